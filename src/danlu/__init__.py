@@ -1,0 +1,42 @@
+"""danlu trains vision models from one command and says in plain words why training goes the way it goes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in. Loaded on first use, so that `danlu --help` need not import torch.
+_PUBLIC = {
+    "train": "danlu.verbs.train",
+    "evaluate": "danlu.verbs.evaluate",
+    "predict": "danlu.verbs.predict",
+    "load": "danlu.verbs.load",
+    "describe": "danlu.verbs.describe",
+    "build_model": "danlu.models.build",
+    "Refusal": "danlu.refuse",
+    "Failure": "danlu.refuse",
+}
+__all__ = ["Failure", "Refusal", "build_model", "describe", "evaluate", "load", "predict", "train"]
+
+if TYPE_CHECKING:
+    from danlu.models.build import build_model
+    from danlu.refuse import Failure, Refusal
+    from danlu.verbs.describe import describe
+    from danlu.verbs.evaluate import evaluate
+    from danlu.verbs.load import load
+    from danlu.verbs.predict import predict
+    from danlu.verbs.train import train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'danlu' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

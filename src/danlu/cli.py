@@ -1,0 +1,183 @@
+"""The command line: verbs and flags to the public functions. Nothing is computed here.
+
+Flags are the config tree's own names (`--optim.momentum 0.8`), with short forms for the common ones. The parser is
+built from the tree, and values are checked by it, so that flags, YAML and Python refuse the same things in the same
+words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from danlu.config import SHORT, keys
+from danlu.refuse import Failure, Refusal, nearest
+
+# The flags of each setting, shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
+FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
+_SECTIONS = {"model": "model.name", "schedule": "schedule.name", "loss": "loss.name", "augment": "augment.preset"}
+for _name, _key in (SHORT | _SECTIONS).items():
+    FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
+BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
+TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one sentence with the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(f"{message} (see `{self.prog} --help`)")
+
+
+def _settings(parser: Parser, only: Callable[[str], bool] = lambda key: True) -> None:
+    """A flag for every setting of the tree, grouped by section."""
+    groups: dict[str, Any] = {}
+    for key, leaf in keys().items():
+        if not only(key) or key in ("data.path", "data.fold"):
+            continue
+        head = key.partition(".")[0] if "." in key else "run"
+        group = groups.setdefault(head, parser.add_argument_group(head))
+        default = "" if leaf.default in (None, "") else f" [{leaf.default}]"
+        text = (leaf.metadata["text"] + default).replace("%", "%%")
+        group.add_argument(*FLAGS[key], dest=key, metavar=_metavar(leaf.type), default=argparse.SUPPRESS, help=text)
+
+
+def _metavar(kind: Any) -> str:
+    kind = str(kind)
+    if "Literal" in kind:
+        return "|".join(word.strip(" '\"") for word in kind.split("Literal[")[1].split("]")[0].split(","))
+    for word, shown in (
+        ("bool", "[true|false]"),
+        ("Numbers", "A,B"),
+        ("Counts", "A,B"),
+        ("Part", "PART"),
+        ("str", "TEXT"),
+    ):
+        if word in kind:
+            return shown
+    return "N"
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="danlu", description="Trains vision models and says why training goes the way it goes.")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+
+    def verb(name: str, arguments: str, text: str) -> Parser:
+        usage = f"danlu {name} {arguments} [FLAGS]"
+        made = verbs.add_parser(name, help=text, description=text, usage=usage, allow_abbrev=False)
+        made.add_argument("--json", action="store_true", help="print one JSON object, all else to standard error")
+        return made
+
+    train = verb("train", "[DATA]", "train a network on DATA, evaluate it and write a report")
+    train.add_argument("data.path", metavar="DATA", nargs="?", help=keys()["data.path"].metadata["text"])
+    train.add_argument("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
+    train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    _settings(train)
+
+    evaluate = verb("eval", "RUN [DATA]", "evaluate a run on its test split, or on other DATA")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument(
+        "data", metavar="DATA", nargs="?", help="other labelled data; the run's own test split by default"
+    )
+    evaluate.add_argument("--part", metavar="train|val|test", help="which split of the run's own data")
+    _common(evaluate)
+
+    predict = verb("predict", "RUN PATH...", "say what a run's network sees in files or folders")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("paths", metavar="PATH", nargs="+")
+    predict.add_argument("--out", metavar="DIR", help="write the pictures there with the prediction drawn on them")
+    predict.add_argument("--top", metavar="K", default=None, help="classes named for each picture [3]")
+    _common(predict)
+
+    data = verb("data", "DATA", "say what DATA holds: format, classes, counts, statistics, problems")
+    data.add_argument("data.path", metavar="DATA")
+    data.add_argument("--out", metavar="FILE", help="where the contact sheet goes [danlu-data.png]")
+    data.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
+    _settings(data, only=lambda key: key.startswith("data."))
+
+    report = verb("report", "RUN", "make the report page of a run again")
+    report.add_argument("run", metavar="RUN")
+    return parser
+
+
+def _common(parser: Parser) -> None:
+    parser.add_argument("--weights", metavar="best|last", default=None, help="which weights [best]")
+    parser.add_argument("--device", metavar="TEXT", default=None, help=keys()["device"].metadata["text"])
+    parser.add_argument("--tta", default=None, metavar="[true|false]", help=keys()["tta"].metadata["text"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 128 + n stopped by signal n."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv)
+    except (Refusal, Failure) as error:
+        print(f"danlu: {error}", file=sys.stderr)
+        return 2 if isinstance(error, Refusal) else 1
+    except KeyboardInterrupt:
+        print("danlu: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as in `danlu data X | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: list[str]) -> int:
+    parser = build_parser()
+    known = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
+        close = nearest(argv[0], known)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+        raise Refusal(f"unknown verb {argv[0]!r}; {hint}")
+    parsed, unknown = parser.parse_known_args(_tidied(argv))
+    if unknown:
+        raise _unknown(unknown[0].split("=")[0], known.get(parsed.verb, parser))
+    values = vars(parsed)
+    if values.pop("version"):
+        from danlu import __version__
+
+        print(__version__)
+        return 0
+    verb = values.pop("verb")
+    if verb is None:
+        parser.print_help()
+        return 0
+
+    from rich.console import Console
+
+    from danlu.verbs.commands import COMMANDS  # imports torch: only now, so that help is quick
+
+    as_json = values.pop("json")
+    result, code = COMMANDS[verb](values, Console(stderr=as_json))
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    return code
+
+
+def _tidied(argv: list[str]) -> list[str]:
+    """`--batch_size` as `--batch-size`; a switch given alone means true: `--tta digits` becomes `--tta true digits`."""
+    out: list[str] = []
+    for word, after in zip(argv, [*argv[1:], ""]):
+        flag, equals, value = word.partition("=")
+        out.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else word)
+        if out[-1] in BOOLEANS and after.lower() not in TRUTHS:
+            out.append("true")
+    return out
+
+
+def _unknown(word: str, parser: argparse.ArgumentParser) -> Refusal:
+    if not word.startswith("-"):
+        return Refusal(f"unexpected argument {word!r} of {parser.prog}; see `{parser.prog} --help`")
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    close = nearest(word, flags)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"see `{parser.prog} --help`"
+    return Refusal(f"unknown flag {word!r} of {parser.prog}; {hint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

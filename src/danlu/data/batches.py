@@ -1,0 +1,220 @@
+"""Indices to batches on the device: shuffled anew each epoch from the seed, shared among processes, ready to train on.
+
+Nothing here remembers anything: the order of epoch e and the random numbers of batch b are functions of (seed, e, b).
+So a resumed run starts in the middle of an epoch by naming the batch, and every process knows the whole order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.dataset import PictureFiles, Problem
+from danlu.refuse import Failure
+
+ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process trains on in one step. n samples of the batch's `count` over all processes.
+
+    inputs: float32 (n, C, H, W) or (n, D). targets: int64 (n,), or float32 (n, K) after mixing, or float32 (n, T).
+    index: int64 (n,), places in the dataset. weight: factor of the local mean loss, so that gradients summed over an
+    accumulated group and averaged over the processes are those of the group's mean.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    index: Tensor
+    count: int
+    weight: float
+
+
+# Sample numbers -> their pictures uint8 (n, C, S, S), the places in it that could not be read, and why.
+Decode = Callable[[np.ndarray], tuple[Tensor, list[int], list[Problem]]]
+
+
+class Transform(Protocol):
+    """Draws random numbers for a whole batch and applies one process's rows of them."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> Any: ...
+
+    def __call__(self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Any) -> tuple[Tensor, Tensor]: ...
+
+
+class Columns:
+    """The transform of table rows: none."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> None:
+        return None
+
+    def __call__(self, source: Tensor, index: Tensor | None, targets: Tensor, draws: None) -> tuple[Tensor, Tensor]:
+        return (source if index is None else source.index_select(0, index)), targets
+
+
+def epoch_order(index: np.ndarray, seed: int, epoch: int, classes: np.ndarray | None = None) -> np.ndarray:
+    """The samples of one epoch in their shuffled order.
+
+    classes: each sample's class; given, every class is drawn equally often (small ones repeat, large ones are thinned).
+    """
+    rng = np.random.default_rng([seed, epoch, ORDER])
+    if classes is None:
+        return rng.permutation(index)
+    members = [index[classes == k] for k in np.unique(classes)]
+    share = -(-len(index) // len(members))
+    drawn = [np.concatenate([rng.permutation(m) for _ in range(-(-share // len(m)))])[:share] for m in members]
+    return rng.permutation(np.concatenate(drawn))[: len(index)]
+
+
+class Batches:
+    """Batches of one split.
+
+    source: uint8 (N, C, H, W) or float32 (N, D) on the device, or `PictureFiles` decoded by worker processes.
+    targets: (N,) or (N, T) on the device. index: the split's samples, int64 (n,).
+    seed: None keeps the order (validation). last: "keep" the smaller last batch, "drop" it, or "carry" its samples
+    over to the next epoch. classes: see `epoch_order`. rank, world: this process and how many there are.
+    """
+
+    def __init__(
+        self,
+        source: Tensor | PictureFiles,
+        targets: Tensor,
+        index: Tensor,
+        *,
+        batch_size: int,
+        transform: Transform,
+        seed: int | None = None,
+        last: Literal["keep", "drop", "carry"] = "keep",
+        classes: Tensor | None = None,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        decode: Decode | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.source, self.targets = source, targets
+        self.index = index.cpu().numpy()
+        self.batch_size, self.last = batch_size, last
+        self.transform, self.seed = transform, seed
+        self.classes = None if classes is None else classes.cpu().numpy()
+        self.accumulate = accumulate
+        self.rank, self.world = rank, world
+        self.decode, self.workers = decode, workers
+        self.problems: list[Problem] = []  # files that became unreadable while training
+
+    @property
+    def samples(self) -> int:
+        return len(self.index)
+
+    @property
+    def batches_per_epoch(self) -> float:
+        """Mean number of batches in an epoch; a fraction when the last one is carried over."""
+        whole = self.samples / self.batch_size
+        return {"keep": -(-self.samples // self.batch_size), "drop": self.samples // self.batch_size, "carry": whole}[
+            self.last
+        ]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The samples of an epoch in the order they are used, carried ones first."""
+        if self.seed is None:
+            return self.index
+        order = epoch_order(self.index, self.seed, epoch, self.classes)
+        if self.last == "carry":
+            left = (epoch * self.samples) % self.batch_size
+            if left:
+                before = epoch_order(self.index, self.seed, epoch - 1, self.classes)
+                order = np.concatenate([before[-left:], order])
+        if self.last != "keep":
+            order = order[: len(order) // self.batch_size * self.batch_size]
+        return order
+
+    def length(self, epoch: int = 0) -> int:
+        """Number of batches of this epoch."""
+        n = self.samples + ((epoch * self.samples) % self.batch_size if self.last == "carry" else 0)
+        return -(-n // self.batch_size) if self.last == "keep" else n // self.batch_size
+
+    def closes_step(self, epoch: int, batch: int) -> bool:
+        """Whether the optimiser steps after this batch: at the end of an accumulated group, and of the epoch."""
+        return (batch + 1) % self.accumulate == 0 or batch + 1 == self.length(epoch)
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `start` on."""
+        order = self.order(epoch)
+        size, length = self.batch_size, self.length(epoch)
+        group = size * self.accumulate
+        device_order = torch.from_numpy(order).to(self.targets.device)
+        spans = [(b, b * size, min((b + 1) * size, len(order))) for b in range(start, length)]
+        mine = [self._rows(lo, hi) for _, lo, hi in spans]
+        decoded = self._decoded([order[lo:hi] for lo, hi, _ in mine])
+        for (b, lo, hi), (first, end, count) in zip(spans, mine):
+            index = device_order[first:end]
+            draws = None
+            if self.seed is not None:
+                draws = self.transform.draw(np.random.default_rng([self.seed, epoch, AUGMENT, b]), hi - lo)
+                if draws is not None and self.world > 1:
+                    draws = draws.rows(slice(first - lo, end - lo))
+            in_group = min(b // self.accumulate * group + group, len(order)) - b // self.accumulate * group
+            weight = count * self.world / in_group
+            if decoded is None:
+                assert isinstance(self.source, Tensor)
+                inputs, targets = self.transform(self.source, index, self.targets.index_select(0, index), draws)
+            else:
+                pictures, void, problems = next(decoded)
+                if void:
+                    self.problems += problems
+                    rows = self._readable(len(index), void)
+                    pictures, index = pictures[rows], index[rows]
+                pictures = pictures.to(self.targets.device, non_blocking=True)
+                inputs, targets = self.transform(pictures, None, self.targets.index_select(0, index), draws)
+            yield Batch(inputs, targets, index, hi - lo, weight)
+
+    def _rows(self, lo: int, hi: int) -> tuple[int, int, int]:
+        """This process's part of a batch: first, end, and how many of them count.
+
+        A process left without a sample takes the first one with weight zero, so that no process waits for it.
+        """
+        share, extra = divmod(hi - lo, self.world)
+        first = lo + self.rank * share + min(self.rank, extra)
+        count = share + (self.rank < extra)
+        return (first, first + count, count) if count else (lo, lo + 1, 0)
+
+    def _readable(self, n: int, void: list[int]) -> list[int]:
+        """Rows of a batch without the unreadable ones; a training batch keeps its size, others stand in for them."""
+        good = [row for row in range(n) if row not in void]
+        if not good:
+            raise Failure(f"no picture of a batch could be read any more: {self.problems[-1].where} and others")
+        if self.seed is None:
+            return good
+        return [good[row % len(good)] if row in void else row for row in range(n)]
+
+    def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]] | None:
+        """Decoded pictures of each wanted batch, read ahead by worker processes; None when all is in memory."""
+        if self.decode is None:
+            return None
+        loader = torch.utils.data.DataLoader(
+            _Decoding(self.decode, wanted),
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+            pin_memory=self.targets.device.type == "cuda",
+        )
+        return iter(loader)
+
+
+class _Decoding(torch.utils.data.Dataset):
+    """Batch number -> its decoded pictures, for DataLoader's worker processes."""
+
+    def __init__(self, decode: Decode, wanted: list[np.ndarray]) -> None:
+        self.decode, self.wanted = decode, wanted
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, list[int], list[Problem]]:
+        return self.decode(self.wanted[number])

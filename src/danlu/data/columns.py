@@ -1,0 +1,242 @@
+"""Columns of a table to inputs of a network, learnt from the training rows only.
+
+Numbers: the median fills gaps, then mean 0 and standard deviation 1. Dates: the same, in days. Text and truth values:
+one input per category (one-hot). All that was learnt is plain JSON, kept with the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.refuse import Refusal, nearest
+
+if TYPE_CHECKING:
+    import pandas
+
+Series = Any  # a pandas.Series, whose own annotations are too wide to check anything against
+
+MOST_CATEGORIES, MOST_DISTINCT = 50, 0.2  # text beyond both is a name or an identifier, not a category
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is encoded. fill: the median of the training rows; categories: sorted text."""
+
+    name: str
+    kind: Literal["number", "date", "category"]
+    fill: float = 0.0
+    mean: float = 0.0
+    std: float = 1.0
+    categories: tuple[str, ...] = ()
+
+
+@dataclass
+class ColumnEncoder:
+    """A DataFrame's columns as float32 (N, D). names: of the D outputs. dropped, notes: what is not used, and why.
+
+    A missing category, or one the training rows lack, becomes all zeros; `unseen` counts the latter per column over
+    all calls of `transform`.
+    """
+
+    columns: tuple[Column, ...]
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unseen: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, frame: pandas.DataFrame) -> ColumnEncoder:
+        """Learn from the training rows. Raises Refusal when no column can be used."""
+        columns: list[Column] = []
+        unused: dict[str, list[str]] = {}  # reason -> columns
+        for name in map(str, frame.columns):
+            made = _fit(name, _series(frame, name))
+            if isinstance(made, Column):
+                columns.append(made)
+            else:
+                unused.setdefault(made, []).append(name)
+        notes = tuple(f"not used, as it {reason}: {_listed(names)}" for reason, names in unused.items())
+        if not columns:
+            raise Refusal("the table must have a column to learn from; " + "; ".join(notes))
+        return cls(tuple(columns), tuple(name for names in unused.values() for name in names), notes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the D outputs: the column, or "column=category"."""
+        found: list[str] = []
+        for column in self.columns:
+            found += [f"{column.name}={c}" for c in column.categories] if column.kind == "category" else [column.name]
+        return tuple(found)
+
+    def transform(self, frame: pandas.DataFrame) -> Tensor:
+        """Rows -> float32 (N, D). The order of the columns does not matter.
+
+        Raises Refusal that names missing or unknown columns, or the first value of another kind.
+        """
+        self._check(frame)
+        parts = [self._encode(column, _series(frame, column.name)) for column in self.columns]
+        return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything learnt, as plain JSON values."""
+        return {"columns": [asdict(column) for column in self.columns], "dropped": self.dropped, "notes": self.notes}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ColumnEncoder:
+        columns = tuple(Column(**(c | {"categories": tuple(c["categories"])})) for c in values["columns"])
+        return cls(columns, tuple(values["dropped"]), tuple(values["notes"]))
+
+    def _check(self, frame: pandas.DataFrame) -> None:
+        given = [str(name) for name in frame.columns]
+        wanted = [column.name for column in self.columns]
+        missing = [name for name in wanted if name not in given]
+        extra = [name for name in given if name not in wanted and name not in self.dropped]
+        if not missing and not extra:
+            return
+        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(extra)} besides"] * bool(extra)
+        near = nearest(missing[0], extra) if missing else []
+        hint = f"; is {near[0]!r} meant to be {missing[0]!r}?" if near else ""
+        raise Refusal(f"the table must have the columns of the training, but {' and '.join(parts)}{hint}")
+
+    def _encode(self, column: Column, values: Series) -> np.ndarray:
+        """(N, 1) for numbers and dates, (N, categories) otherwise."""
+        if column.kind == "category":
+            text = _text(values)
+            code = text.map({c: i for i, c in enumerate(column.categories)}).fillna(-1).to_numpy(np.int64)
+            if new := int(((code < 0) & text.notna().to_numpy()).sum()):
+                self.unseen[column.name] = self.unseen.get(column.name, 0) + new
+            return code[:, None] == np.arange(len(column.categories))
+        numbers = _numbers(values) if column.kind == "number" else _days(values)
+        if numbers is None:
+            raise Refusal(f"column {column.name!r} must hold {column.kind}s as in the training, got {_odd(values)!r}")
+        return ((np.where(np.isfinite(numbers), numbers, column.fill) - column.mean) / column.std)[:, None]
+
+
+@dataclass(frozen=True)
+class TargetScaler:
+    """Regression targets (N, T) with mean 0 and standard deviation 1 over the training samples, and back."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def fit(cls, targets: Tensor, on: bool = True) -> TargetScaler:
+        """targets: of the training samples, (N, T). on: False leaves targets as they are. Equal targets keep std 1."""
+        if not on:
+            return cls(torch.zeros(targets.shape[1]), torch.ones(targets.shape[1]))
+        std = targets.double().std(0, correction=0)
+        return cls(targets.double().mean(0).float(), torch.where(std > 0, std, 1.0).float())
+
+    def transform(self, targets: Tensor) -> Tensor:
+        return (targets - self.mean) / self.std
+
+    def inverse(self, scaled: Tensor) -> Tensor:
+        return scaled * self.std + self.mean
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, list[float]]) -> TargetScaler:
+        """Of nothing: one that changes nothing."""
+        return cls(torch.tensor(values.get("mean", [0.0])), torch.tensor(values.get("std", [1.0])))
+
+
+def as_numbers(values: Series) -> np.ndarray | None:
+    """A column as float64 (N,), NaN where missing: numbers as they are, dates as days; None when it holds neither."""
+    numbers = _numbers(values)
+    return _days(values) if numbers is None else numbers
+
+
+def _fit(name: str, values: Series) -> Column | str:
+    """How a column is encoded, or why it is not used: "it ..."."""
+    import pandas
+
+    if not values.notna().any():
+        return "is empty"
+    if pandas.api.types.is_numeric_dtype(values) and not pandas.api.types.is_bool_dtype(values):
+        return _fit_numbers(name, "number", _numbers(values))
+    days = _days(values)
+    return _fit_categories(name, _text(values)) if days is None else _fit_numbers(name, "date", days)
+
+
+def _fit_numbers(name: str, kind: Literal["number", "date"], numbers: Any) -> Column | str:
+    known = numbers[np.isfinite(numbers)]
+    if not len(known):
+        return "is empty"
+    fill = float(np.median(known))
+    filled = np.where(np.isfinite(numbers), numbers, fill)
+    if filled.min() == filled.max():
+        return "has one value only"
+    return Column(name, kind, fill, float(filled.mean()), float(filled.std()))
+
+
+def _fit_categories(name: str, text: Series) -> Column | str:
+    categories = tuple(sorted(text.dropna().unique()))
+    if len(categories) > MOST_CATEGORIES and len(categories) > MOST_DISTINCT * len(text):
+        return "has too many different texts to be a category"
+    if len(categories) == 1 and text.notna().all():
+        return "has one value only"
+    return Column(name, "category", categories=categories)
+
+
+def _numbers(values: Series) -> np.ndarray | None:
+    """float64 (N,); None when some value is no number."""
+    import pandas
+
+    if pandas.api.types.is_datetime64_any_dtype(values):
+        return None
+    numbers: Series = pandas.to_numeric(values, errors="coerce")
+    if numbers.notna().sum() < values.notna().sum():
+        return None
+    return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def _days(values: Series) -> np.ndarray | None:
+    """float64 (N,), days since 1970, of dates written year first; None when some value is something else.
+
+    Other ways of writing are not guessed: 1/2/2024 is a day in January or in February.
+    """
+    import pandas
+
+    if not pandas.api.types.is_datetime64_any_dtype(values):
+        text = values.dropna().astype(str)
+        if not text.str.match(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}").all():
+            return None
+        values = values.astype("string").str.replace("/", "-").str.replace(r"-(\d)\b", r"-0\1", regex=True)
+    dates: Series = pandas.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
+    if dates.notna().sum() < values.notna().sum():
+        return None
+    days = (dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
+    return days.to_numpy(np.float64, na_value=np.nan)
+
+
+def _text(values: Series) -> Series:
+    """Values as text, missing ones missing. A whole number reads the same where a gap made its column float."""
+
+    def text(value: object) -> str:
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+    return values.astype(object).map(text, na_action="ignore")
+
+
+def _odd(values: Series) -> object:
+    """The first value that is no number, or the first there is."""
+    import pandas
+
+    known = values.dropna()
+    numbers: Series = pandas.to_numeric(known, errors="coerce")
+    odd = known[numbers.isna()]
+    return str((odd if len(odd) else known).iloc[0])
+
+
+def _series(frame: pandas.DataFrame, name: str) -> Series:
+    return frame.iloc[:, [str(n) for n in frame.columns].index(name)]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:8])) + f" and {len(names) - 8} more" * (len(names) > 8)

@@ -1,0 +1,76 @@
+"""What a source found on disk: inputs, targets, names, and what was wrong with it. The one currency of data/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas
+
+TRAIN, VAL, TEST, UNASSIGNED = 0, 1, 2, -1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One sample that could not be used. where: file, or file and row; reason: a few plain words."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures still on disk, of any size; `data/pictures.py` decodes them."""
+
+    paths: tuple[Path, ...]
+    sizes: tuple[tuple[int, int], ...]  # (height, width) after EXIF rotation
+    grey: bool  # every picture is grey
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in the order of the disk, before any split is made. N samples, K classes, T target columns.
+
+    inputs: pictures as uint8 (N, C, H, W), or `PictureFiles`, or float32 columns (N, D), or a DataFrame of N rows
+        (csv: encoded only after the split, with training statistics).
+    targets: int64 (N,) class indices into `classes`, or float32 (N, T).
+    classes: sorted names; empty for regression.
+    given: int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED when the disk prescribes splits.
+    name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
+    problems: files or rows that were skipped, each once.
+    notes: what the reader should know of how the data was read.
+    """
+
+    path: str
+    format: str
+    task: Literal["classify", "regress"]
+    inputs: Tensor | PictureFiles | pandas.DataFrame
+    targets: Tensor
+    classes: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    given: Tensor | None = None
+    name_of: Callable[[int], str] = lambda i: f"sample {i}"
+    problems: Sequence[Problem] = ()
+    notes: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def kind(self) -> Literal["pictures", "files", "columns", "table"]:
+        """pictures: uint8 tensor; files: PictureFiles; columns: float tensor; table: DataFrame."""
+        if isinstance(self.inputs, PictureFiles):
+            return "files"
+        if isinstance(self.inputs, Tensor):
+            return "pictures" if self.inputs.dtype == torch.uint8 else "columns"
+        return "table"

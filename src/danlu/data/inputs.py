@@ -1,0 +1,122 @@
+"""A dataset's inputs in the form a network takes: one uint8 tensor, files decoded on demand, or a table of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.dataset import Dataset, PictureFiles, Problem
+from danlu.data.pictures import Colour, cached_pictures, load_pictures
+
+if TYPE_CHECKING:
+    import pandas
+
+RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL converts
+
+
+@dataclass
+class Decoder:
+    """Decodes the pictures of a batch; what it could not read it names and leaves out. Sent whole to worker processes."""
+
+    files: PictureFiles
+    size: int
+    colour: Colour
+
+    def __call__(self, wanted: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
+        """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
+        paths = [self.files.paths[i] for i in wanted]
+        pictures, problems = load_pictures(paths, self.size, self.colour, workers=0)
+        bad = {problem.where for problem in problems}
+        return pictures, [row for row, path in enumerate(paths) if str(path) in bad], problems
+
+
+@dataclass
+class Pictures:
+    """source: uint8 (N, C, S, S) in memory, or files with a `decoder`. void: samples that could not be read."""
+
+    source: Tensor | PictureFiles
+    decoder: Decoder | None = None
+    problems: list[Problem] = field(default_factory=list)
+    void: list[int] = field(default_factory=list)
+
+    def some(self, index: Sequence[int]) -> Tensor:
+        """The named samples as uint8 (n, C, S, S)."""
+        if isinstance(self.source, Tensor):
+            return self.source[torch.as_tensor(index, dtype=torch.long)].cpu()
+        assert self.decoder is not None
+        return self.decoder(np.asarray(index))[0]
+
+
+def picture_inputs(
+    dataset: Dataset,
+    *,
+    size: int,
+    colour: Colour,
+    memory: bool = True,
+    cache: str | None = None,
+    workers: int | None = None,
+) -> Pictures:
+    """The dataset's pictures as squares of `size` px in `colour`, decoded now (memory, cache) or when wanted."""
+    if isinstance(dataset.inputs, Tensor):
+        return Pictures(_resized(_in_colour(dataset.inputs, colour), size))
+    assert isinstance(dataset.inputs, PictureFiles)
+    files = dataset.inputs
+    if cache:
+        pictures, problems = cached_pictures(files, size, colour, cache, workers)
+    elif memory:
+        pictures, problems = load_pictures(files.paths, size, colour, workers)
+    else:
+        return Pictures(files, Decoder(files, size, colour))
+    bad = {problem.where for problem in problems}
+    void = [row for row, path in enumerate(files.paths) if str(path) in bad] if bad else []
+    return Pictures(pictures, problems=list(problems), void=void)
+
+
+def frame_of(dataset: Dataset) -> pandas.DataFrame:
+    """The dataset's rows as a DataFrame; plain columns are named x0, x1, ..."""
+    import pandas
+
+    if isinstance(dataset.inputs, pandas.DataFrame):
+        return dataset.inputs
+    assert isinstance(dataset.inputs, Tensor)
+    return pandas.DataFrame(dataset.inputs.numpy(), columns=[f"x{i}" for i in range(dataset.inputs.shape[1])])
+
+
+def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over uint8 (N, C, H, W), of pictures in [0, 1]."""
+    means, stds = [], []
+    for channel in pictures.unbind(1):
+        # Counting the 256 values is exact and needs no float copy of the whole set.
+        counts = torch.bincount(channel.flatten(), minlength=256).double()
+        values = torch.arange(256, dtype=torch.float64) / 255
+        share = counts / counts.sum()
+        mean = (share * values).sum()
+        means.append(mean.item())
+        stds.append((share * (values - mean).square()).sum().sqrt().item())
+    return tuple(means), tuple(stds)
+
+
+def _in_colour(pictures: Tensor, colour: Colour) -> Tensor:
+    wanted = 1 if colour == "grey" else 3
+    if pictures.shape[1] == wanted:
+        return pictures
+    if wanted == 3:
+        return pictures[:, :1].expand(-1, 3, -1, -1).contiguous()
+    weights = torch.tensor(RGB_TO_GREY)[:, None, None]
+    parts = [(chunk[:, :3] * weights).sum(1, keepdim=True).round().to(torch.uint8) for chunk in pictures.split(4096)]
+    return torch.cat(parts)
+
+
+def _resized(pictures: Tensor, size: int) -> Tensor:
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    parts = [
+        torch.nn.functional.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True)
+        for chunk in pictures.split(4096)
+    ]
+    return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])

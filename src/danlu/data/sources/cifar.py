@@ -1,0 +1,149 @@
+"""CIFAR-10 and CIFAR-100 as published: the binary version (*.bin) and the python version (pickled batches).
+
+The pickles are read with an unpickler that knows numpy arrays and plain values only, so no file can run code.
+"""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN, Dataset
+from danlu.data.sources.targets import Task, need_two, sort_classes
+from danlu.refuse import Refusal, refusal
+
+PIXELS = 3 * 32 * 32
+INSIDE = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
+NUMPY = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),  # how python 3 writes bytes in old protocols
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+}
+
+
+def looks_like(path: Path) -> bool:
+    return path.is_dir() and bool(_batches(_home(path)))
+
+
+def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+    """uint8 pictures (N, 3, 32, 32), fine labels for CIFAR-100; data_batch_* or train against test_batch or test."""
+    home = _home(path)
+    fine = home.joinpath("train").is_file() or home.joinpath("train.bin").is_file()
+    count = 100 if fine else 10
+    pictures, labels, given = [], [], []
+    for file in _batches(home):
+        rows, marks = _read_binary(file, count) if file.suffix == ".bin" else _read_python(file, fine)
+        if len(marks) and not 0 <= min(marks) <= max(marks) < count:
+            wrong = next(mark for mark in marks if not 0 <= mark < count)
+            raise refusal(f"labels of {file}", f"between 0 and {count - 1}", int(wrong))
+        pictures.append(rows.reshape(-1, 3, 32, 32))
+        labels.append(torch.as_tensor(marks, dtype=torch.int64))
+        split = TEST if file.name.startswith("test") else TRAIN
+        given.append(torch.full((len(marks),), split, dtype=torch.int8))
+    names, notes = _names(home, fine)
+    if len(names) < count:
+        names, notes = [str(i) for i in range(count)], [f"no file of class names in {home}: classes are numbers"]
+        classes, targets = tuple(names), torch.cat(labels)
+    else:
+        classes, targets = sort_classes(names, torch.cat(labels))
+    need_two(classes, path)
+    return Dataset(
+        path=str(path),
+        format="cifar",
+        task="classify",
+        inputs=torch.from_numpy(np.concatenate(pictures)),
+        targets=targets,
+        classes=classes,
+        given=torch.cat(given) if len({int(part[0]) for part in given if len(part)}) > 1 else None,
+        notes=notes,
+    )
+
+
+def _home(path: Path) -> Path:
+    """The folder itself, or the published folder inside it."""
+    return next((path / name for name in INSIDE if (path / name).is_dir()), path)
+
+
+def _batches(home: Path) -> list[Path]:
+    """The batch files in the order of the published set, training first."""
+    ten = sorted(p for p in home.glob("data_batch_*") if p.suffix in ("", ".bin")) + [
+        p for name in ("test_batch", "test_batch.bin") if (p := home / name).is_file()
+    ]
+    if ten:
+        return ten
+    binary = [p for name in ("train.bin", "test.bin") if (p := home / name).is_file()]
+    python = [p for name in ("train", "test") if (p := home / name).is_file() and (home / "meta").is_file()]
+    return binary or python
+
+
+def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of label (CIFAR-100: coarse, then fine) and 3,072 pixels, channel by channel."""
+    data = np.fromfile(file, np.uint8)
+    head = 2 if count == 100 else 1
+    if len(data) == 0 or len(data) % (PIXELS + head):
+        raise refusal(str(file), f"a whole number of rows of {PIXELS + head} bytes", f"{len(data)} bytes")
+    rows = data.reshape(-1, PIXELS + head)
+    return rows[:, head:], rows[:, head - 1]
+
+
+def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
+    batch = read_pickle(file)
+    key = "fine_labels" if fine else "labels"
+    if not isinstance(batch, dict) or "data" not in batch or key not in batch:
+        got = sorted(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
+        raise refusal(str(file), f"a dictionary with data and {key}", got)
+    rows, labels = batch["data"], batch[key]
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != PIXELS:
+        raise refusal(
+            f"data of {file}", f"a uint8 array of {PIXELS} columns", getattr(rows, "shape", type(rows).__name__)
+        )
+    if len(rows) != len(labels) or not all(isinstance(label, int | np.integer) for label in labels):
+        raise refusal(f"{key} of {file}", f"{len(rows)} whole numbers, one a picture", f"{len(labels)} values")
+    return rows, labels
+
+
+def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
+    """Class names in the published order, and notes."""
+    for name in ("batches.meta.txt", "fine_label_names.txt"):
+        if (home / name).is_file():
+            return (home / name).read_text(encoding="utf-8").split(), []
+    meta = home / ("meta" if fine else "batches.meta")
+    if not meta.is_file():
+        return [], []
+    return [str(name) for name in read_pickle(meta).get("fine_label_names" if fine else "label_names", [])], []
+
+
+def read_pickle(file: Path) -> Any:
+    """What a pickle of plain values and numpy arrays holds, byte strings as text. Refusal for anything else in it."""
+    try:
+        with builtins.open(file, "rb") as stream:
+            return _text(_NumpyUnpickler(stream, encoding="bytes").load())
+    except pickle.UnpicklingError as error:
+        raise Refusal(f"{file} must be a pickle of numpy arrays and plain values: {error}") from None
+    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError):
+        raise Refusal(f"{file} must be a pickled batch, but it is truncated or damaged") from None
+
+
+def _text(value: Any) -> Any:
+    """Byte strings, in which python 2 wrote text, to str."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_text(key): _text(item) for key, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, list) else value
+
+
+class _NumpyUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in NUMPY:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused because it could run code")

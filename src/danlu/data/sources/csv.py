@@ -1,0 +1,212 @@
+"""csv: a table with one header line, separated by comma, semicolon or tab, plain or .gz; one column is the target."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from danlu.config import DataConfig
+from danlu.data.dataset import Dataset, Problem
+from danlu.data.sources.targets import Task, decide, need_two, to_classes, to_numbers
+from danlu.refuse import Refusal, refusal
+
+if TYPE_CHECKING:
+    import pandas
+
+USUAL_TARGETS = ("target", "label", "class", "y")
+ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
+COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
+
+
+def looks_like(path: Path) -> bool:
+    """A csv file, or a folder with exactly one in it."""
+    if path.is_dir():
+        return len(_inside(path)) == 1
+    return path.is_file() and path.name.lower().endswith(ENDINGS)
+
+
+def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+    """The input columns as a DataFrame, not yet encoded, and one target column; rows without target are problems."""
+    file = _inside(path)[0] if path.is_dir() else path
+    notes: list[str] = []
+    text = _text(file, notes)
+    separator = _separator(file, text)
+    header, lines = _check_rows(file, text, separator)
+    frame = _frame(file, text, separator, lines)
+    target = _target(file, header, config.target, notes)
+    values, keep, problems = _values(file, frame[target], lines)
+    where = f"column {target!r} of {file.name}"
+    decided, why = decide(values, task, where)
+    notes.append(f"task {decided}: {why} in {where}" if not task else f"target is {where}")
+    inputs = frame.drop(columns=target)[keep].reset_index(drop=True)
+    if inputs.shape[1] == 0:
+        raise Refusal(f"{file} must hold input columns besides the target {target!r}, got none")
+    inputs = _remark(inputs, notes)
+    kept = np.asarray(lines)[keep]
+    common = {"path": str(path), "format": "csv", "inputs": inputs, "target_names": (target,), "notes": notes}
+    common |= {"problems": problems, "name_of": lambda i: f"{file.name} line {kept[i]}"}
+    if decided == "regress":
+        return Dataset(task="regress", targets=to_numbers(values, where), **common)
+    targets, classes = to_classes(values)
+    need_two(classes, where)
+    return Dataset(task="classify", targets=targets, classes=classes, **common)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.is_file() and p.name.lower().endswith(ENDINGS)]
+
+
+def _text(file: Path, notes: list[str]) -> str:
+    try:
+        data = file.read_bytes()
+        data = gzip.decompress(data) if file.name.lower().endswith(".gz") else data
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise Refusal(f"{file} is a truncated or damaged gzip file") from None
+    except OSError as error:
+        raise refusal(str(file), "readable", error.strerror) from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = data.decode("utf-16", "replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+            notes.append(f"{file.name} is not UTF-8; it was read as Latin-1")
+    if "\0" in text[:4096]:
+        raise refusal(str(file), "a table of text", "a binary file")
+    if not text.strip():
+        raise refusal(str(file), "a table with a header line", "an empty file")
+    return text
+
+
+def _separator(file: Path, text: str) -> str:
+    """What the header line holds most of."""
+    header = text.lstrip().split("\n", 1)[0]
+    if ".tsv" in file.name.lower():
+        return "\t"
+    return max(",;\t", key=header.count)
+
+
+def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[int]]:
+    """Column names, and the line on which each row ends; Refusal at the first row of another length."""
+    rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    lines: list[int] = []
+    try:
+        header = next(row for row in rows if any(row))
+        for row in rows:
+            if len(row) == len(header):
+                lines.append(rows.line_num)
+            elif any(field.strip() for field in row):
+                raise refusal(f"{file} line {rows.line_num}", f"{len(header)} fields long as the header is", len(row))
+    except csv.Error as error:
+        raise Refusal(f"{file} line {rows.line_num} cannot be read: {error}") from None
+    header = [name.strip() for name in header]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise refusal(f"the columns of {file}", "each named once", twice[0])
+    if not lines:
+        raise refusal(str(file), "a table with rows below its header", "the header only")
+    return header, lines
+
+
+def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
+    import pandas
+
+    # "1,5" is a number where the semicolon separates.
+    decimal = "," if separator == ";" and COMMA_DECIMAL.search(text[:20000]) else "."
+    try:
+        frame = pandas.read_csv(
+            io.StringIO(text), sep=separator, index_col=False, decimal=decimal, skipinitialspace=True, low_memory=False
+        )
+    except (pandas.errors.ParserError, ValueError) as error:
+        raise Refusal(f"{file} cannot be read as a table: {str(error).strip().splitlines()[-1]}") from None
+    if len(frame) != len(lines):
+        raise Refusal(f"{file} holds {len(lines)} rows by its lines but {len(frame)} by its quotes; mend the quotes")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return frame
+
+
+def _target(file: Path, header: list[str], wanted: str | None, notes: list[str]) -> str:
+    if wanted is None:
+        usual = [name for name in header if name.lower() in USUAL_TARGETS]
+        if len(usual) != 1:
+            raise Refusal(f"{file} needs --target COLUMN, one of {', '.join(header[:20])}{' ...' * (len(header) > 20)}")
+        notes.append(f"the target is column {usual[0]!r}, by its name")
+        return usual[0]
+    if wanted in header:
+        return wanted
+    values = [name for name in header if re.fullmatch(r"-?\d+(\.\d+)?", name)]
+    do = "its first line seems to hold values, it must hold names" if len(values) > len(header) / 2 else ""
+    raise refusal("--target", f"a column of {file}", wanted, near=header, do=do)
+
+
+def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
+    """Target values of the rows that have one, which rows these are (bool), and the others as problems."""
+    import pandas
+
+    keep = column.notna().to_numpy(copy=True)
+    reason = "no value"
+    if pandas.api.types.is_numeric_dtype(column) and not pandas.api.types.is_bool_dtype(column):
+        keep &= np.isfinite(column.to_numpy(dtype=float))
+        reason = "no finite value"
+        values = column[keep].to_numpy()
+    else:
+        values = column[keep].astype(str).to_numpy(dtype=object)
+        _no_mixture(file, column[keep], np.asarray(lines)[keep])
+    if not keep.any():
+        raise refusal(f"column {column.name!r} of {file}", "a target", "a column without any value")
+    problems = [
+        Problem(f"{file.name} line {lines[i]}", f"{reason} in target column {column.name!r}")
+        for i in np.flatnonzero(~keep)
+    ]
+    return values, keep, problems
+
+
+def _no_mixture(file: Path, column: Any, lines: np.ndarray) -> None:
+    """Numbers with a few words among them are a mistake in the file, not class names."""
+    import pandas
+
+    numbers: Any = pandas.to_numeric(column.astype(str), errors="coerce")
+    odd = numbers.isna().to_numpy()
+    if 0 < odd.sum() < 0.1 * len(column):
+        i = int(np.flatnonzero(odd)[0])
+        raise refusal(
+            f"column {column.name!r} of {file} at line {lines[i]}",
+            "a number as in the other lines",
+            str(column.iloc[i]),
+        )
+
+
+def _remark(inputs: Any, notes: list[str]) -> pandas.DataFrame:
+    """Notes on columns that tell little or cannot be used as they are; infinities become missing values."""
+    import pandas
+
+    for name in list(inputs.columns):
+        column = inputs[name]
+        if name.startswith("Unnamed: ") and (column.isna().all() or column.is_monotonic_increasing):
+            inputs = inputs.drop(columns=name)  # the row number that pandas writes, or a separator at the line's end
+            notes.append(f"the nameless column {int(name[9:]) + 1} is left out: it is empty or counts the rows")
+            continue
+        present = column.dropna()
+        if present.nunique() <= 1:
+            what = f"only {present.iloc[0]!s}" if len(present) else "no value"
+            notes.append(f"column {name!r} holds {what}")
+        elif not pandas.api.types.is_numeric_dtype(column):
+            distinct = present.nunique()
+            if DATE.match(str(present.iloc[0])):
+                notes.append(f"column {name!r} looks like dates; it is read as text")
+            elif distinct > 50 and distinct > 0.5 * len(present):
+                notes.append(
+                    f"column {name!r} holds {distinct} different texts and looks like a name or number of the row"
+                )
+        elif not pandas.api.types.is_bool_dtype(column) and (bad := np.isinf(column.to_numpy(dtype=float))).any():
+            inputs[name] = column.mask(bad)
+            notes.append(f"column {name!r} holds {int(bad.sum())} infinite values, taken as missing")
+    return inputs

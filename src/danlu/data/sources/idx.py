@@ -1,0 +1,102 @@
+"""MNIST-style idx: pictures and labels in pairs of files, raw or .gz, alone or as train-... and t10k-..."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN, Dataset
+from danlu.data.sources.targets import Task, need_two, to_classes
+from danlu.refuse import Refusal, refusal
+
+NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?$")
+
+
+def looks_like(path: Path) -> bool:
+    if path.is_dir():
+        return any(NAME.match(file.name) for file in path.iterdir())
+    return bool(NAME.match(path.name))
+
+
+def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+    """uint8 pictures (N, 1, H, W) and the classes that occur; train-... and t10k-... become the given splits."""
+    pairs = _pairs(path)
+    pictures, labels, given = [], [], []
+    for head, (images_file, labels_file) in sorted(pairs.items(), key=lambda pair: _split(pair[0])):
+        images, marks = _read(images_file, 3), _read(labels_file, 1)
+        if len(images) != len(marks):
+            raise Refusal(f"{images_file} holds {len(images)} pictures but {labels_file.name} {len(marks)} labels")
+        if pictures and images.shape[1:] != pictures[0].shape[1:]:
+            wanted = "x".join(map(str, pictures[0].shape[1:]))
+            raise refusal(f"pictures of {images_file}", f"{wanted} as the others", "x".join(map(str, images.shape[1:])))
+        if _split(head) == TEST and labels and (strange := set(marks.tolist()) - set(labels[0].tolist())):
+            raise refusal(f"labels of {labels_file}", "among the training labels", min(strange))
+        pictures.append(images)
+        labels.append(marks)
+        given.append(torch.full((len(marks),), _split(head), dtype=torch.int8))
+    targets, classes = to_classes(np.concatenate(labels))
+    need_two(classes, path)
+    return Dataset(
+        path=str(path),
+        format="idx",
+        task="classify",
+        inputs=torch.from_numpy(np.concatenate(pictures)[:, None]),
+        targets=targets,
+        classes=classes,
+        given=torch.cat(given) if len(pairs) > 1 else None,
+    )
+
+
+def _split(head: str) -> int:
+    return TEST if re.search(r"t10k|test", head.lower()) else TRAIN
+
+
+def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Head of the name ("train-") -> its picture file and its label file; a raw file goes before its .gz."""
+    folder = path if path.is_dir() else path.parent
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(folder.iterdir(), reverse=True):
+        if match := NAME.match(file.name):
+            found.setdefault(match["head"], {})[match["kind"]] = file
+    if path.is_file():
+        match = NAME.match(path.name)
+        assert match
+        found = {match["head"]: {**found[match["head"]], match["kind"]: path}}
+    for pair in found.values():
+        if len(pair) == 1:
+            here = next(iter(pair.values()))
+            partner = here.name.replace("images-idx3", "labels-idx1")
+            if "labels" in pair:
+                partner = here.name.replace("labels-idx1", "images-idx3")
+            raise refusal(f"the partner of {here}", f"a file like {partner} beside it", None)
+    return {head: (pair["images"], pair["labels"]) for head, pair in found.items()}
+
+
+def _read(file: Path, dims: int) -> np.ndarray:
+    """One idx file of unsigned bytes. Format: two zero bytes, type, count of dimensions, big-endian sizes, data."""
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise Refusal(f"{file} is a truncated or damaged gzip file; fetch it again") from None
+    except OSError as error:
+        raise refusal(str(file), "readable", error.strerror) from None
+    head = 4 + 4 * dims
+    if data[:4] != bytes([0, 0, 8, dims]):
+        wanted = f"an idx file of bytes in {dims} dimensions (beginning 00 00 08 {dims:02x})"
+        raise refusal(str(file), wanted, data[:4].hex(" ") or "nothing", do="fetch it again")
+    if len(data) < head:
+        raise refusal(str(file), f"a header of {head} bytes", f"{len(data)} bytes", do="fetch it again")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, offset=4))
+    if len(data) != head + math.prod(shape):
+        wanted = f"{head + math.prod(shape)} bytes long as its header says"
+        raise refusal(str(file), wanted, len(data), do="it is truncated or damaged, fetch it again")
+    if 0 in shape:
+        raise refusal(str(file), "a file with something in it", "x".join(map(str, shape)))
+    return np.frombuffer(data, np.uint8, offset=head).reshape(shape).copy()

@@ -1,0 +1,148 @@
+"""npz: numpy arrays x and y, or x_train, y_train, x_test, y_test, under any of their usual names."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
+from danlu.data.sources.targets import Task, decide, need_two, to_classes, to_numbers
+from danlu.refuse import Refusal, refusal
+
+INPUTS = ("x", "images", "data", "inputs", "features")
+TARGETS = ("y", "labels", "target", "targets", "label")
+SPLITS = (("train", TRAIN), ("val", VAL), ("valid", VAL), ("validation", VAL), ("test", TEST))
+
+
+def looks_like(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".npz"
+
+
+def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+    """Pictures uint8 (N, C, H, W) or columns float32 (N, D); targets as `targets.decide` finds.
+
+    Pictures may come as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for anything else.
+    """
+    arrays = _arrays(path)
+    parts = _parts(path, arrays)
+    given = []
+    for x, y, split in parts:
+        _check_inputs(f"{x} in {path}", arrays[x], arrays[parts[0][0]].shape[1:])
+        if arrays[y].ndim not in (1, 2):
+            raise refusal(f"{y} in {path}", "of shape (N,) or (N, T)", f"shape {arrays[y].shape}")
+        if len(arrays[x]) != len(arrays[y]):
+            raise Refusal(f"{path}: {x} holds {len(arrays[x])} samples but {y} {len(arrays[y])}")
+        given.append(torch.full((len(arrays[x]),), split, dtype=torch.int8))
+    y_name = parts[0][1]
+    raw = np.concatenate([_flat(arrays[y]) for _, y, _ in parts])
+    where = f"{y_name} in {path}"
+    notes: list[str] = []
+    inputs = _inputs(path, np.concatenate([arrays[x] for x, _, _ in parts]), parts[0][0], notes)
+    common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes}
+    common |= {"given": torch.cat(given) if len(parts) > 1 else None, "name_of": lambda i: f"{path.name} row {i}"}
+    # Several targets, and floats, are numbers to predict; text and whole numbers are classes unless asked otherwise.
+    if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
+        if raw.ndim == 2 and task == "classify":
+            raise refusal(where, "one label per sample for --task classify", f"shape {raw.shape}")
+        numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
+        if numbers is None or (task == "classify"):
+            decide(raw, task, where)  # says what is wrong
+        elif task != "classify":
+            names = tuple(f"{y_name}[{k}]" for k in range(numbers.shape[1])) if numbers.shape[1] > 1 else (y_name,)
+            return Dataset(task="regress", targets=numbers, target_names=names, **common)
+    targets, classes = to_classes(raw)
+    need_two(classes, where)
+    return Dataset(task="classify", targets=targets, classes=classes, **common)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _array(path, file, name) for name in file.files}
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, zlib.error, AttributeError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Refusal(f"{path} must be an npz file, but it is truncated, damaged or something else") from None
+
+
+def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    try:
+        return file[name]
+    except ValueError as error:
+        if "pickle" in str(error).lower() or "object" in str(error).lower():
+            raise refusal(
+                f"{name} in {path}",
+                "an array of numbers or text",
+                "python objects",
+                do="they are not read, for they could run code",
+            ) from None
+        raise
+
+
+def _parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str, int]]:
+    """Names of inputs and targets, and their split: one pair, or one per split."""
+    lower = {name.lower(): name for name in arrays}
+
+    def pair(suffix: str, prefix: str = "") -> tuple[str, str] | None:
+        x = next((lower[n] for k in INPUTS if (n := prefix + k + suffix) in lower), None)
+        y = next((lower[n] for k in TARGETS if (n := prefix + k + suffix) in lower), None)
+        return (x, y) if x and y else None
+
+    parts = [
+        (*found, split) for word, split in SPLITS if (found := pair(f"_{word}") or pair("", f"{word}_")) is not None
+    ]
+    if any(split == TRAIN for *_, split in parts):
+        return parts
+    if found := pair(""):
+        return [(*found, TRAIN)]
+    raise refusal(f"the arrays of {path}", "named x and y, or x_train, y_train, x_test and y_test", sorted(arrays))
+
+
+def _flat(y: np.ndarray) -> np.ndarray:
+    """(N, 1) targets as (N,)."""
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refusal unless x holds finite columns or pictures. where: its place; shape: that of a training sample."""
+    if x.ndim not in (2, 3, 4):
+        raise refusal(where, "columns (N, D) or pictures (N, H, W), (N, H, W, C) or (N, C, H, W)", f"shape {x.shape}")
+    if x.size == 0:
+        raise refusal(where, "an array with something in it", f"shape {x.shape}")
+    if x.shape[1:] != shape:
+        raise refusal(where, f"samples of shape {shape} as in training", x.shape[1:])
+    if x.dtype.kind not in "iufb":
+        raise refusal(where, "numbers", f"type {x.dtype}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0][0])
+        raise refusal(f"{where} at row {row}", "finite numbers", "NaN or infinity")
+
+
+def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
+    """Columns as float32, pictures as uint8 (N, C, H, W)."""
+    if x.ndim == 2:
+        return torch.from_numpy(x.astype(np.float32))
+    if x.dtype != np.uint8:
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > 255:
+            raise refusal(f"pictures {name} in {path}", "in [0, 1] or [0, 255]", f"values from {low:g} to {high:g}")
+        unit = high <= 1
+        x = np.round(x.astype(np.float32) * (255 if unit else 1)).astype(np.uint8)
+        notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3):
+        x = x.transpose(0, 3, 1, 2)
+    if x.shape[1] == 4:
+        x = x[:, :3]
+        notes.append(f"the fourth channel of {name} (alpha) is left out")
+    if x.shape[1] not in (1, 3):
+        raise refusal(f"pictures {name} in {path}", "of 1, 3 or 4 channels", f"shape {x.shape}")
+    return torch.from_numpy(np.ascontiguousarray(x))

@@ -1,0 +1,72 @@
+"""The sets of scikit-learn by name: those that ship with it, and california-housing, which it fetches."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import Dataset
+from danlu.data.sources.download import patience, reason
+from danlu.data.sources.targets import sort_classes
+from danlu.refuse import Failure
+
+
+@dataclass(frozen=True)
+class Known:
+    """loader: function of sklearn.datasets. target: name of the target column, for regression."""
+
+    loader: str
+    description: str
+    target: str | None = None
+
+
+NAMES = {
+    "digits": Known("load_digits", "1,797 handwritten digits of 8x8 pixels"),
+    "iris": Known("load_iris", "150 flowers, 4 columns, 3 classes"),
+    "wine": Known("load_wine", "178 wines, 13 columns, 3 classes"),
+    "breast-cancer": Known("load_breast_cancer", "569 tumours, 30 columns, 2 classes"),
+    "diabetes": Known("load_diabetes", "442 patients, 10 columns, one number", "progression"),
+    "california-housing": Known(
+        "fetch_california_housing", "20,640 districts, 8 columns, one number", "median_house_value"
+    ),
+}
+
+
+def open(name: str, folder: Path, config: DataConfig) -> Dataset:
+    """The set as float32 columns (N, D), digits as pictures (N, 1, 8, 8). folder: where fetched sets are kept.
+
+    Raises Failure when a set that must be fetched cannot be.
+    """
+    import sklearn.datasets
+
+    known = NAMES[name]
+    load = getattr(sklearn.datasets, known.loader)
+    if known.loader.startswith("fetch"):
+        try:
+            with patience(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its remarks on trying again
+                bunch = load(data_home=str(folder), n_retries=1, delay=0.1)
+        except OSError as error:
+            raise Failure(
+                f"{name} was not found under {folder / name} and cannot be fetched: {reason(error)}; "
+                "put its csv there, or set DANLU_DATA to the folder that holds it"
+            ) from None
+    else:
+        bunch = load()
+    inputs: np.ndarray = bunch.data
+    if name == "digits":  # sixteen grey levels and black: 0..16
+        inputs = np.round(bunch.images[:, None] * (255 / 16)).astype(np.uint8)
+    else:
+        inputs = inputs.astype(np.float32)
+    common = {"path": name, "format": "scikit-learn", "inputs": torch.from_numpy(np.ascontiguousarray(inputs))}
+    if known.target:
+        numbers = torch.from_numpy(bunch.target.reshape(-1, 1).astype(np.float32))
+        return Dataset(task="regress", targets=numbers, target_names=(known.target,), **common)
+    names = [str(label) for label in bunch.target_names]
+    classes, targets = sort_classes(names, torch.from_numpy(bunch.target.astype(np.int64)))
+    return Dataset(task="classify", targets=targets, classes=classes, **common)

@@ -1,0 +1,70 @@
+"""What raw targets mean, whatever file they come from: classes or numbers, and the sorted classes' indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.refuse import Refusal, refusal
+
+Task = Literal["classify", "regress"]
+FEW = 20  # whole numbers with at most this many distinct values, each seen often, are classes
+
+
+def decide(values: np.ndarray, task: Task | None, where: str) -> tuple[Task, str]:
+    """The task that a target of shape (N,) asks for, and the reason in a few words. where: its place, for messages.
+
+    task: what the user asked for; Refusal when the values contradict it.
+    """
+    if values.dtype.kind not in "iuf":
+        if task == "regress":
+            raise refusal(f"the target {where}", "numbers for --task regress", str(values[0]))
+        return "classify", "its values are not numbers"
+    distinct = np.unique(values)
+    whole = bool(np.all(distinct == np.round(distinct)))
+    if task == "classify" and not whole:
+        example = distinct[distinct != np.round(distinct)][0]
+        raise refusal(f"the target {where}", "whole numbers or text for --task classify", float(example))
+    if task:
+        return task, "asked for"
+    often = len(distinct) <= 2 or (len(distinct) <= FEW and len(distinct) < 0.05 * len(values))
+    if whole and often:
+        return "classify", f"only {len(distinct)} whole numbers occur"
+    return "regress", f"{len(distinct)} different numbers occur"
+
+
+def to_classes(values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
+    """(N,) of text, whole numbers or booleans to int64 indices (N,) and the classes, sorted (numbers by value)."""
+    if values.dtype.kind == "f":
+        values = values.astype(np.int64)
+    elif values.dtype.kind not in "iub":
+        values = np.asarray([str(v).strip() for v in values])
+    distinct, indices = np.unique(values, return_inverse=True)
+    return torch.from_numpy(indices.astype(np.int64)), tuple(str(v) for v in distinct)
+
+
+def to_numbers(values: np.ndarray, where: str) -> Tensor:
+    """(N,) or (N, T) numbers to float32 (N, T); Refusal when one is not finite. where: their place, for messages."""
+    if not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise refusal(f"the target {where} at row {row}", "a finite number", float(np.ravel(values[row])[0]))
+    return torch.from_numpy(np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32))
+
+
+def sort_classes(names: Sequence[str], indices: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Published class names in any order, and indices into them, to sorted names and indices into those."""
+    order = sorted(range(len(names)), key=lambda k: names[k])
+    place = torch.empty(len(names), dtype=torch.int64)
+    place[torch.tensor(order)] = torch.arange(len(names))
+    return tuple(names[k] for k in order), place[indices]
+
+
+def need_two(classes: Sequence[str], where: object) -> None:
+    """Refusal when there is nothing to tell apart."""
+    if len(classes) < 2:
+        got = f"only {classes[0]!r}" if classes else "none"
+        raise Refusal(f"{where} must hold at least two classes to tell apart, got {got}")

@@ -1,0 +1,161 @@
+"""The named sets of torchvision, in its own layout under $DANLU_DATA, or downloaded to there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, PictureFiles, Problem
+from danlu.data.pictures import PictureInfo, check_pictures
+from danlu.data.sources import cifar, idx
+from danlu.data.sources.download import patience, reason
+from danlu.data.sources.targets import sort_classes
+from danlu.refuse import Failure
+
+
+@dataclass(frozen=True)
+class Known:
+    """kind: class of torchvision.datasets. splits: its name of a split -> ours.
+
+    home: folder that danlu's own idx or cifar reader opens, where there is one. turned: stored with rows as columns.
+    """
+
+    kind: str
+    description: str
+    splits: tuple[tuple[str, int], ...] = (("train", TRAIN), ("test", TEST))
+    home: str = ""
+    turned: bool = False
+
+
+THREE = (("train", TRAIN), ("val", VAL), ("test", TEST))
+NAMES = {
+    "mnist": Known("MNIST", "70,000 handwritten digits, 28x28, grey", home="MNIST/raw"),
+    "fashion-mnist": Known("FashionMNIST", "70,000 pieces of clothing, 28x28, grey", home="FashionMNIST/raw"),
+    "kmnist": Known("KMNIST", "70,000 Japanese letters, 28x28, grey", home="KMNIST/raw"),
+    "emnist": Known("EMNIST", "131,600 digits and letters (balanced), 28x28, grey", turned=True),
+    "cifar10": Known("CIFAR10", "60,000 pictures, 32x32, 10 classes", home="cifar-10-batches-py"),
+    "cifar100": Known("CIFAR100", "60,000 pictures, 32x32, 100 classes", home="cifar-100-python"),
+    "svhn": Known("SVHN", "99,289 house numbers, 32x32"),
+    "stl10": Known("STL10", "13,000 pictures, 96x96, 10 classes"),
+    "flowers102": Known("Flowers102", "8,189 flowers, 102 classes", THREE),
+    "food101": Known("Food101", "101,000 dishes, 101 classes"),
+    "oxford-iiit-pet": Known("OxfordIIITPet", "7,349 cats and dogs, 37 breeds", (("trainval", TRAIN), ("test", TEST))),
+    "dtd": Known("DTD", "5,640 textures, 47 classes", THREE),
+    "fgvc-aircraft": Known("FGVCAircraft", "10,000 aircraft, 100 variants", THREE),
+}
+
+
+def open(name: str, folder: Path, config: DataConfig) -> Dataset:
+    """The set from `folder` in torchvision's layout, else downloaded to there.
+
+    Raises Failure, saying what was looked for where, when it is not there and cannot be downloaded.
+    """
+    known = NAMES[name]
+    for root in (folder, folder / name):
+        if (found := _read(name, known, root, config)) is not None:
+            return found
+    try:
+        with patience(), contextlib.redirect_stdout(io.StringIO()):
+            folder.mkdir(parents=True, exist_ok=True)
+            for split, _ in known.splits:
+                _make(known, folder, split, download=True)
+    except (OSError, RuntimeError) as error:
+        raise Failure(
+            f"{name} was looked for in {folder / name} (any format) and in {folder} (torchvision's layout), "
+            f"was not there, and cannot be downloaded: {reason(error)}; "
+            "put it there, or set DANLU_DATA to the folder that holds it"
+        ) from None
+    if (found := _read(name, known, folder, config)) is None:
+        raise Failure(f"{name} was downloaded to {folder} but cannot be read; remove what is there and try again")
+    return found
+
+
+def rename(dataset: Dataset, name: str) -> Dataset:
+    """The published class names instead of the numbers that the files hold."""
+    if not all(label.isdigit() for label in dataset.classes):
+        return dataset
+    names = _published(NAMES[name])
+    if len(names) != len(dataset.classes) or [int(k) for k in dataset.classes] != list(range(len(names))):
+        return dataset
+    classes, targets = sort_classes(names, dataset.targets)
+    return replace(dataset, classes=classes, targets=targets)
+
+
+def _make(known: Known, root: Path, split: str, download: bool = False) -> Any:
+    """One split as torchvision's dataset; RuntimeError when it is not there."""
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, known.kind)
+    if known.kind == "EMNIST":
+        return kind(str(root), "balanced", train=split == "train", download=download)
+    if known.home:
+        return kind(str(root), train=split == "train", download=download)
+    return kind(str(root), split=split, download=download)
+
+
+def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | None:
+    """The set as torchvision lays it out under `root`; None when it is not there."""
+    if known.home:
+        reader = cifar if known.kind.startswith("CIFAR") else idx
+        home = root / known.home
+        if not reader.looks_like(home):
+            return None
+        return replace(rename(reader.open(home, config), name), path=name)
+    try:
+        parts = [(_make(known, root, split), ours) for split, ours in known.splits] if root.is_dir() else []
+    except (RuntimeError, OSError):
+        parts = []
+    if not parts:
+        return None
+    labels = [torch.as_tensor(np.asarray(_first(part, "targets", "labels", "_labels"))).long() for part, _ in parts]
+    targets = torch.cat(labels)
+    given = torch.cat(
+        [torch.full((len(y),), ours, dtype=torch.int8) for y, (_, ours) in zip(labels, parts, strict=True)]
+    )
+    names = list(getattr(parts[0][0], "classes", ())) or [f"{k:03d}" for k in range(int(targets.max()) + 1)]
+    classes, targets = sort_classes(names, targets)
+    common = {"path": name, "format": "torchvision", "task": "classify", "classes": classes}
+    if hasattr(parts[0][0], "data"):
+        inputs = torch.cat([_pixels(part.data, known.turned) for part, _ in parts])
+        return Dataset(inputs=inputs, targets=targets, given=given, **common)
+    paths = [Path(file) for part, _ in parts for file in _first(part, "_image_files", "_images")]
+    return _files(paths, targets, given, config, common)
+
+
+def _files(paths: list[Path], targets: torch.Tensor, given: torch.Tensor, config: DataConfig, common: dict) -> Dataset:
+    """Pictures that stay on disk; the unreadable ones become problems."""
+    found = check_pictures(paths, decode=False, workers=config.workers)
+    problems = [Problem(str(path), info) for path, info in zip(paths, found, strict=True) if isinstance(info, str)]
+    keep = [i for i, info in enumerate(found) if isinstance(info, PictureInfo)]
+    infos = [info for info in found if isinstance(info, PictureInfo)]
+    kept = tuple(paths[i] for i in keep)
+    inputs = PictureFiles(kept, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos))
+    common |= {"problems": problems, "name_of": lambda i: str(kept[i])}
+    return Dataset(inputs=inputs, targets=targets[keep], given=given[keep], **common)
+
+
+def _pixels(data: Any, turned: bool) -> torch.Tensor:
+    """uint8 (N, H, W) or (N, C, H, W) to (N, C, H, W)."""
+    pixels = torch.as_tensor(np.ascontiguousarray(data))
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    return pixels.transpose(-1, -2).contiguous() if turned else pixels
+
+
+def _first(part: Any, *names: str) -> Any:
+    """The first of these attributes that torchvision's dataset has; its classes do not agree on one name."""
+    return next(getattr(part, name) for name in names if hasattr(part, name))
+
+
+def _published(known: Known) -> list[str]:
+    """Class names that torchvision states, without what it prepends to MNIST's ("0 - zero")."""
+    import torchvision.datasets
+
+    return [label.split(" - ")[0] for label in getattr(getattr(torchvision.datasets, known.kind), "classes", ())]

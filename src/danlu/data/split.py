@@ -1,0 +1,274 @@
+"""Which samples train, which validate, which test: decided once, by the seed, before anything is learnt from them.
+
+What the disk prescribes is respected. A missing test or validation part is cut from the training samples: stratified
+by class, at random, the latest by a column, or whole groups by a column. No sample is ever in two parts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.config import DataConfig
+from danlu.data.columns import as_numbers
+from danlu.data.dataset import TEST, VAL, Dataset
+from danlu.refuse import Refusal, choose, refusal
+
+SMALL, SHARE, SHARE_OF_SMALL = 2000, 0.1, 0.15  # fewer samples give a larger part away, or its figures mean little
+KINDS = {
+    "stratified": "stratified by class",
+    "random": "drawn at random",
+    "time": "the latest by {column}",
+    "group": "whole groups of {column}",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the dataset, each sorted int64. how: where the parts come from, in plain words."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    how: str
+    note: str = ""
+
+
+def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
+    """One training, one validation and one test part.
+
+    Given parts are taken as they are and missing ones cut from the training samples. A part whose size the user sets is
+    cut anew: the given one joins the samples it is cut from.
+    Raises Refusal when no training sample would be left, or a column to split by does not exist.
+    """
+    cut = _Cut(dataset, config, seed)
+    pool, test, val = _given(dataset, config)
+    total = len(pool)
+    wanted_test = 0 if len(test) else _count("--test", config.test, total)
+    wanted_val = 0 if len(val) else _count("--val", config.val, total)
+    if wanted_test + wanted_val >= total:
+        got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
+        raise refusal("--val and --test", "parts that leave samples to train on", got)
+    how = {"test": "given", "validation": "given"}
+    if wanted_test:
+        pool, test = cut(pool, wanted_test, "--test", config.test is not None, leave=2 if wanted_val else 1)
+        how["test"] = cut.words
+    if wanted_val:
+        pool, val = cut(pool, wanted_val, "--val", config.val is not None, leave=1)
+        how["validation"] = cut.words
+    one = how["test"] == how["validation"]
+    words = f"validation and test {how['test']}" if one else ", ".join(f"{part} {way}" for part, way in how.items())
+    return _split(cut, pool, val, test, words)
+
+
+def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
+    """k splits of one set: the test part is set aside first, and every other sample validates once.
+
+    By time, each fold validates on what follows its training samples, so the earliest never validate; a class with one
+    sample only trains. Raises Refusal for more folds than the samples, groups, times or classes allow.
+    """
+    assert config.folds is not None
+    cut = _Cut(dataset, config, seed)
+    pool, test, val = _given(dataset, config)
+    pool = np.sort(np.concatenate([pool, val]))
+    if not len(test):
+        wanted = min(_count("--test", config.test, len(pool)), len(pool) - 1)
+        pool, test = cut(pool, wanted, "--test", config.test is not None, leave=2)
+    found = []
+    for i, (train, val) in enumerate(cut.folds(pool, config.folds)):
+        found.append(_split(cut, train, val, test, f"fold {i + 1} of {config.folds}, {cut.words}"))
+    return found
+
+
+def _given(dataset: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training, test and validation samples as the disk has them; a part that is to be cut anew joins the training."""
+    everything = np.arange(len(dataset))
+    given = np.zeros(len(dataset), np.int8) if dataset.given is None else dataset.given.numpy()
+    is_test = (given == TEST) & ~_anew(config.test)
+    is_val = (given == VAL) & ~_anew(config.val)
+    return everything[~is_test & ~is_val], everything[is_test], everything[is_val]
+
+
+def _anew(part: float | int | str | None) -> np.bool:
+    """Whether the user wants a part of this size; a path has already been read as a given part."""
+    return np.bool(part is not None and not isinstance(part, str))
+
+
+def _count(flag: str, part: float | int | str | None, total: int) -> int:
+    """Samples in a part of `total`: a share, a count, or the default share."""
+    if isinstance(part, str):
+        raise refusal(flag, "a share between 0 and 1 or a count of samples", part)
+    if isinstance(part, int):
+        return part
+    share = part if part is not None else (SHARE if total >= SMALL else SHARE_OF_SMALL)
+    return max(1, round(share * total))
+
+
+def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: str) -> Split:
+    """The split as tensors, the training part limited if the user wants fewer samples."""
+    limit, note = cut.config.limit, ""
+    if limit is not None and limit < len(train):
+        note = f"{limit} of {len(train)} training samples are used"
+        train = _draw(train, limit, cut.classes, cut.rng, keep_one=False)
+    return Split(_tensor(train), _tensor(val), _tensor(test), how, note)
+
+
+def _tensor(part: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.sort(part).astype(np.int64))
+
+
+class _Cut:
+    """One way to cut a part off a pool of samples.
+
+    key: the time (float) or group (int) of every sample, (N,). classes: class of every sample to stratify by, or None.
+    """
+
+    def __init__(self, dataset: Dataset, config: DataConfig, seed: int) -> None:
+        kind, _, column = config.split.partition(":")
+        self.kind = choose("--split", kind, KINDS, "stratified, random, time:COLUMN or group:COLUMN")
+        if bool(column) != (self.kind in ("time", "group")):
+            raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
+        if self.kind == "stratified" and dataset.task != "classify":
+            self.kind = "random"
+        self.config = config
+        self.rng = np.random.default_rng(seed)
+        self.seed = seed
+        self.classes = dataset.targets.numpy() if self.kind == "stratified" else None
+        self.column = column
+        self.key = _key(dataset, self.kind, column) if column else None
+        self.words = KINDS[self.kind].format(column=column)
+
+    def __call__(
+        self, pool: np.ndarray, count: int, flag: str, strict: bool, leave: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(the rest, about `count` samples cut off). leave: how many groups or times the rest must hold at least.
+
+        strict: the user named the count, so a smaller part is refused.
+        """
+        if self.kind == "time":
+            part = self._latest(pool, count, leave)
+        elif self.kind == "group":
+            part = self._groups(pool, count, leave)
+        else:
+            part = _draw(pool, count, self.classes, self.rng, keep_one=True)
+            if not len(part) or (strict and len(part) < count):
+                do = "use --split random"
+                raise refusal(
+                    flag, f"at most {len(part)}, which leaves one sample of each class to train on", count, do=do
+                )
+        return np.setdiff1d(pool, part), part
+
+    def _latest(self, pool: np.ndarray, count: int, leave: int) -> np.ndarray:
+        """The latest samples, cut at a change of time so that what follows is strictly later."""
+        assert self.key is not None
+        order = pool[np.argsort(self.key[pool], kind="stable")]
+        times = self.key[order]
+        changes = np.flatnonzero(times[1:] != times[:-1]) + 1
+        if len(changes) < leave:
+            raise refusal(
+                f"column {self.column!r} of --split", f"of at least {leave + 1} different times", len(changes) + 1
+            )
+        changes = changes[leave - 1 :]
+        return order[changes[np.abs(changes - (len(order) - count)).argmin()] :]
+
+    def _groups(self, pool: np.ndarray, count: int, leave: int) -> np.ndarray:
+        """Whole groups, drawn by the seed, whose sizes add up to about `count`."""
+        assert self.key is not None
+        names, sizes = np.unique(self.key[pool], return_counts=True)
+        if len(names) <= leave:
+            raise refusal(f"column {self.column!r} of --split", f"of at least {leave + 1} groups", len(names))
+        drawn = self.rng.permutation(len(names))
+        reached = sizes[drawn].cumsum()[: len(names) - leave]
+        taken = names[drawn[: np.abs(reached - count).argmin() + 1]]
+        return pool[np.isin(self.key[pool], taken)]
+
+    def folds(self, pool: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """k pairs (training, validation) of the pool."""
+        from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
+
+        shuffled: dict[str, Any] = {"n_splits": k, "shuffle": True, "random_state": self.seed}
+        if self.key is not None:
+            values, places = np.unique(self.key[pool], return_inverse=True)
+            what = "times" if self.kind == "time" else "groups"
+            _enough(k, len(values) - (self.kind == "time"), f"{len(values)} different {what} of {self.column!r}")
+            if self.kind == "group":
+                pairs = GroupKFold(**shuffled).split(pool, groups=places)
+            else:  # times are divided, not samples: equal times stay together
+                by_time = TimeSeriesSplit(k).split(values)
+                pairs = ((np.flatnonzero(np.isin(places, t)), np.flatnonzero(np.isin(places, v))) for t, v in by_time)
+        elif self.classes is not None:
+            labels = self.classes[pool]
+            counts = np.bincount(labels)
+            _enough(k, int(counts.max()), f"the largest class of {counts.max()} samples")
+            alone = counts[labels] == 1
+            with warnings.catch_warnings():  # classes with fewer samples than folds are fine: some folds lack them
+                warnings.simplefilter("ignore", UserWarning)
+                pairs = list(StratifiedKFold(**shuffled).split(pool, labels))
+            pairs = [(np.union1d(t, v[alone[v]]), v[~alone[v]]) for t, v in pairs]
+        else:
+            _enough(k, len(pool), f"{len(pool)} samples")
+            pairs = KFold(**shuffled).split(pool)
+        return [(pool[train], pool[val]) for train, val in pairs]
+
+
+def _enough(k: int, most: int, of: str) -> None:
+    if k > most:
+        raise refusal("--folds", f"at most {most} for {of}", k)
+
+
+def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
+    """The time or group of every sample, (N,), from a column of the table."""
+    import pandas
+
+    frame = dataset.inputs
+    if not isinstance(frame, pandas.DataFrame):
+        raise refusal("--split", "stratified or random where the data is no table", f"{kind}:{column}")
+    names = [str(name) for name in frame.columns]
+    values = frame.iloc[:, names.index(choose("--split", column, names, f"{kind}: and a column of {dataset.path}"))]
+    if kind == "group":
+        return pandas.factorize(values, use_na_sentinel=False)[0]
+    times = as_numbers(values)
+    if times is None:
+        raise Refusal(f"column {column!r} of --split must hold dates or numbers, got {str(values.iloc[0])!r}")
+    if np.isnan(times).any():
+        row = dataset.name_of(int(np.isnan(times).argmax()))
+        raise Refusal(f"column {column!r} of --split must be filled in every row, got nothing in {row}")
+    return times
+
+
+def _draw(
+    pool: np.ndarray, count: int, classes: np.ndarray | None, rng: np.random.Generator, keep_one: bool
+) -> np.ndarray:
+    """`count` samples of the pool by chance, each class in its proportion where `classes` are given.
+
+    keep_one: leave at least one sample of each class behind, even if fewer than `count` are drawn.
+    """
+    if classes is None:
+        return rng.permutation(pool)[:count]
+    shuffled = rng.permutation(pool)
+    labels = classes[shuffled]
+    sizes = np.bincount(labels)
+    quota = _allot(sizes, count, np.maximum(sizes - 1, 0) if keep_one else sizes)
+    order = np.argsort(labels, kind="stable")
+    rank = np.empty(len(order), np.int64)  # place of each sample among those of its class
+    rank[order] = np.arange(len(order)) - np.repeat(sizes.cumsum() - sizes, sizes)
+    return shuffled[rank < quota[labels]]
+
+
+def _allot(sizes: np.ndarray, count: int, room: np.ndarray) -> np.ndarray:
+    """How many of each class make `count`, by largest remainders; one of each where possible, never beyond `room`."""
+    exact = count * sizes / sizes.sum()
+    quota = np.minimum(np.floor(exact).astype(np.int64), room)
+    least = np.minimum(room, 1) if count >= (room > 0).sum() else np.zeros_like(room)
+    quota = np.maximum(quota, least)
+    count = min(count, int(room.sum()))
+    while quota.sum() < count:
+        quota[np.where(quota < room, exact - quota, -np.inf).argmax()] += 1
+    while quota.sum() > count:
+        quota[np.where(quota > least, quota - exact, -np.inf).argmax()] -= 1
+    return quota

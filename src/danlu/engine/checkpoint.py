@@ -1,0 +1,73 @@
+"""Weights to use and state to resume: written whole or not at all, read without running any code from the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from danlu.refuse import Refusal
+from danlu.run import write_atomically
+from danlu.signature import Signature
+
+
+def save_weights(path: Path, model: nn.Module, signature: Signature) -> None:
+    """Parameters and buffers as safetensors, with the signature in the header."""
+    # Weights shared by two names would be refused by safetensors: clone makes each its own.
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    whole = save(state, metadata={"danlu": signature.to_json()})
+    write_atomically(path, lambda part: part.write_bytes(whole))
+
+
+def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
+    """Refusal when the file is missing, cut short, or not danlu's."""
+    if not path.is_file():
+        raise Refusal(f"weights file {path} does not exist; the run has not finished its first epoch")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Refusal(f"weights file {path} is damaged or no safetensors file: {error}") from None
+    if "danlu" not in metadata:
+        raise Refusal(f"weights file {path} carries no danlu signature; it was not written by danlu train")
+    try:
+        return Signature.from_json(metadata["danlu"]), state
+    except (ValueError, TypeError) as error:
+        raise Refusal(f"weights file {path} carries a damaged signature: {error}") from None
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load `state` into `model`; Refusal that names the first tensor which does not fit."""
+    own = model.state_dict()
+    for name in [*own, *state]:
+        if name not in state or name not in own:
+            lacks = "lacks" if name not in state else "has an unknown"
+            raise Refusal(f"weights file {path} is of another network: it {lacks} tensor {name!r}")
+        if own[name].shape != state[name].shape:
+            raise Refusal(
+                f"weights file {path} is of another network: tensor {name!r} is "
+                f"{tuple(state[name].shape)}, the network's is {tuple(own[name].shape)}"
+            )
+    model.load_state_dict(state)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, lambda part: torch.save(state, part))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Refusal when there is none or it is damaged; only tensors and plain values are ever loaded."""
+    if not path.is_file():
+        raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it anew")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a damaged file
+        raise Refusal(f"{path} is damaged and cannot be resumed from: {str(error).splitlines()[0][:120]}") from None
+    if not isinstance(state, dict) or "progress" not in state:
+        raise Refusal(f"{path} is no state of danlu's")
+    return state

@@ -1,0 +1,100 @@
+"""What a person sees while a training runs: bars on a terminal, plain lines elsewhere, the same lines in log.txt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bars,
+)
+from torch import Tensor
+
+from danlu.engine.loop import Plan, Progress, Watcher
+
+REFRESH = 0.2  # seconds between updates of the bars: a person reads no faster, and drawing costs training time
+SHOWN = ("loss", "accuracy", "r2", "rmse")
+
+
+def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:
+    """One epoch in one line: `epoch  3/10  train loss 0.081 accuracy 0.975  val loss 0.064 accuracy 0.981 *`."""
+    words = [f"epoch {progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}"]
+    for split in ("train", "val"):
+        shown = [f"{k} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
+        words.append(f"{split} {' '.join(shown)}")
+    words.append(f"lr {row['lr']:.2g}")
+    words.append(f"{row['samples_per_second']:,.0f}/s")
+    return "  ".join(words) + ("  best" if improved else "")
+
+
+class Display(Watcher):
+    """Bars for epochs and batches with speed, time left and the losses so far. Use as a context manager."""
+
+    def __init__(self, console: Console, log: Callable[[str], None]) -> None:
+        self.console, self.log = console, log
+        self.live = console.is_terminal
+        self._last = 0.0
+        self._said = time.monotonic()
+        self._samples, self._since = 0, time.perf_counter()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bars = Bars(
+            *columns, console=console, refresh_per_second=1 / REFRESH, transient=True, disable=not self.live
+        )
+        self._epochs = self._batches = None
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        now = time.perf_counter()
+        if not self.live:
+            if time.monotonic() - self._said > 30:
+                self._said = time.monotonic()
+                total = plan.train.length(progress.epoch)
+                self._say(
+                    f"epoch {progress.epoch + 1}/{plan.epochs}  batch {progress.batch}/{total}  {self._note(parts)}"
+                )
+            return
+        if now - self._last < REFRESH:
+            return
+        self._last = now
+        if self._epochs is None or self._batches is None:
+            self._epochs = self.bars.add_task("epochs ", total=plan.epochs, completed=progress.epoch, note="")
+            self._batches = self.bars.add_task("batches", total=1, note="")
+        samples = (progress.epoch * plan.train.samples) + progress.batch * plan.train.batch_size
+        speed = samples / max(progress.seconds, 1e-9)
+        note = f"{speed:,.0f}/s  {self._note(parts)}"
+        self.bars.update(self._batches, completed=progress.batch, total=plan.train.length(progress.epoch), note=note)
+        done = progress.epoch + progress.batch / max(plan.train.length(progress.epoch), 1)
+        self.bars.update(self._epochs, completed=round(done, 2))
+
+    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        self._said = time.monotonic()
+        self._say(epoch_line(plan, progress, row, improved))
+
+    def _note(self, parts: dict[str, Tensor]) -> str:
+        return " ".join(f"{k} {v.item():.4f}" for k, v in parts.items())
+
+    def _say(self, line: str) -> None:
+        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.log(line)

@@ -1,0 +1,234 @@
+"""The training loop: read this first. It knows no task, no format and no network by name."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from danlu.data.batches import Batch, Batches
+from danlu.engine.evaluate import evaluate
+from danlu.record import Record
+from danlu.refuse import Failure
+from danlu.regularise import DropoutSchedule, WeightAverage
+from danlu.schedules import Plateau
+from danlu.tasks.task import Task
+
+
+@dataclass
+class Plan:
+    """Everything a training needs, assembled by `assemble.py`.
+
+    module: the bare network; model: the same one wrapped by Fabric. schedule: step -> factor of the peak rate.
+    views: see `evaluate`. patience: epochs without improvement before stopping.
+    """
+
+    fabric: Fabric
+    task: Task
+    module: nn.Module
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    train: Batches
+    val: Batches | None
+    epochs: int
+    schedule: Callable[[int], float]
+    plateau: Plateau | None = None
+    average: WeightAverage | None = None
+    dropout: DropoutSchedule | None = None
+    views: Callable[[Tensor], list[Tensor]] | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    log_every: int = 50
+
+
+@dataclass
+class Progress:
+    """How far a training has come; saved with every checkpoint, so plain values only."""
+
+    epoch: int = 0  # epochs finished
+    batch: int = 0  # batches finished in the current epoch
+    step: int = 0  # optimiser steps
+    best: float | None = None
+    best_epoch: int = 0
+    stopped: str | None = None
+    seconds: float = 0.0  # in training batches
+    rows: int = 0  # rows of the record
+    totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
+    samples: int = 0  # samples in those sums
+
+
+class Watcher:
+    """What may look on while a training runs; the display, the checkpoints and the doctor are watchers."""
+
+    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None: ...
+
+    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None: ...
+
+
+def fit(
+    plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
+) -> None:
+    """Train until the epochs are done, patience ends, or `stop()` gives a reason. Changes `progress` in place."""
+    began = time.perf_counter()
+    while progress.epoch < plan.epochs and progress.stopped is None:
+        means = train_epoch(plan, progress, record, watchers, stop)
+        if progress.stopped is not None:
+            return
+        metrics = validate(plan)
+        improved = _judge(plan, progress, metrics)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        row = {f"train.{k}": v for k, v in means.items()} | {f"val.{k}": v for k, v in metrics.items()}
+        row |= {
+            "lr": plan.optimizer.param_groups[0]["lr"],
+            "seconds": time.perf_counter() - began,
+            "samples_per_second": progress.epoch * plan.train.samples / max(progress.seconds, 1e-9),
+        }
+        record.add("epoch", epoch=progress.epoch, step=progress.step, values=row)
+        progress.rows = len(record.rows)
+        for watcher in watchers:
+            watcher.on_epoch(plan, progress, row, improved)
+
+
+def validate(plan: Plan) -> dict[str, float]:
+    """Metrics on the validation part, by the averaged weights where there are any; nothing without that part."""
+    if plan.val is None:
+        return {}
+    model = plan.average.model if plan.average else plan.model
+    return plan.task.metrics(evaluate(plan.fabric, plan.task, model, plan.val, plan.views))
+
+
+def train_epoch(
+    plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
+) -> dict[str, float]:
+    """One pass over the training set, from `progress.batch` on. Gives the means over the samples seen."""
+    plan.model.train()
+    totals = Totals(progress.totals, progress.samples)
+    length = plan.train.length(progress.epoch)
+    since = time.perf_counter()
+    for batch in plan.train.epoch(progress.epoch, start=progress.batch):
+        parts = train_batch(plan, progress, batch)
+        totals.add(parts, batch)
+        progress.batch += 1
+        now = time.perf_counter()
+        progress.seconds, since = progress.seconds + now - since, now
+        if progress.step % plan.log_every == 0 and plan.train.closes_step(progress.epoch, progress.batch - 1):
+            loss = _finite(parts["loss"].item(), progress)
+            lr = plan.optimizer.param_groups[0]["lr"]
+            record.add("step", epoch=progress.epoch + 1, step=progress.step, values={"train.loss": loss, "lr": lr})
+            progress.rows = len(record.rows)
+        for watcher in watchers:
+            watcher.on_batch(plan, progress, parts)
+        if progress.batch < length and (reason := stop()):
+            progress.stopped = reason
+            break
+        since = time.perf_counter()
+    progress.totals, progress.samples = totals.state()
+    if progress.stopped is not None:
+        return {}
+    means = totals.means(plan.fabric)
+    _finite(means["loss"], progress)
+    progress.totals, progress.samples = {}, 0
+    return means
+
+
+def train_batch(plan: Plan, progress: Progress, batch: Batch) -> dict[str, Tensor]:
+    """Forward, backward and, at the end of an accumulated group, one step of the optimiser."""
+    _seed(plan, progress)
+    _set_rate(plan, progress)
+    closes = plan.train.closes_step(progress.epoch, progress.batch)
+    with plan.fabric.no_backward_sync(plan.model, enabled=not closes):
+        parts = plan.task.loss(plan.model, batch)
+        plan.fabric.backward(parts["loss"] if batch.weight == 1 else parts["loss"] * batch.weight)
+    if closes:
+        if plan.clip_value is not None:
+            plan.fabric.clip_gradients(plan.model, plan.optimizer, clip_val=plan.clip_value)
+        if plan.clip_norm is not None:
+            plan.fabric.clip_gradients(plan.model, plan.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False)
+        plan.optimizer.step()
+        plan.optimizer.zero_grad()
+        progress.step += 1
+        if plan.average is not None:
+            plan.average.update(plan.module)
+    return parts
+
+
+class Totals:
+    """Sums of named means, each weighted by its number of samples, kept on the device until the epoch ends."""
+
+    def __init__(self, sums: dict[str, float], samples: int) -> None:
+        self.names = list(sums)
+        self.sums = torch.tensor(list(sums.values()), dtype=torch.float32) if sums else None
+        self.samples = samples
+
+    def add(self, parts: dict[str, Tensor], batch: Batch) -> None:
+        counted = len(batch.index) if batch.weight > 0 else 0
+        values = torch.stack([v.detach() for v in parts.values()]).float() * counted
+        self.names = list(parts)
+        self.sums = values if self.sums is None else self.sums.to(values.device) + values
+        self.samples += counted
+
+    def state(self) -> tuple[dict[str, float], int]:
+        return (dict(zip(self.names, self.sums.tolist())) if self.sums is not None else {}), self.samples
+
+    def means(self, fabric: Fabric) -> dict[str, float]:
+        """Over all processes."""
+        assert self.sums is not None
+        both = torch.cat([self.sums, self.sums.new_tensor([self.samples])])
+        if fabric.world_size > 1:
+            both = fabric.all_reduce(both, reduce_op="sum")
+        return dict(zip(self.names, (both[:-1] / both[-1]).tolist()))
+
+
+def _seed(plan: Plan, progress: Progress) -> None:
+    """Dropout's random numbers are a function of (seed, epoch, batch, process), so resuming needs no saved generator."""
+    mixed = hash((plan.seed, progress.epoch, progress.batch, plan.fabric.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF
+    torch.default_generator.manual_seed(mixed)
+    if plan.fabric.device.type == "cuda":
+        torch.cuda.default_generators[plan.fabric.device.index or 0].manual_seed(mixed)
+    elif plan.fabric.device.type == "mps":
+        torch.mps.manual_seed(mixed)
+
+
+def _set_rate(plan: Plan, progress: Progress) -> None:
+    """The rate of this step, by the schedule and what the plateau has cut; dropout by its own schedule."""
+    factor = plan.schedule(progress.step) * (plan.plateau.factor if plan.plateau else 1.0)
+    for group in plan.optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    if plan.dropout is not None:
+        total = plan.epochs * plan.train.batches_per_epoch / plan.train.accumulate
+        plan.dropout.set(progress.step / max(total, 1))
+
+
+def _judge(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
+    """Whether this epoch is the best so far; tells the plateau, and stops when patience ends."""
+    name, better = plan.task.monitor
+    if plan.val is None:  # nothing to judge by: the last weights are the ones to use
+        progress.best_epoch = progress.epoch + 1
+        return True
+    value = metrics[name]
+    sign = 1 if better == "high" else -1
+    improved = progress.best is None or sign * value > sign * progress.best
+    if improved and math.isfinite(value):
+        progress.best, progress.best_epoch = value, progress.epoch + 1
+    if plan.plateau is not None:
+        plan.plateau.step(metrics["loss"])
+    if plan.patience is not None and progress.epoch + 1 - progress.best_epoch >= plan.patience:
+        progress.stopped = f"no better {name} for {plan.patience} epochs"
+    return improved
+
+
+def _finite(loss: float, progress: Progress) -> float:
+    if not math.isfinite(loss):
+        raise Failure(
+            f"the training loss is {loss} at step {progress.step} of epoch {progress.epoch + 1}; "
+            "lower --lr, clip the gradient (--optim.clip_norm 1) or use --precision fp32"
+        )
+    return loss

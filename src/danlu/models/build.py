@@ -1,0 +1,163 @@
+"""Name -> network: the table of all networks, and the one function that builds them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from danlu.config import ModelConfig
+from danlu.models.alexnet import alexnet, alexnet_2014, alexnet_plain
+from danlu.models.bn_inception import bn_inception
+from danlu.models.detnet import detnet59
+from danlu.models.googlenet import GoogLeNet
+from danlu.models.lenet import lenet
+from danlu.models.lenet5 import lenet5
+from danlu.models.library import inception_v3, inception_v4, timm_model, torchvision_model
+from danlu.models.linear import Linear
+from danlu.models.mlp import MLP
+from danlu.models.nin import nin, nin_cifar, nin_plain
+from danlu.models.parts import initialise, normalise_weights
+from danlu.models.perceptron import Perceptron
+from danlu.models.resnet import resnet
+from danlu.models.resnet_cifar import resnet_cifar
+from danlu.models.small_cnn import small_cnn
+from danlu.models.vgg import vgg, vgg_cifar
+from danlu.models.vit import SIZES as VIT_SIZES
+from danlu.models.vit import ViT
+from danlu.refuse import refusal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the table.
+
+    build: (channels, size, classes, **options), or (inputs, outputs, **options) where tabular.
+    tabular: takes rows of numbers (N, inputs), or pictures as rows of C H W numbers.
+    least: the smallest picture it can take, in pixels. sizes: the only ones, where not all from `least` on will do.
+    multiple: of which the size must be one.
+    """
+
+    build: Callable[..., nn.Module]
+    description: str
+    tabular: bool = False
+    least: int = 1
+    multiple: int = 1
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Fields of `ModelConfig` that the network heeds: the keyword arguments of its builder, and `init`."""
+        parameters = inspect.signature(self.build).parameters.values()
+        return (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "init")
+
+
+VGG_DEPTHS = (11, 13, 16, 19)
+
+MODELS: dict[str, Entry] = {
+    "linear": Entry(Linear, "linear regression: one affine map", tabular=True),
+    "softmax": Entry(Linear, "softmax regression: the same map, its outputs read as logits", tabular=True),
+    "perceptron": Entry(Perceptron, "the same map, to be trained by the perceptron loss", tabular=True),
+    "mlp": Entry(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
+    "small-cnn": Entry(small_cnn, "four 3x3 convolutions with batch norm, for small pictures", least=2),
+    "lenet": Entry(lenet, "LeNet with ReLU and max pooling", least=4),
+    "lenet5": Entry(lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", sizes=(28, 32)),
+    "alexnet": Entry(alexnet, "AlexNet of 2012: two groups, local response normalisation; 227 pixels", least=67),
+    "alexnet-2014": Entry(alexnet_2014, "AlexNet in one tower, torchvision's form; 224 pixels", least=63),
+    "alexnet-plain": Entry(alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", least=65),
+    **{f"vgg{d}": Entry(partial(vgg, d), f"VGG-{d}; 224 pixels", least=32) for d in VGG_DEPTHS},
+    **{
+        f"vgg{d}-bn": Entry(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels", least=32)
+        for d in VGG_DEPTHS
+    },
+    **{
+        f"vgg{d}-cifar": Entry(partial(vgg_cifar, d), f"VGG-{d} for 32-pixel pictures, one dense layer", least=32)
+        for d in VGG_DEPTHS
+    },
+    "nin": Entry(nin, "Network in Network; 224 pixels", least=67),
+    "nin-plain": Entry(nin_plain, "Network in Network, the textbooks' narrow last block; 224 pixels", least=67),
+    "nin-cifar": Entry(nin_cifar, "Network in Network, the paper's form for 32-pixel pictures", least=4),
+    **{
+        f"resnet{depth}": Entry(partial(resnet_cifar, depth), f"ResNet-{depth} for small pictures (CIFAR form)")
+        for depth in (20, 32, 44, 56, 110)
+    },
+    "googlenet": Entry(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
+    "bn-inception": Entry(bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels"),
+    "inception-v3": Entry(inception_v3, "Inception v3, torchvision's; 299 pixels", least=75),
+    "inception-v4": Entry(inception_v4, "Inception v4, timm's; 299 pixels", least=75),
+    **{f"resnet{d}": Entry(partial(resnet, d), f"ResNet-{d}; 224 pixels") for d in (18, 34, 50, 101, 152)},
+    **{
+        f"resnet{d}-cifar": Entry(partial(resnet, d, stem="3x3"), f"ResNet-{d} with a 3x3 stem; 32 pixels")
+        for d in (18, 34, 50)
+    },
+    "detnet59": Entry(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
+    **{f"vit-{kind}": Entry(partial(ViT, kind), f"vision transformer, {kind}") for kind in VIT_SIZES},
+}
+
+LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
+
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ModelConfig)}
+
+
+def build_model(
+    name: str,
+    *,
+    classes: int,
+    channels: int | None = None,
+    size: int | None = None,
+    inputs: int | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A new network with drawn weights: (N, channels, size, size), or rows (N, inputs), -> (N, classes).
+
+    name: an entry of MODELS, or timm/NAME, or torchvision/NAME. classes: the number of outputs. Give channels and size
+    for pictures, inputs for rows of numbers. options: fields of `ModelConfig`; None, or the field's default, means the
+    network's own. Refusal for an unknown name, an option that the network does not take, or a size it cannot.
+    """
+    rows = inputs is not None
+    numbers = {"classes": classes} | ({"inputs": inputs} if rows else {"channels": channels, "size": size})
+    for what, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise refusal(what, "a whole number of at least 1", value)
+    entry = _entry(name)
+    options = {k: v for k, v in options.items() if v is not None and v != _DEFAULTS.get(k)}
+    for option, value in options.items():
+        if option not in entry.options:
+            takes = ", ".join(entry.options) or "no options"
+            raise refusal(f"model.{option}", f"left out for {name}, which takes {takes}", value)
+    init, norm = options.pop("init", "default"), options.get("norm")
+    if entry.tabular:
+        inputs = inputs if rows else channels * size * size  # type: ignore[operator]
+        model = entry.build(inputs, classes, **options)
+    else:
+        if rows:
+            tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
+            raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
+        _check_size(name, entry, size)  # type: ignore[arg-type]
+        model = entry.build(channels, size, classes, **options)
+    initialise(model, init)
+    if norm in ("weight", "spectral"):
+        normalise_weights(model, norm)
+    return model
+
+
+def _entry(name: str) -> Entry:
+    library, slash, inner = name.partition("/")
+    if slash and library in LIBRARIES:
+        return Entry(partial(LIBRARIES[library], inner), f"{inner} of {library}")
+    if name not in MODELS:
+        raise refusal("--model", "a known network, timm/NAME or torchvision/NAME", name, near=MODELS)
+    return MODELS[name]
+
+
+def _check_size(name: str, entry: Entry, size: int) -> None:
+    if entry.sizes and size not in entry.sizes:
+        raise refusal("data.size", f"{' or '.join(map(str, entry.sizes))} for {name}", size)
+    if size < entry.least:
+        raise refusal("data.size", f"at least {entry.least} for {name}", size)
+    if size % entry.multiple:
+        raise refusal("data.size", f"a multiple of {entry.multiple} for {name}", size)

@@ -1,0 +1,40 @@
+"""DetNet-59 (Li et al. 2018): a backbone for detection whose last stages see more without shrinking the map."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from danlu.models.backbone import Backbone
+from danlu.models.parts import he_normal
+from danlu.models.resnet import Bottleneck, resnet
+
+
+def detnet59(
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    norm: str = "batch",
+    activation: str = "relu",
+    dropout: float = 0.0,
+    stride_in: str = "3x3",
+) -> Backbone:
+    """ResNet-50 up to stride 16, then two stages of three dilated bottlenecks, 1024 channels wide, at stride 16.
+
+    The first block of each added stage has a 1x1 convolution on its shortcut. 18,372,648 parameters, 5.000 G multiply-
+    adds at 3x224x224, K = 1000; 4.846 G with stride_in 1x1, the paper's 4.8. The paper counts the stem as stage 1, so
+    that its stages 5 and 6 are `stage4` and `stage5` here.
+    """
+    trunk = resnet(50, channels, size, classes, norm=norm, activation=activation, stride_in=stride_in)
+    dilated = partial(Bottleneck, 1024, 256, dilation=2, norm=norm, activation=activation)
+    network = Backbone(
+        stages={name: trunk.get_submodule(name) for name in ("stem", "stage1", "stage2", "stage3")}
+        | {name: nn.Sequential(dilated(project=True), dilated(), dilated()) for name in ("stage4", "stage5")},
+        head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(1024, classes)),
+        channels=(64, 256, 512, 1024, 1024, 1024),
+        strides=(2, 4, 8, 16, 16, 16),
+    )
+    he_normal(network)
+    return network

@@ -1,0 +1,130 @@
+"""Networks of timm and torchvision behind one door: the only file that imports them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from danlu.refuse import Failure, choose, refusal
+
+
+def timm_model(
+    name: str, channels: int, size: int, classes: int, *, pretrained: bool = False, dropout: float | None = None
+) -> nn.Module:
+    """timm's network of that name for channels x size x size pictures. pretrained: with its published weights."""
+    import timm
+
+    bare = name.partition(".")[0]  # resnet18.a1_in1k names one set of weights of resnet18
+    choose("--model", bare, timm.list_models(), "a network of timm")
+    options: dict[str, Any] = {} if dropout is None else {"drop_rate": dropout}
+    published = timm.get_pretrained_cfg(bare)
+    if published is not None and published.fixed_input_size:
+        options["img_size"] = size
+    try:
+        model = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=classes, **options)
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise _no_weights(f"timm/{name}", error) if pretrained else _no_fit(f"timm/{name}", size, error) from None
+    return _that_fits(model, f"timm/{name}", channels, size)
+
+
+def torchvision_model(name: str, channels: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
+    """torchvision's classification network of that name. pretrained: its newest published weights (a download).
+
+    Its input is rebuilt for other than 3 channels, and with published weights its output for `classes`.
+    """
+    import torchvision
+
+    choose("--model", name, torchvision.models.list_models(torchvision.models), "a network of torchvision")
+    options: dict[str, Any] = {}
+    if name.startswith("vit_"):
+        options["image_size"] = size
+    if name == "maxvit_t":
+        options["input_size"] = (size, size)
+    if name in ("googlenet", "inception_v3"):
+        options |= {"init_weights": False} | ({} if pretrained else {"aux_logits": False})
+    try:
+        if pretrained:
+            model = torchvision.models.get_model(name, weights="DEFAULT", **options)
+            _replace_last(model, classes)
+        else:
+            model = torchvision.models.get_model(name, num_classes=classes, **options)
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise (
+            _no_weights(f"torchvision/{name}", error) if pretrained else _no_fit(f"torchvision/{name}", size, error)
+        ) from None
+    if channels != 3:
+        _replace_first(model, channels, pretrained)
+    return _that_fits(model, f"torchvision/{name}", channels, size)
+
+
+def inception_v3(channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False) -> nn.Module:
+    """Inception v3 (Szegedy et al. 2015), torchvision's: 23,834,568 parameters, 5.713 G multiply-adds at 3x299x299.
+
+    aux: with the classifier on the 768 maps of stride 16; in training the network then gives two outputs (N, K).
+    """
+    import torchvision
+
+    if not aux:
+        model = torchvision_model("inception_v3", channels, size, classes, pretrained=pretrained)
+        model.aux_logits, model.AuxLogits = False, None  # type: ignore[assignment]
+        return model
+    if pretrained:
+        raise refusal("model.aux", "left out with published weights", aux)
+    if size < 299:  # its 5x5 convolution then stands on less than 5x5
+        raise refusal("data.size", "at least 299 for inception-v3 with model.aux", size)
+    model = torchvision.models.inception_v3(num_classes=classes, aux_logits=True, init_weights=False)
+    if channels != 3:
+        _replace_first(model, channels, keep=False)
+    return _that_fits(model, "inception-v3", channels, size)
+
+
+def inception_v4(
+    channels: int, size: int, classes: int, *, pretrained: bool = False, dropout: float | None = None
+) -> nn.Module:
+    """Inception v4 (Szegedy et al. 2016), timm's: 42,679,816 parameters, 12.254 G multiply-adds at 3x299x299."""
+    return timm_model("inception_v4", channels, size, classes, pretrained=pretrained, dropout=dropout)
+
+
+def _replace_first(model: nn.Module, channels: int, keep: bool) -> None:
+    """A first convolution for `channels`. keep: its weights are the mean over the colours, at the same output scale."""
+    name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    shape: Any = (channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    new = nn.Conv2d(*shape, bias=old.bias is not None)
+    if keep:
+        with torch.no_grad():
+            new.weight.copy_(old.weight.mean(1, keepdim=True) * (old.in_channels / channels))
+            if old.bias is not None and new.bias is not None:
+                new.bias.copy_(old.bias)
+    model.set_submodule(name, new)
+
+
+def _replace_last(model: nn.Module, classes: int) -> None:
+    """A new last layer, dense or 1x1 convolution, for `classes`."""
+    name, old = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    if isinstance(old, nn.Linear):
+        model.set_submodule(name, nn.Linear(old.in_features, classes))
+    else:
+        model.set_submodule(name, nn.Conv2d(old.in_channels, classes, old.kernel_size))  # type: ignore[arg-type]
+
+
+def _that_fits(model: nn.Module, name: str, channels: int, size: int) -> nn.Module:
+    """The model, once it has taken one blank picture: the library's own checks differ from network to network."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, channels, size, size))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        raise _no_fit(name, size, error) from None
+    return model.train()
+
+
+def _no_fit(name: str, size: int, error: Exception) -> Exception:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return refusal("data.size", f"a picture size that {name} takes ({reason})", size, do="try 224")
+
+
+def _no_weights(name: str, error: Exception) -> Exception:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return Failure(f"the published weights of {name} could not be had: {reason}")

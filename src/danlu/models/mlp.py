@@ -1,0 +1,42 @@
+"""The multilayer perceptron: dense layers with a non-linearity between them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from danlu.models.parts import activation_layer, norm_layer, shifts
+
+
+class MLP(nn.Module):
+    """(N, inputs), or pictures (N, C, H, W) with C H W = inputs, -> (N, outputs).
+
+    width: hidden units per layer. Each hidden layer is dense, normalisation, activation, dropout. One hidden layer of m
+    units on d inputs and k outputs has (d + 1) m + (m + 1) k parameters.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: tuple[int, ...] = (256,),
+        activation: str = "relu",
+        norm: str = "none",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for units in width:
+            layers += [
+                nn.Linear(inputs, units, bias=not shifts(norm)),
+                norm_layer(norm, units, flat=True),
+                activation_layer(activation),
+                nn.Dropout(dropout),
+            ]
+            inputs = units
+        # A dropout of 0 stays in place: `--regularise.dropout_when` may find it by its kind.
+        self.hidden = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+        self.head = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(x.flatten(1)))

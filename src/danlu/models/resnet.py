@@ -1,0 +1,138 @@
+"""ResNet-18, 34, 50, 101, 152 (He et al. 2015)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+
+from torch import Tensor, nn
+
+from danlu.models.backbone import Backbone
+from danlu.models.parts import activation_layer, conv, he_normal
+from danlu.models.stochastic_depth import StochasticDepth, rates
+from danlu.refuse import choose
+
+# Blocks per stage: the paper's Table 1. From 50 on the blocks are bottlenecks.
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+STEMS = ("imagenet", "3x3")
+STRIDES = ("3x3", "1x1")
+
+
+class Block(nn.Module):
+    """activation(shortcut(x) + g(x)), g two 3x3 convolutions; the first has the stride."""
+
+    def __init__(
+        self, inputs: int, width: int, *, stride: int = 1, norm: str, activation: str, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            conv(inputs, width, 3, stride=stride, norm=norm, activation=activation),
+            conv(width, width, 3, norm=norm, activation="none"),
+        )
+        self.shortcut = projection(inputs, width, stride, norm)
+        self.drop_path = StochasticDepth(drop_path)
+        self.activation = activation_layer(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.drop_path(self.residual(x)) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """activation(shortcut(x) + g(x)), g 1x1 to `width`, 3x3, 1x1 to 4 `width`.
+
+    stride_in: the convolution that has the stride: 3x3 ("v1.5", as all current weights have it) or 1x1 (the paper).
+    dilation: of the 3x3.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        *,
+        stride: int = 1,
+        norm: str,
+        activation: str,
+        drop_path: float = 0.0,
+        stride_in: str = "3x3",
+        dilation: int = 1,
+        project: bool = False,
+    ) -> None:
+        super().__init__()
+        outputs = 4 * width
+        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        self.residual = nn.Sequential(
+            conv(inputs, width, 1, stride=first, norm=norm, activation=activation),
+            conv(width, width, 3, stride=second, dilation=dilation, norm=norm, activation=activation),
+            conv(width, outputs, 1, norm=norm, activation="none"),
+        )
+        self.shortcut = projection(inputs, outputs, stride, norm, always=project)
+        self.drop_path = StochasticDepth(drop_path)
+        self.activation = activation_layer(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.drop_path(self.residual(x)) + self.shortcut(x))
+
+
+def projection(inputs: int, outputs: int, stride: int, norm: str, *, always: bool = False) -> nn.Module:
+    """The shortcut: x itself, or a 1x1 convolution where the shape changes (the paper's option B), or always."""
+    if stride == 1 and inputs == outputs and not always:
+        return nn.Identity()
+    return conv(inputs, outputs, 1, stride=stride, norm=norm, activation="none")
+
+
+def resnet(
+    depth: int,
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    norm: str = "batch",
+    activation: str = "relu",
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    stem: str = "imagenet",
+    stride_in: str = "3x3",
+) -> Backbone:
+    """Stem, four stages that double the width and halve the size, global average, dense K.
+
+    stem: imagenet (7x7 by steps of 2, then max pool 3/2) or 3x3 (by steps of 1, for pictures of 32 pixels).
+    drop_path: stochastic depth of the last block, rising linearly from the first. stride_in: see `Bottleneck`.
+    ResNet-50: 25,557,032 parameters, 4.089 G multiply-adds at 3x224x224, K = 1000.
+    """
+    choose("model.stem", stem, STEMS, "a known stem")
+    choose("model.stride_in", stride_in, STRIDES, "a known place for the stride")
+    block = Block if depth < 50 else partial(Bottleneck, stride_in=stride_in)
+    widths = [64 * 2**i for i in range(4)]
+    outputs = [width if depth < 50 else 4 * width for width in widths]
+    drops = iter(rates(drop_path, sum(BLOCKS[depth])))
+
+    stages: list[nn.Sequential] = []
+    inputs = 64
+    for i, (width, blocks) in enumerate(zip(widths, BLOCKS[depth])):
+        layers = []
+        for j in range(blocks):
+            stride = 2 if i > 0 and j == 0 else 1
+            layers.append(block(inputs, width, stride=stride, norm=norm, activation=activation, drop_path=next(drops)))
+            inputs = outputs[i]
+        stages.append(nn.Sequential(*layers))
+
+    first, strides = _stem(stem, channels, stages[0], norm, activation)
+    network = Backbone(
+        stages=first | {f"stage{i + 2}": stage for i, stage in enumerate(stages[1:])},
+        head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(inputs, classes)),
+        channels=(*([64] if stem == "imagenet" else []), *outputs),
+        strides=strides,
+    )
+    he_normal(network)
+    return network
+
+
+def _stem(
+    stem: str, channels: int, stage1: nn.Sequential, norm: str, activation: str
+) -> tuple[dict[str, nn.Module], tuple[int, ...]]:
+    """The beginning up to stage 1, and the strides of all stages."""
+    if stem == "3x3":
+        begin = conv(channels, 64, 3, norm=norm, activation=activation)
+        return {"stage1": nn.Sequential(OrderedDict(stem=begin, blocks=stage1))}, (1, 2, 4, 8)
+    begin = conv(channels, 64, 7, stride=2, norm=norm, activation=activation)
+    return {"stem": begin, "stage1": nn.Sequential(nn.MaxPool2d(3, 2, padding=1), *stage1)}, (2, 4, 8, 16, 32)

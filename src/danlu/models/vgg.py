@@ -1,0 +1,89 @@
+"""VGG-11, 13, 16 and 19 (Simonyan & Zisserman 2014), and their form for 32-pixel pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from danlu.models.backbone import Backbone
+from danlu.models.parts import activation_layer, conv, he_normal
+
+# Convolutions per stage: the paper's columns A, B, D, E.
+CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDTH = (64, 128, 256, 512, 512)
+# Every convolution has a bias. Before batch norm it does nothing, yet the published networks and their counts have it.
+
+
+def vgg(
+    depth: int,
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    norm: str = "none",
+    activation: str = "relu",
+    dropout: float = 0.5,
+    width: tuple[int, ...] = WIDTH,
+) -> Backbone:
+    """Five stages of 3x3 convolutions, halved by max pooling, then dense 4096, 4096, K with dropout.
+
+    width: channels of the five stages. The last map is averaged to 7x7 where the picture is not 224 pixels. VGG-16:
+    138,357,544 parameters, 15.47 G multiply-adds at 224 pixels, K = 1000.
+    """
+    block = partial(conv, kernel=3, norm=norm, activation=activation, bias=True)
+    head = nn.Sequential(
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(7),
+        nn.Flatten(),
+        nn.Linear(width[-1] * 7 * 7, 4096),
+        activation_layer(activation),
+        nn.Dropout(dropout),
+        nn.Linear(4096, 4096),
+        activation_layer(activation),
+        nn.Dropout(dropout),
+        nn.Linear(4096, classes),
+    )
+    return _vgg(depth, channels, width, block, head)
+
+
+def vgg_cifar(
+    depth: int,
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    norm: str = "batch",
+    activation: str = "relu",
+    dropout: float = 0.0,
+    width: tuple[int, ...] = WIDTH,
+) -> Backbone:
+    """The same stages with batch norm, then global average and one dense layer. VGG-16: 14,728,266 parameters, 313 M
+    multiply-adds at 3x32x32, K = 10."""
+    block = partial(conv, kernel=3, norm=norm, activation=activation, bias=True)
+    head = nn.Sequential(
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(width[-1], classes),
+    )
+    return _vgg(depth, channels, width, block, head)
+
+
+def _vgg(
+    depth: int, channels: int, width: tuple[int, ...], block: Callable[..., nn.Module], head: nn.Module
+) -> Backbone:
+    """block: one convolution with its normalisation and activation, from (inputs, outputs)."""
+    stages: dict[str, nn.Module] = {}
+    inputs = channels
+    for i, (convs, outputs) in enumerate(zip(CONVS[depth], width, strict=True)):
+        layers: list[nn.Module] = [nn.MaxPool2d(2)] if i > 0 else []
+        for _ in range(convs):
+            layers.append(block(inputs, outputs))
+            inputs = outputs
+        stages[f"stage{i + 1}"] = nn.Sequential(*layers)
+    network = Backbone(stages, head, channels=width, strides=(1, 2, 4, 8, 16))
+    he_normal(network)
+    return network

@@ -1,0 +1,123 @@
+"""The vision transformer (Dosovitskiy et al. 2021)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.models.backbone import Backbone
+from danlu.models.parts import activation_layer, weighted
+from danlu.models.stochastic_depth import StochasticDepth, rates
+from danlu.refuse import refusal
+
+# name -> width, blocks, heads
+SIZES = {
+    "mini": (128, 6, 4),
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+}
+norm_layer = partial(nn.LayerNorm, eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Each token gathers from all: (N, T, width) -> (N, T, width), softmax(q k^T / sqrt(width / heads)) v per head."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.dropout(self.out(x.transpose(1, 2).reshape(count, tokens, width)))
+
+
+class Block(nn.Module):
+    """Attention, then an MLP of four times the width, each behind a layer norm and added to its input."""
+
+    def __init__(self, width: int, heads: int, activation: str, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = norm_layer(width)
+        self.attention = Attention(width, heads, dropout)
+        self.norm2 = norm_layer(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width),
+            activation_layer(activation),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
+            nn.Dropout(dropout),
+        )
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attention(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class ViT(Backbone):
+    """Patches as tokens, a class token before them, learnt positions, then blocks. The head reads the class token.
+
+    kind: mini, tiny, small, base or large. patch: side of a patch in pixels; None is 16 from 112 pixels on, below it 4.
+    drop_path: stochastic depth of the last block, rising linearly from the first. base at 3x224x224, K = 1000, is
+    ViT-B/16: 86,567,656 parameters, 17.56 G multiply-adds.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        patch: int | None = None,
+    ) -> None:
+        width, blocks, heads = SIZES[kind]
+        patch = patch or (16 if size >= 112 else 4)
+        if size % patch:
+            raise refusal("data.size", f"a multiple of the patch's side {patch}", size)
+        drops = rates(drop_path, blocks)
+        super().__init__(stages={}, head=nn.Linear(width, classes), channels=(width,), strides=(patch,))
+        self.side = size // patch
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position = nn.Parameter(torch.empty(1, 1 + self.side**2, width))
+        self.embed = nn.Conv2d(channels, width, patch, patch)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*(Block(width, heads, activation, dropout, drop) for drop in drops))
+        self.norm = norm_layer(width)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.trunc_normal_(self.position, std=0.02)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        for layer in weighted(self):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.head.weight)  # type: ignore[arg-type]
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Pictures (N, C, size, size) -> (N, 1 + side^2, width): the class token, then the patches row by row."""
+        patches = self.embed(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1)
+        return self.norm(self.blocks(self.dropout(x + self.position)))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The patches as one map (N, width, side, side)."""
+        patches = self.tokens(x)[:, 1:]
+        return [patches.transpose(1, 2).unflatten(2, (self.side, self.side))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures (N, C, size, size) -> outputs (N, K)."""
+        return self.head(self.tokens(x)[:, 0])

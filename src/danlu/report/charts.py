@@ -1,0 +1,310 @@
+"""Plain numbers -> Plotly figures, as dictionaries {"data": [...], "layout": {...}}.
+
+Colours are written "var(--name)": the page's style sheet holds the palette, once, for light and for dark, and its
+script fills the colours in when it draws. Text is escaped because Plotly reads a subset of HTML in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from danlu.report.markup import clip, is_number, is_share, number
+
+Figure = dict[str, Any]
+Row = Mapping[str, Any]
+
+INK, MUTED, GRID, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
+TRAIN, VAL, FAINT = "var(--train)", "var(--val)", "var(--train-faint)"
+POINTS_SHOWN = 3000  # an SVG of more points is slow to draw, and no more can be told apart
+CLASSES_SHOWN = 120  # beyond, a cell of the matrix is thinner than three pixels
+CLASSES_KEPT = 40
+
+
+def axis(title: str = "", **more: Any) -> dict[str, Any]:
+    plain = {
+        "gridcolor": GRID,
+        "zeroline": False,
+        "linecolor": GRID,
+        "tickfont": {"color": MUTED, "size": 11},
+        "title": {"text": title, "font": {"color": MUTED, "size": 12}, "standoff": 10},
+        "automargin": True,
+        "fixedrange": False,
+    }
+    return plain | more
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    plain = {
+        "xaxis": x,
+        "yaxis": y,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "font": {"color": INK, "size": 12},
+        "hoverlabel": {"bgcolor": SURFACE, "bordercolor": GRID, "font": {"color": INK, "size": 12}, "align": "left"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": MUTED}},
+        "showlegend": False,
+    }
+    return plain | more
+
+
+def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> Figure | None:
+    """Train and validation of one metric over the epochs; the logged steps faintly behind the training line.
+
+    rows: the rows of metrics.jsonl, both kinds. None when no row bears the metric.
+    """
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    data = []
+    for split, name, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
+        key = f"{split}.{metric}"
+        if any(is_number(row.get(key)) for row in epochs):
+            data.append(_line(epochs, key, name, colour))
+    steps = _steps(rows, epochs, f"train.{metric}")
+    if steps:
+        x, y = zip(*steps)
+        line = {"color": FAINT, "width": 1}
+        data.insert(
+            0,
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": x,
+                "y": y,
+                "line": line,
+                "hoverinfo": "skip",
+                "name": "each step",
+                "showlegend": False,
+            },
+        )
+    if not data:
+        return None
+    form = ".2%" if is_share(metric) else ".4~g"
+    y_axis = axis(tickformat=".3~p" if is_share(metric) else "~g", hoverformat=form, nticks=7)
+    figure = {"data": data, "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified", showlegend=True)}
+    return _mark_best(figure, epochs, metric, best_epoch)
+
+
+def rate(rows: Sequence[Row]) -> Figure | None:
+    """The learning rate over the epochs, by step where steps were logged."""
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    points = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
+    return _single(points, epochs, "learning rate", "~g", ".4~g")
+
+
+def speed(rows: Sequence[Row]) -> Figure | None:
+    """Training samples per second, epoch by epoch."""
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    points = [(r["epoch"], r["samples_per_second"]) for r in epochs if is_number(r.get("samples_per_second"))]
+    return _single(points, epochs, "samples/s", "~s", ",.0f")
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[Figure, int]:
+    """Rows true, columns said; counts, coloured by the share of the true class: right answers one hue, mistakes another.
+
+    Beyond `CLASSES_SHOWN` classes only the `CLASSES_KEPT` with most mistakes are drawn. Returns the figure and how
+    many classes it shows.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    names = _distinct([escape(clip(name, 60), quote=False) for name in classes])
+    kept = np.arange(len(counts))
+    if len(counts) > CLASSES_SHOWN:
+        wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+        kept = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES_KEPT])
+    counts, shares, names = counts[np.ix_(kept, kept)], shares[np.ix_(kept, kept)], [names[i] for i in kept]
+    signed = np.where(np.eye(len(counts), dtype=bool), shares, -shares)
+    # The steps are denser near zero: a class lost once in a hundred times must be seen.
+    stops = [
+        (0, "--val"),
+        (0.3, "--heat-wrong-2"),
+        (0.47, "--heat-wrong-1"),
+        (0.4995, "--heat-wrong-0"),
+        (0.5, "--heat-none"),
+    ]
+    stops += [(0.5005, "--heat-right-0"), (0.7, "--heat-right-1"), (1, "--train")]
+    few = len(counts) <= 16
+    cells = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": np.round(signed, 4).tolist(),
+        "zmin": -1,
+        "zmax": 1,
+        "customdata": np.stack([counts, np.round(100 * shares, 1)], axis=-1).tolist(),
+        "colorscale": [[at, f"var({name})"] for at, name in stops],
+        "showscale": False,
+        "xgap": 1 if few else 0,
+        "ygap": 1 if few else 0,
+        "hovertemplate": "true <b>%{y}</b><br>said <b>%{x}</b><br>%{customdata[0]:,} (%{customdata[1]} % of the class)<extra></extra>",
+    }
+    if few:  # an empty cell says 0 by being empty
+        cells |= {"text": [[str(c) if c else "" for c in row] for row in counts.tolist()], "texttemplate": "%{text}"}
+    short = [escape(clip(classes[i], 14), quote=False) for i in kept]
+    every = max(1, -(-len(names) // 25))
+    ticks = {"type": "category", "tickmode": "array", "tickvals": names[::every], "ticktext": short[::every]}
+    bare = {
+        "showgrid": False,
+        "ticks": "outside",
+        "ticklen": 6,
+        "tickcolor": "rgba(0,0,0,0)",
+        "showline": False,
+    } | ticks
+    y = axis("true class", autorange="reversed", **bare)
+    return {"data": [cells], "layout": layout(axis("said class", **bare), y)}, len(counts)
+
+
+def reliability(bins: Sequence[Row]) -> Figure | None:
+    """Accuracy against confidence, bin by bin, over the diagonal of perfect calibration; counts beneath.
+
+    bins: {"low", "high", "count", "confidence", "accuracy"}; empty bins are left out. Guo et al. 2017, figure 1.
+    """
+    full = [b for b in bins if b.get("count")]
+    if not full:
+        return None
+    middle = [(b["low"] + b["high"]) / 2 for b in full]
+    shared = {"type": "bar", "x": middle, "width": [0.94 * (b["high"] - b["low"]) for b in full]}
+    spoken = [[b["confidence"], b["accuracy"], b["count"], b["low"], b["high"]] for b in full]
+    hover = (
+        "confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}<br>says %{customdata[0]:.1%}, is right "
+        "%{customdata[1]:.1%}<br>%{customdata[2]:,} samples<extra></extra>"
+    )
+    told = {"customdata": spoken, "hovertemplate": hover}
+    right = {"y": [b["accuracy"] for b in full], "marker": {"color": TRAIN}} | shared | told
+    gap = [b["confidence"] - b["accuracy"] for b in full]
+    missing = {"y": gap, "base": right["y"], "marker": {"color": "var(--val-faint)"}} | shared | told
+    ideal = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
+    ideal["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
+    counts = {"y": [b["count"] for b in full], "yaxis": "y2", "marker": {"color": FAINT}} | shared | told
+    share = {"range": [0, 1.02], "tickformat": ".0%"}
+    figure = layout(
+        axis("confidence", showgrid=False, anchor="y2", **share),
+        axis("accuracy", domain=[0.3, 1], **share),
+        yaxis2=axis("samples", domain=[0, 0.2], nticks=3, tickformat="~s"),
+        barmode="overlay",
+        bargap=0,
+    )
+    return {"data": [right, missing, ideal, counts], "layout": figure}
+
+
+def scatter(pairs: Sequence[Sequence[float]]) -> Figure | None:
+    """Predicted against true, over the diagonal. pairs: (true, predicted)."""
+    points = _finite(pairs)
+    if not len(points):
+        return None
+    low, high = float(points.min()), float(points.max())
+    shown = points[:: -(-len(points) // POINTS_SHOWN)]
+    dots = {"type": "scatter", "mode": "markers", "x": _numbers(shown[:, 0]), "y": _numbers(shown[:, 1])}
+    dots |= {"marker": {"color": TRAIN, "size": 5, "opacity": 0.35 if len(shown) > 500 else 0.6}}
+    dots["hovertemplate"] = "true %{x:.4~g}<br>predicted %{y:.4~g}<extra></extra>"
+    ideal = {"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "hoverinfo": "skip"}
+    ideal["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
+    return {"data": [dots, ideal], "layout": layout(axis("true"), axis("predicted"), hovermode="closest")}
+
+
+def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
+    """How often predicted - true takes which value; the outermost bars hold what lies beyond them."""
+    points = _finite(pairs)
+    if not len(points):
+        return None
+    errors = points[:, 1] - points[:, 0]
+    low, high = np.percentile(errors, [0.5, 99.5])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(
+        errors.clip(low, high), bins=int(np.clip(len(errors) ** 0.5, 5, 50)), range=(low, high)
+    )
+    bars = {
+        "type": "bar",
+        "x": _numbers((edges[1:] + edges[:-1]) / 2),
+        "y": counts.tolist(),
+        "marker": {"color": TRAIN},
+    }
+    bars["customdata"] = np.stack([edges[:-1], edges[1:]], axis=1).round(6).tolist()
+    bars["hovertemplate"] = "%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples<extra></extra>"
+    zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    zero["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
+    figure = layout(axis("predicted − true", showgrid=False), axis("samples"), bargap=0.06, shapes=[zero])
+    return {"data": [bars], "layout": figure}
+
+
+def _line(epochs: Sequence[Row], key: str, name: str, colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(epochs) <= 30 else "lines",
+        "x": [row["epoch"] for row in epochs],
+        "y": [row.get(key) for row in epochs],
+        "name": name,
+        "line": {"color": colour, "width": 2},
+        "marker": {"color": colour, "size": 5},
+    }
+
+
+def _single(
+    points: Sequence[tuple[float, float]], epochs: Sequence[Row], name: str, ticks: str, hover: str
+) -> Figure | None:
+    if not points:
+        return None
+    x, y = zip(*points)
+    line = {"type": "scatter", "mode": "lines" if len(points) > 30 else "lines+markers", "x": x, "y": y, "name": name}
+    line |= {"line": {"color": TRAIN, "width": 2}, "marker": {"color": TRAIN, "size": 5}}
+    y_axis = axis(tickformat=ticks, hoverformat=hover, nticks=6, rangemode="tozero")
+    return {"data": [line], "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified")}
+
+
+def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[float, float]]:
+    """(epoch with its fraction, value) of the logged steps, thinned to what a chart can show."""
+    per_epoch = [row["step"] / row["epoch"] for row in epochs if row.get("step") and row.get("epoch")]
+    if not per_epoch:
+        return []
+    steps = [
+        row for row in rows if row.get("kind") == "step" and is_number(row.get(key)) and is_number(row.get("step"))
+    ]
+    thin = steps[:: -(-len(steps) // POINTS_SHOWN) or 1]
+    return [(round(row["step"] / per_epoch[-1], 4), row[key]) for row in thin]
+
+
+def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
+    few = {"dtick": 1} if len(epochs) <= 12 else {"nticks": 10}
+    return axis("epoch", showgrid=False, hoverformat=".4~g", unifiedhovertitle={"text": "epoch %{x}"}, **few)
+
+
+def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | None) -> Figure:
+    at = [row.get(f"val.{metric}") for row in epochs if row.get("epoch") == best]
+    if best is None or not at:
+        return figure
+    dotted = {"color": MUTED, "width": 1, "dash": "dot"}
+    line = {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": dotted, "layer": "below"}
+    figure["layout"]["shapes"] = [line]
+    right = best > 0.5 * max(row["epoch"] for row in epochs)
+    word = {"text": f"best: epoch {number(best)}", "x": best, "xref": "x", "y": 1, "yref": "paper", "yanchor": "top"}
+    word |= {"showarrow": False, "font": {"color": MUTED, "size": 11}, "xanchor": "right" if right else "left"}
+    figure["layout"]["annotations"] = [word]
+    if is_number(at[0]):
+        ring = {"color": SURFACE, "size": 10, "line": {"color": VAL, "width": 2.5}}
+        dot = {"type": "scatter", "mode": "markers", "x": [best], "y": at, "marker": ring}
+        figure["data"].append(dot | {"hoverinfo": "skip", "showlegend": False})
+    return figure
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names cut short may meet; an axis of categories would merge them."""
+    seen: set[str] = set()
+    out = []
+    for place, name in enumerate(names):
+        out.append(f"{name} ({place})" if name in seen else name)
+        seen.add(name)
+    return out
+
+
+def _finite(pairs: Sequence[Sequence[float]]) -> np.ndarray:
+    points = np.asarray([p for p in pairs if len(p) == 2 and all(is_number(v) for v in p)], dtype=float)
+    return points.reshape(-1, 2)
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    """Six significant digits: the page carries no more than the eye can use."""
+    return [float(f"{v:.6g}") for v in values]

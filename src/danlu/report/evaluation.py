@@ -1,0 +1,196 @@
+"""The part of the page that shows how good the model is: one function a picture of it, from summary["evaluation"]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from danlu.report import charts
+from danlu.report.markup import (
+    SPLITS,
+    card,
+    chart,
+    clip,
+    escape,
+    is_number,
+    metric_value,
+    name_cell,
+    number,
+    number_cell,
+    percent,
+    picture,
+    table,
+    text_cell,
+)
+from danlu.report.markup import label as metric_label
+
+PAIRS_SHOWN = 12
+
+
+def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
+    """Metrics of every split, then what the task draws."""
+    found = summary.get("evaluation") or {}
+    parts = [_metrics(summary.get("metrics") or {})]
+    if found.get("confusion"):
+        classes = _classes(summary, found)
+        parts.append(_confusion(found["confusion"], classes, figures))
+    parts.append(_side_by_side(_per_class(found.get("per_class") or []), _reliability(summary, found, figures)))
+    if found.get("scatter"):
+        parts.append(_regression(found["scatter"], figures))
+    parts.append(_worst(found.get("worst") or []))
+    return "".join(parts)
+
+
+def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
+    """Confident mistakes as pictures; as a table where the inputs are no pictures."""
+    if not mistakes:
+        return ""
+    if any(picture(m.get("picture"), "") for m in mistakes):
+        return f'<div class="gallery mistakes">{"".join(_mistake(m) for m in mistakes)}</div>'
+    rows = [
+        [name_cell(m.get(key, "")) for key in ("name", "true", "said")]
+        + [number_cell(m.get("confidence"), percent(m.get("confidence"), 1))]
+        for m in mistakes
+    ]
+    return card(
+        "Samples", table(["Sample", "True class", "Said class", "Confidence"], rows, numbers=1, kind="sortable")
+    )
+
+
+def augmented_section(pictures: Sequence[str]) -> str:
+    shown = "".join(
+        f"<figure>{image}</figure>" for p in pictures if (image := picture(p, "augmented training picture"))
+    )
+    return f'<div class="gallery">{shown}</div>' if shown else ""
+
+
+def folds_section(folds: Sequence[Mapping[str, Any]]) -> str:
+    """Validation metrics of each fold, with mean and standard deviation (n - 1) over the folds."""
+    import statistics
+
+    names = list(dict.fromkeys(name for fold in folds for name in fold.get("val") or {}))
+    rows = []
+    for fold in folds:
+        values = fold.get("val") or {}
+        cells = [number_cell(values.get(name), metric_value(name, values.get(name))) for name in names]
+        rows.append([text_cell(f"Fold {number(fold.get('fold'))}"), *cells])
+    columns = {name: [v for f in folds if is_number(v := (f.get("val") or {}).get(name))] for name in names}
+    mean = [number_cell(None, metric_value(n, statistics.fmean(v) if v else None)) for n, v in columns.items()]
+    spread = [
+        number_cell(None, metric_value(n, statistics.stdev(v) if len(v) > 1 else None)) for n, v in columns.items()
+    ]
+    rows += [[text_cell("Mean", "total"), *mean], [text_cell("Standard deviation", "total"), *spread]]
+    head = ["", *(metric_label(name) for name in names)]
+    return card("Validation, fold by fold", table(head, rows, numbers=len(names)))
+
+
+def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    names = (summary.get("data") or {}).get("classes") or [row.get("name") for row in found.get("per_class") or []]
+    count = len(found["confusion"])
+    return [str(n) for n in names] if len(names) == count else [str(i) for i in range(count)]
+
+
+def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    splits = [split for split in SPLITS if metrics.get(split)]
+    names = list(dict.fromkeys(name for split in splits for name in metrics[split]))
+    rows = [
+        [text_cell(metric_label(name))]
+        + [number_cell(v := metrics[s].get(name), metric_value(name, v)) for s in splits]
+        for name in names
+    ]
+    head = ["", *(SPLITS[split] for split in splits)]
+    return card("All metrics", table(head, rows, numbers=len(splits))) if rows else ""
+
+
+def _confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any]) -> str:
+    figure, shown = charts.confusion(matrix, classes)
+    height = max(300, min(580, 130 + 44 * shown))
+    note = "Rows are the true class, columns what the model said. Colour is the share of the true class."
+    if shown < len(classes):
+        note += f" Of {len(classes):,} classes, the {shown} with most mistakes."
+    place = chart(figure, figures, "confusion", height, "square")
+    pairs = _pairs(matrix, classes)
+    left = card("Confusion matrix", place, note=note)
+    right = card(
+        "Most frequent mistakes", pairs, note="What was taken for what, and how much of the true class that is."
+    )
+    return f'<div class="grid wide-left">{left}{right}</div>' if pairs else left
+
+
+def _pairs(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    wrong = [
+        (count, i, j, count / max(sum(row), 1))
+        for i, row in enumerate(matrix)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    rows = [
+        [
+            name_cell(classes[i]),
+            name_cell(classes[j]),
+            number_cell(count, number(count)),
+            number_cell(share, percent(share, 1)),
+        ]
+        for count, i, j, share in sorted(wrong, key=lambda w: (-w[0], -w[3]))[:PAIRS_SHOWN]
+    ]
+    return table(["True", "Said", "Count", "Share"], rows, numbers=2) if rows else ""
+
+
+def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = []
+    for row in rows:
+        scores = [
+            number_cell(v := row.get(key), percent(v, 1), bar=v if is_number(v) else 0)
+            for key in ("precision", "recall", "f1")
+        ]
+        support = row.get("support")
+        cells.append([name_cell(row.get("name", "")), *scores, number_cell(support, number(support))])
+    head = ["Class", "Precision", "Recall", "F1", "Support"]
+    note = "Click a heading to sort." if rows else ""
+    return card("Class by class", table(head, cells, numbers=4, kind="sortable") if rows else "", note=note)
+
+
+def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: dict[str, Any]) -> str:
+    figure = charts.reliability(found.get("reliability") or [])
+    ece = ((summary.get("metrics") or {}).get(found.get("split") or "val") or {}).get("ece")
+    tools = f'<span class="chip">ECE {escape(percent(ece))}</span>' if is_number(ece) else ""
+    note = "How often the model is right when it says it is this sure. On the dotted line, confidence can be believed."
+    return card("Reliability", chart(figure, figures, "reliability", 400), note=note, tools=tools)
+
+
+def _regression(pairs: Sequence[Sequence[float]], figures: dict[str, Any]) -> str:
+    note = "On the dotted line, the prediction is exact."
+    if len(pairs) > charts.POINTS_SHOWN:
+        note += f" An even sample of {len(pairs):,} points."
+    left = card("Predicted against true", chart(charts.scatter(pairs), figures, "scatter", 400), note=note)
+    note = "How far off predictions are. The outermost bars hold what lies beyond them."
+    right = card("Residuals", chart(charts.residuals(pairs), figures, "residuals", 400), note=note)
+    return _side_by_side(left, right)
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = []
+    for row in rows:
+        true, predicted = row.get("true"), row.get("predicted")
+        error = predicted - true if is_number(true) and is_number(predicted) else None
+        numbers = [number_cell(v, number(v)) for v in (true, predicted, error)]
+        cells.append([name_cell(row.get("name", "")), *numbers])
+    head = ["Sample", "True", "Predicted", "Error"]
+    return card("Largest errors", table(head, cells, numbers=3, kind="sortable") if rows else "")
+
+
+def _mistake(mistake: Mapping[str, Any]) -> str:
+    true, said, name = (mistake.get(key, "") for key in ("true", "said", "name"))
+    sure = mistake.get("confidence")
+    share = max(0.0, min(1.0, sure)) if is_number(sure) else 0.0
+    return (
+        f'<figure title="{escape(name)}">{picture(mistake.get("picture"), str(name))}<figcaption>'
+        f'<span class="said">{escape(said)}</span><span class="true">is {escape(true)}</span>'
+        f'<span class="sure"><i style="width:{100 * share:.1f}%"></i></span>'
+        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(sure, 1))}</b></span>'
+        f"</figcaption></figure>"
+    )
+
+
+def _side_by_side(left: str, right: str) -> str:
+    return f'<div class="grid">{left}{right}</div>' if left and right else left + right

@@ -1,0 +1,162 @@
+"""Plain values as HTML: escaped text, numbers a reader can take in, tables, and charts' places on the page.
+
+Class names, file names and messages are hostile input: everything that reaches the page passes through `escape`.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from danlu.vocabulary import METRICS
+
+NOTHING = "–"
+SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
+LABELS = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "top5": "Top-5 accuracy",
+    "f1": "Mean F1",
+    "ece": "Calibration error",
+    "r2": "R²",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+}
+SHORT = {"top5": "top-5", "f1": "F1", "ece": "ECE", "r2": "R²", "mae": "MAE", "rmse": "RMSE"}
+
+
+def escape(value: object) -> str:
+    """Any value as text that HTML shows literally; file names that are no valid Unicode lose only those bytes."""
+    return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
+
+
+def clip(value: object, length: int) -> str:
+    """Unescaped text of at most `length` characters; the middle goes first, as names differ at both ends."""
+    text = str(value)
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: object) -> str:
+    """Four significant digits, thousands separated; a dash for what is missing or not finite.
+
+    >>> number(55000), number(0.023456), number(None)
+    ('55,000', '0.02346', '–')
+    """
+    if not is_number(value):
+        return NOTHING
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
+
+
+def percent(value: object, digits: int = 2) -> str:
+    return f"{100 * value:.{digits}f}\u202f%" if is_number(value) else NOTHING
+
+
+def is_share(metric: str) -> bool:
+    """Shares are shown in percent; R² is one by its definition, and never written so."""
+    return metric != "r2" and metric in METRICS and METRICS[metric].unit == "share"
+
+
+def metric_value(metric: str, value: object) -> str:
+    return percent(value) if is_share(metric) else number(value)
+
+
+def label(metric: str, within: str = "") -> str:
+    """A metric's name for people; after other words, `within`, its first letter is small unless it is a symbol's.
+
+    >>> label("accuracy", within="Test"), label("r2", within="Test")
+    ('Test accuracy', 'Test R²')
+    """
+    name = LABELS.get(metric, metric)
+    if not within:
+        return name
+    return f"{within} {name[0].lower() + name[1:] if name[1:2].islower() else name}"
+
+
+def duration(seconds: object) -> str:
+    """
+    >>> duration(12.34), duration(252), duration(7500)
+    ('12.3 s', '4 min 12 s', '2 h 5 min')
+    """
+    if not is_number(seconds):
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def words(value: object) -> str:
+    """A setting, or a part of a finding, as one line of unescaped text."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(words(item) for item in value)
+    return str(value)
+
+
+def text_cell(value: object, kind: str = "") -> str:
+    return f'<td class="{kind}">{escape(value)}</td>' if kind else f"<td>{escape(value)}</td>"
+
+
+def name_cell(value: object) -> str:
+    """The name of a class or a file: cut to a few lines, whole when pointed at."""
+    return f'<td class="name" title="{escape(value)}">{escape(clip(value, 72))}</td>'
+
+
+def number_cell(value: object, shown: str, bar: float | None = None) -> str:
+    """A right-aligned number; bar in [0, 1] is drawn behind it. The raw value is what sorting compares."""
+    raw = f' data-value="{value}"' if is_number(value) else ""
+    width = f' style="--bar:{100 * min(max(bar, 0.0), 1.0):.1f}%"' if bar is not None else ""
+    return f'<td class="number{" bar" if width else ""}"{raw}{width}>{escape(shown)}</td>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0, kind: str = "") -> str:
+    """A table in a box that scrolls by itself. head: plain text, of which the last `numbers` columns are numeric;
+    rows: cells made by `text_cell` and `number_cell`; kind: CSS classes, "sortable" among them."""
+    first = len(head) - numbers
+    titles = "".join(f"<th{' class=number' if i >= first else ''}>{escape(t)}</th>" for i, t in enumerate(head))
+    body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def picture(uri: object, alt: str) -> str:
+    """An <img>, only ever of a data URI: the page loads nothing from anywhere."""
+    if not (isinstance(uri, str) and uri.startswith("data:image/")):
+        return ""
+    return f'<img src="{escape(uri)}" alt="{escape(alt)}">'
+
+
+def chart(figure: Mapping[str, Any] | None, figures: dict[str, Any], name: str, height: int, kind: str = "") -> str:
+    """The place of a chart; the figure itself joins `figures`, which the page's script draws from."""
+    if figure is None:
+        return ""
+    figures[name] = figure
+    return f'<div class="chart {kind}" data-figure="{name}" style="--height:{height}px"></div>'
+
+
+def card(title: str, body: str, *, note: str = "", tools: str = "", kind: str = "") -> str:
+    """title and note: plain text; body and tools: HTML. Nothing when the body is empty."""
+    if not body:
+        return ""
+    note = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f'<div class="card {kind}"><header><h3>{escape(title)}</h3>{tools}</header>{note}{body}</div>'

@@ -1,0 +1,249 @@
+"""The report of a run: one HTML file that works offline, made from the run folder's own files and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.config import Config
+from danlu.report import charts
+from danlu.report.circumstances import configuration_section, data_section, machine_section
+from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
+from danlu.report.markup import (
+    SHORT,
+    SPLITS,
+    card,
+    chart,
+    clip,
+    duration,
+    escape,
+    is_number,
+    label,
+    metric_value,
+    number,
+    words,
+)
+from danlu.run import Run
+from danlu.vocabulary import METRICS
+
+CUT_SHORT = ("interrupted", "not finished")
+MAIN = {"classify": "accuracy", "regress": "r2"}
+# Nothing is fetched from anywhere, whatever a class or a file is called.
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+
+
+def write_page(run_folder: Path) -> Path:
+    """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json.
+
+    Missing files leave their part of the page out (an interrupted run has no summary). Raises Refusal for a file that
+    is there and cannot be read, Failure when the page cannot be written.
+    """
+    run = Run(Path(run_folder))
+    config = run.config if (run.folder / "config.yaml").exists() else None
+    summary = _completed(run.summary, run.record.rows, run.folder, config)
+    page = render(summary, run.record.rows, config, run.read_json("environment.json", default={}), run.findings)
+    run.write_text(run.report.name, page)
+    return run.report
+
+
+def render(
+    summary: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    config: Config | None,
+    environment: Mapping[str, str],
+    findings: Sequence[Mapping[str, Any]],
+) -> str:
+    """The page as text; a pure function. Sections without content are left out, and out of the navigation."""
+    figures: dict[str, Any] = {}
+    evaluation = summary.get("evaluation") or {}
+    where = SPLITS.get(evaluation.get("split", ""), "").lower()
+    sections = [
+        ("Findings", "", _findings(findings)),
+        ("Curves", "", _curves(rows, summary, figures)),
+        ("Results", f"Measured on the {where} split." if where else "", evaluation_section(summary, figures)),
+        ("Folds", "", folds_section(summary["folds"]) if summary.get("folds") else ""),
+        ("Mistakes", "Wrong, and surest of it.", mistakes_section(evaluation.get("mistakes") or [])),
+        (
+            "Augmentation",
+            "Training pictures as the model sees them.",
+            augmented_section(summary.get("augmented") or []),
+        ),
+        ("Data", "", data_section(summary.get("data") or {})),
+        ("Configuration", "", configuration_section(config, summary.get("choices") or [])),
+        ("Machine", "", machine_section(summary, environment)),
+    ]
+    shown = [(title, lead, body) for title, lead, body in sections if body]
+    links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title, _, _ in shown)
+    body = "\n".join(
+        f'<section id="{title.lower()}"><h2>{title}</h2>{f"<p class=lead>{lead}</p>" if lead else ""}{body}</section>'
+        for title, lead, body in shown
+    )
+    name = _name(summary)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(clip(name, 80))} · danlu</title>
+<style>{_beside("page.css")}</style>
+</head>
+<body>
+<nav><div><a class="brand" href="#top">danlu</a>{links}</div></nav>
+<main id="top">
+{_head(summary, name)}
+{body}
+</main>
+<script>{_plotly() if figures else ""}</script>
+<script type="application/json" id="figures">{_script_json(figures)}</script>
+<script>{_beside("page.js")}</script>
+</body>
+</html>
+"""
+
+
+def _completed(
+    summary: dict[str, Any], rows: Sequence[Mapping[str, Any]], folder: Path, config: Config | None
+) -> dict[str, Any]:
+    """What an unfinished run can still say of itself: its name, task and the metrics of its last epoch."""
+    out = {"run": str(folder)} | summary
+    if config is not None:
+        out = {"task": config.task, "model": config.model.name} | out
+        out.setdefault("data", {"path": config.data.path} if config.data.path else {})
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    if not summary:
+        out["stopped"] = "not finished"
+    if epochs and not out.get("metrics"):
+        last = epochs[-1]
+        found = {s: {k.split(".", 1)[1]: v for k, v in last.items() if k.startswith(f"{s}.")} for s in SPLITS}
+        out["metrics"] = {split: values for split, values in found.items() if values}
+        out.setdefault("epochs", last.get("epoch"))
+        out["seconds"] = out.get("seconds", last.get("seconds"))
+    return out
+
+
+def _name(summary: Mapping[str, Any]) -> str:
+    return str(summary.get("run") or "run")
+
+
+def _head(summary: Mapping[str, Any], name: str) -> str:
+    model, data = summary.get("model"), summary.get("data") or {}
+    on = Path(str(data["path"])).name or data["path"] if data.get("path") else None
+    title = " on ".join(escape(clip(part, 60)) for part in (model, on) if part) or escape(clip(name, 60))
+    return (
+        f'<div class="head"><p class="eyebrow">{escape(clip(name, 120))}</p><h1>{title}</h1>'
+        f'<p class="lead">{escape(_in_words(summary))}</p>{_notices(summary)}{_headline(summary)}</div>'
+    )
+
+
+def _in_words(summary: Mapping[str, Any]) -> str:
+    """Two or three sentences: what was learned from what, for how long, and when it was best."""
+    data = summary.get("data") or {}
+    train = (data.get("counts") or {}).get("train")
+    classes = data.get("classes") or []
+    said = []
+    if is_number(train):
+        goal = f" in {len(classes):,} classes" if classes else ""
+        said.append(f"Trained on {number(train)} samples{goal}.")
+    if is_number(summary.get("parameters")):
+        said.append(f"{number(summary['parameters'])} parameters.")
+    best, epochs, monitor = summary.get("best_epoch"), summary.get("epochs"), summary.get("monitor")
+    if is_number(best) and is_number(epochs):
+        measured = " by " + label(str(monitor), within="validation") if monitor else ""
+        said.append(f"Best at epoch {number(best)} of {number(epochs)}{measured}.")
+    if summary.get("stopped") and summary["stopped"] not in CUT_SHORT:
+        said.append(f"Ended by {summary['stopped']}.")
+    return " ".join(said)
+
+
+def _notices(summary: Mapping[str, Any]) -> str:
+    """What the reader must know before the numbers."""
+    said = []
+    stopped, looks = summary.get("stopped"), summary.get("test_looks")
+    if stopped in CUT_SHORT:
+        epochs = summary.get("epochs")
+        last = f" The numbers are those of the last finished epoch, {number(epochs)}." if is_number(epochs) else ""
+        said.append(f"This run was {stopped}.{last}")
+    if is_number(looks) and looks > 1:
+        said.append(f"The test split was looked at {number(looks)} times: choices made in between flatter its numbers.")
+    return "".join(f'<p class="notice">{escape(text)}</p>' for text in said)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    """The few numbers to remember, the first of them largest."""
+    metrics = summary.get("metrics") or {}
+    first = _main_metric(summary)
+    names = [first, *(n for n in ("r2", "rmse", "mae", "f1", "ece", "loss") if n != first)]
+    split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
+    wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
+    found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
+    tiles = [(label(n, within=SPLITS[s]), metric_value(n, v)) for s, n, v in found if is_number(v)][:3]
+    if is_number(summary.get("seconds")):
+        tiles.append(("Training time", duration(summary["seconds"])))
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
+    return f'<dl class="headline">{cells}</dl>' if cells else ""
+
+
+def _main_metric(summary: Mapping[str, Any]) -> str:
+    """What the run was judged by; a loss says little to a reader, so the task's own metric stands for it."""
+    monitor = summary.get("monitor")
+    return monitor if monitor in METRICS and monitor != "loss" else MAIN.get(summary.get("task") or "", "loss")
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
+    def one(finding: Mapping[str, Any]) -> str:
+        severity = str(finding.get("severity") or "note")
+        sure = finding.get("confidence")
+        chips = [finding.get("where"), f"confidence {sure:.0%}" if is_number(sure) else sure, finding.get("code")]
+        tools = "".join(f'<span class="chip">{escape(clip(words(c), 60))}</span>' for c in chips if c)
+        lines = [(word, finding.get(key)) for word, key in (("Seen", "evidence"), ("To do", "remedy"))]
+        body = "".join(f"<p><b>{word}</b> {escape(words(text))}</p>" for word, text in lines if text)
+        kind = severity if severity.isalpha() else "note"
+        cause = words(finding.get("cause") or finding.get("code") or "")
+        return (
+            f'<article class="finding {escape(kind)}"><h3>{escape(cause)}</h3>{body}<footer>{tools}</footer></article>'
+        )
+
+    return "".join(one(finding) for finding in findings)
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
+    best, main = summary.get("best_epoch"), _main_metric(summary)
+    recorded = {key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLITS and "." in key}
+    names = sorted(recorded & set(METRICS) - {"loss"}, key=lambda n: (n != main, list(METRICS).index(n)))
+    loss = chart(charts.curves(rows, "loss", best), figures, "loss", 320)
+    scale = '<span class="switch" data-scale="loss"><button aria-pressed="true">linear</button><button aria-pressed="false">log</button></span>'
+    panels = "".join(
+        chart(charts.curves(rows, n, best), figures, f"metric-{n}", 320, "" if n == main else "hidden") for n in names
+    )
+    buttons = "".join(
+        f'<button aria-pressed="{str(n == main).lower()}" data-panel="metric-{n}">{escape(SHORT.get(n, n))}</button>'
+        for n in names
+    )
+    tabs = f'<span class="switch">{buttons}</span>' if len(names) > 1 else ""
+    cards = [
+        card("Loss", loss, tools=scale),
+        card(label(names[0]) if len(names) == 1 else "Metrics", panels, tools=tabs),
+        card("Learning rate", chart(charts.rate(rows), figures, "rate", 220)),
+        card("Speed", chart(charts.speed(rows), figures, "speed", 220)),
+    ]
+    shown = "".join(cards)
+    return f'<div class="grid">{shown}</div>' if shown else ""
+
+
+def _script_json(value: Any) -> str:
+    """JSON that no text inside can end the script with."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

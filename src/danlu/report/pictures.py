@@ -1,0 +1,129 @@
+"""Pictures for people: uint8 tensors -> data URIs, contact sheets and captioned pictures. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
+
+TINY = 64  # pictures up to this side are enlarged pixel by pixel and kept lossless
+PAPER, INK = (255, 255, 255), (40, 40, 38)
+FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korean but the last
+    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
+    "/System/Library/Fonts/PingFang.ttc",
+    "/System/Library/Fonts/Hiragino Sans GB.ttc",
+    "C:/Windows/Fonts/msyh.ttc",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+)
+
+
+def to_data_uri(picture: Tensor, side: int) -> str:
+    """A picture as `data:image/...;base64,...`, its longer side about `side` pixels.
+
+    picture: uint8 (C, H, W) with C 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA). Tiny pictures grow by a whole
+    factor without smoothing and become PNG, so that an 8 x 8 digit is crisp; larger ones become JPEG.
+    """
+    image = _resized(_image(picture), side)
+    photo = max(picture.shape[1:]) > TINY
+    buffer = io.BytesIO()
+    if photo:
+        image.convert("RGB").save(buffer, "JPEG", quality=85)
+    else:
+        image.save(buffer, "PNG", optimize=True)
+    return f"data:image/{'jpeg' if photo else 'png'};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def contact_sheet(pictures: Tensor, captions: Sequence[str], columns: int) -> Image.Image:
+    """Pictures in rows of `columns`, each over its caption. pictures: uint8 (N, C, H, W); captions: N texts."""
+    from PIL import Image, ImageDraw
+
+    if len(pictures) != len(captions):
+        raise ValueError(f"{len(pictures)} pictures need as many captions, got {len(captions)}")
+    side, gap, line = 112, 12, 20
+    columns = max(1, min(columns, len(pictures) or 1))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), PAPER)
+    draw, font = ImageDraw.Draw(sheet), _font(13)
+    for place, (picture, caption) in enumerate(zip(pictures, captions)):
+        left = gap + (place % columns) * (side + gap)
+        top = gap + (place // columns) * (side + line + gap)
+        image = _resized(_image(picture), side).convert("RGB")
+        sheet.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
+        draw.text((left, top + side + 2), _fitting(caption, font, side), fill=INK, font=font)
+    return sheet
+
+
+def annotate(picture: Tensor, text: str) -> Image.Image:
+    """The picture with a line of text beneath it. picture: uint8 (C, H, W); tiny ones are enlarged to be readable."""
+    from PIL import Image, ImageDraw
+
+    height, width = picture.shape[1:]
+    image = _resized(_image(picture), max(height, width, 256)).convert("RGB")
+    size = max(14, image.width // 32)
+    font, line = _font(size), 2 * size
+    out = Image.new("RGB", (image.width, image.height + line), PAPER)
+    out.paste(image, (0, 0))
+    words = _fitting(text, font, image.width - size)
+    ImageDraw.Draw(out).text((size // 2, image.height + size // 3), words, fill=INK, font=font)
+    return out
+
+
+def _image(picture: Tensor) -> Image.Image:
+    from PIL import Image
+
+    if picture.ndim != 3 or picture.dtype != torch.uint8 or picture.shape[0] not in (1, 2, 3, 4):
+        raise ValueError(f"a picture must be uint8 (1 to 4, H, W), got {picture.dtype} {tuple(picture.shape)}")
+    array = picture.detach().cpu().permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    """Longer side `side` or a little less for tiny pictures, whose pixels must stay squares of one size."""
+    from PIL import Image
+
+    longest = max(image.size)
+    if longest <= TINY and longest <= side:
+        factor = side // longest
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    scale = side / longest
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    for path in FONTS:
+        if Path(path).is_file():
+            try:
+                return ImageFont.truetype(path, size)
+            except OSError:  # found, but not readable as a font
+                continue
+    return ImageFont.load_default(size)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """One line of `text`, cut at the end to `width` pixels. A bitmap font without Chinese shows "?" in its place."""
+    line = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())[:500]
+    try:
+        font.getlength(line)
+    except UnicodeEncodeError:
+        line = line.encode("latin-1", "replace").decode("latin-1")
+    if font.getlength(line) <= width:
+        return line
+    dots = "..."
+    while line and font.getlength(line + dots) > width:
+        line = line[:-1]
+    return line + dots

@@ -1,0 +1,49 @@
+"""What a trained network takes and gives, kept inside its weights file, so that the weights alone can be used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Signature:
+    """task: classify or regress. model, options: what `models.build_model` needs to build the network again.
+
+    classes: their names, in the order of the outputs. target_names: columns predicted (regression).
+    Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel.
+    Table rows: columns is a `ColumnEncoder`, target_scale a `TargetScaler`, as dictionaries.
+    members: networks whose outputs are averaged.
+    """
+
+    task: str
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    channels: int | None = None
+    size: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    inputs: int | None = None
+    columns: dict[str, Any] | None = None
+    target_scale: dict[str, Any] | None = None
+    members: int = 1
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes) or len(self.target_names)
+
+    @property
+    def input_shape(self) -> list[int]:
+        return [self.inputs] if self.inputs is not None else [self.channels or 1, self.size or 1, self.size or 1]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Signature:
+        values = json.loads(text)
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**(values | lists))

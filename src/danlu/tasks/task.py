@@ -1,0 +1,45 @@
+"""What the loop asks of a task; the loop knows none of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from danlu.data.batches import Batch
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network said of a split. outputs (N, K) raw, float32; targets (N,) or (N, T); index (N,) into the dataset."""
+
+    outputs: Tensor
+    targets: Tensor
+    index: Tensor
+
+
+class Task(Protocol):
+    """monitor: the validation metric that decides which weights are best, and whether high or low is better."""
+
+    name: str
+    monitor: tuple[str, Literal["high", "low"]]
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Means over the batch's samples: "loss" (with gradient) and whatever else is worth following."""
+        ...
+
+    def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Raw outputs for several views of the same pictures -> one raw output (test-time augmentation)."""
+        ...
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        """Plain numbers, by names of the vocabulary; "loss" is the first."""
+        ...
+
+    def details(
+        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+    ) -> dict[str, Any]:
+        """What the report shows of an evaluation, as plain JSON values. picture_of: index -> data URI, or ""."""
+        ...

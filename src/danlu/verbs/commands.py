@@ -1,0 +1,87 @@
+"""Each verb of the command line: its values to a public function, and what is printed of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from danlu.report.page import write_page
+from danlu.run import Run
+from danlu.verbs.describe import describe
+from danlu.verbs.evaluate import evaluate
+from danlu.verbs.predict import predict
+from danlu.verbs.show import print_description
+from danlu.verbs.summary import public
+from danlu.verbs.train import Interrupted, train
+
+
+def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    data = values.pop("data.path", None) or ""
+    try:
+        run = train(data, console=console, **values)
+    except Interrupted as stopped:
+        console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
+        return {"interrupted": str(stopped)}, stopped.code
+    return public(run.summary), 0
+
+
+def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
+    (part, metrics), *_ = ((k, v) for k, v in result["metrics"].items() if v)
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+    console.print(
+        f"{part} of {result['data']}, {result['samples']:,} samples: {figures}", highlight=False, soft_wrap=True
+    )
+    if (result["test_looks"] or 0) > 1:
+        looks = result["test_looks"]
+        console.print(
+            f"note: this was look {looks} at the test split; what is chosen after it is chosen by it", soft_wrap=True
+        )
+    return result, 0
+
+
+def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    results = predict(values.pop("run"), *values.pop("paths"), **_given(values))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("path", "prediction", "confidence", "also"):
+        table.add_column(heading, overflow="fold")
+    for row in results:
+        if "error" in row:
+            table.add_row(row["path"], "unreadable", "", row["error"])
+        elif "class" in row:
+            others = ", ".join(f"{name} {share:.3f}" for name, share in row["top"][1:])
+            table.add_row(row["path"], row["class"], f"{row['confidence']:.3f}", others)
+        else:
+            said = f"{row['value']:.6g}" if "value" in row else str(row["values"])
+            table.add_row(row["path"], said, "", "")
+    console.print(table)
+    return {"predictions": results}, 0
+
+
+def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    out = values.pop("out") or "danlu-data.png"
+    found = describe(values.pop("data.path"), out=out, **values)
+    print_description(console, found)
+    return found, 0
+
+
+def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    page = write_page(Run.open(values["run"]).folder)
+    console.print(str(page), highlight=False, soft_wrap=True)
+    return {"report": str(page)}, 0
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
+    "train": train_command,
+    "eval": eval_command,
+    "predict": predict_command,
+    "data": data_command,
+    "report": report_command,
+}

@@ -1,0 +1,49 @@
+"""The end of a run: the kept weights on the test split, once, then summary, findings and report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+
+from danlu.assemble import Prepared
+from danlu.engine.loop import Progress
+from danlu.report.page import write_page
+from danlu.run import Run
+from danlu.verbs.load import load
+from danlu.verbs.measure import measure
+from danlu.verbs.show import print_result
+from danlu.verbs.summary import summarise
+
+
+def conclude(
+    run: Run,
+    prepared: Prepared,
+    progress: Progress,
+    timings: dict[str, float],
+    console: Console,
+    *,
+    measured: bool = True,
+    extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Evaluate (unless `measured` is False: an interrupted run) and write everything. Gives the summary.
+
+    The test split is looked at here and nowhere else in a training; without one, the validation split is shown.
+    """
+    began = time.perf_counter()
+    final = None
+    part = "test" if len(prepared.split.test) else "val"
+    if measured and len(getattr(prepared.split, part)):
+        final = {"split": part} | measure(load(run), prepared, part)
+    timings = timings | {"evaluation": time.perf_counter() - began}
+    summary = summarise(run, prepared, progress, final, timings) | (extra or {})
+    write_summary(run, summary, console)
+    return summary
+
+
+def write_summary(run: Run, summary: dict[str, Any], console: Console) -> None:
+    run.write_json("findings.json", summary["findings"])
+    run.write_json("summary.json", summary)
+    write_page(run.folder)
+    print_result(console, run, summary)

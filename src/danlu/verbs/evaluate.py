@@ -1,0 +1,87 @@
+"""`danlu eval`: a trained network on its own splits, or on other labelled data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.assemble import Prepared, prepare, prepare_for
+from danlu.config import with_values
+from danlu.data.dataset import SPLITS
+from danlu.data.formats import open_dataset
+from danlu.refuse import choose, refusal
+from danlu.run import Run
+from danlu.verbs.load import TrainedRun, load
+from danlu.verbs.measure import measure
+
+
+def evaluate(
+    run: str | Path | Run,
+    data: str | Path | None = None,
+    *,
+    part: str | None = None,
+    weights: str = "best",
+    device: str | None = None,
+    tta: bool | str | None = None,
+) -> dict[str, Any]:
+    """Metrics of a run's network, in the form of the summary: {"run", ..., "metrics": {"test": {...}}, ...}.
+
+    data: other labelled data, of the run's classes; all of it is used, or its test split where it prescribes one.
+    Without data: the run's own split `part` (train, val or test; test by default). A look at the run's own test split is
+    counted in its summary, for each look makes the figure less of a surprise: `result["test_looks"]`.
+    """
+    trained = load(run, weights)
+    settings = {"device": device, "tta": tta}
+    config = with_values(trained.config, {k: v for k, v in settings.items() if v is not None})
+    if data is not None and part is not None:
+        raise refusal("--part", "left out when other DATA is given", part)
+    began = time.perf_counter()
+    if data is None:
+        part = choose("--part", part or "test", SPLITS, "train, val or test")
+        prepared = prepare(config)
+        if not len(getattr(prepared.split, part)):
+            has = ", ".join(name for name in SPLITS if len(getattr(prepared.split, name)))
+            raise refusal("--part", f"a split that the run has ({has})", part)
+    else:
+        part, prepared = "test", _other_data(trained, replace(config, data=replace(config.data, path=str(data))))
+    measured = measure(trained, prepared, part)
+    seconds = time.perf_counter() - began
+    looks = _count_look(trained) if data is None and part == "test" else None
+    samples = len(getattr(prepared.split, part))
+    return {
+        "run": trained.name,
+        "task": trained.signature.task,
+        "model": trained.signature.model,
+        "epochs": trained.summary.get("epochs", 0),
+        "metrics": {name: measured["metrics"] if name == part else {} for name in SPLITS},
+        "seconds": round(seconds, 3),
+        "samples_per_second": samples / max(seconds, 1e-9),
+        "findings": trained.findings,
+        "data": str(data) if data is not None else trained.config.data.path,
+        "part": part,
+        "samples": samples,
+        "test_looks": looks,
+    }
+
+
+def _other_data(trained: TrainedRun, config: Any) -> Prepared:
+    """Data the run was not made from, in the shape its network takes."""
+    plain = replace(config.data, val=None, test=None, fold=None, folds=None, split="random", limit=None, cache=None)
+    dataset = open_dataset(plain, trained.signature.task)
+    index = torch.arange(len(dataset))
+    if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
+        index = index[dataset.given == SPLITS.index("test")]
+    return prepare_for(trained.signature, replace(config, data=plain), dataset, index)
+
+
+def _count_look(trained: TrainedRun) -> int:
+    summary = trained.summary
+    if not summary:
+        return 1
+    summary["test_looks"] = summary.get("test_looks", 0) + 1
+    trained.write_json("summary.json", summary)
+    return summary["test_looks"]

@@ -1,0 +1,83 @@
+"""k-fold cross validation: k runs in one folder, their mean and standard deviation, and one model to keep."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from danlu.assemble import network, prepare
+from danlu.config import Config, dump_yaml, with_values
+from danlu.engine.checkpoint import read_weights, save_weights
+from danlu.engine.loop import Progress
+from danlu.models.ensemble import Ensemble
+from danlu.run import Run
+from danlu.signature import Signature
+from danlu.verbs.conclude import conclude, write_summary
+from danlu.verbs.load import TrainedRun, load
+
+KEPT = ("environment.json", "metrics.jsonl", "weights/best.safetensors", "weights/last.safetensors")
+
+
+def train_folds(config: Config, console: Console, train_one: Callable[..., TrainedRun]) -> TrainedRun:
+    """Each fold is a run of its own under the run folder; `data.refit` says what becomes of them (claims E1).
+
+    all: the network is trained once more on every fold's samples, for as many epochs as the folds' best epochs were on
+    average. best: the fold with the best validation figure is kept. ensemble: the outputs of all folds are averaged.
+    The test split takes no part until then; the model that is kept is evaluated on it once.
+    """
+    refit = config.data.refit or "all"
+    whole = with_values(config, {"data.folds": None, "data.refit": None, "out": None})
+    run = Run.create(config.out)
+    try:
+        folds: list[TrainedRun] = []
+        for number in range(config.data.folds or 0):
+            console.print(f"fold {number + 1} of {config.data.folds}", style="bold")
+            one = with_values(config, {"data.fold": number, "data.refit": None})
+            folds.append(train_one(one, console, str(run.folder / f"fold-{number}")))
+        rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
+        monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
+        best = (max if better == "high" else min)(folds, key=lambda fold: fold.summary["metrics"]["val"][monitor])
+        if refit == "all":
+            epochs = max(1, round(statistics.mean(fold.summary["best_epoch"] for fold in folds)))
+            settings = {"data.val": 0, "epochs": epochs}
+            kept = train_one(with_values(whole, settings), console, str(run.folder / "refit"))
+        else:
+            kept = best
+        for name in KEPT:
+            shutil.copyfile(kept.folder / name, run.folder / name)
+        run.write_text("config.yaml", dump_yaml(with_values(kept.config, {"data.fold": None})))
+        if refit == "ensemble":
+            _save_ensemble(run, folds)
+        _conclude(run, kept, rows, refit, console)
+    finally:
+        run.unlock()
+    return load(run)
+
+
+def _conclude(run: Run, kept: TrainedRun, rows: Sequence[dict[str, Any]], refit: str, console: Console) -> None:
+    """The parent run's summary: the folds' figures beside the kept model's own."""
+    means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
+    spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
+    said = ", ".join(f"{k} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
+    console.print(f"validation over {len(rows)} folds: {said}", highlight=False, soft_wrap=True)
+    extra = {"folds": list(rows), "refit": refit, "fold_mean": means, "fold_std": spread}
+    if refit == "all":
+        write_summary(run, kept.summary | extra | {"run": run.name}, console)
+        return
+    progress = Progress(epoch=kept.summary["epochs"], best_epoch=kept.summary["best_epoch"])
+    conclude(run, prepare(run.config), progress, kept.summary["timings"], console, extra=extra)
+
+
+def _save_ensemble(run: Run, folds: Sequence[TrainedRun]) -> None:
+    """All folds' networks as one, in one weights file."""
+    members = [fold.model for fold in folds]
+    first, _ = read_weights(folds[0].weights())
+    signature = Signature(**(vars(first) | {"members": len(members)}))
+    model = Ensemble(members, first.task)
+    assert network(signature).state_dict().keys() == model.state_dict().keys()
+    for which in ("best", "last"):
+        save_weights(run.weights(which), model, signature)

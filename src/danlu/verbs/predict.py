@@ -1,0 +1,195 @@
+"""`danlu predict`: what a trained network says of pictures or rows without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.config import with_values
+from danlu.data.augment import Normalise, views
+from danlu.data.columns import ColumnEncoder, TargetScaler
+from danlu.data.pictures import extensions, read_picture
+from danlu.engine.device import pick_device
+from danlu.refuse import Refusal, refusal
+from danlu.run import Run
+from danlu.tasks.classify import probabilities
+from danlu.verbs.load import TrainedRun, load
+
+__all__ = ["predict"]
+CHUNK = 256
+
+
+def predict(
+    run: str | Path | Run,
+    *inputs: Any,
+    top: int | str = 3,
+    out: str | Path | None = None,
+    weights: str = "best",
+    device: str | None = None,
+    tta: bool | str | None = None,
+) -> list[dict[str, Any]]:
+    """One dictionary per picture or row, in their order.
+
+    inputs: picture files, folders of pictures, arrays (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL pictures; for a
+    network of table rows csv files, DataFrames or arrays (N, D). out: folder for the pictures with the prediction on
+    them. top: classes named for each.
+
+    classify: {"path", "class", "confidence", "top": [[class, share], ...]}; regress: {"path", "value"}, several target
+    columns as {"path", "values": {...}}. A picture in a folder that cannot be read gets {"path", "error"}; one that was
+    named itself is refused.
+    """
+    trained = run if isinstance(run, TrainedRun) else load(run, weights)
+    config = with_values(trained.config, {k: v for k, v in {"device": device, "tta": tta}.items() if v is not None})
+    if not str(top).isdigit() or int(top) < 1:
+        raise refusal("--top", "a whole number of at least 1", top)
+    if not inputs:
+        raise refusal("PATH", "at least one file, folder or array", "none")
+    network, where = trained.model, pick_device(config.device)
+    network = network.to(where)
+    if trained.signature.columns is not None:
+        if out is not None:
+            raise refusal("--out", "left out for a network of table rows", str(out))
+        return _rows(trained, network, where, inputs)
+    found = list(_pictures(inputs, trained.signature.size or 1, trained.signature.channels or 1))
+    readable = [picture for _, picture, _ in found if picture is not None]
+    outputs = _outputs(trained, network, where, readable, bool(config.tta), config) if readable else torch.empty(0)
+    results, place = [], 0
+    for name, picture, reason in found:
+        if picture is None:
+            results.append({"path": name, "error": reason})
+            continue
+        results.append({"path": name} | _said(trained, outputs[place], int(top)))
+        place += 1
+    if out is not None:
+        _draw(Path(out), found, results)
+    return results
+
+
+def _outputs(
+    trained: TrainedRun,
+    network: torch.nn.Module,
+    where: torch.device,
+    pictures: Sequence[np.ndarray],
+    tta: bool,
+    config: Any,
+) -> Tensor:
+    """Raw outputs (N, K) on the CPU; with `tta` the mean over mirrored views."""
+    signature = trained.signature
+    normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), CHUNK):
+            raw = torch.from_numpy(np.stack(pictures[start : start + CHUNK])).to(where)
+            batch, _ = normalise(raw, None, torch.zeros(len(raw)), None)
+            several = [network(view).float() for view in (views(batch, config.augment) if tta else [batch])]
+            if signature.task == "classify":
+                parts.append(torch.stack([probabilities(o) for o in several]).mean(0).cpu())
+            else:
+                parts.append(torch.stack(several).mean(0).cpu())
+    return torch.cat(parts)
+
+
+def _said(trained: TrainedRun, output: Tensor, top: int) -> dict[str, Any]:
+    signature = trained.signature
+    if signature.task == "classify":
+        shares, places = output.topk(min(top, len(signature.classes)))
+        named = [[signature.classes[i], round(s, 6)] for i, s in zip(places.tolist(), shares.tolist())]
+        return {"class": named[0][0], "confidence": named[0][1], "top": named}
+    values = TargetScaler.from_dict(signature.target_scale or {}).inverse(output[None])[0].tolist()
+    if len(values) == 1:
+        return {"value": values[0]}
+    return {"values": dict(zip(signature.target_names, values))}
+
+
+def _rows(
+    trained: TrainedRun, network: torch.nn.Module, where: torch.device, inputs: Iterable[Any]
+) -> list[dict[str, Any]]:
+    import pandas
+
+    encoder = ColumnEncoder.from_dict(trained.signature.columns or {})
+    results = []
+    for given in inputs:
+        name, frame = "row", given
+        if isinstance(given, str | Path):
+            name = str(given)
+            try:
+                frame = pandas.read_csv(given, sep=None, engine="python")
+            except (OSError, ValueError, pandas.errors.ParserError) as error:
+                raise Refusal(f"PATH must be a readable csv file, got {name!r}: {error}") from None
+        elif not isinstance(given, pandas.DataFrame):
+            rows = np.atleast_2d(np.asarray(given, dtype=np.float32))
+            names = [column.name for column in encoder.columns]
+            if rows.shape[1] != len(names):
+                raise refusal("the rows", f"{len(names)} columns wide ({', '.join(names[:8])} ...)", rows.shape[1])
+            frame = pandas.DataFrame(rows, columns=names)
+        frame = frame.drop(columns=[c for c in trained.signature.target_names if c in frame.columns])
+        with torch.no_grad():
+            outputs = network(encoder.transform(frame).to(where)).float().cpu()
+        outputs = probabilities(outputs) if trained.signature.task == "classify" else outputs
+        results += [{"path": f"{name} {i + 1}"} | _said(trained, output, 3) for i, output in enumerate(outputs)]
+    return results
+
+
+def _pictures(inputs: Iterable[Any], size: int, channels: int) -> Iterable[tuple[str, np.ndarray | None, str]]:
+    """(name, uint8 (C, size, size), "") of every picture, or (name, None, reason)."""
+    colour = "grey" if channels == 1 else "rgb"
+    for number, given in enumerate(inputs):
+        if isinstance(given, str | Path):
+            path = Path(given)
+            if not path.exists():
+                raise refusal("PATH", "an existing file or folder", str(path), near=_beside(path))
+            if path.is_dir():
+                files = sorted(p for p in path.rglob("*") if p.suffix.lower() in extensions() and p.is_file())
+                if not files:
+                    raise refusal("PATH", "a folder with pictures in it", str(path))
+                for file in files:
+                    try:
+                        yield str(file), read_picture(file, size, colour), ""
+                    except (OSError, ValueError) as error:
+                        yield str(file), None, str(error)
+                continue
+            try:
+                yield str(path), read_picture(path, size, colour), ""
+            except (OSError, ValueError) as error:
+                raise Refusal(f"PATH {path} is no picture that can be read: {error}") from None
+        else:
+            several = given if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
+            for i, one in enumerate(several):
+                yield (
+                    f"array {number + 1}" + (f".{i + 1}" if len(several) > 1 else ""),
+                    read_picture(one, size, colour),
+                    "",
+                )
+
+
+def _beside(path: Path) -> list[str]:
+    return [str(p) for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
+
+
+def _draw(out: Path, found: Sequence[tuple[str, np.ndarray | None, str]], results: Sequence[dict[str, Any]]) -> None:
+    """Each picture with its prediction, at the size of the file, under the name of the file."""
+    from danlu.data.pictures import decode
+    from danlu.report.pictures import annotate
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--out must be a folder that can be written, got {out}: {error.strerror}") from None
+    taken: set[str] = set()
+    for (name, picture, _), result in zip(found, results):
+        if picture is None:
+            continue
+        whole = np.asarray(decode(name)).transpose(2, 0, 1) if Path(name).is_file() else picture
+        text = f"{result['class']} {result['confidence']:.0%}" if "class" in result else f"{result.get('value', '')}"
+        stem, number = Path(name).stem, 1
+        file = f"{stem}.png"
+        while file in taken:
+            number += 1
+            file = f"{stem}-{number}.png"
+        taken.add(file)
+        annotate(torch.from_numpy(np.ascontiguousarray(whole)), text).save(out / file)

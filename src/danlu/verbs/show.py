@@ -1,0 +1,97 @@
+"""What the verbs print for people: tables before and after the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from danlu.assemble import Prepared
+from danlu.data.dataset import SPLITS
+from danlu.run import Run
+
+
+def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
+    """What was recognised, and one line for every setting that was chosen from the data."""
+    dataset, split = prepared.dataset, prepared.split
+    counts = ", ".join(f"{len(getattr(split, name)):,} {name}" for name in SPLITS if len(getattr(split, name)))
+    what = f"{len(dataset.classes)} classes" if dataset.classes else "regression"
+    shape = " x ".join(map(str, prepared.signature.input_shape))
+    _say(console, run, f"{dataset.path}: {dataset.format}, {what}, input {shape}, {counts} ({split.how})")
+    for note in dataset.notes:
+        _say(console, run, f"note: {note}")
+    for problem in dataset.problems:
+        _say(console, run, f"skipped {problem.where}: {problem.reason}")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("setting", "chosen", "because"):
+        table.add_column(heading, overflow="fold")
+    for choice in prepared.choices:
+        table.add_row(choice.key, _short(choice.value), choice.reason)
+        run.log(f"{choice.key} = {_short(choice.value)}  ({choice.reason})")
+    if prepared.choices:
+        console.print(table)
+
+
+def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
+    for split, metrics in summary["metrics"].items():
+        if metrics:
+            _say(console, run, f"{split:>5}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None))
+    if summary["stopped"]:
+        _say(console, run, f"stopped: {summary['stopped']}")
+    seconds, speed = summary["seconds"], summary["samples_per_second"]
+    _say(console, run, f"{summary['epochs']} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {run.report}")
+
+
+def _say(console: Console, run: Run, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    run.log(line)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_description(console: Console, found: dict[str, Any]) -> None:
+    """What `danlu data` found, for a person."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
+    say(
+        f"{found['data']}: {found['format']}, {found['task']}, {found['samples']:,} samples: {counts} ({found['split']})"
+    )
+    if "sizes" in found:
+        height, width = found["sizes"]["height"], found["sizes"]["width"]
+        say(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
+        say(
+            "mean "
+            + " ".join(f"{v:.1f}" for v in found["mean"])
+            + ", std "
+            + " ".join(f"{v:.1f}" for v in found["std"])
+        )
+    rows = [{"class": name} | per for name, per in found["classes"].items()] or found.get("columns", [])
+    if rows:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        headings = list(dict.fromkeys(key for row in rows for key in row))
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in rows[:200]:
+            table.add_row(*(_short(row.get(heading, "")) for heading in headings))
+        console.print(table)
+    for name, target in found.get("targets", {}).items():
+        say(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
+    for note in found["notes"]:
+        say(f"note: {note}")
+    for problem in found["problems"]:
+        say(f"skipped {problem['where']}: {problem['reason']}")
+    if found["contact_sheet"]:
+        say(f"contact sheet: {found['contact_sheet']}")
+
+
+def _range(values: list[int]) -> str:
+    low, middle, high = values
+    return f"{low}" if low == high else f"{low} to {high} (median {middle})"

@@ -1,0 +1,94 @@
+"""summary.json: everything the report page and the JSON on standard output say of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from danlu.assemble import Prepared, make_task, network, transforms
+from danlu.data.dataset import SPLITS
+from danlu.data.inputs import Pictures
+from danlu.engine.loop import Progress
+from danlu.report.pictures import to_data_uri
+from danlu.run import Run
+
+PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings")
+PICTURE_SIDE = 96
+AUGMENTED_SHOWN = 24
+
+
+def public(summary: dict[str, Any]) -> dict[str, Any]:
+    """What --json prints."""
+    return {key: summary[key] for key in PUBLIC} | ({"folds": summary["folds"]} if summary.get("folds") else {})
+
+
+def summarise(
+    run: Run, prepared: Prepared, progress: Progress, final: dict[str, Any] | None, timings: dict[str, float]
+) -> dict[str, Any]:
+    """final: {"split", "metrics", "evaluation"} of the best weights, or None when the training was interrupted."""
+    task = make_task(prepared)
+    epochs = run.record.of("epoch")
+    best = next((row for row in epochs if row["epoch"] == progress.best_epoch), epochs[-1] if epochs else {})
+    metrics: dict[str, dict[str, float]] = {split: _of(best, split) for split in ("train", "val")}
+    metrics["test"] = {}
+    details: dict[str, Any] = {}
+    if final:
+        metrics[final["split"]] = final["metrics"]
+        details = {"split": final["split"]} | task.details(
+            final["evaluation"], prepared.dataset.name_of, lambda index: picture_uri(prepared.pictures, index)
+        )
+    dataset, split = prepared.dataset, prepared.split
+    return {
+        "run": run.name,
+        "task": dataset.task,
+        "model": prepared.signature.model,
+        "epochs": progress.epoch,
+        "metrics": metrics,
+        "seconds": round(sum(timings.values()), 3),
+        "samples_per_second": epochs[-1]["samples_per_second"] if epochs else 0.0,
+        "findings": [],
+        "best_epoch": progress.best_epoch,
+        "monitor": task.monitor[0],
+        "better": task.monitor[1],
+        "parameters": sum(p.numel() for p in network(prepared.signature).parameters()),
+        "data": {
+            "path": dataset.path,
+            "format": dataset.format,
+            "counts": {name: len(getattr(split, name)) for name in SPLITS},
+            "classes": list(dataset.classes),
+            "input": prepared.signature.input_shape,
+            "how": split.how,
+            "notes": list(dataset.notes),
+            "problems": [{"where": p.where, "reason": p.reason} for p in dataset.problems],
+        },
+        "choices": [{"key": c.key, "value": c.value, "reason": c.reason} for c in prepared.choices],
+        "timings": timings,
+        "test_looks": 1 if final and final["split"] == "test" else 0,
+        "evaluation": details,
+        "augmented": augmented_pictures(prepared),
+        "stopped": progress.stopped,
+        "folds": None,
+    }
+
+
+def _of(row: dict[str, Any], split: str) -> dict[str, float]:
+    return {k.partition(".")[2]: v for k, v in row.items() if k.startswith(split + ".")}
+
+
+def picture_uri(pictures: Pictures | None, index: int) -> str:
+    """Sample `index` as a data URI, or "" for table rows."""
+    return to_data_uri(pictures.some([index])[0], PICTURE_SIDE) if pictures is not None else ""
+
+
+def augmented_pictures(prepared: Prepared) -> list[str]:
+    """Training pictures as the network saw them in its first batch, the normalisation undone."""
+    if prepared.pictures is None:
+        return []
+    import numpy as np
+
+    augment, normalise = transforms(prepared)
+    index: Sequence[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
+    draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
+    some = prepared.pictures.some(index)
+    shown, _ = augment(some, None, prepared.scaled[index], draws)
+    return [to_data_uri(picture, PICTURE_SIDE) for picture in normalise.undo(shown)]

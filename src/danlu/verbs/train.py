@@ -1,0 +1,161 @@
+"""`danlu train`: data on disk to a trained, evaluated, reported model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from danlu.assemble import Prepared, make_plan, prepare
+from danlu.config import Config, dump_yaml, load_yaml, with_values
+from danlu.engine.checkpoint import read_state
+from danlu.engine.device import make_fabric
+from danlu.engine.display import Display
+from danlu.engine.loop import Progress, Watcher, fit
+from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
+from danlu.record import Record
+from danlu.refuse import Refusal, refusal
+from danlu.run import Run
+from danlu.verbs.conclude import conclude
+from danlu.verbs.environment import environment
+from danlu.verbs.folds import train_folds
+from danlu.verbs.load import TrainedRun, load
+from danlu.verbs.show import print_choices
+
+RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # may change when a run goes on
+
+
+def train(
+    data: str | Path = "",
+    *,
+    config: str | Path | None = None,
+    resume: str | Path | None = None,
+    console: Console | None = None,
+    **settings: Any,
+) -> TrainedRun:
+    """Train a network on `data` and leave a run folder.
+
+    data: a file, a folder or the name of a known set. config: a YAML file to start from. resume: a run to go on with.
+    settings: any setting of the config tree, by short, dotted or nested name: `lr=0.1`, `optim={"momentum": 0.8}`.
+    console: where progress is shown; standard output by default, `Console(quiet=True)` for silence.
+
+    Gives the run: `run.summary`, `run.findings`, `run.predict(...)`. Raises Refusal for wrong input, Failure when the
+    work cannot be done.
+    """
+    console = console or Console()
+    if resume is not None:
+        if data or config:
+            raise refusal("--resume", "alone, for it knows its data and config", str(data or config))
+        return _resume(Path(resume), settings, console)
+    base = load_yaml(config) if config else Config()
+    wanted = with_values(base, ({"data.path": str(data)} if data else {}) | settings)
+    if wanted.data.folds and wanted.data.fold is None:
+        return train_folds(wanted, console, train_one)
+    return train_one(wanted, console)
+
+
+def train_one(config: Config, console: Console, out: str | None = None) -> TrainedRun:
+    """One training, from reading the data to the report."""
+    began = time.perf_counter()
+    prepared = prepare(replace(config, out=None))
+    reading = time.perf_counter() - began
+    run = Run.create(out or config.out)
+    try:
+        run.write_text("config.yaml", dump_yaml(prepared.config))
+        run.write_json("environment.json", environment(prepared.device))
+        print_choices(console, prepared, run)
+        return _carry_out(run, prepared, console, reading, resume=False)
+    finally:
+        run.unlock()
+
+
+def _resume(folder: Path, settings: dict[str, Any], console: Console) -> TrainedRun:
+    began = time.perf_counter()
+    run = Run.open(folder)
+    run.lock()
+    try:
+        if run.summary.get("folds"):
+            raise refusal("--resume", "a single run", str(folder), do="resume the fold that was interrupted")
+        config = with_values(run.config, settings)
+        for key, value in _differences(run.config, config).items():
+            if key not in RESUMABLE:
+                allowed = ", ".join(RESUMABLE)
+                raise Refusal(f"--resume keeps the run's {key}, got {value!r}; only {allowed} may change")
+        finished = bool(run.summary) and not (run.summary.get("stopped") or "").startswith(INTERRUPTED)
+        if finished and config.epochs == run.config.epochs:
+            console.print(f"{run.name} has finished already; its report is {run.report}")
+            return load(run)
+        prepared = prepare(config)
+        run.write_text("config.yaml", dump_yaml(prepared.config))
+        return _carry_out(run, prepared, console, time.perf_counter() - began, resume=True)
+    finally:
+        run.unlock()
+
+
+def _differences(old: Config, new: Config) -> dict[str, Any]:
+    from danlu.config import get, keys
+
+    return {key: get(new, key) for key in keys() if get(old, key) != get(new, key)}
+
+
+def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, resume: bool) -> TrainedRun:
+    """Fit, evaluate with the best weights, summarise, write the page."""
+    config = prepared.config
+    began = time.perf_counter()
+    stop = StopSignal()
+    with stop.listening():
+        fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
+        if config.devices > 1:
+            progress = fabric.launch(_fit_in_process, str(run.folder), resume)
+        else:
+            fabric.launch()
+            progress = _fit(fabric, run, prepared, console, stop, resume)
+    training = time.perf_counter() - began
+    interrupted = (progress.stopped or "").startswith(INTERRUPTED)
+    conclude(run, prepared, progress, {"data": reading, "training": training}, console, measured=not interrupted)
+    if interrupted:
+        raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
+    return load(run)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The training was stopped by a signal, and all that is needed to go on was saved."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _fit_in_process(fabric: Fabric, folder: str, resume: bool) -> Progress:
+    """What each of several processes does: read the data itself, train its share of every batch."""
+    run = Run.open(folder)
+    prepared = prepare(run.config)
+    console = Console(stderr=True, quiet=fabric.global_rank > 0)
+    stop = StopSignal()
+    with stop.listening():
+        return _fit(fabric, run, prepared, console, stop, resume)
+
+
+def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, resume: bool) -> Progress:
+    plan = make_plan(prepared, fabric)
+    saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
+    progress = Progress()
+    if resume:
+        progress = saver.restore(plan, read_state(run.state))
+    first = fabric.global_rank == 0
+    record = Record.read(run.folder / "metrics.jsonl") if first and resume else Record(run.folder / "metrics.jsonl")
+    if not first:
+        record = Record()
+    elif resume:
+        record.cut(progress.rows)
+    display = Display(console, run.log)
+    watchers: list[Watcher] = [display, saver] if first else []
+    with display:
+        fit(plan, progress, record, watchers, stop)
+    if first and (progress.stopped or "").startswith(INTERRUPTED) and fabric.world_size == 1:
+        saver.save(plan, progress)
+    return progress

@@ -1,0 +1,129 @@
+"""One contract for every network of the table, and the refusals of `build_model`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from danlu.models.backbone import Backbone
+from danlu.models.build import MODELS, build_model
+from danlu.refuse import Refusal
+
+# Networks whose one step takes more than a second on one thread.
+HEAVY: set[str] = set()
+ALL = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in MODELS]
+
+
+def smallest(name: str) -> int:
+    """A size of picture that the network takes and that costs little."""
+    entry = MODELS[name]
+    return entry.sizes[0] if entry.sizes else max(entry.least, entry.multiple)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_contract(name: str):
+    """Builds for odd channels and classes at its smallest size; shapes, gradients, features and weights are right."""
+    entry, size = MODELS[name], smallest(name)
+    assert entry.description
+    model = build_model(name, channels=2, size=size, classes=7)
+    x = torch.randn(3, 2, size, size)
+    outputs = model(x)
+    assert outputs.shape == (3, 7)
+    nn.functional.cross_entropy(outputs, torch.tensor([0, 3, 6])).backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    assert isinstance(model.head, nn.Module)
+
+    model.eval()
+    if isinstance(model, Backbone):
+        check_features(model, x)
+    twin = build_model(name, channels=2, size=size, classes=7)
+    twin.load_state_dict(model.state_dict())
+    twin.eval()
+    with torch.no_grad():
+        assert torch.equal(model(x), twin(x))
+
+
+def check_features(model: Backbone, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        maps = model.features(x)
+        assert len(maps) == len(model.feature_channels) == len(model.feature_strides) == len(model.stage_names)
+        assert list(model.feature_strides) == sorted(model.feature_strides)
+        for i, (channels, stride) in enumerate(zip(model.feature_channels, model.feature_strides)):
+            assert maps[i].shape[1] == channels
+            # One stride more of picture is one cell more of map: this defines the stride, whatever the padding.
+            wider = model.features(nn.functional.pad(x, (0, stride)))[i]
+            assert wider.shape[3] == maps[i].shape[3] + 1
+        torch.testing.assert_close(model(x), model.head(maps[-1]))
+
+
+@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.least > 1])
+def test_a_pixel_less_is_refused_and_rightly(name: str):
+    entry = MODELS[name]
+    with pytest.raises(Refusal, match=f"at least {entry.least}"):
+        build_model(name, channels=1, size=entry.least - 1, classes=3)
+    with pytest.raises((RuntimeError, ValueError)):
+        entry.build(1, entry.least - 1, 3).eval()(torch.zeros(1, 1, entry.least - 1, entry.least - 1))
+
+
+@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.tabular])
+def test_rows_of_numbers(name: str):
+    assert build_model(name, inputs=5, classes=2)(torch.randn(4, 5)).shape == (4, 2)
+
+
+@pytest.mark.parametrize("norm", ["layer", "instance", "group", "batch-renorm", "weight", "spectral", "none"])
+@pytest.mark.parametrize("name", ["lenet", "resnet20", "small-cnn"])
+def test_any_norm(name: str, norm: str):
+    model = build_model(name, channels=1, size=12, classes=3, norm=norm)
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    model(torch.randn(4, 1, 12, 12)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_options_left_at_the_default_of_the_config_are_the_networks_own():
+    torch.manual_seed(1)
+    plain = build_model("mlp", inputs=4, classes=2)
+    torch.manual_seed(1)
+    told = build_model("mlp", inputs=4, classes=2, width=None, activation=None, norm=None, pretrained=False)
+    x = torch.randn(3, 4)
+    assert torch.equal(plain(x), told(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"name": "resnt20"}, "'resnet20'"),
+        ({"name": "timm/resnt18"}, "'resnet18'"),
+        ({"name": "torchvision/resnt18"}, "'resnet18'"),
+        ({"name": "keras/resnet18"}, "known network"),
+        ({"name": "linear", "norm": "batch"}, "model.norm must be left out for linear"),
+        ({"name": "lenet", "norm": "bach"}, "'batch'"),
+        ({"name": "lenet", "activation": "rellu"}, "'relu'"),
+        ({"name": "lenet", "pool": "mean"}, "model.pool"),
+        ({"name": "lenet", "init": "normal:0"}, "greater than 0"),
+        ({"name": "lenet", "init": "kaiming"}, "model.init"),
+        ({"name": "lenet", "width": (3,)}, "model.width must be left out for lenet"),
+        ({"name": "lenet", "classes": 0}, "classes must be a whole number of at least 1"),
+        ({"name": "lenet", "channels": 0}, "channels must be"),
+        ({"name": "lenet", "size": None}, "size must be"),
+        ({"name": "lenet", "inputs": 4}, "rows of numbers"),
+        ({"name": "mlp", "norm": "instance"}, "model.norm"),
+        ({"name": "torchvision/vit_b_32", "size": 30}, "data.size"),
+        ({"name": "timm/resnet10t", "size": 64, "width": (3,)}, "model.width"),
+    ],
+)
+def test_refusals(arguments: dict, sentence: str):
+    with pytest.raises(Refusal) as caught:
+        build_model(**({"channels": 1, "size": 28, "classes": 10} | arguments))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)

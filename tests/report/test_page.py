@@ -1,0 +1,174 @@
+"""The report, opened in a real browser: no error, no missing picture or chart, nothing wider than a phone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.refuse import Refusal
+from danlu.report.page import write_page
+
+KINDS = ("digits", "hundred", "hostile", "diabetes", "interrupted")
+CHARTS = {  # drawn at once; the metrics behind the other tabs are drawn when they are shown
+    "digits": {"loss", "metric-accuracy", "rate", "speed", "confusion", "reliability"},
+    "diabetes": {"loss", "metric-r2", "rate", "speed", "scatter", "residuals"},
+    "interrupted": {"loss", "metric-accuracy", "rate", "speed"},
+}
+# Pressing every switch and heading comes before the look, so that all charts are drawn and all code has run.
+CHECK = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const at = (selector) => [...document.querySelectorAll(selector)];
+  const drawn = () => at("[data-figure]").filter((box) => box.querySelector(".main-svg")).map((box) => box.dataset.figure);
+  const first = drawn();
+  at(".switch button, .sortable th").forEach((button) => button.click());
+  setTimeout(() => parent.postMessage({
+    first, all: drawn(), title: document.title,
+    pictures: at("img").length,
+    broken: at("img").filter((img) => !img.complete || !img.naturalWidth).map((img) => img.alt),
+    width: innerWidth, wide: document.documentElement.scrollWidth,
+    beyond: at("main *").filter((e) => !e.closest(".scroll, svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 99)),
+    scale: document.querySelector("[data-figure=loss]").layout.yaxis.type,
+    classes: at("table.sortable")[0] && [...at("table.sortable")[0].tBodies[0].rows].map((row) => row.cells[0].title),
+    text: document.querySelector("main").innerText,
+  }, "*"), 300);
+}, 300));
+</script>"""
+
+
+def look_at(page: Path, width: int, tmp_path: Path) -> dict[str, Any]:
+    """What the page says of itself in headless Chromium, in a frame of `width` pixels; fails on any console line.
+
+    A frame, because a headless window cannot be as narrow as a phone.
+    """
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("chromium is not installed: the report was not looked at in a browser")
+    watched, host = tmp_path / "watched.html", tmp_path / "host.html"
+    watched.write_text(page.read_text(encoding="utf-8").replace("</body>", CHECK + "</body>"), encoding="utf-8")
+    host.write_text(
+        '<script>addEventListener("message", (e) => document.body.dataset.told = JSON.stringify(e.data))</script>'
+        f'<body><iframe src="watched.html" style="width:{width}px;height:900px;border:0"></iframe></body>'
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000", "--virtual-time-budget=8000"]
+    command = [chromium, *options, "--enable-logging=stderr", "--dump-dom", host.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not console, console
+    told = re.search(r'data-told="([^"]*)"', done.stdout)
+    assert told, f"the page never finished loading: {done.stderr[-2000:]}"
+    return json.loads(html.unescape(told[1]))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = run_of(kind)
+    seen = look_at(write_page(run), width, tmp_path)
+    assert seen["width"] == width
+    assert seen["wide"] == width, "the page scrolls sideways"
+    assert seen["beyond"] == []
+    assert seen["broken"] == []
+    assert seen["pictures"] == (32 if kind in ("digits", "hundred", "hostile") else 0)
+    assert set(seen["first"]) == CHARTS.get(kind, CHARTS["digits"])
+    assert len(seen["all"]) > len(seen["first"])
+    assert seen["scale"] == "log"
+    assert "– %" not in seen["text"]
+    assert not re.search(r"\b(None|nan|NaN|undefined)\b", seen["text"])
+
+
+def test_hostile_names_are_shown_and_not_obeyed(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    page = write_page(run_of("hostile"))
+    text = page.read_text(encoding="utf-8")
+    assert "<script>document" not in text
+    assert "<img src=x" not in text
+    seen = look_at(page, 1280, tmp_path)
+    assert seen["title"] == "hostile · danlu"
+    for name in (
+        "<script>document.title='owned'</script>",
+        "\"'><img src=x onerror=alert(1)>",
+        "丹炉里的火",
+        "&lt;b&gt;",
+    ):
+        assert name in seen["text"]
+
+
+def test_tables_sort_numbers_as_numbers(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """The last heading pressed is the support, ascending."""
+    run = run_of("digits")
+    seen = look_at(write_page(run), 1280, tmp_path)
+    rows = json.loads((run / "summary.json").read_text())["evaluation"]["per_class"]
+    support = {row["name"]: row["support"] for row in rows}
+    assert [support[name] for name in seen["classes"]] == sorted(support.values())
+
+
+def test_page_says_what_the_run_says(run_of: Callable[[str], Path]) -> None:
+    text = write_page(run_of("digits")).read_text(encoding="utf-8")
+    summary = json.loads((run_of("digits") / "summary.json").read_text())
+    for said in (
+        f"{100 * summary['metrics']['test']['accuracy']:.2f}\u202f%",
+        "1,000",
+        "a large rate is safe",
+        "zero bytes",
+        "Best at epoch 9 of 12",
+    ):
+        assert said in text
+    assert "Findings" not in text.split("plotly.js v")[0]
+    assert text.count("plotly.js v") == 1
+
+
+def test_page_needs_nothing_from_outside(run_of: Callable[[str], Path]) -> None:
+    text = write_page(run_of("digits")).read_text(encoding="utf-8")
+    own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", own)
+    assert "default-src 'none'" in own
+
+
+def test_findings_and_folds_are_told(run_of: Callable[[str], Path]) -> None:
+    text = write_page(run_of("diabetes")).read_text(encoding="utf-8")
+    assert "The learning rate is too small for the epochs given" in text
+    assert "optim.lr 0.1" in text
+    assert ">0.47<" in text  # mean R² of 0.45, 0.46, 0.47, 0.48, 0.49
+    assert ">0.01581<" in text  # and its standard deviation, sqrt(0.00025)
+    assert "Ended by early stopping at epoch 40." in text
+
+
+def test_interrupted_run_says_so_and_shows_its_last_epoch(run_of: Callable[[str], Path]) -> None:
+    text = write_page(run_of("interrupted")).read_text(encoding="utf-8")
+    assert "This run was not finished. The numbers are those of the last finished epoch, 3." in text
+    assert 'id="curves"' in text
+
+
+def test_a_folder_with_only_a_config_has_a_page(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copy(run_of("digits") / "config.yaml", tmp_path)
+    text = write_page(tmp_path).read_text(encoding="utf-8")
+    assert 'id="configuration"' in text
+    assert 'id="curves"' not in text
+
+
+def test_second_look_at_the_test_split_is_said(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_of("digits"), run)
+    summary = json.loads((run / "summary.json").read_text())
+    assert "looked at" not in write_page(run).read_text().split("plotly.js v")[0]
+    (run / "summary.json").write_text(json.dumps(summary | {"test_looks": 3}))
+    assert "The test split was looked at 3 times" in write_page(run).read_text()
+
+
+def test_broken_summary_is_refused_and_the_old_page_kept(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_of("diabetes"), run)
+    before = write_page(run).read_text()
+    (run / "summary.json").write_text('{"run": ')
+    with pytest.raises(Refusal, match=r"summary\.json"):
+        write_page(run)
+    assert (run / "report.html").read_text() == before
+    assert not list(run.glob(".*"))
