@@ -17,6 +17,7 @@ from danlu.config import Config, get, with_values
 from danlu.data.dataset import Dataset, PictureFiles
 
 MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # bytes of pictures kept on the device
+FEW = 10_000  # training samples below which grey signs are distorted a little
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -117,6 +118,9 @@ def choose_training(
     loss = "cross-entropy" if dataset.task == "classify" else "squared"
     pick("loss.name", loss, "exclusive classes" if dataset.task == "classify" else "a number is to be predicted")
     if pictures and not convex:
+        if config.augment.preset is None and side <= 40 and not colour and samples < FEW:
+            for key, value in (("rotate", 10.0), ("scale", 0.1), ("shear", 10.0)):
+                pick(f"augment.{key}", value, f"only {samples:,} samples: small distortions stand in for more")
         pick("augment.preset", "light", "moderate variation that keeps the meaning of most pictures")
     pick("augment.preset", "none", "not pictures" if not pictures else "a convex problem")
     return chooser.config, chooser.choices

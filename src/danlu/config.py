@@ -335,8 +335,8 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Dotted keys to nested ones; a plain value for a section becomes its first field; unknown keys are refused."""
     inner = _sections(Config)
     tree: dict[str, Any] = {}
-    for key, value in values.items():
-        key = SHORT.get(str(key), str(key))
+    for name, value in values.items():
+        key = SHORT.get(str(name), str(name))
         if key in inner and isinstance(value, Mapping):
             branch = {f"{key}.{name}": leaf for name, leaf in value.items()}
         elif key in inner:
@@ -380,7 +380,7 @@ def _sentence(error: ValidationError, where: str) -> Refusal:
     return refusal(thing, wanted, got, near=choices)
 
 
-def _wanted(problem: Any) -> str:
+def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of complaint)
     """What pydantic expected, in plain words."""
     ctx = problem.get("ctx", {})
     match problem["type"]:

@@ -41,8 +41,11 @@ class Record:
         self.rows = self.rows[:count]
         if self.path is not None:
             part = self.path.with_name(self.path.name + ".part")
-            part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-            part.replace(self.path)
+            try:
+                part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+                part.replace(self.path)
+            except OSError as error:
+                raise Failure(f"{self.path} could not be written: {error.strerror}") from None
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["kind"] == kind]

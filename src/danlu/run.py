@@ -92,9 +92,8 @@ class Run:
 
     def unlock(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            self._lock.close()  # the file stays: another process may have opened it to wait for the lock
             self._lock = None
-            (self.folder / ".lock").unlink(missing_ok=True)
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    write_atomically(path, lambda part: torch.save(state, part))
+    whole = io.BytesIO()  # torch does not say why a file could not be written
+    torch.save(state, whole)
+    write_atomically(path, lambda part: part.write_bytes(whole.getbuffer()))
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -67,7 +70,8 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise Refusal(f"{path} is damaged and cannot be resumed from: {str(error).splitlines()[0][:120]}") from None
+        why = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise Refusal(f"{path} is damaged and cannot be resumed from: {why}") from None
     if not isinstance(state, dict) or "progress" not in state:
         raise Refusal(f"{path} is no state of danlu's")
     return state

@@ -63,6 +63,7 @@ class Progress:
     rows: int = 0  # rows of the record
     totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
     samples: int = 0  # samples in those sums
+    running: Totals | None = None  # the same on the device, while an epoch runs
 
 
 class Watcher:
@@ -110,7 +111,7 @@ def train_epoch(
 ) -> dict[str, float]:
     """One pass over the training set, from `progress.batch` on. Gives the means over the samples seen."""
     plan.model.train()
-    totals = Totals(progress.totals, progress.samples)
+    totals = progress.running = Totals(progress.totals, progress.samples)
     length = plan.train.length(progress.epoch)
     since = time.perf_counter()
     for batch in plan.train.epoch(progress.epoch, start=progress.batch):
@@ -126,11 +127,12 @@ def train_epoch(
             progress.rows = len(record.rows)
         for watcher in watchers:
             watcher.on_batch(plan, progress, parts)
-        if progress.batch < length and (reason := stop()):
+        closed = plan.train.closes_step(progress.epoch, progress.batch - 1)
+        if progress.batch < length and closed and (reason := stop()):
             progress.stopped = reason
             break
         since = time.perf_counter()
-    progress.totals, progress.samples = totals.state()
+    (progress.totals, progress.samples), progress.running = totals.state(), None
     if progress.stopped is not None:
         return {}
     means = totals.means(plan.fabric)

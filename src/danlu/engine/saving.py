@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -32,7 +32,9 @@ class Saver(Watcher):
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
         # Inside an epoch each process has sums of its own; only the end of an epoch is the same for all of them.
-        if time.monotonic() - self._saved > self.every and plan.fabric.world_size == 1:
+        # Inside an accumulated group there are gradients, which are not saved.
+        due = time.monotonic() - self._saved > self.every and plan.fabric.world_size == 1
+        if due and plan.train.closes_step(progress.epoch, progress.batch - 1):
             self.save(plan, progress)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
@@ -47,8 +49,10 @@ class Saver(Watcher):
         self._saved = time.monotonic()
 
     def _state(self, plan: Plan, progress: Progress) -> dict[str, Any]:
+        if progress.running is not None:
+            progress.totals, progress.samples = progress.running.state()
         return {
-            "progress": asdict(progress),
+            "progress": {k: v for k, v in vars(progress).items() if k != "running"},
             "fingerprint": self.fingerprint,
             "model": plan.module.state_dict(),
             "optimizer": plan.optimizer.state_dict(),
@@ -83,31 +87,47 @@ class Saver(Watcher):
 INTERRUPTED = "interrupted"
 
 
+class Interrupted(KeyboardInterrupt):
+    """The training was stopped by a signal, and all that is needed to go on was saved. code: exit status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class StopSignal:
-    """Turns SIGINT and SIGTERM into a wish to stop after the current batch; a second one ends at once."""
+    """Turns SIGINT and SIGTERM into a wish to stop after the current step; a second one ends at once.
+
+    forward: told of every signal, with whether it is a second one; see `processes.launch`.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.number = 0
+        self.forward: Callable[[bool], None] | None = None
+        self._old: dict[int, Any] = {}
 
     def __call__(self) -> str | None:
         return self.reason
+
+    def heard(self, number: int, frame: object) -> None:
+        again = self.reason is not None
+        self.reason, self.number = f"{INTERRUPTED} by {signal.Signals(number).name}", number
+        if self.forward is not None:
+            self.forward(again)
+        if again:
+            signal.signal(number, self._old.get(number, signal.SIG_DFL))
+            os.kill(os.getpid(), number)
 
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
         if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
             yield self
             return
-        old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def heard(number: int, frame: object) -> None:
-            self.reason, self.number = f"{INTERRUPTED} by {signal.Signals(number).name}", number
-            signal.signal(number, old[signal.Signals(number)])
-
-        for s in old:
-            signal.signal(s, heard)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self.heard)
         try:
             yield self
         finally:
-            for s, handler in old.items():
-                signal.signal(s, handler)
+            for number, handler in self._old.items():
+                signal.signal(number, handler)

@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         """Pictures (N, C, H, W) -> one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse."""
         maps = []
         for name in self.stage_names:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
             maps.append(x)
         return maps
 

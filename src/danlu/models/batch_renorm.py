@@ -65,7 +65,7 @@ class BatchRenorm(nn.Module):
 
     def _corrected(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale (C,) such that (x - mean) * scale is (x - mu_B) / sigma_B * r + d."""
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(values, dim=[0, *range(2, x.ndim)], correction=0)
         sigma = (var + self.eps).sqrt()
         r_max, d_max = self.limits()

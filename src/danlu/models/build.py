@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from danlu.config import ModelConfig
+from danlu.config import ModelConfig, from_dict
 from danlu.models.alexnet import alexnet, alexnet_2014, alexnet_plain
+from danlu.models.backbone import Backbone
 from danlu.models.bn_inception import bn_inception
 from danlu.models.detnet import detnet59
 from danlu.models.googlenet import GoogLeNet
 from danlu.models.lenet import lenet
 from danlu.models.lenet5 import lenet5
-from danlu.models.library import inception_v3, inception_v4, timm_model, torchvision_model
+from danlu.models.library import inception_v3, inception_v4, timm_backbone, timm_model, torchvision_model
 from danlu.models.linear import Linear
 from danlu.models.mlp import MLP
 from danlu.models.nin import nin, nin_cifar, nin_plain
@@ -95,8 +96,14 @@ MODELS: dict[str, Entry] = {
         for d in (18, 34, 50)
     },
     "detnet59": Entry(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
-    **{f"vit-{kind}": Entry(partial(ViT, kind), f"vision transformer, {kind}") for kind in VIT_SIZES},
+    **{
+        f"vit-{kind}": Entry(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels", least=4)
+        for kind in VIT_SIZES
+    },
 }
+
+# Networks whose stages timm knows by another name.
+TIMM_BACKBONES = {"inception-v3": "inception_v3", "inception-v4": "inception_v4"}
 
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
 
@@ -124,7 +131,7 @@ def build_model(
         if not isinstance(value, int) or value < 1:
             raise refusal(what, "a whole number of at least 1", value)
     entry = _entry(name)
-    options = {k: v for k, v in options.items() if v is not None and v != _DEFAULTS.get(k)}
+    options = _given(options)
     for option, value in options.items():
         if option not in entry.options:
             takes = ", ".join(entry.options) or "no options"
@@ -143,6 +150,28 @@ def build_model(
     if norm in ("weight", "spectral"):
         normalise_weights(model, norm)
     return model
+
+
+def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Backbone:
+    """A network for its `features` alone, its head taken off: what a detector stands on.
+
+    name: an entry of MODELS that has stages, or timm/NAME. options: as for `build_model`.
+    """
+    library, _, inner = name.partition("/")
+    if library == "timm" or name in TIMM_BACKBONES:
+        return timm_backbone(TIMM_BACKBONES.get(name, inner), channels, size, **_given(options))
+    model = build_model(name, classes=1, channels=channels, size=size, **options)
+    if not isinstance(model, Backbone):
+        raise refusal("--model", "a network with stages, or timm/NAME, to be a backbone", name)
+    model.head = nn.Identity()
+    return model
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were set, checked as the config checks them."""
+    options = {k: v for k, v in options.items() if v is not None and v != _DEFAULTS.get(k)}
+    checked = from_dict({"model": {k: v for k, v in options.items() if k in _DEFAULTS}}).model
+    return {k: getattr(checked, k, v) for k, v in options.items()}
 
 
 def _entry(name: str) -> Entry:

@@ -65,7 +65,7 @@ class GoogLeNet(Backbone):
         block = partial(conv, norm=norm, activation=activation)
 
         def halve() -> nn.Module:
-            return nn.MaxPool2d(3, 2, ceil_mode=True)
+            return nn.MaxPool2d(3, 2, padding=1)
 
         def modules(first: str, last: str) -> list[tuple[str, nn.Module]]:
             """The table's rows from `first` to `last`, each with the channels of the row before as its input."""

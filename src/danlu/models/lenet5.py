@@ -67,7 +67,7 @@ class RadialBasis(nn.Module):
         self.register_buffer("codes", codes(classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        return -(x.unsqueeze(1) - self.codes).square().sum(2)
+        return -(x.float().unsqueeze(1) - self.codes).square().sum(2)  # bf16 would blur the distances
 
 
 def lenet5(channels: int, size: int, classes: int) -> Backbone:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from danlu.models.backbone import Backbone
 from danlu.refuse import Failure, choose, refusal
 
 
@@ -27,6 +28,35 @@ def timm_model(
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         raise _no_weights(f"timm/{name}", error) if pretrained else _no_fit(f"timm/{name}", size, error) from None
     return _that_fits(model, f"timm/{name}", channels, size)
+
+
+class TimmBackbone(Backbone):
+    """The stages of a timm network, without its head."""
+
+    def __init__(self, network: nn.Module) -> None:
+        info: Any = network.feature_info
+        super().__init__({}, nn.Identity(), info.channels(), info.reduction())
+        self.stage_names = tuple(info.module_name())
+        self.network = network
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return self.network(x)
+
+
+def timm_backbone(name: str, channels: int, size: int, *, pretrained: bool = False) -> TimmBackbone:
+    """timm's network of that name for its features alone: one map per stride."""
+    import timm
+
+    bare = name.partition(".")[0]
+    choose("--model", bare, timm.list_models(), "a network of timm")
+    try:
+        network = timm.create_model(name, pretrained=pretrained, in_chans=channels, features_only=True)
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        if pretrained:
+            raise _no_weights(f"timm/{name}", error) from None
+        with_stages = timm.list_models(filter="resne*")
+        raise refusal("--model", "a network of timm that gives its stages", name, near=with_stages) from None
+    return TimmBackbone(_that_fits(network, f"timm/{name}", channels, size))
 
 
 def torchvision_model(name: str, channels: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:

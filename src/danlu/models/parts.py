@@ -121,21 +121,26 @@ def weighted(model: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
     return (m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
 
 
+def hidden(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """All of them but the one that gives the outputs: the last of the head, or of the whole where there is none."""
+    outputs = list(weighted(getattr(model, "head", model)))[-1]
+    return [layer for layer in weighted(model) if layer is not outputs]
+
+
 def normalise_weights(model: nn.Module, norm: str) -> None:
     """Put weight norm (Salimans & Kingma 2016) or spectral norm (Miyato et al. 2018) on all layers but the last."""
     parametrise = {"weight": parametrizations.weight_norm, "spectral": parametrizations.spectral_norm}[norm]
-    for layer in list(weighted(model))[:-1]:
+    for layer in hidden(model):
         parametrise(layer)
 
 
 def he_normal(model: nn.Module) -> None:
-    """He et al. 2015: variance 2 / fan, which keeps sizes through ReLUs; biases 0. The last layer stays as it is.
+    """He et al. 2015: variance 2 / fan in, which keeps the activations' size through ReLUs; biases 0.
 
-    Convolutions by fan out, which keeps the gradient; dense layers by fan in, which keeps the activations.
+    The last layer stays as it is: torch's smaller weights give nearly equal odds at the start.
     """
-    for layer in list(weighted(model))[:-1]:
-        mode = "fan_out" if isinstance(layer, nn.Conv2d) else "fan_in"
-        nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+    for layer in hidden(model):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

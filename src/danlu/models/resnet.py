@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.models.stochastic_depth import StochasticDepth, rates
-from danlu.refuse import choose
+from danlu.refuse import choose, refusal
 
 # Blocks per stage: the paper's Table 1. From 50 on the blocks are bottlenecks.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -101,6 +101,8 @@ def resnet(
     """
     choose("model.stem", stem, STEMS, "a known stem")
     choose("model.stride_in", stride_in, STRIDES, "a known place for the stride")
+    if depth < 50 and stride_in == "1x1":
+        raise refusal("model.stride_in", f"left out for resnet{depth}, whose blocks have no 1x1", stride_in)
     block = Block if depth < 50 else partial(Bottleneck, stride_in=stride_in)
     widths = [64 * 2**i for i in range(4)]
     outputs = [width if depth < 50 else 4 * width for width in widths]

@@ -9,6 +9,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
+from danlu.refuse import refusal
 
 # Convolutions per stage: the paper's columns A, B, D, E.
 CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -76,9 +77,11 @@ def _vgg(
     depth: int, channels: int, width: tuple[int, ...], block: Callable[..., nn.Module], head: nn.Module
 ) -> Backbone:
     """block: one convolution with its normalisation and activation, from (inputs, outputs)."""
+    if len(width) != len(CONVS[depth]):
+        raise refusal("model.width", "five channel counts for a VGG, one per stage", width)
     stages: dict[str, nn.Module] = {}
     inputs = channels
-    for i, (convs, outputs) in enumerate(zip(CONVS[depth], width, strict=True)):
+    for i, (convs, outputs) in enumerate(zip(CONVS[depth], width)):
         layers: list[nn.Module] = [nn.MaxPool2d(2)] if i > 0 else []
         for _ in range(convs):
             layers.append(block(inputs, outputs))

@@ -89,6 +89,7 @@ class ViT(Backbone):
             raise refusal("data.size", f"a multiple of the patch's side {patch}", size)
         drops = rates(drop_path, blocks)
         super().__init__(stages={}, head=nn.Linear(width, classes), channels=(width,), strides=(patch,))
+        self.stage_names = ("blocks",)
         self.side = size // patch
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(torch.empty(1, 1 + self.side**2, width))

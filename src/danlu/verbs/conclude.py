@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.assemble import Prepared
 from danlu.engine.loop import Progress
+from danlu.prepare import Prepared
 from danlu.report.page import write_page
 from danlu.run import Run
-from danlu.verbs.load import load
 from danlu.verbs.measure import measure
 from danlu.verbs.show import print_result
 from danlu.verbs.summary import summarise
+from danlu.verbs.trained import open_trained
 
 
 def conclude(
@@ -35,9 +35,11 @@ def conclude(
     final = None
     part = "test" if len(prepared.split.test) else "val"
     if measured and len(getattr(prepared.split, part)):
-        final = {"split": part} | measure(load(run), prepared, part)
+        final = {"split": part} | measure(open_trained(run), prepared, part)
     timings = timings | {"evaluation": time.perf_counter() - began}
+    looked = run.summary.get("test_looks", 0)  # a finished run that was resumed for more epochs
     summary = summarise(run, prepared, progress, final, timings) | (extra or {})
+    summary["test_looks"] += looked
     write_summary(run, summary, console)
     return summary
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from danlu.assemble import read
 from danlu.config import Config, with_values
 from danlu.data.dataset import SPLITS, Dataset, PictureFiles
 from danlu.data.inputs import channel_statistics, frame_of, picture_inputs
 from danlu.data.split import split_dataset
+from danlu.prepare import read
 from danlu.refuse import Failure
 from danlu.report.pictures import contact_sheet
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from danlu.assemble import Prepared, prepare, prepare_for
 from danlu.config import with_values
 from danlu.data.dataset import SPLITS
 from danlu.data.formats import open_dataset
+from danlu.prepare import Prepared, prepare, prepare_for
 from danlu.refuse import choose, refusal
 from danlu.run import Run
-from danlu.verbs.load import TrainedRun, load
 from danlu.verbs.measure import measure
+from danlu.verbs.trained import TrainedRun, open_trained
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     Without data: the run's own split `part` (train, val or test; test by default). A look at the run's own test split is
     counted in its summary, for each look makes the figure less of a surprise: `result["test_looks"]`.
     """
-    trained = load(run, weights)
+    trained = open_trained(run, weights)
     settings = {"device": device, "tta": tta}
     config = with_values(trained.config, {k: v for k, v in settings.items() if v is not None})
     if data is not None and part is not None:

@@ -9,20 +9,20 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.assemble import network, prepare
 from danlu.config import Config, dump_yaml, with_values
 from danlu.engine.checkpoint import read_weights, save_weights
 from danlu.engine.loop import Progress
 from danlu.models.ensemble import Ensemble
+from danlu.prepare import network, prepare
 from danlu.run import Run
 from danlu.signature import Signature
 from danlu.verbs.conclude import conclude, write_summary
-from danlu.verbs.load import TrainedRun, load
+from danlu.verbs.load import LoadedRun, load
 
 KEPT = ("environment.json", "metrics.jsonl", "weights/best.safetensors", "weights/last.safetensors")
 
 
-def train_folds(config: Config, console: Console, train_one: Callable[..., TrainedRun]) -> TrainedRun:
+def train_folds(config: Config, console: Console, train_one: Callable[..., LoadedRun]) -> LoadedRun:
     """Each fold is a run of its own under the run folder; `data.refit` says what becomes of them (claims E1).
 
     all: the network is trained once more on every fold's samples, for as many epochs as the folds' best epochs were on
@@ -33,7 +33,7 @@ def train_folds(config: Config, console: Console, train_one: Callable[..., Train
     whole = with_values(config, {"data.folds": None, "data.refit": None, "out": None})
     run = Run.create(config.out)
     try:
-        folds: list[TrainedRun] = []
+        folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
             console.print(f"fold {number + 1} of {config.data.folds}", style="bold")
             one = with_values(config, {"data.fold": number, "data.refit": None})
@@ -58,7 +58,7 @@ def train_folds(config: Config, console: Console, train_one: Callable[..., Train
     return load(run)
 
 
-def _conclude(run: Run, kept: TrainedRun, rows: Sequence[dict[str, Any]], refit: str, console: Console) -> None:
+def _conclude(run: Run, kept: LoadedRun, rows: Sequence[dict[str, Any]], refit: str, console: Console) -> None:
     """The parent run's summary: the folds' figures beside the kept model's own."""
     means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
     spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
@@ -72,7 +72,7 @@ def _conclude(run: Run, kept: TrainedRun, rows: Sequence[dict[str, Any]], refit:
     conclude(run, prepare(run.config), progress, kept.summary["timings"], console, extra=extra)
 
 
-def _save_ensemble(run: Run, folds: Sequence[TrainedRun]) -> None:
+def _save_ensemble(run: Run, folds: Sequence[LoadedRun]) -> None:
     """All folds' networks as one, in one weights file."""
     members = [fold.model for fold in folds]
     first, _ = read_weights(folds[0].weights())

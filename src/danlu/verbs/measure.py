@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from danlu.assemble import Prepared, evaluation_batches, evaluation_views, make_task
+from danlu.assemble import evaluation_batches, evaluation_views, make_task
 from danlu.engine.device import make_fabric
 from danlu.engine.evaluate import evaluate
-from danlu.verbs.load import TrainedRun
+from danlu.prepare import Prepared
+from danlu.verbs.trained import TrainedRun
 
 
 def measure(run: TrainedRun, prepared: Prepared, part: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from danlu.engine.device import pick_device
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
 from danlu.tasks.classify import probabilities
-from danlu.verbs.load import TrainedRun, load
+from danlu.verbs.trained import TrainedRun, open_trained
 
 __all__ = ["predict"]
 CHUNK = 256
@@ -43,7 +43,7 @@ def predict(
     columns as {"path", "values": {...}}. A picture in a folder that cannot be read gets {"path", "error"}; one that was
     named itself is refused.
     """
-    trained = run if isinstance(run, TrainedRun) else load(run, weights)
+    trained = open_trained(run, weights)
     config = with_values(trained.config, {k: v for k, v in {"device": device, "tta": tta}.items() if v is not None})
     if not str(top).isdigit() or int(top) < 1:
         raise refusal("--top", "a whole number of at least 1", top)

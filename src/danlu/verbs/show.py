@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from danlu.assemble import Prepared
 from danlu.data.dataset import SPLITS
+from danlu.prepare import Prepared
 from danlu.run import Run
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from danlu.assemble import Prepared, make_task, network, transforms
+from danlu.assemble import make_task, transforms
 from danlu.data.dataset import SPLITS
 from danlu.data.inputs import Pictures
 from danlu.engine.loop import Progress
+from danlu.prepare import Prepared, network
 from danlu.report.pictures import to_data_uri
 from danlu.run import Run
 

@@ -10,20 +10,22 @@ from typing import Any
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from danlu.assemble import Prepared, make_plan, prepare
+from danlu.assemble import make_plan
 from danlu.config import Config, dump_yaml, load_yaml, with_values
 from danlu.engine.checkpoint import read_state
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
 from danlu.engine.loop import Progress, Watcher, fit
-from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
+from danlu.engine.processes import Agreement, launch
+from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
+from danlu.prepare import Prepared, prepare
 from danlu.record import Record
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
 from danlu.verbs.conclude import conclude
 from danlu.verbs.environment import environment
 from danlu.verbs.folds import train_folds
-from danlu.verbs.load import TrainedRun, load
+from danlu.verbs.load import LoadedRun, load
 from danlu.verbs.show import print_choices
 
 RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # may change when a run goes on
@@ -36,7 +38,7 @@ def train(
     resume: str | Path | None = None,
     console: Console | None = None,
     **settings: Any,
-) -> TrainedRun:
+) -> LoadedRun:
     """Train a network on `data` and leave a run folder.
 
     data: a file, a folder or the name of a known set. config: a YAML file to start from. resume: a run to go on with.
@@ -58,7 +60,7 @@ def train(
     return train_one(wanted, console)
 
 
-def train_one(config: Config, console: Console, out: str | None = None) -> TrainedRun:
+def train_one(config: Config, console: Console, out: str | None = None) -> LoadedRun:
     """One training, from reading the data to the report."""
     began = time.perf_counter()
     prepared = prepare(replace(config, out=None))
@@ -73,7 +75,7 @@ def train_one(config: Config, console: Console, out: str | None = None) -> Train
         run.unlock()
 
 
-def _resume(folder: Path, settings: dict[str, Any], console: Console) -> TrainedRun:
+def _resume(folder: Path, settings: dict[str, Any], console: Console) -> LoadedRun:
     began = time.perf_counter()
     run = Run.open(folder)
     run.lock()
@@ -87,7 +89,8 @@ def _resume(folder: Path, settings: dict[str, Any], console: Console) -> Trained
                 raise Refusal(f"--resume keeps the run's {key}, got {value!r}; only {allowed} may change")
         finished = bool(run.summary) and not (run.summary.get("stopped") or "").startswith(INTERRUPTED)
         if finished and config.epochs == run.config.epochs:
-            console.print(f"{run.name} has finished already; its report is {run.report}")
+            said = f"{run.name} has finished already; its report is {run.report}"
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
             return load(run)
         prepared = prepare(config)
         run.write_text("config.yaml", dump_yaml(prepared.config))
@@ -102,7 +105,7 @@ def _differences(old: Config, new: Config) -> dict[str, Any]:
     return {key: get(new, key) for key in keys() if get(old, key) != get(new, key)}
 
 
-def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, resume: bool) -> TrainedRun:
+def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, resume: bool) -> LoadedRun:
     """Fit, evaluate with the best weights, summarise, write the page."""
     config = prepared.config
     began = time.perf_counter()
@@ -110,7 +113,7 @@ def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, r
     with stop.listening():
         fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
         if config.devices > 1:
-            progress = fabric.launch(_fit_in_process, str(run.folder), resume)
+            progress = launch(fabric, stop, _fit_in_process, str(run.folder), console.quiet, resume)
         else:
             fabric.launch()
             progress = _fit(fabric, run, prepared, console, stop, resume)
@@ -122,40 +125,28 @@ def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, r
     return load(run)
 
 
-class Interrupted(KeyboardInterrupt):
-    """The training was stopped by a signal, and all that is needed to go on was saved."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _fit_in_process(fabric: Fabric, folder: str, resume: bool) -> Progress:
+def _fit_in_process(fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool) -> Progress:
     """What each of several processes does: read the data itself, train its share of every batch."""
     run = Run.open(folder)
-    prepared = prepare(run.config)
-    console = Console(stderr=True, quiet=fabric.global_rank > 0)
-    stop = StopSignal()
-    with stop.listening():
-        return _fit(fabric, run, prepared, console, stop, resume)
+    console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
+    return _fit(fabric, run, prepare(run.config), console, stop, resume)
 
 
 def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, resume: bool) -> Progress:
     plan = make_plan(prepared, fabric)
     saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
-    progress = Progress()
-    if resume:
-        progress = saver.restore(plan, read_state(run.state))
-    first = fabric.global_rank == 0
-    record = Record.read(run.folder / "metrics.jsonl") if first and resume else Record(run.folder / "metrics.jsonl")
-    if not first:
-        record = Record()
-    elif resume:
-        record.cut(progress.rows)
+    # A run that was killed before its first checkpoint begins again.
+    progress = saver.restore(plan, read_state(run.state)) if resume and run.state.exists() else Progress()
     display = Display(console, run.log)
-    watchers: list[Watcher] = [display, saver] if first else []
+    record, watchers = Record(), list[Watcher]()
+    if fabric.global_rank == 0:
+        record, watchers = Record.read(run.folder / "metrics.jsonl"), [display, saver]
+        record.cut(progress.rows)
+    alone = fabric.world_size == 1
+    if not alone:
+        watchers.append(Agreement(stop))
     with display:
-        fit(plan, progress, record, watchers, stop)
-    if first and (progress.stopped or "").startswith(INTERRUPTED) and fabric.world_size == 1:
+        fit(plan, progress, record, watchers, stop if alone else lambda: None)
+    if alone and (progress.stopped or "").startswith(INTERRUPTED):
         saver.save(plan, progress)
     return progress

@@ -1,0 +1,34 @@
+"""What the experiments train: danlu in silence, and the digits as plain tensors where the raw loop is the point."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+import danlu
+from danlu.config import DataConfig
+from danlu.data.formats import open_dataset
+from danlu.data.split import split_dataset
+
+
+def train(data: str = "digits", **settings: Any) -> dict[str, Any]:
+    """`danlu.train` without a word, in a folder that is thrown away. Gives the summary, and under "epochs" its record."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "run")
+        given = {"precision": "fp32", "device": "cpu"} | settings  # the same numbers on every machine
+        run = danlu.train(data, console=Console(quiet=True), out=out, **given)
+        return run.summary | {"record": run.record.of("epoch")}
+
+
+def digits(seed: int = 0, limit: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training inputs float32 (n, 1, 8, 8) of zero mean and unit variance, their classes (n,), and the same to validate."""
+    config = DataConfig(path="digits", limit=limit)
+    dataset = open_dataset(config, None)
+    split = split_dataset(dataset, config, seed)
+    pictures = dataset.inputs.float()
+    pictures = (pictures - pictures[split.train].mean()) / pictures[split.train].std()
+    return pictures[split.train], dataset.targets[split.train], pictures[split.val], dataset.targets[split.val]

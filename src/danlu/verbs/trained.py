@@ -1,0 +1,47 @@
+"""A run with its trained network."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from danlu.engine.checkpoint import fill, read_weights
+from danlu.prepare import network
+from danlu.refuse import choose
+from danlu.run import Run
+from danlu.signature import Signature
+
+
+class TrainedRun(Run):
+    """A run folder whose weights can be used. weights_used: "best" or "last"."""
+
+    weights_used = "best"
+
+    @cached_property
+    def _loaded(self) -> tuple[Signature, dict[str, Tensor]]:
+        return read_weights(self.weights(self.weights_used))
+
+    @property
+    def signature(self) -> Signature:
+        return self._loaded[0]
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The trained network on the CPU, in eval mode; it takes normalised inputs (see `signature`)."""
+        signature, state = self._loaded
+        model = network(signature)
+        fill(model, state, self.weights(self.weights_used))
+        return model.eval()
+
+
+def open_trained(run: str | Path | Run, weights: str = "best") -> TrainedRun:
+    """The run with the weights that are to be used; what is open already stays as it is."""
+    if isinstance(run, TrainedRun):
+        return run
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    trained = TrainedRun(Run.open(folder).folder)
+    trained.weights_used = choose("--weights", weights, ("best", "last"), "best or last")
+    _ = trained.signature  # a missing or damaged file is said here, not at the first prediction
+    return trained

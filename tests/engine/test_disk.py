@@ -1,0 +1,103 @@
+"""A full disk, a place that cannot be written, a run in use, a missing card: one sentence, and nothing lost."""
+
+import signal
+
+import pytest
+import torch
+
+from danlu.engine.checkpoint import read_state, read_weights
+from danlu.run import Run
+
+PLAIN = "train digits --precision fp32 --channels-last false --device cpu --model mlp --epochs 4".split()
+# No file may grow beyond so many bytes: what the kernel answers is what a full disk answers, by another name.
+LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
+KILLED_IN_THE_THIRD_EPOCH = """
+import os
+import danlu.engine.loop as loop
+judge = loop._judge
+def kill(plan, progress, metrics):
+    if progress.epoch == 2:
+        os.kill(os.getpid(), 9)
+    return judge(plan, progress, metrics)
+loop._judge = kill
+"""
+
+
+def one_sentence(said: str) -> str:
+    """The last line, which is all that was said of the failure."""
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("danlu: ")
+    return last
+
+
+@pytest.mark.parametrize("room", [90_000, 2_000, 200])
+def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, lines, tmp_path):
+    """Weights (77 kB) fit in the first limit and the state (236 kB) does not; then not even the record; then nothing."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert danlu(*PLAIN, "--out", whole).wait() == 0
+    first = danlu(*PLAIN, "--out", run, before=KILLED_IN_THE_THIRD_EPOCH)
+    assert first.wait() == -signal.SIGKILL
+    state = (run / "state.pt").read_bytes()
+    weights = (run / "weights" / "last.safetensors").read_bytes()
+    failed = danlu("train", "--resume", run, before=LIMIT.format(room))
+    assert failed.wait() == 1, failed.said
+    assert "could not be written: File too large" in one_sentence(failed.said)
+    assert (run / "state.pt").read_bytes() == state
+    assert read_state(run / "state.pt")["progress"]["epoch"] == 2
+    if room < len(weights):
+        assert (run / "weights" / "last.safetensors").read_bytes() == weights
+    read_weights(run / "weights" / "best.safetensors")
+    assert not list(run.rglob(".state.pt.part"))
+    resumed = danlu("train", "--resume", run)
+    assert resumed.wait() == 0, resumed.said
+    assert result(run) == result(whole)
+
+
+def test_a_place_that_cannot_be_written(danlu):
+    command = danlu(*PLAIN, "--out", "/proc/danlu")
+    assert command.wait() == 2
+    assert "--out must be a folder that can be written, got /proc/danlu" in one_sentence(command.said)
+
+
+def test_a_run_in_use_is_left_alone(danlu, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*PLAIN, "--out", run).wait() == 0
+    holder = Run.open(run)
+    holder.lock()
+    try:
+        command = danlu("train", "--resume", run, "--epochs", 9)
+        assert command.wait() == 2
+        assert f"run folder {run} is in use by another process" in one_sentence(command.said)
+        other = danlu(*PLAIN, "--out", run)
+        assert other.wait() == 2
+        assert "is in use by another process" in one_sentence(other.said)
+    finally:
+        holder.unlock()
+    assert danlu("train", "--resume", run).wait() == 0
+
+
+def test_a_folder_that_holds_something_is_not_written_over(danlu, tmp_path):
+    (tmp_path / "letters.txt").write_text("dear")
+    command = danlu(*PLAIN, "--out", tmp_path)
+    assert command.wait() == 2
+    assert "--out must be a new or empty folder" in one_sentence(command.said)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_missing_card_is_said_before_any_work(device, danlu, tmp_path):
+    command = danlu(*PLAIN, "--device", device, "--out", tmp_path / "run")
+    assert command.wait() == 2
+    assert f"--device must be one that this machine has, got {device!r}" in one_sentence(command.said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 100, 5000])
+def test_a_damaged_checkpoint_is_refused(cut, danlu, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*PLAIN, "--epochs", 1, "--out", run).wait() == 0
+    (run / "state.pt").write_bytes((run / "state.pt").read_bytes()[:cut])
+    command = danlu("train", "--resume", run, "--epochs", 2)
+    assert command.wait() == 2
+    assert "state.pt is damaged and cannot be resumed from" in one_sentence(command.said)

@@ -1,0 +1,59 @@
+"""Two processes give what one gives with the same global batch, and what fails in one of them is said once."""
+
+import json
+
+import pytest
+
+MLP = "train digits --model mlp --precision fp32 --channels-last false --device cpu --augment light".split()
+# 97 samples in batches of 16 leave one for the last, which the second process has to sit out; 4 batches make a step.
+ODD = [*MLP, *"--data.limit 97 --batch-size 16 --optim.accumulate 4 --optim.clip-norm 0.5 --epochs 4".split()]
+EVEN = [*MLP, *"--data.limit 300 --batch-size 32 --optim.ema 0.9 --optimizer momentum --epochs 3".split()]
+ONE_SHORT = [*MLP, *"--data.limit 110 --batch-size 15 --data.last carry --optimizer sgd --epochs 4".split()]
+LENET = [*MLP, *"--model lenet --data.limit 101 --batch-size 25 --epochs 3 --size 28".split()]
+NAMES = {"loss", "accuracy", "top5", "f1", "ece", "lr"}
+
+
+def figures(run) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k.split(".")[-1] in NAMES} for row in rows if row["kind"] == "epoch"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(ODD, id="odd"),
+        pytest.param(EVEN, id="even", marks=pytest.mark.slow),
+        pytest.param(ONE_SHORT, id="carry", marks=pytest.mark.slow),
+        pytest.param(LENET, id="lenet", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_give_what_one_gives(settings, danlu, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    commands = [danlu(*settings, "--out", one), danlu(*settings, "--devices", 2, "--out", two)]
+    for command in commands:
+        assert command.wait() == 0, command.said
+    rows = figures(one)
+    assert len(rows) == int(settings[-1])
+    for alone, shared in zip(rows, figures(two), strict=True):
+        assert shared == pytest.approx(alone, abs=1e-5)
+    summaries = [json.loads((run / "summary.json").read_text())["metrics"] for run in (one, two)]
+    for split in ("train", "val", "test"):
+        assert summaries[1][split] == pytest.approx(summaries[0][split], abs=1e-5)
+    assert (two / "log.txt").read_text().count("epoch 1/") == 1  # said by one of them
+
+
+@pytest.mark.slow
+def test_three_processes_as_well(danlu, tmp_path):
+    one, three = tmp_path / "one", tmp_path / "three"
+    assert danlu(*ODD, "--out", one).wait() == 0
+    assert danlu(*ODD, "--devices", 3, "--out", three).wait() == 0
+    for alone, shared in zip(figures(one), figures(three), strict=True):
+        assert shared == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_failure_in_them_is_one_sentence(danlu, tmp_path):
+    command = danlu(*ODD, "--lr", "1e30", "--optimizer", "sgd", "--devices", 2, "--out", tmp_path / "run")
+    assert command.wait() == 1
+    assert "Traceback" not in command.said
+    assert command.said.count("danlu: the training loss is") == 1

@@ -1,0 +1,163 @@
+"""A run that is really killed, at any moment and twice, and goes on to the same weights and figures bit for bit."""
+
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+PLAIN = "--precision fp32 --channels-last false --device cpu --log-every 5".split()
+# Together these hold every kind of state: moments, averages, plateau, half-finished groups of batches, carried samples,
+# dropout's and augmentation's random numbers, batch norm's buffers. A checkpoint is due after every step.
+MLP = (
+    "train digits --model mlp --model.width 128,64 --model.dropout 0.3 --epochs 6 --batch-size 28 --optim.accumulate 3 "
+    "--optimizer adamw --optim.ema 0.99 --schedule plateau --schedule.patience 1 --data.last carry --augment strong "
+    "--regularise.dropout-when early --save-every 1e-9"
+).split() + PLAIN
+CNN = (
+    "train digits --model small-cnn --epochs 3 --data.limit 300 --batch-size 32 --optimizer nesterov --lr 0.05 "
+    "--schedule one-cycle --schedule.warmup 0.5 --optim.clip-norm 1 --optim.ema 0.9 --data.last drop --data.balance "
+    "--save-every 1e-9"
+).split() + PLAIN
+SETTINGS = {"mlp": MLP, "cnn": CNN}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, result):
+    """Name of the settings -> result of the uninterrupted run, trained once, as a user starts it."""
+    found = {}
+
+    def of(name: str):
+        if name not in found:
+            folder = tmp_path_factory.mktemp("whole") / name
+            command = [sys.executable, "-m", "danlu.cli", *SETTINGS[name], "--out", folder]
+            subprocess.run(command, check=True, capture_output=True)
+            found[name] = result(folder)
+        return found[name]
+
+    return of
+
+
+def resumed(danlu, run):
+    command = danlu("train", "--resume", run)
+    assert command.wait() == 0, command.said
+
+
+@pytest.mark.parametrize(("name", "row"), [("mlp", 1), ("mlp", 12), ("cnn", 8)])
+def test_killed_after_so_many_rows(name, row, danlu, result, whole, lines, tmp_path):
+    run = tmp_path / "run"
+    command = danlu(*SETTINGS[name], "--out", run)
+    command.until(lambda: lines(run / "metrics.jsonl") >= row)
+    command.kill()
+    assert command.wait() == -signal.SIGKILL
+    assert not (run / "summary.json").exists()
+    if row > 1:
+        assert torch.load(run / "state.pt", weights_only=True)["progress"]["batch"] > 0  # inside an epoch
+    resumed(danlu, run)
+    assert result(run) == whole(name)
+
+
+def test_killed_while_a_checkpoint_is_written_and_once_more(danlu, result, whole, lines, tmp_path):
+    run = tmp_path / "run"
+    command = danlu(*MLP, "--out", run)
+    caught = 0
+    for row in (4, 9, 14):
+        command.until(lambda row=row: lines(run / "metrics.jsonl") >= row)
+        command.until(lambda: (run / ".state.pt.part").exists())
+        command.kill()
+        assert command.wait() == -signal.SIGKILL
+        caught += (run / ".state.pt.part").exists()
+        command = danlu("train", "--resume", run)
+    assert command.wait() == 0, command.said
+    assert caught > 0
+    assert result(run) == whole("mlp")
+
+
+def test_killed_before_the_first_checkpoint(danlu, result, whole, tmp_path):
+    run = tmp_path / "run"
+    command = danlu(*MLP, "--out", run)
+    command.until((run / "config.yaml").exists)
+    command.kill()
+    (run / "state.pt").unlink(missing_ok=True)
+    resumed(danlu, run)
+    assert result(run) == whole("mlp")
+
+
+def test_killed_after_training_while_the_run_is_evaluated(danlu, result, whole, lines, tmp_path):
+    run = tmp_path / "run"
+    command = danlu(*MLP, "--out", run)
+    command.until(lambda: lines(run / "metrics.jsonl") >= len(whole("mlp")["rows"]))
+    command.kill()
+    resumed(danlu, run)
+    assert result(run) == whole("mlp")
+
+
+def test_a_finished_run_is_left_alone(danlu, result, whole, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*MLP, "--out", run).wait() == 0
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.name != ".lock"}
+    command = danlu("train", "--resume", run)
+    assert command.wait() == 0
+    assert "has finished already" in command.said
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert result(run) == whole("mlp")
+
+
+def test_the_config_of_a_run_repeats_it(danlu, result, whole, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert danlu(*CNN, "--out", first).wait() == 0
+    command = danlu("train", "--config", first / "config.yaml", "--out", again)
+    assert command.wait() == 0, command.said
+    assert result(first) == result(again) == whole("cnn")
+    assert (first / "config.yaml").read_text() == (again / "config.yaml").read_text()
+
+
+def test_changed_data_is_not_gone_on_with(danlu, tmp_path):
+    table = tmp_path / "table.csv"
+    rows = [f"{i},{(i * 7) % 11},{(i * 3) % 5}" for i in range(60)]
+    table.write_text("\n".join(["a,b,y", *rows]))
+    run = tmp_path / "run"
+    argv = ["train", table, "--target", "y", "--task", "regress", "--epochs", 2, "--model", "linear", "--out", run]
+    assert danlu(*argv).wait() == 0
+    table.write_text("\n".join(["a,b,y", *rows[:-1], "1,2,3"]))
+    command = danlu("train", "--resume", run, "--epochs", 3)
+    assert command.wait() == 2
+    assert "the data has changed" in command.said
+    assert "Traceback" not in command.said
+
+
+def test_only_what_does_not_change_the_numbers_may_change(danlu, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
+    command = danlu("train", "--resume", run, "--lr", 0.5)
+    assert command.wait() == 2
+    assert "keeps the run's optim.lr" in command.said
+
+
+def test_more_epochs_for_a_finished_run_count_a_second_look_at_the_test_split(danlu, result, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
+    assert result(run)["test_looks"] == 1
+    assert danlu("train", "--resume", run, "--epochs", 2).wait() == 0
+    after = result(run)
+    assert after["epochs"] == 2
+    assert after["test_looks"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_any_moment(name, seed, danlu, result, whole, tmp_path):
+    """Up to four kills at random moments, from the first import to the last page."""
+    moments = random.Random(seed)
+    run = tmp_path / "run"
+    command = danlu(*SETTINGS[name], "--out", run)
+    command.until((run / "config.yaml").exists)
+    for _ in range(4):
+        command.process.join(moments.uniform(0, 1.2))
+        command.kill()
+        command = danlu("train", "--resume", run)
+    assert command.wait() == 0, command.said
+    assert result(run) == whole(name)
