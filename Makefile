@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench experiments clean
+.PHONY: demo test test-all lint bench clean
 
 # Versions are pinned in constraints.txt; the stamp makes a second call instant.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -29,8 +29,8 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(VENV)/installed-test
+bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-peers

@@ -3,21 +3,19 @@
 The gradient of a batch is the mean over its samples, so its noise falls with the root of the batch size. With 20
 samples a full batch makes one update an epoch, batches of one make 20 noisy ones. The lecture notes say that the time of
 an epoch is flat until the hardware is full; it is the time of a *step* that is flat, so an epoch's falls as 1/batch and
-is flat only after that. Bigger batch, bigger rate: scaling the rate with the batch wins back most of the lost accuracy.
+is flat only after that. Bigger batch, bigger rate: scaling the rate with the batch wins back much of the lost accuracy.
 
     python experiments/batch_size.py        MEASURED
 
 Seen:
 """
 
-from __future__ import annotations
-
 import time
 
+import numpy as np
 import torch
-from gradient_descent_by_hand import quadratic
-from style import BLUE, GREEN, INK, ORANGE, PURPLE, contours, note, panels, save, start
-from torch import Tensor, nn
+from style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, contours, note, panels, save, start
+from torch import nn
 from training import digits
 
 from danlu.config import OptimConfig
@@ -26,59 +24,101 @@ from danlu.losses import cross_entropy, squared
 from danlu.models.mlp import MLP
 from danlu.optim import build_optimizer
 
-RATE, EPOCHS = 0.02, 12  # the rate of batch 8 when it is scaled
+RATE, AT = 0.02, 8  # the fixed rate; the scaled one equals it at this batch size
 
 
-def paths() -> tuple[dict[int, Tensor], Tensor, Tensor]:
-    """Five epochs of linear regression on 20 samples: the weights after each update, by batch size."""
-    random = torch.Generator().manual_seed(3)
-    inputs = torch.randn(20, 2, generator=random) * torch.tensor([1.0, 0.7])
-    targets = inputs @ torch.tensor([2.0, -1.0]) + 0.8 * torch.randn(20, generator=random)
-    found = {}
-    for size in (20, 1):
-        model = nn.Linear(2, 1, bias=False)
-        nn.init.zeros_(model.weight)
-        path = [model.weight.detach().flatten().clone()]
-        for _ in train(model, squared, inputs, targets, size, 0.12, epochs=5):
-            path.append(model.weight.detach().flatten().clone())
-        found[size] = torch.stack(path)
-    return found, inputs.T @ inputs / 20, torch.linalg.lstsq(inputs, targets[:, None]).solution.flatten()
-
-
-def train(model: nn.Module, loss, inputs: Tensor, targets: Tensor, size: int, rate: float, epochs: int, seed: int = 0):
-    """Plain gradient descent; hands over after every update."""
-    batches = Batches(inputs, targets, torch.arange(len(inputs)), batch_size=size, transform=Columns(), seed=seed)
+def descend(model, loss, x, y, size, rate, epochs, seed=0):
+    """Plain gradient descent over danlu's batches, shuffled anew each epoch; pauses after every update."""
+    batches = Batches(x, y, torch.arange(len(x)), batch_size=size, transform=Columns(), seed=seed)
     optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=rate))
     for epoch in range(epochs):
         for batch in batches.epoch(epoch):
             optimizer.zero_grad()
             loss(model(batch.inputs), batch.targets).mean().backward()
             optimizer.step()
-            yield
+            yield model
 
 
-def on_digits(size: int, rate: float, epochs: int, seed: int) -> tuple[float, float]:
+def on_digits(size, rate, epochs, seed):
     """Validation accuracy, and seconds per epoch."""
     x, y, x_val, y_val = digits(seed)
     torch.manual_seed(seed)
     model = MLP(64, 10, width=(128,))
     began = time.perf_counter()
-    for _ in train(model, lambda o, t: cross_entropy(o, t, 0.0), x, y, size, rate, epochs, seed):
+    for _ in descend(model, lambda said, true: cross_entropy(said, true, 0.0), x, y, size, rate, epochs, seed):
         pass
-    seconds = (time.perf_counter() - began) / epochs
-    return (model(x_val).argmax(1) == y_val).float().mean().item(), seconds
+    return (model(x_val).argmax(1) == y_val).float().mean().item(), (time.perf_counter() - began) / epochs
 
 
-def noise(sizes: list[int], draws: int) -> list[float]:
-    """Mean distance of a batch's gradient from the full one, as a share of the latter's length, at fresh weights."""
+def gradient_noise(sizes, draws):
+    """Root mean square distance of a batch's gradient from the whole set's, as a share of that one's length."""
     x, y, *_ = digits()
     torch.manual_seed(0)
     model = MLP(64, 10, width=(128,))
 
-    def gradient(rows: Tensor) -> Tensor:
+    def gradient(rows):
         loss = cross_entropy(model(x[rows]), y[rows], 0.0).mean()
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 
     full = gradient(torch.arange(len(x)))
-    off = [[(gradient(torch.randperm(len(x))[:n]) - full).norm() / full.norm() for _ in range(draws)] for n in sizes]
-    return [torch.stack(o).square().mean().sqrt().item() for o in off]
+    off = [[gradient(torch.randint(len(x), (n,))) - full for _ in range(draws)] for n in sizes]
+    return [(torch.stack(o).square().sum(1).mean().sqrt() / full.norm()).item() for o in off]
+
+
+def run(quick=False):
+    sizes = [8, 64, 1024] if quick else [1, 4, 16, 64, 256, 1024]
+    epochs, seeds = (2, 1) if quick else (12, 3)
+    noise = gradient_noise(sizes, 20 if quick else 100)
+    fixed = [[on_digits(n, RATE, epochs, s) for s in range(seeds)] for n in sizes]
+    scaled = [[on_digits(n, RATE * n / AT, epochs, s)[0] for s in range(seeds)] for n in sizes]
+    seconds = [min(s for _, s in row) for row in fixed]
+    fixed = [[a for a, _ in row] for row in fixed]
+
+    figure, axes = panels(4, width=13.4, height=3.7)
+    updates = draw_paths(axes[0, 0])
+    lines = [noise, [1000 * s for s in seconds]]
+    titles = ["The noise falls as $1/\\sqrt{batch}$", "An epoch falls as 1/batch, then is flat"]
+    labels = ["noise / length of the gradient", "milliseconds per epoch"]
+    for axis, line, title, label, power in zip(axes[0, 1:], lines, titles, labels, (-0.5, -1)):
+        axis.loglog(sizes, line, "o-", color=BLUE)
+        axis.plot(sizes, line[0] * (np.array(sizes) / sizes[0]) ** power, "--", color=GREY, linewidth=1)
+        axis.set(xlabel="batch size", ylabel=label, title=title)
+    for lines, colour, name in ((fixed, ORANGE, f"rate {RATE}"), (scaled, GREEN, f"rate {RATE} x batch/{AT}")):
+        axes[0, 3].semilogx(sizes, np.mean(lines, 1), "o-", color=colour)
+        for n, row in zip(sizes, lines):
+            axes[0, 3].plot([n] * len(row), row, ".", color=colour, alpha=0.35)
+        note(axes[0, 3], name, 1.2, 0.35 if colour == ORANGE else 0.45, colour)
+    axes[0, 3].set(xlabel="batch size", ylabel=f"validation accuracy, {epochs} epochs", title="Too large learns too little")
+    save(figure, "batch_size", quick)
+    by_size = {"noise": noise, "seconds per epoch": seconds, "fixed": np.mean(fixed, 1), "scaled": np.mean(scaled, 1)}
+    return {"updates": updates} | {name: dict(zip(sizes, map(float, v))) for name, v in by_size.items()}
+
+
+def draw_paths(axis):
+    """Five epochs of linear regression on 20 samples: the weights after each update."""
+    random = torch.Generator().manual_seed(3)
+    x = torch.randn(20, 2, generator=random) * torch.tensor([1.0, 0.7])
+    y = x @ torch.tensor([2.0, -1.0]) + 1.2 * torch.randn(20, generator=random)
+    m, best = (x.T @ x / 20).numpy(), torch.linalg.lstsq(x, y[:, None]).solution.flatten().tolist()
+    axis.set(xlim=(-0.4, 3.0), ylim=(-2.3, 0.6), xlabel="weight $w_1$", ylabel="weight $w_2$")
+    levels = [0.01, 0.05, 0.15, 0.3, 0.55, 0.9, 1.4, 2.0]
+    contours(axis, lambda u, v: quadratic(u - best[0], v - best[1], m), levels)
+    updates = {}
+    for size, colour in ((1, ORANGE), (20, PURPLE)):
+        model = nn.Linear(2, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        path = [[0.0, 0.0]] + [w.weight.flatten().tolist() for w in descend(model, squared, x, y, size, 0.15, 5)]
+        updates[size] = len(path) - 1
+        axis.plot(*zip(*path), "o-", color=colour, markersize=3, linewidth=1.2)
+        note(axis, f"batch {size}: {updates[size]} updates", -0.3, -2.15 if size == 1 else -1.9, colour)
+    axis.plot(*best, "+", color=INK, markersize=11, markeredgewidth=2)
+    axis.set_title("20 samples, 5 epochs")
+    return updates
+
+
+def quadratic(u, v, m):
+    return 0.5 * (m[0, 0] * u * u + 2 * m[0, 1] * u * v + m[1, 1] * v * v)
+
+
+if __name__ == "__main__":
+    start(run)

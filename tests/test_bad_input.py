@@ -15,8 +15,7 @@ import os
 import pickle
 import shlex
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def pictures(root: str = "pictures", bad: int = 0, **counts: int) -> None:
         Path(root, name).mkdir(parents=True)
         for i in range(count):
             data = picture(seed=i)
-            write(f"{root}/{name}/{i}.png", data[:40] if i < bad else data)
+            write(f"{root}/{name}/{i}.png", data[:100] if i < bad else data)
 
 
 def idx(images: int = 12, labels: int = 12, magic: int = 8, folder: str = "idx") -> None:
@@ -91,7 +90,9 @@ def idx(images: int = 12, labels: int = 12, magic: int = 8, folder: str = "idx")
     head = bytes([0, 0, magic, 3]) + np.array([images, 8, 8], ">u4").tobytes()
     write(f"{folder}/train-images-idx3-ubyte", head + pixels.tobytes())
     marks = np.arange(labels, dtype=np.uint8) % 3
-    write(f"{folder}/train-labels-idx1-ubyte", bytes([0, 0, 8, 1]) + np.array([labels], ">u4").tobytes() + marks.tobytes())
+    write(
+        f"{folder}/train-labels-idx1-ubyte", bytes([0, 0, 8, 1]) + np.array([labels], ">u4").tobytes() + marks.tobytes()
+    )
 
 
 def cifar(labels: object = None, data: object = None, extra: object = None) -> None:
@@ -126,17 +127,24 @@ def reweight(change: Callable[[dict[str, torch.Tensor]], object] = lambda state:
     save_file(state, path, {"danlu": str(text)} if text is not None else None)
 
 
+def resummarise(**values: object) -> None:
+    file = Path("RUN/summary.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
 def restate(change: Callable[[dict], object]) -> None:
     state = torch.load("RUN/state.pt", weights_only=True)
     change(state)
     torch.save(state, "RUN/state.pt")
 
 
+# fmt: off
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
 case("verb unknown", "fly", "unknown verb 'fly'", "train, eval, predict, data, report")
-case("verb missing before a flag", "--epochs 3", "'--epochs'")
+case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
+    "train, eval, predict, data, report")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu eval")
@@ -161,10 +169,16 @@ case("list of the wrong length", "train digits --augment.area 0.5", "augment.are
 case("list with a word", "train digits --model.width 64,many", "model.width must be a whole number", "'many'")
 case("reversed range", "train digits --augment.area 1,0.08", "augment.area", "0.08")
 case("--folds with --data.fold", "train digits --folds 3 --data.fold 0", "--data.fold")
-case("--refit without --folds", "train digits --refit best", "--refit", "--folds")
+case("--refit without --folds", "train digits --refit best", "--refit must be left out without --folds, got 'best'")
 case("--resume with DATA", "train digits --resume RUN", "--resume must be alone", "'digits'")
-case("--resume with another model", "train --resume RUN --model mlp", "--resume keeps the run's model.name", "'mlp'", "epochs")
-case("--resume with fewer epochs", "train --resume RUN --epochs 1", "epochs", make=lambda: edit_yaml("epochs: 1", "epochs: 2"))
+case("--resume with another model", "train --resume RUN --model mlp", "--resume keeps the run's model.name", "'mlp'",
+    "epochs")
+case("--resume with fewer epochs", "train --resume RUN --epochs 1",
+    "--epochs must be at least 2, which the run has behind it, got 1",
+    make=lambda: resummarise(epochs=2))
+case("--val with --folds", "train digits --folds 3 --val 0.2", "--val must be left out with --folds", "0.2")
+case("fold without folds", "train digits --config a.yaml", "data.fold must be left out without --folds, got 1",
+    make=lambda: write("a.yaml", "data: {fold: 1}"))
 case("--part with DATA", "eval RUN digits --part val", "--part must be left out when other DATA is given", "'val'")
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
 case("--weights unknown", "eval RUN --weights first", "--weights must be best or last, got 'first'")
@@ -176,218 +190,413 @@ case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be tru
 case("known set misspelt", "train digts", "DATA must be", "'digts'", "did you mean 'digits'")
 case("file misspelt", "train tabel.csv", "'tabel.csv'", "'table.csv'", make=table)
 case("path far from anything", "train /nowhere/at/all", "DATA must be", "'/nowhere/at/all'", "known sets: ")
-case("empty folder", "train empty", "empty must be data in a known format, got an empty folder", make=lambda: os.mkdir("empty"))
-case("folder of text", "train notes", "notes must be data in a known format, got a folder of 1 .md files", make=lambda: write("notes/a.md", "hello"))
-case("file of no known format", "train a.xyz", "a.xyz must be data in a known format", "ending in .xyz", make=lambda: write("a.xyz", "?"))
-case("file that cannot be read", "train mem.csv", "mem.csv must be readable", make=lambda: os.symlink("/proc/self/mem", "mem.csv"))
-case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got an empty folder", make=lambda: os.mkdir("table.csv"))
-case("link to nowhere", "train lost.csv", "'lost.csv'", make=lambda: os.symlink("nowhere", "lost.csv"))
+case("empty folder", "train empty", "empty must be data in a known format, got 'an empty folder'",
+    make=lambda: os.mkdir("empty"))
+case("folder of text", "train notes", "notes must be data in a known format, got 'a folder of 1 .md files'",
+    make=lambda: write("notes/a.md", "hello"))
+case("file of no known format", "train a.xyz", "a.xyz must be data in a known format", "ending in .xyz",
+    make=lambda: write("a.xyz", "?"))
+case("file that cannot be read", "train mem.csv", "mem.csv must be readable",
+    make=lambda: os.symlink("/proc/self/mem", "mem.csv"))
+case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got 'an empty folder'",
+    make=lambda: os.mkdir("table.csv"))
+case("link to nowhere", "train lost.csv",
+    "DATA lost.csv must be an existing file or folder, got 'a link to nowhere, which is none'",
+    make=lambda: os.symlink("nowhere", "lost.csv"))
 case("name with a zero byte", "train 'a\0b'", "DATA must be")
-case("name that is too long", f"train {'x' * 5000}", "DATA must be")
+case("name that is too long", f"train {'x' * 5000}", "xxx...", "file name too long")
 
 # --- formats -----------------------------------------------------------------------------------------------------
 
 IDX = "idx/train-images-idx3-ubyte"
-case("idx truncated", "train idx", f"{IDX} must be 784 bytes long as its header says, got 470", make=lambda: (idx(), cut(IDX)))
-case("idx of another magic", "train idx", f"{IDX} must be an idx file of bytes", "00 00 0d 03", make=lambda: idx(magic=13))
+case("idx truncated", "train idx", f"{IDX} must be 784 bytes long as its header says, got 470",
+    make=lambda: (idx(), cut(IDX)))
+case("idx of another magic", "train idx", f"{IDX} must be an idx file of bytes", "00 00 0d 03",
+    make=lambda: idx(magic=13))
 case("idx counts differ", "train idx", f"{IDX} holds 12 pictures but", "9 labels", make=lambda: idx(labels=9))
-case("idx without labels", "train idx", "train-labels-idx1-ubyte", make=lambda: (idx(), os.remove("idx/train-labels-idx1-ubyte")))
+case("idx without labels", "train idx", "train-labels-idx1-ubyte",
+    make=lambda: (idx(), os.remove("idx/train-labels-idx1-ubyte")))
 case("idx empty", "train idx", f"{IDX} must be", "nothing", make=lambda: (idx(), write(IDX, b"")))
-case("idx.gz truncated", "train idx", f"{IDX}.gz is a truncated or damaged gzip file", make=lambda: (idx(), write(IDX + ".gz", gzip.compress(Path(IDX).read_bytes())[:300]), os.remove(IDX)))
-case("cifar truncated", "train cifar", "cifar/data_batch_1 must be a pickled batch", make=lambda: (cifar(), cut("cifar/data_batch_1")))
-case("cifar label out of range", "train cifar", "labels of cifar/data_batch_1 must be between 0 and 9, got 12", make=lambda: cifar(labels=[*range(9), 12]))
-case("cifar labels missing", "train cifar", "labels of cifar/data_batch_1 must be 10 whole numbers", "4 values", make=lambda: cifar(labels=[0, 1, 2, 3]))
-case("cifar of another shape", "train cifar", "data of cifar/data_batch_1 must be a uint8 array of 3072 columns", "(10, 100)", make=lambda: cifar(data=np.zeros((10, 100), np.uint8)))
-case("cifar no dictionary", "train cifar", "must be a dictionary with data and labels, got 'list'", make=lambda: write("cifar/data_batch_1", pickle.dumps([1])))
-case("cifar with code in it", "train cifar", "cifar/data_batch_1 must be a pickle of numpy arrays and plain values", "could run code", make=lambda: cifar(extra=Dangerous()))
-case("cifar names with code in them", "train cifar", "cifar/batches.meta", "could run code", make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps({"label_names": Dangerous()}))))
-case("cifar names damaged", "train cifar", "cifar/batches.meta must be", make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps(["cat"]))))
-case("cifar binary truncated", "train cifar", "data_batch_1.bin must be a whole number of rows of 3073 bytes, got '3000 bytes'", make=lambda: write("cifar/data_batch_1.bin", bytes(3000)))
-case("csv without target", "train table.csv", "table.csv needs --target COLUMN, one of a, b", make=lambda: table("a,b\n1,2\n3,4\n"))
-case("csv target misspelt", "train table.csv --target prise", "--target must be a column of table.csv, got 'prise'", "'price'", make=table)
-case("csv without names", "train table.csv --target price", "--target", "its first line seems to hold values", make=lambda: table("1,2,3\n4,5,6\n"))
-case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long as the header is, got 3", make=lambda: table("a,b\n1,2\n3,4,5\n"))
-case("csv empty", "train table.csv", "table.csv must be a table with a header line, got 'an empty file'", make=lambda: write("table.csv", ""))
-case("csv header only", "train table.csv --target a", "table.csv must be", "the header only", make=lambda: table("a,b\n"))
-case("csv of bytes", "train table.csv", "table.csv must be a table of text, got 'a binary file'", make=lambda: write("table.csv", bytes(100)))
-case("csv text to regress", "train table.csv --target label --task regress", "'label'", "numbers for --task regress", "'no'", make=table)
-case("csv fractions to classify", "train table.csv --target price --task classify", "'price'", "whole numbers or text for --task classify", make=table)
-case("csv target without values", "train table.csv --target b", "column 'b' of table.csv must be a target", make=lambda: table("a,b\n1,\n2,\n"))
-case("csv one class", "train table.csv --target b", "'b'", "at least two classes", "'x'", make=lambda: table("a,b\n1,x\n2,x\n"))
-case("csv target alone", "train table.csv --target a", "table.csv must hold input columns besides the target 'a'", make=lambda: table("a\nx\ny\n"))
-case("csv number mistyped", "train table.csv --target b", "column 'b' of table.csv at line 3 must be a number as in the other lines, got '1O'", make=lambda: table("a,b\n1,1\n2,1O\n" + "3,4.5\n" * 20))
-case("csv broken quotes", "train table.csv --target b", "table.csv", make=lambda: table('a,b\n1,"x\n2,y\n3,z\n'))
-case("csv nothing to learn from", "train table.csv --target b", "must have a column to learn from", "'a'", make=lambda: table("a,b\n" + "1,x\n1,y\n" * 10))
-case("csv two columns of one name", "train table.csv --target b", "table.csv", "'a'", make=lambda: table("a,a,b\n" + "1,2,x\n3,4,y\n" * 10))
-case("npz truncated", "train set.npz", "set.npz must be an npz file, but it is truncated", make=lambda: (arrays(), cut("set.npz")))
-case("npz objects", "train set.npz", "y in set.npz must be an array of numbers or text, got 'python objects'", "could run code", make=lambda: arrays(y=np.array([Dangerous()] * 12, dtype=object)))
-case("npz NaN", "train set.npz", "x in set.npz at row 3 must be finite numbers", make=lambda: arrays(x=np.where(np.arange(12)[:, None] == 3, np.nan, np.ones((12, 4)))))
-case("npz target NaN", "train set.npz", "set.npz at row 1 must be a finite number, got nan", make=lambda: arrays(y=np.array([0.5, np.nan] * 6)))
-case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N, D) or pictures", "(12, 2, 2, 2, 2)", make=lambda: arrays(x=np.zeros((12, 2, 2, 2, 2), np.uint8)))
-case("npz of seven channels", "train set.npz", "pictures x in set.npz must be of 1, 3 or 4 channels", make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
+case("idx.gz truncated", "train idx", f"{IDX}.gz is a truncated or damaged gzip file",
+    make=lambda: (idx(), write(IDX + ".gz", gzip.compress(Path(IDX).read_bytes())[:300]), os.remove(IDX)))
+case("cifar truncated", "train cifar", "cifar/data_batch_1 must be a pickle of numpy arrays", "truncated",
+    make=lambda: (cifar(), cut("cifar/data_batch_1")))
+case("cifar label out of range", "train cifar", "labels of cifar/data_batch_1 must be between 0 and 9, got 12",
+    make=lambda: cifar(labels=[*range(9), 12]))
+case("cifar labels missing", "train cifar", "labels of cifar/data_batch_1 must be 10 whole numbers", "4 values",
+    make=lambda: cifar(labels=[0, 1, 2, 3]))
+case("cifar of another shape", "train cifar", "data of cifar/data_batch_1 must be a uint8 array of 3072 columns",
+    "(10, 100)",
+    make=lambda: cifar(data=np.zeros((10, 100), np.uint8)))
+case("cifar no dictionary", "train cifar", "must be a dictionary with data and labels, got 'list'",
+    make=lambda: write("cifar/data_batch_1", pickle.dumps([1])))
+case("cifar with code in it", "train cifar", "cifar/data_batch_1 must be a pickle of numpy arrays and plain values",
+    "could run code",
+    make=lambda: cifar(extra=Dangerous()))
+case("cifar names with code in them", "train cifar", "cifar/batches.meta", "could run code",
+    make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps({"label_names": Dangerous()}))))
+case("cifar names damaged", "train cifar",
+    "cifar/batches.meta must be a dictionary with a list label_names, got 'list'",
+    make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps(["cat"]))))
+case("cifar binary truncated", "train cifar",
+    "data_batch_1.bin must be a whole number of rows of 3073 bytes, got '3000 bytes'",
+    make=lambda: write("cifar/data_batch_1.bin", bytes(3000)))
+case("csv without target", "train table.csv", "table.csv needs --target COLUMN, one of a, b",
+    make=lambda: table("a,b\n1,2\n3,4\n"))
+case("csv target misspelt", "train table.csv --target prise", "--target must be a column of table.csv, got 'prise'",
+    "'price'",
+    make=table)
+case("csv without names", "train table.csv --target price", "--target", "its first line seems to hold values",
+    make=lambda: table("1,2,3\n4,5,6\n"))
+case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long as the header is, got 3",
+    make=lambda: table("a,b\n1,2\n3,4,5\n"))
+case("csv empty", "train table.csv", "table.csv must be a table with a header line, got 'an empty file'",
+    make=lambda: write("table.csv", ""))
+case("csv header only", "train table.csv --target a", "table.csv must be", "the header only",
+    make=lambda: table("a,b\n"))
+case("csv of bytes", "train table.csv", "table.csv must be a table of text, got 'a binary file'",
+    make=lambda: write("table.csv", bytes(100)))
+case("csv text to regress", "train table.csv --target label --task regress", "'label'", "numbers for --task regress",
+    "'no'",
+    make=table)
+case("csv fractions to classify", "train table.csv --target price --task classify", "'price'",
+    "whole numbers or text for --task classify",
+    make=table)
+case("csv target without values", "train table.csv --target b", "column 'b' of table.csv must be a target",
+    make=lambda: table("a,b\n1,\n2,\n"))
+case("csv one class", "train table.csv --target b", "'b'", "at least two classes", "'x'",
+    make=lambda: table("a,b\n1,x\n2,x\n"))
+case("csv target alone", "train table.csv --target a", "table.csv must hold input columns besides the target 'a'",
+    make=lambda: table("a\nx\ny\n"))
+case("csv number mistyped", "train table.csv --target b",
+    "column 'b' of table.csv at line 3 must be a number as in the other lines, got '1O'",
+    make=lambda: table("a,b\n1,1\n2,1O\n" + "3,4.5\n" * 20))
+case("csv broken quotes", "train table.csv --target b", "table.csv cannot be read as a table",
+    make=lambda: table('a,b\n1,"x\n2,y\n3,z\n'))
+case("csv nothing to learn from", "train table.csv --target b", "must have a column to learn from", "'a'",
+    make=lambda: table("a,b\n" + "1,x\n1,y\n" * 10))
+case("csv two columns of one name", "train table.csv --target b", "table.csv", "'a'",
+    make=lambda: table("a,a,b\n" + "1,2,x\n3,4,y\n" * 10))
+case("npz truncated", "train set.npz", "set.npz must be an npz file, but it is truncated",
+    make=lambda: (arrays(), cut("set.npz")))
+case("npz objects", "train set.npz", "y in set.npz must be an array of numbers or text, got 'python objects'",
+    "could run code",
+    make=lambda: arrays(y=np.array([Dangerous()] * 12, dtype=object)))
+case("npz NaN", "train set.npz", "x in set.npz at row 3 must be finite numbers",
+    make=lambda: arrays(x=np.where(np.arange(12)[:, None] == 3, np.nan, np.ones((12, 4)))))
+case("npz target NaN", "train set.npz", "set.npz at row 1 must be a finite number, got nan",
+    make=lambda: arrays(y=np.array([0.5, np.nan] * 6)))
+case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N, D) or pictures", "(12, 2, 2, 2, 2)",
+    make=lambda: arrays(x=np.zeros((12, 2, 2, 2, 2), np.uint8)))
+case("npz of seven channels", "train set.npz", "pictures x in set.npz must be of 1, 3 or 4 channels",
+    make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
 case("npz counts differ", "train set.npz", "set.npz: x holds 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
-case("npz one class", "train set.npz", "y in set.npz must hold at least two classes", make=lambda: arrays(y=np.zeros(12, int)))
-case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']", make=lambda: np.savez("set.npz", a=np.zeros(3), b=np.zeros(3)))
-case("npz values out of range", "train set.npz", "pictures x in set.npz must be in [0, 1] or [0, 255]", "-3", make=lambda: arrays(x=np.full((12, 8, 8), -3.0)))
-case("npz test of another shape", "train set.npz", "x_test in set.npz must be samples of shape (8, 8) as in training", make=lambda: arrays(x_train=np.zeros((6, 8, 8), np.uint8), y_train=np.arange(6) % 2, x_test=np.zeros((6, 9, 9), np.uint8), y_test=np.arange(6) % 2))
+case("npz one class", "train set.npz", "y in set.npz must hold at least two classes",
+    make=lambda: arrays(y=np.zeros(12, int)))
+case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']",
+    make=lambda: np.savez("set.npz", a=np.zeros(3), b=np.zeros(3)))
+case("npz values out of range", "train set.npz", "pictures x in set.npz must be in [0, 1] or [0, 255]", "-3",
+    make=lambda: arrays(x=np.full((12, 8, 8), -3.0)))
+case("npz test of another shape", "train set.npz", "x_test in set.npz must be samples of shape (8, 8) as in training",
+    make=lambda: arrays(x_train=np.zeros((6, 8, 8), np.uint8), y_train=np.arange(6) % 2,
+                        x_test=np.zeros((6, 9, 9), np.uint8), y_test=np.arange(6) % 2))
 case("npz no zip", "train set.npz", "set.npz must be an npz file", make=lambda: write("set.npz", "hello"))
-case("folder with too many bad pictures", "train pictures", "pictures: 4 of 16 pictures (25%) cannot be used: cat/0.png (truncated)", "--on-bad skip", make=lambda: pictures(bad=2))
-case("folder with an empty class", "train pictures", "pictures: class 'cow' has no usable training picture", "--on-bad skip", make=lambda: (pictures(), os.mkdir("pictures/cow")))
-case("folder with a class of test only", "train pictures", "pictures: class 'cow' has no usable training picture", make=lambda: (pictures("pictures/train"), pictures("pictures/test", cow=2)))
-case("folder of one class", "train pictures", "pictures must hold at least two classes", "'cat'", make=lambda: pictures(cat=8))
-case("folder wholly bad", "train pictures --on-bad skip", "pictures must hold at least two classes", make=lambda: pictures(bad=8))
-case("--task against the data", "train digits --task regress", "--task must be 'classify' for digits, got 'regress'", "'classify'")
+case("folder with too many bad pictures", "train pictures",
+    "pictures: 4 of 16 pictures (25%) cannot be used: cat/0.png (truncated)", "--on-bad skip",
+    make=lambda: pictures(bad=2))
+case("folder with an empty class", "train pictures", "pictures: class 'cow' has no usable training picture",
+    "--on-bad skip",
+    make=lambda: (pictures(), os.mkdir("pictures/cow")))
+case("folder with a class of test only", "train pictures", "pictures: class 'cow' has no usable training picture",
+    make=lambda: (pictures("pictures/train"), pictures("pictures/test", cow=2)))
+case("folder of one class", "train pictures", "pictures must hold at least two classes", "'cat'",
+    make=lambda: pictures(cat=8))
+case("folder wholly bad", "train pictures --on-bad skip", "pictures must hold at least two classes",
+    make=lambda: pictures(bad=8))
+case("--task against the data", "train digits --task regress",
+    "digits is data to classify, not to regress as --task or the run asks")
 
 # --- splits ------------------------------------------------------------------------------------------------------
 
-case("no training samples left", "train digits --val 0.5 --test 0.5", "--val and --test must be parts that leave samples to train on")
-case("part larger than the set", "train digits --test 5000", "--val and --test must be parts that leave samples to train on", "5000 for testing of 1797")
+case("no training samples left", "train digits --val 0.6 --test 0.6",
+    "--val and --test must be parts that leave samples to train on")
+case("part larger than the set", "train digits --test 5000",
+    "--val and --test must be parts that leave samples to train on", "5000 for testing of 1797")
+case("part infinite", "train digits --val inf", "data.val must be a share between 0 and 1", "'inf'")
 case("part negative", "train digits --val -1", "data.val must be a share between 0 and 1, a count of samples", "'-1'")
 case("part neither share nor count", "train digits --val 1.5", "data.val must be a share between 0 and 1", "'1.5'")
-case("part misspelt path", "train pictures --val picturse2", "--val must be a share, a count or an existing path", "'pictures2'", make=lambda: (pictures(), pictures("pictures2")))
-case("part with an unknown class", "train pictures --val other", "each class of --val other must be one of pictures, got 'cow'", make=lambda: (pictures(), pictures("other", cat=2, cow=2)))
-case("part of another format", "train pictures --test set.npz", "--test set.npz must be of the same format as pictures (folder), got 'npz'", make=lambda: (pictures(), arrays()))
-case("split unknown", "train digits --split stratifed", "--split must be stratified, random, time:COLUMN or group:COLUMN", "'stratified'")
-case("group column unknown", "train table.csv --target label --split group:onwer", "--split must be", "'onwer'", "'owner'", make=table)
-case("time column unknown", "train table.csv --target label --split time:when", "--split must be", "table.csv", "'when'", make=table)
-case("group without a column", "train table.csv --target label --split group:", "--split must be stratified, random, time:COLUMN", "'group:'", make=table)
-case("group of pictures", "train digits --split group:owner", "--split must be stratified or random where the data is no table")
-case("time that is text", "train table.csv --target price --split time:label", "column 'label' of --split must hold dates or numbers, got 'no'", make=table)
+case("part misspelt path", "train pictures --val picturse2", "--val must be a share, a count or an existing path",
+    "'pictures2'",
+    make=lambda: (pictures(), pictures("pictures2")))
+case("part with an unknown class", "train pictures --val other",
+    "each class of --val other must be one of pictures, got 'cow'",
+    make=lambda: (pictures(), pictures("other", cat=2, cow=2)))
+case("part of another format", "train pictures --test set.npz",
+    "--test set.npz must be of the same format as pictures (folder), got 'npz'",
+    make=lambda: (pictures(), arrays()))
+case("split unknown", "train digits --split stratifed",
+    "--split must be stratified, random, time:COLUMN or group:COLUMN", "'stratified'")
+case("group column unknown", "train table.csv --target label --split group:onwer", "--split must be", "'onwer'",
+    "'owner'",
+    make=table)
+case("time column unknown", "train table.csv --target label --split time:when", "--split must be", "table.csv",
+    "'when'",
+    make=table)
+case("group without a column", "train table.csv --target label --split group:",
+    "--split must be stratified, random, time:COLUMN", "'group:'",
+    make=table)
+case("group of pictures", "train digits --split group:owner",
+    "--split must be stratified or random where the data is no table")
+case("time that is text", "train table.csv --target price --split time:label",
+    "column 'label' of --split must hold dates or numbers, got 'no'",
+    make=table)
 case("too many folds", "train table.csv --target price --folds 100", "--folds must be at most", "100", make=table)
 case("one fold", "train digits --folds 1", "data.folds must be at least 2")
-case("batch larger than the set", "train pictures --batch-size 500", "--batch-size must be at most", "the training samples, got 500", make=pictures)
+case("batch larger than the set", "train pictures --batch-size 500", "--batch-size must be at most",
+    "the training samples, got 500",
+    make=pictures)
 
 # --- model, optimiser, schedule, loss, augmentation --------------------------------------------------------------
 
 case("model misspelt", f"train digits --model resnt20 {QUICK}", "--model must be", "'resnt20'", "'resnet20'")
-case("timm model misspelt", f"train digits --model timm/resnet18x {QUICK}", "'timm/resnet18x'", "timm/resnet18")
-case("torchvision model misspelt", f"train digits --model torchvision/resnet81 {QUICK}", "torchvision/resnet81", "torchvision/resnet18")
+case("timm model misspelt", f"train digits --model timm/resnet18x {QUICK}",
+    "--model must be a network of timm, got 'resnet18x'", "'resnet18'")
+case("torchvision model misspelt", f"train digits --model torchvision/resnet81 {QUICK}",
+    "--model must be a network of torchvision, got 'resnet81'", "'resnet18'")
 case("library unknown", f"train digits --model keras/resnet18 {QUICK}", "--model must be", "'keras/resnet18'")
-case("option the model does not take", f"train digits --model linear --model.norm batch {QUICK}", "model.norm must be left out for linear", "'batch'")
-case("option of an unknown value", f"train digits --model small-cnn --model.norm bacth {QUICK}", "model.norm must be", "'batch'")
+case("option the model does not take", f"train digits --model linear --model.norm batch {QUICK}",
+    "model.norm must be left out for linear", "'batch'")
+case("option of an unknown value", f"train digits --model small-cnn --model.norm bacth {QUICK}", "model.norm must be",
+    "'batch'")
 case("init unknown", f"train digits --model mlp --model.init kaimimg {QUICK}", "model.init must be", "'kaimimg'")
 case("size the model cannot take", f"train digits --model vgg11 {QUICK}", "vgg11", "at least 32", "8")
 case("size too small", f"train digits --size 2 {QUICK}", "--size must be at least 4 pixels, got 2")
-case("picture model on a table", f"train table.csv --target label --model lenet {QUICK}", "--model must be one that takes rows of numbers", "'lenet'", make=table)
+case("picture model on a table", f"train table.csv --target label --model lenet {QUICK}",
+    "--model must be one that takes rows of numbers", "'lenet'",
+    make=table)
 case("optimiser misspelt", "train digits --optimizer adamm", "optim.name must be one of sgd, momentum", "'adam'")
 case("schedule misspelt", "train digits --schedule cosin", "schedule.name must be one of constant", "'cosine'")
-case("warm-up without end", f"train digits --schedule.warmup 1 {QUICK}", "schedule.warmup must be less than the 1 epochs of the training, got 1")
+case("warm-up without end", f"train digits --schedule.warmup 1 {QUICK}",
+    "schedule.warmup must be less than the 1 epochs of the training, got 1")
 case("loss misspelt", "train digits --loss cross-entrpy", "loss.name must be one of cross-entropy", "'cross-entropy'")
-case("loss of another task", f"train digits --loss huber {QUICK}", "loss must be one that can classify, got 'huber'", "cross-entropy")
-case("loss setting of another loss", f"train digits --loss focal --loss.smoothing 0.1 {QUICK}", "loss.smoothing must be 0 with focal")
-case("class weights of the wrong number", f"train digits --loss.class-weights 1,2,3 {QUICK}", "loss.class_weights must be 10 numbers, one per class, got [1.0, 2.0, 3.0]")
-case("class weights misspelt", "train digits --loss.class-weights blanced", "loss.class_weights must be", "balanced", "'blanced'")
-case("class weights to regress", f"train table.csv --target price --loss.class-weights balanced {QUICK}", "loss.class_weights must be left out where there are no classes", make=table)
-case("augmentation misspelt", "train digits --augment lihgt", "augment.preset must be one of none, light, strong", "'light'")
-case("balance without classes", f"train table.csv --target price --data.balance {QUICK}", "data.balance", make=table)
+case("loss of another task", f"train digits --loss huber {QUICK}", "loss must be one that can classify, got 'huber'",
+    "cross-entropy")
+case("loss setting of another loss", f"train digits --loss focal --loss.smoothing 0.1 {QUICK}",
+    "loss.smoothing must be 0 with focal")
+case("class weights of the wrong number", f"train digits --loss.class-weights 1,2,3 {QUICK}",
+    "loss.class_weights must be 10 numbers, one per class, got [1.0, 2.0, 3.0]")
+case("class weights misspelt", "train digits --loss.class-weights blanced", "loss.class_weights must be", "balanced",
+    "'blanced'")
+case("class weights to regress", f"train table.csv --target price --loss.class-weights balanced {QUICK}",
+    "loss.class_weights must be left out where there are no classes",
+    make=table)
+case("augmentation misspelt", "train digits --augment lihgt", "augment.preset must be one of none, light, strong",
+    "'light'")
+case("balance without classes", f"train table.csv --target price --data.balance {QUICK}",
+    "--data.balance must be left out where there are no classes, as in table.csv",
+    make=table)
 
 # --- machine -----------------------------------------------------------------------------------------------------
 
 case("device missing", "train digits --device tpu", "--device must be one that this machine has, got 'tpu'", "cpu")
 case("device of eval missing", "eval RUN --device cuda:99", "--device must be one that this machine has, got 'cuda:99'")
-case("fp16 on a cpu", "train digits --epochs 1 --precision fp16 --channels-last false --device cpu", "--precision must be fp32 or bf16 on a cpu, got 'fp16'")
+case("fp16 on a cpu", "train digits --epochs 1 --precision fp16 --channels-last false --device cpu",
+    "--precision must be fp32 or bf16 on a cpu, got 'fp16'")
 case("precision misspelt", "train digits --precision bf61", "precision must be one of fp32, bf16, fp16", "'bf16'")
-case("too many processes", "train digits --device cpu --devices 1000", "--devices must be at most 64 processes on a cpu, got 1000")
+case("too many processes", "train digits --device cpu --devices 1000",
+    "--devices must be at most 64 processes on a cpu, got 1000")
+
+case("cache in a file's place", f"train pictures --data.cache digit.png {QUICK}",
+    "--data.cache digit.png cannot be used: file exists", make=pictures)
 
 # --- config file -------------------------------------------------------------------------------------------------
 
-case("config missing", "train digits --config no.yaml", "--config must be a readable file, got 'no.yaml'", "No such file")
+case("config missing", "train digits --config no.yaml", "--config must be a readable file, got 'no.yaml'",
+    "No such file")
 case("config a folder", "train digits --config .", "--config must be a readable file, got '.'", "directory")
-case("config not YAML", "train digits --config a.yaml", "a.yaml line 2 must be YAML", make=lambda: write("a.yaml", "optim:\n  lr: [1, 2\nseed: 3"))
-case("config not text", "train digits --config a.yaml", "a.yaml must be YAML: not text", make=lambda: write("a.yaml", b"\xff\xfe\xfa\x80"))
-case("config with a control sign", "train digits --config a.yaml", "a.yaml", "must be YAML", make=lambda: write("a.yaml", b"seed: \x00"))
-case("config a list", "train digits --config a.yaml", "a.yaml must be a YAML mapping of settings, got 'list'", make=lambda: write("a.yaml", "- lr: 1"))
-case("config key misspelt", "train digits --config a.yaml", "setting 'optim.momentun' in a.yaml", "'optim.momentum'", make=lambda: write("a.yaml", "optim: {momentun: 0.8}"))
-case("config value of another type", "train digits --config a.yaml", "epochs in a.yaml must be a whole number, got [1, 2]", make=lambda: write("a.yaml", "epochs: [1, 2]"))
-case("config section in a value's place", "train digits --config a.yaml", "seed in a.yaml must be a whole number", make=lambda: write("a.yaml", "seed: {value: 3}"))
-case("config list in a section's place", "train digits --config a.yaml", "in a.yaml must be", "[0.1]", make=lambda: write("a.yaml", "optim: [0.1]"))
-case("config that names code", "train digits --config a.yaml", "a.yaml line 1 must be YAML", make=lambda: write("a.yaml", "seed: !!python/object/apply:os.mkdir ['code-ran']"))
-case("run's config edited: value", "eval RUN", "epochs in RUN/config.yaml must be a whole number, got 'many'", make=lambda: edit_yaml("epochs: 1", "epochs: many"))
-case("run's config edited: key", "predict RUN digit.png", "setting 'sed' in RUN/config.yaml", "'seed'", make=lambda: edit_yaml("\nseed:", "\nsed:"))
-case("run's config edited: data gone", "eval RUN", "DATA must be", "'gone'", make=lambda: edit_yaml("path: digits", "path: gone"))
-case("run's config edited: network", "train --resume RUN --epochs 2", "RUN", "state.pt does not fit", make=lambda: edit_yaml("name: linear", "name: mlp"))
-case("run's config edited: seed", "eval RUN", "RUN/config.yaml", "seed", make=lambda: edit_yaml("seed: 0", "seed: null"))
+case("config not YAML", "train digits --config a.yaml", "a.yaml line 3 must be YAML",
+    make=lambda: write("a.yaml", "optim:\n  lr: [1, 2\nseed: 3"))
+case("config not text", "train digits --config a.yaml", "a.yaml must be YAML: it cannot be read as text",
+    make=lambda: write("a.yaml", b"\xff\xfe\xfa\x80"))
+case("config with a control sign", "train digits --config a.yaml", "a.yaml", "must be YAML",
+    make=lambda: write("a.yaml", b"seed: \x00"))
+case("config a list", "train digits --config a.yaml", "a.yaml must be a YAML mapping of settings, got 'list'",
+    make=lambda: write("a.yaml", "- lr: 1"))
+case("config key misspelt", "train digits --config a.yaml", "setting 'optim.momentun' in a.yaml", "'optim.momentum'",
+    make=lambda: write("a.yaml", "optim: {momentun: 0.8}"))
+case("config value of another type", "train digits --config a.yaml",
+    "epochs in a.yaml must be a whole number, got [1, 2]",
+    make=lambda: write("a.yaml", "epochs: [1, 2]"))
+case("config section in a value's place", "train digits --config a.yaml", "seed in a.yaml must be a whole number",
+    make=lambda: write("a.yaml", "seed: {value: 3}"))
+case("config list in a section's place", "train digits --config a.yaml", "in a.yaml must be", "[0.1]",
+    make=lambda: write("a.yaml", "optim: [0.1]"))
+case("config that names code", "train digits --config a.yaml", "a.yaml line 1 must be YAML",
+    make=lambda: write("a.yaml", "seed: !!python/object/apply:os.mkdir ['code-ran']"))
+case("run's config edited: value", "eval RUN", "epochs in RUN/config.yaml must be a whole number, got 'many'",
+    make=lambda: edit_yaml("epochs: 1", "epochs: many"))
+case("run's config edited: key", "predict RUN digit.png", "setting 'sed' in RUN/config.yaml", "'seed'",
+    make=lambda: edit_yaml("\nseed:", "\nsed:"))
+case("run's config edited: data gone", "eval RUN", "DATA must be", "'gone'",
+    make=lambda: edit_yaml("path: digits", "path: gone"))
+case("run's config edited: network", "train --resume RUN --epochs 2", "--resume RUN", "config.yaml was edited",
+    make=lambda: edit_yaml("name: linear", "name: mlp"))
+case("run's config edited: seed", "eval RUN", "RUN/config.yaml", "seed",
+    make=lambda: edit_yaml("seed: 0", "seed: null"))
 
 # --- run folder --------------------------------------------------------------------------------------------------
 
 case("run missing", "eval runs/77", "RUN must be a run folder", "'runs/77'")
-case("run misspelt", "eval RUM", "RUN must be a run folder", "'RUM'", "'RUN'", make=lambda: shutil.copytree("RUN", "kept"))
+case("run misspelt", "eval RUM", "RUN must be a run folder", "'RUM'", "'RUN'",
+    make=lambda: shutil.copytree("RUN", "kept"))
 case("run a plain folder", "report .", "RUN must be a run folder", "'.'")
 case("run a file", "predict digit.png digit.png", "RUN must be a run folder", "'digit.png'")
 case("run in use", "train --resume RUN --epochs 2", "run folder RUN is in use by another process")
-case("run not begun", "eval RUN", "weights file RUN/weights/best.safetensors does not exist", make=lambda: os.remove("RUN/weights/best.safetensors"))
-case("--out holds a run", f"train digits --out RUN {QUICK}", "--out must be a new folder, but RUN holds a run", "danlu train --resume RUN")
-case("--out holds files", f"train digits --out full {QUICK}", "--out must be a new or empty folder, got 'full'", make=lambda: write("full/a", ""))
-case("--out a file", f"train digits --out taken {QUICK}", "--out must be a folder, got 'taken'", make=lambda: write("taken", ""))
-case("--out below a file", f"train digits --out taken/1 {QUICK}", "--out must be a folder that can be written, got taken/1", make=lambda: write("taken", ""))
-case("--out unwritable", f"train digits --out /proc/danlu {QUICK}", "--out must be a folder that can be written, got /proc/danlu")
-case("--out unwritable, with folds", "train digits --folds 2 --out /proc/danlu", "--out must be a folder that can be written, got /proc/danlu")
+case("run not begun", "eval RUN", "weights file RUN/weights/best.safetensors does not exist",
+    make=lambda: os.remove("RUN/weights/best.safetensors"))
+case("--out holds a run", f"train digits --out RUN {QUICK}", "--out must be a new folder, but RUN holds a run",
+    "danlu train --resume RUN")
+case("--out holds files", f"train digits --out full {QUICK}", "--out must be a new or empty folder, got 'full'",
+    make=lambda: write("full/a", ""))
+case("--out a file", f"train digits --out taken {QUICK}", "--out must be a folder, got 'taken'",
+    make=lambda: write("taken", ""))
+case("--out below a file", f"train digits --out taken/1 {QUICK}",
+    "--out must be a folder that can be written, got taken/1",
+    make=lambda: write("taken", ""))
+case("--out unwritable", f"train digits --out /proc/danlu {QUICK}",
+    "--out must be a folder that can be written, got /proc/danlu")
+case("--out unwritable, with folds", "train digits --folds 2 --out /proc/danlu",
+    "--out must be a folder that can be written, got /proc/danlu")
+case("--out with a zero byte", f"train digits --model linear --out 'a\0b' {QUICK}", "--out", "null byte")
 
 # --- checkpoints -------------------------------------------------------------------------------------------------
 
 BEST = "RUN/weights/best.safetensors"
 case("weights truncated", "eval RUN", f"weights file {BEST} is damaged", make=lambda: cut(BEST))
 case("weights empty", "eval RUN", f"weights file {BEST} is damaged", make=lambda: write(BEST, b""))
-case("weights a pickle with code", "eval RUN", f"weights file {BEST} is damaged or no safetensors file", make=lambda: write(BEST, pickle.dumps(Dangerous())))
-case("weights of a network without a tensor", "eval RUN", f"weights file {BEST} is of another network: it lacks tensor", make=lambda: reweight(lambda state: state.popitem()))
-case("weights of a network with more", "eval RUN", f"{BEST} is of another network: it has an unknown tensor 'more'", make=lambda: reweight(lambda state: state.update(more=torch.ones(1))))
-case("weights of another shape", "eval RUN", f"{BEST} is of another network", "(3, 3)", make=lambda: reweight(lambda state: state.update({next(iter(state)): torch.ones(3, 3)})))
-case("weights of another run", "eval RUN", "RUN", make=lambda: shutil.copyfile("ROWS/weights/best.safetensors", BEST))
-case("weights without signature", "eval RUN", f"weights file {BEST} carries no danlu signature", make=lambda: reweight(danlu=None))
-case("signature damaged", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature", make=lambda: reweight(danlu="{"))
-case("signature with other fields", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature", make=lambda: reweight(colour="red"))
-case("signature a list", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature", make=lambda: reweight(danlu="[1]"))
-case("signature of the wrong type", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature", "size", make=lambda: reweight(size="big"))
-case("signature of an unknown network", "predict RUN digit.png", "'resnt'", make=lambda: reweight(model="resnt"))
-case("state missing", "train --resume RUN --epochs 2", "RUN/state.pt", "does not exist", make=lambda: os.remove("RUN/state.pt"))
-case("state truncated", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from", make=lambda: cut("RUN/state.pt"))
-case("state with code in it", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from", make=lambda: torch.save(Dangerous(), "RUN/state.pt"))
-case("state a bare pickle with code", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from", make=lambda: write("RUN/state.pt", pickle.dumps(Dangerous())))
-case("state of something else", "train --resume RUN --epochs 2", "RUN/state.pt is no state of danlu's", make=lambda: torch.save([1, 2], "RUN/state.pt"))
-case("state of another network", "train --resume RUN --epochs 2", "--resume RUN: state.pt does not fit config.yaml", make=lambda: restate(lambda state: state["model"].popitem()))
-case("state that lacks a part", "train --resume RUN --epochs 2", "--resume RUN: state.pt does not fit config.yaml", make=lambda: restate(lambda state: state.pop("optimizer")))
-case("state without a fingerprint", "train --resume RUN --epochs 2", "RUN", "state.pt", make=lambda: restate(lambda state: state.pop("fingerprint")))
-case("state of other data", "train --resume RUN --epochs 2", "--resume RUN: the data has changed since", make=lambda: restate(lambda state: state.update(fingerprint="0")))
+case("weights a pickle with code", "eval RUN", f"weights file {BEST} is damaged or no safetensors file",
+    make=lambda: write(BEST, pickle.dumps(Dangerous())))
+case("weights of a network without a tensor", "eval RUN", f"weights file {BEST} is of another network: it lacks tensor",
+    make=lambda: reweight(lambda state: state.popitem()))
+case("weights of a network with more", "eval RUN", f"{BEST} is of another network: it has an unknown tensor 'more'",
+    make=lambda: reweight(lambda state: state.update(more=torch.ones(1))))
+case("weights of another shape", "eval RUN", f"{BEST} is of another network", "(3, 3)",
+    make=lambda: reweight(lambda state: state.update({next(iter(state)): torch.ones(3, 3)})))
+case("weights of another run", "eval RUN",
+    "the data of RUN, digits, is not what its network was trained on: classes no yes then",
+    make=lambda: shutil.copyfile("ROWS/weights/best.safetensors", BEST))
+case("weights without signature", "eval RUN", f"weights file {BEST} carries no danlu signature",
+    make=lambda: reweight(danlu=None))
+case("signature damaged", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+    make=lambda: reweight(danlu="{"))
+case("signature with other fields", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+    make=lambda: reweight(colour="red"))
+case("signature a list", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+    make=lambda: reweight(danlu="[1]"))
+case("signature of the wrong type", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature: size",
+    make=lambda: reweight(size="big"))
+case("signature of an unknown network", "predict RUN digit.png",
+    f"weights file {BEST} describes a network that cannot be built", "'resnt'",
+    make=lambda: reweight(model="resnt"))
+case("signature of another task", "predict RUN digit.png", f"{BEST} carries a damaged signature: task",
+    make=lambda: reweight(task="fly"))
+case("signature of other channels", "predict RUN digit.png", f"{BEST} carries a damaged signature: mean and std",
+    make=lambda: reweight(mean=[0.1, 0.2]))
+case("state missing", "train --resume RUN --epochs 2", "RUN/state.pt", "does not exist",
+    make=lambda: os.remove("RUN/state.pt"))
+case("state truncated", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from",
+    make=lambda: cut("RUN/state.pt"))
+case("state with code in it", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from",
+    make=lambda: torch.save(Dangerous(), "RUN/state.pt"))
+case("state a bare pickle with code", "train --resume RUN --epochs 2",
+    "RUN/state.pt is damaged and cannot be resumed from",
+    make=lambda: write("RUN/state.pt", pickle.dumps(Dangerous())))
+case("state of something else", "train --resume RUN --epochs 2",
+    "RUN/state.pt is no state of danlu's, for it lacks 'progress'",
+    make=lambda: torch.save([1, 2], "RUN/state.pt"))
+case("state of another network", "train --resume RUN --epochs 2", "--resume RUN: state.pt does not fit config.yaml",
+    make=lambda: restate(lambda state: state["model"].popitem()))
+case("state that lacks a part", "train --resume RUN --epochs 2",
+    "RUN/state.pt is no state of danlu's, for it lacks 'optimizer'",
+    make=lambda: restate(lambda state: state.pop("optimizer")))
+case("state without a fingerprint", "train --resume RUN --epochs 2", "for it lacks 'fingerprint'",
+    make=lambda: restate(lambda state: state.pop("fingerprint")))
+case("state of other data", "train --resume RUN --epochs 2", "--resume RUN: the data has changed since",
+    make=lambda: restate(lambda state: state.update(fingerprint="0")))
 
 # --- predict -----------------------------------------------------------------------------------------------------
 
 case("predict nothing", "predict RUN", "PATH", "danlu predict --help")
-case("predict a path misspelt", "predict RUN digt.png", "PATH must be an existing file or folder, got 'digt.png'", "'digit.png'")
-case("predict no picture", "predict RUN note.png", "PATH note.png is no picture that can be read", make=lambda: write("note.png", "hello"))
-case("predict a truncated picture", "predict RUN short.png", "PATH short.png is no picture that can be read", make=lambda: write("short.png", picture(64)[:3000]))
-case("predict an empty folder", "predict RUN empty", "PATH must be a folder with pictures in it, got 'empty'", make=lambda: os.mkdir("empty"))
-case("predict into a file", "predict RUN digit.png --out digit.png", "--out must be a folder that can be written, got digit.png")
-case("predict into an unwritable place", "predict RUN digit.png --out /proc/danlu", "--out must be a folder that can be written, got /proc/danlu")
-case("predict pictures by rows", "predict ROWS digit.png", "PATH must be a readable csv file, got 'digit.png'")
+case("predict a path misspelt", "predict RUN digt.png", "PATH must be an existing file or folder, got 'digt.png'",
+    "'digit.png'")
+case("predict no picture", "predict RUN note.png", "PATH note.png is no picture that can be read",
+    make=lambda: write("note.png", "hello"))
+case("predict a truncated picture", "predict RUN short.png", "PATH short.png is no picture that can be read",
+    make=lambda: write("short.png", picture(64)[:3000]))
+case("predict an empty folder", "predict RUN empty", "PATH must be a folder with pictures in it, got 'empty'",
+    make=lambda: os.mkdir("empty"))
+case("predict into a file", "predict RUN digit.png --out digit.png",
+    "--out must be a folder that can be written, got digit.png")
+case("predict into an unwritable place", "predict RUN digit.png --out /proc/danlu",
+    "--out must be a folder that can be written, got /proc/danlu")
+case("predict pictures by rows", "predict ROWS digit.png", "digit.png must be a table of text, got 'a binary file'")
 case("predict rows by pictures", "predict RUN table.csv", "PATH table.csv is no picture that can be read", make=table)
-case("predict rows that are missing", "predict ROWS tabel.csv", "PATH must be", "'tabel.csv'", "'table.csv'", make=table)
-case("predict rows that lack columns", "predict ROWS less.csv", "less.csv", "lacks 'weight'", make=lambda: table("size,owner\n1,2\n", "less.csv"))
-case("predict rows of a misspelt column", "predict ROWS other.csv", "other.csv", "is 'wieght' meant to be 'weight'?", make=lambda: table("size,wieght,owner,price\n1,2,3,4\n", "other.csv"))
-case("predict rows of another type", "predict ROWS odd.csv", "odd.csv", "column 'weight' must hold numbers", "'heavy'", make=lambda: table("size,weight,owner,price\n1,heavy,3,4\n", "odd.csv"))
-case("predict rows of an empty file", "predict ROWS none.csv", "PATH must be a readable csv file, got 'none.csv'", make=lambda: write("none.csv", ""))
-case("predict rows: header only", "predict ROWS head.csv", "head.csv", make=lambda: table("size,weight,owner,price\n", "head.csv"))
-case("predict rows into pictures", "predict ROWS table.csv --out here", "--out must be left out for a network of table rows", make=table)
+case("predict rows that are missing", "predict ROWS tabel.csv", "PATH must be an existing csv file", "'tabel.csv'",
+    "'table.csv'",
+    make=table)
+case("predict rows that lack columns", "predict ROWS less.csv", "less.csv", "lacks 'weight'",
+    make=lambda: table("size,owner\n1,2\n", "less.csv"))
+case("predict rows of a misspelt column", "predict ROWS other.csv", "other.csv", "is 'wieght' meant to be 'weight'?",
+    make=lambda: table("size,wieght,owner,price\n1,2,3,4\n", "other.csv"))
+case("predict rows of another type", "predict ROWS odd.csv",
+    "column 'weight' of odd.csv must be numbers as in the training, got 'heavy'",
+    make=lambda: table("size,weight,owner,price\n1,heavy,3,4\n", "odd.csv"))
+case("predict rows of an empty file", "predict ROWS none.csv",
+    "none.csv must be a table with a header line, got 'an empty file'",
+    make=lambda: write("none.csv", ""))
+case("predict rows: header only", "predict ROWS head.csv", "head.csv must be a table with rows below its header",
+    make=lambda: table("size,weight,owner,price\n", "head.csv"))
+case("predict rows into pictures", "predict ROWS table.csv --out here",
+    "--out must be left out for a network of table rows",
+    make=table)
 
 # --- eval, data, report ------------------------------------------------------------------------------------------
 
-case("eval an unknown class", "eval RUN pictures", "class in pictures must be one that the run was trained on, got 'cat'", make=pictures)
+case("eval an unknown class", "eval RUN pictures",
+    "class in pictures must be one that the run was trained on, got 'cat'",
+    make=pictures)
 case("eval missing data", "eval RUN digts", "DATA must be", "'digts'", "'digits'")
-case("eval numbers by classes", "eval RUN diabetes", "DATA must be data to classify", "diabetes")
-case("eval a table by pictures", "eval RUN table.csv", "DATA must be pictures, got 'table.csv", make=lambda: table("a,target\n" + "1,0\n2,1\n" * 10))
-case("eval pictures by rows", "eval ROWS pictures", "pictures", make=lambda: pictures(yes=2, no=2))
-case("eval rows that lack columns", "eval ROWS less.csv", "less.csv", "lacks 'weight'", make=lambda: table("size,label\n1,yes\n2,no\n", "less.csv"))
+case("eval numbers by classes", "eval RUN diabetes",
+    "diabetes is data to regress, not to classify as --task or the run asks")
+case("eval a table by pictures", "eval RUN table.csv", "DATA must be pictures, got 'table.csv",
+    make=lambda: table("a,target\n" + "1,0\n2,1\n" * 10))
+case("eval pictures by rows", "eval ROWS pictures",
+    "DATA must be a table of rows, got 'pictures, which holds pictures'",
+    make=lambda: pictures(yes=2, no=2))
+case("eval rows that lack columns", "eval ROWS less.csv", "must have the columns of the training", "lacks 'weight'",
+    make=lambda: table("size,label\n1,yes\n2,no\n", "less.csv"))
 case("data missing for data", "data wnie", "DATA must be", "'wine'")
-case("data into an unwritable place", "data digits --out /proc/danlu.png", "--out", "/proc/danlu.png")
-case("data into no picture", "data digits --out sheet.xyz", "--out", "sheet.xyz")
+case("data into an unwritable place", "data digits --out /proc/danlu.png",
+    "--out /proc/danlu.png cannot be used: no such file or directory")
+case("data into no picture", "data digits --out sheet.xyz",
+    "--out must be the name of a picture file, such as danlu-data.png, got 'sheet.xyz'")
 case("data into a folder", "data digits --out .", "--out", "'.'")
 case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' of danlu data")
 case("report misspelt", "report runs/lst", "RUN must be a run folder", "'runs/lst'")
-case("report, summary damaged", "report RUN", "RUN/summary.json must be readable JSON", make=lambda: cut("RUN/summary.json"))
-case("report, summary of another kind", "report RUN", "RUN/summary.json must be", make=lambda: write("RUN/summary.json", "[1]"))
-case("report, metrics damaged", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object", make=lambda: write("RUN/metrics.jsonl", "{broken\n{}\n"))
-case("report, metrics of another kind", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object", make=lambda: write("RUN/metrics.jsonl", "3\n{}\n"))
-case("report, metrics not text", "report RUN", "RUN/metrics.jsonl", make=lambda: write("RUN/metrics.jsonl", b"\xff\xfe\n"))
-case("eval, summary damaged", "eval RUN", "RUN/summary.json must be readable JSON", make=lambda: cut("RUN/summary.json"))
+case("report, summary damaged", "report RUN", "RUN/summary.json must be readable JSON",
+    make=lambda: cut("RUN/summary.json"))
+case("report, summary of another kind", "report RUN", "RUN/summary.json must be JSON that holds an object, got 'list'",
+    make=lambda: write("RUN/summary.json", "[1]"))
+case("report, metrics damaged", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object",
+    make=lambda: write("RUN/metrics.jsonl", "{broken\n{}\n"))
+case("report, metrics of another kind", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object",
+    make=lambda: write("RUN/metrics.jsonl", "3\n{}\n"))
+case("report, metrics not text", "report RUN", "RUN/metrics.jsonl must be readable text",
+    make=lambda: write("RUN/metrics.jsonl", b"\xff\xfe\n"))
+case("eval, summary damaged", "eval RUN", "RUN/summary.json must be readable JSON",
+    make=lambda: cut("RUN/summary.json"))
+
+# fmt: on
 
 
 # --- the test ----------------------------------------------------------------------------------------------------
@@ -411,13 +620,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "known-sets"))
     for name in ("RUN", "ROWS"):
         shutil.copytree(trained / name, name)
     write("digit.png", picture())
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -440,7 +649,7 @@ def test_bad_input(case: Case, folder: Path, capsys: pytest.CaptureFixture[str])
         assert words in err
     assert "{" not in out, out
     assert not TRIPWIRE.exists()
-    assert not Path("runs").exists(), "a refused training leaves no run folder"
+    assert not list(Path().glob("runs/*")), "a refused training leaves no run folder"
 
 
 def test_the_table_is_long_and_its_names_differ() -> None:

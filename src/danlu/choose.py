@@ -86,10 +86,14 @@ def choose_training(
     name = chooser.config.model.name or ""
     residual = "resnet" in name
 
+    if name == "mlp" and not pictures and samples >= 5_000:
+        pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
     batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
     pick("batch_size", min(batch, samples), f"{samples:,} training samples")
     epochs = max(10, min(60, round(SAMPLES_SEEN / samples)))
-    if pictures and residual:
+    if not pictures:
+        epochs = 60
+    elif residual:
         epochs = max(epochs, 30)
     pick("epochs", epochs, f"{samples:,} training samples, about {epochs * samples:,} seen in all")
 

@@ -11,11 +11,12 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from danlu.config import SHORT, keys
-from danlu.refuse import Failure, Refusal, nearest
+from danlu.refuse import Failure, Refusal, blame, nearest
 
 # The flags of each setting, shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
@@ -117,23 +118,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except (Refusal, Failure) as error:
-        print(f"danlu: {error}", file=sys.stderr)
-        return 2 if isinstance(error, Refusal) else 1
+        return _complain(error)
     except KeyboardInterrupt:
         print("danlu: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone, as in `danlu data X | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # about a file that the user named, or the disk
+        return _complain(blame(error), error)
+    except Exception as error:
+        return _complain(_unforeseen(error), error)
+
+
+def _complain(error: Refusal | Failure, cause: Exception | None = None) -> int:
+    """Say what is wrong in one line; the exit code. cause: what the error was made from, for DANLU_DEBUG."""
+    if os.environ.get("DANLU_DEBUG"):
+        traceback.print_exception(cause or error)
+    print(f"danlu: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2 if isinstance(error, Refusal) else 1
+
+
+def _unforeseen(error: Exception) -> Failure:
+    """What to say of an error that nobody planned for: too little memory, or a mistake of ours."""
+    said = " ".join(str(error).split())[:200]
+    short_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if short_of_memory or "can't allocate memory" in said:
+        return Failure("out of memory; lower --batch-size or --size, or use --data.memory false")
+    kind = type(error).__name__
+    return Failure(f"internal error: {kind}: {said}; please report it; run with DANLU_DEBUG=1 for the traceback")
 
 
 def _run(argv: list[str]) -> int:
     parser = build_parser()
     known = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-    if argv and not argv[0].startswith("-") and argv[0] not in known:
-        close = nearest(argv[0], known)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
-        raise Refusal(f"unknown verb {argv[0]!r}; {hint}")
+    if argv and argv[0] not in known and argv[0] not in ("-h", "--help", "--version"):
+        what = "a verb must come before" if argv[0].startswith("-") else "unknown verb"
+        otherwise = f"choose from {', '.join(known)}"
+        raise Refusal(f"{what} {argv[0]!r}; {_hint(nearest(argv[0], known), otherwise)}")
     parsed, unknown = parser.parse_known_args(_tidied(argv))
     if unknown:
         raise _unknown(unknown[0].split("=")[0], known.get(parsed.verb, parser))
@@ -173,10 +195,13 @@ def _tidied(argv: list[str]) -> list[str]:
 def _unknown(word: str, parser: argparse.ArgumentParser) -> Refusal:
     if not word.startswith("-"):
         return Refusal(f"unexpected argument {word!r} of {parser.prog}; see `{parser.prog} --help`")
-    flags = [flag for action in parser._actions for flag in action.option_strings]
-    close = nearest(word, flags)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"see `{parser.prog} --help`"
-    return Refusal(f"unknown flag {word!r} of {parser.prog}; {hint}")
+    flags = {flag.lstrip("-"): flag for action in parser._actions for flag in action.option_strings}
+    close = [flags[name] for name in nearest(word.lstrip("-"), flags)]
+    return Refusal(f"unknown flag {word!r} of {parser.prog}; {_hint(close, f'see `{parser.prog} --help`')}")
+
+
+def _hint(close: Sequence[str], otherwise: str) -> str:
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise
 
 
 if __name__ == "__main__":

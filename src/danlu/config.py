@@ -34,7 +34,7 @@ def _part(value: Any) -> Any:
         return value
     if 0 < number < 1:
         return number
-    if number >= 0 and number == int(number):
+    if number >= 0 and number.is_integer():
         return int(number)
     raise ValueError("a share between 0 and 1, a count of samples, 0 for none, or a path")
 
@@ -61,9 +61,9 @@ def section(kind: type) -> Any:
 
 
 class Strict:
-    """Unknown keys are refused."""
+    """Unknown keys, and numbers that are not finite, are refused."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,19 @@ class ModelConfig(Strict):
 
     name: str | None = option(None, "a danlu network, timm/NAME or torchvision/NAME")
     width: Counts | None = option(None, "hidden units per layer (mlp), as 256,128")
-    activation: Literal["relu", "tanh", "sigmoid", "leaky", "gelu", "silu"] | None = option(None, "non-linearity")
+    activation: (
+        Literal["relu", "tanh", "sigmoid", "leaky", "gelu", "silu", "scaled-sigmoid", "scaled-tanh", "none"] | None
+    ) = option(None, "non-linearity")
     norm: str | None = option(None, "normalisation")
     init: str | None = option(None, "initialisation of the weights")
-    dropout: Share = option(0.0, "share of hidden units dropped while training")
+    dropout: Share | None = option(None, "share of hidden units dropped while training")
+    pool: Literal["max", "average"] | None = option(None, "pooling (lenet)")
+    aux: bool = option(False, "auxiliary heads (googlenet, inception-v3)")
+    final_relu: bool = option(False, "ReLU on the logits, as first published (nin)")
+    stem: Literal["imagenet", "3x3"] | None = option(None, "first layers (resnet18 ... resnet152)")
+    stride_in: Literal["3x3", "1x1"] | None = option(None, "which convolution of a bottleneck strides (resnet50 ...)")
+    drop_path: Share | None = option(None, "stochastic depth: share of the last block's passes left out (resnet, vit)")
+    patch: Count | None = option(None, "side of a patch in pixels (vit)")
     pretrained: bool = option(False, "start timm/ and torchvision/ networks from their published weights")
 
 
@@ -312,10 +321,10 @@ def load_yaml(path: str | Path) -> Config:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise refusal("--config", "a readable file", str(path), do=f"{error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no text, a 13th month
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not text"
+        problem = getattr(error, "problem", None) or "it cannot be read as text and plain values"
         raise Refusal(f"{path}{line} must be YAML: {problem}") from None
     if values is not None and not isinstance(values, Mapping):
         raise refusal(str(path), "a YAML mapping of settings", type(values).__name__)
@@ -396,6 +405,8 @@ def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of complai
             return "a whole number"
         case "float_parsing" | "float_type":
             return "a number"
+        case "finite_number":
+            return "a finite number"
         case "bool_parsing" | "bool_type":
             return "true or false"
         case "string_type":

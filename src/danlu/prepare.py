@@ -206,18 +206,18 @@ def _finish(
 def model_options(config: Config) -> dict[str, object]:
     """The settings of the network that the user changed; the rest is the network's own."""
     fresh = type(config.model)()
-    values = {k: getattr(config.model, k) for k in vars(fresh) if k != "name"}
+    values = {k: getattr(config.model, k) for k in vars(fresh) if k not in ("name", "pretrained")}
     return {k: v for k, v in values.items() if v != getattr(fresh, k)}
 
 
 def build_network(prepared: Prepared, seed: int) -> nn.Module:
     """The network with fresh weights drawn from the seed."""
     torch.manual_seed(seed)
-    return network(prepared.signature)
+    return network(prepared.signature, pretrained=prepared.config.model.pretrained)
 
 
-def network(signature: Signature) -> nn.Module:
-    """The network a signature describes, with fresh weights."""
+def network(signature: Signature, pretrained: bool = False) -> nn.Module:
+    """The network a signature describes, with fresh weights, or published ones."""
 
     def one() -> nn.Module:
         return build_model(
@@ -226,6 +226,7 @@ def network(signature: Signature) -> nn.Module:
             size=signature.size or 1,
             classes=signature.outputs,
             inputs=signature.inputs,
+            pretrained=pretrained,
             **signature.options,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu.refuse import Failure, Refusal
+from danlu.refuse import Failure, Refusal, refusal
 from danlu.vocabulary import VOCABULARY
 
 
@@ -54,14 +54,20 @@ class Record:
     def read(cls, path: Path) -> Record:
         """The rows of a file. A last line cut short by a kill is dropped; any other broken line is refused."""
         record = cls(path)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refusal(f"{path} must be readable text: {error}") from None
         for number, line in enumerate(lines, start=1):
             try:
-                record.rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
                 if number == len(lines):
                     break
-                raise Refusal(f"{path} line {number} must be one JSON object, got {line[:40]!r}") from None
+                row = None
+            if not isinstance(row, dict) or not {"kind", "epoch", "step"} <= row.keys():
+                raise refusal(f"{path} line {number}", "one JSON object with kind, epoch and step", line[:40])
+            record.rows.append(row)
         return record
 
 

@@ -7,6 +7,7 @@ could not be done (exit code 1). Both carry one sentence: the thing, the place, 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -24,10 +25,13 @@ def nearest(word: object, choices: Iterable[str]) -> list[str]:
     >>> nearest("resnt20", ["resnet20", "lenet", "mlp"])
     ['resnet20']
     """
-    word, choices = str(word).lower(), sorted(choices)
+    word, lower = str(word).lower(), {choice: choice.lower() for choice in sorted(choices)}
     # A word that begins a choice, or contains one, is nearer than one that merely shares letters.
-    starts = [c for c in choices if word and (c.lower().startswith(word) or (len(c) > 2 and c.lower() in word))]
-    close = difflib.get_close_matches(word, choices, n=3, cutoff=0.5)
+    starts = [c for c, low in lower.items() if word and (low.startswith(word) or (len(low) > 2 and low in word))]
+    likeness = {c: difflib.SequenceMatcher(None, word, low).ratio() for c, low in lower.items()}
+    best = max(likeness.values(), default=0.0)
+    close = [c for c, share in likeness.items() if share >= max(0.5, best - 0.1)]
+    close.sort(key=lambda choice: -likeness[choice])
     return list(dict.fromkeys(starts + close))[:3]
 
 
@@ -45,13 +49,26 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
     sentence = f"{thing} must be {wanted}, got {got!r}"
     if close:
         sentence += f"; did you mean {' or '.join(repr(c) for c in close)}?"
-    elif choices:
+    elif not all(choice in wanted for choice in choices):
         listed = sorted(choices)
         more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
         sentence += f"; choose from {', '.join(listed[:12])}{more}"
     if do:
         sentence += f" {do}" if sentence.endswith("?") else f"; {do}"
     return Refusal(sentence)
+
+
+def blame(error: OSError, thing: str = "") -> Refusal | Failure:
+    """A file error as a sentence: a disk that is full or fails is a Failure, a path that will not do a Refusal.
+
+    thing: the flag or file with its place; by default the file that the error names.
+    """
+    name = thing or str(error.filename or "a file")
+    name = name if len(name) <= 200 else f"{name[:200]}..."
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM):
+        return Failure(f"{name} could not be read or written: {reason}")
+    return Refusal(f"{name} cannot be used: {reason}")
 
 
 def choose(thing: str, name: str, table: Iterable[str], what: str) -> str:

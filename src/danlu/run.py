@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -62,8 +63,9 @@ class Run:
             raise refusal("--out", "a new or empty folder", str(folder))
         try:
             (folder / "weights").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refusal(f"--out must be a folder that can be written, got {folder}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            why = getattr(error, "strerror", None) or error
+            raise Refusal(f"--out must be a folder that can be written, got {folder}: {why}") from None
         run = cls(folder)
         run.lock()
         return run
@@ -94,6 +96,12 @@ class Run:
         if self._lock is not None:
             self._lock.close()  # the file stays: another process may have opened it to wait for the lock
             self._lock = None
+
+    def withdraw(self) -> None:
+        """Remove a fresh run folder whose command was refused before anything was trained."""
+        trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
+        if not trained:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def name(self) -> str:
@@ -136,11 +144,15 @@ class Run:
     def read_json(self, name: str, default: Any) -> Any:
         path = self.folder / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return default
         except (OSError, ValueError) as error:
             raise Refusal(f"{path} must be readable JSON: {error}") from None
+        if not isinstance(value, type(default)):
+            kind = "an object" if isinstance(default, dict) else "a list"
+            raise refusal(str(path), f"JSON that holds {kind}", type(value).__name__)
+        return value
 
     def log(self, line: str) -> None:
         """Append to log.txt; a log that cannot be written never stops a training."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,9 @@ class Signature:
     members: networks whose outputs are averaged.
     """
 
-    task: str
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    task: Literal["classify", "regress"]
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -44,6 +48,13 @@ class Signature:
 
     @classmethod
     def from_json(cls, text: str) -> Signature:
-        values = json.loads(text)
-        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-        return cls(**(values | lists))
+        """ValueError when the text is no signature."""
+        try:
+            made = TypeAdapter(cls).validate_python(json.loads(text))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place or 'it'}: {first['msg'].lower()}") from None
+        if not len(made.mean) == len(made.std) == (made.channels or 0):
+            raise ValueError(f"mean and std: must be of {made.channels or 0} channels")
+        return made

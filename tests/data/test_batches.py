@@ -22,7 +22,9 @@ def pictures(n: int, batch_size: int, config: AugmentConfig | None = None, **set
     source = torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     augment = Augment(config or AugmentConfig(preset="strong"), size=8, channels=1, classes=4, mean=(0.4,), std=(0.3,))
     targets = torch.arange(n) % 4
-    return Batches(source, targets, torch.arange(n), batch_size=batch_size, transform=augment, **({"seed": 3} | settings))
+    return Batches(
+        source, targets, torch.arange(n), batch_size=batch_size, transform=augment, **({"seed": 3} | settings)
+    )
 
 
 def seen(batches: Batches, epoch: int = 0) -> list[int]:

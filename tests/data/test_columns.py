@@ -110,8 +110,8 @@ def test_codes_read_alike_with_and_without_gaps():
         (lambda f: f.drop(columns="rooms"), "lacks 'rooms'"),
         (lambda f: f.assign(price=1), "has 'price' besides"),
         (lambda f: f.rename(columns={"rooms": "room"}), "is 'room' meant to be 'rooms'"),
-        (lambda f: f.assign(rooms="many"), "'rooms' must hold numbers .* 'many'"),
-        (lambda f: f.assign(rooms=pandas.Timestamp("2024-01-01")), "'rooms' must hold numbers"),
+        (lambda f: f.assign(rooms="many"), "'rooms' of the table must be numbers .* 'many'"),
+        (lambda f: f.assign(rooms=pandas.Timestamp("2024-01-01")), "'rooms' of the table must be numbers"),
     ],
 )
 def test_tables_of_another_shape_are_refused(frame, change, says):

@@ -168,9 +168,9 @@ def test_validation_arrays(tmp_path):
 
 def test_task_contradiction(tmp_path):
     draw(tmp_path / "pictures")
-    with pytest.raises(Refusal, match="--task must be 'classify'"):
+    with pytest.raises(Refusal, match="is data to classify, not to regress"):
         load(tmp_path / "pictures", "regress")
-    with pytest.raises(Refusal, match="--task must be 'regress'"):
+    with pytest.raises(Refusal, match="is data to regress, not to classify"):
         load("diabetes", "classify")
 
 

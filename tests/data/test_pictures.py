@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from danlu.data import pictures
 from danlu.data.dataset import PictureFiles
 from danlu.data.pictures import cached_pictures, check_picture, decode, load_pictures, read_picture
-from danlu.refuse import Failure
+from danlu.refuse import Refusal
 
 
 def scene(height=40, width=60) -> np.ndarray:
@@ -207,5 +207,5 @@ def test_cache_is_reused_and_follows_the_files(tmp_path, monkeypatch):
 
 def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Failure, match="cache"):
+    with pytest.raises(Refusal, match="cache"):
         cached_pictures(PictureFiles((), (), True), 4, "grey", tmp_path / "file" / "cache", 0)

@@ -11,9 +11,7 @@ from danlu.refuse import Failure, Refusal
 from danlu.run import write_atomically
 from danlu.signature import Signature
 
-SIGNATURE = Signature(
-    "classify", "mlp", {"width": (8, 4)}, ("猫", "dog"), channels=1, size=2, mean=(0.1,), std=(0.2,)
-)
+SIGNATURE = Signature("classify", "mlp", {"width": (8, 4)}, ("猫", "dog"), channels=1, size=2, mean=(0.1,), std=(0.2,))
 
 
 def network(hidden: int = 3) -> nn.Module:
@@ -68,7 +66,7 @@ def test_weights_of_another_network_name_the_first_tensor_that_does_not_fit(tmp_
         fill(network(), state, tmp_path)
     state = network().state_dict()
     del state["1.running_mean"]
-    with pytest.raises(Refusal, match="it lacks tensor '1.running_mean'"):
+    with pytest.raises(Refusal, match=r"it lacks tensor '1\.running_mean'"):
         fill(network(), state, tmp_path)
     with pytest.raises(Refusal, match="it has an unknown tensor 'extra'"):
         fill(network(), network().state_dict() | {"extra": torch.ones(1)}, tmp_path)

@@ -1,5 +1,6 @@
 """A full disk, a place that cannot be written, a run in use, a missing card: one sentence, and nothing lost."""
 
+import shlex
 import signal
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from danlu.engine.checkpoint import read_state, read_weights
 from danlu.run import Run
 
-PLAIN = "train digits --precision fp32 --channels-last false --device cpu --model mlp --epochs 4".split()
+PLAIN = shlex.split("train digits --precision fp32 --channels-last false --device cpu --model mlp --epochs 4")
 # No file may grow beyond so many bytes: what the kernel answers is what a full disk answers, by another name.
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 KILLED_IN_THE_THIRD_EPOCH = """
@@ -33,7 +34,7 @@ def one_sentence(said: str) -> str:
 
 @pytest.mark.parametrize("room", [90_000, 2_000, 200])
 def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, lines, tmp_path):
-    """Weights (77 kB) fit in the first limit and the state (236 kB) does not; then not even the record; then nothing."""
+    """Weights (77 kB) fit in the first limit and the state (236 kB) does not; then no weights; then no record."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     assert danlu(*PLAIN, "--out", whole).wait() == 0
     first = danlu(*PLAIN, "--out", run, before=KILLED_IN_THE_THIRD_EPOCH)

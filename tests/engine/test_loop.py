@@ -215,7 +215,7 @@ def test_a_training_leaves_the_whole_run_folder(tmp_path):
     wanted = "config.yaml environment.json metrics.jsonl summary.json findings.json state.pt report.html log.txt"
     assert {*wanted.split()} <= {path.name for path in run.folder.iterdir()}
     assert "<html" in run.report.read_text()
-    assert not [path for path in run.folder.rglob("*.part")]
+    assert not list(run.folder.rglob("*.part"))
 
 
 @pytest.mark.parametrize("precision", ["bf16"])

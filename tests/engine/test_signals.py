@@ -1,15 +1,16 @@
 """Ctrl-C and SIGTERM: everything is saved, the exit code says which it was, and the run goes on as if nothing was."""
 
 import os
+import shlex
 import signal
 import time
 
 import pytest
 
-RUN = (
+RUN = shlex.split(
     "train digits --model mlp --model.dropout 0.2 --epochs 40 --batch-size 50 --optim.accumulate 2 --optim.ema 0.9 "
     "--precision fp32 --channels-last false --device cpu --log-every 10"
-).split()
+)
 SHORT = [*RUN, "--epochs", "12"]
 # A step takes long enough for a signal to fall inside an epoch.
 SLOW = "import danlu.engine.loop as l, time; s = l._seed; l._seed = lambda *a: (time.sleep(0.004), s(*a))"

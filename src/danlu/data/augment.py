@@ -42,6 +42,7 @@ __all__ = ["PRESETS", "Augment", "Draws", "Normalise", "resolve", "views"]
 _COUNTS = {"flip": 2, "pad": 2, "area": 4, "affine": 5, "colour": 4, "erase": 5, "mix": 3}
 COLUMNS = {name: slice(end - _COUNTS[name], end) for name, end in zip(_COUNTS, accumulate(_COUNTS.values()))}
 WIDTH = sum(_COUNTS.values())
+PART = 1 << 20  # numbers of a batch treated at once on a processor: some megabytes as float32
 
 
 @dataclass(frozen=True)
@@ -173,16 +174,31 @@ class Augment:
             return self.normalise(source, index, targets)
         pictures = source if index is None else source.index_select(0, index)
         draws = draws.to(pictures.device)
-        pictures = self._place(pictures, draws)
-        if self._colours:
-            pictures = self._colour(pictures, draws)
-        pictures = self.normalise.scale(pictures)
-        if self._on.erase:
-            pictures = erase(pictures, draws.of("erase"), self._on.erase)
+        pictures = self._in_parts(pictures, draws)
         if draws.share is not None and draws.cut is not None:
             weights = self._mixing(pictures, draws, draws.share, draws.cut)
             pictures, targets = mix(pictures, targets, weights, draws.partner(), self.classes)
         return pictures, targets
+
+    def _in_parts(self, pictures: Tensor, draws: Draws) -> Tensor:
+        """`_varied`, on a processor a few large pictures at a time: what lies in its cache is not fetched again."""
+        n = len(pictures)
+        few = max(1, PART // pictures[0].numel())
+        if pictures.device.type != "cpu" or n <= few:
+            return self._varied(pictures, draws)
+        done = torch.empty(n, pictures.shape[1], self.size, self.size)
+        for start in range(0, n, few):
+            part = slice(start, min(start + few, n))
+            done[part] = self._varied(pictures[part], draws.rows(part))
+        return done
+
+    def _varied(self, pictures: Tensor, draws: Draws) -> Tensor:
+        """Everything that needs one picture only: uint8 (n, C, H, W) -> normalised float32 (n, C, size, size)."""
+        pictures = self._place(pictures, draws)
+        if self._colours:
+            pictures = self._colour(pictures, draws)
+        pictures = self.normalise.scale(pictures)
+        return erase(pictures, draws.of("erase"), self._on.erase) if self._on.erase else pictures
 
     def _mirrors(self, draws: Draws) -> tuple[Tensor | None, Tensor | None]:
         """Which pictures are mirrored left-right and up-down, bool (n,); None where the setting is off."""
@@ -198,12 +214,29 @@ class Augment:
 
     def _place(self, pictures: Tensor, draws: Draws) -> Tensor:
         """Crop, mirror and move: (n, C, size, size), still uint8 when no pixel had to be resampled."""
+        if self._crops and not self._moves and not self._on.pad and pictures.device.type == "cpu":
+            return self._crop(pictures, draws)
         if self._moves or self._crops:
             return self._resample(pictures, draws)
         pictures = self.normalise.centre(pictures)
         if not self._on.pad and self._on.flip == "none":
             return pictures
         return pad_crop_flip(pictures, self._on.pad, self._corners(draws), *self._mirrors(draws))
+
+    def _crop(self, pictures: Tensor, draws: Draws) -> Tensor:
+        """Random resized crops and mirrors alone, on a processor: one by one by the uint8 kernel, antialiased."""
+        height, width = pictures.shape[2:]
+        boxes, centres = random_boxes(draws.of("area"), height, width, self._on.area, self._on.ratio)
+        sides = boxes.round().clamp_min(1)
+        corners = (centres + (torch.tensor([width, height]) - sides) / 2).round().clamp_min(0)
+        done = torch.empty(len(pictures), pictures.shape[1], self.size, self.size, dtype=torch.uint8)
+        for i, (x, y, w, h) in enumerate(torch.cat((corners, sides), 1).long().tolist()):
+            box = pictures[i : i + 1, :, y : y + h, x : x + w]
+            done[i] = F.interpolate(box, (self.size, self.size), mode="bilinear", antialias=True)[0]
+        for axis, mirrored in zip((-1, -2), self._mirrors(draws)):
+            if mirrored is not None:
+                done[mirrored] = done[mirrored].flip(axis)
+        return done
 
     def _resample(self, pictures: Tensor, draws: Draws) -> Tensor:
         """All movement in one map. Forward: shear, zoom, rotate and shift the picture, cut out the crop, mirror it."""

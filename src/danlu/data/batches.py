@@ -18,6 +18,7 @@ from danlu.data.dataset import PictureFiles, Problem
 from danlu.refuse import Failure
 
 ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
+TOGETHER, TOGETHER_NUMBERS = 8, 1 << 21  # batches transformed at once: at most so many, and so many input numbers
 
 
 @dataclass(frozen=True)
@@ -146,43 +147,80 @@ class Batches:
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on."""
         order = self.order(epoch)
-        size, length = self.batch_size, self.length(epoch)
-        group = size * self.accumulate
-        device_order = torch.from_numpy(order).to(self.targets.device)
-        spans = [(b, b * size, min((b + 1) * size, len(order))) for b in range(start, length)]
-        mine = [self._rows(lo, hi) for _, lo, hi in spans]
-        decoded = self._decoded([order[lo:hi] for lo, hi, _ in mine])
-        for (b, lo, hi), (first, end, count) in zip(spans, mine):
-            index = device_order[first:end]
-            draws = None
-            if self.seed is not None:
-                draws = self.transform.draw(np.random.default_rng([self.seed, epoch, AUGMENT, b]), hi - lo)
-                if draws is not None and self.world > 1:
-                    draws = draws.rows(slice(first - lo, end - lo))
-            in_group = min(b // self.accumulate * group + group, len(order)) - b // self.accumulate * group
-            weight = count * self.world / in_group
-            if decoded is None:
-                assert isinstance(self.source, Tensor)
-                inputs, targets = self.transform(self.source, index, self.targets.index_select(0, index), draws)
-            else:
-                pictures, void, problems = next(decoded)
-                if void:
-                    self.problems += problems
-                    rows = self._readable(len(index), void)
-                    pictures, index = pictures[rows], index[rows]
-                pictures = pictures.to(self.targets.device, non_blocking=True)
-                inputs, targets = self.transform(pictures, None, self.targets.index_select(0, index), draws)
-            yield Batch(inputs, targets, index, hi - lo, weight)
+        total, length = len(order), self.length(epoch)
+        on_device = torch.from_numpy(order).to(self.targets.device)
+        decoded = self._decoded([order[slice(*self._mine(b, total)[:2])] for b in range(start, length)])
+        together = self._together() if decoded is None else 1
+        for head in range(start - start % together, length, together):
+            tail = min(head + together, length)
+            lo, hi = head * self.batch_size, min(tail * self.batch_size, total)
+            draws = self._draws(epoch, head, hi - lo)
+            if decoded is None and self.world == 1:
+                inputs, targets = self._load(on_device[lo:hi], draws)
+            for b in range(max(head, start), tail):
+                first, end, count = self._mine(b, total)
+                index, here = on_device[first:end], slice(first - lo, end - lo)
+                if decoded is not None:
+                    mine = draws.rows(here) if draws is not None and self.world > 1 else draws
+                    part, its_targets, index = self._finish(*next(decoded), index, mine)
+                elif self.world == 1:
+                    part, its_targets = inputs[here], targets[here]
+                else:
+                    part, its_targets = self._load(index, draws.rows(here) if draws is not None else None)
+                whole = min((b + 1) * self.batch_size, total) - b * self.batch_size
+                yield Batch(part, its_targets, index, whole, self._weight(b, count, total))
 
-    def _rows(self, lo: int, hi: int) -> tuple[int, int, int]:
-        """This process's part of a batch: first, end, and how many of them count.
+    def _together(self) -> int:
+        """How many batches are gathered and transformed at once: small ones cost more to call for than to compute."""
+        if not isinstance(self.source, Tensor):
+            return 1
+        numbers = self.batch_size * self.source[0].numel()
+        return max(1, min(TOGETHER, TOGETHER_NUMBERS // max(numbers, 1)))
+
+    def _draws(self, epoch: int, head: int, n: int) -> Any:
+        """Random numbers for n samples of all processes, from batch number `head` on; none without a seed."""
+        if self.seed is None:
+            return None
+        return self.transform.draw(np.random.default_rng([self.seed, epoch, AUGMENT, head]), n)
+
+    def _load(self, index: Tensor, draws: Any) -> tuple[Tensor, Tensor]:
+        """Samples in memory, transformed, and their targets."""
+        source, targets = self.source, self.targets.index_select(0, index)
+        assert isinstance(source, Tensor)
+        if source.device == index.device:
+            return self.transform(source, index, targets, draws)
+        # A cache on disk feeding a card: only the batch travels.
+        pictures = source.index_select(0, index.to(source.device)).to(index.device, non_blocking=True)
+        return self.transform(pictures, None, targets, draws)
+
+    def _finish(
+        self, pictures: Tensor, void: list[int], problems: list[Problem], index: Tensor, draws: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoded pictures, transformed, their targets and places, without those that could not be read."""
+        if void:
+            self.problems += problems
+            rows = self._readable(len(index), void)
+            pictures, index = pictures[rows], index[rows]
+        pictures = pictures.to(self.targets.device, non_blocking=True)
+        inputs, targets = self.transform(pictures, None, self.targets.index_select(0, index), draws)
+        return inputs, targets, index
+
+    def _mine(self, batch: int, total: int) -> tuple[int, int, int]:
+        """This process's part of a batch, as places in the order: first, end, and how many of them count.
 
         A process left without a sample takes the first one with weight zero, so that no process waits for it.
         """
+        lo, hi = batch * self.batch_size, min((batch + 1) * self.batch_size, total)
         share, extra = divmod(hi - lo, self.world)
         first = lo + self.rank * share + min(self.rank, extra)
         count = share + (self.rank < extra)
         return (first, first + count, count) if count else (lo, lo + 1, 0)
+
+    def _weight(self, batch: int, count: int, total: int) -> float:
+        """See `Batch.weight`: this process's samples as a share of its part of the accumulated group."""
+        group = self.batch_size * self.accumulate
+        begin = batch // self.accumulate * group
+        return count * self.world / (min(begin + group, total) - begin)
 
     def _readable(self, n: int, void: list[int]) -> list[int]:
         """Rows of a batch without the unreadable ones; a training batch keeps its size, others stand in for them."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.refuse import Refusal, nearest
+from danlu.refuse import Refusal, nearest, refusal
 
 if TYPE_CHECKING:
     import pandas
@@ -72,13 +72,13 @@ class ColumnEncoder:
             found += [f"{column.name}={c}" for c in column.categories] if column.kind == "category" else [column.name]
         return tuple(found)
 
-    def transform(self, frame: pandas.DataFrame) -> Tensor:
-        """Rows -> float32 (N, D). The order of the columns does not matter.
+    def transform(self, frame: pandas.DataFrame, where: str = "the table") -> Tensor:
+        """Rows -> float32 (N, D). The order of the columns does not matter. where: their place, for messages.
 
         Raises Refusal that names missing or unknown columns, or the first value of another kind.
         """
-        self._check(frame)
-        parts = [self._encode(column, _series(frame, column.name)) for column in self.columns]
+        self._check(frame, where)
+        parts = [self._encode(column, _series(frame, column.name), where) for column in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,10 +87,14 @@ class ColumnEncoder:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ColumnEncoder:
-        columns = tuple(Column(**(c | {"categories": tuple(c["categories"])})) for c in values["columns"])
-        return cls(columns, tuple(values["dropped"]), tuple(values["notes"]))
+        """Refusal when the values are not what `to_dict` gave."""
+        try:
+            columns = tuple(Column(**(c | {"categories": tuple(c["categories"])})) for c in values["columns"])
+            return cls(columns, tuple(values["dropped"]), tuple(values["notes"]))
+        except (KeyError, TypeError) as error:
+            raise Refusal(f"the columns kept with the weights are damaged: {error}; train it anew") from None
 
-    def _check(self, frame: pandas.DataFrame) -> None:
+    def _check(self, frame: pandas.DataFrame, where: str) -> None:
         given = [str(name) for name in frame.columns]
         wanted = [column.name for column in self.columns]
         missing = [name for name in wanted if name not in given]
@@ -100,9 +104,9 @@ class ColumnEncoder:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(extra)} besides"] * bool(extra)
         near = nearest(missing[0], extra) if missing else []
         hint = f"; is {near[0]!r} meant to be {missing[0]!r}?" if near else ""
-        raise Refusal(f"the table must have the columns of the training, but {' and '.join(parts)}{hint}")
+        raise Refusal(f"{where} must have the columns of the training, but {' and '.join(parts)}{hint}")
 
-    def _encode(self, column: Column, values: Series) -> np.ndarray:
+    def _encode(self, column: Column, values: Series, where: str) -> np.ndarray:
         """(N, 1) for numbers and dates, (N, categories) otherwise."""
         if column.kind == "category":
             text = _text(values)
@@ -112,7 +116,8 @@ class ColumnEncoder:
             return code[:, None] == np.arange(len(column.categories))
         numbers = _numbers(values) if column.kind == "number" else _days(values)
         if numbers is None:
-            raise Refusal(f"column {column.name!r} must hold {column.kind}s as in the training, got {_odd(values)!r}")
+            thing = f"column {column.name!r} of {where}"
+            raise refusal(thing, f"{column.kind}s as in the training", _odd(values))
         return ((np.where(np.isfinite(numbers), numbers, column.fill) - column.mean) / column.std)[:, None]
 
 

@@ -60,7 +60,9 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     path = Path(config.path).expanduser()
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
-        raise refusal("--task", f"{dataset.task!r} for {config.path}", task)
+        raise Refusal(f"{config.path} is data to {dataset.task}, not to {task} as --task or the run asks")
+    if config.balance and dataset.task != "classify":
+        raise refusal("--data.balance", f"left out where there are no classes, as in {config.path}", config.balance)
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
         if isinstance(part, str):
             dataset = _join(dataset, _open_part(flag, part, dataset, config), split, flag)
@@ -116,6 +118,8 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
 def _no_such_data(name: str) -> Refusal:
     """The refusal that offers known sets and the files that lie near."""
     path = Path(name).expanduser()
+    if path.is_symlink():
+        return refusal(f"DATA {name}", "an existing file or folder", f"a link to {os.readlink(path)}, which is none")
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent

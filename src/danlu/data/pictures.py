@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from danlu.refuse import Failure
+from danlu.refuse import Failure, blame
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,7 +109,8 @@ def decode(
 
     Arrays are uint8 or float in [0, 1], of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4. Transparent parts
     turn white; of an animation the first frame is taken. least: a JPEG may be decoded at a smaller scale as long as its
-    shorter side keeps twice this many pixels. Raises ValueError or OSError when there is no such picture.
+    shorter side keeps this many pixels (scaling the DCT averages, so nothing aliases).
+    Raises ValueError or OSError when there is no such picture.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), colour)
@@ -117,8 +118,8 @@ def decode(
         return _upright(_convert(source, colour), _orientation(source))
     with _open(source) as image:
         if least and image.format in ("JPEG", "MPO"):
-            gap = 2 * least / min(image.size)
-            size = math.ceil(gap * image.width), math.ceil(gap * image.height)
+            share = least / min(image.size)
+            size = math.ceil(share * image.width), math.ceil(share * image.height)
             image.draft("L" if colour == "grey" and image.mode == "RGB" else None, size)  # type: ignore[arg-type]
         image.load()
         return _upright(_convert(image, colour), _orientation(image))
@@ -254,7 +255,7 @@ def cached_pictures(
     """`load_pictures`, kept in `folder` and mapped from there, so that later runs neither decode nor hold it in memory.
 
     The name is a hash of the files (path, time, length) and of the size and colour: a changed file makes a new cache.
-    Raises Failure when the folder cannot be written.
+    Raises Refusal when the folder cannot be written, Failure when the disk is full.
     """
     import torch
 
@@ -268,7 +269,7 @@ def cached_pictures(
             shape = (len(files), 1 if colour == "grey" else 3, size, size)
             _write_cache(pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers))
         except OSError as error:
-            raise Failure(f"--data.cache {folder} cannot be written: {error.strerror or error}") from None
+            raise blame(error, f"--data.cache {folder}") from None
     # Copy-on-write: the tensor may be written to, the file stays as it is.
     pixels = np.load(pixels_file, mmap_mode="c", allow_pickle=False)
     problems = [Problem(*pair) for pair in json.loads(problems_file.read_text(encoding="utf-8"))]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from danlu.refuse import Refusal
 from danlu.run import write_atomically
 from danlu.signature import Signature
+
+STATE = ("progress", "fingerprint", "model", "optimizer", "precision", "plateau", "average")  # parts of state.pt
 
 
 def save_weights(path: Path, model: nn.Module, signature: Signature) -> None:
@@ -68,10 +72,15 @@ def read_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it anew")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        why = (str(error) or type(error).__name__).splitlines()[0][:120]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on what kind of pickle it is
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        why = "it holds more than tensors and plain values, which could run code and is not read"
         raise Refusal(f"{path} is damaged and cannot be resumed from: {why}") from None
-    if not isinstance(state, dict) or "progress" not in state:
-        raise Refusal(f"{path} is no state of danlu's")
+    except Exception:  # torch raises a dozen kinds for a damaged file
+        raise Refusal(f"{path} is damaged and cannot be resumed from: it is cut short or no checkpoint") from None
+    lacking = [key for key in STATE if not isinstance(state, dict) or key not in state]
+    if lacking:
+        raise Refusal(f"{path} is no state of danlu's, for it lacks {', '.join(map(repr, lacking))}; train it anew")
     return state

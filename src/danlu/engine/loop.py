@@ -56,7 +56,7 @@ class Progress:
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches finished in the current epoch
     step: int = 0  # optimiser steps
-    best: float | None = None
+    best: tuple[float, float] | None = None  # the monitored metric and minus the loss, larger is better
     best_epoch: int = 0
     stopped: str | None = None
     seconds: float = 0.0  # in training batches
@@ -215,10 +215,10 @@ def _judge(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
     if plan.val is None:  # nothing to judge by: the last weights are the ones to use
         progress.best_epoch = progress.epoch + 1
         return True
-    value = metrics[name]
-    sign = 1 if better == "high" else -1
-    improved = progress.best is None or sign * value > sign * progress.best
-    if improved and math.isfinite(value):
+    # Of epochs with the same metric, common in small validation parts, the one with the smaller loss is the better.
+    value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])
+    improved = progress.best is None or not math.isfinite(progress.best[0]) or value > progress.best
+    if improved:
         progress.best, progress.best_epoch = value, progress.epoch + 1
     if plan.plateau is not None:
         plan.plateau.step(metrics["loss"])

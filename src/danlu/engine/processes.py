@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -74,14 +75,18 @@ def _share(fabric: Fabric, function: Callable[..., Progress], args: tuple[Any, .
     with ready.get_lock():
         ready.value += 1
     try:
-        return function(fabric, stop, *args)
+        progress = function(fabric, stop, *args)
+        gc.collect()  # what still holds the group would outlive it
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
+        return progress
     except (Refusal, Failure) as error:
         said.put((type(error).__name__, str(error)))
         raise SystemExit(1) from None
 
 
 class Agreement(Watcher):
-    """All processes stop after the same epoch: inside one they have sums of their own, and would wait for one another."""
+    """All processes stop after the same epoch: inside one they would wait for one another."""
 
     def __init__(self, stop: StopSignal) -> None:
         self.stop, self.parent = stop, os.getppid()

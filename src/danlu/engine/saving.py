@@ -65,7 +65,8 @@ class Saver(Watcher):
         """Put a saved state back; Refusal when it is of another network or the data has changed."""
         if state["fingerprint"] != self.fingerprint:
             raise Refusal(
-                f"--resume {self.run.name}: the data has changed since (other samples or labels); train it anew"
+                f"--resume {self.run.name}: the data has changed since, or config.yaml was edited "
+                "(other samples, labels or network); train it anew"
             )
         try:
             plan.module.load_state_dict(state["model"])
@@ -77,8 +78,8 @@ class Saver(Watcher):
                 plan.average.load_state_dict(state["average"])
             progress = Progress(**state["progress"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            first = str(error).splitlines()[0][:160]
-            raise Refusal(f"--resume {self.run.name}: state.pt does not fit config.yaml: {first}") from None
+            why = " ".join(str(error).split())[:200]
+            raise Refusal(f"--resume {self.run.name}: state.pt does not fit config.yaml: {why}") from None
         if progress.stopped and progress.stopped.startswith(INTERRUPTED):
             progress.stopped = None
         return progress

@@ -18,6 +18,7 @@ from danlu.metrics.classification import (
 from danlu.tasks.task import Evaluation
 
 MISTAKES_SHOWN = 24
+AUXILIARY_WEIGHT = 0.3  # Szegedy et al., "Going Deeper with Convolutions", 2014
 
 
 class Classify:
@@ -31,11 +32,16 @@ class Classify:
         self.sample_loss = sample_loss
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        outputs = model(batch.inputs)
-        targets = batch.targets
+        outputs, targets = model(batch.inputs), batch.targets
+        auxiliary: tuple[Tensor, ...] = ()
+        if isinstance(outputs, tuple):  # GoogLeNet and its kin answer from several depths while training
+            outputs, *auxiliary = outputs
         hard = targets if targets.ndim == 1 else targets.argmax(1)  # mixed labels: the larger share counts
+        loss = self.sample_loss(outputs, targets).mean()
+        for answer in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self.sample_loss(answer, targets).mean()
         return {
-            "loss": self.sample_loss(outputs, targets).mean(),
+            "loss": loss,
             "accuracy": (choice(outputs) == hard).float().mean(),
         }
 

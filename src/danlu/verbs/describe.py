@@ -12,7 +12,7 @@ from danlu.data.dataset import SPLITS, Dataset, PictureFiles
 from danlu.data.inputs import channel_statistics, frame_of, picture_inputs
 from danlu.data.split import split_dataset
 from danlu.prepare import read
-from danlu.refuse import Failure
+from danlu.refuse import blame, refusal
 from danlu.report.pictures import contact_sheet
 
 SHOWN, COLUMNS_SHOWN = 48, 8
@@ -69,8 +69,10 @@ def describe(
         sheet = contact_sheet(pictures.some(shown), captions, COLUMNS_SHOWN)
         try:
             sheet.save(out)
-        except (OSError, ValueError) as error:
-            raise Failure(f"contact sheet {out} could not be written: {error}") from None
+        except ValueError:  # PIL knows the format by the ending
+            raise refusal("--out", "the name of a picture file, such as danlu-data.png", str(out)) from None
+        except OSError as error:
+            raise blame(error, f"--out {out}") from None
     return found
 
 

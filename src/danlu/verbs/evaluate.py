@@ -13,7 +13,7 @@ from danlu.config import with_values
 from danlu.data.dataset import SPLITS
 from danlu.data.formats import open_dataset
 from danlu.prepare import Prepared, prepare, prepare_for
-from danlu.refuse import choose, refusal
+from danlu.refuse import Refusal, choose, refusal
 from danlu.run import Run
 from danlu.verbs.measure import measure
 from danlu.verbs.trained import TrainedRun, open_trained
@@ -24,7 +24,7 @@ def evaluate(
     data: str | Path | None = None,
     *,
     part: str | None = None,
-    weights: str = "best",
+    weights: str | None = None,
     device: str | None = None,
     tta: bool | str | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +43,7 @@ def evaluate(
     if data is None:
         part = choose("--part", part or "test", SPLITS, "train, val or test")
         prepared = prepare(config)
+        _check_same(trained, prepared)
         if not len(getattr(prepared.split, part)):
             has = ", ".join(name for name in SPLITS if len(getattr(prepared.split, name)))
             raise refusal("--part", f"a split that the run has ({has})", part)
@@ -72,10 +73,29 @@ def _other_data(trained: TrainedRun, config: Any) -> Prepared:
     """Data the run was not made from, in the shape its network takes."""
     plain = replace(config.data, val=None, test=None, fold=None, folds=None, split="random", limit=None, cache=None)
     dataset = open_dataset(plain, trained.signature.task)
+    if trained.signature.columns is not None and dataset.kind in ("pictures", "files"):
+        raise refusal("DATA", "a table of rows", f"{dataset.path}, which holds pictures")
     index = torch.arange(len(dataset))
     if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
         index = index[dataset.given == SPLITS.index("test")]
     return prepare_for(trained.signature, replace(config, data=plain), dataset, index)
+
+
+def _check_same(trained: TrainedRun, prepared: Prepared) -> None:
+    """The run's own data must still be what its network was trained on, or classes would be taken for others."""
+    now, then = prepared.signature, trained.signature
+    for what in ("task", "classes", "target_names", "input_shape"):
+        is_now, was = getattr(now, what), getattr(then, what)
+        if is_now != was:
+            raise Refusal(
+                f"the data of {trained.name}, {trained.config.data.path}, is not what its network was trained on: "
+                f"{what.replace('_', ' ')} {_short(was)} then, {_short(is_now)} now; give the right DATA, or train anew"
+            )
+
+
+def _short(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _count_look(trained: TrainedRun) -> int:

@@ -12,8 +12,10 @@ from rich.console import Console
 from danlu.config import Config, dump_yaml, with_values
 from danlu.engine.checkpoint import read_weights, save_weights
 from danlu.engine.loop import Progress
+from danlu.engine.saving import Interrupted
 from danlu.models.ensemble import Ensemble
 from danlu.prepare import network, prepare
+from danlu.refuse import Refusal
 from danlu.run import Run
 from danlu.signature import Signature
 from danlu.verbs.conclude import conclude, write_summary
@@ -22,37 +24,61 @@ from danlu.verbs.load import LoadedRun, load
 KEPT = ("environment.json", "metrics.jsonl", "weights/best.safetensors", "weights/last.safetensors")
 
 
-def train_folds(config: Config, console: Console, train_one: Callable[..., LoadedRun]) -> LoadedRun:
+def train_folds(
+    config: Config,
+    console: Console,
+    train_one: Callable[..., LoadedRun],
+    resume_one: Callable[..., LoadedRun],
+    run: Run | None = None,
+) -> LoadedRun:
     """Each fold is a run of its own under the run folder; `data.refit` says what becomes of them (claims E1).
 
     all: the network is trained once more on every fold's samples, for as many epochs as the folds' best epochs were on
     average. best: the fold with the best validation figure is kept. ensemble: the outputs of all folds are averaged.
     The test split takes no part until then; the model that is kept is evaluated on it once.
+    run: one that was interrupted; its finished folds are kept and the unfinished one goes on.
     """
     refit = config.data.refit or "all"
     whole = with_values(config, {"data.folds": None, "data.refit": None, "out": None})
-    run = Run.create(config.out)
+    fresh = run is None
+    run = run or Run.create(config.out)
+
+    def train(settings: Config, name: str) -> LoadedRun:
+        folder = run.folder / name
+        if (folder / "config.yaml").is_file():
+            return resume_one(folder, {}, console)
+        shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
+        return train_one(settings, console, str(folder))
+
     try:
+        if fresh:
+            run.write_text("config.yaml", dump_yaml(config))
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
             console.print(f"fold {number + 1} of {config.data.folds}", style="bold")
             one = with_values(config, {"data.fold": number, "data.refit": None})
-            folds.append(train_one(one, console, str(run.folder / f"fold-{number}")))
+            folds.append(train(one, f"fold-{number}"))
         rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
         monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
         best = (max if better == "high" else min)(folds, key=lambda fold: fold.summary["metrics"]["val"][monitor])
         if refit == "all":
             epochs = max(1, round(statistics.mean(fold.summary["best_epoch"] for fold in folds)))
             settings = {"data.val": 0, "epochs": epochs}
-            kept = train_one(with_values(whole, settings), console, str(run.folder / "refit"))
+            kept = train(with_values(whole, settings), "refit")
         else:
             kept = best
         for name in KEPT:
             shutil.copyfile(kept.folder / name, run.folder / name)
-        run.write_text("config.yaml", dump_yaml(with_values(kept.config, {"data.fold": None})))
         if refit == "ensemble":
             _save_ensemble(run, folds)
         _conclude(run, kept, rows, refit, console)
+    except Interrupted as stopped:
+        reason = str(stopped).partition(";")[0]
+        raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
+    except Refusal:
+        if fresh:
+            run.withdraw()
+        raise
     finally:
         run.unlock()
     return load(run)
@@ -65,11 +91,14 @@ def _conclude(run: Run, kept: LoadedRun, rows: Sequence[dict[str, Any]], refit: 
     said = ", ".join(f"{k} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
     console.print(f"validation over {len(rows)} folds: {said}", highlight=False, soft_wrap=True)
     extra = {"folds": list(rows), "refit": refit, "fold_mean": means, "fold_std": spread}
+    config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
+    prepared = prepare(config)
+    run.write_text("config.yaml", dump_yaml(config))
     if refit == "all":
         write_summary(run, kept.summary | extra | {"run": run.name}, console)
         return
     progress = Progress(epoch=kept.summary["epochs"], best_epoch=kept.summary["best_epoch"])
-    conclude(run, prepare(run.config), progress, kept.summary["timings"], console, extra=extra)
+    conclude(run, prepared, progress, kept.summary["timings"], console, extra=extra)
 
 
 def _save_ensemble(run: Run, folds: Sequence[LoadedRun]) -> None:

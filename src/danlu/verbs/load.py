@@ -27,8 +27,8 @@ class LoadedRun(TrainedRun):
         return evaluate(self, data, **settings)
 
 
-def load(run: str | Path | Run, weights: str = "best") -> LoadedRun:
-    """Open a run folder. weights: "best" or "last". Refusal when it is no run, or has no such weights yet."""
+def load(run: str | Path | Run, weights: str | None = None) -> LoadedRun:
+    """Open a run folder. weights: "best" (the default) or "last". Refusal when it is no run or has no such weights."""
     trained = open_trained(run, weights)
     loaded = LoadedRun(trained.folder)
     loaded.weights_used = trained.weights_used

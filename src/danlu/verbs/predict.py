@@ -14,6 +14,7 @@ from danlu.config import with_values
 from danlu.data.augment import Normalise, views
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.pictures import extensions, read_picture
+from danlu.data.sources.csv import read_rows
 from danlu.engine.device import pick_device
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
@@ -29,7 +30,7 @@ def predict(
     *inputs: Any,
     top: int | str = 3,
     out: str | Path | None = None,
-    weights: str = "best",
+    weights: str | None = None,
     device: str | None = None,
     tta: bool | str | None = None,
 ) -> list[dict[str, Any]]:
@@ -116,11 +117,10 @@ def _rows(
     for given in inputs:
         name, frame = "row", given
         if isinstance(given, str | Path):
-            name = str(given)
-            try:
-                frame = pandas.read_csv(given, sep=None, engine="python")
-            except (OSError, ValueError, pandas.errors.ParserError) as error:
-                raise Refusal(f"PATH must be a readable csv file, got {name!r}: {error}") from None
+            name, path = str(given), Path(given)
+            if not path.is_file():
+                raise refusal("PATH", "an existing csv file", name, near=_beside(path))
+            frame = read_rows(path)
         elif not isinstance(given, pandas.DataFrame):
             rows = np.atleast_2d(np.asarray(given, dtype=np.float32))
             names = [column.name for column in encoder.columns]
@@ -129,7 +129,7 @@ def _rows(
             frame = pandas.DataFrame(rows, columns=names)
         frame = frame.drop(columns=[c for c in trained.signature.target_names if c in frame.columns])
         with torch.no_grad():
-            outputs = network(encoder.transform(frame).to(where)).float().cpu()
+            outputs = network(encoder.transform(frame, name).to(where)).float().cpu()
         outputs = probabilities(outputs) if trained.signature.task == "classify" else outputs
         results += [{"path": f"{name} {i + 1}"} | _said(trained, output, 3) for i, output in enumerate(outputs)]
     return results

@@ -55,9 +55,21 @@ def train(
         return _resume(Path(resume), settings, console)
     base = load_yaml(config) if config else Config()
     wanted = with_values(base, ({"data.path": str(data)} if data else {}) | settings)
+    _check_folds(wanted)
     if wanted.data.folds and wanted.data.fold is None:
-        return train_folds(wanted, console, train_one)
+        return train_folds(wanted, console, train_one, _resume)
     return train_one(wanted, console)
+
+
+def _check_folds(config: Config) -> None:
+    """Settings that only say something together, or not together."""
+    data = config.data
+    if data.refit and not data.folds:
+        raise refusal("--refit", "left out without --folds", data.refit)
+    if data.fold is not None and not data.folds:
+        raise refusal("data.fold", "left out without --folds", data.fold)
+    if data.folds and isinstance(data.val, int | float):
+        raise refusal("--val", "left out with --folds, whose every part validates once", data.val)
 
 
 def train_one(config: Config, console: Console, out: str | None = None) -> LoadedRun:
@@ -71,6 +83,9 @@ def train_one(config: Config, console: Console, out: str | None = None) -> Loade
         run.write_json("environment.json", environment(prepared.device))
         print_choices(console, prepared, run)
         return _carry_out(run, prepared, console, reading, resume=False)
+    except Refusal:
+        run.withdraw()
+        raise
     finally:
         run.unlock()
 
@@ -87,6 +102,11 @@ def _resume(folder: Path, settings: dict[str, Any], console: Console) -> LoadedR
             if key not in RESUMABLE:
                 allowed = ", ".join(RESUMABLE)
                 raise Refusal(f"--resume keeps the run's {key}, got {value!r}; only {allowed} may change")
+        if config.data.folds and config.data.fold is None:
+            return train_folds(config, console, train_one, _resume, run)
+        trained = run.summary.get("epochs", 0)
+        if (config.epochs or 0) < trained:
+            raise refusal("--epochs", f"at least {trained}, which the run has behind it", config.epochs)
         finished = bool(run.summary) and not (run.summary.get("stopped") or "").startswith(INTERRUPTED)
         if finished and config.epochs == run.config.epochs:
             said = f"{run.name} has finished already; its report is {run.report}"
@@ -136,7 +156,9 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
     plan = make_plan(prepared, fabric)
     saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
     # A run that was killed before its first checkpoint begins again.
-    progress = saver.restore(plan, read_state(run.state)) if resume and run.state.exists() else Progress()
+    progress = (
+        saver.restore(plan, read_state(run.state)) if resume and (run.state.exists() or run.summary) else Progress()
+    )
     display = Display(console, run.log)
     record, watchers = Record(), list[Watcher]()
     if fabric.global_rank == 0:

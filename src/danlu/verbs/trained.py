@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from danlu.engine.checkpoint import fill, read_weights
 from danlu.prepare import network
-from danlu.refuse import choose
+from danlu.refuse import Refusal, choose
 from danlu.run import Run
 from danlu.signature import Signature
 
@@ -31,17 +31,21 @@ class TrainedRun(Run):
     def model(self) -> nn.Module:
         """The trained network on the CPU, in eval mode; it takes normalised inputs (see `signature`)."""
         signature, state = self._loaded
-        model = network(signature)
+        try:
+            model = network(signature)
+        except (Refusal, TypeError, ValueError, RuntimeError) as error:
+            path = self.weights(self.weights_used)
+            raise Refusal(f"weights file {path} describes a network that cannot be built: {error}") from None
         fill(model, state, self.weights(self.weights_used))
         return model.eval()
 
 
-def open_trained(run: str | Path | Run, weights: str = "best") -> TrainedRun:
-    """The run with the weights that are to be used; what is open already stays as it is."""
-    if isinstance(run, TrainedRun):
+def open_trained(run: str | Path | Run, weights: str | None = None) -> TrainedRun:
+    """The run with the weights that are to be used: those of an open run, else the best, unless others are named."""
+    if isinstance(run, TrainedRun) and weights in (None, run.weights_used):
         return run
     folder = run.folder if isinstance(run, Run) else Path(run)
     trained = TrainedRun(Run.open(folder).folder)
-    trained.weights_used = choose("--weights", weights, ("best", "last"), "best or last")
+    trained.weights_used = choose("--weights", weights or "best", ("best", "last"), "best or last")
     _ = trained.signature  # a missing or damaged file is said here, not at the first prediction
     return trained

@@ -119,7 +119,12 @@ def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
     meta = home / ("meta" if fine else "batches.meta")
     if not meta.is_file():
         return [], []
-    return [str(name) for name in read_pickle(meta).get("fine_label_names" if fine else "label_names", [])], []
+    key = "fine_label_names" if fine else "label_names"
+    held = read_pickle(meta)
+    if not isinstance(held, dict) or not isinstance(held.get(key), list):
+        got = sorted(map(str, held)) if isinstance(held, dict) else type(held).__name__
+        raise refusal(str(meta), f"a dictionary with a list {key}", got)
+    return [str(name) for name in held[key]], []
 
 
 def read_pickle(file: Path) -> Any:

@@ -37,10 +37,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     """The input columns as a DataFrame, not yet encoded, and one target column; rows without target are problems."""
     file = _inside(path)[0] if path.is_dir() else path
     notes: list[str] = []
-    text = _text(file, notes)
-    separator = _separator(file, text)
-    header, lines = _check_rows(file, text, separator)
-    frame = _frame(file, text, separator, lines)
+    frame, header, lines = _table(file, notes)
     target = _target(file, header, config.target, notes)
     values, keep, problems = _values(file, frame[target], lines)
     where = f"column {target!r} of {file.name}"
@@ -58,6 +55,20 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     targets, classes = to_classes(values)
     need_two(classes, where)
     return Dataset(task="classify", targets=targets, classes=classes, **common)
+
+
+def read_rows(file: Path) -> pandas.DataFrame:
+    """The columns of a csv file as `open` reads them, the target among them if it is there. Refusal as there."""
+    frame, _, _ = _table(file, [])
+    return _remark(frame, [])
+
+
+def _table(file: Path, notes: list[str]) -> tuple[Any, list[str], list[int]]:
+    """All columns as a DataFrame, their names, and the line on which each row ends."""
+    text = _text(file, notes)
+    separator = _separator(file, text)
+    header, lines = _check_rows(file, text, separator)
+    return _frame(file, text, separator, lines), header, lines
 
 
 def _inside(folder: Path) -> list[Path]:

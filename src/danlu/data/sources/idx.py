@@ -75,7 +75,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
             partner = here.name.replace("images-idx3", "labels-idx1")
             if "labels" in pair:
                 partner = here.name.replace("labels-idx1", "images-idx3")
-            raise refusal(f"the partner of {here}", f"a file like {partner} beside it", None)
+            raise refusal(f"the partner of {here}", f"a file like {partner} beside it", "nothing")
     return {head: (pair["images"], pair["labels"]) for head, pair in found.items()}
 
 

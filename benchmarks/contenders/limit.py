@@ -1,0 +1,100 @@
+"""The limit: forward, backward and step on tensors that lie ready, in the fastest format. No data, metrics or display.
+
+As many different batches as danlu trains on in a round: one batch repeated would stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from protocol import Answers, Job, serve
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from danlu.choose import choose_training
+from danlu.config import from_dict
+from danlu.data.dataset import Dataset
+from danlu.models.build import build_model
+from danlu.optim import build_optimizer
+
+FORMATS = [("fp32", False), ("fp32", True), ("bf16", True)]  # precision, channels_last
+PROBE_BATCHES, PROBE_TURNS = 8, 4
+
+
+@dataclass
+class Trainee:
+    """A network with danlu's own default optimiser for it, in one format."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    precision: str
+    channels_last: bool
+
+    def train(self, batches: list[tuple[Tensor, Tensor]]) -> float:
+        """Seconds for one pass."""
+        began = time.perf_counter()
+        for inputs, targets in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+                loss = F.cross_entropy(self.model(inputs), targets)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return time.perf_counter() - began
+
+
+def limit(job: Job) -> Answers:
+    inputs, targets = _tensors(job)
+    in_format = {False: inputs, True: inputs.contiguous(memory_format=torch.channels_last)}
+    batches = {wide: list(zip(x.split(job["batch"]), targets.split(job["batch"]))) for wide, x in in_format.items()}
+    trainees = [_trainee(job, inputs, targets, *form) for form in FORMATS]
+    best = _fastest(trainees, batches)
+    chosen = batches[best.channels_last]
+    del batches, in_format
+    yield {"settings": _settings(best)}
+    while True:
+        yield {"images_per_second": len(targets) / best.train(chosen)}
+
+
+def _tensors(job: Job) -> tuple[Tensor, Tensor]:
+    """Float pictures (N, C, H, W) and classes (N,) of one round."""
+    count = job["batches"] * job["batch"]
+    with np.load(job["data"]) as arrays:
+        pictures, targets = arrays["x"][:count], arrays["y"][:count]
+    pictures = pictures.reshape(*pictures.shape[:3], -1).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(pictures)).float().div(255).sub(0.5), torch.from_numpy(targets)
+
+
+def _trainee(job: Job, inputs: Tensor, targets: Tensor, precision: str, channels_last: bool) -> Trainee:
+    torch.manual_seed(0)
+    classes = tuple(map(str, range(job["classes"])))
+    model = build_model(job["model"], channels=inputs.shape[1], size=inputs.shape[2], classes=len(classes))
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dataset = Dataset("", "npz", "classify", inputs[:1].byte(), targets[:1], classes)
+    known = {"model": job["model"], "data.size": inputs.shape[2], "data.colour": "rgb", "batch_size": job["batch"]}
+    config, _ = choose_training(from_dict(known), dataset, len(targets), torch.device("cpu"))
+    return Trainee(model, build_optimizer(model, config.optim), precision, channels_last)
+
+
+def _fastest(trainees: list[Trainee], batches: dict[bool, list[tuple[Tensor, Tensor]]]) -> Trainee:
+    """By the least time of a few steps, taken in turns so that a machine whose speed drifts drifts for all."""
+    least = [float("inf")] * len(trainees)
+    for turn in range(1 + PROBE_TURNS):  # the first warms up
+        for i, trainee in enumerate(trainees):
+            seconds = trainee.train(batches[trainee.channels_last][:PROBE_BATCHES])
+            if turn:
+                least[i] = min(least[i], seconds)
+    return trainees[least.index(min(least))]
+
+
+def _settings(trainee: Trainee) -> str:
+    fused = "fused " if trainee.optimizer.defaults.get("fused") else ""
+    layout = "channels_last, " if trainee.channels_last else ""
+    return f"{trainee.precision}, {layout}{fused}{type(trainee.optimizer).__name__}"
+
+
+if __name__ == "__main__":
+    serve(limit)

@@ -1,0 +1,83 @@
+"""danlu train as a user gets it: augmentation, metrics, bars on a terminal, record, validation and checkpoints.
+
+Data are read and settings chosen once, then each round is one more epoch of `engine.loop.fit` with the watchers that
+`danlu train` has. Precision and memory format are what danlu's own probe chooses. Two figures: the training pass, from
+the call of `fit` to the end of the last batch, timed from outside with all that happens on the way; and the whole
+epoch, with validation, metrics, record and checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from protocol import Answers, Job, serve
+from rich.console import Console
+from torch import Tensor
+
+from danlu.assemble import make_plan
+from danlu.config import from_dict
+from danlu.engine.device import make_fabric
+from danlu.engine.display import Display
+from danlu.engine.loop import Plan, Progress, Watcher, fit
+from danlu.engine.saving import Saver, StopSignal
+from danlu.prepare import prepare
+from danlu.record import Record
+from danlu.run import Run
+
+EPOCHS = 1000  # more than there will be rounds: the schedule needs an end
+
+
+class Stopwatch(Watcher):
+    """Knows when the last batch ended."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        self.last = time.perf_counter()
+
+
+def danlu_train(job: Job) -> Answers:
+    samples = job["batches"] * job["batch"]
+    prepared = prepare(from_dict(_settings(job, samples)))
+    config = prepared.config
+    fabric = make_fabric(prepared.device, 1, config.precision or "fp32")
+    fabric.launch()
+    plan = make_plan(prepared, fabric)
+    run = Run.create(str(Path(job["folder"], f"run-{os.getpid()}")))
+    record, progress, stopwatch = Record(run.folder / "metrics.jsonl"), Progress(), Stopwatch()
+    saver = Saver(run, prepared.signature, prepared.fingerprint, config.save_every)
+    optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
+    yield {
+        "settings": f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
+        f"{'fused ' if optimizer.defaults.get('fused') else ''}{type(optimizer).__name__}"
+    }
+    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop:
+        while True:
+            display = Display(Console(file=nowhere, force_terminal=True, width=120), run.log)
+            plan.epochs = progress.epoch + 1
+            began = time.perf_counter()
+            with display:
+                fit(plan, progress, record, [display, saver, stopwatch], stop)
+            whole = time.perf_counter() - began
+            yield {"images_per_second": samples / (stopwatch.last - began), "whole epoch": samples / whole}
+
+
+def _settings(job: Job, samples: int) -> dict[str, Any]:
+    """The optimiser, its rate, precision and format are left for danlu to choose."""
+    flip = "lr" if job["flip"] else "none"
+    return {
+        "data": {"path": job["data"], "limit": samples, "val": samples // 9, "test": 0},  # the default 9 : 1
+        "model": job["model"],
+        "batch_size": job["batch"],
+        "epochs": EPOCHS,
+        "augment": {"preset": "none", "pad": job["pad"], "flip": flip},
+        "device": "cpu",
+    }
+
+
+if __name__ == "__main__":
+    serve(danlu_train)

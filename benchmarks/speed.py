@@ -1,0 +1,299 @@
+"""Training speed beside other ways to train, in one run on one machine: `python benchmarks/speed.py` or `make bench`.
+
+Every contender is a process of its own that stays warm. They work in turns, each for one round at a time and in another
+order every round, so that a machine whose speed drifts drifts for all of them. Shown are medians over the rounds;
+a ratio is the median of the rounds' ratios. What is timed stands in contenders/, one small file each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from material import write_arrays, write_photographs
+from start_up import table as start_up_table
+
+import danlu
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "speed.md"
+PEERS = HERE.parent / ".venv-peers"
+WORKERS = 2  # processes that decode JPEGs, for both sides
+
+
+NO_PEERS = "Lightning is missing here: its environment could not be made."
+
+
+class BrokenDown(RuntimeError):
+    """A contender that could not be started or broke down."""
+
+
+@dataclass
+class Contender:
+    """One process that prepares once and then works round by round; see contenders/protocol.py for the talk.
+
+    rounds: figure -> its value in each round, in images per second.
+    """
+
+    name: str
+    script: str
+    job: dict[str, Any]
+    python: str = sys.executable
+    settings: str = ""
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+
+    def start(self, folder: Path) -> None:
+        """Returns when it is ready."""
+        self.log = folder / f"{self.name.replace(' ', '-').replace(',', '')}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [self.python, str(HERE / "contenders" / self.script), json.dumps(self.job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.settings = self._answer()["settings"]
+
+    def work(self, counted: bool) -> None:
+        """One round."""
+        assert self.process
+        assert self.process.stdin
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        for figure, value in self._answer().items() if counted else ():
+            self.rounds.setdefault(figure, []).append(value)
+
+    def stop(self) -> None:
+        """The end of its input ends it."""
+        if self.process is not None:
+            self.process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            last = (self.log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+            raise BrokenDown(f"{self.name} broke down: {last}")
+        return json.loads(line)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on a known set. batches: how many of them are a round, after `warm` untimed ones where data load."""
+
+    title: str
+    model: str
+    known: str
+    side: int
+    channels: int
+    pad: int
+    flip: bool
+    batches: int
+    classes: int = 10
+    batch: int = 128
+    warm: int = 10
+
+
+NETWORKS = {
+    "lenet": Network("LeNet on MNIST, random crop", "lenet", "mnist", 28, 1, 2, False, batches=150),
+    "resnet20": Network("ResNet-20 on CIFAR-10, random crop and flip", "resnet20", "cifar10", 32, 3, 4, True, 40),
+}
+Ratios = tuple[tuple[str, str, float | None], ...]  # numerator, denominator, goal
+TRAINING_RATIOS: Ratios = (
+    ("danlu train", "limit", 0.95),
+    ("danlu train", "Lightning", 4.0),
+    ("danlu train", "plain PyTorch", None),
+)
+JPEG_RATIOS: Ratios = (
+    ("danlu, workers decode", "torchvision", None),
+    ("danlu, warm cache", "torchvision", None),
+)
+
+
+def peers_python(folder: Path) -> str:
+    """The interpreter of the peers' environment, made when it is not there or peers.txt has changed since.
+
+    It sees danlu and torch of this environment through a .pth file, which spares 5 GB: pip finds torch installed.
+    """
+    python, wanted, stamp = folder / "bin" / "python", HERE / "peers.txt", folder / "installed.txt"
+    if stamp.exists() and stamp.read_text() == wanted.read_text():
+        return str(python)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    packages, source = Path(torch.__file__).parents[1], Path(danlu.__file__).parents[1]
+    site = next((folder / "lib").glob("python*/site-packages"))
+    (site / "danlu_environment.pth").write_text(f"{packages}\n{source}\n")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]
+    subprocess.run(install, check=True)
+    stamp.write_text(wanted.read_text())
+    return str(python)
+
+
+def compare(contenders: list[Contender], rounds: int, folder: Path) -> list[str]:
+    """Rounds in turns, after one that is not counted. Fills each contender's `rounds`; gives what went wrong."""
+    lost: list[str] = []
+    with ExitStack() as processes:
+        running = []
+        for contender in contenders:
+            say(f"  {contender.name} prepares")
+            try:
+                processes.callback(contender.stop)
+                contender.start(folder)
+                running.append(contender)
+            except BrokenDown as error:
+                lost.append(str(error))
+        for number in range(rounds + 1):
+            say(f"  round {number} of {rounds}" if number else "  warming up")
+            turn = number % max(len(running), 1)
+            for contender in running[turn:] + running[:turn]:
+                try:
+                    contender.work(counted=number > 0)
+                except BrokenDown as error:
+                    lost.append(str(error))
+                    running.remove(contender)
+    return lost
+
+
+def run_network(network: Network, rounds: int, python: str | None, folder: Path) -> str:
+    """The table of one network: the limit, danlu, a plain loop, Lightning."""
+    data = folder / f"{network.known}.npz"
+    count = (network.batches + network.warm) * network.batch * 5 // 4  # a part goes to validation
+    said = write_arrays(network.known, network.side, network.channels, count, data)
+    job = vars(network) | {"data": str(data), "folder": str(folder)}
+    contenders = [
+        Contender("limit", "limit.py", job),
+        Contender("danlu train", "with_danlu.py", job),
+        Contender("plain PyTorch", "plain_torch.py", job),
+    ]
+    if python:
+        contenders.append(Contender("Lightning", "with_lightning.py", job, python))
+    lost = compare(contenders, rounds, folder) + ([] if python else [NO_PEERS])
+    facts = f"{said}; {network.batches} batches of {network.batch} a round, {rounds} rounds."
+    return chapter(network.title, facts, contenders, TRAINING_RATIOS, lost)
+
+
+def run_jpeg(pictures: int, rounds: int, folder: Path) -> str:
+    """The table of the input side for folders of photographs."""
+    data = folder / "photographs"
+    said = write_photographs(data, pictures)
+    job = {"data": str(data), "size": 224, "batch": 64, "workers": WORKERS, "cache": None}
+    contenders = [
+        Contender("danlu, workers decode", "jpeg_danlu.py", job),
+        Contender("danlu, warm cache", "jpeg_danlu.py", job | {"cache": str(folder / "cache")}),
+        Contender("torchvision", "jpeg_torchvision.py", job),
+    ]
+    lost = compare(contenders, rounds, folder)
+    facts = f"{said}; one pass a round in batches of 64, {rounds} rounds; no network is trained."
+    return chapter("224-pixel JPEG folders: the input side", facts, contenders, JPEG_RATIOS, lost)
+
+
+def chapter(title: str, facts: str, contenders: list[Contender], wanted: Ratios, lost: list[str]) -> str:
+    """One part of the page, as Markdown. lost: what is missing, and why."""
+    parts = ["\n".join(table(contenders)), "\n".join(ratios(contenders, wanted)), *lost]
+    return "\n\n".join([f"## {title}", facts, *parts])
+
+
+def table(contenders: list[Contender]) -> list[str]:
+    """A row per figure, in images per second."""
+    lines = ["| | images/s, median | min - max | settings |", "|---|---|---|---|"]
+    for contender in contenders:
+        for figure, values in contender.rounds.items():
+            name = contender.name if figure == "images_per_second" else f"{contender.name}, {figure}"
+            spread = f"{min(values):,.0f} - {max(values):,.0f}"
+            lines.append(f"| {name} | {median(values):,.0f} | {spread} | {contender.settings} |")
+    return lines
+
+
+def ratios(contenders: list[Contender], wanted: Ratios) -> list[str]:
+    """Medians of the ratios taken round by round."""
+    speeds = {c.name: c.rounds["images_per_second"] for c in contenders if c.rounds}
+    lines = ["| ratio | median | min - max | goal |", "|---|---|---|---|"]
+    for upper, lower, goal in wanted:
+        if upper in speeds and lower in speeds:
+            values = [a / b for a, b in zip(speeds[upper], speeds[lower])]
+            reached = "" if goal is None else f">= {goal:g}, {'reached' if median(values) >= goal else 'missed'}"
+            spread = f"{min(values):.2f} - {max(values):.2f}"
+            lines.append(f"| {upper} / {lower} | {median(values):.2f} | {spread} | {reached} |")
+    return lines
+
+
+def circumstances(python: str | None, quick: bool) -> str:
+    """Machine, versions, threads, and whether something else was at work."""
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    lightning = ""
+    if python:
+        ask = [python, "-c", "from importlib.metadata import version; print(version('lightning'))"]
+        lightning = f", Lightning {subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()}"
+    lines = [
+        "# Speed",
+        "",
+        f"Machine: {names[0] if names else platform.processor()}, {os.cpu_count()} cores, no accelerator used; "
+        f"torch works with {torch.get_num_threads()} threads; load before the run {load:.1f}"
+        + (" (BUSY: the figures are not to be trusted)." if load > 0.5 else "."),
+        f"Versions: Python {platform.python_version()}, danlu {version('danlu')}, torch {torch.__version__}, "
+        f"torchvision {version('torchvision')}{lightning}.",
+    ]
+    return "\n".join(lines + ["", "QUICK: a trial of the program, too short to measure."] * quick)
+
+
+def _cpu_lines() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.exists() else []
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    events = [*NETWORKS, "jpeg", "startup"]
+    parser.add_argument("--only", action="append", choices=events, help="this part only; may be given again")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each contender [7]")
+    parser.add_argument("--quick", action="store_true", help="two tiny rounds, to see that it works")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="environment of the peers [.venv-peers]")
+    options = parser.parse_args()
+    only, rounds = options.only or events, 2 if options.quick else options.rounds
+    python = None
+    if NETWORKS.keys() & set(only):
+        try:
+            python = peers_python(options.peers)
+        except (OSError, subprocess.CalledProcessError) as error:
+            say(f"Lightning is left out: {error}")
+    parts = [circumstances(python, options.quick)]
+    with tempfile.TemporaryDirectory(prefix="danlu-bench-") as made:
+        folder = Path(made)
+        for name in only:
+            say(f"{name}:")
+            if name == "startup":
+                parts.append(start_up_table(runs=3 if options.quick else 10))
+            elif name == "jpeg":
+                parts.append(run_jpeg(150 if options.quick else 600, rounds, folder))
+            else:
+                network = NETWORKS[name]
+                tiny = replace(network, batches=network.batches // 10, warm=2)
+                parts.append(run_network(tiny if options.quick else network, rounds, python, folder))
+            print(parts[-1], end="\n\n", flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    say(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The picture of a network: its maps as slabs, as high as they are in pixels, as thick as they have channels.
+
+A drawing is a list of plain shapes; `svg` and `png` write the same list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from danlu.inspection.dominance import family
+from danlu.inspection.layers import Layer
+
+# Front faces; the other faces are tints of them.
+COLOURS = {
+    "input": "#b9c0c9",
+    "convolutions": "#5b8bd0",
+    "pooling": "#e0a458",
+    "dense layers": "#5aa787",
+    "attention": "#a27bc7",
+    "blocks": "#5b8bd0",
+    "other": "#b9c0c9",
+}
+INK, MUTED, LINE = "#1f2933", "#6b7785", "#c3cad3"
+BLOCKS = 22  # more cannot be told apart
+PER_LINE = 12
+STEP, MARGIN, LINE_HEIGHT = 106, 44, 268
+HIGH, THICK, SLANT = 112, 40, 0.42  # largest side and thickness of a slab; depth of its side as a share of the height
+FOLDED = ("normalisation", "activations")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive layers drawn as one. times: how often it comes in a row."""
+
+    name: str
+    kind: str
+    what: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """shapes: ("polygon", points, fill), ("line", points, colour) or ("text", x, y, size, colour, bold, words), in
+    pixels from the upper left; text is centred on x."""
+
+    width: int
+    height: int
+    shapes: list[tuple[Any, ...]]
+
+
+def draw(layers: Sequence[Layer], input_shape: Sequence[int], title: str) -> Drawing:
+    """The network from left to right, line by line: every slab is what a block gives."""
+    blocks = [Block("input", "input", "", tuple(input_shape), 0, 0), *blocks_of(layers)]
+    lines = [blocks[i : i + PER_LINE] for i in range(0, len(blocks), PER_LINE)]
+    width = 2 * MARGIN + STEP * max(len(line) for line in lines)
+    largest = max((max(b.output[1:], default=1) for b in blocks if len(b.output) == 3), default=1)
+    shapes: list[tuple[Any, ...]] = [("text", width / 2, 38, 20, INK, True, title)]
+    total = f"{_short(sum(b.parameters * b.times for b in blocks))} parameters"
+    total += f", {_short(sum(b.multiply_adds * b.times for b in blocks))} multiply-adds"
+    shapes.append(("text", width / 2, 62, 13, MUTED, False, total))
+    for row, line in enumerate(lines):
+        ground = 88 + row * LINE_HEIGHT + 176
+        for i, block in enumerate(line):
+            x = MARGIN + STEP * (i + 0.5)
+            if i or row:
+                shapes += _arrow(x - STEP / 2, ground - 14)
+            shapes += _slab(block, x, ground, largest)
+            shapes += _labels(block, x, ground)
+    return Drawing(width, 88 + LINE_HEIGHT * len(lines), shapes)
+
+
+def blocks_of(layers: Sequence[Layer]) -> list[Block]:
+    """Layers grouped by their place in the network, as finely as `BLOCKS` allows; equal neighbours are one, n times."""
+    used = [layer for layer in layers if layer.used and layer.output]
+    deepest = max((layer.name.count(".") + 1 for layer in used), default=1)
+    merged: list[Block] = []
+    for depth in range(deepest, 0, -1):
+        merged = _merged(_grouped(used, depth))
+        if len(merged) <= BLOCKS:
+            break
+    return merged
+
+
+def _grouped(layers: Sequence[Layer], depth: int) -> list[Block]:
+    """One block per stretch of layers with the same first `depth` parts of their names. What has no weights and keeps
+    the shape belongs to the block before it."""
+    groups: list[tuple[str, list[Layer]]] = []
+    for layer in layers:
+        name = ".".join(layer.name.split(".")[:depth])
+        quiet = not layer.multiply_adds and _family(layer) != "pooling" and layer.name.count(".") < depth
+        if groups and (groups[-1][0] == name or quiet):
+            groups[-1][1].append(layer)
+        else:
+            groups.append((name, [layer]))
+    return [_block(name, members) for name, members in groups]
+
+
+def _block(name: str, members: list[Layer]) -> Block:
+    main = max(members, key=lambda layer: (layer.multiply_adds, _family(layer) == "pooling", layer.parameters))
+    weighted = [layer for layer in members if layer.multiply_adds]
+    what = main.detail.split(",")[0] if len(weighted) <= 1 else _joint(weighted)
+    kind = _family(main)
+    return Block(
+        name,
+        kind,
+        what or main.kind,
+        members[-1].output,
+        sum(layer.parameters for layer in members),
+        sum(layer.multiply_adds for layer in members),
+    )
+
+
+def _joint(weighted: list[Layer]) -> str:
+    return f"{len(weighted)} layers"
+
+
+def _family(layer: Layer) -> str:
+    name = family(layer)
+    return name if name in COLOURS or name in FOLDED else "other"
+
+
+def _merged(blocks: list[Block]) -> list[Block]:
+    merged: list[Block] = []
+    for block in blocks:
+        last = merged[-1] if merged else None
+        same = last and (last.output, last.parameters, last.kind) == (block.output, block.parameters, block.kind)
+        if last and same and block.parameters:
+            first = last.name.split(" to ")[0]
+            name = f"{first} to {block.name.rpartition('.')[2]}"
+            merged[-1] = Block(name, *_rest(last), times=last.times + 1)
+        else:
+            merged.append(block)
+    return merged
+
+
+def _rest(block: Block) -> tuple[Any, ...]:
+    return block.kind, block.what, block.output, block.parameters, block.multiply_adds
+
+
+def _slab(block: Block, x: float, ground: float, largest: int) -> list[tuple[Any, ...]]:
+    """A box seen from the upper right, its front's lower edge centred on (x, ground)."""
+    high, thick, deep = _size(block.output, largest)
+    left, right, top = x - (thick + deep) / 2, x + (thick - deep) / 2, ground - high
+    lift = deep * 0.6
+    colour = COLOURS.get(block.kind, COLOURS["other"])
+    front = [(left, ground), (right, ground), (right, top), (left, top)]
+    roof = [(left, top), (right, top), (right + deep, top - lift), (left + deep, top - lift)]
+    side = [(right, ground), (right + deep, ground - lift), (right + deep, top - lift), (right, top)]
+    return [
+        ("polygon", side, _tint(colour, 0.34)),
+        ("polygon", roof, _tint(colour, 0.58)),
+        ("polygon", front, colour),
+    ]
+
+
+def _size(output: Sequence[int], largest: int) -> tuple[float, float, float]:
+    """Height, thickness and depth in pixels. The root of the side, so that small maps can still be seen."""
+    thick = 5 + (THICK - 5) * min(math.log2(max(output[0], 1)) / 11, 1)
+    if len(output) == 3 and max(output[1:]) > 1:
+        high = 12 + (HIGH - 12) * math.sqrt(max(output[1:]) / largest)
+        return high, thick, SLANT * high
+    if len(output) == 2:  # tokens: their number is the height, their width the thickness
+        thick = 5 + (THICK - 5) * min(math.log2(max(output[1], 1)) / 11, 1)
+        return 30 + 60 * min(math.log2(max(output[0], 1)) / 10, 1), thick, 8
+    return 24 + 76 * min(math.log2(max(output[0], 1)) / 12, 1), 9, 4
+
+
+def _labels(block: Block, x: float, ground: float) -> list[tuple[Any, ...]]:
+    """Above: the shape. Below: name, what it is, what it costs."""
+    shape = " × ".join(map(str, block.output))
+    rows = [(shape, 12, INK, True), (block.what, 11, MUTED, False)]
+    rows += [(f"{_short(block.parameters)} param.", 11, MUTED, False)] if block.parameters else []
+    times = f" (×{block.times})" if block.times > 1 else ""
+    name = _clip(block.name, 17 - len(times)) + times
+    shapes: list[tuple[Any, ...]] = [("text", x, ground + 20, 11, INK if block.kind == "input" else MUTED, False, name)]
+    for i, (words, size, colour, bold) in enumerate(rows):
+        shapes.append(("text", x, ground + 37 + 15 * i, size, colour, bold, words))
+    return shapes
+
+
+def _arrow(x: float, y: float) -> list[tuple[Any, ...]]:
+    return [
+        ("line", [(x - 8, y), (x + 5, y)], LINE),
+        ("polygon", [(x + 9, y), (x + 3, y - 3.5), (x + 3, y + 3.5)], LINE),
+    ]
+
+
+def _tint(colour: str, share: float) -> str:
+    """The colour mixed with white."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
+
+
+def _short(number: float) -> str:
+    """1234567 as 1.23 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def _clip(name: str, length: int) -> str:
+    return name if len(name) <= length else "…" + name[-(length - 1) :]
+
+
+def svg(drawing: Drawing) -> str:
+    """The drawing as SVG text."""
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.width} {drawing.height}" '
+        f'width="{drawing.width}" height="{drawing.height}" font-family="Helvetica, Arial, sans-serif">',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+    ]
+    for kind, *rest in drawing.shapes:
+        if kind == "text":
+            x, y, size, colour, bold, words = rest
+            weight = ' font-weight="600"' if bold else ""
+            out.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" '
+                f'text-anchor="middle"{weight}>{escape(words)}</text>'
+            )
+            continue
+        points, colour = rest
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        style = f'fill="{colour}"' if kind == "polygon" else f'fill="none" stroke="{colour}" stroke-width="1.5"'
+        out.append(f'<{"polygon" if kind == "polygon" else "polyline"} points="{path}" {style}/>')
+    return "\n".join([*out, "</svg>\n"])
+
+
+def write_png(drawing: Drawing, path: Path, scale: int = 2) -> None:
+    """The drawing as a PNG of `scale` times its size; drawn twice as large and reduced, for smooth edges."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    def scaled(points: Sequence[tuple[float, float]], by: int) -> list[tuple[float, float]]:
+        return [(x * by, y * by) for x, y in points]
+
+    fine = 2 * scale
+    picture = Image.new("RGB", (drawing.width * fine, drawing.height * fine), "white")
+    canvas = ImageDraw.Draw(picture)
+    for kind, *rest in drawing.shapes:
+        if kind == "polygon":
+            canvas.polygon(scaled(rest[0], fine), fill=rest[1])
+        elif kind == "line":
+            canvas.line(scaled(rest[0], fine), fill=rest[1], width=3 * scale)
+    picture = picture.resize((drawing.width * scale, drawing.height * scale), Image.Resampling.LANCZOS)
+    canvas = ImageDraw.Draw(picture)
+    for kind, *rest in drawing.shapes:
+        if kind == "text":
+            x, y, size, colour, bold, words = rest
+            font = ImageFont.load_default(size * scale)
+            stroke = {"stroke_width": 0.35 * scale, "stroke_fill": colour} if bold else {}
+            canvas.text((x * scale, y * scale), words, fill=colour, font=font, anchor="ms", **stroke)
+    picture.save(path, format="PNG")

@@ -1,0 +1,117 @@
+"""Memory of a training step: what is held at the moment when the backward pass begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from danlu.inspection.layers import in_mode, weightless
+
+# Numbers that an update rule keeps for every parameter. Muon keeps one for hidden matrices, two for the rest.
+STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "muon": 1}
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes, in the network's own number format. Not counted: the buffers of running kernels, and the program itself.
+
+    parameters: with buffers. gradients, optimizer_state: of what is trained. activations: kept for the backward pass.
+    """
+
+    batch_size: int
+    parameters: int
+    gradients: int
+    optimizer_state: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.gradients + self.optimizer_state + self.activations
+
+
+def training_memory(model: nn.Module, sample: Tensor, batch_size: int, optimizer: str) -> TrainingMemory:
+    """Of one step on `batch_size` inputs like `sample` (1, ...). optimizer: a key of STATES.
+
+    Raises what the network raises when it cannot be trained on such a batch.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return TrainingMemory(
+        batch_size,
+        parameters=_bytes(model.parameters()) + _bytes(model.buffers()),
+        gradients=_bytes(trained),
+        optimizer_state=_state_bytes(trained, optimizer),
+        activations=kept_for_backward(model, sample, batch_size),
+    )
+
+
+def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
+    """Bytes of the tensors that autograd saves in a training forward pass, each storage once, weights left out.
+
+    Batch norm cannot be trained on one number per channel: for one sample, half of what two take is given.
+    """
+    count = max(batch_size, 2)
+    x = torch.empty(count, *sample.shape[1:], dtype=sample.dtype, device="meta")
+    weights = weightless(model)
+    saved: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with in_mode(model, training=True), _one_kernel_attention(), torch.enable_grad(), hooks:
+        out = functional_call(model, weights, (x,))
+    del out
+    for weight in weights.values():
+        saved.pop(weight.untyped_storage()._cdata, None)
+    held = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    return held * batch_size // count
+
+
+class _Attention(torch.autograd.Function):
+    """Shapes of attention as one kernel computes it: it keeps its inputs, its output and one number per query."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = torch.empty_like(q[..., :1].expand(*q.shape[:-1], v.shape[-1]) if q.shape[-1] != v.shape[-1] else q)
+        ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1], dtype=torch.float32))
+        return out
+
+
+@contextmanager
+def _one_kernel_attention() -> Iterator[None]:
+    """Inside, attention without mask and dropout keeps no T x T weights, as on real devices; meta would keep them."""
+    plain = F.scaled_dot_product_attention
+
+    def attention(
+        query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, *more: Any, **named: Any
+    ) -> Tensor:
+        plain_case = attn_mask is None and not dropout_p and query.ndim > 3
+        if plain_case and query.shape[:-2] == key.shape[:-2]:
+            return _Attention.apply(query, key, value)  # type: ignore[return-value]
+        return plain(query, key, value, attn_mask, dropout_p, *more, **named)
+
+    F.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = plain
+
+
+def _bytes(tensors: Any) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _state_bytes(trained: list[nn.Parameter], optimizer: str) -> int:
+    state = STATES[optimizer] * _bytes(trained)
+    if optimizer == "muon":  # AdamW's second number, where muon leaves the update to it
+        matrices = [p for p in trained if p.ndim > 1]
+        state += _bytes(p for p in trained if p.ndim < 2) + _bytes(matrices[-1:])
+    return state

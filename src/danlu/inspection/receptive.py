@@ -1,0 +1,300 @@
+"""Which pixels a number inside a network comes from: the receptive field, followed through every operation.
+
+Per axis of the picture, position i of a map sees the pixels start + i jump ... start + i jump + size - 1. A kernel of k
+numbers, dilated by d, moved by s, behind a padding p changes that to
+
+    size + d (k - 1) jump,    start - p jump,    s jump.
+
+Branches that meet see what any of them sees. Where positions are summed over (global pooling, a dense layer on a map,
+attention), one number sees all that they saw together. Statistics of normalisation layers are not counted as seeing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the positions of a map see of one axis, in pixels. jump 0: there is one view only. count: positions."""
+
+    start: float
+    size: float
+    jump: float
+    count: int
+
+    def window(self, kernel: int, stride: int, padding: int, dilation: int, count: int) -> Span:
+        reach = dilation * (kernel - 1) * self.jump
+        return Span(self.start - padding * self.jump, self.size + reach, self.jump * stride, count)
+
+    def spread(self, kernel: int, stride: int, padding: int, count: int) -> Span:
+        """Transposed convolution: a position takes from at most ceil(k / s) neighbours."""
+        neighbours = -(-kernel // stride)
+        start = self.start - (neighbours - 1 - padding // stride) * self.jump
+        return Span(start, self.size + (neighbours - 1) * self.jump, self.jump / stride, count)
+
+    def gathered(self) -> Span:
+        """All positions together."""
+        return Span(self.start, self.size + (self.count - 1) * self.jump, 0, 1)
+
+    def joined(self, other: Span) -> Span:
+        if (self.jump == 0) != (other.jump == 0):  # beside a view of the whole, a moving one adds nothing that moves
+            return self.gathered().joined(other.gathered())
+        start = min(self.start, other.start)
+        end = max(self.start + self.size, other.start + other.size)
+        return Span(start, end - start, max(self.jump, other.jump), max(self.count, other.count))
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a tensor's numbers come from.
+
+    spans: one per axis of the picture; none for rows of numbers. along: per dimension of the tensor, whether moving
+    along it moves the view. depth: convolutions and dense layers on the longest way to here.
+    """
+
+    spans: tuple[Span, ...]
+    along: tuple[bool, ...]
+    depth: int = 0
+
+    def gathered(self) -> View:
+        return replace(self, spans=tuple(span.gathered() for span in self.spans))
+
+
+def picture_view(shape: Sequence[int]) -> View:
+    """Of the input itself: (N, C, H, W) pictures, also with fewer or more axes, or (N, D) rows."""
+    return View(tuple(Span(0, 1, 1, n) for n in shape[2:]), (False, False, *(True for _ in shape[2:])))
+
+
+class Views:
+    """The views of all tensors met so far."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Tensor, View]] = {}  # id -> tensor (kept alive, so that the id stays its own)
+
+    def get(self, tensor: Any) -> View | None:
+        return self._known.get(id(tensor), (None, None))[1]
+
+    def set(self, tensor: Tensor, view: View) -> None:
+        self._known[id(tensor)] = (tensor, view)
+
+    def follow(self, op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """Work out the view of `out = op(*args)`. False where nothing in it comes from the input."""
+        sources = [(t, view) for t in tensors([*args, *kwargs.values()]) if (view := self.get(t)) is not None]
+        outputs = list(tensors([out]))
+        if not sources or not outputs:
+            return False
+        rule = RULES.get(op.overloadpacket, _pointwise)
+        for output in outputs:
+            if not any(output is t for t, _ in sources):  # in place: as it was
+                self.set(output, rule(self, args, sources, output))
+        return True
+
+
+def tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors(value)
+
+
+Sources = list[tuple[Tensor, View]]
+
+
+def _merged(sources: Sources) -> View:
+    """What any source sees."""
+    view = sources[0][1]
+    for _, other in sources[1:]:
+        spans = tuple(a.joined(b) for a, b in zip(view.spans, other.spans)) or view.spans or other.spans
+        view = View(spans, view.along, max(view.depth, other.depth))
+    return view
+
+
+def _pointwise(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    """Number by number, with broadcasting; also concatenation, and whatever has no rule of its own."""
+    along = [False] * out.ndim
+    for tensor, view in sources:
+        if tensor.ndim > out.ndim:
+            return replace(_merged(sources), along=tuple(n > 1 for n in out.shape))
+        for i, moves in enumerate(view.along, out.ndim - tensor.ndim):
+            along[i] |= moves
+    return replace(_merged(sources), along=tuple(along))
+
+
+def _windows(views: Views, sources: Sources, out: Tensor, *settings: Any) -> View:
+    """settings: kernel, stride, padding, dilation; numbers or one per axis."""
+    view = sources[0][1]
+    axes = len(view.spans)
+    if axes == 0 or out.ndim < axes + 1:
+        return replace(view, along=tuple(n > 1 for n in out.shape))
+    per_axis = zip(*(_each(setting, axes) for setting in settings), out.shape[-axes:])
+    spans = tuple(span.window(*numbers) for span, numbers in zip(view.spans, per_axis))
+    moves = tuple(n > 1 for n in out.shape[-axes:])
+    return View(spans, (False,) * (out.ndim - axes) + moves, view.depth)
+
+
+def _each(setting: Any, axes: int) -> list[int]:
+    values = list(setting) if isinstance(setting, list | tuple) else [setting]
+    return values * axes if len(values) == 1 else values
+
+
+def _convolution(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    weight, stride, padding, dilation, transposed = args[1], *args[3:7]
+    kernel = list(weight.shape[2:])
+    view = sources[0][1]
+    deeper = view.depth + 1
+    if len(kernel) != len(view.spans):
+        return replace(_pointwise(views, args, sources[:1], out), depth=deeper)
+    if transposed:
+        numbers = zip(kernel, stride, padding, out.shape[2:])
+        spans = tuple(span.spread(*row) for span, row in zip(view.spans, numbers))
+        return View(spans, picture_view(out.shape).along, deeper)
+    return replace(_windows(views, sources[:1], out, kernel, stride, padding, dilation), depth=deeper)
+
+
+def _max_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    kernel, stride, padding, dilation, _ = (*args[1:], *([], 0, 1, False)[len(args) - 2 :])
+    return _windows(views, sources, out, kernel, stride or kernel, padding, dilation)
+
+
+def _average_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    kernel, stride, padding = (*args[1:4], *([], 0)[len(args[1:4]) - 1 :])
+    return _windows(views, sources, out, kernel, stride or kernel, padding, 1)
+
+
+def _adaptive_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    """n positions to m: windows of n / m, one wider each way where that is no whole number."""
+    view = sources[0][1]
+    axes = len(view.spans)
+    before, after = args[0].shape[-axes:], out.shape[-axes:]
+    kernel = [n // m if n % m == 0 else -(-n // m) + 1 for n, m in zip(before, after)]
+    pooled = _windows(views, sources, out, kernel, [max(n // m, 1) for n, m in zip(before, after)], 0, 1)
+    spans = tuple(replace(s, jump=0) if m == 1 else s for s, m in zip(pooled.spans, after))
+    return replace(pooled, spans=spans)
+
+
+def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    """A sum or mean over dimensions; the view gathers once positions are among them."""
+    tensor, view = sources[0]
+    given = args[1] if len(args) > 1 and args[1] is not None and args[1] != [] else list(range(tensor.ndim))
+    gone = {d % tensor.ndim for d in _each(given, 1)}
+    if any(view.along[d] for d in gone):
+        view = view.gathered()
+    along = [a and d not in gone for d, a in enumerate(view.along)]
+    if out.ndim < tensor.ndim:
+        along = [a for d, a in enumerate(along) if d not in gone]
+    return replace(view, along=tuple(along))
+
+
+def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], View]:
+    """Matrix products of args[first] and the one after: they sum over the last dimension of one, the row of the other."""
+
+    def rule(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+        left, right = views.get(args[first]), views.get(args[first + 1])
+        view = _merged(sources)
+        if (left and left.along[-1]) or (right and right.along[-2]):
+            view = view.gathered()
+        rows = left.along[:-1] if left else (False,) * (out.ndim - 1)
+        along = (*rows, bool(right and right.along[-1]))
+        both = left is not None and right is not None  # attention; else one of them is a weight
+        return replace(view, along=along, depth=view.depth + (not both))
+
+    return rule
+
+
+def _attention(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    return replace(_pointwise(views, args, sources[:1], out), spans=_merged(sources).gathered().spans)
+
+
+def _permuted(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    tensor, view = sources[0]
+    if len(args) == 1:  # t
+        order = list(range(tensor.ndim))[::-1]
+    elif isinstance(args[1], int):  # transpose
+        order = list(range(tensor.ndim))
+        order[args[1]], order[args[2]] = order[args[2]], order[args[1]]
+    else:
+        order = list(args[1])
+    return replace(view, along=tuple(view.along[d] for d in order))
+
+
+def _reshaped(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    """Dimensions are matched in groups of equal product: a merged dimension moves the view if any of its parts did."""
+    tensor, view = sources[0]
+    along = [False] * out.ndim
+    i = j = 0
+    while i < tensor.ndim and j < out.ndim:
+        start, first = i, j
+        before, after = tensor.shape[i], out.shape[j]
+        i, j = i + 1, j + 1
+        while before != after and (i < tensor.ndim or j < out.ndim):
+            if before < after and i < tensor.ndim:
+                before, i = before * tensor.shape[i], i + 1
+            elif j < out.ndim:
+                after, j = after * out.shape[j], j + 1
+            else:
+                break
+        moves = any(a and n > 1 for a, n in zip(view.along[start:i], tensor.shape[start:i]))
+        for d in range(first, j):
+            along[d] = moves and out.shape[d] > 1
+    return replace(view, along=tuple(along))
+
+
+def _selected(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    tensor, view = sources[0]
+    gone = args[1] % tensor.ndim if len(args) > 1 else 0
+    return replace(view, along=tuple(a for d, a in enumerate(view.along) if d != gone))
+
+
+def _sliced(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
+    """Every step-th position from start on, where the dimension is an axis of a map."""
+    tensor, view = sources[0]
+    dim, start, _, step = (*args[1:], *(0, None, None, 1)[len(args) - 1 :])
+    axis = dim % tensor.ndim - 2
+    if axis < 0 or tensor.ndim != len(view.spans) + 2:
+        return view
+    span = view.spans[axis]
+    begin = (start or 0) % tensor.shape[dim] if (start or 0) < 0 else (start or 0)
+    moved = Span(span.start + begin * span.jump, span.size, span.jump * step, out.shape[dim])
+    return replace(view, spans=(*view.spans[:axis], moved, *view.spans[axis + 1 :]))
+
+
+RULES: dict[Any, Callable[[Views, Sequence[Any], Sources, Tensor], View]] = {
+    aten.convolution: _convolution,
+    aten._convolution: _convolution,
+    aten.max_pool2d_with_indices: _max_pool,
+    aten.avg_pool2d: _average_pool,
+    aten.avg_pool1d: _average_pool,
+    aten._adaptive_avg_pool2d: _adaptive_pool,
+    aten.adaptive_max_pool2d: _adaptive_pool,
+    **{op: _reduction for op in (aten.mean, aten.sum, aten.amax, aten.amin, aten.logsumexp)},
+    aten.mm: _product(0),
+    aten.bmm: _product(0),
+    aten.addmm: _product(1),
+    aten.baddbmm: _product(1),
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention: _attention,
+    aten._scaled_dot_product_efficient_attention: _attention,
+    aten._scaled_dot_product_cudnn_attention: _attention,
+    **{op: _permuted for op in (aten.t, aten.transpose, aten.permute)},
+    **{op: _reshaped for op in (aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.reshape)},
+    aten.select: _selected,
+    aten.unbind: _selected,
+    aten.slice: _sliced,
+}
+
+
+def seen(span: Span, pixels: int) -> int:
+    """The receptive field in pixels: as the formula gives it for a map, within the picture for a single view."""
+    if span.jump:
+        return math.ceil(span.size)
+    return math.ceil(min(span.start + span.size, pixels) - max(span.start, 0))

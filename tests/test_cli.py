@@ -1,0 +1,168 @@
+"""The command line: help, flags, JSON, and what is said when danlu itself is at fault."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.cli import FLAGS, main
+from danlu.config import keys
+from danlu.verbs import commands
+
+QUICK = "--epochs 1 --precision fp32 --channels-last false --data.limit 200 --model linear"
+TRAIN_KEYS = ["run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings"]
+OWN_FLAGS = {
+    "train": ["--config", "--resume", "--json", "--lr", "--optim.lr", "--out"],
+    "eval": ["--part", "--weights", "--device", "--tta", "--json"],
+    "predict": ["--out", "--top", "--weights", "--device", "--tta", "--json"],
+    "data": ["--out", "--seed", "--data.target", "--json"],
+    "report": ["--json"],
+}
+
+
+def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(command.split())
+    return code, *capsys.readouterr()
+
+
+def as_json(command: str, capsys: pytest.CaptureFixture[str]) -> dict:
+    """The one JSON object that a command prints on standard output."""
+    code, out, err = run(f"{command} --json", capsys)
+    assert code == 0, err
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", OWN_FLAGS)
+def test_help_lists_the_verbs_flags(verb, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([verb, "--help"])
+    assert done.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: danlu {verb} ")
+    for flag in OWN_FLAGS[verb]:
+        assert flag in out
+
+
+def test_help_of_train_lists_every_setting_with_its_text(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    for key, field in keys().items():
+        if key not in ("data.path", "data.fold"):
+            assert all(flag in out for flag in FLAGS[key])
+            assert " ".join(field.metadata["text"].split())[:20] in out
+
+
+def test_flags_are_unique():
+    flags = [flag for each in FLAGS.values() for flag in each]
+    assert len(flags) == len(set(flags))
+
+
+def test_version(capsys):
+    assert run("--version", capsys) == (0, f"{danlu.__version__}\n", "")
+
+
+def test_nothing_shows_the_help(capsys):
+    code, out, _ = run("", capsys)
+    assert code == 0
+    assert all(verb in out for verb in OWN_FLAGS)
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys\nfrom danlu.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'PIL', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_json_of_train_eval_predict_data_and_report(home, capsys):
+    trained = as_json(f"train digits {QUICK} --out run", capsys)
+    assert list(trained) == TRAIN_KEYS
+    assert list(trained["metrics"]) == ["train", "val", "test"]
+    assert trained["metrics"]["train"].keys() == {"loss", "accuracy"}
+    for split in ("val", "test"):
+        assert {"loss", "accuracy", "f1", "ece"} <= trained["metrics"][split].keys()
+    assert (trained["run"], trained["task"], trained["model"], trained["epochs"]) == ("run", "classify", "linear", 1)
+
+    evaluated = as_json("eval run", capsys)
+    assert list(evaluated)[: len(TRAIN_KEYS)] == TRAIN_KEYS
+    assert evaluated["metrics"]["test"] == trained["metrics"]["test"]
+    assert evaluated["metrics"]["val"] == {}
+    assert evaluated["test_looks"] == 2
+
+    Image.new("L", (8, 8), 200).save("grey.png")
+    (said,) = as_json("predict run grey.png --top 2", capsys)["predictions"]
+    assert list(said) == ["path", "class", "confidence", "top"]
+    assert said["top"][0] == [said["class"], said["confidence"]]
+    assert len(said["top"]) == 2
+
+    found = as_json("data digits --out sheet.png", capsys)
+    assert {"data", "format", "task", "samples", "counts", "split", "classes", "sizes", "mean", "std"} <= found.keys()
+    assert found["samples"] == sum(found["counts"].values()) == 1797
+    assert Image.open("sheet.png").size[0] > 100
+
+    assert as_json("report run", capsys) == {"report": "run/report.html"}
+
+
+@pytest.mark.parametrize("words", ["--tta", "--tta true", "--tta=yes"])
+def test_switches_take_a_value_or_none(words, home, capsys, monkeypatch):
+    seen = {}
+    monkeypatch.setitem(commands.COMMANDS, "train", lambda values, console: (seen.update(values) or {}, 0))
+    assert run(f"train {words} digits", capsys)[0] == 0
+    assert (seen["data.path"], seen["tta"]) in {("digits", "true"), ("digits", "yes")}
+
+
+def test_underscores_may_stand_for_dashes(capsys, monkeypatch):
+    seen = {}
+    monkeypatch.setitem(commands.COMMANDS, "train", lambda values, console: (seen.update(values) or {}, 0))
+    assert run("train digits --batch_size=32 --optim.weight_decay 0.1 --out my_run", capsys)[0] == 0
+    assert (seen["batch_size"], seen["optim.weight_decay"], seen["out"]) == ("32", "0.1", "my_run")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (KeyError("colour"), 1, "danlu: internal error: KeyError: 'colour'; please report it; run with DANLU_DEBUG=1"),
+        (MemoryError(), 1, "danlu: out of memory; lower --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "danlu: out of memory"),
+        (PermissionError(13, "Permission denied", "a.csv"), 2, "danlu: a.csv cannot be used: permission denied"),
+        (
+            OSError(28, "No space left on device", "a.csv"),
+            1,
+            "danlu: a.csv could not be read or written: no space left",
+        ),
+        (danlu.Refusal("no\nsuch thing"), 2, "danlu: no such thing"),
+        (danlu.Failure("the disk is full"), 1, "danlu: the disk is full"),
+        (KeyboardInterrupt(), 130, "danlu: interrupted"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_last_guard(error, code, says, debug, capsys, monkeypatch):
+    def broken(values, console):
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "train", broken)
+    monkeypatch.setenv("DANLU_DEBUG", "1" if debug else "")
+    found, out, err = run("train digits", capsys)
+    assert (found, out) == (code, "")
+    assert err.splitlines()[-1].startswith(says)
+    shown = debug and not isinstance(error, KeyboardInterrupt)
+    assert ("Traceback" in err) == shown
+    assert shown or err.count("\n") == 1

@@ -1,0 +1,70 @@
+"""One trained run per kind of data, shared by all tests of the verbs; nobody changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import danlu
+
+QUIET = Console(quiet=True)
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 50, 40)}
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """Test accuracy about 0.97 in a second."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    settings = {"model": "mlp", "epochs": 12, "augment": "none", "precision": "fp32", "channels_last": False}
+    return danlu.train("digits", out=str(out), device="cpu", console=QUIET, **settings)
+
+
+@pytest.fixture(scope="session")
+def coloured(tmp_path_factory) -> Path:
+    """A folder of noisy pictures per colour, of several sizes."""
+    root = tmp_path_factory.mktemp("coloured")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(24):
+            height, width = rng.integers(14, 24, 2)
+            noise = rng.normal(0, 25, (height, width, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def coloured_run(coloured, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "coloured"
+    settings = {"model": "small-cnn", "epochs": 4, "size": 16, "lr": 0.01, "batch_size": 16}
+    plain = {"precision": "fp32", "channels_last": False, "device": "cpu"}
+    return danlu.train(coloured, out=str(out), console=QUIET, **settings, **plain)
+
+
+@pytest.fixture(scope="session")
+def houses(tmp_path_factory) -> Path:
+    """A table: price by area and place, with gaps and a column of words."""
+    rng = np.random.default_rng(0)
+    n = 400
+    area = rng.uniform(30, 200, n)
+    rooms = rng.integers(1, 7, n).astype(float)
+    place = rng.choice(["inland", "near bay", "island"], n)
+    price = 2.0 * area + 10 * rooms + pandas.Series(place).map({"inland": 0, "near bay": 80, "island": 160}) + 50
+    price += rng.normal(0, 5, n)
+    area[rng.random(n) < 0.03] = np.nan
+    path = tmp_path_factory.mktemp("houses") / "houses.csv"
+    pandas.DataFrame({"area": area, "rooms": rooms, "place": place, "price": price}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def houses_run(houses, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "houses"
+    settings = {"model": "linear", "epochs": 40, "target": "price", "device": "cpu"}
+    return danlu.train(houses, out=str(out), console=QUIET, **settings)
