@@ -88,7 +88,9 @@ def run(quick=False):
         for n, row in zip(sizes, lines):
             axes[0, 3].plot([n] * len(row), row, ".", color=colour, alpha=0.35)
         note(axes[0, 3], name, 1.2, 0.35 if colour == ORANGE else 0.45, colour)
-    axes[0, 3].set(xlabel="batch size", ylabel=f"validation accuracy, {epochs} epochs", title="Too large learns too little")
+    axes[0, 3].set(
+        xlabel="batch size", ylabel=f"validation accuracy, {epochs} epochs", title="Too large learns too little"
+    )
     save(figure, "batch_size", quick)
     by_size = {"noise": noise, "seconds per epoch": seconds, "fixed": np.mean(fixed, 1), "scaled": np.mean(scaled, 1)}
     return {"updates": updates} | {name: dict(zip(sizes, map(float, v))) for name, v in by_size.items()}

@@ -78,8 +78,15 @@ def draw_by_hand(axis, steps: list[float]) -> None:
     axis.plot(steps, [(2 * a - 4) ** 2 for a in steps], "o-", color=BLUE)
     for k, (dx, dy) in enumerate([(0.12, 0.35), (-0.62, 1.3), (-0.1, 2.6)]):
         note(axis, f"a = {steps[k]:g}", steps[k] + dx, (2 * steps[k] - 4) ** 2 + dy, BLUE)
-    axis.annotate("rate 1 lands on a = 9", (3.2, 11.4), (0.75, 11.3), color=RED, fontsize=9, va="center",
-                  arrowprops={"arrowstyle": "->", "color": RED})
+    axis.annotate(
+        "rate 1 lands on a = 9",
+        (3.2, 11.4),
+        (0.75, 11.3),
+        color=RED,
+        fontsize=9,
+        va="center",
+        arrowprops={"arrowstyle": "->", "color": RED},
+    )
     axis.set(xlabel="parameter a", ylabel="loss $(2a - 4)^2$", title="Rate 0.1: 1, 1.8, 1.96, 1.992", ylim=(-0.5, 12.5))
 
 

@@ -11,7 +11,7 @@ Seen:
 
 import numpy as np
 import torch
-from style import BLUE, GREEN, INK, ORANGE, PURPLE, RED, contours, note, panels, save, start
+from style import BLUE, GREEN, INK, ORANGE, PURPLE, contours, note, panels, save, start
 from torch import nn
 from training import train
 
@@ -64,7 +64,9 @@ def run(quick=False):
         note(axis, f"{path[-1].norm():.2g} from the minimum\nafter {STEPS} steps", -4.4, -1.9, colour, fontsize=8)
         axes["digits"].semilogy(range(1, epochs + 1), losses[name], "-", color=colour)
         note(axes["digits"], f" {name}", epochs, losses[name][-1], colour, va="center")
-    axes["digits"].set(xlabel="epoch", ylabel="training loss", title="Digits, MLP, usual rates", xlim=(1, epochs * 1.22))
+    axes["digits"].set(
+        xlabel="epoch", ylabel="training loss", title="Digits, MLP, usual rates", xlim=(1, epochs * 1.22)
+    )
     save(figure, "optimizers", quick)
     return {
         "distance left": {name: path[-1].norm().item() for name, path in paths.items()},
@@ -73,7 +75,9 @@ def run(quick=False):
 
 
 def mosaic(figure):
-    return figure.subplot_mosaic([["sgd", "momentum", "digits"], ["adagrad", "rmsprop", "digits"], ["adam", ".", "digits"]])
+    return figure.subplot_mosaic(
+        [["sgd", "momentum", "digits"], ["adagrad", "rmsprop", "digits"], ["adam", ".", "digits"]]
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ A setting that the user gave is never touched. The reasons are printed before tr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -17,6 +16,11 @@ from danlu.config import Config, get, with_values
 from danlu.data.dataset import Dataset, PictureFiles
 
 MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # bytes of pictures kept on the device
+CONVEX = ("linear", "softmax", "perceptron")
+USUAL_RATE = {
+    "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
+    "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
+}  # fmt: skip
 FEW = 10_000  # training samples below which grey signs are distorted a little
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
@@ -67,67 +71,74 @@ def choose_data(config: Config, dataset: Dataset, device: torch.device) -> tuple
 def choose_training(
     config: Config, dataset: Dataset, samples: int, device: torch.device
 ) -> tuple[Config, list[Choice]]:
-    """Network, budget, update rule and augmentation, for `samples` training samples."""
+    """Network, budget, update rule, loss and augmentation, for `samples` training samples."""
     chooser = Chooser(config)
-    pick: Callable[[str, Any, str], None] = chooser.pick
     pictures = dataset.kind in ("pictures", "files")
-    side, colour = config.data.size or 0, config.data.colour == "rgb"
-
-    if not pictures:
-        pick("model.name", "mlp", "rows of a table")
-    elif side <= 16:
-        pick("model.name", "small-cnn", f"pictures of {side} px")
-    elif side <= 40 and not colour:
-        pick("model.name", "lenet", f"grey pictures of {side} px")
-    elif side <= 80:
-        pick("model.name", "resnet20", f"pictures of {side} px")
-    else:
-        pick("model.name", "resnet18", f"pictures of {side} px")
+    _network(chooser, pictures, samples)
     name = chooser.config.model.name or ""
-    residual = "resnet" in name
-
-    if name == "mlp" and not pictures and samples >= 5_000:
-        pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
-    batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
-    pick("batch_size", min(batch, samples), f"{samples:,} training samples")
-    epochs = max(10, min(60, round(SAMPLES_SEEN / samples)))
-    if not pictures:
-        epochs = 60
-    elif residual:
-        epochs = max(epochs, 30)
-    pick("epochs", epochs, f"{samples:,} training samples, about {epochs * samples:,} seen in all")
-
-    if name in ("linear", "softmax", "perceptron"):
-        pick("optim.name", "momentum", "a convex problem")
-        pick("optim.lr", 0.05, "a convex problem on standardised inputs")
-    elif residual:
-        pick("optim.name", "nesterov", "residual networks with batch norm")
-        rate = 0.1 * min(1.0, chooser.config.batch_size / 128)
-        pick("optim.lr", rate, f"0.1 per 128 samples of a batch of {chooser.config.batch_size}")
-    else:
-        pick("optim.name", "adamw", "robust for this network")
-    if chooser.config.optim.name in ("adam", "adamw", "muon"):
-        pick("optim.lr", 3e-3 if pictures else 2e-3, f"usual for {chooser.config.optim.name} at this size")
-    elif chooser.config.optim.name == "rmsprop":
-        pick("optim.lr", 1e-3, "usual for rmsprop")
-    elif chooser.config.optim.name == "adagrad":
-        pick("optim.lr", 1e-2, "usual for adagrad")
-    elif chooser.config.optim.name == "sgd":
-        pick("optim.lr", 0.1, "usual for plain gradient descent")
-    pick("optim.lr", 0.05, "usual with momentum")
-    convex = name in ("linear", "softmax", "perceptron")
-    decay = 0.0 if convex else 5e-4 if residual else 1e-2 if chooser.config.optim.name == "adamw" else 1e-4
-    pick("optim.weight_decay", decay, "usual for this network and update rule" if decay else "a convex problem")
-    pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
-    loss = "cross-entropy" if dataset.task == "classify" else "squared"
-    pick("loss.name", loss, "exclusive classes" if dataset.task == "classify" else "a number is to be predicted")
-    if pictures and not convex:
-        if config.augment.preset is None and side <= 40 and not colour and samples < FEW:
-            for key, value in (("rotate", 10.0), ("scale", 0.1), ("shear", 10.0)):
-                pick(f"augment.{key}", value, f"only {samples:,} samples: small distortions stand in for more")
-        pick("augment.preset", "light", "moderate variation that keeps the meaning of most pictures")
-    pick("augment.preset", "none", "not pictures" if not pictures else "a convex problem")
+    residual, convex = "resnet" in name, name in CONVEX
+    _budget(chooser, pictures, residual, samples)
+    _update_rule(chooser, pictures, residual, convex)
+    loss, why = (
+        ("cross-entropy", "exclusive classes") if dataset.classes else ("squared", "a number is to be predicted")
+    )
+    chooser.pick("loss.name", loss, why)
+    _variation(chooser, pictures and not convex, samples)
     return chooser.config, chooser.choices
+
+
+def _network(chooser: Chooser, pictures: bool, samples: int) -> None:
+    config = chooser.config
+    side, colour = config.data.size or 0, config.data.colour == "rgb"
+    if not pictures:
+        name, why = "mlp", "rows of a table"
+    elif side <= 16:
+        name, why = "small-cnn", f"pictures of {side} px"
+    elif side <= 40 and not colour:
+        name, why = "lenet", f"grey pictures of {side} px"
+    else:
+        name, why = ("resnet20" if side <= 80 else "resnet18"), f"pictures of {side} px"
+    chooser.pick("model.name", name, why)
+    if chooser.config.model.name == "mlp" and not pictures and samples >= 5_000:
+        chooser.pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
+
+
+def _budget(chooser: Chooser, pictures: bool, residual: bool, samples: int) -> None:
+    batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
+    chooser.pick("batch_size", min(batch, samples), f"{samples:,} training samples")
+    least = 30 if residual else 10
+    epochs = max(least, min(60, round(SAMPLES_SEEN / samples))) if pictures else 60
+    chooser.pick("epochs", epochs, f"{samples:,} training samples, about {epochs * samples:,} seen in all")
+
+
+def _update_rule(chooser: Chooser, pictures: bool, residual: bool, convex: bool) -> None:
+    if convex:
+        chooser.pick("optim.name", "momentum", "a convex problem")
+    elif residual:
+        chooser.pick("optim.name", "nesterov", "residual networks with batch norm")
+    else:
+        chooser.pick("optim.name", "adamw", "robust for this network")
+    rule = chooser.config.optim.name or ""
+    if residual and rule in ("sgd", "momentum", "nesterov"):
+        batch = chooser.config.batch_size or 128
+        chooser.pick("optim.lr", 0.1 * min(1.0, batch / 128), f"0.1 for a batch of 128, and this one is {batch}")
+    rate = 3e-3 if pictures and rule in ("adam", "adamw", "muon") else USUAL_RATE[rule]
+    chooser.pick("optim.lr", rate, f"usual for {rule}")
+    decay = 0.0 if convex else 5e-4 if residual else 1e-2 if rule == "adamw" else 1e-4
+    chooser.pick("optim.weight_decay", decay, "usual for this network and update rule" if decay else "a convex problem")
+    chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
+
+
+def _variation(chooser: Chooser, varied: bool, samples: int) -> None:
+    config = chooser.config
+    if not varied:
+        chooser.pick("augment.preset", "none", "not pictures, or a convex problem")
+        return
+    small_signs = (config.data.size or 0) <= 40 and config.data.colour == "grey"
+    if config.augment.preset is None and small_signs and samples < FEW:
+        for key, value in (("rotate", 10.0), ("scale", 0.1), ("shear", 10.0)):
+            chooser.pick(f"augment.{key}", value, f"only {samples:,} samples: small distortions stand in for more")
+    chooser.pick("augment.preset", "light", "moderate variation that keeps the meaning of most pictures")
 
 
 def _picture_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:

@@ -151,7 +151,7 @@ def _unforeseen(error: Exception) -> Failure:
 
 def _run(argv: list[str]) -> int:
     parser = build_parser()
-    known = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    known: dict[str, Parser] = parser._subparsers._group_actions[0].choices  # type: ignore
     if argv and argv[0] not in known and argv[0] not in ("-h", "--help", "--version"):
         what = "a verb must come before" if argv[0].startswith("-") else "unknown verb"
         otherwise = f"choose from {', '.join(known)}"

@@ -384,7 +384,7 @@ def _sentence(error: ValidationError, where: str) -> Refusal:
         c.strip(" '")
         for p in mine
         if p["type"] == "literal_error"
-        for c in p["ctx"]["expected"].replace(" or ", ",").split(",")
+        for c in p.get("ctx", {})["expected"].replace(" or ", ",").split(",")
     ]
     return refusal(thing, wanted, got, near=choices)
 

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from danlu.choose import Choice, choose_data, choose_training
-from danlu.config import Config, with_values
+from danlu.config import Config, get, keys, with_values
 from danlu.data.augment import resolve
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset
 from danlu.data.formats import open_dataset
 from danlu.data.inputs import Pictures, channel_statistics, frame_of, picture_inputs
 from danlu.data.split import Split, folds, split_dataset
-from danlu.engine.device import pick_device, probe_format
+from danlu.engine.device import check_precision, pick_device, probe_format
+from danlu.losses import build_loss
 from danlu.models.build import build_model
 from danlu.models.ensemble import Ensemble
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
+from danlu.schedules import build_schedule
 from danlu.signature import Signature
 
 STATISTICS_FROM = 20_000  # training pictures whose mean and standard deviation are taken
@@ -94,7 +96,30 @@ def prepare(config: Config) -> Prepared:
         prepared = _prepare_table(config, dataset, split, device)
     prepared.choices = choices + more
     _choose_format(prepared)
+    _check(prepared)
     return prepared
+
+
+def _check(prepared: Prepared) -> None:
+    """Refuse now what would be refused, or could never act, once the training is assembled."""
+    config = prepared.config
+    build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
+    build_schedule(config.schedule, config.epochs, 1.0)
+    check_precision(config.precision or "fp32", prepared.device)
+    if not len(prepared.split.val):
+        for thing, given in (
+            ("--schedule", config.schedule.name == "plateau"),
+            ("--regularise.patience", config.regularise.patience),
+        ):
+            if given:
+                raise Refusal(
+                    f"{thing} waits for the validation figure to stop improving, but there is no validation part"
+                )
+    if prepared.pictures is None:
+        for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
+            value = get(config, key)
+            if value not in (None, False, "none"):
+                raise refusal(f"--{key}", "left out for a table, it is for pictures", value)
 
 
 def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: Tensor) -> Prepared:
@@ -117,10 +142,10 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         scaled = TargetScaler.from_dict(signature.target_scale).transform(dataset.targets)
     prepared = Prepared(config, dataset, split, signature, scaled, pick_device(config.device))
     if signature.columns is not None:
-        prepared.columns = ColumnEncoder.from_dict(signature.columns).transform(frame_of(dataset))
+        prepared.columns = ColumnEncoder.from_dict(signature.columns).transform(frame_of(dataset), dataset.path)
     elif dataset.kind in ("pictures", "files"):
         colour = "grey" if signature.channels == 1 else "rgb"
-        settings = {"size": signature.size, "colour": colour, "memory": config.data.memory}
+        settings = {"size": signature.canvas, "colour": colour, "memory": config.data.memory}
         prepared.pictures = picture_inputs(dataset, **settings)
     else:
         raise refusal("DATA", "pictures", f"{dataset.path}, which holds columns")
@@ -154,7 +179,8 @@ def _prepare_pictures(config: Config, dataset: Dataset, split: Split, device: to
         split = replace(split, test=split.test[keep[split.test]])
     seen = split.train[:: -(-len(split.train) // (STATISTICS_FROM if config.data.memory else 512))]
     mean, std = channel_statistics(pictures.some(seen.tolist()))
-    return _finish(config, dataset, split, device, pictures=pictures, channels=len(mean), mean=mean, std=std)
+    statistics = {"channels": len(mean), "mean": mean, "std": std}
+    return _finish(config, dataset, split, device, pictures=pictures, canvas=canvas, **statistics)
 
 
 def _prepare_table(config: Config, dataset: Dataset, split: Split, device: torch.device) -> Prepared:
@@ -175,6 +201,7 @@ def _finish(
     device: torch.device,
     *,
     pictures: Pictures | None = None,
+    canvas: int | None = None,
     channels: int | None = None,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
@@ -194,6 +221,7 @@ def _finish(
         target_names=dataset.target_names or (("target",) if dataset.task == "regress" else ()),
         channels=channels,
         size=config.data.size if pictures is not None else None,
+        canvas=canvas,
         mean=mean,
         std=std,
         inputs=columns.shape[1] if columns is not None else None,

@@ -14,7 +14,8 @@ class Signature:
     """task: classify or regress. model, options: what `models.build_model` needs to build the network again.
 
     classes: their names, in the order of the outputs. target_names: columns predicted (regression).
-    Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel.
+    Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel; they are read as squares
+    of `canvas` pixels, of which the network sees the centre.
     Table rows: columns is a `ColumnEncoder`, target_scale a `TargetScaler`, as dictionaries.
     members: networks whose outputs are averaged.
     """
@@ -28,6 +29,7 @@ class Signature:
     target_names: tuple[str, ...] = ()
     channels: int | None = None
     size: int | None = None
+    canvas: int | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     inputs: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) ->
     precision, recall, f1, support = precision_recall_fscore_support(true, said, labels=every, zero_division=0)
     edges = np.linspace(0, 1, 16)
     bins = []
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in itertools.pairwise(edges):
         inside = (sure > low) & (sure <= high)
         count = int(inside.sum())
         bins.append(

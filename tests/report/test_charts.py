@@ -42,7 +42,7 @@ PAIRS = [[0.0, 0.5], [1.0, 0.5], [2.0, float("nan")]]
 def valid(figure: dict) -> dict:
     """The figure, once Plotly's validators have taken every name and value in it (colours are the page's)."""
     text = json.dumps(figure)
-    for name in set(part.split('"')[0] for part in text.split("var(")[1:]):
+    for name in {part.split('"')[0] for part in text.split("var(")[1:]}:
         text = text.replace(f'"var({name}"', '"#123456"')
     go.Figure(json.loads(text), skip_invalid=False)
     return figure

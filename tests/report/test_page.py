@@ -74,7 +74,7 @@ def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path],
     run = run_of(kind)
     seen = look_at(write_page(run), width, tmp_path)
     assert seen["width"] == width
-    assert seen["wide"] == width, "the page scrolls sideways"
+    assert seen["wide"] <= width, "the page scrolls sideways"
     assert seen["beyond"] == []
     assert seen["broken"] == []
     assert seen["pictures"] == (32 if kind in ("digits", "hundred", "hostile") else 0)

@@ -155,6 +155,7 @@ class Batches:
             tail = min(head + together, length)
             lo, hi = head * self.batch_size, min(tail * self.batch_size, total)
             draws = self._draws(epoch, head, hi - lo)
+            inputs = targets = self.targets  # of all these batches; overwritten where they are loaded together
             if decoded is None and self.world == 1:
                 inputs, targets = self._load(on_device[lo:hi], draws)
             for b in range(max(head, start), tail):

@@ -21,7 +21,7 @@ RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL converts
 
 @dataclass
 class Decoder:
-    """Decodes the pictures of a batch; what it could not read it names and leaves out. Sent whole to worker processes."""
+    """Decodes the pictures of a batch, naming what it could not read. Sent whole to worker processes."""
 
     files: PictureFiles
     size: int

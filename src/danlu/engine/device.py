@@ -37,10 +37,14 @@ def pick_device(name: str, count: int = 1) -> torch.device:
     return torch.device(name)
 
 
-def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32") -> Fabric:
-    """A Fabric that is not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on cards)."""
+def check_precision(precision: str, device: torch.device) -> None:
     if precision == "fp16" and device.type == "cpu":
         raise refusal("--precision", "fp32 or bf16 on a cpu", "fp16")
+
+
+def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32") -> Fabric:
+    """A Fabric that is not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on cards)."""
+    check_precision(precision, device)
     if devices > 1:
         where: int | list[int] = devices
     else:

@@ -19,7 +19,7 @@ def evaluate(
     batches: Batches,
     views: Callable[[Tensor], list[Tensor]] | None = None,
 ) -> Evaluation:
-    """views: inputs -> versions of them whose outputs are averaged. The result is on the CPU, whole on every process."""
+    """views: inputs -> versions of them whose outputs are averaged. The result is whole, on the CPU, everywhere."""
     training = model.training
     model.eval()
     outputs, targets, index = [], [], []

@@ -190,7 +190,7 @@ class Totals:
 
 
 def _seed(plan: Plan, progress: Progress) -> None:
-    """Dropout's random numbers are a function of (seed, epoch, batch, process), so resuming needs no saved generator."""
+    """Dropout's random numbers are a function of (seed, epoch, batch, process): resuming needs no saved generator."""
     mixed = hash((plan.seed, progress.epoch, progress.batch, plan.fabric.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF
     torch.default_generator.manual_seed(mixed)
     if plan.fabric.device.type == "cuda":

@@ -91,7 +91,13 @@ def _one_kernel_attention() -> Iterator[None]:
     plain = F.scaled_dot_product_attention
 
     def attention(
-        query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, *more: Any, **named: Any
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Any = None,
+        dropout_p: float = 0.0,
+        *more: Any,
+        **named: Any,
     ) -> Tensor:
         plain_case = attn_mask is None and not dropout_p and query.ndim > 3
         if plain_case and query.shape[:-2] == key.shape[:-2]:

@@ -103,7 +103,7 @@ def speed(rows: Sequence[Row]) -> Figure | None:
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[Figure, int]:
-    """Rows true, columns said; counts, coloured by the share of the true class: right answers one hue, mistakes another.
+    """Rows true, columns said; counts, coloured by the share of the true class: right one hue, mistakes another.
 
     Beyond `CLASSES_SHOWN` classes only the `CLASSES_KEPT` with most mistakes are drawn. Returns the figure and how
     many classes it shows.
@@ -139,7 +139,8 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "showscale": False,
         "xgap": 1 if few else 0,
         "ygap": 1 if few else 0,
-        "hovertemplate": "true <b>%{y}</b><br>said <b>%{x}</b><br>%{customdata[0]:,} (%{customdata[1]} % of the class)<extra></extra>",
+        "hovertemplate": "true <b>%{y}</b><br>said <b>%{x}</b><br>"
+        "%{customdata[0]:,} (%{customdata[1]} % of the class)<extra></extra>",
     }
     if few:  # an empty cell says 0 by being empty
         cells |= {"text": [[str(c) if c else "" for c in row] for row in counts.tolist()], "texttemplate": "%{text}"}

@@ -215,7 +215,10 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
     recorded = {key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLITS and "." in key}
     names = sorted(recorded & set(METRICS) - {"loss"}, key=lambda n: (n != main, list(METRICS).index(n)))
     loss = chart(charts.curves(rows, "loss", best), figures, "loss", 320)
-    scale = '<span class="switch" data-scale="loss"><button aria-pressed="true">linear</button><button aria-pressed="false">log</button></span>'
+    scale = (
+        '<span class="switch" data-scale="loss"><button aria-pressed="true">linear</button>'
+        '<button aria-pressed="false">log</button></span>'
+    )
     panels = "".join(
         chart(charts.curves(rows, n, best), figures, f"metric-{n}", 320, "" if n == main else "hidden") for n in names
     )

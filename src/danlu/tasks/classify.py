@@ -33,7 +33,7 @@ class Classify:
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         outputs, targets = model(batch.inputs), batch.targets
-        auxiliary: tuple[Tensor, ...] = ()
+        auxiliary: list[Tensor] = []
         if isinstance(outputs, tuple):  # GoogLeNet and its kin answer from several depths while training
             outputs, *auxiliary = outputs
         hard = targets if targets.ndim == 1 else targets.argmax(1)  # mixed labels: the larger share counts

@@ -18,7 +18,7 @@ POINTS_SHOWN, WORST_SHOWN = 2000, 12
 class Regress:
     """sample_loss: (outputs (n, T), targets (n, T)) -> per-sample losses (n,).
 
-    mean, std (T,): the scale of the targets the network is trained on; metrics are in the user's units, the loss is not.
+    mean, std (T,): the scale of the targets the network is trained on. Metrics are in the user's units, the loss not.
     """
 
     name = "regress"

@@ -13,7 +13,10 @@ from danlu.data.batches import Batch
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network said of a split. outputs (N, K) raw, float32; targets (N,) or (N, T); index (N,) into the dataset."""
+    """What a network said of a split.
+
+    outputs: (N, K) raw, float32. targets: (N,) or (N, T). index: (N,) into the dataset.
+    """
 
     outputs: Tensor
     targets: Tensor

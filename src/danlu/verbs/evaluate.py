@@ -31,8 +31,8 @@ def evaluate(
     """Metrics of a run's network, in the form of the summary: {"run", ..., "metrics": {"test": {...}}, ...}.
 
     data: other labelled data, of the run's classes; all of it is used, or its test split where it prescribes one.
-    Without data: the run's own split `part` (train, val or test; test by default). A look at the run's own test split is
-    counted in its summary, for each look makes the figure less of a surprise: `result["test_looks"]`.
+    Without data: the run's own split `part` (train, val or test; test by default). A look at the run's own test split
+    is counted in its summary, for each look makes the figure less of a surprise: `result["test_looks"]`.
     """
     trained = open_trained(run, weights)
     settings = {"device": device, "tta": tta}

@@ -56,7 +56,7 @@ def predict(
         if out is not None:
             raise refusal("--out", "left out for a network of table rows", str(out))
         return _rows(trained, network, where, inputs)
-    found = list(_pictures(inputs, trained.signature.size or 1, trained.signature.channels or 1))
+    found = list(_pictures(inputs, trained.signature.canvas or 1, trained.signature.channels or 1))
     readable = [picture for _, picture, _ in found if picture is not None]
     outputs = _outputs(trained, network, where, readable, bool(config.tta), config) if readable else torch.empty(0)
     results, place = [], 0

@@ -62,7 +62,8 @@ def print_description(console: Console, found: dict[str, Any]) -> None:
 
     counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
     say(
-        f"{found['data']}: {found['format']}, {found['task']}, {found['samples']:,} samples: {counts} ({found['split']})"
+        f"{found['data']}: {found['format']}, {found['task']}, "
+        f"{found['samples']:,} samples: {counts} ({found['split']})"
     )
     if "sizes" in found:
         height, width = found["sizes"]["height"], found["sizes"]["width"]

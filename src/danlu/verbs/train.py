@@ -157,7 +157,9 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
     saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
     # A run that was killed before its first checkpoint begins again.
     progress = (
-        saver.restore(plan, read_state(run.state)) if resume and (run.state.exists() or run.summary) else Progress()
+        saver.restore(plan, read_state(run.state))
+        if resume and (run.state.exists() or run.summary.get("epochs"))
+        else Progress()
     )
     display = Display(console, run.log)
     record, watchers = Record(), list[Watcher]()
