@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "danlu"
 FLOORS = {
     "config": 0, "refuse": 0, "vocabulary": 0, "record": 0, "run": 0, "signature": 0,
     "data": 1, "models": 1, "metrics": 1, "losses": 1, "optim": 1, "schedules": 1, "regularise": 1,
+    "inspection": 1,
     "tasks": 2,
     "engine": 3, "report": 3,
     "choose": 4, "prepare": 5, "assemble": 6,

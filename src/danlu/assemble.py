@@ -10,6 +10,7 @@ from danlu.config import Config
 from danlu.data.augment import Augment, Normalise, views
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
+from danlu.engine.device import in_precision
 from danlu.engine.loop import Plan
 from danlu.losses import build_loss
 from danlu.optim import build_optimizer
@@ -79,7 +80,10 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     model = torch.compile(module) if config.compile else module
-    model, wrapped = fabric.setup(model, optimizer)
+    if fabric.world_size > 1:
+        model, wrapped = fabric.setup(model, optimizer)
+    else:
+        model, wrapped = in_precision(fabric, model), fabric.setup_optimizers(optimizer)
     augment, _ = transforms(prepared)
     train = make_batches(
         prepared,

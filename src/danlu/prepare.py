@@ -20,7 +20,6 @@ from danlu.data.split import Split, folds, split_dataset
 from danlu.engine.device import check_precision, pick_device, probe_format
 from danlu.losses import build_loss
 from danlu.models.build import build_model
-from danlu.models.ensemble import Ensemble
 from danlu.refuse import Refusal, refusal
 from danlu.schedules import build_schedule
 from danlu.signature import Signature
@@ -246,19 +245,15 @@ def build_network(prepared: Prepared, seed: int) -> nn.Module:
 
 def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     """The network a signature describes, with fresh weights, or published ones."""
-
-    def one() -> nn.Module:
-        return build_model(
-            signature.model,
-            channels=signature.channels or 1,
-            size=signature.size or 1,
-            classes=signature.outputs,
-            inputs=signature.inputs,
-            pretrained=pretrained,
-            **signature.options,
-        )
-
-    return one() if signature.members == 1 else Ensemble([one() for _ in range(signature.members)], signature.task)
+    return build_model(
+        signature.model,
+        channels=signature.channels or 1,
+        size=signature.size or 1,
+        classes=signature.outputs,
+        inputs=signature.inputs,
+        pretrained=pretrained,
+        **signature.options,
+    )
 
 
 def _choose_format(prepared: Prepared) -> None:

@@ -17,7 +17,7 @@ class Signature:
     Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel; they are read as squares
     of `canvas` pixels, of which the network sees the centre.
     Table rows: columns is a `ColumnEncoder`, target_scale a `TargetScaler`, as dictionaries.
-    members: networks whose outputs are averaged.
+    members: of an ensemble, what each of its networks takes and gives; none for a single network.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -35,7 +35,7 @@ class Signature:
     inputs: int | None = None
     columns: dict[str, Any] | None = None
     target_scale: dict[str, Any] | None = None
-    members: int = 1
+    members: tuple[Signature, ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -57,6 +57,7 @@ class Signature:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise ValueError(f"{place or 'it'}: {first['msg'].lower()}") from None
-        if not len(made.mean) == len(made.std) == (made.channels or 0):
-            raise ValueError(f"mean and std: must be of {made.channels or 0} channels")
+        for one in (made, *made.members):
+            if not len(one.mean) == len(one.std) == (one.channels or 0):
+                raise ValueError(f"mean and std: must be of {one.channels or 0} channels")
         return made

@@ -2,8 +2,13 @@
 
 import json
 import shlex
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+import torch
 
 MLP = shlex.split("train digits --model mlp --precision fp32 --channels-last false --device cpu --augment light")
 # 91 samples in batches of 15, shared 8 to 7, leave one for the last, which the second
@@ -51,6 +56,38 @@ def test_three_processes_as_well(danlu, tmp_path):
     assert danlu(*ODD, "--devices", 3, "--out", three).wait() == 0
     for alone, shared in zip(figures(one), figures(three), strict=True):
         assert shared == pytest.approx(alone, abs=1e-5)
+
+
+LONG = [*MLP, *shlex.split("--model.dropout 0.3 --batch-size 8 --optim.accumulate 2 --epochs 3 --devices 2")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, result):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run([sys.executable, "-m", "danlu.cli", *LONG, "--log-every", "5", "--out", run], check=True)
+    return result(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_inside_an_epoch_they_go_on_bit_for_bit(number, danlu, result, whole, lines, tmp_path):
+    """A state is due after every step when they are killed, and only then."""
+    run = tmp_path / "run"
+    minutes = 1e-9 if number == signal.SIGKILL else 60
+    command = danlu(*LONG, "--log-every", 5, "--save-every", minutes, "--out", run)
+    command.until(lambda: lines(run / "metrics.jsonl") >= 26)
+    command.signal(number)
+    assert command.wait() == (-number if number == signal.SIGKILL else 128 + number)
+    state = torch.load(run / "state.pt", weights_only=True)
+    assert 0 < state["progress"]["batch"] < whole["rows"][-1]["step"]
+    (sums, samples), *none = state["others"]
+    assert not none
+    assert samples == 4 * state["progress"]["batch"] == state["progress"]["samples"]
+    assert sums["loss"] != state["progress"]["totals"]["loss"]
+    time.sleep(1)  # the children find their parent gone
+    resumed = danlu("train", "--resume", run)
+    assert resumed.wait() == 0, resumed.said
+    assert result(run) == whole
 
 
 @pytest.mark.slow

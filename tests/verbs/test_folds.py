@@ -1,14 +1,20 @@
 """k-fold cross validation (claim E1): every sample validates once, the test part stays out, one model is kept."""
 
+import shutil
 import statistics
 
+import numpy as np
+import pandas
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from sklearn.metrics import r2_score
 
 import danlu
+from danlu.config import Config, dump_yaml, with_values
 from danlu.prepare import prepare
+from danlu.run import Run
 from danlu.verbs import train as train_module
 
 SETTINGS = {
@@ -96,15 +102,61 @@ def test_best_keeps_the_fold_with_the_best_figure(runs):
     assert run.weights().read_bytes() == best.weights().read_bytes()
 
 
+def shares(run, pictures) -> np.ndarray:
+    """Predicted probabilities (N, K)."""
+    return np.array([[share for _, share in sorted(row["top"])] for row in run.predict(pictures, top=10)])
+
+
 def test_an_ensemble_says_the_mean_of_its_members_probabilities(runs):
-    run = runs("ensemble")
-    assert run.signature.members == 3
-    inputs = torch.randn(20, 1, 8, 8)
-    with torch.no_grad():
-        members = torch.stack([fold.model(inputs).softmax(1) for fold in fold_runs(run)])
-        together = danlu.load(run.folder).model(inputs).softmax(1)
-    torch.testing.assert_close(together, members.mean(0))
-    assert len(load_file(run.weights())) == 3 * len(load_file(fold_runs(run)[0].weights()))
+    run, folds = danlu.load(runs("ensemble").folder), fold_runs(runs("ensemble"))
+    assert [signature for signature, _ in run.members] == [fold.signature for fold in folds]
+    assert len({signature.mean for signature, _ in run.members}) == 3
+    assert len(load_file(run.weights())) == 3 * len(load_file(folds[0].weights()))
+    assert run.summary["parameters"] == 3 * folds[0].summary["parameters"]
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
+    expected = np.mean([shares(fold, pictures) for fold in folds], axis=0)
+    np.testing.assert_allclose(shares(run, pictures), expected, atol=1e-5)
+    with pytest.raises(danlu.Refusal, match="is an ensemble of 3 networks"):
+        _ = run.model
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory):
+    """A table with places of one sample each, unknown to the fold that validates on it."""
+    rng = np.random.default_rng(0)
+    area, place = rng.uniform(30, 200, 90), np.where(np.arange(90) % 2, "bay", "hill").astype(object)
+    place[:35:7] = [f"island {n}" for n in range(5)]
+    area[rng.random(90) < 0.1] = np.nan
+    price = 3 * np.nan_to_num(area, nan=60.0) + 500 * (place == "bay") + rng.normal(0, 20, 90)
+    path = tmp_path_factory.mktemp("rare") / "rare.csv"
+    pandas.DataFrame({"area": area, "place": place, "price": price}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("refit", ["best", "ensemble"])
+def test_every_kept_network_sees_a_table_in_its_own_encoding(refit, rare, tmp_path):
+    settings = {"model": "linear", "epochs": 5, "target": "price", "device": "cpu", "folds": 3, "refit": refit}
+    run = danlu.train(rare, out=str(tmp_path / "run"), console=QUIET, **settings)
+    folds = fold_runs(run)
+    assert len({str(fold.signature.columns) for fold in folds}) == 3
+    assert len({fold.signature.inputs for fold in folds}) > 1  # some never saw an island that others did
+    if refit == "best":
+        values = [fold.summary["metrics"]["val"]["r2"] for fold in folds]
+        folds = [folds[int(np.argmax(values))]]
+    table = pandas.read_csv(rare)
+
+    def said(one) -> np.ndarray:
+        return np.array([row["value"] for row in one.predict(table)])
+
+    expected = np.mean([said(fold) for fold in folds], axis=0)
+    np.testing.assert_allclose(said(run), expected, rtol=1e-5)
+    test = prepare(run.config).split.test.numpy()
+    figure = r2_score(table["price"][test], expected[test])
+    assert run.summary["metrics"]["test"]["r2"] == pytest.approx(figure, abs=1e-5)
+    assert danlu.evaluate(run)["metrics"]["test"] == pytest.approx(run.summary["metrics"]["test"], abs=1e-6)
+    assert danlu.evaluate(run, rare)["metrics"]["test"]["r2"] == pytest.approx(
+        r2_score(table["price"], expected), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("refit", ["all", "best", "ensemble"])
@@ -138,6 +190,34 @@ def test_an_interrupted_cross_validation_goes_on(stop_at, runs, tmp_path, monkey
     assert run.summary["metrics"] == runs("all").summary["metrics"]
     assert run.summary["folds"] == runs("all").summary["folds"]
     assert run.weights().read_bytes() == runs("all").weights().read_bytes()
+
+
+@pytest.mark.parametrize("files", [0, 1, 2])
+def test_a_stop_between_the_last_files_loses_no_fold(files, runs, tmp_path, monkeypatch):
+    """However many of its last files the parent has written, going on trains nothing and ends with the same."""
+    whole, folder = runs("all"), tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    for name in ("summary.json", "findings.json", "report.html"):
+        (folder / name).unlink()
+    Run(folder).write_text("config.yaml", dump_yaml(with_values(Config(), {"data.path": "digits"} | SETTINGS)))
+    real, left = Run.write_text, iter(range(files))
+
+    def write(self, name, text):
+        if self.folder == folder and next(left, None) is None:
+            raise danlu.Failure("the disk is full")
+        real(self, name, text)
+
+    monkeypatch.setattr(Run, "write_text", write)
+    with pytest.raises(danlu.Failure):
+        danlu.train(resume=folder, console=QUIET)
+    monkeypatch.setattr(Run, "write_text", real)
+    run = danlu.train(resume=folder, console=QUIET)
+    assert not run.state.exists()  # nothing was trained in the parent
+    assert run.config == whole.config
+    for key in ("folds", "fold_mean", "metrics", "epochs", "test_looks"):
+        assert run.summary[key] == whole.summary[key]
+    with pytest.raises(danlu.Refusal, match="--epochs must be left out for a finished run over folds"):
+        danlu.train(resume=folder, epochs=9, console=QUIET)
 
 
 @pytest.mark.parametrize("refit", ["all", "best", "ensemble"])

@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import danlu
+from danlu.config import dump_yaml, with_values
 
 
 def test_a_run_is_the_same_after_loading(digits_run):
@@ -17,6 +18,16 @@ def test_a_run_is_the_same_after_loading(digits_run):
     assert not loaded.model.training
     picture = load_digits().images[0].astype(np.uint8) * 15
     assert loaded.predict(picture) == digits_run.predict(picture)
+
+
+def test_the_model_stays_as_it_is_whatever_is_done_with_the_run(coloured_run, tmp_path):
+    shutil.copytree(coloured_run.folder, tmp_path / "run")
+    run = danlu.load(tmp_path / "run")
+    run.write_text("config.yaml", dump_yaml(with_values(run.config, {"channels_last": True})))
+    assert run.evaluate(part="val")["metrics"]["val"]["accuracy"] == 1
+    run.predict(np.zeros((16, 16, 3), np.uint8))
+    assert any(weight.ndim == 4 and weight.shape[1] > 1 for weight in run.model.parameters())
+    assert all(weight.is_contiguous() and weight.device.type == "cpu" for weight in run.model.parameters())
 
 
 @pytest.mark.parametrize("which", ["best", "last"])

@@ -149,7 +149,9 @@ class Batches:
         order = self.order(epoch)
         total, length = len(order), self.length(epoch)
         on_device = torch.from_numpy(order).to(self.targets.device)
-        decoded = self._decoded([order[slice(*self._mine(b, total)[:2])] for b in range(start, length)])
+        decoded = None
+        if self.decode is not None:
+            decoded = self._decoded([order[slice(*self._mine(b, total)[:2])] for b in range(start, length)])
         together = self._together() if decoded is None else 1
         for head in range(start - start % together, length, together):
             tail = min(head + together, length)
@@ -232,10 +234,9 @@ class Batches:
             return good
         return [good[row % len(good)] if row in void else row for row in range(n)]
 
-    def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]] | None:
-        """Decoded pictures of each wanted batch, read ahead by worker processes; None when all is in memory."""
-        if self.decode is None:
-            return None
+    def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
+        """Decoded pictures of each wanted batch, read ahead by worker processes."""
+        assert self.decode is not None
         loader = torch.utils.data.DataLoader(
             _Decoding(self.decode, wanted),
             batch_size=None,

@@ -17,7 +17,8 @@ from danlu.refuse import Refusal
 from danlu.run import write_atomically
 from danlu.signature import Signature
 
-STATE = ("progress", "fingerprint", "model", "optimizer", "precision", "plateau", "average")  # parts of state.pt
+# Parts of state.pt.
+STATE = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
 
 
 def save_weights(path: Path, model: nn.Module, signature: Signature) -> None:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -58,6 +59,16 @@ def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32")
         strategy="ddp_spawn" if devices > 1 else "auto",
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
     )
+
+
+def in_precision(fabric: Fabric, module: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """`module` in the run's arithmetic, for one process: Fabric's own wrapper costs a small network 3 % of its step."""
+
+    def forward(x: Tensor) -> Any:
+        with fabric.autocast():
+            return module(x)
+
+    return forward
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +26,15 @@ from danlu.tasks.task import Task
 class Plan:
     """Everything a training needs, assembled by `assemble.py`.
 
-    module: the bare network; model: the same one wrapped by Fabric. schedule: step -> factor of the peak rate.
+    module: the bare network; model: the same one as it is called while training, in the run's arithmetic and, among
+    several processes, with its gradients shared. schedule: step -> factor of the peak rate.
     views: see `evaluate`. patience: epochs without improvement before stopping.
     """
 
     fabric: Fabric
     task: Task
     module: nn.Module
-    model: nn.Module
+    model: Callable[[Tensor], Any]
     optimizer: torch.optim.Optimizer
     train: Batches
     val: Batches | None
@@ -102,7 +104,10 @@ def validate(plan: Plan) -> dict[str, float]:
     """Metrics on the validation part, by the averaged weights where there are any; nothing without that part."""
     if plan.val is None:
         return {}
-    model = plan.average.model if plan.average else plan.model
+    model = plan.average.model if plan.average else plan.module
+    if plan.fabric.world_size > 1:  # each process has seen its own last batch; all shall judge by the first one's
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
     return plan.task.metrics(evaluate(plan.fabric, plan.task, model, plan.val, plan.views))
 
 
@@ -110,7 +115,7 @@ def train_epoch(
     plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
 ) -> dict[str, float]:
     """One pass over the training set, from `progress.batch` on. Gives the means over the samples seen."""
-    plan.model.train()
+    plan.module.train()
     totals = progress.running = Totals(progress.totals, progress.samples)
     length = plan.train.length(progress.epoch)
     since = time.perf_counter()
@@ -146,14 +151,15 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch) -> dict[str, Tenso
     _seed(plan, progress)
     _set_rate(plan, progress)
     closes = plan.train.closes_step(progress.epoch, progress.batch)
-    with plan.fabric.no_backward_sync(plan.model, enabled=not closes):
+    alone = plan.fabric.world_size == 1
+    with nullcontext() if alone or closes else plan.fabric.no_backward_sync(plan.model):  # type: ignore[arg-type]
         parts = plan.task.loss(plan.model, batch)
         plan.fabric.backward(parts["loss"] if batch.weight == 1 else parts["loss"] * batch.weight)
     if closes:
         if plan.clip_value is not None:
-            plan.fabric.clip_gradients(plan.model, plan.optimizer, clip_val=plan.clip_value)
+            plan.fabric.clip_gradients(plan.module, plan.optimizer, clip_val=plan.clip_value)
         if plan.clip_norm is not None:
-            plan.fabric.clip_gradients(plan.model, plan.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False)
+            plan.fabric.clip_gradients(plan.module, plan.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False)
         plan.optimizer.step()
         plan.optimizer.zero_grad()
         progress.step += 1

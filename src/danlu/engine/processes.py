@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
+from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
 from danlu.refuse import Failure, Refusal
 
 FORWARDED = signal.SIGUSR1  # Ctrl-C reaches the children as well: one word of their own cannot be heard twice
@@ -29,8 +29,8 @@ logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], *args: Any) -> Progress:
     """`function(fabric, stop, *args)` in every process; gives the first one's progress.
 
-    A Refusal or Failure in any of them is raised here. The first signal that `stop` hears makes all of them stop at the
-    end of the epoch (Interrupted when they have not begun yet), a second one ends them at once.
+    A Refusal or Failure in any of them is raised here. The first signal that `stop` hears makes all of them stop
+    together (`Agreement`; Interrupted when they have not begun yet), a second one ends them at once.
     """
     context = multiprocessing.get_context("spawn")
     said, ready = context.SimpleQueue(), context.Value("i", 0)
@@ -86,17 +86,42 @@ def _share(fabric: Fabric, function: Callable[..., Progress], args: tuple[Any, .
 
 
 class Agreement(Watcher):
-    """All processes stop after the same epoch: inside one they would wait for one another."""
+    """All processes save, and stop, after the same step: otherwise they would wait for one another.
 
-    def __init__(self, stop: StopSignal) -> None:
-        self.stop, self.parent = stop, os.getppid()
+    They ask each other every `log_every` steps and at the end of an epoch. saver: used by the first process alone.
+    """
+
+    def __init__(self, stop: StopSignal, saver: Saver) -> None:
+        self.stop, self.saver, self.parent = stop, saver, os.getppid()
+        self.reason: str | None = None
+
+    def __call__(self) -> str | None:
+        """Why all of them stop, for `fit`."""
+        return self.reason
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
         if os.getppid() != self.parent:
             os._exit(1)
+        inside = progress.batch < plan.train.length(progress.epoch)
+        closed = plan.train.closes_step(progress.epoch, progress.batch - 1)
+        if not inside or not closed or progress.step % plan.log_every:
+            return
+        first = plan.fabric.global_rank == 0
+        self.reason, save = self._asked(plan, first and self.saver.due)
+        if self.reason or save:
+            assert progress.running is not None
+            sums: list[Any] = [None] * plan.fabric.world_size
+            torch.distributed.all_gather_object(sums, progress.running.state())
+            if first:
+                self.saver.save(plan, progress, sums[1:])
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
-        wish = torch.tensor([float(self.stop.reason is not None)], device=plan.fabric.device)
-        wished = plan.fabric.all_reduce(wish, reduce_op="sum")
-        if wished.item() > 0 and progress.epoch < plan.epochs and progress.stopped is None:  # type: ignore[union-attr]
-            progress.stopped = f"{INTERRUPTED} by a signal"
+        reason, _ = self._asked(plan, False)  # the first process has saved already
+        if reason and progress.epoch < plan.epochs and progress.stopped is None:
+            progress.stopped = reason
+
+    def _asked(self, plan: Plan, save: bool) -> tuple[str | None, bool]:
+        """Why to stop and whether to save, if any process wants it."""
+        wishes = torch.tensor([float(self.stop.reason is not None), float(save)], device=plan.fabric.device)
+        stop, save = (plan.fabric.all_reduce(wishes, reduce_op="sum") > 0).tolist()  # type: ignore[operator]
+        return f"{INTERRUPTED} by a signal" if stop else None, save

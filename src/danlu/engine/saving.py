@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.refuse import Refusal
 from danlu.run import Run
 from danlu.signature import Signature
+
+Sums = tuple[dict[str, float], int]  # one process's, over samples of the epoch so far, and how many those are
 
 
 class Saver(Watcher):
@@ -30,11 +32,15 @@ class Saver(Watcher):
         self.every = minutes * 60
         self._saved = time.monotonic()
 
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._saved > self.every
+
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
-        # Inside an epoch each process has sums of its own; only the end of an epoch is the same for all of them.
+        # Several processes must agree first: `processes.Agreement`.
         # Inside an accumulated group there are gradients, which are not saved.
-        due = time.monotonic() - self._saved > self.every and plan.fabric.world_size == 1
-        if due and plan.train.closes_step(progress.epoch, progress.batch - 1):
+        alone = plan.fabric.world_size == 1
+        if alone and self.due and plan.train.closes_step(progress.epoch, progress.batch - 1):
             self.save(plan, progress)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
@@ -44,8 +50,9 @@ class Saver(Watcher):
         save_weights(self.run.weights("last"), used, self.signature)
         self.save(plan, progress)
 
-    def save(self, plan: Plan, progress: Progress) -> None:
-        save_state(self.run.state, self._state(plan, progress))
+    def save(self, plan: Plan, progress: Progress, others: Sequence[Sums] = ()) -> None:
+        """others: inside an epoch, what the processes after the first have summed up so far."""
+        save_state(self.run.state, self._state(plan, progress) | {"others": list(others)})
         self._saved = time.monotonic()
 
     def _state(self, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -77,6 +84,8 @@ class Saver(Watcher):
             if plan.average:
                 plan.average.load_state_dict(state["average"])
             progress = Progress(**state["progress"])
+            if rank := plan.fabric.global_rank:
+                progress.totals, progress.samples = state["others"][rank - 1] if state["others"] else ({}, 0)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = " ".join(str(error).split())[:200]
             raise Refusal(f"--resume {self.run.name}: state.pt does not fit config.yaml: {why}") from None

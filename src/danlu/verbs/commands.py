@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from danlu.refuse import Refusal
 from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.describe import describe
@@ -69,7 +70,13 @@ def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    page = write_page(Run.open(values["run"]).folder)
+    run = Run.open(values["run"])
+    try:
+        page = write_page(run.folder)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:  # files that hold JSON, but not a run's
+        raise Refusal(
+            f"RUN {run.name}: its files do not hold what a run writes ({error!r}); were they edited?"
+        ) from None
     console.print(str(page), highlight=False, soft_wrap=True)
     return {"report": str(page)}, 0
 

@@ -84,7 +84,8 @@ def _other_data(trained: TrainedRun, config: Any) -> Prepared:
 def _check_same(trained: TrainedRun, prepared: Prepared) -> None:
     """The run's own data must still be what its network was trained on, or classes would be taken for others."""
     now, then = prepared.signature, trained.signature
-    for what in ("task", "classes", "target_names", "input_shape"):
+    shape = () if then.columns is not None else ("input_shape",)  # rows are encoded by the network's own columns
+    for what in ("task", "classes", "target_names", *shape):
         is_now, was = getattr(now, what), getattr(then, what)
         if is_now != was:
             raise Refusal(

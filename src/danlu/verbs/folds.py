@@ -5,19 +5,18 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from rich.console import Console
+from torch import nn
 
 from danlu.config import Config, dump_yaml, with_values
-from danlu.engine.checkpoint import read_weights, save_weights
+from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
 from danlu.engine.saving import Interrupted
-from danlu.models.ensemble import Ensemble
-from danlu.prepare import network, prepare
+from danlu.prepare import Prepared, prepare
 from danlu.refuse import Refusal
 from danlu.run import Run
-from danlu.signature import Signature
 from danlu.verbs.conclude import conclude, write_summary
 from danlu.verbs.load import LoadedRun, load
 
@@ -58,7 +57,6 @@ def train_folds(
             console.print(f"fold {number + 1} of {config.data.folds}", style="bold")
             one = with_values(config, {"data.fold": number, "data.refit": None})
             folds.append(train(one, f"fold-{number}"))
-        rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
         monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
         best = (max if better == "high" else min)(folds, key=lambda fold: fold.summary["metrics"]["val"][monitor])
         if refit == "all":
@@ -69,9 +67,7 @@ def train_folds(
             kept = best
         for name in KEPT:
             shutil.copyfile(kept.folder / name, run.folder / name)
-        if refit == "ensemble":
-            _save_ensemble(run, folds)
-        _conclude(run, kept, rows, refit, console)
+        _conclude(run, kept, folds, refit, console)
     except Interrupted as stopped:
         reason = str(stopped).partition(";")[0]
         raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
@@ -84,29 +80,34 @@ def train_folds(
     return load(run)
 
 
-def _conclude(run: Run, kept: LoadedRun, rows: Sequence[dict[str, Any]], refit: str, console: Console) -> None:
+def _conclude(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str, console: Console) -> None:
     """The parent run's summary: the folds' figures beside the kept model's own."""
+    rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
     means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
     spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
     said = ", ".join(f"{k} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
     console.print(f"validation over {len(rows)} folds: {said}", highlight=False, soft_wrap=True)
-    extra = {"folds": list(rows), "refit": refit, "fold_mean": means, "fold_std": spread}
+    extra = {"folds": rows, "refit": refit, "fold_mean": means, "fold_std": spread}
     config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
-    prepared = prepare(config)
-    run.write_text("config.yaml", dump_yaml(config))
     if refit == "all":
-        write_summary(run, kept.summary | extra | {"run": run.name}, console)
+        summary = kept.summary | extra | {"run": run.name}
+        # The new config says nothing of folds: written before the summary, a kill between them would lose the folds.
+        run.write_json("summary.json", summary)
+        run.write_text("config.yaml", dump_yaml(config))
+        write_summary(run, summary, console)
         return
+    prepared = prepare(config)
+    if refit == "ensemble":
+        _save_ensemble(run, prepared, folds)
+        extra["parameters"] = sum(fold.summary["parameters"] for fold in folds)
+    run.write_text("config.yaml", dump_yaml(config))
     progress = Progress(epoch=kept.summary["epochs"], best_epoch=kept.summary["best_epoch"])
     conclude(run, prepared, progress, kept.summary["timings"], console, extra=extra)
 
 
-def _save_ensemble(run: Run, folds: Sequence[LoadedRun]) -> None:
-    """All folds' networks as one, in one weights file."""
-    members = [fold.model for fold in folds]
-    first, _ = read_weights(folds[0].weights())
-    signature = Signature(**(vars(first) | {"members": len(members)}))
-    model = Ensemble(members, first.task)
-    assert network(signature).state_dict().keys() == model.state_dict().keys()
+def _save_ensemble(run: Run, prepared: Prepared, folds: Sequence[LoadedRun]) -> None:
+    """All folds' networks in one weights file, each with the signature of its own fold."""
+    signature = replace(prepared.signature, members=tuple(fold.signature for fold in folds))
+    networks = nn.ModuleList([fold.model for fold in folds])
     for which in ("best", "last"):
-        save_weights(run.weights(which), model, signature)
+        save_weights(run.weights(which), networks, signature)

@@ -14,8 +14,8 @@ from danlu.verbs.trained import TrainedRun, open_trained
 class LoadedRun(TrainedRun):
     """What `danlu.train` gives and `danlu.load` reads.
 
-    `run.summary`, `run.findings`, `run.config`, `run.model` (the network, on the CPU, in eval mode),
-    `run.predict(...)`, `run.evaluate(...)`.
+    `run.summary`, `run.findings`, `run.config`, `run.model` (the network, on the CPU, in eval mode; `run.members`
+    of an ensemble), `run.predict(...)`, `run.evaluate(...)`.
     """
 
     def predict(self, *inputs: Any, **settings: Any) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.config import with_values
+from danlu.config import Config, with_values
 from danlu.data.augment import Normalise, views
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.pictures import extensions, read_picture
@@ -18,8 +18,9 @@ from danlu.data.sources.csv import read_rows
 from danlu.engine.device import pick_device
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
+from danlu.signature import Signature
 from danlu.tasks.classify import probabilities
-from danlu.verbs.trained import TrainedRun, open_trained
+from danlu.verbs.trained import Member, open_trained
 
 __all__ = ["predict"]
 CHUNK = 256
@@ -50,69 +51,69 @@ def predict(
         raise refusal("--top", "a whole number of at least 1", top)
     if not inputs:
         raise refusal("PATH", "at least one file, folder or array", "none")
-    network, where = trained.model, pick_device(config.device)
-    network = network.to(where)
+    where = pick_device(config.device)
+    members = trained.members_on(where)
     if trained.signature.columns is not None:
         if out is not None:
             raise refusal("--out", "left out for a network of table rows", str(out))
-        return _rows(trained, network, where, inputs)
+        return _rows(trained.signature, members, where, inputs)
     found = list(_pictures(inputs, trained.signature.canvas or 1, trained.signature.channels or 1))
     readable = [picture for _, picture, _ in found if picture is not None]
-    outputs = _outputs(trained, network, where, readable, bool(config.tta), config) if readable else torch.empty(0)
+    answers = _answers(members, where, readable, config) if readable else torch.empty(0)
     results, place = [], 0
     for name, picture, reason in found:
         if picture is None:
             results.append({"path": name, "error": reason})
             continue
-        results.append({"path": name} | _said(trained, outputs[place], int(top)))
+        results.append({"path": name} | _said(trained.signature, answers[place], int(top)))
         place += 1
     if out is not None:
         _draw(Path(out), found, results)
     return results
 
 
-def _outputs(
-    trained: TrainedRun,
-    network: torch.nn.Module,
-    where: torch.device,
-    pictures: Sequence[np.ndarray],
-    tta: bool,
-    config: Any,
-) -> Tensor:
-    """Raw outputs (N, K) on the CPU; with `tta` the mean over mirrored views."""
-    signature = trained.signature
-    normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
+def _answers(members: Sequence[Member], where: torch.device, pictures: Sequence[np.ndarray], config: Config) -> Tensor:
+    """Means over the members (N, K) on the CPU: probabilities, or values in the user's units; see `_answer`."""
     parts = []
-    with torch.no_grad():
-        for start in range(0, len(pictures), CHUNK):
-            raw = torch.from_numpy(np.stack(pictures[start : start + CHUNK])).to(where)
+    for start in range(0, len(pictures), CHUNK):
+        raw = torch.from_numpy(np.stack(pictures[start : start + CHUNK])).to(where)
+        several = []
+        for signature, network in members:
+            normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
             batch, _ = normalise(raw, None, torch.zeros(len(raw)), None)
-            several = [network(view).float() for view in (views(batch, config.augment) if tta else [batch])]
-            if signature.task == "classify":
-                parts.append(torch.stack([probabilities(o) for o in several]).mean(0).cpu())
-            else:
-                parts.append(torch.stack(several).mean(0).cpu())
+            seen = views(batch, config.augment) if config.tta else [batch]
+            several += [_answer(signature, network, view) for view in seen]
+        parts.append(torch.stack(several).mean(0))
     return torch.cat(parts)
 
 
-def _said(trained: TrainedRun, output: Tensor, top: int) -> dict[str, Any]:
-    signature = trained.signature
+@torch.no_grad()
+def _answer(signature: Signature, network: torch.nn.Module, inputs: Tensor) -> Tensor:
+    """Inputs as the network takes them -> (N, K) on the CPU: probabilities, or values in the user's units."""
+    outputs = network(inputs).float()
     if signature.task == "classify":
-        shares, places = output.topk(min(top, len(signature.classes)))
+        return probabilities(outputs).cpu()
+    return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs.cpu())
+
+
+def _said(signature: Signature, answer: Tensor, top: int) -> dict[str, Any]:
+    if signature.task == "classify":
+        shares, places = answer.topk(min(top, len(signature.classes)))
         named = [[signature.classes[i], round(s, 6)] for i, s in zip(places.tolist(), shares.tolist())]
         return {"class": named[0][0], "confidence": named[0][1], "top": named}
-    values = TargetScaler.from_dict(signature.target_scale or {}).inverse(output[None])[0].tolist()
+    values = answer.tolist()
     if len(values) == 1:
         return {"value": values[0]}
     return {"values": dict(zip(signature.target_names, values))}
 
 
 def _rows(
-    trained: TrainedRun, network: torch.nn.Module, where: torch.device, inputs: Iterable[Any]
+    signature: Signature, members: Sequence[Member], where: torch.device, inputs: Iterable[Any]
 ) -> list[dict[str, Any]]:
     import pandas
 
-    encoder = ColumnEncoder.from_dict(trained.signature.columns or {})
+    encoder = ColumnEncoder.from_dict(signature.columns or {})
+    encoders = [ColumnEncoder.from_dict(own.columns or {}) for own, _ in members]
     results = []
     for given in inputs:
         name, frame = "row", given
@@ -127,11 +128,10 @@ def _rows(
             if rows.shape[1] != len(names):
                 raise refusal("the rows", f"{len(names)} columns wide ({', '.join(names[:8])} ...)", rows.shape[1])
             frame = pandas.DataFrame(rows, columns=names)
-        frame = frame.drop(columns=[c for c in trained.signature.target_names if c in frame.columns])
-        with torch.no_grad():
-            outputs = network(encoder.transform(frame, name).to(where)).float().cpu()
-        outputs = probabilities(outputs) if trained.signature.task == "classify" else outputs
-        results += [{"path": f"{name} {i + 1}"} | _said(trained, output, 3) for i, output in enumerate(outputs)]
+        frame = frame.drop(columns=[c for c in signature.target_names if c in frame.columns])
+        each = [_answer(*member, own.transform(frame, name).to(where)) for member, own in zip(members, encoders)]
+        answers = torch.stack(each).mean(0)
+        results += [{"path": f"{name} {i + 1}"} | _said(signature, answer, 3) for i, answer in enumerate(answers)]
     return results
 
 

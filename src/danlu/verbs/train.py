@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,15 @@ def _check_folds(config: Config) -> None:
 def train_one(config: Config, console: Console, out: str | None = None) -> LoadedRun:
     """One training, from reading the data to the report."""
     began = time.perf_counter()
-    prepared = prepare(replace(config, out=None))
-    reading = time.perf_counter() - began
-    run = Run.create(out or config.out)
+    run = Run.create(out or config.out)  # first, for a folder that cannot be written should not be found out last
     try:
+        prepared = prepare(replace(config, out=None))
+        reading = time.perf_counter() - began
         run.write_text("config.yaml", dump_yaml(prepared.config))
         run.write_json("environment.json", environment(prepared.device))
         print_choices(console, prepared, run)
         return _carry_out(run, prepared, console, reading, resume=False)
-    except Refusal:
+    except (Refusal, OSError):
         run.withdraw()
         raise
     finally:
@@ -95,26 +96,29 @@ def _resume(folder: Path, settings: dict[str, Any], console: Console) -> LoadedR
     run = Run.open(folder)
     run.lock()
     try:
-        if run.summary.get("folds"):
-            raise refusal("--resume", "a single run", str(folder), do="resume the fold that was interrupted")
         config = with_values(run.config, settings)
         for key, value in _differences(run.config, config).items():
             if key not in RESUMABLE:
                 allowed = ", ".join(RESUMABLE)
                 raise Refusal(f"--resume keeps the run's {key}, got {value!r}; only {allowed} may change")
-        if config.data.folds and config.data.fold is None:
+        over_folds = bool(run.summary.get("folds"))
+        # With `refit: all` the last thing that a run over folds does is to forget them in its config.
+        concluded = over_folds and not (config.data.folds and config.data.refit in (None, "all"))
+        if config.data.folds and config.data.fold is None and not concluded:
             return train_folds(config, console, train_one, _resume, run)
+        if over_folds and config.epochs != run.config.epochs:
+            raise refusal("--epochs", "left out for a finished run over folds", config.epochs)
         trained = run.summary.get("epochs", 0)
         if (config.epochs or 0) < trained:
             raise refusal("--epochs", f"at least {trained}, which the run has behind it", config.epochs)
-        finished = bool(run.summary) and not (run.summary.get("stopped") or "").startswith(INTERRUPTED)
-        if finished and config.epochs == run.config.epochs:
+        stopped = run.summary.get("stopped") or ""
+        # Fewer epochs than its config says, and no reason: it was killed when it had just been resumed for more.
+        ended = over_folds or trained == config.epochs or (stopped and not stopped.startswith(INTERRUPTED))
+        if run.summary and ended and config.epochs == run.config.epochs:
             said = f"{run.name} has finished already; its report is {run.report}"
             console.print(said, highlight=False, markup=False, soft_wrap=True)
             return load(run)
-        prepared = prepare(config)
-        run.write_text("config.yaml", dump_yaml(prepared.config))
-        return _carry_out(run, prepared, console, time.perf_counter() - began, resume=True)
+        return _carry_out(run, prepare(config), console, time.perf_counter() - began, resume=True)
     finally:
         run.unlock()
 
@@ -133,7 +137,8 @@ def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, r
     with stop.listening():
         fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
         if config.devices > 1:
-            progress = launch(fabric, stop, _fit_in_process, str(run.folder), console.quiet, resume)
+            each = partial(_fit_in_process, config)  # Fabric takes no frozen dataclass as an argument
+            progress = launch(fabric, stop, each, str(run.folder), console.quiet, resume)
         else:
             fabric.launch()
             progress = _fit(fabric, run, prepared, console, stop, resume)
@@ -145,11 +150,13 @@ def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, r
     return load(run)
 
 
-def _fit_in_process(fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool) -> Progress:
+def _fit_in_process(
+    config: Config, fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool
+) -> Progress:
     """What each of several processes does: read the data itself, train its share of every batch."""
     run = Run.open(folder)
     console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
-    return _fit(fabric, run, prepare(run.config), console, stop, resume)
+    return _fit(fabric, run, prepare(config), console, stop, resume)
 
 
 def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, resume: bool) -> Progress:
@@ -164,13 +171,16 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
     display = Display(console, run.log)
     record, watchers = Record(), list[Watcher]()
     if fabric.global_rank == 0:
+        if resume:  # now that nothing can be refused any more
+            run.write_text("config.yaml", dump_yaml(prepared.config))
         record, watchers = Record.read(run.folder / "metrics.jsonl"), [display, saver]
         record.cut(progress.rows)
     alone = fabric.world_size == 1
+    agreement = Agreement(stop, saver)
     if not alone:
-        watchers.append(Agreement(stop))
+        watchers.append(agreement)
     with display:
-        fit(plan, progress, record, watchers, stop if alone else lambda: None)
+        fit(plan, progress, record, watchers, stop if alone else agreement)
     if alone and (progress.stopped or "").startswith(INTERRUPTED):
         saver.save(plan, progress)
     return progress
