@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -61,8 +62,18 @@ def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32")
     )
 
 
+def set_determinism(device: torch.device, wanted: bool) -> None:
+    """On a card: refuse what varies from run to run, or else let cuDNN try its kernels out; elsewhere nothing."""
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.benchmark = not wanted
+    torch.use_deterministic_algorithms(wanted)
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def in_precision(fabric: Fabric, module: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """`module` in the run's arithmetic, for one process: Fabric's own wrapper costs a small network 3 % of its step."""
+    """`module` in the run's arithmetic, for one process: Fabric's wrapper costs a small network 3 % of its step."""
 
     def forward(x: Tensor) -> Any:
         with fabric.autocast():
