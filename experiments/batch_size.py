@@ -5,9 +5,11 @@ samples a full batch makes one update an epoch, batches of one make 20 noisy one
 an epoch is flat until the hardware is full; it is the time of a *step* that is flat, so an epoch's falls as 1/batch and
 is flat only after that. Bigger batch, bigger rate: scaling the rate with the batch wins back much of the lost accuracy.
 
-    python experiments/batch_size.py        MEASURED
+    python experiments/batch_size.py        24 s
 
-Seen:
+Seen: the noise of the gradient falls from 7.1 (batch 1) to 0.23 (batch 1024), as the root; an epoch takes 0.20 s at batch
+1, 14 ms at 16, 1.5 ms at 1024. With one rate for all, validation accuracy falls from 0.979 (batch 1) to 0.920 (64) and
+0.442 (1024); with the rate scaled by the batch it stays at 0.96 up to 256, and 1024 fails altogether.
 """
 
 import time

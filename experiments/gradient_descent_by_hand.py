@@ -7,7 +7,8 @@ sign of the first and a transpose of the second.)
 
     python experiments/gradient_descent_by_hand.py        2 s
 
-Seen: a = 1, 1.8, 1.96, 1.992. With two weights and 25 steps the distance to w* falls from 3.4 to MEASURED
+Seen: a = 1, 1.8, 1.96, 1.992. With two weights and 25 steps the distance to w* falls from 3.4 to 0.07 at the
+right rate, 2.57 at too small a one, and 0.53, swinging, at too large a one.
 """
 
 from __future__ import annotations

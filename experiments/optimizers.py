@@ -4,14 +4,17 @@ SGD: w <- w - r g. Momentum: v <- m v + g, w <- w - r v. AdaGrad divides each en
 its squared gradients, RMSProp by the root of their moving average; Adam is momentum and RMSProp together. On the ravine
 x^2/2 + 20 y^2/2 each takes 40 steps from the same point, then each trains an MLP on the digits at its usual rate.
 
-    python experiments/optimizers.py        MEASURED
+    python experiments/optimizers.py        6 s
 
-Seen:
+Seen: distance from the minimum after 40 steps: AdaGrad 0.013, momentum 0.030, SGD 0.084, RMSProp 0.15, Adam 0.30 (both of
+the last still circle at their rate). Training loss on the digits after 15 epochs: Adam 0.0038, momentum 0.0039, RMSProp
+0.016, AdaGrad 0.038, SGD 0.048.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from style import BLUE, GREEN, INK, ORANGE, PURPLE, contours, note, panels, save, start
+from style import BLUE, GREEN, INK, ORANGE, PURPLE, contours, note, save, start
 from torch import nn
 from training import train
 
@@ -52,9 +55,10 @@ def run(quick=False):
         records = [train(optimizer=name, seed=seed, **same)["record"] for seed in range(seeds)]
         losses[name] = np.mean([[row["train.loss"] for row in record] for record in records], 0)
 
-    figure = panels(1, width=11.5, height=5.6)[0]
-    figure.clear()
-    axes = figure.subplot_mosaic([[*RULES, "digits", "digits"]]) if False else mosaic(figure)
+    figure = plt.figure(figsize=(11.5, 5.6), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["sgd", "momentum", "digits"], ["adagrad", "rmsprop", "digits"], ["adam", ".", "digits"]]
+    )
     for name, (colour, rate) in RULES.items():
         axis, path = axes[name], paths[name]
         axis.set(xlim=(-4.6, 1.8), ylim=(-2.1, 2.1), title=f"{name}, rate {rate}")
@@ -72,12 +76,6 @@ def run(quick=False):
         "distance left": {name: path[-1].norm().item() for name, path in paths.items()},
         "training loss": {name: float(line[-1]) for name, line in losses.items()},
     }
-
-
-def mosaic(figure):
-    return figure.subplot_mosaic(
-        [["sgd", "momentum", "digits"], ["adagrad", "rmsprop", "digits"], ["adam", ".", "digits"]]
-    )
 
 
 if __name__ == "__main__":

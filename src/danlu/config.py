@@ -356,6 +356,8 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             if dotted not in keys():
                 place = f" in {where}" if where else ""
                 raise refusal(f"setting {dotted!r}{place}", "a known one", dotted, near=[*keys(), *SHORT])
+            if isinstance(leaf, Path):
+                leaf = str(leaf)  # noqa: PLW2901 (paths are text in the tree)
             head, _, tail = dotted.partition(".")
             if tail:
                 tree.setdefault(head, {})[tail] = leaf

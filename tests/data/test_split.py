@@ -197,3 +197,10 @@ def test_limit_keeps_a_stratified_part_of_the_training_samples(settings):
 def test_refusals(dataset, settings, says):
     with pytest.raises(Refusal, match=says):
         (folds if "folds" in settings else split_dataset)(dataset, DataConfig(**settings), 0)
+
+
+def test_folds_without_a_test_part() -> None:
+    data = Dataset("made", "made", "classify", torch.zeros(60, 2), torch.arange(60) % 3, ("a", "b", "c"))
+    parts = folds(data, DataConfig(folds=5, test=0), 0)
+    assert all(len(part.test) == 0 for part in parts)
+    assert sorted(i for part in parts for i in part.val.tolist()) == list(range(60))

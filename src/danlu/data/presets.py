@@ -24,7 +24,8 @@ def _light(size: int, channels: int) -> dict[str, Any]:
     # Grey pictures are often signs, which have a left and a right; photographs rarely mind a mirror.
     flip = "lr" if channels == 3 else "none"
     if size < LARGE:
-        return _none(size, channels) | {"preset": "light", "flip": flip, "pad": size // PAD}
+        pad = size // PAD if size >= 2 * PAD else 0  # a pixel is much of an 8-pixel digit
+        return _none(size, channels) | {"preset": "light", "flip": flip, "pad": pad}
     mild = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2 if channels == 3 else 0.0}
     return _none(size, channels) | {"preset": "light", "flip": flip, "area": (0.25, 1.0)} | mild
 

@@ -76,8 +76,8 @@ def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
     cut = _Cut(dataset, config, seed)
     pool, test, val = _given(dataset, config)
     pool = np.sort(np.concatenate([pool, val]))
-    if not len(test):
-        wanted = min(_count("--test", config.test, len(pool)), len(pool) - 1)
+    wanted = 0 if len(test) else min(_count("--test", config.test, len(pool)), len(pool) - 1)
+    if wanted:
         pool, test = cut(pool, wanted, "--test", config.test is not None, leave=2)
     found = []
     for i, (train, val) in enumerate(cut.folds(pool, config.folds)):

@@ -196,7 +196,7 @@ def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor)
 
 
 def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], View]:
-    """Matrix products of args[first] and the one after: they sum over the last dimension of one, the row of the other."""
+    """Products of args[first] and the one after: they sum over the last dimension of one, the rows of the other."""
 
     def rule(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
         left, right = views.get(args[first]), views.get(args[first + 1])

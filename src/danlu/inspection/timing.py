@@ -93,8 +93,11 @@ def _split_step(
 def _forward_clocks(
     names: dict[nn.Module, str], spent: dict[str, dict[str, float]], clock: Callable[[], float]
 ) -> Iterator[list[tuple[int, str]]]:
-    """Charges the time between two hooks to the module that was running. Gives (first number of a backward node, module)
-    for every stretch: nodes are numbered in the order in which the forward pass makes them."""
+    """Charges the time between two hooks to the module that was running.
+
+    Gives (first number of a backward node, module) for every stretch: nodes are numbered in the order in which the
+    forward pass makes them.
+    """
     stack = ["(network)"]
     made = [(torch.autograd._get_sequence_nr(), "(network)")]
     since = clock()

@@ -1,0 +1,84 @@
+"""Every experiment runs in its quick form, and its central claim holds for the figures that it gives."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the experiments draw with matplotlib: pip install danlu[experiments]")
+FOLDER = Path(__file__).parents[1] / "experiments"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch):
+    """Name of a script -> the figures of its quick run."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def run(name: str) -> dict[str, Any]:
+        return importlib.import_module(name).run(quick=True)
+
+    yield run
+    for name in ("style", "training"):
+        sys.modules.pop(name, None)
+
+
+def test_gradient_descent_by_hand(quick) -> None:
+    figures = quick("gradient_descent_by_hand")
+    assert figures["a"] == pytest.approx([1, 1.8, 1.96, 1.992], abs=1e-4)
+    assert figures["without a rate"] == 9
+    left = figures["distance left"]
+    assert left["right"] < left["swings"] < left["too small"]
+
+
+def test_batch_size(quick) -> None:
+    figures = quick("batch_size")
+    noise = figures["noise"]
+    assert noise[8] / noise[1024] == pytest.approx((1024 / 8) ** 0.5, rel=0.5)  # falls as the root
+
+
+def test_optimizers(quick) -> None:
+    left = quick("optimizers")["distance left"]
+    assert left["momentum"] < left["sgd"]
+    assert max(left.values()) < 1
+
+
+def test_weight_decay(quick) -> None:
+    figures = quick("weight_decay")
+    for decay, point in figures["ends at"].items():
+        assert point == pytest.approx(figures["expected"][decay], abs=1e-3)
+
+
+def test_dropout(quick) -> None:
+    figures = quick("dropout")
+    assert figures["mean"] == pytest.approx([1.0] * 16, abs=0.03)
+    assert figures["variance"] == pytest.approx(figures["p/(1-p)"], rel=0.05)
+
+
+def test_folds(quick) -> None:
+    figures = quick("folds")
+    assert figures["5 folds"][1] < figures["hold-out"][1]
+
+
+def test_training_script_faults(quick) -> None:
+    figures = quick("training_script_faults")
+    assert figures["training loss, optimiser made anew"] > figures["training loss, optimiser made once"]
+    assert figures["accuracy by batches x size"] == pytest.approx(figures["accuracy"] * 270 / 384)
+    assert figures["MiB kept by the graph"] > 5
+
+
+def test_augmentation(quick) -> None:
+    figures = quick("augmentation")
+    assert all(
+        len(figures[way]) == len(figures["training digits"]) for way in ("as they are", "distorted", "and shifted")
+    )
+
+
+def test_no_placeholder_is_left_in_a_docstring() -> None:
+    for script in FOLDER.glob("*.py"):
+        head = script.read_text(encoding="utf-8").split('"""')[1]
+        assert "MEASURED" not in head
+        assert "@" not in head
