@@ -14,17 +14,19 @@ _PUBLIC = {
     "predict": "danlu.verbs.predict",
     "load": "danlu.verbs.load",
     "describe": "danlu.verbs.describe",
+    "inspect": "danlu.verbs.inspect",
     "build_model": "danlu.models.build",
     "Refusal": "danlu.refuse",
     "Failure": "danlu.refuse",
 }
-__all__ = ["Failure", "Refusal", "build_model", "describe", "evaluate", "load", "predict", "train"]
+__all__ = ["Failure", "Refusal", "build_model", "describe", "evaluate", "inspect", "load", "predict", "train"]
 
 if TYPE_CHECKING:
     from danlu.models.build import build_model
     from danlu.refuse import Failure, Refusal
     from danlu.verbs.describe import describe
     from danlu.verbs.evaluate import evaluate
+    from danlu.verbs.inspect import inspect
     from danlu.verbs.load import load
     from danlu.verbs.predict import predict
     from danlu.verbs.train import train

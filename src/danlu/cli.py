@@ -101,6 +101,15 @@ def build_parser() -> Parser:
     data.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
     _settings(data, only=lambda key: key.startswith("data."))
 
+    inspect = verb("inspect", "MODEL", "say what a network is made of, layer by layer")
+    inspect.add_argument("model", metavar="MODEL", help=keys()["model.name"].metadata["text"])
+    inspect.add_argument("--input", metavar="CxHxW", help="shape of one picture, or D for rows of D numbers")
+    inspect.add_argument("--classes", metavar="K", help="outputs [10]")
+    inspect.add_argument("--batch-size", metavar="N", dest="batch_size", help="for the memory of training [32]")
+    inspect.add_argument("--optimizer", metavar="NAME", help="for the memory of training [adamw]")
+    inspect.add_argument("--plot", metavar="FILE", help="draw the network into a .png or .svg file")
+    inspect.add_argument("--time", metavar="true|false", help="measure every layer on this machine [false]")
+
     report = verb("report", "RUN", "make the report page of a run again")
     report.add_argument("run", metavar="RUN")
     return parser

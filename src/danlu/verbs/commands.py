@@ -13,8 +13,9 @@ from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.describe import describe
 from danlu.verbs.evaluate import evaluate
+from danlu.verbs.inspect import inspect
 from danlu.verbs.predict import predict
-from danlu.verbs.show import print_description
+from danlu.verbs.show import print_description, print_inspection
 from danlu.verbs.summary import public
 from danlu.verbs.train import Interrupted, train
 
@@ -69,6 +70,12 @@ def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     return found, 0
 
 
+def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    found = inspect(values.pop("model"), **_given(values))
+    print_inspection(console, found)
+    return found, 0
+
+
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run = Run.open(values["run"])
     try:
@@ -90,5 +97,6 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "eval": eval_command,
     "predict": predict_command,
     "data": data_command,
+    "inspect": inspect_command,
     "report": report_command,
 }

@@ -96,3 +96,51 @@ def print_description(console: Console, found: dict[str, Any]) -> None:
 def _range(values: list[int]) -> str:
     low, middle, high = values
     return f"{low}" if low == high else f"{low} to {high} (median {middle})"
+
+
+def print_inspection(console: Console, found: dict[str, Any]) -> None:
+    """What `danlu inspect` found, for a person: a line per layer, then the totals."""
+    headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
+    timed = found.get("time", {}).get("layers", {})
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in (*headings, *(("forward ms", "backward ms", "step ms") if timed else ())):
+        table.add_column(heading, overflow="fold", justify="left" if heading in headings[:4] else "right")
+    for layer in found["layers"]:
+        sees, jump = layer["receptive_field"], layer["jump"]
+        cells = [
+            layer["name"], layer["kind"], layer["detail"], " x ".join(map(str, layer["output"])),
+            f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}", _bytes(layer["activation_bytes"]),
+            " x ".join(map(str, sees)) if sees else "", f"{jump[0]:g}" if jump else "",
+        ]  # fmt: skip
+        own = timed.get(layer["name"], {})
+        cells += [f"{1e3 * own.get(phase, 0):.3f}" for phase in ("forward", "backward", "step")] if timed else []
+        table.add_row(*cells)
+    console.print(table)
+    memory, capacity = found["memory"], found["vc_dimension"]
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    shape = " x ".join(map(str, found["input"]))
+    counts = f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds"
+    say(f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
+    say(
+        f"training at batch {memory['batch_size']} with {memory['optimizer']}: {_bytes(memory['total'])} = parameters "
+        f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
+        f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}"
+    )
+    say(f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
+    for sentence in found["dominates"]:
+        say(sentence)
+    if timed:
+        times = found["time"]
+        spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
+        say(f"measured at batch {times['batch_size']}: {spent}")
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

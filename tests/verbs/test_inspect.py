@@ -1,0 +1,107 @@
+"""Counts of `danlu inspect` against the papers' and torchvision's, receptive fields against autograd, and wrong input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import danlu
+from danlu.cli import main
+from danlu.inspection.layers import trace
+from danlu.models.build import build_model
+
+
+# Parameters to the unit and multiply-adds to 1 %: LeNet-5 and CIFAR ResNet from the papers, the others as torchvision states.
+@pytest.mark.parametrize(
+    ("name", "classes", "parameters", "multiply_adds"),
+    [
+        ("lenet5", 10, 60_000, 0.326e6),
+        ("resnet20", 10, 269_722, 40.6e6),
+        ("alexnet", 1000, 60_965_224, 724e6),
+        ("vgg16", 1000, 138_357_544, 15.470e9),
+        ("googlenet", 1000, 6_998_552, 1.583e9),
+        ("resnet50", 1000, 25_557_032, 4.089e9),
+        ("torchvision/vit_b_16", 1000, 86_567_656, 17.564e9),
+    ],
+)
+def test_counts(name: str, classes: int, parameters: int, multiply_adds: float) -> None:
+    found = danlu.inspect(name, classes=classes)
+    assert found["parameters"] == parameters
+    assert found["multiply_adds"] == pytest.approx(multiply_adds, rel=0.01)
+    assert sum(layer["parameters"] for layer in found["layers"]) == parameters
+
+
+def test_receptive_field_is_where_the_gradient_comes_from() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 5, stride=2), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Conv2d(2, 3, 3, dilation=2)
+    )
+    x = torch.randn(1, 1, 61, 61, requires_grad=True)
+    with torch.no_grad():
+        for layer in model:
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.abs_().add_(0.1)
+    seen = torch.nn.functional.avg_pool2d(model[1](model[0](x)), 2)  # an average sees what a maximum may take
+    out = model[3](seen)
+    out[0, 0, 4, 4].backward()
+    rows = x.grad[0, 0].abs().sum(1).nonzero().flatten()  # type: ignore[index]
+    last = trace(model, torch.zeros(1, 1, 61, 61)).layers[-1]
+    assert last.receptive_field == (len(range(rows[0], rows[-1] + 1)),) * 2
+    assert last.jump == (4.0, 4.0)
+
+
+@pytest.mark.parametrize(("layers", "side", "left"), [(1, 32, 28), (7, 32, 4), (55, 224, 4)])
+def test_what_5x5_convolutions_leave(layers: int, side: int, left: int) -> None:
+    """The lecture notes give 44 layers from 224 to 4 pixels; it takes 55."""
+    model = torch.nn.Sequential(*[torch.nn.Conv2d(1, 1, 5) for _ in range(layers)])
+    assert trace(model, torch.zeros(1, 1, side, side)).layers[-1].output == (1, left, left)
+
+
+def test_vc_dimension_of_a_perceptron_is_inputs_plus_one() -> None:
+    assert danlu.inspect("softmax", "2", classes=1)["vc_dimension"]["estimate"] == 3
+
+
+def test_memory_counts_what_autograd_saves() -> None:
+    found = danlu.inspect("lenet", batch_size=16, optimizer="adamw")["memory"]
+    model, saved = build_model("lenet", channels=1, size=28, classes=10).train(), {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        model(torch.randn(16, 1, 28, 28))
+    measured = sum(size for place, size in saved.items() if place not in own)
+    assert found["activations"] == pytest.approx(measured, rel=0.05)
+    assert found["optimizer_state"] == 2 * found["gradients"]
+
+
+def test_the_verb_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    assert main(["inspect", "lenet", "--plot", str(tmp_path / "lenet.png"), "--time", "true", "--batch-size", "4"]) == 0
+    assert "61,706 parameters" in capsys.readouterr().out
+    assert (tmp_path / "lenet.png").stat().st_size > 5_000
+    assert main(["inspect", "lenet", "--json"]) == 0
+    assert {"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers"} <= set(
+        json.loads(capsys.readouterr().out)
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["resnt50"], ["--model", "'resnt50'", "resnet50"]),
+        (["lenet", "--input", "3by224"], ["--input", "CxHxW", "'3by224'"]),
+        (["lenet", "--input", "1x28x20"], ["--input", "H = W"]),
+        (["lenet5", "--input", "1x50x50"], ["50", "lenet5"]),
+        (["lenet", "--classes", "0"], ["--classes", "at least 1"]),
+        (["lenet", "--optimizer", "adm"], ["--optimizer", "adam"]),
+        (["lenet", "--plot", "x.gif"], ["--plot", ".png"]),
+    ],
+)
+def test_wrong_input(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", *argv]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in words), said
