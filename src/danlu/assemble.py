@@ -10,7 +10,7 @@ from danlu.config import Config
 from danlu.data.augment import Augment, Normalise, views
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
-from danlu.engine.device import in_precision, set_determinism
+from danlu.engine.device import in_precision, keep_freed_memory, set_determinism
 from danlu.engine.loop import Plan
 from danlu.losses import build_loss
 from danlu.optim import build_optimizer
@@ -72,6 +72,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     config = prepared.config
     prepared.device = fabric.device
     set_determinism(fabric.device, config.deterministic)
+    keep_freed_memory()
     module = build_network(prepared, config.seed).to(fabric.device)
     if config.channels_last:
         module = module.to(memory_format=torch.channels_last)

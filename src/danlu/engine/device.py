@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import time
@@ -70,6 +71,21 @@ def set_determinism(device: torch.device, wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep what is freed for the next step instead of giving it back to the kernel.
+
+    Left to itself it sometimes gives every step's activations back and takes them again page by page: the same LeNet step
+    then has 1,100 page faults instead of none and runs at two thirds of its speed. Other C libraries are left alone.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_mmap_threshold, 2**30)
 
 
 def in_precision(fabric: Fabric, module: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:

@@ -35,7 +35,7 @@ def inspect(
     """{"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain values.
 
     model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
-    default what the network was made for. Bytes and multiply-adds are per sample; memory for training is at `batch_size`
+    default what the network was made for. Bytes and multiply-adds are per sample, memory for training at `batch_size`
     with the state of `optimizer`. plot: a .png or .svg file to draw the network in. time: measure forward, backward and
     step of every layer on this machine. Raises Refusal for a network or an input that cannot be.
     """
