@@ -76,7 +76,7 @@ def set_determinism(device: torch.device, wanted: bool) -> None:
 def keep_freed_memory() -> None:
     """Tell glibc to keep what is freed for the next step instead of giving it back to the kernel.
 
-    Left to itself it sometimes gives every step's activations back and takes them again page by page: the same LeNet step
+    Left alone it at times gives every step's activations back and takes them again page by page: the same LeNet step
     then has 1,100 page faults instead of none and runs at two thirds of its speed. Other C libraries are left alone.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
