@@ -4,7 +4,10 @@ A small convolutional network on 50 to 800 digits: as they are, with small disto
 those and shifts by a pixel, which on a picture of 8 pixels is much. Accuracy on 270 test digits, mean over seeds. The
 top row shows what the network is shown.
 
-    python experiments/augmentation.py        @augmentation@
+    python experiments/augmentation.py        111 s
+
+Seen: with 50 digits distortions give 0.920 instead of 0.906, with 100 0.959 instead of 0.949; from 200 on there is no
+difference (0.980 and 0.979, 0.989 and 0.990, 0.988 and 0.990). Shifts by a pixel cost 2 to 6 points up to 200 digits.
 """
 
 import numpy as np

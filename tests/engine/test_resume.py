@@ -45,8 +45,6 @@ def whole(tmp_path_factory, result):
             command = [sys.executable, "-m", "danlu.cli", *SETTINGS[name], "--out", folder]
             subprocess.run(command, check=True, capture_output=True)
             found[name] = result(folder)
-            rates = [row["lr"] for row in found[name]["rows"] if row["kind"] == "epoch"]
-            assert name != "mlp" or rates[-1] < rates[0]  # the plateau has cut, so that its state matters
         return found[name]
 
     return of
