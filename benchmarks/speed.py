@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,22 +66,32 @@ class Contender:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,
             )
         self.settings = self._answer()["settings"]
+        self._send(signal.SIGSTOP)
 
     def work(self, counted: bool) -> None:
         """One round."""
         assert self.process
         assert self.process.stdin
+        self._send(signal.SIGCONT)
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         for figure, value in self._answer().items() if counted else ():
             self.rounds.setdefault(figure, []).append(value)
+        self._send(signal.SIGSTOP)
 
     def stop(self) -> None:
         """The end of its input ends it."""
         if self.process is not None:
+            self._send(signal.SIGCONT)
             self.process.communicate()
+
+    def _send(self, number: int) -> None:
+        """To the process and its workers: whoever is not in turn stands still, spinning threads included."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, number)
 
     def _answer(self) -> dict[str, Any]:
         assert self.process
