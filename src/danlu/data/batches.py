@@ -18,7 +18,7 @@ from danlu.data.dataset import PictureFiles, Problem
 from danlu.refuse import Failure
 
 ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
-TOGETHER, TOGETHER_NUMBERS = 8, 1 << 21  # batches transformed at once: at most so many, and so many input numbers
+TOGETHER, TOGETHER_NUMBERS = 16, 1 << 21  # batches transformed at once: at most so many, and so many input numbers
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Batches:
         self.accumulate = accumulate
         self.rank, self.world = rank, world
         self.decode, self.workers = decode, workers
+        self._loader: torch.utils.data.DataLoader | None = None
         self.problems: list[Problem] = []  # files that became unreadable while training
 
     @property
@@ -157,21 +158,24 @@ class Batches:
             tail = min(head + together, length)
             lo, hi = head * self.batch_size, min(tail * self.batch_size, total)
             draws = self._draws(epoch, head, hi - lo)
-            inputs = targets = self.targets  # of all these batches; overwritten where they are loaded together
             if decoded is None and self.world == 1:
-                inputs, targets = self._load(on_device[lo:hi], draws)
+                whole = on_device[lo:hi]
+                parts = (x.split(self.batch_size) for x in (*self._load(whole, draws), whole))
+                for b, (inputs, targets, index) in enumerate(zip(*parts), head):
+                    if b >= start:
+                        yield Batch(inputs, targets, index, len(index), self._weight(b, len(index), total))
+                continue
             for b in range(max(head, start), tail):
                 first, end, count = self._mine(b, total)
-                index, here = on_device[first:end], slice(first - lo, end - lo)
+                index, mine = on_device[first:end], draws
+                if draws is not None and self.world > 1:
+                    mine = draws.rows(slice(first - lo, end - lo))
                 if decoded is not None:
-                    mine = draws.rows(here) if draws is not None and self.world > 1 else draws
-                    part, its_targets, index = self._finish(*next(decoded), index, mine)
-                elif self.world == 1:
-                    part, its_targets = inputs[here], targets[here]
+                    inputs, targets, index = self._finish(*next(decoded), index, mine)
                 else:
-                    part, its_targets = self._load(index, draws.rows(here) if draws is not None else None)
-                whole = min((b + 1) * self.batch_size, total) - b * self.batch_size
-                yield Batch(part, its_targets, index, whole, self._weight(b, count, total))
+                    inputs, targets = self._load(index, mine)
+                count_of_all = min((b + 1) * self.batch_size, total) - b * self.batch_size
+                yield Batch(inputs, targets, index, count_of_all, self._weight(b, count, total))
 
     def _together(self) -> int:
         """How many batches are gathered and transformed at once: small ones cost more to call for than to compute."""
@@ -235,26 +239,40 @@ class Batches:
         return [good[row % len(good)] if row in void else row for row in range(n)]
 
     def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
-        """Decoded pictures of each wanted batch, read ahead by worker processes."""
+        """Decoded pictures of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
         assert self.decode is not None
-        loader = torch.utils.data.DataLoader(
-            _Decoding(self.decode, wanted),
-            batch_size=None,
-            num_workers=self.workers,
-            prefetch_factor=4 if self.workers else None,
-            pin_memory=self.targets.device.type == "cuda",
-        )
-        return iter(loader)
+        if self._loader is None:
+            self._wanted = _Wanted()
+            self._loader = torch.utils.data.DataLoader(
+                _Decoding(self.decode),
+                batch_size=None,
+                sampler=self._wanted,
+                num_workers=self.workers,
+                prefetch_factor=4 if self.workers else None,
+                persistent_workers=self.workers > 0,
+                pin_memory=self.targets.device.type == "cuda",
+            )
+        self._wanted.batches = wanted
+        return iter(self._loader)
+
+
+class _Wanted(torch.utils.data.Sampler[np.ndarray]):
+    """The sample numbers of the batches to come; given anew for each epoch."""
+
+    batches: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.batches)
 
 
 class _Decoding(torch.utils.data.Dataset):
-    """Batch number -> its decoded pictures, for DataLoader's worker processes."""
+    """Sample numbers of a batch -> their decoded pictures, for DataLoader's worker processes."""
 
-    def __init__(self, decode: Decode, wanted: list[np.ndarray]) -> None:
-        self.decode, self.wanted = decode, wanted
+    def __init__(self, decode: Decode) -> None:
+        self.decode = decode
 
-    def __len__(self) -> int:
-        return len(self.wanted)
-
-    def __getitem__(self, number: int) -> tuple[Tensor, list[int], list[Problem]]:
-        return self.decode(self.wanted[number])
+    def __getitem__(self, numbers: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
+        return self.decode(numbers)

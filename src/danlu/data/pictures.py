@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.refuse import Failure, blame
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ def check_picture(path: str | Path, decode: bool = True) -> PictureInfo | str:
         with _open(path) as image:
             if decode or not _ends_well(path, image.format or ""):
                 image.load()
-            width, height = image.size
-            if _orientation(image) >= 5:
-                width, height = height, width
+            height, width = _upright_size(image)
             named = extensions().get(os.path.splitext(path)[1].lower())
             kind = "JPEG" if image.format == "MPO" else image.format
             return PictureInfo(height, width, image.mode in GREY_MODES, named == kind)
@@ -125,19 +124,71 @@ def decode(
         return _upright(_convert(image, colour), _orientation(image))
 
 
-def read_picture(source: str | Path | np.ndarray | Image.Image, size: int, colour: Colour = "rgb") -> np.ndarray:
-    """uint8 (C, size, size): the shorter side resized to `size` (antialiased bilinear), then the central square.
+def read_picture(
+    source: str | Path | np.ndarray | Image.Image, size: int, colour: Colour = "rgb", fit: Fit = "crop"
+) -> np.ndarray:
+    """uint8 (C, size, size), resized by antialiased bilinear interpolation. C is 3 for "rgb" and 1 for "grey".
 
-    C is 3 for "rgb" and 1 for "grey". Raises ValueError or OSError when there is no such picture.
+    fit: "crop" makes the shorter side `size` and takes the central square; "letterbox" and "stretch" keep the whole
+    picture (`data/canvas.py`). Raises ValueError or OSError when there is no such picture.
     """
+    if fit != "crop":
+        return place_picture(source, FITS[fit](picture_size(source), size), colour)
     image = decode(source, colour, least=size)
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    left, top = (image.width - side) // 2, (image.height - side) // 2
     # Resizing the central square is resizing and then cropping, in one pass over the pixels that stay.
-    square = (left, top, left + side, top + side)
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=square, reducing_gap=2.0)
+    return _resize(image, (left, top, left + side, top + side), (size, size))
+
+
+def _resize(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """uint8 (C, *size): a part of the picture by antialiased bilinear interpolation, five times as fast as PIL's."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    left, top, right, bottom = box
+    pixels = torch.from_numpy(np.array(image)[top:bottom, left:right])
+    pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+    return interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].contiguous().numpy()
+
+
+def place_picture(
+    source: str | Path | np.ndarray | Image.Image, placement: Placement, colour: Colour = "rgb"
+) -> np.ndarray:
+    """uint8 (C, H, W): the whole picture on the canvas of `placement`, grey around it.
+
+    The offset is taken in whole pixels. Raises ValueError or OSError when there is no such picture.
+    """
+    (height, width), (x, y) = placement.original, placement.scale
+    image = decode(source, colour, least=math.ceil(max(x, y) * min(height, width)))
+    # A JPEG may come at a half, a quarter or an eighth; its last pixel is then only partly covered by the picture.
+    reduced = max(1, round(width / image.width))
+    part = (0, 0, min(width / reduced, image.width), min(height / reduced, image.height))
+    size = max(1, round(width * x)), max(1, round(height * y))
+    image = image.resize(size, Image.Resampling.BILINEAR, box=part, reducing_gap=2.0)
+    canvas = Image.new(image.mode, (placement.size[1], placement.size[0]), PAD if colour == "grey" else (PAD,) * 3)
+    canvas.paste(image, (round(placement.offset[0]), round(placement.offset[1])))
+    return _channels_first(canvas)
+
+
+def picture_size(source: str | Path | np.ndarray | Image.Image) -> tuple[int, int]:
+    """(height, width) as `decode` would give it, of a file by its header alone."""
+    if isinstance(source, np.ndarray):
+        source = decode(source)
+    if isinstance(source, Image.Image):
+        return _upright_size(source)
+    with _open(source) as image:
+        return _upright_size(image)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def _channels_first(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)
-    return pixels[None] if colour == "grey" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return pixels[None].copy() if image.mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -232,7 +283,7 @@ def check_pictures(paths: Sequence[Path], decode: bool = True, workers: int | No
 
 
 def load_pictures(
-    paths: Sequence[Path], size: int, colour: Colour, workers: int | None = None
+    paths: Sequence[Path], size: int, colour: Colour, workers: int | None = None, fit: Fit = "crop"
 ) -> tuple[Tensor, list[Problem]]:
     """All pictures as one uint8 tensor (N, C, size, size), and those that could not be read: their rows stay zero.
 
@@ -242,7 +293,7 @@ def load_pictures(
 
     pixels = torch.zeros(len(paths), 1 if colour == "grey" else 3, size, size, dtype=torch.uint8)
     problems, start = [], 0
-    for chunk, bad in _decoded(paths, size, colour, workers):
+    for chunk, bad in _decoded(paths, size, colour, workers, fit):
         pixels[start : start + len(chunk)] = torch.from_numpy(chunk)
         problems += bad
         start += len(chunk)
@@ -250,7 +301,12 @@ def load_pictures(
 
 
 def cached_pictures(
-    files: PictureFiles, size: int, colour: Colour, folder: str | Path, workers: int | None = None
+    files: PictureFiles,
+    size: int,
+    colour: Colour,
+    folder: str | Path,
+    workers: int | None = None,
+    fit: Fit = "crop",
 ) -> tuple[Tensor, list[Problem]]:
     """`load_pictures`, kept in `folder` and mapped from there, so that later runs neither decode nor hold it in memory.
 
@@ -262,12 +318,12 @@ def cached_pictures(
     from danlu.data.dataset import Problem
 
     folder = Path(folder)
-    pixels_file = folder / f"{_key(files.paths, size, colour)}.npy"
+    pixels_file = folder / f"{_key(files.paths, size, colour, fit)}.npy"
     problems_file = pixels_file.with_suffix(".json")
     if not pixels_file.exists():
         try:
             shape = (len(files), 1 if colour == "grey" else 3, size, size)
-            _write_cache(pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers))
+            _write_cache(pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers, fit))
         except OSError as error:
             raise blame(error, f"--data.cache {folder}") from None
     # Copy-on-write: the tensor may be written to, the file stays as it is.
@@ -298,8 +354,8 @@ def _write_cache(
             file.unlink(missing_ok=True)
 
 
-def _key(paths: Sequence[Path], size: int, colour: Colour) -> str:
-    digest = hashlib.sha256(f"{CACHE_VERSION} {size} {colour}".encode())
+def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit) -> str:
+    digest = hashlib.sha256(f"{CACHE_VERSION} {size} {colour} {fit}".encode())
     for path in paths:
         try:
             stat = os.stat(path)
@@ -311,12 +367,12 @@ def _key(paths: Sequence[Path], size: int, colour: Colour) -> str:
 
 
 def _decoded(
-    paths: Sequence[Path], size: int, colour: Colour, workers: int | None
+    paths: Sequence[Path], size: int, colour: Colour, workers: int | None, fit: Fit
 ) -> Iterator[tuple[np.ndarray, list[Problem]]]:
     """Chunks of decoded pictures in order, each with its problems."""
     from danlu.data.dataset import Problem
 
-    work = partial(_decode_chunk, size=size, colour=colour)
+    work = partial(_decode_chunk, size=size, colour=colour, fit=fit)
     start = 0
     for chunk, bad in _in_order(work, paths, _workers(len(paths), workers)):
         yield chunk, [Problem(str(paths[start + i]), reason) for i, reason in bad]
@@ -329,14 +385,16 @@ def _check_chunk(paths: Sequence[Path], decode: bool) -> list[PictureInfo | str]
         return [check_picture(path, decode) for path in paths]
 
 
-def _decode_chunk(paths: Sequence[Path], size: int, colour: Colour) -> tuple[np.ndarray, list[tuple[int, str]]]:
+def _decode_chunk(
+    paths: Sequence[Path], size: int, colour: Colour, fit: Fit
+) -> tuple[np.ndarray, list[tuple[int, str]]]:
     pixels = np.zeros((len(paths), 1 if colour == "grey" else 3, size, size), np.uint8)
     bad = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for i, path in enumerate(paths):
             try:
-                pixels[i] = read_picture(path, size, colour)
+                pixels[i] = read_picture(path, size, colour, fit)
             except UNREADABLE as error:
                 bad.append((i, _reason(error)))
     return pixels, bad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from danlu.refuse import Refusal
 from danlu.run import write_atomically
 from danlu.signature import Signature
+from danlu.sparse import plain_state
 
 # Parts of state.pt.
 STATE = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
@@ -23,14 +25,27 @@ STATE = ("progress", "others", "fingerprint", "model", "optimizer", "precision",
 
 def save_weights(path: Path, model: nn.Module, signature: Signature) -> None:
     """Parameters and buffers as safetensors, with the signature in the header."""
+    save_tensors(path, plain_state(model), signature)
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], signature: Signature | None) -> None:
+    """Named tensors as safetensors; without a signature they are nothing more."""
     # Weights shared by two names would be refused by safetensors: clone makes each its own.
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    whole = save(state, metadata={"danlu": signature.to_json()})
+    own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    whole = save(own, metadata={"danlu": signature.to_json()} if signature else None)
     write_atomically(path, lambda part: part.write_bytes(whole))
 
 
 def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
     """Refusal when the file is missing, cut short, or not danlu's."""
+    signature, state = read_tensors(path)
+    if signature is None:
+        raise Refusal(f"weights file {path} carries no danlu signature; it was not written by danlu train")
+    return signature, state
+
+
+def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
+    """Named tensors of a safetensors file, and the signature where danlu wrote it. Refusal when missing or damaged."""
     if not path.is_file():
         raise Refusal(f"weights file {path} does not exist; the run has not finished its first epoch")
     try:
@@ -39,10 +54,8 @@ def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
     except (SafetensorError, OSError, ValueError) as error:
         raise Refusal(f"weights file {path} is damaged or no safetensors file: {error}") from None
-    if "danlu" not in metadata:
-        raise Refusal(f"weights file {path} carries no danlu signature; it was not written by danlu train")
     try:
-        return Signature.from_json(metadata["danlu"]), state
+        return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
     except (ValueError, TypeError) as error:
         raise Refusal(f"weights file {path} carries a damaged signature: {error}") from None
 

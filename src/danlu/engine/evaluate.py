@@ -1,45 +1,46 @@
-"""One pass over a split without gradients: the raw outputs of a network, and the targets beside them."""
+"""One pass over a split without gradients: what a network says, and what it should have said beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.data.batches import Batches
-from danlu.tasks.task import Evaluation, Task
+from danlu.tasks.task import Evaluation, Task, Views
 
 
 def evaluate(
-    fabric: Fabric,
-    task: Task,
-    model: nn.Module,
-    batches: Batches,
-    views: Callable[[Tensor], list[Tensor]] | None = None,
+    fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None
 ) -> Evaluation:
     """views: inputs -> versions of them whose outputs are averaged. The result is whole, on the CPU, everywhere."""
     training = model.training
     model.eval()
-    outputs, targets, index = [], [], []
+    columns: tuple[list[Any], ...] = ([], [], [])  # answers, targets, index: a part for each batch
     with torch.no_grad(), fabric.autocast():
         for batch in batches.epoch():
-            if views is None:
-                said = model(batch.inputs)
-            else:
-                said = task.combine([model(view).float() for view in views(batch.inputs)])
             counted = len(batch.index) if batch.weight > 0 else 0
-            outputs.append(said[:counted].float())
-            targets.append(batch.targets[:counted])
-            index.append(batch.index[:counted])
+            for column, part in zip(columns, (*task.answer(model, batch, views), batch.index)):
+                column.append(part[:counted])
     model.train(training)
-    parts = [_gathered(fabric, torch.cat(part)) for part in (outputs, targets, index)]
-    return Evaluation(*(part.cpu() for part in parts))
+    return Evaluation(*(_gathered(fabric, column) for column in columns))
 
 
-def _gathered(fabric: Fabric, rows: Tensor) -> Tensor:
-    """The rows of all processes, rank after rank; each may have another number of them."""
+def _gathered(fabric: Fabric, parts: list[Any]) -> Any:
+    """The rows of all batches and processes, rank after rank; each may have another number of them."""
+    if isinstance(parts[0], Tensor):
+        return _gathered_rows(fabric, torch.cat(parts)).cpu()
+    mine = [row for part in parts for row in part]
+    if fabric.world_size == 1:
+        return mine
+    everyone: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(everyone, mine)
+    return [row for rows in everyone for row in rows]
+
+
+def _gathered_rows(fabric: Fabric, rows: Tensor) -> Tensor:
     if fabric.world_size == 1:
         return rows
     counts = fabric.all_gather(torch.tensor([len(rows)], device=rows.device)).flatten().tolist()

@@ -1,0 +1,85 @@
+"""Pictures of any size on one canvas: where each lies, so that boxes and masks move with it and predictions move back.
+
+Coordinates are continuous: a picture spans [0, W] x [0, H] and the first pixel covers [0, 1]. No torch is imported, so
+that a process that decodes pictures starts without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PAD = 114  # grey level around a letterboxed picture, as in YOLOX
+Fit = Literal["crop", "letterbox", "stretch"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """x on the canvas = x of the picture * scale[0] + offset[0], and so for y with [1].
+
+    original, size: (height, width) of the picture and of the canvas.
+    """
+
+    original: tuple[int, int]
+    size: tuple[int, int]
+    scale: tuple[float, float]
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """(..., 4) of the picture to the canvas."""
+        return boxes * boxes.new_tensor(self.scale * 2) + boxes.new_tensor(self.offset * 2)
+
+    def inverse(self) -> Placement:
+        """The way back: the canvas laid on the picture."""
+        scale = (1 / self.scale[0], 1 / self.scale[1])
+        offset = (-self.offset[0] * scale[0], -self.offset[1] * scale[1])
+        return Placement(self.size, self.original, scale, offset)
+
+    def boxes_back(self, boxes: Tensor) -> Tensor:
+        """(..., 4) of the canvas to the picture, clipped to it."""
+        height, width = self.original
+        moved = self.inverse().boxes(boxes)
+        return moved.clamp(min=0).minimum(moved.new_tensor([width, height, width, height]))
+
+    def masks(self, masks: np.ndarray) -> np.ndarray:
+        """(..., h, w) of the picture to (..., H, W): a pixel takes the value that lies under its centre, 0 outside."""
+        rows, row_inside = _under(self.size[0], self.scale[1], self.offset[1], self.original[0])
+        columns, column_inside = _under(self.size[1], self.scale[0], self.offset[0], self.original[1])
+        inside = row_inside[:, None] & column_inside
+        return masks[..., rows[:, None], columns] * inside.astype(masks.dtype)
+
+    def masks_back(self, masks: np.ndarray) -> np.ndarray:
+        """(..., H, W) of the canvas to (..., h, w) of the picture."""
+        return self.inverse().masks(masks)
+
+
+def letterbox(original: tuple[int, int], size: int) -> Placement:
+    """The whole picture as large as it fits on size x size, in its own proportions, in the middle.
+
+    The scale is that of the pixels it is resized to, so that boxes stay exact.
+    """
+    height, width = original
+    ratio = min(size / height, size / width)
+    new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
+    offset = ((size - new_width) // 2, (size - new_height) // 2)
+    return Placement(original, (size, size), (new_width / width, new_height / height), offset)
+
+
+def stretch(original: tuple[int, int], size: int) -> Placement:
+    """The whole picture resized to size x size, whatever its proportions."""
+    return Placement(original, (size, size), (size / original[1], size / original[0]))
+
+
+FITS: dict[str, Callable[[tuple[int, int], int], Placement]] = {"letterbox": letterbox, "stretch": stretch}
+
+
+def _under(count: int, scale: float, offset: float, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """For the centres of `count` pixels in a row: the pixel of the picture below each, and whether there is one."""
+    below = np.floor((np.arange(count) + 0.5 - offset) / scale).astype(np.int64)
+    return below.clip(0, limit - 1), (below >= 0) & (below < limit)
