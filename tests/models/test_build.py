@@ -104,12 +104,50 @@ def test_every_network_that_heeds_norm(name: str, norm: str):
 
 
 @pytest.mark.parametrize("norm", ["layer", "instance", "group", "batch-renorm", "weight", "spectral", "none"])
-@pytest.mark.parametrize("name", ["lenet", "resnet20", "small-cnn"])
+@pytest.mark.parametrize("name", ["lenet", "lenet-bn", "resnet20", "small-cnn", "vit-mini"])
 def test_any_norm(name: str, norm: str):
-    model = build_model(name, channels=1, size=12, classes=3, norm=norm)
+    model = build_model(name, channels=1, size=16, classes=3, norm=norm)
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    model(torch.randn(4, 1, 12, 12)).sum().backward()
+    model(torch.randn(4, 1, 16, 16)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "group", "batch-renorm"])
+def test_lenet5_with_a_norm_of_later_years(norm: str):
+    torch.manual_seed(0)
+    plain, normed = (build_model("lenet5", channels=1, size=28, classes=10, norm=n) for n in ("none", norm))
+    added = sum(p.numel() for p in normed.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == 2 * (6 + 16 + 120 + 84)
+    outputs = normed(torch.randn(4, 1, 28, 28))
+    outputs.sum().backward()
+    assert all(p.grad is not None for p in normed.parameters())
+    assert not torch.equal(outputs[0], outputs[1])
+
+
+@pytest.mark.parametrize(
+    ("norm", "dims"), [("batch", (0, 1)), ("batch-renorm", (0, 1)), ("instance", (1,)), ("layer", (2,)), ("none", ())]
+)
+def test_norm_of_tokens(norm: str, dims: tuple[int, ...]):
+    """Mean 0 and variance 1 over these dimensions of (N, tokens, width), and over no others."""
+    torch.manual_seed(0)
+    layer = build_model("vit-mini", channels=1, size=8, classes=3, norm=norm).norm
+    x = torch.randn(4, 5, 128) * (1 + torch.arange(128)) * (1 + torch.arange(5)).view(5, 1)
+    x = (x + torch.arange(4.0).view(4, 1, 1)) * (1 + torch.arange(4.0)).view(4, 1, 1)
+    y = layer(x)
+    for other in [(0, 1), (1,), (2,)]:
+        var, mean = torch.var_mean(y, other, correction=0)
+        normal = bool((mean.abs() < 1e-4).all() and ((var - 1).abs() < 1e-2).all())
+        assert normal == (other == dims or (dims == (1,) and other == (0, 1)))
+    if norm == "none":
+        assert torch.equal(y, x)
+
+
+def test_the_default_norm_of_a_vit_is_layer_norm():
+    plain, told = (build_model("vit-mini", channels=1, size=8, classes=3, norm=norm) for norm in (None, "layer"))
+    assert [(n, p.shape) for n, p in plain.named_parameters()] == [(n, p.shape) for n, p in told.named_parameters()]
+    norms = [m for m in plain.modules() if isinstance(m, nn.LayerNorm)]
+    assert len(norms) == 2 * 6 + 1
+    assert {(m.eps, m.normalized_shape) for m in norms} == {(1e-6, (128,))}
 
 
 def test_options_left_at_the_default_of_the_config_are_the_networks_own():
@@ -130,6 +168,11 @@ def test_options_left_at_the_default_of_the_config_are_the_networks_own():
         ({"name": "keras/resnet18"}, "known network"),
         ({"name": "linear", "norm": "batch"}, "model.norm must be left out for linear"),
         ({"name": "lenet", "norm": "bach"}, "'batch'"),
+        ({"name": "vit-mini", "norm": "bach"}, "'batch'"),
+        ({"name": "vit-mini", "norm": "local-response"}, "a known normalisation"),
+        ({"name": "lenet5", "norm": "bach"}, "'batch'"),
+        ({"name": "lenet5", "norm": "weight"}, "whose C3 is no matrix"),
+        ({"name": "lenet5", "init": "kaiming"}, "model.init"),
         ({"name": "lenet", "activation": "rellu"}, "'relu'"),
         ({"name": "lenet", "pool": "mean"}, "model.pool"),
         ({"name": "lenet", "init": "normal:0"}, "greater than 0"),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from danlu.models.build import build_model
 from danlu.models.parts import ACTIVATIONS, activation_layer, conv, he_normal, norm_layer, response_norm
+from danlu.models.sparse_convolution import SparseConvolution
 from danlu.models.stochastic_depth import StochasticDepth, rates
 
 
@@ -90,6 +91,26 @@ def test_initialisations():
     assert weights("normal:0.01").std().item() == pytest.approx(0.01, rel=0.01)
     assert not weights("zero").any()
     assert torch.equal(weights("default"), weights(None))  # type: ignore[arg-type]
+
+
+def test_initialisations_reach_the_sparse_c3():
+    """By the fan in of each map, 3, 4 or 6 maps of 25 pixels, and a fan out of the 10 maps that see each input."""
+
+    def c3(init: str) -> SparseConvolution:
+        torch.manual_seed(0)
+        model = build_model("lenet5", channels=1, size=32, classes=10, init=init)
+        return next(m for m in model.modules() if isinstance(m, SparseConvolution))
+
+    for maps, seen in ((slice(0, 6), 3), (slice(6, 15), 4), (slice(15, 16), 6)):
+        layer = c3("xavier")
+        of = torch.isin(layer.outputs, torch.arange(16)[maps])
+        bound = math.sqrt(6 / (25 * seen + 25 * 10))
+        assert 0.9 * bound < layer.weight[of].abs().max() <= bound
+        assert c3("he").weight[of].std().item() == pytest.approx(math.sqrt(2 / (25 * seen)), rel=0.15)
+        assert c3("default").weight[of].abs().max() <= 2.4 / (25 * seen)
+    assert c3("normal:0.01").weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert not c3("zero").weight.any()
+    assert not c3("he").bias.any()
 
 
 def test_he_keeps_the_size_of_signal_and_gradient():

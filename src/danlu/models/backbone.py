@@ -27,6 +27,10 @@ class Backbone(nn.Module):
         self.feature_channels = tuple(channels)
         self.feature_strides = tuple(strides)
 
+    def levels(self) -> list[tuple[str, ...]]:
+        """Names of modules and parameters by depth, the head last: what layer-wise learning rates count."""
+        return [*((name,) for name in self.stage_names), ("head",)]
+
     def features(self, x: Tensor) -> list[Tensor]:
         """Pictures (N, C, H, W) -> one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse."""
         maps = []

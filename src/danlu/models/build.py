@@ -14,9 +14,11 @@ from danlu.config import ModelConfig, from_dict
 from danlu.models.alexnet import alexnet, alexnet_2014, alexnet_plain
 from danlu.models.backbone import Backbone
 from danlu.models.bn_inception import bn_inception
+from danlu.models.cspnet import SIZES as CSP_SIZES
+from danlu.models.cspnet import cspnet
 from danlu.models.detnet import detnet59
 from danlu.models.googlenet import GoogLeNet
-from danlu.models.lenet import lenet
+from danlu.models.lenet import lenet, lenet_bn
 from danlu.models.lenet5 import lenet5
 from danlu.models.library import inception_v3, inception_v4, timm_backbone, timm_model, torchvision_model
 from danlu.models.linear import Linear
@@ -66,6 +68,7 @@ MODELS: dict[str, Entry] = {
     "mlp": Entry(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
     "small-cnn": Entry(small_cnn, "four 3x3 convolutions with batch norm, for small pictures", least=2),
     "lenet": Entry(lenet, "LeNet with ReLU and max pooling", least=4),
+    "lenet-bn": Entry(lenet_bn, "LeNet with batch norm, sigmoid and no padding, as textbooks have it", least=16),
     "lenet5": Entry(lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", sizes=(28, 32)),
     "alexnet": Entry(alexnet, "AlexNet of 2012: two groups, local response normalisation; 227 pixels", least=67),
     "alexnet-2014": Entry(alexnet_2014, "AlexNet in one tower, torchvision's form; 224 pixels", least=63),
@@ -94,6 +97,10 @@ MODELS: dict[str, Entry] = {
     **{
         f"resnet{d}-cifar": Entry(partial(resnet, d, stem="3x3"), f"ResNet-{d} with a 3x3 stem; 32 pixels")
         for d in (18, 34, 50)
+    },
+    **{
+        f"cspnet-{kind}": Entry(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on", least=32)
+        for kind in CSP_SIZES
     },
     "detnet59": Entry(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
     **{

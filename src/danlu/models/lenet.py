@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from danlu.models.backbone import Backbone
@@ -25,21 +27,54 @@ def lenet(
 
     Pictures of less than 12 pixels would vanish in the second convolution: there it keeps the size.
     """
+    bias = not shifts(norm)
+    paddings = (2, 0 if size >= 12 else 2)
+    return _lenet(channels, size, classes, activation, norm, dropout, pool, paddings, bias)
+
+
+def lenet_bn(
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    activation: str = "sigmoid",
+    norm: str = "batch",
+    dropout: float = 0.0,
+    pool: str = "average",
+) -> Backbone:
+    """The textbooks' form with batch norm: no padding, and biases although the norm makes them void.
+
+    44,878 parameters at 1x28x28, K = 10.
+    """
+    return _lenet(channels, size, classes, activation, norm, dropout, pool, paddings=(0, 0), bias=True)
+
+
+def _lenet(
+    channels: int,
+    size: int,
+    classes: int,
+    activation: str,
+    norm: str,
+    dropout: float,
+    pool: str,
+    paddings: tuple[int, int],
+    bias: bool,
+) -> Backbone:
+    """paddings: of the two convolutions."""
     pooling = POOLS[choose("model.pool", pool, POOLS, "a known pooling")]
-    shrink = 4 if size >= 12 else 0
-    side = (size // 2 - shrink) // 2
+    first, second = paddings
+    side = ((size + 2 * first - 4) // 2 + 2 * second - 4) // 2
+    block = partial(conv, norm=norm, activation=activation, bias=bias)
     return Backbone(
         stages={
-            "stage1": conv(channels, 6, 5, norm=norm, activation=activation),
-            "stage2": nn.Sequential(
-                pooling(2), conv(6, 16, 5, padding=(4 - shrink) // 2, norm=norm, activation=activation)
-            ),
+            "stage1": block(channels, 6, 5, padding=first),
+            "stage2": nn.Sequential(pooling(2), block(6, 16, 5, padding=second)),
         },
         head=nn.Sequential(
             pooling(2),
             nn.Flatten(),
-            *_dense(16 * side * side, 120, activation, norm, dropout),
-            *_dense(120, 84, activation, norm, dropout),
+            *_dense(16 * side * side, 120, activation, norm, dropout, bias),
+            *_dense(120, 84, activation, norm, dropout, bias),
             nn.Linear(84, classes),
         ),
         channels=(6, 16),
@@ -47,8 +82,8 @@ def lenet(
     )
 
 
-def _dense(inputs: int, outputs: int, activation: str, norm: str, dropout: float) -> list[nn.Module]:
+def _dense(inputs: int, outputs: int, activation: str, norm: str, dropout: float, bias: bool) -> list[nn.Module]:
     flat = "layer" if norm == "instance" else norm  # one number per channel has no variance of its own
-    layers = [nn.Linear(inputs, outputs, bias=not shifts(norm)), norm_layer(flat, outputs, flat=True)]
+    layers = [nn.Linear(inputs, outputs, bias), norm_layer(flat, outputs, flat=True)]
     layers += [activation_layer(activation), nn.Dropout(dropout)]
     return [layer for layer in layers if not isinstance(layer, nn.Identity)]

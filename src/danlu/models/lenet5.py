@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from danlu.models.backbone import Backbone
-from danlu.models.parts import ScaledTanh, weighted
+from danlu.models.parts import ScaledTanh, norm_layer, weighted
+from danlu.models.sparse_convolution import SparseConvolution, uniform
+from danlu.refuse import refusal
 
 # The paper's Table I: which maps of S2 each map of C3 sees.
 C3_TABLE = (
@@ -18,27 +19,6 @@ C3_TABLE = (
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
     *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
 )
-
-
-class SparseConvolution(nn.Module):
-    """A convolution whose every output map sees only some input maps: one kernel per connection, one bias per map."""
-
-    outputs: Tensor
-    inputs: Tensor
-
-    def __init__(self, table: tuple[tuple[int, ...], ...], kernel: int) -> None:
-        super().__init__()
-        pairs = torch.tensor([(o, i) for o, seen in enumerate(table) for i in seen])
-        self.register_buffer("outputs", pairs[:, 0], persistent=False)
-        self.register_buffer("inputs", pairs[:, 1], persistent=False)
-        self.shape = (len(table), 1 + max(map(max, table)), kernel, kernel)
-        fan_in = torch.tensor([len(seen) * kernel * kernel for seen in table for _ in seen])
-        self.weight = nn.Parameter(uniform((len(pairs), kernel, kernel), fan_in.view(-1, 1, 1)))
-        self.bias = nn.Parameter(torch.zeros(len(table)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        dense = self.weight.new_zeros(self.shape).index_put((self.outputs, self.inputs), self.weight)
-        return F.conv2d(x, dense, self.bias)
 
 
 class Subsampling(nn.Module):
@@ -70,26 +50,28 @@ class RadialBasis(nn.Module):
         return -(x.float().unsqueeze(1) - self.codes).square().sum(2)  # bf16 would blur the distances
 
 
-def lenet5(channels: int, size: int, classes: int) -> Backbone:
+def lenet5(channels: int, size: int, classes: int, *, norm: str = "none") -> Backbone:
     """60,000 parameters at one channel and 10 classes, all of them trained; 0.326 M multiply-adds.
 
-    Pictures of 32 pixels; those of 28 are framed by their edge pixels to 32, as MNIST's were.
+    Pictures of 32 pixels; those of 28 are framed by their edge pixels to 32, as MNIST's were. norm: a normalisation of
+    later years before the tanh of C1, C3, C5 and F6.
     """
+    if norm in ("weight", "spectral"):
+        raise refusal("model.norm", "one of the activations for lenet5, whose C3 is no matrix", norm, do="try batch")
+    flat = "layer" if norm == "instance" else norm  # one number per channel has no variance of its own
     frame = [nn.ReplicationPad2d(2)] if size == 28 else []
     network = Backbone(
         stages={
-            "stage1": nn.Sequential(*frame, nn.Conv2d(channels, 6, 5), ScaledTanh()),  # C1
-            "stage2": nn.Sequential(
-                Subsampling(6),
-                ScaledTanh(),
-                SparseConvolution(C3_TABLE, 5),
-                ScaledTanh(),  # S2, C3
+            "stage1": _sequence(*frame, nn.Conv2d(channels, 6, 5), norm_layer(norm, 6), ScaledTanh()),  # C1
+            "stage2": _sequence(
+                *(Subsampling(6), ScaledTanh()),  # S2
+                *(SparseConvolution(C3_TABLE, 5), norm_layer(norm, 16), ScaledTanh()),  # C3
             ),
         },
-        head=nn.Sequential(
+        head=_sequence(
             *(Subsampling(16), ScaledTanh()),  # S4
-            *(nn.Conv2d(16, 120, 5), ScaledTanh(), nn.Flatten()),  # C5
-            *(nn.Linear(120, 84), ScaledTanh()),  # F6
+            *(nn.Conv2d(16, 120, 5), norm_layer(flat, 120), ScaledTanh(), nn.Flatten()),  # C5
+            *(nn.Linear(120, 84), norm_layer(flat, 84, flat=True), ScaledTanh()),  # F6
             RadialBasis(classes),
         ),
         channels=(6, 16),
@@ -101,9 +83,8 @@ def lenet5(channels: int, size: int, classes: int) -> Backbone:
     return network
 
 
-def uniform(shape: Sequence[int], fan_in: Tensor | int) -> Tensor:
-    """The paper's appendix A: weights in +-2.4 / fan in, where the fan in is the count of numbers that a unit sums."""
-    return torch.empty(tuple(shape)).uniform_(-2.4, 2.4) / fan_in
+def _sequence(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
 
 
 def codes(classes: int) -> Tensor:

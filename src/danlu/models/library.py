@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +30,50 @@ def timm_model(
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         raise _no_weights(f"timm/{name}", error) if pretrained else _no_fit(f"timm/{name}", size, error) from None
     return _that_fits(model, f"timm/{name}", channels, size)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published weights as they are: channels of the input, and the mean and std they were trained with."""
+
+    state: dict[str, Tensor]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def timm_weights(name: str, size: int) -> Published:
+    """The published weights of timm's network of that name, fitted to pictures of `size` (a download).
+
+    Failure when they cannot be had.
+    """
+    import timm
+
+    bare = name.partition(".")[0]
+    choose("--model", bare, timm.list_models(), "a network of timm")
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.has_weights:
+        raise refusal("--model", "a network of timm with published weights", name, near=timm.list_pretrained())
+    options = {"img_size": size} if published.fixed_input_size else {}
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it counts its attempts aloud
+    try:
+        model = timm.create_model(name, pretrained=True, **options)
+    except OSError:  # what the library says of a download that failed is a paragraph
+        raise Failure(
+            f"the published weights of timm/{name} are not here and could not be downloaded; "
+            "check the network connection, or name a file that holds them by --init"
+        ) from None
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _no_weights(f"timm/{name}", error) from None
+    return Published(model.state_dict(), published.input_size[0], tuple(published.mean), tuple(published.std))
+
+
+def timm_levels(model: Any) -> list[list[str]]:
+    """Parameter names of a timm network by depth, as timm groups them; the head last."""
+    from timm.models import group_parameters
+
+    grouped: dict[Any, list[str]] = group_parameters(model, model.group_matcher(coarse=True))
+    return [grouped[place] for place in sorted(grouped)]
 
 
 class TimmBackbone(Backbone):

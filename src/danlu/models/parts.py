@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from danlu.models.batch_renorm import BatchRenorm
+from danlu.models.sparse_convolution import SparseConvolution
 from danlu.refuse import choose, refusal
 
 
@@ -163,8 +164,13 @@ def initialise(model: nn.Module, name: str) -> None:
         "normal": lambda weight: nn.init.normal_(weight, 0.0, std),
         "zero": nn.init.zeros_,
     }
-    for layer in weighted(model):
-        fill[kind](layer.weight)
+    for layer in model.modules():
+        if isinstance(layer, SparseConvolution):
+            layer.draw(fill[kind])
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            fill[kind](layer.weight)
+        else:
+            continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

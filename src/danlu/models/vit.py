@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from danlu.models.backbone import Backbone
-from danlu.models.parts import activation_layer, weighted
+from danlu.models.parts import activation_layer, norm_layer, weighted
 from danlu.models.stochastic_depth import StochasticDepth, rates
 from danlu.refuse import refusal
 
@@ -21,7 +19,25 @@ SIZES = {
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
 }
-norm_layer = partial(nn.LayerNorm, eps=1e-6)
+
+
+class AlongTokens(nn.Module):
+    """A normalisation of maps, on tokens (N, T, width): its pixels are the tokens of a picture."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+def token_norm(name: str, width: int) -> nn.Module:
+    """layer: each token by itself, as published; none, weight, spectral: Identity; others over all tokens."""
+    if name == "layer":
+        return nn.LayerNorm(width, eps=1e-6)
+    layer = nn.BatchNorm1d(width) if name == "batch" else norm_layer(name, width)
+    return layer if isinstance(layer, nn.Identity) else AlongTokens(layer)
 
 
 class Attention(nn.Module):
@@ -42,13 +58,13 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP of four times the width, each behind a layer norm and added to its input."""
+    """Attention, then an MLP of four times the width, each behind a normalisation and added to its input."""
 
-    def __init__(self, width: int, heads: int, activation: str, dropout: float, drop_path: float) -> None:
+    def __init__(self, width: int, heads: int, norm: str, activation: str, dropout: float, drop_path: float) -> None:
         super().__init__()
-        self.norm1 = norm_layer(width)
+        self.norm1 = token_norm(norm, width)
         self.attention = Attention(width, heads, dropout)
-        self.norm2 = norm_layer(width)
+        self.norm2 = token_norm(norm, width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width),
             activation_layer(activation),
@@ -78,6 +94,7 @@ class ViT(Backbone):
         size: int,
         classes: int,
         *,
+        norm: str = "layer",
         activation: str = "gelu",
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -95,8 +112,8 @@ class ViT(Backbone):
         self.position = nn.Parameter(torch.empty(1, 1 + self.side**2, width))
         self.embed = nn.Conv2d(channels, width, patch, patch)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(Block(width, heads, activation, dropout, drop) for drop in drops))
-        self.norm = norm_layer(width)
+        self.blocks = nn.Sequential(*(Block(width, heads, norm, activation, dropout, drop) for drop in drops))
+        self.norm = token_norm(norm, width)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -107,6 +124,11 @@ class ViT(Backbone):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.head.weight)  # type: ignore[arg-type]
+
+    def levels(self) -> list[tuple[str, ...]]:
+        """The embedding, each block, then the last norm with the head."""
+        blocks = [(f"blocks.{i}",) for i in range(len(self.blocks))]
+        return [("embed", "class_token", "position"), *blocks, ("norm", "head")]
 
     def tokens(self, x: Tensor) -> Tensor:
         """Pictures (N, C, size, size) -> (N, 1 + side^2, width): the class token, then the patches row by row."""
