@@ -11,17 +11,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "danlu"
 
 # Room -> floor. A room may import rooms of lower floors, and its own files.
 FLOORS = {
-    "config": 0, "refuse": 0, "vocabulary": 0, "record": 0, "run": 0, "signature": 0,
-    "data": 1, "models": 1, "metrics": 1, "losses": 1, "optim": 1, "schedules": 1, "regularise": 1,
-    "inspection": 1,
-    "tasks": 2,
-    "engine": 3, "report": 3,
-    "choose": 4, "prepare": 5, "assemble": 6,
-    "verbs": 7,
-    "cli": 8, "__init__": 8,
+    "config": 0, "refuse": 0, "objects": 0, "vocabulary": 0, "record": 0, "run": 0, "signature": 0,
+    "data": 1, "models": 1, "metrics": 1, "losses": 1, "optim": 1, "schedules": 1, "regularise": 1, "sparse": 1,
+    "inspection": 1, "doctor": 1,
+    "detection": 2,
+    "tasks": 3,
+    "engine": 4, "report": 4,
+    "choose": 5, "transfer": 5, "prepare": 6, "assemble": 7,
+    "verbs": 8,
+    "cli": 9, "__init__": 9,
 }  # fmt: skip
 # The ground floor's own order.
-GROUND = ["vocabulary", "refuse", "config", "signature", "record", "run"]
+GROUND = ["objects", "vocabulary", "refuse", "config", "signature", "record", "run"]
 
 
 def module(path: Path) -> str:

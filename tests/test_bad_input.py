@@ -368,6 +368,21 @@ case("option the model does not take", f"train digits --model linear --model.nor
     "model.norm must be left out for linear", "'batch'")
 case("option of an unknown value", f"train digits --model small-cnn --model.norm bacth {QUICK}", "model.norm must be",
     "'batch'")
+case("norm unknown to a vit", f"train digits --model vit-mini --model.norm lyer {QUICK}", "model.norm must be", "'layer'")
+case("norm unknown to lenet5", f"train digits --model lenet5 --size 28 --model.norm bach {QUICK}", "'batch'")
+case("norm that lenet5 cannot take", f"train digits --model lenet5 --size 28 --model.norm spectral {QUICK}",
+    "model.norm must be one of the activations for lenet5", "'spectral'")
+case("init unknown to lenet5", f"train digits --model lenet5 --size 28 --model.init he:2 {QUICK}",
+    "model.init must be default, xavier, he, normal:STD or zero", "'he:2'")
+case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "model.sparse must be one of 2:4", "'1:4'")
+case("sparse_refine alone", f"train digits --model mlp --model.sparse_refine 2e-4 {QUICK}",
+    "--model.sparse_refine must be left out without --sparse")
+case("sparse_refine below zero", f"train digits --model mlp --sparse 2:4 --model.sparse_refine -1 {QUICK}",
+    "model.sparse_refine must be at least 0")
+case("--sparse with weights that are computed", f"train digits --model mlp --sparse 2:4 --model.norm weight {QUICK}",
+    "--model.norm must be other than weight and spectral with --sparse")
+case("--sparse without a layer to prune", f"train digits --model softmax --sparse 2:4 {QUICK}",
+    "--sparse must be left out where no layer has")
 case("init unknown", f"train digits --model mlp --model.init kaimimg {QUICK}", "model.init must be", "'kaimimg'")
 case("size the model cannot take", f"train digits --model vgg11 {QUICK}", "vgg11", "at least 32", "8")
 case("size too small", f"train digits --size 2 {QUICK}", "--size must be at least 4 pixels, got 2")

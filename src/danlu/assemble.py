@@ -8,21 +8,29 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.data.augment import Augment, Normalise, views
+from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
-from danlu.engine.device import in_precision, keep_freed_memory, set_determinism
+from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
 from danlu.losses import build_loss
 from danlu.optim import build_optimizer
 from danlu.prepare import Prepared, build_network
 from danlu.regularise import DropoutSchedule, WeightAverage
 from danlu.schedules import Plateau, build_schedule
+from danlu.sparse import decay_pruned, sparsify
 from danlu.tasks.classify import Classify
+from danlu.tasks.detect import Detect
 from danlu.tasks.regress import Regress
 from danlu.tasks.task import Task
+from danlu.transfer import rate_shares
 
 
 def make_task(prepared: Prepared) -> Task:
+    if prepared.objects is not None:
+        objects, detect = prepared.objects, prepared.config.detect
+        pictures = (prepared.dataset.classes, objects.annotations, objects.placements)
+        return Detect(*pictures, masks=objects.masks, overlap=detect.overlap, most=detect.most)
     loss = build_loss(prepared.config.loss, prepared.class_counts, prepared.dataset.task)
     if prepared.dataset.task == "classify":
         return Classify(prepared.dataset.classes, loss)
@@ -36,6 +44,8 @@ def transforms(prepared: Prepared) -> tuple[Transform, Transform]:
         return Columns(), Columns()
     config, signature = prepared.config, prepared.signature
     shape = {"size": signature.size, "mean": signature.mean, "std": signature.std}
+    if prepared.objects is not None:
+        return AugmentObjects(config.augment, channels=signature.channels, **shape), Normalise(**shape)
     classes = len(signature.classes)
     return Augment(config.augment, channels=signature.channels, classes=classes, **shape), Normalise(**shape)
 
@@ -48,7 +58,7 @@ def make_batches(prepared: Prepared, part: Tensor, transform: Transform, **setti
         source = source.to(prepared.device)
     return Batches(
         source,
-        prepared.scaled.to(prepared.device),
+        (prepared.objects or prepared.scaled).to(prepared.device),
         part,
         transform=transform,
         decode=decoder,
@@ -72,13 +82,18 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     config = prepared.config
     prepared.device = fabric.device
     set_determinism(fabric.device, config.deterministic)
-    keep_freed_memory()
-    module = build_network(prepared, config.seed).to(fabric.device)
+    module = build_network(prepared, config.seed)
+    sparsify(module, config.model)
+    module = module.to(fabric.device)
     if config.channels_last:
         module = module.to(memory_format=torch.channels_last)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
-    clips = config.optim.clip_norm is not None or config.optim.clip_value is not None
-    optimizer = build_optimizer(module, config.optim, fused=not (config.precision == "fp16" and clips))
+    changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
+    fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
+    decay = config.transfer.layer_decay
+    shares = rate_shares(module, decay) if decay < 1 else None
+    optimizer = build_optimizer(module, config.optim, fused, shares)
+    decay_pruned(module, optimizer, config.model.sparse_refine)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     model = torch.compile(module) if config.compile else module

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from danlu.config import Config, get, with_values
+from danlu.config import Config, get, keys, with_values
 from danlu.data.dataset import Dataset, PictureFiles
+from danlu.signature import Signature
 
 MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # bytes of pictures kept on the device
 CONVEX = ("linear", "softmax", "perceptron")
@@ -22,6 +23,14 @@ USUAL_RATE = {
     "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
 }  # fmt: skip
 FEW = 10_000  # training samples below which grey signs are distorted a little
+FINE_TUNING_EPOCHS, FINE_TUNING_RATE = 1 / 3, 1 / 2  # beside training from drawn weights
+TASK_REASONS = {
+    "classify": "classes",
+    "regress": "a number is to be predicted",
+    "detect": "boxes around objects",
+    "segment": "outlines of objects",
+}
+OBJECTS_SEEN = 12_000  # pictures, of training a detector by default: about a quarter of an hour on two cores at 320 px
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -41,18 +50,33 @@ class Chooser:
 
     def pick(self, key: str, value: Any, reason: str) -> None:
         if get(self.config, key) is None:
-            self.config = with_values(self.config, {key: value})
-            self.choices.append(Choice(key, value, reason))
+            self.set(key, value, reason)
+
+    def set(self, key: str, value: Any, reason: str) -> None:
+        self.config = with_values(self.config, {key: value})
+        self.choices.append(Choice(key, value, reason))
 
 
-def choose_data(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, list[Choice]]:
-    """What must be known before the samples are read: task, picture size, colour, and where they are kept."""
+def choose_data(
+    config: Config, dataset: Dataset, device: torch.device, start: Signature | None = None
+) -> tuple[Config, list[Choice]]:
+    """What must be known before the samples are read: task, picture size, colour, and where they are kept.
+
+    start: signature of the weights to start from.
+    """
     chooser = Chooser(config)
     pick = chooser.pick
-    pick("task", dataset.task, "classes" if dataset.task == "classify" else "a number is to be predicted")
+    pick("task", dataset.task, TASK_REASONS[dataset.task])
     if dataset.kind in ("pictures", "files"):
-        size, reason = _picture_size(dataset, device)
+        same = start is not None and config.model.name in (None, start.model)
+        if start is not None and start.size and same:
+            pick("data.size", start.size, f"that of {config.transfer.init}")
+        size, reason = (_canvas_size if dataset.task in ("detect", "segment") else _picture_size)(dataset, device)
         pick("data.size", size, reason)
+        if start is not None and start.channels == 3 and same:
+            pick("data.colour", "rgb", f"that of {config.transfer.init}")
+        if dataset.task in ("detect", "segment"):
+            pick("data.colour", "rgb", "what backbones take")
         grey = dataset.inputs.grey if isinstance(dataset.inputs, PictureFiles) else dataset.inputs.shape[1] == 1
         pick("data.colour", "grey" if grey else "rgb", "every picture is grey" if grey else "some pictures have colour")
         side, channels = get(chooser.config, "data.size"), 1 if chooser.config.data.colour == "grey" else 3
@@ -69,11 +93,19 @@ def choose_data(config: Config, dataset: Dataset, device: torch.device) -> tuple
 
 
 def choose_training(
-    config: Config, dataset: Dataset, samples: int, device: torch.device
+    config: Config, dataset: Dataset, samples: int, device: torch.device, start: Signature | None = None
 ) -> tuple[Config, list[Choice]]:
-    """Network, budget, update rule, loss and augmentation, for `samples` training samples."""
+    """Network, budget, update rule, loss and augmentation, for `samples` training samples.
+
+    start: signature of the weights to start from.
+    """
     chooser = Chooser(config)
     pictures = dataset.kind in ("pictures", "files")
+    if start is not None and config.model.name in (None, start.model):
+        _take_over(chooser, start)
+    if dataset.task in ("detect", "segment"):
+        _detector(chooser, dataset.task, samples)
+        return chooser.config, chooser.choices
     _network(chooser, pictures, samples)
     name = chooser.config.model.name or ""
     residual, convex = "resnet" in name, name in CONVEX
@@ -85,6 +117,16 @@ def choose_training(
     chooser.pick("loss.name", loss, why)
     _variation(chooser, pictures and not convex, samples)
     return chooser.config, chooser.choices
+
+
+def _take_over(chooser: Chooser, start: Signature) -> None:
+    """The network of the weights to start from, with its options where the user gave none."""
+    reason = f"that of {chooser.config.transfer.init}"
+    chooser.pick("model.name", start.model, reason)
+    for option, value in start.options.items():
+        key = f"model.{option}"
+        if get(chooser.config, key) == keys()[key].default:
+            chooser.set(key, value, reason)
 
 
 def _network(chooser: Chooser, pictures: bool, samples: int) -> None:
@@ -103,11 +145,32 @@ def _network(chooser: Chooser, pictures: bool, samples: int) -> None:
         chooser.pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
 
 
+def _detector(chooser: Chooser, task: str, samples: int) -> None:
+    """Network, budget and update rule of a detector; its losses are its own."""
+    name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
+    chooser.pick("model.name", name, why)
+    chooser.pick("batch_size", min(16 if samples >= 64 else 8, samples), f"{samples:,} training pictures")
+    epochs = max(10, min(120, round(OBJECTS_SEEN / samples)))
+    if chooser.config.transfer.init:
+        fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
+        chooser.pick("epochs", fewer, f"fine-tuning: a third of the {epochs} that drawn weights would get")
+    chooser.pick("epochs", epochs, f"{samples:,} training pictures, about {epochs * samples:,} seen in all")
+    chooser.pick("optim.name", "adamw", "robust for detectors")
+    rule = chooser.config.optim.name or ""
+    chooser.pick("optim.lr", USUAL_RATE[rule] / 2, f"half of what is usual for {rule}: several losses are added")
+    chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
+    chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
+    chooser.pick("augment.preset", "light", "moderate variation; objects move with the picture")
+
+
 def _budget(chooser: Chooser, pictures: bool, residual: bool, samples: int) -> None:
     batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
     chooser.pick("batch_size", min(batch, samples), f"{samples:,} training samples")
     least = 30 if residual else 10
     epochs = max(least, min(60, round(SAMPLES_SEEN / samples))) if pictures else 60
+    if chooser.config.transfer.init:
+        fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
+        chooser.pick("epochs", fewer, f"fine-tuning: a third of the {epochs} that drawn weights would get")
     chooser.pick("epochs", epochs, f"{samples:,} training samples, about {epochs * samples:,} seen in all")
 
 
@@ -119,11 +182,16 @@ def _update_rule(chooser: Chooser, pictures: bool, residual: bool, convex: bool)
     else:
         chooser.pick("optim.name", "adamw", "robust for this network")
     rule = chooser.config.optim.name or ""
+    batch = chooser.config.batch_size or 128
     if residual and rule in ("sgd", "momentum", "nesterov"):
-        batch = chooser.config.batch_size or 128
-        chooser.pick("optim.lr", 0.1 * min(1.0, batch / 128), f"0.1 for a batch of 128, and this one is {batch}")
-    rate = 3e-3 if pictures and rule in ("adam", "adamw", "muon") else USUAL_RATE[rule]
-    chooser.pick("optim.lr", rate, f"usual for {rule}")
+        rate, why = 0.1 * min(1.0, batch / 128), f"0.1 for a batch of 128, and this one is {batch}"
+    else:
+        rate = 3e-3 if pictures and rule in ("adam", "adamw", "muon") else USUAL_RATE[rule]
+        why = f"usual for {rule}"
+    if chooser.config.transfer.init and chooser.config.transfer.freeze != ("all-but-head",):
+        why = f"fine-tuning: half of {rate:g}, not to undo what was learnt"
+        rate *= FINE_TUNING_RATE
+    chooser.pick("optim.lr", rate, why)
     decay = 0.0 if convex else 5e-4 if residual else 1e-2 if rule == "adamw" else 1e-4
     chooser.pick("optim.weight_decay", decay, "usual for this network and update rule" if decay else "a convex problem")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
@@ -153,3 +221,14 @@ def _picture_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:
     side = min(full, typical)
     where = "a card" if device.type == "cuda" else "a processor without a card"
     return side, f"the median short side is {typical} px; {full} px suit {where}"
+
+
+def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:
+    """For detectors: the typical long side, in steps of 32 pixels, as far as the machine is fit for it."""
+    if isinstance(dataset.inputs, PictureFiles):
+        typical = int(median(max(size) for size in dataset.inputs.sizes))
+    else:
+        typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
+    full = 640 if device.type == "cuda" else 320
+    side = max(64, min(full, round(typical / 32) * 32))
+    return side, f"the median long side is {typical} px; at most {full} px by default here, in steps of 32"

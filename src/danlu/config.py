@@ -116,6 +116,33 @@ class ModelConfig(Strict):
     drop_path: Share | None = option(None, "stochastic depth: share of the last block's passes left out (resnet, vit)")
     patch: Count | None = option(None, "side of a patch in pixels (vit)")
     pretrained: bool = option(False, "start timm/ and torchvision/ networks from their published weights")
+    sparse: Literal["2:4"] | None = option(None, "keep the two largest of every four weights along the input channels")
+    sparse_refine: NotNegative = option(0.0, "sparse: decay of the pruned weights, SR-STE; 2e-4 in its paper")
+
+
+@dataclass(frozen=True)
+class TransferConfig(Strict):
+    """Which trained weights to start from, and what of them may change."""
+
+    init: str | None = option(None, "weights to start from: a run, a .safetensors file or timm:pretrained")
+    freeze: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] | None = option(
+        None, "layers to keep as they are, as stem,stage1; or all-but-head"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = option(1.0, "rate of each stage as a share of the next one's")
+
+
+@dataclass(frozen=True)
+class DetectConfig(Strict):
+    """How objects are found: what the detector stands on, and which of its findings are kept."""
+
+    backbone: str | None = option(None, "network whose features the detector reads: a danlu network or timm/NAME")
+    neck: Literal["fpn", "none"] | None = option(None, "feature pyramid (faster-rcnn, mask-rcnn)")
+    fit: Literal["letterbox", "stretch"] = option("letterbox", "pictures that are no squares: letterbox | stretch")
+    score: Share = option(0.3, "predict: least score of a detection that is kept")
+    overlap: Annotated[float, Field(gt=0, le=1)] = option(
+        0.6, "of two detections of a class that overlap more, keep one"
+    )
+    most: Count = option(100, "detections kept in a picture")
 
 
 @dataclass(frozen=True)
@@ -193,6 +220,18 @@ class AugmentConfig(Strict):
     erase: Annotated[float, Field(ge=0, le=1)] | None = option(None, "chance that a random rectangle is erased")
     mixup: NotNegative | None = option(None, "alpha of mixup's Beta(alpha, alpha); 0 is off")
     cutmix: NotNegative | None = option(None, "alpha of cutmix's Beta(alpha, alpha); 0 is off")
+    zoom_out: Annotated[float, Field(ge=1)] | None = option(
+        None, "detection: half of the pictures lie on grey, up to this many times smaller; 1 is off"
+    )
+    iou_crop: Annotated[float, Field(ge=0, le=1)] | None = option(
+        None, "detection: chance of a crop (of area and ratio) that overlaps some object enough"
+    )
+    mosaic: Annotated[float, Field(ge=0, le=1)] | None = option(
+        None, "detection: chance that four pictures are put together"
+    )
+    multi_scale: Share | None = option(
+        None, "detection: each batch's side drawn from [1-m, 1+m] of the size, a multiple of 32"
+    )
 
 
 @dataclass(frozen=True)
@@ -213,8 +252,12 @@ class Config(Strict):
     """One training run."""
 
     data: DataConfig = section(DataConfig)
-    task: Literal["classify", "regress"] | None = option(None, "classify | regress")
+    task: Literal["classify", "regress", "detect", "segment"] | None = option(
+        None, "classify | regress | detect | segment"
+    )
     model: ModelConfig = section(ModelConfig)
+    detect: DetectConfig = section(DetectConfig)
+    transfer: TransferConfig = section(TransferConfig)
     epochs: Count | None = option(None, "passes over the training set")
     batch_size: Count | None = option(None, "samples per step, over all devices")
     optim: OptimConfig = section(OptimConfig)
@@ -249,6 +292,10 @@ SHORT = {
     "on_bad": "data.on_bad",
     "size": "data.size",
     "workers": "data.workers",
+    "init": "transfer.init",
+    "freeze": "transfer.freeze",
+    "sparse": "model.sparse",
+    "backbone": "detect.backbone",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -141,32 +141,38 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig, fused: bool = True) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, fused: bool = True, shares: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """The optimiser a config names, over the model's trainable parameters, already on their device.
 
-    fused: False leaves one-kernel steps out (Lightning
-    cannot clip under fp16 with them).
+    fused: False leaves one-kernel steps out (Lightning cannot clip under fp16 with them). shares: parameter name ->
+    share of the rate, 1 for what is not named.
     Raises Refusal for an unknown name, a missing rate, or a model with nothing to train.
     """
     name = choose("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
-    groups = parameter_groups(model, config)
+    groups = parameter_groups(model, config, shares or {})
     if not groups:
         raise refusal("model", "a network with parameters to train", type(model).__name__)
     on = {p.device.type for group in groups for p in group["params"]}
     return OPTIMIZERS[name].build(groups, config, fused and on <= set(FUSED_ON))
 
 
-def parameter_groups(model: nn.Module, config: OptimConfig) -> Groups:
-    """Weights with decay; biases, norms and all else of one dimension without (unless `decay_all`)."""
+def parameter_groups(model: nn.Module, config: OptimConfig, shares: Mapping[str, float]) -> Groups:
+    """Weights with decay; biases, norms and all else of one dimension without (unless `decay_all`).
+
+    Two such groups for every share of the rate, the smallest share first: the network's head, with 1, stands last.
+    """
     if config.lr is None:
         raise refusal("optim.lr", "a number greater than 0", None)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    weights = [p for p in trained if p.ndim > 1 or config.decay_all]
-    others = [p for p in trained if not (p.ndim > 1 or config.decay_all)]
-    groups = [
-        {"params": weights, "lr": config.lr, "weight_decay": config.weight_decay or 0.0},
-        {"params": others, "lr": config.lr, "weight_decay": 0.0},
-    ]
+    trained = [(shares.get(name, 1.0), p) for name, p in model.named_parameters() if p.requires_grad]
+    groups: Groups = []
+    for share in sorted({share for share, _ in trained}):
+        mine = [p for own, p in trained if own == share]
+        weights = [p for p in mine if p.ndim > 1 or config.decay_all]
+        others = [p for p in mine if not (p.ndim > 1 or config.decay_all)]
+        groups.append({"params": weights, "lr": config.lr * share, "weight_decay": config.weight_decay or 0.0})
+        groups.append({"params": others, "lr": config.lr * share, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
 

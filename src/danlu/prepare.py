@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from danlu.choose import Choice, choose_data, choose_training
 from danlu.config import Config, get, keys, with_values
+from danlu.data.annotations import Annotation
 from danlu.data.augment import resolve
+from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset
-from danlu.data.formats import open_dataset
-from danlu.data.inputs import Pictures, channel_statistics, frame_of, picture_inputs
+from danlu.data.formats import OBJECTS, open_dataset
+from danlu.data.inputs import Pictures, channel_statistics, frame_of, picture_inputs, placements
+from danlu.data.object_set import ObjectSet
+from danlu.data.presets import resolve_objects
 from danlu.data.split import Split, folds, split_dataset
-from danlu.engine.device import check_precision, pick_device, probe_format
+from danlu.detection.build import build_detector, find_detector
+from danlu.detection.detector import Detector
+from danlu.engine.device import check_precision, keep_freed_memory, pick_device, probe_format
 from danlu.losses import build_loss
-from danlu.models.build import build_model
+from danlu.models.build import build_backbone, build_model
 from danlu.refuse import Refusal, refusal
 from danlu.schedules import build_schedule
 from danlu.signature import Signature
+from danlu.sparse import sparsify
+from danlu.transfer import Source, Transfer, freeze, frozen_parts, match, open_source, rate_shares
 
 STATISTICS_FROM = 20_000  # training pictures whose mean and standard deviation are taken
 CANVAS = 8 / 7  # files are decoded this much larger than the network's input where crops are random
@@ -30,25 +40,34 @@ CANVAS = 8 / 7  # files are decoded this much larger than the network's input wh
 
 @dataclass
 class Prepared:
-    """Data read and split, every setting decided. scaled: targets as the network is trained on them."""
+    """Data read and split, every setting decided. scaled: targets as the network is trained on them.
+
+    transfer: the weights that the network starts from, other than drawn ones.
+    """
 
     config: Config
     dataset: Dataset
     split: Split
     signature: Signature
-    scaled: Tensor
+    scaled: Tensor | ObjectSet
     device: torch.device
     choices: list[Choice] = field(default_factory=list)
     pictures: Pictures | None = None
     columns: Tensor | None = None
+    transfer: Transfer | None = None
 
     @property
     def source(self) -> Tensor | object:
         return self.pictures.source if self.pictures is not None else self.columns
 
+    @property
+    def objects(self) -> ObjectSet | None:
+        """What is to be found in the pictures, where the task is to detect or to segment."""
+        return self.scaled if isinstance(self.scaled, ObjectSet) else None
+
     @cached_property
     def class_counts(self) -> Tensor | None:
-        if not self.dataset.classes:
+        if self.dataset.task != "classify":
             return None
         return torch.bincount(self.dataset.targets[self.split.train], minlength=len(self.dataset.classes))
 
@@ -56,24 +75,36 @@ class Prepared:
     def fingerprint(self) -> str:
         """Changes when samples or labels do; a resumed run compares it."""
         digest = hashlib.sha256(repr((len(self.dataset), self.dataset.classes, self.signature)).encode())
-        digest.update(self.dataset.targets.numpy().tobytes())
+        digest.update(_bytes(self.dataset.targets))
         for part in (self.split.train, self.split.val, self.split.test):
             digest.update(part.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
-def read(config: Config) -> tuple[Config, Dataset, list[Choice]]:
-    """Open the data and decide what must be known before it is split."""
+def _bytes(targets: Tensor | Sequence[Annotation]) -> bytes:
+    if isinstance(targets, Tensor):
+        return targets.numpy().tobytes()
+    return b"".join(x.numpy().tobytes() for one in targets for x in (one.boxes, one.labels, one.ignore))
+
+
+def read(config: Config, start: Signature | None = None) -> tuple[Config, Dataset, list[Choice]]:
+    """Open the data and decide what must be known before it is split. start: of the weights to start from."""
     if not config.data.path:
         raise refusal("DATA", "a file, a folder or the name of a known set", "nothing", do="try `danlu train digits`")
     dataset = open_dataset(config.data, config.task)
-    config, choices = choose_data(config, dataset, pick_device(config.device, config.devices))
+    config, choices = choose_data(config, dataset, pick_device(config.device, config.devices), start)
     return config, dataset, choices
 
 
-def prepare(config: Config) -> Prepared:
-    """Read, split and decide everything. Refusals for whatever the user got wrong come from here, before any work."""
-    config, dataset, choices = read(config)
+def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
+    """Read, split and decide everything. Refusals for whatever the user got wrong come from here, before any work.
+
+    start_kept: where the run keeps its copy of the weights it started from (`Run.weights("start")`), if it has one.
+    """
+    keep_freed_memory()
+    source = open_source(config, start_kept)
+    start = source.signature if source else None
+    config, dataset, choices = read(config, start)
     device = pick_device(config.device, config.devices)
     if config.data.fold is not None:
         parts = folds(dataset, config.data, config.seed)
@@ -85,15 +116,17 @@ def prepare(config: Config) -> Prepared:
         split = split_dataset(dataset, config.data, config.seed)
     if split.note:
         dataset = replace(dataset, notes=[*dataset.notes, split.note])
-    config, more = choose_training(config, dataset, len(split.train), device)
+    config, more = choose_training(config, dataset, len(split.train), device, start)
     if config.batch_size > len(split.train):
         raise refusal("--batch-size", f"at most {len(split.train)}, the training samples", config.batch_size)
     if dataset.kind in ("pictures", "files"):
         config = _augmentation(config, dataset)
-        prepared = _prepare_pictures(config, dataset, split, device)
+        prepared = _prepare_pictures(config, dataset, split, device, start)
+        _check_objects(prepared)
     else:
         prepared = _prepare_table(config, dataset, split, device)
     prepared.choices = choices + more
+    _transfer(prepared, source)
     _choose_format(prepared)
     _check(prepared)
     return prepared
@@ -102,7 +135,8 @@ def prepare(config: Config) -> Prepared:
 def _check(prepared: Prepared) -> None:
     """Refuse now what would be refused, or could never act, once the training is assembled."""
     config = prepared.config
-    build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
+    if prepared.objects is None:
+        build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
     build_schedule(config.schedule, config.epochs, 1.0)
     check_precision(config.precision or "fp32", prepared.device)
     if not len(prepared.split.val):
@@ -121,6 +155,31 @@ def _check(prepared: Prepared) -> None:
                 raise refusal(f"--{key}", "left out for a table, it is for pictures", value)
 
 
+def _check_objects(prepared: Prepared) -> None:
+    """Refuse what a detector cannot do, or could not be judged by; and settings that only detectors heed."""
+    if prepared.objects is None:
+        fresh = type(prepared.config.detect)()
+        for name, value in vars(prepared.config.detect).items():
+            if value != getattr(fresh, name):
+                raise refusal(f"--detect.{name}", "left out where no objects are to be found", value)
+        return
+    for part in ("train", "val"):
+        index = getattr(prepared.split, part).tolist()
+        if index and not any((~prepared.objects.annotations[i].ignore).any() for i in index):
+            raise Refusal(f"the {part} part of {prepared.dataset.path} has {len(index)} pictures and no object in them")
+    if prepared.config.tta:
+        raise refusal("--tta", "left out where objects are to be found", True)
+    if prepared.config.model.sparse:
+        raise refusal("--sparse", "left out where objects are to be found", prepared.config.model.sparse)
+    for name in ("name", "class_weights"):
+        if getattr(prepared.config.loss, name) is not None:
+            raise refusal(
+                f"--loss.{name}",
+                "left out for a detector, which has losses of its own",
+                getattr(prepared.config.loss, name),
+            )
+
+
 def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: Tensor) -> Prepared:
     """Other data for a trained network: its encoding, scale and classes (by name); `index` is the test part."""
     if dataset.task != signature.task:
@@ -133,7 +192,11 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
                 f"class in {dataset.path}", "one that the run was trained on", unknown[0], near=signature.classes
             )
         places = torch.tensor([signature.classes.index(name) for name in dataset.classes])
-        dataset = replace(dataset, targets=places[targets], classes=signature.classes)
+        if isinstance(targets, Tensor):
+            renamed = places[targets]
+        else:
+            renamed = [replace(one, labels=places[one.labels]) for one in targets]
+        dataset = replace(dataset, targets=renamed, classes=signature.classes)
     empty = torch.empty(0, dtype=torch.long)
     split = Split(train=empty, val=empty, test=index, how="all of it")
     scaled = dataset.targets
@@ -144,8 +207,9 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         prepared.columns = ColumnEncoder.from_dict(signature.columns).transform(frame_of(dataset), dataset.path)
     elif dataset.kind in ("pictures", "files"):
         colour = "grey" if signature.channels == 1 else "rgb"
-        settings = {"size": signature.canvas, "colour": colour, "memory": config.data.memory}
+        settings = {"size": signature.canvas, "colour": colour, "memory": config.data.memory, "fit": signature.fit}
         prepared.pictures = picture_inputs(dataset, **settings)
+        prepared.scaled = _objects(dataset, signature.canvas or 1, signature.fit) or scaled
     else:
         raise refusal("DATA", "pictures", f"{dataset.path}, which holds columns")
     return prepared
@@ -153,16 +217,22 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
 
 def _augmentation(config: Config, dataset: Dataset) -> Config:
     channels = 1 if config.data.colour == "grey" else 3
-    classes = len(dataset.classes)
-    return replace(config, augment=resolve(config.augment, size=config.data.size, channels=channels, classes=classes))
+    shape = {"size": config.data.size, "channels": channels}
+    if dataset.task in OBJECTS:
+        return replace(config, augment=resolve_objects(config.augment, **shape))
+    return replace(config, augment=resolve(config.augment, classes=len(dataset.classes), **shape))
 
 
-def _prepare_pictures(config: Config, dataset: Dataset, split: Split, device: torch.device) -> Prepared:
+def _prepare_pictures(
+    config: Config, dataset: Dataset, split: Split, device: torch.device, start: Signature | None
+) -> Prepared:
     size, colour = config.data.size, config.data.colour
     if size < 4:
         raise refusal("--size", "at least 4 pixels", size)
-    crops = dataset.kind == "files" and config.augment.area is not None and size >= 64
+    objects = dataset.task in OBJECTS
+    crops = dataset.kind == "files" and config.augment.area is not None and size >= 64 and not objects
     canvas = round(size * CANVAS) if crops else size
+    fit = config.detect.fit if objects else "crop"
     pictures = picture_inputs(
         dataset,
         size=canvas,
@@ -170,6 +240,7 @@ def _prepare_pictures(config: Config, dataset: Dataset, split: Split, device: to
         memory=config.data.memory,
         cache=config.data.cache,
         workers=config.data.workers or None,
+        fit=fit,
     )
     if pictures.void:
         keep = torch.ones(len(dataset), dtype=torch.bool)
@@ -178,8 +249,16 @@ def _prepare_pictures(config: Config, dataset: Dataset, split: Split, device: to
         split = replace(split, test=split.test[keep[split.test]])
     seen = split.train[:: -(-len(split.train) // (STATISTICS_FROM if config.data.memory else 512))]
     mean, std = channel_statistics(pictures.some(seen.tolist()))
+    if start is not None and start.channels == len(mean):  # trained weights expect their inputs as they were
+        mean, std = start.mean, start.std
     statistics = {"channels": len(mean), "mean": mean, "std": std}
-    return _finish(config, dataset, split, device, pictures=pictures, canvas=canvas, **statistics)
+    return _finish(config, dataset, split, device, pictures=pictures, canvas=canvas, fit=fit, **statistics)
+
+
+def _objects(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
+    if isinstance(dataset.targets, Tensor):
+        return None
+    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), masks=dataset.task == "segment")
 
 
 def _prepare_table(config: Config, dataset: Dataset, split: Split, device: torch.device) -> Prepared:
@@ -201,6 +280,7 @@ def _finish(
     *,
     pictures: Pictures | None = None,
     canvas: int | None = None,
+    fit: Fit = "crop",
     channels: int | None = None,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
@@ -226,25 +306,39 @@ def _finish(
         inputs=columns.shape[1] if columns is not None else None,
         columns=encoder.to_dict() if encoder is not None else None,
         target_scale=scale,
+        backbone=config.detect.backbone,
+        fit=fit,
     )
+    targets = _objects(dataset, canvas or 1, fit) or targets
     return Prepared(config, dataset, split, signature, targets, device, pictures=pictures, columns=columns)
+
+
+TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
 
 
 def model_options(config: Config) -> dict[str, object]:
     """The settings of the network that the user changed; the rest is the network's own."""
     fresh = type(config.model)()
-    values = {k: getattr(config.model, k) for k in vars(fresh) if k not in ("name", "pretrained")}
-    return {k: v for k, v in values.items() if v != getattr(fresh, k)}
+    values = {k: getattr(config.model, k) for k in vars(fresh) if k not in TRAINING_ONLY}
+    options = {k: v for k, v in values.items() if v != getattr(fresh, k)}
+    return options | ({"neck": config.detect.neck} if config.detect.neck else {})
 
 
 def build_network(prepared: Prepared, seed: int) -> nn.Module:
-    """The network with fresh weights drawn from the seed."""
+    """The network as its training begins: weights drawn from the seed, those of `--init` in their place, and what
+    `--freeze` names frozen."""
     torch.manual_seed(seed)
-    return network(prepared.signature, pretrained=prepared.config.model.pretrained)
+    model = network(prepared.signature, pretrained=prepared.config.model.pretrained)
+    if prepared.transfer is not None:
+        prepared.transfer.fill(model)
+    freeze(model, frozen_parts(model, prepared.config.transfer.freeze or ()))
+    return model
 
 
 def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     """The network a signature describes, with fresh weights, or published ones."""
+    if signature.task in OBJECTS:
+        return _detector(signature, pretrained)
     return build_model(
         signature.model,
         channels=signature.channels or 1,
@@ -256,10 +350,66 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     )
 
 
+def _detector(signature: Signature, pretrained: bool) -> nn.Module:
+    """A detector; its options are those of the table of detectors, and the rest are its backbone's."""
+    entry = find_detector(signature.model)
+    own = {k: v for k, v in signature.options.items() if k in entry.options}
+    rest = {k: v for k, v in signature.options.items() if k not in entry.options}
+    size = signature.size or 1
+    name = signature.backbone or entry.backbone
+    if pretrained:
+        rest["pretrained"] = True
+    backbone = build_backbone(name, channels=signature.channels or 3, size=size, **rest)
+    return build_detector(signature.model, backbone, classes=len(signature.classes), size=size, **own)
+
+
+def _transfer(prepared: Prepared, source: Source | None) -> None:
+    """What of the source fits, what is frozen and how the rates differ: decided, and said beside the choices."""
+    settings, signature = prepared.config.transfer, prepared.signature
+    model = network(signature)
+
+    def say(key: str, value: object, reason: str) -> None:
+        prepared.choices.append(Choice(key, value, reason))
+
+    if source is not None:
+        names = "classes" if signature.classes else "target_names"
+        wider = network(replace(signature, **{names: (*getattr(signature, names), "one more")}))
+        prepared.transfer = match(source, model, wider, signature)
+        said = prepared.transfer.sentences()
+        if signature.mean and source.signature is not None and source.signature.mean == signature.mean:
+            said.append("pictures are normalised by its mean and std")
+        if signature.columns and source.signature is not None and source.signature.columns:
+            then, now = (ColumnEncoder.from_dict(one.columns or {}).names for one in (source.signature, signature))
+            if then != now:
+                said.append(
+                    f"its columns were others ({', '.join(then[:6])}, ...): the first layer must be learnt anew"
+                )
+        say("transfer.init", settings.init, "; ".join(said))
+    if settings.freeze:
+        parts = frozen_parts(model, settings.freeze)
+        freeze(model, parts)
+        total = sum(p.numel() for p in model.parameters())
+        kept = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        say("transfer.freeze", ",".join(settings.freeze), f"{kept:,} of {total:,} weights stay: {', '.join(parts)}")
+    if settings.layer_decay < 1:
+        shares = sorted(set(rate_shares(model, settings.layer_decay).values()))
+        listed = ", ".join(f"{share:.3g}" for share in shares)
+        say("transfer.layer_decay", settings.layer_decay, f"shares of the rate from the input to the head: {listed}")
+
+
+def _probed(model: nn.Module) -> nn.Module:
+    """What gives one tensor: of a detector its backbone, where most of its work is done."""
+    return model.backbone if isinstance(model, Detector) else model  # type: ignore[return-value]
+
+
 def _choose_format(prepared: Prepared) -> None:
     """Precision and memory format, by a probe of the actual network on the actual machine."""
     config, device = prepared.config, prepared.device
     probe = build_network(prepared, config.seed)  # also says now, not later, when the network cannot be built
+    dense = sparsify(probe, config.model)
+    if config.model.sparse:
+        reason = f"of every four input channels; dense stay {', '.join(dense) or 'no layers'}"
+        prepared.choices.append(Choice("model.sparse", config.model.sparse, reason))
     if config.precision is not None and config.channels_last is not None:
         return
     if prepared.pictures is None or not any(isinstance(m, nn.Conv2d) for m in probe.modules()):
@@ -273,7 +423,7 @@ def _choose_format(prepared: Prepared) -> None:
         signature = prepared.signature
         batch = min(config.batch_size, 128)
         inputs = torch.randn(batch, signature.channels, signature.size, signature.size, device=device)
-        found = probe_format(lambda: build_network(prepared, config.seed), inputs)
+        found = probe_format(lambda: _probed(build_network(prepared, config.seed)), inputs)
         precision, channels_last, reason = found.precision, found.channels_last, found.reason
     for key, value in (("precision", precision), ("channels_last", channels_last)):
         if getattr(config, key) is None:

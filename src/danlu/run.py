@@ -1,8 +1,9 @@
 """The run folder: what is in it, and how it is written and read.
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
-weights/last.safetensors, state.pt (to resume), report.html, log.txt. Every file is written to a temporary name and
-renamed, so a kill at any moment leaves the old one or the new one, never half of one.
+weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), report.html, log.txt. Every
+file is written to a temporary name and renamed, so a kill at any moment leaves the old one or the new one, never half
+of one.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Run:
     def withdraw(self) -> None:
         """Remove a fresh run folder whose command was refused before anything was trained."""
         trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
-        if not trained:
+        if all(path.name == self.weights("start").name for path in trained):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

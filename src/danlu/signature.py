@@ -11,18 +11,19 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 @dataclass(frozen=True)
 class Signature:
-    """task: classify or regress. model, options: what `models.build_model` needs to build the network again.
+    """task: classify, regress, detect or segment. model, options: what `models.build_model` needs to build the network again.
 
     classes: their names, in the order of the outputs. target_names: columns predicted (regression).
     Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel; they are read as squares
-    of `canvas` pixels, of which the network sees the centre.
+    of `canvas` pixels, of which the network sees the centre. backbone: what a detector stands on. fit: how pictures
+    that are no squares become some (detectors).
     Table rows: columns is a `ColumnEncoder`, target_scale a `TargetScaler`, as dictionaries.
     members: of an ensemble, what each of its networks takes and gives; none for a single network.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    task: Literal["classify", "regress"]
+    task: Literal["classify", "regress", "detect", "segment"]
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -36,6 +37,8 @@ class Signature:
     columns: dict[str, Any] | None = None
     target_scale: dict[str, Any] | None = None
     members: tuple[Signature, ...] = ()
+    backbone: str | None = None
+    fit: Literal["crop", "letterbox", "stretch"] = "crop"
 
     @property
     def outputs(self) -> int:

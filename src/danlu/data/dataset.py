@@ -13,16 +13,22 @@ from torch import Tensor
 if TYPE_CHECKING:
     import pandas
 
+    from danlu.data.annotations import Annotation
+
 TRAIN, VAL, TEST, UNASSIGNED = 0, 1, 2, -1
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One sample that could not be used. where: file, or file and row; reason: a few plain words."""
+    """One sample, or object in it, that is not as it should be. where: file, and row or object; reason: a few words.
+
+    done: what was done about it. "kept" is used all the same, as the reason tells.
+    """
 
     where: str
     reason: str
+    done: Literal["skipped", "clipped", "kept"] = "skipped"
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Dataset:
 
     inputs: pictures as uint8 (N, C, H, W), or `PictureFiles`, or float32 columns (N, D), or a DataFrame of N rows
         (csv: encoded only after the split, with training statistics).
-    targets: int64 (N,) class indices into `classes`, or float32 (N, T).
-    classes: sorted names; empty for regression.
+    targets: int64 (N,) class indices into `classes`, or float32 (N, T), or an `Annotation` for each of N pictures.
+    classes: sorted names, or those of objects in the order of their file; empty for regression.
     given: int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED when the disk prescribes splits.
     name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
     problems: files or rows that were skipped, each once.
@@ -53,9 +59,9 @@ class Dataset:
 
     path: str
     format: str
-    task: Literal["classify", "regress"]
+    task: Literal["classify", "regress", "detect", "segment"]
     inputs: Tensor | PictureFiles | pandas.DataFrame
-    targets: Tensor
+    targets: Tensor | Sequence[Annotation]
     classes: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     given: Tensor | None = None

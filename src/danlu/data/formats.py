@@ -12,19 +12,37 @@ from typing import Any
 import torch
 
 from danlu.config import DataConfig
+from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, PictureFiles
-from danlu.data.sources import cifar, csv, folder, idx, npz, sklearn, torchvision
+from danlu.data.sources import (
+    cifar,
+    coco,
+    csv,
+    folder,
+    idx,
+    instance_masks,
+    npz,
+    shapes,
+    sklearn,
+    torchvision,
+    voc,
+    yolo,
+)
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, nearest, refusal
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format on disk. looks_like: whether a path is of it; open: (path, config, task) -> Dataset."""
+    """One format on disk. looks_like: whether a path is of it; open: (path, config, task) -> Dataset.
+
+    objects: it holds objects to find in pictures, to detect or to segment.
+    """
 
     description: str
     looks_like: Callable[[Path], bool]
     open: Callable[[Path, DataConfig, Task | None], Dataset]
+    objects: bool = False
 
 
 # In this order a path is shown to them: the most particular first.
@@ -32,15 +50,26 @@ FORMATS = {
     "idx": Format("MNIST-style idx files, raw or .gz", idx.looks_like, idx.open),
     "cifar": Format("CIFAR-10 or CIFAR-100, binary or python batches", cifar.looks_like, cifar.open),
     "npz": Format("an .npz file with arrays x and y", npz.looks_like, npz.open),
+    "coco": Format("COCO json of boxes or masks", coco.looks_like, coco.open, objects=True),
+    "voc": Format("Pascal VOC xml of boxes", voc.looks_like, voc.open, objects=True),
+    "yolo": Format("YOLO txt of boxes or polygons, with data.yaml", yolo.looks_like, yolo.open, objects=True),
+    "instance masks": Format(
+        "a folder of pictures and one of instance masks", instance_masks.looks_like, instance_masks.open, objects=True
+    ),
     "folder": Format("a folder with one subfolder of pictures per class", folder.looks_like, folder.open),
     "csv": Format("a .csv or .tsv table with a target column", csv.looks_like, csv.open),
 }
+OBJECTS = ("detect", "segment")  # the tasks of finding objects
 DEFAULT_ROOT = "~/.cache/danlu"
 
 
 def known_names() -> dict[str, str]:
     """Name of a known set -> its description."""
-    return {name: known.description for table in (sklearn.NAMES, torchvision.NAMES) for name, known in table.items()}
+    return {
+        name: known.description
+        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES)
+        for name, known in table.items()
+    }
 
 
 def data_root() -> Path:
@@ -60,7 +89,7 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     path = Path(config.path).expanduser()
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
-        raise Refusal(f"{config.path} is data to {dataset.task}, not to {task} as --task or the run asks")
+        raise _other_task(config.path, dataset.task, task)
     if config.balance and dataset.task != "classify":
         raise refusal("--data.balance", f"left out where there are no classes, as in {config.path}", config.balance)
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
@@ -82,7 +111,13 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if name is None:
         forms = "; ".join(form.description for form in FORMATS.values())
         raise refusal(str(path), "data in a known format", _what(path), do=f"known are: {forms}")
+    if task and FORMATS[name].objects != (task in OBJECTS):
+        raise _other_task(str(path), "detect" if FORMATS[name].objects else "classify or regress", task)
     return FORMATS[name].open(path, config, task)
+
+
+def _other_task(path: str, own: str, asked: str) -> Refusal:
+    return Refusal(f"{path} is data to {own}, not to {asked} as --task or the run asks")
 
 
 def _what(path: Path) -> str:
@@ -109,6 +144,8 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
                 config = replace(config, target=known.target)
             dataset = _open_path(place, config, task)
             return torchvision.rename(dataset, name) if name in torchvision.NAMES else dataset
+    if name in shapes.NAMES:
+        return shapes.open(name, task)
     for source in (sklearn, torchvision):
         if name in source.NAMES:
             return source.open(name, root, config)
@@ -148,20 +185,28 @@ def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
         raise refusal(f"{flag} {part.path}", f"of the same format as {main.path} ({main.format})", part.format)
     if strange := sorted(set(part.classes) - set(main.classes)):
         raise refusal(f"each class of {flag} {part.path}", f"one of {main.path}", strange[0], near=main.classes)
-    targets = part.targets
-    if main.task == "classify":
-        targets = torch.tensor([main.classes.index(name) for name in part.classes])[part.targets]
+    places = torch.tensor([main.classes.index(name) for name in part.classes], dtype=torch.int64)
     given = main.given if main.given is not None else torch.full((len(main),), UNASSIGNED, dtype=torch.int8)
     count = len(main)
     return replace(
         main,
         inputs=_joined_inputs(main, part, flag),
-        targets=torch.cat([main.targets, targets]),
+        targets=_joined_targets(main, part, places),
         given=torch.cat([given, torch.full((len(part),), split, dtype=torch.int8)]),
         name_of=lambda i: main.name_of(i) if i < count else part.name_of(i - count),
         problems=[*main.problems, *(replace(p, where=f"{part.path}: {p.where}") for p in part.problems)],
         notes=[*main.notes, *(f"{part.path}: {note}" for note in part.notes)],
     )
+
+
+def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch.Tensor | list[Annotation]:
+    """Targets of both. places: of each class of `part` among those of `main`."""
+    first, second = main.targets, part.targets
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return torch.cat([first, places[second] if main.task == "classify" else second])
+    assert not isinstance(first, torch.Tensor)
+    assert not isinstance(second, torch.Tensor)
+    return [*first, *(replace(one, labels=places[one.labels]) for one in second)]
 
 
 def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:

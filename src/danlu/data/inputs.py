@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.data.dataset import Dataset, PictureFiles, Problem
 from danlu.data.pictures import Colour, cached_pictures, load_pictures
 
@@ -26,11 +27,12 @@ class Decoder:
     files: PictureFiles
     size: int
     colour: Colour
+    fit: Fit = "crop"
 
     def __call__(self, wanted: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
         """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
         paths = [self.files.paths[i] for i in wanted]
-        pictures, problems = load_pictures(paths, self.size, self.colour, workers=0)
+        pictures, problems = load_pictures(paths, self.size, self.colour, workers=0, fit=self.fit)
         bad = {problem.where for problem in problems}
         return pictures, [row for row, path in enumerate(paths) if str(path) in bad], problems
 
@@ -60,21 +62,35 @@ def picture_inputs(
     memory: bool = True,
     cache: str | None = None,
     workers: int | None = None,
+    fit: Fit = "crop",
 ) -> Pictures:
-    """The dataset's pictures as squares of `size` px in `colour`, decoded now (memory, cache) or when wanted."""
+    """The dataset's pictures as squares of `size` px in `colour`, decoded now (memory, cache) or when wanted.
+
+    fit: how a picture that is no square becomes one (`data/canvas.py`).
+    """
     if isinstance(dataset.inputs, Tensor):
-        return Pictures(_resized(_in_colour(dataset.inputs, colour), size))
+        pictures = _in_colour(dataset.inputs, colour)
+        return Pictures(_letterboxed(pictures, size) if fit == "letterbox" else _resized(pictures, (size, size)))
     assert isinstance(dataset.inputs, PictureFiles)
     files = dataset.inputs
     if cache:
-        pictures, problems = cached_pictures(files, size, colour, cache, workers)
+        pictures, problems = cached_pictures(files, size, colour, cache, workers, fit)
     elif memory:
-        pictures, problems = load_pictures(files.paths, size, colour, workers)
+        pictures, problems = load_pictures(files.paths, size, colour, workers, fit)
     else:
-        return Pictures(files, Decoder(files, size, colour))
+        return Pictures(files, Decoder(files, size, colour, fit))
     bad = {problem.where for problem in problems}
     void = [row for row, path in enumerate(files.paths) if str(path) in bad] if bad else []
     return Pictures(pictures, problems=list(problems), void=void)
+
+
+def placements(dataset: Dataset, size: int, fit: Fit) -> list[Placement]:
+    """Where each picture lies on the canvas that `picture_inputs` makes of it. fit: "letterbox" or "stretch"."""
+    if isinstance(dataset.inputs, Tensor):
+        height, width = dataset.inputs.shape[-2:]
+        return [FITS[fit]((height, width), size)] * len(dataset)
+    assert isinstance(dataset.inputs, PictureFiles)
+    return [FITS[fit](original, size) for original in dataset.inputs.sizes]
 
 
 def frame_of(dataset: Dataset) -> pandas.DataFrame:
@@ -112,11 +128,21 @@ def _in_colour(pictures: Tensor, colour: Colour) -> Tensor:
     return torch.cat(parts)
 
 
-def _resized(pictures: Tensor, size: int) -> Tensor:
-    if pictures.shape[-2:] == (size, size):
+def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    if pictures.shape[-2:] == size:
         return pictures
     parts = [
-        torch.nn.functional.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True)
+        torch.nn.functional.interpolate(chunk.float(), size, mode="bilinear", antialias=True)
         for chunk in pictures.split(4096)
     ]
     return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
+
+
+def _letterboxed(pictures: Tensor, size: int) -> Tensor:
+    height, width = pictures.shape[-2:]
+    placement = FITS["letterbox"]((height, width), size)
+    left, top = (round(start) for start in placement.offset)
+    inside = (round(height * placement.scale[1]), round(width * placement.scale[0]))
+    canvas = pictures.new_full((*pictures.shape[:2], size, size), PAD)
+    canvas[..., top : top + inside[0], left : left + inside[1]] = _resized(pictures, inside)
+    return canvas

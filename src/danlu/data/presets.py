@@ -12,12 +12,21 @@ from danlu.data.geometry import LARGE
 from danlu.refuse import Refusal, choose, refusal
 
 WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole picture
+CROPS = (0.3, 1.0)  # area of crops around objects, where only their chance is given
+STRIDE = 32  # sides of multi-scale training are multiples of the coarsest grid's step
 PAD = 8  # small pictures are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
+OBJECTS_ONLY = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # settings of detection, when off
+INSTEAD = {
+    "pad": "augment.translate shifts",
+    "rotate": "a box that turns is no longer tight",
+    "shear": "a box that is sheared is no longer tight",
+    "cutmix": "augment.mosaic puts pictures side by side",
+}
 
 
 def _none(size: int, channels: int) -> dict[str, Any]:
     off: dict[str, Any] = {f.name: 0.0 for f in fields(AugmentConfig)}
-    return off | {"preset": "none", "flip": "none", "pad": 0, "area": WHOLE, "ratio": (3 / 4, 4 / 3)}
+    return off | {"preset": "none", "flip": "none", "pad": 0, "area": WHOLE, "ratio": (3 / 4, 4 / 3), "zoom_out": 1.0}
 
 
 def _light(size: int, channels: int) -> dict[str, Any]:
@@ -43,6 +52,32 @@ def _strong(size: int, channels: int) -> dict[str, Any]:
 PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {"none": _none, "light": _light, "strong": _strong}
 
 
+def _objects_none(size: int, channels: int) -> dict[str, Any]:
+    return _none(size, channels) | {"ratio": (1 / 2, 2)}  # of SSD's crops (Liu et al. 2016, section 2.2)
+
+
+def _objects_light(size: int, channels: int) -> dict[str, Any]:
+    colour = {"saturation": 0.2, "hue": 0.02, "flip": "lr"} if channels == 3 else {}
+    crops = {"zoom_out": 2.0, "iou_crop": 0.5, "area": CROPS, "scale": 0.1, "translate": 0.05}
+    mild = {"preset": "light", "brightness": 0.2, "contrast": 0.2}
+    return _objects_none(size, channels) | mild | colour | crops
+
+
+def _objects_strong(size: int, channels: int) -> dict[str, Any]:
+    colour = {"saturation": 0.4, "hue": 0.02, "flip": "lr"} if channels == 3 else {}
+    mixing = {"mosaic": 0.5, "mixup": 0.5, "scale": 0.5, "translate": 0.1}
+    more = {"preset": "strong", "brightness": 0.4, "contrast": 0.4}
+    return _objects_none(size, channels) | more | colour | mixing
+
+
+# The same for pictures with objects.
+OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
+    "none": _objects_none,
+    "light": _objects_light,
+    "strong": _objects_strong,
+}
+
+
 def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) -> AugmentConfig:
     """`config` with every None filled from its preset ("light" when it names none).
 
@@ -53,7 +88,7 @@ def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) ->
     values = PRESETS[choose("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
     if not classes:
         values |= {"mixup": 0.0, "cutmix": 0.0}
-    mine = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
+    mine = _given(config)
     # Both move a window at random: the one that was asked for replaces the preset's.
     if mine.get("pad"):
         values["area"] = WHOLE
@@ -64,7 +99,65 @@ def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) ->
     return filled
 
 
+def resolve_objects(config: AugmentConfig, *, size: int, channels: int) -> AugmentConfig:
+    """As `resolve`, for detection and segmentation.
+
+    Raises Refusal for what boxes cannot follow (rotation, shear, cutmix) and for values that cannot be.
+    """
+    preset = config.preset or "light"
+    table = OBJECT_PRESETS
+    values = table[choose("augment.preset", preset, table, "none, light or strong")](size, channels)
+    mine = _given(config)
+    if mine.get("iou_crop"):
+        values["area"] = CROPS
+    if mine.get("iou_crop") == 0:
+        values["area"] = WHOLE
+    filled = replace(config, **(values | mine))
+    _check_ranges(filled, channels)
+    _check_objects(filled, size)
+    return filled
+
+
+def sides(size: int, multi_scale: float) -> list[int]:
+    """Sides in pixels that batches of multi-scale training may have."""
+    if not multi_scale:
+        return [size]
+    low, high = (size * (1 + sign * multi_scale) / STRIDE for sign in (-1, 1))
+    return [STRIDE * k for k in range(max(1, math.ceil(low)), math.floor(high) + 1)]
+
+
+def _given(config: AugmentConfig) -> dict[str, Any]:
+    """What the user set."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
+
+
+def _check_objects(config: Any, size: int) -> None:
+    for name in ("pad", "rotate", "shear", "cutmix"):
+        if getattr(config, name):
+            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=INSTEAD[name])
+    if config.iou_crop and tuple(config.area) == WHOLE:
+        raise refusal("augment.area", "less than the whole picture for augment.iou_crop", "1,1", do="0.3,1 is usual")
+    if not sides(size, config.multi_scale):
+        wanted = f"large enough for a multiple of {STRIDE} pixels around data.size {size}"
+        raise refusal("augment.multi_scale", wanted, config.multi_scale)
+
+
 def _check(config: Any, size: int, channels: int, classes: int) -> None:
+    for name, off in OBJECTS_ONLY.items():
+        if getattr(config, name) != off:
+            raise refusal(f"augment.{name}", f"{off:g} without boxes, being for detection", getattr(config, name))
+    _check_ranges(config, channels)
+    if config.pad >= size:
+        raise refusal("augment.pad", f"less than the picture's side of {size} pixels", config.pad)
+    if config.pad and tuple(config.area) != WHOLE:
+        raise Refusal(
+            "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1"
+        )
+    if config.cutmix and not classes:
+        raise refusal("augment.cutmix", "0 for regression", config.cutmix, do="augment.mixup blends numbers as well")
+
+
+def _check_ranges(config: Any, channels: int) -> None:
     for name in ("saturation", "hue"):
         value = getattr(config, name)
         if value and channels != 3:
@@ -74,11 +167,3 @@ def _check(config: Any, size: int, channels: int, classes: int) -> None:
         if not 0 < low <= high <= top:
             bound = "0 < low <= high <= 1" if top == 1 else "0 < low <= high"
             raise refusal(f"augment.{name}", f"two numbers with {bound}", f"{low:g},{high:g}")
-    if config.pad >= size:
-        raise refusal("augment.pad", f"less than the picture's side of {size} pixels", config.pad)
-    if config.pad and tuple(config.area) != WHOLE:
-        raise Refusal(
-            "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1"
-        )
-    if config.cutmix and not classes:
-        raise refusal("augment.cutmix", "0 for regression", config.cutmix, do="augment.mixup blends numbers as well")

@@ -138,7 +138,10 @@ class _Cut:
         self.config = config
         self.rng = np.random.default_rng(seed)
         self.seed = seed
-        self.classes = dataset.targets.numpy() if self.kind == "stratified" else None
+        self.classes = None
+        if self.kind == "stratified":
+            assert isinstance(dataset.targets, Tensor)
+            self.classes = dataset.targets.numpy()
         self.column = column
         self.key = _key(dataset, self.kind, column) if column else None
         self.words = KINDS[self.kind].format(column=column)

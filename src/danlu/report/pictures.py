@@ -64,6 +64,20 @@ def contact_sheet(pictures: Tensor, captions: Sequence[str], columns: int) -> Im
     return sheet
 
 
+def draw_boxes(picture: Tensor, boxes: Tensor, colours: Sequence[str] = ()) -> Tensor:
+    """uint8 (C, H, W) with boxes (M, 4) drawn -> (3, H, W). colours: one for each, lime by default."""
+    from torchvision.utils import draw_bounding_boxes
+
+    picture = picture.cpu().expand(3, -1, -1)
+    height, width = picture.shape[1:]
+    boxes = boxes.cpu()
+    seen = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+    if not seen.any():
+        return picture
+    kept = [colour for colour, one in zip(colours or ["lime"] * len(boxes), seen.tolist()) if one]
+    return draw_bounding_boxes(picture, boxes[seen], colors=kept, width=max(1, max(height, width) // 200))
+
+
 def annotate(picture: Tensor, text: str) -> Image.Image:
     """The picture with a line of text beneath it. picture: uint8 (C, H, W); tiny ones are enlarged to be readable."""
     from PIL import Image, ImageDraw

@@ -15,7 +15,7 @@ from danlu.metrics.classification import (
     per_class,
     reliability,
 )
-from danlu.tasks.task import Evaluation
+from danlu.tasks.task import Evaluation, Views, raw_answer
 
 MISTAKES_SHOWN = 24
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., "Going Deeper with Convolutions", 2014
@@ -42,8 +42,11 @@ class Classify:
             loss = loss + AUXILIARY_WEIGHT * self.sample_loss(answer, targets).mean()
         return {
             "loss": loss,
-            "accuracy": (choice(outputs) == hard).float().mean(),
+            "accuracy": (choice(outputs) == hard).mean(dtype=torch.float32),
         }
+
+    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+        return raw_answer(self, model, batch, views)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """The log of the averaged probabilities: softmax gives the average back."""

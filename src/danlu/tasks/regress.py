@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.data.batches import Batch
 from danlu.metrics.regression import regression_metrics
-from danlu.tasks.task import Evaluation
+from danlu.tasks.task import Evaluation, Views, raw_answer
 
 POINTS_SHOWN, WORST_SHOWN = 2000, 12
 
@@ -30,6 +30,9 @@ class Regress:
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {"loss": self.sample_loss(model(batch.inputs), batch.targets).mean()}
+
+    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+        return raw_answer(self, model, batch, views)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         return torch.stack(outputs).mean(0)

@@ -13,14 +13,18 @@ from danlu.data.batches import Batch
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network said of a split.
+    """What a network said of a split of N samples.
 
-    outputs: (N, K) raw, float32. targets: (N,) or (N, T). index: (N,) into the dataset.
+    outputs: (N, K) raw, float32, or a list of N answers. targets: (N,) or (N, T), or a list of N. index: (N,) into the
+    dataset.
     """
 
-    outputs: Tensor
-    targets: Tensor
+    outputs: Any
+    targets: Any
     index: Tensor
+
+
+Views = Callable[[Tensor], list[Tensor]]
 
 
 class Task(Protocol):
@@ -33,7 +37,14 @@ class Task(Protocol):
         """Means over the batch's samples: "loss" (with gradient) and whatever else is worth following."""
         ...
 
-    def combine(self, outputs: list[Tensor]) -> Tensor:
+    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Any, Any]:
+        """What the network says of each sample of a batch, and what it should have said: tensors or lists, row by row.
+
+        views: inputs -> versions of them whose outputs are joined by `combine`.
+        """
+        ...
+
+    def combine(self, outputs: list[Any]) -> Any:
         """Raw outputs for several views of the same pictures -> one raw output (test-time augmentation)."""
         ...
 
@@ -46,3 +57,10 @@ class Task(Protocol):
     ) -> dict[str, Any]:
         """What the report shows of an evaluation, as plain JSON values. picture_of: index -> data URI, or ""."""
         ...
+
+
+def raw_answer(task: Task, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+    """`Task.answer` where the network's raw outputs are the answer."""
+    if views is None:
+        return model(batch.inputs).float(), batch.targets
+    return task.combine([model(view).float() for view in views(batch.inputs)]), batch.targets

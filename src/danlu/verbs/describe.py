@@ -8,14 +8,17 @@ from typing import Any
 import torch
 
 from danlu.config import Config, with_values
+from danlu.data.annotations import Annotation
+from danlu.data.canvas import Placement
 from danlu.data.dataset import SPLITS, Dataset, PictureFiles
-from danlu.data.inputs import channel_statistics, frame_of, picture_inputs
+from danlu.data.inputs import channel_statistics, frame_of, picture_inputs, placements
 from danlu.data.split import split_dataset
 from danlu.prepare import read
 from danlu.refuse import blame, refusal
 from danlu.report.pictures import contact_sheet
 
 SHOWN, COLUMNS_SHOWN = 48, 8
+NO_LABELS = torch.zeros(0, dtype=torch.int64)
 SAMPLED = 2_000  # pictures whose mean and standard deviation are taken
 
 
@@ -39,7 +42,7 @@ def describe(
         "split": split.how,
         "classes": _classes(dataset, split),
         "notes": list(dataset.notes),
-        "problems": [{"where": p.where, "reason": p.reason} for p in dataset.problems],
+        "problems": [{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
     }
     if dataset.task == "regress":
         found["targets"] = {
@@ -56,17 +59,21 @@ def describe(
         return found | {"contact_sheet": None}
     generator = torch.Generator().manual_seed(config.seed)
     some = torch.randperm(len(dataset), generator=generator)[:SAMPLED]
-    pictures = picture_inputs(dataset, size=config.data.size, colour=config.data.colour, memory=False)
+    objects = dataset.task in ("detect", "segment")
+    fit = "letterbox" if objects else "crop"
+    pictures = picture_inputs(dataset, size=config.data.size, colour=config.data.colour, memory=False, fit=fit)
     mean, std = channel_statistics(pictures.some(some.tolist()))
     found |= {"sizes": _sizes(dataset), "channels": len(mean), "mean": list(mean), "std": list(std)}
+    if objects:
+        found["objects"] = _objects(dataset)
     found["contact_sheet"] = str(out) if out is not None else None
     if out is not None:
         shown = _shown(dataset, some)
-        captions = [
-            dataset.classes[int(dataset.targets[i])] if dataset.classes else f"{dataset.targets[i].tolist()}"
-            for i in shown
-        ]
-        sheet = contact_sheet(pictures.some(shown), captions, COLUMNS_SHOWN)
+        tiles = pictures.some(shown)
+        if objects:
+            places = placements(dataset, config.data.size, fit)
+            tiles = torch.stack([_boxed(tile, dataset.targets[i], places[i]) for tile, i in zip(tiles, shown)])
+        sheet = contact_sheet(tiles, [_caption(dataset, i) for i in shown], COLUMNS_SHOWN)
         try:
             sheet.save(out)
         except ValueError:  # PIL knows the format by the ending
@@ -77,14 +84,50 @@ def describe(
 
 
 def _classes(dataset: Dataset, split: Any) -> dict[str, dict[str, int]]:
-    """Class -> split -> samples."""
+    """Class -> split -> samples, or objects."""
     count = len(dataset.classes)
+    if dataset.task in ("detect", "segment"):
+        labels = {name: [dataset.targets[i].labels for i in getattr(split, name).tolist()] for name in SPLITS}
+        per = {name: torch.bincount(torch.cat([*found, NO_LABELS]), minlength=count) for name, found in labels.items()}
+        return {c: {name: int(per[name][k]) for name in SPLITS} for k, c in enumerate(dataset.classes)}
     per = (
         {name: torch.bincount(dataset.targets[getattr(split, name)], minlength=count) for name in SPLITS}
         if count
         else {}
     )
     return {c: {name: int(per[name][k]) for name in SPLITS} for k, c in enumerate(dataset.classes)}
+
+
+def _objects(dataset: Dataset) -> dict[str, Any]:
+    """How many objects there are, per picture too, and the side of a square of a box's area: least, median, most."""
+    counts = torch.tensor([len(one) for one in dataset.targets])
+    boxes = torch.cat([one.boxes for one in dataset.targets])
+    sides = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
+    return {
+        "count": int(counts.sum()),
+        "ignored": sum(int(one.ignore.sum()) for one in dataset.targets),
+        "pictures_without": int((counts == 0).sum()),
+        "per_picture": [int(counts.min()), int(counts.median()), int(counts.max())],
+        "side": [round(float(f(sides)), 1) for f in (torch.min, torch.median, torch.max)] if len(sides) else [],
+    }
+
+
+def _caption(dataset: Dataset, i: int) -> str:
+    target = dataset.targets[i]
+    if isinstance(target, Annotation):
+        return ", ".join(dict.fromkeys(dataset.classes[k] for k in target.labels.tolist())) or "nothing"
+    return dataset.classes[int(target)] if dataset.classes else f"{target.tolist()}"
+
+
+def _boxed(picture: torch.Tensor, annotation: Annotation, placement: Placement) -> torch.Tensor:
+    """A uint8 picture (C, S, S) in colour with its boxes drawn, those to be ignored in grey."""
+    from torchvision.utils import draw_bounding_boxes
+
+    colours = ["grey" if ignored else "lime" for ignored in annotation.ignore.tolist()]
+    picture = picture.expand(3, -1, -1)
+    if not colours:
+        return picture
+    return draw_bounding_boxes(picture, placement.boxes(annotation.boxes), colors=colours, width=1)
 
 
 def _sizes(dataset: Dataset) -> dict[str, Any]:
@@ -114,7 +157,7 @@ def _columns(dataset: Dataset, train: torch.Tensor) -> list[dict[str, Any]]:
 
 def _shown(dataset: Dataset, some: torch.Tensor) -> list[int]:
     """A few of every class, classes in turn."""
-    if not dataset.classes:
+    if dataset.task != "classify":
         return some[:SHOWN].tolist()
     members = [some[dataset.targets[some] == k].tolist() for k in range(len(dataset.classes))]
     rounds = [group[n] for n in range(max(map(len, members))) for group in members if n < len(group)]

@@ -42,7 +42,7 @@ def evaluate(
     began = time.perf_counter()
     if data is None:
         part = choose("--part", part or "test", SPLITS, "train, val or test")
-        prepared = prepare(config)
+        prepared = prepare(config, trained.weights("start"))
         _check_same(trained, prepared)
         if not len(getattr(prepared.split, part)):
             has = ", ".join(name for name in SPLITS if len(getattr(prepared.split, name)))

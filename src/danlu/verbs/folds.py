@@ -20,7 +20,8 @@ from danlu.run import Run
 from danlu.verbs.conclude import conclude, write_summary
 from danlu.verbs.load import LoadedRun, load
 
-KEPT = ("environment.json", "metrics.jsonl", "weights/best.safetensors", "weights/last.safetensors")
+WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
+KEPT = ("environment.json", "metrics.jsonl", *WEIGHTS)
 
 
 def train_folds(
@@ -66,7 +67,8 @@ def train_folds(
         else:
             kept = best
         for name in KEPT:
-            shutil.copyfile(kept.folder / name, run.folder / name)
+            if (kept.folder / name).exists():  # weights/start only with --init
+                shutil.copyfile(kept.folder / name, run.folder / name)
         _conclude(run, kept, folds, refit, console)
     except Interrupted as stopped:
         reason = str(stopped).partition(";")[0]
@@ -96,7 +98,7 @@ def _conclude(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str,
         run.write_text("config.yaml", dump_yaml(config))
         write_summary(run, summary, console)
         return
-    prepared = prepare(config)
+    prepared = prepare(config, kept.weights("start"))
     if refit == "ensemble":
         _save_ensemble(run, prepared, folds)
         extra["parameters"] = sum(fold.summary["parameters"] for fold in folds)

@@ -22,7 +22,7 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     for note in dataset.notes:
         _say(console, run, f"note: {note}")
     for problem in dataset.problems:
-        _say(console, run, f"skipped {problem.where}: {problem.reason}")
+        _say(console, run, f"{problem.done} {problem.where}: {problem.reason}")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("setting", "chosen", "because"):
         table.add_column(heading, overflow="fold")
@@ -83,12 +83,19 @@ def print_description(console: Console, found: dict[str, Any]) -> None:
         for row in rows[:200]:
             table.add_row(*(_short(row.get(heading, "")) for heading in headings))
         console.print(table)
+    if "objects" in found:
+        objects = found["objects"]
+        sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
+        say(
+            f"{objects['count']:,} objects, {_range(objects['per_picture'])} per picture{sides}; "
+            f"{objects['ignored']:,} ignored; {objects['pictures_without']:,} pictures without"
+        )
     for name, target in found.get("targets", {}).items():
         say(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
     for note in found["notes"]:
         say(f"note: {note}")
     for problem in found["problems"]:
-        say(f"skipped {problem['where']}: {problem['reason']}")
+        say(f"{problem['done']} {problem['where']}: {problem['reason']}")
     if found["contact_sheet"]:
         say(f"contact sheet: {found['contact_sheet']}")
 

@@ -9,12 +9,14 @@ from danlu.assemble import make_task, transforms
 from danlu.data.dataset import SPLITS
 from danlu.data.inputs import Pictures
 from danlu.engine.loop import Progress
+from danlu.objects import ObjectBatch
 from danlu.prepare import Prepared, network
-from danlu.report.pictures import to_data_uri
+from danlu.report.pictures import draw_boxes, to_data_uri
 from danlu.run import Run
 
 PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings")
 PICTURE_SIDE = 96
+OBJECTS_SIDE = 192  # of pictures with objects in them
 AUGMENTED_SHOWN = 24
 
 
@@ -63,6 +65,7 @@ def summarise(
             "problems": [{"where": p.where, "reason": p.reason} for p in dataset.problems],
         },
         "choices": [{"key": c.key, "value": c.value, "reason": c.reason} for c in prepared.choices],
+        "transfer": prepared.transfer.to_dict() if prepared.transfer else None,
         "timings": timings,
         "test_looks": 1 if final and final["split"] == "test" else 0,
         "evaluation": details,
@@ -86,10 +89,15 @@ def augmented_pictures(prepared: Prepared) -> list[str]:
     if prepared.pictures is None:
         return []
     import numpy as np
+    import torch
 
     augment, normalise = transforms(prepared)
     index: Sequence[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
     draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
     some = prepared.pictures.some(index)
-    shown, _ = augment(some, None, prepared.scaled[index], draws)
-    return [to_data_uri(picture, PICTURE_SIDE) for picture in normalise.undo(shown)]
+    shown, targets = augment(some, None, prepared.scaled.index_select(0, torch.tensor(index)), draws)
+    pictures = normalise.undo(shown)
+    if isinstance(targets, ObjectBatch):
+        boxed = [draw_boxes(picture, targets.picture(i).boxes) for i, picture in enumerate(pictures)]
+        return [to_data_uri(picture, OBJECTS_SIDE) for picture in boxed]
+    return [to_data_uri(picture, PICTURE_SIDE) for picture in pictures]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from danlu.assemble import make_plan
 from danlu.config import Config, dump_yaml, load_yaml, with_values
-from danlu.engine.checkpoint import read_state
+from danlu.engine.checkpoint import read_state, save_tensors
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
 from danlu.engine.loop import Progress, Watcher, fit
@@ -83,6 +83,9 @@ def train_one(config: Config, console: Console, out: str | None = None) -> Loade
         run.write_text("config.yaml", dump_yaml(prepared.config))
         run.write_json("environment.json", environment(prepared.device))
         print_choices(console, prepared, run)
+        if prepared.transfer is not None:  # the run must be able to go on when its source is gone
+            start = prepared.transfer.source
+            save_tensors(run.weights("start"), start.state, start.signature)
         return _carry_out(run, prepared, console, reading, resume=False)
     except (Refusal, OSError):
         run.withdraw()
@@ -118,7 +121,7 @@ def _resume(folder: Path, settings: dict[str, Any], console: Console) -> LoadedR
             said = f"{run.name} has finished already; its report is {run.report}"
             console.print(said, highlight=False, markup=False, soft_wrap=True)
             return load(run)
-        return _carry_out(run, prepare(config), console, time.perf_counter() - began, resume=True)
+        return _carry_out(run, prepare(config, run.weights("start")), console, time.perf_counter() - began, resume=True)
     finally:
         run.unlock()
 
@@ -156,7 +159,7 @@ def _fit_in_process(
     """What each of several processes does: read the data itself, train its share of every batch."""
     run = Run.open(folder)
     console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
-    return _fit(fabric, run, prepare(config), console, stop, resume)
+    return _fit(fabric, run, prepare(config, run.weights("start")), console, stop, resume)
 
 
 def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, resume: bool) -> Progress:

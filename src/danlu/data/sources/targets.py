@@ -11,7 +11,7 @@ from torch import Tensor
 
 from danlu.refuse import Refusal, refusal
 
-Task = Literal["classify", "regress"]
+Task = Literal["classify", "regress", "detect", "segment"]
 FEW = 20  # whole numbers with at most this many distinct values, each seen often, are classes
 
 

@@ -84,6 +84,7 @@ def rename(dataset: Dataset, name: str) -> Dataset:
     names = _published(NAMES[name])
     if len(names) != len(dataset.classes) or [int(k) for k in dataset.classes] != list(range(len(names))):
         return dataset
+    assert isinstance(dataset.targets, torch.Tensor)
     classes, targets = sort_classes(names, dataset.targets)
     return replace(dataset, classes=classes, targets=targets)
 

@@ -1,0 +1,151 @@
+"""What trained weights are worth where labels are few: `python benchmarks/transfer.py mnist` (or cifar10, or both).
+
+A network is trained on the first five classes of a set with all their labels. Then, for the other five, of which only a
+few labels per class are used, it is fine-tuned (`--init`, and with `--freeze all-but-head`) and, beside that, the same
+network is trained from drawn weights: for as many epochs, and for three times as many. All other settings are danlu's
+own for each. Shown is the accuracy on all test pictures of these five classes, by the weights of the last epoch: mean
+and standard deviation over seeds, each with its own pretraining, labels and order.
+
+MNIST and CIFAR-10 are looked for under $DANLU_DATA. Everything runs on the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+
+import danlu
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN
+from danlu.data.formats import open_dataset
+from danlu.data.inputs import picture_inputs
+
+QUIET = Console(quiet=True)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """shots: labels per class."""
+
+    model: str
+    side: int
+    colour: Literal["grey", "rgb"]
+    pretraining_epochs: int
+    epochs: int
+    shots: tuple[int, ...]
+
+
+EXPERIMENTS = {
+    "mnist": Experiment("lenet", 28, "grey", 5, 20, (10, 30, 100)),
+    "cifar10": Experiment("resnet20", 32, "rgb", 6, 20, (100,)),
+}
+
+# Way of training -> settings beside those of the experiment; epochs are in units of the experiment's.
+WAYS: dict[str, dict[str, Any]] = {
+    "drawn weights": {},
+    "drawn weights, three times the epochs": {"epochs": 3},
+    "fine-tuned": {"init": True},
+    "fine-tuned, all but the head frozen": {"init": True, "freeze": "all-but-head"},
+}
+
+
+class Pictures:
+    """A set in memory: x (N, side, side[, 3]) uint8, y the names of the classes, and which are for testing."""
+
+    def __init__(self, name: str, experiment: Experiment) -> None:
+        dataset = open_dataset(DataConfig(path=name))
+        side, colour = experiment.side, experiment.colour
+        source = picture_inputs(dataset, size=side, colour=colour, memory=True).source
+        x = source.permute(0, 2, 3, 1).numpy()  # type: ignore[union-attr]
+        self.x = x[..., 0] if colour == "grey" else x
+        self.y = np.array(dataset.classes)[dataset.targets.numpy()]  # type: ignore[union-attr]
+        given = dataset.given.numpy()  # type: ignore[union-attr]
+        self.train, self.test = given == TRAIN, given == TEST
+        self.first, self.others = dataset.classes[:5], dataset.classes[5:]
+
+    def write(self, path: Path, classes: tuple[str, ...], shots: int | None = None, seed: int = 0) -> str:
+        """An .npz of these classes' training pictures (all, or `shots` drawn per class) and all of their test ones."""
+        rng = np.random.default_rng(seed)
+        rows = [np.flatnonzero(self.train & (self.y == name)) for name in classes]
+        train = np.concatenate([part if shots is None else rng.choice(part, shots, replace=False) for part in rows])
+        test = np.flatnonzero(self.test & np.isin(self.y, classes))
+        arrays = {"x_train": train, "x_test": test}
+        arrays = {name: self.x[index] for name, index in arrays.items()}
+        np.savez(path, **arrays, y_train=self.y[train], y_test=self.y[test])
+        return str(path)
+
+
+def trained(data: str, out: Path, experiment: Experiment, epochs: int, **settings: Any) -> float:
+    """Accuracy on the test part by the last weights; the run is left in `out`."""
+    shape = {"model": experiment.model, "val": 0, "epochs": epochs, "device": "cpu"}
+    run = danlu.train(data, out=str(out), console=QUIET, **shape, **settings)
+    return run.summary["metrics"]["test"]["accuracy"]
+
+
+def measure(name: str, seeds: int, folder: Path) -> dict[tuple[str, int], list[float]]:
+    """(way, labels per class) -> accuracy per seed."""
+    experiment, found = EXPERIMENTS[name], dict[tuple[str, int], list[float]]()
+    pictures = Pictures(name, experiment)
+    everything = pictures.write(folder / "first.npz", pictures.first)
+    for seed in range(seeds):
+        start = folder / f"first-{seed}"
+        before = trained(everything, start, experiment, experiment.pretraining_epochs, seed=seed)
+        say(f"{name}, seed {seed}: {before:.4f} on its own test pictures after pretraining")
+        for shots in experiment.shots:
+            few = pictures.write(folder / f"few-{seed}-{shots}.npz", pictures.others, shots, seed)
+            for number, (way, changes) in enumerate(WAYS.items()):
+                settings = {"seed": seed} | changes
+                epochs = experiment.epochs * settings.pop("epochs", 1)
+                if settings.pop("init", False):
+                    settings["init"] = str(start)
+                accuracy = trained(few, folder / f"{seed}-{shots}-{number}", experiment, epochs, **settings)
+                found.setdefault((way, shots), []).append(accuracy)
+                say(f"{name}, seed {seed}, {shots} per class, {way}: {accuracy:.4f}")
+    return found
+
+
+def table(name: str, found: dict[tuple[str, int], list[float]]) -> str:
+    experiment = EXPERIMENTS[name]
+    lines = [
+        f"| {name}, {experiment.model}, {experiment.epochs} epochs | "
+        + " | ".join(f"{shots} per class" for shots in experiment.shots)
+        + " |",
+        "|---|" + "--:|" * len(experiment.shots),
+    ]
+    for way in WAYS:
+        cells = [_cell(found[way, shots]) for shots in experiment.shots]
+        lines.append(f"| {way} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{spread}"
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("sets", nargs="*", metavar="|".join(EXPERIMENTS), help="all by default")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    if unknown := set(given.sets) - set(EXPERIMENTS):
+        parser.error(f"unknown set {unknown.pop()!r}: choose from {', '.join(EXPERIMENTS)}")
+    for name in given.sets or EXPERIMENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(table(name, measure(name, given.seeds, Path(folder))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

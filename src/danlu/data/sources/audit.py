@@ -1,0 +1,314 @@
+"""From what annotation files say to a Dataset to detect: every picture and every object is checked here, once.
+
+What is wrong is skipped, clipped or kept, and named by file and object. Pictures without objects are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, Shape
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, PictureFiles, Problem
+from danlu.data.pictures import PictureInfo, check_pictures
+from danlu.data.sources.labelled import Labelled, Thing, relative
+from danlu.refuse import Refusal
+
+BAD_PICTURES = 0.05  # more bad pictures than this share stop the run unless --on-bad skip
+BAD_OBJECTS = 0.5  # so do more bad objects: then it is the format that is misread
+FULL_CHECK = 2 * 1024**3  # bytes up to which every picture is decoded while checking
+ROUNDING = 1.0  # pixels that a box may reach over the edge without being named: tools round, or count from 0
+
+
+def assemble(
+    path: Path,
+    form: str,
+    found: Sequence[Labelled],
+    classes: Sequence[str],
+    config: DataConfig,
+    task: Literal["detect", "segment"],
+    problems: Iterable[Problem] = (),
+    notes: Iterable[str] = (),
+) -> Dataset:
+    """The checked Dataset. Raises Refusal when there are no pictures or classes, or too much is bad.
+
+    task: "segment" keeps the outlines; an object without a usable one is then ignored in training.
+    """
+    problems, notes = list(problems), list(notes)
+    root = path if path.is_dir() else path.parent
+    found = _one_part_each(found, root, problems, notes)
+    found, infos = _usable_pictures(path, root, found, config, problems)
+    if not classes:
+        raise Refusal(f"{path} must name at least one class of objects, got none")
+    found, infos = _compared(found, infos, root, problems)
+    if not found:
+        raise Refusal(
+            f"{path}: every picture is turned against its annotation; write the pictures without EXIF rotation"
+        )
+    sizes = [(info.height, info.width) for info in infos]
+    things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
+    if task == "segment":
+        things = _outlined(path, found, sizes, things, boxes, owner, problems)
+    counts = np.bincount(owner, minlength=len(found)).tolist()
+    targets, start = [], 0
+    labels = torch.tensor([thing.label for thing in things], dtype=torch.int64).split(counts)
+    ignore = torch.tensor([thing.ignore for thing in things], dtype=torch.bool).split(counts)
+    for size, count, its_boxes, its_labels, its_ignore in zip(
+        sizes, counts, torch.from_numpy(boxes).split(counts), labels, ignore
+    ):
+        shapes = tuple(t.shape for t in things[start : start + count] if t.shape) if task == "segment" else None
+        targets.append(Annotation(its_boxes, its_labels, its_ignore, size, shapes))
+        start += count
+    splits = torch.tensor([one.split for one in found], dtype=torch.int8)
+    given = splits if bool((splits == TRAIN).any()) and len(splits.unique()) > 1 else None
+    paths = tuple(one.picture for one in found)
+    notes += _remarks(targets, classes, given)
+    return Dataset(
+        path=str(path),
+        format=form,
+        task=task,
+        inputs=PictureFiles(paths, tuple(sizes), all(info.grey for info in infos)),
+        targets=targets,
+        classes=tuple(classes),
+        given=given,
+        name_of=lambda i: relative(paths[i], root),
+        problems=problems,
+        notes=notes,
+    )
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem], notes: list[str]) -> list[Labelled]:
+    """No picture in two parts: it stays in the test part, else in validation, unless nothing were left to train on."""
+    parts: dict[Path, set[int]] = {}
+    for one in found:
+        parts.setdefault(one.picture, set()).add(one.split)
+    shared = {picture for picture, splits in parts.items() if len(splits) > 1}
+    choose = max
+    if shared and not any(TRAIN in splits and len(splits) == 1 for splits in parts.values()):
+        choose = min
+    kept, seen = [], set()
+    for one in found:
+        if one.picture in shared and one.split != choose(parts[one.picture]):
+            continue
+        if one.picture in seen:
+            problems.append(Problem(f"{one.where} {relative(one.picture, root)}", "is listed twice", "kept"))
+        seen.add(one.picture)
+        kept.append(one)
+    if shared:
+        which = "the training part" if choose is min else "the test or validation part"
+        notes.append(f"{len(shared)} pictures are in two parts (first: {min(shared).name}); kept in {which} only")
+    return kept
+
+
+def _usable_pictures(
+    path: Path, root: Path, found: list[Labelled], config: DataConfig, problems: list[Problem]
+) -> tuple[list[Labelled], list[PictureInfo]]:
+    """The pictures that can be read; Refusal when there are none, or too many bad ones."""
+    files = [one.picture for one in found]
+    infos = check_pictures(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers)
+    bad = [
+        Problem(
+            f"{relative(one.picture, root)} (of {one.where})", "missing picture" if info == "no such file" else info
+        )
+        for one, info in zip(found, infos)
+        if isinstance(info, str)
+    ]
+    problems += bad
+    pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, PictureInfo)]
+    if not pairs or (config.on_bad != "skip" and len(bad) > BAD_PICTURES * len(found)):
+        first = ", ".join(f"{p.where}: {p.reason}" for p in bad[:3]) or "it lists none"
+        do = "; mend or remove them, or use --on-bad skip" if pairs else ""
+        raise Refusal(f"{path}: {len(bad)} of {len(found)} pictures cannot be used ({first}){do}")
+    return [one for one, _ in pairs], [info for _, info in pairs]
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    total = 0
+    for file in files:
+        try:
+            total += file.stat().st_size
+        except (OSError, ValueError):  # missing, or a name that no file can have: the check names it
+            continue
+    return total
+
+
+def _compared(
+    found: list[Labelled], infos: list[PictureInfo], root: Path, problems: list[Problem]
+) -> tuple[list[Labelled], list[PictureInfo]]:
+    """The pictures without those that lie turned or whose mask does not fit; names all of another size than said."""
+    kept = []
+    for one, info in zip(found, infos):
+        skipped = False
+        if one.size is not None and one.size != (info.height, info.width):
+            said, real = f"{one.size[1]} x {one.size[0]}", f"{info.width} x {info.height}"
+            turned = one.size == (info.width, info.height)
+            skipped = turned or any(isinstance(thing.shape, MaskFile) for thing in one.things)
+            but = (
+                "it is turned (EXIF?)"
+                if turned
+                else "its mask does not fit"
+                if skipped
+                else "boxes are taken as pixels"
+            )
+            reason = f"size {said} as annotated, but {relative(one.picture, root)} is {real}: {but}"
+            problems.append(Problem(one.where, reason, "skipped" if skipped else "kept"))
+        if not skipped:
+            kept.append((one, info))
+    return [one for one, _ in kept], [info for _, info in kept]
+
+
+# --- objects -----------------------------------------------------------------------------------------------------
+
+
+def _audit(
+    path: Path,
+    found: list[Labelled],
+    sizes: Sequence[tuple[int, int]],
+    config: DataConfig,
+    problems: list[Problem],
+    notes: list[str],
+) -> tuple[list[Thing], np.ndarray, np.ndarray]:
+    """(usable objects, their boxes float32 (T, 4) within the picture, the number of their picture (T,))."""
+    things = [thing for one in found for thing in one.things]
+    owner = np.repeat(np.arange(len(found)), [len(one.things) for one in found])
+    height, width = np.asarray(sizes, np.float64)[owner].reshape(-1, 2).T
+    edges = np.stack([width, height, width, height], axis=1)
+    boxes = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)
+    scale = np.where(np.array([one.shares for one in found])[owner][:, None], edges, 1.0)
+    with np.errstate(all="ignore"):
+        boxes = (boxes * scale).astype(np.float32)
+        x1, y1, x2, y2 = boxes.T
+        clipped = np.minimum(boxes.clip(0), edges.astype(np.float32))
+        beyond = np.maximum(-boxes, boxes - edges).max(axis=1, initial=0)
+        faults = {
+            "": np.array([bool(thing.fault) for thing in things], bool),  # as its source found
+            "not finite": ~np.isfinite(boxes).all(axis=1),
+            "reversed": (x2 < x1) | (y2 < y1),
+            "empty": (x2 == x1) | (y2 == y1),
+            "outside the picture": ((clipped[:, 2:] - clipped[:, :2]) <= 0).any(axis=1),
+        }
+    bad = np.zeros(len(things), bool)
+    counts: Counter[str] = Counter()
+    for fault, rows in faults.items():
+        for i in np.flatnonzero(rows & ~bad):
+            reason = things[i].fault or f"box {_box(boxes[i])} is {fault}"
+            problems.append(Problem(_where(found[owner[i]], things[i]), reason))
+            counts[fault or things[i].fault.partition(":")[0]] += 1
+        bad |= rows
+    for i in np.flatnonzero((beyond > ROUNDING) & ~bad):
+        size = f"{edges[i, 0]:.0f} x {edges[i, 1]:.0f}"
+        reason = f"box {_box(boxes[i])} reaches beyond the picture of {size}"
+        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "clipped"))
+    for i in _repeated(things, boxes, owner, ~bad):
+        reason = f"box {_box(boxes[i])} is there a second time"
+        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "kept"))
+    notes += _counted(counts, bad, beyond)
+    if config.on_bad != "skip" and bad.sum() > BAD_OBJECTS * len(things):
+        first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
+        first = first if len(first) < 300 else f"{first[:300]} ..."
+        raise Refusal(f"{path}: {bad.sum()} of {len(things)} objects cannot be used ({first}); or use --on-bad skip")
+    good = np.flatnonzero(~bad)
+    return [things[i] for i in good], clipped[good], owner[good]
+
+
+def _repeated(things: list[Thing], boxes: np.ndarray, owner: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Good objects that equal an earlier one in picture, class and box."""
+    rows = np.flatnonzero(good)
+    labels = np.array([thing.label for thing in things], np.float64)
+    keys = np.column_stack([owner, labels, boxes])[rows]
+    first = np.unique(keys, axis=0, return_index=True)[1] if len(rows) else np.zeros(0, np.int64)
+    return np.delete(rows, first)
+
+
+def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[str]:
+    notes = []
+    if bad.any():
+        kinds = ", ".join(f"{n} {fault}" for fault, n in counts.items() if n)
+        notes.append(f"{int(bad.sum())} of {len(bad)} objects are left out: {kinds}")
+    far, near = int(((beyond > ROUNDING) & ~bad).sum()), int(((beyond > 0) & (beyond <= ROUNDING) & ~bad).sum())
+    if far:
+        notes.append(f"{far} boxes reach beyond their picture and are clipped to it")
+    if near:
+        notes.append(f"{near} boxes reach up to {ROUNDING:g} px beyond their picture and are clipped to it")
+    return notes
+
+
+def _outlined(
+    path: Path,
+    found: list[Labelled],
+    sizes: Sequence[tuple[int, int]],
+    things: list[Thing],
+    boxes: np.ndarray,
+    owner: np.ndarray,
+    problems: list[Problem],
+) -> list[Thing]:
+    """The objects, each with an outline: where none can be used, its box stands in and the object is ignored."""
+    kept, lost = [], 0
+    for thing, box, i in zip(things, boxes, owner):
+        one, shape = found[i], thing.shape
+        if one.shares and isinstance(shape, Polygons):
+            shape = Polygons(tuple(ring * (sizes[i][1], sizes[i][0]) for ring in shape.rings))
+        fault = _outline_fault(shape, sizes[i])
+        if fault:
+            lost += 1
+            problems.append(Problem(_where(one, thing), f"{fault}, so it is ignored in training", "kept"))
+            x1, y1, x2, y2 = box.astype(np.float64)
+            shape = Polygons((np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]),))
+        kept.append(thing._replace(shape=shape, ignore=thing.ignore or bool(fault)))
+    if things and lost == len(things):
+        raise Refusal(f"{path}: no object has a usable outline to segment by ({problems[-1].where}); use --task detect")
+    return kept
+
+
+def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
+    """Why an outline cannot be drawn, in a few words."""
+    if shape is None:
+        return "no outline"
+    if isinstance(shape, Polygons):
+        if any(len(ring) < 3 for ring in shape.rings):
+            return "a polygon of fewer than three corners"
+        return "" if all(np.isfinite(ring).all() for ring in shape.rings) else "a polygon that is not finite"
+    if isinstance(shape, RunLengths):
+        if shape.size != size:
+            return f"run lengths for a picture of {shape.size[1]} x {shape.size[0]}"
+        whole = shape.counts.size > 0 and shape.counts.min() >= 0 and int(shape.counts.sum()) == size[0] * size[1]
+        return "" if whole else "run lengths that do not cover the picture"
+    return ""
+
+
+def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch.Tensor | None) -> list[str]:
+    notes = []
+    empty = sum(not len(one) for one in targets)
+    if empty:
+        notes.append(f"{empty} of {len(targets)} pictures are without objects and kept")
+    ignored = sum(int(one.ignore.sum()) for one in targets)
+    if ignored:
+        notes.append(f"{ignored} objects (crowd, difficult or without outline) are neither learnt nor counted")
+    trained = [one for i, one in enumerate(targets) if given is None or int(given[i]) not in (VAL, TEST)]
+    seen = torch.bincount(torch.cat([one.labels for one in trained]), minlength=len(classes))
+    absent = [name for name, n in zip(classes, seen.tolist()) if not n]
+    if absent:
+        first = ", ".join(repr(name) for name in absent[:5]) + (" ..." if len(absent) > 5 else "")
+        notes.append(f"{len(absent)} of {len(classes)} classes have no object to train on: {first}")
+    return notes
+
+
+def _where(one: Labelled, thing: Thing) -> str:
+    return (
+        f"{one.where} {thing.name} ({one.picture.name})"
+        if one.picture.stem not in one.where
+        else (f"{one.where} {thing.name}")
+    )
+
+
+def _box(box: np.ndarray) -> str:
+    return "(" + ", ".join(f"{float(value):g}" for value in box) + ")"

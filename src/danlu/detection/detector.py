@@ -1,0 +1,36 @@
+"""What every detector is: pictures to raw outputs, and from these the losses of training or the objects found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from danlu.objects import Detections, ObjectBatch
+
+
+class Detector(nn.Module):
+    """Pictures are (N, C, S, S), normalised; boxes are in pixels of these S x S pictures.
+
+    Losses and detections may be asked for in train and eval mode alike, also of pictures without any object.
+    """
+
+    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+        """All that `losses` and `detect` need."""
+        raise NotImplementedError
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Named means over the batch, float32; "loss", their weighted sum, comes first."""
+        raise NotImplementedError
+
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+    ) -> list[Detections]:
+        """Objects of each picture, the surest first: at most `most` of at least `score`, and of two of a class that
+        overlap by more than `overlap` (IoU) the surer one."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
+        """Losses where objects are given, raw outputs where not: one call, so that several processes may share it."""
+        outputs = self.outputs(pictures)
+        return outputs if objects is None else self.losses(outputs, objects)

@@ -1,0 +1,37 @@
+"""What becomes of batch norm in a detector: its pictures are large, so its batches are small, and their mean is noise."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from danlu.models.parts import norm_layer
+from danlu.refuse import choose
+
+# Name -> normalisation of the layers that a detector adds to its backbone.
+ADDED = {"batch": "batch", "group": "group", "frozen": "none"}
+
+
+def set_norm(backbone: nn.Module, norm: str) -> str:
+    """Changes the batch norms of a backbone in place, and names the normalisation of layers added to it.
+
+    batch: as they are, from batches of 8 pictures on. group: group norms in their place, for networks that start from
+    drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained; the
+    detector has to call `freeze_norms` in its `train`. Refusal for an unknown name.
+    """
+    choose("model.norm", norm, ADDED, "batch, group or frozen")
+    for module in list(backbone.modules()) if norm == "group" else []:
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                layers = [norm_layer("group", child.num_features)]
+                layers += [child.act] if isinstance(getattr(child, "act", None), nn.Module) else []  # timm joins the two
+                setattr(module, name, nn.Sequential(*layers) if len(layers) > 1 else layers[0])
+    if norm == "frozen":
+        freeze_norms(backbone)
+    return ADDED[norm]
+
+
+def freeze_norms(backbone: nn.Module) -> None:
+    """Every batch norm uses its running statistics, and neither these nor its weights change."""
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval().requires_grad_(False)

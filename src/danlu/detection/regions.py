@@ -1,0 +1,112 @@
+"""What lies inside a box: features cut from maps to a fixed size, and masks put back into a picture.
+
+Boxes are in pixels of the picture; a map of stride 16 has one cell for 16 x 16 of them. R regions in all: boxes (R, 4)
+with `picture`, int64 (R,), saying which of the N pictures each belongs to. torchvision's kernels do the pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def roi_pool(features: Tensor, boxes: Tensor, picture: Tensor, *, size: int, stride: float) -> Tensor:
+    """The largest value in each of size x size bins whose borders are rounded to cells. (R, C, size, size).
+
+    features: (N, C, H, W). Girshick 2015; the last cell is part of the region, and a region has at least one cell.
+    """
+    import torchvision
+
+    return torchvision.ops.roi_pool(features, _rois(features, boxes, picture), size, 1 / stride)
+
+
+def roi_align(
+    features: Tensor,
+    boxes: Tensor,
+    picture: Tensor,
+    *,
+    size: int,
+    stride: float,
+    samples: int,
+    aligned: bool = True,
+) -> Tensor:
+    """The mean of samples^2 interpolated values in each of size x size bins, nothing rounded. (R, C, size, size).
+
+    features: (N, C, H, W). samples: per side of a bin; 0 for as many as the bin has cells. aligned: cell centres lie at
+    half coordinates, as they do; False is the first Mask R-CNN's (and torchvision's detectors'), half a cell off.
+    He et al. 2017.
+    """
+    import torchvision
+
+    rois = _rois(features, boxes, picture)
+    return torchvision.ops.roi_align(features, rois, size, 1 / stride, samples, aligned)
+
+
+def level_of(boxes: Tensor, *, lowest: int, highest: int, canonical_size: float, canonical_level: int) -> Tensor:
+    """The pyramid level of each box, int64 (...): floor(level + log2(sqrt(area) / size)), kept in lowest..highest.
+
+    Lin et al. 2017 (FPN), equation 1, has level 4 for 224 pixels.
+    """
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
+    # The small term lets a side of exactly 112 or 448 reach its level in float32.
+    level = (canonical_level + torch.log2(sides / canonical_size + 1e-8) + 1e-6).floor()
+    return level.clamp(lowest, highest).long()
+
+
+def pyramid_align(
+    features: Sequence[Tensor],
+    strides: Sequence[float],
+    boxes: Tensor,
+    picture: Tensor,
+    level: Tensor,
+    *,
+    size: int,
+    samples: int,
+    aligned: bool = True,
+) -> Tensor:
+    """`roi_align`, each box from the map features[level[r]]. level: int64 (R,), 0 for the first map."""
+    pooled = features[0].new_zeros(len(boxes), features[0].shape[1], size, size)
+    for number, (one, stride) in enumerate(zip(features, strides, strict=True)):
+        rows = (level == number).nonzero()[:, 0]
+        part = roi_align(one, boxes[rows], picture[rows], size=size, stride=stride, samples=samples, aligned=aligned)
+        pooled = pooled.index_copy(0, rows, part.to(pooled.dtype))
+    return pooled
+
+
+@torch.no_grad()
+def crop_masks(masks: Tensor, boxes: Tensor, picture: Tensor, index: Tensor, *, size: int) -> Tensor:
+    """Masks of objects as seen inside boxes: what a mask branch is to answer, float (R, size, size) in [0, 1].
+
+    masks: uint8 (N, M, H, W). picture, index: int64 (R,), whose object each box is matched to.
+    """
+    number, row = (picture * masks.shape[1] + index).unique(return_inverse=True)
+    used = masks.flatten(0, 1)[number][:, None].to(boxes.dtype)
+    return roi_align(used, boxes, row, size=size, stride=1, samples=0)[:, 0]
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    """Masks (D, m, m) of boxes (D, 4) in the whole picture: float (D, height, width), 0 outside the box.
+
+    The value at a pixel is the mask interpolated at the pixel's centre, so that a mask of ones is its box exactly.
+    Interpolation in a box is one matrix for the rows and one for the columns.
+    """
+    down = _interpolation(boxes[:, 1], boxes[:, 3], height, masks.shape[1])
+    across = _interpolation(boxes[:, 0], boxes[:, 2], width, masks.shape[2])
+    return down @ masks.to(boxes.dtype) @ across.mT
+
+
+def _interpolation(low: Tensor, high: Tensor, pixels: int, cells: int) -> Tensor:
+    """Share (D, pixels, cells) of each of the cells between low and high in the value at each pixel's centre."""
+    centres = torch.arange(pixels, device=low.device, dtype=low.dtype) + 0.5
+    size = (high - low)[:, None]
+    inside = (centres > low[:, None]) & (centres < high[:, None])
+    place = (centres - low[:, None]) / torch.where(size > 0, size, 1) * cells - 0.5
+    # Beyond the outermost cells' centres, up to the border, their values go on.
+    apart = place.clamp(0, cells - 1)[..., None] - torch.arange(cells, device=low.device, dtype=low.dtype)
+    return (1 - apart.abs()).clamp(min=0) * inside[..., None]
+
+
+def _rois(features: Tensor, boxes: Tensor, picture: Tensor) -> Tensor:
+    return torch.cat([picture[:, None].to(features.dtype), boxes.to(features.dtype)], 1)

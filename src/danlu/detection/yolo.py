@@ -1,0 +1,131 @@
+"""A detector without anchors: every cell of three maps says what is at it and how far the sides of its box are.
+
+The shape is that of YOLOX (Ge et al. 2021): a pyramid that runs down and up again, separate branches for class and box,
+and SimOTA, by which each object takes the cells that predict it best. As in RTMDet (Lyu et al. 2022) there is no
+separate objectness: the class score itself learns the IoU that its box reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.detection.anchors import cells
+from danlu.detection.box_losses import quality_focal
+from danlu.detection.boxes import clip, giou
+from danlu.detection.coding import DistanceCoder
+from danlu.detection.detector import Detector
+from danlu.detection.matching import IGNORED, match_simota, matched_boxes, matched_labels
+from danlu.detection.nms import batched_nms
+from danlu.models.backbone import Backbone
+from danlu.models.cspnet import CSP
+from danlu.models.parts import conv
+from danlu.objects import Detections, ObjectBatch
+
+LEVELS = 3
+RADIUS, TOP, IOU_WEIGHT = 2.5, 10, 3.0  # of SimOTA
+BOX_WEIGHT = 2.0  # beside the class loss, as in RTMDet
+PRIOR = 0.01  # first probability of every class at every cell: most cells are background (Lin et al. 2017)
+CANDIDATES = 1000  # boxes of a picture, by score, that are looked at for overlaps
+
+
+class Pyramid(nn.Module):
+    """Coarse maps tell fine ones what is there, then fine ones tell coarse ones where (Liu et al. 2018, PAN).
+
+    widths: channels of the three maps, fine to coarse. All that come out have `width` channels.
+    """
+
+    def __init__(self, widths: list[int], width: int, norm: str) -> None:
+        super().__init__()
+        block = partial(conv, norm=norm, activation="silu")
+        self.enter = nn.ModuleList(block(w, width, 1) for w in widths)
+        self.down = nn.ModuleList(CSP(2 * width, width, 1, norm) for _ in widths[1:])
+        self.shrink = nn.ModuleList(block(width, width, 3, stride=2) for _ in widths[1:])
+        self.up = nn.ModuleList(CSP(2 * width, width, 1, norm) for _ in widths[1:])
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = [enter(x) for enter, x in zip(self.enter, maps)]
+        for i in reversed(range(len(maps) - 1)):
+            coarse = F.interpolate(maps[i + 1], size=maps[i].shape[-2:], mode="nearest")
+            maps[i] = self.down[i](torch.cat([coarse, maps[i]], 1))
+        for i in range(1, len(maps)):
+            maps[i] = self.up[i - 1](torch.cat([self.shrink[i - 1](maps[i - 1]), maps[i]], 1))
+        return maps
+
+
+class Head(nn.Module):
+    """Two branches of two 3x3 for one map: class logits (N, K, H, W) and box codes (N, 4, H, W)."""
+
+    def __init__(self, width: int, classes: int, norm: str) -> None:
+        super().__init__()
+        block = partial(conv, norm=norm, activation="silu")
+        self.class_branch = nn.Sequential(block(width, width, 3), block(width, width, 3), nn.Conv2d(width, classes, 1))
+        self.box_branch = nn.Sequential(block(width, width, 3), block(width, width, 3), nn.Conv2d(width, 4, 1))
+        nn.init.constant_(self.class_branch[-1].bias, -math.log((1 - PRIOR) / PRIOR))
+        nn.init.zeros_(self.box_branch[-1].weight)
+        nn.init.constant_(self.box_branch[-1].bias, 1.0)  # first boxes: e strides to every side
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.class_branch(x), self.box_branch(x)
+
+
+class YOLO(Detector):
+    """backbone: its last three maps are read, of strides 8, 16 and 32 as a rule. width: channels of pyramid and head."""
+
+    def __init__(self, backbone: Backbone, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.strides = backbone.feature_strides[-LEVELS:]
+        self.pyramid = Pyramid(list(backbone.feature_channels[-LEVELS:]), width, norm)
+        self.heads = nn.ModuleList(Head(width, classes, norm) for _ in self.strides)
+        self.coder = DistanceCoder(log=True)
+
+    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+        """boxes: (N, A, 4) in pixels. logits: (N, A, K). Cells of the fine map first."""
+        maps = self.pyramid(self.backbone.features(pictures)[-LEVELS:])
+        answers = [head(x) for head, x in zip(self.heads, maps)]
+        logits, codes = (torch.cat([x.flatten(2).transpose(1, 2) for x in part], 1).float() for part in zip(*answers))
+        sizes = [tuple(x.shape[-2:]) for x in maps]
+        squares = torch.cat(cells(sizes, self.strides, offset=0.5)).to(codes.device)
+        boxes = self.coder.decode(codes, squares)
+        return {"boxes": boxes, "logits": logits, "map_sizes": sizes, "size": tuple(pictures.shape[-2:])}
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        boxes, logits = outputs["boxes"].float(), outputs["logits"].float()
+        with torch.no_grad():
+            matched, quality = match_simota(
+                objects,
+                boxes,
+                logits,
+                None,
+                map_sizes=outputs["map_sizes"],
+                strides=self.strides,
+                radius=RADIUS,
+                top=TOP,
+                iou_weight=IOU_WEIGHT,
+            )
+            positive = matched >= 0
+            labels = matched_labels(objects, matched).clamp(min=0)
+            wanted = torch.zeros_like(logits).scatter_(2, labels[..., None], (quality * positive)[..., None])
+            total = quality.mul(positive).sum().clamp(min=1)
+        class_loss = (quality_focal(logits, wanted, beta=2.0).sum(2) * (matched != IGNORED)).sum() / total
+        overlap = giou(boxes[positive], matched_boxes(objects, matched)[positive])
+        box_loss = ((1 - overlap) * quality[positive]).sum() / total
+        return {"loss": class_loss + BOX_WEIGHT * box_loss, "class": class_loss, "box": box_loss}
+
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.6, most: int = 100
+    ) -> list[Detections]:
+        scores, labels = outputs["logits"].float().sigmoid().max(2)
+        boxes = clip(outputs["boxes"].float(), *outputs["size"])
+        scores, order = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
+        boxes, labels = boxes.gather(1, order[..., None].expand(-1, -1, 4)), labels.gather(1, order)
+        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        return [
+            Detections(boxes[i, c[t]], scores[i, c[t]], labels[i, c[t]]) for i, (c, t) in enumerate(zip(chosen, taken))
+        ]

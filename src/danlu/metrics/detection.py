@@ -1,0 +1,243 @@
+"""How well objects are found: COCO's twelve numbers for boxes and masks, VOC's average precision, curves, error kinds.
+
+hotcoco computes COCO's part, to the digits of pycocotools. Its evaluator is built here from our own objects, or from
+COCO files of any other system; everything else in this file reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.objects import Detections, Objects
+
+Kind = Literal["boxes", "masks"]
+_HOTCOCO_KIND = {"boxes": "bbox", "masks": "segm"}
+_NAMES = {
+    "AP": "mAP", "AP50": "mAP50", "AP75": "mAP75", "APs": "mAP_small", "APm": "mAP_medium", "APl": "mAP_large",
+    "AR1": "AR1", "AR10": "AR10", "AR100": "AR100", "ARs": "AR_small", "ARm": "AR_medium", "ARl": "AR_large",
+}  # fmt: skip
+
+
+def evaluator(
+    truth: Sequence[Objects],
+    found: Sequence[Detections],
+    sizes: Sequence[tuple[int, int]],
+    classes: Sequence[str],
+    kind: Kind = "boxes",
+) -> Any:
+    """A finished hotcoco COCOeval of N pictures. sizes: their (height, width)."""
+    from hotcoco import COCO
+
+    images = [{"id": i, "height": h, "width": w} for i, (h, w) in enumerate(sizes, 1)]
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
+    ids = np.repeat(np.arange(1, len(truth) + 1), [len(t) for t in truth])
+    boxes = _corner_and_size([t.boxes for t in truth])
+    shapes = [rle for t in truth for rle in run_lengths(t.masks)] if kind == "masks" else None
+    real = COCO.from_arrays(
+        images,
+        categories,
+        ids,
+        _joined([t.labels for t in truth]) + 1,
+        boxes,
+        area=_mask_areas(shapes) if shapes else boxes[:, 2] * boxes[:, 3],
+        iscrowd=_joined([t.ignore for t in truth]).astype(np.int64),
+        segmentation=shapes,
+    )
+    seen = _mask_results(found) if kind == "masks" else _box_results(found)
+    return evaluate_files(real, real.load_res(seen), kind)
+
+
+def evaluate_files(truth: Any, found: Any, kind: Kind = "boxes") -> Any:
+    """A finished evaluator of two hotcoco COCO sets, as read from an annotation file and a results file."""
+    from hotcoco import COCOeval
+
+    judge = COCOeval(truth, found, _HOTCOCO_KIND[kind])
+    judge.evaluate()
+    judge.accumulate()
+    judge.summary_lines()
+    return judge
+
+
+def detection_metrics(judge: Any, kind: Kind = "boxes") -> dict[str, float]:
+    """COCO's twelve numbers by our names, without those that no object of such a size, or none at all, defines."""
+    prefix = "mask_" if kind == "masks" else ""
+    found = judge.get_results()
+    named = ((prefix + ours, float(found[theirs])) for theirs, ours in _NAMES.items())
+    return {name: value for name, value in named if value >= 0}
+
+
+def per_class(judge: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """AP, AP at 0.5, the largest F1 and the score from which it is reached, and the number of objects, by class.
+
+    None where a class has no object to find.
+    """
+    precision, scores = judge.eval["precision"], judge.eval["scores"]  # (IoU, recall, class, area, most detections)
+    recalls = np.linspace(0, 1, precision.shape[1])
+    counts = np.zeros(len(classes), dtype=int)
+    for one in judge.coco_gt.dataset["annotations"]:
+        counts[one["category_id"] - 1] += not one.get("iscrowd", 0)
+    rows = []
+    for k, name in enumerate(classes):
+        if not counts[k]:
+            rows.append({"name": name, "objects": 0, "mAP": None, "mAP50": None, "f1": None, "score": None})
+            continue
+        curve = precision[0, :, k, 0, -1]
+        f1 = 2 * curve * recalls / np.maximum(curve + recalls, 1e-12)
+        best = int(f1.argmax())
+        rows.append(
+            {
+                "name": name,
+                "objects": int(counts[k]),
+                "mAP": float(precision[:, :, k, 0, -1].mean()),
+                "mAP50": float(curve.mean()),
+                "f1": float(f1[best]),
+                "score": float(scores[0, best, k, 0, -1]),
+            }
+        )
+    return rows
+
+
+def precision_recall(judge: Any, classes: Sequence[str], iou: float = 0.5) -> dict[str, Any]:
+    """Precision at 101 recalls for each class that has objects. iou: one of COCO's ten thresholds."""
+    precision = judge.eval["precision"]
+    at = round((iou - 0.5) / 0.05)
+    curves = {name: precision[at, :, k, 0, -1] for k, name in enumerate(classes)}
+    return {
+        "recall": np.linspace(0, 1, precision.shape[1]).round(4).tolist(),
+        "precision": {name: curve.round(4).tolist() for name, curve in curves.items() if curve.min() >= 0},
+    }
+
+
+def best_threshold(truth: Sequence[Objects], found: Sequence[Detections], iou: float = 0.5) -> tuple[float, float]:
+    """The score from which detections should be kept for the largest F1 over all classes, and that F1."""
+    scores, hits, total = _judged(truth, found, iou, None)
+    if not total or not len(scores):
+        return 0.5, 0.0
+    true = hits.cumsum()
+    f1 = 2 * true / (np.arange(1, len(hits) + 1) + total)
+    last_of_score = np.append(scores[1:] != scores[:-1], True)  # a threshold takes all of an equal score
+    best = int(np.where(last_of_score, f1, -1).argmax())
+    return float(scores[best]), float(f1[best])
+
+
+def confusion(judge: Any, score: float, iou: float = 0.5) -> list[list[int]]:
+    """(K + 1) x (K + 1) counts at a score threshold; rows are real, columns are found, the last of each is nothing."""
+    return judge.confusion_matrix(iou_thr=iou, min_score=score)["matrix"].astype(int).tolist()
+
+
+def error_kinds(judge: Any) -> dict[str, dict[str, float]]:
+    """How much AP at 0.5 each kind of error costs, and how often it occurs (TIDE, Bolya et al. 2020)."""
+    names = {"Cls": "class", "Loc": "place", "Both": "both", "Dupe": "duplicate", "Bkg": "background", "Miss": "missed"}
+    found = judge.tide_errors()
+    return {
+        ours: {"cost": float(found["delta_ap"][key]), "count": int(found["counts"][key])} for key, ours in names.items()
+    }
+
+
+def voc_average_precision(
+    truth: Sequence[Objects], found: Sequence[Detections], classes: int, iou: float = 0.5, points: int | None = None
+) -> list[float | None]:
+    """Pascal VOC's average precision by class; None for a class without objects.
+
+    Each detection, the surest first, is held against the object of its class that it overlaps most: a second hit on an
+    object is false, a hit on a difficult one counts nothing. points: 11 for VOC 2007's eleven recalls; None for the
+    area under the curve (2010 on).
+    """
+    result: list[float | None] = []
+    for k in range(classes):
+        _, hits, total = _judged(truth, found, iou, k)
+        result.append(area_under(hits, total, points) if total else None)
+    return result
+
+
+def area_under(hits: np.ndarray, total: int, points: int | None = None) -> float:
+    """Average precision of detections in falling order of score. hits: bool (D,). total: objects to find."""
+    true = hits.cumsum()
+    recall, precision = true / total, true / np.arange(1, len(hits) + 1)
+    if points is not None:
+        at = np.linspace(0, 1, points)
+        return float(np.mean([precision[recall >= r - 1e-12].max(initial=0) for r in at]))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
+def _box_results(found: Sequence[Detections]) -> np.ndarray:
+    """Rows of picture, x, y, width, height, score, class."""
+    pictures = np.repeat(np.arange(1, len(found) + 1), [len(d) for d in found])
+    boxes, scores = _corner_and_size([d.boxes for d in found]), _joined([d.scores for d in found])
+    return np.column_stack([pictures, boxes, scores, _joined([d.labels for d in found]) + 1]).astype(np.float64)
+
+
+def _mask_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Without boxes: COCO sorts detections by the area of their masks."""
+    return [
+        {"image_id": i, "category_id": label + 1, "score": score, "segmentation": shape}
+        for i, d in enumerate(found, 1)
+        for label, score, shape in zip(d.labels.tolist(), d.scores.tolist(), run_lengths(d.masks))
+    ]
+
+
+def run_lengths(masks: Tensor | Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """uint8 (M, H, W) as COCO's run lengths; what is run lengths already stays so."""
+    from hotcoco.mask import encode
+
+    if masks is None:
+        raise ValueError("masks are evaluated where objects and detections have them")
+    if not isinstance(masks, Tensor):
+        return list(masks)
+    return [encode(np.asfortranarray(mask)) for mask in masks.to(torch.uint8).cpu().numpy()]
+
+
+def _judged(
+    truth: Sequence[Objects], found: Sequence[Detections], iou: float, only: int | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of the detections that count, falling; whether each is a hit; and the number of objects to find."""
+    scores, hits, total = [], [], 0
+    for real, seen in zip(truth, found):
+        for k in torch.cat([real.labels, seen.labels]).unique().tolist() if only is None else [only]:
+            objects, wanted = real.labels == k, seen.labels == k
+            boxes, ignore = real.boxes[objects].numpy(), real.ignore[objects].numpy()
+            total += int((~ignore).sum())
+            order = seen.scores[wanted].argsort(descending=True, stable=True)
+            taken = np.zeros(len(boxes), dtype=bool)
+            overlaps = _overlaps(seen.boxes[wanted][order].numpy(), boxes)
+            for score, row in zip(seen.scores[wanted][order].tolist(), overlaps):
+                best = int(row.argmax()) if len(row) else -1
+                hit = best >= 0 and row[best] >= iou
+                if hit and ignore[best]:
+                    continue
+                scores.append(score)
+                hits.append(bool(hit and not taken[best]))
+                if hit:
+                    taken[best] = True
+    falling = np.argsort(-np.array(scores), kind="stable")
+    return np.array(scores)[falling], np.array(hits, dtype=bool)[falling], total
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU (A, B) of corner boxes; zero where both are empty."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    both = (high - low).clip(min=0).prod(-1)
+    areas = [(x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b)]
+    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-12)
+
+
+def _joined(parts: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(parts)).cpu().numpy() if parts else np.zeros(0, dtype=np.int64)
+
+
+def _corner_and_size(boxes: Sequence[Tensor]) -> np.ndarray:
+    """(x, y, width, height), float64."""
+    joined = _joined(boxes).reshape(-1, 4).astype(np.float64)
+    return np.concatenate([joined[:, :2], joined[:, 2:] - joined[:, :2]], axis=1)
+
+
+def _mask_areas(shapes: Sequence[dict[str, Any]]) -> np.ndarray:
+    from hotcoco.mask import area
+
+    return np.asarray(area(list(shapes)), dtype=np.float64)

@@ -1,0 +1,120 @@
+"""What is to be found in pictures, one picture's and a batch's. Boxes are (x1, y1, x2, y2) in pixels, continuous: a
+picture spans [0, W] x [0, H]. Classes are 0..K-1; there is no class for the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PADDING = -1
+
+
+@dataclass
+class Objects:
+    """M objects of one picture.
+
+    boxes: float32 (M, 4). labels: int64 (M,). ignore: bool (M,), regions that are neither object nor background (COCO
+    crowds, VOC's difficult). masks: uint8 (M, H, W) of 0 and 1, or None.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def none(cls, masks: tuple[int, int] | None = None) -> Objects:
+        """A picture without objects; masks: its (H, W), where masks are kept."""
+        empty = torch.zeros(0, dtype=torch.uint8).reshape(0, *masks) if masks else None
+        return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool), empty)
+
+
+@dataclass
+class ObjectBatch:
+    """The objects of N pictures, each padded to M of them.
+
+    boxes: float32 (N, M, 4), zeros where padded. labels: int64 (N, M), `PADDING` where padded. ignore: bool (N, M).
+    masks: uint8 (N, M, H, W) or None.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def valid(self) -> Tensor:
+        """bool (N, M): a real object, to be found."""
+        return (self.labels != PADDING) & ~self.ignore
+
+    def to(self, device: torch.device | str) -> ObjectBatch:
+        masks = self.masks.to(device) if self.masks is not None else None
+        return ObjectBatch(self.boxes.to(device), self.labels.to(device), self.ignore.to(device), masks)
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def index_select(self, dim: int, index: Tensor) -> ObjectBatch:
+        """The objects of some of the pictures; dim is 0."""
+        parts = (x.index_select(dim, index) for x in (self.boxes, self.labels, self.ignore))
+        return ObjectBatch(*parts, self.masks.index_select(dim, index) if self.masks is not None else None)
+
+    def split(self, size: int) -> list[ObjectBatch]:
+        """Batches of `size` pictures, the last one of what is left."""
+        places = torch.arange(len(self), device=self.device)
+        return [self.index_select(0, part) for part in places.split(size)]
+
+    def picture(self, index: int) -> Objects:
+        """Objects of one picture, without padding."""
+        kept = self.labels[index] != PADDING
+        masks = self.masks[index][kept] if self.masks is not None else None
+        return Objects(self.boxes[index][kept], self.labels[index][kept], self.ignore[index][kept], masks)
+
+
+def collate(pictures: Sequence[Objects]) -> ObjectBatch:
+    """Pad to the most objects of any picture, at least one, so that no tensor is empty."""
+    most = max([1, *map(len, pictures)])
+    batch = ObjectBatch(
+        torch.zeros(len(pictures), most, 4),
+        torch.full((len(pictures), most), PADDING),
+        torch.zeros(len(pictures), most, dtype=torch.bool),
+    )
+    with_masks = [p.masks for p in pictures if p.masks is not None]
+    if with_masks:
+        batch.masks = torch.zeros(len(pictures), most, *with_masks[0].shape[1:], dtype=torch.uint8)
+    for i, one in enumerate(pictures):
+        n = len(one)
+        batch.boxes[i, :n], batch.labels[i, :n], batch.ignore[i, :n] = one.boxes, one.labels, one.ignore
+        if batch.masks is not None and one.masks is not None:
+            batch.masks[i, :n] = one.masks
+    return batch
+
+
+@dataclass
+class Detections:
+    """What was found in one picture, the surest first.
+
+    boxes: float32 (D, 4). scores: float32 (D,) in [0, 1]. labels: int64 (D,). masks: uint8 (D, H, W), or None.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Detections:
+        masks = self.masks.to(device) if self.masks is not None else None
+        return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), masks)

@@ -1,0 +1,188 @@
+"""Picture -> the objects in it: boxes, and masks where the task is to segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from danlu.data.annotations import Annotation
+from danlu.data.batches import Batch
+from danlu.data.canvas import Placement
+from danlu.detection.detector import Detector
+from danlu.metrics.detection import (
+    best_threshold,
+    confusion,
+    detection_metrics,
+    error_kinds,
+    evaluator,
+    per_class,
+    precision_recall,
+    run_lengths,
+)
+from danlu.objects import Detections, Objects
+from danlu.tasks.task import Evaluation, Views
+
+LEAST_SCORE = 0.01  # of a detection that is evaluated: the curve of precision over recall goes down to it
+EXAMPLES_SHOWN = 12
+
+
+@dataclass
+class Answer:
+    """What was found in one picture, in its own pixels, and the loss of its batch."""
+
+    found: Detections
+    loss: float
+
+
+class Detect:
+    """annotations, placements: of every sample, by its index. masks: the task is to segment.
+
+    overlap, most: see `Detector.detect`.
+    """
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        annotations: Sequence[Annotation],
+        placements: Sequence[Placement],
+        masks: bool,
+        overlap: float,
+        most: int,
+    ) -> None:
+        self.name = "segment" if masks else "detect"
+        self.monitor: tuple[str, Literal["high", "low"]] = ("mask_mAP" if masks else "mAP", "high")
+        self.classes, self.annotations, self.placements, self.masks = classes, annotations, placements, masks
+        self.overlap, self.most = overlap, most
+        self._truth: dict[int, Objects] = {}
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return model(batch.inputs, batch.targets)
+
+    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[Answer], list[Objects]]:
+        detector: Detector = getattr(model, "module", model)  # bare, where it is wrapped
+        outputs = model(batch.inputs)
+        loss = float(detector.losses(outputs, batch.targets)["loss"])
+        found = detector.detect(outputs, LEAST_SCORE, self.overlap, self.most)
+        index = batch.index.tolist()
+        return [Answer(self._back(d, i), loss) for d, i in zip(found, index)], [self.truth(i) for i in index]
+
+    def truth(self, index: int) -> Objects:
+        """The objects of a sample in its own pixels; masks as run lengths."""
+        if index not in self._truth:
+            annotation = self.annotations[index]
+            objects = Objects(annotation.boxes, annotation.labels, annotation.ignore)
+            if self.masks:
+                whole = Placement(annotation.size, annotation.size, (1.0, 1.0))
+                objects.masks = run_lengths(annotation.masks(whole))  # type: ignore[assignment]
+            self._truth[index] = objects
+        return self._truth[index]
+
+    def _back(self, found: Detections, index: int) -> Detections:
+        return to_picture(found.to("cpu"), self.placements[index])
+
+    def combine(self, outputs: list[Any]) -> Any:
+        raise NotImplementedError("detections of several networks or views are not joined")
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        answers: list[Answer] = evaluation.outputs
+        metrics = {"loss": sum(a.loss for a in answers) / max(len(answers), 1)}
+        for kind in ("boxes", "masks") if self.masks else ("boxes",):
+            judged = self._judge(evaluation, kind)
+            none = {"mask_mAP": 0.0, "mask_mAP50": 0.0} if kind == "masks" else {"mAP": 0.0, "mAP50": 0.0}
+            metrics |= none | detection_metrics(judged, kind)
+        return metrics
+
+    def _judge(self, evaluation: Evaluation, kind: Literal["boxes", "masks"] = "boxes") -> Any:
+        found = [answer.found for answer in evaluation.outputs]
+        sizes = [self.annotations[i].size for i in evaluation.index.tolist()]
+        return evaluator(evaluation.targets, found, sizes, self.classes, kind)
+
+    def details(
+        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+    ) -> dict[str, Any]:
+        truth, found = evaluation.targets, [answer.found for answer in evaluation.outputs]
+        kind = "masks" if self.masks else "boxes"
+        judged = self._judge(evaluation, kind)
+        threshold, f1 = best_threshold(truth, found)
+        return {
+            "threshold": {"score": threshold, "f1": f1},
+            "per_class": per_class(judged, self.classes),
+            "precision_recall": precision_recall(judged, self.classes),
+            "confusion": confusion(judged, threshold),
+            "errors": error_kinds(judged),
+            "examples": self._examples(evaluation, threshold, name_of, picture_of),
+        }
+
+    def _examples(
+        self, evaluation: Evaluation, threshold: float, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+    ) -> list[dict[str, Any]]:
+        """Pictures with what is there and what was found; those with the most misses and false alarms first."""
+        rows = []
+        for place, index in enumerate(evaluation.index.tolist()):
+            real, said = evaluation.targets[place], kept(evaluation.outputs[place].found, threshold)
+            missed, alarms = errors(real, said)
+            rows.append((len(missed) + len(alarms), index, real, said, missed, alarms))
+        rows.sort(key=lambda row: -row[0])
+        half = EXAMPLES_SHOWN // 2
+        shown = rows if len(rows) <= EXAMPLES_SHOWN else rows[:half] + rows[half :: max(1, len(rows) // half)][:half]
+        return [
+            {
+                "name": name_of(index),
+                "picture": picture_of(index),
+                "size": list(self.annotations[index].size),
+                "true": [
+                    {"box": _rounded(box), "class": self.classes[k], "missed": i in missed}
+                    for i, (box, k) in enumerate(zip(real.boxes, real.labels.tolist()))
+                    if not real.ignore[i]
+                ],
+                "found": [
+                    {"box": _rounded(box), "class": self.classes[k], "score": round(score, 4), "false": i in alarms}
+                    for i, (box, k, score) in enumerate(zip(said.boxes, said.labels.tolist(), said.scores.tolist()))
+                ],
+            }
+            for _, index, real, said, missed, alarms in shown
+        ]
+
+
+def to_picture(found: Detections, placement: Placement) -> Detections:
+    """From the canvas to the picture's own pixels; masks become run lengths."""
+    masks: Any = found.masks
+    if masks is not None:
+        masks = run_lengths(torch.from_numpy(placement.masks_back(masks.numpy())))
+    return Detections(placement.boxes_back(found.boxes), found.scores, found.labels, masks)
+
+
+def kept(found: Detections, score: float) -> Detections:
+    """Those of at least this score."""
+    chosen = found.scores >= score
+    masks: Any = found.masks
+    if masks is not None:
+        masks = [mask for mask, one in zip(masks, chosen.tolist()) if one]
+    return replace(
+        found, boxes=found.boxes[chosen], scores=found.scores[chosen], labels=found.labels[chosen], masks=masks
+    )
+
+
+def errors(real: Objects, found: Detections, iou: float = 0.5) -> tuple[set[int], set[int]]:
+    """Objects that nothing of their class hits, and detections that hit none: places in each."""
+    from torchvision.ops import box_iou
+
+    overlaps = box_iou(real.boxes, found.boxes)
+    overlaps = torch.where(real.labels[:, None] == found.labels, overlaps, torch.zeros(()))
+    taken, alarms = set(), set()
+    for d in range(len(found)):
+        order = overlaps[:, d].argsort(descending=True).tolist()
+        hit = next((g for g in order if overlaps[g, d] >= iou and (g not in taken or real.ignore[g])), None)
+        if hit is None:
+            alarms.add(d)
+        elif not real.ignore[hit]:
+            taken.add(hit)
+    return {g for g in range(len(real)) if g not in taken and not real.ignore[g]}, alarms
+
+
+def _rounded(box: Tensor) -> list[float]:
+    return [round(value, 1) for value in box.tolist()]
