@@ -1,0 +1,116 @@
+"""All cases of the gym, in an order that depends on nothing but the tables: faults, pairs of faults, and healthy runs.
+
+A case names the codes that are right for it (none for a healthy one) and the half it belongs to; the halves differ in
+architecture, data and seed. `build` makes its set-up.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from data import present
+from faults import FAULTS, PAIRS
+from healthy import ODD, VARIATIONS
+from planting import Fault
+from setups import Setup, healthy_setups
+
+HALVES = ("tuned", "untuned")
+FIRST_SEED = {"tuned": 0, "untuned": 5000}
+PICKS = 2  # set-ups for each strength of a fault
+QUICK_SHARE = 5  # --quick takes every fifth of the healthy cases and of the pairs
+
+
+@dataclass(frozen=True)
+class Case:
+    """name is unique in its half; codes: the planted ones; also: look-alikes, as right; twin: the sound set-up."""
+
+    name: str
+    half: str
+    kind: str
+    codes: tuple[str, ...]
+    also: tuple[str, ...]
+    proof: str
+    twin: Setup
+    build: Callable[[], Setup]
+
+
+def cases(half: str = "all") -> list[Case]:
+    """Every case of one half or of all. Set-ups whose data are not here are left out."""
+    halves = HALVES if half == "all" else (half,)
+    return [case for one in halves for case in (*faulty(one), *pairs(one), *healthy(one))]
+
+
+def quick(found: list[Case]) -> list[Case]:
+    """A fixed subset: of each code's cases the first, of the healthy ones and the pairs every fifth."""
+    seen: set[str] = set()
+    kept = []
+    for number, case in enumerate(found):
+        key = case.codes[0] + case.half if case.kind == "fault" else ""
+        if (key and key not in seen) or (not key and number % QUICK_SHARE == 0):
+            kept.append(case)
+        seen.add(key)
+    return kept
+
+
+def faulty(half: str) -> list[Case]:
+    found = []
+    for fault in FAULTS.values():
+        fitting = [one for one in healthy_setups(half) if fault.fits(one)]
+        turn = zlib.crc32(fault.name.encode())  # so that not every fault begins with the same set-up
+        for number, (strength, value) in enumerate(fault.strengths.items()):
+            for pick in range(min(PICKS, len(fitting))):
+                place = turn + number * PICKS + pick
+                base = fitting[place % len(fitting)].but(seed=FIRST_SEED[half] + place % 97)
+                found.append(
+                    Case(
+                        f"{fault.name}{f' {strength}' if strength else ''} / {base.name}",
+                        half,
+                        "fault",
+                        (fault.code,),
+                        fault.also,
+                        fault.proof,
+                        base,
+                        partial(fault.plant, base, value),
+                    )
+                )
+    return found
+
+
+def pairs(half: str) -> list[Case]:
+    found = []
+    for first, second in PAIRS:
+        one, two = FAULTS[first[0]], FAULTS[second[0]]
+        values = one.strengths[first[1]], two.strengths[second[1]]
+        fitting = [base for base in healthy_setups(half) if one.fits(base) and two.fits(base)]
+        for pick, setup in enumerate(fitting[:PICKS]):
+            base = setup.but(seed=FIRST_SEED[half] + 100 + pick)
+            name = f"{one.name} + {two.name} / {base.name}"
+            build = partial(plant_both, one, two, values, base)
+            found.append(Case(name, half, "pair", (one.code, two.code), one.also + two.also, "code", base, build))
+    return found
+
+
+def plant_both(one: Fault, two: Fault, values: tuple, base: Setup) -> Setup:
+    return two.plant(one.plant(base, values[0]), values[1])
+
+
+def healthy(half: str) -> list[Case]:
+    found = []
+    for place, base in enumerate(healthy_setups(half)):
+        for number, (name, change) in enumerate(VARIATIONS.items()):
+            for seed in range(2):
+                run = change(base).but(seed=FIRST_SEED[half] + 200 + 10 * place + number + 1000 * seed)
+                found.append(sound(f"{name} / {base.name} / {seed}", half, run))
+    for name, base in ODD.items():
+        if base.half == half and present(base.data):
+            for number in range(7):
+                run = base.but(seed=FIRST_SEED[half] + 400 + zlib.crc32(name.encode()) % 50 + number)
+                found.append(sound(f"{name} / {number}", half, run))
+    return found
+
+
+def sound(name: str, half: str, setup: Setup) -> Case:
+    return Case(f"healthy: {name}", half, "healthy", (), (), "score", setup, lambda: setup)

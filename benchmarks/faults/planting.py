@@ -1,0 +1,102 @@
+"""What planting a fault takes: a Fault's entry in the table, and changing one part of a set-up while the rest stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from data import Data
+from setups import Setup
+from torch import Tensor, nn
+
+ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the table.
+
+    needs, avoid: tags that a set-up must (all of; a|b: either) and must not carry. also: codes that are right too,
+    where no measurement could tell them from `code`. proof: how it is checked that the planted run really is faulty:
+    "score" (validation score falls), "overfit" (validation loss rises), "crash" (an error ends it), or "code" (the
+    fault stands in the program and need not show in the score).
+    """
+
+    name: str
+    code: str
+    plant: Callable[[Setup, Any], Setup]
+    strengths: dict[str, Any] = field(default_factory=lambda: {"": None})
+    needs: str = ""
+    avoid: str = ""
+    also: tuple[str, ...] = ()
+    proof: str = "score"
+
+    def fits(self, setup: Setup) -> bool:
+        wanted = all(set(word.split("|")) & setup.tags for word in self.needs.split())
+        return wanted and not set(self.avoid.split()) & setup.tags
+
+
+def on_data(setup: Setup, edit: Callable[[Data, torch.Generator], Data]) -> Setup:
+    """The set-up whose data go through `edit`; the generator is seeded by the run's seed."""
+
+    def data(seed: int) -> Data:
+        return edit(setup.data(seed), torch.Generator().manual_seed(seed + 1000))
+
+    return setup.but(data=data)
+
+
+def on_model(setup: Setup, edit: Callable[[nn.Module], nn.Module | None]) -> Setup:
+    """The set-up whose model is changed in place, or replaced by what `edit` returns."""
+
+    def model(data: Data) -> nn.Module:
+        built = setup.model(data)
+        changed = edit(built)
+        return built if changed is None else changed
+
+    return setup.but(model=model)
+
+
+def on_optim(setup: Setup, times: float = 1.0, **arguments) -> Setup:
+    """The set-up with its rate multiplied by `times` and other arguments of the optimiser set."""
+    return setup.but(optim=replace(setup.optim.but(**arguments), lr=setup.optim.lr * times))
+
+
+def on_loop(setup: Setup, part: type) -> Setup:
+    """The set-up whose loop has the methods of `part` in front of its own."""
+    return setup.but(loop=type(part.__name__, (part, setup.loop), {}))
+
+
+def swap_layers(
+    model: nn.Module, kinds: type | tuple[type, ...], make: Callable[[nn.Module], nn.Module | None]
+) -> None:
+    """Replace every layer of the kinds by make(layer); None takes it out of its nn.Sequential."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, kinds):
+                new = make(layer)
+                if new is None:
+                    delattr(parent, name)
+                else:
+                    setattr(parent, name, new)
+
+
+def weighted(model: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+    return [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+
+
+def hidden(model: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+    return weighted(model)[:-1]
+
+
+def one_hot(data: Data) -> Data:
+    def rows(y: Tensor) -> Tensor:
+        return nn.functional.one_hot(y, data.outputs).float()
+
+    return replace(data, y=rows(data.y), y_val=rows(data.y_val))
+
+
+def choose(count: int, share: float, generator: torch.Generator) -> Tensor:
+    """Indices of a random `share` of `count` things."""
+    return torch.randperm(count, generator=generator)[: round(share * count)]

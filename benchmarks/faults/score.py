@@ -1,0 +1,195 @@
+"""How well a watcher finds the planted faults: `python benchmarks/faults/score.py --quick`.
+
+Every case is trained under each watcher, in two processes. Printed as markdown, for the untuned half unless --half
+says otherwise: faults detected at all, the right cause first, false alarms on healthy runs, recall and precision of
+each code.
+
+Detected: any finding. Right cause first: the gravest finding has a planted code, or that of a look-alike that nothing
+tells from it. False alarm: a healthy run with an error or a warning (notes are free). Recall of a code: planted, and
+named anywhere among the findings. Precision of a code: of the runs in which it was named as error or warning, those
+where it is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import torch
+from baselines import AutoTrainer, Umlaut
+from cases import Case, cases, quick
+from data import missing
+
+ALARMS = ("error", "warning")
+
+
+def doctor(model, optimizer, loss_fn):
+    import danlu
+
+    return danlu.watch(model, optimizer, loss_fn)
+
+
+WATCHERS: dict[str, Callable] = {"danlu": doctor, "AutoTrainer": AutoTrainer, "UMLAUT": Umlaut}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case under one watcher: (code, severity) of its findings, the gravest first."""
+
+    watcher: str
+    name: str
+    half: str
+    kind: str
+    planted: tuple[str, ...]
+    right: tuple[str, ...]
+    found: tuple[tuple[str, str], ...]
+    seconds: float
+    broke: str = ""
+
+    def alarms(self, code: str) -> bool:
+        return any((code, severity) in self.found for severity in ALARMS)
+
+    @property
+    def detected(self) -> bool:
+        return bool(self.found)
+
+    @property
+    def right_first(self) -> bool:
+        return bool(self.found) and self.found[0][0] in self.right
+
+    @property
+    def false_alarm(self) -> bool:
+        return self.kind == "healthy" and any(severity in ALARMS for _, severity in self.found)
+
+
+def examine(watcher: str, case: Case) -> Outcome:
+    """Train one case under one watcher. Some faults end in an error; what the watcher found until then counts."""
+    held: list = []
+
+    def watch(*arguments):
+        held.append(WATCHERS[watcher](*arguments))
+        return held[-1]
+
+    start, broke = time.perf_counter(), ""
+    loop = case.build().make()
+    try:
+        loop.run(watch)
+    except Exception as error:  # a broken case must not end the others
+        broke = f"{type(error).__name__}: {error}".splitlines()[0]
+    found = tuple((one.code, one.severity) for one in (held[0].findings if held else ()))
+    seconds = time.perf_counter() - start
+    return Outcome(watcher, case.name, case.half, case.kind, case.codes, case.codes + case.also, found, seconds, broke)
+
+
+def work(job: tuple[str, str, int]) -> Outcome:
+    """Cases are not sent to the workers, only their numbers: the list is the same everywhere."""
+    watcher, half, number = job
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler")  # one of the faults
+    return examine(watcher, cases(half)[number])
+
+
+def outcomes(watchers: Iterable[str], half: str, small: bool, processes: int) -> list[Outcome]:
+    every = cases(half)
+    chosen = {case.name + case.half for case in (quick(every) if small else every)}
+    jobs = [(w, half, i) for w in watchers for i, case in enumerate(every) if case.name + case.half in chosen]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        return list(pool.imap_unordered(work, jobs, chunksize=8))
+
+
+def share(count: int, of: int) -> str:
+    return f"{100 * count / of:.1f} % ({count}/{of})" if of else "-"
+
+
+def summary(found: list[Outcome]) -> list[str]:
+    lines = [
+        "| watcher | detected | right cause first | healthy runs with a false alarm | seconds a run |",
+        "|---|---|---|---|---|",
+    ]
+    for watcher in dict.fromkeys(one.watcher for one in found):
+        mine = [one for one in found if one.watcher == watcher]
+        ill = [one for one in mine if one.kind != "healthy"]
+        well = [one for one in mine if one.kind == "healthy"]
+        lines.append(
+            f"| {watcher} | {share(sum(one.detected for one in ill), len(ill))} "
+            f"| {share(sum(one.right_first for one in ill), len(ill))} "
+            f"| {share(sum(one.false_alarm for one in well), len(well))} "
+            f"| {sum(one.seconds for one in mine) / len(mine):.2f} |"
+        )
+    return lines
+
+
+def per_code(found: list[Outcome]) -> list[str]:
+    """Recall and precision of every code that was planted or named, one watcher after another."""
+    watchers = list(dict.fromkeys(one.watcher for one in found))
+    codes = sorted({code for one in found for code in one.planted} | {code for one in found for code, _ in one.found})
+    lines = ["| code | cases | " + " | ".join(f"{w} recall | {w} precision" for w in watchers) + " |"]
+    lines.append("|---|---|" + "---|" * (2 * len(watchers)))
+    for code in codes:
+        planted = [one for one in found if code in one.planted]
+        cells = [f"| {code} | {len(planted) // len(watchers)} "]
+        for watcher in watchers:
+            mine = [one for one in planted if one.watcher == watcher]
+            named = [one for one in found if one.watcher == watcher and one.alarms(code)]
+            hit = sum(any(code == other for other, _ in one.found) for one in mine)
+            cells.append(f"| {rate(hit, len(mine))} | {rate(sum(code in one.right for one in named), len(named))} ")
+        lines.append("".join(cells) + "|")
+    return lines
+
+
+def rate(count: int, of: int) -> str:
+    return f"{count / of:.2f}" if of else "-"
+
+
+def misses(found: list[Outcome], watcher: str) -> list[str]:
+    """Every run the watcher got wrong, with what it said instead."""
+    lines = []
+    for one in found:
+        fine = not one.false_alarm if one.kind == "healthy" else one.right_first
+        if one.watcher != watcher or fine:
+            continue
+        said = ", ".join(f"{code} ({severity})" for code, severity in one.found[:5]) or "nothing"
+        wanted = " + ".join(one.planted) or "nothing"
+        broke = f"; broke: {one.broke}" if one.broke else ""
+        lines.append(f"- {one.half}: {one.name}: wanted {wanted}, said {said}{broke}")
+    return sorted(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Scores watchers on the gym of faults.")
+    parser.add_argument("--half", choices=("tuned", "untuned", "all"), default="untuned")
+    parser.add_argument("--quick", action="store_true", help="a fixed subset, under five minutes on two cores")
+    parser.add_argument("--watchers", nargs="+", choices=list(WATCHERS), default=list(WATCHERS))
+    parser.add_argument("--misses", action="store_true", help="list every run got wrong, by the first watcher")
+    parser.add_argument("--processes", type=int, default=2, help="workers of one thread each (default: 2)")
+    parser.add_argument("--json", metavar="FILE", help="write every outcome there")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    found = outcomes(arguments.watchers, arguments.half, arguments.quick, arguments.processes)
+    if arguments.json:
+        import json
+        from pathlib import Path
+
+        Path(arguments.json).write_text(json.dumps([asdict(one) for one in found], indent=1))
+    kinds: dict[str, int] = defaultdict(int)
+    for one in found:
+        kinds[one.kind] += one.watcher == arguments.watchers[0]
+    print(
+        f"Gym of faults, {arguments.half} half{' (quick)' if arguments.quick else ''}: {kinds['fault']} faulty runs, ",
+        end="",
+    )
+    print(f"{kinds['pair']} with two faults, {kinds['healthy']} healthy; {time.perf_counter() - start:.0f} s.")
+    if missing():
+        print(f"Left out for want of data in $DANLU_DATA: {', '.join(missing())}.")
+    print("", *summary(found), "", *per_code(found), sep="\n")
+    if arguments.misses:
+        print("", *misses(found, arguments.watchers[0]), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
