@@ -15,13 +15,29 @@ _PUBLIC = {
     "load": "danlu.verbs.load",
     "describe": "danlu.verbs.describe",
     "inspect": "danlu.verbs.inspect",
+    "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
+    "watch": "danlu.doctor.watch",
     "Refusal": "danlu.refuse",
     "Failure": "danlu.refuse",
 }
-__all__ = ["Failure", "Refusal", "build_model", "describe", "evaluate", "inspect", "load", "predict", "train"]
+__all__ = [
+    "Failure",
+    "Refusal",
+    "build_model",
+    "curvature",
+    "describe",
+    "evaluate",
+    "inspect",
+    "load",
+    "predict",
+    "train",
+    "watch",
+]
 
 if TYPE_CHECKING:
+    from danlu.doctor.curvature.summary import curvature
+    from danlu.doctor.watch import watch
     from danlu.models.build import build_model
     from danlu.refuse import Failure, Refusal
     from danlu.verbs.describe import describe

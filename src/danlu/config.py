@@ -248,6 +248,14 @@ class RegulariseConfig(Strict):
 
 
 @dataclass(frozen=True)
+class DoctorConfig(Strict):
+    """The doctor that watches the training and says what is wrong."""
+
+    budget: Share = option(0.03, "share of the time that it may use; 0 sends it away")
+    language: Literal["en", "zh"] = option("en", "in which it speaks: en | zh")
+
+
+@dataclass(frozen=True)
 class Config(Strict):
     """One training run."""
 
@@ -265,6 +273,7 @@ class Config(Strict):
     loss: LossConfig = section(LossConfig)
     augment: AugmentConfig = section(AugmentConfig)
     regularise: RegulariseConfig = section(RegulariseConfig)
+    doctor: DoctorConfig = section(DoctorConfig)
     tta: bool = option(False, "average probabilities over the mirrored picture when evaluating and predicting")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = option(0, "of shuffling, augmentation, initialisation and dropout")
     device: str = option("auto", "auto | cpu | cuda | cuda:0 | mps")
@@ -296,6 +305,7 @@ SHORT = {
     "freeze": "transfer.freeze",
     "sparse": "model.sparse",
     "backbone": "detect.backbone",
+    "lang": "doctor.language",
 }
 
 

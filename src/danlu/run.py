@@ -1,7 +1,8 @@
 """The run folder: what is in it, and how it is written and read.
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
-weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), report.html, log.txt. Every
+weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), doctor.jsonl (what the
+doctor measured), report.html, log.txt. Every
 file is written to a temporary name and renamed, so a kill at any moment leaves the old one or the new one, never half
 of one.
 """
@@ -131,6 +132,11 @@ class Run:
     @property
     def state(self) -> Path:
         return self.folder / "state.pt"
+
+    @property
+    def ledger(self) -> Path:
+        """What the doctor measured."""
+        return self.folder / "doctor.jsonl"
 
     @property
     def report(self) -> Path:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 @dataclass(frozen=True)
 class Signature:
-    """task: classify, regress, detect or segment. model, options: what `models.build_model` needs to build the network again.
+    """task: classify, regress, detect or segment. model, options: what is needed to build the network again.
 
     classes: their names, in the order of the outputs. target_names: columns predicted (regression).
     Pictures: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel; they are read as squares

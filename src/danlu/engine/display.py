@@ -71,7 +71,7 @@ class Display(Watcher):
             if time.monotonic() - self._said > 30:
                 self._said = time.monotonic()
                 total = plan.train.length(progress.epoch)
-                self._say(
+                self.say(
                     f"epoch {progress.epoch + 1}/{plan.epochs}  batch {progress.batch}/{total}  {self._note(parts)}"
                 )
             return
@@ -90,11 +90,11 @@ class Display(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self._said = time.monotonic()
-        self._say(epoch_line(plan, progress, row, improved))
+        self.say(epoch_line(plan, progress, row, improved))
 
     def _note(self, parts: dict[str, Tensor]) -> str:
         return " ".join(f"{k} {v.item():.4f}" for k, v in parts.items())
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self.log(line)

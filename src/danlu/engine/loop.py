@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +73,9 @@ class Progress:
 class Watcher:
     """What may look on while a training runs; the display, the checkpoints and the doctor are watchers."""
 
+    def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
+        """The loss is there, its backward pass is not yet."""
+
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None: ...
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None: ...
@@ -122,7 +125,7 @@ def train_epoch(
     length = plan.train.length(progress.epoch)
     since = time.perf_counter()
     for batch in plan.train.epoch(progress.epoch, start=progress.batch):
-        parts = train_batch(plan, progress, batch)
+        parts = train_batch(plan, progress, batch, watchers)
         totals.add(parts, batch)
         progress.batch += 1
         now = time.perf_counter()
@@ -148,7 +151,9 @@ def train_epoch(
     return means
 
 
-def train_batch(plan: Plan, progress: Progress, batch: Batch) -> dict[str, Tensor]:
+def train_batch(
+    plan: Plan, progress: Progress, batch: Batch, watchers: Sequence[Watcher] = ()
+) -> dict[str, Tensor]:
     """Forward, backward and, at the end of an accumulated group, one step of the optimiser."""
     _seed(plan, progress)
     _set_rate(plan, progress)
@@ -156,6 +161,8 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch) -> dict[str, Tenso
     alone = plan.fabric.world_size == 1
     with nullcontext() if alone or closes else plan.fabric.no_backward_sync(plan.model):  # type: ignore[arg-type]
         parts = plan.task.loss(plan.model, batch)
+        for watcher in watchers:
+            watcher.on_loss(plan, parts["loss"], batch)
         plan.fabric.backward(parts["loss"] if batch.weight == 1 else parts["loss"] * batch.weight)
     if closes:
         if plan.clip_value is not None:

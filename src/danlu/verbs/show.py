@@ -11,6 +11,8 @@ from danlu.data.dataset import SPLITS
 from danlu.prepare import Prepared
 from danlu.run import Run
 
+FINDINGS_SHOWN = 5
+
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     """What was recognised, and one line for every setting that was chosen from the data."""
@@ -37,6 +39,9 @@ def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     for split, metrics in summary["metrics"].items():
         if metrics:
             _say(console, run, f"{split:>5}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None))
+    for finding in summary["findings"][:FINDINGS_SHOWN]:
+        where = f" ({finding['where']})" if finding["where"] else ""
+        _say(console, run, f"{finding['severity']}: {finding['code']}{where}: {finding['cause']} {finding['remedy']}")
     if summary["stopped"]:
         _say(console, run, f"stopped: {summary['stopped']}")
     seconds, speed = summary["seconds"], summary["samples_per_second"]

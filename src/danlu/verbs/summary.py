@@ -8,6 +8,7 @@ from typing import Any
 from danlu.assemble import make_task, transforms
 from danlu.data.dataset import SPLITS
 from danlu.data.inputs import Pictures
+from danlu.engine.examine import findings_of
 from danlu.engine.loop import Progress
 from danlu.objects import ObjectBatch
 from danlu.prepare import Prepared, network
@@ -49,7 +50,7 @@ def summarise(
         "metrics": metrics,
         "seconds": round(sum(timings.values()), 3),
         "samples_per_second": epochs[-1]["samples_per_second"] if epochs else 0.0,
-        "findings": [],
+        "findings": findings_of(run, prepared.config.doctor.language),
         "best_epoch": progress.best_epoch,
         "monitor": task.monitor[0],
         "better": task.monitor[1],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from danlu.config import Config, dump_yaml, load_yaml, with_values
 from danlu.engine.checkpoint import read_state, save_tensors
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
+from danlu.engine.examine import Examiner
 from danlu.engine.loop import Progress, Watcher, fit
 from danlu.engine.processes import Agreement, launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
@@ -182,7 +184,9 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
     agreement = Agreement(stop, saver)
     if not alone:
         watchers.append(agreement)
-    with display:
+    with display, ExitStack() as stack:
+        if fabric.global_rank == 0 and prepared.config.doctor.budget:
+            watchers.insert(0, stack.enter_context(Examiner(plan, prepared.config.doctor, run, display.say)))
         fit(plan, progress, record, watchers, stop if alone else agreement)
     if alone and (progress.stopped or "").startswith(INTERRUPTED):
         saver.save(plan, progress)

@@ -1,0 +1,1 @@
+"""Curvature of a training loss: pure mathematics on torch. `summary.curvature` is what most callers want."""

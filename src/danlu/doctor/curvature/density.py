@@ -1,0 +1,167 @@
+"""How a Hessian's eigenvalues are distributed: stochastic Lanczos quadrature, shares by sign, moments and trace.
+
+Seen from a random direction v, an eigenvalue weighs (v . u)^2, on average 1/P. Lanczos from v gives a few nodes and
+weights that reproduce these weights' first 2m moments (Gauss quadrature; Ubaru, Chen and Saad, 2017; Ghorbani, Krishnan
+and Xiao, 2019). For the shares by sign one node is held at zero (Gauss and Radau; Golub, 1973): by the inequalities of
+Chebyshev, Markov and Stieltjes the true weight above zero then lies between that of the nodes above and that plus the
+node at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.doctor.curvature.lanczos import Krylov, Product, lanczos, random_vector, tridiagonal
+
+ROUNDING = 100  # machine epsilons of the largest magnitude are taken for zero
+Nodes = tuple[np.ndarray, np.ndarray]  # eigenvalues (m) and their weights (m), which sum to 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error; an error of 0 says that it was computed, not estimated."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" + (f" ± {self.error:.2g}" if self.error else "")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of all P eigenvalues by sign; they sum to 1.
+
+    flat: zero to within rounding, or not told apart from zero by so few products. error: standard error of the others,
+    from the choice of directions.
+    """
+
+    positive: float
+    negative: float
+    flat: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Density:
+    """Density of eigenvalues on a grid: `values` (n), `density` (n) per unit of the eigenvalue, integral 1."""
+
+    values: np.ndarray
+    density: np.ndarray
+    width: float  # standard deviation of the Gaussian that each node is drawn as
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What is known of P eigenvalues: all of them (`exact`), or one quadrature per random direction."""
+
+    size: int
+    gauss: list[Nodes]
+    radau: list[Nodes]
+    rounding: float  # magnitudes up to this are zero
+    exact: bool = False
+
+    def shares(self) -> Shares:
+        """By sign; the standard error is that of a random direction's weight on a subspace, p(1-p) / (P/2 + 1)."""
+        above, below = (
+            float(np.mean([weights[sign * values > self.rounding].sum() for values, weights in self.radau]))
+            for sign in (1, -1)
+        )
+        spread = max(above * (1 - above), below * (1 - below)) / (self.size / 2 + 1)
+        error = 0.0 if self.exact else (max(spread, 0.0) / len(self.radau)) ** 0.5
+        return Shares(above, below, max(1 - above - below, 0.0), error)
+
+    def moment(self, power: int) -> float:
+        """Mean of eigenvalue^power over all eigenvalues."""
+        return float(np.mean([weights @ values**power for values, weights in self.gauss]))
+
+    def trace(self) -> Estimate:
+        """Sum of the eigenvalues (Hutchinson, 1990), with the error that vectors on the sphere have:
+        variance 2P/(P+2) (|H|_F^2 - trace^2 / P) over the number of directions."""
+        trace = self.size * self.moment(1)
+        spread = self.size * self.moment(2) - trace**2 / self.size
+        variance = 2 * self.size / (self.size + 2) * max(spread, 0.0) / len(self.gauss)
+        return Estimate(trace, 0.0 if self.exact else variance**0.5)
+
+    def density(self, points: int = 1000, width: float | None = None) -> Density:
+        """Each node as a Gaussian; width: its standard deviation, by default 1 % of the spectrum's span."""
+        everything = np.concatenate([values for values, _ in self.gauss])
+        low, high = everything.min(), everything.max()
+        width = width or 0.01 * max(high - low, abs(high), 1e-12)
+        grid = np.linspace(low - 4 * width, high + 4 * width, points)
+        total = np.zeros(points)
+        for values, weights in self.gauss:
+            bells = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2) / (width * (2 * np.pi) ** 0.5)
+            total += bells @ weights / len(self.gauss)
+        return Density(grid, total, float(width))
+
+
+def whole_spectrum(matrix: Tensor) -> tuple[Spectrum, np.ndarray, np.ndarray]:
+    """Of a Hessian (P, P) at hand; also its eigenvalues, ascending (P), and eigenvectors in columns (P, P)."""
+    values, vectors = np.linalg.eigh(matrix.double().cpu().numpy())
+    nodes = [(values, np.full(len(values), 1 / len(values)))]
+    return Spectrum(len(values), nodes, nodes, _rounding(values, matrix), exact=True), values, vectors
+
+
+def seen_spectrum(seen: list[Krylov]) -> Spectrum:
+    """From decompositions that started at random directions."""
+    gauss, radau = [_gauss(krylov) for krylov in seen], [_radau(krylov) for krylov in seen]
+    rounding = max(_rounding(values, krylov.basis) for (values, _), krylov in zip(gauss, seen))
+    return Spectrum(seen[0].basis.shape[1], gauss, radau, rounding)
+
+
+def probe(product: Product, like: Tensor, *, probes: int, steps: int, seed: int) -> list[Krylov]:
+    """Decompositions of `steps` products each, from `probes` random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    return [lanczos(product, random_vector(like, generator), steps) for _ in range(probes)]
+
+
+def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 30, seed: int = 0) -> Estimate:
+    """The trace with an error that falls as 1/products: the range of H is caught first and its trace taken exactly, the
+    rest is estimated (Meyer, Musco, Musco and Woodruff, 2021). products: at least 6, a third for each part."""
+    generator = torch.Generator().manual_seed(seed)
+    third, size = max(2, products // 3), len(like)
+    if 3 * third >= size:
+        unit = torch.eye(size, device=like.device, dtype=like.dtype)
+        return Estimate(sum(torch.dot(row, product(row)).item() for row in unit), 0.0)
+    sketch = torch.stack([product(random_vector(like, generator)) for _ in range(third)], 1)
+    caught = torch.linalg.qr(sketch).Q.T  # (third, P)
+    inside = sum(torch.dot(row, product(row)).item() for row in caught)
+    rest = []
+    for _ in range(third):
+        vector = random_vector(like, generator)
+        vector = vector - caught.T @ (caught @ vector)
+        rest.append(torch.dot(vector, product(vector)).item())
+    return Estimate(inside + float(np.mean(rest)), float(np.std(rest, ddof=1)) / third**0.5)
+
+
+def _first_block(krylov: Krylov) -> tuple[list[float], list[float]]:
+    """What belongs to the start vector: where its space was used up, the rest is seen from elsewhere."""
+    end = next((i + 1 for i, length in enumerate(krylov.beside) if length == 0), len(krylov.beside))
+    return krylov.diagonal[:end], krylov.beside[:end]
+
+
+def _gauss(krylov: Krylov) -> Nodes:
+    diagonal, beside = _first_block(krylov)
+    values, vectors = np.linalg.eigh(tridiagonal(diagonal, beside[:-1]))
+    return values, vectors[0] ** 2
+
+
+def _radau(krylov: Krylov) -> Nodes:
+    """The rule with a node at zero: T gets one more row, whose diagonal entry makes it singular."""
+    diagonal, beside = _first_block(krylov)
+    values, vectors = np.linalg.eigh(tridiagonal(diagonal, beside[:-1]))
+    if beside[-1] == 0 or np.abs(values).min() <= _rounding(values, krylov.basis):
+        return values, vectors[0] ** 2  # the rule is exact, or has its node at zero already
+    corner = beside[-1] ** 2 * float(np.sum(vectors[-1] ** 2 / values))
+    values, vectors = np.linalg.eigh(tridiagonal([*diagonal, corner], beside))
+    values[np.abs(values).argmin()] = 0.0
+    return values, vectors[0] ** 2
+
+
+def _rounding(values: np.ndarray, like: Tensor) -> float:
+    return ROUNDING * torch.finfo(like.dtype).eps * float(np.abs(values).max(initial=0.0))

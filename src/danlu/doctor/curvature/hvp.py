@@ -1,0 +1,138 @@
+"""Products of the Hessian with vectors, without the Hessian (Pearlmutter, 1994).
+
+The gradient is computed once with its own graph; each product is then one pass back through it. The graphs are kept
+from product to product as long as memory allows; otherwise they are made anew for each product, in pieces that fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.curvature.objective import Batch, Objective
+from danlu.refuse import refusal
+
+SAMPLED = 8  # samples, and twice as many, from whose graphs the memory of all is foretold
+FREE_SHARE = 0.5  # of the free memory may be filled with graphs
+CACHE = 8 << 20  # bytes of a piece's graph on a processor: what stays in its cache goes twice as fast
+Graph = tuple[float, Tensor, list[Tensor]]  # weight of the piece, its loss, its gradients with their graph
+
+
+class Hessian:
+    """The Hessian (P, P) of an objective where it stands, as a linear map; also its loss and gradient there.
+
+    memory: bytes that kept graphs may fill; half of what is free by default. The weights must stay while it is in use.
+    Raises Refusal where loss or gradient is not finite.
+    """
+
+    def __init__(self, objective: Objective, *, memory: int | None = None) -> None:
+        self.objective, self.size, self.products = objective, objective.size, 0
+        self._pieces, kept = self._plan(free_memory(objective.device) if memory is None else memory)
+        self._kept: list[Graph] | None = None
+        loss, gradient, graphs = 0.0, torch.zeros(self.size, device=objective.device, dtype=objective.dtype), []
+        for graph in self._graphs():
+            weight, value, gradients = graph
+            loss += weight * value.item()
+            gradient += weight * objective.flat(g.detach() for g in gradients)
+            graphs += [graph] * kept
+        self.loss, self.gradient = loss, gradient
+        self._kept = graphs if kept else None
+        for name, value in (("the loss", torch.tensor(loss)), ("the gradient", gradient)):
+            if not value.isfinite().all():
+                got = "nan" if value.isnan().any() else "inf"
+                raise refusal(
+                    name, "finite where curvature is asked for", got, do="look for the first bad layer before"
+                )
+
+    @property
+    def keeps_graphs(self) -> bool:
+        return self._kept is not None
+
+    def product(self, vector: Tensor) -> Tensor:
+        """H v (P,) for a flat vector v (P,)."""
+        self.products += 1
+        parts = self.objective.split(vector)
+        total = torch.zeros_like(vector)
+        for weight, _, gradients in self._graphs():
+            total += weight * self._piece_product(gradients, parts)
+        return total
+
+    def matrix(self) -> Tensor:
+        """The whole Hessian (P, P), made symmetric; P products."""
+        unit = torch.eye(self.size, device=self.objective.device, dtype=self.objective.dtype)
+        full = torch.stack([self.product(row) for row in unit])
+        return (full + full.T) / 2
+
+    def _piece_product(self, gradients: list[Tensor], parts: list[Tensor]) -> Tensor:
+        # Of a loss that is linear in a parameter the gradient is a constant: it has no graph, and no curvature.
+        curved = [(g, v) for g, v in zip(gradients, parts) if g.requires_grad]
+        parameters = list(self.objective.parameters.values())
+        if not curved:
+            return self.objective.flat(torch.zeros_like(p) for p in parameters)
+        outputs, vectors = zip(*curved)
+        products = torch.autograd.grad(outputs, parameters, vectors, retain_graph=True, materialize_grads=True)
+        return self.objective.flat(products)
+
+    def _graphs(self) -> Iterator[Graph]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        for piece in self._pieces:
+            yield self._graph(piece)
+
+    def _graph(self, piece: Batch) -> Graph:
+        with torch.inference_mode(False), torch.enable_grad():
+            loss = self.objective.loss(piece)
+            if not loss.requires_grad:
+                raise refusal("loss_fn", "a function that gradients flow through", "a loss without a graph")
+            parameters = list(self.objective.parameters.values())
+            gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+        return piece.count / self.objective.count, loss.detach(), list(gradients)
+
+    def _bytes(self, piece: Batch) -> int:
+        return kept_bytes(lambda: self._graph(piece))
+
+    def _plan(self, memory: int) -> tuple[list[Batch], bool]:
+        """The pieces of the work, and whether the graphs of all of them fit into `memory` bytes together."""
+        batches, processor = self.objective.batches, self.objective.device.type == "cpu"
+        few, more = (min(n, batches[0].count) for n in (SAMPLED, 2 * SAMPLED))
+        if self.objective.mixes_samples or few == more:
+            per_sample = self._bytes(batches[0]) // batches[0].count
+        else:  # what does not grow with the samples, as the weights, falls out
+            per_sample = (self._bytes(batches[0].rows(0, more)) - self._bytes(batches[0].rows(0, few))) // (more - few)
+        per_sample = max(1, per_sample)
+        kept = per_sample * self.objective.count <= memory
+        if self.objective.mixes_samples:
+            return batches, kept
+        room = min(memory, CACHE) if processor else memory
+        return [piece for batch in batches for piece in batch.pieces(max(1, room // per_sample))], kept
+
+
+def kept_bytes(work: Callable[[], object]) -> int:
+    """Bytes of the tensors that the graphs made by `work` keep, each storage counted once."""
+    seen: dict[int, int] = {}
+    held: list[Tensor] = []  # a freed storage's address would come again
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor.detach())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        work()
+    return sum(seen.values())
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that may be filled on a device."""
+    if device.type == "cuda":
+        return int(FREE_SHARE * torch.cuda.mem_get_info(device)[0])
+    info = Path("/proc/meminfo")
+    if info.exists():
+        lines = (line.split() for line in info.read_text().splitlines())
+        return int(FREE_SHARE * 1024 * next((int(w[1]) for w in lines if w[0] == "MemAvailable:"), 4 << 20))
+    return 2 << 30  # other systems do not say it in one way

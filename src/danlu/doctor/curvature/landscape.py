@@ -1,0 +1,138 @@
+"""The loss over a line or a plane through the weights, and an optimiser's path seen in it.
+
+Random directions are scaled filter by filter to the weights' own lengths, so that pictures of different networks can be
+compared (Li, Xu, Taylor, Studer and Goldstein, 2018). A path lies almost at right angles to random directions: to see
+it, take those in which it moves most (principal components, same paper) or the top eigenvectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.doctor.curvature.lanczos import random_vector
+from danlu.doctor.curvature.objective import Objective
+from danlu.refuse import refusal
+
+Snapshot = Tensor | Mapping[str, Tensor]  # flat (P,), or parameter name -> tensor as in a state dict
+Ways = Literal["random", "eigenvectors", "path"]
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """losses (n,) over a line or (n, n) over a plane, rows along y; not finite where the loss is not.
+
+    x, y: coordinates (n,) along the two directions; y is empty over a line. The weights are at 0. path: coordinates
+    (k, 1 or 2) of the snapshots; kept: the share of the path's squared distance from the weights that the
+    picture shows.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    losses: np.ndarray
+    path: np.ndarray
+    kept: float
+    directions: list[dict[str, Tensor]]
+
+
+def landscape(
+    objective: Objective,
+    directions: Sequence[Tensor],
+    *,
+    span: float | tuple[float, float] = 1.0,
+    points: int = 21,
+    path: Sequence[Snapshot] = (),
+) -> Landscape:
+    """Losses around the present weights along one or two flat directions (P,), which need not be orthogonal.
+
+    span: from -span to span, or (from, to), in lengths of the directions. With a path it is widened to hold the path.
+    """
+    if len(directions) not in (1, 2):
+        raise refusal("directions", "one or two flat vectors", len(directions))
+    here = objective.weights()
+    moved = [flat_weights(objective, snapshot) - here for snapshot in path]
+    places, kept = project(moved, directions)
+    low, high = span if isinstance(span, tuple) else (-span, span)
+    axes = [_axis(low, high, points, places[:, i]) for i in range(len(directions))]
+    losses = np.array([[_loss(objective, here, directions, (x, *y)) for x in axes[0]] for y in _second(axes)])
+    two = len(directions) == 2
+    return Landscape(
+        axes[0],
+        axes[1] if two else np.empty(0),
+        losses if two else losses[0],
+        places,
+        kept,
+        [objective.named(direction) for direction in directions],
+    )
+
+
+def random_directions(objective: Objective, count: int = 2, *, seed: int = 0) -> list[Tensor]:
+    """Normal directions (P,); each filter (row along the first axis) gets the length of its weights, biases and scales
+    of normalisation layers stay."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(count):
+        parts = []
+        for weight in objective.parameters.values():
+            part = random_vector(weight.detach(), generator)
+            if weight.ndim < 2:
+                parts.append(torch.zeros_like(part))
+                continue
+            rows, wanted = part.flatten(1), weight.detach().flatten(1).norm(dim=1, keepdim=True)
+            parts.append(rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12) * wanted)
+        found.append(objective.flat(parts))
+    return found
+
+
+def path_directions(objective: Objective, path: Sequence[Snapshot]) -> list[Tensor]:
+    """The two unit vectors (P,) in which the snapshots lie farthest from the present weights."""
+    if len(path) < 2:
+        raise refusal("path", "at least two snapshots of the weights", len(path))
+    here = objective.weights()
+    moved = torch.stack([flat_weights(objective, snapshot) - here for snapshot in path])
+    return list(torch.linalg.svd(moved, full_matrices=False).Vh[:2])
+
+
+def project(moved: Sequence[Tensor], directions: Sequence[Tensor]) -> tuple[np.ndarray, float]:
+    """Coordinates (k, d) of displacements (P,) along d directions by least squares, and the share of their squared
+    length that this keeps."""
+    if not moved:
+        return np.empty((0, len(directions))), 1.0
+    rows, basis = torch.stack(list(moved)).double(), torch.stack(list(directions), 1).double()
+    places = torch.linalg.lstsq(basis, rows.T).solution
+    total = rows.square().sum()
+    kept = ((basis @ places).square().sum() / total).item() if total > 0 else 1.0
+    return places.T.cpu().numpy(), kept
+
+
+def flat_weights(objective: Objective, snapshot: Snapshot) -> Tensor:
+    """A snapshot as a flat vector (P,)."""
+    if isinstance(snapshot, Tensor):
+        if snapshot.shape != (objective.size,):
+            raise refusal("a snapshot of the path", f"a vector of {objective.size} weights", tuple(snapshot.shape))
+        return snapshot.to(objective.device, objective.dtype)
+    lost = [name for name in objective.parameters if name not in snapshot]
+    if lost:
+        raise refusal("a snapshot of the path", "a state dict of this model", f"one without {lost[0]}")
+    return objective.flat(snapshot[name] for name in objective.parameters)
+
+
+def _axis(low: float, high: float, points: int, places: np.ndarray) -> np.ndarray:
+    """From low to high, and a tenth beyond the path."""
+    if len(places):
+        beyond = 0.1 * float(np.ptp(np.append(places, 0.0)))
+        low, high = min(low, float(places.min()) - beyond), max(high, float(places.max()) + beyond)
+    return np.linspace(low, high, points)
+
+
+def _second(axes: list[np.ndarray]) -> list[tuple[Any, ...]]:
+    return [(y,) for y in axes[1]] if len(axes) == 2 else [()]
+
+
+def _loss(objective: Objective, here: Tensor, directions: Sequence[Tensor], place: Sequence[float]) -> float:
+    return objective.value(here + sum(float(a) * d for a, d in zip(place, directions)))  # type: ignore[arg-type]

@@ -1,0 +1,230 @@
+"""`danlu.curvature`: the curvature of a training loss where the weights stand, and what it means."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from danlu.doctor.curvature.density import (
+    Density,
+    Estimate,
+    Shares,
+    Spectrum,
+    hutch_plus_plus,
+    probe,
+    seen_spectrum,
+    whole_spectrum,
+)
+from danlu.doctor.curvature.hvp import Hessian
+from danlu.doctor.curvature.lanczos import Eigenpair, eigenpairs, random_vector
+from danlu.doctor.curvature.landscape import Landscape, Snapshot, Ways, path_directions, random_directions
+from danlu.doctor.curvature.landscape import landscape as draw_landscape
+from danlu.doctor.curvature.objective import LossFunction, Objective
+from danlu.doctor.curvature.point import SAYS, Escape, Kind, escape, kind_of_point
+from danlu.refuse import refusal
+
+WHOLE = 128  # parameters up to which the Hessian itself is computed
+PROBES, PROBE_STEPS, TRACE_PRODUCTS = 4, 40, 30  # with density=True
+WAYS = ("random", "eigenvectors", "path")
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """What was found. Eigenvalues are those of the mean loss per sample, in units of loss / weight^2.
+
+    top: the largest eigenvalues, falling; bottom: the smallest, rising; each with a residual within which an eigenvalue
+    lies, and its vector (P,). shares: of positive (the minimum ratio), negative and flat eigenvalues. kind: what sort
+    of point it is. escape: None where no negative curvature was found. exact: the whole Hessian was computed.
+    """
+
+    loss: float
+    samples: int
+    parameters: int
+    gradient_norm: float
+    top: list[Eigenpair]
+    bottom: list[Eigenpair]
+    shares: Shares
+    trace: Estimate
+    kind: Kind
+    escape: Escape | None
+    density: Density | None
+    landscape: Landscape | None
+    lr: float | None
+    momentum: float
+    products: int
+    seconds: float
+    exact: bool
+
+    @property
+    def sharpness(self) -> float:
+        """The largest eigenvalue."""
+        return self.top[0].value
+
+    @property
+    def minimum_ratio(self) -> Estimate:
+        """Positive eigenvalues / all eigenvalues; those that are flat (see `shares`) are not counted as positive."""
+        return Estimate(self.shares.positive, self.shares.error)
+
+    @property
+    def limit(self) -> float | None:
+        """The sharpness at which full-batch descent stops being stable: 2 / lr, with momentum 2 (1 + momentum) / lr."""
+        return None if self.lr is None else 2 * (1 + self.momentum) / self.lr
+
+    def __str__(self) -> str:
+        shares = self.shares
+        lines = [
+            f"{self.kind}: {SAYS[self.kind]}",
+            f"loss {self.loss:.5g} on {self.samples:,} samples, gradient norm {self.gradient_norm:.3g}, "
+            f"{self.parameters:,} parameters",
+            f"largest eigenvalues {_values(self.top)}; smallest {_values(self.bottom)}",
+            f"minimum ratio {self.minimum_ratio}: {shares.positive:.1%} positive, {shares.negative:.1%} negative, "
+            f"{shares.flat:.1%} zero" + ("" if self.exact else " or not told from zero") + f"; trace {self.trace}",
+        ]
+        if self.limit is not None:
+            side = "beyond it: steps overshoot" if self.sharpness > self.limit else "below it"
+            lines.append(
+                f"sharpness {self.sharpness:.4g} against a limit of {self.limit:.4g} at rate {self.lr:g}: {side}"
+            )
+        if self.escape is not None and self.escape.lowers:
+            way = self.escape
+            lines.append(
+                f"a step of {way.step:.3g} along the most negative direction lowers the loss by {way.drop:.3g}"
+            )
+        elif self.escape is not None:
+            lines.append("no step along the most negative direction lowers the loss measurably")
+        lines.append(f"{self.products} Hessian-vector products, {self.seconds:.2g} s")
+        return "\n".join(lines)
+
+
+def curvature(
+    model: nn.Module,
+    loss_fn: LossFunction,
+    batches: Iterable[Any],
+    *,
+    top: int = 1,
+    bottom: int = 1,
+    tolerance: float = 0.01,
+    steps: int = 100,
+    lr: float | None = None,
+    momentum: float = 0.0,
+    density: bool = False,
+    landscape: bool | Ways = False,
+    path: Sequence[Snapshot] = (),
+    memory: int | None = None,
+    seed: int = 0,
+) -> Curvature:
+    """Curvature of the mean loss over `batches` by the trainable parameters, with the model in the mode it is in.
+
+    batches: pairs (inputs, targets), all of which are used: a few hundred to a few thousand samples are enough.
+    loss_fn: (outputs, targets) -> mean loss of a batch.
+    top, bottom: how many eigenvalues at each end; tolerance: relative error; steps: at most so many products for them.
+    lr, momentum: of plain gradient descent; the sharpness is then held against 2/lr.
+    density: more directions, for the density and surer shares and trace. landscape: the loss over a plane, in "random"
+    directions (True), the top two "eigenvectors" or along the "path" given as flat vectors or state dicts.
+    memory: bytes that kept graphs may fill. The model, its `.grad` and all random generators are left as they were.
+    Raises Refusal on wrong arguments and where the loss is not finite.
+    """
+    _check(top, bottom, tolerance, steps, lr, landscape)
+    began = time.perf_counter()
+    objective = Objective(model, loss_fn, batches, seed=seed)
+    hessian = Hessian(objective, memory=memory)
+    norm = hessian.gradient.norm().item()
+    plane = "random" if landscape is True else landscape
+    wanted = max(top, 2) if plane == "eigenvectors" else top
+    highest, lowest, spectrum = _spectrum(hessian, wanted, bottom, tolerance, steps, density, seed)
+    trace = spectrum.trace()
+    if density and not spectrum.exact:
+        trace = hutch_plus_plus(hessian.product, hessian.gradient, products=TRACE_PRODUCTS, seed=seed + 2)
+    worst = lowest[0]
+    kind = kind_of_point(
+        hessian.loss,
+        norm,
+        worst.value,
+        highest[0].value,
+        weights_norm=objective.weights().norm().item(),
+        rounding=spectrum.rounding,
+    )
+    way = escape(objective, worst.vector, worst.value) if worst.value < -spectrum.rounding else None
+    surface = None
+    if plane:
+        ways = {
+            "random": lambda: random_directions(objective, seed=seed),
+            "eigenvectors": lambda: [pair.vector for pair in highest[:2]],
+            "path": lambda: path_directions(objective, path),
+        }[plane]()
+        surface = draw_landscape(objective, ways, span=1.0 if plane == "random" else _reach(objective), path=path)
+    return Curvature(
+        loss=hessian.loss,
+        samples=objective.count,
+        parameters=objective.size,
+        gradient_norm=norm,
+        top=highest[:top],
+        bottom=lowest[:bottom],
+        shares=spectrum.shares(),
+        trace=trace,
+        kind=kind,
+        escape=way,
+        density=spectrum.density() if density else None,
+        landscape=surface,
+        lr=lr,
+        momentum=momentum,
+        products=hessian.products,
+        seconds=time.perf_counter() - began,
+        exact=spectrum.exact,
+    )
+
+
+def sharpness(
+    model: nn.Module, loss_fn: LossFunction, batches: Iterable[Any], *, tolerance: float = 0.01, seed: int = 0
+) -> Eigenpair:
+    """The largest eigenvalue alone, to a relative `tolerance`: in half a dozen products as a rule."""
+    hessian = Hessian(Objective(model, loss_fn, batches, seed=seed))
+    start = random_vector(hessian.gradient, torch.Generator().manual_seed(seed))
+    return eigenpairs(hessian.product, start, tolerance=tolerance, seed=seed)[0][0]
+
+
+def _spectrum(
+    hessian: Hessian, top: int, bottom: int, tolerance: float, steps: int, density: bool, seed: int
+) -> tuple[list[Eigenpair], list[Eigenpair], Spectrum]:
+    """At least one eigenvalue of each end. The search for them starts in a random direction, so that it is a probe of
+    the whole spectrum at the same time."""
+    if hessian.size <= WHOLE:
+        spectrum, values, vectors = whole_spectrum(hessian.matrix())
+        columns = torch.from_numpy(vectors).to(hessian.gradient)
+        pairs = [Eigenpair(float(v), 0.0, columns[:, i]) for i, v in enumerate(values)]
+        return pairs[::-1][: max(top, 1)], pairs[: max(bottom, 1)], spectrum
+    start = random_vector(hessian.gradient, torch.Generator().manual_seed(seed))
+    highest, lowest, seen = eigenpairs(
+        hessian.product, start, top=max(top, 1), bottom=max(bottom, 1), tolerance=tolerance, steps=steps, seed=seed
+    )
+    more = []
+    if density:
+        more = probe(hessian.product, hessian.gradient, probes=PROBES, steps=PROBE_STEPS, seed=seed + 1)
+    return highest, lowest, seen_spectrum(more or [seen])
+
+
+def _reach(objective: Objective) -> float:
+    """Half the width of a plane along unit vectors: a tenth of the weights' length."""
+    return 0.1 * max(objective.weights().norm().item(), 1.0)
+
+
+def _check(top: int, bottom: int, tolerance: float, steps: int, lr: float | None, landscape: object) -> None:
+    for name, count, least in (("top", top, 1), ("bottom", bottom, 1), ("steps", steps, 2)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < least:
+            raise refusal(name, f"a whole number from {least} on", count)
+    if not 0 < tolerance < 1:
+        raise refusal("tolerance", "between 0 and 1", tolerance)
+    if lr is not None and not (0 < lr < math.inf):
+        raise refusal("lr", "a positive number", lr)
+    if landscape is not False and landscape is not True and landscape not in WAYS:
+        raise refusal("landscape", "True, False or a kind of directions", landscape, near=WAYS)
+
+
+def _values(pairs: list[Eigenpair]) -> str:
+    return ", ".join(f"{pair.value:.4g}" for pair in pairs)

@@ -1,0 +1,161 @@
+"""Attaching to a training by public hooks, and taking every one of them off again.
+
+the model            register_forward_pre_hook, register_forward_hook, and a tensor hook on its outputs
+the optimisers       the global step hooks of torch.optim.optimizer: they see optimisers made later, too
+the loss             a module: its forward hook. Unknown: the global forward hook of modules until a loss was seen.
+                     A function: torch.overrides.TorchFunctionMode for as long as the doctor watches (some 1.4 us per
+                     call of torch; pass a loss module, or wrap the function by doctor.loss, to spare it)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from danlu.doctor.course import Course
+from danlu.doctor.losses import FUNCTIONS, kind_of
+from danlu.doctor.patient import Patient, tensors_in
+
+
+class Hooks:
+    """`attach` puts the hooks on, `detach` takes them off."""
+
+    def __init__(self, patient: Patient, course: Course) -> None:
+        self.patient = patient
+        self.course = course
+        self._handles: list[Any] = []
+        self._searching: Any = None
+        self._mode: _Listener | None = None
+
+    def attach(self) -> None:
+        model, loss_fn = self.patient.model, self.patient.loss_fn
+        self._handles = [
+            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+            model.register_forward_hook(self._after_forward, with_kwargs=True),
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        self._searching = register_module_forward_hook(self._search_loss, with_kwargs=True)
+        self._handles.append(self._searching)
+        if isinstance(loss_fn, nn.Module):
+            return
+        self._mode = _Listener(self._after_loss_function, self._backward_called)
+        self._mode.__enter__()
+
+    def stop_searching(self) -> None:
+        """The loop tells the loss itself: nothing needs to be looked for."""
+        self._searching.remove()
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+            self._mode = None
+
+    def detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+            self._mode = None
+
+    # The model.
+
+    def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if not self.patient.paused:
+            self.course.opened(args, kwargs)
+
+    def _after_forward(self, module: nn.Module, args: tuple, kwargs: dict, outputs: Any) -> None:
+        if self.patient.paused:
+            return
+        self.course.returned(outputs)
+        loss = outputs.get("loss") if isinstance(outputs, dict) else getattr(outputs, "loss", None)
+        if isinstance(loss, Tensor) and loss.dim() == 0:  # models that return their loss, as Hugging Face's do
+            logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", None)
+            self.course.told_loss(loss, logits, kwargs.get("labels"), "output")
+
+    # The optimisers.
+
+    def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
+        """An optimiser that was given, or that holds parameters of the model, or the only one there is."""
+        patient = self.patient
+        if any(optimizer is seen for seen in patient.optimizers):
+            return True
+        names = patient.parameter_names
+        if any(id(p) in names for group in optimizer.param_groups for p in group["params"]) or not patient.optimizers:
+            patient.optimizers.append(optimizer)
+            return True
+        return False
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        if not self.patient.paused and self._concerns(optimizer):
+            self.course.about_to_step(optimizer)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        if not self.patient.paused and self._concerns(optimizer):
+            self.course.stepped(optimizer)
+
+    # The loss.
+
+    def _after_loss_module(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
+        self._loss(module, args, kwargs, loss, "module")
+
+    def _search_loss(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
+        """Every module's forward passes here until one is the loss; from then on only that one."""
+        if module is not self.patient.loss_fn:
+            inside = any(module is part for part in self.patient.leaves.values())
+            if inside or kind_of(module) is None:
+                return
+        if self.course.current is None or self.patient.paused:
+            return
+        self._loss(module, args, kwargs, loss, "module")
+        self._handles.append(module.register_forward_hook(self._after_loss_module, with_kwargs=True))
+        self._searching.remove()
+
+    def _after_loss_function(self, function: Callable, args: tuple, kwargs: dict, loss: Any) -> None:
+        self._loss(function, args, kwargs, loss, "function")
+
+    def _loss(self, function: Any, args: tuple, kwargs: dict, loss: Any, by: str) -> None:
+        if self.patient.paused or not isinstance(loss, Tensor):
+            return
+        tensors = list(tensors_in((args, kwargs)))
+        outputs, targets = ([*tensors, None, None])[:2]
+        if self.course.current is not None and self.course.current.loss is None:
+            # Without the outputs: they would keep the graph alive. They are the first argument.
+            kept = ((None, *args[1:]), kwargs) if args else ((), {**kwargs, next(iter(kwargs)): None})
+            self.patient.last_call = (function, *kept)
+        self.course.told_loss(loss, outputs, targets, by)
+
+    def wrapped(self, function: Callable) -> Callable:
+        """`function`, telling the doctor what it was given and what it returned."""
+
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            value = function(*args, **kwargs)
+            self._loss(function, args, kwargs, value, "function")
+            return value
+
+        return loss
+
+    def _backward_called(self, loss: Tensor) -> None:
+        if not self.patient.paused and self.course.current is not None:
+            self.course.told_loss(loss, None, None, "backward")
+
+
+class _Listener(TorchFunctionMode):
+    """Sees calls of torch.nn.functional's losses and of Tensor.backward; changes none."""
+
+    def __init__(self, on_loss: Callable, on_backward: Callable) -> None:
+        super().__init__()
+        self.on_loss, self.on_backward = on_loss, on_backward
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is Tensor.backward:
+            self.on_backward(args[0])
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if func in FUNCTIONS:
+            self.on_loss(func, args, kwargs or {}, result)
+        return result

@@ -1,0 +1,29 @@
+"""Instruments: each measures one family of quantities and writes them to the ledger."""
+
+from __future__ import annotations
+
+from danlu.doctor.instruments.activations import Activations
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.gradients import Gradients
+from danlu.doctor.instruments.inputs import Inputs
+from danlu.doctor.instruments.memory import Memory
+from danlu.doctor.instruments.modes import Modes
+from danlu.doctor.instruments.nonfinite import Nonfinite
+from danlu.doctor.instruments.optimizers import Optimizers
+from danlu.doctor.instruments.outcome import Outcome
+from danlu.doctor.instruments.stalls import Stalls
+from danlu.doctor.instruments.structure import Structure
+
+# In the order in which they are told of events: structure first, since others read what it wrote.
+INSTRUMENTS: dict[str, type[Instrument]] = {
+    "structure": Structure,
+    "optimizers": Optimizers,
+    "outcome": Outcome,
+    "nonfinite": Nonfinite,
+    "gradients": Gradients,
+    "activations": Activations,
+    "inputs": Inputs,
+    "modes": Modes,
+    "stalls": Stalls,
+    "memory": Memory,
+}

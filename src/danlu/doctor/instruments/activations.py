@@ -1,0 +1,210 @@
+"""Activations at sampled passes: moments, zeros, saturation, dead units, collapse and rank, and gradients by depth.
+
+Of each layer's output a small block is kept (up to 32 samples x 64 units x 4 positions); the moments of all layers are
+then taken together. Functional activations (F.relu) are seen at the input of the next linear layer, as '>LAYER'.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
+from danlu.doctor.patient import Pass, Patient
+
+SAMPLES, UNITS, POSITIONS = 32, 64, 4
+WINDOW = 4  # measured steps over which a unit must be zero to be called dead
+ENDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
+NEAR = 0.02
+FIELDS = ("mean", "std", "zero_share", "saturated", "saturated_units", "dead_now", "spread", "rank")
+
+
+class Activations(Instrument):
+    """Writes activation.* and layer.gradient."""
+
+    name = "activations"
+
+    def start(self, patient: Patient) -> None:
+        self._handles: list[Any] = []
+        self._blocks: list[tuple[str, str, Tensor]] = []
+        self._gradients: list[tuple[str, Tensor]] = []
+        self._zero: dict[str, list[Tensor]] = {}
+        self._step = 0
+        self._measured_step = 0
+
+    def before_forward(self, patient: Patient, call: Pass) -> None:
+        self._remove()
+        if not call.grad or patient.compiled or self._measured_step == patient.step:
+            return
+        if not patient.budget.may(self.name, patient.step):
+            return
+        self._step = patient.step
+        functional = patient.ledger.facts("layer.activation")
+        for name, module in patient.leaves.items():
+            kind = activation_kind(module)
+            if kind or isinstance(module, (*LINEAR_LAYERS, *NORMS)):
+                self._handles.append(module.register_forward_hook(self._output_hook(name, kind or "", module)))
+            before = functional.get(">" + name)
+            if before:
+                self._handles.append(module.register_forward_pre_hook(self._input_hook(">" + name, before)))
+
+    def _output_hook(self, name: str, kind: str, module: nn.Module) -> Any:
+        conv = isinstance(module, nn.modules.conv._ConvNd)
+
+        def hook(_: nn.Module, args: tuple, output: Any) -> None:
+            if isinstance(output, Tensor) and output.is_floating_point() and output.dim() > 1:
+                with torch.no_grad():
+                    self._blocks.append((name, kind, block(output.detach(), conv)))
+                if output.requires_grad and not output.is_leaf:
+                    output.register_hook(self._gradient_hook(name))
+
+        return hook
+
+    def _input_hook(self, where: str, kind: str) -> Any:
+        def hook(module: nn.Module, args: tuple) -> None:
+            given = args[0] if args else None
+            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1:
+                with torch.no_grad():
+                    conv = isinstance(module, nn.modules.conv._ConvNd)
+                    self._blocks.append((where, kind, block(given.detach(), conv)))
+
+        return hook
+
+    def _gradient_hook(self, name: str) -> Any:
+        def hook(gradient: Tensor) -> None:
+            with torch.no_grad():
+                samples = gradient.shape[0]
+                part = gradient[:: max(1, samples // SAMPLES)].float()
+                # The loss is a mean over samples: times their number it is the gradient of one sample.
+                self._gradients.append((name, part.square().mean().sqrt() * samples))
+
+        return hook
+
+    def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> bool | None:
+        self._remove()
+        blocks, self._blocks = self._blocks, []
+        if not blocks:
+            return None
+        self._measured_step = patient.step
+        groups: dict[tuple, list[tuple[str, str, Tensor]]] = {}
+        seen = set()
+        for item in blocks:
+            if item[0] not in seen:  # a layer called several times in a pass: its first call
+                seen.add(item[0])
+                groups.setdefault((*item[2].shape, item[2].device), []).append(item)
+        for group in groups.values():
+            self._measure(patient, group)
+        return True
+
+    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+        gradients, self._gradients = self._gradients, []
+        told = set()
+        for name, value in gradients:
+            if name not in told:
+                told.add(name)
+                patient.later("layer.gradient", value, name, self._step)
+
+    def finish(self, patient: Patient) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _measure(self, patient: Patient, group: list[tuple[str, str, Tensor]]) -> None:
+        stack = torch.stack([values for _, _, values in group])  # (layers, samples, positions, units)
+        ends = [ENDS.get(kind, (-torch.inf, torch.inf)) for _, kind, _ in group]
+        low = torch.tensor([e[0] + NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
+        high = torch.tensor([e[1] - NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
+        table, zero = moments(stack, low, high)
+        names, kinds, step = [n for n, _, _ in group], [k for _, k, _ in group], patient.step
+        samples = stack.shape[1]
+        relu = [k in ("relu", "relu6") for k in kinds]
+        dead = self._dead_share(names, relu, zero)
+
+        def write(numbers: list[float]) -> None:
+            width = len(FIELDS)
+            for index, (name, kind) in enumerate(zip(names, kinds)):
+                row = dict(zip(FIELDS, numbers[index * width : (index + 1) * width]))
+                for key in ("mean", "std", "zero_share", "spread", "rank"):
+                    patient.ledger.add(f"activation.{key}", row[key], name, step)
+                patient.ledger.add("activation.samples", samples, name, step)
+                if kind in ENDS:
+                    patient.ledger.add("activation.saturated", row["saturated"], name, step)
+                    patient.ledger.add("activation.saturated_units", row["saturated_units"], name, step)
+
+        patient.deferred.add(table, write)
+        for name, is_relu in zip(names, relu):
+            if is_relu:
+                share, count = dead[name]
+                patient.later("activation.dead_units", share, name)
+                patient.write("activation.dead_samples", count * samples, name)
+
+    def _dead_share(self, names: list[str], relu: list[bool], zero: Tensor) -> dict[str, tuple[Tensor, int]]:
+        result = {}
+        for index, (name, is_relu) in enumerate(zip(names, relu)):
+            if is_relu:
+                window = self._zero.setdefault(name, [])
+                if window and window[-1].shape != zero[index].shape:
+                    window.clear()
+                window.append(zero[index])
+                del window[:-WINDOW]
+                result[name] = (torch.stack(window).all(0).float().mean(), len(window))
+        return result
+
+
+def block(values: Tensor, conv: bool) -> Tensor:
+    """A sample of a layer's output as (samples, positions, units), in single precision, a copy."""
+    values = values[:: max(1, values.shape[0] // SAMPLES)][:SAMPLES]
+    if values.dim() == 2:
+        values = values[:, None]
+    elif conv or values.dim() > 3:  # (N, C, ...): units are channels
+        for axis in range(2, values.dim()):
+            size, want = values.shape[axis], 2 if values.dim() > 3 else 4
+            stride = max(1, size // want)
+            values = values[(slice(None),) * axis + (slice(stride // 2, None, stride),)].narrow(
+                axis, 0, min(want, size)
+            )
+        values = values.flatten(2).transpose(1, 2)
+    else:  # (N, L, D): units are the last dimension
+        values = values[:, :: max(1, values.shape[1] // POSITIONS)][:, :POSITIONS]
+    values = values[..., :: max(1, values.shape[-1] // UNITS)][..., :UNITS]
+    return values.to(torch.float32, copy=True).contiguous()
+
+
+def moments(stack: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """FIELDS for each layer, (layers, 8); and which units are zero for every sample, (layers, units).
+
+    stack: (layers, samples, positions, units); low, high: where saturation begins.
+    """
+    axes = (1, 2, 3)
+    mean, square = stack.mean(axes), stack.square().mean(axes)
+    std = (square - mean.square()).clamp(min=0).sqrt()
+    zero = stack == 0
+    is_low, is_high = stack < low, stack > high
+    pinned = (is_low.float().mean((1, 2)) > 0.95) | (is_high.float().mean((1, 2)) > 0.95)
+    by_sample = stack.mean(2)  # (layers, samples, units)
+    centred = by_sample - by_sample.mean(1, keepdim=True)
+    spread = centred.square().mean((1, 2)) / by_sample.square().mean((1, 2)).clamp(min=1e-30)
+    gram = centred @ centred.transpose(1, 2)
+    trace = gram.diagonal(dim1=1, dim2=2).sum(1)
+    rank = trace.square() / gram.square().sum((1, 2)).clamp(min=1e-30)
+    all_zero = zero.all(1).all(1)
+    table = torch.stack(
+        [
+            mean,
+            std,
+            zero.float().mean(axes),
+            (is_low | is_high).float().mean(axes),
+            pinned.float().mean(1),
+            all_zero.float().mean(1),
+            spread,
+            rank,
+        ],
+        dim=1,
+    )
+    return table, all_zero

@@ -1,0 +1,150 @@
+"""Inputs of sampled batches: moments, blank samples, and a hash of each sample that shows repeats and leaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.patient import Pass, Patient, tensors_in
+
+MAX_FEATURES = 256
+HASHED = 64  # values per sample that the hash rests on
+MAX_HASHES = 1_000_000
+
+
+class Inputs(Instrument):
+    """Writes input.*"""
+
+    name = "inputs"
+
+    def start(self, patient: Patient) -> None:
+        self._told = False
+        self._moments: dict[str, list[tuple[int, list[float]]]] = {"train": [], "val": []}
+        self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
+        self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
+        self._epoch_seen: dict[str, set[float]] = {"train": set(), "val": set()}
+        self._leaked: set[float] = set()
+        self._conflicts: set[float] = set()
+        self._weights: Tensor | None = None
+
+    def before_forward(self, patient: Patient, call: Pass) -> bool:
+        first = next(tensors_in((call.args, call.kwargs)), None)
+        if first is None or first.dim() == 0:
+            return False
+        if not self._told:
+            self._told = True
+            patient.write("input.dtype", str(first.dtype))
+            patient.write("input.shape", list(first.shape))
+        if not patient.may(self.name, call):
+            return False
+        if first.is_complex() or first.dtype == torch.bool or first.numel() == 0:
+            return False
+        call.notes["inputs"] = (first.shape[0], self._measure(first))
+        return True
+
+    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        if "inputs" in call.notes and isinstance(targets, Tensor) and targets.dim() == 1:
+            whole = not targets.is_floating_point()
+            if whole and targets.shape[0] == call.notes["inputs"][0]:
+                call.notes["labels"] = targets.detach()
+
+    def settled(self, patient: Patient, call: Pass) -> None:
+        noted, labels = call.notes.pop("inputs", None), call.notes.pop("labels", None)
+        if noted is None or call.kind is None:
+            return
+        samples, values = noted
+        joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
+        phase = call.kind
+        patient.deferred.add(joined, lambda numbers: self._read(phase, samples, numbers, labels is not None))
+
+    def end_epoch(self, patient: Patient) -> None:
+        for phase in ("train", "val"):
+            rows, self._moments[phase] = self._moments[phase], []
+            if rows:
+                self._tell(patient, phase, rows)
+            count, repeats = self._epoch[phase]
+            if count:
+                patient.write("input.hashed", len(self._seen[phase]), phase, patient.epoch)
+                patient.write("input.repeated", repeats / count, phase, patient.epoch)
+            self._epoch[phase], self._epoch_seen[phase] = [0, 0], set()
+        if self._seen["val"]:
+            patient.write("input.leaked", len(self._leaked), "", patient.epoch)
+            patient.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", patient.epoch)
+            patient.write("input.label_conflicts", len(self._conflicts), "", patient.epoch)
+
+    def finish(self, patient: Patient) -> None:
+        self._seen = {"train": {}, "val": {}}
+
+    def _measure(self, first: Tensor) -> Tensor:
+        """[min, max, blank, nonfinite, features] + means + stds + one hash per sample, in double precision."""
+        kind = torch.float32 if first.device.type == "mps" else torch.float64
+        picked = first.detach()
+        rows = picked.reshape(picked.shape[0], -1) if picked.dim() > 1 else picked[:, None]
+        blank = (rows.amax(1) == rows.amin(1)).sum() if rows.shape[1] > 1 else rows.new_zeros(())
+        few = picked[:: max(1, picked.shape[0] // 32)]
+        if few.dim() >= 3:
+            few = few.flatten(2)[:, :, :: max(1, few.flatten(2).shape[2] // 64)].movedim(1, -1).flatten(0, 1)
+        elif few.dim() == 1:
+            few = few[:, None]
+        few = few[:, :: max(1, few.shape[1] // MAX_FEATURES)].to(kind)
+        broken = (~rows.isfinite()).any(1).sum() if rows.is_floating_point() else rows.new_zeros(())
+        means, stds = few.mean(0), few.std(0, correction=0)
+        head = torch.stack([t.to(kind) for t in (rows.amin(), rows.amax(), blank, broken)])
+        size = torch.tensor([means.numel()], dtype=kind, device=rows.device)
+        return torch.cat([size, head, means, stds, self._hash(rows, kind)])
+
+    def _hash(self, rows: Tensor, kind: torch.dtype) -> Tensor:
+        stride = max(1, rows.shape[1] // HASHED)
+        values = rows[:, stride // 2 :: stride][:, :HASHED].to(kind)
+        if self._weights is None or self._weights.shape[0] != values.shape[1] or self._weights.device != values.device:
+            # Irrational weights without a generator: the training's random numbers are not to be touched.
+            steps = torch.arange(1, values.shape[1] + 1, dtype=torch.float64)
+            self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(values.device)
+        return values @ self._weights
+
+    def _read(self, phase: str, samples: int, numbers: list[float], labelled: bool) -> None:
+        features = int(numbers[0])
+        self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
+        rest = numbers[5 + 2 * features :]
+        hashes, labels = rest[:samples], rest[samples:] if labelled else [-1.0] * samples
+        seen, other, epoch = (
+            self._seen[phase],
+            self._seen["train" if phase == "val" else "val"],
+            self._epoch_seen[phase],
+        )
+        for sample, label in zip(hashes, labels):
+            if sample in epoch:
+                self._epoch[phase][1] += 1
+            epoch.add(sample)
+            if phase == "train" and seen.get(sample, int(label)) != int(label):
+                self._conflicts.add(sample)
+            if len(seen) < MAX_HASHES:
+                seen[sample] = int(label)
+            if sample in other:
+                self._leaked.add(sample)
+        self._epoch[phase][0] += samples
+
+    def _tell(self, patient: Patient, phase: str, rows: list[tuple[int, list[float]]]) -> None:
+        width = len(rows[0][1])
+        rows = [row for row in rows if len(row[1]) == width]
+        total = sum(samples for samples, _ in rows)
+        count = (width - 4) // 2
+        means = [sum(n * r[4 + i] for n, r in rows) / total for i in range(count)]
+        squares = [sum(n * (r[4 + count + i] ** 2 + r[4 + i] ** 2) for n, r in rows) / total for i in range(count)]
+        stds = [max(square - mean**2, 0.0) ** 0.5 for square, mean in zip(squares, means)]
+        mean = sum(means) / count
+        for name, value in (
+            ("input.mean", mean),
+            ("input.std", max(sum(squares) / count - mean**2, 0.0) ** 0.5),
+            ("input.min", min(r[0] for _, r in rows)),
+            ("input.max", max(r[1] for _, r in rows)),
+            ("input.constant", int(sum(r[2] for _, r in rows))),
+            ("input.nonfinite", int(sum(r[3] for _, r in rows))),
+            ("input.samples", total),
+            ("input.feature_means", means),
+            ("input.feature_stds", stds),
+        ):
+            patient.write(name, value, phase, patient.epoch)

@@ -1,0 +1,151 @@
+"""Train mode against eval mode: how passes are made, and what the same batch gives in both modes.
+
+At the end of an epoch's training the last training batch is run again in both modes, without gradients, with every
+buffer, mode and generator put back as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.outcome import measured
+from danlu.doctor.instruments.structure import BATCH_NORMS
+from danlu.doctor.patient import Pass, Patient
+
+
+class Modes(Instrument):
+    """Writes mode.*, norm.mean_shift, norm.var_shift, norm.running_nonfinite, loop.*"""
+
+    name = "modes"
+
+    def start(self, patient: Patient) -> None:
+        self._counts = dict.fromkeys(("train", "train_eval", "val", "val_train", "val_grad"), 0)
+        self._pending: Any = None
+
+    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        own = call.outputs() if call.outputs is not None else None
+        if call.grad and patient.last_call is not None and own is not None and own is outputs:
+            call.notes["replay"] = patient.last_call
+
+    def settled(self, patient: Patient, call: Pass) -> None:
+        counts = self._counts
+        if call.kind == "train":
+            counts["train"] += 1
+            counts["train_eval"] += not call.training
+            if "replay" in call.notes:
+                patient.last_batch = call
+            call.notes.pop("outputs", None)
+        else:
+            counts["val"] += 1
+            counts["val_train"] += call.training
+            counts["val_grad"] += call.grad
+
+    def end_training(self, patient: Patient) -> bool | None:
+        call = patient.last_batch
+        patient.last_batch = None
+        norms = {n: m for n, m in patient.leaves.items() if isinstance(m, BATCH_NORMS) and m.track_running_stats}
+        if call is None or not patient.ledger.last("loop.mode_matters"):
+            return None
+        if patient.compiled or patient.distributed or not may_replay(patient.inner):
+            return None
+        if patient.epoch > 2 and not patient.budget.may(self.name, patient.step):
+            return None
+        function, args, kwargs = call.notes["replay"]
+        results = {}
+        with undisturbed(patient):
+            for mode in ("eval", "train"):
+                patient.inner.train(mode == "train")
+                shifts: dict[str, tuple[Tensor, Tensor]] = {}
+                handles = (
+                    [m.register_forward_pre_hook(_shift_hook(n, shifts)) for n, m in norms.items()]
+                    if mode == "train"
+                    else []
+                )
+                outputs = patient.inner(*call.args, **call.kwargs)
+                for handle in handles:
+                    handle.remove()
+                results[mode] = self._outcome(function, outputs, args, kwargs)
+        for mode, (loss, accuracy) in results.items():
+            patient.later(f"mode.loss_{mode}", loss, "", patient.epoch)
+            if accuracy is not None:
+                patient.later(f"mode.accuracy_{mode}", accuracy, "", patient.epoch)
+        for name, (mean, variance) in shifts.items():
+            patient.later("norm.mean_shift", mean, name, patient.epoch)
+            patient.later("norm.var_shift", variance, name, patient.epoch)
+        for name, module in norms.items():
+            broken = ~(module.running_mean.isfinite().all() & module.running_var.isfinite().all())
+            patient.later("norm.running_nonfinite", broken, name, patient.epoch)
+        return True
+
+    def end_epoch(self, patient: Patient) -> None:
+        counts = self._counts
+        matters = bool(patient.ledger.last("loop.mode_matters"))
+        if counts["train"] and matters:
+            patient.write("loop.train_in_eval", counts["train_eval"] / counts["train"], step=patient.epoch)
+        if counts["val"]:
+            if matters:
+                patient.write("loop.val_in_train", counts["val_train"] / counts["val"], step=patient.epoch)
+            patient.write("loop.val_with_grad", counts["val_grad"] / counts["val"], step=patient.epoch)
+        self._counts = dict.fromkeys(counts, 0)
+
+    def _outcome(self, function: Any, outputs: Any, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None]:
+        if args:
+            loss = function(outputs, *args[1:], **kwargs)
+            target = args[1] if len(args) > 1 else kwargs.get("target")
+        else:
+            first = next(iter(kwargs))
+            loss = function(**{**kwargs, first: outputs})
+            target = kwargs.get("target")
+        found = measured(outputs, target) if isinstance(target, Tensor) and isinstance(outputs, Tensor) else {}
+        accuracy = found["correct"] / max(1, found["counted"]) if "correct" in found else None
+        return loss.detach().mean(), accuracy
+
+
+def _shift_hook(name: str, shifts: dict[str, tuple[Tensor, Tensor]]) -> Any:
+    def hook(module: nn.Module, args: tuple) -> None:
+        values = args[0].detach().float()
+        axes = [axis for axis in range(values.dim()) if axis != 1]
+        mean, variance = values.mean(axes), values.var(axes, correction=0)
+        # What running statistics were before this pass moved them: they are put back afterwards, not yet here.
+        running_mean, running_var = module.running_mean, module.running_var
+        shift = ((running_mean - mean).abs() / (variance + module.eps).sqrt()).mean()
+        ratio = ((running_var + module.eps) / (variance + module.eps)).log().abs().mean()
+        shifts[name] = (shift, ratio)
+
+    return hook
+
+
+def may_replay(model: nn.Module) -> bool:
+    """Hooks of others would see the replay: where there are any, the model is left alone."""
+    return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules() if m is not model)
+
+
+@contextmanager
+def undisturbed(patient: Patient) -> Iterator[None]:
+    """Modes, buffers, gradients' recording, autocast and all random generators are as before when this ends."""
+    model, device = patient.inner, patient.device
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what loops use
+    cards = [device] if device.type == "cuda" else []
+    patient.paused = True
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=cards):
+            yield
+    finally:
+        patient.paused = False
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

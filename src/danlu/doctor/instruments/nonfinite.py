@@ -1,0 +1,206 @@
+"""Where a NaN or an infinity came from.
+
+Armed at next to no cost: the loss is checked at each step (on an accelerator by a copy that nobody waits for). When it
+trips, the same batch is run again with a hook on every layer, and the first place that is not finite is written down.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.modes import undisturbed
+from danlu.doctor.patient import Pass, Patient, tensors_in
+
+# Operations in the graph of the loss whose value or derivative is not finite somewhere.
+SUSPECTS = {
+    "LogBackward0": "log of zero",
+    "Log2Backward0": "log of zero",
+    "Log10Backward0": "log of zero",
+    "Log1PBackward0": "log of zero",
+    "ExpBackward0": "overflow of exp",
+    "DivBackward0": "division by zero",
+    "ReciprocalBackward0": "division by zero",
+    "SqrtBackward0": "square root at zero",
+    "RsqrtBackward0": "square root at zero",
+    "LinalgVectorNormBackward0": "norm of a zero vector",
+    "NormBackward1": "norm of a zero vector",
+    "PowBackward0": "power",
+    "PowBackward1": "power",
+    "AcosBackward0": "arc cosine at its end",
+    "StdBackward0": "standard deviation of one value",
+    "AtanhBackward0": "atanh at its end",
+}
+
+
+class Nonfinite(Instrument):
+    """Writes nonfinite.*, once."""
+
+    name = "nonfinite"
+
+    def start(self, patient: Patient) -> None:
+        self._tripped = False
+        self._watched: list[tuple[Pass, Tensor, Any, Any, list[str]]] = []
+        self._finite_before = math.nan
+
+    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        if self._tripped or not call.grad:
+            return
+        value = loss.detach().float().sum()
+        if value.device.type == "cpu":
+            number = float(value)
+            if math.isfinite(number):
+                self._finite_before = number
+            else:
+                self._autopsy(patient, call, number, targets, suspects(loss))
+        elif value.device.type == "cuda":
+            host = torch.empty((), pin_memory=True)
+            host.copy_(value, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self._watched.append((call, host, event, targets, suspects(loss) if patient.step < 3 else []))
+
+    def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+        self._look(patient)
+
+    def before_forward(self, patient: Patient, call: Pass) -> None:
+        self._look(patient)
+
+    def finish(self, patient: Patient) -> None:
+        self._watched = []
+
+    def _look(self, patient: Patient) -> None:
+        while self._watched and not self._tripped and self._watched[0][2].query():
+            call, host, _, targets, suspicious = self._watched.pop(0)
+            if math.isfinite(float(host)):
+                self._finite_before = float(host)
+            else:
+                self._autopsy(patient, call, float(host), targets, suspicious)
+        del self._watched[:-8]
+
+    def _autopsy(self, patient: Patient, call: Pass, loss: float, targets: Any, suspicious: list[str]) -> None:
+        self._tripped = True
+        self._watched = []
+        step = call.step
+        patient.write("nonfinite.step", "nan" if math.isnan(loss) else "inf", "", step)
+        found = (
+            self._in_batch(call, targets)
+            or self._in_weights(patient, step, suspicious)
+            or self._in_layers(patient, call)
+            or self._in_loss(call, loss, suspicious)
+        )
+        for key, value in found.items():
+            patient.write(f"nonfinite.{key}", value, "", step)
+
+    def _in_batch(self, call: Pass, targets: Any) -> dict | None:
+        for source, tree in (("input", (call.args, call.kwargs)), ("target", targets)):
+            for tensor in tensors_in(tree):
+                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                    return {"source": source, "layer": "", "reason": f"bad {source}", **extent(tensor)}
+        return None
+
+    def _in_weights(self, patient: Patient, step: int, suspicious: list[str]) -> dict | None:
+        named = [*patient.parameters.items(), *patient.inner.named_buffers()]
+        broken = [n for n, p in named if p.is_floating_point() and not bool(p.isfinite().all())]
+        if not broken:
+            return None
+        if step <= 1:
+            return {"source": "weight", "layer": broken[0], "reason": "weights not finite before the first step"}
+        # A gradient spreads towards the input: the broken parameter nearest to the output is nearest to its source.
+        trainable = [n for n in broken if n in patient.parameters]
+        losses = patient.ledger.values("loss.step")
+        first = next((v for v in losses if math.isfinite(v)), math.nan)
+        grown = abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)
+        reason = "divergence" if grown else next((s for s in suspicious if s not in ("power",)), "gradient not finite")
+        return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
+
+    def _in_layers(self, patient: Patient, call: Pass) -> dict | None:
+        if (not call.args and not call.kwargs) or patient.compiled or patient.distributed:
+            return None
+        first: dict[str, Any] = {}
+
+        def hook(name: str) -> Any:
+            def look(module: nn.Module, args: tuple, output: Any) -> None:
+                if first:
+                    return
+                given = next((t for t in tensors_in(args) if t.is_floating_point()), None)
+                made = next((t for t in tensors_in(output) if t.is_floating_point()), None)
+                if given is not None and not bool(given.isfinite().all()):
+                    first.update(
+                        {"source": "activation", "layer": ">" + name, "reason": "between layers", **extent(given)}
+                    )
+                elif made is not None and not bool(made.isfinite().all()):
+                    largest = float(given.abs().max()) if given is not None else math.nan
+                    first.update({"source": "activation", "layer": name, "reason": why(made), **extent(made)})
+                    first["input_max"] = largest
+
+            return look
+
+        handles = []
+        try:
+            with undisturbed(patient):
+                handles = [m.register_forward_hook(hook(n)) for n, m in patient.leaves.items()]
+                outputs = patient.inner(*call.args, **call.kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        made = next((t for t in tensors_in(outputs) if t.is_floating_point()), None)
+        if not first and made is not None and not bool(made.isfinite().all()):
+            first.update(
+                {"source": "activation", "layer": "(output)", "reason": "after the last layer", **extent(made)}
+            )
+        return first or None
+
+    def _in_loss(self, call: Pass, loss: float, suspicious: list[str]) -> dict:
+        outputs = call.outputs() if call.outputs is not None else None
+        if outputs is None:
+            return {"source": "unknown", "layer": "", "reason": "the outputs are gone"}
+        values = outputs.detach().float()
+        largest = float(values.abs().max())
+        if suspicious:
+            reason = suspicious[0]
+        elif bool((values == 0).any()):
+            reason = "log of zero"
+        elif largest > 80:
+            reason = "overflow of exp"
+        else:
+            reason = "not told"
+        return {"source": "loss", "layer": "", "reason": reason, "input_max": largest}
+
+
+def suspects(loss: Tensor, depth: int = 60) -> list[str]:
+    """What in the last operations of the loss's graph may be not finite, nearest to the loss first."""
+    level, found, seen = [loss.grad_fn], [], set()
+    for _ in range(depth):
+        following = []
+        for node in level:
+            if node is None or id(node) in seen:
+                continue
+            seen.add(id(node))
+            reason = SUSPECTS.get(node.name())
+            if reason and reason not in found:
+                found.append(reason)
+            following.extend(n for n, _ in node.next_functions)
+        level = following
+        if not level or len(seen) > 400:
+            break
+    return found
+
+
+def why(values: Tensor) -> str:
+    """Infinity comes from overflow; NaN from 0/0, inf - inf, or a root or logarithm out of its range."""
+    infinite = bool(values.isinf().any())
+    if values.dtype == torch.float16:
+        return "overflow of float16"
+    return "overflow" if infinite else "invalid operation (0/0, inf - inf, root or log of a negative number)"
+
+
+def extent(values: Tensor) -> dict[str, Any]:
+    """Which samples (positions in the batch) and what share of the values are not finite."""
+    broken = ~values.detach().isfinite()
+    rows = broken.reshape(broken.shape[0], -1).any(1).nonzero().flatten() if broken.dim() else torch.zeros(0)
+    return {"samples": [int(i) for i in rows[:16]], "share": float(broken.float().mean())}

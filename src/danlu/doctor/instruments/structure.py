@@ -1,0 +1,252 @@
+"""The structure of model and optimiser, learnt once, at the first training pass and the first steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.budget import FREE_STEPS
+from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, last_activation
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.patient import Pass, Patient
+
+LINEAR_LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+NORMS = (*BATCH_NORMS, nn.modules.instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+
+
+class Structure(Instrument):
+    """Writes parameter.*, layer.*, norm.* facts."""
+
+    name = "structure"
+
+    def start(self, patient: Patient) -> None:
+        owners = {
+            id(p): (name, module)
+            for name, module in patient.inner.named_modules()
+            for p in module.parameters(recurse=False)
+        }
+        for order, (name, p) in enumerate(patient.parameters.items()):
+            layer, module = owners.get(id(p), ("", patient.inner))
+            patient.write("parameter.order", order, name, 0)
+            patient.write("parameter.size", p.numel(), name, 0)
+            patient.write("parameter.shape", list(p.shape), name, 0)
+            patient.write("parameter.layer", layer, name, 0)
+            patient.write("parameter.role", role(module, name), name, 0)
+            values = p.detach().float()
+            if p.numel():
+                patient.write("parameter.mean", float(values.mean()), name, 0)
+                patient.write("parameter.std", float(values.std(unbiased=False)), name, 0)
+                patient.write(
+                    "parameter.constant", int(p.numel() > 1 and bool((values == values.flatten()[0]).all())), name, 0
+                )
+        mode_layers = [m for m in patient.leaves.values() if matters(m)]
+        patient.write("loop.mode_matters", int(bool(mode_layers)), step=0)
+        self.done = False
+        self._calls: list[_Call] = []
+        self._handles: list[Any] = []
+        self._had_gradient: dict[str, bool] = {}
+        self._told = False
+
+    def before_forward(self, patient: Patient, call: Pass) -> None:
+        if self.done or not call.grad or patient.compiled:
+            return
+        self._remove()
+        self._calls = []
+        for name, module in patient.leaves.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+
+    def _hook(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            given = next((a for a in args if isinstance(a, Tensor)), None)
+            if isinstance(output, Tensor) and given is not None:
+                self._calls.append(_Call(name, module, given, output))
+
+        return hook
+
+    def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> None:
+        self._remove()
+
+    def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients of the first steps: which parameters are reached at all."""
+        if patient.step > FREE_STEPS or self._told:
+            return
+        for name, p in patient.parameters.items():
+            if p.grad is not None:
+                self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
+
+    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+        if patient.step >= FREE_STEPS and not self._told:
+            self._tell_reached(patient)
+
+    def settled(self, patient: Patient, call: Pass) -> None:
+        if call.kind == "train" and not self.done:
+            self.done = True
+            for name, p in patient.parameters.items():
+                patient.write("parameter.trainable", int(p.requires_grad), name)
+            if call.training:
+                asleep = [name for name, m in patient.leaves.items() if matters(m) and not m.training]
+                patient.write("loop.part_in_eval", asleep[:16])
+            self._tell_layers(patient)
+        if call.kind == "train" and not self._told and patient.step <= FREE_STEPS:
+            for name, p in patient.parameters.items():  # without an optimiser step gradients are still to be seen here
+                if p.grad is not None:
+                    self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
+
+    def finish(self, patient: Patient) -> None:
+        self._remove()
+        self._calls = []
+        if self.done and not self._told:
+            self._tell_reached(patient)
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _tell_reached(self, patient: Patient) -> None:
+        self._told = True
+        for name in patient.parameters:
+            patient.write("parameter.reached", int(name in self._had_gradient), name)
+            if name in self._had_gradient:
+                patient.write("parameter.gradient_zero", int(not self._had_gradient[name]), name)
+
+    def _tell_layers(self, patient: Patient) -> None:
+        producers: dict[int, _Call] = {}  # the node, or the tensor, that a layer left behind -> that call
+        counts: dict[str, int] = {}
+        links = linear = 0
+        for call in self._calls:
+            counts[call.name] = counts.get(call.name, 0) + 1
+            if counts[call.name] == 1:
+                self._tell_layer(patient, call, len(counts) - 1, producers)
+                if isinstance(call.module, LINEAR_LAYERS):
+                    linear += 1
+                    links += call.source is not None
+            if call.node is not None:
+                producers[id(call.node)] = call
+            producers[id(call.output)] = call
+        for name, count in counts.items():
+            patient.write("layer.calls", count, name)
+        patient.write("layer.linear_layers", linear)
+        patient.write("layer.linear_links", links)
+        self._calls = []
+
+    def _tell_layer(self, patient: Patient, call: _Call, order: int, producers: dict[int, _Call]) -> None:
+        name, module = call.name, call.module
+        patient.write("layer.order", order, name)
+        patient.write("layer.kind", type(module).__name__, name)
+        patient.write("layer.input_shape", list(call.given_shape), name)
+        patient.write("layer.output_shape", list(call.output_shape), name)
+        follows = producers.get(id(call.source)) or producers.get(id(call.given))
+        patient.write("layer.follows", follows.name if follows else "", name)
+        bias = getattr(module, "bias", None)
+        patient.write("layer.bias", int(isinstance(bias, Tensor)), name)
+        if isinstance(module, nn.modules.conv._ConvNd):
+            patient.write("layer.groups", module.groups, name)
+        if isinstance(module, DROPOUTS):
+            patient.write("layer.dropout", module.p, name)
+        if matters(module):
+            patient.write("layer.modes", int(module.training), name)
+        if isinstance(module, LINEAR_LAYERS):
+            self._tell_input(patient, call, producers)
+        if isinstance(module, NORMS):
+            self._tell_norm(patient, call, producers)
+        kind = activation_kind(module)
+        if kind:
+            patient.write("layer.activation", kind, name)
+
+    def _tell_input(self, patient: Patient, call: _Call, producers: dict[int, _Call]) -> None:
+        via_norm = False
+        for node in behind(call.source, norms=True):
+            maker = producers.get(id(node))
+            via_norm = via_norm or node.name() in BATCH_NORM
+            if maker is not None and isinstance(maker.module, LINEAR_LAYERS):
+                patient.write("layer.linear_after", maker.name, call.name)
+                patient.write("layer.linear_via_norm", int(via_norm), call.name)
+                return
+            if node.name() in LINEAR:
+                patient.write("layer.linear_after", "(functional)", call.name)
+                return
+        found = last_activation(call.source)
+        if found is not None and not any(
+            activation_kind(maker.module) and key in {id(n) for n in behind(call.source, max_pooling=True)}
+            for key, maker in producers.items()
+        ):
+            patient.write("layer.activation", found[0], ">" + call.name)
+
+    def _tell_norm(self, patient: Patient, call: _Call, producers: dict[int, _Call]) -> None:
+        name, module = call.name, call.module
+        patient.write("norm.kind", type(module).__name__, name)
+        patient.write("norm.eps", float(getattr(module, "eps", 0.0) or 0.0), name)
+        if not isinstance(module, (*BATCH_NORMS, nn.modules.instancenorm._InstanceNorm)):
+            return
+        shape = call.given_shape
+        channels = shape[1] if len(shape) > 1 else 1
+        patient.write("norm.batch", shape[0], name)
+        per_sample = max(1, _product(shape) // max(1, shape[0] * channels))
+        batch_norm = isinstance(module, BATCH_NORMS) and not isinstance(module, nn.modules.instancenorm._InstanceNorm)
+        patient.write("norm.values", per_sample * (shape[0] if batch_norm else 1), name)
+        patient.write("norm.momentum", -1.0 if module.momentum is None else float(module.momentum), name)
+        patient.write("norm.tracks", int(bool(module.track_running_stats)), name)
+        for node in behind(call.source):
+            maker = producers.get(id(node))
+            if maker is not None and isinstance(maker.module, LINEAR_LAYERS):
+                if maker.module.bias is not None and maker.module.bias.requires_grad and module.training:
+                    patient.write("layer.bias_before_norm", maker.name, name)
+                return
+            if node.name() not in REARRANGING:
+                return
+
+
+class _Call:
+    """One call of a leaf module: its input and output, and autograd's nodes that they had then."""
+
+    def __init__(self, name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        self.name, self.module = name, module
+        self.given, self.output = given, output  # held for their identity until the pass is settled
+        self.source, self.node = given.grad_fn, output.grad_fn
+        self.given_shape, self.output_shape = tuple(given.shape), tuple(output.shape)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def matters(module: nn.Module) -> bool:
+    """Does the module behave differently in train and eval mode?"""
+    if isinstance(module, DROPOUTS):
+        return module.p > 0
+    return isinstance(module, BATCH_NORMS) or (
+        isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats
+    )
+
+
+def role(module: nn.Module, name: str) -> str:
+    """weight, bias, norm_weight, norm_bias, embedding or other."""
+    last = name.rpartition(".")[2]
+    if isinstance(module, NORMS) or "norm" in type(module).__name__.lower():
+        return "norm_bias" if "bias" in last else "norm_weight"
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return "embedding"
+    if "bias" in last:
+        return "bias"
+    return "weight" if "weight" in last or isinstance(module, LINEAR_LAYERS) else "other"
+
+
+_ACTIVATION_MODULES = {
+    "ReLU": "relu", "ReLU6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh", "GELU": "gelu", "SiLU": "silu",
+    "LeakyReLU": "leaky_relu", "ELU": "elu", "SELU": "selu", "Softplus": "softplus", "PReLU": "prelu",
+    "Hardswish": "hardswish", "Hardsigmoid": "hardsigmoid", "Hardtanh": "hardtanh", "Mish": "mish", "CELU": "celu",
+    "Softmax": "softmax", "LogSoftmax": "log_softmax", "Softsign": "softsign", "LogSigmoid": "log_sigmoid",
+}  # fmt: skip
+
+
+def activation_kind(module: nn.Module) -> str | None:
+    """relu, sigmoid, ... of an activation module; None for any other."""
+    return _ACTIVATION_MODULES.get(type(module).__name__)

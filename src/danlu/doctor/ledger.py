@@ -1,0 +1,100 @@
+"""The ledger: what the instruments measured, and all that the rules may read.
+
+A record is (name, where, step, value). Names stand in names.py with their units; a value is a number, a short text or a
+small list of numbers or texts. NaN and infinity are kept as they are: they are findings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from danlu.doctor.names import NAMES
+
+Value = float | int | str | list
+
+
+class Record(NamedTuple):
+    name: str
+    where: str
+    step: int | None
+    value: Any
+
+
+class Ledger:
+    """Append with `add`; ask with `series`, `last`, `first`, `wheres`, `has`; `save`, `read`: JSON lines."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[str, list[tuple[int | None, Any]]]] = defaultdict(dict)
+
+    def add(self, name: str, value: Value, where: str = "", step: int | None = None) -> None:
+        """Write one record. A name that names.py does not hold is a mistake of the programmer: KeyError."""
+        if name not in NAMES:
+            raise KeyError(f"{name} is not a name of the ledger (see doctor/names.py)")
+        self._records[name].setdefault(where, []).append((step, value))
+
+    def series(self, name: str, where: str = "") -> tuple[list[int], list[Any]]:
+        """Steps and values, in the order in which they were written (steps missing: 0)."""
+        pairs = self._records.get(name, {}).get(where, [])
+        return [step or 0 for step, _ in pairs], [value for _, value in pairs]
+
+    def values(self, name: str, where: str = "") -> list[Any]:
+        """The values of a series."""
+        return self.series(name, where)[1]
+
+    def last(self, name: str, where: str = "", default: Any = None) -> Any:
+        """The value written last."""
+        pairs = self._records.get(name, {}).get(where)
+        return pairs[-1][1] if pairs else default
+
+    def first(self, name: str, where: str = "", default: Any = None) -> Any:
+        """The value written first."""
+        pairs = self._records.get(name, {}).get(where)
+        return pairs[0][1] if pairs else default
+
+    def wheres(self, name: str) -> list[str]:
+        """The places at which `name` was written, in the order of their first record."""
+        return list(self._records.get(name, {}))
+
+    def has(self, name: str, where: str | None = None) -> bool:
+        """Was `name` written at all, or at `where`?"""
+        places = self._records.get(name, {})
+        return bool(places) if where is None else where in places
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """where -> the value written last, for every place."""
+        return {where: pairs[-1][1] for where, pairs in self._records.get(name, {}).items()}
+
+    def __iter__(self) -> Iterator[Record]:
+        for name, places in self._records.items():
+            for where, pairs in places.items():
+                for step, value in pairs:
+                    yield Record(name, where, step, value)
+
+    def __len__(self) -> int:
+        return sum(len(pairs) for places in self._records.values() for pairs in places.values())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """One line per record, {"name", "where", "step", "value"}; written to a temporary name and renamed."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            for record in self:
+                file.write(json.dumps(record._asdict(), ensure_ascii=False) + "\n")
+        temporary.replace(path)
+        return path
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Ledger:
+        """The ledger that `save` wrote. Names of a later version, unknown here, are left out."""
+        ledger = cls()
+        with Path(path).open(encoding="utf-8") as file:
+            for line in file:
+                record = json.loads(line)
+                if record["name"] in NAMES:
+                    ledger.add(record["name"], record["value"], record["where"], record["step"])
+        return ledger

@@ -1,0 +1,85 @@
+"""Which loss a module, a function or a graph is, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Class of the module -> kind.
+MODULES: dict[str, str] = {
+    "CrossEntropyLoss": "cross_entropy",
+    "NLLLoss": "nll",
+    "BCELoss": "bce",
+    "BCEWithLogitsLoss": "bce_logits",
+    "MSELoss": "mse",
+    "L1Loss": "l1",
+    "SmoothL1Loss": "smooth_l1",
+    "HuberLoss": "huber",
+    "KLDivLoss": "kl",
+    "MultiMarginLoss": "hinge",
+    "HingeEmbeddingLoss": "hinge",
+    "MultiLabelSoftMarginLoss": "bce_logits",
+    "PoissonNLLLoss": "poisson",
+    "GaussianNLLLoss": "gaussian",
+    "CTCLoss": "ctc",
+    "TripletMarginLoss": "triplet",
+    "CosineEmbeddingLoss": "cosine",
+}
+# Public function -> kind.
+FUNCTIONS: dict[Any, str] = {
+    F.cross_entropy: "cross_entropy",
+    F.nll_loss: "nll",
+    F.binary_cross_entropy: "bce",
+    F.binary_cross_entropy_with_logits: "bce_logits",
+    F.mse_loss: "mse",
+    F.l1_loss: "l1",
+    F.smooth_l1_loss: "smooth_l1",
+    F.huber_loss: "huber",
+    F.kl_div: "kl",
+    F.multi_margin_loss: "hinge",
+    F.poisson_nll_loss: "poisson",
+    F.gaussian_nll_loss: "gaussian",
+    F.ctc_loss: "ctc",
+}
+# Node of autograd's graph -> kind.
+NODES: dict[str, str] = {
+    "NllLossBackward0": "nll",
+    "NllLoss2DBackward0": "nll",
+    "BinaryCrossEntropyBackward0": "bce",
+    "BinaryCrossEntropyWithLogitsBackward0": "bce_logits",
+    "MseLossBackward0": "mse",
+    "L1LossBackward0": "l1",
+    "SmoothL1LossBackward0": "smooth_l1",
+    "HuberLossBackward0": "huber",
+    "MultiMarginLossBackward0": "hinge",
+    "PowBackward0": "mse",
+    "AbsBackward0": "l1",
+}
+
+
+def kind_of(callable_: Any) -> str | None:
+    """The kind of a loss module or function; None where its name tells nothing."""
+    if isinstance(callable_, nn.Module):
+        return next((MODULES[c.__name__] for c in type(callable_).__mro__ if c.__name__ in MODULES), None)
+    try:
+        return FUNCTIONS.get(callable_)
+    except TypeError:  # not hashable
+        return None
+
+
+def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
+    """The kind told by the last operations of the loss's graph: cross entropy is log_softmax followed by nll."""
+    level = [loss.grad_fn] if loss.grad_fn is not None else []
+    for _ in range(depth):
+        for node in level:
+            kind = NODES.get(node.name())
+            if kind == "nll" and any(
+                n is not None and n.name() == "LogSoftmaxBackward0" for n, _ in node.next_functions
+            ):
+                return "cross_entropy"
+            if kind:
+                return kind
+        level = [n for node in level for n, _ in node.next_functions if n is not None][:16]
+    return None

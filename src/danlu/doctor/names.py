@@ -1,0 +1,353 @@
+"""Every name the ledger may bear: unit, where it is written, when, and what it means.
+
+Instruments write these names and rules read them; neither knows the other. A name is FAMILY.QUANTITY.
+
+`when` says how a name is written:
+    once    a fact, learnt at the first training steps (or at the end), written with the step at which it was learnt
+    step    a series over training steps, all or a sample. A step is one update of the weights, counted from 1
+    epoch   a series over epochs, counted from 1: the `step` of such a record is the number of the epoch
+    event   written when it happens, with the training step
+
+`where` says what the `where` of a record holds:
+    ""          the whole run
+    parameter   a parameter's name, as in model.named_parameters()
+    layer       a leaf module's name, as in model.named_modules()
+    phase       "train" or "val"
+    group       "optimizer0.group1": optimisers in the order in which they were seen
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Name(NamedTuple):
+    when: str
+    where: str
+    unit: str
+    meaning: str
+
+
+NAMES: dict[str, Name] = {
+    # The run as a whole.
+    "run.device": Name("once", "", "", "cpu, cuda, ... of the model's first parameter"),
+    "run.precision": Name("once", "", "", "float32, or autocast-float16, autocast-bfloat16; else the model's own type"),
+    "run.unseen": Name(
+        "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), and why, as a sentence"
+    ),
+    "run.finished": Name("once", "", "steps", "written at the end: training steps done"),
+    "run.forwards": Name("epoch", "phase", "passes", "passes through the model in this phase, since the start"),
+    "run.backwards": Name("epoch", "", "passes", "passes that a backward pass went through, since the start"),
+    "run.optimizer_steps": Name("epoch", "", "steps", "calls of optimizer.step, of all optimisers, since the start"),
+    "run.steps": Name("epoch", "", "steps", "training steps done when the epoch ended"),
+    "run.seconds": Name("epoch", "", "s", "seconds since the start when the epoch ended"),
+    "run.epoch_by": Name(
+        "once", "", "", "how epochs are told apart: 'epoch()', 'validation', or 'none' (one epoch: the run)"
+    ),
+    # Parameters and the optimiser: who holds what.
+    "parameter.order": Name("once", "parameter", "", "position in model.named_parameters(), from 0"),
+    "parameter.size": Name("once", "parameter", "elements", "number of elements"),
+    "parameter.shape": Name("once", "parameter", "", "shape, a list"),
+    "parameter.role": Name("once", "parameter", "", "weight, bias, norm_weight, norm_bias, embedding or other"),
+    "parameter.layer": Name("once", "parameter", "", "name of the module that owns it"),
+    "parameter.trainable": Name("once", "parameter", "0/1", "requires_grad at the first step"),
+    "parameter.reached": Name("once", "parameter", "0/1", "1 if any of the first steps gave it a gradient (not None)"),
+    "parameter.gradient_zero": Name(
+        "once", "parameter", "0/1", "1 if its gradient was exactly zero in all of the first steps"
+    ),
+    "parameter.held": Name("once", "parameter", "", "number of the optimisers seen that hold it (0: none)"),
+    "parameter.weight_decay": Name("once", "parameter", "", "weight decay of its group"),
+    "parameter.std": Name("once", "parameter", "", "standard deviation of its elements before the first update"),
+    "parameter.mean": Name("once", "parameter", "", "mean of its elements before the first update"),
+    "parameter.constant": Name("once", "parameter", "0/1", "1 if all its elements were equal before the first update"),
+    "parameter.changed": Name(
+        "step", "parameter", "0/1", "did the optimiser step change it (a sample of its elements)"
+    ),
+    "optimizer.kind": Name("once", "optimizer", "", "class of the optimiser; where: optimizer0, optimizer1, ..."),
+    "optimizer.foreign": Name("once", "optimizer", "tensors", "tensors it holds that are not the model's parameters"),
+    "optimizer.lr": Name(
+        "step", "group", "", "learning rate used by the step; step 0 is the rate at the start; written when it changes"
+    ),
+    "optimizer.momentum": Name("step", "group", "", "momentum, or beta1 of Adam; written when it changes"),
+    "optimizer.weight_decay": Name("step", "group", "", "weight decay; written when it changes"),
+    "optimizer.decoupled": Name("once", "optimizer", "0/1", "1 where decay is decoupled from the gradient (AdamW)"),
+    "optimizer.scheduled": Name(
+        "once", "optimizer", "0/1", "1 where a torch scheduler is attached (initial_lr in a group)"
+    ),
+    "optimizer.replaced": Name(
+        "event", "", "tensors", "a new optimiser stepped that holds this many tensors of an earlier one"
+    ),
+    "optimizer.state_lost": Name(
+        "event", "optimizer", "", "an optimiser that had state (momentum) came to its step without it"
+    ),
+    "optimizer.leftover": Name(
+        "step",
+        "",
+        "",
+        "norm of .grad of the optimiser's parameters when the first backward after a step begins (0: zeroed)",
+    ),
+    "optimizer.leftover_share": Name(
+        "step", "", "", "that norm over the norm of the gradient the last step used, 1: nothing was zeroed"
+    ),
+    "optimizer.micro_batches": Name("step", "", "", "backward passes that went into the step (gradient accumulation)"),
+    # The model: leaf modules in the order of their first call.
+    "layer.order": Name("once", "layer", "", "position in the order of first calls, from 0"),
+    "layer.kind": Name("once", "layer", "", "class name of the module"),
+    "layer.calls": Name("once", "layer", "", "calls in one pass"),
+    "layer.input_shape": Name("once", "layer", "", "shape of its first input, a list"),
+    "layer.output_shape": Name("once", "layer", "", "shape of its output, a list"),
+    "layer.follows": Name("once", "layer", "", "leaf module whose output is its input unchanged, '' if none is"),
+    "layer.groups": Name("once", "layer", "", "groups of a convolution"),
+    "layer.bias": Name("once", "layer", "0/1", "has a bias"),
+    "layer.dropout": Name("once", "layer", "", "rate of a dropout module"),
+    "layer.linear_after": Name(
+        "once",
+        "layer",
+        "",
+        "a linear or convolution layer whose input comes from this other such layer with only "
+        "linear operations (none, reshape, dropout, average pooling, batch norm) in between: its name",
+    ),
+    "layer.linear_via_norm": Name("once", "layer", "0/1", "beside linear_after: a batch norm lies in between"),
+    "layer.linear_layers": Name("once", "", "", "number of linear and convolution layers"),
+    "layer.linear_links": Name(
+        "once", "", "", "of these, how many take their input from another of them, whatever lies between"
+    ),
+    "layer.bias_before_norm": Name(
+        "once",
+        "layer",
+        "",
+        "a layer with a bias whose output goes straight into this normalisation, which removes the bias",
+    ),
+    "layer.activation": Name(
+        "once",
+        "layer",
+        "",
+        "activation measured at this layer: relu, sigmoid, tanh, ... (layer: the activation "
+        "module; or, for functional calls, '>NAME': what flows into layer NAME)",
+    ),
+    "layer.modes": Name(
+        "once", "layer", "0/1", "1 if this dropout or norm layer is in training mode in training passes"
+    ),
+    "norm.kind": Name("once", "layer", "", "class of the normalisation"),
+    "norm.values": Name(
+        "once", "layer", "values", "values each statistic of a batch norm is taken over in training (batch x positions)"
+    ),
+    "norm.batch": Name("once", "layer", "samples", "samples per batch at this batch norm"),
+    "norm.momentum": Name("once", "layer", "", "momentum of the running statistics (-1: cumulative)"),
+    "norm.eps": Name("once", "layer", "", "epsilon"),
+    "norm.tracks": Name("once", "layer", "0/1", "keeps running statistics"),
+    # Outputs, targets, loss.
+    "loss.kind": Name(
+        "once", "", "", "cross_entropy, nll, bce, bce_logits, mse, l1, smooth_l1, kl, hinge, ... or the callable's name"
+    ),
+    "loss.seen_by": Name("once", "", "", "module, function, observe, output (the model returns its loss) or backward"),
+    "loss.graph": Name("once", "", "", "grad_fn of the loss: NllLossBackward0, MseLossBackward0, ..."),
+    "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
+    "loss.initial": Name("once", "", "", "loss of the first training pass"),
+    "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
+    "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),
+    "output.activation": Name(
+        "once", "", "", "what is applied to the outputs last: none, softmax, log_softmax, sigmoid, relu, tanh"
+    ),
+    "output.std": Name("step", "", "", "standard deviation of the outputs"),
+    "output.mean": Name("step", "", "", "mean of the outputs"),
+    "output.sample_std": Name(
+        "step", "", "", "standard deviation over samples, averaged over outputs: 0 if all samples get the same"
+    ),
+    "target.shape": Name("once", "", "", "shape of the targets, a list"),
+    "target.dtype": Name("once", "", "", "torch.int64, torch.float32, ..."),
+    "target.kind": Name("once", "", "", "classes (integers), one_hot, binary (only 0 and 1), or values"),
+    "target.distinct": Name("once", "", "", "number of different target values in the first batch"),
+    "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are whole numbers"),
+    "target.min": Name("epoch", "phase", "", "smallest target"),
+    "target.max": Name("epoch", "phase", "", "largest target"),
+    "target.mean": Name("epoch", "phase", "", "mean of the targets (regression)"),
+    "target.std": Name("epoch", "phase", "", "standard deviation of the targets (regression)"),
+    "target.outside": Name(
+        "event", "", "samples", "labels outside 0..K-1 in this step's batch (the loss's ignore_index left out)"
+    ),
+    "target.broadcast": Name(
+        "event",
+        "",
+        "",
+        "outputs and targets of a regression loss have different shapes that broadcast: 'N,1 against N'",
+    ),
+    "batch.size": Name("step", "", "samples", "samples in the batches of the step; written when it changes"),
+    "loss.step": Name("step", "", "", "training loss of the step (mean over its micro-batches)"),
+    "loss.mean": Name("epoch", "phase", "", "mean loss, weighted by samples"),
+    "loss.batch_mean": Name(
+        "epoch", "phase", "", "mean loss over batches, each counted alike (wrong when the last is smaller)"
+    ),
+    "loss.scale": Name(
+        "step",
+        "",
+        "",
+        "gradient given to the loss when backward begins: the scale of a GradScaler, or 1/k of accumulation",
+    ),
+    "accuracy.step": Name("step", "", "", "training accuracy of the step"),
+    "accuracy.mean": Name("epoch", "phase", "", "accuracy over the epoch's samples"),
+    "accuracy.batch_mean": Name("epoch", "phase", "", "mean of the batches' accuracies, each counted alike"),
+    "accuracy.last_batch": Name("epoch", "phase", "", "accuracy of the epoch's last batch alone"),
+    "accuracy.padded": Name("epoch", "phase", "", "correct predictions over (size of the first batch x batches)"),
+    "loss.last_batch": Name("epoch", "phase", "", "loss of the epoch's last batch alone"),
+    "epoch.samples": Name("epoch", "phase", "samples", "samples whose outcome was seen"),
+    "epoch.batches": Name("epoch", "phase", "batches", "batches whose outcome was seen"),
+    "epoch.measured": Name(
+        "epoch", "phase", "batches", "batches whose accuracy was measured (the budget may skip some)"
+    ),
+    "epoch.last_batch_size": Name("epoch", "phase", "samples", "size of the last batch"),
+    "explained.mean": Name(
+        "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
+    ),
+    "class.predicted": Name("epoch", "phase", "shares", "share of predictions per class, a list (up to 1000 classes)"),
+    "class.actual": Name("epoch", "phase", "shares", "share of labels per class, a list"),
+    "class.correct": Name(
+        "epoch", "phase", "shares", "share of each class that is predicted right, a list (-1: class not seen)"
+    ),
+    "class.entropy": Name("epoch", "phase", "nats", "mean entropy of the predicted distributions"),
+    "label.contradicted": Name(
+        "epoch", "phase", "", "share of samples whose label has probability < 0.1 while another class has > 0.8"
+    ),
+    "label.confident": Name("epoch", "phase", "", "share of samples where the predicted class has probability > 0.8"),
+    "label.confident_correct": Name("epoch", "phase", "", "accuracy among these confident predictions"),
+    "batch.label_distance": Name(
+        "step", "", "", "total variation between the labels of the batch and of all batches so far"
+    ),
+    "batch.label_distance_expected": Name("step", "", "", "the same expected of a shuffled batch of this size"),
+    "user.metric": Name("epoch", "metric", "", "what the loop told by doctor.epoch(name=value)"),
+    # Inputs (sampled batches).
+    "input.dtype": Name("once", "", "", "type of the first input"),
+    "input.shape": Name("once", "", "", "shape of the first input, a list"),
+    "input.mean": Name("epoch", "phase", "", "mean of all input values"),
+    "input.std": Name("epoch", "phase", "", "standard deviation of all input values"),
+    "input.min": Name("epoch", "phase", "", "smallest input value"),
+    "input.max": Name("epoch", "phase", "", "largest input value"),
+    "input.feature_means": Name(
+        "epoch", "phase", "", "mean per channel (pictures) or column (tables), a list of at most 256"
+    ),
+    "input.feature_stds": Name("epoch", "phase", "", "standard deviation per channel or column, a list of at most 256"),
+    "input.samples": Name("epoch", "phase", "samples", "samples these are taken over"),
+    "input.constant": Name("epoch", "phase", "samples", "samples whose values are all equal (blank)"),
+    "input.nonfinite": Name("epoch", "phase", "samples", "samples with NaN or inf"),
+    "input.hashed": Name("epoch", "phase", "samples", "different samples seen so far, told by a hash of their values"),
+    "input.repeated": Name(
+        "epoch", "phase", "", "share of the epoch's samples that occurred before in the same epoch and phase"
+    ),
+    "input.leaked": Name("epoch", "", "samples", "validation samples that also occurred in training, so far"),
+    "input.leaked_share": Name("epoch", "", "", "their share among the validation samples hashed"),
+    "input.label_conflicts": Name(
+        "epoch", "", "samples", "identical training samples that came with different labels, so far"
+    ),
+    # Gradients, weights, updates (sampled steps).
+    "gradient.norm": Name(
+        "step", "parameter or ''", "", "norm of the gradient that the optimiser used; '' is that of all parameters"
+    ),
+    "gradient.raw_norm": Name("step", "", "", "norm of all gradients as backward left them, before any clipping"),
+    "gradient.clip_ratio": Name("step", "", "", "norm used / norm as backward left it: 1 is unclipped"),
+    "gradient.max": Name("step", "", "", "largest absolute element of the gradient"),
+    "gradient.zero_share": Name("step", "", "", "share of exactly zero elements in the gradient (a sample of them)"),
+    "gradient.nonfinite": Name("step", "", "parameters", "parameters whose gradient is NaN or inf"),
+    "gradient.noise_scale": Name(
+        "step",
+        "",
+        "samples",
+        "simple noise scale from two successive gradients (McCandlish et al. 2018, "
+        "eq. 2.9); noisy: take the ratio of means",
+    ),
+    "gradient.signal": Name("step", "", "", "inner product of two successive gradients: estimate of |G|^2"),
+    "gradient.noise": Name("step", "", "", "trace of the covariance of a single sample's gradient, from the same two"),
+    "gradient.cosine": Name("step", "", "", "cosine between two successive gradients"),
+    "weight.norm": Name("step", "parameter or ''", "", "norm of the weights after the step"),
+    "update.norm": Name(
+        "step", "parameter or ''", "", "norm of the change the step made (from a sample of the elements)"
+    ),
+    "update.ratio": Name("step", "parameter or ''", "", "update norm / weight norm"),
+    "update.cosine": Name("step", "", "", "cosine between two successive updates"),
+    "update.gradient_cosine": Name("step", "", "", "cosine between the update and minus the gradient"),
+    "decay.ratio": Name("step", "parameter or ''", "", "norm of weight_decay x weight / norm of the gradient"),
+    "layer.gradient": Name(
+        "step", "layer", "", "root mean square of the loss's gradient with respect to the layer's output, per sample"
+    ),
+    # Activations (sampled steps, a sample of the elements). Where: a layer, or '>layer' as in layer.activation.
+    "activation.mean": Name("step", "layer", "", "mean of the layer's output"),
+    "activation.std": Name("step", "layer", "", "standard deviation of the layer's output"),
+    "activation.zero_share": Name("step", "layer", "", "share of exact zeros"),
+    "activation.saturated": Name(
+        "step", "layer", "", "share of values within 0.02 of an end of the range of sigmoid or tanh"
+    ),
+    "activation.saturated_units": Name(
+        "step", "layer", "", "share of units saturated at the same end for more than 95 % of the samples"
+    ),
+    "activation.dead_units": Name(
+        "step", "layer", "", "share of units that were zero for every sample measured in the last steps measured"
+    ),
+    "activation.dead_samples": Name("step", "layer", "samples", "samples that dead_units rests on"),
+    "activation.spread": Name(
+        "step", "layer", "", "variance over samples / mean square: 0 if every sample gives the same"
+    ),
+    "activation.rank": Name(
+        "step", "layer", "", "effective rank over samples, centred: tr(G)^2 / tr(G^2), at most samples - 1"
+    ),
+    "activation.samples": Name("step", "layer", "samples", "samples measured in this step"),
+    # Train mode against eval mode (last training batch, replayed before validation).
+    "mode.loss_train": Name("epoch", "", "", "loss of the last training batch in train mode"),
+    "mode.loss_eval": Name("epoch", "", "", "loss of the same batch, same weights, in eval mode"),
+    "mode.accuracy_train": Name("epoch", "", "", "accuracy of the same batch in train mode"),
+    "mode.accuracy_eval": Name("epoch", "", "", "accuracy of the same batch in eval mode"),
+    "norm.mean_shift": Name("epoch", "layer", "", "mean |running mean - batch mean| / batch standard deviation"),
+    "norm.var_shift": Name("epoch", "layer", "", "mean |log(running variance / batch variance)|"),
+    "norm.running_nonfinite": Name("epoch", "layer", "0/1", "running statistics hold NaN or inf"),
+    # The loop.
+    "loop.train_in_eval": Name(
+        "epoch", "", "", "share of training passes made in eval mode (only where the model has dropout or norm layers)"
+    ),
+    "loop.val_in_train": Name(
+        "epoch", "", "", "share of validation passes made in train mode (only where it matters, as above)"
+    ),
+    "loop.val_with_grad": Name("epoch", "", "", "share of validation passes made with gradients recorded"),
+    "loop.mode_matters": Name(
+        "once", "", "0/1", "the model has a layer that behaves differently in train and eval mode"
+    ),
+    "loop.part_in_eval": Name(
+        "once", "", "layers", "norm and dropout layers in eval mode while the model as a whole trains"
+    ),
+    "graph.alive": Name(
+        "epoch", "phase", "graphs", "graphs of earlier losses or outputs that are still alive when the epoch ends"
+    ),
+    "graph.passes": Name("epoch", "phase", "graphs", "passes of the epoch that these are counted among"),
+    "memory.process": Name("epoch", "", "bytes", "resident memory of the process"),
+    "memory.device": Name("epoch", "", "bytes", "memory allocated by torch on the device"),
+    "memory.process_step": Name("step", "", "bytes", "resident memory of the process, at sampled steps"),
+    # Numbers that are not finite.
+    "nonfinite.step": Name("event", "", "", "the loss, or a gradient, of this step is NaN or inf; value: nan or inf"),
+    "nonfinite.source": Name(
+        "event", "", "", "where it arose first: input, target, weight, activation, loss, gradient or unknown"
+    ),
+    "nonfinite.layer": Name("event", "", "", "first layer (or parameter) concerned"),
+    "nonfinite.samples": Name(
+        "event", "", "", "positions of the samples concerned within the batch, a list of at most 16"
+    ),
+    "nonfinite.reason": Name(
+        "event", "", "", "log of zero, overflow, 0/0, bad input, weights not finite, ... as a short phrase"
+    ),
+    "nonfinite.input_max": Name("event", "", "", "largest absolute input of the layer concerned"),
+    "nonfinite.share": Name("event", "", "", "share of the values that are not finite"),
+    # Time.
+    "time.step": Name(
+        "step", "", "s", "from the end of one optimiser step to the end of the next, the doctor's own time left out"
+    ),
+    "time.wait": Name(
+        "step",
+        "",
+        "s",
+        "from the end of the optimiser step to the next training pass (loading data, and what the loop does)",
+    ),
+    "time.doctor": Name("once", "instrument", "s", "time each instrument took, at the end"),
+    "time.share": Name("once", "", "", "the doctor's own share of the time, at the end, by its own account"),
+    # Curvature where a training stalls (the last batch, in the mode it was trained in).
+    "point.lowest": Name("epoch", "", "", "smallest eigenvalue of the loss's Hessian"),
+    "point.highest": Name("epoch", "", "", "largest eigenvalue of the loss's Hessian"),
+    "point.loss": Name("epoch", "", "", "loss there"),
+    "point.gradient": Name("epoch", "", "", "norm of the gradient there"),
+    "point.kind": Name("epoch", "", "", "slope, minimum, maximum, saddle or flat (see curvature/point.py)"),
+}

@@ -1,0 +1,122 @@
+"""The patient: the model, its optimisers and its loss, and where the training stands."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.budget import Budget
+from danlu.doctor.deferred import Deferred
+from danlu.doctor.ledger import Ledger
+
+
+@dataclass
+class Pass:
+    """One call of the model.
+
+    kind: "train" if a backward pass went through it, "val" if none did; None while that is open.
+    """
+
+    number: int
+    step: int
+    grad: bool
+    training: bool
+    args: tuple = ()
+    kwargs: dict = field(default_factory=dict)
+    kind: str | None = None
+    backward: bool = False
+    outputs: weakref.ref | None = None
+    loss: Tensor | None = None  # detached
+    notes: dict[str, Any] = field(default_factory=dict)  # what instruments keep with the pass until it is settled
+
+    @property
+    def size(self) -> int:
+        """Samples in the batch: length of the first tensor given to the model."""
+        first = next(tensors_in((self.args, self.kwargs)), None)
+        return int(first.shape[0]) if first is not None and first.dim() else 1
+
+
+class Patient:
+    """What the instruments may see. They write with `write` and `later`."""
+
+    def __init__(self, model: nn.Module, loss_fn: Any, ledger: Ledger, budget: Budget) -> None:
+        self.model = model
+        self.inner = unwrapped(model)
+        self.loss_fn = loss_fn
+        self.ledger = ledger
+        self.budget = budget
+        self.deferred = Deferred()
+        self.step = 1  # the step in progress, from 1
+        self.steps_done = 0
+        self.missed = 0  # steps of this epoch that the doctor did not attend
+        self.epoch = 1  # the epoch in progress, from 1
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.parameters = dict(self.inner.named_parameters())
+        self.parameter_names = {id(p): name for name, p in self.parameters.items()}
+        self.leaves = {name: m for name, m in self.inner.named_modules() if not any(m.children())}
+        self.compiled = any(type(m).__name__ == "OptimizedModule" for m in model.modules())
+        self.distributed = type(model).__name__ in ("DistributedDataParallel", "FullyShardedDataParallel")
+        self.last_batch: Pass | None = None  # the last training pass, with its inputs
+        self.last_call: tuple[Callable, tuple, dict] | None = None  # the loss as it was called for it
+        self.paused = False  # while the doctor itself calls the model
+
+    @property
+    def device(self) -> torch.device:
+        first = next(iter(self.parameters.values()), None)
+        return first.device if first is not None else torch.device("cpu")
+
+    def label(self, optimizer: torch.optim.Optimizer) -> str:
+        """optimizer0, optimizer1, ... in the order in which they were seen."""
+        for index, seen in enumerate(self.optimizers):
+            if seen is optimizer:
+                return f"optimizer{index}"
+        return "optimizer?"
+
+    def may(self, instrument: str, call: Pass) -> bool:
+        """May the instrument measure at this pass? Passes without gradients have an account of their own."""
+        return self.budget.may(instrument if call.grad else f"{instrument}/val", self.step)
+
+    def write(self, name: str, value: Any, where: str = "", step: int | None = None) -> None:
+        """Write to the ledger now; the step is the one in progress unless told."""
+        self.ledger.add(name, value, where, self.step if step is None else step)
+
+    def later(self, name: str, tensor: Tensor, where: str = "", step: int | None = None) -> None:
+        """Write one number that is still on the device, once it has been read back."""
+        at = self.step if step is None else step
+        self.deferred.add(tensor, lambda numbers: self.ledger.add(name, numbers[0], where, at))
+
+    def unseen(self, what: str, why: str) -> None:
+        """Say once what cannot be seen, and why."""
+        if not self.ledger.has("run.unseen", what):
+            self.ledger.add("run.unseen", why, what)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel, DataParallel and torch.compile."""
+    while True:
+        if type(model).__name__ == "OptimizedModule":
+            model = model._orig_mod
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists, dicts and dataclasses (outputs of library models), in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for item in tree:
+            yield from tensors_in(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from tensors_in(item)
+    elif hasattr(tree, "__dataclass_fields__"):
+        for name in tree.__dataclass_fields__:
+            yield from tensors_in(getattr(tree, name))

@@ -1,0 +1,1 @@
+"""Rules: pure functions from a ledger to findings, one file a family."""

@@ -1,0 +1,261 @@
+"""Findings about data. Each rule reads the ledger and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from danlu.doctor.finding import Finding
+from danlu.doctor.ledger import Ledger
+
+FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
+
+
+def leak(ledger: Ledger) -> Iterable[Finding]:
+    """Validation samples that were trained on (Barz and Denzler 2020 found 3 % in CIFAR-10)."""
+    if _calls_again(ledger):
+        return
+    leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
+    if leaked >= FEW_LEAKED and share > 0.01:
+        seen = ledger.last("input.hashed", "val", 0)
+        confidence = min(0.98, 0.8 + 0.02 * leaked)
+        facts = {"leaked": int(leaked), "share": share, "seen": seen}
+        yield Finding("data.leak", "error" if share > 0.05 else "warning", confidence, "validation", facts)
+
+
+def duplicates(ledger: Ledger) -> Iterable[Finding]:
+    """Samples that come more than once in an epoch, or with different labels."""
+    if _calls_again(ledger):
+        return
+    conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
+    repeated = ledger.values("input.repeated", "train")
+    share = max(repeated, default=0.0)
+    facts = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
+    if conflicts >= 2 and conflicts > 0.005 * hashed:
+        yield Finding("data.duplicates", "warning", 0.85, "training", facts)
+    elif share > 0.05:
+        yield Finding("data.duplicates", "warning", 0.75, "training", facts)
+
+
+def imbalance(ledger: Ledger) -> Iterable[Finding]:
+    """One class so rare that plain accuracy hides it (He and Garcia 2009): a warning where it is found less often."""
+    shares = _mean_rows(ledger.values("class.actual", "train"))
+    held = _mean_rows(ledger.values("class.correct", "val"))
+    if len(shares) < 2 or len(shares) > 100:
+        return
+    k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
+    if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
+        found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
+        facts = {"class": k, "share": shares[k], "common": shares[most], "found": found[0], "found_common": found[1]}
+        hidden = shares[k] * len(shares) < 0.06  # so rare that never saying it costs next to nothing
+        badly = 0 <= found[0] < found[1] - 0.1
+        severity = "warning" if badly or hidden else "note"
+        yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, f"class {k}", facts)
+
+
+def label_range(ledger: Ledger) -> Iterable[Finding]:
+    """Labels that the loss cannot mean: outside 0..K-1, counted from 1, or -1 and 1 where 0 and 1 are wanted."""
+    kind, outputs = ledger.last("loss.kind", default=""), ledger.last("output.count", default=0)
+    low, high = _extreme(ledger, "target.min", min), _extreme(ledger, "target.max", max)
+    outside = sum(ledger.values("target.outside"))
+    facts = {"low": low, "high": high, "outputs": outputs, "outside": int(outside)}
+    if outside:
+        yield Finding("data.label_range", "error", 0.97, "", facts | {"problem": "outside"})
+    elif kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1):
+        yield Finding("data.label_range", "error", 0.95, "", facts | {"problem": "sign"})
+    elif kind in ("cross_entropy", "nll"):
+        shares = _mean_rows(ledger.values("class.actual", "train"))
+        if len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0:
+            yield Finding("data.label_range", "error", 0.9, "", facts | {"problem": "from one"})
+
+
+def label_noise(ledger: Ledger) -> Iterable[Finding]:
+    """Labels that confident predictions contradict, in training and in validation (Northcutt et al. 2021)."""
+    train, val = (_late(ledger, "label.contradicted", phase) for phase in ("train", "val"))
+    sure = _late(ledger, "label.confident", "val")
+    right = _late(ledger, "label.confident_correct", "val")
+    learned, chance = _late(ledger, "accuracy.mean", "val"), _chance(ledger)
+    if None in (val, sure, right, learned) or sure < 0.3 or learned < min(2 * chance, chance + 0.25):
+        return
+    facts = {"contradicted": val, "training": train, "confident": sure, "right": right}
+    if any(True for _ in split_shift(ledger)):
+        return  # a class that training lacks is contradicted in validation, and rightly labelled
+    fitted = _late(ledger, "accuracy.mean", "train")
+    gap = (fitted or 0) - learned
+    if val > 0.045 and right < 0.93 and gap < 0.1:
+        yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * val), "", facts)
+
+
+def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
+    """Inputs tell nothing of labels: training goes down by memory alone while validation stays at chance
+    (Zhang et al. 2017)."""
+    fitted, held = _late(ledger, "accuracy.mean", "train"), _late(ledger, "accuracy.mean", "val")
+    chance = _chance(ledger)
+    losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
+    if fitted is not None and held is not None and len(losses) >= 2 and len(held_losses) >= 2:
+        best = max(ledger.values("accuracy.mean", "val"))
+        learning = losses[-1] < 0.97 * losses[0]
+        worse = held_losses[-1] > min(held_losses) * 1.02
+        if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
+            facts = {"train": fitted, "val": held, "best": best, "chance": chance}
+            yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
+        return
+    explained = ledger.values("explained.mean", "val")
+    fit = _late(ledger, "explained.mean", "train")
+    if explained and fit is not None and fit > 0.15 and max(explained) < 0.03:
+        facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0}
+        yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
+
+
+def not_normalised(ledger: Ledger) -> Iterable[Finding]:
+    """Inputs far from zero mean and unit scale, or columns of very different scale (LeCun et al. 1998, section 4.3)."""
+    mean, std = ledger.last("input.mean", "train"), ledger.last("input.std", "train")
+    if mean is None or std is None or not (math.isfinite(mean) and math.isfinite(std)):
+        return
+    if "int" in str(ledger.last("input.dtype", default="")):
+        return  # tokens
+    order = ledger.facts("layer.order")
+    if order and "Norm" in str(ledger.facts("layer.kind").get(min(order, key=order.__getitem__))):
+        return  # the model begins by normalising
+    stds = [s for s in ledger.last("input.feature_stds", "train", []) if s > 0]
+    spread = max(stds) / min(stds) if len(stds) > 1 else 1.0
+    offset = abs(mean) / max(std, 1e-12)
+    facts = {"mean": mean, "std": std, "spread": spread, "offset": offset}
+    pictures = len(ledger.last("input.shape", default=[])) > 2
+    if std > 15 or abs(mean) > 15 or std < 1e-3:
+        yield Finding("data.not_normalised", "error" if std > 15 or abs(mean) > 15 else "warning", 0.92, "", facts)
+    elif (offset > 6 and abs(mean) > 3) or (not pictures and spread > 50 and max(stds) > 5):
+        yield Finding("data.not_normalised", "warning", 0.85, "", facts)
+
+
+def degenerate(ledger: Ledger) -> Iterable[Finding]:
+    """Blank samples, or samples with numbers that are not finite."""
+    seen = sum(ledger.values("input.samples", "train"))
+    blank, bad = sum(ledger.values("input.constant", "train")), sum(ledger.values("input.nonfinite", "train"))
+    shape = ledger.last("input.shape", default=[])
+    facts = {"blank": int(blank), "nonfinite": int(bad), "seen": int(seen)}
+    if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
+        yield Finding("data.degenerate", "error", 0.95, "", facts)
+    elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
+        yield Finding("data.degenerate", "warning", 0.85, "", facts)
+
+
+def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
+    """Batches whose labels differ from all labels by far more than chance has it.
+
+    Either from batch to batch, or, where few batches were looked at, because the first ones hold few of the classes.
+    """
+    steps, distances = ledger.series("batch.label_distance")
+    expected = dict(zip(*ledger.series("batch.label_distance_expected")))
+    pairs = [(d, expected.get(s, 0.0)) for s, d in zip(steps, distances)]
+    held = _mean_rows(ledger.values("class.actual", "val"))
+    if len(pairs) < 3 or len(held) < 3:
+        return
+    distance, chance = (sum(part) / len(pairs) for part in zip(*pairs))
+    first = (ledger.values("class.actual", "train") or [[]])[0]
+    size = (ledger.values("batch.size") or [0])[0]
+    classes = sum(share > 0 for share in first)
+    # A shuffled batch of `size` misses a class of share p with chance (1 - p)^size.
+    usual = sum(1 - (1 - p) ** size for p in held)
+    facts = {"distance": distance, "expected": chance, "batches": len(pairs), "classes": classes, "usual": usual}
+    one_class = size >= 8 and len(first) == len(held) and classes < 0.4 * usual
+    if distance > 2.2 * chance and distance > 0.3 and size >= 8:
+        yield Finding("data.not_shuffled", "error", min(0.95, 0.6 + 0.1 * distance / max(chance, 0.01)), "", facts)
+    elif one_class:
+        yield Finding("data.not_shuffled", "error", 0.85, "", facts)
+
+
+def _apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
+    """Which phase's inputs stand away from the other's, and the numbers; None where they agree.
+
+    A few samples are seen of each: what chance makes of so few is let pass. Of two that differ, the one farther from
+    zero mean and unit scale is the odd one.
+    """
+    means, stds = ([_mean(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std"))
+    if None in means or None in stds or min(stds) <= 0:
+        return None
+    seen = [sum(ledger.values("input.samples", phase)) for phase in ("train", "val")]
+    slack = 3 / math.sqrt(max(1, min(seen)))
+    moved, scaled = abs(means[1] - means[0]) / stds[0], abs(math.log(stds[1] / stds[0]))
+    if moved <= 0.4 + slack and scaled <= 0.35 + slack:
+        return None
+    odd = [abs(mean) + abs(math.log(std)) for mean, std in zip(means, stds)]
+    facts = {"train_mean": means[0], "val_mean": means[1], "train_std": stds[0], "val_std": stds[1]}
+    return ("train" if odd[0] > odd[1] else "val"), facts
+
+
+def split_shift(ledger: Ledger) -> Iterable[Finding]:
+    """Validation inputs or labels that are distributed otherwise than training's."""
+    apart = _apart(ledger)
+    if apart and apart[0] == "val":
+        yield Finding("data.split_shift", "error", 0.9, "inputs", apart[1])
+        return
+    train, val = (_mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
+    seen = sum(ledger.values("input.samples", "train"))
+    if len(train) == len(val) > 1 and seen >= 20 * len(train):
+        distance = sum(abs(a - b) for a, b in zip(train, val)) / 2
+        missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > 0.02 and a < 0.15 * b]
+        if distance > 0.3 and missing and not _runs(ledger):
+            yield Finding("data.split_shift", "error", 0.85, "labels", {"apart": distance, "classes": missing[:8]})
+
+
+def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
+    """Training inputs changed so much that they are no longer like validation's, to the harm of both."""
+    apart = _apart(ledger)
+    fitted, held = _late(ledger, "accuracy.mean", "train"), _late(ledger, "accuracy.mean", "val")
+    facts = {"train": fitted, "val": held} | (apart[1] if apart else {})
+    if apart and apart[0] == "train":
+        yield Finding("data.augmentation_harmful", "warning", 0.85, "training", facts)
+
+
+def _runs(ledger: Ledger) -> bool:
+    """Whether classes come in runs: then a look at some batches says nothing of all labels."""
+    return any(True for _ in not_shuffled(ledger))
+
+
+def _mean(ledger: Ledger, name: str, phase: str) -> float | None:
+    values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
+    return sum(values) / len(values) if values else None
+
+
+def _calls_again(ledger: Ledger) -> bool:
+    """Optimisers that call the model on the same batch several times a step, with and without gradients."""
+    return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())
+
+
+def _mean_rows(rows: list[list[float]]) -> list[float]:
+    """Mean of the shares of all epochs: an epoch may have been seen in part."""
+    rows = [row for row in rows if isinstance(row, list) and len(row) == len(rows[0])]
+    return [sum(column) / len(rows) for column in zip(*rows)] if rows else []
+
+
+def _extreme(ledger: Ledger, name: str, of: Callable[[list[float]], float]) -> float | None:
+    values = [v for phase in ledger.wheres(name) for v in ledger.values(name, phase)]
+    return of(values) if values else None
+
+
+def _late(ledger: Ledger, name: str, phase: str) -> float | None:
+    """Mean of the last third of the epochs."""
+    values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
+    late = values[-max(1, len(values) // 3) :]
+    return sum(late) / len(late) if late else None
+
+
+def _chance(ledger: Ledger) -> float:
+    """Accuracy of always saying the commonest class."""
+    return max(_mean_rows(ledger.values("class.actual", "val")) or [0.5])
+
+
+RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {
+    "data.leak": leak,
+    "data.duplicates": duplicates,
+    "data.imbalance": imbalance,
+    "data.label_range": label_range,
+    "data.label_noise": label_noise,
+    "data.labels_shuffled": labels_shuffled,
+    "data.not_normalised": not_normalised,
+    "data.degenerate": degenerate,
+    "data.not_shuffled": not_shuffled,
+    "data.split_shift": split_shift,
+    "data.augmentation_harmful": augmentation_harmful,
+}

@@ -1,0 +1,203 @@
+"""Findings about the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from statistics import median
+
+from danlu.doctor.finding import Finding
+from danlu.doctor.ledger import Ledger
+
+
+def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
+    """The gradient of the last step is still there when the next backward pass begins."""
+    steps, shares = ledger.series("optimizer.leftover_share")
+    if len(shares) < 2:
+        return
+    kept = [share for share in shares if share > 0.3]
+    if len(kept) >= 0.8 * len(shares):
+        facts = {"share": median(kept), "measured": len(shares), "step": steps[-1]}
+        confidence = 0.97 if median(kept) > 0.9 else 0.85
+        yield Finding("loop.missing_zero_grad", "error", confidence, "", facts)
+
+
+def no_update(ledger: Ledger) -> Iterable[Finding]:
+    """Weights stay as they were, and why."""
+    forwards = sum(ledger.last("run.forwards", phase, 0) for phase in ("train", "val"))
+    backwards = ledger.last("run.backwards", default=None)
+    steps = ledger.last("run.optimizer_steps", default=None)
+    facts = {"forwards": forwards, "backwards": backwards, "steps": steps}
+    changed = [max(ledger.values("parameter.changed", n)) for n in ledger.wheres("parameter.changed")]
+    frozen = bool(changed) and max(changed) == 0 and len(ledger.values("update.norm")) >= 2
+    trains = ledger.last("loop.val_in_train", default=0) > 0.5 or ledger.last("loop.val_with_grad", default=0) > 0.5
+    reason, confidence = "", 0.0
+    if steps == 0 and backwards and backwards >= 4:
+        reason, confidence = "optimizer.step() is never called", 0.97
+    elif steps and backwards == 0 and steps >= 2:
+        reason, confidence = "backward() is never called, or on something that does not depend on the model", 0.95
+    elif steps == 0 and backwards == 0 and forwards >= 4 and trains:
+        reason, confidence = "neither backward() nor optimizer.step() is called", 0.85
+    elif _holds_nothing(ledger) and steps:
+        reason, confidence = "the optimiser holds other tensors than the model's parameters", 0.97
+    elif frozen:
+        rates = [max(ledger.values("optimizer.lr", group)) for group in ledger.wheres("optimizer.lr")]
+        reason, confidence = "the optimiser steps, but no weight changes", 0.95
+        if rates and max(rates) == 0:
+            reason = "the learning rate is zero"
+    if reason:
+        yield Finding("loop.no_update", "error", confidence, "", facts | {"reason": reason})
+
+
+def _holds_nothing(ledger: Ledger) -> bool:
+    held = ledger.facts("parameter.held")
+    return bool(held) and not any(held.values())
+
+
+def params_not_in_optimizer(ledger: Ledger) -> Iterable[Finding]:
+    """Parameters get a gradient, but no optimiser holds them."""
+    held = ledger.facts("parameter.held")
+    if not any(held.values()):
+        return
+    reached = ledger.facts("parameter.reached")
+    missing = [
+        n for n, count in held.items() if not count and reached.get(n) and ledger.last("parameter.trainable", n, 1)
+    ]
+    if missing:
+        sizes = ledger.facts("parameter.size")
+        share = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.values()))
+        facts = {"parameters": missing[:8], "count": len(missing), "share": share}
+        yield Finding("loop.params_not_in_optimizer", "error", 0.95, missing[0], facts)
+
+
+def optimizer_recreated(ledger: Ledger) -> Iterable[Finding]:
+    """A new optimiser takes over the same parameters: momentum and the averages of Adam begin at zero again."""
+    steps, _ = ledger.series("optimizer.replaced")
+    lost = [
+        s for label in ledger.wheres("optimizer.state_lost") for s in ledger.series("optimizer.state_lost", label)[0]
+    ]
+    times = len(steps) + len(lost)
+    if not times:
+        return
+    kinds = set(ledger.facts("optimizer.kind").values())
+    momentum = max(
+        (max(ledger.values("optimizer.momentum", g)) for g in ledger.wheres("optimizer.momentum")), default=0
+    )
+    has_memory = momentum > 0 or kinds - {"SGD"}
+    severity = "warning" if has_memory else "note"
+    facts = {"times": times, "steps": (steps + lost)[:8], "momentum": momentum}
+    yield Finding("loop.optimizer_recreated", severity, 0.95 if times > 1 else 0.6, "", facts)
+
+
+def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
+    """Training in eval mode, validation in train mode; only where the model has layers that tell the two apart."""
+    epochs, shares = ledger.series("loop.train_in_eval")
+    late = [e for e, share in zip(epochs, shares) if share > 0.5]
+    if late:
+        problem = "training runs in eval mode"
+        facts = {
+            "problem": problem,
+            "epoch": late[0],
+            "share": max(shares),
+            "call": "model.train()",
+            "part": "training",
+        }
+        yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, "train", facts)
+    epochs, shares = ledger.series("loop.val_in_train")
+    wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
+    if wrong and ledger.last("run.backwards", default=1):
+        problem = "validation runs in train mode"
+        facts = {
+            "problem": problem,
+            "epoch": wrong[0],
+            "share": max(shares),
+            "call": "model.eval()",
+            "part": "validation",
+        }
+        yield Finding("loop.wrong_mode", "error", 0.93, "val", facts)
+
+
+def graph_kept(ledger: Ledger) -> Iterable[Finding]:
+    """Gradients recorded in validation, or losses kept together with their graph."""
+    for phase in ("train", "val"):
+        alive, passes = ledger.values("graph.alive", phase), ledger.values("graph.passes", phase)
+        if alive and max(alive) > 4 and max(a / max(1, p) for a, p in zip(alive, passes)) > 0.3:
+            problem = f"{max(alive)} graphs of earlier losses are still alive at the end of the epoch"
+            facts = {"problem": problem, "alive": max(alive), "phase": phase, "do": "total += loss.item()"}
+            yield Finding("loop.graph_kept", "warning", 0.95, phase, facts)
+            return
+    shares = ledger.values("loop.val_with_grad")
+    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0):
+        facts = {
+            "problem": "validation records gradients",
+            "share": max(shares),
+            "phase": "val",
+            "do": "with torch.no_grad():",
+        }
+        yield Finding("loop.graph_kept", "warning", 0.9, "val", facts)
+
+
+def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
+    """A rate that dies within an epoch: the schedule is stepped per batch, though its numbers are meant per epoch."""
+    ends = ledger.values("run.steps")
+    for group in ledger.wheres("optimizer.lr"):
+        steps, rates = ledger.series("optimizer.lr", group)
+        if len(rates) < 8 or not ends or max(rates) <= 0:
+            continue
+        first_end = ends[0]
+        inside = [(s, r) for s, r in zip(steps, rates) if s <= first_end]
+        falls = all(b <= a for (_, a), (_, b) in pairwise(inside))
+        fallen = inside[-1][1] / max(r for _, r in inside)
+        if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * first_end:
+            facts = {"group": group, "fallen": fallen, "changes": len(inside), "steps": first_end, "per": "epoch"}
+            yield Finding("loop.scheduler_misuse", "warning", 0.85, group, facts)
+            return
+
+
+def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
+    """The loop's own figure is the mean over batches, or divides by batch size x batches, the last being smaller."""
+    for metric in ledger.wheres("user.metric"):
+        low = metric.lower()
+        phase = "val" if "val" in low or "test" in low else "train"
+        family = "accuracy" if "acc" in low else "loss" if "loss" in low else None
+        if family is None:
+            continue
+        told = dict(zip(*ledger.series("user.metric", metric)))
+        right = dict(zip(*ledger.series(f"{family}.mean", phase)))
+        whole = dict(zip(*ledger.series("epoch.measured", phase))), dict(zip(*ledger.series("epoch.batches", phase)))
+        for wrong_name, said in (
+            (f"{family}.batch_mean", "the mean of the batches"),
+            ("accuracy.padded", "divided by batch size x batches"),
+        ):
+            if family == "loss" and wrong_name.startswith("accuracy"):
+                continue
+            wrong = dict(zip(*ledger.series(wrong_name, phase)))
+            epochs = [
+                e
+                for e in told
+                if e in right and e in wrong and (family == "loss" or whole[0].get(e) == whole[1].get(e))
+            ]
+            hits = [e for e in epochs if abs(wrong[e] - right[e]) > 1e-5 and _near(told[e], wrong[e], right[e])]
+            if hits and len(hits) >= 0.6 * len(epochs):
+                e = hits[-1]
+                facts = {"metric": metric, "told": told[e], "right": right[e], "how": said, "epoch": e}
+                yield Finding("loop.metric_last_batch", "warning", 0.9, metric, facts)
+                break
+
+
+def _near(told: float, wrong: float, right: float) -> bool:
+    """Told in shares or in percent."""
+    gap = abs(wrong - right)
+    return any(abs(told / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
+
+
+RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {
+    "loop.missing_zero_grad": missing_zero_grad,
+    "loop.no_update": no_update,
+    "loop.params_not_in_optimizer": params_not_in_optimizer,
+    "loop.optimizer_recreated": optimizer_recreated,
+    "loop.wrong_mode": wrong_mode,
+    "loop.graph_kept": graph_kept,
+    "loop.scheduler_misuse": scheduler_misuse,
+    "loop.metric_last_batch": metric_last_batch,
+}

@@ -1,0 +1,82 @@
+"""How far a training has come, on a scale that does not depend on the task: what several rules ask of the ledger.
+
+Skill is 1 - loss / loss of the best constant answer: 0 is no better than guessing the class shares or the mean, 1 is
+perfect. For squared errors it is R2, for cross entropy the explained share of the labels' entropy (McFadden 1974).
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median
+
+from danlu.doctor.ledger import Ledger
+
+CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
+
+
+def chance_loss(ledger: Ledger) -> float | None:
+    """The loss of the best constant answer, None where the loss or the targets are not known well enough."""
+    kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
+    shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
+    if kind in ("bce", "bce_logits") and outputs > 2:  # a yes or no for each class, one of them yes
+        return -(weighted_log(1 / outputs) + weighted_log(1 - 1 / outputs))
+    if kind in CROSS_ENTROPIES and shares:
+        entropy = -sum(map(weighted_log, shares))
+        return entropy if entropy > 0.01 else None
+    if kind == "mse" and spread:
+        return spread**2
+    if kind == "l1" and spread:
+        return spread * math.sqrt(2 / math.pi)  # of a normal distribution
+    return None
+
+
+def weighted_log(share: float) -> float:
+    return share * math.log(share) if share > 0 else 0.0
+
+
+def skills(ledger: Ledger, phase: str) -> list[float]:
+    """1 - loss / chance for every epoch; empty where chance is not known."""
+    chance = chance_loss(ledger)
+    if not chance:
+        return []
+    return [1 - loss / chance if math.isfinite(loss) else -math.inf for loss in ledger.values("loss.mean", phase)]
+
+
+def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
+    """Epoch -> accuracy as measured; where the budget skipped epochs, as the loop itself told it."""
+    found = dict(zip(*ledger.series("accuracy.mean", phase)))
+    for metric in ledger.wheres("user.metric"):
+        low = metric.lower()
+        told_phase = "val" if "val" in low or "test" in low else "train"
+        if "acc" not in low or told_phase != phase:
+            continue
+        told = dict(zip(*ledger.series("user.metric", metric)))
+        unit = 100 if max(told.values()) > 1 else 1
+        found = {epoch: value / unit for epoch, value in told.items()} | found
+    return found
+
+
+def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
+    """The training loss by steps, as means of `blocks` equal parts; fewer where there are fewer steps."""
+    losses = ledger.values("loss.step")
+    size = max(1, len(losses) // blocks)
+    return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
+
+
+def typical(values: list[float]) -> float | None:
+    """Median of the finite values."""
+    finite = [v for v in values if math.isfinite(v)]
+    return median(finite) if finite else None
+
+
+def descent(ledger: Ledger) -> float | None:
+    """How far the mean training loss of the last quarter of the steps lies below that of the half before, in shares of
+    the loss of chance (or of the first loss). None without eight finite blocks of steps, over which noise averages out.
+    """
+    blocks = loss_blocks(ledger, 8)
+    if len(blocks) < 8 or not all(map(math.isfinite, blocks)):
+        return None
+    quarter = len(blocks) // 4
+    late, before = blocks[-quarter:], blocks[-3 * quarter : -quarter]
+    scale = max(chance_loss(ledger) or blocks[0], 1e-12)
+    return (fmean(before) - fmean(late)) / scale

@@ -1,0 +1,137 @@
+"""`with danlu.watch(model, optimizer, loss_fn) as doctor:` around any PyTorch loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.budget import Budget
+from danlu.doctor.course import Course
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.finding import Finding
+from danlu.doctor.hooks import Hooks
+from danlu.doctor.instruments import INSTRUMENTS
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.patient import Patient
+
+
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
+    loss_fn: nn.Module | Callable | None = None,
+    *,
+    budget: float = 0.03,
+    language: str = "en",
+) -> Doctor:
+    """A doctor that watches the training of `model` while its `with` block lasts.
+
+    optimizer: one, several, or None: then the first that steps is taken. loss_fn: the loss module or function; None:
+    the first loss seen is taken. budget: the share of the time that the doctor may use (0.03 is 3 %). language: "en" or
+    "zh". The training's results are the same bits with and without it; everything is taken off at the end of the block.
+    """
+    if optimizer is None:
+        optimizers = []
+    elif isinstance(optimizer, torch.optim.Optimizer):
+        optimizers = [optimizer]
+    else:
+        optimizers = list(optimizer)
+    return Doctor(model, optimizers, loss_fn, budget=budget, language=language)
+
+
+class Doctor:
+    """See `watch`. `findings` may be read at any time, gravest and surest first."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+        loss_fn: Any = None,
+        *,
+        budget: float = 0.03,
+        language: str = "en",
+    ) -> None:
+        self.ledger = Ledger()
+        self.language = language
+        self._patient = Patient(model, loss_fn, self.ledger, Budget(budget))
+        self._course = Course(self._patient, [make() for make in INSTRUMENTS.values()])
+        self._patient.optimizers.extend(optimizers)
+        self._hooks = Hooks(self._patient, self._course)
+        self._watching = self._observed = False
+
+    def __enter__(self) -> Doctor:
+        patient = self._patient
+        patient.write("run.device", patient.device.type, step=0)
+        if patient.compiled:
+            patient.unseen("layers", "the model is compiled: torch.compile hides what happens inside it")
+        with torch.no_grad():
+            for instrument in self._course.instruments:
+                instrument.start(patient)
+        self._hooks.attach()
+        self._watching = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(error[1], IndexError) and "out of bounds" in str(error[1]):
+            self._patient.write("target.outside", 1)  # the loss itself refused a label, before it could be seen
+        self.close()
+
+    def close(self) -> None:
+        """Take everything off and read back what is still on the device. Called at the end of the `with` block."""
+        if not self._watching:
+            return
+        self._watching = False
+        self._hooks.detach()
+        self._course.finish()
+        self._write_account()
+        self._patient.last_batch = self._patient.last_call = None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong so far, in words, gravest and surest first; causes before what follows from them."""
+        if self._watching:
+            self._patient.deferred.drain()
+        return diagnose(self.ledger, self.language)
+
+    def epoch(self, **metrics: float) -> None:
+        """The loop says that an epoch is over, and how it measured it: doctor.epoch(val_accuracy=0.93)."""
+        for name, value in metrics.items():
+            self._patient.write("user.metric", float(value), name, self._patient.epoch)
+        self._course.epoch_told()
+
+    def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
+        """The loop says what the last call of the model came to, where the doctor cannot see the loss itself."""
+        if not self._observed:
+            self._observed = True
+            self._hooks.stop_searching()
+        self._course.told_loss(loss, outputs, targets, "observe")
+
+    def loss(self, function: Callable) -> Callable:
+        """The same loss function, seen by the doctor: loss_fn = doctor.loss(loss_fn)."""
+        return self._hooks.wrapped(function)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the findings and their evidence as one page of HTML."""
+        from danlu.doctor.page import write_page  # the page needs a drawing library
+
+        return write_page(path, self.ledger, self.findings, language=self.language)
+
+    def _write_account(self) -> None:
+        patient, budget = self._patient, self._patient.budget
+        patient.write("run.finished", patient.steps_done, step=patient.steps_done)
+        patient.write("run.epoch_by", self._course.epochs_by, step=patient.steps_done)
+        for name, seconds in budget.spent.items():
+            patient.write("time.doctor", seconds, name, patient.steps_done)
+        patient.write("time.share", budget.total / max(budget.elapsed, 1e-9), step=patient.steps_done)
+        if not self.ledger.has("loss.kind") and not self.ledger.has("loss.step") and patient.steps_done:
+            patient.unseen(
+                "loss", "no loss was seen: give loss_fn, wrap it by doctor.loss(loss_fn), or call doctor.observe"
+            )
+        if self._course.optimizer_steps and not self._course.forwards["train"] and not self._course.forwards["val"]:
+            patient.unseen(
+                "passes", "the model itself was never called, only parts of it (model.part(x), model.forward(x))"
+            )

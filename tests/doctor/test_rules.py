@@ -1,0 +1,178 @@
+"""Each rule on a small written ledger, with the fault and without it; words in both languages; ranking."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from danlu.doctor.diagnose import EXPLAINS, RULES, diagnose, shown
+from danlu.doctor.finding import Finding
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.messages import MESSAGES, worded
+
+
+def written(*records: tuple) -> Ledger:
+    ledger = Ledger()
+    for name, value, *rest in records:
+        where, step = (*rest, "", 1)[:2] if rest else ("", 1)
+        ledger.add(name, value, where, step)
+    return ledger
+
+
+def layers(count: int, name: str, values: list[float], times: int = 2) -> list[tuple]:
+    facts = [("layer.order", i, f"l{i}") for i in range(count)] + [
+        ("layer.kind", "Linear", f"l{i}") for i in range(count)
+    ]
+    return facts + [(name, values[i], f"l{i}", step) for step in range(1, times + 1) for i in range(count)]
+
+
+# code -> (records with the fault, records of the same run without it).
+CASES = {
+    "loop.missing_zero_grad": (
+        [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
+        [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],
+    ),
+    "loop.no_update": (
+        [("run.forwards", 40, "train"), ("run.backwards", 40), ("run.optimizer_steps", 0)],
+        [("run.forwards", 40, "train"), ("run.backwards", 40), ("run.optimizer_steps", 40)],
+    ),
+    "loop.params_not_in_optimizer": (
+        [
+            ("parameter.held", 1, "a"),
+            ("parameter.held", 0, "b"),
+            ("parameter.reached", 1, "b"),
+            ("parameter.size", 9, "b"),
+        ],
+        [
+            ("parameter.held", 1, "a"),
+            ("parameter.held", 1, "b"),
+            ("parameter.reached", 1, "b"),
+            ("parameter.size", 9, "b"),
+        ],
+    ),
+    "loop.optimizer_recreated": (
+        [("optimizer.replaced", 8, "", 10), ("optimizer.replaced", 8, "", 20), ("optimizer.momentum", 0.9, "g")],
+        [("optimizer.momentum", 0.9, "g")],
+    ),
+    "loop.wrong_mode": ([("loop.val_in_train", 1.0), ("run.backwards", 9)], [("loop.val_in_train", 0.0)]),
+    "loop.graph_kept": ([("loop.val_with_grad", 1.0), ("run.backwards", 9)], [("loop.val_with_grad", 0.0)]),
+    "loop.scheduler_misuse": (
+        [("optimizer.lr", 0.1 * 0.5**s, "g", s) for s in range(20)] + [("run.steps", 20), ("run.steps", 40)],
+        [("optimizer.lr", 0.1 * 0.5**s, "g", 20 * s) for s in range(20)] + [("run.steps", 20), ("run.steps", 40)],
+    ),
+    "loop.metric_last_batch": (
+        [("user.metric", 0.81, "val_acc"), ("accuracy.mean", 0.80, "val"), ("accuracy.batch_mean", 0.81, "val")],
+        [("user.metric", 0.80, "val_acc"), ("accuracy.mean", 0.80, "val"), ("accuracy.batch_mean", 0.81, "val")],
+    ),
+    "model.no_nonlinearity": (
+        [("layer.linear_after", "0", "1"), ("layer.linear_links", 1)],
+        # Narrow in the middle: low rank, meant so.
+        [
+            ("layer.linear_after", "0", "1"),
+            ("layer.linear_links", 2),
+            ("layer.input_shape", [8, 4], "1"),
+            ("layer.input_shape", [8, 64], "0"),
+            ("layer.output_shape", [8, 64], "1"),
+        ],
+    ),
+    "model.output_mismatch": (
+        [("loss.kind", "cross_entropy"), ("output.activation", "softmax")],
+        [("loss.kind", "cross_entropy"), ("output.activation", "none")],
+    ),
+    "model.loss_mismatch": (
+        [("loss.kind", "mse"), ("target.kind", "one_hot"), ("output.count", 10)],
+        [("loss.kind", "mse"), ("target.kind", "values"), ("output.count", 1), ("target.distinct", 60)],
+    ),
+    "model.bad_init": (
+        layers(8, "activation.std", [0.2**i for i in range(8)]),
+        layers(8, "activation.std", [0.9**i for i in range(8)]),
+    ),
+    "model.unreached": (
+        [("parameter.trainable", 1, n) for n in "ab"] + [("parameter.reached", 1, "a"), ("parameter.reached", 0, "b")],
+        [("parameter.trainable", 1, n) for n in "ab"] + [("parameter.reached", 1, "a"), ("parameter.reached", 1, "b")],
+    ),
+    "model.bias_before_norm": ([("layer.bias_before_norm", "conv", "bn")], []),
+    "numerics.nonfinite": (
+        [("nonfinite.step", "nan", "", 7), ("nonfinite.source", "input"), ("nonfinite.reason", "bad input")],
+        [("loss.step", 1.0, "", 7)],
+    ),
+    "numerics.half_range": (
+        [("run.precision", "autocast-float16")] + [("loss.scale", 65536 / 2**s, "", s) for s in range(16)],
+        [("run.precision", "autocast-bfloat16")] + [("loss.scale", 1.0, "", s) for s in range(16)],
+    ),
+    "gradient.vanishing": (
+        layers(10, "layer.gradient", [0.25 ** (9 - i) for i in range(10)]),
+        layers(10, "layer.gradient", [0.8 ** (9 - i) for i in range(10)]),
+    ),
+    "gradient.exploding": (
+        layers(10, "layer.gradient", [3.0 ** (9 - i) for i in range(10)]),
+        layers(10, "layer.gradient", [1.2 ** (9 - i) for i in range(10)]),
+    ),
+    "activation.dead_relu": (
+        [("activation.dead_units", 0.9, "r", s) for s in (1, 2)] + [("activation.dead_samples", 128, "r")],
+        [("activation.dead_units", 0.1, "r", s) for s in (1, 2)] + [("activation.dead_samples", 128, "r")],
+    ),
+    "activation.saturated": (
+        [(f"activation.{n}", 0.9, "t", s) for s in (1, 2) for n in ("saturated_units", "saturated")],
+        [(f"activation.{n}", 0.1, "t", s) for s in (1, 2) for n in ("saturated_units", "saturated")],
+    ),
+    "activation.collapsed": (
+        [*layers(3, "activation.spread", [0.5, 1e-09, 1e-09]), ("activation.samples", 32, "l1")],
+        [*layers(3, "activation.spread", [0.5, 0.4, 0.3]), ("activation.samples", 32, "l1")],
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_rule_finds_its_fault_and_is_silent_without_it(code):
+    with_fault, without = CASES[code]
+    found = [f for f in RULES[code](written(*with_fault)) if f.code == code]
+    assert len(found) == 1
+    assert 0 < found[0].confidence <= 1
+    assert not [f for f in RULES[code](written(*without)) if f.code == code]
+
+
+@pytest.mark.parametrize("code", CASES)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_finding_has_words_in_both_languages(code, language):
+    found = next(iter(RULES[code](written(*CASES[code][0]))))
+    words = worded(found, language)
+    assert words.title
+    assert words.cause
+    assert words.remedy
+    assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh") or "{problem}" in words.title
+
+
+def test_rules_are_silent_on_an_empty_ledger():
+    assert diagnose(Ledger()) == []
+
+
+def test_messages_and_causes_belong_to_rules():
+    families = {code.partition(".")[0] for code in RULES}
+    for code, languages in MESSAGES.items():
+        assert code in RULES
+        assert set(languages) == {"en", "zh"}
+        for texts in languages.values():
+            assert all(
+                isinstance(field, str) for text in texts for _, field, _, _ in string.Formatter().parse(text) if field
+            )
+    assert {code.partition(".")[0] for code in EXPLAINS} >= families - {"speed"}
+
+
+def test_a_cause_comes_before_what_follows_from_it():
+    records = [("nonfinite.step", "nan", "", 9), ("nonfinite.source", "loss")]
+    records += layers(10, "layer.gradient", [3.0 ** (9 - i) for i in range(10)])
+    found = diagnose(written(*records))
+    assert [f.code for f in found] == ["gradient.exploding", "numerics.nonfinite"]
+    assert found[0].consequences == ["numerics.nonfinite"]
+    first, folded = shown(found)
+    assert [f.code for f in first] == ["gradient.exploding"]
+    assert [f.code for f in folded] == ["numerics.nonfinite"]
+
+
+def test_a_finding_refuses_an_unknown_severity():
+    with pytest.raises(ValueError, match="severity"):
+        Finding("loop.no_update", "fatal", 1.0)
+    with pytest.raises(KeyError, match="not a name"):
+        Ledger().add("loop.bogus", 1)

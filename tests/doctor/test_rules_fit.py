@@ -1,0 +1,172 @@
+"""Each rule of the fit, and those of the model's size, on a small written ledger with the fault and without it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.messages import worded
+from danlu.doctor.rules import fit, model
+
+RULES = fit.RULES | {code: model.RULES[code] for code in ("model.too_small", "model.too_large")}
+GUESS = math.log(10)
+
+
+def run(
+    train: list[float],
+    val: list[float],
+    *,
+    predicted: list[float] | None = None,
+    accuracy: float | None = None,
+    widths: tuple[int, ...] = (64, 10),
+    weights: int = 5000,
+    samples: int = 1000,
+    dropout: float = 0.0,
+) -> Ledger:
+    """Ten classes; losses by epoch in shares of the loss of guessing, ten steps each; widths of the linear layers."""
+    ledger = Ledger()
+    facts = {"loss.kind": "cross_entropy", "target.kind": "classes", "output.count": 10, "batch.size": 32}
+    for name, value in facts.items():
+        ledger.add(name, value, "", 1)
+    for epoch, pair in enumerate(zip(train, val), 1):
+        for phase, loss in zip(("train", "val"), pair):
+            ledger.add("loss.mean", loss * GUESS, phase, epoch)
+            ledger.add("class.actual", [0.1] * 10, phase, epoch)
+            ledger.add("class.predicted", predicted or [0.1] * 10, phase, epoch)
+            ledger.add("epoch.samples", samples, phase, epoch)
+            if accuracy is not None:
+                ledger.add("accuracy.mean", accuracy, phase, epoch)
+        for step in range(10):
+            ledger.add("loss.step", pair[0] * GUESS, "", (epoch - 1) * 10 + step + 1)
+    for number, width in enumerate(widths):
+        ledger.add("layer.kind", "Linear", f"l{number}", 1)
+        ledger.add("layer.order", number, f"l{number}", 1)
+        ledger.add("layer.output_shape", [32, width], f"l{number}", 1)
+    ledger.add("parameter.size", weights, "l0.weight", 1)
+    if dropout:
+        ledger.add("layer.dropout", dropout, "drop", 1)
+    return ledger
+
+
+GOOD = run([0.5, 0.2, 0.1, 0.06, 0.05, 0.05, 0.05, 0.05], [0.5, 0.25, 0.12, 0.09, 0.08, 0.08, 0.08, 0.08])
+RISING = run([0.5, 0.3, 0.2, 0.1, 0.05, 0.02], [0.5, 0.4, 0.4, 0.5, 0.6, 0.7])
+STILL_POOR = [0.8, 0.7] + [0.6] * 8
+TO_ONE = [0.97, 0.01] + [0.0025] * 8
+LONG = [0.5, 0.3, 0.2, 0.1] + [0.1] * 26
+
+# code -> (with the fault, without it, severity).
+CASES = {
+    "fit.overfitting": (RISING, GOOD, "warning"),
+    "fit.underfitting": (run(STILL_POOR, STILL_POOR), GOOD, "note"),
+    "fit.one_class": (run([1.0] * 6, [1.0] * 6, predicted=[0.99] + [0.01 / 9] * 9), GOOD, "error"),
+    "fit.not_learning": (run([0.9, 0.8, 0.7, 0.6, 0.5], [1.0, 1.01, 1.05, 1.1, 1.2], accuracy=0.1), GOOD, "warning"),
+    "fit.regularisation_too_strong": (
+        run(STILL_POOR, [0.3] * 10, dropout=0.9),
+        run([0.1] * 10, [0.08] * 10, dropout=0.5),
+        "warning",
+    ),
+    "fit.stopped_early": (run([0.9, 0.6], [0.7, 0.5]), run([0.1, 0.1], [0.1, 0.1]), "note"),
+    "fit.trained_too_long": (
+        run([0.5, 0.3, 0.2] + [0.01] * 27, [0.5, 0.3, 0.2] + [0.21] * 27),
+        run(LONG, [x - 0.001 * i for i, x in enumerate(LONG)]),
+        "note",
+    ),
+    "model.too_small": (run(STILL_POOR, STILL_POOR, widths=(2, 10)), run(STILL_POOR, STILL_POOR), "warning"),
+    "model.too_large": (
+        run([0.5] + [0.001] * 9, [0.6] + [0.3] * 9, weights=600_000, samples=60),
+        run([0.5] + [0.001] * 9, [0.6] + [0.3] * 9, weights=6_000, samples=60),
+        "note",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_rule_finds_its_fault_and_is_silent_without_it(code):
+    with_fault, without, severity = CASES[code]
+    assert [f.severity for f in RULES[code](with_fault) if f.code == code] == [severity]
+    assert list(RULES[code](without)) == []
+    assert list(RULES[code](Ledger())) == []
+
+
+@pytest.mark.parametrize("code", CASES)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_words_use_only_what_the_evidence_holds(code, language):
+    words = worded(next(iter(RULES[code](CASES[code][0]))), language)
+    for text in (words.title, words.cause, words.remedy):
+        assert text
+        assert "?" not in text
+    assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh")
+
+
+def test_every_rule_of_the_fit_has_a_case():
+    assert set(CASES) == set(RULES)
+
+
+def test_a_loss_that_cannot_hold_its_errors_tells_of_a_class_weight():
+    # 8 % wrong cost at least 0.08 ln 2 = 0.055; the loss is 0.0058.
+    weighted = run(TO_ONE, TO_ONE, accuracy=0.92)
+    assert [f.severity for f in fit.one_class(weighted)] == ["warning"]
+    assert list(fit.one_class(run(TO_ONE, TO_ONE, accuracy=0.998))) == []
+
+
+def binary(weight: float, positive: float) -> Ledger:
+    """Yes or no, with pos_weight; outputs begin near zero, so that the first loss is ln 2 times the mean weight."""
+    ledger = Ledger()
+    ledger.add("loss.kind", "bce_logits", "", 1)
+    ledger.add("loss.initial", math.log(2) * (1 - positive + weight * positive), "", 1)
+    ledger.add("output.mean", 0.01, "", 1)
+    ledger.add("output.std", 0.05, "", 1)
+    for epoch in (1, 2):
+        for phase in ("train", "val"):
+            ledger.add("loss.mean", 0.1, phase, epoch)
+            ledger.add("class.actual", [1 - positive, positive], phase, epoch)
+            ledger.add("class.predicted", [1 - positive, positive], phase, epoch)
+    return ledger
+
+
+def test_pos_weight_is_read_off_the_first_loss():
+    assert fit.positive_weight(binary(300.0, 0.5)) == pytest.approx(300.0)
+    assert fit.positive_weight(binary(9.0, 0.1)) == pytest.approx(9.0)
+    assert [f.severity for f in fit.one_class(binary(300.0, 0.5))] == ["warning"]
+    assert list(fit.one_class(binary(9.0, 0.1))) == []  # a rare class, weighted as its share asks for
+
+
+def test_memorising_without_learning_is_not_called_overfitting_first():
+    shuffled = run([1.0, 0.95, 0.9, 0.85, 0.8, 0.75], [1.0, 1.01, 1.02, 1.05, 1.1, 1.15], accuracy=0.1)
+    assert diagnose(shuffled)[0].code == "fit.not_learning"
+
+
+def test_a_linear_model_that_stays_poor_is_too_small_and_one_that_fits_is_not():
+    assert [f.severity for f in model.too_small(run(STILL_POOR, STILL_POOR, widths=(10,)))] == ["note"]
+    assert list(model.too_small(run([0.1] * 8, [0.1] * 8, widths=(10,)))) == []
+
+
+def test_strong_dropout_that_ends_in_nan_is_named_before_the_nan():
+    broken = run([math.nan] * 5, [math.nan] * 5, dropout=0.9)
+    broken.add("nonfinite.step", "nan", "", 3)
+    broken.add("nonfinite.source", "activation", "", 3)
+    found = diagnose(broken)
+    assert found[0].code == "fit.regularisation_too_strong"
+    assert "numerics.nonfinite" in found[0].consequences
+
+
+def test_a_rate_that_died_is_not_underfitting():
+    ledger = run(STILL_POOR, STILL_POOR)
+    for step, rate in ((0, 0.1), (5, 0.01), (10, 1e-4)):
+        ledger.add("optimizer.lr", rate, "optimizer0.group0", step)
+    assert list(fit.underfitting(ledger)) == []
+
+
+def test_a_model_that_beats_the_commonest_class_is_learning_whatever_its_loss():
+    confident = ([0.5, 0.3, 0.2, 0.1, 0.1], [1.0, 1.1, 1.2, 1.3, 1.3])
+    assert list(fit.not_learning(run(*confident, accuracy=0.6))) == []
+    assert [f.code for f in fit.not_learning(run(*confident, accuracy=0.12))] == ["fit.not_learning"]
+
+
+@pytest.mark.parametrize("odd", [[math.inf, -math.inf], [math.nan] * 2, [0.0, 0.0], [-3.0, -4.0]])
+def test_odd_losses_break_no_rule(odd):
+    for ledger in (run(odd * 5, odd * 5, dropout=0.9), run([1.0, *odd] * 4, [1.0, *odd] * 4, accuracy=0.5)):
+        diagnose(ledger)

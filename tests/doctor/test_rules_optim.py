@@ -1,0 +1,226 @@
+"""Each rule of the optimisation on a small written ledger: with its fault, without it, and beside its look-alikes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.messages import worded
+from danlu.doctor.rules.optim import RULES, noise_scale
+from danlu.doctor.rules.progress import accuracies, chance_loss, descent, skills
+
+TEN = [0.1] * 10  # shares of ten classes
+GUESS = math.log(10)
+
+
+def run(losses: list[float], *, epochs: int = 10, steps: int = 20, **values) -> Ledger:
+    """A run on ten classes: `losses` by step are stretched over all steps; values are constant series or lists."""
+    ledger = Ledger()
+    total = epochs * steps
+    for name, value in (("loss.kind", "cross_entropy"), ("target.kind", "classes"), ("output.count", 10)):
+        ledger.add(name, value, "", 1)
+    by_step = [losses[min(i * len(losses) // total, len(losses) - 1)] for i in range(total)]
+    for step, loss in enumerate(by_step, 1):
+        ledger.add("loss.step", loss, "", step)
+    for epoch in range(epochs):
+        part = by_step[epoch * steps : (epoch + 1) * steps]
+        for phase in ("train", "val"):
+            ledger.add("loss.mean", sum(part) / steps, phase, epoch + 1)
+            ledger.add("class.actual", TEN, phase, epoch + 1)
+            ledger.add("epoch.samples", 640, phase, epoch + 1)
+    facts = {
+        "optimizer_kind": ["SGD"],
+        "optimizer_lr": [0.1],
+        "optimizer_momentum": [0.9],
+        "batch_size": [32],
+        "update_ratio": [2e-3] * 12,
+        "update_cosine": [0.1] * 12,
+        "gradient_norm": [1.0] * 12,
+    } | values
+    for key, series in facts.items():
+        where = "optimizer0" if key == "optimizer_kind" else "optimizer0.group0" if key.startswith("optimizer") else ""
+        for step, value in enumerate(series, 1):
+            ledger.add(key.replace("_", ".", 1), value, where, step)
+    for name in ("0.weight", "2.weight"):
+        ledger.add("parameter.role", "weight", name, 1)
+        ledger.add("parameter.shape", [64, 64], name, 1)
+        ledger.add("parameter.std", 0.1, name, 1)
+    return ledger
+
+
+def weak_start(**values) -> Ledger:
+    """Weights of standard deviation 1e-3: a gain of 0.008."""
+    ledger = run(**values)
+    for name in ("0.weight", "2.weight"):
+        ledger.add("parameter.std", 1e-3, name, 1)
+    return ledger
+
+
+def with_layers(ledger: Ledger, *kinds: str) -> Ledger:
+    for number, kind in enumerate(kinds):
+        ledger.add("layer.kind", kind, str(number), 1)
+    return ledger
+
+
+FALLING = [GUESS * 0.8**i for i in range(20)]
+FLAT = [GUESS * 1.001] * 20
+SLOW = [GUESS * (1 - 0.02 * i) for i in range(20)]
+SWINGS = [GUESS * x for x in (1, 0.6, 0.3, 0.9, 1.2, 0.7, 0.4, 1.1, 0.8, 0.9)]
+SPIKE = [GUESS * x for x in (1, 9, 5, 2, 1.2, 1, 1, 1, 1, 1)]
+NOISE = {"gradient_signal": [0.01] * 8, "gradient_noise": [1.0] * 8}
+
+# code -> (with the fault, without it).
+CASES = {
+    "optim.lr_too_high": (
+        run(SPIKE, update_ratio=[0.2] * 12),
+        run(FALLING),
+    ),
+    "optim.lr_too_low": (
+        run(SLOW, update_ratio=[2e-5] * 12),
+        run(FALLING),
+    ),
+    "optim.oscillation": (
+        run(SLOW, update_cosine=[-0.95] * 12),
+        run(SLOW, update_cosine=[-0.3] * 12),
+    ),
+    "optim.plateau_saddle": (
+        weak_start(losses=FLAT),
+        run(FLAT),
+    ),
+    "optim.plateau_minimum": (
+        run([0.8] * 20, gradient_norm=[1.0 * 0.3**i for i in range(12)]),
+        run([0.8] * 20, gradient_norm=[0.5] * 12),
+    ),
+    "optim.slow_convergence": (run(SLOW), run([0.3 * GUESS] * 20)),
+    "optim.weight_decay_too_strong": (
+        run(SLOW, optimizer_weight_decay=[0.5], decay_ratio=[2.0] * 6, weight_norm=[10.0, 4.0]),
+        run(FALLING, optimizer_weight_decay=[1e-3], decay_ratio=[0.01] * 6, weight_norm=[10.0, 12.0]),
+    ),
+    "optim.momentum_too_high": (
+        run(SWINGS, optimizer_momentum=[0.998]),
+        run(SWINGS, optimizer_momentum=[0.9]),
+    ),
+    "optim.batch_too_small": (
+        run(FLAT, batch_size=[1], **NOISE),
+        run(FALLING, batch_size=[32], **NOISE),
+    ),
+    "optim.batch_too_large": (
+        run(SLOW, steps=2, batch_size=[320]),
+        run(SLOW, steps=20, batch_size=[32]),
+    ),
+    "optim.no_warmup": (
+        with_layers(run(FLAT, optimizer_kind=["Adam"], update_ratio=[0.08] * 12), "Linear", "LayerNorm"),
+        with_layers(
+            run(FLAT, optimizer_kind=["Adam"], update_ratio=[0.08] * 12, optimizer_lr=[1e-4, 1e-2]), "LayerNorm"
+        ),
+    ),
+    "optim.clipping_always": (
+        run(SLOW, gradient_clip_ratio=[0.05] * 9, gradient_raw_norm=[20.0] * 9),
+        run(SLOW, gradient_clip_ratio=[1.0] * 8 + [0.4], gradient_raw_norm=[1.0] * 9),
+    ),
+}
+
+
+def fired(code: str, ledger: Ledger) -> list[str]:
+    return [f.severity for f in RULES[code](ledger) if f.code == code]
+
+
+def test_every_code_has_a_case():
+    assert set(CASES) == set(RULES)
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_rule_finds_its_fault_and_is_silent_without_it(code):
+    with_fault, without = CASES[code]
+    assert len(fired(code, with_fault)) == 1
+    assert fired(code, without) == []
+    assert fired(code, Ledger()) == []
+
+
+@pytest.mark.parametrize("code", CASES)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_words_use_only_what_the_evidence_holds(code, language):
+    words = worded(next(iter(RULES[code](CASES[code][0]))), language)
+    for text in (words.title, words.cause, words.remedy):
+        assert text
+        assert "?" not in text
+    assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh")
+
+
+def test_divergence_under_heavy_momentum_is_blamed_on_the_momentum():
+    ledger = run(SPIKE, update_ratio=[0.2] * 12, optimizer_momentum=[0.999])
+    assert fired("optim.lr_too_high", ledger) == []
+    assert fired("optim.momentum_too_high", ledger) == ["error"]
+
+
+def test_nan_that_came_with_the_data_is_not_blamed_on_the_rate():
+    ledger = run([GUESS, GUESS, math.nan, math.nan], update_ratio=[0.4] * 12)
+    assert fired("optim.lr_too_high", ledger) == ["error"]
+    ledger.add("nonfinite.source", "input", "", 3)
+    assert fired("optim.lr_too_high", ledger) == []
+
+
+def test_a_loss_that_may_be_negative_has_no_scale_to_grow_by():
+    ledger = Ledger()
+    for step, loss in enumerate((-5.0, -1.0, 3.0, 900.0), 1):
+        ledger.add("loss.step", loss, "", step)
+    assert fired("optim.lr_too_high", ledger) == []
+
+
+def test_small_updates_are_no_fault_where_all_is_learnt_or_where_they_are_clipped():
+    tiny = [1e-5] * 12
+    assert fired("optim.lr_too_low", run([GUESS] + [0.01] * 19, update_ratio=tiny)) == []
+    clipped = {"gradient_clip_ratio": [0.01] * 9, "gradient_raw_norm": [9.0] * 9}
+    assert fired("optim.lr_too_low", run(SLOW, update_ratio=tiny, **clipped)) == []
+    assert fired("optim.clipping_always", run(SLOW, update_ratio=tiny, **clipped)) == ["warning"]
+
+
+def test_a_plateau_that_ends_is_a_warning_and_one_that_does_not_an_error():
+    assert fired("optim.plateau_saddle", weak_start(losses=FLAT)) == ["error"]
+    assert fired("optim.plateau_saddle", weak_start(losses=FLAT[:10] + FALLING[5:])) == ["warning"]
+
+
+def test_curvature_at_a_stall_tells_a_saddle_from_a_minimum():
+    for kind, lowest, code in (("saddle", -3.0, "optim.plateau_saddle"), ("minimum", 0.1, "optim.plateau_minimum")):
+        ledger = run([0.8] * 20)
+        ledger.add("point.kind", kind, "", 5)
+        ledger.add("point.lowest", lowest, "", 5)
+        ledger.add("point.highest", 4.0, "", 5)
+        found = [name for name in ("optim.plateau_saddle", "optim.plateau_minimum") if fired(name, ledger)]
+        assert found == [code]
+
+
+def test_the_noise_scale_is_a_ratio_of_means():
+    ledger = Ledger()
+    for signal, noise in ((1.0, 10.0), (-1.0, 30.0), (2.0, 20.0), (2.0, 20.0)):
+        ledger.add("gradient.signal", signal, "", 1)
+        ledger.add("gradient.noise", noise, "", 1)
+    assert noise_scale(ledger) == pytest.approx(20.0)
+
+
+def test_chance_is_the_entropy_of_the_labels_or_the_variance_of_the_targets():
+    ledger = run([GUESS])
+    assert chance_loss(ledger) == pytest.approx(GUESS)
+    assert skills(ledger, "train")[-1] == pytest.approx(0.0, abs=1e-9)
+    values = Ledger()
+    values.add("loss.kind", "mse", "", 1)
+    values.add("target.std", 3.0, "train", 1)
+    assert chance_loss(values) == pytest.approx(9.0)
+    assert chance_loss(Ledger()) is None
+
+
+def test_descent_is_what_the_last_quarter_gained_on_the_half_before():
+    assert descent(run([GUESS] * 20)) == pytest.approx(0.0, abs=1e-9)
+    # A straight line down to half of chance: the middles of the half before and of the last quarter are 3/8 apart.
+    line = run([GUESS * (1 - i / 400) for i in range(200)])
+    assert descent(line) == pytest.approx(0.5 * 3 / 8, rel=0.01)
+
+
+def test_the_loops_own_accuracy_fills_gaps():
+    ledger = Ledger()
+    ledger.add("accuracy.mean", 0.5, "val", 1)
+    for epoch, told in ((1, 49.0), (2, 80.0)):
+        ledger.add("user.metric", told, "val_acc", epoch)
+    assert accuracies(ledger, "val") == {1: 0.5, 2: 0.8}
