@@ -77,6 +77,27 @@ def test_augmentation(quick) -> None:
     )
 
 
+def test_saddle_escape(quick) -> None:
+    figures = quick("saddle_escape")
+    assert figures["kind of point"] == "saddle"
+    before, after = figures["loss at the stall and after one step along the escape"]
+    assert after < before
+    alone, helped = figures["steps until half of the loss is gone, alone and with the escape"]
+    assert helped < alone
+
+
+def test_minimum_ratio(quick) -> None:
+    figures = quick("minimum_ratio")
+    assert all(0 < p < 1 for p in figures["minimum ratio"])
+    assert figures["minimum ratio"][-1] > figures["minimum ratio"][0]
+
+
+def test_edge_of_stability(quick) -> None:
+    figures = quick("edge_of_stability")
+    start, end = figures["sharpness at the start"], figures["sharpness, mean of the last quarter"]
+    assert start[0.2] > figures["limits 2/rate"][0.2] > 0.9 * end[0.2]  # it starts beyond and comes down
+
+
 def test_no_placeholder_is_left_in_a_docstring() -> None:
     for script in FOLDER.glob("*.py"):
         head = script.read_text(encoding="utf-8").split('"""')[1]

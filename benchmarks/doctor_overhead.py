@@ -1,0 +1,76 @@
+"""What the doctor costs, beside Cockpit, in one run: `python benchmarks/doctor_overhead.py --peers DIR`.
+
+The same plain loop in processes of their own, unwatched, watched by danlu and by Cockpit where it runs. They work in
+turns as in speed.py; a ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from speed import HERE, PEERS, Contender, circumstances, compare, say
+
+RESULTS = HERE / "results" / "doctor_overhead.md"
+GOAL = 0.03  # of the step's time
+WORKS: dict[str, dict[str, Any]] = {
+    "LeNet, batch 256": {"model": "lenet", "channels": 1, "size": 28, "batch": 256, "steps": 100},
+    "MLP of 20 layers, batch 128": {
+        "model": "mlp", "channels": 1, "size": 16, "batch": 128, "steps": 150, "options": {"width": (128,) * 19},
+    },
+    "ResNet-20, batch 128": {"model": "resnet20", "channels": 3, "size": 32, "batch": 128, "steps": 8},
+    "ResNet-18, batch 8": {"model": "resnet18", "channels": 3, "size": 224, "batch": 8, "steps": 4},
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="counted rounds of each contender [9]")
+    parser.add_argument("--only", action="append", choices=list(WORKS), help="this work only; may be given again")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="environment with Cockpit [.venv-peers]")
+    options = parser.parse_args()
+    python = options.peers / "bin" / "python"
+    lines = [circumstances(None, False), "", f"{options.rounds} rounds.", ""]
+    lines += [
+        "| work | step, ms | danlu | min - max | by its own account | memory | Cockpit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lost = []
+    with tempfile.TemporaryDirectory(prefix="danlu-bench-") as made:
+        for title in options.only or WORKS:
+            say(title)
+            job = {"options": {}, "warm": 2 * WORKS[title]["steps"]} | WORKS[title]
+            names = ["nobody", "danlu", *(["Cockpit"] if python.exists() else [])]
+            contenders = [
+                Contender(n, "doctor_training.py", job | {"watcher": n}, *([str(python)] if n == "Cockpit" else []))
+                for n in names
+            ]
+            lost += compare(contenders, options.rounds, Path(made))
+            lines.append(row(title, {c.name: c.rounds for c in contenders if c.rounds}))
+            print(lines[-1], flush=True)
+    page = "\n".join([*lines, "", f"Goal: at most {GOAL:.0%} of the step.", *lost])
+    print(page)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(page + "\n", encoding="utf-8")
+
+
+def row(title: str, rounds: dict[str, dict[str, list[float]]]) -> str:
+    alone = rounds["nobody"]["seconds"]
+
+    def cost(name: str) -> list[float]:
+        return [watched / bare - 1 for watched, bare in zip(rounds[name]["seconds"], alone)]
+
+    own = cost("danlu")
+    grown = rounds["danlu"]["kilobytes"][-1] - rounds["nobody"]["kilobytes"][-1]
+    peer = f"{median(cost('Cockpit')):+.1%}" if "Cockpit" in rounds else "does not run"
+    return (
+        f"| {title} | {1000 * median(alone):.2f} | {median(own):+.1%} | {min(own):+.1%} - {max(own):+.1%} | "
+        f"{rounds['danlu']['own account'][-1]:.1%} | {grown / 1024:+.1f} MiB | {peer} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
