@@ -14,6 +14,7 @@ _PUBLIC = {
     "predict": "danlu.verbs.predict",
     "load": "danlu.verbs.load",
     "describe": "danlu.verbs.describe",
+    "diagnose": "danlu.verbs.doctor",
     "inspect": "danlu.verbs.inspect",
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
@@ -27,6 +28,7 @@ __all__ = [
     "build_model",
     "curvature",
     "describe",
+    "diagnose",
     "evaluate",
     "inspect",
     "load",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from danlu.models.build import build_model
     from danlu.refuse import Failure, Refusal
     from danlu.verbs.describe import describe
+    from danlu.verbs.doctor import diagnose
     from danlu.verbs.evaluate import evaluate
     from danlu.verbs.inspect import inspect
     from danlu.verbs.load import load

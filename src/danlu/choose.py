@@ -22,6 +22,7 @@ USUAL_RATE = {
     "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
     "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
 }  # fmt: skip
+DETECTOR_RATE = 3e-3  # of adamw, measured on drawn shapes and blood cells
 FEW = 10_000  # training samples below which grey signs are distorted a little
 FINE_TUNING_EPOCHS, FINE_TUNING_RATE = 1 / 3, 1 / 2  # beside training from drawn weights
 TASK_REASONS = {
@@ -30,7 +31,9 @@ TASK_REASONS = {
     "detect": "boxes around objects",
     "segment": "outlines of objects",
 }
-OBJECTS_SEEN = 12_000  # pictures, of training a detector by default: about a quarter of an hour on two cores at 320 px
+OBJECTS_SEEN = (
+    12_000  # pictures of 320 px, of training a detector by default: minutes on two cores; more of smaller ones
+)
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -150,14 +153,16 @@ def _detector(chooser: Chooser, task: str, samples: int) -> None:
     name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
     chooser.pick("model.name", name, why)
     chooser.pick("batch_size", min(16 if samples >= 64 else 8, samples), f"{samples:,} training pictures")
-    epochs = max(10, min(120, round(OBJECTS_SEEN / samples)))
+    seen = OBJECTS_SEEN * max(1.0, 320 / (chooser.config.data.size or 320))
+    epochs = max(10, min(120, round(seen / samples)))
     if chooser.config.transfer.init:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick("epochs", fewer, f"fine-tuning: a third of the {epochs} that drawn weights would get")
     chooser.pick("epochs", epochs, f"{samples:,} training pictures, about {epochs * samples:,} seen in all")
     chooser.pick("optim.name", "adamw", "robust for detectors")
     rule = chooser.config.optim.name or ""
-    chooser.pick("optim.lr", USUAL_RATE[rule] / 2, f"half of what is usual for {rule}: several losses are added")
+    rate = DETECTOR_RATE if rule == "adamw" else USUAL_RATE[rule]
+    chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
     chooser.pick("augment.preset", "light", "moderate variation; objects move with the picture")

@@ -93,6 +93,7 @@ def build_parser() -> Parser:
     predict.add_argument("paths", metavar="PATH", nargs="+")
     predict.add_argument("--out", metavar="DIR", help="write the pictures there with the prediction drawn on them")
     predict.add_argument("--top", metavar="K", default=None, help="classes named for each picture [3]")
+    predict.add_argument("--score", metavar="N", default=None, help=keys()["detect.score"].metadata["text"])
     _common(predict)
 
     data = verb("data", "DATA", "say what DATA holds: format, classes, counts, statistics, problems")
@@ -100,6 +101,14 @@ def build_parser() -> Parser:
     data.add_argument("--out", metavar="FILE", help="where the contact sheet goes [danlu-data.png]")
     data.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
     _settings(data, only=lambda key: key.startswith("data."))
+
+    doctor = verb("doctor", "RUN|DATA", "say what is wrong with a run, or with data before any training")
+    doctor.add_argument("target", metavar="RUN|DATA", help="a run folder; or data, as for train")
+    doctor.add_argument("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS)
+    doctor.add_argument("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS)
+    doctor.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
+    doctor.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
+    _settings(doctor, only=lambda key: key.startswith("data.") and key != "data.path")
 
     inspect = verb("inspect", "MODEL", "say what a network is made of, layer by layer")
     inspect.add_argument("model", metavar="MODEL", help=keys()["model.name"].metadata["text"])

@@ -356,6 +356,11 @@ def _detector(signature: Signature, pretrained: bool) -> nn.Module:
     own = {k: v for k, v in signature.options.items() if k in entry.options}
     rest = {k: v for k, v in signature.options.items() if k not in entry.options}
     size = signature.size or 1
+    if entry.backbone is None:  # it brings its own
+        if signature.backbone:
+            raise refusal("--backbone", f"left out for {signature.model}, which has its own", signature.backbone)
+        options = signature.options | ({"pretrained": True} if pretrained else {})
+        return build_detector(signature.model, None, classes=len(signature.classes), size=size, **options)
     name = signature.backbone or entry.backbone
     if pretrained:
         rest["pretrained"] = True

@@ -9,20 +9,28 @@ from functools import partial
 from typing import Any
 
 from danlu.detection.detector import Detector
+from danlu.detection.fast_rcnn import FastRCNN
+from danlu.detection.faster_rcnn import FasterRCNN
+from danlu.detection.library import MASKED, NAMES, builder
+from danlu.detection.mask_rcnn import MaskRCNN
+from danlu.detection.retinanet import RetinaNet
+from danlu.detection.ssd import ssd, ssd300
 from danlu.detection.yolo import YOLO
+from danlu.detection.yolo_v1 import YOLOv1
 from danlu.refuse import refusal
 
 
 @dataclass(frozen=True)
 class Entry:
-    """build: (backbone, classes, size, **options). backbone: the network it stands on where none is named.
+    """build: (backbone, classes, size, **options). backbone: the network it stands on where none is named; None: it
+    brings its own.
 
     masks: it finds masks too. multiple: of which the side of the pictures must be one.
     """
 
     build: Callable[..., Detector]
     description: str
-    backbone: str
+    backbone: str | None
     masks: bool = False
     multiple: int = 32
 
@@ -32,12 +40,44 @@ class Entry:
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
+# Of Faster and Mask R-CNN on a feature pyramid; on published weights with norm "frozen".
+PUBLISHED: dict[str, Any] = {
+    "width": 256,
+    "hidden": 1024,
+    "anchor": 32.0,
+    "proposals": 1000,
+    "candidates": 1000,
+    "regions": 512,
+    "positive_share": 0.25,
+}
+
 DETECTORS: dict[str, Entry] = {
     "yolo-nano": Entry(
         partial(YOLO, width=64), "anchor-free YOLO on cspnet-nano: fast, also without a card", "cspnet-nano"
     ),
     "yolo-tiny": Entry(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
     "yolo-small": Entry(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
+    "fast-rcnn": Entry(FastRCNN, "regions found in the pixels, cut out of one map of the picture", "resnet18"),
+    "faster-rcnn": Entry(FasterRCNN, "two stages: proposed regions, then what each shows", "resnet18"),
+    "mask-rcnn": Entry(MaskRCNN, "Faster R-CNN that finds masks too", "resnet18", masks=True),
+    "faster-rcnn-resnet50": Entry(partial(FasterRCNN, **PUBLISHED), "Faster R-CNN as published for COCO", "resnet50"),
+    "mask-rcnn-resnet50": Entry(
+        partial(MaskRCNN, **PUBLISHED, mask_width=256, mask_layers=4),
+        "Mask R-CNN as published for COCO",
+        "resnet50",
+        masks=True,
+    ),
+    "ssd": Entry(ssd, "SSD on the maps of a small network", "cspnet-nano"),
+    "ssd300": Entry(ssd300, "SSD300 on VGG-16, the paper's form; 300 pixels", "vgg16", multiple=1),
+    "retinanet": Entry(RetinaNet, "feature pyramid, anchors and focal loss, narrow", "cspnet-nano"),
+    "retinanet-resnet50": Entry(
+        partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
+    ),
+    "yolo-v1": Entry(YOLOv1, "YOLO's first idea: one grid, an object to a cell", "cspnet-nano"),
+    **{
+        f"torchvision/{name}": Entry(builder(name), "of torchvision", None, masks=name in MASKED, multiple=1)
+        for name in NAMES
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""What becomes of batch norm in a detector: its pictures are large, so its batches are small, and their mean is noise."""
+"""What becomes of batch norm in a detector: its pictures are large, its batches small, and their mean is noise."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
     for module in list(backbone.modules()) if norm == "group" else []:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                layers = [norm_layer("group", child.num_features)]
-                layers += [child.act] if isinstance(getattr(child, "act", None), nn.Module) else []  # timm joins the two
-                setattr(module, name, nn.Sequential(*layers) if len(layers) > 1 else layers[0])
+                group, activation = norm_layer("group", child.num_features), getattr(child, "act", None)
+                # timm's batch norms may have the activation in them.
+                layer = nn.Sequential(group, activation) if isinstance(activation, nn.Module) else group
+                setattr(module, name, layer)
     if norm == "frozen":
         freeze_norms(backbone)
     return ADDED[norm]

@@ -8,7 +8,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 
 Extension = Literal["pool", "output", "input"]
@@ -58,14 +57,3 @@ class FeaturePyramid(nn.Module):
             last = layer(last.relu() if number else last)
             levels.append(last)
         return levels
-
-
-def stages_from(backbone: Backbone, stride: int) -> list[int]:
-    """Which of the backbone's maps a pyramid stands on: of every stride from this one on, the last."""
-    strides = backbone.feature_strides
-    return [i for i, s in enumerate(strides) if s >= stride and s not in strides[i + 1 :]]
-
-
-def further_strides(strides: Sequence[int], extra: int) -> tuple[int, ...]:
-    """Strides of a pyramid's levels, from those of the maps it stands on."""
-    return (*strides, *(strides[-1] * 2 ** (k + 1) for k in range(extra)))

@@ -75,7 +75,7 @@ class Head(nn.Module):
 
 
 class YOLO(Detector):
-    """backbone: its last three maps are read, of strides 8, 16 and 32 as a rule. width: channels of pyramid and head."""
+    """backbone: its last three maps are read, strides 8, 16 and 32 as a rule. width: channels of pyramid and head."""
 
     def __init__(self, backbone: Backbone, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
         super().__init__()

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.data.annotations import RunLengths, decode_runs, parse_runs
+
 if TYPE_CHECKING:
-    from PIL import Image, ImageFont
+    from PIL import Image, ImageDraw, ImageFont
 
 TINY = 64  # pictures up to this side are enlarged pixel by pixel and kept lossless
+VEIL = 0.45  # share of a mask's colour over the picture
+COLOURS = (  # of classes, told apart on most pictures
+    (230, 72, 46), (40, 116, 229), (30, 160, 92), (244, 176, 30), (150, 80, 210), (20, 178, 190), (226, 70, 150),
+    (130, 100, 60), (120, 190, 50), (90, 100, 120),
+)  # fmt: skip
 PAPER, INK = (255, 255, 255), (40, 40, 38)
 FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korean but the last
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
@@ -76,6 +84,48 @@ def draw_boxes(picture: Tensor, boxes: Tensor, colours: Sequence[str] = ()) -> T
         return picture
     kept = [colour for colour, one in zip(colours or ["lime"] * len(boxes), seen.tolist()) if one]
     return draw_bounding_boxes(picture, boxes[seen], colors=kept, width=max(1, max(height, width) // 200))
+
+
+def draw_objects(picture: Image.Image, objects: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Image.Image:
+    """The picture, RGB and of its own size, with half-transparent masks, boxes, and class and score at each.
+
+    objects: {"class", "score", "box": [x1, y1, x2, y2], "mask": COCO run lengths, if any}, the surest first.
+    """
+    from PIL import Image, ImageDraw
+
+    out = picture.convert("RGB")
+    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(classes)}
+    for one in reversed(objects):
+        if "mask" in one:
+            runs = RunLengths(parse_runs(one["mask"]["counts"].encode()), tuple(one["mask"]["size"]))
+            veil = Image.fromarray(decode_runs(runs) * np.uint8(255 * VEIL))
+            out.paste(colours[one["class"]], (0, 0), veil)
+    draw = ImageDraw.Draw(out)
+    line, size = max(1, round(max(out.size) / 320)), max(10, round(max(out.size) / 45))
+    for one in reversed(objects):  # the surest lies on top
+        (left, top, right, bottom), colour = one["box"], colours[one["class"]]
+        draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)
+        _label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, _font(size), out.size)
+    return out
+
+
+def _label(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    corner: tuple[float, float],
+    colour: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+) -> None:
+    """Words on the box's colour: above its upper left corner, or below where the picture ends."""
+    words = _fitting(text, font, size[0] - 4)
+    left, top, right, bottom = font.getbbox(words)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0, min(corner[0], size[0] - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    draw.rectangle((x, y, x + width, y + height), fill=colour)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    draw.text((x + 2 - left, y + 2 - top), words, fill=(0, 0, 0) if bright else PAPER, font=font)
 
 
 def annotate(picture: Tensor, text: str) -> Image.Image:

@@ -7,17 +7,21 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from danlu.refuse import Refusal
 from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.describe import describe
+from danlu.verbs.doctor import diagnose
 from danlu.verbs.evaluate import evaluate
 from danlu.verbs.inspect import inspect
 from danlu.verbs.predict import predict
-from danlu.verbs.show import print_description, print_inspection
+from danlu.verbs.show import print_description, print_findings, print_inspection
 from danlu.verbs.summary import public
 from danlu.verbs.train import Interrupted, train
+
+OBJECTS_NAMED = 12  # of a picture, in the table; all of them are in --json
 
 
 def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -47,6 +51,11 @@ def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     results = predict(values.pop("run"), *values.pop("paths"), **_given(values))
+    console.print(_objects_table(results) if any("objects" in row for row in results) else _answers_table(results))
+    return {"predictions": results}, 0
+
+
+def _answers_table(results: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("path", "prediction", "confidence", "also"):
         table.add_column(heading, overflow="fold")
@@ -59,14 +68,35 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
         else:
             said = f"{row['value']:.6g}" if "value" in row else str(row["values"])
             table.add_row(row["path"], said, "", "")
-    console.print(table)
-    return {"predictions": results}, 0
+    return table
+
+
+def _objects_table(results: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("path", overflow="fold")
+    table.add_column("objects", justify="right")
+    table.add_column("found", overflow="fold")
+    for row in results:
+        if "error" in row:
+            table.add_row(Text(row["path"]), "", Text(f"unreadable: {row['error']}"))
+            continue
+        said = [f"{one['class']} {one['score']:.2f}" for one in row["objects"][:OBJECTS_NAMED]]
+        more = len(row["objects"]) - OBJECTS_NAMED
+        listed = ", ".join(said) + (f" and {more} more" if more > 0 else "")
+        table.add_row(Text(row["path"]), str(len(row["objects"])), Text(listed))
+    return table
 
 
 def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     out = values.pop("out") or "danlu-data.png"
     found = describe(values.pop("data.path"), out=out, **values)
     print_description(console, found)
+    return found, 0
+
+
+def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    found = diagnose(values.pop("target"), lang=values.pop("lang"), **values)
+    print_findings(console, found["findings"])
     return found, 0
 
 
@@ -97,6 +127,7 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "eval": eval_command,
     "predict": predict_command,
     "data": data_command,
+    "doctor": doctor_command,
     "inspect": inspect_command,
     "report": report_command,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from torch import Tensor
 from danlu.config import Config, with_values
 from danlu.data.augment import Normalise, views
 from danlu.data.columns import ColumnEncoder, TargetScaler
-from danlu.data.pictures import extensions, read_picture
+from danlu.data.formats import OBJECTS
+from danlu.data.pictures import Colour, decode, read_picture
 from danlu.data.sources.csv import read_rows
 from danlu.engine.device import pick_device
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import refusal
 from danlu.run import Run
 from danlu.signature import Signature
 from danlu.tasks.classify import probabilities
+from danlu.verbs.find import find
+from danlu.verbs.given import Given, beside, output_folder, output_name, pictures_given
 from danlu.verbs.trained import Member, open_trained
 
 __all__ = ["predict"]
@@ -34,39 +38,45 @@ def predict(
     weights: str | None = None,
     device: str | None = None,
     tta: bool | str | None = None,
+    score: float | str | None = None,
 ) -> list[dict[str, Any]]:
     """One dictionary per picture or row, in their order.
 
     inputs: picture files, folders of pictures, arrays (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL pictures; for a
-    network of table rows csv files, DataFrames or arrays (N, D). out: folder for the pictures with the prediction on
-    them. top: classes named for each.
+    network of table rows csv files, DataFrames or arrays (N, D); for a network that finds objects also videos.
+    out: folder for the pictures with the prediction on them. top: classes named for each. score: least score of an
+    object that is told.
 
     classify: {"path", "class", "confidence", "top": [[class, share], ...]}; regress: {"path", "value"}, several target
-    columns as {"path", "values": {...}}. A picture in a folder that cannot be read gets {"path", "error"}; one that was
-    named itself is refused.
+    columns as {"path", "values": {...}}; detect and segment: {"path", "objects": [...]}, see `verbs/find.py`. A picture
+    in a folder that cannot be read gets {"path", "error"}; one that was named itself is refused.
     """
     trained = open_trained(run, weights)
-    config = with_values(trained.config, {k: v for k, v in {"device": device, "tta": tta}.items() if v is not None})
+    settings = {"device": device, "tta": tta, "detect.score": score}
+    config = with_values(trained.config, {k: v for k, v in settings.items() if v is not None})
     if not str(top).isdigit() or int(top) < 1:
         raise refusal("--top", "a whole number of at least 1", top)
     if not inputs:
         raise refusal("PATH", "at least one file, folder or array", "none")
     where = pick_device(config.device)
+    if trained.signature.task in OBJECTS:
+        return find(trained, where, inputs, config, out)
+    if score is not None:
+        raise refusal("--score", "left out where no objects are to be found", score)
     members = trained.members_on(where)
     if trained.signature.columns is not None:
         if out is not None:
             raise refusal("--out", "left out for a network of table rows", str(out))
         return _rows(trained.signature, members, where, inputs)
-    found = list(_pictures(inputs, trained.signature.canvas or 1, trained.signature.channels or 1))
-    readable = [picture for _, picture, _ in found if picture is not None]
-    answers = _answers(members, where, readable, config) if readable else torch.empty(0)
-    results, place = [], 0
-    for name, picture, reason in found:
-        if picture is None:
-            results.append({"path": name, "error": reason})
-            continue
-        results.append({"path": name} | _said(trained.signature, answers[place], int(top)))
-        place += 1
+    colour: Colour = "grey" if trained.signature.channels == 1 else "rgb"
+    found = list(pictures_given(inputs, partial(read_picture, size=trained.signature.canvas or 1, colour=colour)))
+    readable = [one.read for one in found if one.read is not None]
+    answers = iter(_answers(members, where, readable, config) if readable else ())
+    results = [
+        {"path": one.name}
+        | ({"error": one.reason} if one.read is None else _said(trained.signature, next(answers), int(top)))
+        for one in found
+    ]
     if out is not None:
         _draw(Path(out), found, results)
     return results
@@ -120,7 +130,7 @@ def _rows(
         if isinstance(given, str | Path):
             name, path = str(given), Path(given)
             if not path.is_file():
-                raise refusal("PATH", "an existing csv file", name, near=_beside(path))
+                raise refusal("PATH", "an existing csv file", name, near=beside(path))
             frame = read_rows(path)
         elif not isinstance(given, pandas.DataFrame):
             rows = np.atleast_2d(np.asarray(given, dtype=np.float32))
@@ -135,61 +145,16 @@ def _rows(
     return results
 
 
-def _pictures(inputs: Iterable[Any], size: int, channels: int) -> Iterable[tuple[str, np.ndarray | None, str]]:
-    """(name, uint8 (C, size, size), "") of every picture, or (name, None, reason)."""
-    colour = "grey" if channels == 1 else "rgb"
-    for number, given in enumerate(inputs):
-        if isinstance(given, str | Path):
-            path = Path(given)
-            if not path.exists():
-                raise refusal("PATH", "an existing file or folder", str(path), near=_beside(path))
-            if path.is_dir():
-                files = sorted(p for p in path.rglob("*") if p.suffix.lower() in extensions() and p.is_file())
-                if not files:
-                    raise refusal("PATH", "a folder with pictures in it", str(path))
-                for file in files:
-                    try:
-                        yield str(file), read_picture(file, size, colour), ""
-                    except (OSError, ValueError) as error:
-                        yield str(file), None, str(error)
-                continue
-            try:
-                yield str(path), read_picture(path, size, colour), ""
-            except (OSError, ValueError) as error:
-                raise Refusal(f"PATH {path} is no picture that can be read: {error}") from None
-        else:
-            several = given if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
-            for i, one in enumerate(several):
-                yield (
-                    f"array {number + 1}" + (f".{i + 1}" if len(several) > 1 else ""),
-                    read_picture(one, size, colour),
-                    "",
-                )
-
-
-def _beside(path: Path) -> list[str]:
-    return [str(p) for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
-
-
-def _draw(out: Path, found: Sequence[tuple[str, np.ndarray | None, str]], results: Sequence[dict[str, Any]]) -> None:
+def _draw(out: Path, found: Sequence[Given[np.ndarray]], results: Sequence[dict[str, Any]]) -> None:
     """Each picture with its prediction, at the size of the file, under the name of the file."""
-    from danlu.data.pictures import decode
     from danlu.report.pictures import annotate
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"--out must be a folder that can be written, got {out}: {error.strerror}") from None
+    folder = output_folder(out)
     taken: set[str] = set()
-    for (name, picture, _), result in zip(found, results):
-        if picture is None:
+    for one, result in zip(found, results):
+        if one.read is None:
             continue
-        whole = np.asarray(decode(name)).transpose(2, 0, 1) if Path(name).is_file() else picture
+        whole = np.asarray(decode(one.source)).transpose(2, 0, 1) if isinstance(one.source, Path) else one.read
         text = f"{result['class']} {result['confidence']:.0%}" if "class" in result else f"{result.get('value', '')}"
-        stem, number = Path(name).stem, 1
-        file = f"{stem}.png"
-        while file in taken:
-            number += 1
-            file = f"{stem}-{number}.png"
-        taken.add(file)
-        annotate(torch.from_numpy(np.ascontiguousarray(whole)), text).save(out / file)
+        picture = annotate(torch.from_numpy(np.ascontiguousarray(whole)), text)
+        picture.save(folder / output_name(one.name, taken))

@@ -39,13 +39,32 @@ def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     for split, metrics in summary["metrics"].items():
         if metrics:
             _say(console, run, f"{split:>5}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None))
-    for finding in summary["findings"][:FINDINGS_SHOWN]:
-        where = f" ({finding['where']})" if finding["where"] else ""
-        _say(console, run, f"{finding['severity']}: {finding['code']}{where}: {finding['cause']} {finding['remedy']}")
+    for finding in [f for f in summary["findings"] if f["severity"] != "note"][:FINDINGS_SHOWN]:
+        _say(console, run, finding_line(finding))
     if summary["stopped"]:
         _say(console, run, f"stopped: {summary['stopped']}")
     seconds, speed = summary["seconds"], summary["samples_per_second"]
     _say(console, run, f"{summary['epochs']} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {run.report}")
+
+
+def finding_line(finding: dict[str, Any]) -> str:
+    where = f" ({finding['where']})" if finding["where"] else ""
+    return f"{finding['severity']}: {finding['code']}{where}: {finding['cause']} {finding['remedy']}"
+
+
+def print_findings(console: Console, findings: list[dict[str, Any]]) -> None:
+    """What the doctor found, gravest first."""
+    for finding in findings:
+        head = f"{finding['severity']}: {finding['title']}  [{finding['code']}, confidence {finding['confidence']:.0%}]"
+        console.print(head, highlight=False, markup=False, soft_wrap=True, style="bold")
+        where = f"at {finding['where']}: " if finding["where"] else ""
+        console.print(f"  {where}{finding['cause']}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  cure: {finding['remedy']}", highlight=False, markup=False, soft_wrap=True)
+        if finding["consequences"]:
+            follows = ", ".join(finding["consequences"])
+            console.print(f"  explains: {follows}", highlight=False, markup=False, soft_wrap=True)
+    if not findings:
+        console.print("nothing wrong was found", highlight=False)
 
 
 def _say(console: Console, run: Run, line: str) -> None:

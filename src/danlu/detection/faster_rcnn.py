@@ -1,0 +1,166 @@
+"""Faster R-CNN: a small network on the maps themselves proposes the regions (Ren et al. 2015).
+
+At every cell it says of a few anchors whether there is some object, and how the anchor must be moved to it. What it
+proposes goes to the second stage of Fast R-CNN. With a feature pyramid each level has anchors of one size (Lin et al.
+2017), without one the single map has all sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.detection.anchors import anchors, shapes
+from danlu.detection.box_losses import smooth_l1
+from danlu.detection.boxes import clip, large_enough
+from danlu.detection.coding import DeltaCoder
+from danlu.detection.matching import match_by_threshold, matched_boxes
+from danlu.detection.nms import batched_nms
+from danlu.detection.sampling import sample
+from danlu.detection.two_stage import BETA, TwoStage
+from danlu.models.backbone import Backbone
+from danlu.objects import ObjectBatch
+
+RATIOS = (2.0, 1.0, 0.5)  # width / height of the anchors
+HIGH, LOW = 0.7, 0.3  # IoU from which an anchor is an object's, and below which it is background
+OVERLAP = 0.7  # of two proposals of a level that overlap more, one goes
+LEAST_SIDE = 0.001  # pixels of a proposal
+ROI_PER_ANCHOR = 1.75  # a pyramid's levels have regions of up to 2 x 1.75 times their anchors: 224 for 128 (Lin et al.)
+
+
+class ProposalNetwork(nn.Module):
+    """Maps of `channels` each -> objectness (N, A) and codes (N, A, 4) of all anchors, level after level.
+
+    level_shapes: widths and heights of each level's anchors (k, 2), the same number in each.
+    """
+
+    def __init__(self, channels: int, strides: Sequence[int], level_shapes: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.strides, self.level_shapes = strides, level_shapes
+        self.offset = 0.5  # anchors stand on the cells' centres; 0: on their corners, as torchvision's do
+        count = len(level_shapes[0])
+        self.see = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness, self.codes = nn.Conv2d(channels, count, 1), nn.Conv2d(channels, count * 4, 1)
+        for layer in (self.see, self.objectness, self.codes):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        seen = [self.see(x).relu() for x in maps]
+        objectness = [self.objectness(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
+        codes = [self.codes(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in seen]
+        return torch.cat(objectness, 1).float(), torch.cat(codes, 1).float()
+
+    def anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Of each level, (A_l, 4)."""
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        levels = anchors(sizes, self.strides, self.level_shapes, offset=self.offset)
+        return [level.to(maps[0].device) for level in levels]
+
+
+class FasterRCNN(TwoStage):
+    """backbone: all its maps from stride 4 on with neck "fpn", one of stride 8 or 16 with "none".
+
+    width: channels of the pyramid. hidden: units of the two dense layers. norm: see `norms.set_norm`. anchor: side of
+    the smallest anchors in pixels; each level's are twice as large. proposals: regions that go to the second stage.
+    candidates: those of each level, by objectness, that are looked at for overlaps. sampled, regions: anchors and
+    regions of a picture drawn for the losses, positive_share: of the regions for objects, at most. The published form
+    for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32, proposals and candidates 1000, regions 512,
+    positive_share 0.25.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        size: int,
+        *,
+        neck: str = "fpn",
+        width: int = 128,
+        hidden: int = 256,
+        norm: str = "batch",
+        anchor: float = 16.0,
+        proposals: int = 100,
+        candidates: int = 200,
+        sampled: int = 256,
+        regions: int = 32,
+        positive_share: float = 0.5,
+    ) -> None:
+        super().__init__(
+            backbone,
+            classes,
+            size,
+            neck=neck,
+            width=width,
+            hidden=hidden,
+            norm=norm,
+            regions=regions,
+            positive_share=positive_share,
+            finest=ROI_PER_ANCHOR * anchor,
+            extra=1 if neck == "fpn" else 0,
+        )
+        levels = len(self.neck.strides)
+        if levels > 1:
+            sizes = [[anchor * stride / self.neck.strides[0]] for stride in self.neck.strides]
+        else:
+            sizes = [[anchor * 2**k for k in range(max(1, math.ceil(math.log2(size / anchor))))]]
+        tables = [shapes(of_level, RATIOS, cross=True) for of_level in sizes]
+        self.proposer = ProposalNetwork(self.neck.channels, self.neck.strides, tables)
+        self.anchor_coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
+        self.proposals, self.candidates, self.sampled = proposals, candidates, sampled
+
+    def propose(self, pictures: Tensor, maps: list[Tensor]) -> dict[str, Any]:
+        """Besides the proposals: anchors (A, 4), objectness (N, A) and codes (N, A, 4), which learn."""
+        objectness, codes = self.proposer(maps)
+        levels = self.proposer.anchors(maps)
+        proposals, proposed = self._select(objectness.detach(), codes.detach(), levels, pictures.shape[-2:])
+        learnt = {"anchors": torch.cat(levels), "objectness": objectness, "codes": codes}
+        return {"proposals": proposals, "proposed": proposed, **learnt}
+
+    @torch.no_grad()
+    def _select(
+        self, objectness: Tensor, codes: Tensor, levels: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The best anchors of each level, moved, without those that overlap better ones of their level."""
+        boxes, scores, level = [], [], []
+        parts = zip(*(x.split([len(a) for a in levels], 1) for x in (objectness, codes)))
+        for number, (own, (score, code)) in enumerate(zip(levels, parts)):
+            best, index = score.topk(min(self.candidates, len(own)), dim=1)
+            boxes.append(self.anchor_coder.decode(code.gather(1, index[..., None].expand(-1, -1, 4)), own[index]))
+            scores.append(best)
+            level.append(torch.full_like(index, number))
+        moved = clip(torch.cat(boxes, 1), *size)
+        score = torch.cat(scores, 1).masked_fill(~large_enough(moved, LEAST_SIDE), -torch.inf)
+        chosen, taken = batched_nms(
+            moved, score, torch.cat(level, 1), threshold=OVERLAP, most=self.proposals, least_score=-torch.inf
+        )
+        return moved.gather(1, chosen[..., None].expand(-1, -1, 4)), taken
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        parts = self.anchor_losses(outputs, objects)
+        parts |= self.region_losses(outputs, objects, *self.draw(outputs, objects))
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    def anchor_losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Means over the anchors drawn: is there an object, and smooth L1 of its box where there is one."""
+        own = outputs["anchors"]
+        with torch.no_grad():
+            matched = match_by_threshold(objects, own, high=HIGH, low=LOW, best_per_object=True)
+            generator = self.generator(own.device)
+            chosen, taken = sample(matched, count=self.sampled, positive_share=0.5, generator=generator)
+            answers = matched.gather(1, chosen)
+            positive = taken & (answers >= 0)
+            targets = self.anchor_coder.encode(matched_boxes(objects, answers), own[chosen])
+        entropy = F.binary_cross_entropy_with_logits(
+            outputs["objectness"].gather(1, chosen), positive.float(), reduction="none"
+        )
+        codes = outputs["codes"].gather(1, chosen[..., None].expand(-1, -1, 4))
+        moved = smooth_l1(codes[positive], targets[positive], beta=BETA)
+        count = taken.sum().clamp(min=1)
+        return {"objectness": (entropy * taken).sum() / count, "proposal_box": moved.sum() / count}

@@ -1,0 +1,161 @@
+"""torchvision's detectors, behind the contract of danlu's own: torchvision/fasterrcnn_resnet50_fpn and so on.
+
+They want lists of pictures and dicts, give losses in train mode only and detections in eval mode only, and know no
+ignored regions: those are kept from them, so that what lies there counts as background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.detection.detector import Detector
+from danlu.objects import PADDING, Detections, ObjectBatch
+from danlu.refuse import choose
+
+# Name -> whether class 0 means background to it.
+NAMES = {
+    "fasterrcnn_resnet50_fpn": True,
+    "fasterrcnn_resnet50_fpn_v2": True,
+    "fasterrcnn_mobilenet_v3_large_fpn": True,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": True,
+    "maskrcnn_resnet50_fpn": True,
+    "maskrcnn_resnet50_fpn_v2": True,
+    "ssd300_vgg16": True,
+    "ssdlite320_mobilenet_v3_large": True,
+    "retinanet_resnet50_fpn": False,
+    "retinanet_resnet50_fpn_v2": False,
+    "fcos_resnet50_fpn": False,
+}
+MASKED = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
+# Its losses by danlu's names. What FCOS says of a box beside its class is how central the cell is.
+LOSSES = {
+    "classification": "class",
+    "loss_classifier": "class",
+    "bbox_regression": "box",
+    "loss_box_reg": "box",
+    "loss_objectness": "objectness",
+    "bbox_ctrness": "objectness",
+    "loss_rpn_box_reg": "proposal_box",
+    "loss_mask": "mask",
+}
+# Modules whose mode says what they compute. The rest, batch norm above all, keep the mode of the whole detector.
+MODAL = ("", "transform", "rpn", "roi_heads")
+
+
+class Given(nn.Module):
+    """Stands in a detector's backbone's place and hands out maps that were computed before."""
+
+    maps: Any = None
+
+    def forward(self, x: Tensor) -> Any:
+        return self.maps
+
+
+class Coarsest(nn.Module):
+    """A backbone of torchvision that gives its last map alone, as danlu's do without their head."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.trunk(x)
+        return list(maps.values())[-1] if isinstance(maps, dict) else maps
+
+
+class LibraryDetector(Detector):
+    """A detector of torchvision for `classes` classes. name: one of NAMES, else a refusal.
+
+    pretrained: its backbone starts from ImageNet weights, with batch norms that stay as they are.
+    The SSDs resize every picture to the one size they take, the others read pictures as they come.
+    """
+
+    def __init__(self, name: str, classes: int, size: int, *, pretrained: bool = False) -> None:
+        super().__init__()
+        import torchvision
+
+        choose("--model", name, NAMES, "a detector of torchvision")
+        self.shift, self.masked = int(NAMES[name]), name in MASKED
+        build: Callable[..., Any] = getattr(torchvision.models.detection, name)
+        own_size = {} if name.startswith("ssd") else {"min_size": size, "max_size": size, "_skip_resize": True}
+        self.model = build(
+            weights=None,
+            weights_backbone="DEFAULT" if pretrained else None,
+            num_classes=classes + self.shift,
+            image_mean=[0.0] * 3,  # danlu's pictures are normalised already
+            image_std=[1.0] * 3,
+            **own_size,
+        )
+        self.trunk, self.model.backbone = self.model.backbone, Given()
+
+    @property
+    def backbone(self) -> nn.Module:
+        return Coarsest(self.trunk)
+
+    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+        """pictures, and the backbone's maps of them, as torchvision has resized or padded them."""
+        canvas, _ = self.model.transform(list(pictures))
+        return {"pictures": pictures, "maps": self.trunk(canvas.tensors)}
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Those of torchvision, and their sum."""
+        targets = [self._target(objects, i) for i in range(len(objects))]
+        parts = {LOSSES[name]: value for name, value in self._run(outputs, targets).items()}
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    @torch.no_grad()
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+    ) -> list[Detections]:
+        part = getattr(self.model, "roi_heads", self.model)
+        part.score_thresh, part.nms_thresh, part.detections_per_img = score, overlap, most
+        return [self._found(found) for found in self._run(outputs, None)]
+
+    def _target(self, objects: ObjectBatch, i: int) -> dict[str, Tensor]:
+        boxes = objects.boxes[i]
+        kept = (objects.labels[i] != PADDING) & ~objects.ignore[i] & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        target = {"boxes": boxes[kept], "labels": objects.labels[i][kept] + self.shift}
+        return target | ({"masks": objects.masks[i][kept]} if objects.masks is not None else {})
+
+    def _found(self, found: dict[str, Tensor]) -> Detections:
+        masks = (found["masks"][:, 0] > 0.5).to(torch.uint8) if self.masked else None
+        return Detections(found["boxes"], found["scores"], found["labels"] - self.shift, masks)
+
+    def _run(self, outputs: dict[str, Any], targets: list[dict[str, Tensor]] | None) -> Any:
+        """All that comes after the backbone, in float32: anchors in half precision would be off by pixels."""
+        pictures, maps = outputs["pictures"].float(), outputs["maps"]
+        maps = {k: v.float() for k, v in maps.items()} if isinstance(maps, dict) else maps.float()
+        self.model.backbone.maps = maps
+        try:
+            with self._mode(targets is not None), torch.autocast(pictures.device.type, enabled=False):
+                return self.model(list(pictures), targets)
+        finally:
+            self.model.backbone.maps = None  # else the last batch's graph would stay in memory
+
+    @contextmanager
+    def _mode(self, losses: bool) -> Iterator[None]:
+        modules = dict(self.model.named_modules())
+        parts = [modules[name] for name in MODAL if name in modules]
+        before = [part.training for part in parts]
+        for part in parts:
+            part.training = losses
+        try:
+            yield
+        finally:
+            for part, mode in zip(parts, before):
+                part.training = mode
+
+
+def builder(name: str) -> Callable[..., LibraryDetector]:
+    """(backbone, classes, size, *, pretrained) -> detector, as danlu's own are built; the backbone is its own."""
+    return partial(_build, name)
+
+
+def _build(name: str, backbone: None, classes: int, size: int, *, pretrained: bool = False) -> LibraryDetector:
+    return LibraryDetector(name, classes, size, pretrained=pretrained)

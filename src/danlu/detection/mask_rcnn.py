@@ -1,0 +1,117 @@
+"""Mask R-CNN: of every region that shows an object, also which of its pixels are the object's (He et al. 2017).
+
+The regions are cut out without rounding (RoIAlign), for a mask half a cell off is a wrong mask; a few convolutions
+answer for each class apart, so that classes do not compete, and only the object's own class is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.detection.faster_rcnn import FasterRCNN
+from danlu.detection.regions import crop_masks, paste_masks
+from danlu.models.backbone import Backbone
+from danlu.objects import Detections, ObjectBatch
+from danlu.refuse import Failure
+
+POOLED = 14  # cells of a region to each side; the mask has twice as many
+LIKELY = 0.5  # share from which a pixel is the object's
+
+
+class MaskHead(nn.Sequential):
+    """Pooled regions (R, C, 14, 14) -> mask logits (R, K, 28, 28): 3x3 convolutions, one that doubles, and a 1x1."""
+
+    def __init__(self, channels: int, classes: int, width: int, layers: int) -> None:
+        inputs = [channels, *[width] * layers]
+        see = [x for c in inputs[:-1] for x in (nn.Conv2d(c, width, 3, padding=1), nn.ReLU(inplace=True))]
+        double = nn.ConvTranspose2d(inputs[-1], width, 2, stride=2)
+        super().__init__(*see, double, nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1))
+        for layer in self:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+
+class MaskRCNN(FasterRCNN):
+    """mask_width, mask_layers: channels and number of the convolutions that see the mask (the paper: 256 and 4); the
+    rest is Faster R-CNN's."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        size: int,
+        *,
+        neck: str = "fpn",
+        width: int = 128,
+        hidden: int = 256,
+        norm: str = "batch",
+        anchor: float = 16.0,
+        proposals: int = 100,
+        candidates: int = 200,
+        sampled: int = 256,
+        regions: int = 32,
+        positive_share: float = 0.5,
+        mask_width: int = 64,
+        mask_layers: int = 2,
+    ) -> None:
+        super().__init__(
+            backbone,
+            classes,
+            size,
+            neck=neck,
+            width=width,
+            hidden=hidden,
+            norm=norm,
+            anchor=anchor,
+            proposals=proposals,
+            candidates=candidates,
+            sampled=sampled,
+            regions=regions,
+            positive_share=positive_share,
+        )
+        self.mask_head = MaskHead(self.neck.channels, classes, mask_width, mask_layers)
+
+    def mask_logits(self, maps: list[Tensor], boxes: Tensor, picture: Tensor, labels: Tensor) -> Tensor:
+        """(R, 28, 28), each region's for its own class (R,)."""
+        logits = self.mask_head(self.cut(maps, boxes, picture, POOLED)).float()
+        return logits[torch.arange(len(labels), device=labels.device), labels]
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        drawn = self.draw(outputs, objects)
+        parts = self.anchor_losses(outputs, objects) | self.region_losses(outputs, objects, *drawn)
+        parts["mask"] = self.mask_loss(outputs, objects, *drawn)
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    def mask_loss(
+        self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
+    ) -> Tensor:
+        """Mean binary cross-entropy over the cells of the regions that answer for objects; 0 without any."""
+        picture, slot = (taken & (matched >= 0)).nonzero(as_tuple=True)
+        own, index = boxes[picture, slot], matched[picture, slot]
+        logits = self.mask_logits(outputs["maps"], own, picture, objects.labels[picture, index])
+        if objects.masks is None:
+            if len(picture):
+                raise Failure("Mask R-CNN learns from masks, and these objects have none: train it with --task segment")
+            return logits.sum()
+        targets = crop_masks(objects.masks, own, picture, index, size=logits.shape[-1])
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / max(targets.numel(), 1)
+
+    @torch.no_grad()
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+    ) -> list[Detections]:
+        """As Faster R-CNN; the masks are looked for in the boxes found."""
+        found = super().detect(outputs, score, overlap, most)
+        counts = [len(one) for one in found]
+        boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
+        picture = torch.cat([one.labels.new_full((count,), i) for i, (one, count) in enumerate(zip(found, counts))])
+        likely = self.mask_logits(outputs["maps"], boxes, picture, labels).sigmoid()
+        for one, masks in zip(found, likely.split(counts)):
+            one.masks = (paste_masks(masks, one.boxes, *outputs["size"]) >= LIKELY).to(torch.uint8)
+        return found

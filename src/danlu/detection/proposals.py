@@ -1,0 +1,113 @@
+"""Regions where some object may be, found in the pixels without learning: what R-CNN and Fast R-CNN begin with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.refuse import choose, refusal
+
+Search = Callable[[np.ndarray], np.ndarray]  # picture uint8 (H, W, 3) -> boxes (P, 4), xyxy
+LEAST_SIDE = 6  # pixels: smaller regions are texture
+KEPT = 4096  # pictures whose regions are remembered
+LEVELS = (3, 5, 8)  # of each channel, where colours are made few
+
+
+def selective_search(picture: np.ndarray) -> np.ndarray:
+    """Neighbouring areas that are alike are joined until all is one; every area on the way is a region.
+
+    Uijlings et al. 2013, in its fast form, as opencv-contrib has it.
+    """
+    import cv2
+
+    search: Any = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()  # type: ignore[attr-defined]
+    search.setBaseImage(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's pictures are BGR
+    search.switchToSelectiveSearchFast()
+    found = search.process().astype(np.float32).reshape(-1, 4)
+    found[:, 2:] += found[:, :2]
+    return found
+
+
+def colour_areas(picture: np.ndarray) -> np.ndarray:
+    """Connected areas of one colour, after the colours are made few in several ways: a plain stand-in for the above."""
+    from scipy.ndimage import find_objects, gaussian_filter, label
+
+    smooth = gaussian_filter(picture.astype(np.float32), (1, 1, 0))
+    found: list[tuple[int, int, int, int]] = []
+    for levels in LEVELS:
+        for shift in (0.0, 0.5):  # a colour on the edge of a level may lie amid another
+            steps = (smooth / 256 * levels + shift).astype(np.int64)
+            codes = steps @ np.array([(levels + 1) ** 2, levels + 1, 1])
+            for code in np.unique(codes):
+                areas: Any = find_objects(label(codes == code)[0])  # type: ignore[index]
+                found += [(x.start, y.start, x.stop, y.stop) for y, x in areas]
+    return np.array(found, dtype=np.float32).reshape(-1, 4)
+
+
+SEARCHES: dict[str, Search] = {"selective": selective_search, "colours": colour_areas}
+
+
+class Proposer:
+    """Normalised pictures -> at most `most` regions of each; those of a picture seen before are remembered.
+
+    search: "selective", "colours", or "auto", the first where opencv-contrib is installed. Refusal for another name,
+    and for "selective" where it is not.
+    """
+
+    def __init__(self, search: str, most: int) -> None:
+        choose("search", search, ("auto", *SEARCHES), "auto, selective or colours")
+        if search == "selective" and not _has_selective():
+            raise refusal(
+                "search", "colours, or OpenCV with its extra modules", search, do="install opencv-contrib-python"
+            )
+        if search == "auto":
+            search = "selective" if _has_selective() else "colours"
+        self.search, self.most = SEARCHES[search], most
+        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> boxes (N, P, 4) and whether they are real or fill up a row, bool (N, P)."""
+        boxes = pictures.new_zeros(len(pictures), self.most, 4, dtype=torch.float32)
+        real = torch.zeros(boxes.shape[:2], dtype=torch.bool)
+        for n, picture in enumerate(_pixels(pictures)):
+            found = self._regions(picture)
+            boxes[n, : len(found)], real[n, : len(found)] = found.to(boxes.device), True
+        return boxes, real.to(boxes.device)
+
+    def _regions(self, picture: np.ndarray) -> Tensor:
+        key = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+        if key not in self._known:
+            self._known[key] = torch.from_numpy(self._chosen(self.search(picture), picture.shape[:2]))
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return self._known[key]
+
+    def _chosen(self, found: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+        """Without equal and tiny ones; of too many a draw that is always the same, as OpenCV's order is not."""
+        whole = np.array([[0, 0, size[1], size[0]]], dtype=np.float32)
+        found = np.unique(np.concatenate([found, whole]), axis=0)
+        found = found[(found[:, 2:] - found[:, :2]).min(1) >= LEAST_SIDE]
+        return found[np.random.default_rng(0).permutation(len(found))[: self.most]]
+
+
+def _has_selective() -> bool:
+    try:
+        import cv2
+    except ImportError:
+        return False
+    return hasattr(cv2, "ximgproc")
+
+
+def _pixels(pictures: Tensor) -> np.ndarray:
+    """uint8 (N, H, W, 3): each picture from its darkest to its brightest value, its own range being unknown."""
+    low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
+    share = (pictures - low) / (high - low).clamp(min=1e-6)
+    shown = share.mul(255).round().to(torch.uint8).movedim(1, -1)
+    return (shown if shown.shape[-1] == 3 else shown[..., :1].expand(*shown.shape[:3], 3)).cpu().numpy()

@@ -1,0 +1,67 @@
+"""RoIAlign as weighted sums of cells: what torchvision's kernel computes, several times as fast on a processor.
+
+A bin's value is a weighted sum of a few cells of a map, so all bins of all regions are one `embedding_bag` over the
+table of all cells of all levels and pictures, a row per cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pyramid_bags(
+    features: Sequence[Tensor],
+    strides: Sequence[float],
+    boxes: Tensor,
+    picture: Tensor,
+    level: Tensor,
+    *,
+    size: int,
+    samples: int,
+    aligned: bool = True,
+) -> Tensor:
+    """As `regions.pyramid_align`: (R, C, size, size). samples: per side of a bin, at least 1. No gradient to boxes."""
+    pictures, channels = features[0].shape[:2]
+    heights, widths = (boxes.new_tensor([x.shape[k] for x in features])[level] for k in (2, 3))
+    stride = boxes.new_tensor(strides)[level]
+    rows, down = _cells(boxes[:, 1] / stride, boxes[:, 3] / stride, heights, size, samples, aligned)
+    columns, across = _cells(boxes[:, 0] / stride, boxes[:, 2] / stride, widths, size, samples, aligned)
+    # Rows of the table before each level's, and before each picture's in it.
+    cells = [x.shape[2] * x.shape[3] for x in features]
+    before = torch.tensor([pictures * sum(cells[:k]) for k in range(len(cells))], device=level.device)[level]
+    before = before + picture * torch.tensor(cells, device=level.device)[level]
+    line = before[:, None, None] + rows * widths.long()[:, None, None]
+    index = line[:, :, None, :, None] + columns[:, None, :, None, :]  # (R, down, across, cells down, cells across)
+    weight = (down[:, :, None, :, None] * across[:, None, :, None, :]).flatten(3)
+    table = torch.cat([x.permute(0, 2, 3, 1).reshape(-1, channels) for x in features])
+    sums = F.embedding_bag(
+        index.flatten(3).flatten(0, 2), table, mode="sum", per_sample_weights=weight.flatten(0, 2).to(table.dtype)
+    )
+    return sums.view(len(boxes), size, size, channels).permute(0, 3, 1, 2)
+
+
+def _cells(
+    low: Tensor, high: Tensor, cells: Tensor, bins: int, samples: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """The cells that each bin between low and high (R,) reads along one axis, and their weights: (R, bins, 2 samples).
+
+    All in cells. A point more than a cell outside the map reads 0, one less far the outermost cell.
+    """
+    if aligned:
+        low, size = low - 0.5, high - low
+    else:
+        size = (high - low).clamp(min=1)
+    steps = (torch.arange(bins * samples, device=low.device) + 0.5) / (bins * samples)
+    place = low[:, None] + steps * size[:, None]
+    inside = (place >= -1) & (place <= cells[:, None])
+    place = torch.minimum(place.clamp(min=0), cells[:, None] - 1)
+    first = place.floor()
+    share = place - first
+    second = torch.minimum(first + 1, cells[:, None] - 1)
+    index = torch.stack([first, second], 2).long()
+    weight = torch.stack([1 - share, share], 2) * inside[..., None] / samples
+    return index.view(-1, bins, 2 * samples), weight.view(-1, bins, 2 * samples)

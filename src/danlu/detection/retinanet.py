@@ -1,0 +1,159 @@
+"""RetinaNet: a feature pyramid, nine anchors in every cell, and a loss that leaves the easy ones alone.
+
+A hundred thousand anchors of background would drown the few that matter; the focal loss makes what is already known
+weigh little, so that none need be drawn or left out (Lin et al. 2017).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.detection.anchors import anchors, shapes
+from danlu.detection.box_losses import class_focal, smooth_l1
+from danlu.detection.boxes import clip
+from danlu.detection.coding import DeltaCoder
+from danlu.detection.detector import Detector
+from danlu.detection.matching import IGNORED, match_by_threshold, matched_boxes, matched_labels
+from danlu.detection.neck import stages_from
+from danlu.detection.nms import batched_nms
+from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.pyramid import FeaturePyramid
+from danlu.models.backbone import Backbone
+from danlu.models.parts import conv
+from danlu.objects import Detections, ObjectBatch
+from danlu.refuse import refusal
+
+FINEST = 8  # stride of the first level
+RATIOS = (2.0, 1.0, 0.5)  # width / height of the anchors
+STEPS = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # their sizes on each level, up to the next level's
+HIGH, LOW = 0.5, 0.4  # IoU from which an anchor answers for an object, and below which it is background
+ALPHA, GAMMA = 0.25, 2.0
+PRIOR = 0.01  # first probability of every class at every anchor
+CANDIDATES = 1000  # of each level, by score, that are looked at for overlaps
+
+
+class Head(nn.Module):
+    """The same few 3x3 convolutions over every level, then k x `columns` numbers in each cell: (N, A_l, columns)."""
+
+    def __init__(self, width: int, depth: int, norm: str, count: int, columns: int, bias: float) -> None:
+        super().__init__()
+        self.columns = columns
+        self.see = nn.Sequential(*(conv(width, width, 3, norm=norm) for _ in range(depth)))
+        self.say = nn.Conv2d(width, count * columns, 3, padding=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.say.bias, bias)  # type: ignore[arg-type]
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        said = [self.say(self.see(x)) for x in maps]
+        return [x.permute(0, 2, 3, 1).reshape(len(x), -1, self.columns) for x in said]
+
+
+class RetinaNet(Detector):
+    """backbone: its maps from stride 8 on. width: channels of the pyramid and the heads. depth: convolutions of a head.
+
+    norm: see `norms.set_norm`; heads see maps of every size, whose statistics differ, and so have group norms, or none
+    where the backbone's are frozen. anchor: side of the smallest anchors in pixels; each level's are twice as large.
+    levels: of the pyramid, None for as many as have anchors smaller than the picture. The published form for COCO:
+    resnet50, width 256, depth 4, norm frozen, anchor 32, levels 5; 34,014,999 parameters for 91 classes.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        size: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        norm: str = "batch",
+        anchor: float = 20.0,
+        levels: int | None = None,
+    ) -> None:
+        super().__init__()
+        added = set_norm(backbone, norm)
+        self.backbone, self.classes, self.frozen = backbone, classes, norm == "frozen"
+        self.stages = stages_from(backbone.feature_strides, FINEST)
+        if not self.stages:
+            raise refusal(
+                "detect.backbone", f"a network with maps of stride {FINEST} or more", backbone.feature_strides
+            )
+        strides = [backbone.feature_strides[i] for i in self.stages]
+        wanted = levels or max(1, math.ceil(math.log2(size / anchor)))
+        extra = max(0, wanted - len(strides))
+        self.strides = strides + [strides[-1] * 2 ** (k + 1) for k in range(extra)]
+        self.pyramid = FeaturePyramid(
+            [backbone.feature_channels[i] for i in self.stages], width, extra=extra, extend="output", norm=added
+        )
+        self.level_shapes = [
+            shapes([anchor * stride / strides[0] * step for step in STEPS], RATIOS, cross=True)
+            for stride in self.strides
+        ]
+        self.offset = 0.5  # anchors stand on the cells' centres; 0: on their corners, as torchvision's do
+        count, norm = len(RATIOS) * len(STEPS), "none" if self.frozen else "group"
+        self.class_head = Head(width, depth, norm, count, classes, -math.log((1 - PRIOR) / PRIOR))
+        self.box_head = Head(width, depth, norm, count, 4, 0.0)
+        self.coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
+
+    def train(self, mode: bool = True) -> RetinaNet:
+        super().train(mode)
+        if self.frozen:
+            freeze_norms(self.backbone)
+        return self
+
+    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+        """Of each level: logits (N, A_l, K), codes (N, A_l, 4), anchors (A_l, 4)."""
+        found = self.backbone.features(pictures)
+        maps = self.pyramid([found[i] for i in self.stages])
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        boxes = anchors(sizes, self.strides, self.level_shapes, offset=self.offset)
+        return {
+            "logits": self.class_head(maps),
+            "codes": self.box_head(maps),
+            "anchors": [level.to(pictures.device) for level in boxes],
+            "size": tuple(pictures.shape[-2:]),
+        }
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Of every picture the sums, divided by the number of its anchors that answer for objects; means of these."""
+        boxes = torch.cat(outputs["anchors"])
+        matched = match_by_threshold(objects, boxes, high=HIGH, low=LOW, best_per_object=True)
+        positive = matched >= 0
+        count = positive.sum(1).clamp(min=1)
+        logits = torch.cat(outputs["logits"], 1)
+        focal = class_focal(logits, matched_labels(objects, matched), alpha=ALPHA, gamma=GAMMA)
+        class_loss = ((focal * (matched != IGNORED)).sum(1) / count).mean()
+        picture, place = positive.nonzero(as_tuple=True)
+        targets = self.coder.encode(matched_boxes(objects, matched)[picture, place], boxes[place])
+        moved = smooth_l1(torch.cat(outputs["codes"], 1)[picture, place], targets, beta=0.0)
+        box_loss = (moved / count[picture]).sum() / len(matched)
+        return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
+
+    @torch.no_grad()
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+    ) -> list[Detections]:
+        """Every anchor is tried for every class."""
+        parts = zip(outputs["logits"], outputs["codes"], outputs["anchors"])
+        found = [self._surest(logits, codes, boxes) for logits, codes, boxes in parts]
+        boxes, scores, labels = (torch.cat(part, 1) for part in zip(*found))
+        boxes = clip(boxes, *outputs["size"])
+        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        kept = [c[t] for c, t in zip(chosen, taken)]
+        return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
+
+    def _surest(self, logits: Tensor, codes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of one level the best pairs of an anchor and a class: boxes (N, P, 4), scores and labels (N, P)."""
+        scores = logits.float().sigmoid().flatten(1)
+        scores, pair = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
+        place = pair // self.classes
+        codes = codes.float().gather(1, place[..., None].expand(-1, -1, 4))
+        return self.coder.decode(codes, boxes[place]), scores, pair % self.classes

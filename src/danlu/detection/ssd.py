@@ -1,0 +1,228 @@
+"""SSD: every cell of several maps says of a few default boxes what is in each and how to move it (Liu et al. 2016).
+
+Background is a class like the others, and as nearly all boxes are background, only the worst mistaken of them count:
+three for every box that answers for an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.detection.anchors import anchors, shapes, ssd_sizes
+from danlu.detection.box_losses import smooth_l1
+from danlu.detection.boxes import clip
+from danlu.detection.coding import DeltaCoder
+from danlu.detection.detector import Detector
+from danlu.detection.matching import match_greedily, matched_boxes, matched_labels
+from danlu.detection.neck import stages_from
+from danlu.detection.nms import batched_nms
+from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.sampling import hard_negatives
+from danlu.models.backbone import Backbone
+from danlu.models.parts import conv
+from danlu.objects import Detections, ObjectBatch
+from danlu.refuse import refusal
+
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
+THRESHOLD = 0.5  # IoU from which a default box answers for an object that it is not the best for
+NEGATIVES = 3  # background boxes that count, for each that answers for an object
+# A picture without objects teaches as much background as one with a single box; in the paper it teaches nothing.
+LEAST_NEGATIVES = 3
+CANDIDATES = 400  # boxes of a picture and class, by score, that are looked at for overlaps
+RATIOS = ((1, 2, 1 / 2), (1, 2, 1 / 2, 3, 1 / 3))  # width / height: four boxes in a cell, or six
+
+# SSD300, section 3.1, in the form for COCO: the smallest boxes are 0.07 of the picture.
+SCALES_300 = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
+RATIOS_300 = tuple(RATIOS[i] for i in (0, 1, 1, 1, 0, 0))
+LEAST_300 = 260  # pixels: below, the last maps would vanish
+
+FINEST = 8  # stride of the first map of the small form
+SIDE = 2.5  # its smallest box, in strides; each level's are twice as large
+
+
+class SSD(Detector):
+    """trunk: pictures -> maps, fine to coarse. channels, strides: of the maps. level_shapes: (k, 2) for each of them.
+
+    strides: None means the picture's side over the map's.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        classes: int,
+        channels: Sequence[int],
+        strides: Sequence[float | None],
+        level_shapes: Sequence[Tensor],
+    ) -> None:
+        super().__init__()
+        self.trunk, self.classes, self.strides, self.level_shapes = trunk, classes, strides, level_shapes
+        counts = [len(table) for table in level_shapes]
+        self.logits = _heads(channels, [k * (classes + 1) for k in counts])
+        self.codes = _heads(channels, [k * 4 for k in counts])
+        self.coder = DeltaCoder(VARIANCES)
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.trunk.backbone  # type: ignore[return-value]
+
+    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+        """logits: (N, A, K + 1), background last. codes, anchors: (N, A, 4), (A, 4)."""
+        maps, height = self.trunk(pictures), pictures.shape[-2]
+        logits = torch.cat([_rows(head(x), self.classes + 1) for head, x in zip(self.logits, maps)], 1)
+        codes = torch.cat([_rows(head(x), 4) for head, x in zip(self.codes, maps)], 1)
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        strides = [stride or height / rows for stride, (rows, _) in zip(self.strides, sizes)]
+        boxes = torch.cat(anchors(sizes, strides, self.level_shapes, offset=0.5)).to(codes.device)
+        return {"logits": logits, "codes": codes, "anchors": boxes, "size": tuple(pictures.shape[-2:])}
+
+    def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
+        """Both are sums over the batch, divided by the number of boxes that answer for objects."""
+        logits, codes, boxes = outputs["logits"].float(), outputs["codes"].float(), outputs["anchors"]
+        matched = match_greedily(objects, boxes, threshold=THRESHOLD)
+        labels = matched_labels(objects, matched)
+        positive = labels >= 0
+        wanted = labels.where(positive, self.classes)
+        entropy = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+        mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVES, least=LEAST_NEGATIVES)
+        count = positive.sum().clamp(min=1)
+        class_loss = (entropy * (positive | mistaken)).sum() / count
+        picture, place = positive.nonzero(as_tuple=True)
+        targets = self.coder.encode(matched_boxes(objects, matched)[picture, place], boxes[place])
+        box_loss = smooth_l1(codes[picture, place], targets, beta=1.0).sum() / count
+        return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
+
+    @torch.no_grad()
+    def detect(
+        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.45, most: int = 100
+    ) -> list[Detections]:
+        boxes = clip(self.coder.decode(outputs["codes"].float(), outputs["anchors"]), *outputs["size"])
+        scores = outputs["logits"].float().softmax(2)[..., : self.classes]
+        scores, place = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)  # (N, 400, K)
+        labels = torch.arange(self.classes, device=place.device).expand_as(place).flatten(1)
+        scores, place = scores.flatten(1), place.flatten(1)
+        boxes = boxes.gather(1, place[..., None].expand(-1, -1, 4))
+        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        kept = [c[t] for c, t in zip(chosen, taken)]
+        return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
+
+
+def _heads(channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:
+    heads = nn.ModuleList(nn.Conv2d(c, out, 3, padding=1) for c, out in zip(channels, outputs, strict=True))
+    for head in heads:
+        nn.init.xavier_uniform_(head.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+    return heads
+
+
+def _rows(x: Tensor, columns: int) -> Tensor:
+    """(N, k C, H, W) -> (N, H W k, C), in the anchors' order."""
+    return x.permute(0, 2, 3, 1).reshape(len(x), -1, columns)
+
+
+class VGGTrunk(nn.Module):
+    """VGG-16 up to its fifth stage, its dense layers as convolutions, and four blocks more: strides 8 to 300.
+
+    backbone: five stages of strides 1, 2, 4, 8, 16 that begin with their pooling.
+    """
+
+    channels = (512, 1024, 512, 256, 256, 256)
+    strides = (8, 16, 32, 64, None, None)
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        pool = next(m for m in backbone.stage4.modules() if isinstance(m, nn.MaxPool2d))  # type: ignore[union-attr]
+        pool.ceil_mode = True  # a map of 75 becomes one of 38, as the paper has it
+        self.scale = nn.Parameter(torch.full((512, 1, 1), 20.0))
+        self.dense = nn.Sequential(nn.MaxPool2d(3, 1, 1), _dilated(512, 1024, 6), conv(1024, 1024, 1))
+        widths = (1024, *self.channels[2:])
+        self.further = nn.ModuleList(
+            nn.Sequential(conv(a, b // 2, 1), conv(b // 2, b, 3, stride=2 if i < 2 else 1, padding=1 if i < 2 else 0))
+            for i, (a, b) in enumerate(pairwise(widths))
+        )
+        for layer in [*self.dense.modules(), *self.further.modules()]:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        *_, fine, x = self.backbone.features(pictures)
+        x = self.dense(x)
+        # Values of the fine map are much larger than those of the others: it is brought to length 20, then learned.
+        maps = [self.scale * F.normalize(fine), x]
+        for block in self.further:
+            x = block(x)
+            maps.append(x)
+        return maps
+
+
+def _dilated(inputs: int, outputs: int, dilation: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation), nn.ReLU(inplace=True))
+
+
+class SmallTrunk(nn.Module):
+    """The maps of a backbone from stride 8 on, and 3x3 convolutions by steps of 2 for as many levels as are wanted.
+
+    size: of the pictures; the largest level is the last whose smallest box is smaller than they are.
+    width: channels of all maps. norm: see `norms.set_norm`.
+    """
+
+    def __init__(self, backbone: Backbone, size: int, width: int, norm: str) -> None:
+        super().__init__()
+        added = set_norm(backbone, norm)
+        self.backbone, self.frozen = backbone, norm == "frozen"
+        self.stages = stages_from(backbone.feature_strides, FINEST)
+        if not self.stages:
+            raise refusal(
+                "detect.backbone", f"a network with maps of stride {FINEST} or more", backbone.feature_strides
+            )
+        strides = [backbone.feature_strides[i] for i in self.stages]
+        self.read = nn.ModuleList(conv(backbone.feature_channels[i], width, 3, norm=added) for i in self.stages)
+        self.further = nn.ModuleList()
+        while 2 * strides[-1] * SIDE < size:
+            strides.append(2 * strides[-1])
+            self.further.append(conv(width, width, 3, stride=2, norm=added))
+        self.strides, self.channels = tuple(strides), (width,) * len(strides)
+
+    def train(self, mode: bool = True) -> SmallTrunk:
+        super().train(mode)
+        if self.frozen:
+            freeze_norms(self.backbone)
+        return self
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        found = self.backbone.features(pictures)
+        maps = [read(found[i]) for read, i in zip(self.read, self.stages)]
+        for layer in self.further:
+            maps.append(layer(maps[-1]))
+        return maps
+
+
+def ssd300(backbone: Backbone, classes: int, size: int) -> SSD:
+    """SSD300 on a VGG-16: at 300 pixels 8732 default boxes; 26,285,486 parameters for VOC's 20 classes.
+
+    Other sizes from 260 pixels on have maps, and boxes, to match. Refusal below, or for another kind of backbone.
+    """
+    if size < LEAST_300:
+        raise refusal("--size", f"at least {LEAST_300} for ssd300, best 300", size)
+    if backbone.feature_channels[3:] != (512, 512) or backbone.feature_strides[3:] != (8, 16):
+        raise refusal("detect.backbone", "vgg16, or another vgg of full width, for ssd300", backbone.feature_channels)
+    tables = [
+        shapes(sizes, ratios, cross=False).clamp(max=size)
+        for sizes, ratios in zip(ssd_sizes(SCALES_300, size), RATIOS_300)
+    ]
+    return SSD(VGGTrunk(backbone), classes, VGGTrunk.channels, VGGTrunk.strides, tables)
+
+
+def ssd(backbone: Backbone, classes: int, size: int, *, width: int = 128, norm: str = "batch") -> SSD:
+    """The small form, on the maps of any backbone: boxes of 20 pixels and more, four in a cell, from stride 8 on."""
+    trunk = SmallTrunk(backbone, size, width, norm)
+    sides = [SIDE * stride for stride in trunk.strides]
+    tables = [shapes((a, a * 2**0.5), RATIOS[0], cross=False).clamp(max=size) for a in sides]
+    return SSD(trunk, classes, trunk.channels, trunk.strides, tables)

@@ -1,0 +1,79 @@
+"""`danlu doctor`: what the doctor says of a run, or of data and a network before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.assemble import make_batches, make_task, transforms
+from danlu.config import Config, with_values
+from danlu.data.dataset import PictureFiles
+from danlu.doctor.before import Split, examine_labels, examine_model, examine_pictures
+from danlu.engine.examine import findings_of
+from danlu.prepare import Prepared, build_network, prepare
+from danlu.refuse import refusal
+from danlu.run import Run
+
+MOST = 200_000  # pictures compared with one another
+
+
+def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) -> dict[str, Any]:
+    """{"of", "findings": [...]}, gravest and surest first.
+
+    target: a run folder, or data as for `train` (then settings as there; the network is that which would be trained).
+    lang: en or zh.
+    """
+    spoken = {"doctor.language": lang} if lang else {}
+    if (Path(target) / "config.yaml").exists():
+        if settings:
+            raise refusal(f"--{next(iter(settings))}", "left out for a run, which has its own", settings)
+        run = Run.open(target)
+        config = with_values(run.config, spoken)
+        return {"of": run.name, "findings": findings_of(run, config.doctor.language)}
+    config = with_values(Config(), {"data.path": str(target)} | spoken | settings)
+    prepared = prepare(config)
+    findings = [*_of_data(prepared, config.doctor.language), *_of_model(prepared, config.doctor.language)]
+    order = ("error", "warning", "note")
+    findings.sort(key=lambda finding: (order.index(finding.severity), -finding.confidence))
+    return {"of": prepared.dataset.path, "findings": [finding.to_dict() for finding in findings]}
+
+
+def _of_data(prepared: Prepared, language: str) -> list[Any]:
+    dataset, parts = prepared.dataset, prepared.split
+    split = Split(parts.train, parts.val, parts.test)
+    targets = dataset.targets if dataset.task == "classify" else None
+    findings = []
+    if prepared.pictures is not None and len(dataset) <= MOST:
+        stored = prepared.pictures.source
+        if isinstance(stored, PictureFiles):
+            stored = torch.cat(
+                [prepared.pictures.some(part.tolist()) for part in torch.arange(len(dataset)).split(256)]
+            )
+        findings += examine_pictures(stored, targets, split, dataset.name_of, language)
+    if targets is not None:
+        findings += examine_labels(targets, split, dataset.classes, language)
+    return findings
+
+
+def _of_model(prepared: Prepared, language: str) -> list[Any]:
+    """The network on one batch, in float32, without augmentation."""
+    if prepared.objects is not None:
+        return []
+    task = make_task(prepared)
+    _, plain = transforms(prepared)
+    part = prepared.split.train[:64]
+    batch = next(make_batches(prepared, part, plain, batch_size=len(part)).epoch())
+    network = build_network(prepared, prepared.config.seed).to(prepared.device)
+    return examine_model(
+        network,
+        lambda outputs, targets: task.sample_loss(_first(outputs), targets).mean(),
+        batch.inputs,
+        batch.targets,
+        language,
+    )
+
+
+def _first(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, tuple) else outputs

@@ -1,0 +1,166 @@
+"""What a detector finds in pictures and videos: objects in the pixels of each, drawn on it, and as COCO results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.config import Config
+from danlu.data.augment import Normalise
+from danlu.data.canvas import FITS, Placement
+from danlu.data.pictures import Colour, decode, picture_size, place_picture
+from danlu.detection.detector import Detector
+from danlu.objects import Detections
+from danlu.refuse import Refusal, blame, refusal
+from danlu.report.pictures import draw_objects
+from danlu.tasks.detect import to_picture
+from danlu.verbs.given import Given, existing, output_folder, output_name, pictures_given
+from danlu.verbs.trained import TrainedRun
+from danlu.verbs.video import Recording, is_video, video_frames
+
+CHUNK = 32  # pictures seen at once
+RESULTS = "detections.json"
+Placed = tuple[np.ndarray, Placement]  # a picture on the canvas, and where it lies there
+
+
+def find(
+    trained: TrainedRun, where: torch.device, inputs: Sequence[Any], config: Config, out: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """{"path", "objects": [{"class", "score", "box": [x1, y1, x2, y2], "mask"}, ...]} per picture or frame of a video.
+
+    Objects come the surest first, in pixels of the picture; mask is COCO's run lengths, where the task is to segment.
+    out: folder for the pictures, at their own size, with what was found drawn on them, and for `detections.json`.
+    """
+    if config.tta:
+        raise refusal("--tta", "left out where objects are to be found", True)
+    if len(trained.members) > 1:
+        raise Refusal(f"{trained.name} is an ensemble: detections of several networks are not joined, use a single run")
+    finder = Finder(trained, where, config)
+    drawn = Drawings(output_folder(out)) if out is not None else None
+    results: list[dict[str, Any]] = []
+    seen = _seen(inputs, finder)
+    while chunk := list(islice(seen, CHUNK)):
+        found = iter(finder([one.read for one in chunk if one.read is not None]))
+        for one in chunk:
+            if one.read is None:
+                results.append({"path": one.name, "error": one.reason})
+                continue
+            objects = [_told(thing, finder.classes) for thing in _rows(next(found))]
+            results.append({"path": one.name, "objects": objects})
+            if drawn is not None:
+                drawn.add(one, objects, finder.classes)
+    if drawn is not None:
+        drawn.close()
+        _write(drawn.folder / RESULTS, coco_results(results, finder.classes))
+    return results
+
+
+class Finder:
+    """A trained detector with all that lies between a picture and the objects in it."""
+
+    def __init__(self, trained: TrainedRun, where: torch.device, config: Config) -> None:
+        (signature, network), *_ = trained.members_on(where)
+        assert isinstance(network, Detector)
+        self.network, self.where, self.keep = network, where, config.detect
+        self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
+        self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
+        self.normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
+
+    def place(self, source: Any) -> Placed:
+        """The whole picture on the canvas. ValueError or OSError when there is no such picture."""
+        placement = self.fit(picture_size(source), self.canvas)
+        return place_picture(source, placement, self.colour), placement
+
+    @torch.no_grad()
+    def __call__(self, placed: Sequence[Placed]) -> list[Detections]:
+        """What is found in each picture, in its own pixels, on the CPU; masks as run lengths."""
+        if not placed:
+            return []
+        raw = torch.from_numpy(np.stack([picture for picture, _ in placed])).to(self.where)
+        batch, _ = self.normalise(raw, None, torch.zeros(len(raw)), None)
+        found = self.network.detect(self.network(batch), self.keep.score, self.keep.overlap, self.keep.most)
+        return [to_picture(one.to("cpu"), placement) for one, (_, placement) in zip(found, placed)]
+
+
+class Drawings:
+    """A folder of pictures and videos with what was found on them, under the names of their files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._taken: set[str] = set()
+        self._recording: tuple[Path, Recording] | None = None
+
+    def add(self, one: Given[Placed], objects: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+        picture = draw_objects(decode(one.source), objects, classes)
+        if one.video is None:
+            picture.save(self.folder / output_name(one.name, self._taken))
+            return
+        if self._recording is None or self._recording[0] != one.video:
+            self.close()
+            file = self.folder / output_name(str(one.video), self._taken, ".mp4")
+            self._recording = one.video, Recording(one.video, file)
+        self._recording[1].add(picture)
+
+    def close(self) -> None:
+        if self._recording is not None:
+            self._recording[1].close()
+            self._recording = None
+
+
+def coco_results(results: Iterable[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """What was found as a COCO results file has it, with the names of file and class beside the numbers.
+
+    image_id: the file's name as a number where it is one (as COCO's own files are called), else the name. category_id:
+    the place of the class, from 1.
+    """
+    entries = []
+    for result in results:
+        file = Path(result["path"])
+        for one in result.get("objects", []):
+            left, top, right, bottom = one["box"]
+            entry = {
+                "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
+                "category_id": classes.index(one["class"]) + 1,
+                "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
+                "score": one["score"],
+                "file_name": file.name,
+                "category": one["class"],
+            }
+            entries.append(entry | ({"segmentation": one["mask"]} if "mask" in one else {}))
+    return entries
+
+
+def _seen(inputs: Sequence[Any], finder: Finder) -> Iterator[Given[Placed]]:
+    """Every picture and every frame, on the canvas."""
+    for number, given in enumerate(inputs, 1):
+        if isinstance(given, str | Path) and is_video(existing(given)):
+            for i, frame in enumerate(video_frames(Path(given)), 1):
+                yield Given(f"{given} frame {i}", frame, finder.place(frame), video=Path(given))
+        else:
+            yield from pictures_given([given], finder.place, first=number)
+
+
+def _rows(found: Detections) -> Iterator[tuple[list[float], float, int, dict[str, Any] | None]]:
+    masks: Any = found.masks if found.masks is not None else [None] * len(found)
+    return zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), masks)
+
+
+def _told(thing: tuple[list[float], float, int, dict[str, Any] | None], classes: Sequence[str]) -> dict[str, Any]:
+    box, score, label, mask = thing
+    said = {"class": classes[label], "score": round(score, 6), "box": [round(value, 2) for value in box]}
+    if mask is not None:
+        said["mask"] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+    return said
+
+
+def _write(file: Path, entries: list[dict[str, Any]]) -> None:
+    try:
+        file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise blame(error, f"--out {file}") from None

@@ -1,0 +1,102 @@
+"""The pictures that a user gives to a trained network: files, folders, arrays and PIL pictures, each read in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from danlu.data.pictures import extensions
+from danlu.refuse import Refusal, refusal
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Given(Generic[Read]):
+    """One picture. source: its file, array or PIL picture. read: what was made of it, or None and the reason.
+
+    video: the file that it is a frame of.
+    """
+
+    name: str
+    source: Any
+    read: Read | None
+    reason: str = ""
+    video: Path | None = None
+
+
+def pictures_given(inputs: Iterable[Any], read: Callable[[Any], Read], first: int = 1) -> Iterator[Given[Read]]:
+    """Every picture of `inputs`, in order; a folder gives its pictures sorted. Arrays are numbered from `first`.
+
+    One of a folder that cannot be read has a reason instead; one that was named itself is refused.
+    """
+    for number, given in enumerate(inputs, first):
+        if not isinstance(given, str | Path):
+            yield from _arrays(given, number, read)
+        elif existing(given).is_dir():
+            yield from _folder(Path(given), read)
+        else:
+            yield Given(str(given), Path(given), _read(read, Path(given), f"PATH {given}"))
+
+
+def existing(given: str | Path) -> Path:
+    """The path. Refusal, with what lies near, when there is none."""
+    path = Path(given)
+    if not path.exists():
+        raise refusal("PATH", "an existing file or folder", str(path), near=beside(path))
+    return path
+
+
+def beside(path: Path) -> list[str]:
+    return [str(p) for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
+
+
+def output_folder(out: str | Path) -> Path:
+    """The folder, made where it is missing. Refusal when it cannot be."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--out must be a folder that can be written, got {out}: {error.strerror}") from None
+    return folder
+
+
+def output_name(name: str, taken: set[str], suffix: str = ".png") -> str:
+    """A file name after the picture's own that no other picture has taken."""
+    stem, number = Path(name).stem, 1
+    file = f"{stem}{suffix}"
+    while file in taken:
+        number += 1
+        file = f"{stem}-{number}{suffix}"
+    taken.add(file)
+    return file
+
+
+def _folder(folder: Path, read: Callable[[Path], Read]) -> Iterator[Given[Read]]:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions() and p.is_file())
+    if not files:
+        raise refusal("PATH", "a folder with pictures in it", str(folder))
+    for file in files:
+        try:
+            yield Given(str(file), file, read(file))
+        except (OSError, ValueError) as error:
+            yield Given(str(file), file, None, str(error))
+
+
+def _arrays(given: Any, number: int, read: Callable[[Any], Read]) -> Iterator[Given[Read]]:
+    """A picture, or an array (N, H, W, C) of several."""
+    several = given if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
+    for i, one in enumerate(several, 1):
+        name = f"array {number}" + (f".{i}" if len(several) > 1 else "")
+        yield Given(name, one, _read(read, one, name))
+
+
+def _read(read: Callable[[Any], Read], source: Any, thing: str) -> Read:
+    try:
+        return read(source)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{thing} is no picture that can be read: {error}") from None

@@ -1,0 +1,90 @@
+"""Regions found in the pixels, and Fast R-CNN on them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.detection.boxes import iou_matrix
+from danlu.detection.build import build_detector
+from danlu.detection.proposals import Proposer, colour_areas
+from danlu.models.build import build_backbone
+from danlu.objects import Objects, collate
+from danlu.refuse import Refusal
+
+SIDE = 128
+BOXES = torch.tensor([[10.0, 12, 50, 60], [64, 70, 100, 90]])
+needs_opencv = pytest.mark.skipif(not importlib.util.find_spec("cv2"), reason="needs opencv-contrib")
+
+
+def pictures() -> torch.Tensor:
+    """Two rectangles of a colour on a ground of another, with some noise; the second picture is the ground alone."""
+    x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 0.05
+    for channel, (x1, y1, x2, y2) in enumerate(BOXES.int().tolist()):
+        x[0, channel, y1:y2, x1:x2] += 2
+    return x
+
+
+def detector(**options):
+    torch.manual_seed(0)
+    backbone = build_backbone("resnet18", channels=3, size=SIDE)
+    return build_detector("fast-rcnn", backbone, classes=2, size=SIDE, **options)
+
+
+@pytest.mark.parametrize("search", ["colours", pytest.param("selective", marks=needs_opencv)])
+def test_the_search_finds_plain_objects(search: str):
+    boxes, real = Proposer(search, 300)(pictures())
+    assert boxes.shape == (2, 300, 4)
+    assert iou_matrix(BOXES, boxes[0][real[0]]).amax(1).min() > 0.8
+    assert (boxes[1][real[1]] == torch.tensor([0, 0, SIDE, SIDE])).all(1).any()
+    assert (boxes[~real] == 0).all()
+
+
+@needs_opencv
+def test_regions_do_not_depend_on_what_was_searched_before():
+    first = Proposer("selective", 20)(pictures())
+    again = Proposer("selective", 20)(pictures())
+    assert torch.equal(first[0], again[0])
+
+
+def test_regions_of_a_picture_are_searched_once():
+    proposer = Proposer("colours", 50)
+    calls = []
+
+    def search(picture: np.ndarray) -> np.ndarray:
+        calls.append(picture)
+        return colour_areas(picture)
+
+    proposer.search = search
+    proposer(pictures())
+    proposer(pictures()[:1])
+    assert len(calls) == 2
+
+
+def test_unknown_search():
+    with pytest.raises(Refusal, match="colours"):
+        Proposer("guess", 1)
+
+
+def test_learns_and_finds():
+    model = detector(search="colours").train()
+    batch = collate([Objects(BOXES, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool)), Objects.none()])
+    losses = model(pictures(), batch)
+    losses["loss"].backward()
+    assert set(losses) == {"loss", "class", "box"}
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        found = model.detect(model(pictures()), 0.0, 0.5, 5)
+    assert len(found[0]) == 5
+
+
+def test_grey_pictures_and_no_objects():
+    backbone = build_backbone("resnet18", channels=1, size=SIDE)
+    model = build_detector("fast-rcnn", backbone, classes=2, size=SIDE, search="colours")
+    losses = model(pictures()[:, :1], collate([Objects.none(), Objects.none()]))
+    assert losses["box"] == 0
+    assert losses["class"] > 0
