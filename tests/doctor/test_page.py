@@ -1,0 +1,48 @@
+"""The doctor's page of a foreign loop: findings and curves are on it, and what a user wrote cannot break it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from torch import nn
+
+import danlu
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.lines = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in ("meta", "polyline"):
+            self.open.append(tag)
+        self.lines += tag == "polyline"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "polyline":
+            assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_loop_that_never_clears_its_gradients(tmp_path, language: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer, loss_fn = torch.optim.SGD(model.parameters(), 0.05), nn.CrossEntropyLoss()
+    x, y = torch.randn(256, 8), torch.randint(3, (256,))
+    with danlu.watch(model, optimizer, loss_fn, language=language) as doctor:
+        for _ in range(3):
+            for i in range(0, 256, 32):
+                loss_fn(model(x[i : i + 32]), y[i : i + 32]).backward()
+                optimizer.step()
+            doctor.epoch()
+    page = doctor.report(tmp_path / "doctor.html").read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    assert reader.lines >= 3
+    assert "loop.missing_zero_grad" in page
+    assert ("Gradients pile up" if language == "en" else "梯度逐步累积") in page
