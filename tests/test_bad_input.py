@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "train, eval, predict, data, inspect, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "train, eval, predict, data, doctor, inspect, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "train, eval, predict, data, inspect, report")
+    "train, eval, predict, data, doctor, inspect, report")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu eval")

@@ -1,4 +1,4 @@
-"""danlu train as a user gets it: augmentation, metrics, bars on a terminal, record, validation and checkpoints.
+"""danlu train as a user gets it: augmentation, metrics, bars on a terminal, doctor, record, validation, checkpoints.
 
 Data are read and settings chosen once, then each round is one more epoch of `engine.loop.fit` with the watchers that
 `danlu train` has. Precision and memory format are what danlu's own probe chooses. Two figures: the training pass, from
@@ -21,6 +21,7 @@ from danlu.assemble import make_plan
 from danlu.config import from_dict
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
+from danlu.engine.examine import Examiner
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.saving import Saver, StopSignal
 from danlu.prepare import prepare
@@ -55,13 +56,14 @@ def danlu_train(job: Job) -> Answers:
         "settings": f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
         f"{'fused ' if optimizer.defaults.get('fused') else ''}{type(optimizer).__name__}"
     }
-    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop:
+    examiner = Examiner(plan, config.doctor, run, run.log)
+    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop, examiner:
         while True:
             display = Display(Console(file=nowhere, force_terminal=True, width=120), run.log)
             plan.epochs = progress.epoch + 1
             began = time.perf_counter()
             with display:
-                fit(plan, progress, record, [display, saver, stopwatch], stop)
+                fit(plan, progress, record, [examiner, display, saver, stopwatch], stop)
             whole = time.perf_counter() - began
             yield {"images_per_second": samples / (stopwatch.last - began), "whole epoch": samples / whole}
 

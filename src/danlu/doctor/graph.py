@@ -5,7 +5,7 @@ Works for modules and for functional calls alike, because both leave the same no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # Nodes that leave a linear map linear: rearranging, casting, averaging, dropout's mask.
@@ -29,7 +29,8 @@ ACTIVATIONS = {
     "SoftplusBackward0": "softplus", "LogSigmoidBackward0": "log_sigmoid", "HardswishBackward0": "hardswish",
     "HardsigmoidBackward0": "hardsigmoid", "PreluKernelBackward0": "prelu", "ThresholdBackward0": "relu",
 }  # fmt: skip
-LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "BmmBackward0", "LinearBackward0", "MvBackward0"}
+# Not BmmBackward0: attention multiplies two tensors that both depend on the input.
+LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "LinearBackward0", "MvBackward0"}
 
 
 def _previous(node: Any) -> Any:
@@ -52,6 +53,21 @@ def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: 
         if not (passable or (norms and name in BATCH_NORM) or (max_pooling and name in MAX_POOLING)):
             return
         node = _previous(node)
+
+
+def consumers(starts: Iterable[Any]) -> dict[Any, int]:
+    """How many nodes take from each node that lies behind `starts`."""
+    counts: dict[Any, int] = {}
+    seen, ahead = set(), list(starts)
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for source in {n for n, _ in node.next_functions if n is not None}:
+            counts[source] = counts.get(source, 0) + 1
+            ahead.append(source)
+    return counts
 
 
 def last_activation(node: Any) -> tuple[str, Any] | None:

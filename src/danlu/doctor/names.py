@@ -32,6 +32,7 @@ NAMES: dict[str, Name] = {
     # The run as a whole.
     "run.device": Name("once", "", "", "cpu, cuda, ... of the model's first parameter"),
     "run.precision": Name("once", "", "", "float32, or autocast-float16, autocast-bfloat16; else the model's own type"),
+    "run.layer_types": Name("once", "", "", "number types of the layers' outputs, a list: float32, float16, ..."),
     "run.unseen": Name(
         "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), and why, as a sentence"
     ),
@@ -74,6 +75,9 @@ NAMES: dict[str, Name] = {
     "optimizer.scheduled": Name(
         "once", "optimizer", "0/1", "1 where a torch scheduler is attached (initial_lr in a group)"
     ),
+    "optimizer.early_schedule": Name(
+        "event", "group", "", "a torch scheduler changed the rate before the first step of all: the rate it had before"
+    ),
     "optimizer.replaced": Name(
         "event", "", "tensors", "a new optimiser stepped that holds this many tensors of an earlier one"
     ),
@@ -107,6 +111,7 @@ NAMES: dict[str, Name] = {
         "a linear or convolution layer whose input comes from this other such layer with only "
         "linear operations (none, reshape, dropout, average pooling, batch norm) in between: its name",
     ),
+    "layer.last": Name("once", "layer", "0/1", "a linear layer that no other linear layer builds on: an output"),
     "layer.linear_via_norm": Name("once", "layer", "0/1", "beside linear_after: a batch norm lies in between"),
     "layer.linear_layers": Name("once", "", "", "number of linear and convolution layers"),
     "layer.linear_links": Name(

@@ -106,9 +106,13 @@ class Doctor:
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
         """The loop says what the last call of the model came to, where the doctor cannot see the loss itself."""
         if not self._observed:
-            self._observed = True
-            self._hooks.stop_searching()
+            self.expect_told()
         self._course.told_loss(loss, outputs, targets, "observe")
+
+    def expect_told(self) -> None:
+        """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch."""
+        self._observed = True
+        self._hooks.stop_searching()
 
     def loss(self, function: Callable) -> Callable:
         """The same loss function, seen by the doctor: loss_fn = doctor.loss(loss_fn)."""

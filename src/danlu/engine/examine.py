@@ -31,6 +31,7 @@ class Examiner(Watcher):
 
     def __enter__(self) -> Examiner:
         self.doctor.__enter__()
+        self.doctor.expect_told()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -19,8 +19,11 @@ class Optimizers(Instrument):
         self._had_state: set[str] = set()
         self._told_held = 0
         self._steps = 0
+        self._rates: dict[str, float] = {}  # at the start, of groups that a torch scheduler already steers
         for optimizer in patient.optimizers:
             for index, group in enumerate(optimizer.param_groups):
+                if "initial_lr" in group and not optimizer.state:
+                    self._rates[f"{patient.label(optimizer)}.group{index}"] = float(group["lr"])
                 patient.write("optimizer.lr", float(group["lr"]), f"{patient.label(optimizer)}.group{index}", 0)
 
     def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
@@ -30,6 +33,9 @@ class Optimizers(Instrument):
         for index, group in enumerate(optimizer.param_groups):
             where = f"{label}.group{index}"
             self._note(patient, "optimizer.lr", where, group.get("lr"))
+            start = self._rates.pop(where, None)
+            if start is not None and start != float(group["lr"]) and not optimizer.state:
+                patient.write("optimizer.early_schedule", start, where)
             self._note(patient, "optimizer.momentum", where, group.get("momentum", (group.get("betas") or (None,))[0]))
             self._note(patient, "optimizer.weight_decay", where, group.get("weight_decay"))
         if label in self._had_state and not optimizer.state:

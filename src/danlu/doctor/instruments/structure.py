@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.budget import FREE_STEPS
-from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, last_activation
+from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, last_activation
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.patient import Pass, Patient
 
@@ -50,6 +50,7 @@ class Structure(Instrument):
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
         self._told = False
+        self._shared: dict[Any, int] = {}  # of autograd's nodes: how many take from each
 
     def before_forward(self, patient: Patient, call: Pass) -> None:
         if self.done or not call.grad or patient.compiled:
@@ -118,6 +119,8 @@ class Structure(Instrument):
         producers: dict[int, _Call] = {}  # the node, or the tensor, that a layer left behind -> that call
         counts: dict[str, int] = {}
         links = linear = 0
+        self._shared = consumers(node for call in self._calls for node in (call.source, call.node))
+        self._tell_last(patient)
         for call in self._calls:
             counts[call.name] = counts.get(call.name, 0) + 1
             if counts[call.name] == 1:
@@ -132,7 +135,17 @@ class Structure(Instrument):
             patient.write("layer.calls", count, name)
         patient.write("layer.linear_layers", linear)
         patient.write("layer.linear_links", links)
-        self._calls = []
+        patient.write("run.layer_types", sorted({str(call.output_type).removeprefix("torch.") for call in self._calls}))
+        self._calls, self._shared = [], {}
+
+    def _tell_last(self, patient: Patient) -> None:
+        """Layers that no other linear layer builds on: the outputs, of which a network may have several."""
+        calls = [call for call in self._calls if isinstance(call.module, LINEAR_LAYERS) and call.node is not None]
+        sources = [call.source for call in calls if call.source is not None]
+        within = {*consumers(sources), *sources}
+        last = {call.name for call in calls if call.node not in within}
+        for name in dict.fromkeys(call.name for call in calls):
+            patient.write("layer.last", int(name in last), name)
 
     def _tell_layer(self, patient: Patient, call: _Call, order: int, producers: dict[int, _Call]) -> None:
         name, module = call.name, call.module
@@ -161,6 +174,8 @@ class Structure(Instrument):
     def _tell_input(self, patient: Patient, call: _Call, producers: dict[int, _Call]) -> None:
         via_norm = False
         for node in behind(call.source, norms=True):
+            if self._shared.get(node, 0) > 1:  # others build on it, too: the two are not one linear map
+                break
             maker = producers.get(id(node))
             via_norm = via_norm or node.name() in BATCH_NORM
             if maker is not None and isinstance(maker.module, LINEAR_LAYERS):
@@ -208,6 +223,7 @@ class _Call:
         self.name, self.module = name, module
         self.given, self.output = given, output  # held for their identity until the pass is settled
         self.source, self.node = given.grad_fn, output.grad_fn
+        self.output_type = output.dtype
         self.given_shape, self.output_shape = tuple(given.shape), tuple(output.shape)
 
 

@@ -53,9 +53,15 @@ def saturated(ledger: Ledger) -> Iterable[Finding]:
 
 
 def collapsed(ledger: Ledger) -> Iterable[Finding]:
-    """A layer gives the same for every sample: what comes after cannot tell samples apart."""
+    """A layer gives the same for every sample: what comes after cannot tell samples apart.
+
+    Of several outputs one may do so soundly: nothing comes after it, and it may begin at zero or at the prior.
+    """
     order = ledger.facts("layer.order")
+    outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]
     for layer in sorted((w for w in ledger.wheres("activation.spread") if w in order), key=lambda w: order[w]):
+        if len(outputs) > 1 and layer in outputs:
+            continue
         spreads = ledger.values("activation.spread", layer)[-2:]
         samples = ledger.last("activation.samples", layer, 0)
         if len(spreads) >= 2 and samples >= 8 and max(spreads) < 1e-5:

@@ -204,7 +204,7 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     apart = _apart(ledger)
     fitted, held = _late(ledger, "accuracy.mean", "train"), _late(ledger, "accuracy.mean", "val")
     facts = {"train": fitted, "val": held} | (apart[1] if apart else {})
-    if apart and apart[0] == "train":
+    if apart and apart[0] == "train" and fitted is not None and held is not None:
         yield Finding("data.augmentation_harmful", "warning", 0.85, "training", facts)
 
 

@@ -24,17 +24,26 @@ def gradient_profile(ledger: Ledger) -> list[tuple[str, float]]:
     return profile
 
 
+def gradient_ends(ledger: Ledger) -> tuple[list[tuple[str, float]], float]:
+    """The profile, and the gradient at the outputs: the largest, since an output may have nothing to learn for long
+    (no object of its size), and the order of calls is not that of depth where a network branches."""
+    profile = gradient_profile(ledger)
+    last = ledger.facts("layer.last")
+    outputs = [gradient for layer, gradient in profile if last.get(layer)]
+    return profile, max(outputs or [profile[-1][1] if profile else 0.0])
+
+
 def vanishing(ledger: Ledger) -> Iterable[Finding]:
     """The gradient shrinks by a constant factor per layer on its way to the input."""
-    profile = gradient_profile(ledger)
-    if len(profile) < 4 or profile[-1][1] < 1e-30:
+    profile, output = gradient_ends(ledger)
+    if len(profile) < 4 or output < 1e-30:
         return
-    ratio = profile[0][1] / profile[-1][1]
+    ratio = profile[0][1] / output
     factor = ratio ** (1 / (len(profile) - 1))
     if ratio < 1e-3 and factor < 0.5:
         facts = {
             "first": profile[0][1],
-            "last": profile[-1][1],
+            "last": output,
             "ratio": ratio,
             "factor": factor,
             "layers": len(profile),
@@ -45,10 +54,10 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
 
 def exploding(ledger: Ledger) -> Iterable[Finding]:
     """The gradient grows by a constant factor per layer on its way to the input, or over the steps without bound."""
-    profile = gradient_profile(ledger)
+    profile, output = gradient_ends(ledger)
     norms = [v for v in ledger.values("gradient.norm") if not math.isnan(v)]
     largest = max((v for v in norms if v < math.inf), default=0.0)
-    ratio = profile[0][1] / max(profile[-1][1], 1e-30) if len(profile) >= 4 else 1.0
+    ratio = profile[0][1] / max(output, 1e-30) if len(profile) >= 4 else 1.0
     factor = ratio ** (1 / max(1, len(profile) - 1))
     facts = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
     if ratio > 1e3 and factor > 2:

@@ -138,20 +138,54 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
 
 
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
-    """A rate that dies within an epoch: the schedule is stepped per batch, though its numbers are meant per epoch."""
+    """A scheduler stepped per batch with numbers meant per epoch, per epoch with numbers meant per batch, or too early."""
     ends = ledger.values("run.steps")
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
-        if len(rates) < 8 or not ends or max(rates) <= 0:
+        early = ledger.last("optimizer.early_schedule", group)
+        if early is not None:
+            problem = (
+                f"the rate {early:.3g} was replaced by {rates[min(1, len(rates) - 1)]:.3g} before any step used it"
+            )
+            found = (problem, "Call scheduler.step() after optimizer.step().")
+        elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
-        first_end = ends[0]
-        inside = [(s, r) for s, r in zip(steps, rates) if s <= first_end]
-        falls = all(b <= a for (_, a), (_, b) in pairwise(inside))
-        fallen = inside[-1][1] / max(r for _, r in inside)
-        if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * first_end:
-            facts = {"group": group, "fallen": fallen, "changes": len(inside), "steps": first_end, "per": "epoch"}
+        else:
+            found = _died(steps, rates, ends) or _never_rose(ledger, steps, rates, ends)
+        if found:
+            facts = {"problem": found[0], "do": found[1], "group": group, "changes": len(rates), "epochs": len(ends)}
             yield Finding("loop.scheduler_misuse", "warning", 0.85, group, facts)
             return
+
+
+def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, str] | None:
+    """Within the first epoch, or within the first third of the run by steps that are no ends of epochs."""
+    if any(b > a for a, b in pairwise(rates)):  # warm-up and restarts are meant so
+        rising = [s for s, (a, b) in zip(steps[1:], pairwise(rates)) if b > a]
+        if rising[0] <= ends[0]:
+            return None
+    do = "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps."
+    inside = [r for s, r in zip(steps, rates) if s <= ends[0]]
+    fallen = inside[-1] / max(inside)
+    if len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
+        return f"the rate changed {len(inside)} times in the first epoch and fell to {fallen:.2g} of its value", do
+    third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
+    between = sum(s - 1 not in ends for s in steps[2:])
+    if len(ends) >= 6 and len(third) >= 4 and third[-1] < 1e-3 * max(third) and between > 0.5 * len(steps[2:]):
+        if max(rates[len(third) :], default=0.0) <= third[-1]:
+            return f"after a third of the run the rate was {third[-1] / max(third):.2g} of its value", do
+    return None
+
+
+def _never_rose(ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, str] | None:
+    """Changed only between epochs, ever upward, and still in its warm-up when the run ended."""
+    upward = all(b >= a for a, b in pairwise(rates))
+    if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
+        return None
+    if rates[0] < rates[-1] < 2 * rates[0]:
+        problem = f"the rate was still rising slowly when the run ended, from {rates[0]:.3g} to {rates[-1]:.3g}"
+        return problem, "Call scheduler.step() after every batch, or give the schedule the number of epochs."
+    return None
 
 
 def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:

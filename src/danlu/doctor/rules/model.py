@@ -204,14 +204,21 @@ def _normed(ledger: Ledger, layer: str) -> int:
 
 
 def _constant_weights(ledger: Ledger) -> list[str]:
-    """Weights that are one constant; the last layer alone, and those of norms, may begin so."""
+    """Weights that are one constant, so that units begin alike and stay so. The outputs' and the norms' may begin so;
+    and so may a few others begin at zero, where a gradient comes to them (the last of a residual branch)."""
     order = ledger.facts("parameter.order")
     weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
     weights.sort(key=lambda n: order.get(n, 0))
     constant = [
         n for n in weights if ledger.last("parameter.constant", n, 0) and ledger.last("parameter.size", n, 0) > 8
     ]
-    return [] if constant == weights[-1:] and len(weights) > 1 else constant
+    layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
+    outputs = [n for n in weights if last.get(layers.get(n))] or weights[-1:]
+    constant = [n for n in constant if n not in outputs] if len(weights) > 1 else constant
+    zeros = [
+        n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 1)
+    ]
+    return constant if len(zeros) < len(constant) or 2 * len(zeros) > len(weights) else []
 
 
 def _linear_in_order(ledger: Ledger) -> list[str]:

@@ -29,7 +29,13 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
 
 def half_range(ledger: Ledger) -> Iterable[Finding]:
     """float16 reaches from 6e-5 (6e-8 subnormal) to 65504: gradients below are zero, values above infinite."""
-    if "float16" not in str(ledger.last("run.precision", default="")) or "bfloat16" in ledger.last("run.precision"):
+    reason = str(ledger.first("nonfinite.reason", default=""))
+    if "overflow of float16" in reason:
+        facts = {"problem": f"{ledger.first('nonfinite.layer', default='a layer')} gives values beyond 65504"}
+        yield Finding("numerics.half_range", "error", 0.995, str(ledger.first("nonfinite.layer", default="")), facts)
+        return
+    precision = str(ledger.last("run.precision", default="")).removeprefix("autocast-")
+    if "float16" not in (precision, *ledger.last("run.layer_types", default=[])):
         return
     scales = [s for s in ledger.values("loss.scale") if s > 0]
     zeros = ledger.values("gradient.zero_share")[-4:]
@@ -38,7 +44,8 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("numerics.half_range", "warning", 0.9, "", facts)
     elif zeros and min(zeros) > 0.5 and scales and max(scales) <= 1:
         facts = {"problem": f"{min(zeros):.0%} of the gradient is exactly zero, and the loss is not scaled"}
-        yield Finding("numerics.half_range", "warning", 0.85, "", facts | {"zero_share": min(zeros)})
+        severity = "error" if min(zeros) > 0.95 else "warning"
+        yield Finding("numerics.half_range", severity, 0.85, "", facts | {"zero_share": min(zeros)})
 
 
 RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {

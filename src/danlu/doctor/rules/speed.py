@@ -33,7 +33,7 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
             continue
         rises = sum(b > a for a, b in pairwise(late)) / (len(late) - 1)
         grown = late[-1] - late[0]
-        if rises > 0.6 and grown > 24 * MEGABYTE and grown > 0.02 * late[0]:
+        if rises > 0.6 and grown > 24 * MEGABYTE and grown > 0.05 * late[0]:
             facts = {"from": late[0] / MEGABYTE, "to": late[-1] / MEGABYTE, "readings": len(late)}
             yield Finding("speed.memory_growth", "warning", 0.8, name.partition(".")[2], facts)
             return

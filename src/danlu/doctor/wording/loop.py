@@ -90,16 +90,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "loop.scheduler_misuse": {
         "en": (
-            "The learning rate dies within the first epoch",
-            "The rate changed {changes} times in the first epoch and fell to {fallen} of its value: the "
-            "schedule is stepped per batch, though its numbers fit epochs.",
-            "Call scheduler.step() once per epoch, after the loop over batches; or give the schedule the "
-            "number of steps: epochs * len(loader).",
+            "The scheduler is stepped at the wrong place",
+            "Of {group}, {problem}: where the schedule is stepped does not fit its numbers.",
+            "{do}",
         ),
         "zh": (
-            "学习率在第一轮内就衰减殆尽",
-            "第一轮内学习率变了 {changes} 次，降到原来的 {fallen}：调度器按批次步进，但其参数是按轮设定的。",
-            "每轮结束后调用一次 scheduler.step()；或按总步数 epochs * len(loader) 设定调度器。",
+            "调度器步进的位置不对",
+            "{group}：{problem}。调度器步进的位置与其参数不相符。",
+            "{do}",
         ),
     },
     "loop.metric_last_batch": {
