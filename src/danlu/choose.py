@@ -152,8 +152,11 @@ def _detector(chooser: Chooser, task: str, samples: int) -> None:
     """Network, budget and update rule of a detector; its losses are its own."""
     name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
     chooser.pick("model.name", name, why)
-    chooser.pick("batch_size", min(16 if samples >= 64 else 8, samples), f"{samples:,} training pictures")
-    seen = OBJECTS_SEEN * max(1.0, 320 / (chooser.config.data.size or 320))
+    two_stages = "rcnn" in (chooser.config.model.name or "").replace("-", "")
+    batch = 16 if samples >= 64 and not two_stages else 8
+    why = "two stages learn faster from small batches" if two_stages else f"{samples:,} training pictures"
+    chooser.pick("batch_size", min(batch, samples), why)
+    seen = (OBJECTS_SEEN / 2 if two_stages else OBJECTS_SEEN) * max(1.0, 320 / (chooser.config.data.size or 320))
     epochs = max(10, min(120, round(seen / samples)))
     if chooser.config.transfer.init:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
@@ -161,7 +164,7 @@ def _detector(chooser: Chooser, task: str, samples: int) -> None:
     chooser.pick("epochs", epochs, f"{samples:,} training pictures, about {epochs * samples:,} seen in all")
     chooser.pick("optim.name", "adamw", "robust for detectors")
     rule = chooser.config.optim.name or ""
-    rate = DETECTOR_RATE if rule == "adamw" else USUAL_RATE[rule]
+    rate = USUAL_RATE[rule] if rule != "adamw" else DETECTOR_RATE / 6 if two_stages else DETECTOR_RATE
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")

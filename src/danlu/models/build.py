@@ -99,7 +99,7 @@ MODELS: dict[str, Entry] = {
         for d in (18, 34, 50)
     },
     **{
-        f"cspnet-{kind}": Entry(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on", least=32)
+        f"cspnet-{kind}": Entry(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on")
         for kind in CSP_SIZES
     },
     "detnet59": Entry(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
