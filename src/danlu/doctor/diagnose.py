@@ -210,6 +210,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "optim.oscillation",
     ),
     "gradient.vanishing": (
+        "activation.collapsed",
         "fit.*",
         "optim.lr_too_low",
         "optim.slow_convergence",
@@ -235,7 +236,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "optim.plateau_minimum",
         "optim.plateau_saddle",
     ),
-    "activation.collapsed": ("fit.*",),
+    "activation.collapsed": ("fit.*", "gradient.vanishing", "model.no_nonlinearity"),
     "optim.plateau_saddle": (
         "activation.collapsed",
         "gradient.vanishing",

@@ -151,6 +151,7 @@ NAMES: dict[str, Name] = {
     "loss.initial": Name("once", "", "", "loss of the first training pass"),
     "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
     "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),
+    "output.rows": Name("once", "", "", "rows of outputs for each sample: more than 1 where places are classified"),
     "output.activation": Name(
         "once", "", "", "what is applied to the outputs last: none, softmax, log_softmax, sigmoid, relu, tanh"
     ),

@@ -78,6 +78,9 @@ class Doctor:
     def __exit__(self, *error: object) -> None:
         if isinstance(error[1], IndexError) and "out of bounds" in str(error[1]):
             self._patient.write("target.outside", 1)  # the loss itself refused a label, before it could be seen
+        elif "between 0 and 1" in str(error[1]) and not self._patient.steps_done:  # BCELoss, given plain scores
+            self._patient.write("loss.kind", "bce")
+            self._patient.write("output.activation", "none")
         self.close()
 
     def close(self) -> None:

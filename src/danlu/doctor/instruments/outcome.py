@@ -38,6 +38,8 @@ class Outcome(Instrument):
             step = patient.step
             loss.register_hook(lambda g: patient.later("loss.scale", g.mean(), "", step))
         size = outputs.shape[0] if outputs is not None and outputs.dim() else call.size
+        if size > call.size and size % call.size == 0:  # many predictions a sample, laid out in rows
+            size = call.size
         call.notes["outcome"] = {"loss": loss.detach().mean() if loss.dim() else loss.detach(), "size": size}
         if outputs is None or targets is None:
             return False
@@ -124,6 +126,7 @@ class Outcome(Instrument):
             patient.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
             found = last_activation(outputs.grad_fn)
             patient.write("output.activation", found[0] if found else "none")
+            patient.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         if targets is None:
             return
         patient.write("target.shape", list(targets.shape))

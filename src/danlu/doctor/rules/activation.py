@@ -59,6 +59,7 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
     """
     order = ledger.facts("layer.order")
     outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]
+    before = 0.0  # spread of the layer before
     for layer in sorted((w for w in ledger.wheres("activation.spread") if w in order), key=lambda w: order[w]):
         if len(outputs) > 1 and layer in outputs:
             continue
@@ -66,8 +67,11 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
         samples = ledger.last("activation.samples", layer, 0)
         if len(spreads) >= 2 and samples >= 8 and max(spreads) < 1e-5:
             facts = {"spread": spreads[-1], "samples": samples, "kind": ledger.last("layer.kind", layer)}
-            yield Finding("activation.collapsed", "error", 0.85, layer, facts)
+            # Where the layer before still varies, this one is the cause of what is wrong before and after it.
+            confidence = 0.97 if before > 1e-2 else 0.85
+            yield Finding("activation.collapsed", "error", confidence, layer, facts)
             return
+        before = spreads[-1] if spreads else before
 
 
 RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {

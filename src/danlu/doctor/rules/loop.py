@@ -11,8 +11,13 @@ from danlu.doctor.ledger import Ledger
 
 
 def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
-    """The gradient of the last step is still there when the next backward pass begins."""
-    steps, shares = ledger.series("optimizer.leftover_share")
+    """The gradient of the last step is still there when the next backward pass begins.
+
+    The first step of an epoch is left out: some loops zero the gradients there, and nowhere else.
+    """
+    first = {end + 1 for end in ledger.values("run.steps")}
+    measured = [(s, v) for s, v in zip(*ledger.series("optimizer.leftover_share")) if s not in first]
+    steps, shares = [s for s, _ in measured], [v for _, v in measured]
     if len(shares) < 2:
         return
     kept = [share for share in shares if share > 0.3]
@@ -138,7 +143,7 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
 
 
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
-    """A scheduler stepped per batch with numbers meant per epoch, per epoch with numbers meant per batch, or too early."""
+    """A scheduler stepped per batch with numbers meant per epoch, the reverse, or before the optimiser."""
     ends = ledger.values("run.steps")
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
@@ -159,21 +164,19 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, str] | None:
-    """Within the first epoch, or within the first third of the run by steps that are no ends of epochs."""
-    if any(b > a for a, b in pairwise(rates)):  # warm-up and restarts are meant so
-        rising = [s for s, (a, b) in zip(steps[1:], pairwise(rates)) if b > a]
-        if rising[0] <= ends[0]:
-            return None
+    """Within the first epoch; or within the first third of the run, and not at ends of epochs."""
     do = "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps."
     inside = [r for s, r in zip(steps, rates) if s <= ends[0]]
     fallen = inside[-1] / max(inside)
-    if len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
+    falls = all(b <= a for a, b in pairwise(inside))
+    if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
         return f"the rate changed {len(inside)} times in the first epoch and fell to {fallen:.2g} of its value", do
+    if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # restarts are meant so
+        return None
     third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
     between = sum(s - 1 not in ends for s in steps[2:])
-    if len(ends) >= 6 and len(third) >= 4 and third[-1] < 1e-3 * max(third) and between > 0.5 * len(steps[2:]):
-        if max(rates[len(third) :], default=0.0) <= third[-1]:
-            return f"after a third of the run the rate was {third[-1] / max(third):.2g} of its value", do
+    if len(third) >= 4 and third[-1] < 1e-3 * rates[0] and between > 0.5 * len(steps[2:]):
+        return f"after a third of the run the rate was {third[-1] / rates[0]:.2g} of its value", do
     return None
 
 

@@ -49,8 +49,12 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         facts = {"loss": kind, "activation": last, "problem": f"{last} before {kind}", "wanted": wanted}
         yield Finding("model.output_mismatch", severity, confidence, "output", facts)
         return
-    outputs, top = ledger.last("output.count"), ledger.last("target.max", "train")
-    if kind in ("cross_entropy", "nll") and top is not None and outputs and outputs > 2 * (top + 1):
+    tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
+    outputs, top = ledger.last("output.count"), max(tops, default=None)
+    if kind not in ("cross_entropy", "nll") or top is None or not outputs:
+        return
+    unused, samples = outputs - (top + 1), ledger.last("epoch.samples", "train", 0)
+    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # so many samples, and never one of that class
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
         facts |= {"problem": f"{outputs} outputs for {int(top) + 1} classes", "wanted": f"{int(top) + 1} outputs"}
         yield Finding("model.output_mismatch", "note", 0.6, "output", facts)
@@ -108,7 +112,10 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": f"{len(constant)} weights hold one constant value", "parameters": constant[:8]}
         yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
         return
-    scales = [(layer, ledger.first("activation.std", layer)) for layer in _linear_in_order(ledger)]
+    owners = ledger.facts("parameter.layer")
+    zero = {owners.get(name) for name, flat in ledger.facts("parameter.constant").items() if flat and "weight" in name}
+    layers = [layer for layer in _linear_in_order(ledger) if layer not in zero]
+    scales = [(layer, ledger.first("activation.std", layer)) for layer in layers]
     scales = [(layer, scale) for layer, scale in scales if scale is not None and not math.isnan(scale)]
     if len(scales) >= 4 and min(scale for _, scale in scales) >= 0:
         first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)

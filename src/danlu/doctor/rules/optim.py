@@ -98,7 +98,10 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
         return  # weights far too large: updates look small against them
     early = median(ratios[: max(5, len(ratios) // 2)])
     facts = {"update_ratio": early, "threshold": 5e-4, "skill": skill, "lr": top_rate(ledger), "descent": late}
-    if 0 < early < 5e-4 and skill < 0.5:
+    soon = len(ledger.values("loss.mean", "train")) < 3 and not ledger.has(
+        "run.finished"
+    )  # the first epochs learn little
+    if 0 < early < 5e-4 and skill < 0.5 and not (soon and early > 1e-4):
         yield Finding("optim.lr_too_low", "warning", 0.9 if early < 1e-4 else 0.75, "", facts)
     elif 0 < early < 5e-4 and skill < 0.9:
         yield Finding("optim.lr_too_low", "note", 0.6, "", facts)

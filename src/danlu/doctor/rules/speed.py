@@ -45,6 +45,12 @@ def device_idle(ledger: Ledger) -> Iterable[Finding]:
     if len(steps) < 20 or not sizes:
         return
     step, size = median(steps), max(sizes)
+    calls, shapes = ledger.facts("layer.calls"), ledger.facts("layer.input_shape")
+    single = [layer for layer, count in calls.items() if count == size and (shapes.get(layer) or [0])[0] == 1]
+    if size >= 8 and 2 * len(single) > len(calls):
+        facts = {"step": 1000 * step, "batch": 1, "rate": size / max(step, 1e-9)}
+        yield Finding("speed.device_idle", "warning", 0.9, single[0], facts)
+        return
     samples = ledger.last("epoch.samples", "train", 0)
     if size <= 4 and samples >= 200 and not ledger.facts("norm.batch"):
         facts = {"step": 1000 * step, "batch": size, "rate": size / max(step, 1e-9)}
