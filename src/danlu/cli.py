@@ -81,7 +81,7 @@ def build_parser() -> Parser:
     _settings(train)
 
     evaluate = verb("eval", "RUN [DATA]", "evaluate a run on its test split, or on other DATA")
-    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
     evaluate.add_argument(
         "data", metavar="DATA", nargs="?", help="other labelled data; the run's own test split by default"
     )

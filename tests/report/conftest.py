@@ -17,7 +17,12 @@ from sklearn.linear_model import Ridge, SGDClassifier
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from danlu.config import dump_yaml, from_dict
+from danlu.data.canvas import letterbox
+from danlu.data.sources.shapes import CLASSES, draw
+from danlu.objects import Detections
 from danlu.report.pictures import to_data_uri
+from danlu.tasks.detect import Answer, Detect
+from danlu.tasks.task import Evaluation
 
 EPOCHS = 12
 HOSTILE = [
@@ -203,6 +208,38 @@ def diabetes_run(folder: Path) -> Path:
     return _write(folder, config, rows, summary=summary, environment=ENVIRONMENT, findings=findings)
 
 
+def shapes_run(folder: Path, names: tuple[str, ...] = CLASSES, anchors: bool = False) -> Path:
+    """Drawn shapes, and detections near them, misplaced, of another class, doubled or made up."""
+    pictures, annotations = draw(40, 128, seed=1)
+    rng, answers = np.random.default_rng(0), []
+    for one in annotations:
+        boxes = one.boxes.repeat(2, 1) + torch.from_numpy(rng.normal(0, 3, (2 * len(one), 4))).float()
+        labels = torch.where(torch.from_numpy(rng.random(2 * len(one)) < 0.8), one.labels.repeat(2), 0)
+        scores = torch.from_numpy(rng.beta(3, 2, 2 * len(one))).float()
+        order = scores.argsort(descending=True)[: rng.integers(0, 2 * len(one) + 1)]
+        answers.append(Answer(Detections(boxes[order].clamp(0, 128), scores[order], labels[order]), 0.8))
+    placements = [letterbox(one.size, 128) for one in annotations]
+    task = Detect(names, annotations, placements, masks=False, overlap=0.6, most=100)
+    evaluation = Evaluation(answers, [task.truth(i) for i in range(40)], torch.arange(40))
+    metrics = task.metrics(evaluation)
+    details = task.details(evaluation, lambda i: f"{names[0]}/{i}.png", lambda i: to_data_uri(pictures[i], 128))
+    sizes = {"side": 128, "edges": [8.0, 11.3, 16.0, 22.6, 32.0], "counts": [3, 40, 61, 0]}
+    sizes |= {"coverage": [0.1, 0.8, 1.0, None], "covered": 0.87} if anchors else {"strides": [8.0, 16.0, 32.0]}
+    rows = []
+    for epoch in range(1, 9):
+        row = {"kind": "epoch", "epoch": epoch, "step": 20 * epoch, "lr": 0.001, "samples_per_second": 150.0}
+        row |= {"train.loss": 2 / epoch, "train.class": 1.2 / epoch, "train.box": 0.8 / epoch, "val.loss": 2.2 / epoch}
+        rows.append(row | {f"val.{k}": v * epoch / 8 for k, v in metrics.items() if k != "loss"})
+    summary = {
+        "run": folder.name, "task": "detect", "model": "yolo-nano", "epochs": 8, "best_epoch": 8, "monitor": "mAP",
+        "metrics": {"train": {"loss": 0.25}, "val": metrics, "test": metrics}, "seconds": 60.0,
+        "data": {"path": "shapes", "format": "drawn", "counts": {"train": 40, "val": 40, "test": 40}, "classes": list(names)},
+        "evaluation": {"split": "test"} | details | {"sizes": sizes},
+    }  # fmt: skip
+    config = {"data": "shapes", "task": "detect", "model": "yolo-nano", "epochs": 8}
+    return _write(folder, config, rows, summary=summary, environment=ENVIRONMENT, findings=[])
+
+
 def interrupted_run(folder: Path) -> Path:
     """Killed in its fourth epoch: no summary, and a last line cut short."""
     whole = digits_run(folder.with_name(folder.name + "-whole"))
@@ -219,6 +256,8 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "hundred": lambda folder: digits_run(folder, repeat=10),
     "hostile": lambda folder: digits_run(folder, names=HOSTILE),
     "diabetes": diabetes_run,
+    "shapes": shapes_run,
+    "hostile-shapes": lambda folder: shapes_run(folder, tuple(HOSTILE[:3]), anchors=True),
     "interrupted": interrupted_run,
 }
 

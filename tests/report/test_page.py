@@ -16,10 +16,12 @@ import pytest
 from danlu.refuse import Refusal
 from danlu.report.page import write_page
 
-KINDS = ("digits", "hundred", "hostile", "diabetes", "interrupted")
+KINDS = ("digits", "hundred", "hostile", "diabetes", "interrupted", "shapes", "hostile-shapes")
 CHARTS = {  # drawn at once; the metrics behind the other tabs are drawn when they are shown
     "digits": {"loss", "metric-accuracy", "rate", "speed", "confusion", "reliability"},
     "diabetes": {"loss", "metric-r2", "rate", "speed", "scatter", "residuals"},
+    "shapes": (shapes := {"loss", "metric-mAP", "rate", "speed", "precision-recall", "errors", "confusion", "sizes"}),
+    "hostile-shapes": shapes,
     "interrupted": {"loss", "metric-accuracy", "rate", "speed"},
 }
 # Pressing every switch and heading comes before the look, so that all charts are drawn and all code has run.

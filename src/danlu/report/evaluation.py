@@ -25,16 +25,17 @@ from danlu.report.markup import (
 from danlu.report.markup import label as metric_label
 
 PAIRS_SHOWN = 12
+CONFUSION_NOTE = "Rows are the true class, columns what the model said."
 
 
 def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     """Metrics of every split, then what the task draws."""
     found = summary.get("evaluation") or {}
-    parts = [_metrics(summary.get("metrics") or {})]
+    parts = [metrics_card(summary.get("metrics") or {})]
     if found.get("confusion"):
         classes = _classes(summary, found)
-        parts.append(_confusion(found["confusion"], classes, figures))
-    parts.append(_side_by_side(_per_class(found.get("per_class") or []), _reliability(summary, found, figures)))
+        parts.append(confusion_cards(found["confusion"], classes, figures))
+    parts.append(side_by_side(_per_class(found.get("per_class") or []), _reliability(summary, found, figures)))
     if found.get("scatter"):
         parts.append(_regression(found["scatter"], figures))
     parts.append(_worst(found.get("worst") or []))
@@ -90,7 +91,7 @@ def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     return [str(n) for n in names] if len(names) == count else [str(i) for i in range(count)]
 
 
-def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
+def metrics_card(metrics: Mapping[str, Mapping[str, float]]) -> str:
     splits = [split for split in SPLITS if metrics.get(split)]
     names = list(dict.fromkeys(name for split in splits for name in metrics[split]))
     rows = [
@@ -99,13 +100,16 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
         for name in names
     ]
     head = ["", *(SPLITS[split] for split in splits)]
-    return card("All metrics", table(head, rows, numbers=len(splits))) if rows else ""
+    return card("All metrics", table(head, rows, numbers=len(splits), kind="whole")) if rows else ""
 
 
-def _confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any]) -> str:
+def confusion_cards(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any], note: str = CONFUSION_NOTE
+) -> str:
+    """The matrix, and its largest mistakes beside it. note: what rows and columns are."""
     figure, shown = charts.confusion(matrix, classes)
-    height = max(300, min(580, 130 + 44 * shown))
-    note = "Rows are the true class, columns what the model said. Colour is the share of the true class."
+    height = max(420, min(580, 130 + 44 * shown))
+    note += " Colour is the share of the row."
     if shown < len(classes):
         note += f" Of {len(classes):,} classes, the {shown} with most mistakes."
     place = chart(figure, figures, "confusion", height, "square")
@@ -165,7 +169,7 @@ def _regression(pairs: Sequence[Sequence[float]], figures: dict[str, Any]) -> st
     left = card("Predicted against true", chart(charts.scatter(pairs), figures, "scatter", 400), note=note)
     note = "How far off predictions are. The outermost bars hold what lies beyond them."
     right = card("Residuals", chart(charts.residuals(pairs), figures, "residuals", 400), note=note)
-    return _side_by_side(left, right)
+    return side_by_side(left, right)
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -192,5 +196,6 @@ def _mistake(mistake: Mapping[str, Any]) -> str:
     )
 
 
-def _side_by_side(left: str, right: str) -> str:
+def side_by_side(left: str, right: str) -> str:
+    """Two cards in a row; one alone takes all of it."""
     return f'<div class="grid">{left}{right}</div>' if left and right else left + right

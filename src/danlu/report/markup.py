@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from danlu.vocabulary import METRICS
+from danlu.vocabulary import LOSS_PARTS, METRICS
 
 NOTHING = "–"
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -25,6 +25,24 @@ LABELS = {
     "rmse": "Root mean squared error",
 }
 SHORT = {"top5": "top-5", "f1": "F1", "ece": "ECE", "r2": "R²", "mae": "MAE", "rmse": "RMSE"}
+_FOUND = {  # of detectors: long and short
+    "mAP": ("mAP", "mAP"),
+    "mAP50": ("mAP at IoU 0.5", "at 0.5"),
+    "mAP75": ("mAP at IoU 0.75", "at 0.75"),
+    "mAP_small": ("mAP, small objects", "small"),
+    "mAP_medium": ("mAP, medium objects", "medium"),
+    "mAP_large": ("mAP, large objects", "large"),
+    "AR1": ("Recall, 1 a picture", "recall, 1"),
+    "AR10": ("Recall, 10 a picture", "recall, 10"),
+    "AR100": ("Recall, 100 a picture", "recall"),
+    "AR_small": ("Recall, small objects", "recall, small"),
+    "AR_medium": ("Recall, medium objects", "recall, medium"),
+    "AR_large": ("Recall, large objects", "recall, large"),
+}
+LABELS |= {name: f"{name.replace('_', ' ').capitalize()} loss" for name in LOSS_PARTS}
+for _name, (_long, _short) in _FOUND.items():
+    LABELS |= {_name: _long, f"mask_{_name}": f"Mask {_long if _long[0] == 'm' else _long.lower()}"}
+    SHORT |= {_name: _short, f"mask_{_name}": f"mask {_short}"}
 
 
 def escape(value: object) -> str:

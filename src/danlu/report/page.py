@@ -25,11 +25,14 @@ from danlu.report.markup import (
     number,
     words,
 )
+from danlu.report.object_charts import add_loss_parts
+from danlu.report.objects import examples_section, objects_section, sizes_section
 from danlu.run import Run
-from danlu.vocabulary import METRICS
+from danlu.vocabulary import LOSS_PARTS, METRICS
 
 CUT_SHORT = ("interrupted", "not finished")
-MAIN = {"classify": "accuracy", "regress": "r2"}
+MAIN = {"classify": "accuracy", "regress": "r2", "detect": "mAP", "segment": "mask_mAP"}
+UNDRAWN = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # in the table they are told, a curve adds nothing
 # Nothing is fetched from anywhere, whatever a class or a file is called.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 
@@ -59,12 +62,19 @@ def render(
     figures: dict[str, Any] = {}
     evaluation = summary.get("evaluation") or {}
     where = SPLITS.get(evaluation.get("split", ""), "").lower()
+    results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
     sections = [
         ("Findings", "", _findings(findings)),
         ("Curves", "", _curves(rows, summary, figures)),
-        ("Results", f"Measured on the {where} split." if where else "", evaluation_section(summary, figures)),
+        ("Results", f"Measured on the {where} split." if where else "", results(summary, figures)),
         ("Folds", "", folds_section(summary["folds"]) if summary.get("folds") else ""),
         ("Mistakes", "Wrong, and surest of it.", mistakes_section(evaluation.get("mistakes") or [])),
+        (
+            "Examples",
+            "What is there, beside what was found; pictures with most mistakes first.",
+            examples_section(evaluation.get("examples") or []),
+        ),
+        ("Objects", "", sizes_section(evaluation.get("sizes") or {}, figures)),
         (
             "Augmentation",
             "Training pictures as the model sees them.",
@@ -176,7 +186,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     """The few numbers to remember, the first of them largest."""
     metrics = summary.get("metrics") or {}
     first = _main_metric(summary)
-    names = [first, *(n for n in ("r2", "rmse", "mae", "f1", "ece", "loss") if n != first)]
+    names = [first, *(n for n in ("mask_mAP50", "mAP50", "r2", "rmse", "mae", "f1", "ece", "loss") if n != first)]
     split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
     wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
@@ -213,8 +223,11 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
 def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     best, main = summary.get("best_epoch"), _main_metric(summary)
     recorded = {key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLITS and "." in key}
-    names = sorted(recorded & set(METRICS) - {"loss"}, key=lambda n: (n != main, list(METRICS).index(n)))
-    loss = chart(charts.curves(rows, "loss", best), figures, "loss", 320)
+    parts = [name for name in LOSS_PARTS if name in recorded]
+    drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in UNDRAWN}
+    names = sorted(drawn - {"loss", *LOSS_PARTS}, key=lambda n: (n != main, list(METRICS).index(n)))
+    losses = charts.curves(rows, "loss", best)
+    loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
     scale = (
         '<span class="switch" data-scale="loss"><button aria-pressed="true">linear</button>'
         '<button aria-pressed="false">log</button></span>'

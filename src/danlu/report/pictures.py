@@ -101,7 +101,7 @@ def draw_objects(picture: Image.Image, objects: Sequence[Mapping[str, Any]], cla
             veil = Image.fromarray(decode_runs(runs) * np.uint8(255 * VEIL))
             out.paste(colours[one["class"]], (0, 0), veil)
     draw = ImageDraw.Draw(out)
-    line, size = max(1, round(max(out.size) / 320)), max(10, round(max(out.size) / 45))
+    line, size = max(1, round(max(out.size) / 240)), max(10, round(max(out.size) / 45))
     for one in reversed(objects):  # the surest lies on top
         (left, top, right, bottom), colour = one["box"], colours[one["class"]]
         draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)

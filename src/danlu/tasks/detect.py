@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from danlu.data.annotations import Annotation
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
+from danlu.detection.boxes import iou_matrix
 from danlu.detection.detector import Detector
 from danlu.metrics.detection import (
     best_threshold,
@@ -101,6 +102,14 @@ class Detect:
         sizes = [self.annotations[i].size for i in evaluation.index.tolist()]
         return evaluator(evaluation.targets, found, sizes, self.classes, kind)
 
+    def _judge_counted(self, evaluation: Evaluation, kind: Literal["boxes", "masks"], judged: Any) -> Any:
+        """`judged`, but without detections in ignored regions, which the confusion matrix knows nothing of."""
+        if not any(real.ignore.any() for real in evaluation.targets):
+            return judged
+        pairs = zip(evaluation.targets, evaluation.outputs)
+        answers = [replace(answer, found=counted(real, answer.found)) for real, answer in pairs]
+        return self._judge(replace(evaluation, outputs=answers), kind)
+
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
     ) -> dict[str, Any]:
@@ -112,7 +121,7 @@ class Detect:
             "threshold": {"score": threshold, "f1": f1},
             "per_class": per_class(judged, self.classes),
             "precision_recall": precision_recall(judged, self.classes),
-            "confusion": confusion(judged, threshold),
+            "confusion": confusion(self._judge_counted(evaluation, kind, judged), threshold),
             "errors": error_kinds(judged),
             "examples": self._examples(evaluation, threshold, name_of, picture_of),
         }
@@ -158,30 +167,40 @@ def to_picture(found: Detections, placement: Placement) -> Detections:
 
 def kept(found: Detections, score: float) -> Detections:
     """Those of at least this score."""
-    chosen = found.scores >= score
-    masks: Any = found.masks
-    if masks is not None:
-        masks = [mask for mask, one in zip(masks, chosen.tolist()) if one]
-    return replace(
-        found, boxes=found.boxes[chosen], scores=found.scores[chosen], labels=found.labels[chosen], masks=masks
-    )
+    return _chosen(found, found.scores >= score)
 
 
 def errors(real: Objects, found: Detections, iou: float = 0.5) -> tuple[set[int], set[int]]:
-    """Objects that nothing of their class hits, and detections that hit none: places in each."""
-    from torchvision.ops import box_iou
+    """Objects that nothing of their class hits, and detections that hit none: places in each.
 
-    overlaps = box_iou(real.boxes, found.boxes)
-    overlaps = torch.where(real.labels[:, None] == found.labels, overlaps, torch.zeros(()))
+    A detection that hits no object, but lies in a region that is ignored, is no error.
+    """
+    overlaps = iou_matrix(real.boxes, found.boxes, real.ignore)
+    hits = (overlaps >= iou) & (real.labels[:, None] == found.labels)
     taken, alarms = set(), set()
     for d in range(len(found)):
-        order = overlaps[:, d].argsort(descending=True).tolist()
-        hit = next((g for g in order if overlaps[g, d] >= iou and (g not in taken or real.ignore[g])), None)
-        if hit is None:
+        ours = hits[:, d].nonzero()[:, 0].tolist()
+        free = [g for g in ours if g not in taken and not real.ignore[g]]
+        if free:
+            taken.add(max(free, key=lambda g: float(overlaps[g, d])))
+        elif not any(real.ignore[g] for g in ours):
             alarms.add(d)
-        elif not real.ignore[hit]:
-            taken.add(hit)
     return {g for g in range(len(real)) if g not in taken and not real.ignore[g]}, alarms
+
+
+def counted(real: Objects, found: Detections, iou: float = 0.5) -> Detections:
+    """Without those that hit nothing but an ignored region of their class: they are neither right nor wrong."""
+    hits = iou_matrix(real.boxes, found.boxes, real.ignore) >= iou
+    same = real.labels[:, None] == found.labels
+    ignored = (hits & same & real.ignore[:, None]).any(0) & ~(hits & ~real.ignore[:, None]).any(0)
+    return _chosen(found, ~ignored)
+
+
+def _chosen(found: Detections, chosen: Tensor) -> Detections:
+    masks: Any = found.masks
+    if masks is not None:
+        masks = [mask for mask, one in zip(masks, chosen.tolist()) if one]
+    return Detections(found.boxes[chosen], found.scores[chosen], found.labels[chosen], masks)
 
 
 def _rounded(box: Tensor) -> list[float]:

@@ -16,6 +16,7 @@ from danlu.prepare import Prepared, prepare, prepare_for
 from danlu.refuse import Refusal, choose, refusal
 from danlu.run import Run
 from danlu.verbs.measure import measure
+from danlu.verbs.results import evaluate_results
 from danlu.verbs.trained import TrainedRun, open_trained
 
 
@@ -33,9 +34,15 @@ def evaluate(
     data: other labelled data, of the run's classes; all of it is used, or its test split where it prescribes one.
     Without data: the run's own split `part` (train, val or test; test by default). A look at the run's own test split
     is counted in its summary, for each look makes the figure less of a surprise: `result["test_looks"]`.
+    A run that is the path of a .json file holds detections of any system: see `verbs/results.py`.
     """
-    trained = open_trained(run, weights)
     settings = {"device": device, "tta": tta}
+    if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
+        for name, value in ({"part": part, "weights": weights} | settings).items():
+            if value is not None:
+                raise refusal(f"--{name}", f"left out where detections are given, as in {run}", value)
+        return evaluate_results(run, data)
+    trained = open_trained(run, weights)
     config = with_values(trained.config, {k: v for k, v in settings.items() if v is not None})
     if data is not None and part is not None:
         raise refusal("--part", "left out when other DATA is given", part)

@@ -7,17 +7,18 @@ from typing import Any
 
 from danlu.assemble import make_task, transforms
 from danlu.data.dataset import SPLITS
-from danlu.data.inputs import Pictures
 from danlu.engine.examine import findings_of
 from danlu.engine.loop import Progress
 from danlu.objects import ObjectBatch
 from danlu.prepare import Prepared, network
 from danlu.report.pictures import draw_boxes, to_data_uri
 from danlu.run import Run
+from danlu.verbs.sizes import object_sizes
 
 PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings")
 PICTURE_SIDE = 96
 OBJECTS_SIDE = 192  # of pictures with objects in them
+EXAMPLE_SIDE = 384  # of pictures with what is there and what was found
 AUGMENTED_SHOWN = 24
 
 
@@ -39,8 +40,11 @@ def summarise(
     if final:
         metrics[final["split"]] = final["metrics"]
         details = {"split": final["split"]} | task.details(
-            final["evaluation"], prepared.dataset.name_of, lambda index: picture_uri(prepared.pictures, index)
+            final["evaluation"], prepared.dataset.name_of, lambda index: picture_uri(prepared, index)
         )
+    model = network(prepared.signature)
+    if prepared.objects is not None:
+        details["sizes"] = object_sizes(prepared, model)
     dataset, split = prepared.dataset, prepared.split
     return {
         "run": run.name,
@@ -54,7 +58,7 @@ def summarise(
         "best_epoch": progress.best_epoch,
         "monitor": task.monitor[0],
         "better": task.monitor[1],
-        "parameters": sum(p.numel() for p in network(prepared.signature).parameters()),
+        "parameters": sum(p.numel() for p in model.parameters()),
         "data": {
             "path": dataset.path,
             "format": dataset.format,
@@ -80,9 +84,18 @@ def _of(row: dict[str, Any], split: str) -> dict[str, float]:
     return {k.partition(".")[2]: v for k, v in row.items() if k.startswith(split + ".")}
 
 
-def picture_uri(pictures: Pictures | None, index: int) -> str:
-    """Sample `index` as a data URI, or "" for table rows."""
-    return to_data_uri(pictures.some([index])[0], PICTURE_SIDE) if pictures is not None else ""
+def picture_uri(prepared: Prepared, index: int) -> str:
+    """Sample `index` as a data URI, or "" for table rows. Of one with objects in it, what lies around it is cut off."""
+    if prepared.pictures is None:
+        return ""
+    picture = prepared.pictures.some([index])[0]
+    if prepared.objects is None:
+        return to_data_uri(picture, PICTURE_SIDE)
+    placement = prepared.objects.placements[index]
+    (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
+    height, width = round(placement.original[0] * y), round(placement.original[1] * x)
+    part = picture[:, top : top + height, left : left + width]
+    return to_data_uri(part, min(EXAMPLE_SIDE, max(part.shape[1:])))
 
 
 def augmented_pictures(prepared: Prepared) -> list[str]:

@@ -54,6 +54,20 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     )
 
 
+def checked(path: Path) -> dict[str, Any]:
+    """What the one annotation file at `path` holds, its keys checked as `open` does, its pictures not looked for.
+
+    Raises Refusal when there is none, or more than one.
+    """
+    files = _files(path)
+    if len(files) != 1:
+        got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
+        raise refusal("DATA", "a COCO annotation file, or a folder with one of them", got)
+    one = _File(files[0], files[0].parent, outlines=True)
+    one.pictures({})
+    return one.content
+
+
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path] if path.suffix.lower() == ".json" else []
@@ -86,6 +100,7 @@ class _File:
         if not isinstance(content, dict):
             kind = "a list, as of results" if isinstance(content, list) else repr(content)[:40]
             raise Refusal(f"{file} must be a COCO object with images, annotations and categories, got {kind}")
+        self.content = content
         self.images, self.annotations, categories = (
             self._entries(content, key) for key in ("images", "annotations", "categories")
         )

@@ -11,7 +11,8 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.patient import Pass, Patient, tensors_in
 
 MAX_FEATURES = 256
-HASHED = 64  # values per sample that the hash rests on
+HASHED = 512  # values per sample, at most, that the hash rests on
+GOLDEN = (5**0.5 - 1) / 2
 MAX_HASHES = 1_000_000
 
 
@@ -29,6 +30,7 @@ class Inputs(Instrument):
         self._leaked: set[float] = set()
         self._conflicts: set[float] = set()
         self._weights: Tensor | None = None
+        self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and of how many values
 
     def before_forward(self, patient: Patient, call: Pass) -> bool:
         first = next(tensors_in((call.args, call.kwargs)), None)
@@ -97,13 +99,15 @@ class Inputs(Instrument):
         return torch.cat([size, head, means, stds, self._hash(rows, kind)])
 
     def _hash(self, rows: Tensor, kind: torch.dtype) -> Tensor:
-        stride = max(1, rows.shape[1] // HASHED)
-        values = rows[:, stride // 2 :: stride][:, :HASHED].to(kind)
-        if self._weights is None or self._weights.shape[0] != values.shape[1] or self._weights.device != values.device:
-            # Irrational weights without a generator: the training's random numbers are not to be touched.
-            steps = torch.arange(1, values.shape[1] + 1, dtype=torch.float64)
-            self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(values.device)
-        return values @ self._weights
+        count = rows.shape[1]
+        if self._weights is None or self._places[1] != count or self._weights.device != rows.device:
+            # Irrational weights without a generator: the training's random numbers are not to be touched. Irrational
+            # places too: even ones would all fall into the same few columns of a picture, whose margin may be blank.
+            steps = torch.arange(1, min(count, HASHED) + 1, dtype=torch.float64)
+            places = torch.arange(count) if count <= HASHED else ((steps * GOLDEN) % 1 * count).long()
+            self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(rows.device)
+            self._places = (places.to(rows.device), count)
+        return rows.index_select(1, self._places[0]).to(kind) @ self._weights
 
     def _read(self, phase: str, samples: int, numbers: list[float], labelled: bool) -> None:
         features = int(numbers[0])

@@ -1,0 +1,147 @@
+"""Charts of detectors, as `charts.py` makes those of other networks: plain numbers -> Plotly figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from danlu.report.charts import GRID, INK, MUTED, TRAIN, VAL, Figure, Row, axis, layout
+from danlu.report.markup import clip, is_number
+
+SERIES = 8  # colours in the style sheet: --series-0 ...
+KINDS = {
+    "class": "wrong class",
+    "place": "wrong place",
+    "both": "class and place",
+    "duplicate": "found twice",
+    "background": "nothing there",
+    "missed": "missed",
+}
+
+
+def add_loss_parts(figure: Figure, rows: Sequence[Row], names: Sequence[str]) -> Figure:
+    """The parts of the training loss as thin lines beneath their sum."""
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    for k, name in enumerate(names):
+        line = {"color": f"var(--series-{(k + 2) % SERIES})", "width": 1.25, "dash": "dot"}
+        x, y = [row["epoch"] for row in epochs], [row.get(f"train.{name}") for row in epochs]
+        figure["data"].append(
+            {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name.replace("_", " "), "line": line}
+        )
+    return figure
+
+
+def precision_recall(curves: Mapping[str, Any]) -> Figure | None:
+    """Precision over recall, a line per class; of more classes than colours all are faint, and their mean is bold.
+
+    curves: {"recall": (R,), "precision": {class: (R,)}}.
+    """
+    recall, lines = curves.get("recall") or [], curves.get("precision") or {}
+    if not lines:
+        return None
+    few = len(lines) <= SERIES
+    data = []
+    for k, (name, values) in enumerate(lines.items()):
+        colour = {"color": f"var(--series-{k})", "width": 2} if few else {"color": GRID, "width": 1}
+        data.append(_curve(recall, values, escape(clip(name, 24), quote=False), colour))
+    if len(lines) > 1:
+        mean = np.mean(list(lines.values()), axis=0).round(4).tolist()
+        data.append(_curve(recall, mean, "mean", {"color": INK, "width": 2, "dash": "dot" if few else "solid"}))
+    share = {"range": [0, 1.02], "tickformat": ".0%", "nticks": 6}
+    legend = {"showlegend": few and len(lines) > 1, "hovermode": "closest"}
+    return {"data": data, "layout": layout(axis("recall", **share), axis("precision", **share), **legend)}
+
+
+def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
+    """What each kind of mistake costs in mAP at IoU 0.5, the dearest on top."""
+    rows = [(KINDS[k], v["cost"], v["count"]) for k, v in errors.items() if k in KINDS and is_number(v.get("cost"))]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row[1])
+    names, costs, counts = zip(*rows)
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [max(cost, 0.0) for cost in costs],
+        "y": names,
+        "marker": {"color": VAL},
+        "text": [f"{cost:.1%}" for cost in costs],
+        "textposition": "outside",
+        "textfont": {"color": MUTED},
+        "cliponaxis": False,
+        "customdata": counts,
+        "hovertemplate": "%{y}: costs %{text}<br>%{customdata:,} detections or objects<extra></extra>",
+    }
+    most = max(*costs, 0.01)
+    x = axis("mAP at IoU 0.5 that is lost", range=[0, 1.18 * most], tickformat=".2~p", nticks=5)
+    return {"data": [bars], "layout": layout(x, axis(showgrid=False), bargap=0.4)}
+
+
+def sizes(found: Mapping[str, Any]) -> Figure | None:
+    """How many objects are how large, on a logarithmic axis; with the strides of the maps, or the anchors' coverage.
+
+    found: see `verbs/sizes.py`.
+    """
+    edges, counts = found.get("edges") or [], found.get("counts") or []
+    if not counts:
+        return None
+    logs = np.log2(edges)
+    middle = ((logs[1:] + logs[:-1]) / 2).round(4).tolist()
+    bars = {
+        "type": "bar",
+        "x": middle,
+        "y": list(counts),
+        "width": [0.94 * (logs[1] - logs[0])] * len(counts),
+        "marker": {"color": TRAIN},
+        "name": "objects",
+        "customdata": [list(pair) for pair in pairwise(edges)],
+        "hovertemplate": "%{customdata[0]:.3~g} to %{customdata[1]:.3~g} px<br>%{y:,} objects<extra></extra>",
+    }
+    figure: Figure = {"data": [bars], "layout": layout(_doubling(logs, found.get("strides") or []), axis("objects"))}
+    _mark_strides(figure, found.get("strides") or [])
+    shares = found.get("coverage")
+    if shares:
+        line = {"type": "scatter", "mode": "lines+markers", "x": middle, "y": shares, "yaxis": "y2", "name": "covered"}
+        line |= {"line": {"color": VAL, "width": 2}, "marker": {"color": VAL, "size": 6}, "connectgaps": True}
+        figure["data"].append(line | {"hovertemplate": "%{y:.0%} have a like anchor<extra></extra>"})
+        right = {"overlaying": "y", "side": "right", "range": [0, 1.05], "tickformat": ".0%", "showgrid": False}
+        figure["layout"] |= {"yaxis2": axis("objects with a like anchor", **right)}
+    return figure
+
+
+def _curve(x: Sequence[float], y: Sequence[float], name: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(x),
+        "y": list(y),
+        "name": name,
+        "line": dict(line),
+        "hovertemplate": "%{fullData.name}<br>recall %{x:.0%}, precision %{y:.0%}<extra></extra>",
+    }
+
+
+def _doubling(logs: np.ndarray, strides: Sequence[float]) -> dict[str, Any]:
+    """An axis of log2 whose ticks are powers of two."""
+    low = min([float(logs[0]), *(math.log2(s) for s in strides if s > 0)])
+    high = max([float(logs[-1]), *(math.log2(s) for s in strides if s > 0)])
+    ticks = list(range(math.ceil(low), math.floor(high) + 1))
+    named = {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{2**t}" for t in ticks]}
+    return axis("root of the area, in pixels of the network's input", range=[low - 0.15, high + 0.15], **named)
+
+
+def _mark_strides(figure: Figure, strides: Sequence[float]) -> None:
+    shapes, words = [], []
+    for stride in strides:
+        at = math.log2(stride)
+        dotted = {"color": MUTED, "width": 1, "dash": "dot"}
+        shapes.append({"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": dotted})
+        word = {"text": f"stride {stride:g}", "x": at, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom"}
+        words.append(word | {"showarrow": False, "font": {"color": MUTED, "size": 11}, "xanchor": "center"})
+    if shapes:
+        figure["layout"] |= {"shapes": shapes, "annotations": words, "margin": {"l": 8, "r": 12, "t": 24, "b": 8}}

@@ -1,0 +1,193 @@
+"""The task of finding objects: from canvas to picture, its metrics, and what it tells the report."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.data.annotations import Annotation, Raster
+from danlu.data.batches import Batch
+from danlu.data.canvas import letterbox, stretch
+from danlu.data.object_set import ObjectSet
+from danlu.detection.detector import Detector
+from danlu.objects import Detections, Objects
+from danlu.tasks.detect import Answer, Detect, counted, errors, kept, to_picture
+from danlu.tasks.task import Evaluation
+
+CLASSES = ("ant", "bee")
+SIZES = ((60, 120), (100, 40), (80, 80))  # height and width of three pictures, laid on 64 x 64
+
+
+def annotation(size, *things) -> Annotation:
+    """things: (box, label, ignore); masks fill the boxes."""
+    boxes = torch.tensor([box for box, _, _ in things], dtype=torch.float32).reshape(-1, 4)
+    shapes = []
+    for left, top, right, bottom in boxes.int().tolist():
+        shapes.append(Raster(np.ones((bottom - top, right - left), np.uint8), left, top))
+    labels, ignore = torch.tensor([t[1] for t in things]).long(), torch.tensor([t[2] for t in things]).bool()
+    return Annotation(boxes, labels, ignore, size, tuple(shapes))
+
+
+ANNOTATIONS = [
+    annotation(SIZES[0], ((10, 20, 50, 40), 0, False), ((60, 0, 120, 60), 1, False)),
+    annotation(SIZES[1], ((4, 10, 36, 50), 1, False), ((0, 60, 40, 100), 0, True)),
+    annotation(SIZES[2]),
+]
+
+
+def make(masks: bool = False, fit=letterbox) -> Detect:
+    placements = [fit(size, 64) for size in SIZES]
+    return Detect(CLASSES, ANNOTATIONS, placements, masks=masks, overlap=0.6, most=50)
+
+
+class Oracle(Detector):
+    """Finds, on the canvas, exactly what an `ObjectSet` holds, each with a score of its own; it learns nothing."""
+
+    def __init__(self, objects: ObjectSet) -> None:
+        super().__init__()
+        self.objects, self.asked = objects, {}
+
+    def outputs(self, pictures):
+        return {"index": pictures[:, 0, 0, 0].long()}
+
+    def losses(self, outputs, objects):
+        return {"loss": torch.tensor(0.25)}
+
+    def detect(self, outputs, score=0.05, overlap=0.5, most=100):
+        self.asked = {"score": score, "overlap": overlap, "most": most}
+        found = []
+        for i in outputs["index"]:
+            one = self.objects.index_select(0, i[None]).picture(0)
+            scores = torch.linspace(0.9, 0.5, len(one))
+            found.append(Detections(one.boxes, scores, one.labels, one.masks))
+        return found
+
+
+def asked(task: Detect) -> Evaluation:
+    """What the oracle says of all three pictures."""
+    objects = ObjectSet(task.annotations, task.placements, task.masks)
+    index = torch.arange(3)
+    inputs = index[:, None, None, None].float().expand(3, 1, 64, 64)
+    batch = Batch(inputs, objects.index_select(0, index), index, 3, 1.0)
+    oracle = Oracle(objects)
+    answers, targets = task.answer(oracle, batch, None)
+    assert oracle.asked == {"score": 0.01, "overlap": 0.6, "most": 50}
+    return Evaluation(answers, targets, index)
+
+
+@pytest.mark.parametrize("fit", [letterbox, stretch])
+def test_what_is_found_on_the_canvas_comes_back_to_the_picture(fit):
+    evaluation = asked(make(fit=fit))
+    for answer, truth, one in zip(evaluation.outputs, evaluation.targets, ANNOTATIONS):
+        assert torch.allclose(answer.found.boxes, one.boxes, atol=1e-3)
+        assert torch.equal(truth.boxes, one.boxes)
+        assert answer.loss == 0.25
+
+
+def test_an_oracle_has_full_marks():
+    found = make().metrics(asked(make()))
+    assert next(iter(found)) == "loss"
+    assert found["loss"] == pytest.approx(0.25)
+    assert found["mAP"] == pytest.approx(1)
+    assert found["AR100"] == pytest.approx(1)
+    assert not any(name.startswith("mask_") for name in found)
+
+
+def test_masks_are_judged_in_the_picture_too():
+    """On 64 x 64 the masks are coarser than the pictures: their edges move by about a pixel, no more."""
+    task = make(masks=True)
+    evaluation = asked(task)
+    found = task.metrics(evaluation)
+    assert task.monitor == ("mask_mAP", "high")
+    assert found["mask_mAP50"] == pytest.approx(1)
+    assert found["mask_mAP"] > 0.8
+    assert [mask["size"] for mask in evaluation.outputs[1].found.masks] == [[100, 40]] * 2
+
+
+def test_nothing_found_is_worth_nothing():
+    task = make(masks=True)
+    none = Answer(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), []), 1.0)
+    targets = [task.truth(i) for i in range(3)]
+    found = task.metrics(Evaluation([none] * 3, targets, torch.arange(3)))
+    assert (found["mAP"], found["mask_mAP"], found["mAP50"]) == (0, 0, 0)
+
+
+def test_details_are_plain_values_for_the_page():
+    """Of the oracle's four findings one lies in a region that is ignored: it is neither right nor wrong."""
+    task = make()
+    details = task.details(asked(task), lambda i: f"picture {i}", lambda i: f"data:image/png;base64,{i}")
+    json.dumps(details, allow_nan=False)
+    assert details["threshold"]["f1"] == pytest.approx(1)
+    assert [row["objects"] for row in details["per_class"]] == [1, 2]
+    assert details["confusion"] == [[1, 0, 0], [0, 2, 0], [0, 0, 0]]
+    assert sum(kind["count"] for kind in details["errors"].values()) == 0
+    first = next(one for one in details["examples"] if one["name"] == "picture 0")
+    assert first["size"] == [60, 120]
+    assert first["true"] == [
+        {"box": [10, 20, 50, 40], "class": "ant", "missed": False},
+        {"box": [60, 0, 120, 60], "class": "bee", "missed": False},
+    ]
+
+
+def test_pictures_with_most_mistakes_come_first():
+    task = make()
+    evaluation = asked(task)
+    wrong = Detections(
+        torch.tensor([[0.0, 0, 9, 9], [70, 70, 80, 80]]), torch.tensor([0.95, 0.93]), torch.tensor([0, 1])
+    )
+    evaluation.outputs[2] = Answer(wrong, 0.0)
+    details = task.details(evaluation, str, lambda i: "")
+    assert details["examples"][0]["name"] == "2"
+    assert [one["false"] for one in details["examples"][0]["found"]] == [True, True]
+
+
+def objects(*rows) -> Objects:
+    boxes = torch.tensor([row[0] for row in rows], dtype=torch.float32).reshape(-1, 4)
+    return Objects(boxes, torch.tensor([row[1] for row in rows]).long(), torch.tensor([row[2] for row in rows]).bool())
+
+
+def detections(*rows) -> Detections:
+    boxes = torch.tensor([row[0] for row in rows], dtype=torch.float32).reshape(-1, 4)
+    return Detections(
+        boxes, torch.tensor([row[2] for row in rows]).float(), torch.tensor([row[1] for row in rows]).long()
+    )
+
+
+A, B, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (50, 50, 60, 60)
+
+
+def test_misses_and_false_alarms():
+    real = objects((A, 0, False), (B, 1, False), (FAR, 0, True))
+    assert errors(real, detections((A, 0, 0.9), (B, 1, 0.8))) == (set(), set())
+    assert errors(real, detections((A, 1, 0.9))) == ({0, 1}, {0}), "another class is no hit"
+    assert errors(real, detections((A, 0, 0.9), (A, 0, 0.8))) == ({1}, {1}), "found twice, once in vain"
+    assert errors(real, detections((FAR, 0, 0.9), (FAR, 0, 0.8))) == ({0, 1}, set()), "ignored, however often"
+    within = (52, 52, 56, 56)  # a small part of what is ignored, as in a crowd
+    assert errors(real, detections((within, 0, 0.9))) == ({0, 1}, set())
+    assert errors(real, detections((within, 1, 0.9))) == ({0, 1}, {0}), "ignored for its class alone"
+    both = objects(((0, 0, 40, 40), 0, True), (A, 0, False))
+    assert errors(both, detections((A, 0, 0.9))) == (set(), set()), "an object goes before the crowd around it"
+    assert errors(real, detections()) == ({0, 1}, set())
+    assert errors(objects(), detections((A, 0, 0.9))) == (set(), {0})
+
+
+def test_what_lies_in_ignored_regions_alone_does_not_count():
+    real = objects((A, 0, False), (B, 1, True), ((0, 0, 40, 40), 0, True))
+    found = detections((A, 0, 0.9), (B, 1, 0.8), (B, 0, 0.7), (FAR, 0, 0.6), (A, 1, 0.5))
+    assert counted(real, found).scores.tolist() == pytest.approx([0.9, 0.6, 0.5])
+
+
+def test_kept_are_those_of_at_least_the_score():
+    found = detections((A, 0, 0.9), (B, 1, 0.5), (FAR, 0, 0.2))
+    found.masks = ["a", "b", "c"]
+    some = kept(found, 0.5)
+    assert some.labels.tolist() == [0, 1]
+    assert some.masks == ["a", "b"]
+    assert len(found) == 3
+
+
+def test_boxes_beyond_the_picture_are_cut_at_its_edge():
+    placement = letterbox((60, 120), 64)
+    found = to_picture(detections(((-5, 0, 64, 64), 0, 0.9)), placement)
+    assert found.boxes[0].tolist() == pytest.approx([0, 0, 120, 60])

@@ -1,0 +1,156 @@
+"""COCO results of any system: the numbers are pycocotools' own, and whatever is wrong is said with file and key."""
+
+import json
+
+import numpy as np
+import pytest
+
+import danlu
+from danlu import cli
+from danlu.verbs.results import evaluate_results
+
+NUMBERS = [
+    "mAP",
+    "mAP50",
+    "mAP75",
+    "mAP_small",
+    "mAP_medium",
+    "mAP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Annotations with gaps among their ids, a crowd, an id 0; detections near them. No picture lies beside."""
+    root, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
+    images = [{"id": 10 + 3 * i, "file_name": f"p{i}.jpg", "height": 400, "width": 400} for i in range(20)]
+    content = {"images": images, "annotations": [], "categories": [{"id": k, "name": f"c{k}"} for k in (90, 2, 18)]}
+    found = []
+    for image in images:
+        for _ in range(rng.integers(0, 6)):
+            x, y = rng.uniform(0, 250, 2).round(2).tolist()
+            w, h = (150 * rng.random(2) ** 2 + 8).round(2).tolist()
+            label = int(rng.choice([2, 18, 90]))
+            one = {"id": len(content["annotations"]) + 1, "image_id": image["id"], "category_id": label}
+            crowd = int(rng.random() < 0.1)
+            ring = [x, y, x + w, y, x + w, y + h, x, y + h]
+            content["annotations"].append(
+                one | {"bbox": [x, y, w, h], "area": w * h, "iscrowd": crowd, "segmentation": [ring]}
+            )
+            for _ in range(3):
+                box = np.array([x, y, w, h]) + rng.normal(0, 4, 4)
+                said = label if rng.random() < 0.8 else 2
+                box = box.clip(1).round(2).tolist()
+                found.append({"image_id": image["id"], "category_id": said, "bbox": box, "score": float(rng.random())})
+    (root / "truth.json").write_text(json.dumps(content))
+    (root / "found.json").write_text(json.dumps(found))
+    return root
+
+
+def peer(files, kind="bbox"):
+    """pycocotools' twelve numbers, by our names."""
+    coco = pytest.importorskip("pycocotools.coco")
+    cocoeval = pytest.importorskip("pycocotools.cocoeval")
+    truth = coco.COCO(str(files / "truth.json"))
+    judge = cocoeval.COCOeval(truth, truth.loadRes(str(files / "found.json")), kind)
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    return dict(zip(NUMBERS, judge.stats))
+
+
+def test_the_twelve_numbers_are_those_of_pycocotools(files):
+    found = danlu.evaluate(files / "found.json", files / "truth.json")
+    assert found["metrics"]["test"] == pytest.approx(peer(files), abs=1e-9)
+    assert (found["task"], found["samples"]) == ("detect", 20)
+    assert {row["name"] for row in found["per_class"]} == {"c2", "c18", "c90"}
+
+
+def test_masks_too(files, tmp_path):
+    """Rectangles as run lengths against rectangles as polygons."""
+    from danlu.metrics.detection import run_lengths
+
+    torch = pytest.importorskip("torch")
+    entries = []
+    for one in json.loads((files / "found.json").read_text())[:40]:
+        mask = torch.zeros(1, 400, 400, dtype=torch.uint8)
+        x, y, w, h = map(round, one["bbox"])
+        mask[0, y : y + h, x : x + w] = 1
+        counts = run_lengths(mask)[0]["counts"].decode()
+        entries.append(
+            {k: v for k, v in one.items() if k != "bbox"} | {"segmentation": {"size": [400, 400], "counts": counts}}
+        )
+    (tmp_path / "truth.json").write_bytes((files / "truth.json").read_bytes())
+    (tmp_path / "found.json").write_text(json.dumps(entries))
+    found = danlu.evaluate(tmp_path / "found.json", tmp_path / "truth.json")
+    wanted = {f"mask_{name}": value for name, value in peer(tmp_path, "segm").items() if value >= 0}
+    assert found["metrics"]["test"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_no_detections_at_all_are_worth_nothing(files, tmp_path):
+    (tmp_path / "none.json").write_text("[]")
+    assert evaluate_results(tmp_path / "none.json", files / "truth.json")["metrics"]["test"]["mAP"] == 0
+
+
+def test_the_command_prints_them(files, capfd):
+    assert cli.main(["eval", str(files / "found.json"), str(files / "truth.json")]) == 0
+    out = capfd.readouterr().out
+    assert all(f"{name} " in out for name in NUMBERS)
+    assert cli.main(["eval", str(files / "found.json"), str(files / "truth.json"), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["metrics"]["test"]["mAP"] > 0.1
+
+
+GOOD = {"image_id": 10, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"image_id": 10, ', "no valid json"),
+        ("", "no valid json"),
+        ('{"image_id": 10}', "a list of detections"),
+        ('{"images": [], "annotations": []}', "holds annotations, not detections"),
+        ("[3]", r"\[0\] must be an object"),
+        (json.dumps([GOOD, GOOD | {"image_id": 11}]), r"\[1\]\.image_id must be the id of a picture"),
+        (json.dumps([GOOD | {"image_id": [1]}]), r"image_id must be"),
+        (json.dumps([GOOD | {"category_id": 3}]), r"category_id must be the id of a class"),
+        (json.dumps([{k: v for k, v in GOOD.items() if k != "score"}]), r"\[0\]\.score must be a finite number, got None"),
+        (json.dumps([GOOD | {"score": float("nan")}]), "score must be a finite number"),
+        (json.dumps([GOOD | {"score": 10**400}]), "score must be a finite number"),
+        (json.dumps([GOOD | {"bbox": [1, 2, 3]}]), "bbox must be four numbers"),
+        (json.dumps([GOOD | {"bbox": [1, 2, 3, "4"]}]), "bbox must be a finite number"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": "0"}}]), "runs of 160000 pixels"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": "\u00e9"}}]), "run lengths"),
+        (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4, 5, 6]]}]), "run lengths with a size"),
+    ],
+)  # fmt: skip
+def test_wrong_results_are_one_sentence(files, tmp_path, text, said):
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(danlu.Refusal, match=said) as refused:
+        danlu.evaluate(tmp_path / "bad.json", files / "truth.json")
+    assert "bad.json" in str(refused.value)
+
+
+def test_wrong_places_are_one_sentence(files, tmp_path):
+    found, truth = files / "found.json", files / "truth.json"
+    (tmp_path / "cut.json").write_text(truth.read_text()[:500])
+    (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    for run, data, settings, said in (
+        (found, None, {}, "DATA must be the COCO annotations"),
+        (files / "fuond.json", truth, {}, r"RESULTS must be an existing file.*did you mean .*found\.json"),
+        (found, files / "nothing.json", {}, "DATA must be an existing file"),
+        (found, files, {}, "DATA must be a COCO annotation file"),
+        (found, tmp_path / "cut.json", {}, "cut.json is no valid json"),
+        (found, tmp_path / "empty.json", {}, "must hold objects to find, got none"),
+        (found, found, {}, "a list, as of results"),
+        (found, truth, {"part": "val"}, "--part must be left out where detections are given"),
+        (found, truth, {"tta": True}, "--tta must be left out"),
+    ):
+        with pytest.raises(danlu.Refusal, match=said):
+            danlu.evaluate(run, data, **settings)
