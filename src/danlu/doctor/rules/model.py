@@ -217,7 +217,11 @@ def _constant_weights(ledger: Ledger) -> list[str]:
     weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
     weights.sort(key=lambda n: order.get(n, 0))
     constant = [
-        n for n in weights if ledger.last("parameter.constant", n, 0) and ledger.last("parameter.size", n, 0) > 8
+        n
+        for n in weights
+        if ledger.last("parameter.constant", n, 0)
+        and ledger.last("parameter.size", n, 0) > 8
+        and max(ledger.last("parameter.shape", n, [2, 2])[1:], default=1) > 1  # else a gain per channel: it may
     ]
     layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
     outputs = [n for n in weights if last.get(layers.get(n))] or weights[-1:]
