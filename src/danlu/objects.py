@@ -66,8 +66,9 @@ class ObjectBatch:
 
     def index_select(self, dim: int, index: Tensor) -> ObjectBatch:
         """The objects of some of the pictures; dim is 0."""
-        parts = (x.index_select(dim, index) for x in (self.boxes, self.labels, self.ignore))
-        return ObjectBatch(*parts, self.masks.index_select(dim, index) if self.masks is not None else None)
+        boxes, labels, ignore = (x.index_select(dim, index) for x in (self.boxes, self.labels, self.ignore))
+        masks = self.masks.index_select(dim, index) if self.masks is not None else None
+        return ObjectBatch(boxes, labels, ignore, masks)
 
     def split(self, size: int) -> list[ObjectBatch]:
         """Batches of `size` pictures, the last one of what is left."""

@@ -44,9 +44,7 @@ def pyramid_bags(
     return sums.view(len(boxes), size, size, channels).permute(0, 3, 1, 2)
 
 
-def _cells(
-    low: Tensor, high: Tensor, cells: Tensor, bins: int, samples: int, aligned: bool
-) -> tuple[Tensor, Tensor]:
+def _cells(low: Tensor, high: Tensor, cells: Tensor, bins: int, samples: int, aligned: bool) -> tuple[Tensor, Tensor]:
     """The cells that each bin between low and high (R,) reads along one axis, and their weights: (R, bins, 2 samples).
 
     All in cells. A point more than a cell outside the map reads 0, one less far the outermost cell.

@@ -92,8 +92,9 @@ def examine_pictures(
     across = alike[part[alike[:, 0]] != part[alike[:, 1]]] if len(alike) else alike
     if len(across):
         held = len(split.val) + len(split.test)
-        facts = {"pairs": len(across), "held": held, "share": len(across) / max(held, 1)} | _named(across, name_of)
-        severity = "error" if facts["share"] > 0.02 else "warning" if facts["share"] > 0.005 else "note"
+        share = len(across) / max(held, 1)
+        facts = {"pairs": len(across), "held": held, "share": share} | _named(across, name_of)
+        severity = "error" if share > 0.02 else "warning" if share > 0.005 else "note"
         findings.append(say("data.leak", severity, 0.9, language, facts))
     if len(alike):
         conflicts = 0

@@ -12,9 +12,7 @@ from danlu.data.batches import Batches
 from danlu.tasks.task import Evaluation, Task, Views
 
 
-def evaluate(
-    fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None
-) -> Evaluation:
+def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None) -> Evaluation:
     """views: inputs -> versions of them whose outputs are averaged. The result is whole, on the CPU, everywhere."""
     training = model.training
     model.eval()

@@ -151,9 +151,7 @@ def train_epoch(
     return means
 
 
-def train_batch(
-    plan: Plan, progress: Progress, batch: Batch, watchers: Sequence[Watcher] = ()
-) -> dict[str, Tensor]:
+def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence[Watcher] = ()) -> dict[str, Tensor]:
     """Forward, backward and, at the end of an accumulated group, one step of the optimiser."""
     _seed(plan, progress)
     _set_rate(plan, progress)

@@ -37,7 +37,7 @@ def evaluator(
     categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
     ids = np.repeat(np.arange(1, len(truth) + 1), [len(t) for t in truth])
     boxes = _corner_and_size([t.boxes for t in truth])
-    shapes = [rle for t in truth for rle in run_lengths(t.masks)] if kind == "masks" else None
+    shapes: Any = [rle for t in truth for rle in run_lengths(t.masks)] if kind == "masks" else None
     real = COCO.from_arrays(
         images,
         categories,

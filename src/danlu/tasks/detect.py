@@ -13,7 +13,6 @@ from danlu.data.annotations import Annotation
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.detector import Detector
 from danlu.metrics.detection import (
     best_threshold,
     confusion,
@@ -64,7 +63,7 @@ class Detect:
         return model(batch.inputs, batch.targets)
 
     def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[Answer], list[Objects]]:
-        detector: Detector = getattr(model, "module", model)  # bare, where it is wrapped
+        detector: Any = getattr(model, "module", model)  # a `Detector`, bare where it is wrapped
         outputs = model(batch.inputs)
         loss = float(detector.losses(outputs, batch.targets)["loss"])
         found = detector.detect(outputs, LEAST_SCORE, self.overlap, self.most)
