@@ -110,8 +110,9 @@ def build_parser() -> Parser:
     doctor.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
     _settings(doctor, only=lambda key: key.startswith("data.") and key != "data.path")
 
-    inspect = verb("inspect", "MODEL", "say what a network is made of, layer by layer")
-    inspect.add_argument("model", metavar="MODEL", help=keys()["model.name"].metadata["text"])
+    inspect = verb("inspect", "MODEL|--compare MODEL MODEL", "say what a network is made of, layer by layer")
+    inspect.add_argument("model", metavar="MODEL", nargs="?", help=keys()["model.name"].metadata["text"])
+    inspect.add_argument("--compare", metavar="MODEL", nargs="+", help="networks beside one another, layer by layer")
     inspect.add_argument("--input", metavar="CxHxW", help="shape of one picture, or D for rows of D numbers")
     inspect.add_argument("--classes", metavar="K", help="outputs [10]")
     inspect.add_argument("--batch-size", metavar="N", dest="batch_size", help="for the memory of training [32]")

@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, refusal
 from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.describe import describe
 from danlu.verbs.doctor import diagnose
 from danlu.verbs.evaluate import evaluate
-from danlu.verbs.inspect import inspect
+from danlu.verbs.inspect import compare_networks, inspect
 from danlu.verbs.predict import predict
-from danlu.verbs.show import print_description, print_findings, print_inspection
+from danlu.verbs.show import print_comparison, print_description, print_findings, print_inspection
 from danlu.verbs.summary import public
 from danlu.verbs.train import Interrupted, train
 
@@ -101,7 +101,18 @@ def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 
 def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    found = inspect(values.pop("model"), **_given(values))
+    model, others = values.pop("model"), values.pop("compare")
+    if others:
+        names = [*([model] if model else []), *others]
+        given = _given(values)
+        if strange := sorted(given.keys() - {"input", "classes"}):
+            raise refusal(f"--{strange[0].replace('_', '-')}", "left out with --compare", given[strange[0]])
+        found = compare_networks(*names, **given)
+        print_comparison(console, found)
+        return found, 0
+    if not model:
+        raise refusal("MODEL", "a network, or --compare with several", "nothing")
+    found = inspect(model, **_given(values))
     print_inspection(console, found)
     return found, 0
 

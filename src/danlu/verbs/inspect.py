@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danlu.config import OptimConfig
+from danlu.inspection.comparison import compare
+from danlu.inspection.comparison import branched, first_dense, shares, verdicts, weighted
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
-from danlu.inspection.layers import Layer, trace
-from danlu.inspection.memory import STATES, training_memory
+from danlu.inspection.layers import Layer, Traced, trace
+from danlu.inspection.memory import STATES, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
 from danlu.models.build import MODELS, build_model
 from danlu.optim import build_optimizer
 from danlu.refuse import Refusal, blame, choose, refusal
 
+MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
+TRUTHS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
 INPUT = {"lenet": "1x28x28", "lenet5": "1x32x32", "small-cnn": "1x8x8", "alexnet": "3x227x227"}  # others: 3x224x224
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A network and its trace. network: without numbers (on torch's meta device) wherever it can do without."""
+
+    name: str
+    shape: tuple[int, ...]
+    network: nn.Module
+    traced: Traced
+    memory: TrainingMemory
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "model": self.name,
+            "input": list(self.shape),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "multiply_adds": self.traced.total("multiply_adds"),
+            "activation_bytes": self.traced.total("activation_bytes"),
+            "depth": self.traced.depth,
+        }
 
 
 def inspect(
@@ -31,51 +60,126 @@ def inspect(
     optimizer: str = "adamw",
     plot: str | Path | None = None,
     time: bool | str = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """{"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain values.
 
     model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
     default what the network was made for. Bytes and multiply-adds are per sample, memory for training at `batch_size`
     with the state of `optimizer`. plot: a .png or .svg file to draw the network in. time: measure forward, backward and
-    step of every layer on this machine. Raises Refusal for a network or an input that cannot be.
+    step of every layer on this machine. options: of the network, as norm="group". Raises Refusal for a network or an
+    input that cannot be.
     """
-    classes, batch_size = _whole("--classes", classes), _whole("--batch-size", batch_size)
-    choose("--optimizer", optimizer, STATES, "a known update rule")
-    name = model if isinstance(model, str) else type(model).__name__
-    shape = _shape(input or _default_input(name))
-    network = _network(model, shape, classes) if isinstance(model, str) else model
-    sample = torch.zeros(1, *shape)
-    try:
-        traced = trace(network, sample)
-        memory = training_memory(network, sample, batch_size, optimizer)
-    except (RuntimeError, ValueError) as error:
-        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first(error)}") from None
-    capacity, basis = vc_dimension(traced.layers, sample.numel())
-    found = {
-        "model": name,
-        "input": list(shape),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "multiply_adds": traced.total("multiply_adds"),
-        "activation_bytes": traced.total("activation_bytes"),
-        "depth": traced.depth,
+    timed = _truth("--time", time)
+    looked = _look(model, input, classes, batch_size, optimizer, options)
+    traced, memory = looked.traced, looked.memory
+    capacity, basis = vc_dimension(traced.layers, math.prod(looked.shape))
+    found = looked.figures() | {
         "memory": {**vars(memory), "total": memory.total, "optimizer": optimizer},
         "vc_dimension": {"estimate": capacity, "basis": basis},
         "dominates": dominant(traced.layers),
         "layers": [_row(layer) for layer in traced.layers if layer.used or layer.parameters],
     }
-    if time in (True, "true", "yes", "1", "on"):
-        found["time"] = _time(network, shape, batch_size, optimizer)
+    if timed:
+        network = _network(model, looked.shape, int(classes), options) if isinstance(model, str) else deepcopy(model)
+        found["time"] = _time(network, looked.shape, memory.batch_size, optimizer)
     if plot is not None:
-        _plot(Path(plot), traced.layers, shape, name)
+        _plot(Path(plot), traced.layers, looked.shape, looked.name)
     return found
 
 
-def _network(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+def compare(
+    *models: str | nn.Module,
+    input: str | None = None,
+    classes: int | str = 10,
+    batch_size: int | str = 32,
+    optimizer: str = "adamw",
+    **options: Any,
+) -> dict[str, Any]:
+    """{"networks": [...], "says": [...]}: two or more networks side by side, as plain values.
+
+    Each network has its totals, "memory" for training, "shares" per family of layers, "weighted" (every layer that
+    multiplies, by its place), "first_dense" (or None) and "branched" (blocks of branches against one convolution).
+    Arguments as for `inspect`; without `input` every network gets what it was made for.
+    """
+    if len(models) < 2:
+        raise refusal("--compare", "two networks or more", " ".join(map(str, models)) or "none")
+    networks, says = [], []
+    for model in models:
+        looked = _look(model, input, classes, batch_size, optimizer, options)
+        layers = looked.traced.layers
+        figures = looked.figures()
+        dense = first_dense(layers)
+        networks.append(
+            figures
+            | {
+                "memory": {**vars(looked.memory), "total": looked.memory.total, "optimizer": optimizer},
+                "shares": shares(layers),
+                "weighted": weighted(layers),
+                "first_dense": _row(dense) if dense else None,
+                "branched": branched(layers, looked.shape),
+            }
+        )
+        says += [f"{looked.name}: {sentence}" for sentence in dominant(layers)]
+        if dense:
+            share = dense.parameters / figures["parameters"]
+            says.append(f"{looked.name}: its first dense layer alone has {dense.parameters:,} parameters, {share:.0%}")
+    return {"networks": networks, "says": verdicts(networks) + says}
+
+
+def _look(
+    model: str | nn.Module,
+    input: str | None,
+    classes: int | str,
+    batch_size: int | str,
+    optimizer: str,
+    options: dict[str, Any],
+) -> Looked:
+    """Build (without numbers, if it can be) and trace."""
+    classes, batch_size = _whole("--classes", classes), _whole("--batch-size", batch_size)
+    choose("--optimizer", optimizer, STATES, "a known update rule")
+    name = model if isinstance(model, str) else type(model).__name__
+    shape = _shape(input or _default_input(name))
+    sample = torch.zeros(1, *shape, device="meta")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries, about weights that are not there yet
+            network, traced, memory = _traced(model, shape, sample, classes, batch_size, optimizer, options)
+    except Refusal:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first(error)}") from None
+    return Looked(name, shape, network, traced, memory)
+
+
+def _traced(
+    model: str | nn.Module,
+    shape: tuple[int, ...],
+    sample: Tensor,
+    classes: int,
+    batch_size: int,
+    optimizer: str,
+    options: dict[str, Any],
+) -> tuple[nn.Module, Traced, TrainingMemory]:
+    """Networks by name are built on the meta device; those that read their own numbers are built in earnest."""
+    if isinstance(model, str):
+        try:
+            with torch.device("meta"):
+                empty = _network(model, shape, classes, options)
+            return empty, trace(empty, sample), training_memory(empty, sample, batch_size, optimizer)
+        except Refusal:
+            raise
+        except (RuntimeError, NotImplementedError, ValueError):
+            model = _network(model, shape, classes, options)
+    return model, trace(model, sample), training_memory(model, sample, batch_size, optimizer)
+
+
+def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
     if len(shape) == 1:
-        return build_model(name, classes=classes, inputs=shape[0])
+        return build_model(name, classes=classes, inputs=shape[0], **options)
     if len(shape) != 3 or shape[1] != shape[2]:
         raise refusal("--input", "CxHxW with H = W, or D for rows of numbers", "x".join(map(str, shape)))
-    return build_model(name, classes=classes, channels=shape[0], size=shape[1])
+    return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
 
 
 def _default_input(name: str) -> str:
@@ -87,15 +191,25 @@ def _default_input(name: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"[1-9]\d*([x×][1-9]\d*){0,2}", text):
-        raise refusal("--input", 'CxHxW such as "3x224x224", or D for rows of numbers', text)
-    return tuple(int(part) for part in re.split("[x×]", text))
+    wanted = f'CxHxW such as "3x224x224", or D for rows of numbers, of at most {MOST:,} each'
+    if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
+        raise refusal("--input", wanted, text)
+    shape = tuple(int(part) for part in re.split("[x×]", str(text)))
+    if max(shape) > MOST:
+        raise refusal("--input", wanted, text)
+    return shape
 
 
 def _whole(flag: str, value: int | str) -> int:
-    if not str(value).isdigit() or int(value) < 1:
-        raise refusal(flag, "a whole number of at least 1", value)
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MOST:
+        raise refusal(flag, f"a whole number of at least 1 and at most {MOST:,}", value)
     return int(value)
+
+
+def _truth(flag: str, value: bool | str) -> bool:
+    if str(value).lower() not in TRUTHS:
+        raise refusal(flag, "true or false", value)
+    return TRUTHS[str(value).lower()]
 
 
 def _row(layer: Layer) -> dict[str, Any]:

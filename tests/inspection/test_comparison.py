@@ -1,0 +1,60 @@
+"""Tables F5 to F7 of the claims: parameters and multiply-adds of layers, by hand formulas and the notes' figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from danlu.inspection.comparison import compare
+from danlu.inspection.layers import trace
+from danlu.models.build import build_model
+from danlu.verbs.inspect import compare_networks
+
+
+def conv(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, int]:
+    """Parameters and multiply-adds of a convolution with bias."""
+    weights = inputs * outputs * kernel * kernel
+    return weights + outputs, weights * side * side
+
+
+def rows(*names: str, **settings) -> dict[str, dict]:
+    return {row["row"]: row for row in compare_networks(*names, **settings)["rows"]}
+
+
+def cell(row: dict, name: str) -> tuple[int, int]:
+    return row[name]["parameters"], row[name]["multiply_adds"]
+
+
+def test_alexnet_beside_lenet() -> None:
+    """F6, in one tower: conv1 35K/101M, conv2 614K/415M, dense 26M and 16M, total 46M/1G; LeNet in all 62K/0.4M."""
+    found = rows("alexnet-plain", "lenet", classes=10)
+    assert cell(found["conv 1"], "alexnet-plain") == conv(3, 96, 11, 54)
+    assert cell(found["conv 2"], "alexnet-plain") == conv(96, 256, 5, 26)
+    assert cell(found["conv 1"], "lenet") == conv(1, 6, 5, 28)
+    assert cell(found["conv 2"], "lenet") == conv(6, 16, 5, 10)
+    assert found["conv 3"]["lenet"] is None
+    dense = [found[f"dense {i}"]["alexnet-plain"]["parameters"] for i in (1, 2)]
+    assert dense == pytest.approx([26e6, 16.8e6], rel=0.03)
+    assert cell(found["total"], "alexnet-plain")[0] == pytest.approx(46.8e6, rel=0.02)
+    assert cell(found["total"], "alexnet-plain")[1] == pytest.approx(1e9, rel=0.1)
+    assert cell(found["total"], "lenet") == (61706, 416520)
+
+
+def test_first_dense_layer_after_the_convolutions() -> None:
+    """F5: LeNet 48k, AlexNet 26M, VGG 102M."""
+    found = rows("lenet", "alexnet-plain", "vgg16")["dense 1"]
+    wanted = {"lenet": 48_120, "alexnet-plain": 26e6, "vgg16": 102.76e6}
+    for name, count in wanted.items():
+        assert found[name]["parameters"] == pytest.approx(count, rel=0.03)
+
+
+def test_inception_block_against_plain_convolutions() -> None:
+    """F7: 192 x 28 x 28 in, 256 out: 0.16M/128M against 0.44M/346M (3x3) and 1.22M/963M (5x5)."""
+    block = build_model("googlenet", channels=3, size=224, classes=10)
+    layers = trace(block, torch.zeros(1, 3, 224, 224)).layers
+    first = [x for x in layers if x.parameters and tuple(x.output[-2:]) == (28, 28)][:6]  # the first block's six
+    total = compare({"block": first})[-1]["block"]
+    assert total["parameters"] == pytest.approx(0.163e6, rel=0.02)
+    assert total["multiply_adds"] == pytest.approx(128e6, rel=0.02)
+    assert conv(192, 256, 3, 28) == pytest.approx((0.4426e6, 346.8e6), rel=0.01)
+    assert conv(192, 256, 5, 28) == pytest.approx((1.229e6, 963e6), rel=0.01)
