@@ -24,6 +24,7 @@ _SECTIONS = {"model": "model.name", "schedule": "schedule.name", "loss": "loss.n
 for _name, _key in (SHORT | _SECTIONS).items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
 BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
+NOT_INSPECTED = {"model.name", "model.pretrained", "model.sparse", "model.sparse_refine"}  # change no layer
 TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
@@ -119,6 +120,7 @@ def build_parser() -> Parser:
     inspect.add_argument("--optimizer", metavar="NAME", help="for the memory of training [adamw]")
     inspect.add_argument("--plot", metavar="FILE", help="draw the network into a .png or .svg file")
     inspect.add_argument("--time", metavar="true|false", help="measure every layer on this machine [false]")
+    _settings(inspect, only=lambda key: key.startswith("model.") and key not in NOT_INSPECTED)
 
     report = verb("report", "RUN", "make the report page of a run again")
     report.add_argument("run", metavar="RUN")

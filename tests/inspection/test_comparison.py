@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from danlu.inspection.comparison import compare
+from danlu.inspection.comparison import branched, compare, shares
 from danlu.inspection.layers import trace
 from danlu.models.build import build_model
 from danlu.verbs.inspect import compare_networks
@@ -58,3 +58,42 @@ def test_inception_block_against_plain_convolutions() -> None:
     assert total["multiply_adds"] == pytest.approx(128e6, rel=0.02)
     assert conv(192, 256, 3, 28) == pytest.approx((0.4426e6, 346.8e6), rel=0.01)
     assert conv(192, 256, 5, 28) == pytest.approx((1.229e6, 963e6), rel=0.01)
+
+
+def test_blocks_of_branches_against_one_convolution() -> None:
+    """F7 as the command prints it: the first block of GoogLeNet, by the table of its paper."""
+    block = compare_networks("googlenet", "lenet")["branched"]["googlenet"][0]
+    sizes = [(192, 64, 1), (192, 96, 1), (96, 128, 3), (192, 16, 1), (16, 32, 5), (192, 32, 1)]
+    costs = [conv(*size, 28) for size in sizes]
+    assert (block["input"], block["output"]) == ([192, 28, 28], [256, 28, 28])
+    assert block["parameters"] == sum(parameters for parameters, _ in costs) == 163_696
+    assert block["multiply_adds"] == sum(work for _, work in costs) == 128_049_152
+    for kernel, name in ((3, "3x3"), (5, "5x5")):
+        parameters, work = conv(192, 256, kernel, 28)
+        assert block["instead"][name] == {"parameters": parameters - 256, "multiply_adds": work}
+
+
+def test_blocks_that_halve_the_map_are_left_out() -> None:
+    with torch.device("meta"):
+        model = build_model("bn-inception", channels=3, size=224, classes=10)
+    rows = branched(trace(model, torch.zeros(1, 3, 224, 224)).layers, (3, 224, 224))
+    assert len(rows) == 8  # of ten modules, two have a stride
+    assert all(row["input"][1:] == row["output"][1:] for row in rows)
+
+
+def test_shares_are_of_the_whole() -> None:
+    found = compare_networks("lenet", "alexnet-plain")
+    dense = 400 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
+    assert found["shares"]["lenet"]["dense layers"]["parameters"] == pytest.approx(dense / 61_706)
+    for families in found["shares"].values():
+        for figure in ("parameters", "multiply_adds", "activation_bytes"):
+            assert sum(own[figure] for own in families.values()) == pytest.approx(1)
+    assert shares([]) == {}
+
+
+def test_vgg_shapes() -> None:
+    """F5: 64x112x112 after the first pool, 128x56x56, 256x28x28, 512x14x14, 512x7x7."""
+    with torch.device("meta"):
+        model = build_model("vgg16", channels=3, size=224, classes=10)
+    pools = [x.output for x in trace(model, torch.zeros(1, 3, 224, 224)).layers if x.kind == "MaxPool2d"]
+    assert pools == [(64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7)]

@@ -88,6 +88,29 @@ def test_the_verb_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path)
     )
 
 
+def test_a_network_too_large_for_any_memory_is_inspected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "alexnet-plain", "--input", "3x20000x20000", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] > 1e11
+
+
+def test_options_of_the_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "googlenet", "--classes", "1000", "--model.aux", "true", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 13_378_280
+
+
+def test_networks_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "lenet", "--compare", "googlenet"]) == 0
+    said = capsys.readouterr().out
+    assert all(
+        word in said for word in ("conv 57", "164k/128M", "442k/347M", "1.23M/963M", "lenet: dense layers hold 96 %")
+    )
+    assert main(["inspect", "--compare", "alexnet", "lenet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"] == ["alexnet", "lenet"]
+    assert found["rows"][-1]["lenet"]["parameters"] == 61_706
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -98,6 +121,24 @@ def test_the_verb_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path)
         (["lenet", "--classes", "0"], ["--classes", "at least 1"]),
         (["lenet", "--optimizer", "adm"], ["--optimizer", "adam"]),
         (["lenet", "--plot", "x.gif"], ["--plot", ".png"]),
+        (["lenet", "--input", "0x28x28"], ["--input", "CxHxW"]),
+        (["lenet", "--input", "1x2x2"], ["at least 4 for lenet"]),
+        (["lenet", "--input", "28"], ["rows of numbers", "mlp", "'lenet'"]),
+        (["lenet", "--input", "28x28"], ["--input", "H = W"]),
+        (["vit-tiny", "--input", "3x30x30"], ["30", "patch"]),
+        (["vgg16", "--input", "3x9999999x9999999"], ["--input", "at most 1,000,000"]),
+        (["lenet", "--classes", "1.5"], ["--classes", "'1.5'"]),
+        (["lenet", "--classes", "\u00b2"], ["--classes", "whole number"]),
+        (["lenet", "--classes", "-3"], ["--classes"]),
+        (["lenet", "--batch-size", "many"], ["--batch-size", "'many'"]),
+        (["lenet", "--time", "maybe"], ["--time", "true or false"]),
+        (["lenet", "--model.norm", "bacth"], ["model.norm", "'batch'"]),
+        (["lenet", "--model.init", "kaimimg"], ["model.init", "'kaimimg'"]),
+        (["lenet", "--model.aux", "true"], ["model.aux", "left out for lenet"]),
+        (["timm/resnet1800"], ["resnet1800"]),
+        (["torchvision/resnet17"], ["resnet17"]),
+        (["--compare", "lenet", "lenet"], ["--compare", "two networks"]),
+        (["--compare", "lenet", "alexnet", "--input", "1x28x28"], ["at least 67 for alexnet"]),
     ],
 )
 def test_wrong_input(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

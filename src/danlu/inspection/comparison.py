@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.inspection.dominance import FIGURES, family
 from danlu.inspection.layers import Layer
 
-SINGULAR = {"convolutions": "convolution", "dense layers": "dense", "attention": "attention"}
+ROWS = {"convolutions": "conv", "attention": "attention", "dense layers": "dense"}  # family -> its rows, in this order
 KERNELS = (3, 5)  # of the single convolutions that a block of branches is held against
 
 
-def weighted(layers: Sequence[Layer]) -> list[dict[str, Any]]:
-    """Every layer that multiplies, with its place among its like: "convolution 1", "dense 2".
+def compare(networks: Mapping[str, Sequence[Layer]]) -> list[dict[str, Any]]:
+    """Every layer that multiplies, beside its like: the first convolution of one network beside that of another.
 
-    Rows of {"place", "name", "detail", "output", "parameters", "multiply_adds"}; networks are laid side by side by
-    their places.
+    Rows {"row": "conv 1", NAME: {"output", "parameters", "multiply_adds"} or None, ...}; the last is "total", without
+    an output and with the parameters of all layers, those that only normalise among them.
     """
+    found = {name: _numbered(layers) for name, layers in networks.items()}
+    order = [*ROWS.values(), "other"]
+    places = {place for own in found.values() for place in own}
+    rows: list[dict[str, Any]] = [
+        {"row": f"{word} {number}"} | {name: own.get((word, number)) for name, own in found.items()}
+        for word, number in sorted(places, key=lambda place: (order.index(place[0]), place[1]))
+    ]
+    totals = {name: _sums(layers) for name, layers in networks.items()}
+    return [*rows, {"row": "total"} | totals]
+
+
+def _numbered(layers: Sequence[Layer]) -> dict[tuple[str, int], dict[str, Any]]:
     counted: Counter[str] = Counter()
-    rows = []
+    cells = {}
     for layer in layers:
-        if not layer.multiply_adds:
-            continue
-        word = SINGULAR.get(family(layer), "other")
-        counted[word] += 1
-        kept = ("name", "detail", "parameters", "multiply_adds")
-        row = {"place": f"{word} {counted[word]}"} | {key: getattr(layer, key) for key in kept}
-        rows.append(row | {"output": list(layer.output)})
-    return rows
+        if layer.multiply_adds:
+            word = ROWS.get(family(layer), "other")
+            counted[word] += 1
+            figures = {"parameters": layer.parameters, "multiply_adds": layer.multiply_adds}
+            cells[word, counted[word]] = {"output": list(layer.output)} | figures
+    return cells
+
+
+def _sums(layers: Sequence[Layer]) -> dict[str, int]:
+    return {key: sum(getattr(layer, key) for layer in layers) for key in ("parameters", "multiply_adds")}
 
 
 def shares(layers: Sequence[Layer]) -> dict[str, dict[str, float]]:
@@ -43,63 +57,24 @@ def shares(layers: Sequence[Layer]) -> dict[str, dict[str, float]]:
     return {name: own for name, own in found.items() if any(own.values())}
 
 
-def first_dense(layers: Sequence[Layer]) -> Layer | None:
-    """The first dense layer behind a convolution: the one that takes a whole map, and with it most parameters."""
-    behind = False
-    for layer in layers:
-        kind = family(layer) if layer.multiply_adds else ""
-        if kind == "dense layers" and behind:
-            return layer
-        behind = behind or kind == "convolutions"
-    return None
-
-
 def branched(layers: Sequence[Layer], input_shape: Sequence[int]) -> list[dict[str, Any]]:
     """Blocks that stack the maps of several branches, against one convolution from the same map to the same map.
 
-    Rows of {"name", "input", "output", "parameters", "multiply_adds", "instead": {"3x3": ..., "5x5": ...}}, where
-    "instead" holds the parameters and multiply-adds of k x k convolutions: k k c_in c_out, times H W (biases left out).
+    Rows {"name", "input", "output", "parameters", "multiply_adds", "instead": {"3x3": {...}, "5x5": {...}}}, where
+    "instead" holds the parameters and multiply-adds of a k x k convolution: k k c_in c_out, times H W (biases left
+    out). Blocks with a stride are left out: their branches pool, and no one convolution does the same.
     """
     rows = []
     for joint in layers:
-        if "concatenate" not in joint.detail or len(joint.output) != 3:
-            continue
         inside = [i for i, layer in enumerate(layers) if layer.name.startswith(f"{joint.name}.")]
-        if not inside:
+        if "concatenate" not in joint.detail or len(joint.output) != 3 or not inside:
             continue
         before = layers[inside[0] - 1].output if inside[0] else tuple(input_shape)
-        (c_in, *side), (c_out, *side_out) = before, joint.output
-        if side != side_out:  # a block with a stride has no single convolution that does the same
+        if before[1:] != joint.output[1:]:
             continue
-        parts = [layers[i] for i in inside]
-        instead = {f"{k}x{k}": k * k * c_in * c_out for k in KERNELS}
-        pixels = side[0] * side[1]
-        rows.append(
-            {
-                "name": joint.name,
-                "input": list(before),
-                "output": list(joint.output),
-                "parameters": sum(layer.parameters for layer in parts),
-                "multiply_adds": sum(layer.multiply_adds for layer in parts),
-                "instead": {k: {"parameters": n, "multiply_adds": n * pixels} for k, n in instead.items()},
-            }
-        )
+        weights = {f"{k}x{k}": k * k * before[0] * joint.output[0] for k in KERNELS}
+        pixels = before[1] * before[2]
+        instead = {kernel: {"parameters": n, "multiply_adds": n * pixels} for kernel, n in weights.items()}
+        row = {"name": joint.name, "input": list(before), "output": list(joint.output)}
+        rows.append(row | _sums([layers[i] for i in inside]) | {"instead": instead})
     return rows
-
-
-def verdicts(networks: Sequence[dict[str, Any]]) -> list[str]:
-    """How many times the last network's figures the others have, one sentence for each.
-
-    networks: {"model", "parameters", "multiply_adds", "activation_bytes"}.
-    """
-    *others, base = networks
-    sentences = []
-    for other in others:
-        times = (f"{_times(other[key], base[key])} the {word}" for key, word in FIGURES.items())
-        sentences.append(f"{other['model']} has {', '.join(times)} of {base['model']}")
-    return sentences
-
-
-def _times(number: float, base: float) -> str:
-    ratio = number / base if base else float("inf")
-    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,20 @@ COLOURS = {
 INK, MUTED, LINE = "#1f2933", "#6b7785", "#c3cad3"
 BLOCKS = 22  # more cannot be told apart
 PER_LINE = 12
-STEP, MARGIN, LINE_HEIGHT = 106, 44, 268
+STEP, MARGIN, TOP, LABELS = 112, 44, 88, 96  # LABELS: room below a slab
 HIGH, THICK, SLANT = 112, 40, 0.42  # largest side and thickness of a slab; depth of its side as a share of the height
+LIFT = 0.6  # how far the back stands above the front, as a share of the depth
+# Part of a class name -> what the picture calls it; the first that fits.
+WORDS = {
+    "SparseConv": "sparse convolution", "Conv": "convolution", "Linear": "dense", "AdaptiveAvgPool": "average pool",
+    "AvgPool": "average pool", "MaxPool": "max pool", "Subsampling": "subsampling", "Norm": "normalisation",
+}  # fmt: skip
 FOLDED = ("normalisation", "activations")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive layers drawn as one. times: how often it comes in a row."""
+    """Consecutive layers drawn as one. times: how often it comes in a row; parameters and multiply_adds are of all."""
 
     name: str
     kind: str
@@ -63,38 +69,45 @@ def draw(layers: Sequence[Layer], input_shape: Sequence[int], title: str) -> Dra
     width = 2 * MARGIN + STEP * max(len(line) for line in lines)
     largest = max((max(b.output[1:], default=1) for b in blocks if len(b.output) == 3), default=1)
     shapes: list[tuple[Any, ...]] = [("text", width / 2, 38, 20, INK, True, title)]
-    total = f"{_short(sum(b.parameters * b.times for b in blocks))} parameters"
-    total += f", {_short(sum(b.multiply_adds * b.times for b in blocks))} multiply-adds"
+    total = f"{short(sum(b.parameters for b in blocks))} parameters"
+    total += f", {short(sum(b.multiply_adds for b in blocks))} multiply-adds"
     shapes.append(("text", width / 2, 62, 13, MUTED, False, total))
+    ground = TOP
     for row, line in enumerate(lines):
-        ground = 88 + row * LINE_HEIGHT + 176
+        ground += max(_rise(block, largest) for block in line)
         for i, block in enumerate(line):
             x = MARGIN + STEP * (i + 0.5)
             if i or row:
                 shapes += _arrow(x - STEP / 2, ground - 14)
             shapes += _slab(block, x, ground, largest)
             shapes += _labels(block, x, ground)
-    return Drawing(width, 88 + LINE_HEIGHT * len(lines), shapes)
+        ground += LABELS
+    return Drawing(width, round(ground), shapes)
 
 
 def blocks_of(layers: Sequence[Layer]) -> list[Block]:
-    """Layers grouped by their place in the network, as finely as `BLOCKS` allows; equal neighbours are one, n times."""
+    """Layers grouped by their place in the network, as finely as `BLOCKS` allows; equal neighbours are one, n times.
+
+    A module that joins branches, by adding or stacking them, is one block: its parts do not follow one another.
+    """
     used = [layer for layer in layers if layer.used and layer.output]
+    joints = {x.name for x in used if any(word in x.detail for word in ("add", "concatenate", "attention"))}
     deepest = max((layer.name.count(".") + 1 for layer in used), default=1)
     merged: list[Block] = []
     for depth in range(deepest, 0, -1):
-        merged = _merged(_grouped(used, depth))
+        merged = _merged(_grouped(used, depth, joints))
         if len(merged) <= BLOCKS:
             break
     return merged
 
 
-def _grouped(layers: Sequence[Layer], depth: int) -> list[Block]:
-    """One block per stretch of layers with the same first `depth` parts of their names. What has no weights and keeps
-    the shape belongs to the block before it."""
+def _grouped(layers: Sequence[Layer], depth: int, joints: set[str]) -> list[Block]:
+    """One block per stretch of layers with the same first `depth` parts of their names, or of the same joint. What
+    multiplies nothing and is no pooling belongs to the block before it."""
     groups: list[tuple[str, list[Layer]]] = []
     for layer in layers:
-        name = ".".join(layer.name.split(".")[:depth])
+        parts = layer.name.split(".")[:depth]
+        name = next((".".join(parts[:n]) for n in range(1, depth) if ".".join(parts[:n]) in joints), ".".join(parts))
         quiet = not layer.multiply_adds and _family(layer) != "pooling" and layer.name.count(".") < depth
         if groups and (groups[-1][0] == name or quiet):
             groups[-1][1].append(layer)
@@ -105,21 +118,26 @@ def _grouped(layers: Sequence[Layer], depth: int) -> list[Block]:
 
 def _block(name: str, members: list[Layer]) -> Block:
     main = max(members, key=lambda layer: (layer.multiply_adds, _family(layer) == "pooling", layer.parameters))
-    weighted = [layer for layer in members if layer.multiply_adds]
-    what = main.detail.split(",")[0] if len(weighted) <= 1 else _joint(weighted)
-    kind = _family(main)
+    shaped = [layer for layer in members if layer.kind != "Flatten"] or members  # the map says more than its row
     return Block(
         name,
-        kind,
-        what or main.kind,
-        members[-1].output,
+        _family(main),
+        _what(name, main, members),
+        shaped[-1].output,
         sum(layer.parameters for layer in members),
         sum(layer.multiply_adds for layer in members),
     )
 
 
-def _joint(weighted: list[Layer]) -> str:
-    return f"{len(weighted)} layers"
+def _what(name: str, main: Layer, members: list[Layer]) -> str:
+    """In few words: "3x3 convolution", "Inception, 6 layers"."""
+    multiplying = sum(1 for layer in members if layer.multiply_adds)
+    if multiplying > 1:
+        whole = next((f"{layer.kind}, " for layer in members if layer.name == name), "")
+        return f"{whole}{multiplying} layers"
+    kernel = main.detail.split(",")[0] if main.detail[:1].isdigit() else ""
+    word = next((word for part, word in WORDS.items() if part in main.kind), main.kind)
+    return f"{kernel} {word}".strip()
 
 
 def _family(layer: Layer) -> str:
@@ -128,28 +146,46 @@ def _family(layer: Layer) -> str:
 
 
 def _merged(blocks: list[Block]) -> list[Block]:
+    """Neighbours that give the same shape at the same cost become one, with the parameters of all of them."""
     merged: list[Block] = []
     for block in blocks:
         last = merged[-1] if merged else None
-        same = last and (last.output, last.parameters, last.kind) == (block.output, block.parameters, block.kind)
-        if last and same and block.parameters:
+        if last and block.multiply_adds and _alike(last) == _alike(block):
             first = last.name.split(" to ")[0]
-            name = f"{first} to {block.name.rpartition('.')[2]}"
-            merged[-1] = Block(name, *_rest(last), times=last.times + 1)
+            merged[-1] = replace(
+                last,
+                name=f"{first} to {_end(first, block.name)}",
+                parameters=last.parameters + block.parameters,
+                multiply_adds=last.multiply_adds + block.multiply_adds,
+                times=last.times + 1,
+            )
         else:
             merged.append(block)
     return merged
 
 
-def _rest(block: Block) -> tuple[Any, ...]:
-    return block.kind, block.what, block.output, block.parameters, block.multiply_adds
+def _alike(block: Block) -> tuple[Any, ...]:
+    return block.output, block.multiply_adds / block.times, block.kind, block.what
+
+
+def _end(first: str, last: str) -> str:
+    """What of the name `last` differs from `first`: stage4.4 beside stage4.1 is "4"."""
+    pairs = list(zip(first.split("."), last.split(".")))
+    same = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
+    return ".".join(last.split(".")[same:])
+
+
+def _rise(block: Block, largest: int) -> float:
+    """How far a slab reaches above its ground."""
+    high, _, deep = _size(block.output, largest)
+    return high + LIFT * deep + 16
 
 
 def _slab(block: Block, x: float, ground: float, largest: int) -> list[tuple[Any, ...]]:
     """A box seen from the upper right, its front's lower edge centred on (x, ground)."""
     high, thick, deep = _size(block.output, largest)
     left, right, top = x - (thick + deep) / 2, x + (thick - deep) / 2, ground - high
-    lift = deep * 0.6
+    lift = LIFT * deep
     colour = COLOURS.get(block.kind, COLOURS["other"])
     front = [(left, ground), (right, ground), (right, top), (left, top)]
     roof = [(left, top), (right, top), (right + deep, top - lift), (left + deep, top - lift)]
@@ -175,11 +211,14 @@ def _size(output: Sequence[int], largest: int) -> tuple[float, float, float]:
 
 def _labels(block: Block, x: float, ground: float) -> list[tuple[Any, ...]]:
     """Above: the shape. Below: name, what it is, what it costs."""
-    shape = " × ".join(map(str, block.output))
-    rows = [(shape, 12, INK, True), (block.what, 11, MUTED, False)]
-    rows += [(f"{_short(block.parameters)} param.", 11, MUTED, False)] if block.parameters else []
-    times = f" (×{block.times})" if block.times > 1 else ""
-    name = _clip(block.name, 17 - len(times)) + times
+    shape = " x ".join(map(str, block.output))  # the font of the PNG has no multiplication sign
+    times = f"{block.times} x " if block.times > 1 else ""
+    rows = [(shape, 12, INK, True)]
+    if block.what:
+        rows.append((_clip(times + block.what, 22), 11, MUTED, False))
+    if block.parameters:
+        rows.append((f"{times}{short(block.parameters / block.times)} param.", 11, MUTED, False))
+    name = _clip(block.name, 20)
     shapes: list[tuple[Any, ...]] = [("text", x, ground + 20, 11, INK if block.kind == "input" else MUTED, False, name)]
     for i, (words, size, colour, bold) in enumerate(rows):
         shapes.append(("text", x, ground + 37 + 15 * i, size, colour, bold, words))
@@ -199,8 +238,8 @@ def _tint(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
 
 
-def _short(number: float) -> str:
-    """1234567 as 1.23 M."""
+def short(number: float) -> str:
+    """1234567 as "1.23 M"."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {unit}"

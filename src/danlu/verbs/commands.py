@@ -18,6 +18,7 @@ from danlu.verbs.evaluate import evaluate
 from danlu.verbs.inspect import compare_networks, inspect
 from danlu.verbs.predict import predict
 from danlu.verbs.show import print_comparison, print_description, print_findings, print_inspection
+from danlu.verbs.show_comparison import print_shares
 from danlu.verbs.summary import public
 from danlu.verbs.train import Interrupted, train
 
@@ -109,10 +110,11 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
             raise refusal(f"--{strange[0].replace('_', '-')}", "left out with --compare", given[strange[0]])
         found = compare_networks(*names, **given)
         print_comparison(console, found)
+        print_shares(console, found)
         return found, 0
     if not model:
         raise refusal("MODEL", "a network, or --compare with several", "nothing")
-    found = inspect(model, **_given(values))
+    found = inspect(model, **{key.removeprefix("model."): value for key, value in _given(values).items()})
     print_inspection(console, found)
     return found, 0
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
-from danlu.inspection.comparison import compare
-from danlu.inspection.comparison import branched, first_dense, shares, verdicts, weighted
+from danlu.inspection.comparison import branched, compare, shares
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
 from danlu.inspection.layers import Layer, Traced, trace
@@ -88,43 +87,24 @@ def inspect(
     return found
 
 
-def compare(
-    *models: str | nn.Module,
-    input: str | None = None,
-    classes: int | str = 10,
-    batch_size: int | str = 32,
-    optimizer: str = "adamw",
-    **options: Any,
-) -> dict[str, Any]:
-    """{"networks": [...], "says": [...]}: two or more networks side by side, as plain values.
+def compare_networks(*names: str, input: str | None = None, classes: int | str = 10) -> dict[str, Any]:
+    """{"models", "rows", "shares", "branched", "dominates"}: two or more networks beside one another, as plain values.
 
-    Each network has its totals, "memory" for training, "shares" per family of layers, "weighted" (every layer that
-    multiplies, by its place), "first_dense" (or None) and "branched" (blocks of branches against one convolution).
-    Arguments as for `inspect`; without `input` every network gets what it was made for.
+    rows: see `danlu.inspection.comparison.compare`. shares, branched, dominates: name -> what each network spends on
+    which layers, its blocks of branches against one convolution, and what dominates it. Without `input` every network
+    gets what it was made for. Raises Refusal as `inspect` does.
     """
-    if len(models) < 2:
-        raise refusal("--compare", "two networks or more", " ".join(map(str, models)) or "none")
-    networks, says = [], []
-    for model in models:
-        looked = _look(model, input, classes, batch_size, optimizer, options)
-        layers = looked.traced.layers
-        figures = looked.figures()
-        dense = first_dense(layers)
-        networks.append(
-            figures
-            | {
-                "memory": {**vars(looked.memory), "total": looked.memory.total, "optimizer": optimizer},
-                "shares": shares(layers),
-                "weighted": weighted(layers),
-                "first_dense": _row(dense) if dense else None,
-                "branched": branched(layers, looked.shape),
-            }
-        )
-        says += [f"{looked.name}: {sentence}" for sentence in dominant(layers)]
-        if dense:
-            share = dense.parameters / figures["parameters"]
-            says.append(f"{looked.name}: its first dense layer alone has {dense.parameters:,} parameters, {share:.0%}")
-    return {"networks": networks, "says": verdicts(networks) + says}
+    if len(set(names)) < 2:
+        raise refusal("--compare", "two networks or more", " ".join(names))
+    looked = {name: _look(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
+    layers = {name: one.traced.layers for name, one in looked.items()}
+    return {
+        "models": list(layers),
+        "rows": compare(layers),
+        "shares": {name: shares(own) for name, own in layers.items()},
+        "branched": {name: branched(own, looked[name].shape) for name, own in layers.items()},
+        "dominates": {name: dominant(own) for name, own in layers.items()},
+    }
 
 
 def _look(
