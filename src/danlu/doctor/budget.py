@@ -2,8 +2,8 @@
 
 Each instrument owns a part of the doctor's share of the time. It may measure when what it has spent, with the cost of
 one more measurement, stays within that part of the time gone by. The first steps are free: they carry the facts about
-structure, and a single slow step is not felt. Some tenths of a second are granted beside the share, let out over the
-first seconds, so that short runs of tiny models are seen at all. Training and validation have accounts of their own:
+structure, and a single slow step is not felt. Some tenths of a second are granted beside the share, let out in the
+first second or so, so that short runs of tiny models are seen at all and long ones pay the share alone. Training and validation have accounts of their own:
 neither eats what the other needs. Times are the host's, as taken by perf_counter; the device is never
 waited for.
 """
@@ -25,8 +25,8 @@ PARTS = {
     "inputs/val": 0.05,
     "modes": 0.1,
 }
-GRANT = 0.4  # seconds beside the share, all let out in the long run
-GRANT_TIME = 2.0  # seconds after which half of them are let out
+GRANT = 0.3  # seconds beside the share, all of them let out in the first GRANT / GRANT_RATE seconds
+GRANT_RATE = 0.25  # seconds of the grant let out per second
 
 
 class Budget:
@@ -45,10 +45,7 @@ class Budget:
         if step <= FREE_STEPS:
             return True
         charged = self.spent[name] - self._free[name]
-        elapsed = self.elapsed
-        granted = GRANT * elapsed / (elapsed + GRANT_TIME)
-        allowance = PARTS.get(name, 0.05) * (self.share * elapsed + granted)
-        return charged + self._cost.get(name, 0.0) <= allowance
+        return charged + self._cost.get(name, 0.0) <= PARTS.get(name, 0.05) * self._allowance()
 
     def charge(self, name: str, seconds: float, step: int, *, measured: bool = False) -> None:
         """Write `seconds` to the instrument's account; `measured`: this was one measurement, remember its cost."""
@@ -63,8 +60,12 @@ class Budget:
     @property
     def spare(self) -> float:
         """Seconds that may still be used now; negative when the doctor has used more than its share."""
+        return self._allowance() - self.total + sum(self._free.values())
+
+    def _allowance(self) -> float:
+        """Seconds that the doctor may have used by now."""
         elapsed = self.elapsed
-        return self.share * elapsed + GRANT * elapsed / (elapsed + GRANT_TIME) - self.total + sum(self._free.values())
+        return self.share * elapsed + min(GRANT, GRANT_RATE * elapsed)
 
     @property
     def elapsed(self) -> float:
