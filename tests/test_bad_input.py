@@ -260,6 +260,7 @@ case("csv without target", "train table.csv", "table.csv needs --target COLUMN, 
 case("csv target misspelt", "train table.csv --target prise", "--target must be a column of table.csv, got 'prise'",
     "'price'",
     make=table)
+case("target where none can be chosen", "train digits --target label", "--target must be left out", "digits", "'label'")
 case("csv without names", "train table.csv --target price", "--target", "its first line seems to hold values",
     make=lambda: table("1,2,3\n4,5,6\n"))
 case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long as the header is, got 3",
