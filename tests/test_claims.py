@@ -14,13 +14,16 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import danlu
-from danlu.config import AugmentConfig, DataConfig, LossConfig, OptimConfig
+from danlu.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, OptimConfig
 from danlu.data.augment import Augment
 from danlu.data.dataset import Dataset
 from danlu.data.split import folds
 from danlu.losses import build_loss
+from danlu.models.build import build_model
+from danlu.models.perceptron import learn
 from danlu.optim import build_optimizer
 from danlu.prepare import prepare
+from danlu.sparse import keeps, sparsify
 
 QUIET = Console(quiet=True)
 
@@ -116,7 +119,55 @@ def test_gradient_of_a_batch_is_the_mean_over_its_samples() -> None:
     torch.testing.assert_close(gradient(slice(0, 20)), each.mean(0))
 
 
+# The perceptron (its rule and bound: tests/models/test_perceptron.py).
+
+SQUARE = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+def test_two_lines_and_an_and_solve_xor() -> None:
+    """No one line does; OR, NAND and the AND of their answers are a line each."""
+    said = [learn(SQUARE, torch.tensor(y)) for y in ([-1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0])]
+    sides = torch.stack([(SQUARE @ line.weights + line.bias > 0).float() for line in said], dim=1)
+    both = learn(sides, torch.where(sides.all(1), 1.0, -1.0))
+    assert all(line.converged for line in (*said, both))
+    assert (sides @ both.weights + both.bias > 0).tolist() == [False, True, True, False]
+
+
+def test_a_line_in_the_plane_shatters_three_points_and_not_four() -> None:
+    """VC dimension of a perceptron of N inputs: N + 1."""
+
+    def learnable(points: Tensor) -> list[bool]:
+        labels = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * len(points))
+        return [learn(points, y, passes=200).converged for y in labels]
+
+    assert all(learnable(SQUARE[:3]))
+    assert learnable(SQUARE).count(False) == 2  # XOR and its opposite
+
+
 # Losses.
+
+
+def test_binary_cross_entropy_is_the_mean_over_its_samples() -> None:
+    """-1/N sum of y log p + (1 - y) log(1 - p) over the same N; a note prints 1/M."""
+    outputs, y = torch.randn(7, 1), torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    p = outputs[:, 0].sigmoid()
+    expected = -(y * p.log() + (1 - y) * (1 - p).log()).sum() / 7
+    torch.testing.assert_close(build_loss(LossConfig(name="binary-cross-entropy"))(outputs, y).mean(), expected)
+
+
+def test_gradients_of_a_two_layer_net_with_a_sigmoid_output() -> None:
+    """dz2 = p - y, dW2 = dz2^T a / m, db2 = mean dz2, dz1 = (dz2 W2) (1 - a^2), dW1 = dz1^T x / m, by danlu's own net."""
+    x, y, m = torch.randn(12, 3), torch.randint(0, 2, (12,)), 12
+    model = build_model("mlp", inputs=3, classes=1, width=(4,), activation="tanh")
+    build_loss(LossConfig(name="binary-cross-entropy"))(model(x), y).mean().backward()
+    first, second = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        a = torch.tanh(first(x))
+        dz2 = second(a).sigmoid() - y[:, None]
+        dz1 = (dz2 @ second.weight) * (1 - a**2)
+    for layer, dz, seen in ((second, dz2, a), (first, dz1, x)):
+        torch.testing.assert_close(layer.weight.grad, dz.T @ seen / m)
+        torch.testing.assert_close(layer.bias.grad, dz.mean(0))
 
 
 def test_gradient_of_cross_entropy_by_the_logits() -> None:
@@ -184,7 +235,38 @@ def test_weight_decay_shrinks_weights_and_spares_biases() -> None:
     torch.testing.assert_close(model.bias.detach(), bias - 0.1)
 
 
-# Dropout, folds, augmentation.
+# Dropout, evaluation, pruned weights, folds, augmentation.
+
+
+def test_evaluation_mode_stops_dropout_and_not_gradients() -> None:
+    """A note says that eval() stops gradients; torch.no_grad() does."""
+    model, x = build_model("mlp", inputs=4, classes=2, dropout=0.5).eval(), torch.randn(8, 4)
+    assert torch.equal(model(x), model(x))
+    assert model(x).requires_grad
+    with torch.no_grad():
+        assert not model(x).requires_grad
+    model.train()
+    assert not torch.equal(model(x), model(x))
+
+
+def test_pruned_weights_take_no_part_and_the_survivors_train_on() -> None:
+    """2:4 sparsity: what is pruned changes no output, gets no gradient and stays; all the others move."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(16, 8)
+    dense = model[0].weight.detach().clone()
+    sparsify(model, ModelConfig(sparse="2:4"))
+    kept = keeps(dense)
+    assert kept.view(6, 2, 4).sum(2).eq(2).all()
+    torch.testing.assert_close(model[0](x), x @ (dense * kept).T + model[0].bias)
+    optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=0.1, weight_decay=0.0))
+    model(x).square().sum().backward()
+    gradient = model[0].parametrizations.weight.original.grad
+    assert not gradient[~kept].any()
+    optimizer.step()
+    alive = gradient[kept] != 0
+    assert alive.any()
+    assert torch.equal(model[0].weight[kept] != dense[kept], alive)
+    assert not model[0].weight[~kept].any()
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
@@ -242,3 +324,61 @@ def test_accuracy_counts_samples_whatever_the_last_batch(tmp_path: Path) -> None
     train = run.evaluate(part="train", weights="last")["metrics"]["train"]  # the rate moved nothing
     assert row["train.accuracy"] == pytest.approx(train["accuracy"], abs=1e-6)
     assert row["train.loss"] == pytest.approx(train["loss"], rel=1e-5)
+
+
+# Depth: products over layers, and the initialisations that keep a scale.
+
+
+def test_products_over_depth_leave_every_half_precision() -> None:
+    products = [1.5**100, 0.8**100]
+    assert products == pytest.approx([4.07e17, 2.04e-10], rel=1e-2)
+    half = torch.finfo(torch.float16)
+    assert half.tiny == pytest.approx(6.1e-5, rel=1e-2)
+    assert half.max == 65504
+    grown, faded = torch.tensor(products).half()
+    assert grown.isinf()
+    assert faded == 0
+
+
+def test_sigmoid_passes_at_most_a_quarter_and_next_to_nothing_beyond_six() -> None:
+    x = torch.tensor([0.0, 6.0, -6.0], requires_grad=True)
+    x.sigmoid().sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == pytest.approx([0.25, 0.002467, 0.002467], rel=1e-3)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(400, 400), (100, 600), (600, 100)])
+def test_what_keeps_the_variance_forward_and_backward(given: int, wanted: int) -> None:
+    """Through y = x W^T with variance gamma of W: n_in gamma forward, n_out gamma backward; Xavier is their harmony."""
+    torch.manual_seed(0)
+    gamma = 2 / (given + wanted)
+    weight = torch.empty(wanted, given)
+    torch.nn.init.xavier_uniform_(weight)
+    assert weight.abs().max() == pytest.approx(math.sqrt(6 / (given + wanted)), rel=1e-2)
+    assert weight.var() == pytest.approx(gamma, rel=0.03)
+    x = torch.randn(2000, given, requires_grad=True)
+    y = x @ weight.T
+    assert y.var().item() == pytest.approx(given * gamma, rel=0.05)
+    (x_gradient,) = torch.autograd.grad(y, x, torch.randn_like(y))
+    assert x_gradient.var().item() == pytest.approx(wanted * gamma, rel=0.05)
+
+
+def _factors(std: float | None, depth: int = 20, width: int = 128) -> tuple[float, float]:
+    """Of ReLU layers drawn with a deviation, or as He does: factor per layer of the outputs, and of the gradients back."""
+    torch.manual_seed(0)
+    x, outputs = torch.randn(256, width, dtype=torch.float64), []  # squares of what is left leave single precision
+    for _ in range(depth):
+        weight = torch.randn(width, width, dtype=torch.float64) * (math.sqrt(2 / width) if std is None else std)
+        x = (x.relu() if outputs else x) @ weight.T.requires_grad_()
+        x.retain_grad()
+        outputs.append(x)
+    (x * torch.randn_like(x)).sum().backward()
+    forward = outputs[-1].square().mean() / outputs[0].square().mean()
+    backward = outputs[0].grad.square().mean() / outputs[-1].grad.square().mean()
+    return forward.item() ** (0.5 / (depth - 1)), backward.item() ** (0.5 / (depth - 1))
+
+
+def test_a_deviation_of_a_hundredth_fades_by_a_constant_factor_per_layer() -> None:
+    """0.01 is right for the first of two layers, and after twenty nothing is left: 0.08^20 = 1e-22."""
+    assert _factors(0.01) == pytest.approx((0.01 * math.sqrt(128 / 2),) * 2, rel=0.05)
+    assert _factors(None) == pytest.approx((1, 1), rel=0.05)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
 from danlu.models.build import MODELS, build_model
@@ -16,6 +17,7 @@ from danlu.prepare import model_options
 from danlu.run import Run
 
 FOLDER = Path(__file__).parents[1] / "configs"
+LENET5 = FOLDER / "lenet5-mnist.yaml"
 # Recipe -> side of its pictures, parameters of the published network, a side at which one step costs little.
 RECIPES = {
     "d2l-softmax": (28, 7_850, 28),
@@ -33,7 +35,7 @@ HEAVY = ("d2l-alexnet", "d2l-vgg11")  # tens of millions of weights, however sma
 
 
 def test_every_recipe_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(RECIPES)
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*RECIPES, LENET5.stem}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -81,3 +83,19 @@ def test_trains(name: str, fashion: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert run.summary["epochs"] == 1
     assert run.summary["metrics"]["test"]["loss"] > 0
     assert run.config.optim == load_yaml(FOLDER / f"{name}.yaml").optim
+    signature = danlu.load(run.folder).signature
+    assert (signature.mean, signature.std) == ((0.0,), (1.0,))
+
+
+def test_lenet5_of_1998_on_mnist(fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert LENET5.read_text().startswith("# danlu train mnist --config configs/lenet5-mnist.yaml\n")
+    config = load_yaml(LENET5)
+    (fashion / "mnist").symlink_to(fashion / "fashion-mnist")
+    monkeypatch.setenv("DANLU_DATA", str(fashion))
+    for name, how in (("recipe", f"--config {LENET5}"), ("default", "--model lenet5")):
+        command = f"train mnist {how} --epochs 1 --batch-size 8 --device cpu --out {tmp_path / name}"
+        assert main(shlex.split(command)) == 0
+        run = Run.open(tmp_path / name)
+        assert run.summary["parameters"] == 60_000
+        assert (run.config.loss, run.config.data.size) == (config.loss, 28)
+    assert Run.open(tmp_path / "recipe").config.optim == config.optim

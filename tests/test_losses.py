@@ -79,6 +79,22 @@ def test_one_output_tells_class_one_from_class_zero():
         assert loss("perceptron")(outputs, targets).tolist() == [0, 1]
 
 
+def test_rubbish_class_is_lenet5s_criterion():
+    """LeCun et al. 1998, equation 9: y_D + log(e^-j + sum_k e^-y_k), y being squared distances."""
+    distances, j = torch.rand(6, 4) * 8, 3.0
+    expected = distances[range(6), LABELS] + torch.log(math.exp(-j) + torch.exp(-distances).sum(1))
+    for targets in (LABELS, F.one_hot(LABELS, 4).float()):
+        torch.testing.assert_close(loss("cross-entropy", rubbish=j)(-distances, targets), expected)
+
+
+def test_rubbish_class_asks_for_more_than_a_lead():
+    """The nearest code by far is not enough: beyond j the loss is the distance less j, as of a plain squared error."""
+    far = -torch.tensor([[60.0, 400.0]])
+    assert loss("cross-entropy")(far, torch.tensor([0])).item() == pytest.approx(0)
+    assert loss("cross-entropy", rubbish=20.0)(far, torch.tensor([0])).item() == pytest.approx(40)
+    assert loss("cross-entropy", rubbish=20.0)(far / 6, torch.tensor([0])).item() == pytest.approx(0, abs=1e-4)
+
+
 def test_focal_is_discounted_cross_entropy():
     p = LOGITS.softmax(1)[range(6), LABELS]
     torch.testing.assert_close(loss("focal", gamma=2.0)(LOGITS, LABELS), -((1 - p) ** 2) * p.log())
@@ -139,6 +155,8 @@ def test_given_weights_have_mean_one_over_the_samples():
         (LossConfig(name="squared"), None, "classify", "choose from cross-entropy"),
         (LossConfig(name="focal"), None, "regress", "huber"),
         (LossConfig(name="focal", smoothing=0.1), None, None, "loss.smoothing"),
+        (LossConfig(name="focal", rubbish=1.0), None, None, "loss.rubbish"),
+        (LossConfig(name="cross-entropy", rubbish=1.0, smoothing=0.1), None, None, "without smoothing"),
         (LossConfig(name="crossentropy"), None, None, "did you mean 'cross-entropy'"),
         (LossConfig(name="squared", class_weights="balanced"), None, None, "loss.class_weights"),
         (LossConfig(name="focal", class_weights=(1.0, 2.0)), LABELS.bincount(), None, "4 numbers"),

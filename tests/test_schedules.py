@@ -37,6 +37,11 @@ def test_step_and_exponential_equal_torch():
     assert ours(60, name="exponential", factor=0.9)[::6] == pytest.approx(expected)
 
 
+def test_milestones_equal_torch():
+    expected = rates(lambda o: theirs.MultiStepLR(o, [18, 45], gamma=0.1), 60)
+    assert ours(60, name="step", milestones=(3, 7.5)) == pytest.approx(expected)
+
+
 def test_factor_left_out():
     assert ours(12, epochs=2, name="step", every=1)[6] == pytest.approx(0.1)
     assert ours(12, epochs=2, name="exponential")[6] == pytest.approx(0.95)

@@ -15,10 +15,15 @@ _PUBLIC = {
     "load": "danlu.verbs.load",
     "describe": "danlu.verbs.describe",
     "diagnose": "danlu.verbs.doctor",
+    "heal": "danlu.verbs.heal",
+    "landscape": "danlu.verbs.landscape",
     "inspect": "danlu.verbs.inspect",
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
     "watch": "danlu.doctor.watch",
+    # These need Lightning or transformers, which danlu itself does not: they are left out of `from danlu import *`.
+    "LightningDoctor": "danlu.doctor.adapters.lightning",
+    "TransformersDoctor": "danlu.doctor.adapters.transformers",
     "Refusal": "danlu.refuse",
     "Failure": "danlu.refuse",
 }
@@ -30,7 +35,9 @@ __all__ = [
     "describe",
     "diagnose",
     "evaluate",
+    "heal",
     "inspect",
+    "landscape",
     "load",
     "predict",
     "train",
@@ -38,6 +45,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
+    from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature
     from danlu.doctor.watch import watch
     from danlu.models.build import build_model
@@ -45,7 +54,9 @@ if TYPE_CHECKING:
     from danlu.verbs.describe import describe
     from danlu.verbs.doctor import diagnose
     from danlu.verbs.evaluate import evaluate
+    from danlu.verbs.heal import heal
     from danlu.verbs.inspect import inspect
+    from danlu.verbs.landscape import landscape
     from danlu.verbs.load import load
     from danlu.verbs.predict import predict
     from danlu.verbs.train import train

@@ -14,6 +14,7 @@ import torch
 
 from danlu.config import Config, get, keys, with_values
 from danlu.data.dataset import Dataset, PictureFiles
+from danlu.detection.build import DETECTORS
 from danlu.signature import Signature
 
 MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # bytes of pictures kept on the device
@@ -24,6 +25,7 @@ USUAL_RATE = {
 }  # fmt: skip
 DETECTOR_RATE = 3e-3  # of adamw, measured on drawn shapes and blood cells
 FEW = 10_000  # training samples below which grey signs are distorted a little
+RUBBISH = 20.0  # lenet5: squared distance, of 4 per wrong sign of 84, at which an answer is near enough
 FINE_TUNING_EPOCHS, FINE_TUNING_RATE = 1 / 3, 1 / 2  # beside training from drawn weights
 TASK_REASONS = {
     "classify": "classes",
@@ -34,6 +36,11 @@ TASK_REASONS = {
 OBJECTS_SEEN = (
     12_000  # pictures of 320 px, of training a detector by default: minutes on two cores; more of smaller ones
 )
+# Times as many for those that learn slowly and are cheap, or cost more than a detector in one stage.
+SEEN_SHARE = {"rcnn": 1 / 6, "yolo-v1": 1.5, "retinanet": 1.25, "faster-rcnn": 0.75, "mask-rcnn": 2 / 3}
+TWO_STAGES_SEEN = 1 / 2  # other detectors in two stages
+# What two stages stand on where there is no card and no trained weights: twice as many pictures a second.
+LIGHT, LIGHT_BACKBONE, LIGHT_WIDTH = ("faster-rcnn", "mask-rcnn"), "cspnet-nano", 64
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -74,6 +81,9 @@ def choose_data(
         same = start is not None and config.model.name in (None, start.model)
         if start is not None and start.size and same:
             pick("data.size", start.size, f"that of {config.transfer.init}")
+        entry = DETECTORS.get(config.model.name or "")
+        if dataset.task in ("detect", "segment") and entry is not None and entry.size:
+            pick("data.size", entry.size, f"what {config.model.name} is made for")
         size, reason = (_canvas_size if dataset.task in ("detect", "segment") else _picture_size)(dataset, device)
         pick("data.size", size, reason)
         if start is not None and start.channels == 3 and same:
@@ -107,7 +117,7 @@ def choose_training(
     if start is not None and config.model.name in (None, start.model):
         _take_over(chooser, start)
     if dataset.task in ("detect", "segment"):
-        _detector(chooser, dataset.task, samples)
+        _detector(chooser, dataset.task, samples, device)
         return chooser.config, chooser.choices
     _network(chooser, pictures, samples)
     name = chooser.config.model.name or ""
@@ -118,6 +128,8 @@ def choose_training(
         ("cross-entropy", "exclusive classes") if dataset.classes else ("squared", "a number is to be predicted")
     )
     chooser.pick("loss.name", loss, why)
+    if name == "lenet5" and chooser.config.loss.name == "cross-entropy" and not chooser.config.loss.smoothing:
+        chooser.pick("loss.rubbish", RUBBISH, "outputs are minus distances, and the right one must come near 0")
     _variation(chooser, pictures and not convex, samples)
     return chooser.config, chooser.choices
 
@@ -126,8 +138,11 @@ def _take_over(chooser: Chooser, start: Signature) -> None:
     """The network of the weights to start from, with its options where the user gave none."""
     reason = f"that of {chooser.config.transfer.init}"
     chooser.pick("model.name", start.model, reason)
+    if start.backbone:
+        chooser.pick("detect.backbone", start.backbone, reason)
     for option, value in start.options.items():
-        key = f"model.{option}"
+        own = f"detect.{option}"  # before the model's of the same name: a detector's width is no dense layer's
+        key = own if start.task in ("detect", "segment") and own in keys() else f"model.{option}"
         if get(chooser.config, key) == keys()[key].default:
             chooser.set(key, value, reason)
 
@@ -148,15 +163,19 @@ def _network(chooser: Chooser, pictures: bool, samples: int) -> None:
         chooser.pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
 
 
-def _detector(chooser: Chooser, task: str, samples: int) -> None:
+def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -> None:
     """Network, budget and update rule of a detector; its losses are its own."""
     name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
     chooser.pick("model.name", name, why)
-    two_stages = "rcnn" in (chooser.config.model.name or "").replace("-", "")
+    name = chooser.config.model.name or ""
+    two_stages = "rcnn" in name.replace("-", "")
+    if name in LIGHT and device.type == "cpu":
+        _lighten(chooser)
     batch = 16 if samples >= 64 and not two_stages else 8
     why = "two stages learn faster from small batches" if two_stages else f"{samples:,} training pictures"
     chooser.pick("batch_size", min(batch, samples), why)
-    seen = (OBJECTS_SEEN / 2 if two_stages else OBJECTS_SEEN) * max(1.0, 320 / (chooser.config.data.size or 320))
+    share = SEEN_SHARE.get(name, TWO_STAGES_SEEN if two_stages else 1.0)
+    seen = OBJECTS_SEEN * share * max(1.0, 320 / (chooser.config.data.size or 320))
     epochs = max(10, min(120, round(seen / samples)))
     if chooser.config.transfer.init:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
@@ -164,11 +183,28 @@ def _detector(chooser: Chooser, task: str, samples: int) -> None:
     chooser.pick("epochs", epochs, f"{samples:,} training pictures, about {epochs * samples:,} seen in all")
     chooser.pick("optim.name", "adamw", "robust for detectors")
     rule = chooser.config.optim.name or ""
-    rate = USUAL_RATE[rule] if rule != "adamw" else DETECTOR_RATE / 6 if two_stages else DETECTOR_RATE
+    slower = 3 if name == "rcnn" else 6 if two_stages else 1
+    rate = USUAL_RATE[rule] if rule != "adamw" else DETECTOR_RATE / slower
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
+    if name == "rcnn":
+        chooser.pick("augment.preset", "none", "regions vary enough, and each picture is searched for them but once")
+        chooser.pick("augment.flip", "lr", "a mirrored picture has mirrored regions")
     chooser.pick("augment.preset", "light", "moderate variation; objects move with the picture")
+    overlap, why = (0.3, "regions of one object differ much") if name == "rcnn" else (0.6, "usual for detectors")
+    chooser.pick("detect.overlap", overlap, why)
+
+
+def _lighten(chooser: Chooser) -> None:
+    """A small backbone and a narrow pyramid, unless trained weights are to be used or a backbone is named."""
+    config = chooser.config
+    if config.transfer.init or config.model.pretrained or config.detect.backbone:
+        return
+    why = "without a card more pictures teach more than a larger network"
+    chooser.pick("detect.backbone", LIGHT_BACKBONE, why)
+    if config.detect.neck != "none":
+        chooser.pick("detect.width", LIGHT_WIDTH, why)
 
 
 def _budget(chooser: Chooser, pictures: bool, residual: bool, samples: int) -> None:

@@ -104,12 +104,7 @@ def build_parser() -> Parser:
     _settings(data, only=lambda key: key.startswith("data."))
 
     doctor = verb("doctor", "RUN|DATA", "say what is wrong with a run, or with data before any training")
-    doctor.add_argument("target", metavar="RUN|DATA", help="a run folder; or data, as for train")
-    doctor.add_argument("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS)
-    doctor.add_argument("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS)
-    doctor.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
-    doctor.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
-    _settings(doctor, only=lambda key: key.startswith("data.") and key != "data.path")
+    _doctor(doctor)
 
     inspect = verb("inspect", "MODEL|--compare MODEL MODEL", "say what a network is made of, layer by layer")
     inspect.add_argument("model", metavar="MODEL", nargs="?", help=keys()["model.name"].metadata["text"])
@@ -125,6 +120,22 @@ def build_parser() -> Parser:
     report = verb("report", "RUN", "make the report page of a run again")
     report.add_argument("run", metavar="RUN")
     return parser
+
+
+def _doctor(parser: Parser) -> None:
+    parser.add_argument("target", metavar="RUN|DATA", help="a run folder; or data, as for train")
+    parser.add_argument("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS)
+    parser.add_argument("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS)
+    parser.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
+    parser.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
+    parser.add_argument("--heal", action="store_true", help="try the remedies in short trainings, keep what helps")
+    parser.add_argument("--seeds", metavar="N", default=None, help="heal: trainings of each change [3]")
+    parser.add_argument("--budget", metavar="N", default=None, help="heal: seconds for all trainings [600]")
+    parser.add_argument("--landscape", action="store_true", help="draw the loss around the run's weights")
+    parser.add_argument(
+        "--directions", metavar="random|eigenvectors", default=None, help="landscape: along which [random]"
+    )
+    _settings(parser, only=lambda key: key.startswith("data.") and key != "data.path")
 
 
 def _common(parser: Parser) -> None:

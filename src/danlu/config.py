@@ -46,6 +46,11 @@ def _split_commas(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+def _layers(value: Any) -> Any:
+    """Names of layers; "none" takes back what a config file says."""
+    return None if value == "none" else _split_commas(value)
+
+
 Part = Annotated[float | int | str, BeforeValidator(_part)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(_split_commas)]
@@ -83,9 +88,13 @@ class DataConfig(Strict):
         None, "what to keep after the folds: all | best | ensemble"
     )
     limit: Count | None = option(None, "use only this many training samples, drawn by the seed")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = option(
+        None, "of the split and of --data.limit; the run's own --seed by default"
+    )
     on_bad: Literal["stop", "skip"] = option("stop", "more than 5 % bad files, or an empty class: stop | skip")
     size: Count | None = option(None, "side of the pictures the network sees, in pixels")
     colour: Literal["grey", "rgb"] | None = option(None, "channels of the pictures")
+    standardise: bool = option(True, "pictures: (x - mean) / std of the training set; false leaves them in [0, 1]")
     standardise_target: bool | None = option(None, "regression: train on (y - mean) / std of the training targets")
     memory: bool | None = option(None, "keep the whole set as one uint8 tensor on the device")
     cache: str | None = option(None, "folder for resized pictures, read back by later runs")
@@ -125,8 +134,8 @@ class TransferConfig(Strict):
     """Which trained weights to start from, and what of them may change."""
 
     init: str | None = option(None, "weights to start from: a run, a .safetensors file or timm:pretrained")
-    freeze: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] | None = option(
-        None, "layers to keep as they are, as stem,stage1; or all-but-head"
+    freeze: Annotated[tuple[str, ...] | None, BeforeValidator(_layers)] = option(
+        None, "layers to keep as they are, as stem,stage1; or all-but-head; or none"
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] = option(1.0, "rate of each stage as a share of the next one's")
 
@@ -137,10 +146,33 @@ class DetectConfig(Strict):
 
     backbone: str | None = option(None, "network whose features the detector reads: a danlu network or timm/NAME")
     neck: Literal["fpn", "none"] | None = option(None, "feature pyramid (faster-rcnn, mask-rcnn)")
+    width: Count | None = option(
+        None, "channels of the layers between backbone and answers (yolo, ssd, retinanet, fpn)"
+    )
+    hidden: Count | None = option(None, "units of the dense layers that judge a region (rcnn and its kin)")
+    depth: Count | None = option(None, "convolutions of each branch of the head (retinanet)")
+    levels: Count | None = option(None, "levels of the feature pyramid (retinanet)")
+    anchor: Positive | None = option(None, "side of the smallest anchors in pixels (faster-rcnn, mask-rcnn, retinanet)")
+    search: Literal["auto", "selective", "colours"] | None = option(
+        None, "how regions are found in the pixels (rcnn, fast-rcnn): selective search, areas of a colour, or auto"
+    )
+    proposals: Count | None = option(None, "regions looked at in a picture (rcnn and its kin)")
+    candidates: Count | None = option(None, "anchors of each level that may become proposals (faster-rcnn, mask-rcnn)")
+    sampled: Count | None = option(None, "anchors of a picture drawn for the losses (faster-rcnn, mask-rcnn)")
+    regions: Count | None = option(None, "proposals of a picture drawn for the losses (rcnn and its kin)")
+    positive_share: Annotated[float, Field(gt=0, lt=1)] | None = option(
+        None, "of these at most so many on objects (rcnn and its kin)"
+    )
+    crop: Annotated[int, Field(ge=16)] | None = option(None, "side to which a region is warped, in pixels (rcnn)")
+    context: Annotated[float, Field(ge=0, lt=0.5)] | None = option(
+        None, "share of a warped region, on each side, that shows what is around (rcnn)"
+    )
+    mask_width: Count | None = option(None, "channels of the convolutions that see the mask (mask-rcnn)")
+    mask_layers: Annotated[int, Field(ge=0)] | None = option(None, "how many of them there are (mask-rcnn)")
     fit: Literal["letterbox", "stretch"] = option("letterbox", "pictures that are no squares: letterbox | stretch")
     score: Share = option(0.3, "predict: least score of a detection that is kept")
-    overlap: Annotated[float, Field(gt=0, le=1)] = option(
-        0.6, "of two detections of a class that overlap more, keep one"
+    overlap: Annotated[float, Field(gt=0, le=1)] | None = option(
+        None, "of two detections of a class that overlap more (IoU), keep one"
     )
     most: Count = option(100, "detections kept in a picture")
 
@@ -175,6 +207,9 @@ class ScheduleConfig(Strict):
     )
     warmup: NotNegative = option(0.0, "epochs of linear rise before it")
     every: Positive = option(30.0, "step: epochs between cuts")
+    milestones: Annotated[tuple[Positive, ...], BeforeValidator(_split_commas)] = option(
+        (), "step: the epochs of the cuts themselves, instead"
+    )
     factor: Annotated[float, Field(gt=0, lt=1)] | None = option(
         None, "step and plateau: multiply by this at a cut; exponential: per epoch"
     )
@@ -191,6 +226,7 @@ class LossConfig(Strict):
         Literal["cross-entropy", "binary-cross-entropy", "focal", "perceptron", "squared", "absolute", "huber"] | None
     ) = option(None, "per-sample loss")
     smoothing: Share = option(0.0, "label smoothing (cross-entropy)")
+    rubbish: Positive | None = option(None, "cross-entropy: one more class, never right, whose output is minus this")
     class_weights: Literal["balanced"] | Numbers | None = option(None, "balanced, or one weight per class")
     gamma: NotNegative = option(2.0, "focal: how strongly easy samples are discounted")
     delta: Positive = option(1.0, "huber: |error| at which the square turns into a line")

@@ -36,11 +36,17 @@ def huber(outputs: Tensor, targets: Tensor, delta: float) -> Tensor:
     return F.huber_loss(outputs, targets.view_as(outputs), reduction="none", delta=delta).flatten(1).mean(1)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+def cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float, rubbish: float | None = None) -> Tensor:
     """-sum_k t_k log softmax(output)_k; its gradient by the outputs is softmax(output) - t. (N, K) -> (N,).
 
-    smoothing moves this share of the target evenly onto all classes (Szegedy et al. 2016).
+    smoothing moves this share of the target evenly onto all classes (Szegedy et al. 2016). rubbish: j of one more class
+    that is never right and whose output is always -j. Where outputs are minus squared distances, the loss is then
+    y_D + log(e^-j + sum_k e^-y_k), LeNet-5's (LeCun et al. 1998, equation 9): the right code must come as near as j,
+    not only nearer than the others.
     """
+    if rubbish is not None:
+        every = F.pad(outputs, (0, 1), value=-rubbish)
+        return every.logsumexp(1) - (_shares(targets, outputs.shape[1]) * outputs).sum(1)
     return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
 
 
@@ -98,7 +104,7 @@ class Loss:
 
 CLASSIFY, REGRESS = ("classify",), ("regress",)
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(cross_entropy, "-log of the right class's probability", CLASSIFY, ("smoothing",)),
+    "cross-entropy": Loss(cross_entropy, "-log of the right class's probability", CLASSIFY, ("smoothing", "rubbish")),
     "binary-cross-entropy": Loss(binary_cross_entropy, "one yes-or-no question per class", CLASSIFY),
     "focal": Loss(focal, "cross-entropy that discounts easy samples", CLASSIFY, ("gamma",)),
     "perceptron": Loss(perceptron, "how far the right class lies behind the best one", CLASSIFY),
@@ -123,6 +129,8 @@ def build_loss(
         raise refusal("loss", f"one that can {task}", config.name, do=f"choose from {', '.join(fitting)}")
     if config.smoothing and "smoothing" not in loss.options:
         raise refusal("loss.smoothing", f"0 with {config.name}", config.smoothing, do="use --loss cross-entropy")
+    if config.rubbish is not None and (config.smoothing or "rubbish" not in loss.options):
+        raise refusal("loss.rubbish", "left out but with cross-entropy, and without smoothing", config.rubbish)
     function = partial(loss.function, **{option: getattr(config, option) for option in loss.options})
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)

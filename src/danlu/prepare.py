@@ -23,7 +23,7 @@ from danlu.data.inputs import Pictures, channel_statistics, frame_of, picture_in
 from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_objects
 from danlu.data.split import Split, folds, split_dataset
-from danlu.detection.build import build_detector, find_detector
+from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
 from danlu.detection.detector import Detector
 from danlu.engine.device import check_precision, keep_freed_memory, pick_device, probe_format
 from danlu.losses import build_loss
@@ -92,6 +92,9 @@ def read(config: Config, start: Signature | None = None) -> tuple[Config, Datase
     if not config.data.path:
         raise refusal("DATA", "a file, a folder or the name of a known set", "nothing", do="try `danlu train digits`")
     dataset = open_dataset(config.data, config.task)
+    target = config.data.target
+    if target and dataset.kind != "table" and target not in dataset.target_names:
+        raise refusal("--target", f"left out where the data are no table with named columns, as {dataset.path}", target)
     config, choices = choose_data(config, dataset, pick_device(config.device, config.devices), start)
     return config, dataset, choices
 
@@ -106,14 +109,15 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     start = source.signature if source else None
     config, dataset, choices = read(config, start)
     device = pick_device(config.device, config.devices)
+    drawn_by = config.seed if config.data.seed is None else config.data.seed
     if config.data.fold is not None:
-        parts = folds(dataset, config.data, config.seed)
+        parts = folds(dataset, config.data, drawn_by)
         if config.data.fold >= len(parts):
             raise refusal("--data.fold", f"less than {len(parts)}, the number of folds", config.data.fold)
         # The test split is for the model that is kept, not for each fold.
         split = replace(parts[config.data.fold], test=torch.empty(0, dtype=torch.long))
     else:
-        split = split_dataset(dataset, config.data, config.seed)
+        split = split_dataset(dataset, config.data, drawn_by)
     if split.note:
         dataset = replace(dataset, notes=[*dataset.notes, split.note])
     config, more = choose_training(config, dataset, len(split.train), device, start)
@@ -167,8 +171,7 @@ def _check_objects(prepared: Prepared) -> None:
         index = getattr(prepared.split, part).tolist()
         if index and not any((~prepared.objects.annotations[i].ignore).any() for i in index):
             raise Refusal(f"the {part} part of {prepared.dataset.path} has {len(index)} pictures and no object in them")
-    if prepared.config.tta:
-        raise refusal("--tta", "left out where objects are to be found", True)
+    _check_detector(prepared.config)
     if prepared.config.model.sparse:
         raise refusal("--sparse", "left out where objects are to be found", prepared.config.model.sparse)
     for name in ("name", "class_weights"):
@@ -178,6 +181,17 @@ def _check_objects(prepared: Prepared) -> None:
                 "left out for a detector, which has losses of its own",
                 getattr(prepared.config.loss, name),
             )
+
+
+def _check_detector(config: Config) -> None:
+    """Refuse settings of other detectors than the one that is to be trained."""
+    entry = find_detector(config.model.name or "")
+    for name, value in vars(config.detect).items():
+        if name in DETECTOR_OPTIONS and value is not None and name not in entry.options:
+            takes = ", ".join(f"detect.{one}" for one in entry.options if hasattr(config.detect, one)) or "none of them"
+            raise refusal(f"--detect.{name}", f"left out for {config.model.name}, which takes {takes}", value)
+    if config.model.width is not None:
+        raise refusal("--model.width", "left out for a detector", config.model.width, do="see --detect.width")
 
 
 def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: Tensor) -> Prepared:
@@ -251,6 +265,8 @@ def _prepare_pictures(
     mean, std = channel_statistics(pictures.some(seen.tolist()))
     if start is not None and start.channels == len(mean):  # trained weights expect their inputs as they were
         mean, std = start.mean, start.std
+    elif not config.data.standardise:
+        mean, std = (0.0,) * len(mean), (1.0,) * len(mean)
     statistics = {"channels": len(mean), "mean": mean, "std": std}
     return _finish(config, dataset, split, device, pictures=pictures, canvas=canvas, fit=fit, **statistics)
 
@@ -321,7 +337,7 @@ def model_options(config: Config) -> dict[str, object]:
     fresh = type(config.model)()
     values = {k: getattr(config.model, k) for k in vars(fresh) if k not in TRAINING_ONLY}
     options = {k: v for k, v in values.items() if v != getattr(fresh, k)}
-    return options | ({"neck": config.detect.neck} if config.detect.neck else {})
+    return options | {k: v for k, v in vars(config.detect).items() if k in DETECTOR_OPTIONS and v is not None}
 
 
 def build_network(prepared: Prepared, seed: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
 weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), doctor.jsonl (what the
-doctor measured), report.html, log.txt. Every
+doctor measured), heal/ and heal.json (what healing tried), report.html, landscape.html, log.txt. Every
 file is written to a temporary name and renamed, so a kill at any moment leaves the old one or the new one, never half
 of one.
 """

@@ -25,8 +25,10 @@ def constant(done: float, total: float, config: ScheduleConfig) -> float:
 
 
 def step(done: float, total: float, config: ScheduleConfig) -> float:
-    """factor^k after k times `every` epochs."""
+    """factor^k after k times `every` epochs, or after k of the `milestones`."""
     # 1e-9: an epoch boundary that rounding put just below a whole number is still the boundary.
+    if config.milestones:
+        return _factor(config) ** sum(done + 1e-9 >= epoch for epoch in config.milestones)
     return _factor(config) ** math.floor(done / config.every + 1e-9)
 
 

@@ -97,7 +97,8 @@ def test_every_network_that_heeds_norm(name: str, norm: str):
     size = smallest(name)
     with torch.device("meta"):
         model = build_model(name, channels=1, size=size, classes=3, norm=norm)
-        kinds = {type(m) for m in model.modules() if "Norm" in type(m).__name__}
+        leaves = (m for m in model.modules() if not list(m.children()))
+        kinds = {type(m) for m in leaves if "Norm" in type(m).__name__}
         assert kinds == ({nn.GroupNorm} if norm == "group" else set())
         x = torch.zeros(2, size * size) if MODELS[name].tabular else torch.zeros(2, 1, size, size)
         assert model(x).shape == (2, 3)
@@ -110,6 +111,32 @@ def test_any_norm(name: str, norm: str):
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     model(torch.randn(4, 1, 16, 16)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "norms"), [("inception-v3", 94), ("inception-v4", 149)])
+def test_norms_in_the_libraries_networks(name: str, norms: int):
+    """As many as the papers' convolutions; a bias where no norm shifts; the activation after the norm stays."""
+
+    def built(norm: str) -> nn.Module:
+        with torch.device("meta"):
+            return build_model(name, channels=3, size=107, classes=10, norm=norm)
+
+    def count(norm: str) -> int:
+        return sum(p.numel() for p in built(norm).parameters())
+
+    def of(model: nn.Module, *kinds: type[nn.Module]) -> int:
+        return sum(isinstance(m, kinds) for m in model.modules())
+
+    plain, grouped, bare = (built(norm) for norm in ("batch", "group", "none"))
+    channels = sum(m.num_features for m in plain.modules() if isinstance(m, nn.BatchNorm2d))
+    assert of(plain, nn.BatchNorm2d) == of(grouped, nn.GroupNorm) == norms
+    assert of(plain, nn.ReLU) == of(grouped, nn.ReLU) == of(bare, nn.ReLU)
+    assert of(bare, nn.BatchNorm2d, nn.GroupNorm) == 0
+    assert count("group") == count("batch")
+    assert count("none") == count("batch") - channels
+    backbone = build_backbone(name, channels=3, size=107, norm="group")
+    assert of(backbone, nn.GroupNorm) > norms / 2
+    assert of(backbone, nn.BatchNorm2d) == 0
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "instance", "group", "batch-renorm"])
@@ -194,6 +221,7 @@ def test_options_left_at_the_default_of_the_config_are_the_networks_own():
         ({"name": "vgg11-cifar", "size": 32, "width": (8, 8)}, "model.width"),
         ({"name": "torchvision/vit_b_32", "size": 30}, "data.size"),
         ({"name": "timm/resnet10t", "size": 64, "width": (3,)}, "model.width"),
+        ({"name": "inception-v3", "size": 75, "norm": "grup"}, "did you mean 'group'"),
     ],
 )
 def test_refusals(arguments: dict, sentence: str):

@@ -37,11 +37,11 @@ def test_receptive_field_is_where_the_gradient_comes_from() -> None:
     model = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 5, stride=2), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Conv2d(2, 3, 3, dilation=2)
     )
-    x = torch.randn(1, 1, 61, 61, requires_grad=True)
+    x = torch.ones(1, 1, 61, 61, requires_grad=True)
     with torch.no_grad():
         for layer in model:
             if isinstance(layer, torch.nn.Conv2d):
-                layer.weight.abs_().add_(0.1)
+                layer.weight.abs_().add_(0.1)  # with ones as inputs, no unit is at rest and no gradient lost
     seen = torch.nn.functional.avg_pool2d(model[1](model[0](x)), 2)  # an average sees what a maximum may take
     out = model[3](seen)
     out[0, 0, 4, 4].backward()
@@ -109,6 +109,21 @@ def test_networks_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["models"] == ["alexnet", "lenet"]
     assert found["rows"][-1]["lenet"]["parameters"] == 61_706
+
+
+def test_more_networks_than_a_line_holds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns the third network begins a table of its own; no figure is cut, no line longer."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["inspect", "--compare", "alexnet-plain", "lenet", "vgg16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line.split() for line in lines if "mult-adds" in line]
+    columns = ["weights", "mult-adds"]
+    assert heads == [["alexnet-plain", *columns, "lenet", *columns], ["vgg16", *columns]]
+    assert not any("…" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines if ": " not in line)  # sentences are for the terminal to fold
+    totals = [line.split() for line in lines if line.startswith("total")]
+    assert totals == [["total", "46.8M", "1.01G", "61.7k", "417k"], ["total", "134M", "15.5G"]]
+    assert not any(line.startswith("conv 6") for line in lines[: lines.index(next(x for x in lines if "vgg16" in x))])
 
 
 @pytest.mark.parametrize(

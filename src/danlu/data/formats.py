@@ -90,10 +90,6 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
-    if config.target and dataset.kind != "table" and config.target not in dataset.target_names:
-        raise refusal(
-            "--target", f"left out where the data are no table with named columns, as {config.path}", config.target
-        )
     if config.balance and dataset.task != "classify":
         raise refusal("--data.balance", f"left out where there are no classes, as in {config.path}", config.balance)
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):

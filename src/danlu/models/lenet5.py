@@ -36,8 +36,8 @@ class Subsampling(nn.Module):
 class RadialBasis(nn.Module):
     """(N, 84) -> (N, K): minus the squared distance to each class's code, so that the nearest class is the largest.
 
-    The codes are fixed. Softmax cross entropy of these outputs is the paper's second criterion (its equation 9) without
-    the rubbish class.
+    The codes are fixed. Softmax cross entropy of these outputs, with a rubbish class, is the paper's criterion (its
+    equation 9): `loss.rubbish`.
     """
 
     codes: Tensor

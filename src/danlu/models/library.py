@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
+from danlu.models.parts import norm_layer, shifts
 from danlu.refuse import Failure, choose, refusal
 
 
@@ -89,8 +90,10 @@ class TimmBackbone(Backbone):
         return self.network(x)
 
 
-def timm_backbone(name: str, channels: int, size: int, *, pretrained: bool = False) -> TimmBackbone:
-    """timm's network of that name for its features alone: one map per stride."""
+def timm_backbone(
+    name: str, channels: int, size: int, *, pretrained: bool = False, norm: str = "batch"
+) -> TimmBackbone:
+    """timm's network of that name for its features alone: one map per stride. norm: in place of its batch norms."""
     import timm
 
     bare = name.partition(".")[0]
@@ -102,6 +105,7 @@ def timm_backbone(name: str, channels: int, size: int, *, pretrained: bool = Fal
             raise _no_weights(f"timm/{name}", error) from None
         with_stages = timm.list_models(filter="resne*")
         raise refusal("--model", "a network of timm that gives its stages", name, near=with_stages) from None
+    _replace_norms(network, norm, pretrained)
     return TimmBackbone(_that_fits(network, f"timm/{name}", channels, size))
 
 
@@ -135,17 +139,21 @@ def torchvision_model(name: str, channels: int, size: int, classes: int, *, pret
     return _that_fits(model, f"torchvision/{name}", channels, size)
 
 
-def inception_v3(channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False) -> nn.Module:
+def inception_v3(
+    channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False, norm: str = "batch"
+) -> nn.Module:
     """Inception v3 (Szegedy et al. 2015), torchvision's: 23,834,568 parameters, 5.713 G multiply-adds at 3x299x299.
 
     aux: with the classifier on the 768 maps of stride 16; in training the network then gives two outputs (N, K).
+    norm: in place of its batch norms.
     """
     import torchvision
 
     if not aux:
         model = torchvision_model("inception_v3", channels, size, classes, pretrained=pretrained)
         model.aux_logits, model.AuxLogits = False, None  # type: ignore[assignment]
-        return model
+        _replace_norms(model, norm, pretrained)
+        return _that_fits(model, "inception-v3", channels, size)
     if pretrained:
         raise refusal("model.aux", "left out with published weights", aux)
     if size < 299:  # its 5x5 convolution then stands on less than 5x5
@@ -153,14 +161,51 @@ def inception_v3(channels: int, size: int, classes: int, *, pretrained: bool = F
     model = torchvision.models.inception_v3(num_classes=classes, aux_logits=True, init_weights=False)
     if channels != 3:
         _replace_first(model, channels, keep=False)
+    _replace_norms(model, norm)
     return _that_fits(model, "inception-v3", channels, size)
 
 
 def inception_v4(
-    channels: int, size: int, classes: int, *, pretrained: bool = False, dropout: float | None = None
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    pretrained: bool = False,
+    dropout: float | None = None,
+    norm: str = "batch",
 ) -> nn.Module:
-    """Inception v4 (Szegedy et al. 2016), timm's: 42,679,816 parameters, 12.254 G multiply-adds at 3x299x299."""
-    return timm_model("inception_v4", channels, size, classes, pretrained=pretrained, dropout=dropout)
+    """Inception v4 (Szegedy et al. 2016), timm's: 42,679,816 parameters, 12.254 G multiply-adds at 3x299x299.
+
+    norm: in place of its batch norms.
+    """
+    model = timm_model("inception_v4", channels, size, classes, pretrained=pretrained, dropout=dropout)
+    _replace_norms(model, norm, pretrained)
+    return _that_fits(model, "inception-v4", channels, size)
+
+
+def _replace_norms(model: nn.Module, norm: str, pretrained: bool = False) -> None:
+    """Another normalisation in place of every batch norm that follows a convolution without a bias, as Inception's do.
+
+    timm's batch norms carry their activation, which stays. Where the new norm brings no shift, the convolution before
+    it gets a bias. Refusal with published weights, and for a network without batch norm.
+    """
+    if norm == "batch":
+        return
+    if pretrained:
+        raise refusal("model.norm", "batch with published weights", norm)
+    convolution, replaced = None, 0
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Conv2d):
+            convolution = layer
+        if not isinstance(layer, nn.BatchNorm2d) or convolution is None:
+            continue
+        parts = [norm_layer(norm, layer.num_features), getattr(layer, "act", nn.Identity())]
+        model.set_submodule(name, nn.Sequential(*(part for part in parts if not isinstance(part, nn.Identity))))
+        if not shifts(norm):
+            convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
+        replaced += 1
+    if not replaced:
+        raise refusal("model.norm", "left out for a network without batch norm", norm)
 
 
 def _replace_first(model: nn.Module, channels: int, keep: bool) -> None:

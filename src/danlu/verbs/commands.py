@@ -15,10 +15,18 @@ from danlu.run import Run
 from danlu.verbs.describe import describe
 from danlu.verbs.doctor import diagnose
 from danlu.verbs.evaluate import evaluate
+from danlu.verbs.heal import heal, own_run
 from danlu.verbs.inspect import compare_networks, inspect
+from danlu.verbs.landscape import landscape
 from danlu.verbs.predict import predict
-from danlu.verbs.show import print_comparison, print_description, print_findings, print_inspection
-from danlu.verbs.show_comparison import print_shares
+from danlu.verbs.show import (
+    print_description,
+    print_findings,
+    print_inspection,
+    print_landscape,
+)
+from danlu.verbs.show_comparison import print_comparison
+from danlu.verbs.show_healing import print_healing
 from danlu.verbs.summary import public
 from danlu.verbs.train import Interrupted, train
 
@@ -96,8 +104,25 @@ def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 
 def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    found = diagnose(values.pop("target"), lang=values.pop("lang"), **values)
+    target, lang = values.pop("target"), values.pop("lang")
+    healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
+    drawing, directions = values.pop("landscape"), values.pop("directions")
+    for flag, given, verb, used in (
+        ("--seeds", seeds, "--heal", healing),
+        ("--budget", budget, "--heal", healing),
+        ("--directions", directions, "--landscape", drawing),
+    ):
+        if given is not None and not used:
+            raise refusal(flag, f"left out without {verb}", given)
+    run = own_run(target) if healing else Run.open(target) if drawing else None
+    found = diagnose(target, lang=lang, **values)
     print_findings(console, found["findings"])
+    if run is not None and drawing:
+        found["landscape"] = landscape(run, **_given({"directions": directions}))
+        print_landscape(console, found["landscape"])
+    if run is not None and healing:
+        found["healing"] = heal(run, console=console, **_given({"seeds": seeds, "budget": budget}))
+        print_healing(console, found["healing"])
     return found, 0
 
 
@@ -110,7 +135,6 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
             raise refusal(f"--{strange[0].replace('_', '-')}", "left out with --compare", given[strange[0]])
         found = compare_networks(*names, **given)
         print_comparison(console, found)
-        print_shares(console, found)
         return found, 0
     if not model:
         raise refusal("MODEL", "a network, or --compare with several", "nothing")

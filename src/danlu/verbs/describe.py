@@ -32,7 +32,7 @@ def describe(
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu"} | values)
     config, dataset, _ = read(config)
-    split = split_dataset(dataset, config.data, config.seed)
+    split = split_dataset(dataset, config.data, config.seed if config.data.seed is None else config.data.seed)
     found: dict[str, Any] = {
         "data": dataset.path,
         "format": dataset.format,

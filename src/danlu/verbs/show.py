@@ -47,32 +47,6 @@ def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     _say(console, run, f"{summary['epochs']} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {run.report}")
 
 
-def print_comparison(console: Console, found: dict[str, Any]) -> None:
-    """Networks beside one another: parameters and multiply-adds of each layer."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", no_wrap=True)
-    for name in found["models"]:
-        table.add_column(name, no_wrap=True)
-        table.add_column("weights", justify="right", no_wrap=True)
-        table.add_column("mult-adds", justify="right", no_wrap=True)
-    for row in found["rows"]:
-        cells = []
-        for name in found["models"]:
-            cell = row[name]
-            shape = "x".join(map(str, cell.get("output", []))) if cell else ""
-            cells += [shape, _scaled(cell["parameters"]), _scaled(cell["multiply_adds"])] if cell else ["", "", ""]
-        table.add_row(row["row"], *cells)
-    console.print(table)
-
-
-def _scaled(count: int) -> str:
-    """105415200 -> 105M"""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return str(count)
-
-
 def finding_line(finding: dict[str, Any]) -> str:
     where = f" ({finding['where']})" if finding["where"] else ""
     return f"{finding['severity']}: {finding['code']}{where}: {finding['cause']} {finding['remedy']}"
@@ -91,6 +65,12 @@ def print_findings(console: Console, findings: list[dict[str, Any]]) -> None:
             console.print(f"  explains: {follows}", highlight=False, markup=False, soft_wrap=True)
     if not findings:
         console.print("nothing wrong was found", highlight=False)
+
+
+def print_landscape(console: Console, found: dict[str, Any]) -> None:
+    """Where the drawing is, and what of the optimiser's path it shows."""
+    for line in (f"landscape: {found['page']}", found["path_note"]):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _say(console: Console, run: Run, line: str) -> None:

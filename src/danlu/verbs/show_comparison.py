@@ -1,4 +1,4 @@
-"""What `danlu inspect --compare` prints below its layers: shares, blocks of branches, what dominates."""
+"""What `danlu inspect --compare` prints: layers side by side, shares, blocks of branches, what dominates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from danlu.inspection.dominance import FIGURES
 from danlu.inspection.drawing import short
 
 
-def print_shares(console: Console, found: dict[str, Any]) -> None:
-    """found: of `danlu.verbs.inspect.compare_networks`."""
+def print_comparison(console: Console, found: dict[str, Any]) -> None:
+    """found: of `danlu.verbs.inspect.compare_networks`. Networks that the line is too short for come further down."""
+    for table in _side_by_side(console, found["rows"], found["models"]):
+        console.print(table)
     console.print(_shares(found["shares"]))
     for name, rows in found["branched"].items():
         if rows:
@@ -20,6 +22,38 @@ def print_shares(console: Console, found: dict[str, Any]) -> None:
     for name, sentences in found["dominates"].items():
         for sentence in sentences:
             console.print(f"{name}: {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _side_by_side(console: Console, rows: list[dict[str, Any]], names: list[str]) -> list[Table]:
+    """As many networks in a table as the console is wide enough for, the rest in further ones."""
+    tables, group = [], names[:1]
+    endless = console.options.update(width=10_000)  # of a narrow one a table says that it fits, cut
+    for name in names[1:]:
+        if console.measure(_layers(rows, [*group, name]), options=endless).maximum > console.width:
+            tables.append(_layers(rows, group))
+            group = []
+        group = [*group, name]
+    return [*tables, _layers(rows, group)]
+
+
+def _layers(rows: list[dict[str, Any]], names: list[str]) -> Table:
+    """Output, parameters and multiply-adds of each layer that one of these networks has."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+        table.add_column("weights", justify="right", no_wrap=True)
+        table.add_column("mult-adds", justify="right", no_wrap=True)
+    for row in rows:
+        if not any(row[name] for name in names):
+            continue
+        cells = []
+        for name in names:
+            cell = row[name]
+            shape = "x".join(map(str, cell.get("output", []))) if cell else ""
+            cells += [shape, _count(cell["parameters"]), _count(cell["multiply_adds"])] if cell else ["", "", ""]
+        table.add_row(row["row"], *cells)
+    return table
 
 
 def _shares(shares: dict[str, dict[str, dict[str, float]]]) -> Table:
@@ -50,4 +84,9 @@ def _branched(name: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def _cost(cost: dict[str, Any]) -> str:
-    return f"{short(cost['parameters'])}/{short(cost['multiply_adds'])}".replace(" ", "")
+    return f"{_count(cost['parameters'])}/{_count(cost['multiply_adds'])}"
+
+
+def _count(number: float) -> str:
+    """105415200 -> 105M"""
+    return short(number).replace(" ", "")

@@ -1,0 +1,110 @@
+"""The part of the page that shows which remedies were tried on a run, and which of them helped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape as plain
+from typing import Any
+
+from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, Figure, axis, layout
+from danlu.report.markup import (
+    NOTHING,
+    card,
+    chart,
+    clip,
+    escape,
+    is_number,
+    is_share,
+    label,
+    metric_value,
+    number_cell,
+    table,
+    text_cell,
+)
+
+ROW = 34  # pixels of an attempt in the chart
+
+
+def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
+    """What `danlu doctor RUN --heal` left in heal.json; nothing without it."""
+    attempts = healing.get("attempts") or []
+    if not healing:
+        return ""
+    note = (
+        f"Validation, {healing.get('trials', '')}. Noise: Student's t times the standard error of paired differences."
+    )
+    rows = [_row(attempt) for attempt in attempts]
+    head = ["Finding", "Change", "Before", "After", "Difference ± noise", "Kept", ""]
+    body = table(head, rows, kind="settings") if rows else "<p>No setting was there to try.</p>"
+    drawn = chart(_before_and_after(attempts), figures, "healing", 70 + ROW * len(attempts))
+    untried = "".join(
+        f"<li>{escape(one.get('finding', ''))}: {escape(one.get('why', ''))}</li>"
+        for one in healing.get("not_tried") or []
+    )
+    return (
+        _outcome(healing)
+        + card("Remedies tried", body, note=note)
+        + card("Before and after", drawn)
+        + card("Not tried", f'<ul class="notes">{untried}</ul>' if untried else "")
+    )
+
+
+def _outcome(healing: Mapping[str, Any]) -> str:
+    metric = str(healing.get("metric", ""))
+    if not healing.get("command"):
+        return card("Outcome", "<p>No change was better than the noise: the run is left as it is.</p>")
+    before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
+    said = f"{label(metric, within='Validation')} of the trials: {before} before, {after} after. To repeat it in full:"
+    return card("Outcome", f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>")
+
+
+def _row(attempt: Mapping[str, Any]) -> list[str]:
+    metric = str(attempt.get("metric", ""))
+    before, after = attempt.get("before"), attempt.get("after")
+    return [
+        text_cell(attempt.get("finding", "")),
+        text_cell(clip(attempt.get("flags", ""), 160), "key"),
+        number_cell(before, metric_value(metric, before)),
+        number_cell(after, metric_value(metric, after)),
+        text_cell(difference(attempt)),
+        text_cell("yes" if attempt.get("kept") else "no"),
+        text_cell(attempt.get("why", ""), "why"),
+    ]
+
+
+def difference(attempt: Mapping[str, Any]) -> str:
+    """`+0.319 ± 0.178`: by how much, and what chance could make of it."""
+    mean, noise = attempt.get("difference"), attempt.get("noise")
+    if not is_number(mean):
+        return NOTHING
+    return f"{mean:+.3g}" + (f" ± {noise:.2g}" if is_number(noise) else "")
+
+
+def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """A line from before to after for each attempt, with the noise about its end."""
+    shown = [a for a in attempts if is_number(a.get("before")) and is_number(a.get("after"))]
+    if not shown:
+        return None
+    names = [plain(f"{i}. {clip(a['flags'], 42)}") for i, a in enumerate(shown, 1)]
+    lines = [
+        {
+            "type": "line",
+            "x0": a["before"],
+            "x1": a["after"],
+            "y0": name,
+            "y1": name,
+            "line": {"color": MUTED, "width": 1},
+        }
+        for a, name in zip(shown, names)
+    ]
+    dots = {"type": "scatter", "mode": "markers", "y": names}
+    ring = {"color": SURFACE, "size": 9, "line": {"color": MUTED, "width": 2}}
+    colours = [TRAIN if a["kept"] else VAL for a in shown]
+    noise = {"type": "data", "array": [a["noise"] or 0 for a in shown], "color": MUTED, "thickness": 1, "width": 3}
+    old = dots | {"x": [a["before"] for a in shown], "marker": ring, "name": "before"}
+    new = dots | {"x": [a["after"] for a in shown], "marker": {"color": colours, "size": 10}, "name": "after"}
+    new["error_x"] = noise
+    share = all(is_share(str(a["metric"])) for a in shown)
+    across = axis("validation " + str(shown[0]["metric"]), tickformat=".3~p" if share else "~g")
+    down = axis(type="category", autorange="reversed", showgrid=False)
+    return {"data": [old, new], "layout": layout(across, down, shapes=lines, hovermode="closest")}

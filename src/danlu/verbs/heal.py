@@ -1,0 +1,286 @@
+"""`danlu doctor RUN --heal`: the findings' remedies are tried one after the other, and what helps is kept."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+
+from danlu.assemble import make_task
+from danlu.choose import choose_training
+from danlu.config import AugmentConfig, Config, get, with_values
+from danlu.data.presets import resolve, resolve_objects
+from danlu.engine.examine import findings_of
+from danlu.prepare import Prepared, prepare
+from danlu.refuse import Refusal, refusal
+from danlu.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
+from danlu.report.markup import is_share
+from danlu.report.page import write_page
+from danlu.run import Run
+from danlu.verbs.trials import Outcome, Trials, compare
+
+SEEDS, BUDGET = 3, 600.0  # trainings of each change; seconds for all of them
+ATTEMPTS = 12  # changes tried at most
+PLANNED = 5  # sets of trainings that the budget is shared out among: the run as it is, and some changes
+DOUBT = {"error": 0.05, "warning": 0.05, "note": 0.01}  # chance of keeping what does nothing; notes are often nothing
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One remedy. before, after: means over the seeds that ran to the end; noise: see `trials.compare`."""
+
+    finding: str
+    severity: str
+    change: Change
+    flags: str
+    metric: str
+    before: float | None
+    after: float | None
+    difference: float | None
+    noise: float | None
+    kept: bool
+    why: str
+
+
+def heal(
+    run: str | Path | Run, *, seeds: int = SEEDS, budget: float = BUDGET, console: Console | None = None
+) -> dict[str, Any]:
+    """Try the remedies of a run's findings, gravest and surest first, each by short trainings under RUN/heal.
+
+    seeds: trainings of each change, at least 2, for the noise is measured over them. budget: seconds; it sets how long
+    a trial is and when to stop. console: where progress is told; silent by default.
+
+    Gives {"metric", "before", "after", "settings" (those kept), "attempts", "not_tried", "command", ...}, which is also
+    written to RUN/heal.json and drawn into the run's report. Refusal when `run` is none of danlu's, has no validation
+    part, or the doctor was not there.
+    """
+    seeds, budget = _count(seeds), _seconds(budget)
+    run = run if isinstance(run, Run) else own_run(run)
+    if not run.ledger.exists():
+        raise Refusal(
+            f"RUN {run.name} has no doctor.jsonl: the doctor did not watch it; train it with --doctor.budget 0.03"
+        )
+    run.lock()
+    try:
+        result = _Healing(run, seeds, budget, console or Console(quiet=True)).carry_out()
+        run.write_json("heal.json", result)
+        write_page(run.folder)
+    finally:
+        run.unlock()
+    return result
+
+
+def own_run(target: str | Path) -> Run:
+    """A run folder of danlu's. Refusal for anything else; a foreign loop's ledger is told apart."""
+    path = Path(target)
+    if not (path / "config.yaml").is_file() and (path.suffix == ".jsonl" or (path / "doctor.jsonl").is_file()):
+        raise Refusal(
+            f"--heal cannot train the loop that {target} comes from: it is not danlu's own; "
+            "apply the remedies of its findings in that loop's code"
+        )
+    return Run.open(target)
+
+
+class _Healing:
+    """The state of one healing: what is kept so far, what was tried, what waits."""
+
+    def __init__(self, run: Run, seeds: int, budget: float, console: Console) -> None:
+        self.began, self.budget, self.console = time.perf_counter(), budget, console
+        self.run, self.config = run, run.config
+        self.prepared = prepare(_one_fold(self.config), run.weights("start"))
+        if not len(self.prepared.split.val):
+            raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
+        self.metric, self.better = make_task(self.prepared).monitor
+        folder = run.folder / "heal"
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier healing
+        self.trials = Trials(run, folder, seeds, console)
+        self.kept: Change = {}
+        self.attempts: list[Attempt] = []
+        self.not_tried: list[dict[str, str]] = []
+        self.tried: set[str] = set()
+        self.first: Outcome | None = None  # the run as it is
+        self.best: Outcome | None = None  # with what is kept
+        self.stopped: str | None = None
+
+    def carry_out(self) -> dict[str, Any]:
+        waiting = findings_of(self.run, self.config.doctor.language)
+        seen = set()
+        while waiting and self.stopped is None:
+            finding = waiting.pop(0)
+            proposed = changes(finding["code"], self._case(finding))
+            if not proposed and finding["code"] not in seen:
+                self.not_tried.append({"finding": finding["code"], "why": why_not(finding["code"])})
+            seen.add(finding["code"])
+            for change in proposed:
+                if self._attempt(finding, change):
+                    waiting = self._look_again(finding, waiting)
+                    break
+                if self.stopped:
+                    break
+        return self._result()
+
+    def _attempt(self, finding: dict[str, Any], change: Change) -> bool:
+        """Whether the change is kept. Once the attempts or the seconds are used up, `stopped` says so."""
+        flags = as_flags(self.kept | change)
+        if flags in self.tried:
+            return False
+        if not self._may_go_on():
+            return False
+        self.tried.add(flags)
+        before = self._baseline()
+        self._say(f"trying {as_flags(change)} for {finding['code']}")
+        try:
+            outcome = self.trials(self.kept | change, str(len(self.attempts) + 1))
+        except Refusal as refused:
+            self._note(finding, change, before, None, None, f"cannot be done here: {refused}")
+            return False
+        metric = JUDGED_BY.get(finding["code"], self.metric)
+        old, new = before.of(metric), outcome.of(metric)
+        least = 1 / len(self.prepared.split.val) if is_share(metric) else 0.0
+        high = self.better == "high" or metric != self.metric
+        verdict = compare(old, new, high=high, least=least, doubt=DOUBT[finding["severity"]])
+        self._note(finding, change, before, outcome, verdict, verdict.why)
+        if verdict.better:
+            self.kept, self.best = self.kept | change, outcome
+        return verdict.better
+
+    def _baseline(self) -> Outcome:
+        if self.best is None:
+            self.trials.plan(PLANNED, self.budget, len(self.prepared.split.train))
+            self._say(f"trials: {self._length()}; first the run as it is")
+            self.first = self.best = self.trials({}, "0")
+        return self.best
+
+    def _may_go_on(self) -> bool:
+        spent, next_one = time.perf_counter() - self.began, self.best.seconds if self.best else 0.0
+        if len(self.attempts) >= ATTEMPTS:
+            self.stopped = f"{ATTEMPTS} changes have been tried"
+        elif spent + next_one > self.budget:
+            self.stopped = f"the budget of {self.budget:g} s is used up"
+        return self.stopped is None
+
+    def _look_again(self, cured: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the doctor says of the changed training comes first, and of the rest what did not follow from `cured`.
+
+        Notes on a short trial are about its shortness as often as not, and are left out.
+        """
+        assert self.best is not None
+        fresh = [finding for finding in self.best.findings if finding["severity"] != "note"]
+        gone = {finding["code"] for finding in fresh} | set(cured["consequences"]) | {cured["code"]}
+        return fresh + [finding for finding in waiting if finding["code"] not in gone]
+
+    def _note(
+        self, finding: dict[str, Any], change: Change, before: Outcome, after: Outcome | None, verdict: Any, why: str
+    ) -> None:
+        metric = JUDGED_BY.get(finding["code"], self.metric)
+        attempt = Attempt(
+            finding["code"],
+            finding["severity"],
+            change,
+            as_flags(change),
+            metric,
+            _mean(before, metric),
+            _mean(after, metric),
+            verdict.difference if verdict else None,
+            verdict.noise if verdict else None,
+            bool(verdict and verdict.better),
+            why,
+        )
+        self.attempts.append(attempt)
+        self._say(f"  {'kept' if attempt.kept else 'not kept'}: {why}")
+
+    def _case(self, finding: dict[str, Any]) -> Case:
+        config = with_values(self.prepared.config, self.kept)
+        pictures = self.prepared.pictures is not None
+        return Case(
+            config,
+            finding["evidence"],
+            partial(_usual, self.prepared, config),
+            partial(_preset, self.prepared, config) if pictures else None,
+        )
+
+    def _length(self) -> str:
+        trials, samples = self.trials, len(self.prepared.split.train)
+        fewer = f" on {trials.limit:,} of {samples:,} samples" if trials.limit not in (None, samples) else ""
+        return f"{trials.epochs} of {trials.full} epochs{fewer}, {len(trials.seeds)} seeds each"
+
+    def _result(self) -> dict[str, Any]:
+        trials = self.trials
+        command = f"danlu train --config {shlex.quote(str(self.run.folder / 'config.yaml'))} {as_flags(self.kept)}"
+        return {
+            "run": self.run.name,
+            "metric": self.metric,
+            "better": self.better,
+            "before": _mean(self.first, self.metric),
+            "after": _mean(self.best, self.metric),
+            "settings": self.kept,
+            "command": command if self.kept else None,
+            "attempts": [asdict(attempt) for attempt in self.attempts],
+            "not_tried": self.not_tried,
+            "trials": self._length(),
+            "epochs": trials.epochs,
+            "limit": trials.limit,
+            "seeds": trials.seeds,
+            "stopped": self.stopped,
+            "seconds": round(time.perf_counter() - self.began, 3),
+        }
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _usual(prepared: Prepared, config: Config, key: str, given: Change | None = None) -> Any:
+    """What danlu chooses for a setting that is left open, the others being as they are or `given`."""
+    opened = with_values(config, (given or {}) | {key: None})
+    start = prepared.transfer.source.signature if prepared.transfer else None
+    chosen, _ = choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)
+    return get(chosen, key)
+
+
+def _preset(prepared: Prepared, config: Config, name: str) -> AugmentConfig:
+    """An augmentation in full; where danlu would choose it for this data, with what it adds to it."""
+    opened = with_values(config, {f"augment.{key}": None for key in vars(config.augment)})
+    start = prepared.transfer.source.signature if prepared.transfer else None
+    chosen, _ = choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)
+    wanted = chosen.augment if chosen.augment.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
+    shape = {"size": prepared.signature.size, "channels": prepared.signature.channels}
+    if prepared.objects is not None:
+        return resolve_objects(wanted, **shape)
+    return resolve(wanted, classes=len(prepared.signature.classes), **shape)
+
+
+def _one_fold(config: Config) -> Config:
+    """Of a run over folds the first is looked at."""
+    return with_values(config, {"data.fold": 0, "data.refit": None}) if config.data.folds else config
+
+
+def _mean(outcome: Outcome | None, metric: str) -> float | None:
+    values = [v for v in outcome.of(metric) if v is not None] if outcome else []
+    return fmean(values) if values else None
+
+
+def _count(seeds: Any) -> int:
+    try:
+        count = int(str(seeds))
+    except ValueError:
+        count = 0
+    if not 2 <= count <= 100:
+        raise refusal("--seeds", "a whole number from 2 to 100, for the noise is measured over them", seeds)
+    return count
+
+
+def _seconds(budget: Any) -> float:
+    try:
+        seconds = float(budget)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise refusal("--budget", "a number of seconds greater than 0", budget)
+    return seconds
