@@ -17,14 +17,17 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.lines = 0
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in ("meta", "polyline"):
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag != "meta":
             self.open.append(tag)
-        self.lines += tag == "polyline"
+        self.lines += tag == "path" and ("class", "line a") in attrs
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag != "polyline":
-            assert self.open.pop() == tag
+        assert self.open.pop() == tag
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -166,9 +166,9 @@ def test_a_cause_comes_before_what_follows_from_it():
     found = diagnose(written(*records))
     assert [f.code for f in found] == ["gradient.exploding", "numerics.nonfinite"]
     assert found[0].consequences == ["numerics.nonfinite"]
-    first, folded = shown(found)
-    assert [f.code for f in first] == ["gradient.exploding"]
-    assert [f.code for f in folded] == ["numerics.nonfinite"]
+    first, folded = shown([f.to_dict() for f in found])
+    assert [f["code"] for f in first] == ["gradient.exploding"]
+    assert [f["code"] for f in folded] == ["numerics.nonfinite"]
 
 
 def test_a_finding_refuses_an_unknown_severity():

@@ -19,8 +19,11 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 from danlu.config import dump_yaml, from_dict
 from danlu.data.canvas import letterbox
 from danlu.data.sources.shapes import CLASSES, draw
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.ledger import Ledger
 from danlu.objects import Detections
 from danlu.report.pictures import to_data_uri
+from danlu.run import Run
 from danlu.tasks.detect import Answer, Detect
 from danlu.tasks.task import Evaluation
 
@@ -240,6 +243,37 @@ def shapes_run(folder: Path, names: tuple[str, ...] = CLASSES, anchors: bool = F
     return _write(folder, config, rows, summary=summary, environment=ENVIRONMENT, findings=[])
 
 
+def troubled_run(folder: Path, language: str = "en") -> Path:
+    """The digits with all that the doctor can find in one ledger: what vanishes, dies, bounces and is learnt by heart."""
+    run = digits_run(folder)
+    ledger = Ledger()
+    for k in range(24):
+        layer = f"encoder.blocks.{k}.a_rather_long_name.linear"
+        ledger.add("layer.order", k, layer)
+        ledger.add("layer.kind", "Linear", layer)
+        for step in (1, 50, 100):
+            ledger.add("layer.gradient", 0.2 ** (23 - k), layer, step)
+            ledger.add("activation.dead_units", 0.1 if k % 3 else 0.99, layer, step)
+            ledger.add("activation.dead_samples", 128, layer, step)
+    for step in range(1, 400):
+        ledger.add("loss.step", 2.3 if step < 30 else 4e6 / step, "", step)
+        ledger.add("update.cosine", -0.9 + 0.05 * (step % 2), "", step)
+    ledger.add("optimizer.lr", 3.0, "optimizer0.group0", 0)
+    ledger.add("loss.kind", "cross_entropy")
+    ledger.add("output.count", 10)
+    ledger.add("class.actual", [0.1] * 10, "train", 1)
+    for epoch in range(1, 9):
+        ledger.add("loss.mean", 2.0 / epoch, "train", epoch)
+        ledger.add("loss.mean", 1.0 + 0.2 * abs(epoch - 3), "val", epoch)
+    ledger.save(Run(run).ledger)
+    findings = [finding.to_dict() for finding in diagnose(ledger, language)]
+    (run / "findings.json").write_text(json.dumps(findings), encoding="utf-8")
+    if language != "en":
+        config = (run / "config.yaml").read_text(encoding="utf-8")
+        (run / "config.yaml").write_text(config.replace("language: en", f"language: {language}"), encoding="utf-8")
+    return run
+
+
 def interrupted_run(folder: Path) -> Path:
     """Killed in its fourth epoch: no summary, and a last line cut short."""
     whole = digits_run(folder.with_name(folder.name + "-whole"))
@@ -259,6 +293,8 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "shapes": shapes_run,
     "hostile-shapes": lambda folder: shapes_run(folder, tuple(HOSTILE[:3]), anchors=True),
     "interrupted": interrupted_run,
+    "troubled": troubled_run,
+    "troubled-zh": lambda folder: troubled_run(folder, "zh"),
 }
 
 

@@ -5,13 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import danlu
 from danlu import cli
+from danlu.config import with_values
+from danlu.data.sources.shapes import draw
 from danlu.tasks.detect import LEAST_SCORE
 from danlu.verbs import video
-from danlu.verbs.find import coco_results
+from danlu.verbs.find import Finder, coco_results
+from danlu.verbs.trained import open_trained
 
 
 def test_written_detections_are_worth_what_the_evaluation_says(drawn_run, drawn_coco, tmp_path):
@@ -103,6 +107,21 @@ def test_masks_are_those_of_the_evaluation(drawn_coco, tmp_path):
         assert by_file["metrics"]["test"][name] == pytest.approx(by_run[name], abs=2e-3)
 
 
+def test_with_mirror_images_a_picture_and_its_mirror_image_show_the_same(drawn_run):
+    trained = open_trained(drawn_run, None)
+    mirrored = {"tta": True, "augment.flip": "lr", "detect.score": LEAST_SCORE}
+    finder = Finder(trained, torch.device("cpu"), with_values(trained.config, mirrored))
+    picture = draw(1, 64, seed=5)[0][0].permute(1, 2, 0).numpy()
+    one, other = finder([finder.place(picture), finder.place(np.ascontiguousarray(picture[:, ::-1]))])
+    assert len(one) == len(other) > 0
+    torch.testing.assert_close(one.scores, other.scores, atol=1e-4, rtol=0)
+    sure = one.scores.diff() < -1e-3  # the order of equal scores is nobody's
+    first = int(sure.long().cumprod(0).sum())
+    left, top, right, bottom = other.boxes[:first].unbind(1)
+    back = torch.stack([64 - right, top, 64 - left, bottom], 1)
+    torch.testing.assert_close(one.boxes[:first], back, atol=0.05, rtol=0)
+
+
 def test_the_command_prints_a_table_or_one_object(drawn_run, drawn_coco, capfd):
     file = str(drawn_coco / "images" / "0001.png")
     assert cli.main(["predict", drawn_run.name, file, "--score", "0.02"]) == 0
@@ -121,7 +140,6 @@ def test_what_cannot_be_used_is_said_in_one_sentence(drawn_run, digits_run, draw
     for given, settings, said in (
         ((file,), {"score": 1.5}, "detect.score must be"),
         ((file,), {"score": "high"}, "detect.score must be a number"),
-        ((file,), {"tta": True}, "--tta must be left out where objects are to be found"),
         ((tmp_path / "no.png",), {}, "is no picture that can be read"),
         ((np.zeros((5, 5, 7)),), {}, "array 1 is no picture that can be read"),
         ((tmp_path / "empty",), {}, "a folder with pictures in it"),

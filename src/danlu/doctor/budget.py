@@ -3,9 +3,9 @@
 Each instrument owns a part of the doctor's share of the time. It may measure when what it has spent, with the cost of
 one more measurement, stays within that part of the time gone by. The first steps are free: they carry the facts about
 structure, and a single slow step is not felt. Some tenths of a second are granted beside the share, let out in the
-first second or so, so that short runs of tiny models are seen at all and long ones pay the share alone. Training and validation have accounts of their own:
-neither eats what the other needs. Times are the host's, as taken by perf_counter; the device is never
-waited for.
+first second or so, so that short runs of tiny models are seen at all and long ones pay the share alone. Training and
+validation have accounts of their own: neither eats what the other needs. Times are the host's, as taken by
+perf_counter; the device is never waited for.
 """
 
 from __future__ import annotations

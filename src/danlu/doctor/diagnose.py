@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.messages import worded
-from danlu.doctor.rules import activation, data, fit, gradient, loop, model, norm, numerics, optim, speed
+from danlu.doctor.rules import activation, data, detection, fit, gradient, loop, model, norm, numerics, optim, speed
 
 Rule = Callable[[Ledger], Iterable[Finding]]
 
@@ -24,6 +25,7 @@ RULES: dict[str, Rule] = {
     **numerics.RULES,
     **fit.RULES,
     **speed.RULES,
+    **detection.RULES,
 }
 
 SHOWN = 5  # at most so many findings are shown, the rest are folded
@@ -296,11 +298,11 @@ def diagnose(ledger: Ledger, language: str = "en") -> list[Finding]:
     return [worded(finding, language) for finding in causes]
 
 
-def shown(findings: list[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Those to show, at most SHOWN, and those to fold: consequences first, then the least."""
-    follows = {code for finding in findings for code in finding.consequences}
-    first = [f for f in findings if f.code not in follows][:SHOWN]
-    return first, [f for f in findings if f not in first]
+def shown(findings: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Of findings as in findings.json those to show, at most SHOWN, and those to fold: consequences, then the least."""
+    follows = {code for one in findings for code in one.get("consequences") or ()}
+    first = [one for one in findings if one.get("code") not in follows][:SHOWN]
+    return first, [one for one in findings if not any(one is other for other in first)]
 
 
 def rank(finding: Finding) -> float:

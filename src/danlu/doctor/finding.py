@@ -32,6 +32,11 @@ class Finding:
         if self.severity not in SEVERITIES:
             raise ValueError(f"severity must be one of {SEVERITIES}, got {self.severity!r}")
 
+    def __str__(self) -> str:
+        """In one line."""
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.severity}: {self.code}{where}: {self.cause} {self.remedy}".strip()
+
     def to_dict(self) -> dict[str, Any]:
         """As it stands in findings.json."""
         return {

@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
+from danlu.doctor.closures import when_ready
 from danlu.doctor.course import Course
 from danlu.doctor.losses import FUNCTIONS, kind_of
 from danlu.doctor.patient import Patient, tensors_in
@@ -35,9 +36,12 @@ class Hooks:
 
     def attach(self) -> None:
         model, loss_fn = self.patient.model, self.patient.loss_fn
+        before, after = self._before_forward, self._after_forward
+        if self.patient.compiled:  # model.compile() would compile the doctor's hooks with it
+            before, after = torch.compiler.disable(before), torch.compiler.disable(after)
         self._handles = [
-            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
-            model.register_forward_hook(self._after_forward, with_kwargs=True),
+            model.register_forward_pre_hook(before, with_kwargs=True),
+            model.register_forward_hook(after, with_kwargs=True),
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
@@ -91,9 +95,10 @@ class Hooks:
             return True
         return False
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
         if not self.patient.paused and self._concerns(optimizer):
-            self.course.about_to_step(optimizer)
+            return when_ready(args, kwargs, lambda: self.course.about_to_step(optimizer))
+        return None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         if not self.patient.paused and self._concerns(optimizer):

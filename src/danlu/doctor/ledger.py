@@ -1,7 +1,8 @@
 """The ledger: what the instruments measured, and all that the rules may read.
 
 A record is (name, where, step, value). Names stand in names.py with their units; a value is a number, a short text or a
-small list of numbers or texts. NaN and infinity are kept as they are: they are findings.
+small list of numbers or texts. NaN and infinity are kept as they are: they are findings. A long training must not fill
+the memory: of a series that has grown long every second record is dropped, and from then on every second one is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any, NamedTuple
 from danlu.doctor.names import NAMES
 
 Value = float | int | str | list
+MOST = 4096  # records of one series
+MOST_EACH = 256  # the same where a name is written at many places, as for every layer
+MANY = 8  # places
 
 
 class Record(NamedTuple):
@@ -25,21 +29,56 @@ class Record(NamedTuple):
     value: Any
 
 
-class Ledger:
-    """Append with `add`; ask with `series`, `last`, `first`, `wheres`, `has`; `save`, `read`: JSON lines."""
+class _Series:
+    """Pairs of step and value, evenly spread over all that were written; the last one is always among them."""
+
+    __slots__ = ("pairs", "stride", "written")
 
     def __init__(self) -> None:
-        self._records: dict[str, dict[str, list[tuple[int | None, Any]]]] = defaultdict(dict)
+        self.pairs: list[tuple[int | None, Any]] = []
+        self.stride, self.written = 1, 0
+
+    def add(self, pair: tuple[int | None, Any], most: int) -> None:
+        if self.written and (self.written - 1) % self.stride:
+            self.pairs.pop()  # it was there as the last one only
+        self.pairs.append(pair)
+        self.written += 1
+        if len(self.pairs) > most and (self.written - 1) % (2 * self.stride) == 0:
+            self.pairs = self.pairs[::2]
+            self.stride *= 2
+
+
+class Ledger:
+    """Write with `add` and `put`; ask with `series`, `last`, `first`, `wheres`, `has`; `save`, `read`: JSON lines."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[str, _Series]] = defaultdict(dict)
 
     def add(self, name: str, value: Value, where: str = "", step: int | None = None) -> None:
         """Write one record. A name that names.py does not hold is a mistake of the programmer: KeyError."""
         if name not in NAMES:
             raise KeyError(f"{name} is not a name of the ledger (see doctor/names.py)")
-        self._records[name].setdefault(where, []).append((step, value))
+        places = self._records[name]
+        if where not in places:
+            places[where] = _Series()
+        places[where].add((step, value), MOST if len(places) < MANY else MOST_EACH)
+
+    def put(self, name: str, value: Value, where: str, step: int) -> None:
+        """Write one record in place of that of the same step, if there is one: what is known beats what was sampled."""
+        pairs = self._pairs(name, where)
+        for index, pair in enumerate(pairs):
+            if pair[0] == step:
+                pairs[index] = (step, value)
+                return
+        self.add(name, value, where, step)
+
+    def _pairs(self, name: str, where: str) -> list[tuple[int | None, Any]]:
+        series = self._records.get(name, {}).get(where)
+        return series.pairs if series else []
 
     def series(self, name: str, where: str = "") -> tuple[list[int], list[Any]]:
         """Steps and values, in the order in which they were written (steps missing: 0)."""
-        pairs = self._records.get(name, {}).get(where, [])
+        pairs = self._pairs(name, where)
         return [step or 0 for step, _ in pairs], [value for _, value in pairs]
 
     def values(self, name: str, where: str = "") -> list[Any]:
@@ -48,12 +87,12 @@ class Ledger:
 
     def last(self, name: str, where: str = "", default: Any = None) -> Any:
         """The value written last."""
-        pairs = self._records.get(name, {}).get(where)
+        pairs = self._pairs(name, where)
         return pairs[-1][1] if pairs else default
 
     def first(self, name: str, where: str = "", default: Any = None) -> Any:
         """The value written first."""
-        pairs = self._records.get(name, {}).get(where)
+        pairs = self._pairs(name, where)
         return pairs[0][1] if pairs else default
 
     def wheres(self, name: str) -> list[str]:
@@ -67,16 +106,16 @@ class Ledger:
 
     def facts(self, name: str) -> dict[str, Any]:
         """where -> the value written last, for every place."""
-        return {where: pairs[-1][1] for where, pairs in self._records.get(name, {}).items()}
+        return {where: series.pairs[-1][1] for where, series in self._records.get(name, {}).items()}
 
     def __iter__(self) -> Iterator[Record]:
         for name, places in self._records.items():
-            for where, pairs in places.items():
-                for step, value in pairs:
+            for where, series in places.items():
+                for step, value in series.pairs:
                     yield Record(name, where, step, value)
 
     def __len__(self) -> int:
-        return sum(len(pairs) for places in self._records.values() for pairs in places.values())
+        return sum(len(series.pairs) for places in self._records.values() for series in places.values())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """One line per record, {"name", "where", "step", "value"}; written to a temporary name and renamed."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from danlu.doctor.finding import Finding
-from danlu.doctor.wording import activation, data, fit, gradient, loop, model, norm, numerics, optim, speed
+from danlu.doctor.wording import activation, data, detection, fit, gradient, loop, model, norm, numerics, optim, speed
 
 # Code -> language -> (title, cause, remedy).
 MESSAGES: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -27,6 +27,7 @@ MESSAGES: dict[str, dict[str, tuple[str, str, str]]] = {
     **numerics.WORDS,
     **fit.WORDS,
     **speed.WORDS,
+    **detection.WORDS,
 }
 
 

@@ -216,6 +216,11 @@ NAMES: dict[str, Name] = {
     ),
     "label.confident": Name("epoch", "phase", "", "share of samples where the predicted class has probability > 0.8"),
     "label.confident_correct": Name("epoch", "phase", "", "accuracy among these confident predictions"),
+    "label.surest_correct": Name("epoch", "phase", "", "accuracy among the surest third of each batch's predictions"),
+    "label.kinship": Name(
+        "step", "", "", "likeness of the labels of nearest inputs in a batch: 0 as by chance, 1 always the same"
+    ),
+    "label.kinship_chance": Name("step", "", "", "standard deviation of that where labels are unrelated to inputs"),
     "batch.label_distance": Name(
         "step", "", "", "total variation between the labels of the batch and of all batches so far"
     ),
@@ -235,6 +240,13 @@ NAMES: dict[str, Name] = {
     "input.samples": Name("epoch", "phase", "samples", "samples these are taken over"),
     "input.constant": Name("epoch", "phase", "samples", "samples whose values are all equal (blank)"),
     "input.nonfinite": Name("epoch", "phase", "samples", "samples with NaN or inf"),
+    "input.val_redrawn": Name(
+        "epoch",
+        "phase",
+        "",
+        "share of validation's first samples whose inputs changed since the epoch before, under "
+        "the same labels in the same order",
+    ),
     "input.hashed": Name("epoch", "phase", "samples", "different samples seen so far, told by a hash of their values"),
     "input.repeated": Name(
         "epoch", "phase", "", "share of the epoch's samples that occurred before in the same epoch and phase"
@@ -273,6 +285,9 @@ NAMES: dict[str, Name] = {
     "decay.ratio": Name("step", "parameter or ''", "", "norm of weight_decay x weight / norm of the gradient"),
     "layer.gradient": Name(
         "step", "layer", "", "root mean square of the loss's gradient with respect to the layer's output, per sample"
+    ),
+    "layer.gradient_growth": Name(
+        "step", "layer", "", "of a layer called four times a pass or more: gradient at its first call / at its last"
     ),
     # Activations (sampled steps, a sample of the elements). Where: a layer, or '>layer' as in layer.activation.
     "activation.mean": Name("step", "layer", "", "mean of the layer's output"),
@@ -350,6 +365,32 @@ NAMES: dict[str, Name] = {
     ),
     "time.doctor": Name("once", "instrument", "s", "time each instrument took, at the end"),
     "time.share": Name("once", "", "", "the doctor's own share of the time, at the end, by its own account"),
+    # Objects to be found in pictures: told by whoever trains a detector, before the first step.
+    "object.count": Name("once", "", "boxes", "boxes that the annotations hold, bad ones among them"),
+    "object.faults": Name(
+        "once",
+        "fault",
+        "boxes",
+        "boxes with this fault: reversed, empty, outside the picture, not finite, unknown class or other (left out); "
+        "clipped, repeated (kept); tiny: sides below 4 pixels of the network's input",
+    ),
+    "object.examples": Name("once", "fault", "", "file and object of the first boxes with this fault, a list"),
+    "object.longer": Name(
+        "once",
+        "",
+        "pixels",
+        "longer side of the training objects at the network's input: least, 10 %, 50 %, 90 %, greatest, a list",
+    ),
+    "object.shorter": Name("once", "", "pixels", "shorter side, the same"),
+    "object.canvas": Name("once", "", "pixels", "side of the network's input"),
+    "model.receptive_field": Name(
+        "once", "", "pixels", "side of the largest patch of the input that a place of the detector's maps sees"
+    ),
+    "model.finest_stride": Name("once", "", "pixels", "side of a cell of the finest map that is searched for objects"),
+    "anchor.covered": Name("once", "", "", "share of the training objects that some anchor overlaps by IoU 0.5"),
+    "anchor.edges": Name("once", "", "pixels", "bounds of the bars of object sizes (root of the area), a list"),
+    "anchor.coverage": Name("once", "", "", "that share in each bar, a list (-1: none there)"),
+    "anchor.objects": Name("once", "", "objects", "training objects in each bar, a list"),
     # Curvature where a training stalls (the last batch, in the mode it was trained in).
     "point.lowest": Name("epoch", "", "", "smallest eigenvalue of the loss's Hessian"),
     "point.highest": Name("epoch", "", "", "largest eigenvalue of the loss's Hessian"),

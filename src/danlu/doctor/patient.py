@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from danlu.doctor.budget import Budget
@@ -59,11 +60,19 @@ class Patient:
         self.parameters = dict(self.inner.named_parameters())
         self.parameter_names = {id(p): name for name, p in self.parameters.items()}
         self.leaves = {name: m for name, m in self.inner.named_modules() if not any(m.children())}
-        self.compiled = any(type(m).__name__ == "OptimizedModule" for m in model.modules())
-        self.distributed = type(model).__name__ in ("DistributedDataParallel", "FullyShardedDataParallel")
+        self.compiled = is_compiled(model)
+        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        # A batch may be run again: nothing is compiled anew for it, and no other process would have to take part.
+        self.replayable = not is_compiled(self.inner) and not (self.distributed and communicates(self.inner))
         self.last_batch: Pass | None = None  # the last training pass, with its inputs
         self.last_call: tuple[Callable, tuple, dict] | None = None  # the loss as it was called for it
-        self.paused = False  # while the doctor itself calls the model
+        self.replaying = False  # while the doctor itself calls the model
+
+    @property
+    def paused(self) -> bool:
+        """What happens now is not to be seen: the doctor's own calls, and those within torch.func's transforms, whose
+        tensors must not leave them."""
+        return self.replaying or torch._C._functorch.maybe_current_level() is not None
 
     @property
     def device(self) -> torch.device:
@@ -96,11 +105,25 @@ class Patient:
             self.ledger.add("run.unseen", why, what)
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """By torch.compile(module) or module.compile(), as a whole or in parts."""
+    return any(
+        type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in model.modules()
+    )
+
+
+def communicates(model: nn.Module) -> bool:
+    """Whether its forward pass needs the other processes: sharded weights, statistics over all of them."""
+    sharded = any(hasattr(p, "device_mesh") for p in model.parameters())
+    kinds = ("FullyShardedDataParallel", "SyncBatchNorm")
+    return sharded or any(type(m).__name__ in kinds for m in model.modules())
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel, DataParallel and torch.compile."""
     while True:
         if type(model).__name__ == "OptimizedModule":
-            model = model._orig_mod
+            model = model.get_submodule("_orig_mod")
         elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         else:

@@ -68,6 +68,13 @@ class Doctor:
         patient.write("run.device", patient.device.type, step=0)
         if patient.compiled:
             patient.unseen("layers", "the model is compiled: torch.compile hides what happens inside it")
+        if patient.distributed:
+            patient.unseen("clipping", "several processes share the work: gradients are seen after their exchange only")
+        if not patient.replayable:
+            patient.unseen(
+                "replay",
+                "no batch can be run again: the model is compiled in place, spread over processes, or called in parts",
+            )
         with torch.no_grad():
             for instrument in self._course.instruments:
                 instrument.start(patient)
@@ -116,6 +123,23 @@ class Doctor:
         """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch."""
         self._observed = True
         self._hooks.stop_searching()
+
+    def began(self, *args: Any) -> None:
+        """A pass through the model begins that its own hooks do not see; args: the batch."""
+        self._course.opened(args, {})
+
+    def ended(self, outputs: Any) -> None:
+        """The pass that `began` has given its outputs, or its loss."""
+        self._course.returned(outputs)
+
+    def expect_no_replay(self) -> None:
+        """The model cannot be called on what `began` is given: no batch is run again."""
+        self._patient.replayable = False
+
+    @property
+    def watching(self) -> bool:
+        """From the beginning of the `with` block to its end."""
+        return self._watching
 
     def loss(self, function: Callable) -> Callable:
         """The same loss function, seen by the doctor: loss_fn = doctor.loss(loss_fn)."""

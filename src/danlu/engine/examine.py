@@ -18,6 +18,7 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run import Run
 
 TOLD = ("error", "warning")  # severities that are said while the training runs
+MEANS = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # danlu's metric -> the ledger's
 
 
 class Examiner(Watcher):
@@ -28,6 +29,7 @@ class Examiner(Watcher):
         self.doctor: Doctor = watch(plan.module, optimizer, budget=config.budget, language=config.language)
         self.run, self.say = run, say
         self._said: set[str] = set()
+        self._epochs = 0
 
     def __enter__(self) -> Examiner:
         self.doctor.__enter__()
@@ -46,11 +48,13 @@ class Examiner(Watcher):
         self.doctor.observe(loss, None, targets)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
-        # Validation computes its loss over the whole split, where the doctor does not see it.
-        for metric, name in (("loss", "loss.mean"), ("accuracy", "accuracy.mean"), ("r2", "explained.mean")):
-            if f"val.{metric}" in row:
-                self.doctor.ledger.add(name, row[f"val.{metric}"], "val", progress.epoch)
         self.doctor.epoch()
+        self._epochs += 1  # of this process: a resumed run has more behind it
+        # The doctor has seen some steps of the training, and nothing of the validation: the loop knows the whole.
+        for part in ("train", "val"):
+            for metric, name in MEANS.items():
+                if f"{part}.{metric}" in row:
+                    self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
         self._say_new()
 
     def _say_new(self) -> None:

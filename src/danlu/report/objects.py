@@ -19,6 +19,7 @@ from danlu.report.markup import (
     percent,
     table,
 )
+from danlu.report.outlines import outline
 
 NOTHING = "nothing"
 LABELLED = 14  # boxes of a picture that bear a name; beyond, only mistakes do
@@ -55,7 +56,7 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
 
 
 def examples_section(examples: Sequence[Mapping[str, Any]]) -> str:
-    """What is there, on the left, beside what was found: boxes over the picture, mistakes marked."""
+    """What is there, on the left, beside what was found: masks and boxes over the picture, mistakes marked."""
     shown = "".join(_example(one, f"example-{i}") for i, one in enumerate(examples))
     legend = (
         '<p class="legend"><span><i></i>found, and there</span>'
@@ -145,7 +146,9 @@ def _mark(box: Mapping[str, Any], wrong: bool, size: Sequence[float]) -> str:
     place = f'x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}"'
     score = f" {box['score']:.2f}" if is_number(box.get("score")) else ""
     title = f"<title>{escape(box.get('class', ''))}{score}</title>"
-    return f'<g class="{"wrong" if wrong else "right"}"><rect class="under" {place}/><rect {place}>{title}</rect></g>'
+    mask = f'<path d="{outline(box["mask"])}"/>' if isinstance(box.get("mask"), Mapping) else ""
+    kind = "wrong" if wrong else "right"
+    return f'<g class="{kind}">{mask}<rect class="under" {place}/><rect {place}>{title}</rect></g>'
 
 
 def _word(box: Mapping[str, Any], wrong: bool, size: Sequence[float], taken: list[Plate]) -> str:

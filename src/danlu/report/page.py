@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import Config
+from danlu.doctor.cards import cards, style
+from danlu.doctor.ledger import Ledger
 from danlu.report import charts
 from danlu.report.circumstances import configuration_section, data_section, machine_section
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
+from danlu.report.healing import healing_section
 from danlu.report.markup import (
     SHORT,
     SPLITS,
@@ -23,7 +26,6 @@ from danlu.report.markup import (
     label,
     metric_value,
     number,
-    words,
 )
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.objects import examples_section, objects_section, sizes_section
@@ -38,7 +40,8 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 
 
 def write_page(run_folder: Path) -> Path:
-    """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json.
+    """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json,
+    what the doctor measured, and, where it was tried to heal the run, heal.json.
 
     Missing files leave their part of the page out (an interrupted run has no summary). Raises Refusal for a file that
     is there and cannot be read, Failure when the page cannot be written.
@@ -46,7 +49,8 @@ def write_page(run_folder: Path) -> Path:
     run = Run(Path(run_folder))
     config = run.config if (run.folder / "config.yaml").exists() else None
     summary = _completed(run.summary, run.record.rows, run.folder, config)
-    page = render(summary, run.record.rows, config, run.read_json("environment.json", default={}), run.findings)
+    environment, healing = (run.read_json(name, default={}) for name in ("environment.json", "heal.json"))
+    page = render(summary, run.record.rows, config, environment, run.findings, healing, _ledger(run))
     run.write_text(run.report.name, page)
     return run.report
 
@@ -57,14 +61,20 @@ def render(
     config: Config | None,
     environment: Mapping[str, str],
     findings: Sequence[Mapping[str, Any]],
+    healing: Mapping[str, Any] | None = None,
+    ledger: Ledger | None = None,
 ) -> str:
-    """The page as text; a pure function. Sections without content are left out, and out of the navigation."""
+    """The page as text; a pure function. Sections without content are left out, and out of the navigation.
+
+    ledger: what the doctor measured; findings are drawn from it.
+    """
     figures: dict[str, Any] = {}
     evaluation = summary.get("evaluation") or {}
     where = SPLITS.get(evaluation.get("split", ""), "").lower()
     results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
     sections = [
-        ("Findings", "", _findings(findings)),
+        ("Findings", "", cards(findings, ledger or Ledger(), config.doctor.language if config else "en")),
+        ("Healing", "What the doctor tried against these findings.", healing_section(healing or {}, figures)),
         ("Curves", "", _curves(rows, summary, figures)),
         ("Results", f"Measured on the {where} split." if where else "", results(summary, figures)),
         ("Folds", "", folds_section(summary["folds"]) if summary.get("folds") else ""),
@@ -91,6 +101,11 @@ def render(
         for title, lead, body in shown
     )
     name = _name(summary)
+    return document(name, links, f"{_head(summary, name)}\n{body}", figures)
+
+
+def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
+    """A whole page in the house's style: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -99,12 +114,11 @@ def render(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(clip(name, 80))} · danlu</title>
-<style>{_beside("page.css")}</style>
+<style>{_beside("page.css")}{style()}</style>
 </head>
 <body>
 <nav><div><a class="brand" href="#top">danlu</a>{links}</div></nav>
 <main id="top">
-{_head(summary, name)}
 {body}
 </main>
 <script>{_plotly() if figures else ""}</script>
@@ -113,6 +127,14 @@ def render(
 </body>
 </html>
 """
+
+
+def _ledger(run: Run) -> Ledger:
+    """What the doctor measured; nothing where it did not watch, or its file was cut short."""
+    try:
+        return Ledger.read(run.ledger)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Ledger()
 
 
 def _completed(
@@ -201,23 +223,6 @@ def _main_metric(summary: Mapping[str, Any]) -> str:
     """What the run was judged by; a loss says little to a reader, so the task's own metric stands for it."""
     monitor = summary.get("monitor")
     return monitor if monitor in METRICS and monitor != "loss" else MAIN.get(summary.get("task") or "", "loss")
-
-
-def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
-    def one(finding: Mapping[str, Any]) -> str:
-        severity = str(finding.get("severity") or "note")
-        sure = finding.get("confidence")
-        chips = [finding.get("where"), f"confidence {sure:.0%}" if is_number(sure) else sure, finding.get("code")]
-        tools = "".join(f'<span class="chip">{escape(clip(words(c), 60))}</span>' for c in chips if c)
-        lines = [(word, finding.get(key)) for word, key in (("Seen", "evidence"), ("To do", "remedy"))]
-        body = "".join(f"<p><b>{word}</b> {escape(words(text))}</p>" for word, text in lines if text)
-        kind = severity if severity.isalpha() else "note"
-        cause = words(finding.get("cause") or finding.get("code") or "")
-        return (
-            f'<article class="finding {escape(kind)}"><h3>{escape(cause)}</h3>{body}<footer>{tools}</footer></article>'
-        )
-
-    return "".join(one(finding) for finding in findings)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:

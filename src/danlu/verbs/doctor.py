@@ -11,10 +11,13 @@ from danlu.assemble import make_batches, make_task, transforms
 from danlu.config import Config, with_values
 from danlu.data.dataset import PictureFiles
 from danlu.doctor.before import Split, examine_labels, examine_model, examine_pictures
+from danlu.doctor.diagnose import diagnose as rules
+from danlu.doctor.ledger import Ledger
 from danlu.engine.examine import findings_of
 from danlu.prepare import Prepared, build_network, prepare
 from danlu.refuse import refusal
 from danlu.run import Run
+from danlu.verbs.objects import tell_of_objects
 
 MOST = 200_000  # pictures compared with one another
 
@@ -58,9 +61,11 @@ def _of_data(prepared: Prepared, language: str) -> list[Any]:
 
 
 def _of_model(prepared: Prepared, language: str) -> list[Any]:
-    """The network on one batch, in float32, without augmentation."""
+    """The network on one batch, in float32, without augmentation; a detector by its maps and anchors alone."""
     if prepared.objects is not None:
-        return []
+        ledger = Ledger()
+        tell_of_objects(ledger, prepared, build_network(prepared, prepared.config.seed))
+        return rules(ledger, language)
     task = make_task(prepared)
     _, plain = transforms(prepared)
     part = prepared.split.train[:64]

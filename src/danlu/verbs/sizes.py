@@ -23,7 +23,7 @@ def object_sizes(prepared: Prepared, model: nn.Module) -> dict[str, Any]:
     {"side": of the canvas, "edges": (B + 1,), "counts": (B,), "strides": of a detector without anchors, "coverage":
     the share of each bar's objects that some anchor overlaps by `LIKE` or more (or None), "covered": that of all}.
     """
-    boxes = _boxes(prepared)
+    boxes = boxes_on_canvas(prepared)
     side = prepared.signature.canvas or 1
     sizes = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sqrt().clamp(min=1)
     if not len(sizes):
@@ -42,8 +42,8 @@ def object_sizes(prepared: Prepared, model: nn.Module) -> dict[str, Any]:
     return found | _coverage(boxes, bars, anchors, high - low + 1)
 
 
-def _boxes(prepared: Prepared) -> Tensor:
-    """Objects to find, on the canvas: (M, 4)."""
+def boxes_on_canvas(prepared: Prepared) -> Tensor:
+    """Objects of the training split to find, on the canvas: (M, 4)."""
     assert prepared.objects is not None
     parts = [torch.zeros(0, 4)]
     for i in prepared.split.train.tolist():

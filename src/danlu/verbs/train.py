@@ -21,7 +21,7 @@ from danlu.engine.examine import Examiner
 from danlu.engine.loop import Progress, Watcher, fit
 from danlu.engine.processes import Agreement, launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
-from danlu.prepare import Prepared, prepare
+from danlu.prepare import Prepared, network, prepare
 from danlu.record import Record
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
@@ -29,6 +29,7 @@ from danlu.verbs.conclude import conclude
 from danlu.verbs.environment import environment
 from danlu.verbs.folds import train_folds
 from danlu.verbs.load import LoadedRun, load
+from danlu.verbs.objects import tell_of_objects
 from danlu.verbs.show import print_choices
 
 RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # may change when a run goes on
@@ -186,7 +187,9 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
         watchers.append(agreement)
     with display, ExitStack() as stack:
         if fabric.global_rank == 0 and prepared.config.doctor.budget:
-            watchers.insert(0, stack.enter_context(Examiner(plan, prepared.config.doctor, run, display.say)))
+            examiner = Examiner(plan, prepared.config.doctor, run, display.say)
+            tell_of_objects(examiner.doctor.ledger, prepared, network(prepared.signature))
+            watchers.insert(0, stack.enter_context(examiner))
         fit(plan, progress, record, watchers, stop if alone else agreement)
     if alone and (progress.stopped or "").startswith(INTERRUPTED):
         saver.save(plan, progress)

@@ -6,6 +6,7 @@ from danlu.doctor.instruments.activations import Activations
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.inputs import Inputs
+from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.memory import Memory
 from danlu.doctor.instruments.modes import Modes
 from danlu.doctor.instruments.nonfinite import Nonfinite
@@ -23,6 +24,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "gradients": Gradients,
     "activations": Activations,
     "inputs": Inputs,
+    "labels": Labels,
     "modes": Modes,
     "stalls": Stalls,
     "memory": Memory,

@@ -19,6 +19,7 @@ SAMPLES, UNITS, POSITIONS = 32, 64, 4
 WINDOW = 4  # measured steps over which a unit must be zero to be called dead
 ENDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
 NEAR = 0.02
+RECURRENT = 4  # calls in a pass from which on a layer is taken for a recurrence
 FIELDS = ("mean", "std", "zero_share", "saturated", "saturated_units", "dead_now", "spread", "rank")
 
 
@@ -90,22 +91,23 @@ class Activations(Instrument):
             return None
         self._measured_step = patient.step
         groups: dict[tuple, list[tuple[str, str, Tensor]]] = {}
-        seen = set()
-        for item in blocks:
-            if item[0] not in seen:  # a layer called several times in a pass: its first call
-                seen.add(item[0])
-                groups.setdefault((*item[2].shape, item[2].device), []).append(item)
+        # Of a layer called several times in a pass the last call: a recurrence begins with a state that is all alike.
+        for item in {item[0]: item for item in blocks}.values():
+            groups.setdefault((*item[2].shape, item[2].device), []).append(item)
         for group in groups.values():
             self._measure(patient, group)
         return True
 
     def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
-        gradients, self._gradients = self._gradients, []
-        told = set()
-        for name, value in gradients:
-            if name not in told:
-                told.add(name)
-                patient.later("layer.gradient", value, name, self._step)
+        calls: dict[str, list[Tensor]] = {}  # of each layer the last call first, as the backward pass meets them
+        for name, value in self._gradients:
+            calls.setdefault(name, []).append(value)
+        self._gradients = []
+        for name, values in calls.items():
+            patient.later("layer.gradient", values[0], name, self._step)
+            if len(values) >= RECURRENT:
+                growth = values[-1] / values[0].clamp(min=1e-30)
+                patient.later("layer.gradient_growth", growth, name, self._step)
 
     def finish(self, patient: Patient) -> None:
         self._remove()

@@ -34,6 +34,8 @@ class Gradients(Instrument):
         self._handles: list[Any] = []
         self._micro = 0
         self._batch = 0
+        self._left: Tensor | None = None  # norm of the gradients of the step before, where they are still there
+        self._loss_scale: Tensor | None = None  # gradient of the loss itself
         self._stepped = True
         self._last_written = 0.0
         self._written = 0
@@ -42,31 +44,38 @@ class Gradients(Instrument):
         if call.grad and self._stepped:  # the first pass of a step
             self._stepped = False
             self._micro = self._batch = 0
+            self._loss_scale = None
             self._second = self._measuring and not self._second  # the second step of a pair
             self._measuring = self._second or patient.budget.may(self.name, patient.step)
             if self._measuring and not patient.distributed:
                 self._watch_raw(patient)
 
+    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        if self._measuring and self._handles and loss.requires_grad and not loss.is_leaf:
+            loss.register_hook(self._note_scale)
+
+    def _note_scale(self, gradient: Tensor) -> None:
+        self._loss_scale = gradient.detach().abs().max()
+
     def before_backward(self, patient: Patient, call: Pass, gradient: Tensor) -> None:
         self._micro += 1
         self._batch += call.size
-        if self._micro > 1 or not self._measuring or not self._held:
+        if not self._measuring or not self._held or (self._left is None and self._micro > 1):
             return
         left = [p.grad for _, p in self._held if p.grad is not None]
-        total = self._last.get("norm")
         if not left:
-            patient.write("optimizer.leftover", 0.0)
-            patient.write("optimizer.leftover_share", 0.0)
-            return
-        norm = total_norm(left)
-        patient.later("optimizer.leftover", norm)
-        if total is not None and self._last.get("step") == patient.step - 1:
-            patient.later("optimizer.leftover_share", norm / total.clamp(min=1e-30))
+            self._left = None
+        elif self._micro == 1 or self._left is None:
+            self._left = total_norm(left)
+        else:  # zeroed since? The first pass may be somebody else's: a generator's, through its critic
+            self._left = torch.minimum(self._left, total_norm(left))
 
     def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
         if not self._measuring:
             return None
         self._unwatch()
+        if self._micro and self._held and not self._stepped:
+            self._tell_leftover(patient)
         named = patient.parameter_names
         held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if id(p) in named and p.numel()]
         if not held:
@@ -81,7 +90,7 @@ class Gradients(Instrument):
             for p in g["params"]
             if id(p) in named and p.numel()
         ]
-        self._measure_gradient(patient)
+        self._measure_gradient(patient, optimizer)
         return None
 
     def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
@@ -91,7 +100,7 @@ class Gradients(Instrument):
         before, self._before = self._before, None
         params = [p.detach() for _, p in self._held]
         update = self._sampler.take(params) - before
-        norms = torch.stack(torch._foreach_norm(params)).float()
+        norms = torch.stack(torch._foreach_norm(params)).float()  # pyright: ignore[reportPrivateImportUsage]
         sizes = self._sampler.by_parameter(update.square()).sqrt()
         total = sizes.square().sum().sqrt()
         patient.later("update.norm", total)
@@ -116,20 +125,33 @@ class Gradients(Instrument):
         self._unwatch()
         self._last, self._held, self._before = {}, [], None
 
-    def _measure_gradient(self, patient: Patient) -> None:
+    def _tell_leftover(self, patient: Patient) -> None:
+        left = self._left if self._left is not None else torch.zeros(())
+        patient.later("optimizer.leftover", left)
+        total = self._last.get("norm")
+        if self._left is None:
+            patient.write("optimizer.leftover_share", 0.0)
+        elif total is not None and self._last.get("step") == patient.step - 1:
+            patient.later("optimizer.leftover_share", left / total.clamp(min=1e-30))
+
+    def _measure_gradient(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
         assert self._sampler is not None
         grads = [p.grad for _, p in self._held]
         present = [g for g in grads if g is not None and not g.is_sparse]
         if not present:
             return
         zero = torch.zeros((), device=present[0].device)
-        each = torch.stack([n.float() for n in torch._foreach_norm(present)])
+        each = torch.stack([n.float() for n in torch._foreach_norm(present)])  # pyright: ignore[reportPrivateImportUsage]
+        scale = getattr(optimizer, "grad_scale", None)  # a GradScaler's, where the optimiser itself takes it off
+        scale = scale.float() if isinstance(scale, Tensor) else 1.0
+        each = each / scale
         norm = each.square().sum().sqrt()
         patient.later("gradient.norm", norm)
         patient.later("gradient.nonfinite", (~each.isfinite()).sum())
         sample = self._sampler.take(
             [torch.zeros_like(p) if g is None or g.is_sparse else g for (_, p), g in zip(self._held, grads)]
         )
+        sample = sample / scale
         patient.later("gradient.max", sample.abs().max())
         patient.later("gradient.zero_share", (sample == 0).float().mean())
         self._compare_raw(patient, norm)
@@ -182,6 +204,9 @@ class Gradients(Instrument):
         raw = torch.stack([r.float() for r, _ in pairs]).square().sum().sqrt()
         used = torch.stack([u.float() for _, u in pairs]).square().sum().sqrt()
         ratio = used / raw.clamp(min=1e-30)
+        if self._loss_scale is not None:  # a GradScaler has taken its scale off the gradient: that is no clipping
+            unscaled = ratio * self._loss_scale.to(ratio)
+            ratio = torch.where((self._loss_scale > 1) & (unscaled < 1.01), unscaled, ratio)
         patient.later("gradient.clip_ratio", ratio)
         patient.later("gradient.raw_norm", norm / ratio.clamp(min=1e-30))
         self._raw = {}
@@ -258,4 +283,4 @@ def sampled(tensor: Tensor, stride: int) -> Tensor:
 def total_norm(tensors: list[Tensor]) -> Tensor:
     """Norm of all elements together."""
     dense = [t.detach() for t in tensors if not t.is_sparse]
-    return torch.stack([n.float() for n in torch._foreach_norm(dense)]).square().sum().sqrt()
+    return torch.stack([n.float() for n in torch._foreach_norm(dense)]).square().sum().sqrt()  # pyright: ignore[reportPrivateImportUsage]

@@ -11,9 +11,10 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.patient import Pass, Patient, tensors_in
 
 MAX_FEATURES = 256
+POSITIONS = 64  # of a picture, at most, that the moments rest on
 HASHED = 512  # values per sample, at most, that the hash rests on
 GOLDEN = (5**0.5 - 1) / 2
-MAX_HASHES = 1_000_000
+MAX_HASHES = 131_072  # some 16 MB; augmentation makes every sample of every epoch a new one
 
 
 class Inputs(Instrument):
@@ -26,7 +27,7 @@ class Inputs(Instrument):
         self._moments: dict[str, list[tuple[int, list[float]]]] = {"train": [], "val": []}
         self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
-        self._epoch_seen: dict[str, set[float]] = {"train": set(), "val": set()}
+        self._epoch_seen: dict[str, dict[float, tuple[int, int]]] = {"train": {}, "val": {}}  # hash -> step, pass
         self._leaked: set[float] = set()
         self._conflicts: set[float] = set()
         self._weights: Tensor | None = None
@@ -59,8 +60,8 @@ class Inputs(Instrument):
             return
         samples, values = noted
         joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
-        phase = call.kind
-        patient.deferred.add(joined, lambda numbers: self._read(phase, samples, numbers, labels is not None))
+        phase, at = call.kind, (call.step, call.number)
+        patient.deferred.add(joined, lambda numbers: self._read(phase, at, samples, numbers, labels is not None))
 
     def end_epoch(self, patient: Patient) -> None:
         for phase in ("train", "val"):
@@ -71,7 +72,7 @@ class Inputs(Instrument):
             if count:
                 patient.write("input.hashed", len(self._seen[phase]), phase, patient.epoch)
                 patient.write("input.repeated", repeats / count, phase, patient.epoch)
-            self._epoch[phase], self._epoch_seen[phase] = [0, 0], set()
+            self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
         if self._seen["val"]:
             patient.write("input.leaked", len(self._leaked), "", patient.epoch)
             patient.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", patient.epoch)
@@ -88,7 +89,8 @@ class Inputs(Instrument):
         blank = (rows.amax(1) == rows.amin(1)).sum() if rows.shape[1] > 1 else rows.new_zeros(())
         few = picked[:: max(1, picked.shape[0] // 32)]
         if few.dim() >= 3:
-            few = few.flatten(2)[:, :, :: max(1, few.flatten(2).shape[2] // 64)].movedim(1, -1).flatten(0, 1)
+            few = few.flatten(2)
+            few = few.index_select(2, scattered(few.shape[2], POSITIONS).to(few.device)).movedim(1, -1).flatten(0, 1)
         elif few.dim() == 1:
             few = few[:, None]
         few = few[:, :: max(1, few.shape[1] // MAX_FEATURES)].to(kind)
@@ -101,15 +103,14 @@ class Inputs(Instrument):
     def _hash(self, rows: Tensor, kind: torch.dtype) -> Tensor:
         count = rows.shape[1]
         if self._weights is None or self._places[1] != count or self._weights.device != rows.device:
-            # Irrational weights without a generator: the training's random numbers are not to be touched. Irrational
-            # places too: even ones would all fall into the same few columns of a picture, whose margin may be blank.
-            steps = torch.arange(1, min(count, HASHED) + 1, dtype=torch.float64)
-            places = torch.arange(count) if count <= HASHED else ((steps * GOLDEN) % 1 * count).long()
+            # Irrational weights without a generator: the training's random numbers are not to be touched.
+            steps, places = torch.arange(1, min(count, HASHED) + 1, dtype=torch.float64), scattered(count, HASHED)
             self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(rows.device)
             self._places = (places.to(rows.device), count)
         return rows.index_select(1, self._places[0]).to(kind) @ self._weights
 
-    def _read(self, phase: str, samples: int, numbers: list[float], labelled: bool) -> None:
+    def _read(self, phase: str, at: tuple[int, int], samples: int, numbers: list[float], labelled: bool) -> None:
+        """at: step and pass. What the model is shown again within a step (LBFGS, adversaries, pairs) is no repeat."""
         features = int(numbers[0])
         self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
         rest = numbers[5 + 2 * features :]
@@ -120,9 +121,9 @@ class Inputs(Instrument):
             self._epoch_seen[phase],
         )
         for sample, label in zip(hashes, labels):
-            if sample in epoch:
-                self._epoch[phase][1] += 1
-            epoch.add(sample)
+            step, number = epoch.get(sample, (-1, -1))
+            self._epoch[phase][1] += step not in (-1, at[0]) or number == at[1]
+            epoch[sample] = at
             if phase == "train" and seen.get(sample, int(label)) != int(label):
                 self._conflicts.add(sample)
             if len(seen) < MAX_HASHES:
@@ -152,3 +153,11 @@ class Inputs(Instrument):
             ("input.feature_stds", stds),
         ):
             patient.write(name, value, phase, patient.epoch)
+
+
+def scattered(count: int, most: int) -> Tensor:
+    """Up to `most` places of `count`, always the same; evenly spaced ones would fall into a few columns of a picture,
+    whose margin may be blank."""
+    if count <= most:
+        return torch.arange(count)
+    return ((torch.arange(1, most + 1, dtype=torch.float64) * GOLDEN) % 1 * count).long()

@@ -30,7 +30,8 @@ class Memory(Instrument):
         node = loss.grad_fn
         if node is not None:
             mark = _Mark()
-            node.metadata["danlu.doctor"] = mark
+            metadata: Any = node.metadata  # a property, though torch's stub has it as a method
+            metadata["danlu.doctor"] = mark
             call.notes["mark"] = weakref.ref(mark)
 
     def settled(self, patient: Patient, call: Pass) -> None:

@@ -54,7 +54,7 @@ class Modes(Instrument):
         norms = {n: m for n, m in patient.leaves.items() if isinstance(m, BATCH_NORMS) and m.track_running_stats}
         if call is None or not patient.ledger.last("loop.mode_matters"):
             return None
-        if patient.compiled or patient.distributed or not may_replay(patient.inner):
+        if not patient.replayable or not may_replay(patient.inner):
             return None
         if patient.epoch > 2 and not patient.budget.may(self.name, patient.step):
             return None
@@ -81,8 +81,10 @@ class Modes(Instrument):
             patient.later("norm.mean_shift", mean, name, patient.epoch)
             patient.later("norm.var_shift", variance, name, patient.epoch)
         for name, module in norms.items():
-            broken = ~(module.running_mean.isfinite().all() & module.running_var.isfinite().all())
-            patient.later("norm.running_nonfinite", broken, name, patient.epoch)
+            mean, variance = module.running_mean, module.running_var
+            if mean is not None and variance is not None:
+                broken = ~(mean.isfinite().all() & variance.isfinite().all())
+                patient.later("norm.running_nonfinite", broken, name, patient.epoch)
         return True
 
     def end_epoch(self, patient: Patient) -> None:
@@ -110,12 +112,14 @@ class Modes(Instrument):
 
 
 def _shift_hook(name: str, shifts: dict[str, tuple[Tensor, Tensor]]) -> Any:
-    def hook(module: nn.Module, args: tuple) -> None:
+    def hook(module: nn.modules.batchnorm._BatchNorm, args: tuple) -> None:
         values = args[0].detach().float()
         axes = [axis for axis in range(values.dim()) if axis != 1]
         mean, variance = values.mean(axes), values.var(axes, correction=0)
         # What running statistics were before this pass moved them: they are put back afterwards, not yet here.
         running_mean, running_var = module.running_mean, module.running_var
+        if running_mean is None or running_var is None:
+            return
         shift = ((running_mean - mean).abs() / (variance + module.eps).sqrt()).mean()
         ratio = ((running_var + module.eps) / (variance + module.eps)).log().abs().mean()
         shifts[name] = (shift, ratio)
@@ -130,22 +134,28 @@ def may_replay(model: nn.Module) -> bool:
 
 @contextmanager
 def undisturbed(patient: Patient) -> Iterator[None]:
-    """Modes, buffers, gradients' recording, autocast and all random generators are as before when this ends."""
+    """Modes, buffers, gradients' recording and all random generators are as before when this ends.
+
+    Copies stand in for the buffers meanwhile: a graph that waits for its backward pass may have kept the buffers
+    themselves, and would refuse to go back once they had been written to.
+    """
     model, device = patient.inner, patient.device
     modes = {module: module.training for module in model.modules()}
-    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    buffers = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
+    copies = {id(b): b.detach().clone() for _, _, b in buffers}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what loops use
     cards = [device] if device.type == "cuda" else []
-    patient.paused = True
+    patient.replaying = True
     try:
+        for module, name, buffer in buffers:
+            setattr(module, name, copies[id(buffer)])
         with torch.no_grad(), torch.random.fork_rng(devices=cards):
             yield
     finally:
-        patient.paused = False
+        patient.replaying = False
         for module, training in modes.items():
             module.training = training
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002

@@ -119,7 +119,7 @@ class Nonfinite(Instrument):
         return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
 
     def _in_layers(self, patient: Patient, call: Pass) -> dict | None:
-        if (not call.args and not call.kwargs) or patient.compiled or patient.distributed:
+        if (not call.args and not call.kwargs) or not patient.replayable:
             return None
         first: dict[str, Any] = {}
 

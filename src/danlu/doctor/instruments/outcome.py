@@ -13,6 +13,7 @@ from danlu.doctor.losses import kind_by_graph, kind_of
 from danlu.doctor.patient import Pass, Patient
 
 MAX_CLASSES = 1000
+ENOUGH = 4  # batches that an epoch's accuracy must rest on at least, where it has as many
 FEW, MUCH = 0.1, 0.8  # a label is contradicted if it gets less than FEW and another class more than MUCH
 
 
@@ -161,7 +162,7 @@ class _Sums:
             self.measured += 1
             self.counted += outcome["counted"]
             self._sum("batch_accuracy", outcome["correct"] / max(1, outcome["counted"]))
-        for name in ("correct", "predicted", "actual", "hits", "sure", "moments", "extremes"):
+        for name in ("correct", "predicted", "actual", "hits", "sure", "surest", "moments", "extremes"):
             if name in outcome:
                 self._sum(name, outcome[name])
 
@@ -191,10 +192,11 @@ class _Sums:
         write("loss.mean", float(values["loss"]) / max(1, self.samples))
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
         write("loss.last_batch", float(self.last["loss"]))
-        if "correct" in values and self.counted:
+        missed = patient.missed if phase == "train" else 0
+        if "correct" in values and self.counted and self.measured >= min(ENOUGH, self.batches + missed):
             write("accuracy.mean", float(values["correct"]) / self.counted)
             write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
-            if self.measured == self.batches and not (phase == "train" and patient.missed):
+            if self.measured == self.batches and not missed:
                 write("accuracy.padded", float(values["correct"]) / (self.first_size * self.batches))
             if "correct" in self.last:
                 write("accuracy.last_batch", float(self.last["correct"]) / max(1, self.last["counted"]))
@@ -209,6 +211,9 @@ class _Sums:
             write("label.confident", confident)
             write("label.confident_correct", right / confident if confident else 0.0)
             write("class.entropy", entropy)
+        if "surest" in values:
+            right, count = values["surest"].tolist()
+            write("label.surest_correct", right / count)
         if "extremes" in values:
             write("target.min", -float(values["extremes"][0]))
             write("target.max", float(values["extremes"][1]))
@@ -268,6 +273,7 @@ def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     result = {
         "correct": right.sum(),
         "counted": labels.numel(),
+        "surest": surest(top, right),
         "spread": _spread(outputs),
         "sure": torch.stack([(sure & (own < FEW)).sum(), sure.sum(), (sure & right).sum(), entropy.sum()]).double()
         if outputs.device.type != "mps"
@@ -284,6 +290,13 @@ def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         # -100 is the ignore_index of torch's losses; other negative labels and labels >= K are outside.
         result["outside"] = (~inside & (targets.reshape(-1) != -100)).sum()
     return result
+
+
+def surest(certainty: Tensor, right: Tensor) -> Tensor:
+    """(right ones among the surest third of a batch, their number): whoever is sure must be right, whatever it says."""
+    third = max(1, len(right) // 3)
+    picked = right[certainty.topk(third).indices].float().sum()
+    return torch.stack([picked, torch.full_like(picked, third)])
 
 
 def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
@@ -306,7 +319,9 @@ def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         # Probabilities are above one half where logits are above zero.
         are_chances = (guess.amin() >= 0) & (guess.amax() <= 1)
         said = torch.where(are_chances, guess > 0.5, guess > 0)
-        result |= {"correct": (said == (truth > 0.5)).sum(), "counted": truth.numel()}
+        right = said == (truth > 0.5)
+        result |= {"correct": right.sum(), "counted": truth.numel()}
+        result["surest"] = surest((guess - torch.where(are_chances, 0.5, 0.0)).abs(), right)
         counts = truth.sum()
         result["actual"] = torch.stack([truth.numel() - counts, counts])
         positive = said.float().sum()

@@ -39,7 +39,7 @@ class Stalls(Instrument):
 
     def end_training(self, patient: Patient) -> bool | None:
         call, self._last = self._last, None
-        if call is None or not self._stalled(patient) or patient.compiled or patient.distributed:
+        if call is None or not self._stalled(patient) or not patient.replayable:
             return None
         if not may_replay(patient.inner) or any(p._backward_hooks for p in patient.parameters.values()):
             return None

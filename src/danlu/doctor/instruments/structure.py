@@ -151,8 +151,8 @@ class Structure(Instrument):
         name, module = call.name, call.module
         patient.write("layer.order", order, name)
         patient.write("layer.kind", type(module).__name__, name)
-        patient.write("layer.input_shape", list(call.given_shape), name)
-        patient.write("layer.output_shape", list(call.output_shape), name)
+        patient.write("layer.input_shape", call.given_shape, name)
+        patient.write("layer.output_shape", call.output_shape, name)
         follows = producers.get(id(call.source)) or producers.get(id(call.given))
         patient.write("layer.follows", follows.name if follows else "", name)
         bias = getattr(module, "bias", None)
@@ -224,10 +224,11 @@ class _Call:
         self.given, self.output = given, output  # held for their identity until the pass is settled
         self.source, self.node = given.grad_fn, output.grad_fn
         self.output_type = output.dtype
-        self.given_shape, self.output_shape = tuple(given.shape), tuple(output.shape)
+        self.given_shape: list[int] = list(given.shape)
+        self.output_shape: list[int] = list(output.shape)
 
 
-def _product(shape: tuple[int, ...]) -> int:
+def _product(shape: list[int]) -> int:
     product = 1
     for size in shape:
         product *= size

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.rules.progress import accuracies
 
 FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
 
@@ -28,8 +29,8 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     if _calls_again(ledger):
         return
     conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
-    repeated = ledger.values("input.repeated", "train")
-    share = max(repeated, default=0.0)
+    told = ledger.last("run.epoch_by", default="") != "none"  # else the whole run is one epoch, and all comes again
+    share = max(ledger.values("input.repeated", "train"), default=0.0) if told else 0.0
     facts = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
     if conflicts >= 2 and conflicts > 0.005 * hashed:
         yield Finding("data.duplicates", "warning", 0.85, "training", facts)
@@ -41,8 +42,9 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
     """One class so rare that plain accuracy hides it (He and Garcia 2009): a warning where it is found less often."""
     shares = _mean_rows(ledger.values("class.actual", "train"))
     held = _mean_rows(ledger.values("class.correct", "val"))
-    if len(shares) < 2 or len(shares) > 100:
-        return
+    seen = max(ledger.values("epoch.samples", "train"), default=math.inf)
+    if len(shares) < 2 or len(shares) > 100 or seen < 20 * len(shares):
+        return  # of so few samples a class may be rare by chance
     k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
     if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
         found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
@@ -71,41 +73,80 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
 
 
 def label_noise(ledger: Ledger) -> Iterable[Finding]:
-    """Labels that confident predictions contradict, in training and in validation (Northcutt et al. 2021)."""
-    train, val = (_late(ledger, "label.contradicted", phase) for phase in ("train", "val"))
-    sure = _late(ledger, "label.confident", "val")
-    right = _late(ledger, "label.confident_correct", "val")
-    learned, chance = _late(ledger, "accuracy.mean", "val"), _chance(ledger)
-    if None in (val, sure, right, learned) or sure < 0.3 or learned < min(2 * chance, chance + 0.25):
+    """Labels that sure predictions contradict, in training and in validation (Northcutt et al. 2021).
+
+    Predictions of more than 0.8 that are often wrong are a warning. Where noise has kept the model from being so sure,
+    errors as frequent among the surest third of the predictions as among all are a note: classes that overlap, and a
+    model that has not learnt enough, err where they are unsure.
+    """
+    learned, fitted = late_accuracy(ledger, "val"), late_accuracy(ledger, "train")
+    chance = _chance(ledger)
+    if learned is None or learned < min(2 * chance, chance + 0.25) or (fitted or 0) - learned >= 0.1:
         return
-    facts = {"contradicted": val, "training": train, "confident": sure, "right": right}
-    if any(True for _ in split_shift(ledger)):
+    if any(True for _ in split_shift(ledger)) or _apart(ledger):
         return  # a class that training lacks is contradicted in validation, and rightly labelled
-    fitted = _late(ledger, "accuracy.mean", "train")
-    gap = (fitted or 0) - learned
-    if val > 0.045 and right < 0.93 and gap < 0.1:
+    train, val = (_late(ledger, "label.contradicted", phase) for phase in ("train", "val"))
+    sure, right = (_late(ledger, name, "val") for name in ("label.confident", "label.confident_correct"))
+    surest, errors = surest_and_all_errors(ledger, "val")
+    known = {"contradicted": val, "training": train, "confident": sure, "right": right, "surest": 1 - surest}
+    facts = {name: value for name, value in known.items() if value is not None}
+    if sure is not None and right is not None and val is not None and sure >= 0.3 and val > 0.045 and right < 0.93:
         yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * val), "", facts)
+    elif min(surest, surest_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
+        yield Finding("data.label_noise", "note", 0.7, "", facts)
+
+
+def surest_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
+    """Share of errors among the surest third of the predictions, and among all, over the same epochs of the second half
+    of the run; (0, 0) where none was measured."""
+    epochs = len(ledger.values("loss.mean", phase))
+    surest = dict(zip(*ledger.series("label.surest_correct", phase)))
+    every = dict(zip(*ledger.series("accuracy.mean", phase)))
+    late = [epoch for epoch in surest if epoch in every and epoch > epochs / 2]
+    if not late:
+        return 0.0, 0.0
+    return 1 - sum(surest[epoch] for epoch in late) / len(late), 1 - sum(every[epoch] for epoch in late) / len(late)
 
 
 def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     """Inputs tell nothing of labels: training goes down by memory alone while validation stays at chance
-    (Zhang et al. 2017)."""
-    fitted, held = _late(ledger, "accuracy.mean", "train"), _late(ledger, "accuracy.mean", "val")
+    (Zhang et al. 2017); or it stays at chance too, and samples that lie near one another share no labels."""
+    kin, noise = kinship(ledger)
+    if kin > max(0.15, 4 * noise):
+        return  # neighbours share labels
+    unrelated = noise < 0.08 and kin < 2 * noise
+    fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     chance = _chance(ledger)
     losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
     if fitted is not None and held is not None and len(losses) >= 2 and len(held_losses) >= 2:
-        best = max(ledger.values("accuracy.mean", "val"))
+        best = max(accuracies(ledger, "val").values())
         learning = losses[-1] < 0.97 * losses[0]
         worse = held_losses[-1] > min(held_losses) * 1.02
+        facts = {"train": fitted, "val": held, "best": best, "chance": chance, "kinship": kin}
         if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
-            facts = {"train": fitted, "val": held, "best": best, "chance": chance}
             yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
+        elif unrelated and best < chance + 0.06 and len(losses) >= 5:
+            yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return
     explained = ledger.values("explained.mean", "val")
     fit = _late(ledger, "explained.mean", "train")
-    if explained and fit is not None and fit > 0.15 and max(explained) < 0.03:
-        facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0}
+    if not explained or fit is None or max(explained) >= 0.03:
+        return
+    facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "kinship": kin}
+    if fit > 0.15:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
+    elif unrelated and len(losses) >= 5:
+        yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def kinship(ledger: Ledger) -> tuple[float, float]:
+    """(likeness of neighbours' labels over all measured batches, its standard deviation by chance: infinite where
+    none was measured)."""
+    found = [v for v in ledger.values("label.kinship") if math.isfinite(v)]
+    noise = [v for v in ledger.values("label.kinship_chance") if math.isfinite(v)]
+    if not found or len(found) != len(noise):
+        return 0.0, math.inf
+    return sum(found) / len(found), math.sqrt(sum(v * v for v in noise)) / len(noise)
 
 
 def not_normalised(ledger: Ledger) -> Iterable[Finding]:
@@ -172,8 +213,9 @@ def _apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     A few samples are seen of each: what chance makes of so few is let pass. Of two that differ, the one farther from
     zero mean and unit scale is the odd one.
     """
-    means, stds = ([_mean(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std"))
-    if None in means or None in stds or min(stds) <= 0:
+    known = [[_mean(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std")]
+    means, stds = ([value for value in pair if value is not None] for pair in known)
+    if len(means) < 2 or len(stds) < 2 or min(stds) <= 0:
         return None
     seen = [sum(ledger.values("input.samples", phase)) for phase in ("train", "val")]
     slack = 3 / math.sqrt(max(1, min(seen)))
@@ -201,11 +243,25 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
 
 
 def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
-    """Training inputs changed so much that they are no longer like validation's, to the harm of both."""
+    """Training inputs changed so much that they are no longer like validation's, to the harm of both; or validation
+    samples that change from epoch to epoch, which only training's should."""
+    redrawn = ledger.values("input.val_redrawn", "val")
+    if len(redrawn) >= 2 and min(redrawn) > 0.5:
+        problem = f"{100 * redrawn[-1]:.0f} % of validation's samples change from epoch to epoch under the same labels"
+        do = "Give the random transform to the training set alone; resize and normalise alone for validation."
+        facts = {"problem": problem, "do": do, "share": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
+        yield Finding("data.augmentation_harmful", "warning", 0.85, "validation", facts)
+        return
     apart = _apart(ledger)
-    fitted, held = _late(ledger, "accuracy.mean", "train"), _late(ledger, "accuracy.mean", "val")
-    facts = {"train": fitted, "val": held} | (apart[1] if apart else {})
+    fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
+        numbers = {name: f"{value:.3g}" for name, value in apart[1].items()}
+        problem = (
+            f"training inputs have mean {numbers['train_mean']} and deviation {numbers['train_std']}, validation's "
+            f"{numbers['val_mean']} and {numbers['val_std']}"
+        )
+        do = "Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation."
+        facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
         yield Finding("data.augmentation_harmful", "warning", 0.85, "training", facts)
 
 
@@ -239,6 +295,13 @@ def _late(ledger: Ledger, name: str, phase: str) -> float | None:
     """Mean of the last third of the epochs."""
     values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
     late = values[-max(1, len(values) // 3) :]
+    return sum(late) / len(late) if late else None
+
+
+def late_accuracy(ledger: Ledger, phase: str) -> float | None:
+    """Mean accuracy of the last third of the epochs, as measured or as the loop told it."""
+    found = accuracies(ledger, phase)
+    late = [found[epoch] for epoch in sorted(found)[-max(1, len(found) // 3) :] if math.isfinite(found[epoch])]
     return sum(late) / len(late) if late else None
 
 

@@ -47,8 +47,9 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 def one_class(ledger: Ledger) -> Iterable[Finding]:
     """All predictions fall to one class; or a weight in the loss favours one beyond what the shares ask for."""
     said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
-    if not said or not real or len(said) != len(real) or len(ledger.values("loss.mean", "train")) < 2:
-        return
+    epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
+    if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
+        return  # of the beginning alone it says nothing
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
     if said[top] > 0.98 and real[top] < 0.9:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import descent, skills
+from danlu.doctor.rules.progress import descent, epoch_samples, skills
 
 SQUARED = ("mse", "l1", "smooth_l1", "huber")
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
@@ -53,7 +53,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     outputs, top = ledger.last("output.count"), max(tops, default=None)
     if kind not in ("cross_entropy", "nll") or top is None or not outputs:
         return
-    unused, samples = outputs - (top + 1), ledger.last("epoch.samples", "train", 0)
+    unused, samples = outputs - (top + 1), epoch_samples(ledger)
     if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # so many samples, and never one of that class
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
         facts |= {"problem": f"{outputs} outputs for {int(top) + 1} classes", "wanted": f"{int(top) + 1} outputs"}
@@ -192,7 +192,7 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
 
 def too_large(ledger: Ledger) -> Iterable[Finding]:
     """A thousand weights and more for each sample, all samples known by heart, and validation that shows it."""
-    weights, samples = sum(ledger.facts("parameter.size").values()), ledger.last("epoch.samples", "train", 0)
+    weights, samples = sum(ledger.facts("parameter.size").values()), epoch_samples(ledger)
     skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
     if skill is None or val_skill is None or not samples:
         return
@@ -224,7 +224,7 @@ def _constant_weights(ledger: Ledger) -> list[str]:
         and max(ledger.last("parameter.shape", n, [2, 2])[1:], default=1) > 1  # else a gain per channel: it may
     ]
     layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
-    outputs = [n for n in weights if last.get(layers.get(n))] or weights[-1:]
+    outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]
     constant = [n for n in constant if n not in outputs] if len(weights) > 1 else constant
     zeros = [
         n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 1)

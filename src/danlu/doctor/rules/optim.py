@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import chance_loss, descent, loss_blocks, skills, typical
+from danlu.doctor.rules.progress import chance_loss, descent, epoch_samples, loss_blocks, skills, typical
 
 HEAVY = 0.985  # momentum from which on gradients of more than 60 steps add up
 
@@ -189,7 +189,7 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
 
 def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
     """Steps are few because batches are whole epochs or nearly, and the loss is far from done when they end."""
-    batch, samples = batch_size(ledger), ledger.last("epoch.samples", "train")
+    batch, samples = batch_size(ledger), epoch_samples(ledger)
     steps, late, skill = len(ledger.values("loss.step")), descent(ledger), (skills(ledger, "train") or [None])[-1]
     if not batch or not samples or late is None or skill is None or steps < 5:
         return

@@ -56,6 +56,11 @@ def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
     return found
 
 
+def epoch_samples(ledger: Ledger) -> int:
+    """Training samples of an epoch: of the fullest one, since steps in which the doctor rests are not counted."""
+    return max(ledger.values("epoch.samples", "train"), default=0)
+
+
 def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
     """The training loss by steps, as means of `blocks` equal parts; fewer where there are fewer steps."""
     losses = ledger.values("loss.step")

@@ -8,6 +8,7 @@ from statistics import median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.rules.progress import epoch_samples
 
 MEGABYTE = 2**20
 
@@ -32,8 +33,9 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
         if len(late) < 4:
             continue
         rises = sum(b > a for a, b in pairwise(late)) / (len(late) - 1)
-        grown = late[-1] - late[0]
-        if rises > 0.6 and grown > 24 * MEGABYTE and grown > 0.05 * late[0]:
+        grown, lately = late[-1] - late[0], late[-1] - late[len(late) // 2]
+        # What leaks grows on at its pace; an allocator that settles grows less and less.
+        if rises > 0.6 and grown > 24 * MEGABYTE and grown > 0.05 * late[0] and lately > 0.35 * grown:
             facts = {"from": late[0] / MEGABYTE, "to": late[-1] / MEGABYTE, "readings": len(late)}
             yield Finding("speed.memory_growth", "warning", 0.8, name.partition(".")[2], facts)
             return
@@ -51,8 +53,7 @@ def device_idle(ledger: Ledger) -> Iterable[Finding]:
         facts = {"step": 1000 * step, "batch": 1, "rate": size / max(step, 1e-9)}
         yield Finding("speed.device_idle", "warning", 0.9, single[0], facts)
         return
-    samples = ledger.last("epoch.samples", "train", 0)
-    if size <= 4 and samples >= 200 and not ledger.facts("norm.batch"):
+    if size <= 4 and epoch_samples(ledger) >= 200 and not ledger.facts("norm.batch"):
         facts = {"step": 1000 * step, "batch": size, "rate": size / max(step, 1e-9)}
         yield Finding("speed.device_idle", "note", 0.5, "", facts)
 

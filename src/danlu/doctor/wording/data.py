@@ -62,29 +62,30 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.label_noise": {
         "en": (
             "Many labels look wrong",
-            "In validation {contradicted} of the samples carry a label that a confident prediction contradicts (probability "
-            "above 0.8 for another class, below 0.1 for the label); where the model is confident it is right in {right} only, "
-            "and training is no better than that.",
+            "Labels contradict the model even where it is surest: of the surest third of its predictions in validation "
+            "{surest} are right (of those above 0.8 {right}), and {contradicted} of the samples carry a label that a "
+            "prediction above 0.8 leaves less than 0.1. Training is no better.",
             "Look at the contradicted samples first: most are mislabelled. Then use label smoothing "
             "(nn.CrossEntropyLoss(label_smoothing=0.1)) and stop early, before the noise is memorised.",
         ),
         "zh": (
             "许多标签看来是错的",
-            "验证集中 {contradicted} 的样本，其标签与高置信预测矛盾（另一类概率大于 0.8，标签概率小于 0.1）；模型有把握时也只有 {right} 正确，而训练集并不更好。",
+            "模型最有把握时标签也与它相矛盾：验证集中最有把握的三分之一预测只有 {surest} 正确（概率高于 0.8 的有 {right}），{contradicted} 的样本的标签被高于 0.8 的预测否定（自身不到 0.1）。训练集也是如此。",
             "先人工查看这些样本，多数是标错的。再用标签平滑（nn.CrossEntropyLoss(label_smoothing=0.1)）并提前停止，避免记住噪声。",
         ),
     },
     "data.labels_shuffled": {
         "en": (
             "Labels say nothing about inputs",
-            "Training reaches {train} while validation stays at {val} (best {best}, chance {chance}): what is learnt is "
-            "memorised and holds for no other sample.",
+            "Training reaches {train} while validation stays at {val} (best {best}, chance {chance}): what is learnt, if "
+            "anything, is memorised and holds for no other sample. Likeness of the labels of nearest inputs: {kinship} (0 by "
+            "chance, 1 always the same).",
             "Check that inputs and labels are still in the same order: shuffle or sort them together "
             "(i = torch.randperm(n); x, y = x[i], y[i]), join tables by key and not by row, and look at ten samples by eye.",
         ),
         "zh": (
             "标签与输入无关",
-            "训练达到 {train}，验证停在 {val}（最好 {best}，随机水平 {chance}）：学到的只是记忆，对别的样本不成立。",
+            "训练达到 {train}，验证停在 {val}（最好 {best}，随机水平 {chance}）：学到的至多是记忆，对别的样本不成立。最近邻输入的标签相似度：{kinship}（0 为随机，1 为总相同）。",
             "检查输入与标签的顺序是否一致：一起打乱（i = torch.randperm(n); x, y = x[i], y[i]），表格按键连接而不是按行，并亲眼看十个样本。",
         ),
     },
@@ -146,16 +147,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "data.augmentation_harmful": {
         "en": (
-            "Augmentation changes the inputs beyond recognition",
-            "Training inputs have mean {train_mean} and deviation {train_std}, validation's {val_mean} and {val_std}; accuracy is "
-            "{train} in training and {val} in validation. What is trained on no longer looks like what is to be judged.",
-            "Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation; danlu: --augment light "
-            "or none. Never turn what changes its meaning when turned (6 and 9).",
+            "Augmentation does harm ({where})",
+            "What is trained on and what is judged do not look alike: {problem}.",
+            "{do} danlu: --augment light or none. Never turn what changes its meaning when turned (6 and 9).",
         ),
         "zh": (
-            "数据增强使输入面目全非",
-            "训练输入均值 {train_mean}、标准差 {train_std}，验证为 {val_mean}、{val_std}；训练准确率 {train}，验证 {val}。训练所见已不像要判断的东西。",
-            "减弱增强，直到人眼能认出训练图片：减小噪声、擦除和旋转；danlu：--augment light 或 none。不要翻转会改变含义的东西（6 和 9）。",
+            "数据增强有害（{where}）",
+            "训练所见与要判断的东西不相像：{problem}。",
+            "随机变换只用于训练集，并减弱到人眼能认出训练图片：减小噪声、擦除和旋转；danlu：--augment light 或 none。不要翻转会改变含义的东西（6 和 9）。",
         ),
     },
 }

@@ -1,0 +1,107 @@
+"""The doctor as a Lightning callback: Trainer(callbacks=[danlu.LightningDoctor()])."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+try:
+    from lightning.pytorch import Callback  # type: ignore
+except ImportError:  # the older package of the same trainer
+    from pytorch_lightning import Callback  # type: ignore
+
+from danlu.doctor.adapters.attending import Attending
+
+
+class LightningDoctor(Attending, Callback):
+    """Watches `trainer.fit`, in the first process. Arguments: see `Attending`.
+
+    A LightningModule is rarely called as a module: training_step calls a network in it. That is found at the first
+    batch: the first module called, if it holds all that is to be trained. Otherwise (an encoder and a decoder called
+    one by one) each batch counts as a pass, and what needs a batch to be run again is not seen.
+    """
+
+    _parts: _Parts | None = None
+    _looking: Any = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._module, self._parts = pl_module, None
+            self._looking = register_module_forward_pre_hook(self._first_call)
+
+    def _first_call(self, module: nn.Module, args: tuple) -> None:
+        """Called at the first module called in training_step, before it does anything."""
+        parts = set(self._module.modules())
+        redirected = getattr(module.forward, "__func__", None) is not type(module).forward  # to training_step, by DDP
+        if module not in parts or redirected or not torch.is_grad_enabled():
+            return
+        self._stop_looking()
+        held = {id(p) for p in module.parameters()}
+        whole = all(id(p) in held for p in self._module.parameters() if p.requires_grad)
+        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if whole and not (module is self._module and spread):
+            doctor = self._come(module)
+        else:
+            self._parts = _Parts(self._module)
+            doctor = self._come(self._parts, replayable=False)
+        doctor.began(*args)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._open(pl_module, batch)
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        self._close(loss)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._open(pl_module, batch)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._close(outputs)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Lightning validates before it says that the epoch of training is over."""
+        if self.doctor is not None and self.doctor.watching:
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
+            self.doctor.epoch(**metrics)
+            self._say_new()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._stop_looking()
+        self._leave()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._stop_looking()
+        self._leave(exception)
+
+    def _open(self, module: nn.Module, batch: Any) -> None:
+        if self._parts is not None and self.doctor is not None and self.doctor.watching:
+            self._parts.training = module.training
+            self.doctor.began(batch)
+
+    def _close(self, outputs: Any) -> None:
+        if self._parts is not None and self.doctor is not None and self.doctor.watching:
+            self.doctor.ended(outputs)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.remove()
+            self._looking = None
+
+
+class _Parts(nn.Module):
+    """The parts of a module under their own names; never called itself."""
+
+    def __init__(self, whole: nn.Module) -> None:
+        super().__init__()
+        for name, part in whole.named_children():
+            self.add_module(name, part)
+        for name, parameter in whole.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)  # type: ignore[arg-type]
+        self.training = whole.training

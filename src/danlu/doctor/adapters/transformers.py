@@ -1,0 +1,38 @@
+"""The doctor as a callback of Hugging Face's Trainer: Trainer(..., callbacks=[danlu.TransformersDoctor()])."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback  # type: ignore
+
+from danlu.doctor.adapters.attending import Attending
+
+
+class TransformersDoctor(Attending, TrainerCallback):
+    """Watches `trainer.train`, in the first process. Arguments: see `Attending`."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._metrics: dict[str, float] = {}
+        self._epochs = 0
+        if state.is_world_process_zero:
+            self._come(kwargs["model"])
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The epoch before is over only now: the Trainer evaluates after on_epoch_end."""
+        if self._epochs:
+            self._tell_epoch()
+        self._epochs += 1
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, Any], **kwargs: Any) -> None:
+        self._metrics = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._tell_epoch()
+        self._leave()
+
+    def _tell_epoch(self) -> None:
+        if self.doctor is not None and self.doctor.watching:
+            self.doctor.epoch(**self._metrics)
+            self._metrics = {}
+            self._say_new()

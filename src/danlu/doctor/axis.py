@@ -1,0 +1,99 @@
+"""Axes with round ticks, numbers as short as they can be read, and curves of no more points than the eye can use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+Point = tuple[float, float]
+POINTS = 240  # of a curve, each the least or the greatest of its part
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From values to [0, 1], linear or logarithmic."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @classmethod
+    def over(cls, values: Sequence[float], log: bool = False, zero: bool = False, pad: float = 0.06) -> Axis:
+        """An axis that holds the values with a little air; zero: it begins at zero where none is negative."""
+        finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+        if log:
+            finite = [math.log10(max(v, 1e-300)) for v in finite]
+        low, high = min(finite), max(finite)
+        if zero and low > 0:
+            low = 0.0
+        if high - low < 1e-12 * max(1.0, abs(high)):
+            low, high = (low - 0.5, high + 0.5) if log or low else (0.0, 1.0)
+        room = pad * (high - low)
+        return cls(low if zero and low == 0 else low - room, high + room, log)
+
+    def at(self, value: float) -> float:
+        value = math.log10(max(value, 1e-300)) if self.log else value
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, wanted: int) -> list[float]:
+        """Some round values within."""
+        if self.log and self.high - self.low >= 1.3:
+            step = max(1, math.ceil((self.high - self.low) / (wanted + 1)))
+            return [10.0**k for k in range(math.ceil(self.low), math.floor(self.high) + 1) if k % step == 0]
+        low, high = (10**self.low, 10**self.high) if self.log else (self.low, self.high)
+        rough = (high - low) / wanted
+        unit = 10 ** math.floor(math.log10(rough))
+        step = min((m * unit for m in (1, 2, 5, 10) if m * unit >= rough), default=unit)
+        return [float(f"{k * step:.10g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def written(value: float, share: bool = False) -> str:
+    """A number as short as it can be read.
+
+    >>> written(0.25, share=True), written(1e-7), written(31250), written(0.0312)
+    ('25 %', '10⁻⁷', '31,250', '0.0312')
+    """
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    if share:
+        return f"{100 * value:.3g} %"
+    if value and not 1e-3 <= abs(value) < 1e6:
+        power = math.floor(math.log10(abs(value)) + 1e-9)
+        digits = f"{value / 10**power:.2g}"
+        head = "" if digits == "1" else f"{digits}·"
+        return f"{head}10{str(power).translate(SUPERSCRIPT)}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def smooth(points: Sequence[Point], parts: int = 40) -> list[Point]:
+    """Means of so many equal parts, at the middle of each: the course behind the noise."""
+    size = max(1, len(points) // parts)
+    edges = [*range(0, len(points) - size + 1, size), len(points)] if points else []
+    if len(edges) > 2 and edges[-1] - edges[-2] < size:
+        del edges[-2]
+    found = []
+    for start, end in pairwise(edges):
+        part = [p for p in points[start:end] if math.isfinite(p[1])]
+        if part:
+            found.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
+    return found
+
+
+def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
+    """Of many points the least and the greatest of each part, in their order: no spike is lost, nor a gap."""
+    if len(points) <= most:
+        return list(points)
+    size = math.ceil(2 * len(points) / most)
+    kept: list[Point] = []
+    for start in range(0, len(points), size):
+        part = list(points[start : start + size])
+        finite = [p for p in part if math.isfinite(p[1])]
+        if finite:
+            ends = {min(finite, key=lambda p: p[1]), max(finite, key=lambda p: p[1])}
+            kept += sorted(ends)
+        if len(finite) < len(part):
+            kept.append(next(p for p in part if not math.isfinite(p[1])))
+    return kept

@@ -1,0 +1,172 @@
+"""What labels and inputs say together: kinship of neighbours, validation that is drawn anew, sure predictions; and
+gradients of recurrences and of deep nets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.instruments.labels import kinship
+from danlu.doctor.instruments.outcome import surest
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.rules import data, gradient
+from danlu.doctor.watch import watch
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def ledger_of(**series: dict[str, list] | list) -> Ledger:
+    """Names with "__" for "."; a list, or lists by `where`."""
+    ledger = Ledger()
+    for name, found in series.items():
+        for where, values in (found if isinstance(found, dict) else {"": found}).items():
+            for step, value in enumerate(values, 1):
+                ledger.add(name.replace("__", "."), value, where, step)
+    return ledger
+
+
+def batches(classes: int, shuffled: bool, count: int = 40, values: bool = False) -> tuple[float, float]:
+    """Mean and standard error of the kinship of random batches: labels go by the first column, or by nothing."""
+    found = []
+    for seed in range(count):
+        rows = torch.randn(64, 4, generator=generator(seed))
+        labels = rows[:, 0] if values else (rows[:, 0].argsort().argsort() * classes // 64)
+        if shuffled:
+            labels = labels[torch.randperm(64, generator=generator(seed + 1000))]
+        found.append([float(number) for number in kinship(rows, labels)])
+    means, errors = zip(*found)
+    return sum(means) / count, sum(e * e for e in errors) ** 0.5 / count
+
+
+@pytest.mark.parametrize(("classes", "values"), [(2, False), (8, False), (0, True)])
+def test_kinship_tells_shuffled_labels_from_true_ones(classes: int, values: bool) -> None:
+    mean, error = batches(classes, shuffled=True, values=values)
+    assert abs(mean) < 3 * error
+    mean, error = batches(classes, shuffled=False, values=values)
+    assert mean > 8 * error
+    assert mean <= 1
+
+
+def test_kinship_does_not_depend_on_units() -> None:
+    rows, labels = torch.randn(64, 4, generator=generator()), torch.arange(64) % 3
+    scaled = rows * torch.tensor([1.0, 1e-3, 1e4, 10.0]) + 5
+    assert kinship(rows, labels)[0].item() == pytest.approx(kinship(scaled, labels)[0].item())
+
+
+def test_surest_third_is_taken_by_certainty() -> None:
+    certainty = torch.tensor([0.9, 0.1, 0.8, 0.2, 0.3, 0.7])
+    right = torch.tensor([True, True, False, False, False, True])
+    assert surest(certainty, right).tolist() == [1.0, 2.0]
+
+
+def train(change_validation: bool = False, shuffled: bool = False) -> list[str]:
+    """A plain loop; codes of its findings."""
+    g = generator(1)
+    x = torch.randn(640, 12, generator=g)
+    y = (x @ torch.randn(12, 3, generator=g)).argmax(1)
+    if shuffled:
+        y = y[torch.randperm(len(y), generator=g)]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss_fn = nn.CrossEntropyLoss()
+    with watch(model, optimizer, loss_fn, budget=float("inf")) as doctor:
+        for _ in range(6):
+            model.train()
+            for rows in torch.randperm(512, generator=g).split(32):
+                optimizer.zero_grad()
+                loss_fn(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                for rows in torch.arange(512, 640).split(64):
+                    held = x[rows] + 0.3 * torch.randn(x[rows].shape, generator=g) * change_validation
+                    loss_fn(model(held), y[rows])
+    return [finding.code for finding in doctor.findings if finding.severity != "note"]
+
+
+def test_validation_drawn_anew_is_found_and_shuffled_labels_are() -> None:
+    assert train() == []
+    assert train(change_validation=True) == ["data.augmentation_harmful"]
+    assert train(shuffled=True)[0] == "data.labels_shuffled"
+
+
+class Recurrence(nn.Module):
+    """The state grows by `scale` a step, as does the gradient on its way back."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.into, self.again, self.head = nn.Linear(2, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+        nn.init.orthogonal_(self.again.weight, gain=scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(len(x), 16)
+        for piece in x.split(2, dim=1):
+            state = self.into(piece) + self.again(state)
+        return self.head(state)
+
+
+@pytest.mark.parametrize(("scale", "grows"), [(1.0, False), (2.0, True)])
+def test_growing_gradients_of_a_recurrence_are_found(scale: float, grows: bool) -> None:
+    torch.manual_seed(0)
+    model, x = Recurrence(scale), torch.randn(32, 24)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+    with watch(model, optimizer, budget=float("inf")) as doctor:
+        for _ in range(4):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+    growth = doctor.ledger.values("layer.gradient_growth", "again")
+    assert growth[0] == pytest.approx(scale**11, rel=0.2)
+    found = [finding.code for finding in gradient.exploding(doctor.ledger)]
+    assert found == (["gradient.exploding"] if grows else [])
+    # A state of zeros at the first call is no collapse.
+    assert "activation.collapsed" not in [finding.code for finding in diagnose(doctor.ledger)]
+
+
+def depth_ledger(early: list[float], late: list[float], last_loss: float) -> Ledger:
+    """Gradients by depth in the first and in the last steps, and a training loss that starts at chance (1)."""
+    layers = {f"l{i}": [e] * 4 + [z] * 4 for i, (e, z) in enumerate(zip(early, late))}
+    ledger = ledger_of(layer__gradient=layers, loss__mean={"train": [1.0, last_loss]}, loss__kind=["mse"])
+    ledger.add("target.std", 1.0, "train", 1)
+    for i, name in enumerate(layers):
+        ledger.add("layer.order", i, name)
+        ledger.add("layer.kind", "Linear", name)
+    return ledger
+
+
+FALLING = [10.0 ** (i - 5) for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "loss", "found"),
+    [
+        (FALLING, FALLING, 1.0, True),
+        (FALLING, [1.0] * 6, 0.5, True),  # it recovered late, and got not far
+        (FALLING, [1.0] * 6, 0.05, False),  # a long plateau that ended
+        ([1e-9, 1e-9, 1e-9, 1.0, 1.0, 1.0], [1e-9, 1e-9, 1e-9, 1.0, 1.0, 1.0], 1.0, False),  # cut at one layer
+    ],
+)
+def test_gradients_that_vanish_over_depth(early: list[float], late: list[float], loss: float, found: bool) -> None:
+    assert bool(list(gradient.vanishing(depth_ledger(early, late, loss)))) is found
+
+
+def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
+    both = {"train": [accuracy] * 6, "val": [accuracy] * 6}
+    sure = {"train": [surest_right] * 6, "val": [surest_right] * 6}
+    return ledger_of(
+        accuracy__mean=both,
+        label__surest_correct=sure,
+        loss__mean={"train": [1.0] * 6, "val": [1.0] * 6},
+        class__actual={phase: [[0.25] * 4] * 6 for phase in ("train", "val")},
+    )
+
+
+@pytest.mark.parametrize(("surest_right", "accuracy", "found"), [(0.7, 0.65, True), (0.97, 0.65, False)])
+def test_noise_errs_among_the_surest_and_overlap_does_not(surest_right: float, accuracy: float, found: bool) -> None:
+    codes = [finding.code for finding in data.label_noise(noise_ledger(surest_right, accuracy))]
+    assert codes == (["data.label_noise"] if found else [])

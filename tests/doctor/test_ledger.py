@@ -1,0 +1,52 @@
+"""The ledger: what is written is read back; long series stay small and evenly spread."""
+
+import math
+
+import pytest
+
+from danlu.doctor.ledger import MANY, MOST, MOST_EACH, Ledger
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    ledger = Ledger()
+    ledger.add("loss.step", 1.5, step=1)
+    ledger.add("loss.step", math.nan, step=2)
+    ledger.add("class.actual", [0.25, 0.75], "train", 1)
+    again = Ledger.read(ledger.save(tmp_path / "doctor.jsonl"))
+    assert again.series("loss.step")[0] == [1, 2]
+    assert math.isnan(again.last("loss.step"))
+    assert again.last("class.actual", "train") == [0.25, 0.75]
+    with pytest.raises(KeyError):
+        ledger.add("loss.stepp", 1.0)
+
+
+@pytest.mark.parametrize("count", [MOST, MOST + 1, 3 * MOST + 7, 10 * MOST])
+def test_a_long_series_is_thinned_evenly(count):
+    ledger = Ledger()
+    for step in range(1, count + 1):
+        ledger.add("loss.step", float(step), step=step)
+        assert ledger.last("loss.step") == step
+    steps, values = ledger.series("loss.step")
+    assert values == steps
+    assert steps[0] == 1
+    assert MOST // 2 <= len(steps) <= MOST + 2
+    gaps = {later - earlier for earlier, later in zip(steps, steps[1:-1])}
+    assert len(gaps) == 1
+    assert steps[-1] - steps[-2] <= gaps.pop()
+
+
+def test_a_name_of_many_places_has_shorter_series():
+    ledger = Ledger()
+    for step in range(5 * MOST_EACH):
+        for layer in range(MANY + 2):
+            ledger.add("weight.norm", 1.0, f"layer{layer}", step)
+    assert len(ledger.values("weight.norm", f"layer{MANY + 1}")) <= MOST_EACH + 2
+
+
+def test_what_is_known_takes_the_place_of_what_was_sampled():
+    ledger = Ledger()
+    for epoch in (1, 2):
+        ledger.add("loss.mean", 9.0, "train", epoch)
+    ledger.put("loss.mean", 1.0, "train", 1)
+    ledger.put("loss.mean", 3.0, "train", 3)
+    assert ledger.series("loss.mean", "train") == ([1, 2, 3], [1.0, 9.0, 3.0])
