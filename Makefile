@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint gym bench clean
 
 # Versions are pinned in constraints.txt; the stamp makes a second call instant.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -28,6 +28,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The doctor on a fixed sample of planted faults and healthy runs; fails where a bound is broken.
+gym: $(VENV)/installed
+	$(BIN)/python benchmarks/faults/score.py --quick
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed.py

@@ -6,6 +6,7 @@ architecture, data and seed. `build` makes its set-up.
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from functools import partial
 from data import present
 from faults import FAULTS, PAIRS
 from healthy import ODD, VARIATIONS
+from loop import Setup
 from planting import Fault
-from setups import Setup, healthy_setups
+from setups import healthy_setups
 
 HALVES = ("tuned", "untuned")
 FIRST_SEED = {"tuned": 0, "untuned": 5000}
 PICKS = 2  # set-ups for each strength of a fault
-QUICK_SHARE = 5  # --quick takes every fifth of the healthy cases and of the pairs
+QUICK_HEALTHY = 3  # --quick takes every third of the healthy cases and of the pairs
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,17 @@ def cases(half: str = "all") -> list[Case]:
 
 
 def quick(found: list[Case]) -> list[Case]:
-    """A fixed subset: of each code's cases the first, of the healthy ones and the pairs every fifth."""
-    seen: set[str] = set()
-    kept = []
-    for number, case in enumerate(found):
-        key = case.codes[0] + case.half if case.kind == "fault" else ""
-        if (key and key not in seen) or (not key and number % QUICK_SHARE == 0):
-            kept.append(case)
-        seen.add(key)
-    return kept
+    """A fixed subset: of each fault and strength the first case, of the healthy ones and the pairs every third."""
+    faults = {case.name.partition(" / ")[0]: case for case in reversed(found) if case.kind == "fault"}
+    others = [case for case in found if case.kind != "fault"]
+    return [*reversed(faults.values()), *others[::QUICK_HEALTHY]]
+
+
+def sample(found: list[Case], share: float, seed: int) -> list[Case]:
+    """Of faulty cases, of pairs and of healthy ones a random `share` each, the same for the same seed."""
+    draw = random.Random(seed)
+    kinds = [[case for case in found if case.kind == kind] for kind in ("fault", "pair", "healthy")]
+    return [case for kind in kinds for case in draw.sample(kind, round(share * len(kind)))]
 
 
 def faulty(half: str) -> list[Case]:

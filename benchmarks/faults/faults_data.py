@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 from data import Data
-from loop import Batches
-from planting import Fault, Setup, choose, on_data, on_loop
+from loop import Batches, Setup
+from planting import Fault, choose, on_data, on_loop
 from torch import Tensor, nn
 
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 import torch
-from planting import Fault, Setup, on_loop, on_model
+from loop import Setup
+from planting import Fault, on_loop, on_model
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
@@ -318,7 +319,7 @@ LOOP_FAULTS = [
     Fault("divided by full batches", "loop.metric_last_batch", part(DividedByFullBatches), needs="classes|binary", proof="code"),
     Fault("slow loader", "speed.input_bound", slow_loader, {"20 ms": 0.02, "5 ms": 0.005}, proof="code"),
     Fault("sample by sample", "speed.device_idle", one_by_one, needs="mlp", avoid="deep dropout", proof="code"),
-    Fault("many syncs", "speed.device_idle", lambda setup, _: on_loop(setup.but(epochs=3), ManySyncs), proof="code"),
+    Fault("many syncs", "speed.device_idle", lambda setup, _: on_loop(setup.but(epochs=3), ManySyncs), also=("speed.input_bound",), proof="code"),
     Fault("outputs kept", "speed.memory_growth", lambda setup, _: on_model(setup, KeepsOutputs), proof="code"),
     Fault("batches kept", "speed.memory_growth", part(KeepsBatches), avoid="conv", proof="code"),
 ]  # fmt: skip

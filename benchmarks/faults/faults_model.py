@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from loop import Optim, Setup
 from networks import mlp, recurrent
-from planting import ACTIVATIONS, Fault, Setup, hidden, on_data, on_model, one_hot, swap_layers, weighted
-from setups import Optim, constant
+from planting import ACTIVATIONS, Fault, hidden, on_data, on_model, one_hot, swap_layers, weighted
+from setups import constant
 from torch import Tensor, nn
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 from data import Data
-from loop import ClippingLoop
+from loop import ClippingLoop, Optim, Setup
 from networks import mlp, transformer
-from planting import Fault, Setup, choose, on_data, on_model, on_optim, weighted
-from setups import Optim, constant
+from planting import Fault, choose, on_data, on_model, on_optim, weighted
+from setups import constant
 from torch import Tensor, nn
 
 
@@ -142,10 +142,11 @@ def zero_by_zero(setup: Setup, _: None) -> Setup:
 
 
 class RootOfZero(nn.Module):
-    """The root of the squared distance: its slope at zero is infinite, and zero times infinite is NaN."""
+    """The root of what a distance goes beyond 0.5, masked: its slope at zero is infinite, times the mask's zero NaN."""
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.sqrt(torch.relu((outputs - targets).abs() - 0.5)).mean()
+        beyond = (outputs - targets).abs() - 0.5
+        return torch.sqrt(beyond * (beyond > 0)).mean()
 
 
 class Half(nn.Module):

@@ -15,10 +15,10 @@ import data as sets
 import torch
 from data import Data
 from faults_data import imbalance
-from loop import AccumulatingLoop, ClippingLoop, LBFGSLoop, Loop
+from loop import AccumulatingLoop, ClippingLoop, LBFGSLoop, Loop, Optim, Setup
 from networks import lenet, mlp, transformer, vgg
 from planting import on_data, on_model, on_optim
-from setups import Optim, Setup, constant, momentum, setup, sigmoid, tanh, warm_up
+from setups import constant, momentum, setup, sigmoid, tanh, warm_up
 from torch import Tensor, nn
 
 

@@ -1,19 +1,24 @@
-"""The training loop of the gym: as any engineer writes it, each part a method that a fault can get wrong."""
+"""The training loop of the gym, as any engineer writes it, each part a method that a fault can get wrong.
+
+A Setup is a whole script as data: a Loop is made from it, and it may name a loop of another kind.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from data import Data
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-if TYPE_CHECKING:
-    from setups import Setup
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lbfgs": torch.optim.LBFGS}
 
 Watch = Callable[[nn.Module, torch.optim.Optimizer, nn.Module], AbstractContextManager[Any]]
 
@@ -131,6 +136,52 @@ class Loop:
 
     def positive(self, outputs: Tensor) -> Tensor:
         return outputs > 0
+
+
+@dataclass(frozen=True)
+class Optim:
+    """An optimiser by name with its arguments; a fault changes the arguments."""
+
+    kind: str
+    lr: float
+    arguments: dict = field(default_factory=dict)
+
+    def build(self, parameters: Iterable) -> torch.optim.Optimizer:
+        return OPTIMIZERS[self.kind](parameters, lr=self.lr, **self.arguments)
+
+    def but(self, **arguments) -> Optim:
+        return replace(self, arguments={**self.arguments, **arguments})
+
+
+def cosine(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, T_max=epochs)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training script as data; `floor` is the validation score that the sound one reaches, whatever the seed."""
+
+    name: str
+    half: str
+    data: Callable[[int], Data]
+    model: Callable[[Data], nn.Module]
+    optim: Optim
+    floor: float
+    tags: frozenset[str]
+    loss: Callable[[], nn.Module]
+    batch_size: int = 64
+    epochs: int = 12
+    seed: int = 0
+    schedule: Callable[[torch.optim.Optimizer, int, int], LRScheduler] = cosine
+    schedule_per: str = "epoch"
+    augment: Callable | None = None
+    loop: type[Loop] = Loop
+
+    def but(self, **changes) -> Setup:
+        return replace(self, **changes)
+
+    def make(self) -> Loop:
+        return self.loop(self)
 
 
 class LBFGSLoop(Loop):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from data import Data
-from setups import Setup
+from loop import Setup
 from torch import Tensor, nn
 
 ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh)

@@ -7,43 +7,22 @@ The halves share no pair of data and architecture. Thresholds of a watcher are t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from functools import partial
 
 import data as sets
 import torch
-from data import Data, present
-from loop import Loop
+from data import present
+from loop import Optim, Setup
 from networks import lenet, mlp, resnet, transformer, vgg
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lbfgs": torch.optim.LBFGS}
 LOSSES = {"classes": nn.CrossEntropyLoss, "binary": nn.BCEWithLogitsLoss, "numbers": nn.MSELoss}
-
-
-@dataclass(frozen=True)
-class Optim:
-    """An optimiser by name with its arguments; a fault changes the arguments."""
-
-    kind: str
-    lr: float
-    arguments: dict = field(default_factory=dict)
-
-    def build(self, parameters: Iterable) -> torch.optim.Optimizer:
-        return OPTIMIZERS[self.kind](parameters, lr=self.lr, **self.arguments)
-
-    def but(self, **arguments) -> Optim:
-        return replace(self, arguments={**self.arguments, **arguments})
 
 
 def constant(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRScheduler:
     return LambdaLR(optimizer, lambda _: 1.0)
-
-
-def cosine(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, T_max=epochs)
 
 
 def warm_up(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRScheduler:
@@ -51,33 +30,6 @@ def warm_up(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRSc
     total = epochs * batches
     fall = lambda step: (1 + math.cos(math.pi * min(step / total, 1))) / 2  # noqa: E731
     return LambdaLR(optimizer, lambda step: min((step + 1) / batches, 1.0) * fall(step))
-
-
-@dataclass(frozen=True)
-class Setup:
-    """A whole training script as data; `floor` is the validation score that the sound one reaches, whatever the seed."""
-
-    name: str
-    half: str
-    data: Callable[[int], Data]
-    model: Callable[[Data], nn.Module]
-    optim: Optim
-    floor: float
-    tags: frozenset[str]
-    loss: Callable[[], nn.Module]
-    batch_size: int = 64
-    epochs: int = 12
-    seed: int = 0
-    schedule: Callable[[torch.optim.Optimizer, int, int], LRScheduler] = cosine
-    schedule_per: str = "epoch"
-    augment: Callable | None = None
-    loop: type[Loop] = Loop
-
-    def but(self, **changes) -> Setup:
-        return replace(self, **changes)
-
-    def make(self) -> Loop:
-        return self.loop(self)
 
 
 def setup(

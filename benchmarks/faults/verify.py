@@ -15,7 +15,7 @@ import warnings
 
 import torch
 from cases import Case, cases
-from setups import Setup
+from loop import Setup
 
 OVERFIT = 1.3  # last validation loss against the best; relative, for losses above SMALL
 SMALL = 0.05  # below such a loss the ratio says nothing
