@@ -157,7 +157,6 @@ case("backbone of a classifier", "train digits --backbone lenet", "left out wher
 case("mosaic of digits", "train digits --augment.mosaic 0.5", "augment.mosaic must be 0 without boxes")
 case("boxes turned", "train shapes --task detect --augment.rotate 10", "augment.rotate must be 0 for detection")
 case("loss of a detector", "train shapes --task detect --loss focal", "--loss.name must be left out for a detector")
-case("mirrored detections", "train shapes --task detect --tta true", "--tta must be left out where objects")
 case("task of other data", "train digits --task detect", "digits is data to classify, not to detect")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")

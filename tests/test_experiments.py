@@ -98,6 +98,42 @@ def test_edge_of_stability(quick) -> None:
     assert start[0.2] > figures["limits 2/rate"][0.2] > 0.9 * end[0.2]  # it starts beyond and comes down
 
 
+def test_bouncing_valley(quick) -> None:
+    figures = quick("bouncing_valley")
+    loss, gradient, cosine = figures["last loss"], figures["last gradient"], figures["last cosine"]
+    assert gradient["bounces"] > 4  # no critical point, though the loss stands still
+    assert cosine["bounces"] < -0.99
+    assert max(loss["lower rate"], loss["momentum"]) < 0.2 * loss["bounces"]
+    assert "optim.oscillation" in figures["the doctor finds"]["bounces"]
+    assert "optim.oscillation" not in figures["the doctor finds"]["momentum"]
+
+
+def test_depth(quick) -> None:
+    figures = quick("depth")
+    assert figures["products of 100"] == pytest.approx({1.5: 4.07e17, 0.8: 2.04e-10}, rel=1e-2)
+    forward = figures["scale of the last layer's output over the first's"]
+    backward = figures["gradient at the first layer over the last's"]
+    assert forward["He"] == pytest.approx(1, abs=0.4)
+    assert forward["Xavier"] == pytest.approx(0.5 ** (9 / 2), rel=0.4)  # half of the variance at each of nine ReLUs
+    assert backward["N(0, 0.01²)"] < 1e-6
+    assert backward["sigmoid"] < 0.25**9  # its slope is a quarter at most
+
+
+def test_nan_autopsy(quick) -> None:
+    figures = quick("nan_autopsy")
+    pixel, root, log = (figures[n] for n in ("a pixel is NaN", "a root below zero", "a logarithm of zero"))
+    assert (pixel["step"], pixel["source"], pixel["samples"]) == (8, "input", [17])
+    assert (root["source"], root["layer"]) == ("activation", "2")
+    assert (log["step"], log["source"], log["reason"]) == (8, "loss", "log of zero")
+    assert figures["float16 overflows"]["reason"] == "overflow of float16"
+
+
+def test_noise_scale(quick) -> None:
+    figures = quick("noise_scale")
+    assert all(value > 0 for value in figures["noise scale, exact, first and last"])
+    assert figures["steps needed"][256] <= figures["steps needed"][16]
+
+
 def test_no_placeholder_is_left_in_a_docstring() -> None:
     for script in FOLDER.glob("*.py"):
         head = script.read_text(encoding="utf-8").split('"""')[1]

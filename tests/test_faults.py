@@ -85,6 +85,32 @@ def test_baselines_say_what_their_papers_say(gym) -> None:
     )
 
 
+def test_the_guard_and_a_sample_are_fixed_parts_of_the_cases(gym) -> None:
+    cases = gym("cases")
+    every = cases.cases("tuned")
+    guard, third = cases.quick(every), cases.sample(every, 1 / 3, seed=1)
+    assert [case.name for case in guard] == [case.name for case in cases.quick(cases.cases("tuned"))]
+    assert {case.codes[0] for case in guard if case.codes} == {case.codes[0] for case in every if case.codes}
+    assert [case.name for case in third] == [case.name for case in cases.sample(every, 1 / 3, seed=1)]
+    assert [case.name for case in third] != [case.name for case in cases.sample(every, 1 / 3, seed=2)]
+    assert len(third) == pytest.approx(len(every) / 3, abs=2)
+
+
+def test_the_guard_notices_a_rule_that_falls_silent_and_one_that_cries_wolf(gym) -> None:
+    bounds, outcome = gym("bounds"), gym("score").Outcome
+
+    def run(planted: str, found: str):
+        said = ((found, "error"),) if found else ()
+        codes = (planted,) if planted else ()
+        return outcome("danlu", "a run", "tuned", "fault" if planted else "healthy", codes, codes, said, 1.0)
+
+    good = [run(f"loop.{letter}", f"loop.{letter}") for letter in "abcdefghij" for _ in range(4)] + [run("", "")] * 40
+    assert bounds.broken(good) == []
+    silent = [run(one.planted[0], "") if one.planted == ("loop.a",) else one for one in good[:4]] + good[4:]
+    assert any("loop.a" in sentence for sentence in bounds.broken(silent))
+    assert any("false alarms" in sentence for sentence in bounds.broken(good + [run("", "loop.a")] * 4))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_healthy_runs_are_healthy_and_faulty_ones_suffer(gym, shard: int) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from protocol import Answers, Job, serve
 from torch import Tensor, nn
 
+from danlu.doctor.watch import watch
 from danlu.models.build import build_model
 
 
 def training(job: Job) -> Answers:
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is counted from here
+    began_with = peak()
     torch.manual_seed(0)
     network = build_model(job["model"], channels=job["channels"], size=job["size"], classes=10, **job["options"])
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
@@ -26,28 +29,41 @@ def training(job: Job) -> Answers:
     else:
         steps = _plain(network, optimizer, loss_fn, batches)
     with _watch(job["watcher"], network, optimizer, loss_fn) as doctor:
-        for _ in range(job["warm"]):
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < job["warm"]:
             next(steps)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        stood_still = time.perf_counter()
         yield {"settings": job["watcher"]}
+        _leave_out(doctor, stood_still)
         while True:
             began = time.perf_counter()
             for _ in range(job["steps"]):
                 next(steps)
             seconds = time.perf_counter() - began
-            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-            answer = {"seconds": seconds / job["steps"], "kilobytes": grown}
+            answer = {"seconds": seconds / job["steps"], "kilobytes": peak() - began_with}
             if doctor is not None:
                 budget = doctor._patient.budget
                 answer["own account"] = budget.total / max(budget.elapsed + budget.total, 1e-9)
+            stood_still = time.perf_counter()
             yield answer
+            _leave_out(doctor, stood_still)
+
+
+def peak() -> int:
+    """The most memory that the process has held since its peak was last reset, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def _leave_out(doctor: Any, since: float) -> None:
+    """While others were in turn this process stood still: that is no time of which the doctor may use a share."""
+    if doctor is not None:
+        doctor._patient.budget._begun += time.perf_counter() - since
 
 
 def _watch(watcher: str, network: nn.Module, optimizer: Any, loss_fn: nn.Module) -> AbstractContextManager[Any]:
     if watcher != "danlu":
         return nullcontext()
-    from danlu.doctor.watch import watch
-
     return watch(network, optimizer, loss_fn)
 
 
@@ -68,6 +84,9 @@ def _under_cockpit(network: nn.Module, optimizer: Any, loss_fn: nn.Module, batch
     from cockpit.utils.configuration import configuration
     from cockpit.utils.schedules import linear
 
+    for module in network.modules():  # BackPACK's hooks and torch forbid each other writing in place
+        if hasattr(module, "inplace"):
+            module.inplace = False
     network, loss_fn = extend(network), extend(loss_fn)
     each = extend(nn.CrossEntropyLoss(reduction="none"))
     cockpit = Cockpit(network.parameters(), quantities=configuration("economy", track_schedule=linear(10)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Augment, Normalise, views
+from danlu.data.augment import Augment, Normalise, mirrors, views
 from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
@@ -30,7 +33,8 @@ def make_task(prepared: Prepared) -> Task:
     if prepared.objects is not None:
         objects, detect = prepared.objects, prepared.config.detect
         pictures = (prepared.dataset.classes, objects.annotations, objects.placements)
-        return Detect(*pictures, masks=objects.masks, overlap=detect.overlap, most=detect.most)
+        seen = mirrors(prepared.config.augment) if prepared.config.tta else [()]
+        return Detect(*pictures, masks=objects.masks, overlap=detect.overlap, most=detect.most, mirrors=seen)
     loss = build_loss(prepared.config.loss, prepared.class_counts, prepared.dataset.task)
     if prepared.dataset.task == "classify":
         return Classify(prepared.dataset.classes, loss)
@@ -130,6 +134,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         plateau=plateau,
         average=average,
         dropout=_dropout(module, config),
+        settle=_settle(prepared) if prepared.objects is not None else None,
         views=evaluation_views(config),
         clip_norm=config.optim.clip_norm,
         clip_value=config.optim.clip_value,
@@ -137,6 +142,17 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         seed=config.seed,
         log_every=config.log_every,
     )
+
+
+def _settle(prepared: Prepared) -> Callable[[nn.Module], None]:
+    """What a detector fits in closed form sees the training pictures as they are, all of them in each pass."""
+    _, normalise = transforms(prepared)
+    batches = make_batches(prepared, prepared.split.train, normalise, batch_size=prepared.config.batch_size)
+
+    def settle(detector: Any) -> None:
+        detector.settle(lambda: ((batch.inputs, batch.targets) for batch in batches.epoch()))
+
+    return settle
 
 
 def _dropout(module: nn.Module, config: Config) -> DropoutSchedule | None:

@@ -183,7 +183,7 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     chooser.pick("epochs", epochs, f"{samples:,} training pictures, about {epochs * samples:,} seen in all")
     chooser.pick("optim.name", "adamw", "robust for detectors")
     rule = chooser.config.optim.name or ""
-    slower = 3 if name == "rcnn" else 6 if two_stages else 1
+    slower = 3 if two_stages else 1
     rate = USUAL_RATE[rule] if rule != "adamw" else DETECTOR_RATE / slower
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")

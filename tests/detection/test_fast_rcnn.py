@@ -88,3 +88,13 @@ def test_grey_pictures_and_no_objects():
     losses = model(pictures()[:, :1], collate([Objects.none(), Objects.none()]))
     assert losses["box"] == 0
     assert losses["class"] > 0
+
+
+def test_a_mirrored_picture_has_mirrored_regions():
+    proposer = Proposer("colours", 50)
+    boxes, real = proposer(pictures()[:1])
+    mirrored, _ = proposer(pictures()[:1].flip(-1))
+    assert torch.equal(
+        mirrored[0][real[0]][:, [2, 1, 0, 3]],
+        boxes[0][real[0]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor([SIDE, 0, SIDE, 0]),
+    )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
-from danlu.detection.regions import crop_masks, level_of, paste_masks, pyramid_align, roi_align, roi_pool
+from danlu.detection.regions import crop_masks, level_of, paste_masks, pyramid_align, roi_align, roi_pool, warp
 
 T = torch.tensor
 MAP = torch.arange(16.0).view(1, 1, 4, 4)
@@ -118,3 +118,21 @@ def test_cropping_undoes_pasting():
     back = paste_masks(crops, boxes, 40, 40) >= 0.5
     assert torch.equal(back[0], masks[1, 2].bool())
     assert crop_masks(masks, boxes[:0], picture[:0], index[:0], size=8).shape == (0, 8, 8)
+
+
+def test_warp_brings_the_box_to_the_middle():
+    """16 of 224 pixels to each side show what is around (Girshick et al. 2014, appendix A)."""
+    picture = torch.zeros(1, 1, 60, 80)
+    picture[0, 0, 10:40, 20:60] = 1
+    cut = warp(picture, torch.tensor([[20.0, 10, 60, 40]]), torch.tensor([0]), size=224, context=16 / 224)[0, 0]
+    assert cut.shape == (224, 224)
+    assert cut[20:-20, 20:-20].min() > 0.99
+    assert cut[:12].max() < 0.01
+    assert cut[:, :12].max() < 0.01
+    assert cut.mean() == pytest.approx((192 / 224) ** 2, abs=0.01)
+
+
+def test_beyond_the_picture_a_warped_region_is_empty():
+    cut = warp(torch.ones(1, 1, 40, 40), torch.tensor([[-40.0, 0, 40, 40]]), torch.tensor([0]), size=32, context=0.0)
+    assert cut[0, 0, :, :14].max() == 0
+    assert cut[0, 0, :, 18:].min() == 1

@@ -285,9 +285,14 @@ class Augment:
 
 def views(pictures: Tensor, config: AugmentConfig) -> list[Tensor]:
     """Test-time augmentation: the pictures, and their mirror images where training mirrored them. Any (N, C, H, W)."""
-    seen = [pictures]
+    return [pictures.flip(axes) if axes else pictures for axes in mirrors(config)]
+
+
+def mirrors(config: AugmentConfig) -> list[tuple[int, ...]]:
+    """Axes of a picture along which it is mirrored for each of its `views`; the first is the picture itself."""
+    seen: list[tuple[int, ...]] = [()]
     if config.flip in ("lr", "both"):
-        seen += [p.flip(-1) for p in seen]
+        seen += [(*axes, -1) for axes in seen]
     if config.flip in ("ud", "both"):
-        seen += [p.flip(-2) for p in seen]
+        seen += [(*axes, -2) for axes in seen]
     return seen

@@ -13,6 +13,7 @@ from danlu.detection.fast_rcnn import FastRCNN
 from danlu.detection.faster_rcnn import FasterRCNN
 from danlu.detection.library import MASKED, NAMES, builder
 from danlu.detection.mask_rcnn import MaskRCNN
+from danlu.detection.rcnn import RCNN
 from danlu.detection.retinanet import RetinaNet
 from danlu.detection.ssd import ssd, ssd300
 from danlu.detection.yolo import YOLO
@@ -25,7 +26,7 @@ class Entry:
     """build: (backbone, classes, size, **options). backbone: the network it stands on where none is named; None: it
     brings its own.
 
-    masks: it finds masks too. multiple: of which the side of the pictures must be one.
+    masks: it finds masks too. multiple: of which the side of the pictures must be one. size: the side it is made for.
     """
 
     build: Callable[..., Detector]
@@ -33,6 +34,7 @@ class Entry:
     backbone: str | None
     masks: bool = False
     multiple: int = 32
+    size: int | None = None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ DETECTORS: dict[str, Entry] = {
     ),
     "yolo-tiny": Entry(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
     "yolo-small": Entry(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
+    "rcnn": Entry(RCNN, "a network on every region, then support vector machines", "cspnet-nano", multiple=1),
     "fast-rcnn": Entry(FastRCNN, "regions found in the pixels, cut out of one map of the picture", "resnet18"),
     "faster-rcnn": Entry(FasterRCNN, "two stages: proposed regions, then what each shows", "resnet18"),
     "mask-rcnn": Entry(MaskRCNN, "Faster R-CNN that finds masks too", "resnet18", masks=True),
@@ -68,7 +71,7 @@ DETECTORS: dict[str, Entry] = {
         masks=True,
     ),
     "ssd": Entry(ssd, "SSD on the maps of a small network", "cspnet-nano"),
-    "ssd300": Entry(ssd300, "SSD300 on VGG-16, the paper's form; 300 pixels", "vgg16", multiple=1),
+    "ssd300": Entry(ssd300, "SSD300 on VGG-16, the paper's form", "vgg16", multiple=1, size=300),
     "retinanet": Entry(RetinaNet, "feature pyramid, anchors and focal loss, narrow", "cspnet-nano"),
     "retinanet-resnet50": Entry(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
@@ -79,6 +82,10 @@ DETECTORS: dict[str, Entry] = {
         for name in NAMES
     },
 }
+
+
+# Options that some detector takes.
+DETECTOR_OPTIONS = frozenset(option for entry in DETECTORS.values() for option in entry.options)
 
 
 def find_detector(name: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,6 +30,13 @@ class Detector(nn.Module):
         """Objects of each picture, the surest first: at most `most` of at least `score`, and of two of a class that
         overlap by more than `overlap` (IoU) the surer one."""
         raise NotImplementedError
+
+    def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
+        """Fits what has a closed form, once the weights have learnt: nothing, for most.
+
+        batches: begins a pass over the training pictures, not varied, and the objects in them. What is fitted is kept
+        in buffers, so that it travels with the weights.
+        """
 
     def forward(self, pictures: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
         """Losses where objects are given, raw outputs where not: one call, so that several processes may share it."""

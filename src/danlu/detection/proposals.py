@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from danlu.refuse import choose, refusal
 
 Search = Callable[[np.ndarray], np.ndarray]  # picture uint8 (H, W, 3) -> boxes (P, 4), xyxy
 LEAST_SIDE = 6  # pixels: smaller regions are texture
-KEPT = 4096  # pictures whose regions are remembered
+KEPT = 1 << 15  # pictures whose regions are remembered
 LEVELS = (3, 5, 8)  # of each channel, where colours are made few
 
 
@@ -54,7 +55,8 @@ SEARCHES: dict[str, Search] = {"selective": selective_search, "colours": colour_
 
 
 class Proposer:
-    """Normalised pictures -> at most `most` regions of each; those of a picture seen before are remembered.
+    """Normalised pictures -> at most `most` regions of each; those of a picture seen before, or of its mirror image,
+    are remembered. The pictures of a batch are searched side by side, a thread on each core.
 
     search: "selective", "colours", or "auto", the first where opencv-contrib is installed. Refusal for another name,
     and for "selective" where it is not.
@@ -76,18 +78,24 @@ class Proposer:
         """(N, C, H, W) -> boxes (N, P, 4) and whether they are real or fill up a row, bool (N, P)."""
         boxes = pictures.new_zeros(len(pictures), self.most, 4, dtype=torch.float32)
         real = torch.zeros(boxes.shape[:2], dtype=torch.bool)
-        for n, picture in enumerate(_pixels(pictures)):
-            found = self._regions(picture)
+        pixels = _pixels(pictures)
+        for n, (found, mirrored) in enumerate(self._regions(pixels)):
             boxes[n, : len(found)], real[n, : len(found)] = found.to(boxes.device), True
+            if mirrored:
+                boxes[n, : len(found), ::2] = pixels.shape[2] - boxes[n, : len(found), ::2].flip(-1)
         return boxes, real.to(boxes.device)
 
-    def _regions(self, picture: np.ndarray) -> Tensor:
-        key = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
-        if key not in self._known:
-            self._known[key] = torch.from_numpy(self._chosen(self.search(picture), picture.shape[:2]))
-            if len(self._known) > KEPT:
-                self._known.popitem(last=False)
-        return self._known[key]
+    def _regions(self, pixels: np.ndarray) -> list[tuple[Tensor, bool]]:
+        """Of each picture its regions, or those of its mirror image, and which of the two."""
+        turned = [min((_digest(one), False, one), (_digest(one[:, ::-1]), True, one[:, ::-1])) for one in pixels]
+        unknown = {key: picture for key, _, picture in turned if key not in self._known}
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            found = pool.map(lambda one: self._chosen(self.search(one), one.shape[:2]), unknown.values())
+            self._known |= {key: torch.from_numpy(boxes) for key, boxes in zip(unknown, found)}
+        regions = [(self._known[key], mirrored) for key, mirrored, _ in turned]
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return regions
 
     def _chosen(self, found: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         """Without equal and tiny ones; of too many a draw that is always the same, as OpenCV's order is not."""
@@ -103,6 +111,10 @@ def _has_selective() -> bool:
     except ImportError:
         return False
     return hasattr(cv2, "ximgproc")
+
+
+def _digest(picture: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(picture), digest_size=16).digest()
 
 
 def _pixels(pictures: Tensor) -> np.ndarray:

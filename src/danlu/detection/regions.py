@@ -44,6 +44,15 @@ def roi_align(
     return torchvision.ops.roi_align(features, rois, size, 1 / stride, samples, aligned)
 
 
+def warp(pictures: Tensor, boxes: Tensor, picture: Tensor, *, size: int, context: float) -> Tensor:
+    """Regions of the pictures stretched to size x size, of which `context` of the side to each side shows what is
+    around the box; beyond the picture all is 0. (R, C, size, size). Girshick et al. 2014, appendix A.
+    """
+    margin = (boxes[:, 2:] - boxes[:, :2]) * context / (1 - 2 * context)
+    grown = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
+    return roi_align(pictures, grown, picture, size=size, stride=1, samples=0)
+
+
 def level_of(boxes: Tensor, *, lowest: int, highest: int, canonical_size: float, canonical_level: int) -> Tensor:
     """The pyramid level of each box, int64 (...): floor(level + log2(sqrt(area) / size)), kept in lowest..highest.
 

@@ -13,6 +13,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
+from danlu.detection.looks import detect_mirrored
 from danlu.metrics.detection import (
     best_threshold,
     confusion,
@@ -41,7 +42,7 @@ class Answer:
 class Detect:
     """annotations, placements: of every sample, by its index. masks: the task is to segment.
 
-    overlap, most: see `Detector.detect`.
+    overlap, most: see `Detector.detect`. mirrors: see `looks.detect_mirrored`; () alone is the picture as it is.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Detect:
         masks: bool,
         overlap: float,
         most: int,
+        mirrors: Sequence[tuple[int, ...]] = ((),),
     ) -> None:
         self.name = "segment" if masks else "detect"
         self.monitor: tuple[str, Literal["high", "low"]] = ("mask_mAP" if masks else "mAP", "high")
         self.classes, self.annotations, self.placements, self.masks = classes, annotations, placements, masks
-        self.overlap, self.most = overlap, most
+        self.overlap, self.most, self.mirrors = overlap, most, mirrors
         self._truth: dict[int, Objects] = {}
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -66,7 +68,10 @@ class Detect:
         detector: Any = getattr(model, "module", model)  # a `Detector`, bare where it is wrapped
         outputs = model(batch.inputs)
         loss = float(detector.losses(outputs, batch.targets)["loss"])
-        found = detector.detect(outputs, LEAST_SCORE, self.overlap, self.most)
+        if len(self.mirrors) == 1:
+            found = detector.detect(outputs, LEAST_SCORE, self.overlap, self.most)
+        else:
+            found = detect_mirrored(detector, batch.inputs, self.mirrors, LEAST_SCORE, self.overlap, self.most)
         index = batch.index.tolist()
         return [Answer(self._back(d, i), loss) for d, i in zip(found, index)], [self.truth(i) for i in index]
 
@@ -143,13 +148,13 @@ class Detect:
                 "picture": picture_of(index),
                 "size": list(self.annotations[index].size),
                 "true": [
-                    {"box": _rounded(box), "class": self.classes[k], "missed": i in missed}
-                    for i, (box, k) in enumerate(zip(real.boxes, real.labels.tolist()))
+                    _shown(real, i, self.classes) | {"missed": i in missed}
+                    for i in range(len(real))
                     if not real.ignore[i]
                 ],
                 "found": [
-                    {"box": _rounded(box), "class": self.classes[k], "score": round(score, 4), "false": i in alarms}
-                    for i, (box, k, score) in enumerate(zip(said.boxes, said.labels.tolist(), said.scores.tolist()))
+                    _shown(said, i, self.classes) | {"score": round(score, 4), "false": i in alarms}
+                    for i, score in enumerate(said.scores.tolist())
                 ],
             }
             for _, index, real, said, missed, alarms in shown
@@ -202,5 +207,14 @@ def _chosen(found: Detections, chosen: Tensor) -> Detections:
     return Detections(found.boxes[chosen], found.scores[chosen], found.labels[chosen], masks)
 
 
-def _rounded(box: Tensor) -> list[float]:
-    return [round(value, 1) for value in box.tolist()]
+def plain_mask(mask: Any) -> dict[str, Any]:
+    """Run lengths as JSON has them."""
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+
+
+def _shown(things: Objects | Detections, place: int, classes: Sequence[str]) -> dict[str, Any]:
+    """Box, class and, where there is one, mask of an object as the page draws them."""
+    box = [round(value, 1) for value in things.boxes[place].tolist()]
+    masks: Any = things.masks
+    mask = {} if masks is None else {"mask": plain_mask(masks[place])}
+    return {"box": box, "class": classes[int(things.labels[place])]} | mask

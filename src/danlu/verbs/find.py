@@ -12,14 +12,15 @@ import numpy as np
 import torch
 
 from danlu.config import Config
-from danlu.data.augment import Normalise
+from danlu.data.augment import Normalise, mirrors
 from danlu.data.canvas import FITS, Placement
 from danlu.data.pictures import Colour, decode, picture_size, place_picture
 from danlu.detection.detector import Detector
+from danlu.detection.looks import detect_mirrored
 from danlu.objects import Detections
-from danlu.refuse import Refusal, blame, refusal
+from danlu.refuse import Refusal, blame
 from danlu.report.pictures import draw_objects
-from danlu.tasks.detect import to_picture
+from danlu.tasks.detect import plain_mask, to_picture
 from danlu.verbs.given import Given, existing, output_folder, output_name, pictures_given
 from danlu.verbs.trained import TrainedRun
 from danlu.verbs.video import Recording, is_video, video_frames
@@ -37,8 +38,6 @@ def find(
     Objects come the surest first, in pixels of the picture; mask is COCO's run lengths, where the task is to segment.
     out: folder for the pictures, at their own size, with what was found drawn on them, and for `detections.json`.
     """
-    if config.tta:
-        raise refusal("--tta", "left out where objects are to be found", True)
     if len(trained.members) > 1:
         raise Refusal(f"{trained.name} is an ensemble: detections of several networks are not joined, use a single run")
     finder = Finder(trained, where, config)
@@ -68,6 +67,7 @@ class Finder:
         (signature, network), *_ = trained.members_on(where)
         assert isinstance(network, Detector)
         self.network, self.where, self.keep = network, where, config.detect
+        self.mirrors = mirrors(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
         self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
         self.normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
@@ -84,7 +84,7 @@ class Finder:
             return []
         raw = torch.from_numpy(np.stack([picture for picture, _ in placed])).to(self.where)
         batch, _ = self.normalise(raw, None, torch.zeros(len(raw)), None)
-        found = self.network.detect(self.network(batch), self.keep.score, self.keep.overlap, self.keep.most)
+        found = detect_mirrored(self.network, batch, self.mirrors, self.keep.score, self.keep.overlap, self.keep.most)
         return [to_picture(one.to("cpu"), placement) for one, (_, placement) in zip(found, placed)]
 
 
@@ -155,7 +155,7 @@ def _told(thing: tuple[list[float], float, int, dict[str, Any] | None], classes:
     box, score, label, mask = thing
     said = {"class": classes[label], "score": round(score, 6), "box": [round(value, 2) for value in box]}
     if mask is not None:
-        said["mask"] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+        said["mask"] = plain_mask(mask)
     return said
 
 

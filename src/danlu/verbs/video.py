@@ -45,7 +45,8 @@ class Recording:
 
     def add(self, picture: Image.Image) -> None:
         width, height = (side - side % 2 for side in picture.size)  # halved colours want even sides
-        self._stream.width, self._stream.height = width, height
+        if not self._stream.codec_context.is_open:
+            self._stream.width, self._stream.height = width, height
         self._container.mux(self._stream.encode(self._frame(picture.crop((0, 0, width, height)))))
 
     def close(self) -> None:

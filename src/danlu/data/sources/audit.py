@@ -201,16 +201,17 @@ def _audit(
     for fault, rows in faults.items():
         for i in np.flatnonzero(rows & ~bad):
             reason = things[i].fault or f"box {_box(boxes[i])} is {fault}"
-            problems.append(Problem(_where(found[owner[i]], things[i]), reason))
-            counts[fault or things[i].fault.partition(":")[0]] += 1
+            kind = fault or things[i].fault.partition(":")[0]
+            problems.append(Problem(_where(found[owner[i]], things[i]), reason, fault=kind))
+            counts[kind] += 1
         bad |= rows
     for i in np.flatnonzero((beyond > ROUNDING) & ~bad):
         size = f"{edges[i, 0]:.0f} x {edges[i, 1]:.0f}"
         reason = f"box {_box(boxes[i])} reaches beyond the picture of {size}"
-        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "clipped"))
+        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "clipped", "clipped"))
     for i in _repeated(things, boxes, owner, ~bad):
         reason = f"box {_box(boxes[i])} is there a second time"
-        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "kept"))
+        problems.append(Problem(_where(found[owner[i]], things[i]), reason, "kept", "repeated"))
     notes += _counted(counts, bad, beyond)
     if config.on_bad != "skip" and bad.sum() > BAD_OBJECTS * len(things):
         first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")

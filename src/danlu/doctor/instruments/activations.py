@@ -31,7 +31,7 @@ class Activations(Instrument):
     def start(self, patient: Patient) -> None:
         self._handles: list[Any] = []
         self._blocks: list[tuple[str, str, Tensor]] = []
-        self._gradients: list[tuple[str, Tensor]] = []
+        self._gradients: list[tuple[str, torch.Size, Tensor]] = []
         self._zero: dict[str, list[Tensor]] = {}
         self._step = 0
         self._measured_step = 0
@@ -80,7 +80,7 @@ class Activations(Instrument):
                 samples = gradient.shape[0]
                 part = gradient[:: max(1, samples // SAMPLES)].float()
                 # The loss is a mean over samples: times their number it is the gradient of one sample.
-                self._gradients.append((name, part.square().mean().sqrt() * samples))
+                self._gradients.append((name, gradient.shape, part.square().mean().sqrt() * samples))
 
         return hook
 
@@ -100,12 +100,14 @@ class Activations(Instrument):
 
     def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
         calls: dict[str, list[Tensor]] = {}  # of each layer the last call first, as the backward pass meets them
-        for name, value in self._gradients:
+        shapes: dict[str, set[torch.Size]] = {}
+        for name, shape, value in self._gradients:
             calls.setdefault(name, []).append(value)
+            shapes.setdefault(name, set()).add(shape)
         self._gradients = []
         for name, values in calls.items():
             patient.later("layer.gradient", values[0], name, self._step)
-            if len(values) >= RECURRENT:
+            if len(values) >= RECURRENT and len(shapes[name]) == 1:  # not a head that sees the levels of a pyramid
                 growth = values[-1] / values[0].clamp(min=1e-30)
                 patient.later("layer.gradient_growth", growth, name, self._step)
 

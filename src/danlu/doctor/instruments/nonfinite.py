@@ -91,7 +91,7 @@ class Nonfinite(Instrument):
             self._in_batch(call, targets)
             or self._in_weights(patient, step, suspicious)
             or self._in_layers(patient, call)
-            or self._in_loss(call, loss, suspicious)
+            or self._in_loss(patient, call, suspicious)
         )
         for key, value in found.items():
             patient.write(f"nonfinite.{key}", value, "", step)
@@ -112,11 +112,15 @@ class Nonfinite(Instrument):
             return {"source": "weight", "layer": broken[0], "reason": "weights not finite before the first step"}
         # A gradient spreads towards the input: the broken parameter nearest to the output is nearest to its source.
         trainable = [n for n in broken if n in patient.parameters]
-        losses = patient.ledger.values("loss.step")
-        first = next((v for v in losses if math.isfinite(v)), math.nan)
-        grown = abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)
-        reason = "divergence" if grown else next((s for s in suspicious if s not in ("power",)), "gradient not finite")
+        others = (s for s in suspicious if s not in ("power",))
+        reason = "divergence" if self._diverged(patient) else next(others, "gradient not finite")
         return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
+
+    def _diverged(self, patient: Patient) -> bool:
+        """The last finite loss was already far above the first."""
+        patient.deferred.drain()
+        first = next((v for v in patient.ledger.values("loss.step") if math.isfinite(v)), math.nan)
+        return abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)
 
     def _in_layers(self, patient: Patient, call: Pass) -> dict | None:
         if (not call.args and not call.kwargs) or not patient.replayable:
@@ -155,14 +159,18 @@ class Nonfinite(Instrument):
             )
         return first or None
 
-    def _in_loss(self, call: Pass, loss: float, suspicious: list[str]) -> dict:
+    def _in_loss(self, patient: Patient, call: Pass, suspicious: list[str]) -> dict:
         outputs = call.outputs() if call.outputs is not None else None
         if outputs is None:
             return {"source": "unknown", "layer": "", "reason": "the outputs are gone"}
         values = outputs.detach().float()
         largest = float(values.abs().max())
-        if suspicious:
+        if self._diverged(patient):
+            reason = "divergence"
+        elif suspicious:
             reason = suspicious[0]
+        elif outputs.dtype == torch.float16 and largest > 1000:
+            reason = "overflow of float16"
         elif bool((values == 0).any()):
             reason = "log of zero"
         elif largest > 80:

@@ -74,14 +74,18 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     profile, output = gradient_ends(ledger)
     norms = [v for v in ledger.values("gradient.norm") if not math.isnan(v)]
     largest = max((v for v in norms if v < math.inf), default=0.0)
-    ratio = profile[0][1] / max(output, 1e-30) if len(profile) >= 4 else 1.0
+    # Outputs that have nothing to learn just now get no gradient at all: that is no growth.
+    deep = len(profile) >= 4 and output > 1e-30
+    ratio = profile[0][1] / output if deep else 1.0
     factor = ratio ** (1 / max(1, len(profile) - 1))
+    steepest = max((near / max(far, 1e-38) for (_, near), (_, far) in pairwise(profile)), default=1.0)
+    steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
     facts = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
     layer, growth, calls = recurrent_growth(ledger)
     if growth > GROWS:
         facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
         yield Finding("gradient.exploding", "error", 0.85, layer, facts)
-    elif ratio > 1e3 and factor > 2:
+    elif ratio > 1e3 and factor > 2 and steady:
         yield Finding("gradient.exploding", "error", 0.9, profile[0][0], facts)
     elif len(norms) >= 4 and largest > 1e3 * max(norms[0], 1e-3) and largest > 1e3:
         yield Finding("gradient.exploding", "error", 0.8, "", facts)

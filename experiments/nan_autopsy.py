@@ -1,0 +1,117 @@
+"""Where a NaN began: the doctor runs the broken batch again and names operation, layer, step and sample.
+
+A loss of NaN says nothing: it may have come from the data, a layer, the loss or the descent. Five small trainings on the
+digits break in five ways. The doctor watches each (its account of the loss is armed at no cost); when the loss trips, it
+looks in this order: the batch, the weights, every layer on the same batch, the loss.
+
+    python experiments/nan_autopsy.py        MEASURED
+"""
+
+import math
+
+import torch
+from style import INK, RED, panels, save, start
+from torch import nn
+from training import digits
+
+import danlu
+
+BATCH = 64
+
+
+class Root(nn.Module):
+    """A square root: NaN below zero."""
+
+    def forward(self, x):
+        return torch.sqrt(x + 2.2)
+
+
+class Own(nn.Module):
+    """Cross entropy by hand: the logarithm of a probability that underflows to zero."""
+
+    def forward(self, said, true):
+        return -torch.softmax(said, 1).log()[torch.arange(len(true)), true].mean()
+
+
+def network(middle=None):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 48), middle or nn.ReLU(), nn.Linear(48, 10))
+
+
+def cases(steps):
+    """Name -> model, loss, rate, and what is done to the inputs at a step."""
+    bad = steps // 2
+
+    def spoil(step, x):
+        if step == bad:
+            x = x.clone()
+            x[17, 0, 3, 4] = math.nan
+        return x
+
+    def loud(step, x):
+        return x * 400 if step == bad else x
+
+    as_it_is = lambda step, x: x  # noqa: E731
+    half = network().half()
+    return {
+        "a pixel is NaN": (network(), nn.CrossEntropyLoss(), 0.05, spoil),
+        "a root below zero": (network(Root()), nn.CrossEntropyLoss(), 0.05, as_it_is),
+        "a logarithm of zero": (network(), Own(), 0.05, loud),
+        "float16 overflows": (
+            half,
+            nn.CrossEntropyLoss(),
+            0.05,
+            lambda step, x: (loud(step, x) * 60).clamp(-6e4, 6e4).half(),
+        ),
+        "a rate of 500": (network(nn.Identity()), nn.MSELoss(), 500.0, as_it_is),
+    }
+
+
+def break_down(model, loss_fn, rate, change, steps):
+    """Losses, and the doctor's first word on the NaN."""
+    x, y = digits()[:2]
+    optimizer, losses = torch.optim.SGD(model.parameters(), rate), []
+    torch.manual_seed(0)
+    order = torch.cat([torch.randperm(len(x)) for _ in range(1 + steps * BATCH // len(x))]).split(BATCH)
+    with danlu.watch(model, optimizer, loss_fn) as doctor:
+        for step in range(1, steps + 1):
+            rows = order[step - 1]
+            true = nn.functional.one_hot(y[rows], 10).float() if isinstance(loss_fn, nn.MSELoss) else y[rows]
+            loss = loss_fn(model(change(step, x[rows])), true)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    found = [f for f in doctor.findings if f.code in ("numerics.nonfinite", "numerics.half_range")]
+    return losses, next(f.evidence for f in found if f.code == "numerics.nonfinite"), doctor.findings[0].code
+
+
+def run(quick=False):
+    steps = 16 if quick else 40
+    seen = {name: break_down(*case, steps) for name, case in cases(steps).items()}
+
+    figure, axes = panels(len(seen), width=14.5, height=3.6)
+    for axis, (name, (losses, found, _)) in zip(axes[0], seen.items()):
+        finite = [v if math.isfinite(v) else math.nan for v in losses]
+        axis.semilogy(range(1, steps + 1), finite, "-", color=INK)
+        axis.axvline(found["step"], color=RED, linewidth=1.2)
+        axis.set(xlim=(0, steps + 1), xlabel="step", title=name)
+        axis.margins(y=0.5)
+        axis.text(0.04, 0.04, told(found), transform=axis.transAxes, fontsize=8.5, color=RED, va="bottom",
+                  bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 2})  # fmt: skip
+    axes[0, 0].set_ylabel("training loss")
+    save(figure, "nan_autopsy", quick)
+    return {name: found | {"first finding": first} for name, (_, found, first) in seen.items()}
+
+
+def told(found):
+    """The doctor's evidence in a few lines."""
+    lines = [f"step {found['step']}: {found['source']} {found.get('layer', '')}".rstrip(), found["reason"]]
+    if found.get("samples"):
+        many = len(found["samples"]) > 4
+        lines.append("samples " + ", ".join(map(str, found["samples"][:4])) + (", ..." if many else ""))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    start(run)
