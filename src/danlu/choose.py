@@ -40,7 +40,9 @@ OBJECTS_SEEN = (
 SEEN_SHARE = {"rcnn": 1 / 6, "yolo-v1": 1.5, "retinanet": 1.25, "faster-rcnn": 0.75, "mask-rcnn": 2 / 3}
 TWO_STAGES_SEEN = 1 / 2  # other detectors in two stages
 # What two stages stand on where there is no card and no trained weights: twice as many pictures a second.
-LIGHT, LIGHT_BACKBONE, LIGHT_WIDTH = ("faster-rcnn", "mask-rcnn"), "cspnet-nano", 64
+LIGHT = {"fast-rcnn": None, "faster-rcnn": 64, "mask-rcnn": 64}  # to the width of their pyramid, where they have one
+LIGHT_BACKBONE = "cspnet-nano"
+SEARCHING = ("rcnn", "fast-rcnn")  # detectors that search each picture for regions
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -170,7 +172,7 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     name = chooser.config.model.name or ""
     two_stages = "rcnn" in name.replace("-", "")
     if name in LIGHT and device.type == "cpu":
-        _lighten(chooser)
+        _lighten(chooser, LIGHT[name])
     batch = 16 if samples >= 64 and not two_stages else 8
     why = "two stages learn faster from small batches" if two_stages else f"{samples:,} training pictures"
     chooser.pick("batch_size", min(batch, samples), why)
@@ -188,7 +190,7 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
-    if name == "rcnn":
+    if name in SEARCHING:
         chooser.pick("augment.preset", "none", "regions vary enough, and each picture is searched for them but once")
         chooser.pick("augment.flip", "lr", "a mirrored picture has mirrored regions")
     chooser.pick("augment.preset", "light", "moderate variation; objects move with the picture")
@@ -196,15 +198,15 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     chooser.pick("detect.overlap", overlap, why)
 
 
-def _lighten(chooser: Chooser) -> None:
+def _lighten(chooser: Chooser, width: int | None) -> None:
     """A small backbone and a narrow pyramid, unless trained weights are to be used or a backbone is named."""
     config = chooser.config
     if config.transfer.init or config.model.pretrained or config.detect.backbone:
         return
     why = "without a card more pictures teach more than a larger network"
     chooser.pick("detect.backbone", LIGHT_BACKBONE, why)
-    if config.detect.neck != "none":
-        chooser.pick("detect.width", LIGHT_WIDTH, why)
+    if width and config.detect.neck != "none":
+        chooser.pick("detect.width", width, why)
 
 
 def _budget(chooser: Chooser, pictures: bool, residual: bool, samples: int) -> None:

@@ -66,8 +66,9 @@ def _tell_maps(ledger: Ledger, prepared: Prepared, model: Detector) -> None:
     ledger.add("object.canvas", side, step=0)
     maps = getattr(model, "neck", model)
     strides = [float(stride) for stride in getattr(maps, "strides", ()) if stride]
-    if strides:
-        ledger.add("model.finest_stride", min(strides), step=0)
+    if not strides:  # it cuts its regions out of the pixels
+        return
+    ledger.add("model.finest_stride", min(strides), step=0)
     layers = trace(model, torch.zeros(1, channels, side, side)).layers
     fields = [min(layer.receptive_field) for layer in layers if layer.receptive_field]
     if fields:
