@@ -37,7 +37,14 @@ OBJECTS_SEEN = (
     12_000  # pictures of 320 px, of training a detector by default: minutes on two cores; more of smaller ones
 )
 # Times as many for those that learn slowly and are cheap, or cost more than a detector in one stage.
-SEEN_SHARE = {"rcnn": 1 / 6, "yolo-v1": 1.5, "retinanet": 1.25, "faster-rcnn": 0.75, "mask-rcnn": 2 / 3}
+SEEN_SHARE = {
+    "rcnn": 1 / 6,
+    "yolo-v1": 1.5,
+    "retinanet": 1.25,
+    "fast-rcnn": 1.0,
+    "faster-rcnn": 0.75,
+    "mask-rcnn": 2 / 3,
+}
 TWO_STAGES_SEEN = 1 / 2  # other detectors in two stages
 # What two stages stand on where there is no card and no trained weights: twice as many pictures a second.
 LIGHT = {"fast-rcnn": None, "faster-rcnn": 64, "mask-rcnn": 64}  # to the width of their pyramid, where they have one
