@@ -4,7 +4,13 @@ The noise scale is the trace of the covariance of single samples' gradients over
 In batches far below it every doubling halves the steps that are needed; far above it a doubling only doubles the work:
 steps = least (1 + scale / batch). The doctor estimates it from pairs of successive gradients, without a pass of its own.
 
-    python experiments/noise_scale.py        MEASURED
+    python experiments/noise_scale.py        32 s
+
+Seen: the noise scale grows from 48 to 418 samples until the loss is 0.2. Up to a batch of 16 half the steps are needed for
+twice the batch (576 steps at 2, 96 at 16); from 128 on 25 to 30 are needed whatever the batch, so 1024 costs 22 times the
+samples of 2. Twice the least steps are needed at 48. The doctor's estimate is right while the scale is small (within a
+third for 250 steps) and too high later (median 1.4 of the exact one, up to 17 times): between two steps the weights
+move, which turns their gradients away from each other and hides the signal. At a rate five times higher it fails.
 """
 
 import numpy as np
@@ -107,6 +113,9 @@ def run(quick=False):
         axis.axvspan(min(truth.values()), max(truth.values()), color=BLUE, alpha=0.08, linewidth=0)
         axis.axvline(slope / least, color=GREY, linestyle="--", linewidth=1)
         axis.yaxis.set_minor_formatter("")
+    left.set_yticks([25, 50, 100, 200, 400], ["25", "50", "100", "200", "400"])
+    note(left, f"{slope / least:.0f}: twice the least steps", 0.5, 0.93, GREY, transform=left.transAxes)
+    note(left, "the noise scale until then", 0.5, 0.85, BLUE, transform=left.transAxes)
     left.set(xlabel="batch size", ylabel=f"steps to a loss of {TARGET}", title="Past the scale, no fewer steps")
     right.set(xlabel="batch size", ylabel=f"samples to a loss of {TARGET}", title="Below it, no more work")
     save(figure, "noise_scale", quick)

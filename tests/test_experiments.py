@@ -122,9 +122,9 @@ def test_depth(quick) -> None:
 def test_nan_autopsy(quick) -> None:
     figures = quick("nan_autopsy")
     pixel, root, log = (figures[n] for n in ("a pixel is NaN", "a root below zero", "a logarithm of zero"))
-    assert (pixel["step"], pixel["source"], pixel["samples"]) == (8, "input", [17])
+    assert (pixel["step"], pixel["source"], pixel["samples"]) == (16, "input", [17])
     assert (root["source"], root["layer"]) == ("activation", "middle")
-    assert (log["step"], log["source"], log["reason"]) == (8, "loss", "log of zero")
+    assert (log["step"], log["source"], log["reason"]) == (16, "loss", "log of zero")
     assert figures["float16 overflows"]["reason"] == "overflow of float16"
     assert figures["a rate of 500"]["reason"] == "divergence"
 

@@ -41,7 +41,6 @@ SEEN_SHARE = {
     "rcnn": 1 / 6,
     "yolo-v1": 1.5,
     "retinanet": 1.25,
-    "fast-rcnn": 1.0,
     "faster-rcnn": 0.75,
     "mask-rcnn": 2 / 3,
 }

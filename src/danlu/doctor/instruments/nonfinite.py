@@ -177,7 +177,27 @@ class Nonfinite(Instrument):
             reason = "overflow of exp"
         else:
             reason = "not told"
-        return {"source": "loss", "layer": "", "reason": reason, "input_max": largest}
+        found = {"source": "loss", "layer": "", "reason": reason, "input_max": largest}
+        samples = [] if reason == "divergence" else self._samples_in_loss(patient, outputs)
+        return found | ({"samples": samples} if samples else {})
+
+    def _samples_in_loss(self, patient: Patient, outputs: Tensor) -> list[int]:
+        """Samples whose loss alone is not finite; none where the loss cannot be taken of a single sample."""
+        if patient.last_call is None or not patient.last_call[1]:
+            return []
+        function, args, kwargs = patient.last_call
+        count = len(outputs) if outputs.dim() else 0
+        broken: list[int] = []
+        with undisturbed(patient):
+            for i in range(min(count, 256)):
+                cut = lambda a, i=i: a[i : i + 1] if isinstance(a, Tensor) and a.dim() and len(a) == count else a  # noqa: E731
+                try:
+                    loss = function(outputs[i : i + 1].detach(), *map(cut, args[1:]), **kwargs)
+                except Exception:  # a loss over pairs or whole batches, as its author meant it
+                    return []
+                if not bool(loss.isfinite().all()):
+                    broken.append(i)
+        return broken[:16]
 
 
 def suspects(loss: Tensor, depth: int = 60) -> list[str]:
