@@ -1,6 +1,7 @@
 """The ledger: what is written is read back; long series stay small and evenly spread."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_a_long_series_is_thinned_evenly(count):
     assert values == steps
     assert steps[0] == 1
     assert MOST // 2 <= len(steps) <= MOST + 2
-    gaps = {later - earlier for earlier, later in zip(steps, steps[1:-1])}
+    gaps = {later - earlier for earlier, later in pairwise(steps[:-1])}
     assert len(gaps) == 1
     assert steps[-1] - steps[-2] <= gaps.pop()
 
