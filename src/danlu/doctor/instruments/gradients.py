@@ -283,4 +283,6 @@ def sampled(tensor: Tensor, stride: int) -> Tensor:
 def total_norm(tensors: list[Tensor]) -> Tensor:
     """Norm of all elements together."""
     dense = [t.detach() for t in tensors if not t.is_sparse]
+    if not dense:
+        return torch.zeros(())
     return torch.stack([n.float() for n in torch._foreach_norm(dense)]).square().sum().sqrt()  # pyright: ignore[reportPrivateImportUsage]
