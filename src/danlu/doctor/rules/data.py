@@ -14,8 +14,8 @@ FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a defa
 
 def leak(ledger: Ledger) -> Iterable[Finding]:
     """Validation samples that were trained on (Barz and Denzler 2020 found 3 % in CIFAR-10)."""
-    if _calls_again(ledger):
-        return
+    if _calls_again(ledger) or not ledger.last("run.backwards", default=1):
+        return  # without a backward pass nothing tells training from validation
     leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
     if leaked >= FEW_LEAKED and share > 0.01:
         seen = ledger.last("input.hashed", "val", 0)

@@ -32,10 +32,11 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
         late = values[len(values) // 4 :]  # the first steps fill caches
         if len(late) < 4:
             continue
-        rises = sum(b > a for a, b in pairwise(late)) / (len(late) - 1)
         grown, lately = late[-1] - late[0], late[-1] - late[len(late) // 2]
-        # What leaks grows on at its pace; an allocator that settles grows less and less.
-        if rises > 0.6 and grown > 24 * MEGABYTE and grown > 0.05 * late[0] and lately > 0.35 * grown:
+        pace = grown / (len(late) - 1)
+        # What leaks grows on at its pace; a cache that fills and an allocator that settles grow in jumps, less and less.
+        steady = sum(b - a > 0.3 * pace for a, b in pairwise(late)) > 0.6 * (len(late) - 1)
+        if steady and grown > 24 * MEGABYTE and grown > 0.05 * late[0] and lately > 0.35 * grown:
             facts = {"from": late[0] / MEGABYTE, "to": late[-1] / MEGABYTE, "readings": len(late)}
             yield Finding("speed.memory_growth", "warning", 0.8, name.partition(".")[2], facts)
             return
