@@ -34,7 +34,7 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
             continue
         grown, lately = late[-1] - late[0], late[-1] - late[len(late) // 2]
         pace = grown / (len(late) - 1)
-        # What leaks grows on at its pace; a cache that fills and an allocator that settles grow in jumps, less and less.
+        # What leaks grows on at its pace; caches and allocators that settle grow in jumps, less and less.
         steady = sum(b - a > 0.3 * pace for a, b in pairwise(late)) > 0.6 * (len(late) - 1)
         if steady and grown > 24 * MEGABYTE and grown > 0.05 * late[0] and lately > 0.35 * grown:
             facts = {"from": late[0] / MEGABYTE, "to": late[-1] / MEGABYTE, "readings": len(late)}
