@@ -59,7 +59,7 @@ def test_a_signal_in_the_first_epoch(danlu, result, whole, lines, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_second_signal_ends_at_once(number, code, danlu, lines, tmp_path):
     run = tmp_path / "run"
-    very_slow = SLOW.replace("0.004", "2")
+    very_slow = SLOW.replace("0.004", "8")
     command = danlu(*SHORT, "--out", run, before=very_slow)
     command.until(lambda: "epochs " in command.said or (run / "environment.json").exists())
     time.sleep(0.7)
@@ -68,7 +68,7 @@ def test_a_second_signal_ends_at_once(number, code, danlu, lines, tmp_path):
     began = time.monotonic()
     command.signal(number)
     assert command.wait(10) == code
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 6  # within the step, which takes 8 s, even on a machine that is busy
     assert "Traceback" not in command.said
 
 
