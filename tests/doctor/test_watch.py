@@ -299,3 +299,10 @@ def test_a_metric_averaged_over_batches_is_found_and_the_ledger_kept(tmp_path):
     assert codes(doctor) == ["loop.metric_last_batch"]
     path = doctor.ledger.save(tmp_path / "ledger.jsonl")
     assert list(Ledger.read(path)) == list(doctor.ledger)
+
+
+def test_what_is_no_model_or_optimizer_is_refused():
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got str"):
+        danlu.watch("model")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"optimizer must be .* got str"):
+        danlu.watch(torch.nn.Linear(2, 2), ["adam"])  # type: ignore[list-item]

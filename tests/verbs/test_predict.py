@@ -109,3 +109,10 @@ def test_the_command_prints_a_table_or_one_object(coloured_run, folder, capfd):
     assert cli.main(["predict", coloured_run.name, str(folder), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["predictions"]
     assert len(found) == 3
+
+
+def test_a_list_of_files_and_what_is_no_picture(coloured_run, coloured):
+    files = sorted((coloured / "red").iterdir())[:2]
+    assert [row["path"] for row in coloured_run.predict(files)] == [str(file) for file in files]
+    with pytest.raises(danlu.Refusal, match="PATH must be a file, a folder, an array or a picture, got 3"):
+        coloured_run.predict(3)

@@ -34,12 +34,17 @@ def watch(
     the first loss seen is taken. budget: the share of the time that the doctor may use (0.03 is 3 %). language: "en" or
     "zh". The training's results are the same bits with and without it; everything is taken off at the end of the block.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}: danlu.watch(model, optimizer, loss)")
     if optimizer is None:
         optimizers = []
     elif isinstance(optimizer, torch.optim.Optimizer):
         optimizers = [optimizer]
     else:
         optimizers = list(optimizer)
+    for one in optimizers:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer, several or None, got {type(one).__name__}")
     return Doctor(model, optimizers, loss_fn, budget=budget, language=language)
 
 

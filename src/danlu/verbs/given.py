@@ -35,7 +35,11 @@ def pictures_given(inputs: Iterable[Any], read: Callable[[Any], Read], first: in
     One of a folder that cannot be read has a reason instead; one that was named itself is refused.
     """
     for number, given in enumerate(inputs, first):
-        if not isinstance(given, str | Path):
+        if isinstance(given, list | tuple):
+            yield from pictures_given(given, read, number)
+        elif isinstance(given, int | float | None):
+            raise refusal("PATH", "a file, a folder, an array or a picture", given)
+        elif not isinstance(given, str | Path):
             yield from _arrays(given, number, read)
         elif existing(given).is_dir():
             yield from _folder(Path(given), read)
