@@ -32,13 +32,15 @@ EPOCHS = 1000  # more than there will be rounds: the schedule needs an end
 
 
 class Stopwatch(Watcher):
-    """Knows when the last batch ended."""
+    """Times the batches of an epoch after the warm ones."""
 
-    def __init__(self) -> None:
-        self.last = 0.0
+    def __init__(self, warm: int) -> None:
+        self.warm, self.first, self.last = warm, 0.0, 0.0
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
         self.last = time.perf_counter()
+        if progress.batch == self.warm:
+            self.first = self.last
 
 
 def danlu_train(job: Job) -> Answers:
@@ -49,7 +51,7 @@ def danlu_train(job: Job) -> Answers:
     fabric.launch()
     plan = make_plan(prepared, fabric)
     run = Run.create(str(Path(job["folder"], f"run-{os.getpid()}")))
-    record, progress, stopwatch = Record(run.folder / "metrics.jsonl"), Progress(), Stopwatch()
+    record, progress, stopwatch = Record(run.folder / "metrics.jsonl"), Progress(), Stopwatch(job["warm"])
     saver = Saver(run, prepared.signature, prepared.fingerprint, config.save_every)
     optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
     yield {
@@ -64,8 +66,14 @@ def danlu_train(job: Job) -> Answers:
             began = time.perf_counter()
             with display:
                 fit(plan, progress, record, [examiner, display, saver, stopwatch], stop)
-            whole = time.perf_counter() - began
-            yield {"images_per_second": samples / (stopwatch.last - began), "whole epoch": samples / whole}
+            ended = time.perf_counter()
+            timed = samples - job["warm"] * job["batch"]
+            yield {
+                "images_per_second": timed / (stopwatch.last - stopwatch.first),
+                "whole epoch": samples / (ended - began),
+            }
+            # The doctor's share is one of its own process's time: not of that in which the process stood still.
+            examiner.doctor._patient.budget._begun += time.perf_counter() - ended
 
 
 def _settings(job: Job, samples: int) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def watch(
     "zh". The training's results are the same bits with and without it; everything is taken off at the end of the block.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}: danlu.watch(model, optimizer, loss)")
+        raise TypeError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}: danlu.watch(model, optimizer, loss)"
+        )
     if optimizer is None:
         optimizers = []
     elif isinstance(optimizer, torch.optim.Optimizer):
