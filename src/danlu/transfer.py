@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from danlu.config import Config
 from danlu.engine.checkpoint import read_tensors
 from danlu.models.levels import head_name, levels, within
 from danlu.models.library import timm_weights
+from danlu.models.parts import stay_in_eval
 from danlu.refuse import Refusal, refusal
 from danlu.run import Run
 from danlu.signature import Signature
@@ -276,12 +276,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
             parameter.requires_grad_(False)
     for name, module in model.named_modules():
         if any(within(name, part) for part in parts):
-            module.train = MethodType(_stay_in_eval, module)  # a method: a deep copy of the module gets its own
-            module.eval()
-
-
-def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    return nn.Module.train(self, False)
+            stay_in_eval(module)
 
 
 def rate_shares(model: nn.Module, decay: float) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from danlu.models.parts import norm_layer
+from danlu.models.parts import norm_layer, stay_in_eval
 from danlu.refuse import choose
 
 # Name -> normalisation of the layers that a detector adds to its backbone.
@@ -15,8 +15,8 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
     """Changes the batch norms of a backbone in place, and names the normalisation of layers added to it.
 
     batch: as they are, from batches of 8 pictures on. group: group norms in their place, for networks that start from
-    drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained; the
-    detector has to call `freeze_norms` in its `train`. Refusal for an unknown name.
+    drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
+    Refusal for an unknown name.
     """
     choose("model.norm", norm, ADDED, "batch, group or frozen")
     for module in list(backbone.modules()) if norm == "group" else []:
@@ -32,7 +32,8 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
 
 
 def freeze_norms(backbone: nn.Module) -> None:
-    """Every batch norm uses its running statistics, and neither these nor its weights change."""
+    """Every batch norm uses its running statistics, and neither these nor its weights change, also in training."""
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eval().requires_grad_(False)
+            stay_in_eval(module)
+            module.requires_grad_(False)

@@ -19,7 +19,7 @@ from danlu.detection.box_ridge import BoxRidge
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.matching import BACKGROUND, match_by_threshold, matched_boxes, matched_labels
 from danlu.detection.neck import cut
-from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.norms import set_norm
 from danlu.detection.proposals import Proposer
 from danlu.detection.region_detector import RegionDetector
 from danlu.detection.regions import warp
@@ -64,7 +64,7 @@ class RCNN(RegionDetector):
     ) -> None:
         super().__init__(classes, regions=regions, positive_share=positive_share)
         set_norm(backbone, norm)
-        self.frozen, self.crop, self.context = norm == "frozen", crop, context
+        self.crop, self.context = crop, context
         cut(backbone, _stage(backbone, crop))
         self.backbone = backbone
         cells = min(MOST_CELLS, crop // backbone.feature_strides[-1])
@@ -82,12 +82,6 @@ class RCNN(RegionDetector):
         self.register_buffer("box_weight", torch.zeros(classes, 4, wide))
         self.register_buffer("box_bias", torch.zeros(classes, 4))
         self.proposer = Proposer(search, proposals)
-
-    def train(self, mode: bool = True) -> RCNN:
-        super().train(mode)
-        if self.frozen:
-            freeze_norms(self.backbone)
-        return self
 
     def outputs(self, pictures: Tensor) -> dict[str, Any]:
         """Regions are cut out of the pictures themselves."""

@@ -21,7 +21,7 @@ from danlu.detection.detector import Detector
 from danlu.detection.matching import IGNORED, match_by_threshold, matched_boxes, matched_labels
 from danlu.detection.neck import stages_from
 from danlu.detection.nms import batched_nms
-from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.norms import set_norm
 from danlu.detection.pyramid import FeaturePyramid
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
@@ -102,12 +102,6 @@ class RetinaNet(Detector):
         self.class_head = Head(width, depth, norm, count, classes, -math.log((1 - PRIOR) / PRIOR))
         self.box_head = Head(width, depth, norm, count, 4, 0.0)
         self.coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
-
-    def train(self, mode: bool = True) -> RetinaNet:
-        super().train(mode)
-        if self.frozen:
-            freeze_norms(self.backbone)
-        return self
 
     def outputs(self, pictures: Tensor) -> dict[str, Any]:
         """Of each level: logits (N, A_l, K), codes (N, A_l, 4), anchors (A_l, 4)."""

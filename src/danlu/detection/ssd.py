@@ -22,7 +22,7 @@ from danlu.detection.detector import Detector
 from danlu.detection.matching import match_greedily, matched_boxes, matched_labels
 from danlu.detection.neck import stages_from
 from danlu.detection.nms import batched_nms
-from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.norms import set_norm
 from danlu.detection.sampling import hard_negatives
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
@@ -176,7 +176,7 @@ class SmallTrunk(nn.Module):
     def __init__(self, backbone: Backbone, size: int, width: int, norm: str) -> None:
         super().__init__()
         added = set_norm(backbone, norm)
-        self.backbone, self.frozen = backbone, norm == "frozen"
+        self.backbone = backbone
         self.stages = stages_from(backbone.feature_strides, FINEST)
         if not self.stages:
             raise refusal(
@@ -189,12 +189,6 @@ class SmallTrunk(nn.Module):
             strides.append(2 * strides[-1])
             self.further.append(conv(width, width, 3, stride=2, norm=added))
         self.strides, self.channels = tuple(strides), (width,) * len(strides)
-
-    def train(self, mode: bool = True) -> SmallTrunk:
-        super().train(mode)
-        if self.frozen:
-            freeze_norms(self.backbone)
-        return self
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         found = self.backbone.features(pictures)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from danlu.detection.box_losses import smooth_l1
 from danlu.detection.matching import matched_boxes
 from danlu.detection.neck import Neck
-from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.norms import set_norm
 from danlu.detection.region_bags import pyramid_bags
 from danlu.detection.region_detector import RegionDetector
 from danlu.detection.regions import level_of, pyramid_align, roi_pool
@@ -71,18 +71,12 @@ class TwoStage(RegionDetector):
     ) -> None:
         super().__init__(classes, regions=regions, positive_share=positive_share)
         added = set_norm(backbone, norm)
-        self.backbone, self.frozen = backbone, norm == "frozen"
+        self.backbone = backbone
         self.neck = Neck(backbone, neck, width=width, size=size, norm=added, extra=extra)
         self.pooled_levels = len(self.neck.strides) - extra
         self.head = RegionHead(self.neck.channels, classes, hidden)
         self.finest, self.rounded = finest, rounded
         self.aligned = True  # False: half a cell off, as torchvision's detectors are
-
-    def train(self, mode: bool = True) -> TwoStage:
-        super().train(mode)
-        if self.frozen:
-            freeze_norms(self.backbone)
-        return self
 
     def propose(self, pictures: Tensor, maps: list[Tensor]) -> dict[str, Any]:
         """At least "proposals", boxes (N, P, 4) in the picture without gradient, and "proposed", bool (N, P): False

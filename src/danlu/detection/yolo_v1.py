@@ -17,7 +17,7 @@ from danlu.detection.detector import Detector
 from danlu.detection.matching import BACKGROUND, leave_out_ignored, matched_boxes, matched_labels
 from danlu.detection.neck import cut
 from danlu.detection.nms import batched_nms
-from danlu.detection.norms import freeze_norms, set_norm
+from danlu.detection.norms import set_norm
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
@@ -40,19 +40,13 @@ class YOLOv1(Detector):
         added = set_norm(backbone, norm)
         strides = backbone.feature_strides
         cut(backbone, max([i for i, stride in enumerate(strides) if size / stride >= LEAST_CELLS], default=0))
-        self.backbone, self.classes, self.frozen = backbone, classes, norm == "frozen"
+        self.backbone, self.classes = backbone, classes
         self.stage, self.stride = len(backbone.feature_strides) - 1, backbone.feature_strides[-1]
         self.head = nn.Sequential(
             conv(backbone.feature_channels[-1], width, 3, norm=added, activation="leaky"),
             conv(width, width, 3, norm=added, activation="leaky"),
             nn.Conv2d(width, BOXES * 5 + classes, 1),
         )
-
-    def train(self, mode: bool = True) -> YOLOv1:
-        super().train(mode)
-        if self.frozen:
-            freeze_norms(self.backbone)
-        return self
 
     def outputs(self, pictures: Tensor) -> dict[str, Any]:
         """Of the A cells: boxes (N, A, B, 4) in pixels, roots (N, A, B, 4): centre in its cell and roots of the size's

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +145,16 @@ def he_normal(model: nn.Module) -> None:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def stay_in_eval(module: nn.Module) -> None:
+    """The module, and what is in it, is in eval mode from now on, whatever `train()` says: it becomes a fixed map."""
+    module.train = MethodType(_train_not, module)  # a method: a deep copy of the module gets its own
+    module.eval()
+
+
+def _train_not(self: nn.Module, mode: bool = True) -> nn.Module:
+    return nn.Module.train(self, False)
 
 
 def initialise(model: nn.Module, name: str) -> None:
