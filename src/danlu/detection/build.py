@@ -38,8 +38,15 @@ class Entry:
 
     @property
     def options(self) -> tuple[str, ...]:
-        parameters = inspect.signature(self.build).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        """Its own, after those of the detector that it adds to and hands the rest on to (**options)."""
+        build = self.build.func if isinstance(self.build, partial) else self.build
+        found: tuple[str, ...] = ()
+        for one in inspect.getmro(build) if inspect.isclass(build) else (build,):
+            parameters = inspect.signature(one).parameters.values()
+            found = (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), *found)
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return found
 
 
 # Of Faster and Mask R-CNN on a feature pyramid; on published weights with norm "frozen".

@@ -47,34 +47,11 @@ class MaskRCNN(FasterRCNN):
         classes: int,
         size: int,
         *,
-        neck: str = "fpn",
-        width: int = 128,
-        hidden: int = 256,
-        norm: str = "batch",
-        anchor: float = 16.0,
-        proposals: int = 100,
-        candidates: int = 200,
-        sampled: int = 256,
-        regions: int = 32,
-        positive_share: float = 0.5,
         mask_width: int = 64,
         mask_layers: int = 2,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            classes,
-            size,
-            neck=neck,
-            width=width,
-            hidden=hidden,
-            norm=norm,
-            anchor=anchor,
-            proposals=proposals,
-            candidates=candidates,
-            sampled=sampled,
-            regions=regions,
-            positive_share=positive_share,
-        )
+        super().__init__(backbone, classes, size, **options)
         self.mask_head = MaskHead(self.neck.channels, classes, mask_width, mask_layers)
 
     def mask_logits(self, maps: list[Tensor], boxes: Tensor, picture: Tensor, labels: Tensor) -> Tensor:
