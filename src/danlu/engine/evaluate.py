@@ -14,7 +14,7 @@ from danlu.tasks.task import Evaluation, Task, Views
 
 def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None) -> Evaluation:
     """views: inputs -> versions of them whose outputs are averaged. The result is whole, on the CPU, everywhere."""
-    training = model.training
+    modes = {module: module.training for module in model.modules()}  # a wrapper's may differ from what it wraps
     model.eval()
     columns: tuple[list[Any], ...] = ([], [], [])  # answers, targets, index: a part for each batch
     with torch.no_grad(), fabric.autocast():
@@ -22,7 +22,8 @@ def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, vie
             counted = len(batch.index) if batch.weight > 0 else 0
             for column, part in zip(columns, (*task.answer(model, batch, views), batch.index)):
                 column.append(part[:counted])
-    model.train(training)
+    for module, training in modes.items():
+        module.training = training
     return Evaluation(*(_gathered(fabric, column) for column in columns))
 
 

@@ -30,8 +30,7 @@ def measure(run: TrainedRun, prepared: Prepared, part: str) -> dict[str, Any]:
     said = []
     for signature, network in run.members_on(fabric.device, bool(config.channels_last)):
         batches = evaluation_batches(_encoded(prepared, signature), index, fabric)
-        model = fabric.setup(network).eval()  # Fabric's wrapper comes in train mode, and would leave the network so
-        one = evaluate(fabric, task, model, batches, views)
+        one = evaluate(fabric, task, fabric.setup(network), batches, views)
         said.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
     evaluation = said[0]
     if len(said) > 1:
