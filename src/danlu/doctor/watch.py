@@ -69,6 +69,7 @@ class Doctor:
         self._patient.optimizers.extend(optimizers)
         self._hooks = Hooks(self._patient, self._course)
         self._watching = self._observed = False
+        self._said: set[str] = set()
 
     def __enter__(self) -> Doctor:
         patient = self._patient
@@ -113,6 +114,13 @@ class Doctor:
         if self._watching:
             self._patient.deferred.drain()
         return diagnose(self.ledger, self.language)
+
+    def say_new(self, say: Callable[[str], None]) -> None:
+        """Tell `say` each error and warning that it has not been told before, one line each."""
+        for finding in self.findings:
+            if finding.severity != "note" and finding.code not in self._said:
+                self._said.add(finding.code)
+                say(str(finding))
 
     def epoch(self, **metrics: float) -> None:
         """The loop says that an epoch is over, and how it measured it: doctor.epoch(val_accuracy=0.93)."""

@@ -11,13 +11,11 @@ from torch import Tensor
 from danlu.config import DoctorConfig
 from danlu.data.batches import Batch
 from danlu.doctor.diagnose import diagnose
-from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run import Run
 
-TOLD = ("error", "warning")  # severities that are said while the training runs
 MEANS = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # danlu's metric -> the ledger's
 
 
@@ -28,7 +26,6 @@ class Examiner(Watcher):
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         self.doctor: Doctor = watch(plan.module, optimizer, budget=config.budget, language=config.language)
         self.run, self.say = run, say
-        self._said: set[str] = set()
         self._epochs = 0
 
     def __enter__(self) -> Examiner:
@@ -41,7 +38,7 @@ class Examiner(Watcher):
         with suppress(OSError):  # a full disk: what was measured is not worth losing the run's own error for
             self.doctor.ledger.save(self.run.ledger)
         if error[0] is not None:  # the training broke down: what the doctor knows of it is wanted now
-            self._say_new()
+            self.doctor.say_new(self.say)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
         targets = batch.targets if isinstance(batch.targets, Tensor) else None
@@ -55,18 +52,7 @@ class Examiner(Watcher):
             for metric, name in MEANS.items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
-        self._say_new()
-
-    def _say_new(self) -> None:
-        for finding in self.doctor.findings:
-            if finding.severity in TOLD and finding.code not in self._said:
-                self._said.add(finding.code)
-                self.say(in_a_line(finding))
-
-
-def in_a_line(finding: Finding) -> str:
-    where = f" ({finding.where})" if finding.where else ""
-    return f"{finding.severity}: {finding.code}{where}: {finding.cause} {finding.remedy}".strip()
+        self.doctor.say_new(self.say)
 
 
 def findings_of(run: Run, language: str = "en") -> list[dict[str, Any]]:

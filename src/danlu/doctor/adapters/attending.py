@@ -27,7 +27,6 @@ class Attending:
         super().__init__()
         self.report, self.budget, self.language, self.say = report, budget, language, say
         self.doctor: Doctor | None = None
-        self._said: set[str] = set()
 
     @property
     def findings(self) -> list[Finding]:
@@ -40,16 +39,10 @@ class Attending:
             self.doctor.expect_no_replay()
         return self.doctor.__enter__()
 
-    def _say_new(self) -> None:
-        for finding in self.findings:
-            if finding.severity != "note" and finding.code not in self._said:
-                self._said.add(finding.code)
-                self.say(str(finding))
-
     def _leave(self, error: BaseException | None = None) -> None:
         if self.doctor is None or not self.doctor.watching:
             return
         self.doctor.__exit__(type(error) if error else None, error, None)
-        self._say_new()
+        self.doctor.say_new(self.say)
         if self.report is not None:
             self.doctor.report(self.report)

@@ -70,7 +70,7 @@ class LightningDoctor(Attending, Callback):
         if self.doctor is not None and self.doctor.watching:
             metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
             self.doctor.epoch(**metrics)
-            self._say_new()
+            self.doctor.say_new(self.say)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._stop_looking()

@@ -35,4 +35,4 @@ class TransformersDoctor(Attending, TrainerCallback):
         if self.doctor is not None and self.doctor.watching:
             self.doctor.epoch(**self._metrics)
             self._metrics = {}
-            self._say_new()
+            self.doctor.say_new(self.say)
