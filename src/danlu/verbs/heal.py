@@ -24,7 +24,7 @@ from danlu.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
 from danlu.report.markup import is_share
 from danlu.report.page import write_page
 from danlu.run import Run
-from danlu.verbs.trials import Outcome, Trials, compare
+from danlu.verbs.trials import Outcome, Trials, compare, one_fold
 
 SEEDS, BUDGET = 3, 600.0  # trainings of each change; seconds for all of them
 ATTEMPTS = 12  # changes tried at most
@@ -94,7 +94,7 @@ class _Healing:
     def __init__(self, run: Run, seeds: int, budget: float, console: Console) -> None:
         self.began, self.budget, self.console = time.perf_counter(), budget, console
         self.run, self.config = run, run.config
-        self.prepared = prepare(_one_fold(self.config), run.weights("start"))
+        self.prepared = prepare(one_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
             raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
         self.metric, self.better = make_task(self.prepared).monitor
@@ -238,17 +238,12 @@ class _Healing:
 
 def _usual(prepared: Prepared, config: Config, key: str, given: Change | None = None) -> Any:
     """What danlu chooses for a setting that is left open, the others being as they are or `given`."""
-    opened = with_values(config, (given or {}) | {key: None})
-    start = prepared.transfer.source.signature if prepared.transfer else None
-    chosen, _ = choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)
-    return get(chosen, key)
+    return get(_chosen(prepared, with_values(config, (given or {}) | {key: None})), key)
 
 
 def _preset(prepared: Prepared, config: Config, name: str) -> AugmentConfig:
     """An augmentation in full; where danlu would choose it for this data, with what it adds to it."""
-    opened = with_values(config, {f"augment.{key}": None for key in vars(config.augment)})
-    start = prepared.transfer.source.signature if prepared.transfer else None
-    chosen, _ = choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)
+    chosen = _chosen(prepared, with_values(config, {f"augment.{key}": None for key in vars(config.augment)}))
     wanted = chosen.augment if chosen.augment.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
     shape = {"size": prepared.signature.size, "channels": prepared.signature.channels}
     if prepared.objects is not None:
@@ -256,9 +251,10 @@ def _preset(prepared: Prepared, config: Config, name: str) -> AugmentConfig:
     return resolve(wanted, classes=len(prepared.signature.classes), **shape)
 
 
-def _one_fold(config: Config) -> Config:
-    """Of a run over folds the first is looked at."""
-    return with_values(config, {"data.fold": 0, "data.refit": None}) if config.data.folds else config
+def _chosen(prepared: Prepared, opened: Config) -> Config:
+    """With what danlu chooses for the settings that are left open."""
+    start = prepared.transfer.source.signature if prepared.transfer else None
+    return choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)[0]
 
 
 def _mean(outcome: Outcome | None, metric: str) -> float | None:

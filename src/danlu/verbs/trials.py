@@ -108,12 +108,10 @@ class Trials:
         shorter["schedule.patience"] = max(1, round(config.schedule.patience * share))
         if config.data.seed is None:
             shorter["data.seed"] = self.run.config.seed
-        if config.data.folds and config.data.fold is None:
-            shorter |= {"data.fold": 0, "data.refit": None}
         if config.transfer.init and self.run.weights("start").exists():
             shorter["transfer.init"] = str(self.run.weights("start"))
         shorter["doctor.budget"] = max(config.doctor.budget, AWAKE)
-        return with_values(config, shorter)
+        return with_values(one_fold(config), shorter)
 
     def _pace(self) -> tuple[float, float]:
         """Seconds of an epoch, and those that each training takes besides: of the run, or of one epoch at almost no
@@ -129,6 +127,12 @@ class Trials:
         timings = run.summary.get("timings") or {}
         once = timings.get("data", 0.0) + timings.get("evaluation", 0.0)
         return max(epochs[-1]["seconds"] / epochs[-1]["epoch"], 1e-6), once
+
+
+def one_fold(config: Config) -> Config:
+    """Of a run over all folds the first is looked at."""
+    over_all = config.data.folds and config.data.fold is None
+    return with_values(config, {"data.fold": 0, "data.refit": None}) if over_all else config
 
 
 def compare(
