@@ -33,9 +33,8 @@ TASK_REASONS = {
     "detect": "boxes around objects",
     "segment": "outlines of objects",
 }
-OBJECTS_SEEN = (
-    12_000  # pictures of 320 px, of training a detector by default: minutes on two cores; more of smaller ones
-)
+# Pictures of 320 px, of training a detector by default: minutes on two cores; more of smaller ones.
+OBJECTS_SEEN = 12_000
 # Times as many for those that learn slowly and are cheap, or cost more than a detector in one stage.
 SEEN_SHARE = {
     "rcnn": 1 / 6,

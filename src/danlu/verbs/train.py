@@ -188,7 +188,8 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
     with display, ExitStack() as stack:
         if fabric.global_rank == 0 and prepared.config.doctor.budget:
             examiner = Examiner(plan, prepared.config.doctor, run, display.say)
-            tell_of_objects(examiner.doctor.ledger, prepared, network(prepared.signature))
+            if prepared.objects is not None:
+                tell_of_objects(examiner.doctor.ledger, prepared, network(prepared.signature))
             watchers.insert(0, stack.enter_context(examiner))
         fit(plan, progress, record, watchers, stop if alone else agreement)
     if alone and (progress.stopped or "").startswith(INTERRUPTED):
