@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from protocol import Answers, Job, serve
+from protocol import Answers, Job, leave_out, serve
 from torch import Tensor, nn
 
 from danlu.doctor.watch import watch
@@ -34,7 +34,7 @@ def training(job: Job) -> Answers:
             next(steps)
         stood_still = time.perf_counter()
         yield {"settings": job["watcher"]}
-        _leave_out(doctor, stood_still)
+        leave_out(doctor, stood_still)
         while True:
             began = time.perf_counter()
             for _ in range(job["steps"]):
@@ -46,19 +46,13 @@ def training(job: Job) -> Answers:
                 answer["own account"] = budget.total / max(budget.elapsed + budget.total, 1e-9)
             stood_still = time.perf_counter()
             yield answer
-            _leave_out(doctor, stood_still)
+            leave_out(doctor, stood_still)
 
 
 def peak() -> int:
     """The most memory that the process has held since its peak was last reset, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-def _leave_out(doctor: Any, since: float) -> None:
-    """While others were in turn this process stood still: that is no time of which the doctor may use a share."""
-    if doctor is not None:
-        doctor._patient.budget._begun += time.perf_counter() - since
 
 
 def _watch(watcher: str, network: nn.Module, optimizer: Any, loss_fn: nn.Module) -> AbstractContextManager[Any]:

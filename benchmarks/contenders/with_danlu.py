@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import Answers, Job, serve
+from protocol import Answers, Job, leave_out, serve
 from rich.console import Console
 from torch import Tensor
 
@@ -72,8 +72,7 @@ def danlu_train(job: Job) -> Answers:
                 "images_per_second": timed / (stopwatch.last - stopwatch.first),
                 "whole epoch": samples / (ended - began),
             }
-            # The doctor's share is one of its own process's time: not of that in which the process stood still.
-            examiner.doctor._patient.budget._begun += time.perf_counter() - ended
+            leave_out(examiner.doctor, ended)
 
 
 def _settings(job: Job, samples: int) -> dict[str, Any]:
