@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -94,28 +96,16 @@ def test_no_objects_and_ignored_regions() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_half_precision_gives_float_losses(training: bool) -> None:
+def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     model = small().train(training)
-    with torch.autocast("cpu", torch.bfloat16):
-        outputs = model(torch.randn(2, 3, 128, 128))
-        losses = model.losses(outputs, two_pictures(128))
+    losses, found = in_half_precision(model, two_pictures(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
-    assert all(d.boxes.dtype == torch.float32 and len(d) for d in model.detect(outputs, score=0.0))
+    assert all(d.boxes.dtype == torch.float32 and len(d) for d in found)
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt() -> None:
-    model, objects = small(), two_pictures(128)
-    pictures = torch.randn(2, 3, 128, 128)
-    step = torch.optim.AdamW(model.parameters(), 3e-3)
-    for _ in range(100):
-        step.zero_grad()
-        model(pictures, objects)["loss"].backward()
-        step.step()
-    with torch.no_grad():
-        found = model.detect(model(pictures), score=0.4)
-    for i, one in enumerate(found):
-        real = objects.picture(i)
+def test_two_pictures_are_learnt(learnt: Any) -> None:
+    for one, real in learnt(small(), two_pictures(128), 100, 0.4):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         order, mine = real.labels.argsort(), one.labels.argsort()
         torch.testing.assert_close(one.boxes[mine], real.boxes[order], rtol=0, atol=4)
