@@ -1,6 +1,7 @@
 """The limit: forward, backward and step on tensors that lie ready, in the fastest format. No data, metrics or display.
 
-As many different batches as danlu trains on in a round: one batch repeated would stay in the processor's cache.
+As many different batches as danlu trains on in a round: one batch repeated would stay in the processor's cache. Freed
+memory is kept, as danlu keeps it: without that some processes run at two thirds of others' speed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from danlu.choose import choose_training
 from danlu.config import from_dict
 from danlu.data.dataset import Dataset
+from danlu.engine.device import keep_freed_memory
 from danlu.models.build import build_model
 from danlu.optim import build_optimizer
 
@@ -46,6 +48,7 @@ class Trainee:
 
 
 def limit(job: Job) -> Answers:
+    keep_freed_memory()
     inputs, targets = _tensors(job)
     in_format = {False: inputs, True: inputs.contiguous(memory_format=torch.channels_last)}
     batches = {wide: list(zip(x.split(job["batch"]), targets.split(job["batch"]))) for wide, x in in_format.items()}

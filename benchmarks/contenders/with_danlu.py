@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from danlu.assemble import make_plan
-from danlu.config import from_dict
+from danlu.config import DoctorConfig, from_dict
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
 from danlu.engine.examine import Examiner
@@ -58,21 +59,21 @@ def danlu_train(job: Job) -> Answers:
         "settings": f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
         f"{'fused ' if optimizer.defaults.get('fused') else ''}{type(optimizer).__name__}"
     }
-    examiner = Examiner(plan, config.doctor, run, run.log)
-    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop, examiner:
+    examiner = Examiner(plan, config.doctor, run, run.log) if config.doctor.budget else None
+    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop, examiner or nullcontext():
         while True:
             display = Display(Console(file=nowhere, force_terminal=True, width=120), run.log)
             plan.epochs = progress.epoch + 1
             began = time.perf_counter()
             with display:
-                fit(plan, progress, record, [examiner, display, saver, stopwatch], stop)
+                fit(plan, progress, record, [*[examiner] * bool(examiner), display, saver, stopwatch], stop)
             ended = time.perf_counter()
             timed = samples - job["warm"] * job["batch"]
             yield {
                 "images_per_second": timed / (stopwatch.last - stopwatch.first),
                 "whole epoch": samples / (ended - began),
             }
-            leave_out(examiner.doctor, ended)
+            leave_out(examiner and examiner.doctor, ended)
 
 
 def _settings(job: Job, samples: int) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def _settings(job: Job, samples: int) -> dict[str, Any]:
         "epochs": EPOCHS,
         "augment": {"preset": "none", "pad": job["pad"], "flip": flip},
         "device": "cpu",
+        "doctor": {"budget": job.get("doctor", DoctorConfig().budget)},
     }
 
 

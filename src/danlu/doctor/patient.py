@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -89,6 +90,16 @@ class Patient:
     def may(self, instrument: str, call: Pass) -> bool:
         """May the instrument measure at this pass? Passes without gradients have an account of their own."""
         return self.budget.may(instrument if call.grad else f"{instrument}/val", self.step)
+
+    def charged(self, instrument: str, hook: Callable[..., None]) -> Callable[..., None]:
+        """`hook`, with its time written to the instrument's account: for what runs within the model's own passes."""
+
+        def timed(*args: Any) -> None:
+            begun = perf_counter()
+            hook(*args)
+            self.budget.charge(instrument, perf_counter() - begun, self.step)
+
+        return timed
 
     def write(self, name: str, value: Any, where: str = "", step: int | None = None) -> None:
         """Write to the ledger now; the step is the one in progress unless told."""

@@ -47,12 +47,14 @@ class Activations(Instrument):
         for name, module in patient.leaves.items():
             kind = activation_kind(module)
             if kind or isinstance(module, (*LINEAR_LAYERS, *NORMS)):
-                self._handles.append(module.register_forward_hook(self._output_hook(name, kind or "", module)))
+                hook = patient.charged(self.name, self._output_hook(patient, name, kind or "", module))
+                self._handles.append(module.register_forward_hook(hook))
             before = functional.get(">" + name)
             if before:
-                self._handles.append(module.register_forward_pre_hook(self._input_hook(">" + name, before)))
+                hook = patient.charged(self.name, self._input_hook(">" + name, before))
+                self._handles.append(module.register_forward_pre_hook(hook))
 
-    def _output_hook(self, name: str, kind: str, module: nn.Module) -> Any:
+    def _output_hook(self, patient: Patient, name: str, kind: str, module: nn.Module) -> Any:
         conv = isinstance(module, nn.modules.conv._ConvNd)
 
         def hook(_: nn.Module, args: tuple, output: Any) -> None:
@@ -60,7 +62,7 @@ class Activations(Instrument):
                 with torch.no_grad():
                     self._blocks.append((name, kind, block(output.detach(), conv)))
                 if output.requires_grad and not output.is_leaf:
-                    output.register_hook(self._gradient_hook(name))
+                    output.register_hook(patient.charged(self.name, self._gradient_hook(name)))
 
         return hook
 
