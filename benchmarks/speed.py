@@ -157,7 +157,7 @@ def peers_python(folder: Path) -> str:
     return str(python)
 
 
-def compare(contenders: list[Contender], rounds: int, starts: int, folder: Path) -> list[str]:
+def compare(contenders: list[Contender], rounds: int, folder: Path, starts: int = 1) -> list[str]:
     """Fills each contender's `rounds`, from `starts` processes one after the other; gives what went wrong."""
     return [line for _ in range(starts) for line in _compare_once(contenders, rounds, folder)]
 
@@ -201,7 +201,7 @@ def run_network(network: Network, rounds: int, starts: int, python: str | None, 
     ]
     if python:
         contenders.append(Contender("Lightning", "with_lightning.py", job, python))
-    lost = compare(contenders, rounds, starts, folder) + ([] if python else [NO_PEERS])
+    lost = compare(contenders, rounds, folder, starts) + ([] if python else [NO_PEERS])
     facts = f"{said}; {network.batches} batches of {network.batch} a round, {starts} x {rounds} rounds."
     return chapter(network.title, facts, contenders, TRAINING_RATIOS, lost)
 
@@ -216,7 +216,7 @@ def run_jpeg(pictures: int, rounds: int, starts: int, folder: Path) -> str:
         Contender("danlu, warm cache", "jpeg_danlu.py", job | {"cache": str(folder / "cache")}),
         Contender("torchvision", "jpeg_torchvision.py", job),
     ]
-    lost = compare(contenders, rounds, starts, folder)
+    lost = compare(contenders, rounds, folder, starts)
     facts = f"{said}; one pass a round in batches of 64, {starts} x {rounds} rounds; no network is trained."
     return chapter("224-pixel JPEG folders: the input side", facts, contenders, JPEG_RATIOS, lost)
 
