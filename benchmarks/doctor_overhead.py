@@ -1,9 +1,10 @@
 """What the doctor costs, beside Cockpit, in one run: `python benchmarks/doctor_overhead.py --peers DIR`.
 
 The same plain loop in processes of their own, unwatched, watched by danlu and by Cockpit where it runs. They work in
-turns as in speed.py; a ratio is the median of the rounds' ratios. Memory is the most that a process came to hold, against
-the unwatched one's: from one start to the next it differs by some MiB of its own. danlu's own account is what the doctor itself says
-it used; its share of the first seconds is larger, so each process first trains --warm seconds that do not count.
+turns as in speed.py; a ratio is the median of the rounds' ratios. Memory is the most that a process came to hold,
+against the unwatched one's: from one start to the next it differs by some MiB of its own. danlu's own account is what
+the doctor itself says it used; its share of the first seconds is larger, so each process first trains --warm seconds
+that do not count.
 """
 
 from __future__ import annotations
