@@ -14,6 +14,7 @@ from danlu.data.augment import Augment, Normalise, mirrors, views
 from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
+from danlu.detection.detector import Detector
 from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
 from danlu.losses import build_loss
@@ -42,14 +43,15 @@ def make_task(prepared: Prepared) -> Task:
     return Regress(loss, scaler.mean, scaler.std)
 
 
-def transforms(prepared: Prepared) -> tuple[Transform, Transform]:
-    """For training, and for evaluation."""
+def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None) -> tuple[Transform, Transform]:
+    """For training, and for evaluation. search: `Detector.search`."""
     if prepared.pictures is None:
         return Columns(), Columns()
     config, signature = prepared.config, prepared.signature
     shape = {"size": signature.size, "mean": signature.mean, "std": signature.std}
     if prepared.objects is not None:
-        return AugmentObjects(config.augment, channels=signature.channels, **shape), Normalise(**shape)
+        augment = AugmentObjects(config.augment, channels=signature.channels, search=search, **shape)
+        return augment, Normalise(**shape)
     classes = len(signature.classes)
     return Augment(config.augment, channels=signature.channels, classes=classes, **shape), Normalise(**shape)
 
@@ -105,7 +107,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         model, wrapped = fabric.setup(model, optimizer)
     else:
         model, wrapped = in_precision(fabric, model), fabric.setup_optimizers(optimizer)
-    augment, _ = transforms(prepared)
+    augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
     train = make_batches(
         prepared,
         prepared.split.train,

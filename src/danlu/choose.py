@@ -6,9 +6,10 @@ A setting that the user gave is never touched. The reasons are printed before tr
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -47,7 +48,6 @@ TWO_STAGES_SEEN = 1 / 2  # other detectors in two stages
 # What two stages stand on where there is no card and no trained weights: twice as many pictures a second.
 LIGHT = {"fast-rcnn": None, "faster-rcnn": 64, "mask-rcnn": 64}  # to the width of their pyramid, where they have one
 LIGHT_BACKBONE = "cspnet-nano"
-SEARCHING = ("rcnn", "fast-rcnn")  # detectors that search each picture for regions
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -112,8 +112,19 @@ def choose_data(
     return chooser.config, chooser.choices
 
 
+class Outlined(Protocol):
+    """What of a dataset the settings of training depend on."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+
 def choose_training(
-    config: Config, dataset: Dataset, samples: int, device: torch.device, start: Signature | None = None
+    config: Config, dataset: Outlined, samples: int, device: torch.device, start: Signature | None = None
 ) -> tuple[Config, list[Choice]]:
     """Network, budget, update rule, loss and augmentation, for `samples` training samples.
 
@@ -195,8 +206,8 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
-    if name in SEARCHING:
-        chooser.pick("augment.preset", "none", "regions vary enough, and each picture is searched for them but once")
+    if name == "rcnn":
+        chooser.pick("augment.preset", "none", "regions cut out one by one vary enough")
         chooser.pick("augment.flip", "lr", "a mirrored picture has mirrored regions")
     chooser.pick("augment.preset", "light", "moderate variation; objects move with the picture")
     overlap, why = (0.3, "regions of one object differ much") if name == "rcnn" else (0.6, "usual for detectors")

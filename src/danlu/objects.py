@@ -3,7 +3,7 @@ picture spans [0, W] x [0, H]. Classes are 0..K-1; there is no class for the bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,13 +40,15 @@ class ObjectBatch:
     """The objects of N pictures, each padded to M of them.
 
     boxes: float32 (N, M, 4), zeros where padded. labels: int64 (N, M), `PADDING` where padded. ignore: bool (N, M).
-    masks: uint8 (N, M, H, W) or None.
+    masks: uint8 (N, M, H, W) or None. regions: float32 (N, P, 4) or None, boxes in which some object may be, for
+    detectors that look for them in the pixels (`Detector.search`); zeros fill up.
     """
 
     boxes: Tensor
     labels: Tensor
     ignore: Tensor
     masks: Tensor | None = None
+    regions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,8 +59,7 @@ class ObjectBatch:
         return (self.labels != PADDING) & ~self.ignore
 
     def to(self, device: torch.device | str) -> ObjectBatch:
-        masks = self.masks.to(device) if self.masks is not None else None
-        return ObjectBatch(self.boxes.to(device), self.labels.to(device), self.ignore.to(device), masks)
+        return self._each(lambda x: x.to(device))
 
     @property
     def device(self) -> torch.device:
@@ -66,9 +67,7 @@ class ObjectBatch:
 
     def index_select(self, dim: int, index: Tensor) -> ObjectBatch:
         """The objects of some of the pictures; dim is 0."""
-        boxes, labels, ignore = (x.index_select(dim, index) for x in (self.boxes, self.labels, self.ignore))
-        masks = self.masks.index_select(dim, index) if self.masks is not None else None
-        return ObjectBatch(boxes, labels, ignore, masks)
+        return self._each(lambda x: x.index_select(dim, index))
 
     def split(self, size: int) -> list[ObjectBatch]:
         """Batches of `size` pictures, the last one of what is left."""
@@ -80,6 +79,10 @@ class ObjectBatch:
         kept = self.labels[index] != PADDING
         masks = self.masks[index][kept] if self.masks is not None else None
         return Objects(self.boxes[index][kept], self.labels[index][kept], self.ignore[index][kept], masks)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> ObjectBatch:
+        parts = (self.boxes, self.labels, self.ignore, self.masks, self.regions)
+        return ObjectBatch(*(x if x is None else change(x) for x in parts))  # type: ignore[arg-type]
 
 
 def collate(pictures: Sequence[Objects]) -> ObjectBatch:

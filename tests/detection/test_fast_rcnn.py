@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 
 import numpy as np
@@ -36,7 +37,8 @@ def detector(**options):
 
 @pytest.mark.parametrize("search", ["colours", pytest.param("selective", marks=needs_opencv)])
 def test_the_search_finds_plain_objects(search: str):
-    boxes, real = Proposer(search, 300)(pictures())
+    boxes = Proposer(search, 300)(pictures())
+    real = boxes[..., 2] > 0
     assert boxes.shape == (2, 300, 4)
     assert iou_matrix(BOXES, boxes[0][real[0]]).amax(1).min() > 0.8
     assert (boxes[1][real[1]] == torch.tensor([0, 0, SIDE, SIDE])).all(1).any()
@@ -47,7 +49,7 @@ def test_the_search_finds_plain_objects(search: str):
 def test_regions_do_not_depend_on_what_was_searched_before():
     first = Proposer("selective", 20)(pictures())
     again = Proposer("selective", 20)(pictures())
-    assert torch.equal(first[0], again[0])
+    assert torch.equal(first, again)
 
 
 def test_regions_of_a_picture_are_searched_once():
@@ -60,7 +62,7 @@ def test_regions_of_a_picture_are_searched_once():
 
     proposer.search = search
     proposer(pictures())
-    proposer(pictures()[:1])
+    copy.deepcopy(proposer)(pictures()[:1])
     assert len(calls) == 2
 
 
@@ -90,11 +92,32 @@ def test_grey_pictures_and_no_objects():
     assert losses["class"] > 0
 
 
-def test_a_mirrored_picture_has_mirrored_regions():
-    proposer = Proposer("colours", 50)
-    boxes, real = proposer(pictures()[:1])
-    mirrored, _ = proposer(pictures()[:1].flip(-1))
-    assert torch.equal(
-        mirrored[0][real[0]][:, [2, 1, 0, 3]],
-        boxes[0][real[0]] * torch.tensor([-1, 1, -1, 1]) + torch.tensor([SIDE, 0, SIDE, 0]),
-    )
+def test_regions_that_come_with_the_objects_are_not_searched():
+    model = detector(search="colours").train()
+    model.search = None
+    regions = torch.cat([BOXES, torch.tensor([[0.0, 0, SIDE, SIDE], [0, 0, 0, 0]])]).repeat(2, 1, 1)
+    batch = collate([Objects(BOXES, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool)), Objects.none()])
+    batch.regions = regions
+    assert model(pictures(), batch)["loss"].isfinite()
+    outputs = model.outputs(pictures(), regions)
+    assert outputs["proposed"].tolist() == [[True, True, True, False]] * 2
+
+
+def test_regions_are_judged_in_few_different_numbers_and_the_losses_do_not_mind(monkeypatch: pytest.MonkeyPatch):
+    model = detector(search="colours").eval()
+    batch = collate([Objects(BOXES, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool)), Objects.none()])
+    counts, judge = [], model.judge
+
+    def counted(maps, boxes, picture):
+        counts.append(len(boxes))
+        return judge(maps, boxes, picture)
+
+    monkeypatch.setattr(model, "judge", counted)
+    model.regions = 25
+    losses = model(pictures(), batch)
+    monkeypatch.setattr("danlu.detection.region_detector.STEP", 1)
+    plain = model(pictures(), batch)
+    assert counts[0] % 64 == 0
+    assert counts[1] < counts[0], "filled up with regions that are there already"
+    for name, value in plain.items():
+        torch.testing.assert_close(losses[name], value)

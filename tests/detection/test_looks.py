@@ -42,6 +42,19 @@ def test_looks_without_detections():
     assert len(joined([nothing, nothing], 0.5, 10)) == 0
 
 
+def test_what_the_others_do_not_confirm_may_fall_below_the_least_score():
+    first, second = found((0, 0, 10, 10, 0.3, 0), (20, 20, 30, 30, 0.4, 1)), found((0, 0, 10, 10, 0.2, 0))
+    one = joined([first, second], overlap=0.6, most=10, score=0.22)
+    assert one.labels.tolist() == [0]
+    assert one.scores.tolist() == [torch.tensor(0.25).item()]
+
+
+def test_masks_as_run_lengths_go_with_their_boxes():
+    first = found((0, 0, 10, 10, 0.3, 0), masks=["a"])
+    second = found((20, 20, 30, 30, 0.9, 1), (0, 0, 10, 9, 0.8, 0), masks=["b", "c"])
+    assert joined([first, second], overlap=0.6, most=10).masks == ["c", "b"]
+
+
 class Bright(nn.Module):
     """Finds one object a picture: all that is bright."""
 

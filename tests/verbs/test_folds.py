@@ -226,3 +226,21 @@ def test_numbers_as_well(refit, houses, tmp_path):
     run = danlu.train(houses, out=str(tmp_path / "run"), console=QUIET, **settings)
     assert run.summary["metrics"]["test"]["r2"] > 0.85
     assert {*run.summary["fold_mean"]} == {"loss", "r2", "mae", "rmse"}
+
+
+def test_an_ensemble_of_detectors_finds_what_its_members_confirm(drawn_coco, tmp_path):
+    settings = {"size": 64, "epochs": 8, "batch_size": 8, "lr": 0.003, "augment": "none", "device": "cpu"}
+    plain = {"precision": "fp32", "channels_last": False, "task": "detect", "out": str(tmp_path / "run")}
+    run = danlu.train(drawn_coco, folds=2, refit="ensemble", console=QUIET, **settings, **plain)
+    assert run.summary["test_looks"] == 1
+    assert 0 <= run.summary["metrics"]["test"]["mAP50"] <= 1
+    pictures = drawn_coco / "images"
+    both = [danlu.load(run.folder / f"fold-{n}").predict(pictures, score=1e-4) for n in range(2)]
+    found = run.predict(pictures, score=0.02)
+    assert sum(len(row["objects"]) for row in found) > 0
+    for row, *each in zip(found, *both):
+        told = [{(one["class"], *one["box"]): one["score"] for one in member["objects"]} for member in each]
+        for one in row["objects"]:
+            scores = [of.get((one["class"], *one["box"])) for of in told]
+            assert any(scores), "each box is that of a member"
+            assert 0.02 <= one["score"] <= (max(s for s in scores if s) + 1) / 2

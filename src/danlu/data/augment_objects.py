@@ -7,7 +7,7 @@ The way of a batch: mirror, zoom out, crop, zoom and shift, or mosaic, all of it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -70,15 +70,23 @@ class AugmentObjects:
     """The way of training pictures with objects.
 
     config: its None are filled by `resolve_objects`. size: side of the output in pixels. mean, std: one number per
-    channel, of pictures in [0, 1]. Raises Refusal for settings that cannot be.
+    channel, of pictures in [0, 1]. search: normalised pictures -> regions in them, float32 (n, P, 4), which move with
+    the objects: searched are the pictures as they are. Raises Refusal for settings that cannot be.
     """
 
     def __init__(
-        self, config: AugmentConfig, *, size: int, channels: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        config: AugmentConfig,
+        *,
+        size: int,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        search: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.config = resolve_objects(config, size=size, channels=channels)
         self._on: Any = self.config  # resolved: what the type calls optional is there
-        self.size = size
+        self.size, self.search = size, search
         self.normalise = Normalise(size=size, mean=mean, std=std)
         c = self._on
         self._colours = bool(c.brightness or c.contrast or c.saturation or c.hue)
@@ -106,7 +114,9 @@ class AugmentObjects:
         pictures = source if index is None else source.index_select(0, index)
         home = targets.boxes.device
         # Places are few numbers: they stay on the processor, as the loop over pictures needs them there.
-        targets = ObjectBatch(targets.boxes.cpu(), targets.labels.cpu(), targets.ignore.cpu(), targets.masks)
+        regions = self.search(self.normalise.scale(pictures)).cpu() if self.search is not None else None
+        places = (x.cpu() for x in (targets.boxes, targets.labels, targets.ignore))
+        targets = ObjectBatch(*places, targets.masks, regions)
         tiles = self._tiles(pictures.shape[-1], targets, draws)
         shown, objects = self._in_parts(pictures, tiles, draws), tiles.move(targets)
         if draws is not None and draws.share is not None:
@@ -209,6 +219,8 @@ def _union(objects: ObjectBatch, partner: Tensor, mixed: Tensor) -> ObjectBatch:
         torch.cat((objects.ignore, objects.ignore[partner]), 1),
     )
     packed, order = pack(both, both.labels != PADDING)
+    if objects.regions is not None:
+        packed.regions = torch.cat((objects.regions, objects.regions[partner] * mixed[:, None, None]), 1)
     if objects.masks is not None:
         most, here = objects.labels.shape[1], torch.arange(len(partner))
         owner = torch.where(order < most, here[:, None], partner[:, None])

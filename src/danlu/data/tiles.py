@@ -68,6 +68,7 @@ class Tiles:
 
         An object of which less than `SEEN` is left, or less than `SIDE` pixels of a side, becomes padding. With masks,
         the box of an object that was cut off is that of the mask that is left, and one without a pixel is dropped.
+        Of a region stays what is seen of it.
         """
         sides = objects.boxes[..., 2:] - objects.boxes[..., :2]
         moved = self.boxes(objects.boxes)  # (n, K, M, 4)
@@ -77,10 +78,11 @@ class Tiles:
         kept &= (objects.labels != PADDING)[self.source]
         labels, ignore = (x[self.source].flatten(1) for x in (objects.labels, objects.ignore))
         found, order = pack(ObjectBatch(left.flatten(1, 2), labels, ignore), kept.flatten(1))
-        if objects.masks is None:
-            return found
-        found.masks = self._masks(objects.masks, order, found.labels != PADDING)
-        return _fit(found, (left != moved).any(-1).flatten(1).gather(1, order))
+        if objects.masks is not None:
+            found.masks = self._masks(objects.masks, order, found.labels != PADDING)
+            found = _fit(found, (left != moved).any(-1).flatten(1).gather(1, order))
+        found.regions = None if objects.regions is None else self._regions(objects.regions)
+        return found
 
     def boxes(self, boxes: Tensor) -> Tensor:
         """float (N, M, 4) of the pictures -> (n, K, M, 4) on the canvas, not cut off."""
@@ -88,6 +90,13 @@ class Tiles:
         window, target = (x[:, :, None].to(boxes.dtype) for x in (self.window, self.target))
         gain = (target[..., 2:] - target[..., :2]) / (window[..., 2:] - window[..., :2])
         return (boxes - _twice(window[..., :2])) * _twice(gain) + _twice(target[..., :2])
+
+    def _regions(self, regions: Tensor) -> Tensor:
+        """float (N, P, 4) -> (n, K P, 4), cut off at the edges of their tiles; zeros for those of which too little is
+        seen."""
+        left = _within(self.boxes(regions), self.target[:, :, None].to(regions.dtype))
+        kept = ((left[..., 2:] - left[..., :2]) >= SIDE).all(-1, keepdim=True)
+        return (left * kept).flatten(1, 2)
 
     def _masks(self, masks: Tensor, order: Tensor, kept: Tensor) -> Tensor:
         """uint8 (N, M, S, S) -> (n, m, canvas, canvas): of each kept object, whose tile and number `order` holds."""

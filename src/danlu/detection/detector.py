@@ -14,7 +14,12 @@ class Detector(nn.Module):
     """Pictures are (N, C, S, S), normalised; boxes are in pixels of these S x S pictures.
 
     Losses and detections may be asked for in train and eval mode alike, also of pictures without any object.
+    search: pictures -> regions where some object may be, float32 (N, P, 4), zeros filling up; of detectors that find
+    them in the pixels, without learning. Training pictures are searched before they are varied, and the regions come
+    back to `forward` with the objects, having moved like them.
     """
+
+    search: Callable[[Tensor], Tensor] | None = None
 
     def outputs(self, pictures: Tensor) -> dict[str, Any]:
         """All that `losses` and `detect` need."""

@@ -49,8 +49,7 @@ class FastRCNN(TwoStage):
             finest=1.0,
             rounded=True,
         )
-        self.proposer = Proposer(search, proposals)
+        self.search = Proposer(search, proposals)
 
-    def propose(self, pictures: Tensor, maps: list[Tensor]) -> dict[str, Any]:
-        boxes, real = self.proposer(pictures)
-        return {"proposals": boxes, "proposed": real}
+    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
+        return self.found(pictures, regions)

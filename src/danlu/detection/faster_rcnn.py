@@ -115,7 +115,7 @@ class FasterRCNN(TwoStage):
         self.anchor_coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
         self.proposals, self.candidates, self.sampled = proposals, candidates, sampled
 
-    def propose(self, pictures: Tensor, maps: list[Tensor]) -> dict[str, Any]:
+    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None = None) -> dict[str, Any]:
         """Besides the proposals: anchors (A, 4), objectness (N, A) and codes (N, A, 4), which learn."""
         objectness, codes = self.proposer(maps)
         levels = self.proposer.anchors(maps)

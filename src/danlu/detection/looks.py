@@ -1,11 +1,12 @@
-"""Several looks at the same pictures, such as one at their mirror images, whose detections become one list.
+"""Several looks at the same pictures, at their mirror images or by several networks, whose detections become one list.
 
-Every detection is scored by all looks together: one that the mirror image does not confirm loses.
+Every detection is scored by all looks together: one that the others do not confirm loses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,13 @@ def detect_mirrored(
     detector: nn.Module, pictures: Tensor, mirrors: Sequence[Axes], score: float, overlap: float, most: int
 ) -> list[Detections]:
     """`Detector.detect` of the pictures mirrored along each of `mirrors`, () among them for as they are, joined."""
+    least = score / len(mirrors)  # what one look is less sure of may gain by the others
     size = (pictures.shape[-2], pictures.shape[-1])
     looks = []
     for axes in mirrors:
-        found = detector.detect(detector(pictures.flip(axes)), score, overlap, most)  # type: ignore[operator]
+        found = detector.detect(detector(pictures.flip(axes)), least, overlap, most)  # type: ignore[operator]
         looks.append([mirrored(one, axes, size) for one in found])
-    return looks[0] if len(looks) == 1 else [joined(of_picture, overlap, most) for of_picture in zip(*looks)]
+    return looks[0] if len(looks) == 1 else [joined(of_picture, overlap, most, score) for of_picture in zip(*looks)]
 
 
 def mirrored(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections:
@@ -41,20 +43,31 @@ def mirrored(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections
     return Detections(torch.stack([left, top, right, bottom], 1), found.scores, found.labels, masks)
 
 
-def joined(looks: Sequence[Detections], overlap: float, most: int) -> Detections:
+def joined(looks: Sequence[Detections], overlap: float, most: int, score: float = 0.0) -> Detections:
     """Of detections of a class that overlap by more than `overlap` (IoU), from whichever look, the surest stays.
 
     Its score becomes the mean over the looks of the surest detection of its class that it overlaps so far there, 0
-    where there is none.
+    where there is none. At most `most` of at least `score` are given. Masks, tensors or lists, go with their boxes.
     """
     boxes, scores, labels = (torch.cat([getattr(x, name) for x in looks]) for name in ("boxes", "scores", "labels"))
     kept = grouped_nms(boxes, scores, labels, overlap)
     confirmed = [_surest(boxes[kept], labels[kept], look, overlap) for look in looks]
     mean = torch.stack(confirmed).mean(0)
     mean, order = mean.sort(descending=True, stable=True)
-    kept = kept[order[:most]]
-    masks = torch.cat([x.masks for x in looks])[kept] if looks[0].masks is not None else None  # type: ignore[misc]
-    return Detections(boxes[kept], mean[:most], labels[kept], masks)
+    mean = mean[:most][mean[:most] >= score]
+    kept = kept[order[: len(mean)]]
+    return Detections(boxes[kept], mean, labels[kept], _masks(looks, kept))
+
+
+def _masks(looks: Sequence[Detections], kept: Tensor) -> Any:
+    """The masks of the detections `kept` of all looks."""
+    each: Any = [x.masks for x in looks]
+    if each[0] is None:
+        return None
+    if isinstance(each[0], Tensor):
+        return torch.cat(each)[kept]
+    masks = [mask for masks in each for mask in masks]
+    return [masks[i] for i in kept.tolist()]
 
 
 def _surest(boxes: Tensor, labels: Tensor, look: Detections, overlap: float) -> Tensor:

@@ -55,8 +55,8 @@ SEARCHES: dict[str, Search] = {"selective": selective_search, "colours": colour_
 
 
 class Proposer:
-    """Normalised pictures -> at most `most` regions of each; those of a picture seen before, or of its mirror image,
-    are remembered. The pictures of a batch are searched side by side, a thread on each core.
+    """Normalised pictures -> at most `most` regions of each; those of a picture seen before are remembered. The
+    pictures of a batch are searched side by side, a thread on each core.
 
     search: "selective", "colours", or "auto", the first where opencv-contrib is installed. Refusal for another name,
     and for "selective" where it is not.
@@ -74,25 +74,25 @@ class Proposer:
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> boxes (N, P, 4) and whether they are real or fill up a row, bool (N, P)."""
-        boxes = pictures.new_zeros(len(pictures), self.most, 4, dtype=torch.float32)
-        real = torch.zeros(boxes.shape[:2], dtype=torch.bool)
-        pixels = _pixels(pictures)
-        for n, (found, mirrored) in enumerate(self._regions(pixels)):
-            boxes[n, : len(found)], real[n, : len(found)] = found.to(boxes.device), True
-            if mirrored:
-                boxes[n, : len(found), ::2] = pixels.shape[2] - boxes[n, : len(found), ::2].flip(-1)
-        return boxes, real.to(boxes.device)
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) -> float32 (N, most, 4); zeros fill up."""
+        boxes = torch.zeros(len(pictures), self.most, 4)
+        for row, found in zip(boxes, self._regions(_pixels(pictures))):
+            row[: len(found)] = found
+        return boxes.to(pictures.device)
 
-    def _regions(self, pixels: np.ndarray) -> list[tuple[Tensor, bool]]:
-        """Of each picture its regions, or those of its mirror image, and which of the two."""
-        turned = [min((_digest(one), False, one), (_digest(one[:, ::-1]), True, one[:, ::-1])) for one in pixels]
-        unknown = {key: picture for key, _, picture in turned if key not in self._known}
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            found = pool.map(lambda one: self._chosen(self.search(one), one.shape[:2]), unknown.values())
-            self._known |= {key: torch.from_numpy(boxes) for key, boxes in zip(unknown, found)}
-        regions = [(self._known[key], mirrored) for key, mirrored, _ in turned]
+    def __deepcopy__(self, memo: dict[int, Any]) -> Proposer:
+        """A copy of the network, such as its average, need not search anew."""
+        return self
+
+    def _regions(self, pixels: np.ndarray) -> list[Tensor]:
+        keys = [hashlib.blake2b(one, digest_size=16).digest() for one in pixels]
+        unknown = {key: picture for key, picture in zip(keys, pixels) if key not in self._known}
+        if unknown:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                found = pool.map(lambda one: self._chosen(self.search(one), one.shape[:2]), unknown.values())
+                self._known |= {key: torch.from_numpy(boxes) for key, boxes in zip(unknown, found)}
+        regions = [self._known[key] for key in keys]
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
         return regions
@@ -113,13 +113,10 @@ def _has_selective() -> bool:
     return hasattr(cv2, "ximgproc")
 
 
-def _digest(picture: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(picture), digest_size=16).digest()
-
-
 def _pixels(pictures: Tensor) -> np.ndarray:
     """uint8 (N, H, W, 3): each picture from its darkest to its brightest value, its own range being unknown."""
     low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
     share = (pictures - low) / (high - low).clamp(min=1e-6)
     shown = share.mul(255).round().to(torch.uint8).movedim(1, -1)
-    return (shown if shown.shape[-1] == 3 else shown[..., :1].expand(*shown.shape[:3], 3)).cpu().numpy()
+    shown = shown if shown.shape[-1] == 3 else shown[..., :1].expand(*shown.shape[:3], 3)
+    return shown.contiguous().cpu().numpy()

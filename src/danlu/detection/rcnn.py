@@ -81,12 +81,12 @@ class RCNN(RegionDetector):
         self.register_buffer("machine_bias", torch.zeros(classes))
         self.register_buffer("box_weight", torch.zeros(classes, 4, wide))
         self.register_buffer("box_bias", torch.zeros(classes, 4))
-        self.proposer = Proposer(search, proposals)
+        self.search = Proposer(search, proposals)
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
         """Regions are cut out of the pictures themselves."""
-        boxes, real = self.proposer(pictures)
-        return {"maps": [pictures.float()], "size": tuple(pictures.shape[-2:]), "proposals": boxes, "proposed": real}
+        maps = [pictures.float()]
+        return {"maps": maps, "size": tuple(pictures.shape[-2:]), **self.found(pictures, regions)}
 
     def look(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
         """The last map of each region, flat (R, W), and the features (R, hidden)."""
@@ -117,7 +117,7 @@ class RCNN(RegionDetector):
         if self.training:  # the features change: what was fitted to them holds no longer
             self.settled.fill_(False)
         boxes, matched, taken = self.draw(outputs, objects)
-        logits, _ = self.judge(outputs["maps"], boxes[taken], taken.nonzero()[:, 0])
+        logits, _ = self.judge_drawn(outputs, boxes, taken)
         loss, _ = self.class_loss(logits, objects, matched, taken)
         return {"loss": loss}
 

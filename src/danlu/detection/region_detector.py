@@ -22,6 +22,7 @@ from danlu.objects import Detections, ObjectBatch
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 POSITIVE = 0.5  # IoU from which a region answers for an object
 LEAST_SIDE = 0.01  # pixels of a detection
+STEP = 64  # regions are judged in multiples of this: a processor makes a kernel for each number, and keeps it
 
 
 class RegionDetector(Detector):
@@ -37,6 +38,22 @@ class RegionDetector(Detector):
         super().__init__()
         self.coder = DeltaCoder(VARIANCES)
         self.classes, self.regions, self.positive_share = classes, regions, positive_share
+
+    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
+        """regions: what `search` found, where that is known."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
+        if objects is None or objects.regions is None:
+            return super().forward(pictures, objects)
+        return self.losses(self.outputs(pictures, objects.regions), objects)
+
+    def found(self, pictures: Tensor, regions: Tensor | None) -> dict[str, Tensor]:
+        """`search` as two of the outputs."""
+        if regions is None:
+            assert self.search is not None
+            regions = self.search(pictures)
+        return {"proposals": regions, "proposed": regions[..., 2] > regions[..., 0]}
 
     def judge(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, K + 1), background last, and box codes (R, K, 4) of regions (R, 4) of the pictures
@@ -66,6 +83,13 @@ class RegionDetector(Detector):
         chosen, taken = sample(matched, count=self.regions, positive_share=self.positive_share, generator=generator)
         boxes = proposals.gather(1, chosen[..., None].expand(-1, -1, 4))
         return boxes, matched.gather(1, chosen), taken
+
+    def judge_drawn(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """`judge` the regions taken (N, S) of boxes (N, S, 4); the first ones again fill up to a multiple of `STEP`."""
+        count = int(taken.sum())
+        rows = torch.arange(count + -count % STEP, device=boxes.device) % max(count, 1)
+        logits, codes = self.judge(outputs["maps"], boxes[taken][rows], taken.nonzero()[:, 0][rows])
+        return logits[:count], codes[:count]
 
     def class_loss(self, logits: Tensor, objects: ObjectBatch, matched: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy of the regions drawn, and the class of each (R,), negative for background."""

@@ -78,15 +78,15 @@ class TwoStage(RegionDetector):
         self.finest, self.rounded = finest, rounded
         self.aligned = True  # False: half a cell off, as torchvision's detectors are
 
-    def propose(self, pictures: Tensor, maps: list[Tensor]) -> dict[str, Any]:
+    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
         """At least "proposals", boxes (N, P, 4) in the picture without gradient, and "proposed", bool (N, P): False
         fills up the rows of pictures that have fewer."""
         raise NotImplementedError
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
         """maps: what regions are cut from, float32. size: of the pictures. And all that `propose` gives."""
         maps = self.neck(self.backbone.features(pictures))
-        proposed = self.propose(pictures, maps)
+        proposed = self.propose(pictures, maps, regions)
         # In half precision a box would be placed to a whole pixel or two: regions are cut in float32.
         pooled = [x.float() for x in maps[: self.pooled_levels]]
         return {"maps": pooled, "size": tuple(pictures.shape[-2:]), **proposed}
@@ -109,8 +109,7 @@ class TwoStage(RegionDetector):
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
     ) -> dict[str, Tensor]:
         """Means over the regions drawn: cross-entropy of the class, and smooth L1 of the box of those that have one."""
-        picture = taken.nonzero()[:, 0]
-        logits, codes = self.judge(outputs["maps"], boxes[taken], picture)
+        logits, codes = self.judge_drawn(outputs, boxes, taken)
         entropy, labels = self.class_loss(logits, objects, matched, taken)
         positive = (labels >= 0).nonzero()[:, 0]
         targets = self.coder.encode(matched_boxes(objects, matched)[taken][positive], boxes[taken][positive])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.looks import detect_mirrored
+from danlu.detection.looks import detect_mirrored, joined
 from danlu.metrics.detection import (
     best_threshold,
     confusion,
@@ -89,8 +90,12 @@ class Detect:
     def _back(self, found: Detections, index: int) -> Detections:
         return to_picture(found.to("cpu"), self.placements[index])
 
-    def combine(self, outputs: list[Any]) -> Any:
-        raise NotImplementedError("detections of several networks or views are not joined")
+    def combine(self, outputs: list[list[Answer]]) -> list[Answer]:
+        """What several networks found, picture by picture."""
+        return [
+            Answer(joined([a.found for a in each], self.overlap, self.most, LEAST_SCORE), fmean(a.loss for a in each))
+            for each in zip(*outputs)
+        ]
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         answers: list[Answer] = evaluation.outputs

@@ -15,10 +15,9 @@ from danlu.config import Config
 from danlu.data.augment import Normalise, mirrors
 from danlu.data.canvas import FITS, Placement
 from danlu.data.pictures import Colour, decode, picture_size, place_picture
-from danlu.detection.detector import Detector
-from danlu.detection.looks import detect_mirrored
+from danlu.detection.looks import detect_mirrored, joined
 from danlu.objects import Detections
-from danlu.refuse import Refusal, blame
+from danlu.refuse import blame
 from danlu.report.pictures import draw_objects
 from danlu.tasks.detect import plain_mask, to_picture
 from danlu.verbs.given import Given, existing, output_folder, output_name, pictures_given
@@ -38,8 +37,6 @@ def find(
     Objects come the surest first, in pixels of the picture; mask is COCO's run lengths, where the task is to segment.
     out: folder for the pictures, at their own size, with what was found drawn on them, and for `detections.json`.
     """
-    if len(trained.members) > 1:
-        raise Refusal(f"{trained.name} is an ensemble: detections of several networks are not joined, use a single run")
     finder = Finder(trained, where, config)
     drawn = Drawings(output_folder(out)) if out is not None else None
     results: list[dict[str, Any]] = []
@@ -61,16 +58,17 @@ def find(
 
 
 class Finder:
-    """A trained detector with all that lies between a picture and the objects in it."""
+    """A trained detector, or several, with all that lies between a picture and the objects in it."""
 
     def __init__(self, trained: TrainedRun, where: torch.device, config: Config) -> None:
-        (signature, network), *_ = trained.members_on(where)
-        assert isinstance(network, Detector)
-        self.network, self.where, self.keep = network, where, config.detect
+        signature, self.where, self.keep = trained.signature, where, config.detect
+        self.members = [
+            (network, Normalise(size=own.size, mean=own.mean, std=own.std))
+            for own, network in trained.members_on(where)
+        ]
         self.mirrors = mirrors(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
         self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
-        self.normalise = Normalise(size=signature.size, mean=signature.mean, std=signature.std)
 
     def place(self, source: Any) -> Placed:
         """The whole picture on the canvas. ValueError or OSError when there is no such picture."""
@@ -83,8 +81,13 @@ class Finder:
         if not placed:
             return []
         raw = torch.from_numpy(np.stack([picture for picture, _ in placed])).to(self.where)
-        batch, _ = self.normalise(raw, None, torch.zeros(len(raw)), None)
-        found = detect_mirrored(self.network, batch, self.mirrors, self.keep.score, self.keep.overlap, self.keep.most)
+        score, overlap, most = self.keep.score, self.keep.overlap, self.keep.most
+        least = score / len(self.members)
+        each = [
+            detect_mirrored(network, normalise.scale(normalise.centre(raw)), self.mirrors, least, overlap, most)
+            for network, normalise in self.members
+        ]
+        found = each[0] if len(each) == 1 else [joined(one, overlap, most, score) for one in zip(*each)]
         return [to_picture(one.to("cpu"), placement) for one, (_, placement) in zip(found, placed)]
 
 

@@ -84,3 +84,21 @@ def test_classes_named_images_and_masks_without_pairs_stay_classes(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}.png")
     assert recognise(tmp_path) == "folder"
+
+
+def test_no_mutation_gives_a_traceback(tmp_path):
+    write(tmp_path)
+    file, rng = tmp_path / "masks" / "p2_mask.png", np.random.default_rng(0)
+    whole, named = file.read_bytes(), 0
+    for _ in range(150):
+        raw = bytearray(whole)
+        place = int(rng.integers(len(raw)))
+        if rng.random() < 0.5:
+            raw[place] = rng.integers(256)
+        else:
+            del raw[place : place + int(rng.integers(1, 30))]
+        file.write_bytes(raw)
+        data = read(tmp_path, on_bad="skip")
+        assert len(data) in (2, 3)
+        named += len(data) == 2 and any("p2_mask" in problem.where for problem in data.problems)
+    assert named > 20

@@ -56,6 +56,14 @@ def test_polygons_are_masks(tmp_path):
         read(tmp_path, "segment")
 
 
+def test_keys_of_data_yaml_that_are_not_read_are_told_and_misspelt_ones_refused(tmp_path):
+    write(tmp_path, {"a": BOX}, license="CC BY 4.0", roboflow={"version": 1})
+    assert "data.yaml: not read are the keys license, roboflow" in read(tmp_path).notes
+    write(tmp_path, {"a": BOX}, vall="images/val")
+    with pytest.raises(Refusal, match=r"vall.*did you mean 'val'"):
+        read(tmp_path)
+
+
 def test_parts_of_data_yaml(tmp_path):
     write(tmp_path, {"a": BOX}, "train")
     write(tmp_path, {"b": BOX}, "val")

@@ -13,6 +13,7 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile, read_instances
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.pictures import UNREADABLE
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, pictures_in, relative
 from danlu.data.sources.targets import Task
@@ -49,7 +50,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         for picture, mask in pairs:
             try:
                 found.append(_read(picture, mask, split, path))
-            except (OSError, ValueError, SyntaxError, TypeError, MemoryError) as error:
+            except UNREADABLE as error:
                 problems.append(Problem(relative(mask, path), f"cannot be read: {error}"))
     bad = [problem for problem in problems if "no mask" not in problem.reason]
     if not found or (config.on_bad != "skip" and len(bad) > 0.05 * len(found)):

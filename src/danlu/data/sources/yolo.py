@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, blame, refusal
 
 PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
+KEYS = (*PARTS, "path", "names", "nc", "kpt_shape")  # of data.yaml
 
 
 def looks_like(path: Path) -> bool:
@@ -41,9 +43,11 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     description = _description(path) if path.is_dir() else path
     root = path if path.is_dir() else path.parent
     classes: list[str] = []
+    notes: list[str] = []
     shape_of_points = False
     if description is not None:
         content = _load(description)
+        notes += _unread(description, content)
         classes = _classes(description, content)
         shape_of_points = "kpt_shape" in content
         listed = list(_described(description, content))
@@ -61,7 +65,6 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
             problems.append(Problem(relative(picture, root), str(error)))
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
-    notes = []
     if reader.unlabelled:
         notes.append(f"{len(reader.unlabelled)} pictures have no file of labels: taken as without objects")
     if listed and len(reader.unlabelled) == len({picture for picture, _ in listed}):
@@ -184,6 +187,15 @@ def _load(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise refusal(str(file), "keys and values, among them names and train", repr(content)[:60])
     return content
+
+
+def _unread(file: Path, content: dict[str, Any]) -> list[str]:
+    """What is said of keys that are not read. Refusal for one that looks like a misspelt one of those that are."""
+    unread = [str(key) for key in content if key not in KEYS]
+    for key in unread:
+        if get_close_matches(key.lower(), KEYS, 1, cutoff=0.8):
+            raise refusal(f"a key of {file}", "a known one", key, near=KEYS)
+    return [f"{file.name}: not read are the keys {', '.join(unread)[:200]}"] if unread else []
 
 
 def _classes(file: Path, content: dict[str, Any]) -> list[str]:
