@@ -149,14 +149,24 @@ case("nothing to inspect", "inspect", "MODEL must be a network, or --compare wit
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
 case("comparison drawn", "inspect lenet --compare alexnet --plot x.png", "--plot must be left out with --compare")
-case("nothing for the doctor", "doctor /nowhere", "DATA must be a file, a folder or the name of a known set")
+case("nothing for the doctor", "doctor /nowhere", "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known set")
+case("run misspelt for the doctor", "doctor RUM",
+    "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known set", "'RUM'", "'RUN'")
+case("known set misspelt for the doctor", "doctor digts", "RUN|DATA must be", "'digits'")
+case("setting of a run for the doctor", "doctor RUN --size 4",
+    "--size must be left out for a run, which has its own, got '4'")
+case("language", "train digits --lang fr", "--lang must be one of en, zh, got 'fr'")
+case("language of the doctor", "doctor digits --lang fr", "--lang must be one of en, zh, got 'fr'")
+case("network to inspect misspelt", "inspect lennet", "MODEL must be a known network", "'lenet'")
+case("picture too small to inspect", "inspect vgg11 --input 3x8x8", "--input must be at least 32 for vgg11, got 8")
+case("task to look at data for", "data digits --task detect", "digits is data to classify, not to detect")
 case("detector misspelt", "train shapes --task detect --model yolo-nan", "did you mean 'yolo-nano'?")
 case("detector's size", "train shapes --task detect --size 100", "--size must be a multiple of 32 for yolo-nano")
 case("backbone misspelt", "train shapes --task detect --backbone lennet", "must be a known network")
 case("backbone of a classifier", "train digits --backbone lenet", "left out where no objects are to be found")
-case("mosaic of digits", "train digits --augment.mosaic 0.5", "augment.mosaic must be 0 without boxes")
-case("boxes turned", "train shapes --task detect --augment.rotate 10", "augment.rotate must be 0 for detection")
-case("loss of a detector", "train shapes --task detect --loss focal", "--loss.name must be left out for a detector")
+case("mosaic of digits", "train digits --augment.mosaic 0.5", "--augment.mosaic must be 0 without boxes")
+case("boxes turned", "train shapes --task detect --augment.rotate 10", "--augment.rotate must be 0 for detection")
+case("loss of a detector", "train shapes --task detect --loss focal", "--loss must be left out for a detector")
 case("task of other data", "train digits --task detect", "digits is data to classify, not to detect")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
@@ -167,30 +177,30 @@ case("argument too many", "train digits wine", "unexpected argument 'wine' of da
 case("argument missing", "eval", "RUN", "danlu eval --help")
 case("data missing", "train", "DATA must be a file, a folder or the name of a known set", "danlu train digits")
 case("data empty", "train ''", "DATA must be a file, a folder or the name of a known set")
-case("integer wanted", "train digits --epochs ten", "epochs must be a whole number, got 'ten'")
-case("whole number wanted", "train digits --epochs 2.5", "epochs must be a whole number, got '2.5'")
-case("number wanted", "train digits --lr fast", "optim.lr must be a number, got 'fast'")
-case("not a number", "train digits --lr nan", "optim.lr must be", "'nan'")
-case("infinite", "train digits --optim.weight-decay inf", "optim.weight_decay must be", "'inf'")
-case("truth wanted", "train digits --tta=maybe", "tta must be true or false, got 'maybe'")
-case("too small", "train digits --epochs 0", "epochs must be at least 1, got '0'")
-case("too large", "train digits --optim.momentum 1", "optim.momentum must be less than 1, got '1'")
-case("negative rate", "train digits --lr -0.1", "optim.lr must be greater than 0, got '-0.1'")
-case("seed out of range", "train digits --seed -1", "seed must be at least 0")
-case("choice misspelt", "train digits --data.last kepe", "data.last", "keep, drop, carry", "'keep'")
+case("integer wanted", "train digits --epochs ten", "--epochs must be a whole number, got 'ten'")
+case("whole number wanted", "train digits --epochs 2.5", "--epochs must be a whole number, got '2.5'")
+case("number wanted", "train digits --lr fast", "--lr must be a number, got 'fast'")
+case("not a number", "train digits --lr nan", "--lr must be", "'nan'")
+case("infinite", "train digits --optim.weight-decay inf", "--optim.weight-decay must be", "'inf'")
+case("truth wanted", "train digits --tta=maybe", "--tta must be true or false, got 'maybe'")
+case("too small", "train digits --epochs 0", "--epochs must be at least 1, got '0'")
+case("too large", "train digits --optim.momentum 1", "--optim.momentum must be less than 1, got '1'")
+case("negative rate", "train digits --lr -0.1", "--lr must be greater than 0, got '-0.1'")
+case("seed out of range", "train digits --seed -1", "--seed must be at least 0")
+case("choice misspelt", "train digits --data.last kepe", "--data.last must be", "keep, drop, carry", "'keep'")
 case("list of the wrong length", "train digits --augment.area 0.5", "augment.area must be 2 values")
 case("list with a word", "train digits --model.width 64,many", "model.width must be a whole number", "'many'")
 case("reversed range", "train digits --augment.area 1,0.08", "augment.area", "0.08")
 case("--folds with --data.fold", "train digits --folds 3 --data.fold 0", "--data.fold")
 case("--refit without --folds", "train digits --refit best", "--refit must be left out without --folds, got 'best'")
 case("--resume with DATA", "train digits --resume RUN", "--resume must be alone", "'digits'")
-case("--resume with another model", "train --resume RUN --model mlp", "--resume keeps the run's model.name", "'mlp'",
+case("--resume with another model", "train --resume RUN --model mlp", "--model must be left out with --resume, which keeps the run's", "'mlp'",
     "epochs")
 case("--resume with fewer epochs", "train --resume RUN --epochs 1",
     "--epochs must be at least 2, which the run has behind it, got 1",
     make=lambda: resummarise(epochs=2))
 case("--val with --folds", "train digits --folds 3 --val 0.2", "--val must be left out with --folds", "0.2")
-case("fold without folds", "train digits --config a.yaml", "data.fold must be left out without --folds, got 1",
+case("fold without folds", "train digits --config a.yaml", "--data.fold must be left out without --folds, got 1",
     make=lambda: write("a.yaml", "data: {fold: 1}"))
 case("--part with DATA", "eval RUN digits --part val", "--part must be left out when other DATA is given", "'val'")
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
@@ -336,9 +346,9 @@ case("no training samples left", "train digits --val 0.6 --test 0.6",
     "--val and --test must be parts that leave samples to train on")
 case("part larger than the set", "train digits --test 5000",
     "--val and --test must be parts that leave samples to train on", "5000 for testing of 1797")
-case("part infinite", "train digits --val inf", "data.val must be a share between 0 and 1", "'inf'")
-case("part negative", "train digits --val -1", "data.val must be a share between 0 and 1, a count of samples", "'-1'")
-case("part neither share nor count", "train digits --val 1.5", "data.val must be a share between 0 and 1", "'1.5'")
+case("part infinite", "train digits --val inf", "--val must be a share between 0 and 1", "'inf'")
+case("part negative", "train digits --val -1", "--val must be a share between 0 and 1, a count of samples", "'-1'")
+case("part neither share nor count", "train digits --val 1.5", "--val must be a share between 0 and 1", "'1.5'")
 case("part misspelt path", "train pictures --val picturse2", "--val must be a share, a count or an existing path",
     "'pictures2'",
     make=lambda: (pictures(), pictures("pictures2")))
@@ -365,7 +375,7 @@ case("time that is text", "train table.csv --target price --split time:label",
     "column 'label' of --split must hold dates or numbers, got 'no'",
     make=table)
 case("too many folds", "train table.csv --target price --folds 100", "--folds must be at most", "100", make=table)
-case("one fold", "train digits --folds 1", "data.folds must be at least 2")
+case("one fold", "train digits --folds 1", "--folds must be at least 2")
 case("batch larger than the set", "train pictures --batch-size 500", "--batch-size must be at most",
     "the training samples, got 500",
     make=pictures)
@@ -379,7 +389,7 @@ case("torchvision model misspelt", f"train digits --model torchvision/resnet81 {
     "--model must be a network of torchvision, got 'resnet81'", "'resnet18'")
 case("library unknown", f"train digits --model keras/resnet18 {QUICK}", "--model must be", "'keras/resnet18'")
 case("option the model does not take", f"train digits --model linear --model.norm batch {QUICK}",
-    "model.norm must be left out for linear", "'batch'")
+    "--model.norm must be left out for linear", "'batch'")
 case("option of an unknown value", f"train digits --model small-cnn --model.norm bacth {QUICK}", "model.norm must be",
     "'batch'")
 case("norm unknown to a vit", f"train digits --model vit-mini --model.norm lyer {QUICK}", "model.norm must be", "'layer'")
@@ -388,11 +398,11 @@ case("norm that lenet5 cannot take", f"train digits --model lenet5 --size 28 --m
     "model.norm must be one of the activations for lenet5", "'spectral'")
 case("init unknown to lenet5", f"train digits --model lenet5 --size 28 --model.init he:2 {QUICK}",
     "model.init must be default, xavier, he, normal:STD or zero", "'he:2'")
-case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "model.sparse must be one of 2:4", "'1:4'")
+case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "--sparse must be one of 2:4", "'1:4'")
 case("sparse_refine alone", f"train digits --model mlp --model.sparse_refine 2e-4 {QUICK}",
-    "--model.sparse_refine must be left out without --sparse")
+    "--model.sparse-refine must be left out without --sparse")
 case("sparse_refine below zero", f"train digits --model mlp --sparse 2:4 --model.sparse_refine -1 {QUICK}",
-    "model.sparse_refine must be at least 0")
+    "--model.sparse-refine must be at least 0")
 case("--sparse with weights that are computed", f"train digits --model mlp --sparse 2:4 --model.norm weight {QUICK}",
     "--model.norm must be other than weight and spectral with --sparse")
 case("--sparse without a layer to prune", f"train digits --model softmax --sparse 2:4 {QUICK}",
@@ -403,23 +413,23 @@ case("size too small", f"train digits --size 2 {QUICK}", "--size must be at leas
 case("picture model on a table", f"train table.csv --target label --model lenet {QUICK}",
     "--model must be one that takes rows of numbers", "'lenet'",
     make=table)
-case("optimiser misspelt", "train digits --optimizer adamm", "optim.name must be one of sgd, momentum", "'adam'")
-case("schedule misspelt", "train digits --schedule cosin", "schedule.name must be one of constant", "'cosine'")
+case("optimiser misspelt", "train digits --optimizer adamm", "--optimizer must be one of sgd, momentum", "'adam'")
+case("schedule misspelt", "train digits --schedule cosin", "--schedule must be one of constant", "'cosine'")
 case("warm-up without end", f"train digits --schedule.warmup 1 {QUICK}",
     "schedule.warmup must be less than the 1 epochs of the training, got 1")
-case("loss misspelt", "train digits --loss cross-entrpy", "loss.name must be one of cross-entropy", "'cross-entropy'")
-case("loss of another task", f"train digits --loss huber {QUICK}", "loss must be one that can classify, got 'huber'",
+case("loss misspelt", "train digits --loss cross-entrpy", "--loss must be one of cross-entropy", "'cross-entropy'")
+case("loss of another task", f"train digits --loss huber {QUICK}", "--loss must be one that can classify, got 'huber'",
     "cross-entropy")
 case("loss setting of another loss", f"train digits --loss focal --loss.smoothing 0.1 {QUICK}",
     "loss.smoothing must be 0 with focal")
 case("class weights of the wrong number", f"train digits --loss.class-weights 1,2,3 {QUICK}",
-    "loss.class_weights must be 10 numbers, one per class, got [1.0, 2.0, 3.0]")
-case("class weights misspelt", "train digits --loss.class-weights blanced", "loss.class_weights must be", "balanced",
+    "--loss.class-weights must be 10 numbers, one per class, got [1.0, 2.0, 3.0]")
+case("class weights misspelt", "train digits --loss.class-weights blanced", "--loss.class-weights must be", "balanced",
     "'blanced'")
 case("class weights to regress", f"train table.csv --target price --loss.class-weights balanced {QUICK}",
-    "loss.class_weights must be left out where there are no classes",
+    "--loss.class-weights must be left out where there are no classes",
     make=table)
-case("augmentation misspelt", "train digits --augment lihgt", "augment.preset must be one of none, light, strong",
+case("augmentation misspelt", "train digits --augment lihgt", "--augment must be one of none, light, strong",
     "'light'")
 case("balance without classes", f"train table.csv --target price --data.balance {QUICK}",
     "--data.balance must be left out where there are no classes, as in table.csv",
@@ -431,7 +441,7 @@ case("device missing", "train digits --device tpu", "--device must be one that t
 case("device of eval missing", "eval RUN --device cuda:99", "--device must be one that this machine has, got 'cuda:99'")
 case("fp16 on a cpu", "train digits --epochs 1 --precision fp16 --channels-last false --device cpu",
     "--precision must be fp32 or bf16 on a cpu, got 'fp16'")
-case("precision misspelt", "train digits --precision bf61", "precision must be one of fp32, bf16, fp16", "'bf16'")
+case("precision misspelt", "train digits --precision bf61", "--precision must be one of fp32, bf16, fp16", "'bf16'")
 case("too many processes", "train digits --device cpu --devices 1000",
     "--devices must be at most 64 processes on a cpu, got 1000")
 
@@ -501,7 +511,7 @@ case("--out with a zero byte", f"train digits --model linear --out 'a\0b' {QUICK
 # --- checkpoints -------------------------------------------------------------------------------------------------
 
 BEST = "RUN/weights/best.safetensors"
-case("weights truncated", "eval RUN", f"weights file {BEST} is damaged", make=lambda: cut(BEST))
+case("weights truncated", "eval RUN", f"weights file {BEST} is damaged or no safetensors file: it was cut short", make=lambda: cut(BEST))
 case("weights empty", "eval RUN", f"weights file {BEST} is damaged", make=lambda: write(BEST, b""))
 case("weights a pickle with code", "eval RUN", f"weights file {BEST} is damaged or no safetensors file",
     make=lambda: write(BEST, pickle.dumps(Dangerous())))
@@ -608,7 +618,7 @@ case("data missing for data", "data wnie", "DATA must be", "'wine'")
 case("data into an unwritable place", "data digits --out /proc/danlu.png",
     "--out /proc/danlu.png cannot be used: no such file or directory")
 case("data into no picture", "data digits --out sheet.xyz",
-    "--out must be the name of a picture file, such as danlu-data.png, got 'sheet.xyz'")
+    "--out must be the name of a picture file, such as sheet.png, got 'sheet.xyz'")
 case("data into a folder", "data digits --out .", "--out", "'.'")
 case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' of danlu data")
 case("report misspelt", "report runs/lst", "RUN must be a run folder", "'runs/lst'")

@@ -121,6 +121,29 @@ def test_json_of_train_eval_predict_data_and_report(home, capsys):
     assert as_json("report run", capsys) == {"report": "run/report.html"}
 
 
+@pytest.mark.parametrize(
+    ("flag", "begins"),
+    [
+        ("--lr fast", "--lr must"),
+        ("--optim.lr fast", "--optim.lr must"),
+        ("--optim.lr=fast", "--optim.lr must"),
+        ("--optim.weight_decay x", "--optim.weight-decay must"),
+        ("--model.name lennet", "--model.name must"),
+        ("--model lennet", "--model must"),
+        ("--size 2", "--size must"),
+    ],
+)
+def test_a_refusal_names_the_flag_that_was_typed(flag, begins, home, capsys):
+    code, _, said = run(f"train digits {flag} --precision fp32 --channels-last false", capsys)
+    assert code == 2
+    assert said.startswith(f"danlu: {begins}")
+
+
+def test_a_refusal_of_a_file_names_the_setting(home, capsys):
+    Path("a.yaml").write_text("optim: {lr: fast}")
+    assert run("train digits --config a.yaml", capsys)[2].startswith("danlu: optim.lr in a.yaml must be a number")
+
+
 @pytest.mark.parametrize("words", ["--tta", "--tta true", "--tta=yes"])
 def test_switches_take_a_value_or_none(words, home, capsys, monkeypatch):
     seen = {}

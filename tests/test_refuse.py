@@ -1,6 +1,7 @@
 """The house's one form of a refusal, and what is near a misspelt word."""
 
 import errno
+import pickle
 
 import pytest
 
@@ -53,6 +54,11 @@ def test_long_lists_are_cut():
 def test_refusals_are_value_errors_and_failures_are_not():
     assert isinstance(refusal("a", "b", "c"), ValueError)
     assert not isinstance(Failure("full"), ValueError)
+
+
+def test_a_refusal_comes_back_whole_from_another_process():
+    back = pickle.loads(pickle.dumps(refusal("optim.lr", "a number", "fast")))
+    assert (str(back), back.thing) == ("optim.lr must be a number, got 'fast'", "optim.lr")
 
 
 def test_choose():

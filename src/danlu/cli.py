@@ -25,6 +25,7 @@ for _name, _key in (SHORT | _SECTIONS).items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
 BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
 NOT_INSPECTED = {"model.name", "model.pretrained", "model.sparse", "model.sparse_refine"}  # change no layer
+INSPECTED = {"model.name": "MODEL", "data.size": "--input"}  # what inspect calls these settings
 TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
@@ -99,7 +100,8 @@ def build_parser() -> Parser:
 
     data = verb("data", "DATA", "say what DATA holds: format, classes, counts, statistics, problems")
     data.add_argument("data.path", metavar="DATA")
-    data.add_argument("--out", metavar="FILE", help="where the contact sheet goes [danlu-data.png]")
+    data.add_argument("--out", metavar="FILE", help="where the contact sheet goes [a folder for temporary files]")
+    data.add_argument("--task", metavar="NAME", default=argparse.SUPPRESS, help=keys()["task"].metadata["text"])
     data.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
     _settings(data, only=lambda key: key.startswith("data."))
 
@@ -150,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     except (Refusal, Failure) as error:
-        return _complain(error)
+        return _complain(_as_typed(error, argv), error)
     except KeyboardInterrupt:
         print("danlu: interrupted", file=sys.stderr)
         return 130
@@ -161,6 +163,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(blame(error), error)
     except Exception as error:
         return _complain(_unforeseen(error), error)
+
+
+def _as_typed(error: Refusal | Failure, argv: list[str]) -> Refusal | Failure:
+    """The refusal of a setting under the flag that the user typed, or else could type: `--lr` for `optim.lr`."""
+    if isinstance(error, Failure):
+        return error
+    key = error.thing.lstrip("-").replace("-", "_")
+    key = (SHORT | _SECTIONS).get(key, key)
+    if key not in FLAGS:
+        return error
+    typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+    name = next((flag for flag in FLAGS[key] if flag in typed), FLAGS[key][0])
+    if argv[0] == "inspect":
+        name = INSPECTED.get(key, name)
+    return Refusal(name + str(error).removeprefix(error.thing), name)
 
 
 def _complain(error: Refusal | Failure, cause: Exception | None = None) -> int:

@@ -12,7 +12,17 @@ from collections.abc import Iterable
 
 
 class Refusal(ValueError):
-    """The user's input is wrong. The message is one sentence that names the thing, the place and what to do."""
+    """The user's input is wrong. The message is one sentence that names the thing, the place and what to do.
+
+    thing: what the sentence begins with, where it is a setting or an argument; the command line says the flag for it.
+    """
+
+    def __init__(self, sentence: str, thing: str = "") -> None:
+        super().__init__(sentence)
+        self.thing = thing
+
+    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str]]:
+        return type(self), (str(self), self.thing)  # it comes back from worker processes
 
 
 class Failure(RuntimeError):
@@ -55,7 +65,7 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
         sentence += f"; choose from {', '.join(listed[:12])}{more}"
     if do:
         sentence += f" {do}" if sentence.endswith("?") else f"; {do}"
-    return Refusal(sentence)
+    return Refusal(sentence, thing)
 
 
 def blame(error: OSError, thing: str = "") -> Refusal | Failure:

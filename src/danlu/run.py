@@ -77,9 +77,8 @@ class Run:
         """An existing run. Refusal when the folder is none, with the nearest run beside it."""
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
-            beside = folder.parent if folder.parent.is_dir() else Path("runs")
-            runs = [str(p.parent) for p in sorted(beside.glob("*/config.yaml"))]
-            raise refusal("RUN", "a run folder (one that holds config.yaml)", str(folder), near=runs)
+            wanted = "a run folder (one that holds config.yaml)"
+            raise refusal("RUN", wanted, str(folder), near=runs_beside(folder))
         return cls(folder)
 
     # One process writes a run folder at a time. The kernel frees the lock when the process dies, however it dies.
@@ -168,6 +167,12 @@ class Run:
                 file.write(line.rstrip("\n") + "\n")
         except OSError:
             pass
+
+
+def runs_beside(folder: Path) -> list[str]:
+    """The runs that `folder` may have been meant to be: its neighbours, else those of runs/."""
+    place = folder.parent if folder.parent.is_dir() else Path("runs")
+    return [str(config.parent) for config in sorted(place.glob("*/config.yaml"))]
 
 
 def _next_free(parent: Path) -> Path:

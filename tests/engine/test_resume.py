@@ -171,7 +171,7 @@ def test_only_what_does_not_change_the_numbers_may_change(danlu, tmp_path):
     assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
     command = danlu("train", "--resume", run, "--lr", 0.5)
     assert command.wait() == 2
-    assert "keeps the run's optim.lr" in command.said
+    assert "--lr must be left out with --resume, which keeps the run's" in command.said
 
 
 def test_more_epochs_for_a_finished_run_count_a_second_look_at_the_test_split(danlu, result, tmp_path):

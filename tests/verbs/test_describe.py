@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -23,8 +25,6 @@ def test_digits(tmp_path):
 
 
 def test_a_folder_with_a_broken_file(coloured, tmp_path):
-    import shutil
-
     shutil.copytree(coloured, tmp_path / "data")
     (tmp_path / "data" / "red" / "broken.png").write_bytes(b"nothing")
     found = danlu.describe(tmp_path / "data", out=tmp_path / "sheet.png")
@@ -36,6 +36,30 @@ def test_a_folder_with_a_broken_file(coloured, tmp_path):
     assert 14 <= found["sizes"]["height"][0] <= found["sizes"]["height"][2] < 24
 
 
+def test_what_stops_a_training_is_shown(coloured, tmp_path):
+    shutil.copytree(coloured, tmp_path / "data")
+    (tmp_path / "data" / "violet").mkdir()
+    found = danlu.describe(tmp_path / "data")
+    assert [*found["classes"]] == ["blue", "green", "red"]
+    stops = found["problems"][0]
+    assert stops["done"] == "training stops at"
+    assert stops["reason"].startswith("class 'violet' has no usable training picture")
+    with pytest.raises(danlu.Refusal, match="class 'violet' has no usable training picture"):
+        danlu.train(tmp_path / "data", epochs=1, out=tmp_path / "run")
+
+
+def test_what_cannot_be_shown_is_refused_as_for_training(coloured, tmp_path):
+    shutil.copytree(coloured / "red", tmp_path / "data" / "red")
+    (tmp_path / "data" / "violet").mkdir()
+    with pytest.raises(danlu.Refusal, match="class 'violet' has no usable"):  # nor is one class enough without it
+        danlu.describe(tmp_path / "data")
+
+
+def test_objects_are_read_for_the_task_that_is_named():
+    assert danlu.describe("shapes", task="segment")["task"] == "segment"
+    assert danlu.describe("shapes", task="detect")["task"] == "detect"
+
+
 def test_a_table(houses):
     found = danlu.describe(houses, target="price")
     frame = pandas.read_csv(houses)
@@ -43,6 +67,18 @@ def test_a_table(houses):
     assert found["targets"]["price"]["mean"] == pytest.approx(frame["price"].mean(), rel=1e-5)
     assert found["targets"]["price"]["std"] == pytest.approx(frame["price"].std(), rel=1e-5)
     assert found["contact_sheet"] is None
+
+
+def test_a_look_leaves_nothing_where_the_user_is(tmp_path, houses, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["data", "digits"]) == 0
+    sheet = Path(capfd.readouterr().out.split("contact sheet: ")[1].strip())
+    assert sheet.stat().st_size > 1000
+    shutil.rmtree(sheet.parent)
+    assert cli.main(["data", str(houses), "--target", "price"]) == 0
+    assert "contact sheet" not in capfd.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_command(capfd, tmp_path):

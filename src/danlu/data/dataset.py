@@ -23,12 +23,13 @@ SPLITS = ("train", "val", "test")
 class Problem:
     """One sample, or object in it, that is not as it should be. where: file, and row or object; reason: a few words.
 
-    done: what was done about it. "kept" is used all the same, as the reason tells. fault: of a box, in a word or two.
+    done: what was done about it. "kept" is used all the same, as the reason tells; `danlu data` looks on where
+    "training stops at" it. fault: of a box, in a word or two.
     """
 
     where: str
     reason: str
-    done: Literal["skipped", "clipped", "kept"] = "skipped"
+    done: Literal["skipped", "clipped", "kept", "training stops at"] = "skipped"
     fault: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, blame
 from danlu.run import write_atomically
 from danlu.signature import Signature
 from danlu.sparse import plain_state
@@ -52,10 +53,15 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Refusal(f"weights file {path} is damaged or no safetensors file: {error}") from None
+    except OSError as error:
+        raise blame(error, f"weights file {path}") from None
+    except (SafetensorError, ValueError):
+        why = "it was cut short, or something else was written in its place"
+        raise Refusal(f"weights file {path} is damaged or no safetensors file: {why}") from None
     try:
         return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
+    except json.JSONDecodeError:
+        raise Refusal(f"weights file {path} carries a damaged signature: it is no JSON") from None
     except (ValueError, TypeError) as error:
         raise Refusal(f"weights file {path} carries a damaged signature: {error}") from None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +31,7 @@ from danlu.verbs.show import (
 from danlu.verbs.show_comparison import print_comparison
 from danlu.verbs.show_healing import print_healing
 from danlu.verbs.summary import public
+from danlu.verbs.tables import plain_table
 from danlu.verbs.train import Interrupted, train
 
 OBJECTS_NAMED = 12  # of a picture, in the table; all of them are in --json
@@ -65,9 +69,7 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 
 
 def _answers_table(results: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("path", "prediction", "confidence", "also"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table(("path", "prediction", "confidence", "also"), whole=("confidence",))
     for row in results:
         if "error" in row:
             table.add_row(row["path"], "unreadable", "", row["error"])
@@ -81,10 +83,7 @@ def _answers_table(results: list[dict[str, Any]]) -> Table:
 
 
 def _objects_table(results: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("path", overflow="fold")
-    table.add_column("objects", justify="right")
-    table.add_column("found", overflow="fold")
+    table = plain_table(("path", "objects", "found"), right=("objects",), whole=("objects",))
     for row in results:
         if "error" in row:
             table.add_row(Text(row["path"]), "", Text(f"unreadable: {row['error']}"))
@@ -97,8 +96,15 @@ def _objects_table(results: list[dict[str, Any]]) -> Table:
 
 
 def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    out = values.pop("out") or "danlu-data.png"
-    found = describe(values.pop("data.path"), out=out, **values)
+    data, out = values.pop("data.path"), values.pop("out")
+    # To look at data leaves nothing among the user's own files, unless a place is named.
+    folder = None if out else Path(tempfile.mkdtemp(prefix="danlu-"))
+    try:
+        found = describe(data, out=out or folder / f"{Path(data).stem or 'data'}.png", **values)
+    finally:
+        with suppress(OSError):
+            if folder:
+                folder.rmdir()  # where nothing was drawn
     print_description(console, found)
     return found, 0
 
@@ -116,7 +122,7 @@ def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
             raise refusal(flag, f"left out without {verb}", given)
     run = own_run(target) if healing else Run.open(target) if drawing else None
     found = diagnose(target, lang=lang, **values)
-    print_findings(console, found["findings"])
+    print_findings(console, found["findings"], found["language"])
     if run is not None and drawing:
         found["landscape"] = landscape(run, **_given({"directions": directions}))
         print_landscape(console, found["landscape"])

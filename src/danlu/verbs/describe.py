@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import torch
 from danlu.config import Config, with_values
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
-from danlu.data.dataset import SPLITS, Dataset, PictureFiles
+from danlu.data.dataset import SPLITS, Dataset, PictureFiles, Problem
 from danlu.data.inputs import channel_statistics, frame_of, picture_inputs, placements
 from danlu.data.split import split_dataset
 from danlu.prepare import read
-from danlu.refuse import blame, refusal
+from danlu.refuse import Refusal, blame, refusal
 from danlu.report.pictures import contact_sheet
 
 SHOWN, COLUMNS_SHOWN = 48, 8
@@ -23,15 +24,16 @@ SAMPLED = 2_000  # pictures whose mean and standard deviation are taken
 
 
 def describe(
-    data: str | Path, *, out: str | Path | None = None, seed: int | str = 0, **settings: Any
+    data: str | Path, *, out: str | Path | None = None, task: str | None = None, seed: int | str = 0, **settings: Any
 ) -> dict[str, Any]:
     """Format, task, classes, counts per split, sizes, statistics and problems of `data`, as plain values.
 
-    out: where a contact sheet of pictures is written (none for tables).
+    out: where a contact sheet of pictures is written (none for tables). task: to read it for, where it serves several.
+    What would stop a training (an empty class, too many bad files) is a problem among the others.
     """
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
-    config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu"} | values)
-    config, dataset, _ = read(config)
+    config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)
+    config, dataset = _read(config)
     split = split_dataset(dataset, config.data, config.seed if config.data.seed is None else config.data.seed)
     found: dict[str, Any] = {
         "data": dataset.path,
@@ -77,10 +79,24 @@ def describe(
         try:
             sheet.save(out)
         except ValueError:  # PIL knows the format by the ending
-            raise refusal("--out", "the name of a picture file, such as danlu-data.png", str(out)) from None
+            raise refusal("--out", "the name of a picture file, such as sheet.png", str(out)) from None
         except OSError as error:
             raise blame(error, f"--out {out}") from None
     return found
+
+
+def _read(config: Config) -> tuple[Config, Dataset]:
+    """The data, however bad: what a training refuses is shown, as the first problem."""
+    try:
+        config, dataset, _ = read(config)
+    except Refusal as refused:
+        try:
+            config, dataset, _ = read(with_values(config, {"data.on_bad": "skip"}))
+        except Refusal:
+            raise refused from None
+        stops = Problem(dataset.path, str(refused).removeprefix(f"{dataset.path}: "), "training stops at")
+        dataset = replace(dataset, problems=[stops, *dataset.problems])
+    return config, dataset
 
 
 def _classes(dataset: Dataset, split: Any) -> dict[str, dict[str, int]]:

@@ -9,21 +9,25 @@ import torch
 
 from danlu.assemble import make_batches, make_task, transforms
 from danlu.config import Config, with_values
+from danlu.cures import cures
 from danlu.data.dataset import PictureFiles
+from danlu.data.formats import known_names
 from danlu.doctor.before import Split, examine_labels, examine_model, examine_pictures
 from danlu.doctor.diagnose import diagnose as rules
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.rules.progress import epoch_samples
 from danlu.engine.examine import findings_of
 from danlu.prepare import Prepared, build_network, prepare
-from danlu.refuse import refusal
-from danlu.run import Run
+from danlu.refuse import Refusal, refusal
+from danlu.run import Run, runs_beside
+from danlu.verbs.given import beside
 from danlu.verbs.objects import tell_of_objects
 
 MOST = 200_000  # pictures compared with one another
 
 
 def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) -> dict[str, Any]:
-    """{"of", "findings": [...]}, gravest and surest first.
+    """{"of", "language", "findings": [...]}, gravest and surest first.
 
     target: a run folder, or data as for `train` (then settings as there; the network is that which would be trained).
     lang: en or zh.
@@ -31,16 +35,33 @@ def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) ->
     spoken = {"doctor.language": lang} if lang else {}
     if (Path(target) / "config.yaml").exists():
         if settings:
-            raise refusal(f"--{next(iter(settings))}", "left out for a run, which has its own", settings)
+            name, value = next(iter(settings.items()))
+            raise refusal(f"--{name}", "left out for a run, which has its own", value)
         run = Run.open(target)
         config = with_values(run.config, spoken)
-        return {"of": run.name, "findings": findings_of(run, config.doctor.language)}
+        language = config.doctor.language
+        found = findings_of(run, language, cures(run.config, _samples(run), language))
+        return {"of": run.name, "language": language, "findings": found}
     config = with_values(Config(), {"data.path": str(target)} | spoken | settings)
-    prepared = prepare(config)
+    try:
+        prepared = prepare(config)
+    except Refusal as refused:
+        if refused.thing != "DATA":
+            raise
+        near = [*runs_beside(Path(target)), *known_names(), *beside(Path(target))]
+        wanted = "a run folder, or data: a file, a folder or the name of a known set"
+        raise refusal("RUN|DATA", wanted, str(target), near=near) from None
     findings = [*_of_data(prepared, config.doctor.language), *_of_model(prepared, config.doctor.language)]
     order = ("error", "warning", "note")
     findings.sort(key=lambda finding: (order.index(finding.severity), -finding.confidence))
-    return {"of": prepared.dataset.path, "findings": [finding.to_dict() for finding in findings]}
+    found = [finding.to_dict() for finding in findings]
+    return {"of": prepared.dataset.path, "language": config.doctor.language, "findings": found}
+
+
+def _samples(run: Run) -> int:
+    """Of training: by the summary, or, of a run that broke down, as many as the doctor saw."""
+    counts = (run.summary.get("data") or {}).get("counts") or {}
+    return counts.get("train") or (epoch_samples(Ledger.read(run.ledger)) if run.ledger.exists() else 0) or 1
 
 
 def _of_data(prepared: Prepared, language: str) -> list[Any]:

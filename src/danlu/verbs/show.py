@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from danlu.data.dataset import SPLITS
+from danlu.doctor.diagnose import shown
+from danlu.doctor.messages import in_one_line, place, terms
 from danlu.prepare import Prepared
 from danlu.run import Run
-
-FINDINGS_SHOWN = 5
+from danlu.verbs.tables import plain_table, print_in_parts
 
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
@@ -25,9 +25,7 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
         _say(console, run, f"note: {note}")
     for problem in dataset.problems:
         _say(console, run, f"{problem.done} {problem.where}: {problem.reason}")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("setting", "chosen", "because"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table(("setting", "chosen", "because"))
     for choice in prepared.choices:
         table.add_row(choice.key, _short(choice.value), choice.reason)
         run.log(f"{choice.key} = {_short(choice.value)}  ({choice.reason})")
@@ -39,32 +37,36 @@ def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     for split, metrics in summary["metrics"].items():
         if metrics:
             _say(console, run, f"{split:>5}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None))
-    for finding in [f for f in summary["findings"] if f["severity"] != "note"][:FINDINGS_SHOWN]:
-        _say(console, run, finding_line(finding))
+    for finding in [f for f in shown(summary["findings"])[0] if f["severity"] != "note"]:
+        _say(console, run, in_one_line(finding, run.config.doctor.language))
     if summary["stopped"]:
         _say(console, run, f"stopped: {summary['stopped']}")
     seconds, speed = summary["seconds"], summary["samples_per_second"]
     _say(console, run, f"{summary['epochs']} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {run.report}")
 
 
-def finding_line(finding: dict[str, Any]) -> str:
-    where = f" ({finding['where']})" if finding["where"] else ""
-    return f"{finding['severity']}: {finding['code']}{where}: {finding['cause']} {finding['remedy']}"
+def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
+    """What the doctor found, gravest first; what follows from others, or is lesser, in one line each."""
+    words = terms(language)
 
+    def say(line: str, **style: Any) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True, **style)
 
-def print_findings(console: Console, findings: list[dict[str, Any]]) -> None:
-    """What the doctor found, gravest first."""
-    for finding in findings:
-        head = f"{finding['severity']}: {finding['title']}  [{finding['code']}, confidence {finding['confidence']:.0%}]"
-        console.print(head, highlight=False, markup=False, soft_wrap=True, style="bold")
-        where = f"at {finding['where']}: " if finding["where"] else ""
-        console.print(f"  {where}{finding['cause']}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  cure: {finding['remedy']}", highlight=False, markup=False, soft_wrap=True)
-        if finding["consequences"]:
-            follows = ", ".join(finding["consequences"])
-            console.print(f"  explains: {follows}", highlight=False, markup=False, soft_wrap=True)
+    first, folded = shown(findings)
+    for one in first:
+        sure = words["confidence"].format(one["code"], f"{one['confidence']:.0%}")
+        say(f"{words[one['severity']]}{words[':']}{one['title']}  {sure}", style="bold")
+        where = place(one["where"], language)
+        say("  " + (words["at"].format(where, one["cause"]) if where else one["cause"]))
+        say("  " + words["cure line"].format(one["remedy"]))
+        if one["consequences"]:
+            say("  " + words["explains line"].format(", ".join(one["consequences"])))
+    causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
+    for one in folded:
+        why = words["in brackets"].format(words["follows"].format(causes[one["code"]])) if one["code"] in causes else ""
+        say(f"{words[one['severity']]}{words[':']}{one['title']}  [{one['code']}]{why}")
     if not findings:
-        console.print("nothing wrong was found", highlight=False)
+        say(words["nothing found"])
 
 
 def print_landscape(console: Console, found: dict[str, Any]) -> None:
@@ -100,19 +102,14 @@ def print_description(console: Console, found: dict[str, Any]) -> None:
         say(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
         say(
             "mean "
-            + " ".join(f"{v:.1f}" for v in found["mean"])
+            + " ".join(f"{v:.3g}" for v in found["mean"])
             + ", std "
-            + " ".join(f"{v:.1f}" for v in found["std"])
+            + " ".join(f"{v:.3g}" for v in found["std"])
         )
     rows = [{"class": name} | per for name, per in found["classes"].items()] or found.get("columns", [])
     if rows:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         headings = list(dict.fromkeys(key for row in rows for key in row))
-        for heading in headings:
-            table.add_column(heading, overflow="fold")
-        for row in rows[:200]:
-            table.add_row(*(_short(row.get(heading, "")) for heading in headings))
-        console.print(table)
+        print_in_parts(console, headings, [[_short(row.get(key, "")) for key in headings] for row in rows[:200]])
     if "objects" in found:
         objects = found["objects"]
         sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
@@ -139,9 +136,8 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
     """What `danlu inspect` found, for a person: a line per layer, then the totals."""
     headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
     timed = found.get("time", {}).get("layers", {})
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in (*headings, *(("forward ms", "backward ms", "step ms") if timed else ())):
-        table.add_column(heading, overflow="fold", justify="left" if heading in headings[:4] else "right")
+    headings += ("forward ms", "backward ms", "step ms") if timed else ()
+    rows = []
     for layer in found["layers"]:
         sees, jump = layer["receptive_field"], layer["jump"]
         cells = [
@@ -151,8 +147,8 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         ]  # fmt: skip
         own = timed.get(layer["name"], {})
         cells += [f"{1e3 * own.get(phase, 0):.3f}" for phase in ("forward", "backward", "step")] if timed else []
-        table.add_row(*cells)
-    console.print(table)
+        rows.append(cells)
+    print_in_parts(console, headings, rows, right=headings[4:])
     memory, capacity = found["memory"], found["vc_dimension"]
 
     def say(line: str) -> None:

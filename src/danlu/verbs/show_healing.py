@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from danlu.report.healing import difference
 from danlu.report.markup import clip, metric_value
+from danlu.verbs.tables import plain_table
 
 
 def print_healing(console: Console, found: dict[str, Any]) -> None:
@@ -18,9 +18,8 @@ def print_healing(console: Console, found: dict[str, Any]) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     if found["attempts"]:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("finding", "change", "before", "after", "difference +- noise", "kept"):
-            table.add_column(heading, overflow="fold")
+        figures = ("before", "after", "difference +- noise", "kept")
+        table = plain_table(("finding", "change", *figures), whole=figures)
         for one in found["attempts"]:
             before, after = (metric_value(one["metric"], one[key]) for key in ("before", "after"))
             told = difference(one).replace("±", "+-")
