@@ -17,7 +17,7 @@ FLOORS = {
     "detection": 2,
     "tasks": 3,
     "engine": 4, "report": 4,
-    "choose": 5, "transfer": 5, "remedies": 5, "prepare": 6, "assemble": 7,
+    "choose": 5, "transfer": 5, "remedies": 5, "cures": 6, "prepare": 6, "assemble": 7,
     "verbs": 8,
     "cli": 9, "__init__": 9,
 }  # fmt: skip

@@ -78,11 +78,25 @@ def test_changes_are_valid_settings_that_differ_from_the_run_and_can_be_pasted(c
         ("fit.overfitting", {}, {"augment.preset": "light", "augment.rotate": 10.0}),
         ("fit.underfitting", {"freeze": "all-but-head"}, {"transfer.freeze": None}),
         ("data.imbalance", {}, {"loss.class_weights": "balanced"}),
+        ("fit.one_class", {"loss.class_weights": (200.0, 1.0)}, {"loss.class_weights": None}),
+        ("fit.one_class", {}, {"loss.class_weights": "balanced"}),
         ("numerics.nonfinite", {"precision": "fp16"}, {"precision": "fp32"}),
     ],
 )
 def test_the_first_change_is_the_likeliest_cure(code, settings, first):
     assert changes(code, case(**settings))[0] == first
+
+
+@pytest.mark.parametrize("code", ["data.augmentation_harmful", "fit.regularisation_too_strong"])
+def test_what_was_laid_over_a_preset_is_undone_whatever_its_name(code):
+    turned = case(**{"augment": "none", "augment.rotate": 180.0})
+    assert changes(code, turned)[0] == {"augment.rotate": 10.0}, "that of the stand-in's presets"
+    assert changes(code, case(**{"augment": "none", "augment.rotate": 5.0})) == [], "a preset that would be stronger"
+
+
+def test_weaker_presets_come_one_after_the_other():
+    found = changes("data.augmentation_harmful", case(**{"augment": "strong", "augment.rotate": 10.0}))
+    assert [change["augment.preset"] for change in found] == ["light", "none"]
 
 
 def test_a_clip_is_raised_above_the_measured_norm():

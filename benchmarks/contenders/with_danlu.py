@@ -59,7 +59,7 @@ def danlu_train(job: Job) -> Answers:
         "settings": f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
         f"{'fused ' if optimizer.defaults.get('fused') else ''}{type(optimizer).__name__}"
     }
-    examiner = Examiner(plan, config.doctor, run, run.log) if config.doctor.budget else None
+    examiner = Examiner(plan, config, run, run.log) if config.doctor.budget else None
     with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop, examiner or nullcontext():
         while True:
             display = Display(Console(file=nowhere, force_terminal=True, width=120), run.log)

@@ -19,6 +19,7 @@ SIGMOIDS = ("sigmoid", "tanh", "scaled-sigmoid", "scaled-tanh")
 ADAMS = ("adam", "adamw")
 CALM = 0.05  # share of the epochs that a warm-up takes
 WIDTH = (512, 256)  # of a multilayer perceptron that was too small
+AUGMENTATIONS = ("none", "light", "strong")  # presets, each stronger than the one before
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,7 @@ def less_regularised(case: Case) -> list[Change]:
         loose.append({"optim.weight_decay": usual})
     if config.loss.smoothing > 0.1:
         loose.append({"loss.smoothing": 0.0})
-    weaker = {"strong": "light"}.get(config.augment.preset or "", "none")
-    loose += _augmented(case, weaker)
+    loose += _weaker_augmentation(case)[:1]
     together = {key: value for change in loose for key, value in change.items()}
     return [*loose, together] if len(loose) > 1 else loose
 
@@ -218,7 +218,7 @@ def less_regularised(case: Case) -> list[Change]:
 def more_regularised(case: Case) -> list[Change]:
     """More pictures, as it were, by augmentation; then decay; then dropout (Srivastava et al. 2014)."""
     config = case.config
-    stronger = {"none": ["light", "strong"], "light": ["strong"]}.get(config.augment.preset or "none", [])
+    stronger = AUGMENTATIONS[AUGMENTATIONS.index(config.augment.preset or "none") + 1 :]
     usual, decay = case.usual("optim.weight_decay"), config.optim.weight_decay or 0.0
     more = [{"optim.weight_decay": _round(max(usual, 10 * decay))}]
     drop = [{"model.dropout": 0.3}] if case.takes("dropout") and (config.model.dropout or 0) < 0.3 else []
@@ -226,7 +226,12 @@ def more_regularised(case: Case) -> list[Change]:
 
 
 def weighed_classes(case: Case) -> list[Change]:
-    return [{"loss.class_weights": "balanced"}, {"data.balance": True}] if case.config.task == "classify" else []
+    """Balanced; before that no weights at all, where somebody chose them by hand."""
+    if case.config.task != "classify":
+        return []
+    by_hand = case.config.loss.class_weights not in (None, "balanced")
+    plain: list[Change] = [{"loss.class_weights": None}] if by_hand else []
+    return [*plain, {"loss.class_weights": "balanced"}, {"data.balance": True}]
 
 
 def tolerant(case: Case) -> list[Change]:
@@ -237,7 +242,7 @@ def tolerant(case: Case) -> list[Change]:
 
 
 def harmless_augmentation(case: Case) -> list[Change]:
-    return [*_augmented(case, "light"), *_augmented(case, "none")]
+    return _weaker_augmentation(case)
 
 
 def begin_again(case: Case) -> list[Change]:
@@ -286,10 +291,24 @@ def _normalised(case: Case) -> list[Change]:
 def _augmented(case: Case, preset: str) -> list[Change]:
     """Every setting of that preset: in a run's config each is a plain value, which the preset's name alone would not
     change."""
-    if case.preset is None or case.config.augment.preset == preset:
+    if case.preset is None:
         return []
     whole = case.preset(preset)
     return [{f"augment.{f.name}": getattr(whole, f.name) for f in fields(AugmentConfig)}]
+
+
+def _weaker_augmentation(case: Case) -> list[Change]:
+    """What was laid over the preset undone, where it made it stronger; then the weaker presets, the strongest first."""
+    named = case.config.augment.preset or "none"
+    undone = [change for change in _augmented(case, named) if _lowers(case, change)]
+    weaker = reversed(AUGMENTATIONS[: AUGMENTATIONS.index(named)])
+    return [*undone, *(change for preset in weaker for change in _augmented(case, preset))]
+
+
+def _lowers(case: Case, change: Change) -> bool:
+    """Whether a number of the run's becomes smaller."""
+    numbers = [(get(case.config, key), value) for key, value in change.items() if isinstance(value, int | float)]
+    return any(value < now for now, value in numbers if isinstance(now, int | float))
 
 
 def _round(value: float) -> float:
@@ -359,6 +378,19 @@ NO_SETTING = {
     "fit.stopped_early": "more epochs help, but A and B get the same number of them",
     "fit.trained_too_long": "it costs time, not accuracy; --regularise.patience ends it sooner",
 }
+
+
+# What no trial can judge, but a person may well do.
+UNTRIED: dict[str, Remedy] = {
+    "fit.stopped_early": lambda case: [{"epochs": 2 * (case.config.epochs or 1)}],
+    "fit.trained_too_long": lambda case: [{"regularise.patience": max(2, (case.config.epochs or 1) // 5)}],
+    "speed.device_idle": lambda case: [{"batch_size": case.usual("batch_size")}],
+}
+
+
+def untried(code: str, case: Case) -> list[Change]:
+    """Changes that are proposed, and not tried by `--heal`."""
+    return UNTRIED[code](case) if code in UNTRIED else []
 
 
 def why_not(code: str) -> str:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import danlu
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.page import write_page
 
 
 class Reader(HTMLParser):
@@ -49,3 +51,22 @@ def test_a_loop_that_never_clears_its_gradients(tmp_path, language: str) -> None
     assert reader.lines >= 3
     assert "loop.missing_zero_grad" in page
     assert ("Gradients pile up" if language == "en" else "梯度逐步累积") in page
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_the_loop_told_is_drawn_and_rests_are_told(tmp_path, language: str) -> None:
+    ledger = Ledger()
+    for epoch in (1, 2, 3):
+        ledger.add("user.metric", 0.2 * epoch, "val_accuracy", epoch)
+        ledger.add("user.metric", 0.1 * epoch, "val_f1", epoch)
+        ledger.add("run.steps", 100 * epoch, "", epoch)
+    for step in (1, 2, 3):
+        ledger.add("loss.step", 1.0, "", step)
+    ledger.add("run.finished", 300, "", 300)
+    page = write_page(tmp_path / "doctor.html", ledger, [], language).read_text(encoding="utf-8")
+    accuracy, rests = {"en": ("Accuracy of each epoch", "3 of 300 steps"), "zh": ("每轮的准确率", "全程 300 步")}[
+        language
+    ]
+    assert accuracy in page
+    assert "val_f1" in page
+    assert rests in page

@@ -176,3 +176,15 @@ def test_a_finding_refuses_an_unknown_severity():
         Finding("loop.no_update", "fatal", 1.0)
     with pytest.raises(KeyError, match="not a name"):
         Ledger().add("loop.bogus", 1)
+
+
+def test_a_softmax_before_cross_entropy_is_named_with_the_line_to_change() -> None:
+    records = [("loss.kind", "cross_entropy"), ("output.activation", "softmax")]
+    in_forward = next(iter(RULES["model.output_mismatch"](written(*records))))
+    assert in_forward.where == "output"
+    assert "torch.softmax(x)" in worded(in_forward).remedy
+    layer = [("layer.order", 0, "0"), ("layer.order", 1, "1"), ("layer.kind", "Softmax", "1")]
+    named = next(iter(RULES["model.output_mismatch"](written(*records, *layer, ("layer.activation", "softmax", "1")))))
+    assert named.where == "1"
+    assert "Delete model[1], the nn.Softmax" in worded(named).remedy
+    assert "nn.Softmax" in worded(named, "zh").remedy

@@ -112,6 +112,28 @@ def test_a_loss_that_cannot_hold_its_errors_tells_of_a_class_weight():
     assert list(fit.one_class(run(TO_ONE, TO_ONE, accuracy=0.998))) == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "shares", "favoured"),
+    [
+        ([200.0] + [1.0] * 9, [0.1] * 10, 0),
+        ([1.0] * 9 + [0.05], [0.1] * 10, None),  # little weight on one class is no weight on another
+        ([1.0] * 10, [0.1] * 10, None),
+        ([50.0, 1.0], [0.02, 0.98], None),  # balanced: a rare class, weighted as its share asks for
+        ([1.0, 50.0], [0.02, 0.98], 1),  # upside down
+    ],
+    ids=["one", "little", "none", "balanced", "upside down"],
+)
+def test_a_class_weight_is_judged_by_the_share_of_its_class(weights, shares, favoured):
+    ledger = Ledger()
+    ledger.add("loss.class_weights", weights)
+    ledger.add("class.actual", shares, "train", 1)
+    found = list(fit.one_class(ledger))
+    assert [f.severity for f in found] == ["warning"] * (favoured is not None)
+    assert [f.evidence["class"] for f in found] == [favoured] * len(found)
+    for language in ("en", "zh"):
+        assert all("{" not in text for f in found for text in (worded(f, language).cause, worded(f, language).title))
+
+
 def binary(weight: float, positive: float) -> Ledger:
     """Yes or no, with pos_weight; outputs begin near zero, so that the first loss is ln 2 times the mean weight."""
     ledger = Ledger()
@@ -170,3 +192,20 @@ def test_a_model_that_beats_the_commonest_class_is_learning_whatever_its_loss():
 def test_odd_losses_break_no_rule(odd):
     for ledger in (run(odd * 5, odd * 5, dropout=0.9), run([1.0, *odd] * 4, [1.0, *odd] * 4, accuracy=0.5)):
         diagnose(ledger)
+
+
+def test_six_steps_show_no_overfitting() -> None:
+    losses = ([1.0, 0.5, 0.3, 0.2, 0.1, 0.05], [0.9, 0.8, 0.8, 1.2, 1.5, 2.0])
+    assert list(fit.overfitting(run(*losses)))
+    few = Ledger()
+    for record in run(*losses):
+        if record.name != "loss.step":
+            few.add(record.name, record.value, record.where, record.step)
+    for step, loss in enumerate(losses[0], 1):
+        few.add("loss.step", loss * GUESS, "", step)
+    assert not list(fit.overfitting(few))
+
+
+def test_a_short_run_that_diverged_did_not_stop_early() -> None:
+    rising = [1.0, 60.0, 50.0, 40.0]
+    assert not list(fit.stopped_early(run(rising, [1.0, 50.0, 40.0, 0.9])))

@@ -9,7 +9,7 @@ import pytest
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.messages import worded
 from danlu.doctor.rules.optim import RULES, noise_scale
-from danlu.doctor.rules.progress import accuracies, chance_loss, descent, skills
+from danlu.doctor.rules.progress import accuracies, chance_loss, descent, skills, steps_taken
 
 TEN = [0.1] * 10  # shares of ten classes
 GUESS = math.log(10)
@@ -123,6 +123,12 @@ CASES = {
 }
 
 
+def test_batches_of_whole_epochs_are_too_large_though_much_was_learnt():
+    nearly = [share * GUESS for share in (1.0, 0.8, 0.6, 0.45, 0.35, 0.28, 0.22, 0.17, 0.13, 0.1, 0.08, 0.07)]
+    assert fired("optim.batch_too_large", run(nearly, steps=2, batch_size=[320])) == ["warning"]
+    assert fired("optim.batch_too_large", run([loss / 4 for loss in nearly], steps=2, batch_size=[320])) == []
+
+
 def fired(code: str, ledger: Ledger) -> list[str]:
     return [f.severity for f in RULES[code](ledger) if f.code == code]
 
@@ -224,3 +230,25 @@ def test_the_loops_own_accuracy_fills_gaps():
     for epoch, told in ((1, 49.0), (2, 80.0)):
         ledger.add("user.metric", told, "val_acc", epoch)
     assert accuracies(ledger, "val") == {1: 0.5, 2: 0.8}
+
+
+def test_the_step_is_that_of_training_though_the_doctor_rested() -> None:
+    ledger = run([2.3])
+    sparse = Ledger()
+    for record in ledger:
+        if record.name != "loss.step":
+            sparse.add(record.name, record.value, record.where, record.step)
+    for step, loss in ((1, 2.3), (2, 2.3), (900, 2300.0), (901, 2.3)):
+        sparse.add("loss.step", loss, "", step)
+    sparse.add("run.finished", 1000, "", 1000)
+    found = next(iter(RULES["optim.lr_too_high"](sparse)))
+    assert found.evidence["step"] == 900
+    assert "at step 900" in worded(found).cause
+    assert steps_taken(sparse) == 1000
+
+
+def test_a_run_that_diverged_is_not_told_to_train_longer() -> None:
+    falling = [2.3, 2.3, *[60.0 - i for i in range(50)]]
+    assert descent(run(falling)) > 0.02
+    assert not list(RULES["optim.slow_convergence"](run(falling)))
+    assert list(RULES["optim.slow_convergence"](run([2.3 - 0.03 * i for i in range(40)])))

@@ -22,8 +22,10 @@ PARTS = {
     "gradients": 0.2,
     "activations": 0.2,
     "inputs": 0.07,
-    "inputs/val": 0.05,
-    "modes": 0.1,
+    "inputs/val": 0.03,
+    "labels": 0.03,
+    "labels/val": 0.02,
+    "modes": 0.07,
 }
 GRANT = 0.3  # seconds beside the share, all of them let out in the first GRANT / GRANT_RATE seconds
 GRANT_RATE = 0.25  # seconds of the grant let out per second
@@ -45,7 +47,7 @@ class Budget:
         if step <= FREE_STEPS:
             return True
         charged = self.spent[name] - self._free[name]
-        return charged + self._cost.get(name, 0.0) <= PARTS.get(name, 0.05) * self._allowance()
+        return charged + self._cost.get(name, 0.0) <= PARTS[name] * self._allowance()
 
     def charge(self, name: str, seconds: float, step: int, *, measured: bool = False) -> None:
         """Write `seconds` to the instrument's account; `measured`: this was one measurement, remember its cost."""

@@ -10,22 +10,10 @@ from typing import Any
 from danlu.doctor.diagnose import shown
 from danlu.doctor.drawings.table import draw
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import shown as short
+from danlu.doctor.messages import place, terms
+from danlu.doctor.phrase import shown as short
 from danlu.doctor.plot import render, text
 from danlu.doctor.wording.drawings import saying
-
-WORDS = {
-    "en": {
-        "error": "Error", "warning": "Warning", "note": "Note", "info": "Note", "why": "Why", "cure": "Cure",
-        "explains": "It explains", "sure": "{} sure", "numbers": "Numbers",
-        "folded": "Less grave, or brought about by these: {}",
-    },
-    "zh": {
-        "error": "错误", "warning": "警告", "note": "提示", "info": "提示", "why": "原因", "cure": "处方",
-        "explains": "由它引起", "sure": "置信度 {}", "numbers": "数据",
-        "folded": "另有 {} 条较轻或由上述引起的发现",
-    },
-}  # fmt: skip
 
 
 def style() -> str:
@@ -36,7 +24,7 @@ def style() -> str:
 
 def cards(findings: Sequence[Mapping[str, Any]], ledger: Ledger, language: str = "en") -> str:
     """Findings as in findings.json, gravest first; what is lesser or follows from others is folded. A pure function."""
-    words = WORDS.get(language, WORDS["en"])
+    words = terms(language)
     first, folded = shown(findings)
     page = "".join(card(one, ledger, language) for one in first)
     if folded:
@@ -49,10 +37,11 @@ def cards(findings: Sequence[Mapping[str, Any]], ledger: Ledger, language: str =
 
 def card(one: Mapping[str, Any], ledger: Ledger, language: str = "en") -> str:
     """What is wrong, why, what cures it, the chart that shows it, and the numbers it rests on."""
-    words, say = WORDS.get(language, WORDS["en"]), saying(language)
+    words, say = terms(language), saying(language)
     severity = str(one.get("severity") or "note")
     kind = severity if severity.isalpha() else "note"
-    sure, where, code = one.get("confidence"), one.get("where"), str(one.get("code") or "")
+    sure, code = one.get("confidence"), str(one.get("code") or "")
+    where = place(one.get("where") or "", language)
     certain = f"{sure:.0%}" if isinstance(sure, int | float) else sure
     chips = [where, words["sure"].format(certain) if certain else "", code]
     title = one.get("title") or one.get("cause") or code
@@ -60,7 +49,7 @@ def card(one: Mapping[str, Any], ledger: Ledger, language: str = "en") -> str:
     evidence, remedy = one.get("evidence") or {}, one.get("remedy")
     figure = draw(one, ledger, language)
     parts = [
-        f'<p class="tag">{text(words.get(severity, severity))}</p><h3>{text(title)}</h3>',
+        f'<p class="tag">{text(words.get(severity.capitalize(), severity))}</p><h3>{text(title)}</h3>',
         f"<p><b>{words['why']}</b> {text(cause)}</p>" if cause else "",
         f"<p><b>{words['cure']}</b> {_unbroken(text(_plain(remedy)))}</p>" if remedy else "",
         _follows(one.get("consequences") or [], words["explains"]),

@@ -27,6 +27,7 @@ EVENTS = (
     "before_step",
     "after_step",
     "settled",
+    "validated",
     "end_training",
     "end_epoch",
 )
@@ -175,6 +176,12 @@ class Course:
                 patient.deferred.send()
         self._end(begun)
         self._step_ended = (perf_counter(), patient.budget.total)
+
+    def validated(self, outputs: Tensor, targets: Tensor) -> None:
+        """All answers of the validation at once."""
+        begun = self._begin()
+        self._tell("validated", outputs, targets)
+        self._end(begun)
 
     def epoch_told(self) -> None:
         """The loop says that an epoch is over."""

@@ -33,7 +33,7 @@ class Finding:
             raise ValueError(f"severity must be one of {SEVERITIES}, got {self.severity!r}")
 
     def __str__(self) -> str:
-        """In one line."""
+        """In one line, in English; `messages.in_one_line` knows other languages."""
         where = f" ({self.where})" if self.where else ""
         return f"{self.severity}: {self.code}{where}: {self.cause} {self.remedy}".strip()
 

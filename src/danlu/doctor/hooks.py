@@ -33,6 +33,7 @@ class Hooks:
         self._handles: list[Any] = []
         self._searching: Any = None
         self._mode: _Listener | None = None
+        self._stepping: torch.optim.Optimizer | None = None
 
     def attach(self) -> None:
         model, loss_fn = self.patient.model, self.patient.loss_fn
@@ -96,12 +97,16 @@ class Hooks:
         return False
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
+        if self._stepping not in (None, optimizer):
+            return None  # one that another is made of: its steps are parts of the other's
         if not self.patient.paused and self._concerns(optimizer):
+            self._stepping = optimizer
             return when_ready(args, kwargs, lambda: self.course.about_to_step(optimizer))
         return None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        if not self.patient.paused and self._concerns(optimizer):
+        if self._stepping is optimizer and not self.patient.paused:
+            self._stepping = None
             self.course.stepped(optimizer)
 
     # The loss.

@@ -143,11 +143,12 @@ NAMES: dict[str, Name] = {
     "norm.tracks": Name("once", "layer", "0/1", "keeps running statistics"),
     # Outputs, targets, loss.
     "loss.kind": Name(
-        "once", "", "", "cross_entropy, nll, bce, bce_logits, mse, l1, smooth_l1, kl, hinge, ... or the callable's name"
+        "once", "", "", "cross_entropy, nll, bce, bce_logits, mse, half_mse, l1, kl, hinge, ... or the callable's name"
     ),
     "loss.seen_by": Name("once", "", "", "module, function, observe, output (the model returns its loss) or backward"),
     "loss.graph": Name("once", "", "", "grad_fn of the loss: NllLossBackward0, MseLossBackward0, ..."),
     "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
+    "loss.class_weights": Name("once", "", "", "weight of each class in the loss, a list; only their ratios matter"),
     "loss.initial": Name("once", "", "", "loss of the first training pass"),
     "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
     "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),
@@ -269,8 +270,8 @@ NAMES: dict[str, Name] = {
         "step",
         "",
         "samples",
-        "simple noise scale from two successive gradients (McCandlish et al. 2018, "
-        "eq. 2.9); noisy: take the ratio of means",
+        "simple noise scale from two successive gradients (McCandlish et al. 2018, eq. 2.9); noisy: take the ratio of "
+        "means; too high where a step changes the gradient itself, which counts as noise",
     ),
     "gradient.signal": Name("step", "", "", "inner product of two successive gradients: estimate of |G|^2"),
     "gradient.noise": Name("step", "", "", "trace of the covariance of a single sample's gradient, from the same two"),

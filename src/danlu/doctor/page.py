@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from danlu.doctor.cards import cards, style
-from danlu.doctor.drawings.over_time import pair, rate, series
+from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, series, told_by_loop
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.messages import said, terms
 from danlu.doctor.plot import render, text
 from danlu.doctor.wording.drawings import saying
 
 LOSSES = (("loss.mean", "train", "training"), ("loss.mean", "val", "validation"))
-ACCURACIES = (("accuracy.mean", "train", "training"), ("accuracy.mean", "val", "validation"))
 CURVES = (
     series("Training loss of each step", "loss", "loss.step", log=None),
     pair("Mean loss of each epoch", "loss", *LOSSES, x="epoch", log=None),
-    pair("Accuracy of each epoch", "accuracy", *ACCURACIES, x="epoch", share=True),
+    epoch_accuracies,
     series("Norm of the gradient", "norm, all parameters", "gradient.norm", log=True),
     series("Update over weight", "norm of the update / norm of the weights", "update.ratio", log=True),
     rate,
@@ -43,34 +43,17 @@ padding:20px 22px;margin:0}
 ul{color:var(--muted)}
 @media(max-width:760px){body{padding:28px 16px 60px}h2{margin-top:36px}}
 """
-WORDS = {
-    "en": {
-        "title": "The doctor's report",
-        "nothing": "Nothing wrong was found.",
-        "watched": "{} steps in {} epochs were watched.",
-        "findings": "Findings",
-        "curves": "Curves",
-        "unseen": "What could not be seen",
-    },
-    "zh": {
-        "title": "医生的报告",
-        "nothing": "没有发现问题。",
-        "watched": "观察了 {} 步、{} 轮。",
-        "findings": "发现",
-        "curves": "曲线",
-        "unseen": "看不到的部分",
-    },
-}
 
 
 def write_page(path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[Finding], language: str = "en") -> Path:
     """Write the page; gives its path."""
     path = Path(path)
-    words, say = WORDS.get(language, WORDS["en"]), saying(language)
+    words, say = terms(language), saying(language)
     found = cards([one.to_dict() for one in findings], ledger, language) or f'<p class="well">{words["nothing"]}</p>'
-    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}, say))]
+    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}, say))] + told_by_loop(ledger, say)
     charts = "".join(render(figure) for figure in drawn)
-    blind = "".join(f"<li>{text(w)}: {text(v)}</li>" for w, v in ledger.facts("run.unseen").items())
+    unseen = ((said(what, language), said(why, language)) for what, why in ledger.facts("run.unseen").items())
+    blind = "".join(f"<li>{text(what)}{words[':']}{text(why)}</li>" for what, why in unseen)
     blind = f"<h2>{words['unseen']}</h2><ul>{blind}</ul>" if blind else ""
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
     page = (

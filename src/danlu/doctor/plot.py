@@ -31,7 +31,7 @@ class Curves:
 
     log: y is logarithmic; None: where the values span more than a factor of 50. share: y in percent. band: (low, high,
     label) of y that is good; stretch: (left, right, label) of x to look at; levels: (y, label); marks: (x, label);
-    rings: points to look at. ends: names of the first and the last x in place of numbers.
+    rings: points to look at. ends: names of the first and the last x in place of numbers. aside: what to know of it.
     """
 
     title: str
@@ -46,6 +46,7 @@ class Curves:
     marks: Sequence[tuple[float, str]] = ()
     rings: Sequence[Point] = ()
     ends: tuple[str, str] | None = None
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def render(figure: Figure, left_out: str = "{} more") -> str:
     """The figure as HTML. left_out: words for rows that are not shown."""
     if isinstance(figure, Curves):
         body, keys = _curves(figure), list(zip([line.label for line in figure.lines], _kinds(figure.lines)))
+        body += f'<p class="aside">{text(figure.aside)}</p>' if figure.aside else ""
     elif isinstance(figure, Rows):
         body, keys = _rows(figure, left_out), list(zip(figure.keys, "ab"))
     else:

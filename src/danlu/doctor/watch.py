@@ -17,6 +17,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.messages import in_one_line
 from danlu.doctor.patient import Patient
 
 
@@ -115,12 +116,15 @@ class Doctor:
             self._patient.deferred.drain()
         return diagnose(self.ledger, self.language)
 
-    def say_new(self, say: Callable[[str], None]) -> None:
-        """Tell `say` each error and warning that it has not been told before, one line each."""
-        for finding in self.findings:
-            if finding.severity != "note" and finding.code not in self._said:
+    def say_new(self, say: Callable[[str], None], cured: Callable[[Finding], Finding] | None = None) -> None:
+        """Tell `say` each error and warning that it has not been told before, one line each. cured: gives a finding
+        the remedy of the one who trains, where that is not a line of PyTorch."""
+        findings = self.findings
+        follows = {code for finding in findings for code in finding.consequences}  # their cause is told
+        for finding in findings:
+            if finding.severity != "note" and finding.code not in self._said | follows:
                 self._said.add(finding.code)
-                say(str(finding))
+                say(in_one_line(cured(finding) if cured else finding, self.language))
 
     def epoch(self, **metrics: float) -> None:
         """The loop says that an epoch is over, and how it measured it: doctor.epoch(val_accuracy=0.93)."""
@@ -134,9 +138,14 @@ class Doctor:
             self.expect_told()
         self._course.told_loss(loss, outputs, targets, "observe")
 
-    def expect_told(self) -> None:
-        """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch."""
+    def expect_told(self, kind: str | None = None) -> None:
+        """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch.
+
+        kind: which loss that is, by a name of losses.py where it is one of them; None: as its graph shows.
+        """
         self._observed = True
+        if kind is not None:
+            self._patient.write("loss.kind", kind)
         self._hooks.stop_searching()
 
     def began(self, *args: Any) -> None:
@@ -146,6 +155,10 @@ class Doctor:
     def ended(self, outputs: Any) -> None:
         """The pass that `began` has given its outputs, or its loss."""
         self._course.returned(outputs)
+
+    def validated(self, outputs: Tensor, targets: Tensor) -> None:
+        """The loop tells all answers of its validation at once, as the loss would get them."""
+        self._course.validated(outputs, targets)
 
     def expect_no_replay(self) -> None:
         """The model cannot be called on what `began` is given: no batch is run again."""

@@ -19,7 +19,7 @@ from danlu.record import Record
 from danlu.refuse import Failure
 from danlu.regularise import DropoutSchedule, WeightAverage
 from danlu.schedules import Plateau
-from danlu.tasks.task import Task
+from danlu.tasks.task import Evaluation, Task
 
 TOGETHER = 16  # batches whose losses and metrics are added up in one go
 
@@ -80,6 +80,9 @@ class Watcher:
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None: ...
 
+    def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
+        """What was said of the validation part; called by every process."""
+
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None: ...
 
 
@@ -94,7 +97,7 @@ def fit(
             return
         if progress.epoch + 1 == plan.epochs:
             settle(plan)
-        metrics = validate(plan)
+        metrics = validate(plan, watchers)
         improved = _judge(plan, progress, metrics)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         row = {f"train.{k}": v for k, v in means.items()} | {f"val.{k}": v for k, v in metrics.items()}
@@ -116,7 +119,7 @@ def settle(plan: Plan) -> None:
             plan.settle(plan.average.model if plan.average else plan.module)
 
 
-def validate(plan: Plan) -> dict[str, float]:
+def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:
     """Metrics on the validation part, by the averaged weights where there are any; nothing without that part."""
     if plan.val is None:
         return {}
@@ -124,7 +127,10 @@ def validate(plan: Plan) -> dict[str, float]:
     if plan.fabric.world_size > 1:  # each process has seen its own last batch; all shall judge by the first one's
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
-    return plan.task.metrics(evaluate(plan.fabric, plan.task, model, plan.val, plan.views))
+    evaluation = evaluate(plan.fabric, plan.task, model, plan.val, plan.views)
+    for watcher in watchers:
+        watcher.on_validation(plan, evaluation)
+    return plan.task.metrics(evaluation)
 
 
 def train_epoch(

@@ -29,6 +29,7 @@ from danlu.report.markup import (
 )
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.objects import examples_section, objects_section, sizes_section
+from danlu.report.wording import heading
 from danlu.run import Run
 from danlu.vocabulary import LOSS_PARTS, METRICS
 
@@ -69,11 +70,12 @@ def render(
     ledger: what the doctor measured; findings are drawn from it.
     """
     figures: dict[str, Any] = {}
+    language = config.doctor.language if config else "en"
     evaluation = summary.get("evaluation") or {}
     where = SPLITS.get(evaluation.get("split", ""), "").lower()
     results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
     sections = [
-        ("Findings", "", cards(findings, ledger or Ledger(), config.doctor.language if config else "en")),
+        ("Findings", "", cards(findings, ledger or Ledger(), language)),
         ("Healing", "What the doctor tried against these findings.", healing_section(healing or {}, figures)),
         ("Curves", "", _curves(rows, summary, figures)),
         ("Results", f"Measured on the {where} split." if where else "", results(summary, figures)),
@@ -95,19 +97,21 @@ def render(
         ("Machine", "", machine_section(summary, environment)),
     ]
     shown = [(title, lead, body) for title, lead, body in sections if body]
-    links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title, _, _ in shown)
-    body = "\n".join(
-        f'<section id="{title.lower()}"><h2>{title}</h2>{f"<p class=lead>{lead}</p>" if lead else ""}{body}</section>'
-        for title, lead, body in shown
-    )
+    links = "".join(f'<a href="#{title.lower()}">{heading(title, language)}</a>' for title, _, _ in shown)
+    body = "\n".join(_section(title, lead, body, language) for title, lead, body in shown)
     name = _name(summary)
-    return document(name, links, f"{_head(summary, name)}\n{body}", figures)
+    return document(name, links, f"{_head(summary, name)}\n{body}", figures, language)
 
 
-def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
+def _section(title: str, lead: str, body: str, language: str) -> str:
+    said = f"<p class=lead>{heading(lead, language)}</p>" if lead else ""
+    return f'<section id="{title.lower()}"><h2>{heading(title, language)}</h2>{said}{body}</section>'
+
+
+def document(name: str, links: str, body: str, figures: Mapping[str, Any], language: str = "en") -> str:
     """A whole page in the house's style: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">

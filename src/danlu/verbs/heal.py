@@ -8,7 +8,6 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -24,9 +23,9 @@ from danlu.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
 from danlu.report.markup import is_share
 from danlu.report.page import write_page
 from danlu.run import Run
-from danlu.verbs.trials import Outcome, Trials, compare, one_fold
+from danlu.verbs.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
 
-SEEDS, BUDGET = 3, 600.0  # trainings of each change; seconds for all of them
+SEEDS, BUDGET = 3, 600.0  # trainings of a change at the first look; seconds for all of them
 ATTEMPTS = 12  # changes tried at most
 PLANNED = 5  # sets of trainings that the budget is shared out among: the run as it is, and some changes
 DOUBT = {"error": 0.05, "warning": 0.05, "note": 0.01}  # chance of keeping what does nothing; notes are often nothing
@@ -34,13 +33,14 @@ DOUBT = {"error": 0.05, "warning": 0.05, "note": 0.01}  # chance of keeping what
 
 @dataclass(frozen=True)
 class Attempt:
-    """One remedy. before, after: means over the seeds that ran to the end; noise: see `trials.compare`."""
+    """One remedy. before, after: means over those of its `seeds` that ran to the end; noise: see `trials.compare`."""
 
     finding: str
     severity: str
     change: Change
     flags: str
     metric: str
+    seeds: int
     before: float | None
     after: float | None
     difference: float | None
@@ -54,7 +54,8 @@ def heal(
 ) -> dict[str, Any]:
     """Try the remedies of a run's findings, gravest and surest first, each by short trainings under RUN/heal.
 
-    seeds: trainings of each change, at least 2, for the noise is measured over them. budget: seconds; it sets how long
+    seeds: trainings of each change, at least 2, for the noise is measured over them; a change that is better, but not
+    by more than the noise, gets as many more. budget: seconds; it sets how long
     a trial is and when to stop. console: where progress is told; silent by default.
 
     Gives {"metric", "before", "after", "settings" (those kept), "attempts", "not_tried", "command", ...}, which is also
@@ -107,6 +108,7 @@ class _Healing:
         self.tried: set[str] = set()
         self.first: Outcome | None = None  # the run as it is
         self.best: Outcome | None = None  # with what is kept
+        self.best_name = "0"  # its folder
         self.stopped: str | None = None
 
     def carry_out(self) -> dict[str, Any]:
@@ -134,22 +136,37 @@ class _Healing:
         if not self._may_go_on():
             return False
         self.tried.add(flags)
-        before = self._baseline()
+        before, name = self._baseline(), str(len(self.attempts) + 1)
         self._say(f"trying {as_flags(change)} for {finding['code']}")
         try:
-            outcome = self.trials(self.kept | change, str(len(self.attempts) + 1))
+            outcome = self.trials(self.kept | change, name)
         except Refusal as refused:
-            self._note(finding, change, before, None, None, f"cannot be done here: {refused}")
+            self._note(finding, change, None, None, f"cannot be done here: {refused}")
             return False
-        metric = JUDGED_BY.get(finding["code"], self.metric)
-        old, new = before.of(metric), outcome.of(metric)
+        verdict = self._judge(finding, outcome)
+        if verdict.open and self._affords(self._left(before) + self._left(outcome)):
+            self._say(f"  {verdict.why}: as many seeds again")
+            self.trials.extend(before, self.kept, self.best_name, LOOKS)
+            self.trials.extend(outcome, self.kept | change, name, LOOKS)
+            verdict = self._judge(finding, outcome)
+        self._note(finding, change, outcome, verdict, verdict.why)
+        if verdict.better:
+            self.kept, self.best, self.best_name = self.kept | change, outcome, name
+        return verdict.better
+
+    def _judge(self, finding: dict[str, Any], after: Outcome) -> Verdict:
+        """Against what is kept, seed by seed. The looks at a change share its doubt, so that together they keep what
+        does nothing no more often than one would (Bonferroni)."""
+        assert self.best is not None
+        metric = self._judged_by(finding)
+        new = after.of(metric)
+        old = self.best.of(metric)[: len(new)]
         least = 1 / len(self.prepared.split.val) if is_share(metric) else 0.0
         high = self.better == "high" or metric != self.metric
-        verdict = compare(old, new, high=high, least=least, doubt=DOUBT[finding["severity"]])
-        self._note(finding, change, before, outcome, verdict, verdict.why)
-        if verdict.better:
-            self.kept, self.best = self.kept | change, outcome
-        return verdict.better
+        return compare(old, new, high=high, least=least, doubt=DOUBT[finding["severity"]] / LOOKS)
+
+    def _judged_by(self, finding: dict[str, Any]) -> str:
+        return JUDGED_BY.get(finding["code"], self.metric)
 
     def _baseline(self) -> Outcome:
         if self.best is None:
@@ -159,12 +176,18 @@ class _Healing:
         return self.best
 
     def _may_go_on(self) -> bool:
-        spent, next_one = time.perf_counter() - self.began, self.best.seconds if self.best else 0.0
         if len(self.attempts) >= ATTEMPTS:
             self.stopped = f"{ATTEMPTS} changes have been tried"
-        elif spent + next_one > self.budget:
+        elif not self._affords(self.trials.once * self.best.pace if self.best else 0.0):
             self.stopped = f"the budget of {self.budget:g} s is used up"
         return self.stopped is None
+
+    def _affords(self, seconds: float) -> bool:
+        return time.perf_counter() - self.began + seconds <= self.budget
+
+    def _left(self, outcome: Outcome) -> float:
+        """Seconds that the seeds of further looks would take."""
+        return (len(self.trials.seeds) - len(outcome.metrics)) * outcome.pace
 
     def _look_again(self, cured: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the doctor says of the changed training comes first, and of the rest what did not follow from `cured`.
@@ -177,17 +200,19 @@ class _Healing:
         return fresh + [finding for finding in waiting if finding["code"] not in gone]
 
     def _note(
-        self, finding: dict[str, Any], change: Change, before: Outcome, after: Outcome | None, verdict: Any, why: str
+        self, finding: dict[str, Any], change: Change, after: Outcome | None, verdict: Verdict | None, why: str
     ) -> None:
-        metric = JUDGED_BY.get(finding["code"], self.metric)
+        metric, before = self._judged_by(finding), self.best
+        seeds = len(after.metrics) if after else self.trials.once
         attempt = Attempt(
             finding["code"],
             finding["severity"],
             change,
             as_flags(change),
             metric,
-            _mean(before, metric),
-            _mean(after, metric),
+            seeds,
+            before.mean(metric, seeds) if before else None,
+            after.mean(metric, seeds) if after else None,
             verdict.difference if verdict else None,
             verdict.noise if verdict else None,
             bool(verdict and verdict.better),
@@ -209,17 +234,18 @@ class _Healing:
     def _length(self) -> str:
         trials, samples = self.trials, len(self.prepared.split.train)
         fewer = f" on {trials.limit:,} of {samples:,} samples" if trials.limit not in (None, samples) else ""
-        return f"{trials.epochs} of {trials.full} epochs{fewer}, {len(trials.seeds)} seeds each"
+        return f"{trials.epochs} of {trials.full} epochs{fewer}, {trials.once} seeds each, {len(trials.seeds)} in doubt"
 
     def _result(self) -> dict[str, Any]:
-        trials = self.trials
+        trials, first, best = self.trials, self.first, self.best
+        seeds = min(len(first.metrics), len(best.metrics)) if first and best else 0
         command = f"danlu train --config {shlex.quote(str(self.run.folder / 'config.yaml'))} {as_flags(self.kept)}"
         return {
             "run": self.run.name,
             "metric": self.metric,
             "better": self.better,
-            "before": _mean(self.first, self.metric),
-            "after": _mean(self.best, self.metric),
+            "before": first.mean(self.metric, seeds) if first else None,
+            "after": best.mean(self.metric, seeds) if best else None,
             "settings": self.kept,
             "command": command if self.kept else None,
             "attempts": [asdict(attempt) for attempt in self.attempts],
@@ -227,7 +253,7 @@ class _Healing:
             "trials": self._length(),
             "epochs": trials.epochs,
             "limit": trials.limit,
-            "seeds": trials.seeds,
+            "seeds": trials.seeds[: trials.once],
             "stopped": self.stopped,
             "seconds": round(time.perf_counter() - self.began, 3),
         }
@@ -255,11 +281,6 @@ def _chosen(prepared: Prepared, opened: Config) -> Config:
     """With what danlu chooses for the settings that are left open."""
     start = prepared.transfer.source.signature if prepared.transfer else None
     return choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)[0]
-
-
-def _mean(outcome: Outcome | None, metric: str) -> float | None:
-    values = [v for v in outcome.of(metric) if v is not None] if outcome else []
-    return fmean(values) if values else None
 
 
 def _count(seeds: Any) -> int:

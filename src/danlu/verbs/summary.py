@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from danlu.assemble import make_task, transforms
+from danlu.cures import cures
 from danlu.data.dataset import SPLITS
 from danlu.engine.examine import findings_of
 from danlu.engine.loop import Progress
@@ -45,7 +46,7 @@ def summarise(
     model = network(prepared.signature)
     if prepared.objects is not None:
         details["sizes"] = object_sizes(prepared, model)
-    dataset, split = prepared.dataset, prepared.split
+    dataset, split, language = prepared.dataset, prepared.split, prepared.config.doctor.language
     return {
         "run": run.name,
         "task": dataset.task,
@@ -54,7 +55,7 @@ def summarise(
         "metrics": metrics,
         "seconds": round(sum(timings.values()), 3),
         "samples_per_second": epochs[-1]["samples_per_second"] if epochs else 0.0,
-        "findings": findings_of(run, prepared.config.doctor.language),
+        "findings": findings_of(run, language, cures(prepared.config, len(split.train), language)),
         "best_epoch": progress.best_epoch,
         "monitor": task.monitor[0],
         "better": task.monitor[1],

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from danlu.assemble import make_plan
 from danlu.config import Config, dump_yaml, load_yaml, with_values
+from danlu.cures import cures
 from danlu.engine.checkpoint import read_state, save_tensors
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
@@ -21,6 +22,7 @@ from danlu.engine.examine import Examiner
 from danlu.engine.loop import Progress, Watcher, fit
 from danlu.engine.processes import Agreement, launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
+from danlu.losses import class_weights
 from danlu.prepare import Prepared, network, prepare
 from danlu.record import Record
 from danlu.refuse import Refusal, refusal
@@ -105,8 +107,10 @@ def _resume(folder: Path, settings: dict[str, Any], console: Console) -> LoadedR
         config = with_values(run.config, settings)
         for key, value in _differences(run.config, config).items():
             if key not in RESUMABLE:
-                allowed = ", ".join(RESUMABLE)
-                raise Refusal(f"--resume keeps the run's {key}, got {value!r}; only {allowed} may change")
+                allowed = ", ".join(name.removeprefix("data.") for name in RESUMABLE)
+                raise refusal(
+                    key, "left out with --resume, which keeps the run's", value, do=f"only {allowed} may change"
+                )
         over_folds = bool(run.summary.get("folds"))
         # With `refit: all` the last thing that a run over folds does is to forget them in its config.
         concluded = over_folds and not (config.data.folds and config.data.refit in (None, "all"))
@@ -187,9 +191,14 @@ def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: S
         watchers.append(agreement)
     with display, ExitStack() as stack:
         if fabric.global_rank == 0 and prepared.config.doctor.budget:
-            examiner = Examiner(plan, prepared.config.doctor, run, display.say)
+            config = prepared.config
+            cured = cures(config, len(prepared.split.train), config.doctor.language)
+            examiner = Examiner(plan, config, run, display.say, cured)
             if prepared.objects is not None:
                 tell_of_objects(examiner.doctor.ledger, prepared, network(prepared.signature))
+            if prepared.config.loss.class_weights is not None and prepared.class_counts is not None:
+                weights = class_weights(prepared.config.loss.class_weights, prepared.class_counts)
+                examiner.doctor.ledger.add("loss.class_weights", weights.tolist())
             watchers.insert(0, stack.enter_context(examiner))
         fit(plan, progress, record, watchers, stop if alone else agreement)
     if alone and (progress.stopped or "").startswith(INTERRUPTED):

@@ -21,12 +21,14 @@ from danlu.verbs.train import train
 
 LEAST_EPOCHS = 5  # a schedule needs some to rise and fall; where they cost too much, samples are left out instead
 HEAVY = ("state.pt", "report.html")  # of a trial, of which the record is kept and not the weights
+LOOKS = 2  # at a change: at some seeds, and again at as many more where these leave it open
 AWAKE = 0.05  # least share of the time for the doctor, who is to look again
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """One change, trained once for each seed. metrics: of validation, None where the training broke down."""
+    """One change, trained once for each seed. metrics: of validation, None where the training broke down; findings: of
+    the first seed; seconds: of all its trainings."""
 
     metrics: list[dict[str, float] | None]
     findings: list[dict[str, Any]]
@@ -36,20 +38,32 @@ class Outcome:
         values = [found.get(metric) if found else None for found in self.metrics]
         return [value if value is not None and math.isfinite(value) else None for value in values]
 
+    def mean(self, metric: str, seeds: int) -> float | None:
+        """Over those of the first `seeds` that ran to the end."""
+        finished = [value for value in self.of(metric)[:seeds] if value is not None]
+        return fmean(finished) if finished else None
+
+    @property
+    def pace(self) -> float:
+        """Seconds of one training."""
+        return self.seconds / len(self.metrics)
+
 
 @dataclass(frozen=True)
 class Verdict:
     """difference: mean of after - before over the seeds where both ran to the end, None where there is none; noise: how
-    large a difference may be by chance; better: by more than that, or where fewer trainings break down."""
+    large a difference may be by chance; better: by more than that, or where fewer trainings break down; open: better,
+    but not by more than chance may be, so that more seeds could tell."""
 
     difference: float | None
     noise: float | None
     better: bool
     why: str
+    open: bool = False
 
 
 class Trials:
-    """Trainings in `folder`, each of `epochs` epochs (and `limit` samples, if not None), for `seeds` seeds.
+    """Trainings in `folder`, each of `epochs` epochs (and `limit` samples, if not None), for `seeds` seeds at a time.
 
     The split stays that of the run, whatever the seed, so that its test samples take no part in any choice.
     """
@@ -57,7 +71,8 @@ class Trials:
     def __init__(self, run: Run, folder: Path, seeds: int, console: Console) -> None:
         self.run, self.folder, self.console = run, folder, console
         config = run.config
-        self.seeds = [config.seed + i for i in range(seeds)]
+        self.seeds = [config.seed + i for i in range(LOOKS * seeds)]
+        self.once = seeds  # trainings of a change at one look
         self.full = config.epochs or 1
         self.epochs, self.limit = self.full, config.data.limit
 
@@ -65,7 +80,7 @@ class Trials:
         """Choose epochs, and samples where even few epochs of all cost too much: `sets` of trainings within `budget`
         seconds."""
         per_epoch, once = self._pace()
-        each = max(budget / (sets * len(self.seeds)) - once, 0.1 * budget / (sets * len(self.seeds)))
+        each = max(budget / (sets * self.once) - once, 0.1 * budget / (sets * self.once))
         least = min(LEAST_EPOCHS, self.full)
         self.epochs = min(self.full, max(least, int(each / per_epoch)))
         share = each / (least * per_epoch)
@@ -75,13 +90,21 @@ class Trials:
 
     def __call__(self, change: Mapping[str, Any], name: str) -> Outcome:
         """Refusal when the settings cannot be; a training that breaks down is an outcome."""
+        outcome = Outcome([], [], 0.0)
+        self.extend(outcome, change, name, 1)
+        outcome.findings = findings_of(Run(self._place(name, self.seeds[0])), self.run.config.doctor.language)
+        return outcome
+
+    def extend(self, outcome: Outcome, change: Mapping[str, Any], name: str, looks: int) -> None:
+        """Train the seeds that an earlier look at the same change has not had, up to those of `looks` looks."""
         began = time.perf_counter()
-        runs = []
-        for seed in self.seeds:
-            runs.append(self._one(change | {"seed": seed}, self.folder / name / f"seed-{seed}"))
-        language = self.run.config.doctor.language
-        metrics = [one.summary["metrics"]["val"] if one.summary else None for one in runs]
-        return Outcome(metrics, findings_of(runs[0], language), time.perf_counter() - began)
+        for seed in self.seeds[len(outcome.metrics) : looks * self.once]:
+            run = self._one(change | {"seed": seed}, self._place(name, seed))
+            outcome.metrics.append(run.summary["metrics"]["val"] if run.summary else None)
+        outcome.seconds += time.perf_counter() - began
+
+    def _place(self, name: str, seed: int) -> Path:
+        return self.folder / name / f"seed-{seed}"
 
     def _one(self, change: Mapping[str, Any], folder: Path) -> Run:
         config = self._shortened(with_values(self.run.config, change))
@@ -157,12 +180,12 @@ def compare(
     gain = mean if high else -mean
     better = gain > noise
     if better:
-        why = "better by more than the noise"
+        why = f"better by more than the noise of {len(pairs)} seeds"
     elif gain > least:
         why = f"better, but not by more than the noise of {len(pairs)} seeds"
     else:
         why = "worse" if gain < -noise else "no better"
-    return Verdict(mean, noise, better, why)
+    return Verdict(mean, noise, better, why, open=least < gain <= noise)
 
 
 def _noise(differences: Sequence[float], least: float, doubt: float) -> float | None:

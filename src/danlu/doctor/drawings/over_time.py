@@ -10,7 +10,7 @@ from typing import Any
 from danlu.doctor.axis import Point, smooth
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.plot import Curves, Line
-from danlu.doctor.rules.progress import accuracies, chance_loss
+from danlu.doctor.rules.progress import accuracies, chance_loss, steps_taken
 
 Fact = Mapping[str, Any]  # a finding, as in findings.json
 Say = Callable[..., str]
@@ -31,13 +31,26 @@ def course(points: list[Point], label: str, noise: str) -> list[Line]:
     return [Line(noise, points, faint=True), Line(label, smooth(points))]
 
 
+def rests(ledger: Ledger, points: list[Point], say: Say) -> str:
+    """Why a course over the steps has holes, or ends before the training does; "" where it is whole."""
+    steps = steps_taken(ledger)
+    broken = next((step for step, value in points if not math.isfinite(value)), None)
+    if broken is not None and not math.isfinite(points[-1][1]):
+        return say("no number from step {} on", f"{broken:,}")
+    if not points or (points[-1][0] > 0.95 * steps and len(points) > 0.5 * steps):
+        return ""
+    sentence = "{} of {} steps are shown, the last is {}: the doctor rests to keep to its share of the time."
+    return say(sentence, f"{len(points):,}", f"{steps:,}", f"{points[-1][0]:,}")
+
+
 def steps_of_loss(ledger: Ledger, say: Say, **more: Any) -> Curves | None:
     """The training loss of each step."""
     points = points_of(ledger, "loss.step")
     if sum(math.isfinite(y) for _, y in points) < 2:
         return None
     lines = course(points, say("mean of some steps"), say("each step"))
-    return Curves(say("Training loss of each step"), say("step"), say("loss"), lines, **more)
+    aside = rests(ledger, points, say)
+    return Curves(say("Training loss of each step"), say("step"), say("loss"), lines, aside=aside, **more)
 
 
 def loss_that_rises(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
@@ -65,7 +78,7 @@ def loss_and_chance(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
     chance, steps = chance_loss(ledger), ledger.series("loss.step")[0]
     still, stretch = (finding.get("evidence") or {}).get("steps"), None
     if finding.get("code") == "optim.plateau_saddle" and still and steps:
-        stretch = (steps[0], steps[min(still, len(steps)) - 1], say("stands still"))
+        stretch = (steps[0], min(still, steps[-1]), say("stands still"))
     elif finding.get("code") == "optim.slow_convergence" and steps:
         stretch = (steps[3 * len(steps) // 4], steps[-1], say("still falling"))
     return steps_of_loss(ledger, say, levels=[(chance, say("guessing"))] if chance else [], stretch=stretch)
@@ -171,7 +184,9 @@ def series(
         if more.get("band"):
             low, high, label = more["band"]
             said["band"] = (low, high, say(label))
-        return Curves(say(title), say(x), say(y), course(points, say("mean of some steps"), say("each step")), **said)
+        lines = course(points, say("mean of some steps"), say("each step"))
+        aside = rests(ledger, points, say) if x == "step" else ""
+        return Curves(say(title), say(x), say(y), lines, aside=aside, **said)
 
     return draw
 
@@ -228,6 +243,16 @@ def shares_by_epoch(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
         name, title, y, share = "loop.val_with_grad", "Validation passes that record gradients", "share of passes", True
     points = points_of(ledger, name)
     return Curves(say(title), say("epoch"), say(y), [Line(say("share"), points)], share=share) if points else None
+
+
+def told_by_loop(ledger: Ledger, say: Say) -> list[Curves]:
+    """What the loop told by doctor.epoch(name=value), one drawing each; accuracies have their own."""
+    drawn = []
+    for metric in ledger.wheres("user.metric"):
+        points = points_of(ledger, "user.metric", metric)
+        if "acc" not in metric.lower() and sum(math.isfinite(v) for _, v in points) > 1:
+            drawn.append(Curves(say("{}, as the loop told it", metric), say("epoch"), metric, [Line(metric, points)]))
+    return drawn
 
 
 def told_and_right(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:

@@ -43,6 +43,9 @@ class Instrument:
     def settled(self, patient: Patient, call: Pass) -> bool | None:
         """It is known whether this pass was for training or validation (call.kind)."""
 
+    def validated(self, patient: Patient, outputs: Tensor, targets: Tensor) -> bool | None:
+        """The loop has told all answers of its validation at once."""
+
     def end_training(self, patient: Patient) -> bool | None:
         """The training part of an epoch is over; the first validation pass is about to begin (where it is seen)."""
 

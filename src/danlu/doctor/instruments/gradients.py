@@ -1,7 +1,8 @@
 """Gradients, weights and updates at sampled pairs of successive steps.
 
 Norms of gradients and weights are exact. What compares one step with the next (updates, cosines, gradient noise) rests
-on a fixed sample of up to 512 elements per parameter, so that no copy of the weights is kept.
+on a fixed sample of up to 512 elements per parameter, so that no copy of the weights is kept. Each of several
+optimisers has a memory of its own: its steps are compared with its own.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class Gradients(Instrument):
     name = "gradients"
 
     def start(self, patient: Patient) -> None:
-        self._sampler: _Sampler | None = None
-        self._measuring = self._second = False
+        self._memories: dict[int, _Memory] = {}
+        self._memory = _Memory()  # of the optimiser that stepped last
+        self._measuring = False
+        self._more = 0  # steps that are still to be measured, so that each optimiser has two in a row
         self._before: Tensor | None = None
-        self._held: list[tuple[str, Tensor]] = []
-        self._last: dict[str, Any] = {}  # of the previous step, for what compares two
         self._raw: dict[str, Tensor] = {}
         self._handles: list[Any] = []
         self._micro = 0
@@ -45,8 +46,11 @@ class Gradients(Instrument):
             self._stepped = False
             self._micro = self._batch = 0
             self._loss_scale = None
-            self._second = self._measuring and not self._second  # the second step of a pair
-            self._measuring = self._second or patient.budget.may(self.name, patient.step)
+            if self._more:
+                self._more -= 1
+            else:
+                self._measuring = patient.budget.may(self.name, patient.step)
+                self._more = max(1, len(self._memories)) if self._measuring else 0
             if self._measuring and not patient.distributed:
                 self._watch_raw(patient)
 
@@ -60,9 +64,9 @@ class Gradients(Instrument):
     def before_backward(self, patient: Patient, call: Pass, gradient: Tensor) -> None:
         self._micro += 1
         self._batch += call.size
-        if not self._measuring or not self._held or (self._left is None and self._micro > 1):
+        if not self._measuring or not self._memory.held or (self._left is None and self._micro > 1):
             return
-        left = [p.grad for _, p in self._held if p.grad is not None]
+        left = [p.grad for _, p in self._memory.held if p.grad is not None]
         if not left:
             self._left = None
         elif self._micro == 1 or self._left is None:
@@ -71,19 +75,25 @@ class Gradients(Instrument):
             self._left = torch.minimum(self._left, total_norm(left))
 
     def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
+        # One that takes over the parameters of another, as when it is made anew, takes over its memory.
+        first = next((id(p) for group in optimizer.param_groups for p in group["params"]), 0)
+        memory = self._memories.setdefault(first, _Memory())
+        memory.steps += 1
         if not self._measuring:
+            self._memory = memory
             return None
         self._unwatch()
-        if self._micro and self._held and not self._stepped:
+        if self._micro and self._memory.held and not self._stepped:
             self._tell_leftover(patient)
+        self._memory = memory
         named = patient.parameter_names
         held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if id(p) in named and p.numel()]
         if not held:
             return None
-        if not self._held or [n for n, _ in held] != [n for n, _ in self._held] or self._sampler is None:
-            self._last, self._sampler = {}, _Sampler([p for _, p in held])
-        self._held = held
-        self._before = self._sampler.take([p for _, p in held])
+        if [n for n, _ in held] != [n for n, _ in memory.held] or memory.sampler is None:
+            memory.last, memory.sampler = {}, _Sampler([p for _, p in held])
+        memory.held = held
+        self._before = memory.sampler.take([p for _, p in held])
         self._decays = [
             float(g.get("weight_decay") or 0.0)
             for g in optimizer.param_groups
@@ -95,26 +105,27 @@ class Gradients(Instrument):
 
     def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
         self._stepped = True
-        if self._before is None or self._sampler is None:
+        memory, sampler = self._memory, self._memory.sampler
+        if self._before is None or sampler is None:
             return None
         before, self._before = self._before, None
-        params = [p.detach() for _, p in self._held]
-        update = self._sampler.take(params) - before
+        params = [p.detach() for _, p in memory.held]
+        update = sampler.take(params) - before
         norms = torch.stack(torch._foreach_norm(params)).float()  # pyright: ignore[reportPrivateImportUsage]
-        sizes = self._sampler.by_parameter(update.square()).sqrt()
+        sizes = sampler.by_parameter(update.square()).sqrt()
         total = sizes.square().sum().sqrt()
         patient.later("update.norm", total)
         weight = norms.square().sum().sqrt()
         patient.later("weight.norm", weight)
         patient.later("update.ratio", total / weight.clamp(min=1e-30))
         patient.later("optimizer.micro_batches", torch.tensor(float(self._micro)))
-        old = self._last.get("update")
-        if old is not None and self._last.get("update_step") == patient.step - 1:
-            patient.later("update.cosine", self._sampler.cosine(update, old))
-        gradient = self._last.get("gradient")
-        if gradient is not None and self._last.get("step") == patient.step:
-            patient.later("update.gradient_cosine", self._sampler.cosine(update, -gradient))
-        self._last |= {"update": update, "update_step": patient.step}
+        old = memory.last.get("update")
+        if old is not None and memory.last.get("update_step") == memory.steps - 1 and self._near(patient):
+            patient.later("update.cosine", sampler.cosine(update, old))
+        gradient = memory.last.get("gradient")
+        if gradient is not None and memory.last.get("step") == memory.steps:
+            patient.later("update.gradient_cosine", sampler.cosine(update, -gradient))
+        memory.last |= {"update": update, "update_step": memory.steps}
         if self._worth_writing(patient.step):
             self._write_each(patient, ("weight.norm", norms), ("update.norm", sizes))
             self._write_each(patient, ("update.ratio", sizes / norms.clamp(min=1e-30)))
@@ -123,20 +134,25 @@ class Gradients(Instrument):
 
     def finish(self, patient: Patient) -> None:
         self._unwatch()
-        self._last, self._held, self._before = {}, [], None
+        self._memories, self._memory, self._before = {}, _Memory(), None
+
+    def _near(self, patient: Patient) -> bool:
+        """No step was missed since the optimiser's last one that was measured; others may have stepped in between."""
+        return patient.step - max(1, len(self._memories)) <= self._memory.previous(patient.step)
 
     def _tell_leftover(self, patient: Patient) -> None:
         left = self._left if self._left is not None else torch.zeros(())
         patient.later("optimizer.leftover", left)
-        total = self._last.get("norm")
+        total = self._memory.last.get("norm")
         if self._left is None:
             patient.write("optimizer.leftover_share", 0.0)
-        elif total is not None and self._last.get("step") == patient.step - 1:
+        elif total is not None and self._memory.at == patient.step - 1:
             patient.later("optimizer.leftover_share", left / total.clamp(min=1e-30))
 
     def _measure_gradient(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
-        assert self._sampler is not None
-        grads = [p.grad for _, p in self._held]
+        memory, sampler = self._memory, self._memory.sampler
+        assert sampler is not None
+        grads = [p.grad for _, p in memory.held]
         present = [g for g in grads if g is not None and not g.is_sparse]
         if not present:
             return
@@ -148,26 +164,28 @@ class Gradients(Instrument):
         norm = each.square().sum().sqrt()
         patient.later("gradient.norm", norm)
         patient.later("gradient.nonfinite", (~each.isfinite()).sum())
-        sample = self._sampler.take(
-            [torch.zeros_like(p) if g is None or g.is_sparse else g for (_, p), g in zip(self._held, grads)]
+        sample = sampler.take(
+            [torch.zeros_like(p) if g is None or g.is_sparse else g for (_, p), g in zip(memory.held, grads)]
         )
         sample = sample / scale
         patient.later("gradient.max", sample.abs().max())
         patient.later("gradient.zero_share", (sample == 0).float().mean())
         self._compare_raw(patient, norm)
-        old = self._last.get("gradient")
-        if old is not None and self._last.get("step") == patient.step - 1 and self._batch and self._last["batch"]:
-            signal, noise = self._sampler.noise(old, sample, self._last["batch"], self._batch)
+        old = memory.last.get("gradient")
+        follows = memory.last.get("step") == memory.steps - 1 and self._near(patient)
+        if old is not None and follows and self._batch and memory.last["batch"]:
+            signal, noise = sampler.noise(old, sample, memory.last["batch"], self._batch)
             patient.later("gradient.signal", signal)
             patient.later("gradient.noise", noise)
             patient.later("gradient.noise_scale", noise / signal)
-            patient.later("gradient.cosine", self._sampler.cosine(sample, old))
-        self._last |= {"gradient": sample, "step": patient.step, "norm": norm, "batch": self._batch}
+            patient.later("gradient.cosine", sampler.cosine(sample, old))
+        memory.last |= {"gradient": sample, "step": memory.steps, "norm": norm, "batch": self._batch}
+        memory.before, memory.at = memory.at, patient.step
         norms = iter(each)
         all_norms = torch.stack([zero if g is None or g.is_sparse else next(norms) for g in grads])
         decay = torch.tensor(self._decays, device=zero.device)
         if any(self._decays):
-            weights = self._sampler.by_parameter(self._before.square()).sqrt()  # type: ignore[union-attr]
+            weights = sampler.by_parameter(self._before.square()).sqrt()  # type: ignore[union-attr]
             pull = decay * weights
             patient.later("decay.ratio", pull.square().sum().sqrt() / norm.clamp(min=1e-30))
             if self._worth_writing(patient.step):
@@ -183,7 +201,7 @@ class Gradients(Instrument):
         params = [(n, p) for n, p in patient.parameters.items() if p.requires_grad and p.numel()]
         chosen = sorted(params, key=lambda item: -item[1].numel())[:WATCHED]
         for name, p in chosen:
-            self._handles.append(p.register_post_accumulate_grad_hook(self._raw_hook(name)))
+            self._handles.append(p.register_post_accumulate_grad_hook(patient.charged(self.name, self._raw_hook(name))))
 
     def _raw_hook(self, name: str) -> Any:
         def hook(p: Tensor) -> None:
@@ -198,7 +216,8 @@ class Gradients(Instrument):
         self._handles = []
 
     def _compare_raw(self, patient: Patient, norm: Tensor) -> None:
-        pairs = [(self._raw[n], p.grad.norm()) for n, p in self._held if n in self._raw and p.grad is not None]
+        held = [(n, p.grad) for n, p in self._memory.held if n in self._raw and p.grad is not None]
+        pairs = [(self._raw.pop(n), gradient.norm()) for n, gradient in held]
         if not pairs:
             return
         raw = torch.stack([r.float() for r, _ in pairs]).square().sum().sqrt()
@@ -209,7 +228,6 @@ class Gradients(Instrument):
             ratio = torch.where((self._loss_scale > 1) & (unscaled < 1.01), unscaled, ratio)
         patient.later("gradient.clip_ratio", ratio)
         patient.later("gradient.raw_norm", norm / ratio.clamp(min=1e-30))
-        self._raw = {}
 
     # Writing per parameter, ever more rarely: the ledger must stay small in long runs.
 
@@ -222,7 +240,7 @@ class Gradients(Instrument):
         return False
 
     def _write_each(self, patient: Patient, *columns: tuple[str, Tensor]) -> None:
-        names, step = [n for n, _ in self._held], patient.step
+        names, step = [n for n, _ in self._memory.held], patient.step
 
         def reader(title: str) -> Any:
             def write(numbers: list[float]) -> None:
@@ -233,6 +251,21 @@ class Gradients(Instrument):
 
         for title, values in columns:
             patient.deferred.add(values, reader(title))
+
+
+class _Memory:
+    """What is kept of one optimiser from step to step."""
+
+    def __init__(self) -> None:
+        self.steps = 0  # its own, counted at every one
+        self.held: list[tuple[str, Tensor]] = []
+        self.sampler: _Sampler | None = None
+        self.last: dict[str, Any] = {}  # of its step before
+        self.at = self.before = -1  # steps of the training at which it was measured last, and the time before
+
+    def previous(self, step: int) -> int:
+        """The step of the training before `step` at which it was measured."""
+        return self.before if self.at == step else self.at
 
 
 class _Sampler:
@@ -264,7 +297,12 @@ class _Sampler:
         return self.dot(a, b) / (self.dot(a, a) * self.dot(b, b)).sqrt().clamp(min=1e-30)
 
     def noise(self, a: Tensor, b: Tensor, batch_a: int, batch_b: int) -> tuple[Tensor, Tensor]:
-        """|G|^2 = a.b, since two batches' noises are independent; the rest of |a|^2 and |b|^2 is noise, times batch."""
+        """|G|^2 = a.b, since two batches' noises are independent; the rest of |a|^2 and |b|^2 is noise, times batch.
+
+        After McCandlish et al. 2018, appendix A, with two batches instead of two batch sizes. These are of successive
+        steps, between which the weights move: the signal is G1.G2, and batch / 2 x |G1 - G2|^2 of the movement counts
+        as noise. Where steps are long against the curvature the noise scale is too high by that: it is an upper bound.
+        """
         signal = self.dot(a, b)
         noise = (batch_a * (self.dot(a, a) - signal) + batch_b * (self.dot(b, b) - signal)) / 2
         return signal, noise

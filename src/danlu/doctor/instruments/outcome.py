@@ -69,6 +69,11 @@ class Outcome(Instrument):
             self._last_size = self._sizes
         self._sizes = 0
 
+    def validated(self, patient: Patient, outputs: Tensor, targets: Tensor) -> None:
+        sums = _Sums()
+        sums.add_answers(measured(outputs, targets))
+        sums.tell_answers(patient, "val")
+
     def end_epoch(self, patient: Patient) -> None:
         if self._micro:  # no optimiser stepped: the losses are told all the same
             for loss in self._micro:
@@ -110,13 +115,18 @@ class Outcome(Instrument):
         self._known = True
         function = patient.last_call[0] if patient.last_call else None
         by = call.notes.get("loss_by", "")
-        kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
-        patient.write("loss.kind", str(kind))
+        kind = patient.ledger.last("loss.kind")
+        if kind is None:
+            kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
+            patient.write("loss.kind", str(kind))
         patient.write("loss.seen_by", by)
         patient.write("loss.graph", loss.grad_fn.name() if loss.grad_fn is not None else "")
         if call.grad:
             patient.write("loss.attached", int(loss.requires_grad))
         patient.later("loss.initial", loss.detach().mean())
+        weights = getattr(function, "weight", None)
+        if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
+            patient.write("loss.class_weights", weights.tolist())
         if torch.is_autocast_enabled(patient.device.type):
             short = str(torch.get_autocast_dtype(patient.device.type)).removeprefix("torch.")
             patient.write("run.precision", f"autocast-{short}")
@@ -160,8 +170,11 @@ class _Sums:
         self._sum("batch_loss", outcome["loss"])
         if "correct" in outcome:
             self.measured += 1
-            self.counted += outcome["counted"]
             self._sum("batch_accuracy", outcome["correct"] / max(1, outcome["counted"]))
+        self.add_answers(outcome)
+
+    def add_answers(self, outcome: dict[str, Any]) -> None:
+        self.counted += outcome.get("counted", 0)
         for name in ("correct", "predicted", "actual", "hits", "sure", "surest", "moments", "extremes"):
             if name in outcome:
                 self._sum(name, outcome[name])
@@ -184,10 +197,7 @@ class _Sums:
             ("epoch.last_batch_size", self.last_size),
         ):
             patient.write(name, value, phase, epoch)
-        values = {
-            name: value.double().cpu() if value.device.type != "mps" else value.cpu()
-            for name, value in self.sums.items()
-        }
+        values = self._on_host()
         write = lambda name, value: patient.write(name, value, phase, epoch)  # noqa: E731
         write("loss.mean", float(values["loss"]) / max(1, self.samples))
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
@@ -200,6 +210,12 @@ class _Sums:
                 write("accuracy.padded", float(values["correct"]) / (self.first_size * self.batches))
             if "correct" in self.last:
                 write("accuracy.last_batch", float(self.last["correct"]) / max(1, self.last["counted"]))
+        self.tell_answers(patient, phase)
+
+    def tell_answers(self, patient: Patient, phase: str) -> None:
+        """What of the sums does not depend on how the samples came in batches."""
+        values = self._on_host()
+        write = lambda name, value: patient.write(name, value, phase, patient.epoch)  # noqa: E731
         if "actual" in values and self.counted:
             actual, predicted, hits = values["actual"], values["predicted"], values["hits"]
             write("class.predicted", (predicted / predicted.sum().clamp(min=1)).tolist())
@@ -224,6 +240,12 @@ class _Sums:
             write("target.std", variance**0.5)
             if variance > 0:
                 write("explained.mean", 1 - errors / count / variance)
+
+    def _on_host(self) -> dict[str, Tensor]:
+        return {
+            name: value.double().cpu() if value.device.type != "mps" else value.cpu()
+            for name, value in self.sums.items()
+        }
 
 
 def target_kind(targets: Tensor) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import accuracies
 
 FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
@@ -247,20 +248,19 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     samples that change from epoch to epoch, which only training's should."""
     redrawn = ledger.values("input.val_redrawn", "val")
     if len(redrawn) >= 2 and min(redrawn) > 0.5:
-        problem = f"{100 * redrawn[-1]:.0f} % of validation's samples change from epoch to epoch under the same labels"
-        do = "Give the random transform to the training set alone; resize and normalise alone for validation."
+        problem = Phrase(
+            "{:%} of validation's samples change from epoch to epoch under the same labels", round(redrawn[-1], 2)
+        )
+        do = Phrase("Give the random transform to the training set alone; resize and normalise alone for validation.")
         facts = {"problem": problem, "do": do, "share": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
         yield Finding("data.augmentation_harmful", "warning", 0.85, "validation", facts)
         return
     apart = _apart(ledger)
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
-        numbers = {name: f"{value:.3g}" for name, value in apart[1].items()}
-        problem = (
-            f"training inputs have mean {numbers['train_mean']} and deviation {numbers['train_std']}, validation's "
-            f"{numbers['val_mean']} and {numbers['val_std']}"
-        )
-        do = "Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation."
+        numbers = (apart[1][name] for name in ("train_mean", "train_std", "val_mean", "val_std"))
+        problem = Phrase("training inputs have mean {} and deviation {}, validation's {} and {}", *numbers)
+        do = Phrase("Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation.")
         facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
         yield Finding("data.augmentation_harmful", "warning", 0.85, "training", facts)
 

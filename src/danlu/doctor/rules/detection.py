@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 
 SPOILT = ("reversed", "empty", "outside the picture", "not finite", "unknown class", "other")  # left out of training
 NAMED = 5
@@ -38,12 +39,13 @@ def receptive_field(ledger: Ledger) -> Iterable[Finding]:
     side = ledger.last("object.canvas", default=0)
     if longer and field and field < min(longer[3], side or longer[3]):
         facts = {"problem": "small field", "field": field, "stride": stride, "middle": longer[2], "larger": longer[3]}
-        facts["what"] = f"it sees {field:g} pixels, and a tenth of the objects are longer than {longer[3]:.3g}"
+        sentence = "it sees {:g} pixels, and a tenth of the objects are longer than {:.3g}"
+        facts["what"] = Phrase(sentence, field, longer[3])
         yield Finding("model.receptive_field", "warning" if field < longer[2] else "note", 0.85, "", facts)
     elif shorter and stride and stride > shorter[2]:
         facts = {"problem": "coarse maps", "field": field, "stride": stride, "middle": shorter[2], "larger": shorter[3]}
-        facts["what"] = f"its finest map has a stride of {stride:g}, and half of the objects are narrower than "
-        facts["what"] += f"{shorter[2]:.3g} pixels"
+        sentence = "its finest map has a stride of {:g}, and half of the objects are narrower than {:.3g} pixels"
+        facts["what"] = Phrase(sentence, stride, shorter[2])
         yield Finding("model.receptive_field", "warning" if stride > 2 * shorter[2] else "note", 0.8, "", facts)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from statistics import fmean, median
+from typing import Any
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import accuracies, chance_loss, descent, skills
+from danlu.doctor.phrase import Phrase
+from danlu.doctor.rules.progress import accuracies, chance_loss, descent, rose, skills, steps_taken
+
+LEAST = 20  # steps below which a curve shows chance and not a course
 
 
 def overfitting(ledger: Ledger) -> Iterable[Finding]:
     """Validation worsens while training still improves (Prechelt 1998)."""
     course = both_losses(ledger)
-    if course is None:
+    if course is None or 0 < steps_taken(ledger) < LEAST:
         return
     train, val, chance = course
     best = val.index(min(val))
@@ -46,29 +50,61 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
     """All predictions fall to one class; or a weight in the loss favours one beyond what the shares ask for."""
+    favoured, excess = heaviest_class(ledger)
+    if excess > 10:
+        problem = Phrase("in the loss class {} weighs {:.3g} times what its share asks for", favoured, excess)
+        shares = Phrase("The other classes hardly count beside it.")
+        facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
+        yield Finding("fit.one_class", "warning", 0.85, f"class {favoured}", facts)
+        return
     said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
         return  # of the beginning alone it says nothing
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
+    facts["shares"] = told_shares(facts)
     if said[top] > 0.98 and real[top] < 0.9:
-        facts["problem"] = f"{100 * said[top]:.0f} % of the predictions are class {top}"
+        facts["problem"] = Phrase("{:%} of the predictions are class {}", round(said[top], 2), top)
         yield Finding("fit.one_class", "error", 0.75, f"class {top}", facts)
         return
     weight = positive_weight(ledger)
     balance = (1 - real[1]) / max(real[1], 1e-3) if len(real) == 2 else 0.0
     if weight and balance and weight > 10 and weight > 5 * balance:
-        problem = f"a weight of about {weight:.3g} on class 1, where the shares of the classes ask for {balance:.2g}"
+        sentence = "a weight of about {:.3g} on class 1, where the shares of the classes ask for {:.2g}"
+        problem = Phrase(sentence, weight, balance)
         facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
+        facts["shares"] = told_shares(facts)
         yield Finding("fit.one_class", "warning", 0.8, "class 1", facts)
         return
     loss, wrong = uncounted_errors(ledger)
     if wrong:
         favoured = max(range(len(said)), key=lambda k: said[k] - real[k])
-        problem = f"the loss ({loss:.3g}) hardly counts the {100 * wrong:.3g} % of wrong predictions"
+        problem = Phrase("the loss ({:.3g}) hardly counts the {:%} of wrong predictions", loss, wrong)
         facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
+        facts["shares"] = told_shares(facts)
         yield Finding("fit.one_class", "warning", 0.8, f"class {favoured}", facts)
+
+
+def told_shares(facts: dict[str, Any]) -> Phrase:
+    said = "Class {} is {:%} of the predictions and {:%} of the labels."
+    return Phrase(said, facts["class"], facts["predicted"], facts["actual"])
+
+
+def heaviest_class(ledger: Ledger) -> tuple[int, float]:
+    """(class, its weight over what its share asks for): a class may weigh as much as the median one, or as much more as
+    it is rarer. (0, 0) where no weights are known."""
+    weights, shares = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
+    shares = shares or ledger.last("class.actual", "train")
+    if not weights or not shares or len(weights) != len(shares) or len(weights) < 2:
+        return 0, 0.0
+    found = []
+    for k, weight in enumerate(weights):
+        other = median(weights[:k] + weights[k + 1 :])
+        rarer = median(shares[:k] + shares[k + 1 :]) / max(shares[k], 1e-3)
+        found.append(weight / other / max(1.0, rarer) if other > 0 else 0.0)
+    most = max(range(len(found)), key=found.__getitem__)
+    return most, found[most]
 
 
 def positive_weight(ledger: Ledger) -> float | None:
@@ -113,7 +149,7 @@ def regularisation_too_strong(ledger: Ledger) -> Iterable[Finding]:
         return
     rate = max(ledger.facts("layer.dropout").values(), default=0.0)
     facts = {"skill": skill, "val_skill": val_skill, "dropout": rate, "threshold": 0.65}
-    facts["source"] = f"Dropout with rate {rate:.2g}" if rate > 0.4 else "Augmentation or noise"
+    facts["source"] = Phrase("Dropout with rate {:.2g}", rate) if rate > 0.4 else Phrase("Augmentation or noise")
     if rate > 0.65 and skill < 0.05:
         yield Finding("fit.regularisation_too_strong", "error", 0.93, "", facts)
     elif rate > 0.65 and (skill < 0.5 or (skill < 0.9 and val_skill - skill > 0.08)):
@@ -126,7 +162,7 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     """The last of only a few epochs still lowered the loss steeply."""
     train, val, late = ledger.values("loss.mean", "train"), ledger.values("loss.mean", "val"), descent(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
-    if not train or len(train) > 5 or late is None or skill is None or not math.isfinite(skill):
+    if not train or len(train) > 5 or late is None or skill is None or not math.isfinite(skill) or rose(ledger):
         return
     improving = len(val) < 2 or val[-1] <= min(val)
     if late > 0.02 and improving and skill > -1:
@@ -159,7 +195,7 @@ def beats_guessing(ledger: Ledger) -> bool:
 
 def rate_lives(ledger: Ledger) -> bool:
     """Half-way through the run a group still had a twentieth of its highest rate: it is not the rate that stalls."""
-    middle = len(ledger.values("loss.step")) / 2
+    middle = steps_taken(ledger) / 2
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
         if [r for s, r in zip(steps, rates) if s <= middle][-1:] >= [0.05 * max(rates)]:

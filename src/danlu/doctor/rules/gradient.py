@@ -9,6 +9,7 @@ from typing import Any
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import skills, typical
 
 LATE, EARLY = slice(-4, None), slice(0, 4)  # measurements
@@ -80,14 +81,17 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     factor = ratio ** (1 / max(1, len(profile) - 1))
     steepest = max((near / max(far, 1e-38) for (_, near), (_, far) in pairwise(profile)), default=1.0)
     steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
-    facts = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
+    facts: dict[str, Any] = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
     layer, growth, calls = recurrent_growth(ledger)
     if growth > GROWS:
         facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
+        facts["how"] = Phrase("grows by a factor {} per call towards the first (ratio {})", facts["factor"], growth)
         yield Finding("gradient.exploding", "error", 0.85, layer, facts)
     elif ratio > 1e3 and factor > 2 and steady:
+        facts["how"] = Phrase("grows by a factor {} per layer towards the input (ratio {})", factor, ratio)
         yield Finding("gradient.exploding", "error", 0.9, profile[0][0], facts)
     elif len(norms) >= 4 and largest > 1e3 * max(norms[0], 1e-3) and largest > 1e3:
+        facts["how"] = Phrase("grew from norm {} over the steps", norms[0])
         yield Finding("gradient.exploding", "error", 0.8, "", facts)
 
 

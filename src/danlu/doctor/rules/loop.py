@@ -8,6 +8,7 @@ from statistics import median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 
 
 def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
@@ -38,18 +39,19 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     trains = ledger.last("loop.val_in_train", default=0) > 0.5 or ledger.last("loop.val_with_grad", default=0) > 0.5
     reason, confidence = "", 0.0
     if steps == 0 and backwards and backwards >= 4:
-        reason, confidence = "optimizer.step() is never called", 0.97
+        reason, confidence = Phrase("optimizer.step() is never called"), 0.97
     elif steps and backwards == 0 and steps >= 2:
-        reason, confidence = "backward() is never called, or on something that does not depend on the model", 0.95
+        reason = Phrase("backward() is never called, or on something that does not depend on the model")
+        confidence = 0.95
     elif steps == 0 and backwards == 0 and forwards >= 4 and trains:
-        reason, confidence = "neither backward() nor optimizer.step() is called", 0.85
+        reason, confidence = Phrase("neither backward() nor optimizer.step() is called"), 0.85
     elif _holds_nothing(ledger) and steps:
-        reason, confidence = "the optimiser holds other tensors than the model's parameters", 0.97
+        reason, confidence = Phrase("the optimiser holds other tensors than the model's parameters"), 0.97
     elif frozen:
         rates = [max(ledger.values("optimizer.lr", group)) for group in ledger.wheres("optimizer.lr")]
-        reason, confidence = "the optimiser steps, but no weight changes", 0.95
+        reason, confidence = Phrase("the optimiser steps, but no weight changes"), 0.95
         if rates and max(rates) == 0:
-            reason = "the learning rate is zero"
+            reason = Phrase("the learning rate is zero")
     if reason:
         yield Finding("loop.no_update", "error", confidence, "", facts | {"reason": reason})
 
@@ -99,25 +101,25 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
     epochs, shares = ledger.series("loop.train_in_eval")
     late = [e for e, share in zip(epochs, shares) if share > 0.5]
     if late:
-        problem = "training runs in eval mode"
+        problem = Phrase("training runs in eval mode")
         facts = {
             "problem": problem,
             "epoch": late[0],
             "share": max(shares),
             "call": "model.train()",
-            "part": "training",
+            "part": Phrase("training"),
         }
         yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, "train", facts)
     epochs, shares = ledger.series("loop.val_in_train")
     wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
     if wrong and ledger.last("run.backwards", default=1):
-        problem = "validation runs in train mode"
+        problem = Phrase("validation runs in train mode")
         facts = {
             "problem": problem,
             "epoch": wrong[0],
             "share": max(shares),
             "call": "model.eval()",
-            "part": "validation",
+            "part": Phrase("validation"),
         }
         yield Finding("loop.wrong_mode", "error", 0.93, "val", facts)
 
@@ -127,14 +129,14 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
     for phase in ("train", "val"):
         alive, passes = ledger.values("graph.alive", phase), ledger.values("graph.passes", phase)
         if alive and max(alive) > 4 and max(a / max(1, p) for a, p in zip(alive, passes)) > 0.3:
-            problem = f"{max(alive)} graphs of earlier losses are still alive at the end of the epoch"
+            problem = Phrase("{} graphs of earlier losses are still alive at the end of the epoch", max(alive))
             facts = {"problem": problem, "alive": max(alive), "phase": phase, "do": "total += loss.item()"}
             yield Finding("loop.graph_kept", "warning", 0.95, phase, facts)
             return
     shares = ledger.values("loop.val_with_grad")
     if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0):
         facts = {
-            "problem": "validation records gradients",
+            "problem": Phrase("validation records gradients"),
             "share": max(shares),
             "phase": "val",
             "do": "with torch.no_grad():",
@@ -149,10 +151,9 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         steps, rates = ledger.series("optimizer.lr", group)
         early = ledger.last("optimizer.early_schedule", group)
         if early is not None:
-            problem = (
-                f"the rate {early:.3g} was replaced by {rates[min(1, len(rates) - 1)]:.3g} before any step used it"
-            )
-            found = (problem, "Call scheduler.step() after optimizer.step().")
+            sentence = "the rate {:.3g} was replaced by {:.3g} before any step used it"
+            problem = Phrase(sentence, early, rates[min(1, len(rates) - 1)])
+            found = (problem, Phrase("Call scheduler.step() after optimizer.step()."))
         elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
         else:
@@ -165,18 +166,19 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
 
 def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, str] | None:
     """Within the first epoch; or within the first third of the run, and not at ends of epochs."""
-    do = "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps."
+    do = Phrase("Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.")
     inside = [r for s, r in zip(steps, rates) if s <= ends[0]]
     fallen = inside[-1] / max(inside)
     falls = all(b <= a for a, b in pairwise(inside))
     if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
-        return f"the rate changed {len(inside)} times in the first epoch and fell to {fallen:.2g} of its value", do
+        sentence = "the rate changed {} times in the first epoch and fell to {:%} of its value"
+        return Phrase(sentence, len(inside), fallen), do
     if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # restarts are meant so
         return None
     third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
     between = sum(s - 1 not in ends for s in steps[2:])
     if len(third) >= 4 and third[-1] < 1e-3 * rates[0] and between > 0.5 * len(steps[2:]):
-        return f"after a third of the run the rate was {third[-1] / rates[0]:.2g} of its value", do
+        return Phrase("after a third of the run the rate was {:%} of its value", third[-1] / rates[0]), do
     return None
 
 
@@ -186,8 +188,9 @@ def _never_rose(ledger: Ledger, steps: list[int], rates: list[float], ends: list
     if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
         return None
     if rates[0] < rates[-1] < 2 * rates[0]:
-        problem = f"the rate was still rising slowly when the run ended, from {rates[0]:.3g} to {rates[-1]:.3g}"
-        return problem, "Call scheduler.step() after every batch, or give the schedule the number of epochs."
+        sentence = "the rate was still rising slowly when the run ended, from {:.3g} to {:.3g}"
+        do = "Call scheduler.step() after every batch, or give the schedule the number of epochs."
+        return Phrase(sentence, rates[0], rates[-1]), Phrase(do)
     return None
 
 
@@ -203,8 +206,8 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
         right = dict(zip(*ledger.series(f"{family}.mean", phase)))
         whole = dict(zip(*ledger.series("epoch.measured", phase))), dict(zip(*ledger.series("epoch.batches", phase)))
         for wrong_name, said in (
-            (f"{family}.batch_mean", "the mean of the batches"),
-            ("accuracy.padded", "divided by batch size x batches"),
+            (f"{family}.batch_mean", Phrase("the mean of the batches")),
+            ("accuracy.padded", Phrase("divided by batch size x batches")),
         ):
             if family == "loss" and wrong_name.startswith("accuracy"):
                 continue

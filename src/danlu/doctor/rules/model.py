@@ -7,9 +7,20 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import descent, epoch_samples, skills
 
-SQUARED = ("mse", "l1", "smooth_l1", "huber")
+SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
+MENDED = {  # what is wrong with the outputs -> which line to change, and how
+    "shapes": "Give both one shape: loss = loss_fn(outputs, y.view_as(outputs)).",
+    "outputs": "Change {}: let it give {} outputs.",
+    "layer": "Delete {}, the nn.{} at the end of the model: let it return the scores that go into it.",
+    "function": "In forward(), return the scores themselves: return x in place of return torch.{}(x).",
+    "bce, scores": "loss_fn = nn.BCEWithLogitsLoss(), which applies the sigmoid itself.",
+    "bce": "Replace {} at the end of the model by nn.Sigmoid(), or delete it and use nn.BCEWithLogitsLoss().",
+    "nll, scores": "loss_fn = nn.CrossEntropyLoss() in place of nn.NLLLoss(); or return torch.log_softmax(x, dim=1).",
+    "nll": "Delete {} at the end of the model and use nn.CrossEntropyLoss(); or put nn.LogSoftmax(dim=1) in its place.",
+}
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
 
 
@@ -38,16 +49,19 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
     shapes = ledger.last("target.broadcast")
     if shapes:
-        facts = {"loss": kind, "activation": "none", "problem": f"shapes {shapes} broadcast to every pair of samples"}
-        yield Finding(
-            "model.output_mismatch", "error", 0.97, "output", facts | {"wanted": "targets of the outputs' shape"}
-        )
+        problem = Phrase("shapes {} broadcast to every pair of samples", shapes)
+        facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
+        facts |= {"wanted": Phrase("targets of the outputs' shape"), "do": Phrase(MENDED["shapes"])}
+        yield Finding("model.output_mismatch", "error", 0.97, "output", facts)
         return
     problem = _activation_problem(ledger, kind, last)
     if problem:
         severity, confidence, wanted = problem
-        facts = {"loss": kind, "activation": last, "problem": f"{last} before {kind}", "wanted": wanted}
-        yield Finding("model.output_mismatch", severity, confidence, "output", facts)
+        layer = _applied_last(ledger, str(last))
+        facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
+        facts["problem"] = Phrase("{} before {}" if last != "none" else "plain scores before {1}", last, kind)
+        facts["do"], facts["last"] = _line_to_change(ledger, str(kind), str(last), layer), _called(str(last), layer)
+        yield Finding("model.output_mismatch", severity, confidence, layer or "output", facts)
         return
     tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
     outputs, top = ledger.last("output.count"), max(tops, default=None)
@@ -56,7 +70,9 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     unused, samples = outputs - (top + 1), epoch_samples(ledger)
     if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # so many samples, and never one of that class
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
-        facts |= {"problem": f"{outputs} outputs for {int(top) + 1} classes", "wanted": f"{int(top) + 1} outputs"}
+        facts |= {"problem": Phrase("{} outputs for {} classes", outputs, int(top) + 1)}
+        facts |= {"wanted": Phrase("{} outputs", int(top) + 1), "last": _called(str(last), ""), "layer": _head(ledger)}
+        facts["do"] = Phrase(MENDED["outputs"], _in_code(facts["layer"]) or "the last layer", int(top) + 1)
         yield Finding("model.output_mismatch", "note", 0.6, "output", facts)
 
 
@@ -70,10 +86,10 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         "bce_logits": {"sigmoid": 0.97, "softmax": 0.95, "relu": 0.93, "tanh": 0.85},
     }
     wanted = {
-        "cross_entropy": "plain scores (logits)",
-        "nll": "log_softmax",
-        "bce": "sigmoid (or bce_with_logits without it)",
-        "bce_logits": "plain scores (logits)",
+        "cross_entropy": Phrase("plain scores (logits)"),
+        "nll": Phrase("log_softmax"),
+        "bce": Phrase("sigmoid (or bce_with_logits without it)"),
+        "bce_logits": Phrase("plain scores (logits)"),
     }
     if kind == "nll" and last == "none" and not ledger.has("output.activation"):
         return None
@@ -83,8 +99,47 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         low, high = RANGES[last]
         smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
         if smallest is not None and (smallest < low - 1e-3 or largest > high + 1e-3):
-            return "error", 0.95, f"no {last}: targets reach from {smallest:.3g} to {largest:.3g}"
+            return "error", 0.95, Phrase("no {}: targets reach from {:.3g} to {:.3g}", last, smallest, largest)
     return None
+
+
+def _applied_last(ledger: Ledger, activation: str) -> str:
+    """Name of the layer that applies the activation to the outputs; "" where forward() calls a function."""
+    order = ledger.facts("layer.order")
+    layers = [n for n, kind in ledger.facts("layer.activation").items() if kind == activation and n in order]
+    end = max(order.values(), default=-1)
+    return next((layer for layer in layers if order[layer] == end), "")
+
+
+def _head(ledger: Ledger) -> str:
+    """The linear layer that gives the outputs, where there is but one."""
+    last = [layer for layer, is_last in ledger.facts("layer.last").items() if is_last]
+    return last[0] if len(last) == 1 else ""
+
+
+def _in_code(layer: str) -> str:
+    """net.3 as model.net[3]"""
+    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in layer.split(".")]
+    return "model" + "".join(parts) if layer else ""
+
+
+def _called(activation: str, layer: str) -> Phrase:
+    """The last thing applied, by its kind and its place in the code."""
+    if activation in ("none", "None"):
+        return Phrase("a linear layer, whose outputs are plain scores")
+    return Phrase("{} ({})", activation, _in_code(layer)) if layer else Phrase("{} in forward()", activation)
+
+
+def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Phrase:
+    """What to do to which line."""
+    name = _in_code(layer) if layer else last
+    if kind == "bce":
+        return Phrase(MENDED["bce, scores" if last == "none" else "bce"], name)
+    if kind == "nll":
+        return Phrase(MENDED["nll, scores" if last == "none" else "nll"], name)
+    if layer:
+        return Phrase(MENDED["layer"], name, ledger.last("layer.kind", layer, last))
+    return Phrase(MENDED["function"], last)
 
 
 def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
@@ -109,7 +164,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
     """Constant weights; scale that grows or shrinks with depth (Glorot and Bengio 2010; He et al. 2015); first loss."""
     constant = _constant_weights(ledger)
     if constant:
-        facts = {"problem": f"{len(constant)} weights hold one constant value", "parameters": constant[:8]}
+        problem = Phrase("{} weights hold one constant value", len(constant))
+        facts = {"problem": problem, "parameters": constant[:8]}
         yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
         return
     owners = ledger.facts("parameter.layer")
@@ -121,8 +177,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
         factor = (last / first) ** (1 / (len(scales) - 2))
         if (factor < 0.55 and last / first < 3e-3) or (factor > 2 and last / first > 300):
-            word = "shrinks" if factor < 1 else "grows"
-            facts = {"problem": f"the scale {word} by a factor {factor:.2g} per layer", "factor": factor}
+            sentence = f"the scale {'shrinks' if factor < 1 else 'grows'} by a factor {{:.2g}} per layer"
+            facts = {"problem": Phrase(sentence, factor), "factor": factor}
             facts |= {"first": first, "last": last, "layers": len(scales)}
             yield Finding("model.bad_init", "warning", 0.9, scales[-2][0], facts)
             return
@@ -135,8 +191,8 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
     ):
         expected = math.log(outputs)
         if loss > 3 * expected + 1:
-            facts = {"problem": f"the first loss is {loss:.3g}, that of guessing is ln {outputs} = {expected:.3g}"}
-            facts |= {"loss": loss, "expected": expected}
+            sentence = "the first loss is {:.3g}, that of guessing is ln {} = {:.3g}"
+            facts = {"problem": Phrase(sentence, loss, outputs, expected), "loss": loss, "expected": expected}
             yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), "output", facts)
 
 
@@ -176,14 +232,15 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
         layer = min(widths, key=widths.__getitem__)
         norms = [n for n, kind in ledger.facts("layer.kind").items() if kind == "LayerNorm" and _normed(ledger, n) == 1]
         if widths[layer] < 4 and widths[layer] < 0.5 * outputs and skill < 0.8 and not norms:
-            facts |= {"what": f"{layer} has {widths[layer]} outputs for {outputs} classes", "width": widths[layer]}
+            what = Phrase("{} has {} outputs for {} classes", layer, widths[layer], outputs)
+            facts |= {"what": what, "width": widths[layer]}
             severity = "warning" if len(layers) <= 4 else "note"  # in deep nets it may lie on a side branch
             yield Finding("model.too_small", severity, 0.9, layer, facts)
             return
     late = descent(ledger)
     if widths or epochs < 5 or late is None or late > 0.05 or skill > 0.85 or skill - val_skill > 0.1:
         return
-    facts |= {"what": "there is no hidden layer", "width": 0}
+    facts |= {"what": Phrase("there is no hidden layer"), "width": 0}
     if skill > 0.05:
         yield Finding("model.too_small", "note", 0.7, layers[0], facts)
     elif abs(skill) < 0.05:
@@ -225,7 +282,7 @@ def _constant_weights(ledger: Ledger) -> list[str]:
     ]
     layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
     outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]
-    constant = [n for n in constant if n not in outputs] if len(weights) > 1 else constant
+    constant = [n for n in constant if n not in outputs]
     zeros = [
         n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 1)
     ]

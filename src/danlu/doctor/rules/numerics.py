@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 
 
 def nonfinite(ledger: Ledger) -> Iterable[Finding]:
@@ -31,7 +32,8 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
     """float16 reaches from 6e-5 (6e-8 subnormal) to 65504: gradients below are zero, values above infinite."""
     reason = str(ledger.first("nonfinite.reason", default=""))
     if "overflow of float16" in reason:
-        facts = {"problem": f"{ledger.first('nonfinite.layer', default='a layer')} gives values beyond 65504"}
+        layer = ledger.first("nonfinite.layer", default="a layer")
+        facts = {"problem": Phrase("{} gives values beyond 65504", layer)}
         yield Finding("numerics.half_range", "error", 0.995, str(ledger.first("nonfinite.layer", default="")), facts)
         return
     precision = str(ledger.last("run.precision", default="")).removeprefix("autocast-")
@@ -40,10 +42,12 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
     scales = [s for s in ledger.values("loss.scale") if s > 0]
     zeros = ledger.values("gradient.zero_share")[-4:]
     if len(scales) >= 3 and max(scales) / scales[-1] >= 2**8 and scales[-1] < 128:
-        facts = {"problem": f"the loss scale fell from {max(scales):.3g} to {scales[-1]:.3g}", "scale": scales[-1]}
+        problem = Phrase("the loss scale fell from {:.3g} to {:.3g}", max(scales), scales[-1])
+        facts = {"problem": problem, "scale": scales[-1]}
         yield Finding("numerics.half_range", "warning", 0.9, "", facts)
     elif zeros and min(zeros) > 0.5 and scales and max(scales) <= 1:
-        facts = {"problem": f"{min(zeros):.0%} of the gradient is exactly zero, and the loss is not scaled"}
+        sentence = "{:%} of the gradient is exactly zero, and the loss is not scaled"
+        facts = {"problem": Phrase(sentence, round(min(zeros), 2))}
         severity = "error" if min(zeros) > 0.95 else "warning"
         yield Finding("numerics.half_range", severity, 0.85, "", facts | {"zero_share": min(zeros)})
 

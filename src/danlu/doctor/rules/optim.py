@@ -8,35 +8,46 @@ from statistics import fmean, median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import chance_loss, descent, epoch_samples, loss_blocks, skills, typical
+from danlu.doctor.phrase import Phrase
+from danlu.doctor.rules.progress import (
+    chance_loss,
+    descent,
+    epoch_samples,
+    loss_blocks,
+    rose,
+    skills,
+    steps_taken,
+    typical,
+)
 
 HEAVY = 0.985  # momentum from which on gradients of more than 60 steps add up
 
 
 def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     """The loss leaves its start upwards: a rate above 2 / curvature diverges (LeCun et al. 1998, section 4)."""
-    losses, momentum = ledger.values("loss.step"), top_momentum(ledger)
+    (steps, losses), momentum = ledger.series("loss.step"), top_momentum(ledger)
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite or momentum >= HEAVY or spoilt_elsewhere(ledger):
         return
     start = max(losses[0] if math.isfinite(losses[0]) else 0.0, chance_loss(ledger) or 0.0, 1e-12)
     if start < 1e-9:
         return  # losses at or below zero have no scale to grow by
-    growth, step = max((loss / start, i + 1) for i, loss in enumerate(losses) if math.isfinite(loss))
+    growth, step = max((loss / start, step) for step, loss in zip(steps, losses) if math.isfinite(loss))
     first = typical(ledger.values("update.ratio")[:6]) or 0.0
     broke, gains = len(finite) < len(losses), initial_gains(ledger)
     facts = {"growth": growth, "step": step, "lr": top_rate(ledger), "update_ratio": first, "threshold": 3.0}
     if broke and (growth > 3 or first > 0.3):
-        facts["what"] = f"The loss stopped being a number after {len(finite)} steps"
+        facts["broke"] = next(step for step, loss in zip(steps, losses) if not math.isfinite(loss))
+        facts["what"] = Phrase("The loss stopped being a number at step {}", facts["broke"])
         yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
     elif growth > 100:
-        facts["what"] = f"The loss rose to {growth:.2g} times its start, at step {step}"
+        facts["what"] = Phrase("The loss rose to {:.2g} times its start, at step {}", growth, step)
         yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
     elif growth > 3 and first > 0.03:
-        facts["what"] = f"The loss rose to {growth:.2g} times its start, at step {step}"
+        facts["what"] = Phrase("The loss rose to {:.2g} times its start, at step {}", growth, step)
         yield Finding("optim.lr_too_high", "warning", 0.8, "", facts)
     elif first > 0.1 and growth > 1.1 and len(gains) > 1 and max(gains) > 0.3 and not searches(ledger):
-        facts["what"] = f"The first steps changed the weights by {100 * first:.2g} % each"
+        facts["what"] = Phrase("The first steps changed the weights by {:%} each", first)
         yield Finding("optim.lr_too_high", "warning", 0.7, "", facts)
 
 
@@ -58,11 +69,12 @@ def momentum_too_high(ledger: Ledger) -> Iterable[Finding]:
     scale = max(chance_loss(ledger) or 0.0, blocks[0], 1e-12)
     low = blocks.index(min(blocks))
     bounce = (max(blocks[low:]) - blocks[low]) / scale if all(map(math.isfinite, blocks)) else math.inf
-    facts = {"momentum": momentum, "reach": reach, "steps": len(losses), "bounce": bounce, "lr": top_rate(ledger)}
+    steps = steps_taken(ledger)
+    facts = {"momentum": momentum, "reach": reach, "steps": steps, "bounce": bounce, "lr": top_rate(ledger)}
     facts["effective"] = top_rate(ledger) * reach
     if bounce > 0.15:
         yield Finding("optim.momentum_too_high", "error" if bounce > 0.5 else "warning", 0.9, "", facts)
-    elif reach > 0.2 * len(losses):
+    elif reach > 0.2 * steps:
         yield Finding("optim.momentum_too_high", "note", 0.7, "", facts)
 
 
@@ -111,9 +123,9 @@ def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
     """The loss still falls at the end as it did before: ill-conditioned, or the budget is short."""
     epochs, late = len(ledger.values("loss.mean", "train")), descent(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
-    if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill):
+    if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or rose(ledger):
         return
-    facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": len(ledger.values("loss.step"))}
+    facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": steps_taken(ledger)}
     if late > 0.02:
         yield Finding("optim.slow_convergence", "note", min(0.5, 0.3 + late), "", facts)
 
@@ -127,18 +139,19 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
         return
     flat = next((i for i, loss in enumerate(losses) if loss < 0.95 * chance), len(losses))
     facts = {"gain": max(gains, default=1.0), "layers": len(gains), "flat": flat / len(losses), "threshold": 0.3}
-    facts["steps"] = round(flat / len(losses) * len(ledger.values("loss.step")))
+    facts["steps"] = round(flat / len(losses) * steps_taken(ledger))
     if len(gains) > 1 and max(gains) < 0.3 and flat >= 0.1 * len(losses):
-        facts["why"] = (
-            f"All {len(gains)} layers begin with weights near zero (largest gain {max(gains):.2g}, 1 keeps the scale), "
-            f"and for {facts['steps']} steps the loss did not get below that of guessing"
+        facts["why"] = Phrase(
+            "All {} layers begin with weights near zero (largest gain {:.2g}, 1 keeps the scale), "
+            "and for {} steps the loss did not get below that of guessing",
+            *(len(gains), max(gains), facts["steps"]),
         )
         severity = "error" if flat == len(losses) else "warning"
         yield Finding("optim.plateau_saddle", severity, 0.85, "", facts)
     elif ledger.last("point.kind") in ("saddle", "maximum"):
         low, high = ledger.last("point.lowest"), ledger.last("point.highest")
         facts |= {"lowest": low, "highest": high, "epoch": ledger.series("point.kind")[0][-1]}
-        facts["why"] = f"Curvature is {low:.3g} in one direction and {high:.3g} in another"
+        facts["why"] = Phrase("Curvature is {:.3g} in one direction and {:.3g} in another", low, high)
         if -low > 0.2 * high:
             yield Finding("optim.plateau_saddle", "note", 0.7, "", facts)
 
@@ -191,12 +204,12 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
 def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
     """Steps are few because batches are whole epochs or nearly, and the loss is far from done when they end."""
     batch, samples = batch_size(ledger), epoch_samples(ledger)
-    steps, late, skill = len(ledger.values("loss.step")), descent(ledger), (skills(ledger, "train") or [None])[-1]
+    steps, late, skill = steps_taken(ledger), descent(ledger), (skills(ledger, "train") or [None])[-1]
     if not batch or not samples or late is None or skill is None or steps < 5:
         return
     scale = noise_scale(ledger)
     facts = {"batch": batch, "samples": samples, "steps": steps, "descent": late, "skill": skill, "noise_scale": scale}
-    if batch < 0.3 * samples or batch < 256 or skill > 0.9 or crosses(ledger):
+    if batch < 0.3 * samples or batch < 256 or skill > 0.95 or crosses(ledger):
         return
     if steps <= 200 and late > 0.02:
         yield Finding("optim.batch_too_large", "warning", 0.8, "", facts)
@@ -268,7 +281,8 @@ def batch_size(ledger: Ledger) -> float | None:
 
 
 def noise_scale(ledger: Ledger) -> float | None:
-    """Ratio of mean noise to mean signal; infinite where the signal cannot be told from nothing."""
+    """Ratio of mean noise to mean signal; infinite where the signal cannot be told from nothing. An upper bound: the
+    movement of the weights between two gradients counts as noise (see instruments/gradients.py)."""
     signal = [v for v in ledger.values("gradient.signal") if math.isfinite(v)]
     noise = [v for v in ledger.values("gradient.noise") if math.isfinite(v)]
     if len(signal) < 4 or not noise:

@@ -11,6 +11,7 @@ from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
 
+ROSE = 2.0  # times the start: beyond what the noise of batches brings about
 CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
 
 
@@ -23,8 +24,8 @@ def chance_loss(ledger: Ledger) -> float | None:
     if kind in CROSS_ENTROPIES and shares:
         entropy = -sum(map(weighted_log, shares))
         return entropy if entropy > 0.01 else None
-    if kind == "mse" and spread:
-        return spread**2
+    if kind in ("mse", "half_mse") and spread:
+        return spread**2 if kind == "mse" else spread**2 / 2
     if kind == "l1" and spread:
         return spread * math.sqrt(2 / math.pi)  # of a normal distribution
     return None
@@ -59,6 +60,25 @@ def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
 def epoch_samples(ledger: Ledger) -> int:
     """Training samples of an epoch: of the fullest one, since steps in which the doctor rests are not counted."""
     return max(ledger.values("epoch.samples", "train"), default=0)
+
+
+def steps_taken(ledger: Ledger) -> int:
+    """Steps of the training so far: more than the losses in the ledger where the doctor rested, or it is full."""
+    steps = ledger.series("loss.step")[0]
+    return max(int(ledger.last("run.finished", default=0) or 0), max(steps, default=0), len(steps))
+
+
+def rose(ledger: Ledger) -> bool:
+    """The loss went far above its start and that of guessing, and has not come back below that: what falls then is a
+    rate too high, or a broken start, and not a training that lacks time."""
+    losses = ledger.values("loss.step")
+    if not losses:
+        return False
+    if not all(map(math.isfinite, losses)):
+        return True
+    chance = chance_loss(ledger) or 0.0
+    start = max(losses[0], chance)
+    return start > 0 and max(losses) > ROSE * start and fmean(losses[-max(1, len(losses) // 10) :]) > (chance or start)
 
 
 def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:

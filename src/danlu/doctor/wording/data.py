@@ -6,42 +6,42 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.leak": {
         "en": (
             "Validation samples were trained on",
-            "{leaked} of the {seen} validation samples looked at also occurred in training ({share} of them; only a part of "
+            "{leaked} of the {seen} validation samples looked at also occurred in training ({share:%} of them; only a part of "
             "the training set was looked at): the validation score shows memory, not skill.",
             "Remove duplicates before splitting, and split by group where samples belong together (patient, video, scene): "
             "danlu train DATA --split group:COLUMN, or sklearn.model_selection.GroupShuffleSplit.",
         ),
         "zh": (
             "验证样本出现在训练集中",
-            "在查看的 {seen} 个验证样本中，有 {leaked} 个也出现在训练中（占 {share}；训练集只看了一部分）：验证分数反映的是记忆，不是能力。",
+            "在查看的 {seen} 个验证样本中，有 {leaked} 个也出现在训练中（占 {share:%}；训练集只看了一部分）：验证分数反映的是记忆，不是能力。",
             "先去重再划分；同源样本（同一病人、视频、场景）按组划分：danlu train DATA --split group:列名，或 sklearn 的 GroupShuffleSplit。",
         ),
     },
     "data.duplicates": {
         "en": (
             "Samples occur more than once",
-            "{repeated} of an epoch's samples looked at had come before in the same epoch; {conflicts} identical samples came "
+            "{repeated:%} of an epoch's samples looked at had come before in the same epoch; {conflicts} identical samples came "
             "with different labels. Repeats weigh more than they should, and contradictory labels cannot be learnt.",
             "Drop duplicates (pandas: df.drop_duplicates(); pictures: by hash), and look at those with different labels by "
             "hand. A sampler that draws with replacement on purpose is no fault.",
         ),
         "zh": (
             "样本重复出现",
-            "一轮中查看的样本有 {repeated} 在同一轮里出现过；{conflicts} 个完全相同的样本带有不同的标签。重复样本权重过大，矛盾的标签无法学习。",
+            "一轮中查看的样本有 {repeated:%} 在同一轮里出现过；{conflicts} 个完全相同的样本带有不同的标签。重复样本权重过大，矛盾的标签无法学习。",
             "去重（pandas：df.drop_duplicates()；图片：按哈希），标签矛盾的样本人工核对。有意的有放回采样不算错误。",
         ),
     },
     "data.imbalance": {
         "en": (
             "Class {class} is so rare that accuracy hides it",
-            "It makes up {share} of the training labels, the commonest {common}; {found} of it is found in validation, against "
-            "{found_common} of the commonest. Always saying the common class scores well and is useless.",
+            "It makes up {share:%} of the training labels, the commonest {common:%}; {found:%} of it is found in validation, against "
+            "{found_common:%} of the commonest. Always saying the common class scores well and is useless.",
             "Judge by per-class recall or F1. Weigh the classes: nn.CrossEntropyLoss(weight=1 / counts), danlu: "
             "--loss.class_weights balanced or --data.balance true; or collect more of the rare class.",
         ),
         "zh": (
             "类别 {class} 太少，准确率掩盖了它",
-            "它占训练标签的 {share}，最常见的类占 {common}；验证中它被找出 {found}，最常见的类为 {found_common}。总说常见类也能得高分，却毫无用处。",
+            "它占训练标签的 {share:%}，最常见的类占 {common:%}；验证中它被找出 {found:%}，最常见的类为 {found_common:%}。总说常见类也能得高分，却毫无用处。",
             "用每类召回率或 F1 评价。给类别加权：nn.CrossEntropyLoss(weight=1 / counts)；danlu：--loss.class_weights balanced 或 --data.balance true；或收集更多样本。",
         ),
     },
@@ -63,21 +63,21 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "en": (
             "Many labels look wrong",
             "Labels contradict the model even where it is surest: of the surest third of its predictions in validation "
-            "{surest} are right (of those above 0.8 {right}), and {contradicted} of the samples carry a label that a "
+            "{surest:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the samples carry a label that a "
             "prediction above 0.8 leaves less than 0.1. Training is no better.",
             "Look at the contradicted samples first: most are mislabelled. Then use label smoothing "
             "(nn.CrossEntropyLoss(label_smoothing=0.1)) and stop early, before the noise is memorised.",
         ),
         "zh": (
             "许多标签看来是错的",
-            "模型最有把握时标签也与它相矛盾：验证集中最有把握的三分之一预测只有 {surest} 正确（概率高于 0.8 的有 {right}），{contradicted} 的样本的标签被高于 0.8 的预测否定（自身不到 0.1）。训练集也是如此。",
+            "模型最有把握时标签也与它相矛盾：验证集中最有把握的三分之一预测只有 {surest:%} 正确（概率高于 0.8 的有 {right:%}），{contradicted:%} 的样本的标签被高于 0.8 的预测否定（自身不到 0.1）。训练集也是如此。",
             "先人工查看这些样本，多数是标错的。再用标签平滑（nn.CrossEntropyLoss(label_smoothing=0.1)）并提前停止，避免记住噪声。",
         ),
     },
     "data.labels_shuffled": {
         "en": (
             "Labels say nothing about inputs",
-            "Training reaches {train} while validation stays at {val} (best {best}, chance {chance}): what is learnt, if "
+            "Training reaches {train:%} while validation stays at {val:%} (best {best:%}, chance {chance:%}): what is learnt, if "
             "anything, is memorised and holds for no other sample. Likeness of the labels of nearest inputs: {kinship} (0 by "
             "chance, 1 always the same).",
             "Check that inputs and labels are still in the same order: shuffle or sort them together "
@@ -85,7 +85,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         ),
         "zh": (
             "标签与输入无关",
-            "训练达到 {train}，验证停在 {val}（最好 {best}，随机水平 {chance}）：学到的至多是记忆，对别的样本不成立。最近邻输入的标签相似度：{kinship}（0 为随机，1 为总相同）。",
+            "训练达到 {train:%}，验证停在 {val:%}（最好 {best:%}，随机水平 {chance:%}）：学到的至多是记忆，对别的样本不成立。最近邻输入的标签相似度：{kinship}（0 为随机，1 为总相同）。",
             "检查输入与标签的顺序是否一致：一起打乱（i = torch.randperm(n); x, y = x[i], y[i]），表格按键连接而不是按行，并亲眼看十个样本。",
         ),
     },
@@ -154,7 +154,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "zh": (
             "数据增强有害（{where}）",
             "训练所见与要判断的东西不相像：{problem}。",
-            "随机变换只用于训练集，并减弱到人眼能认出训练图片：减小噪声、擦除和旋转；danlu：--augment light 或 none。不要翻转会改变含义的东西（6 和 9）。",
+            "{do}danlu：--augment light 或 none。不要翻转会改变含义的东西（6 和 9）。",
         ),
     },
 }

@@ -34,14 +34,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "model.anchor_coverage": {
         "en": (
             "Many objects have no anchor like them",
-            "Only {covered} of the objects overlap some anchor by half (IoU 0.5); of those from {low} to {high} pixels it is "
-            "{least}. The others are learnt late or never, because nothing is responsible for them.",
+            "Only {covered:%} of the objects overlap some anchor by half (IoU 0.5); of those from {low} to {high} pixels it is "
+            "{least:%}. The others are learnt late or never, because nothing is responsible for them.",
             "Train at the size at which objects are like the anchors (--size), or with a detector without anchors: "
             "--model yolo-nano.",
         ),
         "zh": (
             "许多目标没有相近的锚框",
-            "只有 {covered} 的目标与某个锚框重叠过半（IoU 0.5）；{low} 至 {high} 像素的目标中为 {least}。其余的目标无人负责，学得很慢或学不到。",
+            "只有 {covered:%} 的目标与某个锚框重叠过半（IoU 0.5）；{low} 至 {high} 像素的目标中为 {least:%}。其余的目标无人负责，学得很慢或学不到。",
             "换一个输入大小（--size），使目标与锚框相近；或用无锚框的检测器：--model yolo-nano。",
         ),
     },

@@ -21,14 +21,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "fit.underfitting": {
         "en": (
             "Underfitting",
-            "Training and validation are alike and both poor (they explain {skill} and {val_skill} of the loss of "
+            "Training and validation are alike and both poor (they explain {skill:%} and {val_skill:%} of the loss of "
             "guessing), and the loss no longer falls: the model is too simple, or the inputs do not tell more.",
             "Try a wider or deeper model; if nothing changes, the answer is not in these inputs: add features, or "
             "check labels.",
         ),
         "zh": (
             "欠拟合",
-            "训练与验证接近且都不好（分别解释了随机猜测损失的 {skill} 和 {val_skill}），损失也不再下降："
+            "训练与验证接近且都不好（分别解释了随机猜测损失的 {skill:%} 和 {val_skill:%}），损失也不再下降："
             "模型太简单，或输入里没有更多信息。",
             "换更宽或更深的模型；若没有变化，说明答案不在这些输入里：增加特征，或检查标签。",
         ),
@@ -36,14 +36,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "fit.one_class": {
         "en": (
             "One class is favoured: {problem}",
-            "Class {class} is {predicted} of the predictions and {actual} of the labels. A constant answer, or a "
-            "class weight on the wrong class, gives this.",
+            "{shares} A constant answer, or a class weight on the wrong class, gives this.",
             "Check the weight of the loss; a balanced one is weight[k] = samples / (classes * count[k]), and for "
             "BCEWithLogitsLoss pos_weight = negatives / positives.",
         ),
         "zh": (
             "偏向一个类别：{problem}",
-            "类别 {class} 占预测的 {predicted}，占标签的 {actual}。原因可能是输出恒定，或类别权重加错了类别。",
+            "{shares}原因可能是输出恒定，或类别权重加错了类别。",
             "检查损失的权重；均衡的权重为 weight[k] = 样本数 / (类别数 * count[k])，BCEWithLogitsLoss 的 "
             "pos_weight = 负样本数 / 正样本数。",
         ),
@@ -66,14 +65,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "fit.regularisation_too_strong": {
         "en": (
             "Regularisation is too strong",
-            "{source}: training explains {skill} of the loss of guessing, validation, without that noise, "
-            "{val_skill}. The noise keeps the model from fitting what it could.",
+            "{source}: training explains {skill:%} of the loss of guessing, validation, without that noise, "
+            "{val_skill:%}. The noise keeps the model from fitting what it could.",
             "Lower the dropout to 0.2 - 0.5, or weaken the augmentation: for m in model.modules(): isinstance(m, "
             "nn.Dropout) and setattr(m, 'p', 0.2)",
         ),
         "zh": (
             "正则化过强",
-            "{source}：训练只解释了随机猜测损失的 {skill}，没有这种噪声的验证为 {val_skill}。"
+            "{source}：训练只解释了随机猜测损失的 {skill:%}，没有这种噪声的验证为 {val_skill:%}。"
             "噪声使模型学不到它本可以学到的。",
             "把 dropout 降到 0.2 - 0.5，或减弱增强：for m in model.modules(): isinstance(m, nn.Dropout) and "
             "setattr(m, 'p', 0.2)",
@@ -83,12 +82,12 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "en": (
             "Training stopped early",
             "After {epochs} epochs the loss was still falling: its mean over the last quarter of the steps lay "
-            "{descent} of the loss of guessing below that of the half before.",
+            "{descent:%} of the loss of guessing below that of the half before.",
             "Train for more epochs, until validation has not improved for several of them.",
         ),
         "zh": (
             "训练停得太早",
-            "{epochs} 轮之后损失仍在下降：最后四分之一的平均损失比之前一半低随机猜测损失的 {descent}。",
+            "{epochs} 轮之后损失仍在下降：最后四分之一的平均损失比之前一半低随机猜测损失的 {descent:%}。",
             "多训练几轮，直到验证连续几轮不再改善。",
         ),
     },

@@ -20,13 +20,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "gradient.exploding": {
         "en": (
             "Gradients explode",
-            "The gradient grows by a factor {factor} per layer towards the input (ratio {ratio}); largest norm {norm}.",
+            "The gradient {how}; largest norm {norm}.",
             "Use He or Xavier initialisation and normalisation layers, lower the rate, and clip: "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
         ),
         "zh": (
             "梯度爆炸",
-            "梯度向输入方向每层放大 {factor} 倍（比值 {ratio}）；最大范数 {norm}。",
+            "梯度{how}；最大范数 {norm}。",
             "使用 He 或 Xavier 初始化与归一化层，降低学习率，并裁剪：torch.nn.u"
             "tils.clip_grad_norm_(model.parameters(), "
             "1.0)",

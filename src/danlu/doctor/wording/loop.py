@@ -6,13 +6,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "loop.missing_zero_grad": {
         "en": (
             "Gradients pile up from step to step",
-            "When backward begins, {share} of the last step's gradient is still in .grad: PyTorch adds "
+            "When backward begins, {share:%} of the last step's gradient is still in .grad: PyTorch adds "
             "to it, so every step also repeats all earlier ones.",
             "Clear the gradients once per step, before loss.backward(): optimizer.zero_grad()",
         ),
         "zh": (
             "梯度逐步累积",
-            "反向传播开始时，.grad 里还留着上一步梯度的 {share}：PyTorch 会继续累加，于是每一步都重复了之前所有的步。",
+            "反向传播开始时，.grad 里还留着上一步梯度的 {share:%}：PyTorch 会继续累加，于是每一步都重复了之前所有的步。",
             "每一步在 loss.backward() 之前清零一次：optimizer.zero_grad()",
         ),
     },

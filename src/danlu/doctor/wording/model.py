@@ -20,13 +20,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "model.output_mismatch": {
         "en": (
             "The outputs do not fit the loss: {problem}",
-            "The loss {loss} expects {wanted}; here the last thing applied is {activation}.",
-            "Change the output to: {wanted}.",
+            "The loss {loss} expects {wanted}; here the last thing applied is: {last}.",
+            "{do}",
         ),
         "zh": (
             "输出与损失不匹配：{problem}",
-            "损失 {loss} 需要 {wanted}；这里最后一步是 {activation}。",
-            "把输出改为：{wanted}。",
+            "损失 {loss} 需要 {wanted}；这里最后一步是：{last}。",
+            "{do}",
         ),
     },
     "model.loss_mismatch": {
@@ -77,7 +77,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "model.bias_before_norm": {
         "en": (
             "A bias before batch normalisation does nothing",
-            "The normalisation {norm} subtracts the mean, and the bias of {where} with it ({count} such layers).",
+            "The normalisation {norm} subtracts the mean, and the bias of {where} with it (layers concerned: {count}).",
             "Leave it out: bias=False in {where}.",
         ),
         "zh": (
@@ -89,14 +89,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "model.too_small": {
         "en": (
             "The model is too small",
-            "Here {what}: training and validation are alike and far from perfect ({skill} and {val_skill} of the loss "
+            "Here {what}: training and validation are alike and far from perfect ({skill:%} and {val_skill:%} of the loss "
             "of guessing are explained), so it is not overfitting but room that is missing.",
             "Add width and a hidden layer, for example nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), "
             "nn.Linear(128, {outputs})).",
         ),
         "zh": (
             "模型太小",
-            "{what}：训练与验证接近，且都远不完善（解释了随机猜测损失的 {skill} 和 {val_skill}），不是过拟合，"
+            "{what}：训练与验证接近，且都远不完善（解释了随机猜测损失的 {skill:%} 和 {val_skill:%}），不是过拟合，"
             "而是容量不足。",
             "加宽并加隐藏层，例如 nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), nn.Linear(128, "
             "{outputs}))。",

@@ -6,14 +6,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.lr_too_high": {
         "en": (
             "The learning rate is too high",
-            "{what} (rate {lr}; at the start each step changed the weights by {update_ratio} of their size, about "
-            "0.001 to 0.01 is usual). The steps jump across the valley and land higher than they began.",
+            "{what} (rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % "
+            "to 1 % is usual). The steps jump across the valley and land higher than they began.",
             "Divide the rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are "
             "too long, begin small: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200).",
         ),
         "zh": (
             "学习率过高",
-            "{what}（学习率 {lr}；训练开始时每一步改变权重的比例为 {update_ratio}，通常约为 0.001 到 0.01）。"
+            "{what}（学习率 {lr}；训练开始时每一步改变权重的比例为 {update_ratio:%}，通常约为 0.1 % 到 1 %）。"
             "步子跨过了谷底，落点比起点更高。",
             "把学习率除以 10：for g in optimizer.param_groups: g['lr'] /= 10。若只是最初几步太大，可做预热："
             "torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)。",
@@ -22,16 +22,16 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.lr_too_low": {
         "en": (
             "The learning rate is too low",
-            "At rate {lr} a step changes the weights by only {update_ratio} of their size (usual: about 0.001), "
-            "and so far only {skill} of the loss of guessing is explained (1 would be all). The direction is "
+            "At rate {lr} a step changes the weights by only {update_ratio:%} of their size (usual: about 0.1 %), "
+            "and so far only {skill:%} of the loss of guessing is explained. The direction is "
             "right, the steps are too short.",
             "Multiply the rate by 10 and look again: for g in optimizer.param_groups: g['lr'] *= 10. Usual starts: "
             "Adam 1e-3, SGD with momentum 0.05.",
         ),
         "zh": (
             "学习率过低",
-            "学习率为 {lr} 时，每一步只改变权重的 {update_ratio}（通常约 0.001），到目前只解释了随机猜测损失的 "
-            "{skill}（1 为全部）。方向没错，只是步子太短。",
+            "学习率为 {lr} 时，每一步只改变权重的 {update_ratio:%}（通常约 0.1 %），到目前只解释了随机猜测损失的 "
+            "{skill:%}。方向没错，只是步子太短。",
             "把学习率乘以 10 再看：for g in optimizer.param_groups: g['lr'] *= 10。常用起点：Adam 1e-3，带动量的 "
             "SGD 0.05。",
         ),
@@ -85,13 +85,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.slow_convergence": {
         "en": (
             "The loss was still falling when training ended",
-            "In the last quarter of {steps} steps the mean loss was still {descent} of the loss of guessing below "
+            "In the last quarter of {steps} steps the mean loss was still {descent:%} of the loss of guessing below "
             "that of the half before; {epochs} epochs were not enough at this pace.",
             "Train longer, or faster: standardise the inputs, use Adam or momentum 0.9, or add normalisation layers.",
         ),
         "zh": (
             "训练结束时损失仍在下降",
-            "在 {steps} 步的最后四分之一里，平均损失仍比之前一半低随机猜测损失的 {descent}；按这个速度，{epochs} "
+            "在 {steps} 步的最后四分之一里，平均损失仍比之前一半低随机猜测损失的 {descent:%}；按这个速度，{epochs} "
             "轮不够。",
             "训练更久，或加快收敛：标准化输入，使用 Adam 或动量 0.9，加归一化层。",
         ),
@@ -99,16 +99,16 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.weight_decay_too_strong": {
         "en": (
             "Weight decay is too strong",
-            "Rate x decay is {pull} a step: the weights halve every {half_life} steps unless the gradient rebuilds "
-            "them (decay {decay}; the pull of decay is {ratio} times the gradient; weights are at {shrunk} of "
+            "Rate x decay is {pull:%} a step: the weights halve every {half_life} steps unless the gradient rebuilds "
+            "them (decay {decay}; the pull of decay is {ratio} times the gradient; weights are at {shrunk:%} of "
             "their first norm).",
             "Use a decay of 1e-4 (SGD) or 1e-2 (AdamW), and none on biases and norms: for g in "
             "optimizer.param_groups: g['weight_decay'] = 1e-4",
         ),
         "zh": (
             "权重衰减过强",
-            "学习率×衰减为每步 {pull}：若无梯度补回，权重每 {half_life} 步减半（衰减 {decay}；衰减的拉力是梯度的 "
-            "{ratio} 倍；权重范数已是开始时的 {shrunk}）。",
+            "学习率×衰减为每步 {pull:%}：若无梯度补回，权重每 {half_life} 步减半（衰减 {decay}；衰减的拉力是梯度的 "
+            "{ratio} 倍；权重范数已是开始时的 {shrunk:%}）。",
             "SGD 用 1e-4，AdamW 用 1e-2，偏置和归一化层不用衰减：for g in optimizer.param_groups: "
             "g['weight_decay'] = 1e-4",
         ),
@@ -132,14 +132,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.batch_too_small": {
         "en": (
             "The batch is too small: noise drowns the signal",
-            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at about "
-            "{noise_scale} samples.",
+            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at up to "
+            "{noise_scale} samples (the estimate is rather too high, for the weights move between two gradients).",
             "Use batches of 32 or more; where memory forbids it, add up gradients over several batches, or divide "
             "the rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)",
         ),
         "zh": (
             "批次太小：噪声淹没信号",
-            "每步只有 {batch} 个样本，梯度大多是偶然的：约 {noise_scale} 个样本时信号与噪声才相当。",
+            "每步只有 {batch} 个样本，梯度大多是偶然的：信号与噪声要到约 {noise_scale} 个样本时才相当（此估计偏高，因为两次梯度之间权重在移动）。",
             "批大小用 32 以上；显存不够时累积多个批次的梯度，或把学习率除以 10：DataLoader(dataset, batch_size=32, "
             "shuffle=True)",
         ),
@@ -162,7 +162,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "en": (
             "No warm-up",
             "Adam takes its full rate {lr} from the first step, when its averages are still guesses; on a net with "
-            "layer normalisation the first steps changed the weights by {update_ratio} each, and the loss stood at "
+            "layer normalisation the first steps changed the weights by {update_ratio:%} each, and the loss stood at "
             "{spike} times that of guessing at its worst.",
             "Let the rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500), "
             "stepped per batch; or put the normalisation first (norm_first=True).",
@@ -170,7 +170,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "zh": (
             "没有学习率预热",
             "Adam 从第一步就用全部学习率 {lr}，而此时它的滑动平均还不可靠；在带层归一化的网络上，"
-            "最初每步改变权重的 {update_ratio}，损失最差时是随机猜测的 {spike} 倍。",
+            "最初每步改变权重的 {update_ratio:%}，损失最差时是随机猜测的 {spike} 倍。",
             "让学习率逐步升高：torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500)，"
             "按批次步进；或把归一化放在前面 (norm_first=True)。",
         ),
@@ -178,14 +178,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.clipping_always": {
         "en": (
             "Nearly every step is clipped",
-            "{clipped} of the steps are clipped (1 is all): gradients of norm {raw} are cut down to {limit}. The "
+            "{clipped:%} of the steps are clipped: gradients of norm {raw} are cut down to {limit}. The "
             "clip, not the rate, sets the length of the steps.",
             "Raise the limit above the usual norm, for example torch.nn.utils.clip_grad_norm_(model.parameters(), "
             "2 * {raw}), so that it only catches the rare large ones.",
         ),
         "zh": (
             "几乎每一步都被裁剪",
-            "被裁剪的步占 {clipped}（1 为全部）：范数 {raw} 的梯度被裁到 {limit}。决定步长的是裁剪而不是学习率。",
+            "被裁剪的步占 {clipped:%}：范数 {raw} 的梯度被裁到 {limit}。决定步长的是裁剪而不是学习率。",
             "把上限提高到平常范数之上，例如 torch.nn.utils.clip_grad_norm_(model.parameters(), 2 * {raw})，"
             "只拦住少数过大的梯度。",
         ),

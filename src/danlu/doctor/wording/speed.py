@@ -6,14 +6,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "speed.input_bound": {
         "en": (
             "The step waits for data",
-            "Between two steps {wait} ms pass before the model is called, of {step} ms in all ({share}): the model is idle "
+            "Between two steps {wait} ms pass before the model is called, of {step} ms in all ({share:%}): the model is idle "
             "for that time.",
             "DataLoader(..., num_workers=4, persistent_workers=True, pin_memory=True); decode and resize once and keep the "
             "result (danlu: --data.cache FOLDER), or keep small data in memory; take .item() and prints out of the step.",
         ),
         "zh": (
             "训练在等数据",
-            "两步之间有 {wait} 毫秒没有调用模型，而一步共 {step} 毫秒（{share}）：这段时间模型空闲。",
+            "两步之间有 {wait} 毫秒没有调用模型，而一步共 {step} 毫秒（{share:%}）：这段时间模型空闲。",
             "DataLoader(..., num_workers=4, persistent_workers=True, pin_memory=True)；解码和缩放只做一次并缓存（danlu：--data.cache 文件夹），小数据放在内存；把 .item() 和打印移出循环。",
         ),
     },
