@@ -85,3 +85,12 @@ def test_every_letter_is_in_the_font_of_the_png() -> None:
 @pytest.mark.parametrize(("number", "said"), [(7, "7"), (1500, "1.5 k"), (1_234_567, "1.23 M"), (4.09e9, "4.09 G")])
 def test_short_numbers(number: float, said: str) -> None:
     assert short(number) == said
+
+
+def test_a_padded_shortcut_belongs_to_its_own_block():
+    """resnet20's first stage ends with 16 maps of 32x32, although the next block begins by padding them to 32."""
+    with torch.device("meta"):
+        model = build_model("resnet20", channels=3, size=32, classes=10)
+    blocks = {b.name: b.output for b in blocks_of(trace(model, torch.zeros(1, 3, 32, 32, device="meta")).layers)}
+    assert [output for name, output in blocks.items() if name.startswith("stage1")] == [(16, 32, 32)] * 2
+    assert {output for name, output in blocks.items() if name.startswith("stage2")} == {(32, 16, 16)}

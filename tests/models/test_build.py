@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import nn
 
+from danlu.config import ModelConfig
 from danlu.models.backbone import Backbone
 from danlu.models.build import MODELS, build_backbone, build_model
+from danlu.models.sparse_convolution import SparseConvolution
 from danlu.models.vit import ViT
 from danlu.refuse import Refusal
 
@@ -49,8 +53,7 @@ def test_contract(name: str):
     model.eval()
     if isinstance(model, Backbone):
         check_features(model, x)
-    if not name.startswith("inception"):  # these are the libraries' own
-        assert isinstance(model.head, nn.Module)
+    assert isinstance(model.head, nn.Module)
     twin = build_model(name, channels=2, size=size, classes=7)
     twin.load_state_dict(model.state_dict())
     twin.eval()
@@ -135,7 +138,7 @@ def test_norms_in_the_libraries_networks(name: str, norms: int):
     assert count("group") == count("batch")
     assert count("none") == count("batch") - channels
     backbone = build_backbone(name, channels=3, size=107, norm="group")
-    assert of(backbone, nn.GroupNorm) > norms / 2
+    assert of(backbone, nn.GroupNorm) == norms
     assert of(backbone, nn.BatchNorm2d) == 0
 
 
@@ -175,6 +178,42 @@ def test_the_default_norm_of_a_vit_is_layer_norm():
     norms = [m for m in plain.modules() if isinstance(m, nn.LayerNorm)]
     assert len(norms) == 2 * 6 + 1
     assert {(m.eps, m.normalized_shape) for m in norms} == {(1e-6, (128,))}
+
+
+# Something other than the default for every option that some networks have and others have not.
+OPTIONS = {
+    **{"width": (8,), "activation": "tanh", "norm": "group", "dropout": 0.3, "pool": "average", "aux": True},
+    **{"final_relu": True, "stem": "3x3", "stride_in": "1x1", "drop_path": 0.1, "patch": 2, "pretrained": True},
+}
+
+
+def test_options_are_all_of_the_configs():
+    others = {"name", "init", "sparse", "sparse_refine"}  # of every network
+    assert set(OPTIONS) == {f.name for f in fields(ModelConfig)} - others
+
+
+@pytest.mark.parametrize("name", [*MODELS, "timm/resnet10t", "torchvision/resnet18"])
+def test_an_option_that_a_network_has_not_is_refused(name: str):
+    entry = MODELS.get(name)
+    size = smallest(name) if entry else 32
+    takes = (
+        entry.options
+        if entry
+        else {"timm/resnet10t": ("pretrained", "dropout", "norm")}.get(name, ("pretrained", "norm"))
+    )
+    for option, value in OPTIONS.items():
+        if option not in takes:
+            with pytest.raises(Refusal, match=f"model.{option} must be left out for {name}"):
+                build_model(name, channels=3, size=size, classes=4, **{option: value})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_init_reaches_every_layer(name: str):
+    model = build_model(name, channels=1, size=smallest(name), classes=3, init="zero")
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | SparseConvolution)]
+    assert layers
+    assert not any(layer.weight.any() for layer in layers)
+    assert not any(layer.bias.any() for layer in layers if layer.bias is not None)
 
 
 def test_options_left_at_the_default_of_the_config_are_the_networks_own():

@@ -109,7 +109,8 @@ def _grouped(layers: Sequence[Layer], depth: int, joints: set[str]) -> list[Bloc
         parts = layer.name.split(".")[:depth]
         name = next((".".join(parts[:n]) for n in range(1, depth) if ".".join(parts[:n]) in joints), ".".join(parts))
         quiet = not layer.multiply_adds and _family(layer) != "pooling" and layer.name.count(".") < depth
-        if groups and (groups[-1][0] == name or quiet):
+        opens = layer.detail == "pad" and name in joints  # the shortcut of a block whose layers are still to come
+        if groups and (groups[-1][0] == name or (quiet and not opens)):
             groups[-1][1].append(layer)
         else:
             groups.append((name, [layer]))

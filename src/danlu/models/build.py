@@ -18,9 +18,10 @@ from danlu.models.cspnet import SIZES as CSP_SIZES
 from danlu.models.cspnet import cspnet
 from danlu.models.detnet import detnet59
 from danlu.models.googlenet import GoogLeNet
+from danlu.models.inception import InceptionV3, inception_v4
 from danlu.models.lenet import lenet, lenet_bn
 from danlu.models.lenet5 import lenet5
-from danlu.models.library import inception_v3, inception_v4, timm_backbone, timm_model, torchvision_model
+from danlu.models.library import timm_backbone, timm_model, torchvision_model
 from danlu.models.linear import Linear
 from danlu.models.mlp import MLP
 from danlu.models.nin import nin, nin_cifar, nin_plain
@@ -91,7 +92,7 @@ MODELS: dict[str, Entry] = {
     },
     "googlenet": Entry(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
     "bn-inception": Entry(bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels"),
-    "inception-v3": Entry(inception_v3, "Inception v3, torchvision's; 299 pixels", least=75),
+    "inception-v3": Entry(InceptionV3, "Inception v3, torchvision's; 299 pixels", least=75),
     "inception-v4": Entry(inception_v4, "Inception v4, timm's; 299 pixels", least=75),
     **{f"resnet{d}": Entry(partial(resnet, d), f"ResNet-{d}; 224 pixels") for d in (18, 34, 50, 101, 152)},
     **{
@@ -108,9 +109,6 @@ MODELS: dict[str, Entry] = {
         for kind in VIT_SIZES
     },
 }
-
-# Networks whose stages timm knows by another name.
-TIMM_BACKBONES = {"inception-v3": "inception_v3", "inception-v4": "inception_v4"}
 
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
 
@@ -138,25 +136,14 @@ def build_model(
         if not isinstance(value, int) or value < 1:
             raise refusal(what, "a whole number of at least 1", value)
     entry = _entry(name)
-    options = _given(options)
-    for option, value in options.items():
-        if option not in entry.options:
-            takes = ", ".join(entry.options) or "no options"
-            raise refusal(f"model.{option}", f"left out for {name}, which takes {takes}", value)
-    init, norm = options.pop("init", "default"), options.get("norm")
     if entry.tabular:
         inputs = inputs if rows else channels * size * size  # type: ignore[operator]
-        model = entry.build(inputs, classes, **options)
-    else:
-        if rows:
-            tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
-            raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
-        _check_size(name, entry, size)  # type: ignore[arg-type]
-        model = entry.build(channels, size, classes, **options)
-    initialise(model, init)
-    if norm in ("weight", "spectral"):
-        normalise_weights(model, norm)
-    return model
+        return _built(name, entry, (inputs, classes), options)
+    if rows:
+        tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
+        raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
+    _check_size(name, entry, size)  # type: ignore[arg-type]
+    return _built(name, entry, (channels, size, classes), options)
 
 
 def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Backbone:
@@ -164,13 +151,33 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
 
     name: an entry of MODELS that has stages, or timm/NAME. options: as for `build_model`.
     """
+    if options.get("aux"):
+        raise refusal("model.aux", "left out for a backbone, which has no classifiers", True)
     library, _, inner = name.partition("/")
-    if library == "timm" or name in TIMM_BACKBONES:
-        return timm_backbone(TIMM_BACKBONES.get(name, inner), channels, size, **_given(options))
-    model = build_model(name, classes=1, channels=channels, size=size, **options)
+    if library == "timm":
+        stages = Entry(partial(timm_backbone, inner), f"the stages of {inner} of timm")
+        model = _built(f"the backbone {name}", stages, (channels, size), options)
+    else:
+        model = build_model(name, classes=1, channels=channels, size=size, **options)
     if not isinstance(model, Backbone):
         raise refusal("--model", "a network with stages, or timm/NAME, to be a backbone", name)
     model.head = nn.Identity()
+    return model
+
+
+def _built(name: str, entry: Entry, shape: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
+    """The entry's network with its options, all of which it must heed, and its weights as `init` and `norm` say."""
+    options = _given(options)
+    for option, value in options.items():
+        if option not in entry.options:
+            raise refusal(f"model.{option}", f"left out for {name}, which takes {', '.join(entry.options)}", value)
+    init, norm = options.pop("init", "default"), options.get("norm")
+    if init != "default" and options.get("pretrained"):
+        raise refusal("model.init", "left out with published weights", init)
+    model = entry.build(*shape, **options)
+    initialise(model, init)
+    if norm in ("weight", "spectral"):
+        normalise_weights(model, norm)
     return model
 
 

@@ -13,11 +13,25 @@ from danlu.models.backbone import Backbone
 from danlu.models.parts import norm_layer, shifts
 from danlu.refuse import Failure, choose, refusal
 
+# torchvision's networks with auxiliary classifiers: their first block, then the classifiers.
+AUXILIARY = {"inception_v3": ("Conv2d_1a_3x3", "AuxLogits"), "googlenet": ("conv1", "aux1", "aux2")}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
+
 
 def timm_model(
-    name: str, channels: int, size: int, classes: int, *, pretrained: bool = False, dropout: float | None = None
+    name: str,
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    pretrained: bool = False,
+    dropout: float | None = None,
+    norm: str | None = None,
 ) -> nn.Module:
-    """timm's network of that name for channels x size x size pictures. pretrained: with its published weights."""
+    """timm's network of that name for channels x size x size pictures. pretrained: with its published weights.
+
+    norm: in place of its batch norms.
+    """
     import timm
 
     bare = name.partition(".")[0]  # resnet18.a1_in1k names one set of weights of resnet18
@@ -30,6 +44,11 @@ def timm_model(
         model = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=classes, **options)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         raise _no_weights(f"timm/{name}", error) if pretrained else _no_fit(f"timm/{name}", size, error) from None
+    except TypeError:  # of timm's networks nearly all have dropout, not all
+        if dropout is None:
+            raise
+        raise refusal("model.dropout", f"left out for timm/{name}, which has none", dropout) from None
+    replace_norms(model, norm, f"timm/{name}", pretrained)
     return _that_fits(model, f"timm/{name}", channels, size)
 
 
@@ -91,7 +110,7 @@ class TimmBackbone(Backbone):
 
 
 def timm_backbone(
-    name: str, channels: int, size: int, *, pretrained: bool = False, norm: str = "batch"
+    name: str, channels: int, size: int, *, pretrained: bool = False, norm: str | None = None
 ) -> TimmBackbone:
     """timm's network of that name for its features alone: one map per stride. norm: in place of its batch norms."""
     import timm
@@ -105,14 +124,17 @@ def timm_backbone(
             raise _no_weights(f"timm/{name}", error) from None
         with_stages = timm.list_models(filter="resne*")
         raise refusal("--model", "a network of timm that gives its stages", name, near=with_stages) from None
-    _replace_norms(network, norm, pretrained)
+    replace_norms(network, norm, f"timm/{name}", pretrained)
     return TimmBackbone(_that_fits(network, f"timm/{name}", channels, size))
 
 
-def torchvision_model(name: str, channels: int, size: int, classes: int, *, pretrained: bool = False) -> nn.Module:
+def torchvision_model(
+    name: str, channels: int, size: int, classes: int, *, pretrained: bool = False, norm: str | None = None
+) -> nn.Module:
     """torchvision's classification network of that name. pretrained: its newest published weights (a download).
 
-    Its input is rebuilt for other than 3 channels, and with published weights its output for `classes`.
+    Its input is rebuilt for other than 3 channels, and with published weights its output for `classes`. norm: in place
+    of its batch norms.
     """
     import torchvision
 
@@ -122,11 +144,12 @@ def torchvision_model(name: str, channels: int, size: int, classes: int, *, pret
         options["image_size"] = size
     if name == "maxvit_t":
         options["input_size"] = (size, size)
-    if name in ("googlenet", "inception_v3"):
-        options |= {"init_weights": False} | ({} if pretrained else {"aux_logits": False})
+    if name in AUXILIARY:
+        options |= {"init_weights": False} | ({"transform_input": False} if pretrained else {"aux_logits": False})
     try:
         if pretrained:
             model = torchvision.models.get_model(name, weights="DEFAULT", **options)
+            _without_extras(model, name)
             _replace_last(model, classes)
         else:
             model = torchvision.models.get_model(name, num_classes=classes, **options)
@@ -136,76 +159,73 @@ def torchvision_model(name: str, channels: int, size: int, classes: int, *, pret
         ) from None
     if channels != 3:
         _replace_first(model, channels, pretrained)
+    replace_norms(model, norm, f"torchvision/{name}", pretrained)
     return _that_fits(model, f"torchvision/{name}", channels, size)
 
 
-def inception_v3(
-    channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False, norm: str = "batch"
+def torchvision_inception_v3(
+    channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False
 ) -> nn.Module:
-    """Inception v3 (Szegedy et al. 2015), torchvision's: 23,834,568 parameters, 5.713 G multiply-adds at 3x299x299.
-
-    aux: with the classifier on the 768 maps of stride 16; in training the network then gives two outputs (N, K).
-    norm: in place of its batch norms.
-    """
+    """torchvision's Inception v3. aux: with its auxiliary classifier, which no published weights are given for."""
+    if not aux:
+        return torchvision_model("inception_v3", channels, size, classes, pretrained=pretrained)
     import torchvision
 
-    if not aux:
-        model = torchvision_model("inception_v3", channels, size, classes, pretrained=pretrained)
-        model.aux_logits, model.AuxLogits = False, None  # type: ignore[assignment]
-        _replace_norms(model, norm, pretrained)
-        return _that_fits(model, "inception-v3", channels, size)
-    if pretrained:
-        raise refusal("model.aux", "left out with published weights", aux)
-    if size < 299:  # its 5x5 convolution then stands on less than 5x5
-        raise refusal("data.size", "at least 299 for inception-v3 with model.aux", size)
     model = torchvision.models.inception_v3(num_classes=classes, aux_logits=True, init_weights=False)
     if channels != 3:
         _replace_first(model, channels, keep=False)
-    _replace_norms(model, norm)
     return _that_fits(model, "inception-v3", channels, size)
 
 
-def inception_v4(
-    channels: int,
-    size: int,
-    classes: int,
-    *,
-    pretrained: bool = False,
-    dropout: float | None = None,
-    norm: str = "batch",
-) -> nn.Module:
-    """Inception v4 (Szegedy et al. 2016), timm's: 42,679,816 parameters, 12.254 G multiply-adds at 3x299x299.
+def _without_extras(model: Any, name: str) -> None:
+    """Take the auxiliary classifiers off the published networks that have them, and the scaling of their inputs in.
 
-    norm: in place of its batch norms.
+    torchvision has a switch for that scaling, which is not among the weights: a network built anew would lack it.
     """
-    model = timm_model("inception_v4", channels, size, classes, pretrained=pretrained, dropout=dropout)
-    _replace_norms(model, norm, pretrained)
-    return _that_fits(model, "inception-v4", channels, size)
+    if name not in AUXILIARY:
+        return
+    first, *classifiers = AUXILIARY[name]
+    for part in classifiers:
+        setattr(model, part, None)
+    model.aux_logits = False
+    block = getattr(model, first)
+    fold_in_scale(block.conv, block.bn)
 
 
-def _replace_norms(model: nn.Module, norm: str, pretrained: bool = False) -> None:
-    """Another normalisation in place of every batch norm that follows a convolution without a bias, as Inception's do.
+@torch.no_grad()
+def fold_in_scale(first: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Let weights that were trained on pictures scaled by 0.5 and 0.5 take those standardised by ImageNet's mean and
+    std: x STD / 0.5 + (MEAN - 0.5) / 0.5 goes into the kernels and the mean of the norm behind them, which is the same
+    but where zeros are padded."""
+    scale, shift = torch.tensor(STD) / 0.5, (torch.tensor(MEAN) - 0.5) / 0.5
+    norm.running_mean.sub_((first.weight.sum((2, 3)) * shift).sum(1))  # type: ignore[union-attr]
+    first.weight.mul_(scale.view(1, 3, 1, 1))
 
-    timm's batch norms carry their activation, which stays. Where the new norm brings no shift, the convolution before
-    it gets a bias. Refusal with published weights, and for a network without batch norm.
+
+def replace_norms(model: nn.Module, norm: str | None, name: str, pretrained: bool = False) -> None:
+    """Another normalisation in place of every batch norm of a library's network, in place; None leaves it as it is.
+
+    timm's batch norms carry their activation, which stays. Where the new norm brings no shift, the layer before it gets
+    a bias. Refusal with published weights, and for a network without batch norm. name: of the network, to be told.
     """
-    if norm == "batch":
+    norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if norm is not None and not norms:
+        raise refusal("model.norm", f"left out for {name}, which has no batch norm", norm)
+    if norm in (None, "batch"):
         return
     if pretrained:
         raise refusal("model.norm", "batch with published weights", norm)
-    convolution, replaced = None, 0
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Conv2d):
-            convolution = layer
-        if not isinstance(layer, nn.BatchNorm2d) or convolution is None:
+    before = None
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            before = layer
+        if not isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             continue
-        parts = [norm_layer(norm, layer.num_features), getattr(layer, "act", nn.Identity())]
-        model.set_submodule(name, nn.Sequential(*(part for part in parts if not isinstance(part, nn.Identity))))
-        if not shifts(norm):
-            convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
-        replaced += 1
-    if not replaced:
-        raise refusal("model.norm", "left out for a network without batch norm", norm)
+        flat = isinstance(layer, nn.BatchNorm1d)
+        parts = [norm_layer(norm, layer.num_features, flat=flat), getattr(layer, "act", nn.Identity())]
+        model.set_submodule(path, nn.Sequential(*(part for part in parts if not isinstance(part, nn.Identity))))
+        if before is not None and before.bias is None and not shifts(norm):
+            before.bias = nn.Parameter(before.weight.new_zeros(before.weight.shape[0]))
 
 
 def _replace_first(model: nn.Module, channels: int, keep: bool) -> None:

@@ -125,8 +125,8 @@ def weighted(model: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
 
 def hidden(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """All of them but the one that gives the outputs: the last of the head, or of the whole where there is none."""
-    outputs = list(weighted(getattr(model, "head", model)))[-1]
-    return [layer for layer in weighted(model) if layer is not outputs]
+    outputs = list(weighted(getattr(model, "head", model)))[-1:]  # none where the head was taken off
+    return [layer for layer in weighted(model) if all(layer is not one for one in outputs)]
 
 
 def normalise_weights(model: nn.Module, norm: str) -> None:
@@ -180,6 +180,10 @@ def initialise(model: nn.Module, name: str) -> None:
             layer.draw(fill[kind])
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             fill[kind](layer.weight)
+        elif isinstance(layer, nn.MultiheadAttention) and layer.in_proj_weight is not None:  # torchvision's
+            for weight in layer.in_proj_weight.chunk(3):
+                fill[kind](weight)
+            continue
         else:
             continue
         if layer.bias is not None:

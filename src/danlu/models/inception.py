@@ -1,0 +1,81 @@
+"""Inception v3 (Szegedy et al. 2015; torchvision's) and v4 (2016; timm's), in stages like all others."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor, nn
+
+from danlu.models.backbone import Backbone
+from danlu.models.library import replace_norms, timm_model, torchvision_inception_v3
+from danlu.refuse import refusal
+
+# torchvision's names of v3's parts, by stage: each ends with the last map of its resolution.
+PARTS_V3 = {
+    "stage1": ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"),
+    "stage2": ("maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    "stage3": ("maxpool2", "Mixed_5b", "Mixed_5c", "Mixed_5d"),
+    "stage4": ("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    "stage5": ("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+}
+# timm numbers the 22 parts of v4; a stage ends before these.
+ENDS_V4 = {"stage1": 3, "stage2": 5, "stage3": 10, "stage4": 18, "stage5": 22}
+STRIDES = (2, 4, 8, 16, 32)
+
+
+class InceptionV3(Backbone):
+    """23,834,568 parameters, 5.713 G multiply-adds at 3x299x299, K = 1000; 27,161,264 parameters with `aux`.
+
+    aux: one more classifier, on the 768 maps of stride 16. In training the network then gives two outputs (N, K); in
+    use it gives the first alone. norm: in place of its batch norms.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        pretrained: bool = False,
+        aux: bool = False,
+        norm: str | None = None,
+        dropout: float = 0.5,
+    ) -> None:
+        if aux and pretrained:
+            raise refusal("model.aux", "left out with published weights", aux)
+        if aux and size < 299:  # its 5x5 convolution then stands on less than 5x5
+            raise refusal("data.size", "at least 299 for inception-v3 with model.aux", size)
+        whole: Any = torchvision_inception_v3(channels, size, classes, pretrained=pretrained, aux=aux)
+        replace_norms(whole, norm, "inception-v3", pretrained)
+        stages = {
+            stage: nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts))
+            for stage, parts in PARTS_V3.items()
+        }
+        head = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), dropout=nn.Dropout(dropout), fc=whole.fc)
+        super().__init__(stages, nn.Sequential(head), channels=(64, 192, 288, 768, 2048), strides=STRIDES)
+        self.aux = whole.AuxLogits if aux else None
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
+        """Pictures (N, C, H, W) -> outputs (N, K), or in training with `aux` two such."""
+        maps = self.features(x)
+        outputs = self.head(maps[-1])
+        return (outputs, self.aux(maps[3])) if self.training and self.aux is not None else outputs
+
+
+def inception_v4(
+    channels: int,
+    size: int,
+    classes: int,
+    *,
+    pretrained: bool = False,
+    dropout: float = 0.0,
+    norm: str | None = None,
+) -> Backbone:
+    """42,679,816 parameters, 12.254 G multiply-adds at 3x299x299, K = 1000. norm: in place of its batch norms."""
+    whole: Any = timm_model("inception_v4", channels, size, classes, pretrained=pretrained, norm=norm)
+    stages, begin = {}, 0
+    for stage, end in ENDS_V4.items():
+        stages[stage], begin = whole.features[begin:end], end
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), whole.last_linear)
+    return Backbone(stages, head, channels=(64, 192, 384, 1024, 1536), strides=STRIDES)
