@@ -10,6 +10,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import accuracies
 
+ENOUGH = 5  # labels per class without one of the first: chance leaves it out of fewer
 FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
 
 
@@ -46,6 +47,8 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
     seen = max(ledger.values("epoch.samples", "train"), default=math.inf)
     if len(shares) < 2 or len(shares) > 100 or seen < 20 * len(shares):
         return  # of so few samples a class may be rare by chance
+    if any(True for _ in not_shuffled(ledger)):
+        return  # the batches looked at are no fair sample of sorted data
     k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
     if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
         found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
@@ -69,7 +72,9 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.label_range", "error", 0.95, "", facts | {"problem": "sign"})
     elif kind in ("cross_entropy", "nll"):
         shares = _mean_rows(ledger.values("class.actual", "train"))
-        if len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0:
+        held = _mean_rows(ledger.values("class.actual", "val"))
+        absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
+        if absent and _labels_seen(ledger) >= ENOUGH * len(shares):
             yield Finding("data.label_range", "error", 0.9, "", facts | {"problem": "from one"})
 
 
@@ -191,15 +196,16 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
     steps, distances = ledger.series("batch.label_distance")
     expected = dict(zip(*ledger.series("batch.label_distance_expected")))
     pairs = [(d, expected.get(s, 0.0)) for s, d in zip(steps, distances)]
-    held = _mean_rows(ledger.values("class.actual", "val"))
-    if len(pairs) < 3 or len(held) < 3:
+    held = _mean_rows(ledger.values("class.actual", "val"))  # empty where the loop takes no loss in validation
+    known = held or _mean_rows(ledger.values("class.actual", "train"))
+    if len(pairs) < 3 or len(known) < 3:
         return
     distance, chance = (sum(part) / len(pairs) for part in zip(*pairs))
     first = (ledger.values("class.actual", "train") or [[]])[0]
     size = (ledger.values("batch.size") or [0])[0]
     classes = sum(share > 0 for share in first)
     # A shuffled batch of `size` misses a class of share p with chance (1 - p)^size.
-    usual = sum(1 - (1 - p) ** size for p in held)
+    usual = sum(1 - (1 - p) ** size for p in known)
     facts = {"distance": distance, "expected": chance, "batches": len(pairs), "classes": classes, "usual": usual}
     one_class = size >= 8 and len(first) == len(held) and classes < 0.4 * usual
     if distance > 2.2 * chance and distance > 0.3 and size >= 8:
@@ -273,6 +279,12 @@ def _runs(ledger: Ledger) -> bool:
 def _mean(ledger: Ledger, name: str, phase: str) -> float | None:
     values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
     return sum(values) / len(values) if values else None
+
+
+def _labels_seen(ledger: Ledger) -> float:
+    """Training samples whose labels were counted, over all epochs."""
+    columns = (ledger.values(f"epoch.{name}", "train") for name in ("samples", "measured", "batches"))
+    return sum(samples * measured / max(1, batches) for samples, measured, batches in zip(*columns))
 
 
 def _calls_again(ledger: Ledger) -> bool:

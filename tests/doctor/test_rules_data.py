@@ -1,0 +1,37 @@
+"""Rules of the data on small written ledgers, with the fault and without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.rules.data import label_range
+
+
+def labels(shares: list[float], batches: int, held: list[float] | None = None) -> Ledger:
+    """One epoch of batches of 16, of which the labels were counted."""
+    ledger = Ledger()
+    ledger.add("loss.kind", "cross_entropy", "", 1)
+    for name, value in {"samples": 16 * batches, "measured": batches, "batches": batches}.items():
+        ledger.add(f"epoch.{name}", value, "train", 1)
+    ledger.add("class.actual", shares, "train", 1)
+    if held is not None:
+        ledger.add("class.actual", held, "val", 1)
+    return ledger
+
+
+FROM_ONE = [0.0, 0.25, 0.25, 0.25, 0.25]
+
+
+def test_labels_counted_from_one_are_found() -> None:
+    (found,) = label_range(labels(FROM_ONE, batches=4))
+    assert found.evidence["problem"] == "from one"
+
+
+@pytest.mark.parametrize(
+    "ledger",
+    [labels(FROM_ONE, batches=1), labels(FROM_ONE, batches=4, held=[0.2] * 5), labels([0.2] * 5, batches=4)],
+    ids=["one batch", "validation has the first class", "all classes"],
+)
+def test_a_first_class_that_chance_left_out_is_none(ledger: Ledger) -> None:
+    assert list(label_range(ledger)) == []
