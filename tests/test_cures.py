@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from danlu.config import Config, with_values
+from danlu.config import AugmentConfig, Config, with_values
 from danlu.cures import cures, flags_of
+from danlu.data.presets import resolve
 from danlu.doctor.finding import Finding
 
 RUN = {
@@ -39,10 +42,22 @@ def test_flags_of_the_table(code: str, flag: str) -> None:
     assert "optimizer" not in cure(code)
 
 
+def test_a_batch_that_is_the_usual_one_is_not_proposed() -> None:
+    assert cure("speed.device_idle") == "for g in optimizer.param_groups: g['lr'] /= 10", "128 is more than the usual"
+
+
 def test_what_no_setting_cures_keeps_its_words() -> None:
     assert cure("data.leak") == "for g in optimizer.param_groups: g['lr'] /= 10"
 
 
 def test_flags_are_spelt_as_people_type_them() -> None:
     assert flags_of({"optim.lr": 0.003, "optim.clip_norm": 1.0}) == "--lr 0.003 --optim.clip-norm 1"
+    assert flags_of({"model.name": "lenet", "model.norm": None}) == "--model lenet --model.norm none"
     assert flags_of({"augment.preset": "light", "augment.flip": "lr", "augment.pad": 4}) == "--augment light"
+
+
+def test_what_was_laid_over_an_augmentation_is_taken_off() -> None:
+    plain = resolve(AugmentConfig(preset="none", rotate=180.0), size=28, channels=1, classes=10)
+    config = replace(with_values(Config(), RUN), augment=plain)
+    finding = Finding("data.augmentation_harmful", "warning", 0.9, "", {}, remedy="look at the pictures")
+    assert cures(config, 50_000)(finding).remedy == "Try --augment.rotate 0."

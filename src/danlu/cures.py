@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from danlu.choose import choose_training
-from danlu.config import SHORT, AugmentConfig, Config, get, with_values
+from danlu.config import SHORT_FLAGS, AugmentConfig, Config, get, with_values
+from danlu.data.presets import resolve, resolve_objects
 from danlu.doctor.finding import Finding
 from danlu.doctor.messages import terms
+from danlu.engine.device import pick_device
 from danlu.remedies import Case, Change, as_flags, changes, untried
 
 PROPOSED = 2  # changes that are named for a finding
-NAMES = {key: short for short, key in SHORT.items()} | {"augment.preset": "augment"}
+NAMES = {key: short for short, key in SHORT_FLAGS.items()}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def cures(config: Config, samples: int, language: str = "en") -> Callable[[Findi
     classes = ("",) * (config.task in ("classify", "detect", "segment"))
     outline = Outline("pictures" if pictures else "table", config.task or "classify", classes)
     usual = partial(_usual, config, outline, samples)
-    preset = (lambda name: AugmentConfig(preset=name)) if pictures else None
+    preset = partial(_preset, config) if pictures else None
     words = terms(language)
 
     def cured(finding: Finding) -> Finding:
@@ -54,12 +56,21 @@ def cures(config: Config, samples: int, language: str = "en") -> Callable[[Findi
 def flags_of(change: Mapping[str, Any]) -> str:
     """As a person types it: short names, dashes, and an augmentation by its preset's name."""
     whole = "augment.preset" in change
-    kept = {key: value for key, value in change.items() if not whole or key in NAMES or key[:8] != "augment."}
+    kept = {key: value for key, value in change.items() if not whole or key in NAMES or not key.startswith("augment.")}
     return as_flags({NAMES.get(key, key).replace("_", "-"): value for key, value in kept.items()})
 
 
 def _usual(config: Config, outline: Outline, samples: int, key: str, given: Change | None = None) -> Any:
     """What danlu chooses for a setting that is left open, the others being as they are or `given`."""
     opened = with_values(config, (given or {}) | {key: None})
-    device = torch.device("cpu" if config.device == "auto" else config.device)
+    device = pick_device("auto") if config.device == "auto" else torch.device(config.device)
     return get(choose_training(opened, outline, samples, device)[0], key)
+
+
+def _preset(config: Config, name: str) -> AugmentConfig:
+    """An augmentation in full."""
+    wanted = AugmentConfig(preset=name)  # type: ignore[arg-type]
+    shape = {"size": config.data.size or 0, "channels": 1 if config.data.colour == "grey" else 3}
+    if config.task in ("detect", "segment"):
+        return resolve_objects(wanted, **shape)
+    return resolve(wanted, classes=2 * (config.task == "classify"), **shape)

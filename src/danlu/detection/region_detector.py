@@ -85,7 +85,10 @@ class RegionDetector(Detector):
         return boxes, matched.gather(1, chosen), taken
 
     def judge_drawn(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-        """`judge` the regions taken (N, S) of boxes (N, S, 4); the first ones again fill up to a multiple of `STEP`."""
+        """`judge` the regions taken (N, S) of boxes (N, S, 4).
+
+        The first ones again fill up to a multiple of `STEP`: batch norms count these twice, the losses do not.
+        """
         count = int(taken.sum())
         rows = torch.arange(count + -count % STEP, device=boxes.device) % max(count, 1)
         logits, codes = self.judge(outputs["maps"], boxes[taken][rows], taken.nonzero()[:, 0][rows])

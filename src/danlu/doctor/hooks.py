@@ -72,6 +72,7 @@ class Hooks:
 
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if not self.patient.paused:
+            self._stepping = None  # by a closure; or a step that broke down never ended
             self.course.opened(args, kwargs)
 
     def _after_forward(self, module: nn.Module, args: tuple, kwargs: dict, outputs: Any) -> None:
@@ -105,7 +106,7 @@ class Hooks:
         return None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        if self._stepping is optimizer and not self.patient.paused:
+        if self._stepping in (None, optimizer) and not self.patient.paused and self._concerns(optimizer):
             self._stepping = None
             self.course.stepped(optimizer)
 

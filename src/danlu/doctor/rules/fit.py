@@ -50,14 +50,15 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
     """All predictions fall to one class; or a weight in the loss favours one beyond what the shares ask for."""
+    said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
     favoured, excess = heaviest_class(ledger)
     if excess > 10:
         problem = Phrase("in the loss class {} weighs {:.3g} times what its share asks for", favoured, excess)
         shares = Phrase("The other classes hardly count beside it.")
         facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
-        yield Finding("fit.one_class", "warning", 0.85, f"class {favoured}", facts)
+        alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
+        yield Finding("fit.one_class", "error" if alone else "warning", 0.85, f"class {favoured}", facts)
         return
-    said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
         return  # of the beginning alone it says nothing
