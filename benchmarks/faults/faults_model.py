@@ -238,7 +238,7 @@ MODEL_FAULTS = [
     Fault("shrinking layers", "gradient.vanishing", shrinking, {"16": 16}, "mlp classes", also=("model.bad_init",)),
     Fault("growing recurrence", "gradient.exploding", growing_recurrence, {"2.5": 2.5, "1.8": 1.8}, "pictures classes", also=("model.bad_init",)),
     Fault("negative biases", "activation.dead_relu", negative_bias, {"all": (1.0, -10.0), "most": (0.95, -10.0)}, "mlp relu", also=("model.bad_init",)),
-    Fault("pinned units", "activation.saturated", saturated, {"12": 12.0, "6": 6.0}, "sigmoid|tanh", also=("model.bad_init",)),
+    Fault("pinned units", "activation.saturated", saturated, {"12": 12.0, "16": 16.0}, "sigmoid|tanh", also=("model.bad_init",)),
     Fault("mean over the batch", "activation.collapsed", collapsed, {"": lambda width: BatchMean()}, "mlp|conv"),
     Fault("norm of one unit", "activation.collapsed", collapsed, {"": NormOfOne}, "mlp|conv"),
 ]  # fmt: skip

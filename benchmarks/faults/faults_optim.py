@@ -251,7 +251,7 @@ def go_on(setup: Setup, how: tuple[int, int]) -> Setup:
 
 
 OPTIM_FAULTS = [
-    Fault("rate too high", "optim.lr_too_high", rate, {"x1000": 1000.0, "x100": 100.0, "x40": 40.0}, "mlp|conv"),
+    Fault("rate too high", "optim.lr_too_high", rate, {"x1000": 1000.0, "x300": 300.0}, "mlp|conv", avoid="dropout"),
     Fault("rate too low", "optim.lr_too_low", rate, {"x0.001": 1e-3, "x0.01": 1e-2}),
     Fault("at the edge", "optim.oscillation", at_the_edge, {"1.98": 1.98, "1.998": 1.998}, "numbers table", also=("optim.lr_too_high",), proof="code"),
     Fault("start at a saddle", "optim.plateau_saddle", saddle, {"1e-3": 1e-3, "1e-2": 1e-2}, "classes|numbers mlp", also=("model.bad_init", "gradient.vanishing")),
@@ -274,7 +274,7 @@ OPTIM_FAULTS = [
     Fault("little to see", "fit.underfitting", few_columns, {"1 column": 1, "2 columns": 2}, "table", also=("model.too_small", "fit.regularisation_too_strong", "optim.plateau_minimum")),
     Fault("class weight upside down", "fit.one_class", upside_down_weights, {"x1000": 1000.0, "x300": 300.0}, "classes|binary mlp"),
     Fault("parity", "fit.not_learning", parity, {"30 bits": 30}, "binary mlp", also=("data.labels_shuffled", "fit.overfitting")),
-    Fault("strong dropout", "fit.regularisation_too_strong", strong_dropout, {"0.9": 0.9, "0.8": 0.8}, "mlp deep|tanh|relu"),
+    Fault("strong dropout", "fit.regularisation_too_strong", strong_dropout, {"0.97": 0.97, "0.95": 0.95}, "mlp deep|tanh|relu"),
     Fault("stopped early", "fit.stopped_early", stop_early, {"1 epoch": 1, "2 epochs": 2}, "classes", also=("optim.slow_convergence", "optim.lr_too_low")),
     Fault("trained too long", "fit.trained_too_long", go_on, {"150 epochs": (150, 150)}, "classes mlp pictures", avoid="dropout deep tanh sigmoid", also=("fit.overfitting",), proof="overfit"),
 ]  # fmt: skip

@@ -56,7 +56,7 @@ SETUPS = [
     setup("tuned", sets.friedman, "mlp3", mlp(96, 96), Optim("adam", 2e-3), 0.85, "numbers mlp relu table", batch_size=32, epochs=12),
     setup("tuned", sets.mnist, "vgg", vgg(8, 16), momentum(0.05), 0.88, "classes conv bn relu pictures"),
     setup("tuned", sets.cifar, "resnet", resnet(8, 16), Optim("adamw", 3e-3), 0.76, "classes conv bn residual relu pictures", epochs=8),
-    setup("tuned", sets.blobs, "tanh3", tanh(96, 64), Optim("sgd", 0.05), 0.9, "classes mlp tanh table", batch_size=32),
+    setup("tuned", sets.blobs, "tanh3", tanh(96, 64), Optim("sgd", 0.05), 0.88, "classes mlp tanh table", batch_size=32),
     setup("tuned", sets.digits, "mlp8", mlp(*[96] * 7, init="he"), momentum(0.01), 0.92, "classes mlp relu deep pictures", batch_size=32, epochs=15),
     setup("tuned", sets.digits, "sigmoid3", sigmoid(128, 96), Optim("adam", 5e-3), 0.93, "classes mlp sigmoid pictures", batch_size=32),
     setup("tuned", sets.cancer, "dropout", mlp(128, 64, dropout=0.3), Optim("adamw", 1e-3), 0.93, "binary mlp relu dropout table", batch_size=16, epochs=15),
@@ -72,7 +72,7 @@ SETUPS = [
     setup("untuned", sets.digits, "mlp4", mlp(128, 96, 64), Optim("adam", 1e-3), 0.93, "classes mlp relu pictures", batch_size=32),
     setup("untuned", sets.digits, "tanh4", tanh(96, 96, 64), Optim("sgd", 0.05), 0.93, "classes mlp tanh pictures", batch_size=32, epochs=15),
     setup("untuned", sets.blobs, "mlp10", mlp(*[64] * 9, init="he"), Optim("adam", 5e-4), 0.9, "classes mlp relu deep table", batch_size=32),
-    setup("untuned", sets.circles, "sigmoid3", sigmoid(64, 64), Optim("adam", 2e-2), 0.96, "binary mlp sigmoid plane", batch_size=32, epochs=15),
+    setup("untuned", sets.circles, "sigmoid3", sigmoid(64, 64), Optim("adam", 2e-2), 0.96, "binary mlp sigmoid plane", batch_size=32, epochs=30),
     setup("untuned", sets.digits, "dropout", mlp(192, 96, dropout=0.3), Optim("adamw", 2e-3), 0.93, "classes mlp relu dropout pictures", batch_size=32, epochs=15),
     setup("untuned", sets.mnist, "transformer", transformer(48, 1), Optim("adam", 3e-3), 0.84, "classes transformer pictures", batch_size=32, epochs=10),
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -136,7 +135,6 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         plateau=plateau,
         average=average,
         dropout=_dropout(module, config),
-        settle=_settle(prepared) if prepared.objects is not None else None,
         views=evaluation_views(config),
         clip_norm=config.optim.clip_norm,
         clip_value=config.optim.clip_value,
@@ -144,17 +142,6 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         seed=config.seed,
         log_every=config.log_every,
     )
-
-
-def _settle(prepared: Prepared) -> Callable[[nn.Module], None]:
-    """What a detector fits in closed form sees the training pictures as they are, all of them in each pass."""
-    _, normalise = transforms(prepared)
-    batches = make_batches(prepared, prepared.split.train, normalise, batch_size=prepared.config.batch_size)
-
-    def settle(detector: Any) -> None:
-        detector.settle(lambda: ((batch.inputs, batch.targets) for batch in batches.epoch()))
-
-    return settle
 
 
 def _dropout(module: nn.Module, config: Config) -> DropoutSchedule | None:

@@ -15,13 +15,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from danlu.config import SHORT, keys
+from danlu.config import SHORT_FLAGS, keys
 from danlu.refuse import Failure, Refusal, blame, nearest
 
 # The flags of each setting, shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
-_SECTIONS = {"model": "model.name", "schedule": "schedule.name", "loss": "loss.name", "augment": "augment.preset"}
-for _name, _key in (SHORT | _SECTIONS).items():
+for _name, _key in SHORT_FLAGS.items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
 BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
 NOT_INSPECTED = {"model.name", "model.pretrained", "model.sparse", "model.sparse_refine"}  # change no layer
@@ -170,7 +169,7 @@ def _as_typed(error: Refusal | Failure, argv: list[str]) -> Refusal | Failure:
     if isinstance(error, Failure):
         return error
     key = error.thing.lstrip("-").replace("-", "_")
-    key = (SHORT | _SECTIONS).get(key, key)
+    key = SHORT_FLAGS.get(key, key)
     if key not in FLAGS:
         return error
     typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}

@@ -343,6 +343,13 @@ SHORT = {
     "backbone": "detect.backbone",
     "lang": "doctor.language",
 }
+# On the command line these sections' names are short for their first fields, as a plain value for a section is.
+SHORT_FLAGS = SHORT | {
+    "model": "model.name",
+    "schedule": "schedule.name",
+    "loss": "loss.name",
+    "augment": "augment.preset",
+}
 
 
 def _sections(kind: type) -> dict[str, type]:

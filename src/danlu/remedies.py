@@ -46,9 +46,17 @@ Remedy = Callable[[Case], list[Change]]
 
 def changes(code: str, case: Case) -> list[Change]:
     """The changes to try for a finding, each different from what the run has; none where no setting cures it."""
-    proposed = REMEDIES[code](case) if code in REMEDIES else []
+    return _different(REMEDIES, code, case)
+
+
+def untried(code: str, case: Case) -> list[Change]:
+    """Changes that are proposed, and not tried by `--heal`."""
+    return _different(UNTRIED, code, case)
+
+
+def _different(table: Mapping[str, Remedy], code: str, case: Case) -> list[Change]:
     found: list[Change] = []
-    for change in proposed:
+    for change in table[code](case) if code in table else []:
         new = {key: value for key, value in change.items() if not _same(get(case.config, key), value)}
         if new and new not in found:
             found.append(new)
@@ -379,18 +387,12 @@ NO_SETTING = {
     "fit.trained_too_long": "it costs time, not accuracy; --regularise.patience ends it sooner",
 }
 
-
 # What no trial can judge, but a person may well do.
 UNTRIED: dict[str, Remedy] = {
     "fit.stopped_early": lambda case: [{"epochs": 2 * (case.config.epochs or 1)}],
     "fit.trained_too_long": lambda case: [{"regularise.patience": max(2, (case.config.epochs or 1) // 5)}],
-    "speed.device_idle": lambda case: [{"batch_size": case.usual("batch_size")}],
+    "speed.device_idle": lambda case: [{"batch_size": max(case.usual("batch_size"), case.config.batch_size or 1)}],
 }
-
-
-def untried(code: str, case: Case) -> list[Change]:
-    """Changes that are proposed, and not tried by `--heal`."""
-    return UNTRIED[code](case) if code in UNTRIED else []
 
 
 def why_not(code: str) -> str:

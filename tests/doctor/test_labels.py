@@ -170,3 +170,16 @@ def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
 def test_noise_errs_among_the_surest_and_overlap_does_not(surest_right: float, accuracy: float, found: bool) -> None:
     codes = [finding.code for finding in data.label_noise(noise_ledger(surest_right, accuracy))]
     assert codes == (["data.label_noise"] if found else [])
+
+
+@pytest.mark.parametrize(("measured", "found"), [(1, False), (9, True)])
+def test_a_class_that_a_few_measured_batches_lack_may_be_chance(measured: int, found: bool) -> None:
+    """Of ten batches the labels of `measured` were counted, while the inputs of all were looked at."""
+    ledger = ledger_of(
+        class__actual={"train": [[0.0, 0.5, 0.5, 0.0]], "val": [[0.25] * 4]},
+        epoch__samples={"train": [160]},
+        epoch__batches={"train": [10]},
+        epoch__measured={"train": [measured]},
+        input__samples={"train": [160]},
+    )
+    assert [finding.code for finding in data.split_shift(ledger)] == (["data.split_shift"] if found else [])

@@ -14,7 +14,7 @@ from danlu.doctor import rules
 from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.messages import MESSAGES, in_one_line, place, said, terms, worded
 from danlu.doctor.phrase import Phrase, Shown, shown
-from danlu.doctor.rules.model import MENDED
+from danlu.doctor.rules.outputs import MENDED
 from danlu.doctor.wording.before import WORDS
 from danlu.doctor.wording.phrases import ZH
 from danlu.doctor.wording.terms import TERMS
@@ -35,12 +35,12 @@ def test_numbers_are_short() -> None:
 
 
 def test_a_phrase_is_a_text_that_can_be_said_again() -> None:
-    phrase = Phrase("The loss rose to {:.2g} times its start, at step {}", 12.345, 37)
-    assert phrase == "The loss rose to 12 times its start, at step 37"
+    phrase = Phrase("The loss rose to {} times its start, at step {}", 12.345, 37)
+    assert phrase == "The loss rose to 12.3 times its start, at step 37"
     assert json.loads(json.dumps({"what": phrase})) == {"what": str(phrase)}
     again = copy.deepcopy(phrase)
     assert said(again, "en") == phrase
-    assert said(again, "zh") == "损失在第 37 步升到开始时的 12 倍"
+    assert said(again, "zh") == "损失在第 37 步升到开始时的 12.3 倍"
 
 
 def test_dead_units_in_per_cent_and_no_bare_one() -> None:

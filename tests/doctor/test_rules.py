@@ -6,7 +6,8 @@ import string
 
 import pytest
 
-from danlu.doctor.diagnose import EXPLAINS, RULES, diagnose, shown
+from danlu.doctor.causes import EXPLAINS
+from danlu.doctor.diagnose import RULES, diagnose, shown
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.messages import MESSAGES, worded

@@ -17,9 +17,12 @@ import pytest
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["danlu.cli", "danlu.verbs.commands", "sklearn.datasets", "plotly.graph_objects"])
 MAIN = """
-import os, sys
+import faulthandler, os, sys
+os.setpgid(0, 0)
 log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(log, 1), os.dup2(log, 2)
+os.environ["PYTHONFAULTHANDLER"] = "1"  # of the processes that it starts
+faulthandler.enable()
 {before}
 from danlu.cli import main
 sys.exit(main({argv!r}))
@@ -43,17 +46,25 @@ class Command:
         self.signal(signal.SIGKILL)
         self.process.join()
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: int = 120) -> int:
         """Exit code; negative for the signal that ended it."""
-        self.process.join(seconds)
-        assert not self.process.is_alive(), f"still running after {seconds} s:\n{self.said}"
+        for _ in range(seconds):  # one by one: while the whole machine is suspended its clocks go on
+            self.process.join(1)
+            if not self.process.is_alive():
+                break
+        if self.process.is_alive():  # ended by a signal at which each of its processes says where it stands
+            os.killpg(self.process.pid, signal.SIGABRT)
+            self.process.join()
+            pytest.fail(f"still running after {seconds} s:\n{self.said}")
         return self.process.exitcode
 
     def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
         """Wait, with open eyes, until the condition holds or the process has ended."""
-        end = time.monotonic() + seconds
+        waited, before = 0.0, time.monotonic()
         while self.process.is_alive() and not condition():
-            assert time.monotonic() < end, f"never happened:\n{self.said}"
+            now = time.monotonic()
+            waited, before = waited + min(now - before, 1), now  # see `wait`
+            assert waited < seconds, f"never happened:\n{self.said}"
 
     @property
     def said(self) -> str:

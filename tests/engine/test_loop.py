@@ -223,17 +223,3 @@ def test_lower_precision_learns_as_well(precision, tmp_path):
     run = train(tmp_path, **{"precision": precision, "epochs": 8, "data.limit": 600})
     assert run.summary["metrics"]["test"]["accuracy"] > 0.8
     assert all(tensor.dtype == torch.float32 for tensor in load_file(run.weights()).values())
-
-
-def test_what_has_a_closed_form_is_fitted_once_at_the_end_of_the_last_epoch():
-    plan = plan_of()
-    seen, judged = [], plan.task.metrics
-
-    def metrics(evaluation):
-        seen.append("judged")
-        return judged(evaluation)
-
-    plan.task.metrics = metrics
-    plan.settle = seen.append
-    fitted(plan)
-    assert seen == ["judged", "judged", plan.module, "judged"]

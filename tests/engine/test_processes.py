@@ -3,6 +3,7 @@
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,3 +97,14 @@ def test_a_failure_in_them_is_one_sentence(danlu, tmp_path):
     assert command.wait() == 1
     assert "Traceback" not in command.said
     assert command.said.count("danlu: the training loss is") == 1
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_named(danlu, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        before = f"os.environ['MASTER_PORT'] = '{port}'"
+        command = danlu(*ODD, "--devices", 2, "--out", tmp_path / "run", before=before)
+        assert command.wait() == 1
+    assert "Traceback" not in command.said
+    assert f"danlu: port {port}, where the processes meet, was taken" in command.said

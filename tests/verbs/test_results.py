@@ -126,8 +126,14 @@ GOOD = {"image_id": 10, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
         (json.dumps([GOOD | {"bbox": [1, 2, 3]}]), "bbox must be four numbers"),
         (json.dumps([GOOD | {"bbox": [1, 2, 3, "4"]}]), "bbox must be a finite number"),
         (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": "0"}}]), "runs of 160000 pixels"),
-        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": "\u00e9"}}]), "run lengths"),
-        (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4, 5, 6]]}]), "run lengths with a size"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": "\u00e9"}}]), r"counts must be run lengths"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": [1, 2]}}]), "runs of 160000 pixels in all"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": [-1, 160001]}}]), "runs of 160000 pixels"),
+        (json.dumps([GOOD | {"segmentation": {"size": [400, 400], "counts": [1, "2"]}}]), "counts must be run lengths"),
+        (json.dumps([GOOD | {"segmentation": {"size": [40, 40], "counts": [1600]}}]), r"height and width, \[400, 400\]"),
+        (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4]]}]), "segmentation must be polygons"),
+        (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4, 5, None]]}]), "segmentation must be a finite number"),
+        (json.dumps([GOOD | {"segmentation": []}]), "segmentation must be polygons"),
     ],
 )  # fmt: skip
 def test_wrong_results_are_one_sentence(files, tmp_path, text, said):
@@ -154,3 +160,67 @@ def test_wrong_places_are_one_sentence(files, tmp_path):
     ):
         with pytest.raises(danlu.Refusal, match=said):
             danlu.evaluate(run, data, **settings)
+
+
+@pytest.fixture(scope="module")
+def shaped(files, tmp_path_factory):
+    """Detections whose outlines are polygons of one or several rings, and run lengths, compressed and not, in turn."""
+    mask = pytest.importorskip("pycocotools.mask")
+    root, rng = tmp_path_factory.mktemp("shaped"), np.random.default_rng(1)
+    entries, same = [], []
+    for i, one in enumerate(json.loads((files / "found.json").read_text())[:60]):
+        x, y, w, h = one["bbox"]
+        corners = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)]) + rng.normal(0, 1, (4, 2))
+        rings = [corners, *(rng.uniform((x, y), (x + w, y + h), (i % 5, 5, 2)))]
+        rings = [ring.round(2).ravel().tolist() for ring in rings]
+        runs = mask.merge(mask.frPyObjects(rings, 400, 400))
+        compressed = {"size": [400, 400], "counts": runs["counts"].decode()}
+        plain = {"size": [400, 400], "counts": run_counts(mask.decode(runs))}
+        assert mask.frPyObjects(plain, 400, 400) == runs
+        kept = {k: v for k, v in one.items() if k != "bbox"}
+        entries.append(kept | {"segmentation": (rings, plain, compressed)[i % 3]})
+        same.append(kept | {"segmentation": compressed})
+    (root / "truth.json").write_bytes((files / "truth.json").read_bytes())
+    (root / "mixed.json").write_text(json.dumps(entries))
+    (root / "found.json").write_text(json.dumps(same))
+    return root
+
+
+def run_counts(pixels):
+    """Lengths of the runs of zeros and ones in turn, column after column."""
+    flat = pixels.ravel(order="F")
+    ends = np.append(np.flatnonzero(np.diff(flat)) + 1, flat.size)
+    return [0] * int(flat[0]) + np.diff(ends, prepend=0).tolist()
+
+
+def test_outlines_in_any_of_cocos_forms_are_judged_alike(shaped):
+    """By the form that pycocotools reads in results; it turns the others into it."""
+    wanted = {f"mask_{name}": value for name, value in peer(shaped, "segm").items() if value >= 0}
+    assert wanted["mask_mAP50"] > 0.05
+    for name in ("found.json", "mixed.json"):
+        found = danlu.evaluate(shaped / name, shaped / "truth.json")["metrics"]["test"]
+        assert found == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["found.json", "mixed.json", "truth.json"])
+def test_no_mutation_gives_a_traceback(files, shaped, tmp_path, mutate, name):
+    """Of detections with boxes, with outlines of all forms, and of the annotations that these are held against."""
+    folder = files if name == "found.json" else shaped
+    content = (folder / name).read_text()
+    if name != "truth.json":
+        content = json.dumps(json.loads(content)[:9])
+    results, truth = shaped / "mixed.json", folder / "truth.json"
+    changed, rng = tmp_path / "changed.json", np.random.default_rng(0)
+    read_well, sentences = 0, []
+    for _ in range(200):
+        changed.write_bytes(mutate(content.encode(), rng))
+        pair = (results, changed) if name == "truth.json" else (changed, truth)
+        try:
+            numbers = evaluate_results(*pair)["metrics"]["test"]
+        except danlu.Refusal as refused:
+            sentences.append(str(refused))
+            continue
+        read_well += 1
+        assert all(0 <= value <= 1 for value in numbers.values())
+    assert 0 < read_well < 190
+    assert not [one for one in sentences if "\n" in one or len(one) > 400 or "changed.json" not in one]

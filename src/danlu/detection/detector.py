@@ -16,10 +16,11 @@ class Detector(nn.Module):
     Losses and detections may be asked for in train and eval mode alike, also of pictures without any object.
     search: pictures -> regions where some object may be, float32 (N, P, 4), zeros filling up; of detectors that find
     them in the pixels, without learning. Training pictures are searched before they are varied, and the regions come
-    back to `forward` with the objects, having moved like them.
+    back to `forward` with the objects, having moved like them. settles: whether `settle` has anything to do.
     """
 
     search: Callable[[Tensor], Tensor] | None = None
+    settles = False
 
     def outputs(self, pictures: Tensor) -> dict[str, Any]:
         """All that `losses` and `detect` need."""
@@ -37,7 +38,7 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
-        """Fits what has a closed form, once the weights have learnt: nothing, for most.
+        """Fits what has a closed form to the weights that a training leaves: nothing, for most.
 
         batches: begins a pass over the training pictures, not varied, and the objects in them. What is fitted is kept
         in buffers, so that it travels with the weights.

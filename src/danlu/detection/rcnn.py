@@ -3,7 +3,8 @@
 
 The network learns to tell regions by a softmax. When it has learnt, its answers are thrown away: its features go to one
 linear support vector machine per class, which learns from the background it finds hardest, and its last map to a ridge
-regression per class, which moves the box. Both have one best solution, so they are fitted once, at the end (`settle`).
+regression per class, which moves the box. Both have one best solution, so they are fitted once, to
+the weights that a training leaves (`settle`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class RCNN(RegionDetector):
     positive_share of them for objects. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
     """
 
+    settles = True
     settled: Tensor
     machine_weight: Tensor
     machine_bias: Tensor

@@ -49,7 +49,7 @@ def card(one: Mapping[str, Any], ledger: Ledger, language: str = "en") -> str:
     evidence, remedy = one.get("evidence") or {}, one.get("remedy")
     figure = draw(one, ledger, language)
     parts = [
-        f'<p class="tag">{text(words.get(severity.capitalize(), severity))}</p><h3>{text(title)}</h3>',
+        f'<p class="tag">{text(words.get(severity, severity).capitalize())}</p><h3>{text(title)}</h3>',
         f"<p><b>{words['why']}</b> {text(cause)}</p>" if cause else "",
         f"<p><b>{words['cure']}</b> {_unbroken(text(_plain(remedy)))}</p>" if remedy else "",
         _follows(one.get("consequences") or [], words["explains"]),

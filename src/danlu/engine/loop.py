@@ -30,7 +30,6 @@ class Plan:
 
     module: the bare network; model: the same one as it is called while training, in the run's arithmetic and, among
     several processes, with its gradients shared. schedule: step -> factor of the peak rate.
-    settle: fits, of the network that is judged, what has a closed form once the last epoch has been trained.
     views: see `evaluate`. patience: epochs without improvement before stopping.
     """
 
@@ -46,7 +45,6 @@ class Plan:
     plateau: Plateau | None = None
     average: WeightAverage | None = None
     dropout: DropoutSchedule | None = None
-    settle: Callable[[nn.Module], None] | None = None
     views: Callable[[Tensor], list[Tensor]] | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
@@ -95,8 +93,6 @@ def fit(
         means = train_epoch(plan, progress, record, watchers, stop)
         if progress.stopped is not None:
             return
-        if progress.epoch + 1 == plan.epochs:
-            settle(plan)
         metrics = validate(plan, watchers)
         improved = _judge(plan, progress, metrics)
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -110,13 +106,6 @@ def fit(
         progress.rows = len(record.rows)
         for watcher in watchers:
             watcher.on_epoch(plan, progress, row, improved)
-
-
-def settle(plan: Plan) -> None:
-    """The end of the last epoch: the first process fits what is fitted in closed form, and `validate` shares it."""
-    if plan.settle is not None and plan.fabric.global_rank == 0:
-        with plan.fabric.autocast():
-            plan.settle(plan.average.model if plan.average else plan.module)
 
 
 def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:

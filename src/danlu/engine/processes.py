@@ -52,7 +52,14 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
             raise (Refusal if kind == "Refusal" else Failure)(sentence) from None
         if isinstance(error, ProcessExitedException):
             raise Failure(f"process {error.error_index} of {fabric.world_size} ended by itself: {error}") from None
-        raise
+        last = str(error).strip().splitlines()[-1]  # of the other process's traceback
+        if "EADDRINUSE" in last:  # found free when they were started, taken before they had come up
+            port = os.environ.get("MASTER_PORT")
+            raise Failure(
+                f"port {port}, where the processes meet, was taken by another program; start again "
+                "(and unset MASTER_PORT if you have set it)"
+            ) from None
+        raise RuntimeError(last) from error
     finally:
         stop.forward = None
     if (progress.stopped or "").startswith(INTERRUPTED):

@@ -7,7 +7,7 @@ COCO files of any other system; everything else in this file reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -115,7 +115,8 @@ def precision_recall(judge: Any, classes: Sequence[str], iou: float = 0.5) -> di
 
 def best_threshold(truth: Sequence[Objects], found: Sequence[Detections], iou: float = 0.5) -> tuple[float, float]:
     """The score from which detections should be kept for the largest F1 over all classes, and that F1."""
-    scores, hits, total = _judged(truth, found, iou, None)
+    scores, hits, _, objects = _judged(truth, found, iou)
+    total = objects.sum()
     if not total or not len(scores):
         return 0.5, 0.0
     true = hits.cumsum()
@@ -148,11 +149,10 @@ def voc_average_precision(
     object is false, a hit on a difficult one counts nothing. points: 11 for VOC 2007's eleven recalls; None for the
     area under the curve (2010 on).
     """
-    result: list[float | None] = []
-    for k in range(classes):
-        _, hits, total = _judged(truth, found, iou, k)
-        result.append(area_under(hits, total, points) if total else None)
-    return result
+    _, hits, labels, objects = _judged(truth, found, iou)
+    totals = objects.tolist() + [0] * classes
+    own = (hits[labels == k] for k in range(classes))
+    return [area_under(of_class, total, points) if total else None for of_class, total in zip(own, totals)]
 
 
 def area_under(hits: np.ndarray, total: int, points: int | None = None) -> float:
@@ -193,38 +193,56 @@ def run_lengths(masks: Tensor | Sequence[dict[str, Any]] | None) -> list[dict[st
     return [encode(np.asfortranarray(mask)) for mask in masks.to(torch.uint8).cpu().numpy()]
 
 
-def _judged(
-    truth: Sequence[Objects], found: Sequence[Detections], iou: float, only: int | None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of the detections that count, falling; whether each is a hit; and the number of objects to find."""
-    scores, hits, total = [], [], 0
-    for real, seen in zip(truth, found):
-        for k in torch.cat([real.labels, seen.labels]).unique().tolist() if only is None else [only]:
-            objects, wanted = real.labels == k, seen.labels == k
-            boxes, ignore = real.boxes[objects].numpy(), real.ignore[objects].numpy()
-            total += int((~ignore).sum())
-            order = seen.scores[wanted].argsort(descending=True, stable=True)
-            taken = np.zeros(len(boxes), dtype=bool)
-            overlaps = _overlaps(seen.boxes[wanted][order].numpy(), boxes)
-            for score, row in zip(seen.scores[wanted][order].tolist(), overlaps):
-                best = int(row.argmax()) if len(row) else -1
-                hit = best >= 0 and row[best] >= iou
-                if hit and ignore[best]:
-                    continue
-                scores.append(score)
-                hits.append(bool(hit and not taken[best]))
-                if hit:
-                    taken[best] = True
-    falling = np.argsort(-np.array(scores), kind="stable")
-    return np.array(scores)[falling], np.array(hits, dtype=bool)[falling], total
+class _Judged(NamedTuple):
+    """Detections that count, the surest first. objects: those to find, of each class."""
+
+    scores: np.ndarray
+    hits: np.ndarray
+    labels: np.ndarray
+    objects: np.ndarray
+
+
+def _judged(truth: Sequence[Objects], found: Sequence[Detections], iou: float) -> _Judged:
+    """Each detection held against the object of its picture and class that it overlaps most, all at once."""
+    labels, seen_labels = (_joined([one.labels for one in many]) for many in (truth, found))
+    classes = int(max(labels.max(initial=0), seen_labels.max(initial=0))) + 1
+    group, seen_group = _pictures(truth) * classes + labels, _pictures(found) * classes + seen_labels
+    together = np.argsort(group, kind="stable")
+    group, boxes = group[together], _joined([t.boxes for t in truth]).reshape(-1, 4)[together]
+    ignore = _joined([t.ignore for t in truth])[together].astype(bool)
+    scores = _joined([d.scores for d in found])
+    falling = np.argsort(-scores, kind="stable")
+    seen_group, seen_boxes = seen_group[falling], _joined([d.boxes for d in found]).reshape(-1, 4)[falling]
+
+    # Every pair of a detection and an object of its group: the objects of a group lie side by side.
+    first, last = np.searchsorted(group, seen_group), np.searchsorted(group, seen_group, "right")
+    count = last - first
+    detection = np.repeat(np.arange(len(falling)), count)
+    which = np.arange(len(detection)) + np.repeat(first - count.cumsum() + count, count)
+    overlap = _overlaps(seen_boxes[detection], boxes[which])
+
+    most = np.lexsort((-overlap, detection))
+    detection, nearest = np.unique(detection[most], return_index=True)
+    which, hit = which[most][nearest], overlap[most][nearest] >= iou
+    detection, which = detection[hit], which[hit]
+    counts, hits = np.ones(len(falling), dtype=bool), np.zeros(len(falling), dtype=bool)
+    counts[detection[ignore[which]]] = False
+    hits[detection[np.unique(which, return_index=True)[1]]] = True  # the surest one; a second hit is false
+    objects = np.bincount(labels[~_joined([t.ignore for t in truth]).astype(bool)], minlength=classes)
+    return _Judged(scores[falling][counts], hits[counts], seen_labels[falling][counts], objects)
+
+
+def _pictures(parts: Sequence[Objects] | Sequence[Detections]) -> np.ndarray:
+    """Which picture each row of all the parts joined is of."""
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU (A, B) of corner boxes; zero where both are empty."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    """IoU (R,) of corner boxes, row by row; zero where both are empty."""
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
     both = (high - low).clip(min=0).prod(-1)
     areas = [(x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b)]
-    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-12)
+    return both / np.maximum(areas[0] + areas[1] - both, 1e-12)
 
 
 def _joined(parts: Sequence[Tensor]) -> np.ndarray:

@@ -110,6 +110,7 @@ def sizes(found: Mapping[str, Any]) -> Figure | None:
         line |= {"line": {"color": VAL, "width": 2}, "marker": {"color": VAL, "size": 6}, "connectgaps": True}
         figure["data"].append(line | {"hovertemplate": "%{y:.0%} have a like anchor<extra></extra>"})
         right = {"overlaying": "y", "side": "right", "range": [0, 1.05], "tickformat": ".0%", "showgrid": False}
+        right["tickvals"] = [0, 0.25, 0.5, 0.75, 1]
         figure["layout"] |= {"yaxis2": axis("objects with a like anchor", **right)}
     return figure
 

@@ -25,11 +25,13 @@ def conclude(
     console: Console,
     *,
     measured: bool = True,
+    validated: dict[str, float] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Evaluate (unless `measured` is False: an interrupted run) and write everything. Gives the summary.
 
     The test split is looked at here and nowhere else in a training; without one, the validation split is shown.
+    validated: metrics of the validation split where the best weights are no longer what their epoch made them.
     """
     began = time.perf_counter()
     final = None
@@ -39,6 +41,7 @@ def conclude(
     timings = timings | {"evaluation": time.perf_counter() - began}
     looked = run.summary.get("test_looks", 0)  # a finished run that was resumed for more epochs
     summary = summarise(run, prepared, progress, final, timings) | (extra or {})
+    summary["metrics"]["val"] = validated or summary["metrics"]["val"]
     summary["test_looks"] += looked
     write_summary(run, summary, console)
     return summary

@@ -6,24 +6,22 @@ import shlex
 import shutil
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from danlu.assemble import make_task
-from danlu.choose import choose_training
-from danlu.config import AugmentConfig, Config, get, with_values
-from danlu.data.presets import resolve, resolve_objects
+from danlu.config import with_values
 from danlu.engine.examine import findings_of
-from danlu.prepare import Prepared, prepare
+from danlu.prepare import prepare
 from danlu.refuse import Refusal, refusal
 from danlu.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
 from danlu.report.markup import is_share
 from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
+from danlu.verbs.usual import case_of
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change at the first look; seconds for all of them
 ATTEMPTS = 12  # changes tried at most
@@ -55,8 +53,8 @@ def heal(
     """Try the remedies of a run's findings, gravest and surest first, each by short trainings under RUN/heal.
 
     seeds: trainings of each change, at least 2, for the noise is measured over them; a change that is better, but not
-    by more than the noise, gets as many more. budget: seconds; it sets how long
-    a trial is and when to stop. console: where progress is told; silent by default.
+    by more than the noise, gets as many more. budget: seconds; it sets how long a trial is and when to stop. console:
+    where progress is told; silent by default.
 
     Gives {"metric", "before", "after", "settings" (those kept), "attempts", "not_tried", "command", ...}, which is also
     written to RUN/heal.json and drawn into the run's report. Refusal when `run` is none of danlu's, has no validation
@@ -222,14 +220,7 @@ class _Healing:
         self._say(f"  {'kept' if attempt.kept else 'not kept'}: {why}")
 
     def _case(self, finding: dict[str, Any]) -> Case:
-        config = with_values(self.prepared.config, self.kept)
-        pictures = self.prepared.pictures is not None
-        return Case(
-            config,
-            finding["evidence"],
-            partial(_usual, self.prepared, config),
-            partial(_preset, self.prepared, config) if pictures else None,
-        )
+        return case_of(self.prepared, with_values(self.prepared.config, self.kept), finding["evidence"])
 
     def _length(self) -> str:
         trials, samples = self.trials, len(self.prepared.split.train)
@@ -260,27 +251,6 @@ class _Healing:
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _usual(prepared: Prepared, config: Config, key: str, given: Change | None = None) -> Any:
-    """What danlu chooses for a setting that is left open, the others being as they are or `given`."""
-    return get(_chosen(prepared, with_values(config, (given or {}) | {key: None})), key)
-
-
-def _preset(prepared: Prepared, config: Config, name: str) -> AugmentConfig:
-    """An augmentation in full; where danlu would choose it for this data, with what it adds to it."""
-    chosen = _chosen(prepared, with_values(config, {f"augment.{key}": None for key in vars(config.augment)}))
-    wanted = chosen.augment if chosen.augment.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
-    shape = {"size": prepared.signature.size, "channels": prepared.signature.channels}
-    if prepared.objects is not None:
-        return resolve_objects(wanted, **shape)
-    return resolve(wanted, classes=len(prepared.signature.classes), **shape)
-
-
-def _chosen(prepared: Prepared, opened: Config) -> Config:
-    """With what danlu chooses for the settings that are left open."""
-    start = prepared.transfer.source.signature if prepared.transfer else None
-    return choose_training(opened, prepared.dataset, len(prepared.split.train), prepared.device, start)[0]
 
 
 def _count(seeds: Any) -> int:

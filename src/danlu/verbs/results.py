@@ -68,6 +68,7 @@ class _Truth:
         self.content, self.source = content, source
         self.pictures = _numbered(content["images"], "id")
         self.by_file = _numbered(content["images"], "file_name")
+        self.sizes = {self.pictures[one["id"]]: _size(one) for one in content["images"]}
         names = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
         self.classes = list(dict.fromkeys(names.values()))
         self.by_class = {name: k for k, name in enumerate(self.classes, 1)}
@@ -84,30 +85,31 @@ class _Truth:
 
     def annotations(self, kind: Kind) -> dict[str, Any]:
         """A COCO dictionary for the evaluator. Crowds are ignored; nothing else is."""
+        if kind == "masks" and (0, 0) in self.sizes.values():
+            raise Refusal(f"{self.source} must give height and width of every picture, as RESULTS has masks")
         objects = []
-        for one in filter(self._usable, self.content["annotations"]):
-            _, _, width, height = box = [float(value) for value in one["bbox"]]
+        for i, one in enumerate(self.content["annotations"]):
+            if not self._usable(one):
+                continue
+            where = f"{self.source}: annotations[{i}]"
+            _, _, width, height = box = _numbers(one["bbox"], f"{where}.bbox")
             entry = {
                 "id": len(objects) + 1,
                 "image_id": self.pictures[one["image_id"]],
                 "category_id": self.categories[one["category_id"]],
                 "bbox": box,
-                "area": float(one.get("area") or width * height),
+                "area": _numbers([one.get("area") or width * height], f"{where}.area")[0],
                 "iscrowd": int(bool(one.get("iscrowd"))),
             }
             if kind == "masks":
                 if not one.get("segmentation"):
                     raise Refusal(f"{self.source} must have a segmentation for every object, as RESULTS has masks")
-                entry["segmentation"] = one["segmentation"]
+                size = self.sizes[entry["image_id"]]
+                entry["segmentation"] = _mask(one["segmentation"], size, f"{where}.segmentation")
             objects.append(entry)
-        images: dict[int, dict[str, Any]] = {}
-        for one in self.content["images"]:
-            number = self.pictures[one["id"]]
-            images[number] = {"id": number, "height": int(one.get("height", 0)), "width": int(one.get("width", 0))}
-            if kind == "masks" and not (images[number]["height"] and images[number]["width"]):
-                raise Refusal(f"{self.source} must give height and width of every picture, as RESULTS has masks")
+        images = [{"id": number, "height": h, "width": w} for number, (h, w) in self.sizes.items()]
         categories = [{"id": k, "name": name} for name, k in self.by_class.items()]
-        return {"images": list(images.values()), "annotations": objects, "categories": categories}
+        return {"images": images, "annotations": objects, "categories": categories}
 
 
 class _Entry:
@@ -125,14 +127,15 @@ class _Entry:
         told: dict[str, Any] = {
             "image_id": picture or self._of(truth.pictures, "image_id", f"the id of a picture of {truth.source}"),
             "category_id": label or self._of(truth.categories, "category_id", f"the id of a class of {truth.source}"),
-            "score": self._number(self.entry.get("score"), "score"),
+            "score": _numbers([self.entry.get("score")], f"{self.where}.score")[0],
         }
         if kind == "masks":
-            return told | {"segmentation": self._runs(self.entry.get("segmentation"))}
+            shape, size = self.entry.get("segmentation"), truth.sizes[told["image_id"]]
+            return told | {"segmentation": _mask(shape, size, f"{self.where}.segmentation")}
         box = self.entry.get("bbox")
         if not (isinstance(box, list) and len(box) == 4):
             raise refusal(f"{self.where}.bbox", "four numbers x, y, width, height", _short(box))
-        return told | {"bbox": [self._number(value, "bbox") for value in box]}
+        return told | {"bbox": _numbers(box, f"{self.where}.bbox")}
 
     def _of(self, table: Mapping[Any, int], key: str, wanted: str) -> int:
         value = _hashable(self.entry.get(key))
@@ -140,27 +143,40 @@ class _Entry:
             raise refusal(f"{self.where}.{key}", wanted, _short(self.entry.get(key)))
         return table[value]
 
-    def _number(self, value: Any, key: str) -> float:
-        # Beyond any picture, and a whole number of any length.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
-            raise refusal(f"{self.where}.{key}", "a finite number", _short(value))
-        return float(value)
 
-    def _runs(self, shape: Any) -> dict[str, Any]:
-        """Compressed run lengths, whose runs fill the picture."""
-        size, counts = (shape.get("size"), shape.get("counts")) if isinstance(shape, dict) else (None, None)
-        thing = f"{self.where}.segmentation"
-        if not (isinstance(size, list) and len(size) == 2 and all(isinstance(s, int) for s in size)):
-            raise refusal(thing, "run lengths with a size", _short(shape))
-        if not isinstance(counts, str):
-            raise refusal(f"{thing}.counts", "run lengths in COCO's compressed form", _short(counts))
-        try:
-            runs = parse_runs(counts.encode())
-        except ValueError as error:
-            raise refusal(f"{thing}.counts", "run lengths in COCO's compressed form", str(error)) from None
-        if len(runs) and (runs.min() < 0 or runs.sum() != math.prod(size)):
-            raise refusal(f"{thing}.counts", f"runs of {math.prod(size)} pixels in all", int(runs.sum()))
-        return {"size": size, "counts": counts}
+def _numbers(values: Sequence[Any], thing: str) -> list[float]:
+    """Refusal for what is no number, beyond any picture, or a whole number of any length."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
+            raise refusal(thing, "a finite number", _short(value))
+    return [float(value) for value in values]
+
+
+def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
+    """Polygons, or run lengths in either form, as compressed run lengths that fill the picture of size (h, w)."""
+    from hotcoco.mask import fr_py_objects, merge
+
+    if isinstance(shape, list):
+        return merge(fr_py_objects(_rings(shape, thing), *size))
+    if not isinstance(shape, dict):
+        raise refusal(thing, "polygons or run lengths", _short(shape))
+    if shape.get("size") != [*size]:
+        raise refusal(f"{thing}.size", f"the picture's height and width, {[*size]}", _short(shape.get("size")))
+    counts = shape.get("counts")
+    try:
+        runs = parse_runs(counts.encode()).tolist() if isinstance(counts, str) else _whole(counts)
+    except ValueError as error:
+        raise refusal(f"{thing}.counts", "run lengths", _short(str(error))) from None
+    if min(runs, default=0) < 0 or sum(runs) != math.prod(size):
+        raise refusal(f"{thing}.counts", f"runs of {math.prod(size)} pixels in all", _short(sum(runs)))
+    return fr_py_objects({"size": [*size], "counts": counts}, *size)
+
+
+def _rings(rings: list[Any], thing: str) -> list[list[float]]:
+    """Those of at least three points: fewer enclose nothing."""
+    if not all(isinstance(ring, list) and len(ring) % 2 == 0 for ring in rings) or max(map(len, rings), default=0) < 6:
+        raise refusal(thing, "polygons, each a list of x, y, x, y, x, y, ...", _short(rings))
+    return [_numbers(ring, thing) for ring in rings if len(ring) >= 6]
 
 
 def _kinds(entries: Sequence[_Entry]) -> list[Kind]:
@@ -195,6 +211,19 @@ def _numbered(entries: Sequence[Mapping[str, Any]], key: str) -> dict[Any, int]:
     """Each picture's value of a key -> its number, from 1; pictures given twice have one number."""
     ids = {value: n for n, value in enumerate(dict.fromkeys(one["id"] for one in entries), 1)}
     return {Path(one[key]).name if key == "file_name" else one[key]: ids[one["id"]] for one in entries}
+
+
+def _size(picture: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width); (0, 0) where it has none that a picture can have."""
+    height, width = (picture.get(key) for key in ("height", "width"))
+    fine = all(isinstance(side, int | float) and 1 <= side < 1e6 for side in (height, width))
+    return (int(height), int(width)) if fine else (0, 0)  # type: ignore[arg-type]
+
+
+def _whole(counts: Any) -> list[int]:
+    if not (isinstance(counts, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in counts)):
+        raise ValueError(repr(counts))
+    return counts
 
 
 def _hashable(value: Any) -> Any:

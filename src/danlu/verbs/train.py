@@ -32,6 +32,7 @@ from danlu.verbs.environment import environment
 from danlu.verbs.folds import train_folds
 from danlu.verbs.load import LoadedRun, load
 from danlu.verbs.objects import tell_of_objects
+from danlu.verbs.settle import settle
 from danlu.verbs.show import print_choices
 
 RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # may change when a run goes on
@@ -152,9 +153,10 @@ def _carry_out(run: Run, prepared: Prepared, console: Console, reading: float, r
         else:
             fabric.launch()
             progress = _fit(fabric, run, prepared, console, stop, resume)
-    training = time.perf_counter() - began
     interrupted = (progress.stopped or "").startswith(INTERRUPTED)
-    conclude(run, prepared, progress, {"data": reading, "training": training}, console, measured=not interrupted)
+    validated = None if interrupted else settle(run, prepared, progress)
+    timings = {"data": reading, "training": time.perf_counter() - began}
+    conclude(run, prepared, progress, timings, console, measured=not interrupted, validated=validated)
     if interrupted:
         raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
     return load(run)

@@ -110,6 +110,16 @@ FAULTS = {
 }
 
 
+def test_labels_without_their_picture_are_named(tmp_path):
+    write(tmp_path, {"a": BOX, "b": BOX})
+    labels = tmp_path / "labels" / "train"
+    (labels / "gone.txt").write_text(BOX)
+    (labels / "classes.txt").write_text("dog\nant\n")
+    data = read(tmp_path)
+    assert len(data) == 2
+    assert [(p.where, p.reason) for p in data.problems] == [("labels/train/gone.txt", "missing picture")]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_named(tmp_path, name):
     line, reason, done = FAULTS[name]

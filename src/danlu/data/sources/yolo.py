@@ -7,7 +7,7 @@ labels of .../images/x.jpg are .../labels/x.txt; a picture without a file of lab
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,9 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
             if config.on_bad != "skip":
                 raise
             problems.append(Problem(relative(picture, root), str(error)))
+    problems += [
+        Problem(relative(file, root), "missing picture") for file in _orphans(picture for picture, _ in listed)
+    ]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
@@ -132,6 +135,17 @@ def _labels_of(picture: Path) -> Path:
     if places:
         parts[places[-1]] = "labels"
     return Path(*parts).with_suffix(".txt")
+
+
+def _orphans(pictures: Iterable[Path]) -> list[Path]:
+    """Files of labels whose picture is not there, in the folders where those of the pictures lie."""
+    folders = {_labels_of(picture).parent: picture.parent for picture in pictures}
+    found = []
+    for labels, folder in folders.items():
+        there = {file.stem for file in folder.iterdir()} if labels != folder and folder.is_dir() else set()
+        named = sorted(labels.glob("*.txt")) if there else []
+        found += [file for file in named if file.stem not in there and file.name != "classes.txt"]
+    return found
 
 
 # --- where the pictures are ----------------------------------------------------------------------------------------

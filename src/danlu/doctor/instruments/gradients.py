@@ -29,7 +29,7 @@ class Gradients(Instrument):
         self._memories: dict[int, _Memory] = {}
         self._memory = _Memory()  # of the optimiser that stepped last
         self._measuring = False
-        self._more = 0  # steps that are still to be measured, so that each optimiser has two in a row
+        self._more = 0  # steps still to be measured, so that each of optimisers that take turns has two
         self._before: Tensor | None = None
         self._raw: dict[str, Tensor] = {}
         self._handles: list[Any] = []
@@ -50,7 +50,7 @@ class Gradients(Instrument):
                 self._more -= 1
             else:
                 self._measuring = patient.budget.may(self.name, patient.step)
-                self._more = max(1, len(self._memories)) if self._measuring else 0
+                self._more = 2 * max(1, len(self._memories)) - 1 if self._measuring else 0
             if self._measuring and not patient.distributed:
                 self._watch_raw(patient)
 

@@ -11,6 +11,7 @@ from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import accuracies
 
 ENOUGH = 5  # labels per class without one of the first: chance leaves it out of fewer
+EXPECTED = 10  # labels of a class: chance hardly leaves it out of so many
 FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
 
 
@@ -234,19 +235,26 @@ def _apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     return ("train" if odd[0] > odd[1] else "val"), facts
 
 
+def _said(facts: dict[str, float]) -> Phrase:
+    numbers = (facts[name] for name in ("train_mean", "train_std", "val_mean", "val_std"))
+    return Phrase("training inputs have mean {} and deviation {}, validation's {} and {}", *numbers)
+
+
 def split_shift(ledger: Ledger) -> Iterable[Finding]:
     """Validation inputs or labels that are distributed otherwise than training's."""
     apart = _apart(ledger)
     if apart and apart[0] == "val":
-        yield Finding("data.split_shift", "error", 0.9, "inputs", apart[1])
+        yield Finding("data.split_shift", "error", 0.9, "inputs", {"problem": _said(apart[1])} | apart[1])
         return
     train, val = (_mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
-    seen = sum(ledger.values("input.samples", "train"))
-    if len(train) == len(val) > 1 and seen >= 20 * len(train):
+    if len(train) == len(val) > 1:
         distance = sum(abs(a - b) for a, b in zip(train, val)) / 2
-        missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > 0.02 and a < 0.15 * b]
+        least = max(0.02, EXPECTED / max(1, _labels_seen(ledger)))
+        missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > least and a < 0.15 * b]
         if distance > 0.3 and missing and not _runs(ledger):
-            yield Finding("data.split_shift", "error", 0.85, "labels", {"apart": distance, "classes": missing[:8]})
+            problem = Phrase("training has hardly any labels of the classes {}", missing[:8])
+            facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
+            yield Finding("data.split_shift", "error", 0.85, "labels", facts)
 
 
 def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
@@ -264,8 +272,7 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     apart = _apart(ledger)
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
-        numbers = (apart[1][name] for name in ("train_mean", "train_std", "val_mean", "val_std"))
-        problem = Phrase("training inputs have mean {} and deviation {}, validation's {} and {}", *numbers)
+        problem = _said(apart[1])
         do = Phrase("Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation.")
         facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
         yield Finding("data.augmentation_harmful", "warning", 0.85, "training", facts)

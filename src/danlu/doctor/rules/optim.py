@@ -41,10 +41,10 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
         facts["what"] = Phrase("The loss stopped being a number at step {}", facts["broke"])
         yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
     elif growth > 100:
-        facts["what"] = Phrase("The loss rose to {:.2g} times its start, at step {}", growth, step)
+        facts["what"] = Phrase("The loss rose to {} times its start, at step {}", growth, step)
         yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
     elif growth > 3 and first > 0.03:
-        facts["what"] = Phrase("The loss rose to {:.2g} times its start, at step {}", growth, step)
+        facts["what"] = Phrase("The loss rose to {} times its start, at step {}", growth, step)
         yield Finding("optim.lr_too_high", "warning", 0.8, "", facts)
     elif first > 0.1 and growth > 1.1 and len(gains) > 1 and max(gains) > 0.3 and not searches(ledger):
         facts["what"] = Phrase("The first steps changed the weights by {:%} each", first)
@@ -102,14 +102,15 @@ def no_warmup(ledger: Ledger) -> Iterable[Finding]:
 
 def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
     """Updates far below a thousandth of the weights, where good steps lie (Karpathy 2015), and little learnt."""
-    ratios = [r for r in ledger.values("update.ratio") if math.isfinite(r)]
+    ratios = ratios_at_full_rate(ledger)  # a warm-up's are meant to be small
     skill, late = (skills(ledger, "train") or [None])[-1], descent(ledger)
     if len(ratios) < 5 or skill is None or late is None or is_clipped(ledger) or top_rate(ledger) == 0:
         return
     if max(initial_gains(ledger), default=1.0) > 2:
         return  # weights far too large: updates look small against them
     early = median(ratios[: max(5, len(ratios) // 2)])
-    facts = {"update_ratio": early, "threshold": 5e-4, "skill": skill, "lr": top_rate(ledger), "descent": late}
+    facts = {"update_ratio": early, "threshold": 5e-4, "lr": top_rate(ledger), "descent": late}
+    facts["skill"] = max(skill, 0.0)
     soon = len(ledger.values("loss.mean", "train")) < 3 and not ledger.has(
         "run.finished"
     )  # the first epochs learn little
@@ -268,6 +269,19 @@ def groups(ledger: Ledger) -> list[str]:
 def top_rate(ledger: Ledger) -> float:
     """The largest rate of any group at any time."""
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
+
+
+def ratios_at_full_rate(ledger: Ledger) -> list[float]:
+    """Updates over weights as they would have been at the largest rate so far: a step is proportional to its rate."""
+    by_group = [list(zip(*ledger.series("optimizer.lr", group))) for group in groups(ledger)]
+    ahead = list(reversed(max(by_group, key=lambda rates: max(rate for _, rate in rates), default=[])))
+    found, rate, top = [], 0.0, top_rate(ledger)
+    for step, ratio in zip(*ledger.series("update.ratio")):
+        while ahead and ahead[-1][0] <= step:
+            rate = ahead.pop()[1]
+        if math.isfinite(ratio):
+            found.append(ratio * top / rate if rate else ratio)
+    return found
 
 
 def top_momentum(ledger: Ledger) -> float:

@@ -134,14 +134,13 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.split_shift": {
         "en": (
             "Validation {where} are unlike training's",
-            "Training: mean {train_mean}, deviation {train_std}; validation: mean {val_mean}, deviation {val_std}; classes that "
-            "training (nearly) lacks: {classes}. The validation score measures another task than the one trained on.",
+            "The two splits do not agree: {problem}. The validation score measures another task than the one trained on.",
             "Prepare both splits by the same transform with the statistics of training, and split at random within classes: "
             "train_test_split(x, y, stratify=y).",
         ),
         "zh": (
             "验证集的{where}与训练集不同",
-            "训练：均值 {train_mean}，标准差 {train_std}；验证：均值 {val_mean}，标准差 {val_std}；训练中（几乎）没有的类：{classes}。验证分数衡量的是另一个任务。",
+            "两个集合不一致：{problem}。验证分数衡量的是另一个任务。",
             "两个集合用同一个变换（训练集的统计量），并在类内随机划分：train_test_split(x, y, stratify=y)。",
         ),
     },

@@ -23,6 +23,7 @@ ZH: dict[str, str] = {
     "{:%} of validation's samples change from epoch to epoch under the same labels": (
         "{:%} 的验证样本在标签不变的情况下每轮都在变"
     ),
+    "training has hardly any labels of the classes {}": "训练中几乎没有这些类的标签：{}",
     "training inputs have mean {} and deviation {}, validation's {} and {}": (
         "训练输入的均值为 {}、标准差为 {}，验证输入为 {} 和 {}"
     ),
@@ -117,7 +118,7 @@ ZH: dict[str, str] = {
     "divided by batch size x batches": "除以批大小 × 批次数",
     # optim
     "The loss stopped being a number at step {}": "损失在第 {} 步不再是数",
-    "The loss rose to {:.2g} times its start, at step {}": "损失在第 {1} 步升到开始时的 {0:.2g} 倍",
+    "The loss rose to {} times its start, at step {}": "损失在第 {1} 步升到开始时的 {0} 倍",
     "The first steps changed the weights by {:%} each": "最初几步每步改变权重的 {:%}",
     "All {} layers begin with weights near zero (largest gain {:.2g}, 1 keeps the scale), "
     "and for {} steps the loss did not get below that of guessing": (

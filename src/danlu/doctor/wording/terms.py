@@ -4,8 +4,7 @@ from __future__ import annotations
 
 TERMS: dict[str, dict[str, str]] = {
     "en": {
-        "error": "error", "warning": "warning", "note": "note", "info": "note", "why": "Why", "cure": "Cure",
-        "Error": "Error", "Warning": "Warning", "Note": "Note", "Info": "Note",
+        "error": "error", "warning": "warning", "note": "note", "why": "Why", "cure": "Cure",
         "explains": "It explains", "sure": "{} sure", "numbers": "Numbers",
         "folded": "Less grave, or brought about by these: {}",
         "at": "at {}: {}", "in brackets": " ({})", ":": ": ", "gap": " ", "confidence": "[{}, confidence {}]",
@@ -17,8 +16,7 @@ TERMS: dict[str, dict[str, str]] = {
         "unseen": "What could not be seen",
     },
     "zh": {
-        "error": "错误", "warning": "警告", "note": "提示", "info": "提示", "why": "原因", "cure": "处方",
-        "Error": "错误", "Warning": "警告", "Note": "提示", "Info": "提示",
+        "error": "错误", "warning": "警告", "note": "提示", "why": "原因", "cure": "处方",
         "explains": "由它引起", "sure": "置信度 {}", "numbers": "数据",
         "folded": "另有 {} 条较轻或由上述引起的发现",
         "at": "位于 {}：{}", "in brackets": "（{}）", ":": "：", "gap": "", "confidence": "[{}，置信度 {}]",
