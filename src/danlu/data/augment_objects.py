@@ -115,8 +115,8 @@ class AugmentObjects:
         home = targets.boxes.device
         # Places are few numbers: they stay on the processor, as the loop over pictures needs them there.
         regions = self.search(self.normalise.scale(pictures)).cpu() if self.search is not None else None
-        places = (x.cpu() for x in (targets.boxes, targets.labels, targets.ignore))
-        targets = ObjectBatch(*places, targets.masks, regions)
+        boxes, labels, ignore = (x.cpu() for x in (targets.boxes, targets.labels, targets.ignore))
+        targets = ObjectBatch(boxes, labels, ignore, targets.masks, regions)
         tiles = self._tiles(pictures.shape[-1], targets, draws)
         shown, objects = self._in_parts(pictures, tiles, draws), tiles.move(targets)
         if draws is not None and draws.share is not None:
