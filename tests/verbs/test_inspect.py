@@ -129,7 +129,7 @@ def test_more_networks_than_a_line_holds(capsys: pytest.CaptureFixture[str], mon
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["resnt50"], ["--model", "'resnt50'", "resnet50"]),
+        (["resnt50"], ["MODEL", "'resnt50'", "resnet50"]),
         (["lenet", "--input", "3by224"], ["--input", "CxHxW", "'3by224'"]),
         (["lenet", "--input", "1x28x20"], ["--input", "H = W"]),
         (["lenet5", "--input", "1x50x50"], ["50", "lenet5"]),
