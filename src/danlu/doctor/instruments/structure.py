@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class Structure(Instrument):
         patient.write("loop.mode_matters", int(bool(mode_layers)), step=0)
         self.done = False
         self._calls: list[_Call] = []
+        self._made: dict[int, tuple[weakref.ref, _Call]] = {}  # identity of a layer's output -> it, and that call
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
         self._told = False
@@ -56,7 +58,7 @@ class Structure(Instrument):
         if self.done or not call.grad or patient.compiled:
             return
         self._remove()
-        self._calls = []
+        self._calls, self._made = [], {}
         for name, module in patient.leaves.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
 
@@ -64,12 +66,16 @@ class Structure(Instrument):
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             given = next((a for a in args if isinstance(a, Tensor)), None)
             if isinstance(output, Tensor) and given is not None:
-                self._calls.append(_Call(name, module, given, output))
+                known, before = self._made.get(id(given), (None, None))
+                call = _Call(name, module, given, output, before if known and known() is given else None)
+                self._calls.append(call)
+                self._made[id(output)] = weakref.ref(output), call
 
         return hook
 
     def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> None:
         self._remove()
+        self._made = {}
 
     def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the first steps: which parameters are reached at all."""
@@ -116,7 +122,7 @@ class Structure(Instrument):
                 patient.write("parameter.gradient_zero", int(not self._had_gradient[name]), name)
 
     def _tell_layers(self, patient: Patient) -> None:
-        producers: dict[int, _Call] = {}  # the node, or the tensor, that a layer left behind -> that call
+        producers: dict[int, _Call] = {}  # the node that a layer left behind -> that call
         counts: dict[str, int] = {}
         links = linear = 0
         self._shared = consumers(node for call in self._calls for node in (call.source, call.node))
@@ -130,7 +136,6 @@ class Structure(Instrument):
                     links += call.source is not None
             if call.node is not None:
                 producers[id(call.node)] = call
-            producers[id(call.output)] = call
         for name, count in counts.items():
             patient.write("layer.calls", count, name)
         patient.write("layer.linear_layers", linear)
@@ -153,7 +158,7 @@ class Structure(Instrument):
         patient.write("layer.kind", type(module).__name__, name)
         patient.write("layer.input_shape", call.given_shape, name)
         patient.write("layer.output_shape", call.output_shape, name)
-        follows = producers.get(id(call.source)) or producers.get(id(call.given))
+        follows = producers.get(id(call.source)) or call.before
         patient.write("layer.follows", follows.name if follows else "", name)
         bias = getattr(module, "bias", None)
         patient.write("layer.bias", int(isinstance(bias, Tensor)), name)
@@ -217,11 +222,11 @@ class Structure(Instrument):
 
 
 class _Call:
-    """One call of a leaf module: its input and output, and autograd's nodes that they had then."""
+    """One call of a leaf module: autograd's nodes of its input and output as they were then, not the tensors, which
+    would take memory. before: the call whose output was this one's input."""
 
-    def __init__(self, name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
-        self.name, self.module = name, module
-        self.given, self.output = given, output  # held for their identity until the pass is settled
+    def __init__(self, name: str, module: nn.Module, given: Tensor, output: Tensor, before: _Call | None) -> None:
+        self.name, self.module, self.before = name, module, before
         self.source, self.node = given.grad_fn, output.grad_fn
         self.output_type = output.dtype
         self.given_shape: list[int] = list(given.shape)
