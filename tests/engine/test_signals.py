@@ -62,7 +62,7 @@ def test_a_second_signal_ends_at_once(number, code, danlu, lines, tmp_path):
     very_slow = SLOW.replace("0.004", "8")
     command = danlu(*SHORT, "--out", run, before=very_slow)
     command.until(lambda: "epochs " in command.said or (run / "environment.json").exists())
-    time.sleep(0.7)
+    time.sleep(1.5)
     command.signal(number)
     time.sleep(0.1)
     began = time.monotonic()

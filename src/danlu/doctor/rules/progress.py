@@ -19,6 +19,7 @@ def chance_loss(ledger: Ledger) -> float | None:
     """The loss of the best constant answer, None where the loss or the targets are not known well enough."""
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
+    shares = shares or ledger.first("class.actual", "val")  # training's may all have been mixed
     if kind in ("bce", "bce_logits") and outputs > 2:  # a yes or no for each class, one of them yes
         return -(weighted_log(1 / outputs) + weighted_log(1 - 1 / outputs))
     if kind in CROSS_ENTROPIES and shares:
