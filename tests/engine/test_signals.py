@@ -56,10 +56,17 @@ def test_a_signal_in_the_first_epoch(danlu, result, whole, lines, tmp_path):
     assert result(run) == whole
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_second_signal_ends_at_once(number, code, danlu, lines, tmp_path):
+IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # as in a shell's background
+DEFAULT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "before"),
+    [(signal.SIGINT, 130, DEFAULT), (signal.SIGINT, 130, IGNORED), (signal.SIGTERM, -signal.SIGTERM, DEFAULT)],
+)
+def test_a_second_signal_ends_at_once(number, code, before, danlu, lines, tmp_path):
     run = tmp_path / "run"
-    very_slow = SLOW.replace("0.004", "8")
+    very_slow = before + SLOW.replace("0.004", "8")
     command = danlu(*SHORT, "--out", run, before=very_slow)
     command.until(lambda: "epochs " in command.said or (run / "environment.json").exists())
     time.sleep(1.5)

@@ -126,7 +126,10 @@ class StopSignal:
         if self.forward is not None:
             self.forward(again)
         if again:
-            signal.signal(number, self._old.get(number, signal.SIG_DFL))
+            old = self._old.get(number, signal.SIG_DFL)
+            if old == signal.SIG_IGN:  # as a shell leaves SIGINT to what it starts in the background
+                old = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, old)
             os.kill(os.getpid(), number)
 
     @contextmanager
