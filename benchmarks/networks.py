@@ -54,11 +54,11 @@ class Case:
         return self.data, self.model, self.recipe
 
 
-def paper(epochs: int) -> dict[str, Any]:
+def paper(epochs: int, *cuts: int) -> dict[str, Any]:
     """He et al. 2015, section 4.2: 64,000 steps of 128 are 182 epochs, with cuts at a half and three quarters."""
     return {
         "epochs": epochs, "batch_size": 128, "optim": {"name": "momentum", "lr": 0.1, "weight_decay": 1e-4},
-        "schedule": {"name": "step", "milestones": (epochs / 2, epochs * 3 / 4), "factor": 0.1},
+        "schedule": {"name": "step", "milestones": cuts or (epochs / 2, epochs * 3 / 4), "factor": 0.1},
         "augment": {"preset": "none", "pad": 4, "flip": "lr"},
     }  # fmt: skip
 
@@ -84,6 +84,10 @@ CASES = (
     ),
     Case("cifar10", "resnet20", {"epochs": 26}, HE, "26 epochs, one cycle"),
     Case("cifar10", "resnet20", paper(64), HE, "the paper's recipe in 64 epochs", long=True),
+    Case(
+        "cifar10", "resnet20", paper(121, 91, 111), HE,
+        "the paper's 91 epochs before the first cut, then 20 and 10 in place of 45 each", long=True,
+    ),
     Case("cifar10", "resnet20", paper(182), HE, "the paper's recipe", long=True),
     few("alexnet", "57.1 top-1 on ImageNet (BVLC's replication)", 67, **PLAIN, model={"init": "he"}),
     few("vgg11-cifar", "about 92"),

@@ -1,10 +1,11 @@
-"""What trained weights are worth where labels are few: `python benchmarks/transfer.py mnist` (or cifar10, or both).
+"""What trained weights are worth where labels are few: `python benchmarks/transfer.py mnist` (without: everything).
 
-A network is trained on the first five classes of a set with all their labels. Then, for the other five, of which only a
-few labels per class are used, it is fine-tuned (`--init`, and with `--freeze all-but-head`) and, beside that, the same
-network is trained from drawn weights: for as many epochs, and for three times as many. All other settings are danlu's
-own for each. Shown is the accuracy on all test pictures of these five classes, by the weights of the last epoch: mean
-and standard deviation over seeds, each with its own pretraining, labels and order.
+A network is trained on the first five classes of a set with all their labels (`cifar10-tenth`: on the first nine).
+Then, for the other five (`cifar10-tenth`: for all ten, the classifier's rows of the nine known classes used again), of
+which only a few labels per class are used, it is fine-tuned (`--init`, and with `--freeze all-but-head`) and, beside
+that, the same network is trained from drawn weights: for as many epochs, and for three times as many. All other
+settings are danlu's own for each. Shown is the accuracy on all test pictures of these classes, by the weights of the
+last epoch: mean and standard deviation over seeds, each with its own pretraining, labels and order.
 
 MNIST and CIFAR-10 are looked for under $DANLU_DATA. Everything runs on the processor.
 """
@@ -33,19 +34,24 @@ QUIET = Console(quiet=True)
 
 @dataclass(frozen=True)
 class Experiment:
-    """shots: labels per class."""
+    """known: classes of the pretraining; again: whether they are among those of the second task. shots: labels per
+    class."""
 
+    data: str
     model: str
     side: int
     colour: Literal["grey", "rgb"]
     pretraining_epochs: int
     epochs: int
     shots: tuple[int, ...]
+    known: int = 5
+    again: bool = False
 
 
 EXPERIMENTS = {
-    "mnist": Experiment("lenet", 28, "grey", 5, 20, (10, 30, 100)),
-    "cifar10": Experiment("resnet20", 32, "rgb", 6, 20, (100,)),
+    "mnist": Experiment("mnist", "lenet", 28, "grey", 5, 20, (10, 30, 100)),
+    "cifar10": Experiment("cifar10", "resnet20", 32, "rgb", 6, 20, (100,)),
+    "cifar10-tenth": Experiment("cifar10", "resnet20", 32, "rgb", 6, 20, (100,), known=9, again=True),
 }
 
 # Way of training -> settings beside those of the experiment; epochs are in units of the experiment's.
@@ -60,8 +66,8 @@ WAYS: dict[str, dict[str, Any]] = {
 class Pictures:
     """A set in memory: x (N, side, side[, 3]) uint8, y the names of the classes, and which are for testing."""
 
-    def __init__(self, name: str, experiment: Experiment) -> None:
-        dataset = open_dataset(DataConfig(path=name))
+    def __init__(self, experiment: Experiment) -> None:
+        dataset = open_dataset(DataConfig(path=experiment.data))
         side, colour = experiment.side, experiment.colour
         source = picture_inputs(dataset, size=side, colour=colour, memory=True).source
         x = source.permute(0, 2, 3, 1).numpy()  # type: ignore[union-attr]
@@ -69,7 +75,8 @@ class Pictures:
         self.y = np.array(dataset.classes)[dataset.targets.numpy()]  # type: ignore[union-attr]
         given = dataset.given.numpy()  # type: ignore[union-attr]
         self.train, self.test = given == TRAIN, given == TEST
-        self.first, self.others = dataset.classes[:5], dataset.classes[5:]
+        self.first = dataset.classes[: experiment.known]
+        self.then = dataset.classes if experiment.again else dataset.classes[experiment.known :]
 
     def write(self, path: Path, classes: tuple[str, ...], shots: int | None = None, seed: int = 0) -> str:
         """An .npz of these classes' training pictures (all, or `shots` drawn per class) and all of their test ones."""
@@ -93,14 +100,14 @@ def trained(data: str, out: Path, experiment: Experiment, epochs: int, **setting
 def measure(name: str, seeds: int, folder: Path) -> dict[tuple[str, int], list[float]]:
     """(way, labels per class) -> accuracy per seed."""
     experiment, found = EXPERIMENTS[name], dict[tuple[str, int], list[float]]()
-    pictures = Pictures(name, experiment)
+    pictures = Pictures(experiment)
     everything = pictures.write(folder / "first.npz", pictures.first)
     for seed in range(seeds):
         start = folder / f"first-{seed}"
         before = trained(everything, start, experiment, experiment.pretraining_epochs, seed=seed)
         say(f"{name}, seed {seed}: {before:.4f} on its own test pictures after pretraining")
         for shots in experiment.shots:
-            few = pictures.write(folder / f"few-{seed}-{shots}.npz", pictures.others, shots, seed)
+            few = pictures.write(folder / f"few-{seed}-{shots}.npz", pictures.then, shots, seed)
             for number, (way, changes) in enumerate(WAYS.items()):
                 settings = {"seed": seed} | changes
                 epochs = experiment.epochs * settings.pop("epochs", 1)
@@ -137,11 +144,11 @@ def say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("sets", nargs="*", metavar="|".join(EXPERIMENTS), help="all by default")
+    parser.add_argument("sets", nargs="*", metavar="|".join(EXPERIMENTS), help="experiments; all by default")
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     if unknown := set(given.sets) - set(EXPERIMENTS):
-        parser.error(f"unknown set {unknown.pop()!r}: choose from {', '.join(EXPERIMENTS)}")
+        parser.error(f"unknown experiment {unknown.pop()!r}: choose from {', '.join(EXPERIMENTS)}")
     for name in given.sets or EXPERIMENTS:
         with tempfile.TemporaryDirectory() as folder:
             print(table(name, measure(name, given.seeds, Path(folder))), flush=True)
