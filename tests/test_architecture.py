@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "danlu"
 
 # Room -> floor. A room may import rooms of lower floors, and its own files.
 FLOORS = {
-    "config": 0, "refuse": 0, "objects": 0, "vocabulary": 0, "record": 0, "run": 0, "signature": 0,
+    "language": 0, "config": 0, "refuse": 0, "objects": 0, "vocabulary": 0, "record": 0, "run": 0, "signature": 0,
     "data": 1, "models": 1, "metrics": 1, "losses": 1, "optim": 1, "schedules": 1, "regularise": 1, "sparse": 1,
     "inspection": 1, "doctor": 1,
     "detection": 2,
@@ -19,10 +19,10 @@ FLOORS = {
     "engine": 4, "report": 4,
     "choose": 5, "transfer": 5, "remedies": 5, "cures": 6, "prepare": 6, "assemble": 7,
     "verbs": 8,
-    "cli": 9, "__init__": 9,
+    "cli": 9, "__init__": 9, "__main__": 10,
 }  # fmt: skip
 # The ground floor's own order.
-GROUND = ["objects", "vocabulary", "refuse", "config", "signature", "record", "run"]
+GROUND = ["language", "objects", "vocabulary", "refuse", "config", "signature", "record", "run"]
 
 
 def module(path: Path) -> str:

@@ -67,6 +67,28 @@ def test_help_of_train_lists_every_setting_with_its_text(capsys):
             assert " ".join(field.metadata["text"].split())[:20] in out
 
 
+def test_help_tells_how_lists_and_switches_are_written(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--schedule.milestones A,B,... step: the epochs of the cuts themselves, instead [none]" in out
+    assert "--augment.area A,B random" in out
+    assert "balanced|A,B,..." in out
+    assert "--tta [true|false]" in out
+    assert not [odd for odd in ("[()]", "[None]", "[True]", "[False]") if odd in out]
+
+
+@pytest.mark.parametrize("words", ["91 136", "91, 136", "91 136 150"])
+def test_a_list_of_several_words_is_told_how_to_be_written(words, capsys):
+    code, _, said = run(f"train digits --schedule.milestones {words}", capsys)
+    wanted = ",".join(words.replace(",", "").split())
+    assert code == 2
+    assert said == (
+        f"danlu: --schedule.milestones must be one word, its values parted by commas: --schedule.milestones {wanted}\n"
+    )
+    assert "unexpected argument 'more' of danlu train" in run("train digits --epochs 3 more", capsys)[2]
+
+
 def test_flags_are_unique():
     flags = [flag for each in FLAGS.values() for flag in each]
     assert len(flags) == len(set(flags))

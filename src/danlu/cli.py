@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from danlu.config import SHORT_FLAGS, keys
@@ -25,6 +26,7 @@ for _name, _key in SHORT_FLAGS.items():
 BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
 NOT_INSPECTED = {"model.name", "model.pretrained", "model.sparse", "model.sparse_refine"}  # change no layer
 INSPECTED = {"model.name": "MODEL", "data.size": "--input"}  # what inspect calls these settings
+LISTS = ("Numbers", "Counts", "tuple[")  # in the types of settings that take several values
 TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
@@ -43,25 +45,33 @@ def _settings(parser: Parser, only: Callable[[str], bool] = lambda key: True) ->
             continue
         head = key.partition(".")[0] if "." in key else "run"
         group = groups.setdefault(head, parser.add_argument_group(head))
-        default = "" if leaf.default in (None, "") else f" [{leaf.default}]"
-        text = (leaf.metadata["text"] + default).replace("%", "%%")
+        text = (leaf.metadata["text"] + _default(leaf.default)).replace("%", "%%")
         group.add_argument(*FLAGS[key], dest=key, metavar=_metavar(leaf.type), default=argparse.SUPPRESS, help=text)
+
+
+def _default(value: Any) -> str:
+    """As the user would write it."""
+    if value in (None, ""):
+        return ""
+    if isinstance(value, tuple):
+        return f" [{','.join(map(str, value)) or 'none'}]"
+    return f" [{str(value).lower() if isinstance(value, bool) else value}]"
 
 
 def _metavar(kind: Any) -> str:
     kind = str(kind)
+    several = "A,B" if "min_length=2" in kind else "A,B,..." if _is_list(kind) else ""
     if "Literal" in kind:
-        return "|".join(word.strip(" '\"") for word in kind.split("Literal[")[1].split("]")[0].split(","))
-    for word, shown in (
-        ("bool", "[true|false]"),
-        ("Numbers", "A,B"),
-        ("Counts", "A,B"),
-        ("Part", "PART"),
-        ("str", "TEXT"),
-    ):
+        words = [word.strip(" '\"") for word in kind.split("Literal[")[1].split("]")[0].split(",")]
+        return "|".join([*words, *([several] if several else [])])
+    for word, shown in (("bool", "[true|false]"), ("Part", "PART"), ("str", "TEXT")):
         if word in kind:
             return shown
-    return "N"
+    return several or "N"
+
+
+def _is_list(kind: Any) -> bool:
+    return any(word in str(kind) for word in LISTS)
 
 
 def build_parser() -> Parser:
@@ -120,6 +130,7 @@ def build_parser() -> Parser:
 
     report = verb("report", "RUN", "make the report page of a run again")
     report.add_argument("run", metavar="RUN")
+    report.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
     return parser
 
 
@@ -188,12 +199,14 @@ def _complain(error: Refusal | Failure, cause: Exception | None = None) -> int:
 
 
 def _unforeseen(error: Exception) -> Failure:
-    """What to say of an error that nobody planned for: too little memory, or a mistake of ours."""
+    """What to say of an error that nobody planned for: too little memory, a compiler's, or a mistake of ours."""
     said = " ".join(str(error).split())[:200]
     short_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if short_of_memory or "can't allocate memory" in said:
         return Failure("out of memory; lower --batch-size or --size, or use --data.memory false")
     kind = type(error).__name__
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return Failure(f"torch.compile failed ({kind}: {said}); train without --compile, or see DANLU_DEBUG=1")
     return Failure(f"internal error: {kind}: {said}; please report it; run with DANLU_DEBUG=1 for the traceback")
 
 
@@ -206,7 +219,7 @@ def _run(argv: list[str]) -> int:
         raise Refusal(f"{what} {argv[0]!r}; {_hint(nearest(argv[0], known), otherwise)}")
     parsed, unknown = parser.parse_known_args(_tidied(argv))
     if unknown:
-        raise _unknown(unknown[0].split("=")[0], known.get(parsed.verb, parser))
+        raise _unknown(unknown[0], known.get(parsed.verb, parser), argv)
     values = vars(parsed)
     if values.pop("version"):
         from danlu import __version__
@@ -240,9 +253,16 @@ def _tidied(argv: list[str]) -> list[str]:
     return out
 
 
-def _unknown(word: str, parser: argparse.ArgumentParser) -> Refusal:
+def _unknown(word: str, parser: argparse.ArgumentParser, argv: list[str]) -> Refusal:
     if not word.startswith("-"):
+        place = argv.index(word)
+        flag = next((one for one in reversed(argv[:place]) if one.startswith("--")), "")
+        if any(flag in FLAGS[key] and _is_list(leaf.type) for key, leaf in keys().items()):
+            values = takewhile(lambda one: not one.startswith("-"), argv[argv.index(flag) + 1 :])
+            written = ",".join(one.strip(",") for one in values)
+            return Refusal(f"{flag} must be one word, its values parted by commas: {flag} {written}", flag)
         return Refusal(f"unexpected argument {word!r} of {parser.prog}; see `{parser.prog} --help`")
+    word = word.partition("=")[0]
     flags = {flag.lstrip("-"): flag for action in parser._actions for flag in action.option_strings}
     close = [flags[name] for name in nearest(word.lstrip("-"), flags)]
     return Refusal(f"unknown flag {word!r} of {parser.prog}; {_hint(close, f'see `{parser.prog} --help`')}")

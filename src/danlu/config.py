@@ -46,6 +46,11 @@ def _split_commas(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+def _cuts(value: Any) -> Any:
+    """A list that may be empty, "none"."""
+    return () if value == "none" else _split_commas(value)
+
+
 def _layers(value: Any) -> Any:
     """Names of layers; "none" takes back what a config file says."""
     return None if value == "none" else _split_commas(value)
@@ -81,7 +86,9 @@ class DataConfig(Strict):
         None, "validation part: a share, a count or a path; given splits are respected by default"
     )
     test: Part | None = option(None, "test part: a share, a count or a path")
-    split: str = option("stratified", "stratified | random | time:COLUMN | group:COLUMN")
+    split: str = option(
+        "stratified", "stratified | random | time:COLUMN | group:COLUMN; such a column is then no input"
+    )
     folds: Annotated[int, Field(ge=2)] | None = option(None, "k-fold cross validation with this many folds")
     fold: Annotated[int, Field(ge=0)] | None = option(None, "train on this one fold only (set by --folds)")
     refit: Literal["all", "best", "ensemble"] | None = option(
@@ -207,7 +214,7 @@ class ScheduleConfig(Strict):
     )
     warmup: NotNegative = option(0.0, "epochs of linear rise before it")
     every: Positive = option(30.0, "step: epochs between cuts")
-    milestones: Annotated[tuple[Positive, ...], BeforeValidator(_split_commas)] = option(
+    milestones: Annotated[tuple[Positive, ...], BeforeValidator(_cuts)] = option(
         (), "step: the epochs of the cuts themselves, instead"
     )
     factor: Annotated[float, Field(gt=0, lt=1)] | None = option(
@@ -288,7 +295,7 @@ class DoctorConfig(Strict):
     """The doctor that watches the training and says what is wrong."""
 
     budget: Share = option(0.03, "share of the time that it may use; 0 sends it away")
-    language: Literal["en", "zh"] = option("en", "in which it speaks: en | zh")
+    language: Literal["en", "zh"] = option("en", "of the doctor, the report and the terminal: en | zh")
 
 
 @dataclass(frozen=True)

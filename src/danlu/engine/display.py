@@ -20,20 +20,22 @@ from rich.progress import (
 from torch import Tensor
 
 from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.engine.wording import say
 
 REFRESH = 0.2  # seconds between updates of the bars: a person reads no faster, and drawing costs training time
-SHOWN = ("loss", "accuracy", "r2", "rmse")
+SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
 
 
 def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:
     """One epoch in one line: `epoch  3/10  train loss 0.081 accuracy 0.975  val loss 0.064 accuracy 0.981 *`."""
-    words = [f"epoch {progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}"]
+    words = [say("epoch {}", f"{progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}")]
     for split in ("train", "val"):
-        shown = [f"{k} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
-        words.append(f"{split} {' '.join(shown)}")
-    words.append(f"lr {row['lr']:.2g}")
+        shown = [f"{say(k)} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
+        if shown:
+            words.append(f"{say(split)} {' '.join(shown)}")
+    words.append(say("lr {}", f"{row['lr']:.2g}"))
     words.append(f"{row['samples_per_second']:,.0f}/s")
-    return "  ".join(words) + ("  best" if improved else "")
+    return "  ".join(words) + (say("  best") if improved else "")
 
 
 class Display(Watcher):
@@ -71,16 +73,15 @@ class Display(Watcher):
             if time.monotonic() - self._said > 30:
                 self._said = time.monotonic()
                 total = plan.train.length(progress.epoch)
-                self.say(
-                    f"epoch {progress.epoch + 1}/{plan.epochs}  batch {progress.batch}/{total}  {self._note(parts)}"
-                )
+                epoch = say("epoch {}", f"{progress.epoch + 1}/{plan.epochs}")
+                self.say(f"{epoch}  {say('batch {}/{}', progress.batch, total)}  {self._note(parts)}")
             return
         if now - self._last < REFRESH:
             return
         self._last = now
         if self._epochs is None or self._batches is None:
-            self._epochs = self.bars.add_task("epochs ", total=plan.epochs, completed=progress.epoch, note="")
-            self._batches = self.bars.add_task("batches", total=1, note="")
+            self._epochs = self.bars.add_task(f"{say('epochs')} ", total=plan.epochs, completed=progress.epoch, note="")
+            self._batches = self.bars.add_task(say("batches"), total=1, note="")
         samples = (progress.epoch * plan.train.samples) + progress.batch * plan.train.batch_size
         speed = samples / max(progress.seconds, 1e-9)
         note = f"{speed:,.0f}/s  {self._note(parts)}"
@@ -93,7 +94,7 @@ class Display(Watcher):
         self.say(epoch_line(plan, progress, row, improved))
 
     def _note(self, parts: dict[str, Tensor]) -> str:
-        return " ".join(f"{k} {v.item():.4f}" for k, v in parts.items())
+        return " ".join(f"{say(k)} {v.item():.4f}" for k, v in parts.items())
 
     def say(self, line: str) -> None:
         self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)

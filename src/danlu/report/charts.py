@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from danlu.report.markup import clip, is_number, is_share, number
+from danlu.report.wording import say
 
 Figure = dict[str, Any]
 Row = Mapping[str, Any]
@@ -62,7 +63,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
     for split, name, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
         key = f"{split}.{metric}"
         if any(is_number(row.get(key)) for row in epochs):
-            data.append(_line(epochs, key, name, colour))
+            data.append(_line(epochs, key, say(name), colour))
     steps = _steps(rows, epochs, f"train.{metric}")
     if steps:
         x, y = zip(*steps)
@@ -76,7 +77,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
                 "y": y,
                 "line": line,
                 "hoverinfo": "skip",
-                "name": "each step",
+                "name": say("each step"),
                 "showlegend": False,
             },
         )
@@ -92,14 +93,14 @@ def rate(rows: Sequence[Row]) -> Figure | None:
     """The learning rate over the epochs, by step where steps were logged."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
-    return _single(points, epochs, "learning rate", "~g", ".4~g")
+    return _single(points, epochs, say("learning rate"), "~g", ".4~g")
 
 
 def speed(rows: Sequence[Row]) -> Figure | None:
     """Training samples per second, epoch by epoch."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = [(r["epoch"], r["samples_per_second"]) for r in epochs if is_number(r.get("samples_per_second"))]
-    return _single(points, epochs, "samples/s", "~s", ",.0f")
+    return _single(points, epochs, say("samples/s"), "~s", ",.0f")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[Figure, int]:
@@ -139,8 +140,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "showscale": False,
         "xgap": 1 if few else 0,
         "ygap": 1 if few else 0,
-        "hovertemplate": "true <b>%{y}</b><br>said <b>%{x}</b><br>"
-        "%{customdata[0]:,} (%{customdata[1]} % of the class)<extra></extra>",
+        "hovertemplate": say("true <b>%{y}</b><br>said <b>%{x}</b>")
+        + "<br>"
+        + say("%{customdata[0]:,} (%{customdata[1]} % of the class)")
+        + "<extra></extra>",
     }
     if few:  # an empty cell says 0 by being empty
         cells |= {"text": [[str(c) if c else "" for c in row] for row in counts.tolist()], "texttemplate": "%{text}"}
@@ -154,8 +157,8 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "tickcolor": "rgba(0,0,0,0)",
         "showline": False,
     } | ticks
-    y = axis("true class", autorange="reversed", **bare)
-    return {"data": [cells], "layout": layout(axis("said class", **bare), y)}, len(counts)
+    y = axis(say("true class"), autorange="reversed", **bare)
+    return {"data": [cells], "layout": layout(axis(say("said class"), **bare), y)}, len(counts)
 
 
 def reliability(bins: Sequence[Row]) -> Figure | None:
@@ -170,10 +173,11 @@ def reliability(bins: Sequence[Row]) -> Figure | None:
     shared = {"type": "bar", "x": middle, "width": [0.94 * (b["high"] - b["low"]) for b in full]}
     spoken = [[b["confidence"], b["accuracy"], b["count"], b["low"], b["high"]] for b in full]
     hover = (
-        "confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}<br>says %{customdata[0]:.1%}, is right "
-        "%{customdata[1]:.1%}<br>%{customdata[2]:,} samples<extra></extra>"
+        say("confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}"),
+        say("says %{customdata[0]:.1%}, is right %{customdata[1]:.1%}"),
+        say("%{customdata[2]:,} samples"),
     )
-    told = {"customdata": spoken, "hovertemplate": hover}
+    told = {"customdata": spoken, "hovertemplate": "<br>".join(hover) + "<extra></extra>"}
     right = {"y": [b["accuracy"] for b in full], "marker": {"color": TRAIN}} | shared | told
     gap = [b["confidence"] - b["accuracy"] for b in full]
     missing = {"y": gap, "base": right["y"], "marker": {"color": "var(--val-faint)"}} | shared | told
@@ -182,9 +186,9 @@ def reliability(bins: Sequence[Row]) -> Figure | None:
     counts = {"y": [b["count"] for b in full], "yaxis": "y2", "marker": {"color": FAINT}} | shared | told
     share = {"range": [0, 1.02], "tickformat": ".0%"}
     figure = layout(
-        axis("confidence", showgrid=False, anchor="y2", **share),
-        axis("accuracy", domain=[0.3, 1], **share),
-        yaxis2=axis("samples", domain=[0, 0.2], nticks=3, tickformat="~s"),
+        axis(say("confidence"), showgrid=False, anchor="y2", **share),
+        axis(say("accuracy"), domain=[0.3, 1], **share),
+        yaxis2=axis(say("samples"), domain=[0, 0.2], nticks=3, tickformat="~s"),
         barmode="overlay",
         bargap=0,
     )
@@ -200,10 +204,10 @@ def scatter(pairs: Sequence[Sequence[float]]) -> Figure | None:
     shown = points[:: -(-len(points) // POINTS_SHOWN)]
     dots = {"type": "scatter", "mode": "markers", "x": _numbers(shown[:, 0]), "y": _numbers(shown[:, 1])}
     dots |= {"marker": {"color": TRAIN, "size": 5, "opacity": 0.35 if len(shown) > 500 else 0.6}}
-    dots["hovertemplate"] = "true %{x:.4~g}<br>predicted %{y:.4~g}<extra></extra>"
+    dots["hovertemplate"] = say("true %{x:.4~g}<br>predicted %{y:.4~g}") + "<extra></extra>"
     ideal = {"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "hoverinfo": "skip"}
     ideal["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
-    return {"data": [dots, ideal], "layout": layout(axis("true"), axis("predicted"), hovermode="closest")}
+    return {"data": [dots, ideal], "layout": layout(axis(say("true")), axis(say("predicted")), hovermode="closest")}
 
 
 def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
@@ -225,10 +229,10 @@ def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
         "marker": {"color": TRAIN},
     }
     bars["customdata"] = np.stack([edges[:-1], edges[1:]], axis=1).round(6).tolist()
-    bars["hovertemplate"] = "%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples<extra></extra>"
+    bars["hovertemplate"] = say("%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples") + "<extra></extra>"
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
     zero["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
-    figure = layout(axis("predicted − true", showgrid=False), axis("samples"), bargap=0.06, shapes=[zero])
+    figure = layout(axis(say("predicted − true"), showgrid=False), axis(say("samples")), bargap=0.06, shapes=[zero])
     return {"data": [bars], "layout": figure}
 
 
@@ -270,7 +274,7 @@ def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[f
 
 def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
     few = {"dtick": 1} if len(epochs) <= 12 else {"nticks": 10}
-    return axis("epoch", showgrid=False, hoverformat=".4~g", unifiedhovertitle={"text": "epoch %{x}"}, **few)
+    return axis(say("epoch"), showgrid=False, hoverformat=".4~g", unifiedhovertitle={"text": say("epoch %{x}")}, **few)
 
 
 def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | None) -> Figure:
@@ -281,8 +285,9 @@ def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | N
     line = {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": dotted, "layer": "below"}
     figure["layout"]["shapes"] = [line]
     right = best > 0.5 * max(row["epoch"] for row in epochs)
-    word = {"text": f"best: epoch {number(best)}", "x": best, "xref": "x", "y": 1, "yref": "paper", "yanchor": "top"}
-    word |= {"showarrow": False, "font": {"color": MUTED, "size": 11}, "xanchor": "right" if right else "left"}
+    word = {"text": say("best: epoch {}", number(best)), "x": best, "xref": "x", "y": 1, "yref": "paper"}
+    word |= {"yanchor": "top", "xanchor": "right" if right else "left"}
+    word |= {"showarrow": False, "font": {"color": MUTED, "size": 11}}
     figure["layout"]["annotations"] = [word]
     if is_number(at[0]):
         ring = {"color": SURFACE, "size": 10, "line": {"color": VAL, "width": 2.5}}

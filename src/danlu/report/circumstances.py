@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.config import Config, changed, get, keys
+from danlu.report.explanations import explained
 from danlu.report.markup import (
     SPLITS,
     card,
@@ -20,6 +21,8 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
+from danlu.report.retelling import retell
+from danlu.report.wording import say
 
 PROBLEMS_SHOWN = 200
 
@@ -32,13 +35,13 @@ def data_section(data: Mapping[str, Any]) -> str:
     facts = {
         "Source": data.get("path"),
         "Format": data.get("format"),
-        **{f"{SPLITS.get(split, split)} samples": number(count) for split, count in counts.items()},
+        **{say("{} samples", say(SPLITS.get(split, split))): number(count) for split, count in counts.items()},
         "Classes": number(len(data["classes"])) if data.get("classes") else None,
         "Input": " × ".join(str(n) for n in data.get("input") or []),
     }
-    notes = "".join(f"<li>{escape(note)}</li>" for note in data.get("notes") or [])
+    notes = "".join(f"<li>{escape(retell(note))}</li>" for note in data.get("notes") or [])
     body = _facts(facts) + (f'<ul class="notes">{notes}</ul>' if notes else "")
-    return card("Dataset", body) + _problems(data.get("problems") or [])
+    return card(say("Dataset"), body) + _problems(data.get("problems") or [])
 
 
 def configuration_section(config: Config | None, choices: Sequence[Mapping[str, Any]]) -> str:
@@ -47,13 +50,13 @@ def configuration_section(config: Config | None, choices: Sequence[Mapping[str, 
         return ""
     reasons = {choice.get("key"): choice.get("reason") for choice in choices}
     mine = changed(config)
-    head = ["Setting", "Value", "Why", "What it is"]
-    rows = [_setting(config, key, reasons.get(key, "set for this run")) for key in mine]
+    head = [say(word) for word in ("Setting", "Value", "Why", "What it is")]
+    rows = [_setting(config, key, reasons.get(key) or "set for this run") for key in mine]
     rest = [_setting(config, key, "") for key in keys() if key not in mine]
-    note = "These differ from the defaults: chosen from the data, with the reason, or set for this run."
-    return card("Settings of this run", table(head, rows, kind="settings") if rows else "", note=note) + (
-        f"<details class=card><summary>The other {len(rest)} settings, at their defaults</summary>"
-        f"{table(head, rest, kind='settings')}</details>"
+    note = say("These differ from the defaults: chosen from the data, with the reason, or set for this run.")
+    others = say("The other {} settings, at their defaults", len(rest))
+    return card(say("Settings of this run"), table(head, rows, kind="settings") if rows else "", note=note) + (
+        f"<details class=card><summary>{others}</summary>{table(head, rest, kind='settings')}</details>"
     )
 
 
@@ -63,16 +66,16 @@ def machine_section(summary: Mapping[str, Any], environment: Mapping[str, str]) 
     total = sum(timings.values()) or 1.0
     rows = [
         [
-            text_cell(name.replace("_", " ").capitalize()),
+            text_cell(say(name.replace("_", " ")).capitalize()),
             number_cell(s, duration(s)),
             number_cell(s, percent(s / total, 0), bar=s / total),
         ]
         for name, s in timings.items()
     ]
     speed = summary.get("samples_per_second")
-    note = f"{number(round(speed))} training samples per second." if is_number(speed) else ""
-    left = card("Time", table(["", "Time", "Share"], rows, numbers=2) if rows else "", note=note)
-    right = card("Environment", _facts(environment))
+    note = say("{} training samples per second.", number(round(speed))) if is_number(speed) else ""
+    left = card(say("Time"), table(["", say("Time"), say("Share")], rows, numbers=2) if rows else "", note=note)
+    right = card(say("Environment"), _facts(environment))
     return f'<div class="grid">{left}{right}</div>' if left and right else left + right
 
 
@@ -82,22 +85,23 @@ def _setting(config: Config, key: str, why: str | None) -> list[str]:
     return [
         text_cell(key, "key"),
         text_cell(words(value), kind),
-        text_cell(why or "default", "why"),
-        text_cell(keys()[key].metadata["text"], "why"),
+        text_cell(retell(why) if why else say("default"), "why"),
+        text_cell(explained(key), "why"),
     ]
 
 
 def _problems(problems: Sequence[Mapping[str, Any]]) -> str:
-    rows = [[name_cell(p.get("where", "")), text_cell(p.get("reason", ""))] for p in problems[:PROBLEMS_SHOWN]]
+    told = [(p.get("where", ""), retell(str(p.get("reason", "")))) for p in problems[:PROBLEMS_SHOWN]]
+    rows = [[name_cell(where), text_cell(reason)] for where, reason in told]
     if not rows:
         return ""
-    what = "1 sample was skipped" if len(problems) == 1 else f"{len(problems):,} samples were skipped"
-    more = f"<p class=note>The first {PROBLEMS_SHOWN} of them.</p>" if len(problems) > PROBLEMS_SHOWN else ""
-    return f"<details class=card><summary>{what}</summary>{more}{table(['Where', 'Why'], rows)}</details>"
+    one = len(problems) == 1
+    what = say("1 sample was skipped") if one else say("{} samples were skipped", number(len(problems)))
+    more = f"<p class=note>{say('The first {} of them.', PROBLEMS_SHOWN)}</p>" if len(problems) > PROBLEMS_SHOWN else ""
+    return f"<details class=card><summary>{what}</summary>{more}{table([say('Where'), say('Why')], rows)}</details>"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<div><dt>{escape(k)}</dt><dd>{escape(words(v))}</dd></div>" for k, v in facts.items() if v not in (None, "")
-    )
+    given = {say(k): words(v) for k, v in facts.items() if v not in (None, "")}
+    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in given.items())
     return f"<dl>{rows}</dl>" if rows else ""

@@ -23,6 +23,7 @@ from danlu.report.markup import (
     text_cell,
 )
 from danlu.report.markup import label as metric_label
+from danlu.report.wording import say
 
 PAIRS_SHOWN = 12
 CONFUSION_NOTE = "Rows are the true class, columns what the model said."
@@ -53,14 +54,13 @@ def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
         + [number_cell(m.get("confidence"), percent(m.get("confidence"), 1))]
         for m in mistakes
     ]
-    return card(
-        "Samples", table(["Sample", "True class", "Said class", "Confidence"], rows, numbers=1, kind="sortable")
-    )
+    head = [say(word) for word in ("Sample", "True class", "Said class", "Confidence")]
+    return card(say("Samples"), table(head, rows, numbers=1, kind="sortable"))
 
 
 def augmented_section(pictures: Sequence[str]) -> str:
     shown = "".join(
-        f"<figure>{image}</figure>" for p in pictures if (image := picture(p, "augmented training picture"))
+        f"<figure>{image}</figure>" for p in pictures if (image := picture(p, say("augmented training picture")))
     )
     return f'<div class="gallery">{shown}</div>' if shown else ""
 
@@ -74,15 +74,15 @@ def folds_section(folds: Sequence[Mapping[str, Any]]) -> str:
     for fold in folds:
         values = fold.get("val") or {}
         cells = [number_cell(values.get(name), metric_value(name, values.get(name))) for name in names]
-        rows.append([text_cell(f"Fold {number(fold.get('fold'))}"), *cells])
+        rows.append([text_cell(say("Fold {}", number(fold.get("fold")))), *cells])
     columns = {name: [v for f in folds if is_number(v := (f.get("val") or {}).get(name))] for name in names}
     mean = [number_cell(None, metric_value(n, statistics.fmean(v) if v else None)) for n, v in columns.items()]
     spread = [
         number_cell(None, metric_value(n, statistics.stdev(v) if len(v) > 1 else None)) for n, v in columns.items()
     ]
-    rows += [[text_cell("Mean", "total"), *mean], [text_cell("Standard deviation", "total"), *spread]]
+    rows += [[text_cell(say("Mean"), "total"), *mean], [text_cell(say("Standard deviation"), "total"), *spread]]
     head = ["", *(metric_label(name) for name in names)]
-    return card("Validation, fold by fold", table(head, rows, numbers=len(names)))
+    return card(say("Validation, fold by fold"), table(head, rows, numbers=len(names)))
 
 
 def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -99,8 +99,8 @@ def metrics_card(metrics: Mapping[str, Mapping[str, float]]) -> str:
         + [number_cell(v := metrics[s].get(name), metric_value(name, v)) for s in splits]
         for name in names
     ]
-    head = ["", *(SPLITS[split] for split in splits)]
-    return card("All metrics", table(head, rows, numbers=len(splits), kind="whole")) if rows else ""
+    head = ["", *(say(SPLITS[split]) for split in splits)]
+    return card(say("All metrics"), table(head, rows, numbers=len(splits), kind="whole")) if rows else ""
 
 
 def confusion_cards(
@@ -109,15 +109,14 @@ def confusion_cards(
     """The matrix, and its largest mistakes beside it. note: what rows and columns are."""
     figure, shown = charts.confusion(matrix, classes)
     height = max(420, min(580, 130 + 44 * shown))
-    note += " Colour is the share of the row."
+    notes = [say(note), say("Colour is the share of the row.")]
     if shown < len(classes):
-        note += f" Of {len(classes):,} classes, the {shown} with most mistakes."
+        notes.append(say("Of {} classes, the {} with most mistakes.", number(len(classes)), shown))
     place = chart(figure, figures, "confusion", height, "square")
     pairs = _pairs(matrix, classes)
-    left = card("Confusion matrix", place, note=note)
-    right = card(
-        "Most frequent mistakes", pairs, note="What was taken for what, and how much of the true class that is."
-    )
+    left = card(say("Confusion matrix"), place, note=say(" ").join(notes))
+    taken = say("What was taken for what, and how much of the true class that is.")
+    right = card(say("Most frequent mistakes"), pairs, note=taken)
     return f'<div class="grid wide-left">{left}{right}</div>' if pairs else left
 
 
@@ -137,7 +136,8 @@ def _pairs(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
         ]
         for count, i, j, share in sorted(wrong, key=lambda w: (-w[0], -w[3]))[:PAIRS_SHOWN]
     ]
-    return table(["True", "Said", "Count", "Share"], rows, numbers=2) if rows else ""
+    head = [say(word) for word in ("True", "Said", "Count", "Share")]
+    return table(head, rows, numbers=2) if rows else ""
 
 
 def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -149,9 +149,9 @@ def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         support = row.get("support")
         cells.append([name_cell(row.get("name", "")), *scores, number_cell(support, number(support))])
-    head = ["Class", "Precision", "Recall", "F1", "Support"]
-    note = "Click a heading to sort." if rows else ""
-    return card("Class by class", table(head, cells, numbers=4, kind="sortable") if rows else "", note=note)
+    head = [say(word) for word in ("Class", "Precision", "Recall", "F1", "Support")]
+    note = say("Click a heading to sort.") if rows else ""
+    return card(say("Class by class"), table(head, cells, numbers=4, kind="sortable") if rows else "", note=note)
 
 
 def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: dict[str, Any]) -> str:
@@ -159,16 +159,18 @@ def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: 
     ece = ((summary.get("metrics") or {}).get(found.get("split") or "val") or {}).get("ece")
     tools = f'<span class="chip">ECE {escape(percent(ece))}</span>' if is_number(ece) else ""
     note = "How often the model is right when it says it is this sure. On the dotted line, confidence can be believed."
-    return card("Reliability", chart(figure, figures, "reliability", 400), note=note, tools=tools)
+    note = say(note)
+    return card(say("Reliability"), chart(figure, figures, "reliability", 400), note=note, tools=tools)
 
 
 def _regression(pairs: Sequence[Sequence[float]], figures: dict[str, Any]) -> str:
-    note = "On the dotted line, the prediction is exact."
+    notes = [say("On the dotted line, the prediction is exact.")]
     if len(pairs) > charts.POINTS_SHOWN:
-        note += f" An even sample of {len(pairs):,} points."
-    left = card("Predicted against true", chart(charts.scatter(pairs), figures, "scatter", 400), note=note)
-    note = "How far off predictions are. The outermost bars hold what lies beyond them."
-    right = card("Residuals", chart(charts.residuals(pairs), figures, "residuals", 400), note=note)
+        notes.append(say("An even sample of {} points.", number(len(pairs))))
+    dots = chart(charts.scatter(pairs), figures, "scatter", 400)
+    left = card(say("Predicted against true"), dots, note=say(" ").join(notes))
+    note = say("How far off predictions are. The outermost bars hold what lies beyond them.")
+    right = card(say("Residuals"), chart(charts.residuals(pairs), figures, "residuals", 400), note=note)
     return side_by_side(left, right)
 
 
@@ -179,8 +181,8 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
         error = predicted - true if is_number(true) and is_number(predicted) else None
         numbers = [number_cell(v, number(v)) for v in (true, predicted, error)]
         cells.append([name_cell(row.get("name", "")), *numbers])
-    head = ["Sample", "True", "Predicted", "Error"]
-    return card("Largest errors", table(head, cells, numbers=3, kind="sortable") if rows else "")
+    head = [say(word) for word in ("Sample", "True", "Predicted", "Error")]
+    return card(say("Largest errors"), table(head, cells, numbers=3, kind="sortable") if rows else "")
 
 
 def _mistake(mistake: Mapping[str, Any]) -> str:
@@ -189,7 +191,7 @@ def _mistake(mistake: Mapping[str, Any]) -> str:
     share = max(0.0, min(1.0, sure)) if is_number(sure) else 0.0
     return (
         f'<figure title="{escape(name)}">{picture(mistake.get("picture"), str(name))}<figcaption>'
-        f'<span class="said">{escape(said)}</span><span class="true">is {escape(true)}</span>'
+        f'<span class="said">{escape(said)}</span><span class="true">{say("is {}", escape(true))}</span>'
         f'<span class="sure"><i style="width:{100 * share:.1f}%"></i></span>'
         f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(sure, 1))}</b></span>'
         f"</figcaption></figure>"

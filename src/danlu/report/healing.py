@@ -21,6 +21,8 @@ from danlu.report.markup import (
     table,
     text_cell,
 )
+from danlu.report.retelling import retell
+from danlu.report.wording import say
 
 ROW = 34  # pixels of an attempt in the chart
 
@@ -30,32 +32,33 @@ def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
     attempts = healing.get("attempts") or []
     if not healing:
         return ""
-    note = (
-        f"Validation, {healing.get('trials', '')}. Noise: Student's t times the standard error of paired differences."
-    )
+    noise = "Validation, {}. Noise: Student's t times the standard error of paired differences."
+    note = say(noise, retell(str(healing.get("trials", ""))))
     rows = [_row(attempt) for attempt in attempts]
-    head = ["Finding", "Change", "Before", "After", "Difference ± noise", "Kept", ""]
-    body = table(head, rows, kind="settings") if rows else "<p>No setting was there to try.</p>"
+    head = [say(word) for word in ("Finding", "Change", "Before", "After", "Difference ± noise", "Kept")]
+    body = table([*head, ""], rows, kind="settings") if rows else f"<p>{say('No setting was there to try.')}</p>"
     drawn = chart(_before_and_after(attempts), figures, "healing", 70 + ROW * len(attempts))
     untried = "".join(
-        f"<li>{escape(one.get('finding', ''))}: {escape(one.get('why', ''))}</li>"
+        f"<li>{say('{}: {}', escape(one.get('finding', '')), escape(retell(str(one.get('why', '')))))}</li>"
         for one in healing.get("not_tried") or []
     )
     return (
         _outcome(healing)
-        + card("Remedies tried", body, note=note)
-        + card("Before and after", drawn)
-        + card("Not tried", f'<ul class="notes">{untried}</ul>' if untried else "")
+        + card(say("Remedies tried"), body, note=note)
+        + card(say("Before and after"), drawn)
+        + card(say("Not tried"), f'<ul class="notes">{untried}</ul>' if untried else "")
     )
 
 
 def _outcome(healing: Mapping[str, Any]) -> str:
     metric = str(healing.get("metric", ""))
     if not healing.get("command"):
-        return card("Outcome", "<p>No change was better than the noise: the run is left as it is.</p>")
+        left = say("No change was better than the noise: the run is left as it is.")
+        return card(say("Outcome"), f"<p>{left}</p>")
     before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
-    said = f"{label(metric, within='Validation')} of the trials: {before} before, {after} after. To repeat it in full:"
-    return card("Outcome", f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>")
+    measured = label(metric, within="Validation")
+    said = say("{} of the trials: {} before, {} after. To repeat it in full:", measured, before, after)
+    return card(say("Outcome"), f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>")
 
 
 def _row(attempt: Mapping[str, Any]) -> list[str]:
@@ -67,8 +70,8 @@ def _row(attempt: Mapping[str, Any]) -> list[str]:
         number_cell(before, metric_value(metric, before)),
         number_cell(after, metric_value(metric, after)),
         text_cell(difference(attempt)),
-        text_cell("yes" if attempt.get("kept") else "no"),
-        text_cell(attempt.get("why", ""), "why"),
+        text_cell(say("yes") if attempt.get("kept") else say("no")),
+        text_cell(retell(str(attempt.get("why", ""))), "why"),
     ]
 
 
@@ -101,10 +104,10 @@ def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
     ring = {"color": SURFACE, "size": 9, "line": {"color": MUTED, "width": 2}}
     colours = [TRAIN if a["kept"] else VAL for a in shown]
     noise = {"type": "data", "array": [a["noise"] or 0 for a in shown], "color": MUTED, "thickness": 1, "width": 3}
-    old = dots | {"x": [a["before"] for a in shown], "marker": ring, "name": "before"}
-    new = dots | {"x": [a["after"] for a in shown], "marker": {"color": colours, "size": 10}, "name": "after"}
+    old = dots | {"x": [a["before"] for a in shown], "marker": ring, "name": say("before")}
+    new = dots | {"x": [a["after"] for a in shown], "marker": {"color": colours, "size": 10}, "name": say("after")}
     new["error_x"] = noise
     share = all(is_share(str(a["metric"])) for a in shown)
-    across = axis("validation " + str(shown[0]["metric"]), tickformat=".3~p" if share else "~g")
+    across = axis(say("validation {}", say(str(shown[0]["metric"]))), tickformat=".3~p" if share else "~g")
     down = axis(type="category", autorange="reversed", showgrid=False)
     return {"data": [old, new], "layout": layout(across, down, shapes=lines, hovermode="closest")}

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from danlu.doctor.curvature.landscape import Landscape
+from danlu.language import speaking
 from danlu.report.charts import INK, MUTED, SURFACE, VAL, Figure, axis, layout
 from danlu.report.markup import card, chart, escape, number
 from danlu.report.page import document
+from danlu.report.retelling import retell
+from danlu.report.wording import say
 from danlu.run import Run
 
 NAME = "landscape.html"
@@ -21,42 +24,47 @@ TITLES = {
     "random": "Random directions, of the filters' own lengths",
     "eigenvectors": "The two directions of greatest curvature",
 }
-ROLES = {"first": "first weights", "best": "best weights", "last": "last weights"}
+ROLES = ("first", "best", "last")  # of weights
 
 
-def write_landscape(run: Run, plane: Landscape, course: Landscape, found: Mapping[str, Any]) -> Path:
+def write_landscape(
+    run: Run, plane: Landscape, course: Landscape, found: Mapping[str, Any], language: str = "en"
+) -> Path:
     """Write RUN/landscape.html; gives its path."""
+    with speaking(language):
+        run.write_text(NAME, _page(run.name, plane, course, found))
+    return run.folder / NAME
+
+
+def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, Any]) -> str:
     figures: dict[str, Any] = {}
-    unit = "lengths of the weights" if found["directions"] == "random" else "distance in weights"
+    unit = say("lengths of the weights") if found["directions"] == "random" else say("distance in weights")
     samples, loss = number(found["samples"]), number(found["loss"])
-    contours = chart(
-        _contours(plane, {}, f"first direction ({unit})", f"second direction ({unit})"), figures, "plane", 470
-    )
+    axes = (say("first direction ({})", unit), say("second direction ({})", unit))
+    contours = chart(_contours(plane, {}, *axes), figures, "plane", 470)
     solid = chart(_surface(plane), figures, "surface", 470)
     places = dict(zip(found["path"], course.path)) | {"best": np.zeros(2)}
-    names = ("away from the weights", "across")
+    names = (say("away from the weights"), say("across"))
     path = chart(_contours(course, places, *names), figures, "path", 520)
+    note = say("{}.", retell(str(found["path_note"])))
     body = (
         '<div class="grid">'
         + card(
-            TITLES[str(found["directions"])], contours, note="Training loss about the best weights, which are at 0, 0."
+            say(TITLES[str(found["directions"])]),
+            contours,
+            note=say("Training loss about the best weights, which are at 0, 0."),
         )
-        + card("The same as a surface", solid, note="Turn it with the pointer.")
+        + card(say("The same as a surface"), solid, note=say("Turn it with the pointer."))
         + "</div>"
-        + card(
-            "The way the optimiser came",
-            path,
-            note=str(found["path_note"])[:1].upper() + str(found["path_note"])[1:] + ".",
-        )
+        + card(say("The way the optimiser came"), path, note=note[:1].upper() + note[1:])
     )
-    lead = f"Mean loss of {samples} training samples, without augmentation, in eval mode: {loss} at the best weights."
+    mean = "Mean loss of {} training samples, without augmentation, in eval mode: {} at the best weights."
+    title, lead = say("Loss landscape"), say(mean, samples, loss)
     head = (
-        f'<div class="head"><p class="eyebrow">{escape(run.name)}</p><h1>Loss landscape</h1>'
+        f'<div class="head"><p class="eyebrow">{escape(name)}</p><h1>{title}</h1>'
         f'<p class="lead">{escape(lead)}</p></div>'
     )
-    page = document(f"Loss landscape · {run.name}", "", f"{head}<section>{body}</section>", figures)
-    run.write_text(NAME, page)
-    return run.folder / NAME
+    return document(f"{title} · {name}", "", f"{head}<section>{body}</section>", figures)
 
 
 def _logarithms(losses: np.ndarray) -> np.ndarray:
@@ -85,7 +93,8 @@ def _colours() -> dict[str, Any]:
 
 
 def _bar(heights: np.ndarray) -> dict[str, Any]:
-    bar = {"title": {"text": "loss", "font": {"color": MUTED, "size": 12}}, "tickfont": {"color": MUTED, "size": 11}}
+    title = {"text": say("loss"), "font": {"color": MUTED, "size": 12}}
+    bar = {"title": title, "tickfont": {"color": MUTED, "size": 11}}
     return bar | {"thickness": 12, "outlinewidth": 0, "tickmode": "array"} | _scale(heights)
 
 
@@ -94,7 +103,7 @@ def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], across: str, u
     field = {"type": "contour", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
     field |= {"contours": {"coloring": "heatmap", "showlines": True}, "line": {"width": 0.6, "color": MUTED}}
     field |= {"ncontours": 24, "colorbar": _bar(heights), "customdata": drawn.losses.tolist()} | _colours()
-    field["hovertemplate"] = "%{x:.3g}, %{y:.3g}<br>loss %{customdata:.4g}<extra></extra>"
+    field["hovertemplate"] = "%{x:.3g}, %{y:.3g}<br>" + say("loss %{customdata:.4g}") + "<extra></extra>"
     data = [field]
     if places:
         order = [name for name in ROLES if name in places]
@@ -117,18 +126,19 @@ def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
     for name, key in zip(order, keys):
         told.setdefault(key, []).append(name)
     first = {key: keys.index(key) for key in told}
-    return [f"{' and '.join(told[key])} weights" if first[key] == i else "" for i, key in enumerate(keys)]
+    names = {key: say("{} weights", say(" and ").join(map(say, told[key]))) for key in told}
+    return [names[key] if first[key] == i else "" for i, key in enumerate(keys)]
 
 
 def _surface(drawn: Landscape) -> Figure:
     heights = _logarithms(drawn.losses)
     solid = {"type": "surface", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
     solid |= {"showscale": False, "customdata": drawn.losses.tolist()} | _colours()
-    solid["hovertemplate"] = "loss %{customdata:.4g}<extra></extra>"
+    solid["hovertemplate"] = say("loss %{customdata:.4g}") + "<extra></extra>"
     bare = {"title": {"text": ""}, "showticklabels": False, "gridcolor": MUTED, "showbackground": False}
     up = (
         bare
-        | {"title": {"text": "loss"}, "showticklabels": True, "tickfont": {"color": MUTED, "size": 10}}
+        | {"title": {"text": say("loss")}, "showticklabels": True, "tickfont": {"color": MUTED, "size": 10}}
         | _scale(heights)
     )
     eye = {"eye": {"x": 1.4, "y": -1.4, "z": 0.9}}

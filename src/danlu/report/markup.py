@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from danlu.report.wording import say
 from danlu.vocabulary import LOSS_PARTS, METRICS
 
 NOTHING = "–"
@@ -40,9 +41,8 @@ _FOUND = {  # of detectors: long and short
     "AR_large": ("Recall, large objects", "recall, large"),
 }
 LABELS |= {name: f"{name.replace('_', ' ').capitalize()} loss" for name in LOSS_PARTS}
-for _name, (_long, _short) in _FOUND.items():
-    LABELS |= {_name: _long, f"mask_{_name}": f"Mask {_long if _long[0] == 'm' else _long.lower()}"}
-    SHORT |= {_name: _short, f"mask_{_name}": f"mask {_short}"}
+LABELS |= {name: long for name, (long, _) in _FOUND.items()}
+SHORT |= {name: short for name, (_, short) in _FOUND.items()}
 
 
 def escape(value: object) -> str:
@@ -95,10 +95,18 @@ def label(metric: str, within: str = "") -> str:
     >>> label("accuracy", within="Test"), label("r2", within="Test")
     ('Test accuracy', 'Test R²')
     """
-    name = LABELS.get(metric, metric)
-    if not within:
-        return name
-    return f"{within} {name[0].lower() + name[1:] if name[1:2].islower() else name}"
+    own = metric.removeprefix("mask_")
+    name = say(LABELS.get(own, own))
+    for before in [*(["Mask"] if own != metric else []), *([within] if within else [])]:
+        name = say("{} {}", say(before), name[0].lower() + name[1:] if name[1:2].islower() else name)
+    return name
+
+
+def short_label(metric: str) -> str:
+    """A metric's name where there is little room."""
+    own = metric.removeprefix("mask_")
+    name = say(SHORT.get(own, own))
+    return name if own == metric else say("{} {}", say("mask"), name)
 
 
 def duration(seconds: object) -> str:
@@ -109,17 +117,19 @@ def duration(seconds: object) -> str:
     if not is_number(seconds):
         return NOTHING
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return say("{} s", f"{seconds:.1f}")
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return say("{} min {} s", minutes, rest)
+    return say("{} h {} min", minutes // 60, minutes % 60)
 
 
 def words(value: object) -> str:
     """A setting, or a part of a finding, as one line of unescaped text."""
     if value is None:
-        return "none"
+        return say("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):

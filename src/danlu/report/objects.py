@@ -20,8 +20,15 @@ from danlu.report.markup import (
     table,
 )
 from danlu.report.outlines import outline
+from danlu.report.wording import say
 
 NOTHING = "nothing"
+CONFUSION_NOTE = (
+    "Rows are the class that is there, columns the one that was found, from a score of {} and an IoU of 0.5 on. "
+    "The last row holds false alarms, the last column what was missed."
+)
+COVERED_NOTE = "The line tells how many of them some anchor overlaps by half or more (IoU): others are hard to learn."
+STRIDES_NOTE = "An object smaller than the finest stride lies within one cell of the finest map, with its neighbours."
 LABELLED = 14  # boxes of a picture that bear a name; beyond, only mistakes do
 NAMES_SHOWN = 30
 Plate = tuple[float, float, float, float]  # left, top, right, bottom
@@ -31,14 +38,14 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     """Metrics of every split, then curves, classes, kinds of mistakes and the confusion of classes."""
     found = summary.get("evaluation") or {}
     curves = card(
-        "Precision over recall",
+        say("Precision over recall"),
         chart(object_charts.precision_recall(found.get("precision_recall") or {}), figures, "precision-recall", 420),
-        note="At IoU 0.5: how much of what is found is right, when so much of what is there is found.",
+        note=say("At IoU 0.5: how much of what is found is right, when so much of what is there is found."),
     )
     kinds = card(
-        "Kinds of mistakes",
+        say("Kinds of mistakes"),
         chart(object_charts.error_kinds(found.get("errors") or {}), figures, "errors", 300),
-        note="What all mistakes of a kind cost together, after TIDE (Bolya et al. 2020).",
+        note=say("What all mistakes of a kind cost together, after TIDE (Bolya et al. 2020)."),
     )
     parts = [
         side_by_side(metrics_card(summary.get("metrics") or {}), curves),
@@ -47,11 +54,8 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     if found.get("confusion"):
         classes = [str(row.get("name", "")) for row in found.get("per_class") or []]
         score = (found.get("threshold") or {}).get("score")
-        note = (
-            f"Rows are the class that is there, columns the one that was found, from a score of {number(score)} and an "
-            "IoU of 0.5 on. The last row holds false alarms, the last column what was missed."
-        )
-        parts.append(confusion_cards(found["confusion"], [*classes, NOTHING], figures, note))
+        note = say(CONFUSION_NOTE, number(score))
+        parts.append(confusion_cards(found["confusion"], [*classes, say(NOTHING)], figures, note))
     return "".join(parts)
 
 
@@ -59,23 +63,24 @@ def examples_section(examples: Sequence[Mapping[str, Any]]) -> str:
     """What is there, on the left, beside what was found: masks and boxes over the picture, mistakes marked."""
     shown = "".join(_example(one, f"example-{i}") for i, one in enumerate(examples))
     legend = (
-        '<p class="legend"><span><i></i>found, and there</span>'
-        '<span><i class="wrong"></i>missed (left), or a false alarm (right)</span></p>'
+        f'<p class="legend"><span><i></i>{say("found, and there")}</span>'
+        f'<span><i class="wrong"></i>{say("missed (left), or a false alarm (right)")}</span></p>'
     )
     return f'{legend}<div class="examples">{shown}</div>' if shown else ""
 
 
 def sizes_section(found: Mapping[str, Any], figures: dict[str, Any]) -> str:
     """Object sizes at the training resolution; with the anchors' coverage, or the strides of the maps."""
-    side = found.get("side")
-    note = f"Objects of the training split, in pixels of the {number(side)} x {number(side)} that the network sees."
-    tools = ""
+    side, tools = number(found.get("side")), ""
+    notes = [say("Objects of the training split, in pixels of the {} x {} that the network sees.", side, side)]
     if is_number(found.get("covered")):
-        note += " The line tells how many of them some anchor overlaps by half or more (IoU): others are hard to learn."
-        tools = f'<span class="chip">{escape(percent(found["covered"], 1))} have a like anchor</span>'
+        notes.append(say(COVERED_NOTE))
+        covered = say("{} have a like anchor", percent(found["covered"], 1))
+        tools = f'<span class="chip">{escape(covered)}</span>'
     elif found.get("strides"):
-        note += " An object smaller than the finest stride lies within one cell of the finest map, with its neighbours."
-    return card("Sizes", chart(object_charts.sizes(found), figures, "sizes", 340), note=note, tools=tools)
+        notes.append(say(STRIDES_NOTE))
+    sizes = chart(object_charts.sizes(found), figures, "sizes", 340)
+    return card(say("Sizes"), sizes, note=say(" ").join(notes), tools=tools)
 
 
 def _per_class(found: Mapping[str, Any]) -> str:
@@ -90,12 +95,11 @@ def _per_class(found: Mapping[str, Any]) -> str:
     best = found.get("threshold") or {}
     note = ""
     if is_number(best.get("score")):
-        note = (
-            f"Keeping what scores {best['score']:.2f} or more gives the best F1 over all classes, "
-            f"{percent(best.get('f1'), 1)}: danlu predict --score {best['score']:.2f}."
-        )
-    head = ["Class", "AP", "AP50", "Best F1", "at score", "Objects"]
-    return card("Class by class", table(head, rows, numbers=5, kind="sortable") if rows else "", note=note)
+        score, f1 = f"{best['score']:.2f}", percent(best.get("f1"), 1)
+        kept = "Keeping what scores {} or more gives the best F1 over all classes, {}: danlu predict --score {}."
+        note = say(kept, score, f1, score)
+    head = [say(word) for word in ("Class", "AP", "AP50", "Best F1", "at score", "Objects")]
+    return card(say("Class by class"), table(head, rows, numbers=5, kind="sortable") if rows else "", note=note)
 
 
 def _rounded(value: object) -> object:
@@ -110,21 +114,16 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     missed, alarms = sum(bool(t.get("missed")) for t in true), sum(bool(f.get("false")) for f in found)
     height, width = size
     image = f'<image id="{name}" href="{escape(uri)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
-    left = _panel(image, true, "missed", size, f"{len(true)} there")
-    right = _panel(f'<use href="#{name}"/>', found, "false", size, f"{len(found)} found")
-    said = ", ".join(
-        text for text in (f"{missed} missed" * (missed > 0), _count(alarms, "false alarm") * (alarms > 0)) if text
-    )
+    left = _panel(image, true, "missed", size, say("{} there", len(true)))
+    right = _panel(f'<use href="#{name}"/>', found, "false", size, say("{} found", len(found)))
+    wrong = [say("{} missed", missed)] if missed else []
+    wrong += [say("1 false alarm") if alarms == 1 else say("{} false alarms", alarms)] if alarms else []
     file = str(one.get("name", ""))
     return (
         f'<figure title="{escape(file)}"><div class="pair">{left}{right}</div><figcaption>'
-        f'<span class="{"wrong" if said else "right"}">{escape(said or "all found")}</span>'
+        f'<span class="{"wrong" if wrong else "right"}">{escape(say(", ").join(wrong) or say("all found"))}</span>'
         f'<span class="file"><bdi>{escape(clip(file, 60))}</bdi></span></figcaption></figure>'
     )
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' if n != 1 else ''}"
 
 
 def _panel(image: str, boxes: Sequence[Mapping[str, Any]], mistake: str, size: Sequence[float], title: str) -> str:

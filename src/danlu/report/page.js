@@ -42,7 +42,7 @@ document.querySelectorAll("[data-scale] button").forEach((button) => {
   button.addEventListener("click", () => {
     press(button);
     const box = document.querySelector(`[data-figure="${button.parentElement.dataset.scale}"]`);
-    box.dataset.scale = button.textContent;
+    box.dataset.scale = button.value;
     draw(box);
   });
 });

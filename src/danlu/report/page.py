@@ -10,12 +10,12 @@ from typing import Any
 from danlu.config import Config
 from danlu.doctor.cards import cards, style
 from danlu.doctor.ledger import Ledger
+from danlu.language import speaking, spoken
 from danlu.report import charts
 from danlu.report.circumstances import configuration_section, data_section, machine_section
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
 from danlu.report.markup import (
-    SHORT,
     SPLITS,
     card,
     chart,
@@ -26,10 +26,12 @@ from danlu.report.markup import (
     label,
     metric_value,
     number,
+    short_label,
 )
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.objects import examples_section, objects_section, sizes_section
-from danlu.report.wording import heading
+from danlu.report.retelling import retell
+from danlu.report.wording import say
 from danlu.run import Run
 from danlu.vocabulary import LOSS_PARTS, METRICS
 
@@ -40,10 +42,13 @@ UNDRAWN = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # in the table t
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write_page(run_folder: Path) -> Path:
+def write_page(
+    run_folder: Path, language: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None
+) -> Path:
     """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json,
     what the doctor measured, and, where it was tried to heal the run, heal.json.
 
+    language: en or zh; the run's own by default, in which findings.json is. findings: in place of those there.
     Missing files leave their part of the page out (an interrupted run has no summary). Raises Refusal for a file that
     is there and cannot be read, Failure when the page cannot be written.
     """
@@ -51,7 +56,9 @@ def write_page(run_folder: Path) -> Path:
     config = run.config if (run.folder / "config.yaml").exists() else None
     summary = _completed(run.summary, run.record.rows, run.folder, config)
     environment, healing = (run.read_json(name, default={}) for name in ("environment.json", "heal.json"))
-    page = render(summary, run.record.rows, config, environment, run.findings, healing, _ledger(run))
+    with speaking(language or (config.doctor.language if config else "en")):
+        found = run.findings if findings is None else findings
+        page = render(summary, run.record.rows, config, environment, found, healing, _ledger(run))
     run.write_text(run.report.name, page)
     return run.report
 
@@ -65,20 +72,19 @@ def render(
     healing: Mapping[str, Any] | None = None,
     ledger: Ledger | None = None,
 ) -> str:
-    """The page as text; a pure function. Sections without content are left out, and out of the navigation.
+    """The page as text, in the language that is spoken. Sections without content are left out, also of the navigation.
 
     ledger: what the doctor measured; findings are drawn from it.
     """
     figures: dict[str, Any] = {}
-    language = config.doctor.language if config else "en"
     evaluation = summary.get("evaluation") or {}
     where = SPLITS.get(evaluation.get("split", ""), "").lower()
     results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
     sections = [
-        ("Findings", "", cards(findings, ledger or Ledger(), language)),
+        ("Findings", "", cards(findings, ledger or Ledger(), spoken())),
         ("Healing", "What the doctor tried against these findings.", healing_section(healing or {}, figures)),
         ("Curves", "", _curves(rows, summary, figures)),
-        ("Results", f"Measured on the {where} split." if where else "", results(summary, figures)),
+        ("Results", say("Measured on the {} split.", say(where)) if where else "", results(summary, figures)),
         ("Folds", "", folds_section(summary["folds"]) if summary.get("folds") else ""),
         ("Mistakes", "Wrong, and surest of it.", mistakes_section(evaluation.get("mistakes") or [])),
         (
@@ -97,21 +103,21 @@ def render(
         ("Machine", "", machine_section(summary, environment)),
     ]
     shown = [(title, lead, body) for title, lead, body in sections if body]
-    links = "".join(f'<a href="#{title.lower()}">{heading(title, language)}</a>' for title, _, _ in shown)
-    body = "\n".join(_section(title, lead, body, language) for title, lead, body in shown)
+    links = "".join(f'<a href="#{title.lower()}">{say(title)}</a>' for title, _, _ in shown)
+    body = "\n".join(_section(title, lead, body) for title, lead, body in shown)
     name = _name(summary)
-    return document(name, links, f"{_head(summary, name)}\n{body}", figures, language)
+    return document(name, links, f"{_head(summary, name)}\n{body}", figures)
 
 
-def _section(title: str, lead: str, body: str, language: str) -> str:
-    said = f"<p class=lead>{heading(lead, language)}</p>" if lead else ""
-    return f'<section id="{title.lower()}"><h2>{heading(title, language)}</h2>{said}{body}</section>'
+def _section(title: str, lead: str, body: str) -> str:
+    said = f"<p class=lead>{say(lead)}</p>" if lead else ""
+    return f'<section id="{title.lower()}"><h2>{say(title)}</h2>{said}{body}</section>'
 
 
-def document(name: str, links: str, body: str, figures: Mapping[str, Any], language: str = "en") -> str:
+def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
     """A whole page in the house's style: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
-<html lang="{language}">
+<html lang="{spoken()}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
@@ -168,7 +174,8 @@ def _name(summary: Mapping[str, Any]) -> str:
 def _head(summary: Mapping[str, Any], name: str) -> str:
     model, data = summary.get("model"), summary.get("data") or {}
     on = Path(str(data["path"])).name or data["path"] if data.get("path") else None
-    title = " on ".join(escape(clip(part, 60)) for part in (model, on) if part) or escape(clip(name, 60))
+    known = [escape(clip(part, 60)) for part in (model, on) if part] or [escape(clip(name, 60))]
+    title = say("{} on {}", *known) if len(known) == 2 else known[0]
     return (
         f'<div class="head"><p class="eyebrow">{escape(clip(name, 120))}</p><h1>{title}</h1>'
         f'<p class="lead">{escape(_in_words(summary))}</p>{_notices(summary)}{_headline(summary)}</div>'
@@ -182,29 +189,33 @@ def _in_words(summary: Mapping[str, Any]) -> str:
     classes = data.get("classes") or []
     said = []
     if is_number(train):
-        goal = f" in {len(classes):,} classes" if classes else ""
-        said.append(f"Trained on {number(train)} samples{goal}.")
+        goal = say(" in {} classes", number(len(classes))) if classes else ""
+        said.append(say("Trained on {} samples{}.", number(train), goal))
     if is_number(summary.get("parameters")):
-        said.append(f"{number(summary['parameters'])} parameters.")
+        said.append(say("{} parameters.", number(summary["parameters"])))
     best, epochs, monitor = summary.get("best_epoch"), summary.get("epochs"), summary.get("monitor")
     if is_number(best) and is_number(epochs):
-        measured = " by " + label(str(monitor), within="validation") if monitor else ""
-        said.append(f"Best at epoch {number(best)} of {number(epochs)}{measured}.")
-    if summary.get("stopped") and summary["stopped"] not in CUT_SHORT:
-        said.append(f"Ended by {summary['stopped']}.")
-    return " ".join(said)
+        measured = say(" by {}", label(str(monitor), within="validation")) if monitor else ""
+        said.append(say("Best at epoch {} of {}{}.", number(best), number(epochs), measured))
+    stopped = str(summary.get("stopped") or "")
+    if stopped and not stopped.startswith(CUT_SHORT):
+        said.append(say("Ended by {}.", retell(stopped)))
+    return say(" ").join(said)
 
 
 def _notices(summary: Mapping[str, Any]) -> str:
     """What the reader must know before the numbers."""
     said = []
-    stopped, looks = summary.get("stopped"), summary.get("test_looks")
-    if stopped in CUT_SHORT:
+    stopped, looks = str(summary.get("stopped") or ""), summary.get("test_looks")
+    if stopped.startswith(CUT_SHORT):
         epochs = summary.get("epochs")
-        last = f" The numbers are those of the last finished epoch, {number(epochs)}." if is_number(epochs) else ""
-        said.append(f"This run was {stopped}.{last}")
+        sentences = [say("This run was {}.", retell(stopped))]
+        if is_number(epochs):
+            sentences.append(say("The numbers are those of the last finished epoch, {}.", number(epochs)))
+        said.append(say(" ").join(sentences))
     if is_number(looks) and looks > 1:
-        said.append(f"The test split was looked at {number(looks)} times: choices made in between flatter its numbers.")
+        flattering = "The test split was looked at {} times: choices made in between flatter its numbers."
+        said.append(say(flattering, number(looks)))
     return "".join(f'<p class="notice">{escape(text)}</p>' for text in said)
 
 
@@ -218,7 +229,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
     tiles = [(label(n, within=SPLITS[s]), metric_value(n, v)) for s, n, v in found if is_number(v)][:3]
     if is_number(summary.get("seconds")):
-        tiles.append(("Training time", duration(summary["seconds"])))
+        tiles.append((say("Training time"), duration(summary["seconds"])))
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
     return f'<dl class="headline">{cells}</dl>' if cells else ""
 
@@ -238,22 +249,22 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
     scale = (
-        '<span class="switch" data-scale="loss"><button aria-pressed="true">linear</button>'
-        '<button aria-pressed="false">log</button></span>'
+        f'<span class="switch" data-scale="loss"><button value="linear" aria-pressed="true">{say("linear")}</button>'
+        f'<button value="log" aria-pressed="false">{say("log")}</button></span>'
     )
     panels = "".join(
         chart(charts.curves(rows, n, best), figures, f"metric-{n}", 320, "" if n == main else "hidden") for n in names
     )
     buttons = "".join(
-        f'<button aria-pressed="{str(n == main).lower()}" data-panel="metric-{n}">{escape(SHORT.get(n, n))}</button>'
+        f'<button aria-pressed="{str(n == main).lower()}" data-panel="metric-{n}">{escape(short_label(n))}</button>'
         for n in names
     )
     tabs = f'<span class="switch">{buttons}</span>' if len(names) > 1 else ""
     cards = [
-        card("Loss", loss, tools=scale),
-        card(label(names[0]) if len(names) == 1 else "Metrics", panels, tools=tabs),
-        card("Learning rate", chart(charts.rate(rows), figures, "rate", 220)),
-        card("Speed", chart(charts.speed(rows), figures, "speed", 220)),
+        card(say("Loss"), loss, tools=scale),
+        card(label(names[0]) if len(names) == 1 else say("Metrics"), panels, tools=tabs),
+        card(say("Learning rate"), chart(charts.rate(rows), figures, "rate", 220)),
+        card(say("Speed"), chart(charts.speed(rows), figures, "speed", 220)),
     ]
     shown = "".join(cards)
     return f'<div class="grid">{shown}</div>' if shown else ""

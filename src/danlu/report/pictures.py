@@ -98,8 +98,12 @@ def draw_objects(picture: Image.Image, objects: Sequence[Mapping[str, Any]], cla
     for one in reversed(objects):
         if "mask" in one:
             runs = RunLengths(parse_runs(one["mask"]["counts"].encode()), tuple(one["mask"]["size"]))
-            veil = Image.fromarray(decode_runs(runs) * np.uint8(255 * VEIL))
-            out.paste(colours[one["class"]], (0, 0), veil)
+            mask = decode_runs(runs)
+            rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+            if len(rows):
+                left, top = int(columns[0]), int(rows[0])
+                veil = mask[top : rows[-1] + 1, left : columns[-1] + 1] * np.uint8(255 * VEIL)
+                out.paste(colours[one["class"]], (left, top), Image.fromarray(veil))
     draw = ImageDraw.Draw(out)
     line, size = max(1, round(max(out.size) / 240)), max(10, round(max(out.size) / 45))
     for one in reversed(objects):  # the surest lies on top

@@ -1,8 +1,12 @@
-"""Chinese of the report's headings; what stands beneath them is English still, but for the doctor's findings."""
+"""Chinese of all that the pages say themselves; what other rooms wrote down in English stands in `retelling.py`, the
+explanations of settings in `explanations.py`. Names of settings, classes and files stay as they are."""
 
 from __future__ import annotations
 
+from danlu.language import sayer
+
 ZH: dict[str, str] = {
+    # Headings, and the sentences beneath them.
     "Findings": "医生的发现",
     "Healing": "治疗",
     "Curves": "曲线",
@@ -16,17 +20,297 @@ ZH: dict[str, str] = {
     "Configuration": "设置",
     "Machine": "机器",
     "What the doctor tried against these findings.": "医生针对这些发现所做的尝试。",
-    "Measured on the test split.": "在测试集上测得。",
-    "Measured on the validation split.": "在验证集上测得。",
-    "Measured on the training split.": "在训练集上测得。",
+    "Measured on the {} split.": "在{}集上测得。",
     "Wrong, and surest of it.": "判断错误而最有把握的样本。",
     "What is there, beside what was found; pictures with most mistakes first.": (
         "实际有什么，找到了什么；错误最多的图片在前。"
     ),
     "Training pictures as the model sees them.": "模型看到的训练图片。",
+    # How words are joined.
+    " ": "",
+    ", ": "，",
+    " and ": "和",
+    "{} {}": "{}{}",
+    "{}: {}": "{}：{}",
+    "{}.": "{}。",
+    "yes": "是",
+    "no": "否",
+    "none": "无",
+    "{} s": "{} 秒",
+    "{} min {} s": "{} 分 {} 秒",
+    "{} h {} min": "{} 小时 {} 分",
+    # Splits and metrics.
+    "Training": "训练集",
+    "Validation": "验证集",
+    "Test": "测试集",
+    "training": "训练",
+    "validation": "验证",
+    "test": "测试",
+    "Loss": "损失",
+    "Accuracy": "准确率",
+    "Top-5 accuracy": "Top-5 准确率",
+    "Mean F1": "平均 F1",
+    "Calibration error": "校准误差",
+    "Mean absolute error": "平均绝对误差",
+    "Root mean squared error": "均方根误差",
+    "mAP at IoU 0.5": "mAP（IoU 0.5）",
+    "mAP at IoU 0.75": "mAP（IoU 0.75）",
+    "mAP, small objects": "mAP（小目标）",
+    "mAP, medium objects": "mAP（中目标）",
+    "mAP, large objects": "mAP（大目标）",
+    "Recall, 1 a picture": "召回率（每图 1 个）",
+    "Recall, 10 a picture": "召回率（每图 10 个）",
+    "Recall, 100 a picture": "召回率（每图 100 个）",
+    "Recall, small objects": "召回率（小目标）",
+    "Recall, medium objects": "召回率（中目标）",
+    "Recall, large objects": "召回率（大目标）",
+    "Mask": "掩码",
+    "Box loss": "边框损失",
+    "Class loss": "分类损失",
+    "Objectness loss": "目标性损失",
+    "Proposal box loss": "候选框损失",
+    "Mask loss": "掩码损失",
+    "L1 loss": "L1 损失",
+    "top-5": "Top-5",
+    "accuracy": "准确率",
+    "at 0.5": "IoU 0.5",
+    "at 0.75": "IoU 0.75",
+    "small": "小目标",
+    "medium": "中目标",
+    "large": "大目标",
+    "recall": "召回率",
+    "recall, 1": "召回率，1 个",
+    "recall, 10": "召回率，10 个",
+    "recall, small": "召回率，小目标",
+    "recall, medium": "召回率，中目标",
+    "recall, large": "召回率，大目标",
+    "box": "边框",
+    "class": "分类",
+    "objectness": "目标性",
+    "proposal box": "候选框",
+    "mask": "掩码",
+    "l1": "L1",
+    # The head of the page.
+    "{} on {}": "{1} 上的 {0}",
+    "Trained on {} samples{}.": "用 {} 个样本{}训练。",
+    " in {} classes": "（{} 个类别）",
+    "{} parameters.": "{} 个参数。",
+    "Best at epoch {} of {}{}.": "共 {1} 轮，第 {0} 轮最佳{2}。",
+    " by {}": "（按{}）",
+    "Ended by {}.": "提前结束：{}。",
+    "This run was {}.": "本次训练{}。",
+    "The numbers are those of the last finished epoch, {}.": "以下数字取自最后完成的第 {} 轮。",
+    "The test split was looked at {} times: choices made in between flatter its numbers.": (
+        "测试集已看过 {} 次：其间所做的选择会使它的数字偏好看。"
+    ),
+    "Training time": "训练时间",
+    # Curves.
+    "Metrics": "指标",
+    "Learning rate": "学习率",
+    "Speed": "速度",
+    "linear": "线性",
+    "log": "对数",
+    "loss": "损失",
+    "learning rate": "学习率",
+    "samples/s": "样本/秒",
+    "each step": "每一步",
+    "epoch": "轮次",
+    "epoch %{x}": "第 %{x} 轮",
+    "best: epoch {}": "最佳：第 {} 轮",
+    # Results.
+    "All metrics": "全部指标",
+    "Confusion matrix": "混淆矩阵",
+    "Rows are the true class, columns what the model said.": "行是真实类别，列是模型的判断。",
+    "Colour is the share of the row.": "颜色表示占该行的比例。",
+    "Of {} classes, the {} with most mistakes.": "{} 个类别中错误最多的 {} 个。",
+    "Most frequent mistakes": "最常见的错误",
+    "What was taken for what, and how much of the true class that is.": "什么被当成了什么，占该真实类别的多少。",
+    "true class": "真实类别",
+    "said class": "预测类别",
+    "true <b>%{y}</b><br>said <b>%{x}</b>": "真实 <b>%{y}</b><br>预测 <b>%{x}</b>",
+    "%{customdata[0]:,} (%{customdata[1]} % of the class)": "%{customdata[0]:,} 个（占该类的 %{customdata[1]} %）",
+    "True": "真实",
+    "Said": "预测",
+    "Count": "个数",
+    "Share": "占比",
+    "Class by class": "逐类指标",
+    "Class": "类别",
+    "Precision": "精确率",
+    "Recall": "召回率",
+    "Support": "样本数",
+    "Click a heading to sort.": "点击表头可排序。",
+    "Reliability": "可靠性图",
+    "How often the model is right when it says it is this sure. On the dotted line, confidence can be believed.": (
+        "模型说有这么大把握时，有多少次是对的。落在虚线上，置信度就可信。"
+    ),
+    "confidence": "置信度",
+    "samples": "样本数",
+    "confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}": "置信度 %{customdata[3]:.0%} 至 %{customdata[4]:.0%}",
+    "says %{customdata[0]:.1%}, is right %{customdata[1]:.1%}": "自认 %{customdata[0]:.1%}，实对 %{customdata[1]:.1%}",
+    "%{customdata[2]:,} samples": "%{customdata[2]:,} 个样本",
+    "Predicted against true": "预测值与真实值",
+    "On the dotted line, the prediction is exact.": "落在虚线上，预测就完全准确。",
+    "An even sample of {} points.": "从 {} 个点中均匀抽取。",
+    "true": "真实值",
+    "predicted": "预测值",
+    "true %{x:.4~g}<br>predicted %{y:.4~g}": "真实值 %{x:.4~g}<br>预测值 %{y:.4~g}",
+    "Residuals": "残差",
+    "How far off predictions are. The outermost bars hold what lies beyond them.": (
+        "预测偏离多少。最外侧的柱包含更远的样本。"
+    ),
+    "predicted − true": "预测值 − 真实值",
+    "%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples": (
+        "%{customdata[0]:.3~g} 至 %{customdata[1]:.3~g}<br>%{y:,} 个样本"
+    ),
+    "Largest errors": "最大的误差",
+    "Sample": "样本",
+    "Predicted": "预测",
+    "Error": "误差",
+    "Validation, fold by fold": "逐折的验证结果",
+    "Fold {}": "第 {} 折",
+    "Mean": "均值",
+    "Standard deviation": "标准差",
+    "Samples": "样本",
+    "True class": "真实类别",
+    "Said class": "预测类别",
+    "Confidence": "置信度",
+    "is {}": "实为 {}",
+    "augmented training picture": "增强后的训练图片",
+    # Detectors.
+    "Precision over recall": "精确率-召回率曲线",
+    "At IoU 0.5: how much of what is found is right, when so much of what is there is found.": (
+        "IoU 为 0.5 时：找出这么多目标的同时，找到的有多少是对的。"
+    ),
+    "precision": "精确率",
+    "mean": "均值",
+    "recall %{x:.0%}, precision %{y:.0%}": "召回率 %{x:.0%}，精确率 %{y:.0%}",
+    "Kinds of mistakes": "错误的种类",
+    "What all mistakes of a kind cost together, after TIDE (Bolya et al. 2020).": (
+        "每一种错误合计的代价，按 TIDE（Bolya 等，2020）。"
+    ),
+    "wrong class": "类别错误",
+    "wrong place": "位置错误",
+    "class and place": "类别和位置都错",
+    "found twice": "重复检出",
+    "nothing there": "那里没有目标",
+    "missed": "漏检",
+    "%{y}: costs %{text}<br>%{customdata:,} detections or objects": (
+        "%{y}：损失 %{text}<br>%{customdata:,} 个检测或目标"
+    ),
+    "mAP at IoU 0.5 that is lost": "损失的 mAP（IoU 0.5）",
+    "Rows are the class that is there, columns the one that was found, from a score of {} and an IoU of 0.5 on. "
+    "The last row holds false alarms, the last column what was missed.": (
+        "行是实际的类别，列是检出的类别，得分不低于 {}、IoU 不低于 0.5。最后一行是误检，最后一列是漏检。"
+    ),
+    "nothing": "无",
+    "Keeping what scores {} or more gives the best F1 over all classes, {}: danlu predict --score {}.": (
+        "保留得分不低于 {} 的检测，全部类别的 F1 最高，为 {}：danlu predict --score {}。"
+    ),
+    "Best F1": "最佳 F1",
+    "at score": "得分阈值",
+    "found, and there": "检出且存在",
+    "missed (left), or a false alarm (right)": "漏检（左）或误检（右）",
+    "{} there": "实际 {} 个",
+    "{} found": "检出 {} 个",
+    "{} missed": "漏检 {} 个",
+    "1 false alarm": "误检 1 个",
+    "{} false alarms": "误检 {} 个",
+    "all found": "全部检出",
+    "Sizes": "目标大小",
+    "Objects of the training split, in pixels of the {} x {} that the network sees.": (
+        "训练集的目标，以网络看到的 {} x {} 像素计。"
+    ),
+    "The line tells how many of them some anchor overlaps by half or more (IoU): others are hard to learn.": (
+        "折线表示其中有多少与某个锚框的 IoU 达到一半：其余的难以学会。"
+    ),
+    "An object smaller than the finest stride lies within one cell of the finest map, with its neighbours.": (
+        "小于最细步幅的目标，会和邻近的目标落在最细特征图的同一格里。"
+    ),
+    "{} have a like anchor": "{} 有相近的锚框",
+    "objects": "目标数",
+    "%{customdata[0]:.3~g} to %{customdata[1]:.3~g} px<br>%{y:,} objects": (
+        "%{customdata[0]:.3~g} 至 %{customdata[1]:.3~g} 像素<br>%{y:,} 个目标"
+    ),
+    "covered": "已覆盖",
+    "%{y:.0%} have a like anchor": "%{y:.0%} 有相近的锚框",
+    "objects with a like anchor": "有相近锚框的目标",
+    "root of the area, in pixels of the network's input": "面积的平方根（网络输入的像素）",
+    "stride {}": "步幅 {}",
+    # Healing.
+    "Validation, {}. Noise: Student's t times the standard error of paired differences.": (
+        "验证集，{}。噪声：t 分位数乘以配对差的标准误。"
+    ),
+    "Finding": "发现",
+    "Change": "改动",
+    "Before": "之前",
+    "After": "之后",
+    "Difference ± noise": "差 ± 噪声",
+    "Kept": "保留",
+    "No setting was there to try.": "没有可试的设置。",
+    "Remedies tried": "试过的处方",
+    "Before and after": "前后对比",
+    "Not tried": "没有试的",
+    "Outcome": "疗效",
+    "No change was better than the noise: the run is left as it is.": "没有哪种改动好过噪声：训练保持原样。",
+    "{} of the trials: {} before, {} after. To repeat it in full:": "试验的{}：之前 {}，之后 {}。完整重训的命令：",
+    "before": "之前",
+    "after": "之后",
+    "validation {}": "{}（验证集）",
+    # Data, settings, machine.
+    "Dataset": "数据集",
+    "Source": "来源",
+    "Format": "格式",
+    "{} samples": "{}样本数",
+    "Classes": "类别数",
+    "Input": "输入",
+    "1 sample was skipped": "跳过了 1 个样本",
+    "{} samples were skipped": "跳过了 {} 个样本",
+    "The first {} of them.": "其中的前 {} 个。",
+    "Where": "位置",
+    "Why": "原因",
+    "Settings of this run": "本次训练的设置",
+    "These differ from the defaults: chosen from the data, with the reason, or set for this run.": (
+        "与默认值不同的设置：根据数据选定并注明原因，或为本次训练指定。"
+    ),
+    "The other {} settings, at their defaults": "其余 {} 项设置，均为默认值",
+    "Setting": "设置项",
+    "Value": "取值",
+    "What it is": "说明",
+    "default": "默认",
+    "Time": "时间",
+    "data": "数据",
+    "evaluation": "评估",
+    "{} training samples per second.": "每秒 {} 个训练样本。",
+    "Environment": "环境",
+    "python": "Python",
+    "system": "系统",
+    "processor": "处理器",
+    "cores": "核数",
+    "threads": "线程数",
+    "device": "设备",
+    "commit": "代码提交",
+    # The loss landscape.
+    "Loss landscape": "损失地形",
+    "Mean loss of {} training samples, without augmentation, in eval mode: {} at the best weights.": (
+        "{} 个训练样本的平均损失，不做增强，评估模式：最佳权重处为 {}。"
+    ),
+    "Random directions, of the filters' own lengths": "随机方向（按滤波器归一化）",
+    "The two directions of greatest curvature": "曲率最大的两个方向",
+    "Training loss about the best weights, which are at 0, 0.": "最佳权重周围的训练损失，最佳权重位于 (0, 0)。",
+    "The same as a surface": "同一损失的曲面图",
+    "Turn it with the pointer.": "用鼠标拖动可旋转。",
+    "The way the optimiser came": "优化器走过的路",
+    "lengths of the weights": "以权重长度为单位",
+    "distance in weights": "权重空间中的距离",
+    "first direction ({})": "第一方向（{}）",
+    "second direction ({})": "第二方向（{}）",
+    "away from the weights": "离开权重的方向",
+    "across": "横向",
+    "loss %{customdata:.4g}": "损失 %{customdata:.4g}",
+    "first": "最初",
+    "best": "最佳",
+    "last": "最后",
+    "{} weights": "{}的权重",
 }
 
-
-def heading(words: str, language: str) -> str:
-    """A heading, or the sentence beneath it, in the language; English where there is no other."""
-    return ZH.get(words, words) if language == "zh" else words
+say = sayer(ZH)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, choose, refusal
 from danlu.report.page import write_page
 from danlu.run import Run
 from danlu.verbs.describe import describe
@@ -122,13 +122,14 @@ def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
             raise refusal(flag, f"left out without {verb}", given)
     run = own_run(target) if healing else Run.open(target) if drawing else None
     found = diagnose(target, lang=lang, **values)
-    print_findings(console, found["findings"], found["language"])
+    language = found["language"]
+    print_findings(console, found["findings"], language)
     if run is not None and drawing:
-        found["landscape"] = landscape(run, **_given({"directions": directions}))
-        print_landscape(console, found["landscape"])
+        found["landscape"] = landscape(run, lang=language, **_given({"directions": directions}))
+        print_landscape(console, found["landscape"], language)
     if run is not None and healing:
-        found["healing"] = heal(run, console=console, **_given({"seeds": seeds, "budget": budget}))
-        print_healing(console, found["healing"])
+        found["healing"] = heal(run, console=console, lang=language, **_given({"seeds": seeds, "budget": budget}))
+        print_healing(console, found["healing"], language)
     return found, 0
 
 
@@ -150,9 +151,13 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 
 
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    run = Run.open(values["run"])
+    run, lang = Run.open(values["run"]), values["lang"]
+    if lang is not None:
+        choose("--lang", lang, ("en", "zh"), "en or zh")
+    # The doctor says in another language what the run's ledger tells; without one his words stay as they are.
+    findings = diagnose(run.folder, lang=lang)["findings"] if lang and run.ledger.exists() else None
     try:
-        page = write_page(run.folder)
+        page = write_page(run.folder, lang, findings)
     except (KeyError, TypeError, AttributeError, IndexError) as error:  # files that hold JSON, but not a run's
         raise Refusal(
             f"RUN {run.name}: its files do not hold what a run writes ({error!r}); were they edited?"

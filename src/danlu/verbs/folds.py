@@ -19,6 +19,7 @@ from danlu.refuse import Refusal
 from danlu.run import Run
 from danlu.verbs.conclude import conclude, write_summary
 from danlu.verbs.load import LoadedRun, load
+from danlu.verbs.wording import say
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
 KEPT = ("environment.json", "metrics.jsonl", *WEIGHTS)
@@ -55,7 +56,7 @@ def train_folds(
             run.write_text("config.yaml", dump_yaml(config))
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
-            console.print(f"fold {number + 1} of {config.data.folds}", style="bold")
+            console.print(say("fold {} of {}", number + 1, config.data.folds), style="bold")
             one = with_values(config, {"data.fold": number, "data.refit": None})
             folds.append(train(one, f"fold-{number}"))
         monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
@@ -87,8 +88,8 @@ def _conclude(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str,
     rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
     means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
     spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
-    said = ", ".join(f"{k} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
-    console.print(f"validation over {len(rows)} folds: {said}", highlight=False, soft_wrap=True)
+    said = say(", ").join(f"{say(k)} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
+    console.print(say("validation over {} folds: {}", len(rows), said), highlight=False, soft_wrap=True)
     extra = {"folds": rows, "refit": refit, "fold_mean": means, "fold_std": spread}
     config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
     if refit == "all":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.assemble import make_batches, make_task, transforms
+from danlu.config import with_values
 from danlu.doctor.curvature.landscape import Landscape, path_directions, random_directions
 from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import Objective
@@ -29,17 +30,20 @@ SECONDS = 60.0  # for all the losses; fewer samples where they would take longer
 REACH = 0.1  # half the width of a plane along unit vectors, in lengths of the weights
 
 
-def landscape(run: str | Path | Run, *, directions: str = "random") -> dict[str, Any]:
+def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | None = None) -> dict[str, Any]:
     """Draw the loss over two planes through the run's best weights, into RUN/landscape.html.
 
     The first plane lies along `directions`: "random", filter by filter of the weights' own lengths (Li et al. 2018), or
     the two "eigenvectors" of greatest curvature. The second holds the first, the best and the last weights, which are
     all of the path that a run keeps; the first are drawn anew from the seed.
 
+    lang: en or zh, the page's; the run's own by default.
+
     Gives {"page", "directions", "samples", "loss", "path", "path_note"}. Refusal for detectors and ensembles.
     """
     choose("--directions", directions, DIRECTIONS, "random or eigenvectors")
     trained = open_trained(run)
+    language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
     if trained.signature.task in ("detect", "segment") or trained.signature.members:
         raise refusal("--landscape", "used on one network that classifies or predicts numbers", trained.name)
     prepared = prepare(trained.config, trained.weights("start"))
@@ -58,7 +62,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random") -> dict[str,
         "path": {name: place.tolist() for name, place in zip(snapshots, course.path)},
         "path_note": _path_note(summary.get("best_epoch"), summary.get("epochs")),
     }
-    page = write_landscape(trained, plane, course, found)
+    page = write_landscape(trained, plane, course, found, language)
     return {"page": str(page)} | found
 
 

@@ -8,27 +8,42 @@ from rich.console import Console
 
 from danlu.data.dataset import SPLITS
 from danlu.doctor.diagnose import shown
-from danlu.doctor.messages import in_one_line, place, terms
+from danlu.doctor.finding import in_one_line
+from danlu.doctor.wording.terms import terms
+from danlu.language import speaking
 from danlu.prepare import Prepared
+from danlu.report.retelling import retell
 from danlu.run import Run
 from danlu.verbs.tables import plain_table, print_in_parts
+from danlu.verbs.wording import say
+
+PROBLEMS_TOLD = 20  # lines about single samples before a training; its log has all of them
 
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     """What was recognised, and one line for every setting that was chosen from the data."""
     dataset, split = prepared.dataset, prepared.split
-    counts = ", ".join(f"{len(getattr(split, name)):,} {name}" for name in SPLITS if len(getattr(split, name)))
-    what = f"{len(dataset.classes)} classes" if dataset.classes else "regression"
+    sizes = {name: len(getattr(split, name)) for name in SPLITS}
+    counts = say(", ").join(say("{} {}", f"{size:,}", say(name)) for name, size in sizes.items() if size)
+    what = say("{} classes", len(dataset.classes)) if dataset.classes else say("regression")
     shape = " x ".join(map(str, prepared.signature.input_shape))
-    _say(console, run, f"{dataset.path}: {dataset.format}, {what}, input {shape}, {counts} ({split.how})")
+    facts = (dataset.path, dataset.format, what, shape, counts, retell(split.how))
+    _tell(console, run, say("{}: {}, {}, input {}, {} ({})", *facts))
     for note in dataset.notes:
-        _say(console, run, f"note: {note}")
-    for problem in dataset.problems:
-        _say(console, run, f"{problem.done} {problem.where}: {problem.reason}")
-    table = plain_table(("setting", "chosen", "because"))
+        _tell(console, run, say("note: {}", retell(note)))
+    for i, problem in enumerate(dataset.problems):
+        line = say("{} {}: {}", say(problem.done), problem.where, retell(problem.reason))
+        if i < PROBLEMS_TOLD:
+            _tell(console, run, line)
+        else:
+            run.log(line)
+    if more := len(dataset.problems[PROBLEMS_TOLD:]):
+        _tell(console, run, say("... and {} more such lines: `danlu data` prints them all", f"{more:,}"))
+    table = plain_table([say(word) for word in ("setting", "chosen", "because")])
     for choice in prepared.choices:
-        table.add_row(choice.key, _short(choice.value), choice.reason)
-        run.log(f"{choice.key} = {_short(choice.value)}  ({choice.reason})")
+        value, reason = _short(choice.value), retell(choice.reason)
+        table.add_row(choice.key, value, reason)
+        run.log(f"{choice.key} = {value}  ({reason})")
     if prepared.choices:
         console.print(table)
 
@@ -36,71 +51,73 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
 def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     for split, metrics in summary["metrics"].items():
         if metrics:
-            _say(console, run, f"{split:>5}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None))
+            told = "  ".join(f"{say(k)} {v:.4f}" for k, v in metrics.items() if v is not None)
+            _tell(console, run, f"{say(split):>5}  {told}")
     for finding in [f for f in shown(summary["findings"])[0] if f["severity"] != "note"]:
-        _say(console, run, in_one_line(finding, run.config.doctor.language))
+        _tell(console, run, in_one_line(finding, run.config.doctor.language))
     if summary["stopped"]:
-        _say(console, run, f"stopped: {summary['stopped']}")
-    seconds, speed = summary["seconds"], summary["samples_per_second"]
-    _say(console, run, f"{summary['epochs']} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {run.report}")
+        _tell(console, run, say("stopped: {}", retell(summary["stopped"])))
+    facts = (summary["epochs"], f"{summary['seconds']:.1f}", f"{summary['samples_per_second']:,.0f}", run.report)
+    _tell(console, run, say("{} epochs in {} s, {} samples/s; report: {}", *facts))
 
 
 def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
     """What the doctor found, gravest first; what follows from others, or is lesser, in one line each."""
     words = terms(language)
 
-    def say(line: str, **style: Any) -> None:
+    def tell(line: str, **style: Any) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True, **style)
 
     first, folded = shown(findings)
     for one in first:
         sure = words["confidence"].format(one["code"], f"{one['confidence']:.0%}")
-        say(f"{words[one['severity']]}{words[':']}{one['title']}  {sure}", style="bold")
-        where = place(one["where"], language)
-        say("  " + (words["at"].format(where, one["cause"]) if where else one["cause"]))
-        say("  " + words["cure line"].format(one["remedy"]))
+        tell(f"{words[one['severity']]}{words[':']}{one['title']}  {sure}", style="bold")
+        where = one.get("place") or one["where"]
+        tell("  " + (words["at"].format(where, one["cause"]) if where else one["cause"]))
+        tell("  " + words["cure line"].format(one["remedy"]))
         if one["consequences"]:
-            say("  " + words["explains line"].format(", ".join(one["consequences"])))
+            tell("  " + words["explains line"].format(", ".join(one["consequences"])))
     causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
     for one in folded:
         why = words["in brackets"].format(words["follows"].format(causes[one["code"]])) if one["code"] in causes else ""
-        say(f"{words[one['severity']]}{words[':']}{one['title']}  [{one['code']}]{why}")
+        tell(f"{words[one['severity']]}{words[':']}{one['title']}  [{one['code']}]{why}")
     if not findings:
-        say(words["nothing found"])
+        tell(words["nothing found"])
 
 
-def print_landscape(console: Console, found: dict[str, Any]) -> None:
+def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:
     """Where the drawing is, and what of the optimiser's path it shows."""
-    for line in (f"landscape: {found['page']}", found["path_note"]):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with speaking(language):
+        for line in (say("landscape: {}", found["page"]), retell(found["path_note"])):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _say(console: Console, run: Run, line: str) -> None:
+def _tell(console: Console, run: Run, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
     run.log(line)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_description(console: Console, found: dict[str, Any]) -> None:
     """What `danlu data` found, for a person."""
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
-    say(
+    tell(
         f"{found['data']}: {found['format']}, {found['task']}, "
         f"{found['samples']:,} samples: {counts} ({found['split']})"
     )
     if "sizes" in found:
         height, width = found["sizes"]["height"], found["sizes"]["width"]
-        say(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
-        say(
+        tell(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
+        tell(
             "mean "
             + " ".join(f"{v:.3g}" for v in found["mean"])
             + ", std "
@@ -113,18 +130,18 @@ def print_description(console: Console, found: dict[str, Any]) -> None:
     if "objects" in found:
         objects = found["objects"]
         sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
-        say(
+        tell(
             f"{objects['count']:,} objects, {_range(objects['per_picture'])} per picture{sides}; "
             f"{objects['ignored']:,} ignored; {objects['pictures_without']:,} pictures without"
         )
     for name, target in found.get("targets", {}).items():
-        say(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
+        tell(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
     for note in found["notes"]:
-        say(f"note: {note}")
+        tell(f"note: {note}")
     for problem in found["problems"]:
-        say(f"{problem['done']} {problem['where']}: {problem['reason']}")
+        tell(f"{problem['done']} {problem['where']}: {problem['reason']}")
     if found["contact_sheet"]:
-        say(f"contact sheet: {found['contact_sheet']}")
+        tell(f"contact sheet: {found['contact_sheet']}")
 
 
 def _range(values: list[int]) -> str:
@@ -151,24 +168,24 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
     print_in_parts(console, headings, rows, right=headings[4:])
     memory, capacity = found["memory"], found["vc_dimension"]
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     shape = " x ".join(map(str, found["input"]))
     counts = f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds"
-    say(f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
-    say(
+    tell(f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
+    tell(
         f"training at batch {memory['batch_size']} with {memory['optimizer']}: {_bytes(memory['total'])} = parameters "
         f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
         f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}"
     )
-    say(f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
+    tell(f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
     for sentence in found["dominates"]:
-        say(sentence)
+        tell(sentence)
     if timed:
         times = found["time"]
         spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
-        say(f"measured at batch {times['batch_size']}: {spent}")
+        tell(f"measured at batch {times['batch_size']}: {spent}")
 
 
 def _bytes(number: float) -> str:

@@ -22,6 +22,7 @@ from danlu.engine.examine import Examiner
 from danlu.engine.loop import Progress, Watcher, fit
 from danlu.engine.processes import Agreement, launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
+from danlu.language import speaking
 from danlu.losses import class_weights
 from danlu.prepare import Prepared, network, prepare
 from danlu.record import Record
@@ -59,13 +60,15 @@ def train(
     if resume is not None:
         if data or config:
             raise refusal("--resume", "alone, for it knows its data and config", str(data or config))
-        return _resume(Path(resume), settings, console)
+        with speaking(Run.open(Path(resume)).config.doctor.language):
+            return _resume(Path(resume), settings, console)
     base = load_yaml(config) if config else Config()
     wanted = with_values(base, ({"data.path": str(data)} if data else {}) | settings)
     _check_folds(wanted)
-    if wanted.data.folds and wanted.data.fold is None:
-        return train_folds(wanted, console, train_one, _resume)
-    return train_one(wanted, console)
+    with speaking(wanted.doctor.language):
+        if wanted.data.folds and wanted.data.fold is None:
+            return train_folds(wanted, console, train_one, _resume)
+        return train_one(wanted, console)
 
 
 def _check_folds(config: Config) -> None:
@@ -168,7 +171,8 @@ def _fit_in_process(
     """What each of several processes does: read the data itself, train its share of every batch."""
     run = Run.open(folder)
     console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
-    return _fit(fabric, run, prepare(config, run.weights("start")), console, stop, resume)
+    with speaking(config.doctor.language):
+        return _fit(fabric, run, prepare(config, run.weights("start")), console, stop, resume)
 
 
 def _fit(fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, resume: bool) -> Progress:
