@@ -70,6 +70,18 @@ CASES = (
     Case("class weights on one class", MLP, {"loss.class_weights": "200,1,1,1,1,1,1,1,1,1"}),
     Case("all but the head frozen", SIGMOID, {"transfer.freeze": "hidden"}),
     Case("rate x 1000 (table)", RINGS, {"optim.lr": 3.0}, "rings"),
+    Case("rate x 100 (convolutions)", CNN, {"optim.lr": 0.3}),
+    Case("rate / 1000 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.lr": 5e-5}),
+    Case("rate / 1000 (table)", RINGS, {"optim.lr": 2e-6}, "rings"),
+    Case("decay 10 (convolutions)", CNN, {"optim.weight_decay": 10.0}),
+    Case("decay 30 (table)", RINGS, {"optim.weight_decay": 30.0}, "rings"),
+    Case("dropout 0.95 (convolutions)", CNN, {"model.dropout": 0.95}),
+    Case("zero first weights (convolutions)", CNN, {"model.init": "zero"}),
+    Case("first weights x 50, tanh", MLP | {"model.activation": "tanh"}, {"model.init": "normal:2"}),
+    Case("gradient clipped by value", MLP | {"optim.name": "momentum"}, {"optim.clip_value": 1e-6}),
+    Case("deep tanh net, tiny first weights", SIGMOID | {"model.activation": "tanh"}, {"model.init": "normal:0.001"}),
+    Case("one hidden unit (table)", RINGS, {"model.width": "1"}, "rings"),
+    Case("sigmoid convolutions at a small rate", CNN, {"model.activation": "sigmoid", "optim.lr": 3e-5}),
 )  # fmt: skip
 HEALTHY = (
     Case("sound: digits, mlp", MLP),

@@ -106,7 +106,8 @@ def test_differences_are_judged_against_students_t():
 
 
 def test_what_is_better_within_the_noise_is_left_open():
-    assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, least=0.001).open
+    for least in (0.001, 0.1):  # also where it is less than the smallest gain that counts: more seeds may show more
+        assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, least=least).open
     for after in ([0.93, 0.95, 0.94], [0.90, 0.92, 0.91], [0.80, 0.82, 0.81]):
         assert not compare([0.90, 0.92, 0.91], after, high=True, least=0.001).open, "better, the same, worse"
 
@@ -117,7 +118,7 @@ def test_a_remedy_of_small_gain_is_judged_by_the_same_seeds_of_both(tmp_path):
     result = danlu.heal(run, budget=120)
     assert result["settings"]["model.dropout"] == 0.2
     for attempt in result["attempts"]:
-        assert attempt["seeds"] in (3, 6), "one look at three seeds, a second at three more"
+        assert attempt["seeds"] in (3, 6, 12), "one look at three seeds, a second at three more, a third at six more"
         assert len(list((run / "heal" / "0").glob("seed-*"))) >= attempt["seeds"], "the run as it is has the same ones"
         if attempt["kept"]:
             assert attempt["difference"] > attempt["noise"]

@@ -14,14 +14,17 @@ from rich.console import Console
 from danlu.assemble import make_task
 from danlu.config import with_values
 from danlu.engine.examine import findings_of
+from danlu.language import speaking
 from danlu.prepare import prepare
 from danlu.refuse import Refusal, refusal
 from danlu.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
 from danlu.report.markup import is_share
 from danlu.report.page import write_page
+from danlu.report.retelling import retell
 from danlu.run import Run
 from danlu.verbs.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
 from danlu.verbs.usual import case_of
+from danlu.verbs.wording import say
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change at the first look; seconds for all of them
 ATTEMPTS = 12  # changes tried at most
@@ -48,13 +51,19 @@ class Attempt:
 
 
 def heal(
-    run: str | Path | Run, *, seeds: int = SEEDS, budget: float = BUDGET, console: Console | None = None
+    run: str | Path | Run,
+    *,
+    seeds: int = SEEDS,
+    budget: float = BUDGET,
+    console: Console | None = None,
+    lang: str | None = None,
 ) -> dict[str, Any]:
     """Try the remedies of a run's findings, gravest and surest first, each by short trainings under RUN/heal.
 
     seeds: trainings of each change, at least 2, for the noise is measured over them; a change that is better, but not
-    by more than the noise, gets as many more. budget: seconds; it sets how long a trial is and when to stop. console:
-    where progress is told; silent by default.
+    by more than the noise, gets as many more, and at most four times as many. budget: seconds; it sets how long a trial
+    is and when to stop. console: where progress is told; silent by default. lang: en or zh, in which it is told; the
+    run's own by default.
 
     Gives {"metric", "before", "after", "settings" (those kept), "attempts", "not_tried", "command", ...}, which is also
     written to RUN/heal.json and drawn into the run's report. Refusal when `run` is none of danlu's, has no validation
@@ -66,9 +75,11 @@ def heal(
         raise Refusal(
             f"RUN {run.name} has no doctor.jsonl: the doctor did not watch it; train it with --doctor.budget 0.03"
         )
+    language = with_values(run.config, {"doctor.language": lang} if lang else {}).doctor.language
     run.lock()
     try:
-        result = _Healing(run, seeds, budget, console or Console(quiet=True)).carry_out()
+        with speaking(language):
+            result = _Healing(run, seeds, budget, console or Console(quiet=True)).carry_out()
         run.write_json("heal.json", result)
         write_page(run.folder)
     finally:
@@ -135,17 +146,19 @@ class _Healing:
             return False
         self.tried.add(flags)
         before, name = self._baseline(), str(len(self.attempts) + 1)
-        self._say(f"trying {as_flags(change)} for {finding['code']}")
+        self._tell(say("trying {} for {}", as_flags(change), finding["code"]))
         try:
             outcome = self.trials(self.kept | change, name)
         except Refusal as refused:
             self._note(finding, change, None, None, f"cannot be done here: {refused}")
             return False
         verdict = self._judge(finding, outcome)
-        if verdict.open and self._affords(self._left(before) + self._left(outcome)):
-            self._say(f"  {verdict.why}: as many seeds again")
-            self.trials.extend(before, self.kept, self.best_name, LOOKS)
-            self.trials.extend(outcome, self.kept | change, name, LOOKS)
+        for look in range(2, LOOKS + 1):
+            if not verdict.open or not self._affords(self._cost(before, look) + self._cost(outcome, look)):
+                break
+            self._tell(say("  {}: as many seeds again", retell(verdict.why)))
+            self.trials.extend(before, self.kept, self.best_name, look)
+            self.trials.extend(outcome, self.kept | change, name, look)
             verdict = self._judge(finding, outcome)
         self._note(finding, change, outcome, verdict, verdict.why)
         if verdict.better:
@@ -169,7 +182,7 @@ class _Healing:
     def _baseline(self) -> Outcome:
         if self.best is None:
             self.trials.plan(PLANNED, self.budget, len(self.prepared.split.train))
-            self._say(f"trials: {self._length()}; first the run as it is")
+            self._tell(say("trials: {}; first the run as it is", retell(self._length())))
             self.first = self.best = self.trials({}, "0")
         return self.best
 
@@ -183,9 +196,9 @@ class _Healing:
     def _affords(self, seconds: float) -> bool:
         return time.perf_counter() - self.began + seconds <= self.budget
 
-    def _left(self, outcome: Outcome) -> float:
-        """Seconds that the seeds of further looks would take."""
-        return (len(self.trials.seeds) - len(outcome.metrics)) * outcome.pace
+    def _cost(self, outcome: Outcome, look: int) -> float:
+        """Seconds that the seeds still wanting for this look would take."""
+        return max(0, self.trials.at(look) - len(outcome.metrics)) * outcome.pace
 
     def _look_again(self, cured: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the doctor says of the changed training comes first, and of the rest what did not follow from `cured`.
@@ -217,7 +230,7 @@ class _Healing:
             why,
         )
         self.attempts.append(attempt)
-        self._say(f"  {'kept' if attempt.kept else 'not kept'}: {why}")
+        self._tell(say("  kept: {}", retell(why)) if attempt.kept else say("  not kept: {}", retell(why)))
 
     def _case(self, finding: dict[str, Any]) -> Case:
         return case_of(self.prepared, with_values(self.prepared.config, self.kept), finding["evidence"])
@@ -249,7 +262,7 @@ class _Healing:
             "seconds": round(time.perf_counter() - self.began, 3),
         }
 
-    def _say(self, line: str) -> None:
+    def _tell(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -21,7 +21,7 @@ from danlu.verbs.train import train
 
 LEAST_EPOCHS = 5  # a schedule needs some to rise and fall; where they cost too much, samples are left out instead
 HEAVY = ("state.pt", "report.html")  # of a trial, of which the record is kept and not the weights
-LOOKS = 2  # at a change: at some seeds, and again at as many more where these leave it open
+LOOKS = 3  # at a change: at some seeds, and where these leave it open at twice and four times as many
 AWAKE = 0.05  # least share of the time for the doctor, who is to look again
 
 
@@ -71,10 +71,14 @@ class Trials:
     def __init__(self, run: Run, folder: Path, seeds: int, console: Console) -> None:
         self.run, self.folder, self.console = run, folder, console
         config = run.config
-        self.seeds = [config.seed + i for i in range(LOOKS * seeds)]
-        self.once = seeds  # trainings of a change at one look
+        self.once = seeds  # trainings of a change at the first look
+        self.seeds = [config.seed + i for i in range(self.at(LOOKS))]
         self.full = config.epochs or 1
         self.epochs, self.limit = self.full, config.data.limit
+
+    def at(self, look: int) -> int:
+        """Trainings of a change until then; looks count from 1."""
+        return self.once * 2 ** (look - 1)
 
     def plan(self, sets: int, budget: float, samples: int) -> None:
         """Choose epochs, and samples where even few epochs of all cost too much: `sets` of trainings within `budget`
@@ -95,10 +99,10 @@ class Trials:
         outcome.findings = findings_of(Run(self._place(name, self.seeds[0])), self.run.config.doctor.language)
         return outcome
 
-    def extend(self, outcome: Outcome, change: Mapping[str, Any], name: str, looks: int) -> None:
-        """Train the seeds that an earlier look at the same change has not had, up to those of `looks` looks."""
+    def extend(self, outcome: Outcome, change: Mapping[str, Any], name: str, look: int) -> None:
+        """Train the seeds of this look that an earlier one at the same change has not had."""
         began = time.perf_counter()
-        for seed in self.seeds[len(outcome.metrics) : looks * self.once]:
+        for seed in self.seeds[len(outcome.metrics) : self.at(look)]:
             run = self._one(change | {"seed": seed}, self._place(name, seed))
             outcome.metrics.append(run.summary["metrics"]["val"] if run.summary else None)
         outcome.seconds += time.perf_counter() - began
@@ -181,11 +185,11 @@ def compare(
     better = gain > noise
     if better:
         why = f"better by more than the noise of {len(pairs)} seeds"
-    elif gain > least:
+    elif gain > 0:
         why = f"better, but not by more than the noise of {len(pairs)} seeds"
     else:
         why = "worse" if gain < -noise else "no better"
-    return Verdict(mean, noise, better, why, open=least < gain <= noise)
+    return Verdict(mean, noise, better, why, open=0 < gain <= noise)
 
 
 def _noise(differences: Sequence[float], least: float, doubt: float) -> float | None:
