@@ -29,6 +29,18 @@ class ZeroGradOncePerEpoch(NoZeroGrad):
         return super().train_epoch()
 
 
+class Negated:
+    """A minus stands before the loss, as before a reward."""
+
+    def train_step(self, x: Tensor, y: Tensor):
+        self.optimizer.zero_grad()
+        outputs = self.model(x)
+        loss = self.loss_fn(outputs, y)
+        (-loss).backward()
+        self.optimizer.step()
+        return loss, outputs
+
+
 class NoStep:
     def train_step(self, x: Tensor, y: Tensor):
         self.optimizer.zero_grad()
@@ -299,6 +311,7 @@ def rate_of_zero(setup: Setup, _: None) -> Setup:
 LOOP_FAULTS = [
     Fault("no zero_grad", "loop.missing_zero_grad", part(NoZeroGrad), proof="code"),
     Fault("zero_grad once per epoch", "loop.missing_zero_grad", part(ZeroGradOncePerEpoch), proof="code"),
+    Fault("minus before the loss", "loop.wrong_sign", part(Negated), proof="code"),
     Fault("no step", "loop.no_update", part(NoStep)),
     Fault("no backward", "loop.no_update", part(NoBackward)),
     Fault("zero_grad before step", "loop.no_update", part(ZeroGradBeforeStep)),

@@ -101,11 +101,12 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     decay_pruned(module, optimizer, config.model.sparse_refine)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
-    model = torch.compile(module) if config.compile else module
+    called = torch.compile(module) if config.compile else module
     if fabric.world_size > 1:
-        model, wrapped = fabric.setup(model, optimizer)
+        model, wrapped = fabric.setup(called, optimizer)
+        called = model if config.compile else module  # Fabric takes a compiled module apart and compiles it with DDP
     else:
-        model, wrapped = in_precision(fabric, model), fabric.setup_optimizers(optimizer)
+        model, wrapped = in_precision(fabric, called), fabric.setup_optimizers(optimizer)
     augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
     train = make_batches(
         prepared,
@@ -126,6 +127,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         fabric=fabric,
         task=make_task(prepared),
         module=module,
+        called=called,
         model=model,
         optimizer=wrapped,
         train=train,

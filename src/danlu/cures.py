@@ -13,7 +13,7 @@ from danlu.choose import choose_training
 from danlu.config import SHORT_FLAGS, AugmentConfig, Config, get, with_values
 from danlu.data.presets import resolve, resolve_objects
 from danlu.doctor.finding import Finding
-from danlu.doctor.messages import terms
+from danlu.doctor.wording.terms import terms
 from danlu.engine.device import pick_device
 from danlu.remedies import Case, Change, as_flags, changes, untried
 

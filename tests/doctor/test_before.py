@@ -64,6 +64,27 @@ def test_blank_pictures_are_named_and_no_leak() -> None:
     assert "picture 3, picture 299" in found[0].cause
 
 
+def test_a_small_object_on_even_ground_is_no_blank_picture() -> None:
+    """Nor is it where its grey is nearly the ground's; noise alone is blank."""
+    x = torch.full((20, 3, 320, 320), 120, dtype=torch.uint8)
+    x[1:, 0, 100:105, 60:70], x[1:, 1:, 100:105, 60:70] = 255, 0
+    x[0] += torch.randint(-5, 6, x[0].shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    found = examine_pictures(x, None, parts(20, 4), lambda i: f"picture {i}")
+    assert [f.cause for f in found if f.code == "data.degenerate"] == [
+        "1 of 20 pictures show one value everywhere: picture 0."
+    ]
+
+
+def test_shares_are_those_of_samples_however_many_pairs_there_are() -> None:
+    x = pictures(40)
+    x[20:38] = x[0]
+    leak, copies = examine_pictures(x, None, parts(40, 10), str)
+    assert leak.evidence["pairs"] > 10
+    assert 0.2 < leak.evidence["share"] <= 0.8
+    assert copies.evidence["pairs"] > 40
+    assert copies.evidence["share"] == pytest.approx(19 / 40)
+
+
 def test_uneven_and_missing_classes() -> None:
     targets = torch.tensor([0] * 100 + [1] * 5 + [0, 1, 2])
     found = codes(examine_labels(targets, parts(108, 3), ("ant", "bee", "cat")))

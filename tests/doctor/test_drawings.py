@@ -97,7 +97,9 @@ def test_braces_agree_in_both_languages() -> None:
 
 def test_too_high_a_rate_is_shown_at_its_peak() -> None:
     finding, ledger = found(
-        "optim.lr_too_high", *losses([2.3, 3.0, 900.0, 40.0, *[2.4] * 200]), ("optimizer.lr", 3.0, "g")
+        "optim.lr_too_high",
+        *losses([2.3, 3.0, 900.0, 40.0, *[2.4] * 200]),
+        *(("optimizer.lr", 3.0, "g"), ("update.ratio", 0.6)),
     )
     figure = draw(finding, ledger)
     assert isinstance(figure, Curves)

@@ -1,4 +1,4 @@
-"""Several optimisers on one model: each is compared with its own steps."""
+"""Several optimisers on one model: each is compared with its own steps. The noise of gradients, against exact values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 import danlu
 from danlu.doctor.budget import Budget
+from danlu.doctor.rules.batch import noise_scale
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,3 +100,78 @@ def test_a_step_that_broke_down_does_not_deafen_the_doctor() -> None:
             loss_fn(model(x), y).backward()
             sound.step()
     assert len(doctor.ledger.values("update.norm")) == 4
+
+
+ROWS, PARTS, SIZE = 512, 4, 8
+
+
+def linear_regression(rate: float, prepare=lambda optimizer: None, steps: int = 400, split: bool = True):
+    """SGD on batches drawn with replacement, in PARTS micro-batches or at once: (doctor, exact |G|^2 and tr(Sigma), mean
+    over the steps). The loss is a sample's squared error / 2, so that its gradient is the residual times the inputs."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(ROWS, 10, generator=generator) * torch.linspace(0.5, 2.0, 10)
+    y = x @ torch.randn(10, 1, generator=generator) + torch.randn(ROWS, 1, generator=generator)
+    torch.manual_seed(0)
+    model = nn.Linear(10, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), rate)
+    exact = torch.zeros(2, dtype=torch.float64)
+    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
+        for step in range(steps):
+            each = ((x @ model.weight.detach().T - y) * x).double()
+            if step:  # at the first one the doctor does not know yet what will be stepped
+                exact += torch.stack([each.mean(0).square().sum(), each.var(0, correction=0).sum()]) / (steps - 1)
+            optimizer.zero_grad()
+            for _ in range(PARTS if split else 1):
+                rows = torch.randint(ROWS, (SIZE if split else PARTS * SIZE,), generator=generator)
+                loss = nn.functional.mse_loss(model(x[rows]), y[rows]) / 2
+                (loss / PARTS if split else loss).backward()
+            prepare(model)
+            optimizer.step()
+    return doctor, exact.tolist()
+
+
+def told(doctor, way: str) -> tuple[float, float]:
+    means = [doctor.ledger.values(f"gradient.{name}", way) for name in ("signal", "noise")]
+    return sum(means[0]) / len(means[0]), sum(means[1]) / len(means[1])
+
+
+def test_the_noise_scale_of_micro_batches_is_unbiased_however_long_the_steps() -> None:
+    doctor, (signal, noise) = linear_regression(rate=0.15)
+    found = told(doctor, "micro-batches")
+    assert found == (pytest.approx(signal, rel=0.2), pytest.approx(noise, rel=0.05))  # its standard error is 0.035
+    scale, unbiased = noise_scale(doctor.ledger)
+    assert unbiased
+    assert scale == pytest.approx(noise / signal, rel=0.2)
+    # Successive gradients differ by the movement as well: at this rate each step overshoots, and they point apart.
+    assert told(doctor, "")[1] > 1.3 * noise
+
+
+def test_short_steps_give_the_same_by_both_ways() -> None:
+    doctor, (signal, noise) = linear_regression(rate=1e-4, steps=200)
+    for way in ("micro-batches", ""):
+        assert told(doctor, way) == (pytest.approx(signal, rel=0.1), pytest.approx(noise, rel=0.15))
+    whole, _ = linear_regression(rate=1e-4, steps=20, split=False)
+    assert whole.ledger.wheres("gradient.signal") == [""]
+    assert not noise_scale(whole.ledger)[1]
+
+
+def test_clipping_changes_the_unit_and_not_the_scale() -> None:
+    doctor, (signal, noise) = linear_regression(
+        1e-4, lambda m: nn.utils.clip_grad_norm_(m.parameters(), 1e-2), steps=100
+    )
+    scale, _ = noise_scale(doctor.ledger)
+    assert max(doctor.ledger.values("gradient.clip_ratio")) < 0.1
+    assert scale == pytest.approx(noise / signal, rel=0.1)
+
+
+def test_two_passes_with_one_backward_are_no_micro_batches() -> None:
+    """A pair of views, a triplet: their gradients come together."""
+    model = nn.Linear(6, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with danlu.watch(model, optimizer, budget=math.inf) as doctor:
+        for _ in range(8):
+            loss = (model(torch.randn(16, 6)) - model(torch.randn(16, 6))).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert doctor.ledger.wheres("gradient.signal") == [""]

@@ -12,6 +12,7 @@ from danlu.doctor.instruments.labels import kinship
 from danlu.doctor.instruments.outcome import surest
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.rules import data, gradient
+from danlu.doctor.rules.labels import label_noise
 from danlu.doctor.watch import watch
 
 
@@ -168,8 +169,18 @@ def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
 
 @pytest.mark.parametrize(("surest_right", "accuracy", "found"), [(0.7, 0.65, True), (0.97, 0.65, False)])
 def test_noise_errs_among_the_surest_and_overlap_does_not(surest_right: float, accuracy: float, found: bool) -> None:
-    codes = [finding.code for finding in data.label_noise(noise_ledger(surest_right, accuracy))]
+    codes = [finding.code for finding in label_noise(noise_ledger(surest_right, accuracy))]
     assert codes == (["data.label_noise"] if found else [])
+
+
+@pytest.mark.parametrize(("surest_right", "found"), [(0.994, False), (0.87, True)])
+def test_a_model_that_is_too_sure_of_itself_is_no_noise(surest_right: float, found: bool) -> None:
+    """ResNet-20 on CIFAR-10 at its first rate: 5.4 % of the labels contradicted, and all of the surest third right."""
+    ledger = noise_ledger(surest_right, 0.82)
+    for name, value in (("contradicted", 0.054), ("confident", 0.775), ("confident_correct", 0.916)):
+        for epoch in range(1, 7):
+            ledger.add(f"label.{name}", value, "val", epoch)
+    assert bool(list(label_noise(ledger))) is found
 
 
 @pytest.mark.parametrize(("measured", "found"), [(1, False), (9, True)])

@@ -34,6 +34,14 @@ CASES = {
         [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],
     ),
+    "loop.wrong_sign": (
+        [("loss.kind", "cross_entropy")]
+        + [("loss.scale", -1.0, "", s) for s in (1, 2, 3)]
+        + [("loss.step", 2.3 + 0.5 * s, "", s) for s in range(1, 21)],
+        [("loss.kind", "cross_entropy")]
+        + [("loss.scale", 0.25, "", s) for s in (1, 2, 3)]
+        + [("loss.step", 2.3 + 0.5 * s, "", s) for s in range(1, 21)],
+    ),
     "loop.no_update": (
         [("run.forwards", 40, "train"), ("run.backwards", 40), ("run.optimizer_steps", 0)],
         [("run.forwards", 40, "train"), ("run.backwards", 40), ("run.optimizer_steps", 40)],
@@ -143,6 +151,13 @@ def test_a_finding_has_words_in_both_languages(code, language):
     assert words.cause
     assert words.remedy
     assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh") or "{problem}" in words.title
+
+
+def test_a_model_that_is_called_otherwise_is_not_said_to_stand_still():
+    """model.encode(x), or what torch.compile made of it: then no pass and no backward pass of it is heard."""
+    heard = [("run.forwards", 0, "train"), ("run.backwards", 0), ("run.optimizer_steps", 40)]
+    assert not list(RULES["loop.no_update"](written(*heard)))
+    assert list(RULES["loop.no_update"](written(("run.forwards", 40, "train"), *heard[1:])))
 
 
 def test_rules_are_silent_on_an_empty_ledger():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.data import label_range
+from danlu.doctor.rules.labels import label_range
 
 
 def labels(shares: list[float], batches: int, held: list[float] | None = None) -> Ledger:

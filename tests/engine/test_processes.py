@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,3 +109,21 @@ def test_a_port_that_is_taken_is_named(danlu, tmp_path):
         assert command.wait() == 1
     assert "Traceback" not in command.said
     assert f"danlu: port {port}, where the processes meet, was taken" in command.said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="inductor needs a compiler")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_compiled_network_trains_alike_and_the_doctor_hears_it(devices, danlu, tmp_path):
+    """The doctor's hooks lie outside: compiled with the network they made it five times slower."""
+    runs = {compiled: tmp_path / compiled for compiled in ("true", "false")}
+    for compiled, run in runs.items():
+        command = danlu(*ONE_SHORT, "--devices", devices, "--compile", compiled, "--out", run)
+        assert command.wait() == 0, command.said
+    for alone, compiled in zip(figures(runs["false"]), figures(runs["true"]), strict=True):
+        assert compiled == pytest.approx(alone, abs=1e-3)
+    rows = [json.loads(line) for line in (runs["true"] / "doctor.jsonl").read_text().splitlines()]
+    assert "layers" in {row["where"] for row in rows if row["name"] == "run.unseen"}
+    assert "passes" not in {row["where"] for row in rows if row["name"] == "run.unseen"}
+    assert any(row["name"] == "gradient.norm" for row in rows)
+    assert not [row for row in json.loads((runs["true"] / "findings.json").read_text()) if row["severity"] != "note"]

@@ -23,6 +23,7 @@ SIDE = 32  # of a thumbnail
 ALIKE = 0.045  # mean difference of two thumbnails over their contrast up to which they are the same picture
 NEIGHBOURS = 6  # with which each picture is compared, in each of four orders
 FAINT = 3.0  # contrast, of 255, below which a picture is like every other and says nothing of a leak
+NOISE = 32  # of 255: the range of values that a blank picture may still show
 NAMED = 8  # pairs that are named
 STEPS, RATE = 60, 1e-3  # of the test whether one batch can be learnt
 
@@ -92,8 +93,9 @@ def examine_pictures(
     across = alike[part[alike[:, 0]] != part[alike[:, 1]]] if len(alike) else alike
     if len(across):
         held = len(split.val) + len(split.test)
-        share = len(across) / max(held, 1)
-        facts = {"pairs": len(across), "held": held, "share": share} | _named(across, name_of)
+        twins = len(np.unique(across[part[across] > 0]))
+        share = twins / max(held, 1)
+        facts = {"pairs": len(across), "twins": twins, "held": held, "share": share} | _named(across, name_of)
         severity = "error" if share > 0.02 else "warning" if share > 0.005 else "note"
         findings.append(say("data.leak", severity, 0.9, language, facts))
     if len(alike):
@@ -101,20 +103,27 @@ def examine_pictures(
         if targets is not None and targets.ndim == 1:
             labels = targets.numpy()
             conflicts = int((labels[alike[:, 0]] != labels[alike[:, 1]]).sum())
-        share = len(alike) / len(small)
+        share = len(np.unique(alike)) / len(small)
         if conflicts or share > 0.01:
             facts = {"pairs": len(alike), "conflicts": conflicts, "share": share} | _named(alike, name_of)
             findings.append(
                 say("data.duplicates", "warning" if conflicts or share > 0.05 else "note", 0.85, language, facts)
             )
-    blank = np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5)
-    if len(blank):
-        names = ", ".join(name_of(int(i)) for i in blank[:NAMED])
+    # A thumbnail hides a small object as well as noise, so that the pixels have the last word.
+    blank = [i for i in np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5).tolist() if _even(pictures[i])]
+    if blank:
+        names = ", ".join(name_of(i) for i in blank[:NAMED])
         facts = {"blank": len(blank), "samples": len(small), "names": names}
         findings.append(
             say("data.degenerate", "warning" if len(blank) > 0.01 * len(small) else "note", 0.9, language, facts)
         )
     return findings
+
+
+def _even(picture: Tensor) -> bool:
+    """Whether no channel of uint8 (C, H, W) varies by more than noise."""
+    flat = picture.flatten(1).int()
+    return bool((flat.amax(1) - flat.amin(1)).max() <= NOISE)
 
 
 def _named(alike: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:

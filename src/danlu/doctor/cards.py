@@ -10,10 +10,10 @@ from typing import Any
 from danlu.doctor.diagnose import shown
 from danlu.doctor.drawings.table import draw
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import place, terms
 from danlu.doctor.phrase import shown as short
 from danlu.doctor.plot import render, text
 from danlu.doctor.wording.drawings import saying
+from danlu.doctor.wording.terms import terms
 
 
 def style() -> str:
@@ -41,7 +41,7 @@ def card(one: Mapping[str, Any], ledger: Ledger, language: str = "en") -> str:
     severity = str(one.get("severity") or "note")
     kind = severity if severity.isalpha() else "note"
     sure, code = one.get("confidence"), str(one.get("code") or "")
-    where = place(one.get("where") or "", language)
+    where = one.get("place") or one.get("where") or ""
     certain = f"{sure:.0%}" if isinstance(sure, int | float) else sure
     chips = [where, words["sure"].format(certain) if certain else "", code]
     title = one.get("title") or one.get("cause") or code

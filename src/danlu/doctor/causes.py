@@ -101,6 +101,18 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "norm.small_batch": ("norm.train_eval_gap", "fit.*", "optim.batch_too_small"),
     "norm.train_eval_gap": ("fit.*",),
     "loop.missing_zero_grad": ("optim.*", "gradient.exploding", "numerics.nonfinite", "fit.*", "activation.*"),
+    "loop.wrong_sign": (
+        "data.label_noise",
+        "data.labels_shuffled",
+        "fit.*",
+        "optim.*",
+        "gradient.*",
+        "activation.*",
+        "numerics.nonfinite",
+        "model.bad_init",
+        "model.too_small",
+        "norm.train_eval_gap",
+    ),
     "loop.no_update": (
         "fit.*",
         "optim.*",
@@ -123,6 +135,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "optim.plateau_saddle",
     ),
     "optim.lr_too_high": (
+        "data.label_noise",
         "gradient.vanishing",
         "optim.plateau_minimum",
         "optim.plateau_saddle",

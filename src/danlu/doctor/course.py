@@ -4,6 +4,9 @@ A pass is a training pass if a backward pass goes through it, whatever the model
 mode and validation in train mode are found. A pass without gradients is for validation at once; one with gradients
 stays open until its backward pass, or until a later pass has had one. A step is one update of the weights; an epoch
 ends when training begins again after validation, or when the loop says so by `doctor.epoch()`.
+
+Not all passes without gradients are for validation: an agent that acts, a teacher that labels the next batch, make
+theirs every few steps, and no loss is taken of them. Those are asides: they end no epoch, and nobody is told.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ EVENTS = (
     "end_training",
     "end_epoch",
 )
+ASIDE = 8  # steps since the last pass without gradients from which the next is for validation, loss or no loss
 STEPLESS = 32  # training passes without an optimiser step after which each pass counts as a step of its own
 ALWAYS_THERE = 64  # steps at the start of the training which the doctor all attends
 IN_A_ROW = 16  # steps that it attends at least before it rests again
@@ -60,6 +64,9 @@ class Course:
         self._stepped = False  # an optimiser has stepped since the last training pass
         self._since_step = 0
         self._trained = self._validated = False  # in this epoch
+        self._judged = False  # a loss was taken of a pass without gradients
+        self._last_look = 0  # training steps done when the last such pass was made
+        self._aside = False  # it was an aside
         self._told_end = False
         self._step_ended: tuple[float, float] | None = None  # time, and the doctor's own time until then
         self._in_instruments = 0.0
@@ -74,7 +81,8 @@ class Course:
         if grad and self._rests():
             return
         begun = self._begin()
-        if not grad:
+        aside = not grad and self._is_aside()
+        if not grad and not aside:
             self._end_training()
         self._settle_open()
         if grad and (self._stepped or self._since_step >= STEPLESS):
@@ -82,11 +90,19 @@ class Course:
             self.patient.step += 1
             self._stepped, self._since_step = False, 0
         self._passes += 1
-        call = Pass(self._passes, self.patient.step, grad, self.patient.model.training, args, kwargs)
+        call = Pass(self._passes, self.patient.step, grad, self.patient.model.training, args, kwargs, aside=aside)
         self.current = call
         self._open.append(call)
-        self._tell("before_forward", call)
+        if not aside:
+            self._tell("before_forward", call)
         self._end(begun)
+
+    def _is_aside(self) -> bool:
+        """Whether a pass without gradients that begins is an aside of the training (see above)."""
+        done = self.patient.steps_done
+        if done > self._last_look:  # the first after a step
+            self._aside, self._last_look = done - self._last_look < ASIDE, done
+        return self._aside and not self._judged and self.epochs_by != "epoch()"
 
     def _rests(self) -> bool:
         """Whether the doctor looks away at the pass that begins: in a long training of short steps it cannot be there
@@ -128,21 +144,32 @@ class Course:
                 call.outputs = weakref.ref(tensor)
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
                 tensor.register_hook(self._backward_hook(call))
-        self._tell("after_forward", call, outputs)
+        if not call.aside:
+            self._tell("after_forward", call, outputs)
         self._end(begun)
 
     def told_loss(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
         """A loss was computed; by: module, function, observe, output or backward."""
-        call = self.current
-        if call is None or call.loss is not None or not isinstance(loss, Tensor) or self.patient.paused:
+        call = self._judged_pass(loss)
+        if call is None or call.loss is not None or self.patient.paused:
             return
         begun = self._begin()
+        if not call.grad:
+            self._judged, call.aside = True, False
         call.loss = loss.detach()
         call.notes["loss_by"] = by
         if outputs is None and call.outputs is not None:
             outputs = call.outputs()
         self._tell("after_loss", call, loss, outputs, targets)
         self._end(begun)
+
+    def _judged_pass(self, loss: Any) -> Pass | None:
+        """The pass that a loss is taken of: the last one, or, of a loss with gradients, the last that has them."""
+        if not isinstance(loss, Tensor) or self.current is None:
+            return None
+        if self.current.grad or not loss.requires_grad:
+            return self.current
+        return next((call for call in reversed(self._open) if call.grad), self.current)
 
     def about_to_step(self, optimizer: torch.optim.Optimizer) -> None:
         """optimizer.step was called."""
@@ -158,7 +185,7 @@ class Course:
         self.optimizer_steps += 1
         if self._resting:
             patient.steps_done += not self._stepped
-            self.backwards += not self._stepped
+            self.backwards += self.backwards > 0 and not self._stepped  # unheard, but it went so far
             self._stepped, self._since_step = True, 0
             return
         begun = self._begin()
@@ -210,10 +237,9 @@ class Course:
         def hook(gradient: Tensor) -> None:
             if self.patient.paused or call.notes.get("backward_at") == self._passes:
                 return
-            call.notes["backward_at"] = self._passes  # several outputs of one pass: the first one tells
             begun = self._begin()
-            if not call.backward:
-                self.backwards += 1
+            self.backwards += "backward_at" not in call.notes
+            call.notes["backward_at"] = self._passes  # several outputs of one pass: the first one tells
             call.backward = True
             self._tell("before_backward", call, gradient)
             self._end(begun)
@@ -233,6 +259,10 @@ class Course:
             self._settle(call, "train" if call.backward else "val")
 
     def _settle(self, call: Pass, kind: str) -> None:
+        if call.aside:
+            return
+        if not call.grad:  # it may have been taken for an aside until its loss was seen
+            self._end_training()
         call.kind = kind
         if kind == "train":
             if self._validated and self._trained and self.epochs_by != "epoch()":
@@ -253,8 +283,9 @@ class Course:
     def _end_training(self) -> None:
         if (self._trained and not self._told_end) or any(call.backward for call in self._open):
             self._settle_open()
-            self._told_end = True
-            self._tell("end_training")
+            if not self._told_end:
+                self._told_end = True
+                self._tell("end_training")
 
     def _close_epoch(self) -> None:
         patient = self.patient

@@ -12,16 +12,19 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.messages import worded
 from danlu.doctor.rules import (
     activation,
+    batch,
     data,
     detection,
     fit,
     gradient,
+    labels,
     loop,
     model,
     norm,
     numerics,
     optim,
     outputs,
+    plateau,
     speed,
 )
 
@@ -30,11 +33,14 @@ Rule = Callable[[Ledger], Iterable[Finding]]
 # Code -> the function that finds it. Each rule file has its own table RULES of the same form.
 RULES: dict[str, Rule] = {
     **data.RULES,
+    **labels.RULES,
     **model.RULES,
     **outputs.RULES,
     **norm.RULES,
     **loop.RULES,
     **optim.RULES,
+    **plateau.RULES,
+    **batch.RULES,
     **gradient.RULES,
     **activation.RULES,
     **numerics.RULES,

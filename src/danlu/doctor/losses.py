@@ -58,6 +58,8 @@ NODES: dict[str, str] = {
     "AbsBackward0": "l1",
 }
 
+SUMS = ("AddBackward0", "SubBackward0")
+
 
 def kind_of(callable_: Any) -> str | None:
     """The kind of a loss module or function; None where its name tells nothing."""
@@ -81,5 +83,7 @@ def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
                 return "cross_entropy"
             if kind:
                 return kind
+            if node.name() in SUMS and sum(n is not None for n, _ in node.next_functions) > 1:
+                return None
         level = [n for node in level for n, _ in node.next_functions if n is not None][:16]
     return None

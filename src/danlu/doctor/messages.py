@@ -3,7 +3,8 @@
 The words stand in wording/, one file a family, one entry per code: {"en": (title, cause, remedy), "zh": ...}. They are
 format strings over the finding's evidence, and `{where}`; `{share:%}` is a share as per cent, a name that the evidence
 lacks becomes "?", braces of code are doubled. The cause is written for a student, the remedy can be pasted. Sentences
-that a rule makes itself are English `Phrase`s, whose Chinese stands in wording/phrases.py.
+that a rule makes itself, and words that are no names, are English `Phrase`s: their Chinese stands in
+wording/phrases.py.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from danlu.doctor.finding import Finding
-from danlu.doctor.phrase import Phrase, Shown
+from danlu.doctor.phrase import Phrase, Shown, named
 from danlu.doctor.wording import activation, data, detection, fit, gradient, loop, model, norm, numerics, optim, speed
 from danlu.doctor.wording.phrases import ZH
-from danlu.doctor.wording.terms import TERMS
 
 # Code -> language -> (title, cause, remedy).
 MESSAGES: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -42,41 +42,35 @@ class _Evidence(dict):
         return Shown("?")
 
 
-def terms(language: str) -> Mapping[str, str]:
-    """What stands around the findings: names of severities, "cure", "confidence" and the like."""
-    return TERMS.get(language, TERMS["en"])
-
-
 def said(value: Any, language: str) -> Any:
-    """A text in the language, where it is a phrase or stands in wording/phrases.py; other values as they are."""
-    if language != "zh" or not isinstance(value, str):
+    """A phrase in the language. All else is as it is: a layer may be called "output", a metric "loss"."""
+    if language != "zh" or not isinstance(value, Phrase):
         return value
-    if isinstance(value, Phrase):
-        sentence = ZH.get(value.sentence, value.sentence)
-        return sentence.format(*(Shown(said(one, language)) for one in value.values))
-    head, colon, rest = value.partition(": ")
-    return ZH.get(value) or (f"{ZH[head]}：{rest}" if colon and head in ZH else value)
+    return ZH.get(value.sentence, value.sentence).format(*(Shown(said(one, language)) for one in value.values))
+
+
+def retold(text: str, language: str) -> str:
+    """What an instrument wrote into the ledger, where phrases.py knows it as a whole or up to a colon."""
+    head, colon, rest = text.partition(": ")
+    if language != "zh" or not (text in ZH or (colon and head in ZH)):
+        return text
+    return ZH.get(text) or f"{ZH[head]}：{rest}"
 
 
 def place(where: str, language: str = "en") -> str:
     """Where a finding is, for people: a layer that has but a number for its name is called one."""
-    where = str(where)
-    if where.isdigit():
-        return terms(language)["layer"].format(where)
-    name, _, number = where.partition(" ")
-    if name == "class" and number:
-        return terms(language)["class"].format(number)
-    return said(where, language)
+    return str(said(named(where), language))
 
 
 def worded(finding: Finding, language: str = "en") -> Finding:
-    """The finding with title, cause and remedy in words; English where the language has no entry."""
+    """The finding with title, cause, remedy and place in words; English where the language has no entry."""
     table: Mapping[str, tuple[str, str, str]] = MESSAGES.get(finding.code, {})
     message = table.get(language) or table.get("en")
-    if message is None:
-        return replace(finding, title=finding.title or finding.code)
-    title, cause, remedy = filled(message, finding.evidence, finding.where, language)
-    return replace(finding, title=finding.title or title, cause=finding.cause or cause, remedy=finding.remedy or remedy)
+    title, cause, remedy = finding.code, "", ""
+    if message is not None:
+        title, cause, remedy = filled(message, finding.evidence, finding.where, language)
+    words = {"title": finding.title or title, "cause": finding.cause or cause, "remedy": finding.remedy or remedy}
+    return replace(finding, place=place(finding.where, language), language=language, **words)
 
 
 def filled(
@@ -87,12 +81,3 @@ def filled(
     facts |= {key: Shown(place(evidence[key], language)) for key in LAYERS if isinstance(evidence.get(key), str)}
     facts["where"] = Shown(place(where, language))
     return tuple(text.format_map(facts) for text in message)
-
-
-def in_one_line(finding: Finding | Mapping[str, Any], language: str = "en") -> str:
-    """`warning: optim.lr_too_high (head): why. What to do.`"""
-    facts = finding.to_dict() if isinstance(finding, Finding) else finding
-    words, where = terms(language), facts.get("where")
-    at = words["in brackets"].format(place(where, language)) if where else ""
-    head = f"{words[facts['severity']]}{words[':']}{facts['code']}{at}{words[':']}"
-    return f"{head}{facts['cause']}{words['gap']}{facts['remedy']}".strip()

@@ -268,13 +268,14 @@ NAMES: dict[str, Name] = {
     "gradient.nonfinite": Name("step", "", "parameters", "parameters whose gradient is NaN or inf"),
     "gradient.noise_scale": Name(
         "step",
-        "",
+        "way",
         "samples",
-        "simple noise scale from two successive gradients (McCandlish et al. 2018, eq. 2.9); noisy: take the ratio of "
-        "means; too high where a step changes the gradient itself, which counts as noise",
+        "simple noise scale (McCandlish et al. 2018, eq. 2.9); noisy: take the ratio of means. At '' from two "
+        "successive gradients: too high where a step changes the gradient itself, which counts as noise; at "
+        "'micro-batches' from those of a single step: unbiased",
     ),
-    "gradient.signal": Name("step", "", "", "inner product of two successive gradients: estimate of |G|^2"),
-    "gradient.noise": Name("step", "", "", "trace of the covariance of a single sample's gradient, from the same two"),
+    "gradient.signal": Name("step", "way", "", "estimate of |G|^2, from the same"),
+    "gradient.noise": Name("step", "way", "", "trace of the covariance of a single sample's gradient, from the same"),
     "gradient.cosine": Name("step", "", "", "cosine between two successive gradients"),
     "weight.norm": Name("step", "parameter or ''", "", "norm of the weights after the step"),
     "update.norm": Name(
@@ -337,9 +338,11 @@ NAMES: dict[str, Name] = {
         "epoch", "phase", "graphs", "graphs of earlier losses or outputs that are still alive when the epoch ends"
     ),
     "graph.passes": Name("epoch", "phase", "graphs", "passes of the epoch that these are counted among"),
-    "memory.process": Name("epoch", "", "bytes", "resident memory of the process"),
+    "memory.process": Name(
+        "epoch", "", "bytes", "memory the process uses: resident, without pages of files and what its heap holds free"
+    ),
     "memory.device": Name("epoch", "", "bytes", "memory allocated by torch on the device"),
-    "memory.process_step": Name("step", "", "bytes", "resident memory of the process, at sampled steps"),
+    "memory.process_step": Name("step", "", "bytes", "the same, at sampled steps"),
     # Numbers that are not finite.
     "nonfinite.step": Name("event", "", "", "the loss, or a gradient, of this step is NaN or inf; value: nan or inf"),
     "nonfinite.source": Name(

@@ -10,9 +10,10 @@ from danlu.doctor.cards import cards, style
 from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, series, told_by_loop
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import said, terms
+from danlu.doctor.messages import retold
 from danlu.doctor.plot import render, text
 from danlu.doctor.wording.drawings import saying
+from danlu.doctor.wording.terms import terms
 
 LOSSES = (("loss.mean", "train", "training"), ("loss.mean", "val", "validation"))
 CURVES = (
@@ -52,7 +53,7 @@ def write_page(path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[
     found = cards([one.to_dict() for one in findings], ledger, language) or f'<p class="well">{words["nothing"]}</p>'
     drawn = [figure for draw in CURVES if (figure := draw(ledger, {}, say))] + told_by_loop(ledger, say)
     charts = "".join(render(figure) for figure in drawn)
-    unseen = ((said(what, language), said(why, language)) for what, why in ledger.facts("run.unseen").items())
+    unseen = ((retold(what, language), retold(why, language)) for what, why in ledger.facts("run.unseen").items())
     blind = "".join(f"<li>{text(what)}{words[':']}{text(why)}</li>" for what, why in unseen)
     blind = f"<h2>{words['unseen']}</h2><ul>{blind}</ul>" if blind else ""
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -16,12 +16,14 @@ from danlu.doctor.budget import Budget
 from danlu.doctor.deferred import Deferred
 from danlu.doctor.ledger import Ledger
 
+MOST_OPTIMIZERS = 32  # that are told apart
+
 
 @dataclass
 class Pass:
     """One call of the model.
 
-    kind: "train" if a backward pass went through it, "val" if none did; None while that is open.
+    kind: "train" if a backward pass went through it, "val" if none did; None while that is open, and of an aside.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Pass:
     training: bool
     args: tuple = ()
     kwargs: dict = field(default_factory=dict)
+    aside: bool = False  # neither for training nor for validation
     kind: str | None = None
     backward: bool = False
     outputs: weakref.ref | None = None
@@ -41,6 +44,35 @@ class Pass:
         """Samples in the batch: length of the first tensor given to the model."""
         first = next(tensors_in((self.args, self.kwargs)), None)
         return int(first.shape[0]) if first is not None and first.dim() else 1
+
+
+class OptimizersSeen:
+    """The optimisers in the order in which they were seen; as many as were seen, not as many as live.
+
+    They are held weakly: a loop that makes its optimiser anew lets the old one go, and its state with it.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
+        self._count = 0
+
+    def append(self, optimizer: torch.optim.Optimizer) -> None:
+        self._numbers[optimizer] = min(self._count, MOST_OPTIMIZERS - 1)
+        self._count += 1
+
+    def extend(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        for optimizer in optimizers:
+            self.append(optimizer)
+
+    def number(self, optimizer: torch.optim.Optimizer) -> int:
+        """From 0; those beyond MOST_OPTIMIZERS share the last number, so that the ledger stays small."""
+        return self._numbers[optimizer]
+
+    def __iter__(self) -> Iterator[torch.optim.Optimizer]:
+        return iter(list(self._numbers))
+
+    def __len__(self) -> int:
+        return self._count
 
 
 class Patient:
@@ -57,7 +89,7 @@ class Patient:
         self.steps_done = 0
         self.missed = 0  # steps of this epoch that the doctor did not attend
         self.epoch = 1  # the epoch in progress, from 1
-        self.optimizers: list[torch.optim.Optimizer] = []
+        self.optimizers = OptimizersSeen()
         self.parameters = dict(self.inner.named_parameters())
         self.parameter_names = {id(p): name for name, p in self.parameters.items()}
         self.leaves = {name: m for name, m in self.inner.named_modules() if not any(m.children())}
@@ -71,9 +103,9 @@ class Patient:
 
     @property
     def paused(self) -> bool:
-        """What happens now is not to be seen: the doctor's own calls, and those within torch.func's transforms, whose
-        tensors must not leave them."""
-        return self.replaying or torch._C._functorch.maybe_current_level() is not None
+        """What happens now is not to be seen: the doctor's own calls, what a compiler traces (the doctor would become
+        part of the compiled code), and calls within torch.func's transforms, whose tensors must not leave them."""
+        return torch.compiler.is_compiling() or self.replaying or torch._C._functorch.maybe_current_level() is not None
 
     @property
     def device(self) -> torch.device:
@@ -82,10 +114,7 @@ class Patient:
 
     def label(self, optimizer: torch.optim.Optimizer) -> str:
         """optimizer0, optimizer1, ... in the order in which they were seen."""
-        for index, seen in enumerate(self.optimizers):
-            if seen is optimizer:
-                return f"optimizer{index}"
-        return "optimizer?"
+        return f"optimizer{self.optimizers.number(optimizer)}"
 
     def may(self, instrument: str, call: Pass) -> bool:
         """May the instrument measure at this pass? Passes without gradients have an account of their own."""
@@ -95,6 +124,8 @@ class Patient:
         """`hook`, with its time written to the instrument's account: for what runs within the model's own passes."""
 
         def timed(*args: Any) -> None:
+            if torch.compiler.is_compiling():  # nothing of it shall become part of the compiled network
+                return
             begun = perf_counter()
             hook(*args)
             self.budget.charge(instrument, perf_counter() - begun, self.step)
@@ -109,6 +140,11 @@ class Patient:
         """Write one number that is still on the device, once it has been read back."""
         at = self.step if step is None else step
         self.deferred.add(tensor, lambda numbers: self.ledger.add(name, numbers[0], where, at))
+
+    def found_compiled(self) -> None:
+        """The model that is called turns out to be compiled."""
+        self.compiled = True
+        self.unseen("layers", "the model is compiled: torch.compile hides what happens inside it")
 
     def unseen(self, what: str, why: str) -> None:
         """Say once what cannot be seen, and why."""
@@ -131,11 +167,13 @@ def communicates(model: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel, DataParallel and torch.compile."""
+    """The module inside DistributedDataParallel, DataParallel, torch.compile and Lightning Fabric's wrapper."""
     while True:
         if type(model).__name__ == "OptimizedModule":
             model = model.get_submodule("_orig_mod")
-        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) or (
+            type(model).__name__ == "_FabricModule"
+        ):
             model = model.module
         else:
             return model

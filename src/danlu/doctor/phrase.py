@@ -25,6 +25,11 @@ class Phrase(str):
         return (self.sentence, *self.values)
 
 
+def named(layer: str) -> str:
+    """A layer's name, to stand within a sentence: one that is but a number is called a layer."""
+    return Phrase("layer {}", layer) if layer.isdigit() else layer
+
+
 class Shown:
     """A value within a sentence: "{}" shows a number as a reader wants it, "{:%}" a share as per cent."""
 

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from danlu.doctor.budget import Budget
 from danlu.doctor.course import Course
 from danlu.doctor.diagnose import diagnose
-from danlu.doctor.finding import Finding
+from danlu.doctor.finding import Finding, in_one_line
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import in_one_line
 from danlu.doctor.patient import Patient
 
 
@@ -76,7 +75,7 @@ class Doctor:
         patient = self._patient
         patient.write("run.device", patient.device.type, step=0)
         if patient.compiled:
-            patient.unseen("layers", "the model is compiled: torch.compile hides what happens inside it")
+            patient.found_compiled()
         if patient.distributed:
             patient.unseen("clipping", "several processes share the work: gradients are seen after their exchange only")
         if not patient.replayable:
@@ -190,7 +189,9 @@ class Doctor:
             patient.unseen(
                 "loss", "no loss was seen: give loss_fn, wrap it by doctor.loss(loss_fn), or call doctor.observe"
             )
-        if self._course.optimizer_steps and not self._course.forwards["train"] and not self._course.forwards["val"]:
+        if not self._course.forwards["train"] and not self._course.forwards["val"]:
             patient.unseen(
-                "passes", "the model itself was never called, only parts of it (model.part(x), model.forward(x))"
+                "passes",
+                "the model itself was never called, only parts of it (model.part(x), model.forward(x)) or what "
+                "torch.compile made of it: watch the one that is called",
             )

@@ -39,7 +39,7 @@ class Examiner(Watcher):
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
-        self.doctor: Doctor = watch(plan.module, optimizer, budget=settings.budget, language=settings.language)
+        self.doctor: Doctor = watch(plan.called, optimizer, budget=settings.budget, language=settings.language)
         self.loss = LOSS_KINDS.get(config.loss.name or "", config.loss.name)
         self.run, self.say, self.cured = run, say, cured
         self._epochs = 0

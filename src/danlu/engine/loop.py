@@ -28,14 +28,16 @@ TOGETHER = 16  # batches whose losses and metrics are added up in one go
 class Plan:
     """Everything a training needs, assembled by `assemble.py`.
 
-    module: the bare network; model: the same one as it is called while training, in the run's arithmetic and, among
-    several processes, with its gradients shared. schedule: step -> factor of the peak rate.
+    module: the bare network; model: the same one as it is called while training, compiled if it is to be, in the run's
+    arithmetic and, among several processes, with its gradients shared; called: the module whose calls the doctor hears.
+    schedule: step -> factor of the peak rate.
     views: see `evaluate`. patience: epochs without improvement before stopping.
     """
 
     fabric: Fabric
     task: Task
     module: nn.Module
+    called: nn.Module
     model: Callable[[Tensor], Any]
     optimizer: torch.optim.Optimizer
     train: Batches

@@ -31,15 +31,16 @@ def course(points: list[Point], label: str, noise: str) -> list[Line]:
     return [Line(noise, points, faint=True), Line(label, smooth(points))]
 
 
-def rests(ledger: Ledger, points: list[Point], say: Say) -> str:
-    """Why a course over the steps has holes, or ends before the training does; "" where it is whole."""
+def omitted(ledger: Ledger, points: list[Point], say: Say) -> str:
+    """Why a course over the steps has holes, or ends before the training does; "" where it is whole. The doctor rests,
+    measures at some steps only, and of long series the ledger keeps every so many."""
     steps = steps_taken(ledger)
     broken = next((step for step, value in points if not math.isfinite(value)), None)
     if broken is not None and not math.isfinite(points[-1][1]):
         return say("no number from step {} on", f"{broken:,}")
     if not points or (points[-1][0] > 0.95 * steps and len(points) > 0.5 * steps):
         return ""
-    sentence = "{} of {} steps are shown, the last is {}: the doctor rests to keep to its share of the time."
+    sentence = "{} of {} steps are shown, the last is {}: to cost little, the doctor measures and keeps but some."
     return say(sentence, f"{len(points):,}", f"{steps:,}", f"{points[-1][0]:,}")
 
 
@@ -49,7 +50,7 @@ def steps_of_loss(ledger: Ledger, say: Say, **more: Any) -> Curves | None:
     if sum(math.isfinite(y) for _, y in points) < 2:
         return None
     lines = course(points, say("mean of some steps"), say("each step"))
-    aside = rests(ledger, points, say)
+    aside = omitted(ledger, points, say)
     return Curves(say("Training loss of each step"), say("step"), say("loss"), lines, aside=aside, **more)
 
 
@@ -185,7 +186,7 @@ def series(
             low, high, label = more["band"]
             said["band"] = (low, high, say(label))
         lines = course(points, say("mean of some steps"), say("each step"))
-        aside = rests(ledger, points, say) if x == "step" else ""
+        aside = omitted(ledger, points, say) if x == "step" else ""
         return Curves(say(title), say(x), say(y), lines, aside=aside, **said)
 
     return draw

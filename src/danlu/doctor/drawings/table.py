@@ -136,6 +136,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
             share=True,
         ),
     ),
+    "loop.wrong_sign": (loss_and_chance,),
     "loop.no_update": (counts("What was called, and how often", "calls", CALLS),),
     "loop.params_not_in_optimizer": (
         parameters_marked("Parameters; marked: no optimiser holds them", "parameter.held", 0),

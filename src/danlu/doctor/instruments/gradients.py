@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
 from danlu.doctor.patient import Pass, Patient
 
 SAMPLE = 512
@@ -35,6 +36,7 @@ class Gradients(Instrument):
         self._handles: list[Any] = []
         self._micro = 0
         self._batch = 0
+        self._parts = MicroBatches()
         self._left: Tensor | None = None  # norm of the gradients of the step before, where they are still there
         self._loss_scale: Tensor | None = None  # gradient of the loss itself
         self._stepped = True
@@ -45,6 +47,7 @@ class Gradients(Instrument):
         if call.grad and self._stepped:  # the first pass of a step
             self._stepped = False
             self._micro = self._batch = 0
+            self._parts = MicroBatches(self._memory)
             self._loss_scale = None
             if self._more:
                 self._more -= 1
@@ -53,6 +56,8 @@ class Gradients(Instrument):
                 self._more = 2 * max(1, len(self._memories)) - 1 if self._measuring else 0
             if self._measuring and not patient.distributed:
                 self._watch_raw(patient)
+        if call.grad and self._measuring:
+            self._parts.forward()
 
     def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if self._measuring and self._handles and loss.requires_grad and not loss.is_leaf:
@@ -64,6 +69,8 @@ class Gradients(Instrument):
     def before_backward(self, patient: Patient, call: Pass, gradient: Tensor) -> None:
         self._micro += 1
         self._batch += call.size
+        if self._measuring and not patient.distributed:
+            self._parts.backward(call.size)
         if not self._measuring or not self._memory.held or (self._left is None and self._micro > 1):
             return
         left = [p.grad for _, p in self._memory.held if p.grad is not None]
@@ -87,7 +94,8 @@ class Gradients(Instrument):
             self._tell_leftover(patient)
         self._memory = memory
         named = patient.parameter_names
-        held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if id(p) in named and p.numel()]
+        learns = lambda p: id(p) in named and p.numel() and p.requires_grad  # noqa: E731 - what is frozen only dilutes
+        held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if learns(p)]
         if not held:
             return None
         if [n for n, _ in held] != [n for n, _ in memory.held] or memory.sampler is None:
@@ -95,10 +103,7 @@ class Gradients(Instrument):
         memory.held = held
         self._before = memory.sampler.take([p for _, p in held])
         self._decays = [
-            float(g.get("weight_decay") or 0.0)
-            for g in optimizer.param_groups
-            for p in g["params"]
-            if id(p) in named and p.numel()
+            float(g.get("weight_decay") or 0.0) for g in optimizer.param_groups for p in g["params"] if learns(p)
         ]
         self._measure_gradient(patient, optimizer)
         return None
@@ -164,20 +169,15 @@ class Gradients(Instrument):
         norm = each.square().sum().sqrt()
         patient.later("gradient.norm", norm)
         patient.later("gradient.nonfinite", (~each.isfinite()).sum())
-        sample = sampler.take(
-            [torch.zeros_like(p) if g is None or g.is_sparse else g for (_, p), g in zip(memory.held, grads)]
-        )
-        sample = sample / scale
+        sample = sampler.take_gradients(memory.held) / scale
         patient.later("gradient.max", sample.abs().max())
         patient.later("gradient.zero_share", (sample == 0).float().mean())
-        self._compare_raw(patient, norm)
+        ratio, clipped = self._compare_raw(patient, norm)
+        self._tell_micro_batches(patient, sample / clipped, ratio / clipped / scale)
         old = memory.last.get("gradient")
         follows = memory.last.get("step") == memory.steps - 1 and self._near(patient)
         if old is not None and follows and self._batch and memory.last["batch"]:
-            signal, noise = sampler.noise(old, sample, memory.last["batch"], self._batch)
-            patient.later("gradient.signal", signal)
-            patient.later("gradient.noise", noise)
-            patient.later("gradient.noise_scale", noise / signal)
+            self._tell_noise(patient, of_successive(sampler.dot, old, sample, memory.last["batch"], self._batch))
             patient.later("gradient.cosine", sampler.cosine(sample, old))
         memory.last |= {"gradient": sample, "step": memory.steps, "norm": norm, "batch": self._batch}
         memory.before, memory.at = memory.at, patient.step
@@ -192,6 +192,18 @@ class Gradients(Instrument):
                 self._write_each(patient, ("decay.ratio", pull / all_norms.clamp(min=1e-30)))
         if self._worth_writing(patient.step):
             self._write_each(patient, ("gradient.norm", all_norms))
+
+    def _tell_micro_batches(self, patient: Patient, sample: Tensor, ratio: Tensor) -> None:
+        memory, sampler = self._memory, self._memory.sampler
+        found = self._parts.gradients(sample, ratio) if memory is self._parts.memory else None
+        if sampler is not None and found is not None:
+            self._tell_noise(patient, of_micro_batches(sampler.dot, *found, self._batch), MICRO)
+
+    def _tell_noise(self, patient: Patient, found: tuple[Tensor, Tensor], way: str = "") -> None:
+        signal, noise = found
+        patient.later("gradient.signal", signal, way)
+        patient.later("gradient.noise", noise, way)
+        patient.later("gradient.noise_scale", noise / signal, way)
 
     # Clipping: the gradient as backward left it, against what the optimiser got.
 
@@ -215,19 +227,22 @@ class Gradients(Instrument):
             handle.remove()
         self._handles = []
 
-    def _compare_raw(self, patient: Patient, norm: Tensor) -> None:
+    def _compare_raw(self, patient: Patient, norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the gradient used over that which backward left, and how much of this is by clipping, which it tells;
+        the rest is a GradScaler's, who has taken off its scale."""
         held = [(n, p.grad) for n, p in self._memory.held if n in self._raw and p.grad is not None]
         pairs = [(self._raw.pop(n), gradient.norm()) for n, gradient in held]
         if not pairs:
-            return
+            return torch.ones_like(norm), torch.ones_like(norm)
         raw = torch.stack([r.float() for r, _ in pairs]).square().sum().sqrt()
         used = torch.stack([u.float() for _, u in pairs]).square().sum().sqrt()
-        ratio = used / raw.clamp(min=1e-30)
-        if self._loss_scale is not None:  # a GradScaler has taken its scale off the gradient: that is no clipping
+        clipped = ratio = used / raw.clamp(min=1e-30)
+        if self._loss_scale is not None:
             unscaled = ratio * self._loss_scale.to(ratio)
-            ratio = torch.where((self._loss_scale > 1) & (unscaled < 1.01), unscaled, ratio)
-        patient.later("gradient.clip_ratio", ratio)
-        patient.later("gradient.raw_norm", norm / ratio.clamp(min=1e-30))
+            clipped = torch.where((self._loss_scale > 1) & (unscaled < 1.01), unscaled, ratio)
+        patient.later("gradient.clip_ratio", clipped)
+        patient.later("gradient.raw_norm", norm / clipped.clamp(min=1e-30))
+        return ratio, clipped
 
     # Writing per parameter, ever more rarely: the ledger must stay small in long runs.
 
@@ -286,6 +301,10 @@ class _Sampler:
         parts = [sampled(t.detach(), s).to(device, torch.float32) for t, s in zip(tensors, self.strides)]
         return torch.cat(parts)
 
+    def take_gradients(self, held: list[tuple[str, Tensor]]) -> Tensor:
+        """Of the parameters' gradients; zero where there is none."""
+        return self.take([torch.zeros_like(p) if p.grad is None or p.grad.is_sparse else p.grad for _, p in held])
+
     def by_parameter(self, values: Tensor) -> Tensor:
         """Sums over each parameter's elements, estimated from the sample."""
         return torch.zeros(self.count, device=values.device).index_add_(0, self.owner, values * self.scale)
@@ -295,17 +314,6 @@ class _Sampler:
 
     def cosine(self, a: Tensor, b: Tensor) -> Tensor:
         return self.dot(a, b) / (self.dot(a, a) * self.dot(b, b)).sqrt().clamp(min=1e-30)
-
-    def noise(self, a: Tensor, b: Tensor, batch_a: int, batch_b: int) -> tuple[Tensor, Tensor]:
-        """|G|^2 = a.b, since two batches' noises are independent; the rest of |a|^2 and |b|^2 is noise, times batch.
-
-        After McCandlish et al. 2018, appendix A, with two batches instead of two batch sizes. These are of successive
-        steps, between which the weights move: the signal is G1.G2, and batch / 2 x |G1 - G2|^2 of the movement counts
-        as noise. Where steps are long against the curvature the noise scale is too high by that: it is an upper bound.
-        """
-        signal = self.dot(a, b)
-        noise = (batch_a * (self.dot(a, a) - signal) + batch_b * (self.dot(b, b) - signal)) / 2
-        return signal, noise
 
 
 def sampled(tensor: Tensor, stride: int) -> Tensor:

@@ -23,7 +23,7 @@ class Outcome(Instrument):
     name = "outcome"
 
     def start(self, patient: Patient) -> None:
-        self._known = False
+        self._known = 0  # 1: by a pass without gradients, which tells less; 2
         self._micro: list[Tensor] = []
         self._sizes = 0
         self._last_size = 0
@@ -33,7 +33,7 @@ class Outcome(Instrument):
     def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
         outputs = outputs if isinstance(outputs, Tensor) else None
         targets = targets if isinstance(targets, Tensor) else None
-        if not self._known:
+        if self._known < 1 + call.grad:
             self._tell_facts(patient, call, loss, outputs, targets)
         if loss.requires_grad and (patient.step <= 3 or patient.step % 32 == 0) and not loss.is_leaf:
             step = patient.step
@@ -112,18 +112,18 @@ class Outcome(Instrument):
     def _tell_facts(
         self, patient: Patient, call: Pass, loss: Tensor, outputs: Tensor | None, targets: Tensor | None
     ) -> None:
-        self._known = True
+        self._known = 1 + call.grad
         function = patient.last_call[0] if patient.last_call else None
         by = call.notes.get("loss_by", "")
         kind = patient.ledger.last("loss.kind")
-        if kind is None:
+        if kind is None and (call.grad or kind_of(function)):
             kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
             patient.write("loss.kind", str(kind))
         patient.write("loss.seen_by", by)
         patient.write("loss.graph", loss.grad_fn.name() if loss.grad_fn is not None else "")
         if call.grad:
             patient.write("loss.attached", int(loss.requires_grad))
-        patient.later("loss.initial", loss.detach().mean())
+            patient.later("loss.initial", loss.detach().mean())
         weights = getattr(function, "weight", None)
         if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
             patient.write("loss.class_weights", weights.tolist())
@@ -135,8 +135,9 @@ class Outcome(Instrument):
         if outputs is not None:
             patient.write("output.shape", list(outputs.shape))
             patient.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
-            found = last_activation(outputs.grad_fn)
-            patient.write("output.activation", found[0] if found else "none")
+            if outputs.grad_fn is not None:  # else its graph does not tell
+                found = last_activation(outputs.grad_fn)
+                patient.write("output.activation", found[0] if found else "none")
             patient.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         if targets is None:
             return

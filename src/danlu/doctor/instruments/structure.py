@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
@@ -60,7 +61,7 @@ class Structure(Instrument):
         self._remove()
         self._calls, self._made = [], {}
         for name, module in patient.leaves.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._handles.append(module.register_forward_hook(patient.charged(self.name, self._hook(name))))
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
@@ -74,6 +75,8 @@ class Structure(Instrument):
         return hook
 
     def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> None:
+        if self._handles and not self._calls and patient.leaves and "torch._dynamo" in sys.modules:
+            patient.found_compiled()  # no layer was heard: what was called is made of the model, by torch.compile
         self._remove()
         self._made = {}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 
 
 def dead_relu(ledger: Ledger) -> Iterable[Finding]:
@@ -47,7 +48,7 @@ def saturated(ledger: Ledger) -> Iterable[Finding]:
     if found:
         found.sort(reverse=True)
         share, layer = found[0]
-        kind = ledger.last("layer.activation", layer, "sigmoid or tanh")
+        kind = ledger.last("layer.activation", layer) or Phrase("sigmoid or tanh")
         facts = {"share": share, "kind": kind, "layers": len(found)}
         yield Finding("activation.saturated", "warning", min(0.95, 0.5 + 0.5 * share), layer, facts)
 

@@ -57,7 +57,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         shares = Phrase("The other classes hardly count beside it.")
         facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
         alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
-        yield Finding("fit.one_class", "error" if alone else "warning", 0.85, f"class {favoured}", facts)
+        yield Finding("fit.one_class", "error" if alone else "warning", 0.85, Phrase("class {}", favoured), facts)
         return
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
@@ -67,7 +67,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
     facts["shares"] = told_shares(facts)
     if said[top] > 0.98 and real[top] < 0.9:
         facts["problem"] = Phrase("{:%} of the predictions are class {}", round(said[top], 2), top)
-        yield Finding("fit.one_class", "error", 0.75, f"class {top}", facts)
+        yield Finding("fit.one_class", "error", 0.75, Phrase("class {}", top), facts)
         return
     weight = positive_weight(ledger)
     balance = (1 - real[1]) / max(real[1], 1e-3) if len(real) == 2 else 0.0
@@ -76,7 +76,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         problem = Phrase(sentence, weight, balance)
         facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
         facts["shares"] = told_shares(facts)
-        yield Finding("fit.one_class", "warning", 0.8, "class 1", facts)
+        yield Finding("fit.one_class", "warning", 0.8, Phrase("class {}", 1), facts)
         return
     loss, wrong = uncounted_errors(ledger)
     if wrong:
@@ -84,7 +84,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         problem = Phrase("the loss ({:.3g}) hardly counts the {:%} of wrong predictions", loss, wrong)
         facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
         facts["shares"] = told_shares(facts)
-        yield Finding("fit.one_class", "warning", 0.8, f"class {favoured}", facts)
+        yield Finding("fit.one_class", "warning", 0.8, Phrase("class {}", favoured), facts)
 
 
 def told_shares(facts: dict[str, Any]) -> Phrase:
@@ -137,7 +137,8 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
-    if best < 0.02 and not beats_guessing(ledger):
+    falls = (descent(ledger) or 0.0) > 0.02 and still_falls(val)  # from far above: it has not had its time
+    if best < 0.02 and not beats_guessing(ledger) and not falls:
         facts = {"skill": skill, "val_skill": best, "epochs": len(val), "chance": chance, "threshold": 0.02}
         yield Finding("fit.not_learning", "warning", 0.5, "", facts)
 

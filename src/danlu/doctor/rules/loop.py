@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import Phrase
+from danlu.doctor.rules.progress import goes_back
+
+# Losses whose least value is the best: a reward or a critic's score may well be made large.
+MINIMISED = (
+    *("cross_entropy", "nll", "bce", "bce_logits", "hinge", "kl"),
+    *("mse", "half_mse", "l1", "smooth_l1", "huber", "triplet"),
+)
 
 
 def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
@@ -28,6 +36,18 @@ def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("loop.missing_zero_grad", "error", confidence, "", facts)
 
 
+def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
+    """A loss that is there to be made small gets a negative gradient from backward(), and it grows."""
+    scales = [scale for scale in ledger.values("loss.scale") if math.isfinite(scale)]
+    losses = [loss for loss in ledger.values("loss.step") if math.isfinite(loss)]
+    if len(scales) < 3 or max(scales) >= 0 or ledger.last("loss.kind") not in MINIMISED or len(losses) < 10:
+        return
+    start, end = fmean(losses[:3]), fmean(losses[-max(3, len(losses) // 10) :])
+    if end > start:
+        facts = {"scale": scales[-1], "measured": len(scales), "start": start, "end": end}
+        yield Finding("loop.wrong_sign", "error", 0.97, "", facts)
+
+
 def no_update(ledger: Ledger) -> Iterable[Finding]:
     """Weights stay as they were, and why."""
     forwards = sum(ledger.last("run.forwards", phase, 0) for phase in ("train", "val"))
@@ -40,7 +60,7 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     reason, confidence = "", 0.0
     if steps == 0 and backwards and backwards >= 4:
         reason, confidence = Phrase("optimizer.step() is never called"), 0.97
-    elif steps and backwards == 0 and steps >= 2:
+    elif steps and backwards == 0 and steps >= 2 and forwards:  # a model that is never called may be called otherwise
         reason = Phrase("backward() is never called, or on something that does not depend on the model")
         confidence = 0.95
     elif steps == 0 and backwards == 0 and forwards >= 4 and trains:
@@ -109,10 +129,10 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
             "call": "model.train()",
             "part": Phrase("training"),
         }
-        yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, "train", facts)
+        yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, Phrase("train"), facts)
     epochs, shares = ledger.series("loop.val_in_train")
     wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
-    if wrong and ledger.last("run.backwards", default=1):
+    if wrong and goes_back(ledger):
         problem = Phrase("validation runs in train mode")
         facts = {
             "problem": problem,
@@ -121,7 +141,7 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
             "call": "model.eval()",
             "part": Phrase("validation"),
         }
-        yield Finding("loop.wrong_mode", "error", 0.93, "val", facts)
+        yield Finding("loop.wrong_mode", "error", 0.93, Phrase("val"), facts)
 
 
 def graph_kept(ledger: Ledger) -> Iterable[Finding]:
@@ -131,17 +151,17 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
         if alive and max(alive) > 4 and max(a / max(1, p) for a, p in zip(alive, passes)) > 0.3:
             problem = Phrase("{} graphs of earlier losses are still alive at the end of the epoch", max(alive))
             facts = {"problem": problem, "alive": max(alive), "phase": phase, "do": "total += loss.item()"}
-            yield Finding("loop.graph_kept", "warning", 0.95, phase, facts)
+            yield Finding("loop.graph_kept", "warning", 0.95, Phrase(phase), facts)
             return
     shares = ledger.values("loop.val_with_grad")
-    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0):
+    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and goes_back(ledger):
         facts = {
             "problem": Phrase("validation records gradients"),
             "share": max(shares),
             "phase": "val",
             "do": "with torch.no_grad():",
         }
-        yield Finding("loop.graph_kept", "warning", 0.9, "val", facts)
+        yield Finding("loop.graph_kept", "warning", 0.9, Phrase("val"), facts)
 
 
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
@@ -217,7 +237,8 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
                 for e in told
                 if e in right and e in wrong and (family == "loss" or whole[0].get(e) == whole[1].get(e))
             ]
-            hits = [e for e in epochs if abs(wrong[e] - right[e]) > 1e-5 and _near(told[e], wrong[e], right[e])]
+            apart = [e for e in epochs if abs(wrong[e] - right[e]) > 1e-5 * max(1.0, abs(right[e]))]
+            hits = [e for e in apart if _near(told[e], wrong[e], right[e])]
             if hits and len(hits) >= 0.6 * len(epochs):
                 e = hits[-1]
                 facts = {"metric": metric, "told": told[e], "right": right[e], "how": said, "epoch": e}
@@ -233,6 +254,7 @@ def _near(told: float, wrong: float, right: float) -> bool:
 
 RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {
     "loop.missing_zero_grad": missing_zero_grad,
+    "loop.wrong_sign": wrong_sign,
     "loop.no_update": no_update,
     "loop.params_not_in_optimizer": params_not_in_optimizer,
     "loop.optimizer_recreated": optimizer_recreated,

@@ -64,7 +64,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         if loss > 3 * expected + 1:
             sentence = "the first loss is {:.3g}, that of guessing is ln {} = {:.3g}"
             facts = {"problem": Phrase(sentence, loss, outputs, expected), "loss": loss, "expected": expected}
-            yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), "output", facts)
+            yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), Phrase("output"), facts)
 
 
 def unreached(ledger: Ledger) -> Iterable[Finding]:
@@ -140,7 +140,7 @@ def _normed(ledger: Ledger, layer: str) -> int:
 
 def _constant_weights(ledger: Ledger) -> list[str]:
     """Weights that are one constant, so that units begin alike and stay so. The outputs' and the norms' may begin so;
-    and so may a few others begin at zero, where a gradient comes to them (the last of a residual branch)."""
+    and so may a few others begin at zero, unless no gradient comes to them (the last of a residual branch)."""
     order = ledger.facts("parameter.order")
     weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
     weights.sort(key=lambda n: order.get(n, 0))
@@ -155,7 +155,7 @@ def _constant_weights(ledger: Ledger) -> list[str]:
     outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]
     constant = [n for n in constant if n not in outputs]
     zeros = [
-        n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 1)
+        n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 0)
     ]
     return constant if len(zeros) < len(constant) or 2 * len(zeros) > len(weights) else []
 

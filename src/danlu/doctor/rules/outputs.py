@@ -32,7 +32,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         problem = Phrase("shapes {} broadcast to every pair of samples", shapes)
         facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
         facts |= {"wanted": Phrase("targets of the outputs' shape"), "do": Phrase(MENDED["shapes"])}
-        yield Finding("model.output_mismatch", "error", 0.97, "output", facts)
+        yield Finding("model.output_mismatch", "error", 0.97, Phrase("output"), facts)
         return
     problem = _activation_problem(ledger, kind, last)
     if problem:
@@ -41,7 +41,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
         facts["problem"] = Phrase("{} before {}" if last != "none" else "plain scores before {1}", last, kind)
         facts["do"], facts["last"] = _line_to_change(ledger, str(kind), str(last), layer), _called(str(last), layer)
-        yield Finding("model.output_mismatch", severity, confidence, layer or "output", facts)
+        yield Finding("model.output_mismatch", severity, confidence, layer or Phrase("output"), facts)
         return
     tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
     outputs, top = ledger.last("output.count"), max(tops, default=None)
@@ -52,8 +52,8 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
         facts |= {"problem": Phrase("{} outputs for {} classes", outputs, int(top) + 1)}
         facts |= {"wanted": Phrase("{} outputs", int(top) + 1), "last": _called(str(last), ""), "layer": _head(ledger)}
-        facts["do"] = Phrase(MENDED["outputs"], _in_code(facts["layer"]) or "the last layer", int(top) + 1)
-        yield Finding("model.output_mismatch", "note", 0.6, "output", facts)
+        facts["do"] = Phrase(MENDED["outputs"], _in_code(facts["layer"]) or Phrase("the last layer"), int(top) + 1)
+        yield Finding("model.output_mismatch", "note", 0.6, Phrase("output"), facts)
 
 
 def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, str] | None:
@@ -67,7 +67,7 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     }
     wanted = {
         "cross_entropy": Phrase("plain scores (logits)"),
-        "nll": Phrase("log_softmax"),
+        "nll": "log_softmax",
         "bce": Phrase("sigmoid (or bce_with_logits without it)"),
         "bce_logits": Phrase("plain scores (logits)"),
     }
@@ -124,18 +124,18 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     """The loss must fit what is predicted: classes, several labels, values."""
     kind, outputs, targets = ledger.last("loss.kind"), ledger.last("output.count"), ledger.last("target.kind")
     distinct, batch = ledger.last("target.distinct", default=0), ledger.first("batch.size", default=0)
-    facts = {"loss": kind, "outputs": outputs, "targets": targets, "distinct": distinct}
+    facts = {"loss": kind, "outputs": outputs, "targets": Phrase(str(targets)), "distinct": distinct}
     if kind == "cross_entropy" and outputs == 1 and len(ledger.last("output.shape", default=[])) > 1:
-        yield Finding("model.loss_mismatch", "error", 0.99, "loss", facts | {"better": "BCEWithLogitsLoss"})
+        yield Finding("model.loss_mismatch", "error", 0.99, Phrase("loss"), facts | {"better": "BCEWithLogitsLoss"})
     elif kind in SQUARED and targets == "one_hot":
-        yield Finding("model.loss_mismatch", "warning", 0.85, "loss", facts | {"better": "CrossEntropyLoss"})
+        yield Finding("model.loss_mismatch", "warning", 0.85, Phrase("loss"), facts | {"better": "CrossEntropyLoss"})
     elif kind in SQUARED and targets in ("binary", "classes"):
         better = "BCEWithLogitsLoss" if distinct <= 2 else "CrossEntropyLoss"
-        yield Finding("model.loss_mismatch", "warning", 0.85, "loss", facts | {"better": better})
+        yield Finding("model.loss_mismatch", "warning", 0.85, Phrase("loss"), facts | {"better": better})
     elif kind in SQUARED and ledger.last("target.whole") and distinct <= 20 and batch >= 2 * distinct:
-        yield Finding("model.loss_mismatch", "warning", 0.75, "loss", facts | {"better": "CrossEntropyLoss"})
+        yield Finding("model.loss_mismatch", "warning", 0.75, Phrase("loss"), facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
-        yield Finding("model.loss_mismatch", "warning", 0.7, "loss", facts | {"better": "CrossEntropyLoss"})
+        yield Finding("model.loss_mismatch", "warning", 0.7, Phrase("loss"), facts | {"better": "CrossEntropyLoss"})
 
 
 RULES: dict[str, Callable[[Ledger], Iterable[Finding]]] = {

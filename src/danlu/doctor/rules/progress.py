@@ -7,6 +7,7 @@ perfect. For squared errors it is R2, for cross entropy the explained share of t
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
@@ -20,8 +21,10 @@ def chance_loss(ledger: Ledger) -> float | None:
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
     shares = shares or ledger.first("class.actual", "val")  # training's may all have been mixed
-    if kind in ("bce", "bce_logits") and outputs > 2:  # a yes or no for each class, one of them yes
-        return -(weighted_log(1 / outputs) + weighted_log(1 - 1 / outputs))
+    mean = ledger.first("target.mean", "train", ledger.first("target.mean", "val"))
+    if kind in ("bce", "bce_logits") and mean is not None and (outputs > 2 or not shares):  # many answers to a sample
+        entropy = -(weighted_log(mean) + weighted_log(1 - mean)) if 0 <= mean <= 1 else 0.0
+        return entropy if entropy > 0.01 else None
     if kind in CROSS_ENTROPIES and shares:
         entropy = -sum(map(weighted_log, shares))
         return entropy if entropy > 0.01 else None
@@ -61,6 +64,22 @@ def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
 def epoch_samples(ledger: Ledger) -> int:
     """Training samples of an epoch: of the fullest one, since steps in which the doctor rests are not counted."""
     return max(ledger.values("epoch.samples", "train"), default=0)
+
+
+def goes_back(ledger: Ledger) -> bool:
+    """Whether backward passes go through the model as often as it is stepped: else training cannot be told from
+    validation."""
+    backwards, steps = ledger.last("run.backwards", default=1), ledger.last("run.steps", default=0)
+    return backwards > 0 and 2 * backwards >= steps
+
+
+def even_epochs(ledger: Ledger) -> bool:
+    """Whether the epochs told by validation are as long as one another: passes through the data, or so many steps. Else
+    somebody calls the model without gradients when it suits him, as an agent does that acts."""
+    ends = ledger.values("run.steps")
+    lengths = [after - before for before, after in pairwise([0, *ends])]
+    whole = lengths[:-1]  # the last may be cut short
+    return ledger.last("run.epoch_by") == "epoch()" or not whole or max(lengths) <= 1.1 * min(whole) + 1
 
 
 def steps_taken(ledger: Ledger) -> int:

@@ -8,6 +8,7 @@ from statistics import median
 
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import epoch_samples
 
 MEGABYTE = 2**20
@@ -26,20 +27,38 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
 
 
 def memory_growth(ledger: Ledger) -> Iterable[Finding]:
-    """Memory that rises step after step."""
-    for name in ("memory.device", "memory.process_step", "memory.process"):
-        values = ledger.values(name)
-        late = values[len(values) // 4 :]  # the first steps fill caches
-        if len(late) < 4:
+    """Memory that rises step after step, and does not come to rest."""
+    for name, least in (("memory.device", 4), ("memory.process_step", 5), ("memory.process", 6)):
+        steps, sizes = _once_warm(ledger, name)
+        if len(steps) < least or not leaks(steps, sizes):
             continue
-        grown, lately = late[-1] - late[0], late[-1] - late[len(late) // 2]
-        pace = grown / (len(late) - 1)
-        # What leaks grows on at its pace; caches and allocators that settle grow in jumps, less and less.
-        steady = sum(b - a > 0.3 * pace for a, b in pairwise(late)) > 0.6 * (len(late) - 1)
-        if steady and grown > 24 * MEGABYTE and grown > 0.05 * late[0] and lately > 0.35 * grown:
-            facts = {"from": late[0] / MEGABYTE, "to": late[-1] / MEGABYTE, "readings": len(late)}
-            yield Finding("speed.memory_growth", "warning", 0.8, name.partition(".")[2], facts)
-            return
+        facts = {"from": sizes[0] / MEGABYTE, "to": sizes[-1] / MEGABYTE, "readings": len(sizes)}
+        yield Finding("speed.memory_growth", "warning", 0.8, Phrase(name.partition(".")[2]), facts)
+        return
+
+
+def _once_warm(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
+    """Readings without the first quarter, and without the first epoch unless it was all of the run: caches fill."""
+    steps, sizes = ledger.series(name)
+    first_epoch = 0
+    if name.endswith("_step"):
+        ends = ledger.values("run.steps")
+        first_epoch = sum(not ends or step < ends[0] for step in steps)
+        first_epoch = 0 if ledger.has("run.finished") and len(ends) <= 1 else first_epoch
+    warm = max(len(steps) // 4, first_epoch)
+    return steps[warm:], sizes[warm:]
+
+
+def leaks(steps: list[int], sizes: list[int]) -> bool:
+    """Whether memory grows as it does from a leak: as fast in the second half of the readings as in the first, with
+    hardly a reading that does not rise. Caches and allocators grow too, in jumps or less and less."""
+    grown, span, middle = sizes[-1] - sizes[0], steps[-1] - steps[0], len(sizes) // 2
+    if span <= 0 or grown <= 24 * MEGABYTE or grown <= 0.05 * sizes[0]:
+        return False
+    early = (sizes[middle] - sizes[0]) / (steps[middle] - steps[0])
+    late = (sizes[-1] - sizes[middle]) / (steps[-1] - steps[middle])
+    rises = sum(b - a > 0.3 * grown / (len(sizes) - 1) for a, b in pairwise(sizes))
+    return late > 0.8 * early and rises > 0.75 * (len(sizes) - 1)
 
 
 def device_idle(ledger: Ledger) -> Iterable[Finding]:

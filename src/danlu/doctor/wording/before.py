@@ -5,29 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from danlu.doctor.finding import Finding
+from danlu.doctor.phrase import Phrase
 
 WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.leak": {
         "en": (
             "The same picture lies in training and in validation or test",
-            "{pairs} pairs of (nearly) identical pictures lie in different parts; {held} samples are held out ({share:%}). For example: {names}.",
+            "{pairs} pairs of (nearly) identical pictures lie in different parts: they concern {twins} of {held} samples that are held out ({share:%}). For example: {names}.",
             "Remove duplicates before splitting, or keep what belongs together on one side: --split group:COLUMN.",
         ),
         "zh": (
             "同一张图片既在训练集又在验证或测试集",
-            "有 {pairs} 对（几乎）相同的图片分在不同部分；保留样本 {held} 个（{share:%}）。例如：{names}。",
+            "有 {pairs} 对（几乎）相同的图片分在不同部分，涉及 {held} 个保留样本中的 {twins} 个（{share:%}）。例如：{names}。",
             "先去重再划分，或把同源样本放在同一侧：--split group:列名。",
         ),
     },
     "data.duplicates": {
         "en": (
             "Pictures lie there more than once",
-            "{pairs} pairs are (nearly) identical ({share:%} of the samples), {conflicts} of them with different labels. For example: {names}.",
+            "{pairs} pairs are (nearly) identical ({share:%} of the samples have such a twin), {conflicts} of them with different labels. For example: {names}.",
             "Delete the copies, and look at those with different labels by eye: one of each pair is wrong.",
         ),
         "zh": (
             "有重复的图片",
-            "{pairs} 对（几乎）相同（占样本 {share:%}），其中 {conflicts} 对标签不同。例如：{names}。",
+            "{pairs} 对（几乎）相同（{share:%} 的样本有这样的副本），其中 {conflicts} 对标签不同。例如：{names}。",
             "删除多余的副本；标签不同的要亲眼核对：每对必有一个是错的。",
         ),
     },
@@ -104,8 +105,9 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
 
 def say(code: str, severity: str, confidence: float, language: str, facts: dict[str, Any]) -> Finding:
     """A finding with its words filled in."""
-    from danlu.doctor.messages import filled
+    from danlu.doctor.messages import filled, worded
 
     table = WORDS[code]
     title, cause, remedy = filled(table.get(language, table["en"]), facts, "", language)
-    return Finding(code, severity, confidence, "before training", facts, title, cause, remedy)
+    where = Phrase("before training")
+    return worded(Finding(code, severity, confidence, where, facts, title, cause, remedy), language)

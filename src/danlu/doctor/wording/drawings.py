@@ -177,8 +177,8 @@ ZH: dict[str, str] = {
     "before clipping": "裁剪前",
     "as used": "实际使用",
     "{} more": "另有 {} 个",
-    "{} of {} steps are shown, the last is {}: the doctor rests to keep to its share of the time.": (
-        "显示了 {} 步（全程 {} 步），最后一步是第 {} 步：为了不超出时间份额，医生会休息。"
+    "{} of {} steps are shown, the last is {}: to cost little, the doctor measures and keeps but some.": (
+        "显示了 {} 步（全程 {} 步），最后一步是第 {} 步：为了少占时间和内存，医生不会测量并保留每一步。"
     ),
     "{}, as the loop told it": "{}（循环所报）",
     # Kinds of bad boxes.

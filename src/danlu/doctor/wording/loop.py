@@ -16,6 +16,21 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "每一步在 loss.backward() 之前清零一次：optimizer.zero_grad()",
         ),
     },
+    "loop.wrong_sign": {
+        "en": (
+            "The loss is made larger, not smaller",
+            "backward() begins with {scale} times the gradient of the loss: a minus stands before it. The loss went from "
+            "{start} to {end}.",
+            "Take the minus away: loss.backward(), where loss = loss_fn(model(x), y). If it is to be made large, "
+            "optimizer = torch.optim.SGD(..., maximize=True) says so.",
+        ),
+        "zh": (
+            "损失在被增大，而不是减小",
+            "backward() 的起始梯度是损失梯度的 {scale} 倍：损失前多了一个负号。损失从 {start} 变为 {end}。",
+            "去掉负号：loss.backward()，其中 loss = loss_fn(model(x), y)。若确实要增大它，请用 "
+            "optimizer = torch.optim.SGD(..., maximize=True)。",
+        ),
+    },
     "loop.no_update": {
         "en": (
             "The weights do not change",

@@ -5,16 +5,15 @@ from __future__ import annotations
 WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "numerics.nonfinite": {
         "en": (
-            "The loss is {value} at step {step}: {reason}",
-            "It arose first in: {source} {layer} ({reason}); samples of the batch: {samples}; largest "
-            "input there: {input_max}.",
+            "{what}",
+            "It arose first in {place}{extent}.",
             "Cure the source: clean the input; add an epsilon inside log, sqrt and divisions "
             "(torch.log(p.clamp_min(1e-8))); use losses on logits; lower the rate or clip: "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
         ),
         "zh": (
-            "第 {step} 步损失为 {value}：{reason}",
-            "最先出现的地方：{source} {layer}（{reason}）；批内样本：{samples}；该处最大输入：{input_max}。",
+            "{what}",
+            "最先出现在{place}{extent}。",
             "从源头处理：清理输入；在 log、sqrt、除法中加小量（torch.log(p.cla"
             "mp_min(1e-8))）；使用基于 logits "
             "的损失；降低学习率或裁剪：torch.nn.utils.clip_grad_norm_("

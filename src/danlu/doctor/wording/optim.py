@@ -132,14 +132,14 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "optim.batch_too_small": {
         "en": (
             "The batch is too small: noise drowns the signal",
-            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at up to "
-            "{noise_scale} samples (the estimate is rather too high, for the weights move between two gradients).",
+            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at {balance} "
+            "(McCandlish et al. 2018).",
             "Use batches of 32 or more; where memory forbids it, add up gradients over several batches, or divide "
             "the rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)",
         ),
         "zh": (
             "批次太小：噪声淹没信号",
-            "每步只有 {batch} 个样本，梯度大多是偶然的：信号与噪声要到约 {noise_scale} 个样本时才相当（此估计偏高，因为两次梯度之间权重在移动）。",
+            "每步只有 {batch} 个样本，梯度大多是偶然的：信号与噪声在{balance}时才相当（McCandlish 等，2018）。",
             "批大小用 32 以上；显存不够时累积多个批次的梯度，或把学习率除以 10：DataLoader(dataset, batch_size=32, "
             "shuffle=True)",
         ),

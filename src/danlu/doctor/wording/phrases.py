@@ -13,6 +13,8 @@ ZH: dict[str, str] = {
     "inputs": "输入",
     "labels": "标签",
     "before training": "训练之前",
+    "layer {}": "第 {} 层",
+    "class {}": "类别 {}",
     "process": "进程",
     "process_step": "进程",
     "device": "设备",
@@ -125,17 +127,29 @@ ZH: dict[str, str] = {
         "全部 {} 层的初始权重都接近零（最大增益 {:.2g}，1 才能保持尺度），有 {} 步损失没有降到随机猜测以下"
     ),
     "Curvature is {:.3g} in one direction and {:.3g} in another": "曲率在一个方向为 {:.3g}，在另一个方向为 {:.3g}",
+    "at most {} samples": "至多 {} 个样本",
+    "{} samples, by the micro-batches of single steps": "约 {} 个样本（由单步内的微批次测得）",
+    # activation
+    "sigmoid or tanh": "sigmoid 或 tanh",
     # numerics
+    "The loss is {} at step {}": "第 {1} 步损失为 {0}",
+    "The loss is {} at step {}: {}": "第 {1} 步损失为 {0}：{2}",
+    "the input": "输入",
+    "the target": "目标",
+    "the weight {}": "权重 {}",
+    "the output of {}": "{} 的输出",
+    "what flows into {}": "流入 {} 的数值",
+    "the output of the model": "模型的输出",
+    "the loss itself": "损失本身",
+    "the gradient of {}": "{} 的梯度",
+    "a place that was not seen": "没有看到的地方",
+    "; samples of the batch: {}; largest input there: {}": "；批内样本：{}；该处最大输入：{}",
+    "; samples of the batch: {}": "；批内样本：{}",
+    "; largest input there: {}": "；该处最大输入：{}",
     "{} gives values beyond 65504": "{} 的输出超过 65504",
     "a layer": "某一层",
     "the loss scale fell from {:.3g} to {:.3g}": "损失缩放倍数从 {:.3g} 降到 {:.3g}",
     "{:%} of the gradient is exactly zero, and the loss is not scaled": "梯度中有 {:%} 恰为零，而损失没有缩放",
-    "input": "输入",
-    "target": "目标",
-    "weight": "权重",
-    "activation": "激活",
-    "gradient": "梯度",
-    "unknown": "不明",
     "bad input": "输入有坏值",
     "bad target": "目标有坏值",
     "weights not finite before the first step": "第一步之前权重就不是有限数",
@@ -189,8 +203,9 @@ ZH: dict[str, str] = {
         "没有看到损失：请给出 loss_fn，用 doctor.loss(loss_fn) 包装，或调用 doctor.observe"
     ),
     "passes": "前向",
-    "the model itself was never called, only parts of it (model.part(x), model.forward(x))": (
-        "从未调用模型本身，只调用了它的一部分（model.part(x)、model.forward(x)）"
+    "the model itself was never called, only parts of it (model.part(x), model.forward(x)) or what torch.compile made of "
+    "it: watch the one that is called": (
+        "从未调用模型本身，只调用了它的一部分（model.part(x)、model.forward(x)）或 torch.compile 编译出的模型：请监视实际被调用的那个"
     ),
     "curvature": "曲率",
     "the instrument failed and was put aside": "仪器出错，已停用",
