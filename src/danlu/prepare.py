@@ -35,6 +35,10 @@ from danlu.sparse import sparsify
 from danlu.transfer import Source, Transfer, freeze, frozen_parts, match, open_source, rate_shares
 
 STATISTICS_FROM = 20_000  # training pictures whose mean and standard deviation are taken
+NOT_LEARNT = {  # why the column that --split goes by is no input
+    "group": "says which rows belong together and the network is to be judged on others (--split)",
+    "time": "only dates the rows and every later row lies beyond what was seen of it (--split)",
+}
 CANVAS = 8 / 7  # files are decoded this much larger than the network's input where crops are random
 
 
@@ -170,7 +174,11 @@ def _check_objects(prepared: Prepared) -> None:
     for part in ("train", "val"):
         index = getattr(prepared.split, part).tolist()
         if index and not any((~prepared.objects.annotations[i].ignore).any() for i in index):
-            raise Refusal(f"the {part} part of {prepared.dataset.path} has {len(index)} pictures and no object in them")
+            some = sum(bool((~one.ignore).any()) for one in prepared.objects.annotations)
+            raise Refusal(
+                f"the {part} part of {prepared.dataset.path} has {len(index)} pictures and no object in them "
+                f"({some:,} of all {len(prepared.objects):,} have one); cut it otherwise with --val or --data.seed"
+            )
     _check_detector(prepared.config)
     if prepared.config.model.sparse:
         raise refusal("--sparse", "left out where objects are to be found", prepared.config.model.sparse)
@@ -280,9 +288,8 @@ def _objects(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
 def _prepare_table(config: Config, dataset: Dataset, split: Split, device: torch.device) -> Prepared:
     frame = frame_of(dataset)
     kind, _, column = config.data.split.partition(":")
-    groups = (column,) if kind == "group" else ()  # who a row belongs to must not be learnt
-    encoder = ColumnEncoder.fit(frame.iloc[split.train.numpy()].drop(columns=list(groups)))
-    encoder = replace(encoder, dropped=(*encoder.dropped, *groups))
+    unlearnt = {column: NOT_LEARNT[kind]} if kind in NOT_LEARNT else {}
+    encoder = ColumnEncoder.fit(frame.iloc[split.train.numpy()], unlearnt)
     dataset = replace(dataset, notes=[*dataset.notes, *encoder.notes])
     columns = encoder.transform(frame)
     return _finish(config, dataset, split, device, columns=columns, encoder=encoder)

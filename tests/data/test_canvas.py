@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from danlu.config import DataConfig
+from danlu.data.annotations import RunLengths, decode_runs
 from danlu.data.canvas import FITS, PAD, letterbox, stretch
 from danlu.data.formats import open_dataset
 from danlu.data.inputs import picture_inputs, placements
@@ -45,7 +46,23 @@ def test_enlarged_masks_come_back_exactly(fit):
     original = (37, 52)
     masks = np.random.default_rng(1).integers(0, 2, (3, *original), np.uint8)
     there = FITS[fit](original, 160)
-    assert np.array_equal(there.masks_back(there.masks(masks)), masks)
+    for mask in masks:
+        back = decode_runs(RunLengths(there.runs_back(there.masks(mask)), original))
+        assert np.array_equal(back, mask)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("original", [(37, 52), (300, 41), (3, 5), (1, 1), (64, 64)])
+def test_run_lengths_are_those_of_the_mask_that_lies_on_the_picture(fit, original):
+    """Enlarged and reduced, the mask empty, full, and of single pixels along every border."""
+    rng = np.random.default_rng(0)
+    masks = [(rng.random((64, 64)) < share).astype(np.uint8) for share in (0, 0.02, 0.5, 1)]
+    masks.append(np.pad(np.zeros((62, 62), np.uint8), 1, constant_values=1))
+    there = FITS[fit](original, 64)
+    for mask in masks:
+        flat = there.inverse().masks(mask).ravel(order="F")
+        ends = np.append(np.flatnonzero(np.diff(flat)) + 1, flat.size)
+        assert there.runs_back(mask).tolist() == [0] * int(flat[0]) + np.diff(ends, prepend=0).tolist()
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -95,6 +95,11 @@ def test_given_parts_are_respected_and_only_a_missing_one_is_cut():
     check_apart(split, 100)
 
 
+def test_a_part_that_is_not_wanted_is_not_said_to_be_given():
+    assert split_dataset(classes_of([60, 40]), DataConfig(val=0), 0).how == "test stratified by class, validation none"
+    assert split_dataset(classes_of([60, 40]), DataConfig(val=0, test=0), 0).how == "validation and test none"
+
+
 def test_a_part_of_a_named_size_is_cut_anew_and_a_path_is_a_given_part():
     split = split_dataset(classes_of([60, 40], given(100)), DataConfig(val=0.5), 0)
     assert sizes(split) == (40, 40, 20)

@@ -60,6 +60,14 @@ def test_objects_are_read_for_the_task_that_is_named():
     assert danlu.describe("shapes", task="detect")["task"] == "detect"
 
 
+def test_the_sheet_shows_masks_where_the_task_is_to_segment(tmp_path):
+    for task in ("detect", "segment"):
+        danlu.describe("shapes", task=task, out=tmp_path / f"{task}.png")
+    sheets = [np.asarray(Image.open(tmp_path / f"{task}.png"), dtype=int) for task in ("detect", "segment")]
+    veiled = (sheets[1][..., 1] - sheets[0][..., 1] > 20).mean()  # lime over what is not green
+    assert 0.01 < veiled < 0.3
+
+
 def test_a_table(houses):
     found = danlu.describe(houses, target="price")
     frame = pandas.read_csv(houses)

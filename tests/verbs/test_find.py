@@ -53,7 +53,7 @@ def test_arrays_pictures_and_files_are_told_alike(drawn_run, drawn_coco):
         picture = opened.copy()
     several = np.stack([np.asarray(picture)] * 2)
     found = danlu.predict(drawn_run, file, picture, np.asarray(picture), several, score=0.02)
-    assert [row["path"] for row in found] == [str(file), "array 2", "array 3", "array 4.1", "array 4.2"]
+    assert [row["path"] for row in found] == [str(file), *(f"array {i}" for i in range(4))]
     for row in found[1:]:
         assert [one["class"] for one in row["objects"]] == [one["class"] for one in found[0]["objects"]]
         for one, other in zip(row["objects"], found[0]["objects"]):
@@ -90,6 +90,37 @@ def test_results_are_named_by_number_where_the_file_is():
     one, other = coco_results([*rows, {"path": "x.png", "error": "not a picture"}], ("ant", "bee"))
     assert (one["image_id"], other["image_id"]) == (139, "yard")
     assert (one["category_id"], one["bbox"], one["score"]) == (2, [1, 2, 10, 20], 0.5)
+
+
+def test_results_tell_pictures_of_one_name_apart():
+    """In sub-folders, of one name and two formats, frames of a video, and from places without a folder in common."""
+
+    def told(*paths):
+        box = {"class": "bee", "score": 0.5, "box": [1.0, 2.0, 11.0, 22.0]}
+        entries = coco_results([{"path": path, "objects": [box]} for path in paths], ("ant", "bee"))
+        return [(one["image_id"], one["file_name"]) for one in entries]
+
+    assert told("in/a/1.jpg", "in/b/1.jpg") == [("a/1.jpg", "a/1.jpg"), ("b/1.jpg", "b/1.jpg")]
+    assert told("./in/a/1.jpg", "in/b/2.jpg") == [(1, "a/1.jpg"), (2, "b/2.jpg")]
+    assert told("in/1.jpg", "in/1.png") == [("1.jpg", "1.jpg"), ("1.png", "1.png")]
+    assert told("clip.mp4 frame 1", "clip.mp4 frame 2")[1] == ("clip.mp4 frame 2", "clip.mp4 frame 2")
+    assert told("/far/1.jpg", "near/2.jpg", "array 0") == [(1, "1.jpg"), (2, "2.jpg"), ("array 0", "array 0")]
+    assert told() == []
+
+
+def test_pictures_in_sub_folders_are_judged_as_themselves(drawn_run, drawn_coco, tmp_path):
+    content = json.loads((drawn_coco / "annotations.json").read_text())
+    for i, one in enumerate(content["images"]):
+        name = f"{'ab'[i % 2]}/{i // 2}.png"
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn_coco / "images" / one["file_name"], tmp_path / "images" / name)
+        one["file_name"] = name
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    found = []
+    for data, out in ((drawn_coco, tmp_path / "flat"), (tmp_path, tmp_path / "deep")):
+        danlu.predict(drawn_run, data / "images", out=out, score=LEAST_SCORE)
+        found.append(danlu.evaluate(out / "detections.json", data)["metrics"]["test"])
+    assert found[0] == pytest.approx(found[1])
 
 
 @pytest.mark.slow
@@ -140,8 +171,9 @@ def test_what_cannot_be_used_is_said_in_one_sentence(drawn_run, digits_run, draw
     for given, settings, said in (
         ((file,), {"score": 1.5}, "detect.score must be"),
         ((file,), {"score": "high"}, "detect.score must be a number"),
-        ((tmp_path / "no.png",), {}, "is no picture that can be read"),
-        ((np.zeros((5, 5, 7)),), {}, "array 1 is no picture that can be read"),
+        ((tmp_path / "no.png",), {}, r"no\.png is no picture that can be read: not a picture"),
+        ((b"no.png",), {}, "PATH must be a file, a folder, an array or a picture, got 'one of bytes'"),
+        ((np.zeros((5, 5, 7)),), {}, "array 0 is no picture that can be read: an array of shape"),
         ((tmp_path / "empty",), {}, "a folder with pictures in it"),
         ((drawn_coco / "images" / "001.png",), {}, r"did you mean .*0001\.png"),
         ((file,), {"out": file}, "--out must be a folder"),

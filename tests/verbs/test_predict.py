@@ -26,6 +26,7 @@ def folder(tmp_path_factory):
     Image.new("RGB", (20, 30), (40, 60, 200)).save(root / "deep" / "蓝.jpg")
     (root / "broken.png").write_bytes(b"\x89PNG nothing")
     (root / "notes.txt").write_text("not a picture")
+    (root / "._a red one.png").write_bytes(b"left by a file manager")
     return root
 
 
@@ -64,6 +65,37 @@ def test_files_and_folders(coloured_run, folder):
     one = danlu.predict(coloured_run.folder, folder / "deep" / "蓝.jpg", top=2)
     assert one[0]["top"][0][0] == "blue"
     assert len(one[0]["top"]) == 2
+
+
+def test_a_picture_is_known_by_its_content(coloured_run, folder, tmp_path):
+    for name, source in (("IMG001", "a red one.png"), ("scan.v2", "deep/蓝.jpg"), ("notes", "notes.txt")):
+        (tmp_path / name).write_bytes((folder / source).read_bytes())
+    found = danlu.predict(coloured_run, tmp_path)
+    assert [(row["path"], row["class"]) for row in found] == [
+        (str(tmp_path / "IMG001"), "red"),
+        (str(tmp_path / "scan.v2"), "blue"),
+    ]
+
+
+def test_pictures_in_memory_are_numbered_in_their_order(coloured_run, folder):
+    torch = pytest.importorskip("torch")
+    with Image.open(folder / "a red one.png") as opened:
+        red = np.asarray(opened)
+    tensor = torch.from_numpy(red / 255).permute(2, 0, 1)
+    found = coloured_run.predict([red, Image.fromarray(red)], folder / "a red one.png", np.stack([red, red]), tensor)
+    names = [row["path"] for row in found]
+    assert names == ["array 0", "array 1", str(folder / "a red one.png"), "array 2", "array 3", "array 4"]
+    assert {row["class"] for row in found} == {"red"}
+
+
+def test_a_picture_beyond_what_can_be_decoded_is_named(coloured_run, tmp_path, monkeypatch):
+    Image.new("L", (300, 300)).save(tmp_path / "huge.png")
+    Image.new("RGB", (30, 20), (200, 50, 40)).save(tmp_path / "red.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    huge, red = danlu.predict(coloured_run, tmp_path)
+    assert (huge["error"], red["class"]) == ("too many pixels, as of a decompression bomb", "red")
+    with pytest.raises(danlu.Refusal, match=r"huge\.png is no picture that can be read: too many pixels"):
+        danlu.predict(coloured_run, tmp_path / "huge.png")
 
 
 def test_a_broken_file_that_was_named_is_refused(coloured_run, folder):

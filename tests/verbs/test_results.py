@@ -98,6 +98,38 @@ def test_no_detections_at_all_are_worth_nothing(files, tmp_path):
     assert evaluate_results(tmp_path / "none.json", files / "truth.json")["metrics"]["test"]["mAP"] == 0
 
 
+def test_no_segmentation_is_no_mask(files, tmp_path):
+    """Some systems write null beside boxes; the outlines of the annotations are then nobody's business."""
+    truth = json.loads((files / "truth.json").read_text())
+    truth["annotations"][0]["segmentation"] = [["odd"]]
+    found = [one | {"segmentation": None} for one in json.loads((files / "found.json").read_text())]
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    boxes = evaluate_results(tmp_path / "found.json", tmp_path / "truth.json")["metrics"]["test"]
+    assert boxes == evaluate_results(files / "found.json", files / "truth.json")["metrics"]["test"]
+
+
+def test_a_file_name_goes_before_the_id_by_as_much_of_its_path_as_is_known(tmp_path):
+    """Two pictures of one name: the folder tells them apart, and where it does not, the id does."""
+    box = {"bbox": [10, 10, 20, 20], "category_id": 1}
+    images = [{"id": i, "file_name": f"set/{'ab'[i]}/1.jpg", "height": 50, "width": 50} for i in range(2)]
+    truth = {"images": images, "categories": [{"id": 1, "name": "road/sign"}, {"id": 2, "name": "sign"}]}
+    truth["annotations"] = [box | {"id": 1, "image_id": 0}, box | {"id": 2, "image_id": 1, "bbox": [1, 1, 9, 9]}]
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    for named, picture, hits in (
+        ("C:\\there\\set\\a\\1.jpg", 1, True),
+        ("a/1.jpg", 1, True),
+        ("b/1.jpg", 0, False),
+        ("1.jpg", 0, True),
+        ("1.jpg", 1, False),
+        (None, 0, True),
+    ):
+        found = box | {"image_id": picture, "score": 0.5, "file_name": named, "category": "road/sign"}
+        (tmp_path / "found.json").write_text(json.dumps([found]))
+        recall = evaluate_results(tmp_path / "found.json", tmp_path / "truth.json")["metrics"]["test"]["AR100"]
+        assert (recall > 0) == hits, (named, picture)
+
+
 def test_the_command_prints_them(files, capfd):
     assert cli.main(["eval", str(files / "found.json"), str(files / "truth.json")]) == 0
     out = capfd.readouterr().out
@@ -134,6 +166,10 @@ GOOD = {"image_id": 10, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
         (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4]]}]), "segmentation must be polygons"),
         (json.dumps([GOOD | {"segmentation": [[1, 2, 3, 4, 5, None]]}]), "segmentation must be a finite number"),
         (json.dumps([GOOD | {"segmentation": []}]), "segmentation must be polygons"),
+        (json.dumps([GOOD, GOOD | {"segmentation": [[1, 2, 3, 4, 5, 6]]}]), r"in every detection or in none, got 1 of 2, and none in \[0\]"),
+        (json.dumps([GOOD | {"bbox": [1, 2, 3, 10**400]}]), r"\[0\]\.bbox must be a finite number, got"),
+        (json.dumps([GOOD] * 9 + [GOOD | {"bbox": [1, True, 3, 4]}]), r"\[9\]\.bbox must be a finite number, got True"),
+        (json.dumps([GOOD] * 9 + [GOOD | {"category_id": True}]), r"\[9\]\.category_id must be the id of a class"),
     ],
 )  # fmt: skip
 def test_wrong_results_are_one_sentence(files, tmp_path, text, said):

@@ -2,7 +2,9 @@
 
 import json
 import shlex
+import shutil
 
+import pandas
 import pytest
 from rich.console import Console
 
@@ -43,6 +45,19 @@ def test_a_table_with_gaps_and_words_is_learnt(houses_run):
     assert houses_run.signature.target_names == ("price",)
 
 
+@pytest.mark.parametrize(("split", "why"), [("group:rooms", "rows belong together"), ("time:rooms", "only dates")])
+def test_the_column_that_a_split_goes_by_is_no_input(split, why, houses, tmp_path):
+    """As the groups of scikit-learn are none: a network that knows them by heart is worth nothing on others."""
+    settings = {"model": "linear", "epochs": 1, "target": "price", "device": "cpu"}
+    run = danlu.train(houses, out=str(tmp_path / "run"), **{"data.split": split}, **settings)
+    assert [column["name"] for column in run.signature.columns["columns"]] == ["area", "place"]
+    (note,) = [one for one in run.signature.columns["notes"] if "'rooms'" in one]
+    assert why in note
+    frame = pandas.read_csv(houses).head(5)
+    with_it, without = (run.predict(rows) for rows in (frame, frame.drop(columns="rooms")))
+    assert with_it == without
+
+
 def test_what_was_chosen_comes_with_its_reason(digits_run):
     choices = {choice["key"]: choice for choice in digits_run.summary["choices"]}
     assert {"data.size", "batch_size", "optim.name", "optim.lr", "schedule.name"} <= {*choices}
@@ -70,6 +85,20 @@ def test_lines_for_a_person_name_the_report(tmp_path, capfd):
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "epoch 1/2" in log
     assert "test  loss" in log
+
+
+def test_of_many_faults_in_the_data_the_first_are_told_and_all_are_logged(drawn_coco, tmp_path, capfd):
+    content = json.loads((drawn_coco / "annotations.json").read_text())
+    for one in content["annotations"][:50]:
+        one["bbox"][0] -= 1000
+    shutil.copytree(drawn_coco / "images", tmp_path / "data" / "images")
+    (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
+    plain = "--model yolo-nano --epochs 1 --size 64 --precision fp32 --channels-last false --device cpu"
+    assert cli.main(["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *plain.split()]) == 0
+    out = capfd.readouterr().out
+    assert out.count("skipped annotations.json") == 20
+    assert "... and 30 more such lines: `danlu data` prints them all" in out
+    assert (tmp_path / "run" / "log.txt").read_text().count("skipped annotations.json") == 50
 
 
 def test_runs_are_numbered_when_no_folder_is_named(tmp_path, monkeypatch):

@@ -54,9 +54,26 @@ class Placement:
         inside = row_inside[:, None] & column_inside
         return masks[..., rows[:, None], columns] * inside.astype(masks.dtype)
 
-    def masks_back(self, masks: np.ndarray) -> np.ndarray:
-        """(..., H, W) of the canvas to (..., h, w) of the picture."""
-        return self.inverse().masks(masks)
+    def runs_back(self, mask: np.ndarray) -> np.ndarray:
+        """A mask (H, W) of 0 and 1 of the canvas as it lies on the picture: COCO's run lengths, int64 (K,).
+
+        The picture's pixels are never made: it may be a thousand times as large as the canvas. The whole of it must
+        lie on the canvas.
+        """
+        back, (height, width) = self.inverse(), self.original
+        rows, _ = _under(height, back.scale[1], back.offset[1], self.size[0])
+        columns, _ = _under(width, back.scale[0], back.offset[0], self.size[1])
+        # Along each column of the canvas: where the mask begins and ends, as rows of the picture.
+        column, edge = np.nonzero(np.diff(mask, axis=0, prepend=0, append=0).T)
+        row = np.searchsorted(rows, np.arange(self.size[0] + 1))[edge]
+        # Each column of the picture has the edges of the one that lies under it.
+        count = np.bincount(column, minlength=self.size[1])
+        first, count = (count.cumsum() - count)[columns], count[columns]
+        which = np.arange(count.sum()) + np.repeat(first - count.cumsum() + count, count)
+        places, times = np.unique(np.repeat(np.arange(width) * height, count) + row[which], return_counts=True)
+        # Two edges at one place are none: rows that no pixel lies on, or a run that goes on in the next column.
+        places = places[(times % 2 == 1) & (places < height * width)]
+        return np.diff(places, prepend=0, append=height * width)
 
 
 def letterbox(original: tuple[int, int], size: int) -> Placement:

@@ -6,6 +6,7 @@ one input per category (one-hot). All that was learnt is plain JSON, kept with t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,12 +50,15 @@ class ColumnEncoder:
     unseen: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, frame: pandas.DataFrame) -> ColumnEncoder:
-        """Learn from the training rows. Raises Refusal when no column can be used."""
+    def fit(cls, frame: pandas.DataFrame, unlearnt: Mapping[str, str] | None = None) -> ColumnEncoder:
+        """Learn from the training rows. unlearnt: columns to leave out, each with the reason: "it ...".
+
+        Raises Refusal when no column can be used.
+        """
         columns: list[Column] = []
         unused: dict[str, list[str]] = {}  # reason -> columns
         for name in map(str, frame.columns):
-            made = _fit(name, _series(frame, name))
+            made = (unlearnt or {}).get(name) or _fit(name, _series(frame, name))
             if isinstance(made, Column):
                 columns.append(made)
             else:

@@ -52,7 +52,7 @@ FORMATS = {
     "npz": Format("an .npz file with arrays x and y", npz.looks_like, npz.open),
     "coco": Format("COCO json of boxes or masks", coco.looks_like, coco.open, objects=True),
     "voc": Format("Pascal VOC xml of boxes", voc.looks_like, voc.open, objects=True),
-    "yolo": Format("YOLO txt of boxes or polygons, with data.yaml", yolo.looks_like, yolo.open, objects=True),
+    "yolo": Format("YOLO txt of boxes or polygons", yolo.looks_like, yolo.open, objects=True),
     "instance masks": Format(
         "a folder of pictures and one of instance masks", instance_masks.looks_like, instance_masks.open, objects=True
     ),
@@ -91,7 +91,8 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
     if config.balance and dataset.task != "classify":
-        raise refusal("--data.balance", f"left out where there are no classes, as in {config.path}", config.balance)
+        what = "objects are to be found" if dataset.task in OBJECTS else "there are no classes"
+        raise refusal("--data.balance", f"left out where {what}, as in {config.path}", config.balance)
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
         if isinstance(part, str):
             dataset = _join(dataset, _open_part(flag, part, dataset, config), split, flag)

@@ -82,6 +82,15 @@ def extensions() -> dict[str, str]:
     return {suffix: name for suffix, name in Image.registered_extensions().items() if name in formats()}
 
 
+def is_picture(path: str | Path) -> bool:
+    """Whether a file begins as a picture does, whatever it is called."""
+    try:
+        with _open(path):
+            return True
+    except UNREADABLE:
+        return False
+
+
 def check_picture(path: str | Path, decode: bool = True) -> PictureInfo | str:
     """Size and kind of a picture file, or in a few words why it cannot be used.
 
@@ -98,7 +107,7 @@ def check_picture(path: str | Path, decode: bool = True) -> PictureInfo | str:
             kind = "JPEG" if image.format == "MPO" else image.format
             return PictureInfo(height, width, image.mode in GREY_MODES, named == kind)
     except UNREADABLE as error:
-        return _reason(error)
+        return reason_of(error)
 
 
 def decode(
@@ -257,7 +266,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """PIL's complaint in a few plain words."""
     text = str(error).lower()
     if isinstance(error, FileNotFoundError):
@@ -396,7 +405,7 @@ def _decode_chunk(
             try:
                 pixels[i] = read_picture(path, size, colour, fit)
             except UNREADABLE as error:
-                bad.append((i, _reason(error)))
+                bad.append((i, reason_of(error)))
     return pixels, bad
 
 

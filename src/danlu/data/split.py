@@ -54,7 +54,7 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     if wanted_test + wanted_val >= total:
         got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
         raise refusal("--val and --test", "parts that leave samples to train on", got)
-    how = {"test": "given", "validation": "given"}
+    how = {"test": "given" if len(test) else "none", "validation": "given" if len(val) else "none"}
     if wanted_test:
         pool, test = cut(pool, wanted_test, "--test", config.test is not None, leave=2 if wanted_val else 1)
         how["test"] = cut.words
@@ -62,7 +62,7 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         pool, val = cut(pool, wanted_val, "--val", config.val is not None, leave=1)
         how["validation"] = cut.words
     one = how["test"] == how["validation"]
-    words = f"validation and test {how['test']}" if one else ", ".join(f"{part} {way}" for part, way in how.items())
+    words = f"validation and test {how['test']}" if one else f"test {how['test']}, validation {how['validation']}"
     return _split(cut, pool, val, test, words)
 
 

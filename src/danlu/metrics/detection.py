@@ -78,9 +78,7 @@ def per_class(judge: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
     """
     precision, scores = judge.eval["precision"], judge.eval["scores"]  # (IoU, recall, class, area, most detections)
     recalls = np.linspace(0, 1, precision.shape[1])
-    counts = np.zeros(len(classes), dtype=int)
-    for one in judge.coco_gt.dataset["annotations"]:
-        counts[one["category_id"] - 1] += not one.get("iscrowd", 0)
+    counts = [len(judge.coco_gt.get_ann_ids(cat_ids=[k + 1], iscrowd=False)) for k in range(len(classes))]
     rows = []
     for k, name in enumerate(classes):
         if not counts[k]:
@@ -92,7 +90,7 @@ def per_class(judge: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "objects": int(counts[k]),
+                "objects": counts[k],
                 "mAP": float(precision[:, :, k, 0, -1].mean()),
                 "mAP50": float(curve.mean()),
                 "f1": float(f1[best]),
@@ -191,6 +189,13 @@ def run_lengths(masks: Tensor | Sequence[dict[str, Any]] | None) -> list[dict[st
     if not isinstance(masks, Tensor):
         return list(masks)
     return [encode(np.asfortranarray(mask)) for mask in masks.to(torch.uint8).cpu().numpy()]
+
+
+def compressed(counts: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
+    """Run lengths (K,) of a mask of size (height, width) as `run_lengths` gives them."""
+    from hotcoco.mask import fr_py_objects
+
+    return fr_py_objects({"size": list(size), "counts": counts.tolist()}, *size)
 
 
 class _Judged(NamedTuple):

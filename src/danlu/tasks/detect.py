@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from danlu.data.annotations import Annotation
@@ -17,6 +16,7 @@ from danlu.detection.boxes import iou_matrix
 from danlu.detection.looks import detect_mirrored, joined
 from danlu.metrics.detection import (
     best_threshold,
+    compressed,
     confusion,
     detection_metrics,
     error_kinds,
@@ -170,7 +170,7 @@ def to_picture(found: Detections, placement: Placement) -> Detections:
     """From the canvas to the picture's own pixels; masks become run lengths."""
     masks: Any = found.masks
     if masks is not None:
-        masks = run_lengths(torch.from_numpy(placement.masks_back(masks.numpy())))
+        masks = [compressed(placement.runs_back(mask), placement.original) for mask in masks.numpy()]
     return Detections(placement.boxes_back(found.boxes), found.scores, found.labels, masks)
 
 

@@ -136,13 +136,15 @@ def _caption(dataset: Dataset, i: int) -> str:
 
 
 def _boxed(picture: torch.Tensor, annotation: Annotation, placement: Placement) -> torch.Tensor:
-    """A uint8 picture (C, S, S) in colour with its boxes drawn, those to be ignored in grey."""
-    from torchvision.utils import draw_bounding_boxes
+    """A uint8 picture (C, S, S) in colour with its boxes and masks drawn, those to be ignored in grey."""
+    from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
     colours = ["grey" if ignored else "lime" for ignored in annotation.ignore.tolist()]
     picture = picture.expand(3, -1, -1)
     if not colours:
         return picture
+    if annotation.shapes is not None:
+        picture = draw_segmentation_masks(picture, annotation.masks(placement).bool(), alpha=0.45, colors=colours)
     return draw_bounding_boxes(picture, placement.boxes(annotation.boxes), colors=colours, width=1)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -119,34 +120,50 @@ class Drawings:
 def coco_results(results: Iterable[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
     """What was found as a COCO results file has it, with the names of file and class beside the numbers.
 
-    image_id: the file's name as a number where it is one (as COCO's own files are called), else the name. category_id:
-    the place of the class, from 1.
+    file_name: from the folder down that all pictures lie in. image_id: the file's name as a number where it is one (as
+    COCO's own files are called), else the name; where that names two pictures, their `file_name`. category_id: the
+    place of the class, from 1.
     """
+    rows = [row for row in results if "objects" in row]
+    files = _below(os.path.normpath(row["path"]) for row in rows)
+    ids: list[int | str] = [int(stem) if stem.isdecimal() else stem for stem in (Path(file).stem for file in files)]
+    if len(set(ids)) < len(set(files)):
+        ids = [*files]
     entries = []
-    for result in results:
-        file = Path(result["path"])
-        for one in result.get("objects", []):
+    for row, file, number in zip(rows, files, ids):
+        for one in row["objects"]:
             left, top, right, bottom = one["box"]
             entry = {
-                "image_id": int(file.stem) if file.stem.isdecimal() else file.stem,
+                "image_id": number,
                 "category_id": classes.index(one["class"]) + 1,
                 "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
                 "score": one["score"],
-                "file_name": file.name,
+                "file_name": file,
                 "category": one["class"],
             }
             entries.append(entry | ({"segmentation": one["mask"]} if "mask" in one else {}))
     return entries
 
 
+def _below(paths: Iterable[str]) -> list[str]:
+    """Paths from their common folder down, with slashes; names alone where they have no folder in common."""
+    paths = list(paths)
+    try:
+        root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones, or none at all
+        return [os.path.basename(path) for path in paths]
+    return [Path(path).relative_to(root).as_posix() for path in paths]
+
+
 def _seen(inputs: Sequence[Any], finder: Finder) -> Iterator[Given[Placed]]:
     """Every picture and every frame, on the canvas."""
-    for number, given in enumerate(inputs, 1):
+    numbers = count()
+    for given in inputs:
         if isinstance(given, str | Path) and is_video(existing(given)):
             for i, frame in enumerate(video_frames(Path(given)), 1):
                 yield Given(f"{given} frame {i}", frame, finder.place(frame), video=Path(given))
         else:
-            yield from pictures_given([given], finder.place, first=number)
+            yield from pictures_given([given], finder.place, numbers)
 
 
 def _rows(found: Detections) -> Iterator[tuple[list[float], float, int, dict[str, Any] | None]]:

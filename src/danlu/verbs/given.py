@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from danlu.data.pictures import extensions
+from danlu.data.pictures import UNREADABLE, extensions, is_picture, reason_of
 from danlu.refuse import Refusal, refusal
 
 Read = TypeVar("Read")
@@ -29,18 +30,22 @@ class Given(Generic[Read]):
     video: Path | None = None
 
 
-def pictures_given(inputs: Iterable[Any], read: Callable[[Any], Read], first: int = 1) -> Iterator[Given[Read]]:
-    """Every picture of `inputs`, in order; a folder gives its pictures sorted. Arrays are numbered from `first`.
+def pictures_given(
+    inputs: Iterable[Any], read: Callable[[Any], Read], numbers: Iterator[int] | None = None
+) -> Iterator[Given[Read]]:
+    """Every picture of `inputs`, in order; a folder gives its pictures sorted. Arrays are called by `numbers`, from 0.
 
     One of a folder that cannot be read has a reason instead; one that was named itself is refused.
     """
-    for number, given in enumerate(inputs, first):
+    numbers = count() if numbers is None else numbers
+    for given in inputs:
         if isinstance(given, list | tuple):
-            yield from pictures_given(given, read, number)
-        elif isinstance(given, int | float | None):
-            raise refusal("PATH", "a file, a folder, an array or a picture", given)
+            yield from pictures_given(given, read, numbers)
+        elif hasattr(given, "__array__") or hasattr(given, "__array_interface__"):
+            yield from _arrays(given, read, numbers)
         elif not isinstance(given, str | Path):
-            yield from _arrays(given, number, read)
+            got = given if isinstance(given, int | float | None) else f"one of {type(given).__name__}"
+            raise refusal("PATH", "a file, a folder, an array or a picture", got)
         elif existing(given).is_dir():
             yield from _folder(Path(given), read)
         else:
@@ -81,26 +86,34 @@ def output_name(name: str, taken: set[str], suffix: str = ".png") -> str:
 
 
 def _folder(folder: Path, read: Callable[[Path], Read]) -> Iterator[Given[Read]]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions() and p.is_file())
+    """Every file called as pictures are, and whatever else is one; hidden files are no one's pictures."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
+    files = [p for p in files if p.suffix.lower() in extensions() or is_picture(p)]
     if not files:
         raise refusal("PATH", "a folder with pictures in it", str(folder))
     for file in files:
         try:
             yield Given(str(file), file, read(file))
-        except (OSError, ValueError) as error:
-            yield Given(str(file), file, None, str(error))
+        except UNREADABLE as error:
+            yield Given(str(file), file, None, reason_of(error))
 
 
-def _arrays(given: Any, number: int, read: Callable[[Any], Read]) -> Iterator[Given[Read]]:
-    """A picture, or an array (N, H, W, C) of several."""
-    several = given if isinstance(given, np.ndarray) and given.ndim == 4 else [given]
-    for i, one in enumerate(several, 1):
-        name = f"array {number}" + (f".{i}" if len(several) > 1 else "")
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _arrays(given: Any, read: Callable[[Any], Read], numbers: Iterator[int]) -> Iterator[Given[Read]]:
+    """A PIL picture, an array, or an array (N, H, W, C) of several; tensors are taken for arrays."""
+    if hasattr(given, "__array__"):
+        given = np.asarray(given)
+    for one in given if getattr(given, "ndim", 0) == 4 else [given]:
+        name = f"array {next(numbers)}"
         yield Given(name, one, _read(read, one, name))
 
 
 def _read(read: Callable[[Any], Read], source: Any, thing: str) -> Read:
     try:
         return read(source)
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{thing} is no picture that can be read: {error}") from None
+    except UNREADABLE as error:
+        reason = reason_of(error) if isinstance(source, Path) else str(error)
+        raise Refusal(f"{thing} is no picture that can be read: {reason}") from None

@@ -42,8 +42,9 @@ def predict(
 ) -> list[dict[str, Any]]:
     """One dictionary per picture or row, in their order.
 
-    inputs: picture files, folders of pictures, arrays (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL pictures; for a
-    network of table rows csv files, DataFrames or arrays (N, D); for a network that finds objects also videos.
+    inputs: picture files, folders of pictures (whatever is one by its content, hidden files apart), arrays (H, W),
+    (H, W, C) or (N, H, W, C) of uint8, PIL pictures; for a network of table rows csv files, DataFrames or arrays
+    (N, D); for a network that finds objects also videos. The path of what lies in memory is "array 0", "array 1", ...
     out: folder for the pictures with the prediction on them. top: classes named for each. score: least score of an
     object that is told.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from danlu.data.annotations import parse_runs
 from danlu.data.dataset import SPLITS
 from danlu.data.sources import coco
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
-from danlu.refuse import Refusal, blame, refusal
+from danlu.refuse import Refusal, refusal
 from danlu.verbs.given import beside
 
 
@@ -31,15 +34,14 @@ def evaluate_results(results: str | Path, data: str | Path | None) -> dict[str, 
         if not one.exists():
             raise refusal(thing, "an existing file", str(one), near=beside(one))
     began = time.perf_counter()
-    entries = [_Entry(path, i, entry) for i, entry in enumerate(_read(path))]
-    truth = _Truth(coco.checked(source), source)
-    kinds = _kinds(entries)
+    entries = _read(path)
+    kinds = _kinds(entries, path)
+    truth = _Truth(coco.checked(source, outlines="masks" in kinds), source)
+    found = _Found(entries, path, truth)
     metrics: dict[str, float] = {}
     classes: list[dict[str, Any]] = []
     for kind in kinds:
-        real = truth.annotations(kind)
-        found = [entry.told(truth, kind) for entry in entries]
-        judged = _judge(real, found, kind)
+        judged = _judge(truth.annotations(kind), found.told(kind), kind)
         metrics |= detection_metrics(judged, kind)
         classes = per_class(judged, truth.classes)
     seconds = time.perf_counter() - began
@@ -66,8 +68,9 @@ class _Truth:
 
     def __init__(self, content: dict[str, Any], source: Path) -> None:
         self.content, self.source = content, source
-        self.pictures = _numbered(content["images"], "id")
-        self.by_file = _numbered(content["images"], "file_name")
+        ids = dict.fromkeys(one["id"] for one in content["images"])  # a picture given twice has one number
+        self.pictures = {key: n for n, key in enumerate(ids, 1)}
+        self.by_file = _by_file({one["file_name"]: self.pictures[one["id"]] for one in content["images"]})
         self.sizes = {self.pictures[one["id"]]: _size(one) for one in content["images"]}
         names = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
         self.classes = list(dict.fromkeys(names.values()))
@@ -112,36 +115,76 @@ class _Truth:
         return {"images": images, "annotations": objects, "categories": categories}
 
 
-class _Entry:
-    """One detection of a results file, checked key by key."""
+class _Found:
+    """The detections of a results file: each key's values are checked together, and one by one where that fails."""
 
-    def __init__(self, path: Path, place: int, entry: Any) -> None:
-        self.where, self.entry = f"{path}: [{place}]", entry
-        if not isinstance(entry, dict):
-            raise refusal(self.where, "an object with image_id, category_id, bbox and score", _short(entry))
+    def __init__(self, entries: Sequence[dict[str, Any]], path: Path, truth: _Truth) -> None:
+        self.entries, self.path, self.truth = entries, path, truth
+        picture, label = f"the id of a picture of {truth.source}", f"the id of a class of {truth.source}"
+        by_file = _looked_up(truth.by_file, _known_ends(self._column("file_name"), truth.by_file))
+        by_class = _looked_up(truth.by_class, self._column("category"))
+        self.pictures = self._ids("image_id", truth.pictures, by_file, picture)
+        self.labels = self._ids("category_id", truth.categories, by_class, label)
+        self.scores = _floats(self._column("score"), lambda i: f"{path}: [{i}].score")
 
-    def told(self, truth: _Truth, kind: Kind) -> dict[str, Any]:
-        """The detection for the evaluator, by the numbers of `truth`."""
-        picture = truth.by_file.get(_hashable(self.entry.get("file_name")))
-        label = truth.by_class.get(_hashable(self.entry.get("category")))
-        told: dict[str, Any] = {
-            "image_id": picture or self._of(truth.pictures, "image_id", f"the id of a picture of {truth.source}"),
-            "category_id": label or self._of(truth.categories, "category_id", f"the id of a class of {truth.source}"),
-            "score": _numbers([self.entry.get("score")], f"{self.where}.score")[0],
-        }
-        if kind == "masks":
-            shape, size = self.entry.get("segmentation"), truth.sizes[told["image_id"]]
-            return told | {"segmentation": _mask(shape, size, f"{self.where}.segmentation")}
-        box = self.entry.get("bbox")
-        if not (isinstance(box, list) and len(box) == 4):
-            raise refusal(f"{self.where}.bbox", "four numbers x, y, width, height", _short(box))
-        return told | {"bbox": _numbers(box, f"{self.where}.bbox")}
+    def told(self, kind: Kind) -> Any:
+        """The detections for the evaluator, by the numbers of the truth: rows of picture, x, y, w, h, score, class."""
+        if kind == "boxes":
+            return np.column_stack([self.pictures, self._boxes(), self.scores, self.labels])
+        sizes, shapes = self.truth.sizes, self._column("segmentation")
+        columns = zip(self.pictures.tolist(), self.labels.tolist(), self.scores.tolist(), shapes)
+        return [
+            {
+                "image_id": picture,
+                "category_id": label,
+                "score": score,
+                "segmentation": _mask(shape, sizes[picture], f"{self.path}: [{i}].segmentation"),
+            }
+            for i, (picture, label, score, shape) in enumerate(columns)
+        ]
 
-    def _of(self, table: Mapping[Any, int], key: str, wanted: str) -> int:
-        value = _hashable(self.entry.get(key))
-        if value not in table:
-            raise refusal(f"{self.where}.{key}", wanted, _short(self.entry.get(key)))
-        return table[value]
+    def _column(self, key: str) -> list[Any]:
+        return [entry.get(key) for entry in self.entries]
+
+    def _boxes(self) -> np.ndarray:
+        boxes = self._column("bbox")
+        if not all(isinstance(box, list) and len(box) == 4 for box in boxes):
+            i = next(i for i, box in enumerate(boxes) if not (isinstance(box, list) and len(box) == 4))
+            raise refusal(f"{self.path}: [{i}].bbox", "four numbers x, y, width, height", _short(boxes[i]))
+        return _floats(list(chain.from_iterable(boxes)), lambda i: f"{self.path}: [{i // 4}].bbox").reshape(-1, 4)
+
+    def _ids(self, key: str, table: Mapping[Any, int], by_name: np.ndarray, wanted: str) -> np.ndarray:
+        """The number of each detection's picture or class: by its name where that is known, else by its id."""
+        numbers = np.where(by_name > 0, by_name, _looked_up(table, self._column(key)))
+        if not numbers.all():
+            i = int(numbers.argmin())
+            raise refusal(f"{self.path}: [{i}].{key}", wanted, _short(self.entries[i].get(key)))
+        return numbers
+
+
+def _known_ends(names: list[Any], known: Mapping[str, int]) -> list[str | None]:
+    """Of each path the longest end that is known, None where none is or the value is no path."""
+    ends = {name: next((end for end in _ends(name) if end in known), None) for name in names if isinstance(name, str)}
+    return [ends[name] if isinstance(name, str) else None for name in names]
+
+
+def _looked_up(table: Mapping[Any, int], values: list[Any]) -> np.ndarray:
+    """Each value's number, int64; 0 for what is not in the table, or can be no key of one."""
+    if not set(map(type, values)) <= {int, str, type(None)}:
+        values = [_hashable(value) for value in values]
+    return np.array([table.get(value, 0) for value in values], np.int64)
+
+
+def _floats(values: list[Any], name: Callable[[int], str]) -> np.ndarray:
+    """float64, checked as `_numbers` does. name: what the i-th value is called."""
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            numbers = np.array(values, np.float64)
+            if (np.abs(numbers) < 1e9).all():
+                return numbers
+    for i, value in enumerate(values):
+        _numbers([value], name(i))
+    raise AssertionError("a column that fails has a value that fails")
 
 
 def _numbers(values: Sequence[Any], thing: str) -> list[float]:
@@ -179,38 +222,51 @@ def _rings(rings: list[Any], thing: str) -> list[list[float]]:
     return [_numbers(ring, thing) for ring in rings if len(ring) >= 6]
 
 
-def _kinds(entries: Sequence[_Entry]) -> list[Kind]:
-    """Boxes, and masks where every detection has one; masks alone where none has a box."""
-    masks = bool(entries) and all("segmentation" in one.entry for one in entries)
-    boxes = not masks or any("bbox" in one.entry for one in entries)
+def _kinds(entries: Sequence[dict[str, Any]], path: Path) -> list[Kind]:
+    """Boxes, and masks where the detections have them; masks alone where none has a box. Refusal for half of them."""
+    shaped = [one.get("segmentation") is not None for one in entries]
+    masks = any(shaped)
+    if masks and not all(shaped):
+        raise Refusal(
+            f"RESULTS {path} must have a segmentation in every detection or in none, got {sum(shaped):,} of "
+            f"{len(shaped):,}, and none in [{shaped.index(False)}]"
+        )
+    boxes = not masks or any("bbox" in one for one in entries)
     return [*(["boxes"] if boxes else []), *(["masks"] if masks else [])]  # type: ignore[list-item]
 
 
-def _judge(real: dict[str, Any], found: list[dict[str, Any]], kind: Kind) -> Any:
+def _judge(real: dict[str, Any], found: Any, kind: Kind) -> Any:
     from hotcoco import COCO
 
     truth = COCO(real)
     return evaluate_files(truth, truth.load_res(found), kind)
 
 
-def _read(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise blame(error, f"RESULTS {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"RESULTS {path} is no valid json ({error}): it is cut or damaged") from None
+def _read(path: Path) -> list[dict[str, Any]]:
+    content = coco.read_json(path, f"RESULTS {path}")
     if isinstance(content, dict) and "annotations" in content and "images" in content:
         raise Refusal(f"RESULTS {path} holds annotations, not detections: give the results first, then the annotations")
     if not isinstance(content, list):
         raise refusal(f"RESULTS {path}", "a list of detections, COCO's results form", _short(content))
+    for i, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise refusal(f"{path}: [{i}]", "an object with image_id, category_id, bbox and score", _short(entry))
     return content
 
 
-def _numbered(entries: Sequence[Mapping[str, Any]], key: str) -> dict[Any, int]:
-    """Each picture's value of a key -> its number, from 1; pictures given twice have one number."""
-    ids = {value: n for n, value in enumerate(dict.fromkeys(one["id"] for one in entries), 1)}
-    return {Path(one[key]).name if key == "file_name" else one[key]: ids[one["id"]] for one in entries}
+def _by_file(numbers: Mapping[str, int]) -> dict[str, int]:
+    """Each file's number by its name, and by every end of its path; 0 for an end that several have."""
+    by_end: dict[str, int] = {}
+    for name, number in numbers.items():
+        for end in _ends(name):
+            by_end[end] = number if by_end.get(end, number) == number else 0
+    return by_end | {_ends(name)[0]: number for name, number in numbers.items()}
+
+
+def _ends(name: str) -> list[str]:
+    """The ends of a path, the longest first: "a/b/1.jpg", "b/1.jpg", "1.jpg"."""
+    parts = name.replace("\\", "/").split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def _size(picture: Mapping[str, Any]) -> tuple[int, int]:

@@ -110,6 +110,37 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize("parts", [("",), ("train", "valid")])
+@pytest.mark.parametrize("above", ["", "images"])
+def test_labels_beside_the_pictures(tmp_path, parts, above):
+    """As labelImg and Darknet write them; other texts in the folder are nobody's labels."""
+    root = tmp_path / above / "set"
+    for part in parts:
+        (root / part).mkdir(parents=True)
+        for stem, text in {"a": "", "图 b": f"{BOX}\n", "c": None}.items():
+            Image.new("RGB", (WIDTH, HEIGHT)).save(root / part / f"{stem}.JPG")
+            if text is not None:
+                (root / part / f"{stem}.txt").write_text(text)
+        (root / part / "gone.txt").write_text(BOX)
+        (root / part / "notes.txt").write_text("made by hand\n")
+    (root / parts[0] / "classes.txt").write_text("dog\nant\n")
+    assert recognise(root) == "yolo"
+    data = read(root)
+    assert data.classes == ("dog", "ant")
+    assert [len(t) for t in data.targets] == [0, 0, 1] * len(parts)
+    assert {problem.reason for problem in data.problems} == {"missing picture"}
+    assert all(problem.where.endswith("gone.txt") for problem in data.problems)
+    if len(parts) == 2:
+        assert data.given.tolist() == [TRAIN] * 3 + [VAL] * 3
+
+
+def test_pictures_with_captions_are_no_labels(tmp_path):
+    for stem, text in {"a": "a dog on a hill", "b": "1 dog 2 hills 3 clouds"}.items():
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"{stem}.png")
+        (tmp_path / f"{stem}.txt").write_text(text)
+    assert recognise(tmp_path) is None
+
+
 def test_labels_without_their_picture_are_named(tmp_path):
     write(tmp_path, {"a": BOX, "b": BOX})
     labels = tmp_path / "labels" / "train"

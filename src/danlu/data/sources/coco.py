@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height]; ca
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from pathlib import Path
@@ -54,18 +55,36 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     )
 
 
-def checked(path: Path) -> dict[str, Any]:
+def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     """What the one annotation file at `path` holds, its keys checked as `open` does, its pictures not looked for.
 
-    Raises Refusal when there is none, or more than one.
+    outlines: check these too. Raises Refusal when there is no such file, or more than one.
     """
     files = _files(path)
     if len(files) != 1:
         got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
         raise refusal("DATA", "a COCO annotation file, or a folder with one of them", got)
-    one = _File(files[0], files[0].parent, outlines=True)
+    one = _File(files[0], files[0].parent, outlines)
     one.pictures({})
     return one.content
+
+
+def read_json(file: Path, thing: str) -> Any:
+    """What a json file holds. Raises Refusal, which calls it `thing`, when it cannot be read or is none."""
+    collects = gc.isenabled()
+    gc.disable()  # of the millions of objects that are made here none is garbage: looking for some doubles the time
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise blame(error, thing) from None
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise Refusal(f"{thing} is no valid json ({reason}): it is cut or damaged, fetch or write it again") from None
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{thing} is no valid json ({error}): it is cut or damaged, fetch or write it again") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _files(path: Path) -> list[Path]:
@@ -96,7 +115,7 @@ class _File:
         self.name = relative(file, root)
         self.problems: list[Problem] = []
         self.notes: list[str] = []
-        content = _load(file)
+        content = read_json(file, str(file))
         if not isinstance(content, dict):
             kind = "a list, as of results" if isinstance(content, list) else repr(content)[:40]
             raise Refusal(f"{file} must be a COCO object with images, annotations and categories, got {kind}")
@@ -172,10 +191,9 @@ class _File:
 
     def _box(self, entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
         values = self._get(entry, "bbox", where, list)
-        numbers = [value for value in values if _is_number(value)]
-        if len(numbers) != 4 or len(values) != 4:
+        if len(values) != 4 or not _are_numbers(values):
             raise refusal(f"{self.file}: {where}.bbox", "four numbers x, y, width, height", _short(values))
-        x, y, width, height = map(_float, numbers)
+        x, y, width, height = map(_float, values)
         return x, y, x + width, y + height
 
     def _shape(self, outline: Any, where: str) -> Shape | None:
@@ -200,9 +218,9 @@ class _File:
         return RunLengths(np.array(counts, np.int64), (size[0], size[1]))
 
     def _ring(self, ring: Any, thing: str) -> np.ndarray:
-        if not (isinstance(ring, list) and len(ring) % 2 == 0 and all(map(_is_number, ring))):
+        if not (isinstance(ring, list) and len(ring) % 2 == 0 and _are_numbers(ring)):
             raise refusal(thing, "polygons, each a list of x, y, x, y, ...", _short(ring))
-        return np.array([_float(value) for value in ring], np.float64).reshape(-1, 2)
+        return np.array(list(map(_float, ring)), np.float64).reshape(-1, 2)
 
     # --- keys ---
 
@@ -235,21 +253,9 @@ class _File:
 
     def _number(self, entry: dict[str, Any], key: str, where: str) -> float:
         value = entry[key]
-        if not _is_number(value) or not np.isfinite(_float(value)):
+        if not _are_numbers([value]) or not np.isfinite(_float(value)):
             raise refusal(f"{self.file}: {where}.{key}", "a number", _short(value))
         return _float(value)
-
-
-def _load(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise blame(error, str(file)) from None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise Refusal(f"{file} is no valid json ({reason}): it is cut or damaged, fetch or write it again") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"{file} is no valid json ({error}): it is cut or damaged, fetch or write it again") from None
 
 
 def _picture_folders(file: Path, split: int) -> list[Path]:
@@ -263,8 +269,8 @@ def _picture_folders(file: Path, split: int) -> list[Path]:
     return list(dict.fromkeys([*first, *mine, *deeper, *named, *below]))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _are_numbers(values: list[Any]) -> bool:
+    return set(map(type, values)) <= {int, float}
 
 
 def _float(value: float) -> float:

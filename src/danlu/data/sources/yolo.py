@@ -1,7 +1,8 @@
 """YOLO: a text file of labels beside each picture, and data.yaml that names the classes and the parts.
 
 A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in shares of the picture's width and height. The
-labels of .../images/x.jpg are .../labels/x.txt; a picture without a file of labels is one without objects.
+labels of .../images/x.jpg are .../labels/x.txt, or x.txt beside it; a picture without a file of labels is one without
+objects.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ KEYS = (*PARTS, "path", "names", "nc", "kpt_shape")  # of data.yaml
 
 
 def looks_like(path: Path) -> bool:
-    """data.yaml, a folder that holds one, or a folder of images/ and labels/ of .txt files."""
+    """data.yaml, a folder that holds one, or one of images/ and labels/ of .txt files, or of both side by side."""
     if not path.is_dir():
         return _is_description(path)
     return _description(path) is not None or next(_label_folders(path), None) is not None
@@ -129,12 +130,13 @@ class _Reader:
 
 
 def _labels_of(picture: Path) -> Path:
-    """.../images/x.jpg -> .../labels/x.txt; without such a folder, beside the picture."""
-    parts = list(picture.parts)
+    """.../images/x.jpg -> .../labels/x.txt; without such a folder, or where only that is there, beside the picture."""
+    parts, beside = list(picture.parts), picture.with_suffix(".txt")
     places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
-    return Path(*parts).with_suffix(".txt")
+    usual = Path(*parts).with_suffix(".txt")
+    return beside if places and beside.is_file() and not usual.is_file() else usual
 
 
 def _orphans(pictures: Iterable[Path]) -> list[Path]:
@@ -142,8 +144,9 @@ def _orphans(pictures: Iterable[Path]) -> list[Path]:
     folders = {_labels_of(picture).parent: picture.parent for picture in pictures}
     found = []
     for labels, folder in folders.items():
-        there = {file.stem for file in folder.iterdir()} if labels != folder and folder.is_dir() else set()
-        named = sorted(labels.glob("*.txt")) if there else []
+        beside = labels == folder  # there other texts may lie too
+        there = {p.stem for p in folder.iterdir() if p.suffix.lower() != ".txt"} if folder.is_dir() else set()
+        named = sorted(f for f in labels.glob("*.txt") if not beside or _is_labels(f)) if there else []
         found += [file for file in named if file.stem not in there and file.name != "classes.txt"]
     return found
 
@@ -152,10 +155,12 @@ def _orphans(pictures: Iterable[Path]) -> list[Path]:
 
 
 def _label_folders(path: Path) -> Iterator[tuple[Path, int]]:
-    """Folders of pictures with a folder of labels: images/, images/train/ ..., or train/images/ ..."""
+    """Folders of pictures with a folder of labels: images/, images/train/ ..., train/images/ ..., or labels beside."""
     if not path.is_dir():
         return
     for folder in (path, *(path / name for name in PARTS)):
+        if folder.is_dir() and _labels_beside(folder):
+            yield folder, UNASSIGNED if folder == path else split_of(folder.name)
         for images in (folder / "images", *(folder / "images" / name for name in PARTS)):
             labels = _labels_of(images / "x.jpg").parent
             if images.is_dir() and labels.is_dir() and next(labels.glob("*.txt"), None) is not None:
@@ -163,9 +168,27 @@ def _label_folders(path: Path) -> Iterator[tuple[Path, int]]:
                 yield images, split if split != UNASSIGNED or folder == path else split_of(folder.name)
 
 
+def _labels_beside(folder: Path) -> bool:
+    """Whether pictures and their labels lie in one folder, as labelImg and Darknet have them."""
+    stems = {file.stem for file in folder.glob("*.txt")}
+    return bool(stems) and any(_is_labels(p.with_suffix(".txt")) for p in pictures_in(folder) if p.stem in stems)
+
+
+def _is_labels(file: Path) -> bool:
+    """Whether the first line of text is numbers, a whole one first. A file without any tells nothing."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            line = next((line for line in stream if line.strip()), "")
+        label, *numbers = map(float, line.split())
+    except (OSError, ValueError):
+        return False
+    return label.is_integer() and len(numbers) >= 4
+
+
 def _class_list(root: Path) -> list[str]:
     """The names in classes.txt, as labelling tools write it."""
-    for file in (root / "classes.txt", root / "labels" / "classes.txt"):
+    places = ("classes.txt", "labels/classes.txt", "train/classes.txt", "train/_darknet.labels")
+    for file in (root / place for place in places):
         if file.is_file():
             try:
                 return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
