@@ -194,6 +194,15 @@ def test_odd_losses_break_no_rule(odd):
         diagnose(ledger)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_body_beats_guessing_and_learns_nothing(frozen: bool) -> None:
+    ledger = run([0.99] * 8, [0.99] * 8, accuracy=0.45)
+    for name, size in (("body.weight", 9000), ("head.weight", 600)):
+        ledger.add("parameter.size", size, name, 0)
+        ledger.add("parameter.trainable", int(not frozen or name.startswith("head")), name, 1)
+    assert bool(list(fit.not_learning(ledger))) is frozen
+
+
 def test_six_steps_show_no_overfitting() -> None:
     losses = ([1.0, 0.5, 0.3, 0.2, 0.1, 0.05], [0.9, 0.8, 0.8, 1.2, 1.5, 2.0])
     assert list(fit.overfitting(run(*losses)))

@@ -44,3 +44,14 @@ def test_half_the_squared_error_is_measured_against_half_the_variance(tmp_path: 
     ledger = Ledger.read(tmp_path / "run" / "doctor.jsonl")
     assert ledger.last("loss.kind") == "half_mse"
     assert max(skills(ledger, "train")) < 0.3  # targets without any relation to the inputs
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_outputs_of_training_are_seen(precision: str, tmp_path: Path) -> None:
+    """The loop lets them go before it tells the loss; without them the first loss of bad weights means nothing."""
+    settings = {"model": "mlp", "model.init": "normal:2", "epochs": 2, "precision": precision, "device": "cpu"}
+    run = danlu.train("digits", out=str(tmp_path / "run"), **settings)
+    ledger = Ledger.read(tmp_path / "run" / "doctor.jsonl")
+    assert ledger.last("output.count") == 10
+    assert ledger.has("label.contradicted", "train")
+    assert run.summary["findings"][0]["code"] == "model.bad_init"

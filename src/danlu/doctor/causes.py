@@ -83,6 +83,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "model.bad_init",
     ),
     "model.bad_init": (
+        "data.label_noise",
         "gradient.*",
         "activation.*",
         "optim.lr_too_high",

@@ -59,6 +59,7 @@ class Course:
         self.backwards = self.optimizer_steps = 0
         self.forwards = {"train": 0, "val": 0}
         self.epochs_by = "none"
+        self.holds_outputs = False  # until the loss is told: the loop itself may have let them go by then
         self._open: list[Pass] = []  # passes whose kind is not known yet
         self._passes = 0
         self._stepped = False  # an optimiser has stepped since the last training pass
@@ -142,6 +143,7 @@ class Course:
         for index, tensor in enumerate(tensors_in(outputs)):
             if index == 0:
                 call.outputs = weakref.ref(tensor)
+                call.held = tensor if self.holds_outputs and call.grad else None
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
                 tensor.register_hook(self._backward_hook(call))
         if not call.aside:
@@ -158,8 +160,9 @@ class Course:
             self._judged, call.aside = True, False
         call.loss = loss.detach()
         call.notes["loss_by"] = by
-        if outputs is None and call.outputs is not None:
-            outputs = call.outputs()
+        held, call.held = call.held, None
+        if outputs is None:
+            outputs = held if held is not None else call.outputs() if call.outputs is not None else None
         self._tell("after_loss", call, loss, outputs, targets)
         self._end(begun)
 

@@ -36,6 +36,7 @@ class Pass:
     kind: str | None = None
     backward: bool = False
     outputs: weakref.ref | None = None
+    held: Tensor | None = None  # the outputs, until the loss is told
     loss: Tensor | None = None  # detached
     notes: dict[str, Any] = field(default_factory=dict)  # what instruments keep with the pass until it is settled
 

@@ -137,12 +137,14 @@ class Doctor:
             self.expect_told()
         self._course.told_loss(loss, outputs, targets, "observe")
 
-    def expect_told(self, kind: str | None = None) -> None:
+    def expect_told(self, kind: str | None = None, hold_outputs: bool = False) -> None:
         """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch.
 
         kind: which loss that is, by a name of losses.py where it is one of them; None: as its graph shows.
+        hold_outputs: keep what the model returns until then, for a loop that tells the loss alone.
         """
         self._observed = True
+        self._course.holds_outputs = hold_outputs
         if kind is not None:
             self._patient.write("loss.kind", kind)
         self._hooks.stop_searching()

@@ -41,12 +41,13 @@ class Examiner(Watcher):
         settings = config.doctor
         self.doctor: Doctor = watch(plan.called, optimizer, budget=settings.budget, language=settings.language)
         self.loss = LOSS_KINDS.get(config.loss.name or "", config.loss.name)
+        self.one_answer = config.task in ("classify", "regress")  # for each sample, beside one target
         self.run, self.say, self.cured = run, say, cured
         self._epochs = 0
 
     def __enter__(self) -> Examiner:
         self.doctor.__enter__()
-        self.doctor.expect_told(self.loss)
+        self.doctor.expect_told(self.loss, hold_outputs=self.one_answer)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -138,7 +138,7 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
     falls = (descent(ledger) or 0.0) > 0.02 and still_falls(val)  # from far above: it has not had its time
-    if best < 0.02 and not beats_guessing(ledger) and not falls:
+    if best < 0.02 and (mostly_frozen(ledger) or not beats_guessing(ledger)) and not falls:
         facts = {"skill": skill, "val_skill": best, "epochs": len(val), "chance": chance, "threshold": 0.02}
         yield Finding("fit.not_learning", "warning", 0.5, "", facts)
 
@@ -193,6 +193,13 @@ def beats_guessing(ledger: Ledger) -> bool:
         return False
     guess = max(shares)
     return max(scores.values()) > guess + min(0.1, (1 - guess) / 3)
+
+
+def mostly_frozen(ledger: Ledger) -> bool:
+    """More than half of the weights are not trained: the rest may beat guessing and yet hardly move the loss."""
+    sizes, trainable = ledger.facts("parameter.size"), ledger.facts("parameter.trainable")
+    frozen = sum(sizes.get(name, 0) for name, value in trainable.items() if not value)
+    return 2 * frozen > sum(sizes.values())
 
 
 def rate_lives(ledger: Ledger) -> bool:

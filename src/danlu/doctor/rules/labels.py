@@ -52,7 +52,7 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
     known = {"contradicted": val, "training": train, "confident": sure, "right": right, "surest": 1 - surest}
     facts = {name: value for name, value in known.items() if value is not None}
     contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
-    if contradicted > 0.045 and (not errors or surest > 0.5 * errors):
+    if contradicted > 0.045 and (not errors or 0.5 * errors < surest < 0.5):  # beyond that it has not learnt the task
         yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * contradicted), "", facts)
     elif min(surest, surest_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
         yield Finding("data.label_noise", "note", 0.7, "", facts)
