@@ -1,6 +1,6 @@
 """Curvature beside PyHessian and curvlinops, in one run: `python benchmarks/curvature.py --peers DIR`.
 
-The largest Hessian eigenvalue of LeNet on 2,048 pictures of MNIST's size to 1 %, and a Hessian-vector product against a
+The largest Hessian eigenvalue of LeNet on 2,048 images of MNIST's size to 1 %, and a Hessian-vector product against a
 gradient. Contenders work in turns as in speed.py: each warm, those out of turn stand still, ratios are medians of the
 rounds' ratios. Each peer runs at the loosest tolerance whose answer is within 1 % of its own converged one.
 """
@@ -25,7 +25,7 @@ PRODUCT_GOAL = 2.2  # times a gradient
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each contender [7]")
-    parser.add_argument("--count", type=int, default=2048, help="pictures [2048]")
+    parser.add_argument("--count", type=int, default=2048, help="images [2048]")
     parser.add_argument("--peers", type=Path, default=PEERS, help="environment with the peers [.venv-peers]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="danlu-bench-") as made:
@@ -52,7 +52,7 @@ def report(contenders: list[Contender], said: str, count: int, rounds: int) -> l
     lines = [
         "# Curvature",
         "",
-        f"LeNet, {count:,} pictures ({said}), {rounds} rounds, torch {torch.__version__}, danlu {version('danlu')}, "
+        f"LeNet, {count:,} images ({said}), {rounds} rounds, torch {torch.__version__}, danlu {version('danlu')}, "
         f"{torch.get_num_threads()} threads.",
         "",
         "| largest eigenvalue to 1 % | seconds, median | min - max | value | danlu is faster | goal | settings |",

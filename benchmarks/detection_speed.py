@@ -32,7 +32,7 @@ from danlu.models.build import build_backbone
 from danlu.objects import ObjectBatch, Objects, collate
 
 RESULTS = Path(__file__).resolve().parent / "results" / "detection_speed.md"
-CLASSES, OBJECTS = 20, 8  # objects in a picture
+CLASSES, OBJECTS = 20, 8  # objects in an image
 GOAL = 1.5
 
 
@@ -86,9 +86,9 @@ class Trainer:
 
 
 def draw(pair: Pair) -> tuple[Tensor, ObjectBatch]:
-    """Pictures of noise with objects of an eighth to a half of their side."""
+    """Images of noise with objects of an eighth to a half of their side."""
     torch.manual_seed(0)
-    pictures, batch = torch.randn(pair.batch, 3, pair.size, pair.size), []
+    images, batch = torch.randn(pair.batch, 3, pair.size, pair.size), []
     for _ in range(pair.batch):
         sides = pair.size * (1 / 8 + 3 / 8 * torch.rand(OBJECTS, 2))
         corners = torch.rand(OBJECTS, 2) * (pair.size - sides)
@@ -98,30 +98,30 @@ def draw(pair: Pair) -> tuple[Tensor, ObjectBatch]:
             mask[y1:y2, x1:x2] = 1
         labels, ignore = torch.randint(CLASSES, (OBJECTS,)), torch.zeros(OBJECTS, dtype=torch.bool)
         batch.append(Objects(boxes, labels, ignore, masks))
-    return pictures, collate(batch)
+    return images, collate(batch)
 
 
 def ours(pair: Pair, precision: str, channels_last: bool) -> Trainer:
     """danlu, set up as `danlu train` does it, in this arithmetic."""
     keep_freed_memory()
-    pictures, objects = draw(pair)
+    images, objects = draw(pair)
     backbone = build_backbone(pair.backbone or DETECTORS[pair.ours].backbone or "", channels=3, size=pair.size)
     model = build_detector(pair.ours, backbone, classes=CLASSES, size=pair.size, **pair.options).train()
-    model, pictures = _laid_out(model, pictures, channels_last)
+    model, images = _laid_out(model, images, channels_last)
 
     def loss() -> Tensor:
         with _arithmetic(precision):
-            outputs = model(pictures)
+            outputs = model(images)
         return model.losses(outputs, objects)["loss"]
 
     return Trainer(model, loss, fused=True)
 
 
 def theirs(pair: Pair, precision: str, channels_last: bool) -> Trainer:
-    """torchvision, asked directly: pictures and targets as lists, no resizing, batch norms as they are at rest."""
+    """torchvision, asked directly: images and targets as lists, no resizing, batch norms as they are at rest."""
     import torchvision
 
-    pictures, objects = draw(pair)
+    images, objects = draw(pair)
     background = int(pair.theirs.startswith(("ssd", "faster", "mask")))
     size = {} if background and "ssd" in pair.theirs else {"min_size": pair.size, "max_size": pair.size}
     model = getattr(torchvision.models.detection, pair.theirs)(
@@ -132,24 +132,24 @@ def theirs(pair: Pair, precision: str, channels_last: bool) -> Trainer:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval().requires_grad_(False)
-    model, pictures = _laid_out(model, pictures, channels_last)
+    model, images = _laid_out(model, images, channels_last)
     targets = []
     for i in range(pair.batch):
-        one = objects.picture(i)
+        one = objects.image(i)
         targets.append({"boxes": one.boxes, "labels": one.labels + background})
         if pair.masks:
             targets[-1]["masks"] = one.masks
 
     def loss() -> Tensor:
         with _arithmetic(precision):
-            return torch.stack(list(model(list(pictures), targets).values())).sum()
+            return torch.stack(list(model(list(images), targets).values())).sum()
 
     return Trainer(model, loss, fused=False)
 
 
-def _laid_out(model: nn.Module, pictures: Tensor, channels_last: bool) -> tuple[Any, Tensor]:
+def _laid_out(model: nn.Module, images: Tensor, channels_last: bool) -> tuple[Any, Tensor]:
     memory = torch.channels_last if channels_last else torch.contiguous_format
-    return model.to(memory_format=memory), pictures.contiguous(memory_format=memory)  # type: ignore[call-overload]
+    return model.to(memory_format=memory), images.contiguous(memory_format=memory)  # type: ignore[call-overload]
 
 
 def _arithmetic(precision: str) -> torch.autocast:
@@ -226,7 +226,7 @@ def measure(pair: Pair, rounds: int, steps: int) -> str:
     lines = [
         f"## {pair.ours} and torchvision/{pair.theirs}",
         "",
-        f"{pair.size} pixels, batch {pair.batch}, {OBJECTS} objects in a picture; {rounds} rounds of {steps} steps.",
+        f"{pair.size} pixels, batch {pair.batch}, {OBJECTS} objects in an image; {rounds} rounds of {steps} steps.",
         "",
         "| | parameters | images/s, median | beside torchvision | of the rounds, min - max | comparison | goal |",
         "|---|---|---|---|---|---|---|",

@@ -25,8 +25,8 @@ from speed import circumstances, say
 from torch import Tensor, nn
 
 from danlu.config import ModelConfig
+from danlu.learning.sparse import plain_state, semi_structured, sparsify
 from danlu.refuse import Refusal
-from danlu.sparse import plain_state, semi_structured, sparsify
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gpu.md"
 DANLU = str(Path(sys.executable).with_name("danlu"))

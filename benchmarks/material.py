@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN
 from danlu.data.formats import data_root, open_dataset
-from danlu.data.inputs import picture_inputs
+from danlu.data.inputs import image_inputs
 
-PHOTOGRAPH = (375, 500)  # height, width: the usual size of ImageNet's pictures
+PHOTOGRAPH = (375, 500)  # height, width: the usual size of ImageNet's images
 STEEPNESS = 1.35  # of the fall of amplitude with frequency; gives the files their length
 CLASSES = 3
 
@@ -20,19 +20,19 @@ CLASSES = 3
 def write_arrays(name: str, side: int, channels: int, count: int, path: Path) -> str:
     """The training part of a known set as an .npz of x uint8 (N, side, side[, 3]) and y int64 (N,); says what it is.
 
-    count: pictures of the stand-in, drawn at random, when there is no such set.
+    count: images of the stand-in, drawn at random, when there is no such set.
     """
     if any(data_root().glob(f"{name}*")):
         dataset = open_dataset(DataConfig(path=name))
         train = dataset.given == TRAIN if dataset.given is not None else slice(None)
-        pictures = picture_inputs(dataset, size=side, colour="grey" if channels == 1 else "rgb").source[train]  # type: ignore[index]
-        x, y = pictures.permute(0, 2, 3, 1).numpy(), dataset.targets[train].numpy()
-        said = f"{name}, {len(y):,} training pictures in memory"
+        images = image_inputs(dataset, size=side, colour="grey" if channels == 1 else "rgb").source[train]  # type: ignore[index]
+        x, y = images.permute(0, 2, 3, 1).numpy(), dataset.targets[train].numpy()
+        said = f"{name}, {len(y):,} training images in memory"
     else:
         rng = np.random.default_rng(0)
         x = rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
         y = rng.integers(0, 10, count)
-        said = f"synthetic pictures in the shape of {name} ($DANLU_DATA has none), {count:,} in memory"
+        said = f"synthetic images in the shape of {name} ($DANLU_DATA has none), {count:,} in memory"
     np.savez(path, x=x[..., 0] if channels == 1 else x, y=y)
     return said
 
@@ -51,7 +51,7 @@ def write_photographs(folder: Path, count: int) -> str:
 
 
 def photograph(rng: np.random.Generator) -> Image.Image:
-    """Noise whose amplitude falls with the frequency, as in natural pictures, with a few shapes for edges."""
+    """Noise whose amplitude falls with the frequency, as in natural images, with a few shapes for edges."""
     height, width = (round(side * rng.uniform(0.9, 1.1)) for side in PHOTOGRAPH)
     rows, columns = np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width
     falloff = np.maximum(np.hypot(rows, columns), 1) ** -STEEPNESS

@@ -66,8 +66,8 @@ def paper(epochs: int, *cuts: int) -> dict[str, Any]:
 def few(network: str, published: str, size: int = 32, **settings: Any) -> Case:
     """A minute or two of a network that is too large for a processor: does it learn at all, and how fast?"""
     settings = {"epochs": 6, "batch_size": 64, "data.limit": 2500, "size": size} | settings
-    note = "2,500 pictures, 6 epochs" + (f", enlarged to {size} px" if size > 32 else "")
-    return Case("cifar10", network, settings, f"{published}, all pictures, its own size and recipe", note)
+    note = "2,500 images, 6 epochs" + (f", enlarged to {size} px" if size > 32 else "")
+    return Case("cifar10", network, settings, f"{published}, all images, its own size and recipe", note)
 
 
 HE = "91.25 (He et al. 2015, 182 epochs)"

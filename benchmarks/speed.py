@@ -206,10 +206,10 @@ def run_network(network: Network, rounds: int, starts: int, python: str | None, 
     return chapter(network.title, facts, contenders, TRAINING_RATIOS, lost)
 
 
-def run_jpeg(pictures: int, rounds: int, starts: int, folder: Path) -> str:
+def run_jpeg(images: int, rounds: int, starts: int, folder: Path) -> str:
     """The table of the input side for folders of photographs."""
     data = folder / "photographs"
-    said = write_photographs(data, pictures)
+    said = write_photographs(data, images)
     job = {"data": str(data), "size": 224, "batch": 64, "workers": WORKERS, "cache": None}
     contenders = [
         Contender("danlu, workers decode", "jpeg_danlu.py", job),

@@ -4,7 +4,7 @@ A network is trained on the first five classes of a set with all their labels (`
 Then, for the other five (`cifar10-tenth`: for all ten, the classifier's rows of the nine known classes used again), of
 which only a few labels per class are used, it is fine-tuned (`--init`, and with `--freeze all-but-head`) and, beside
 that, the same network is trained from drawn weights: for as many epochs, and for three times as many. All other
-settings are danlu's own for each. Shown is the accuracy on all test pictures of these classes, by the weights of the
+settings are danlu's own for each. Shown is the accuracy on all test images of these classes, by the weights of the
 last epoch: mean and standard deviation over seeds, each with its own pretraining, labels and order.
 
 MNIST and CIFAR-10 are looked for under $DANLU_DATA. Everything runs on the processor.
@@ -27,7 +27,7 @@ import danlu
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
 from danlu.data.formats import open_dataset
-from danlu.data.inputs import picture_inputs
+from danlu.data.inputs import image_inputs
 
 QUIET = Console(quiet=True)
 
@@ -63,13 +63,13 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-class Pictures:
+class Images:
     """A set in memory: x (N, side, side[, 3]) uint8, y the names of the classes, and which are for testing."""
 
     def __init__(self, experiment: Experiment) -> None:
         dataset = open_dataset(DataConfig(path=experiment.data))
         side, colour = experiment.side, experiment.colour
-        source = picture_inputs(dataset, size=side, colour=colour, memory=True).source
+        source = image_inputs(dataset, size=side, colour=colour, memory=True).source
         x = source.permute(0, 2, 3, 1).numpy()  # type: ignore[union-attr]
         self.x = x[..., 0] if colour == "grey" else x
         self.y = np.array(dataset.classes)[dataset.targets.numpy()]  # type: ignore[union-attr]
@@ -79,7 +79,7 @@ class Pictures:
         self.then = dataset.classes if experiment.again else dataset.classes[experiment.known :]
 
     def write(self, path: Path, classes: tuple[str, ...], shots: int | None = None, seed: int = 0) -> str:
-        """An .npz of these classes' training pictures (all, or `shots` drawn per class) and all of their test ones."""
+        """An .npz of these classes' training images (all, or `shots` drawn per class) and all of their test ones."""
         rng = np.random.default_rng(seed)
         rows = [np.flatnonzero(self.train & (self.y == name)) for name in classes]
         train = np.concatenate([part if shots is None else rng.choice(part, shots, replace=False) for part in rows])
@@ -100,14 +100,14 @@ def trained(data: str, out: Path, experiment: Experiment, epochs: int, **setting
 def measure(name: str, seeds: int, folder: Path) -> dict[tuple[str, int], list[float]]:
     """(way, labels per class) -> accuracy per seed."""
     experiment, found = EXPERIMENTS[name], dict[tuple[str, int], list[float]]()
-    pictures = Pictures(experiment)
-    everything = pictures.write(folder / "first.npz", pictures.first)
+    images = Images(experiment)
+    everything = images.write(folder / "first.npz", images.first)
     for seed in range(seeds):
         start = folder / f"first-{seed}"
         before = trained(everything, start, experiment, experiment.pretraining_epochs, seed=seed)
-        say(f"{name}, seed {seed}: {before:.4f} on its own test pictures after pretraining")
+        say(f"{name}, seed {seed}: {before:.4f} on its own test images after pretraining")
         for shots in experiment.shots:
-            few = pictures.write(folder / f"few-{seed}-{shots}.npz", pictures.then, shots, seed)
+            few = images.write(folder / f"few-{seed}-{shots}.npz", images.then, shots, seed)
             for number, (way, changes) in enumerate(WAYS.items()):
                 settings = {"seed": seed} | changes
                 epochs = experiment.epochs * settings.pop("epochs", 1)

@@ -1,7 +1,7 @@
 """Augmentation stands in for samples that are not there, as long as it keeps their meaning.
 
 A small convolutional network on 50 to 800 digits: as they are, with small distortions (turn, zoom, shear), and with
-those and shifts by a pixel, which on a picture of 8 pixels is much. Accuracy on 270 test digits, mean over seeds. The
+those and shifts by a pixel, which on an image of 8 pixels is much. Accuracy on 270 test digits, mean over seeds. The
 top row shows what the network is shown.
 
     python experiments/augmentation.py        111 s
@@ -38,14 +38,14 @@ def run(quick=False):
             ]
             scores[name].append(float(np.mean([run["metrics"]["test"]["accuracy"] for run in runs])))
 
-    pictures = open_dataset(DataConfig(path="digits"), None).inputs[:1].expand(9, -1, -1, -1).contiguous()
+    images = open_dataset(DataConfig(path="digits"), None).inputs[:1].expand(9, -1, -1, -1).contiguous()
     config = AugmentConfig(preset="none", rotate=10, scale=0.1, shear=10)
     augment = Augment(config, size=8, channels=1, classes=10, mean=[0.0], std=[1.0])
-    shown, _ = augment(pictures, None, torch.zeros(9, dtype=torch.long), augment.draw(np.random.default_rng(3), 9))
+    shown, _ = augment(images, None, torch.zeros(9, dtype=torch.long), augment.draw(np.random.default_rng(3), 9))
     figure = plt.figure(figsize=(7.4, 5.4), layout="constrained")
     axes = figure.subplot_mosaic([[f"p{i}" for i in range(10)], ["chart"] * 10], height_ratios=[1, 5])
-    for i, picture in enumerate([pictures[0].float() / 255, *shown]):
-        axes[f"p{i}"].imshow(picture[0], cmap="gray_r")
+    for i, image in enumerate([images[0].float() / 255, *shown]):
+        axes[f"p{i}"].imshow(image[0], cmap="gray_r")
         axes[f"p{i}"].axis("off")
         axes[f"p{i}"].set_title("as it is" if i == 0 else "", fontsize=8, fontweight="normal")
     chart = axes["chart"]

@@ -22,9 +22,9 @@ from training import digits
 
 from danlu.config import OptimConfig
 from danlu.data.batches import Batches, Columns
-from danlu.losses import cross_entropy, squared
+from danlu.learning.losses import cross_entropy, squared
+from danlu.learning.optim import build_optimizer
 from danlu.models.mlp import MLP
-from danlu.optim import build_optimizer
 
 RATE, AT = 0.02, 8  # the fixed rate; the scaled one equals it at this batch size
 

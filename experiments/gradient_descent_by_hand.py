@@ -18,8 +18,8 @@ from style import BLUE, GREEN, INK, ORANGE, RED, contours, note, panels, save, s
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
-from danlu.losses import squared
-from danlu.optim import build_optimizer
+from danlu.learning.losses import squared
+from danlu.learning.optim import build_optimizer
 
 STEPS = 25
 

@@ -1,6 +1,6 @@
 """The share of positive eigenvalues over a training (claim D1): even at the end of it, few directions curve upwards.
 
-A network of 114 weights on two moons, full batch, so that all eigenvalues of its Hessian can be taken exactly. The notes' picture
+A network of 114 weights on two moons, full batch, so that all eigenvalues of its Hessian can be taken exactly. The notes' image
 of a loss with the minimum ratio beside it; eigenvalues that are zero to within rounding are counted apart.
 
     python experiments/minimum_ratio.py        4 s

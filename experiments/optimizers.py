@@ -19,10 +19,10 @@ from torch import nn
 from training import train
 
 from danlu.config import OptimConfig
-from danlu.optim import build_optimizer
+from danlu.learning.optim import build_optimizer
 
 STEPS, STEEP = 40, 20.0
-# Name: colour, rate in the ravine, momentum there, where its label stands in the second picture.
+# Name: colour, rate in the ravine, momentum there, where its label stands in the second image.
 RULES = {
     "sgd": (INK, 0.092),
     "momentum": (ORANGE, 0.03),

@@ -1,4 +1,4 @@
-"""The one look of all pictures, and the one way a script is started: `python experiments/NAME.py [--quick]`."""
+"""The one look of all images, and the one way a script is started: `python experiments/NAME.py [--quick]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # the backend has to be chosen first
 
-PICTURES = Path(__file__).parent / "pictures"
+IMAGES = Path(__file__).parent / "images"
 INK, GREY, PALE = "#22262b", "#868c95", "#dfe3e8"
 BLUE, ORANGE, GREEN, RED, PURPLE = "#2463a8", "#d9651c", "#2a8a5c", "#bf3434", "#7a4fa0"
 
@@ -61,14 +61,14 @@ def note(axis: Any, text: str, x: float, y: float, colour: str = INK, **settings
 
 
 def save(figure: Any, name: str, quick: bool) -> None:
-    """pictures/NAME.png in 128 colours, which halves its size; a quick run draws it too but leaves the file alone."""
+    """images/NAME.png in 128 colours, which halves its size; a quick run draws it too but leaves the file alone."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
     if not quick:
-        PICTURES.mkdir(exist_ok=True)
+        IMAGES.mkdir(exist_ok=True)
         Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-            PICTURES / f"{name}.png", optimize=True
+            IMAGES / f"{name}.png", optimize=True
         )
 
 
@@ -82,7 +82,7 @@ def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], le
 def start(run: Callable[..., dict[str, Any]]) -> None:
     """Run a script from the command line and print its figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="a small version in a second or two; no picture is kept")
+    parser.add_argument("--quick", action="store_true", help="a small version in a second or two; no image is kept")
     began = time.perf_counter()
     figures = run(**vars(parser.parse_args()))
     for name, value in figures.items():

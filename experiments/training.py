@@ -29,6 +29,6 @@ def digits(seed: int = 0, limit: int | None = None) -> tuple[Tensor, Tensor, Ten
     config = DataConfig(path="digits", limit=limit)
     dataset = open_dataset(config, None)
     split = split_dataset(dataset, config, seed)
-    pictures = dataset.inputs.float()
-    pictures = (pictures - pictures[split.train].mean()) / pictures[split.train].std()
-    return pictures[split.train], dataset.targets[split.train], pictures[split.val], dataset.targets[split.val]
+    images = dataset.inputs.float()
+    images = (images - images[split.train].mean()) / images[split.train].std()
+    return images[split.train], dataset.targets[split.train], images[split.val], dataset.targets[split.val]

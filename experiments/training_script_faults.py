@@ -18,8 +18,8 @@ from style import BLUE, RED, note, panels, save, start
 from training import digits
 
 from danlu.config import OptimConfig
+from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
-from danlu.optim import build_optimizer
 
 BATCH = 128
 RULE = OptimConfig(name="momentum", lr=0.01, momentum=0.9, weight_decay=5e-4)

@@ -13,7 +13,7 @@ from style import BLUE, INK, ORANGE, RED, contours, note, panels, save, start
 from torch import nn
 
 from danlu.config import OptimConfig
-from danlu.optim import build_optimizer
+from danlu.learning.optim import build_optimizer
 
 STEEP = torch.tensor([8.0, 1.0])
 DECAYS = {0.0: INK, 0.5: BLUE, 2.0: ORANGE, 8.0: RED}

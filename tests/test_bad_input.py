@@ -1,7 +1,7 @@
 """Whatever the user gets wrong is answered by one sentence that names the thing, the place and the nearest choice.
 
 A case is a line of the table: its name, the command line, what the sentence must say, and a function that makes the
-files it needs. Commands run in a fresh folder; RUN and ROWS in them are trained runs, of pictures and of table rows,
+files it needs. Commands run in a fresh folder; RUN and ROWS in them are trained runs, of images and of table rows,
 that the case may damage.
 """
 
@@ -69,19 +69,19 @@ def cut(path: str, keep: float = 0.6) -> None:
     Path(path).write_bytes(data[: int(len(data) * keep)])
 
 
-def picture(side: int = 8, seed: int = 0) -> bytes:
+def image(side: int = 8, seed: int = 0) -> bytes:
     out = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(out, "png")
     return out.getvalue()
 
 
-def pictures(root: str = "pictures", bad: int = 0, **counts: int) -> None:
-    """A folder per class; the first `bad` pictures of each are cut short."""
+def images(root: str = "images", bad: int = 0, **counts: int) -> None:
+    """A folder per class; the first `bad` images of each are cut short."""
     for name, count in (counts or {"cat": 8, "dog": 8}).items():
         Path(root, name).mkdir(parents=True)
         for i in range(count):
-            data = picture(seed=i)
+            data = image(seed=i)
             write(f"{root}/{name}/{i}.png", data[:100] if i < bad else data)
 
 
@@ -158,7 +158,7 @@ case("setting of a run for the doctor", "doctor RUN --size 4",
 case("language", "train digits --lang fr", "--lang must be one of en, zh, got 'fr'")
 case("language of the doctor", "doctor digits --lang fr", "--lang must be one of en, zh, got 'fr'")
 case("network to inspect misspelt", "inspect lennet", "MODEL must be a known network", "'lenet'")
-case("picture too small to inspect", "inspect vgg11 --input 3x8x8", "--input must be at least 32 for vgg11, got 8")
+case("image too small to inspect", "inspect vgg11 --input 3x8x8", "--input must be at least 32 for vgg11, got 8")
 case("task to look at data for", "data digits --task detect", "digits is data to classify, not to detect")
 case("detector misspelt", "train shapes --task detect --model yolo-nan", "did you mean 'yolo-nano'?")
 case("detector's size", "train shapes --task detect --size 100", "--size must be a multiple of 32 for yolo-nano")
@@ -236,7 +236,7 @@ case("idx truncated", "train idx", f"{IDX} must be 784 bytes long as its header 
     make=lambda: (idx(), cut(IDX)))
 case("idx of another magic", "train idx", f"{IDX} must be an idx file of bytes", "00 00 0d 03",
     make=lambda: idx(magic=13))
-case("idx counts differ", "train idx", f"{IDX} holds 12 pictures but", "9 labels", make=lambda: idx(labels=9))
+case("idx counts differ", "train idx", f"{IDX} holds 12 images but", "9 labels", make=lambda: idx(labels=9))
 case("idx without labels", "train idx", "train-labels-idx1-ubyte",
     make=lambda: (idx(), os.remove("idx/train-labels-idx1-ubyte")))
 case("idx empty", "train idx", f"{IDX} must be", "nothing", make=lambda: (idx(), write(IDX, b"")))
@@ -310,33 +310,33 @@ case("npz NaN", "train set.npz", "x in set.npz at row 3 must be finite numbers",
     make=lambda: arrays(x=np.where(np.arange(12)[:, None] == 3, np.nan, np.ones((12, 4)))))
 case("npz target NaN", "train set.npz", "set.npz at row 1 must be a finite number, got nan",
     make=lambda: arrays(y=np.array([0.5, np.nan] * 6)))
-case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N, D) or pictures", "(12, 2, 2, 2, 2)",
+case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N, D) or images", "(12, 2, 2, 2, 2)",
     make=lambda: arrays(x=np.zeros((12, 2, 2, 2, 2), np.uint8)))
-case("npz of seven channels", "train set.npz", "pictures x in set.npz must be of 1, 3 or 4 channels",
+case("npz of seven channels", "train set.npz", "images x in set.npz must be of 1, 3 or 4 channels",
     make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
 case("npz counts differ", "train set.npz", "set.npz: x holds 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
 case("npz one class", "train set.npz", "y in set.npz must hold at least two classes",
     make=lambda: arrays(y=np.zeros(12, int)))
 case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']",
     make=lambda: np.savez("set.npz", a=np.zeros(3), b=np.zeros(3)))
-case("npz values out of range", "train set.npz", "pictures x in set.npz must be in [0, 1] or [0, 255]", "-3",
+case("npz values out of range", "train set.npz", "images x in set.npz must be in [0, 1] or [0, 255]", "-3",
     make=lambda: arrays(x=np.full((12, 8, 8), -3.0)))
 case("npz test of another shape", "train set.npz", "x_test in set.npz must be samples of shape (8, 8) as in training",
     make=lambda: arrays(x_train=np.zeros((6, 8, 8), np.uint8), y_train=np.arange(6) % 2,
                         x_test=np.zeros((6, 9, 9), np.uint8), y_test=np.arange(6) % 2))
 case("npz no zip", "train set.npz", "set.npz must be an npz file", make=lambda: write("set.npz", "hello"))
-case("folder with too many bad pictures", "train pictures",
-    "pictures: 4 of 16 pictures (25%) cannot be used: cat/0.png (truncated)", "--on-bad skip",
-    make=lambda: pictures(bad=2))
-case("folder with an empty class", "train pictures", "pictures: class 'cow' has no usable training picture",
+case("folder with too many bad images", "train images",
+    "images: 4 of 16 images (25%) cannot be used: cat/0.png (truncated)", "--on-bad skip",
+    make=lambda: images(bad=2))
+case("folder with an empty class", "train images", "images: class 'cow' has no usable training image",
     "--on-bad skip",
-    make=lambda: (pictures(), os.mkdir("pictures/cow")))
-case("folder with a class of test only", "train pictures", "pictures: class 'cow' has no usable training picture",
-    make=lambda: (pictures("pictures/train"), pictures("pictures/test", cow=2)))
-case("folder of one class", "train pictures", "pictures must hold at least two classes", "'cat'",
-    make=lambda: pictures(cat=8))
-case("folder wholly bad", "train pictures --on-bad skip", "pictures must hold at least two classes",
-    make=lambda: pictures(bad=8))
+    make=lambda: (images(), os.mkdir("images/cow")))
+case("folder with a class of test only", "train images", "images: class 'cow' has no usable training image",
+    make=lambda: (images("images/train"), images("images/test", cow=2)))
+case("folder of one class", "train images", "images must hold at least two classes", "'cat'",
+    make=lambda: images(cat=8))
+case("folder wholly bad", "train images --on-bad skip", "images must hold at least two classes",
+    make=lambda: images(bad=8))
 case("--task against the data", "train digits --task regress",
     "digits is data to classify, not to regress as --task or the run asks")
 
@@ -349,15 +349,15 @@ case("part larger than the set", "train digits --test 5000",
 case("part infinite", "train digits --val inf", "--val must be a share between 0 and 1", "'inf'")
 case("part negative", "train digits --val -1", "--val must be a share between 0 and 1, a count of samples", "'-1'")
 case("part neither share nor count", "train digits --val 1.5", "--val must be a share between 0 and 1", "'1.5'")
-case("part misspelt path", "train pictures --val picturse2", "--val must be a share, a count or an existing path",
-    "'pictures2'",
-    make=lambda: (pictures(), pictures("pictures2")))
-case("part with an unknown class", "train pictures --val other",
-    "each class of --val other must be one of pictures, got 'cow'",
-    make=lambda: (pictures(), pictures("other", cat=2, cow=2)))
-case("part of another format", "train pictures --test set.npz",
-    "--test set.npz must be of the same format as pictures (folder), got 'npz'",
-    make=lambda: (pictures(), arrays()))
+case("part misspelt path", "train images --val picturse2", "--val must be a share, a count or an existing path",
+    "'images2'",
+    make=lambda: (images(), images("images2")))
+case("part with an unknown class", "train images --val other",
+    "each class of --val other must be one of images, got 'cow'",
+    make=lambda: (images(), images("other", cat=2, cow=2)))
+case("part of another format", "train images --test set.npz",
+    "--test set.npz must be of the same format as images (folder), got 'npz'",
+    make=lambda: (images(), arrays()))
 case("split unknown", "train digits --split stratifed",
     "--split must be stratified, random, time:COLUMN or group:COLUMN", "'stratified'")
 case("group column unknown", "train table.csv --target label --split group:onwer", "--split must be", "'onwer'",
@@ -369,16 +369,16 @@ case("time column unknown", "train table.csv --target label --split time:when", 
 case("group without a column", "train table.csv --target label --split group:",
     "--split must be stratified, random, time:COLUMN", "'group:'",
     make=table)
-case("group of pictures", "train digits --split group:owner",
+case("group of images", "train digits --split group:owner",
     "--split must be stratified or random where the data is no table")
 case("time that is text", "train table.csv --target price --split time:label",
     "column 'label' of --split must hold dates or numbers, got 'no'",
     make=table)
 case("too many folds", "train table.csv --target price --folds 100", "--folds must be at most", "100", make=table)
 case("one fold", "train digits --folds 1", "--folds must be at least 2")
-case("batch larger than the set", "train pictures --batch-size 500", "--batch-size must be at most",
+case("batch larger than the set", "train images --batch-size 500", "--batch-size must be at most",
     "the training samples, got 500",
-    make=pictures)
+    make=images)
 
 # --- model, optimiser, schedule, loss, augmentation --------------------------------------------------------------
 
@@ -410,7 +410,7 @@ case("--sparse without a layer to prune", f"train digits --model softmax --spars
 case("init unknown", f"train digits --model mlp --model.init kaimimg {QUICK}", "model.init must be", "'kaimimg'")
 case("size the model cannot take", f"train digits --model vgg11 {QUICK}", "vgg11", "at least 32", "8")
 case("size too small", f"train digits --size 2 {QUICK}", "--size must be at least 4 pixels, got 2")
-case("picture model on a table", f"train table.csv --target label --model lenet {QUICK}",
+case("image model on a table", f"train table.csv --target label --model lenet {QUICK}",
     "--model must be one that takes rows of numbers", "'lenet'",
     make=table)
 case("optimiser misspelt", "train digits --optimizer adamm", "--optimizer must be one of sgd, momentum", "'adam'")
@@ -445,8 +445,8 @@ case("precision misspelt", "train digits --precision bf61", "--precision must be
 case("too many processes", "train digits --device cpu --devices 1000",
     "--devices must be at most 64 processes on a cpu, got 1000")
 
-case("cache in a file's place", f"train pictures --data.cache digit.png {QUICK}",
-    "--data.cache digit.png cannot be used: file exists", make=pictures)
+case("cache in a file's place", f"train images --data.cache digit.png {QUICK}",
+    "--data.cache digit.png cannot be used: file exists", make=images)
 
 # --- config file -------------------------------------------------------------------------------------------------
 
@@ -568,18 +568,18 @@ case("state of other data", "train --resume RUN --epochs 2", "--resume RUN: the 
 case("predict nothing", "predict RUN", "PATH", "danlu predict --help")
 case("predict a path misspelt", "predict RUN digt.png", "PATH must be an existing file or folder, got 'digt.png'",
     "'digit.png'")
-case("predict no picture", "predict RUN note.png", "PATH note.png is no picture that can be read",
+case("predict no image", "predict RUN note.png", "PATH note.png is no image that can be read",
     make=lambda: write("note.png", "hello"))
-case("predict a truncated picture", "predict RUN short.png", "PATH short.png is no picture that can be read",
-    make=lambda: write("short.png", picture(64)[:3000]))
-case("predict an empty folder", "predict RUN empty", "PATH must be a folder with pictures in it, got 'empty'",
+case("predict a truncated image", "predict RUN short.png", "PATH short.png is no image that can be read",
+    make=lambda: write("short.png", image(64)[:3000]))
+case("predict an empty folder", "predict RUN empty", "PATH must be a folder with images in it, got 'empty'",
     make=lambda: os.mkdir("empty"))
 case("predict into a file", "predict RUN digit.png --out digit.png",
     "--out must be a folder that can be written, got digit.png")
 case("predict into an unwritable place", "predict RUN digit.png --out /proc/danlu",
     "--out must be a folder that can be written, got /proc/danlu")
-case("predict pictures by rows", "predict ROWS digit.png", "digit.png must be a table of text, got 'a binary file'")
-case("predict rows by pictures", "predict RUN table.csv", "PATH table.csv is no picture that can be read", make=table)
+case("predict images by rows", "predict ROWS digit.png", "digit.png must be a table of text, got 'a binary file'")
+case("predict rows by images", "predict RUN table.csv", "PATH table.csv is no image that can be read", make=table)
 case("predict rows that are missing", "predict ROWS tabel.csv", "PATH must be an existing csv file", "'tabel.csv'",
     "'table.csv'",
     make=table)
@@ -595,30 +595,30 @@ case("predict rows of an empty file", "predict ROWS none.csv",
     make=lambda: write("none.csv", ""))
 case("predict rows: header only", "predict ROWS head.csv", "head.csv must be a table with rows below its header",
     make=lambda: table("size,weight,owner,price\n", "head.csv"))
-case("predict rows into pictures", "predict ROWS table.csv --out here",
+case("predict rows into images", "predict ROWS table.csv --out here",
     "--out must be left out for a network of table rows",
     make=table)
 
 # --- eval, data, report ------------------------------------------------------------------------------------------
 
-case("eval an unknown class", "eval RUN pictures",
-    "class in pictures must be one that the run was trained on, got 'cat'",
-    make=pictures)
+case("eval an unknown class", "eval RUN images",
+    "class in images must be one that the run was trained on, got 'cat'",
+    make=images)
 case("eval missing data", "eval RUN digts", "DATA must be", "'digts'", "'digits'")
 case("eval numbers by classes", "eval RUN diabetes",
     "diabetes is data to regress, not to classify as --task or the run asks")
-case("eval a table by pictures", "eval RUN table.csv", "DATA must be pictures, got 'table.csv",
+case("eval a table by images", "eval RUN table.csv", "DATA must be images, got 'table.csv",
     make=lambda: table("a,target\n" + "1,0\n2,1\n" * 10))
-case("eval pictures by rows", "eval ROWS pictures",
-    "DATA must be a table of rows, got 'pictures, which holds pictures'",
-    make=lambda: pictures(yes=2, no=2))
+case("eval images by rows", "eval ROWS images",
+    "DATA must be a table of rows, got 'images, which holds images'",
+    make=lambda: images(yes=2, no=2))
 case("eval rows that lack columns", "eval ROWS less.csv", "must have the columns of the training", "lacks 'weight'",
     make=lambda: table("size,label\n1,yes\n2,no\n", "less.csv"))
 case("data missing for data", "data wnie", "DATA must be", "'wine'")
 case("data into an unwritable place", "data digits --out /proc/danlu.png",
     "--out /proc/danlu.png cannot be used: no such file or directory")
-case("data into no picture", "data digits --out sheet.xyz",
-    "--out must be the name of a picture file, such as sheet.png, got 'sheet.xyz'")
+case("data into no image", "data digits --out sheet.xyz",
+    "--out must be the name of an image file, such as sheet.png, got 'sheet.xyz'")
 case("data into a folder", "data digits --out .", "--out", "'.'")
 case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' of danlu data")
 case("report misspelt", "report runs/lst", "RUN must be a run folder", "'runs/lst'")
@@ -664,7 +664,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("DANLU_DATA", str(tmp_path / "known-sets"))
     for name in ("RUN", "ROWS"):
         shutil.copytree(trained / name, name)
-    write("digit.png", picture())
+    write("digit.png", image())
     return tmp_path
 
 

@@ -18,12 +18,12 @@ from danlu.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, Opt
 from danlu.data.augment import Augment
 from danlu.data.dataset import Dataset
 from danlu.data.split import folds
-from danlu.losses import build_loss
+from danlu.learning.losses import build_loss
+from danlu.learning.optim import build_optimizer
+from danlu.learning.sparse import keeps, sparsify
 from danlu.models.build import build_model
 from danlu.models.perceptron import learn
-from danlu.optim import build_optimizer
-from danlu.prepare import prepare
-from danlu.sparse import keeps, sparsify
+from danlu.preparation.prepare import prepare
 
 QUIET = Console(quiet=True)
 
@@ -295,10 +295,10 @@ def test_every_sample_validates_once_in_k_folds() -> None:
 def test_colour_jitter_keeps_the_mean_and_widens_the_variance() -> None:
     config = AugmentConfig(preset="none", brightness=0.5, contrast=0.5)
     augment = Augment(config, size=8, channels=3, classes=2, mean=[0.0] * 3, std=[1.0] * 3)
-    pictures = torch.full((4000, 3, 8, 8), 90, dtype=torch.uint8)
-    pictures[:, :, ::2] = 110
-    seen, _ = augment(pictures, None, torch.zeros(4000, dtype=torch.long), augment.draw(np.random.default_rng(0), 4000))
-    plain = pictures.float() / 255
+    images = torch.full((4000, 3, 8, 8), 90, dtype=torch.uint8)
+    images[:, :, ::2] = 110
+    seen, _ = augment(images, None, torch.zeros(4000, dtype=torch.long), augment.draw(np.random.default_rng(0), 4000))
+    plain = images.float() / 255
     assert seen.mean().item() == pytest.approx(plain.mean().item(), rel=0.02)
     assert seen.var().item() > 4 * plain.var().item()
 

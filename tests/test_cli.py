@@ -13,7 +13,7 @@ from PIL import Image
 import danlu
 from danlu.cli import FLAGS, main
 from danlu.config import keys
-from danlu.verbs import commands
+from danlu.console import commands
 
 QUICK = "--epochs 1 --precision fp32 --channels-last false --data.limit 200 --model linear"
 TRAIN_KEYS = ["run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings"]

@@ -80,7 +80,7 @@ def test_text_from_the_command_line_becomes_what_the_setting_is():
 
 
 @pytest.mark.parametrize(
-    ("given", "part"), [("0.2", 0.2), ("100", 100), ("0", 0), (0, 0), (50.0, 50), ("more/pictures", "more/pictures")]
+    ("given", "part"), [("0.2", 0.2), ("100", 100), ("0", 0), (0, 0), (50.0, 50), ("more/images", "more/images")]
 )
 def test_parts_are_shares_counts_or_paths(given, part):
     found = with_values(Config(), {"val": given}).data.val

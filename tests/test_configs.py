@@ -13,12 +13,12 @@ import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
 from danlu.models.build import MODELS, build_model
-from danlu.prepare import model_options
-from danlu.run import Run
+from danlu.preparation.prepare import model_options
+from danlu.run.folder import Run
 
 FOLDER = Path(__file__).parents[1] / "configs"
 LENET5 = FOLDER / "lenet5-mnist.yaml"
-# Recipe -> side of its pictures, parameters of the published network, a side at which one step costs little.
+# Recipe -> side of its images, parameters of the published network, a side at which one step costs little.
 RECIPES = {
     "d2l-softmax": (28, 7_850, 28),
     "d2l-mlp": (28, 203_530, 28),
@@ -31,7 +31,7 @@ RECIPES = {
     "d2l-googlenet": (96, 5_977_530, 32),
     "d2l-resnet18": (96, 11_175_370, 32),  # counted by hand: 11,689,512, of which 990 classes and two colours less
 }
-HEAVY = ("d2l-alexnet", "d2l-vgg11")  # tens of millions of weights, however small the pictures
+HEAVY = ("d2l-alexnet", "d2l-vgg11")  # tens of millions of weights, however small the images
 
 
 def test_every_recipe_is_tested():
@@ -60,14 +60,14 @@ def test_says_how_it_is_run_and_what_was_published(name: str):
 
 @pytest.fixture(scope="module")
 def fashion(tmp_path_factory) -> Path:
-    """A folder with a little set in fashion-mnist's form: training and test pictures 1x28x28 of ten classes."""
+    """A folder with a little set in fashion-mnist's form: training and test images 1x28x28 of ten classes."""
     root = tmp_path_factory.mktemp("data")
     (root / "fashion-mnist").mkdir()
     rng = np.random.default_rng(0)
     for part, n in (("train", 60), ("t10k", 20)):
         labels = (np.arange(n) % 10).astype(np.uint8)
-        pictures = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        for kind, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
             (root / "fashion-mnist" / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
     return root

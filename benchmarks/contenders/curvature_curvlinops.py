@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from curvature_parts import network_and_pictures
+from curvature_parts import network_and_images
 from curvlinops import HessianLinearOperator
 from protocol import Answers, Job, serve
 from scipy.sparse.linalg import eigsh
@@ -13,7 +13,7 @@ from torch import nn
 
 
 def with_curvlinops(job: Job) -> Answers:
-    net, x, y = network_and_pictures(job)
+    net, x, y = network_and_images(job)
     parameters = list(net.parameters())
     count = sum(p.numel() for p in parameters)
     start = np.random.default_rng(0).standard_normal(count).astype(np.float32)

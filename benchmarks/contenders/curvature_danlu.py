@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
-from curvature_parts import network_and_pictures
+from curvature_parts import network_and_images
 from protocol import Answers, Job, serve
 from torch.nn import functional as F
 
@@ -15,7 +15,7 @@ from danlu.doctor.curvature.summary import sharpness
 
 
 def danlu_curvature(job: Job) -> Answers:
-    net, x, y = network_and_pictures(job)
+    net, x, y = network_and_images(job)
     parameters = list(net.parameters())
     exact = sharpness(net, F.cross_entropy, (x, y), tolerance=1e-7).value
     hessian = Hessian(Objective(net, F.cross_entropy, (x, y)))

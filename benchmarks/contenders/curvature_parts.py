@@ -1,4 +1,4 @@
-"""The same trained network, pictures and reference for all who compute curvature."""
+"""The same trained network, images and reference for all who compute curvature."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from danlu.models.build import build_model
 
 
-def network_and_pictures(job: Job) -> tuple[nn.Module, Tensor, Tensor]:
-    """LeNet after 100 steps on the pictures of the job, in evaluation mode; x (N, 1, 28, 28) and y (N,)."""
+def network_and_images(job: Job) -> tuple[nn.Module, Tensor, Tensor]:
+    """LeNet after 100 steps on the images of the job, in evaluation mode; x (N, 1, 28, 28) and y (N,)."""
     with np.load(job["data"]) as arrays:
-        pictures, targets = arrays["x"][: job["count"]], arrays["y"][: job["count"]]
-    x = torch.from_numpy(pictures).float().div(255).sub(0.5)[:, None]
+        images, targets = arrays["x"][: job["count"]], arrays["y"][: job["count"]]
+    x = torch.from_numpy(images).float().div(255).sub(0.5)[:, None]
     y = torch.from_numpy(targets)
     torch.manual_seed(0)
     net = build_model("lenet", channels=1, size=28, classes=10)

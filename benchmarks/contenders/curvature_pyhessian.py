@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 import torch
-from curvature_parts import network_and_pictures
+from curvature_parts import network_and_images
 from protocol import Answers, Job, serve
 from pyhessian import hessian
 from torch import nn
 
 
 def with_pyhessian(job: Job) -> Answers:
-    net, x, y = network_and_pictures(job)
+    net, x, y = network_and_images(job)
 
     def top(tolerance: float) -> float:
         torch.manual_seed(0)  # it draws its start vector

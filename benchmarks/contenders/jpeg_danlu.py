@@ -1,6 +1,6 @@
 """danlu's input side for folders of photographs: files to augmented, normalised float batches. No network is trained.
 
-Without `cache` worker processes decode and this process augments a batch at a time; with it, the resized pictures of an
+Without `cache` worker processes decode and this process augments a batch at a time; with it, the resized images of an
 earlier run are read from disk (the first reading, which writes the cache, is not timed).
 """
 
@@ -10,9 +10,9 @@ import time
 
 from protocol import Answers, Job, serve
 
-from danlu.assemble import make_batches, transforms
 from danlu.config import from_dict
-from danlu.prepare import prepare
+from danlu.preparation.assemble import make_batches, transforms
+from danlu.preparation.prepare import prepare
 
 
 def jpeg_danlu(job: Job) -> Answers:
@@ -49,8 +49,8 @@ def jpeg_danlu(job: Job) -> Answers:
     epoch = 0
     while True:
         began = time.perf_counter()
-        pictures = sum(len(batch.inputs) for batch in batches.epoch(epoch))
-        yield {"images_per_second": pictures / (time.perf_counter() - began)}
+        images = sum(len(batch.inputs) for batch in batches.epoch(epoch))
+        yield {"images_per_second": images / (time.perf_counter() - began)}
         epoch += 1
 
 

@@ -32,8 +32,8 @@ def jpeg_torchvision(job: Job) -> Answers:
     yield {"settings": f"{job['workers']} persistent workers"}
     while True:
         began = time.perf_counter()
-        pictures = sum(len(inputs) for inputs, _ in loader)
-        yield {"images_per_second": pictures / (time.perf_counter() - began)}
+        images = sum(len(inputs) for inputs, _ in loader)
+        yield {"images_per_second": images / (time.perf_counter() - began)}
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from protocol import Answers, Job, serve
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from danlu.choose import choose_training
 from danlu.config import from_dict
 from danlu.data.dataset import Dataset
 from danlu.engine.device import keep_freed_memory
+from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
-from danlu.optim import build_optimizer
+from danlu.preparation.defaults import choose_training
 
 FORMATS = [("fp32", False), ("fp32", True), ("bf16", True)]  # precision, channels_last
 PROBE_BATCHES, PROBE_TURNS = 8, 4
@@ -63,12 +63,12 @@ def limit(job: Job) -> Answers:
 
 
 def _tensors(job: Job) -> tuple[Tensor, Tensor]:
-    """Float pictures (N, C, H, W) and classes (N,) of one round."""
+    """Float images (N, C, H, W) and classes (N,) of one round."""
     count = job["batches"] * job["batch"]
     with np.load(job["data"]) as arrays:
-        pictures, targets = arrays["x"][:count], arrays["y"][:count]
-    pictures = pictures.reshape(*pictures.shape[:3], -1).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(pictures)).float().div(255).sub(0.5), torch.from_numpy(targets)
+        images, targets = arrays["x"][:count], arrays["y"][:count]
+    images = images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(images)).float().div(255).sub(0.5), torch.from_numpy(targets)
 
 
 def _trainee(job: Job, inputs: Tensor, targets: Tensor, precision: str, channels_last: bool) -> Trainee:

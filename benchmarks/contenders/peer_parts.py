@@ -20,36 +20,36 @@ from danlu.models.build import build_model
 WORKERS = (0, 2)
 
 
-class ArrayPictures(Dataset):
-    """Pictures uint8 (N, H, W) or (N, H, W, 3) in memory, one by one as torchvision hands them out."""
+class ArrayImages(Dataset):
+    """Images uint8 (N, H, W) or (N, H, W, 3) in memory, one by one as torchvision hands them out."""
 
-    def __init__(self, pictures: np.ndarray, targets: np.ndarray, transform: Callable) -> None:
-        self.pictures, self.targets, self.transform = pictures, targets.tolist(), transform
+    def __init__(self, images: np.ndarray, targets: np.ndarray, transform: Callable) -> None:
+        self.images, self.targets, self.transform = images, targets.tolist(), transform
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
-        return self.transform(Image.fromarray(self.pictures[number])), self.targets[number]
+        return self.transform(Image.fromarray(self.images[number])), self.targets[number]
 
 
 def make_loader(job: Job, workers: int) -> DataLoader:
     """Batches of one round: `warm` ones that are not timed, then `batches`."""
     count = (job["warm"] + job["batches"]) * job["batch"]
     with np.load(job["data"]) as arrays:
-        pictures, targets = arrays["x"][:count], arrays["y"][:count]
-    channels = pictures.reshape(*pictures.shape[:3], -1)
+        images, targets = arrays["x"][:count], arrays["y"][:count]
+    channels = images.reshape(*images.shape[:3], -1)
     mean, std = channels.mean((0, 1, 2)) / 255, channels.std((0, 1, 2)) / 255
     transform = v2.Compose(
         [
             v2.ToImage(),
-            v2.RandomCrop(pictures.shape[1], padding=job["pad"]),
+            v2.RandomCrop(images.shape[1], padding=job["pad"]),
             *([v2.RandomHorizontalFlip()] if job["flip"] else []),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(mean.tolist(), std.tolist()),
         ]
     )
-    dataset = ArrayPictures(pictures, targets, transform)
+    dataset = ArrayImages(images, targets, transform)
     return DataLoader(
         dataset, batch_size=job["batch"], shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )

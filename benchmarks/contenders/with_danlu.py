@@ -18,16 +18,16 @@ from protocol import Answers, Job, leave_out, serve
 from rich.console import Console
 from torch import Tensor
 
-from danlu.assemble import make_plan
 from danlu.config import DoctorConfig, from_dict
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
-from danlu.engine.examine import Examiner
+from danlu.engine.doctor_watcher import Examiner
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.saving import Saver, StopSignal
-from danlu.prepare import prepare
-from danlu.record import Record
-from danlu.run import Run
+from danlu.preparation.assemble import make_plan
+from danlu.preparation.prepare import prepare
+from danlu.run.folder import Run
+from danlu.run.record import Record
 
 EPOCHS = 1000  # more than there will be rounds: the schedule needs an end
 WARM = 12.0  # seconds of training before the first round: the doctor has 0.3 s of the first ones beside its share

@@ -39,7 +39,7 @@ def split(x: np.ndarray, y: np.ndarray, task: str, seed: int, share: float = 0.2
     parts = train_test_split(x, y, test_size=share, random_state=seed, stratify=None if task == "numbers" else y)
     x, x_val = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
     y, y_val = (torch.tensor(part) for part in parts[2:])
-    over = 0 if x.dim() == 2 else None  # columns each for itself, pictures as a whole
+    over = 0 if x.dim() == 2 else None  # columns each for itself, images as a whole
     mean = x.mean(over)
     scale = x.std(over).clamp_min(1e-6)
     x, x_val = (x - mean) / scale, (x_val - mean) / scale
@@ -123,10 +123,10 @@ def _california() -> np.ndarray:
 
 
 def mnist(seed: int) -> Data:
-    """3,200 pictures of 14 x 14 (the mean of 2 x 2 pixels)."""
-    pictures, labels = _mnist()
+    """3,200 images of 14 x 14 (the mean of 2 x 2 pixels)."""
+    images, labels = _mnist()
     rows = np.random.default_rng(seed).choice(len(labels), 3200, replace=False)
-    small = pictures[rows].reshape(-1, 1, 14, 2, 14, 2).mean(axis=(3, 5))
+    small = images[rows].reshape(-1, 1, 14, 2, 14, 2).mean(axis=(3, 5))
     return split(small, labels[rows], "classes", seed)
 
 
@@ -143,22 +143,22 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 
 def cifar(seed: int) -> Data:
-    """Three classes, 800 pictures of each, at 16 x 16."""
-    pictures, labels = _cifar()
-    return split(pictures, labels, "classes", seed)
+    """Three classes, 800 images of each, at 16 x 16."""
+    images, labels = _cifar()
+    return split(images, labels, "classes", seed)
 
 
 @lru_cache(1)
 def _cifar() -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
 
-    pictures, labels = [], []
+    images, labels = [], []
     for label, name in enumerate(CIFAR_CLASSES):
         for file in sorted((root() / "cifar10-jpeg" / "train" / name).iterdir())[:800]:
             with Image.open(file) as image:
-                pictures.append(np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BOX)))
+                images.append(np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BOX)))
             labels.append(label)
-    return np.stack(pictures).transpose(0, 3, 1, 2), np.array(labels)
+    return np.stack(images).transpose(0, 3, 1, 2), np.array(labels)
 
 
 def root() -> Path:

@@ -132,7 +132,7 @@ def uneven_columns(setup: Setup, spread: float) -> Setup:
 
 
 def blank(setup: Setup, share: float) -> Setup:
-    """A share of the samples, of both splits, are empty pictures (the smallest value everywhere)."""
+    """A share of the samples, of both splits, are empty images (the smallest value everywhere)."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         x, x_val = data.x.clone(), data.x_val.clone()
@@ -183,7 +183,7 @@ def shifted_labels(setup: Setup, share: float) -> Setup:
 
 
 def any_quarter_turn(x: Tensor) -> Tensor:
-    """Each picture turned by 0, 90, 180 or 270 degrees and mirrored or not: 6 and 9 become the same."""
+    """Each image turned by 0, 90, 180 or 270 degrees and mirrored or not: 6 and 9 become the same."""
     turned = torch.stack(
         [torch.rot90(x, k, (2, 3)) for k in range(4)] + [torch.rot90(x.flip(3), k, (2, 3)) for k in range(4)]
     )
@@ -237,13 +237,13 @@ DATA_FAULTS = [
     Fault("signed labels", "data.label_range", signed_labels, needs="binary", proof="code"),
     Fault("label noise", "data.label_noise", label_noise, {"40 %": 0.4, "20 %": 0.2, "10 %": 0.1}, "classes|binary"),
     Fault("labels shuffled", "data.labels_shuffled", labels_shuffled, {"in training": False, "in both": True}),
-    Fault("raw scale", "data.not_normalised", rescale, {"0..255": (64.0, 128.0), "offset": (1.0, 20.0)}, "pictures", proof="code"),
+    Fault("raw scale", "data.not_normalised", rescale, {"0..255": (64.0, 128.0), "offset": (1.0, 20.0)}, "images", proof="code"),
     Fault("uneven columns", "data.not_normalised", uneven_columns, {"to 1000": 1000.0, "to 100": 100.0}, "table", proof="code"),
-    Fault("blank samples", "data.degenerate", blank, {"40 %": 0.4, "15 %": 0.15}, "pictures"),
+    Fault("blank samples", "data.degenerate", blank, {"40 %": 0.4, "15 %": 0.15}, "images"),
     Fault("not shuffled", "data.not_shuffled", not_shuffled, {"sorted": 0, "runs of 200": 200}, "classes", proof="code"),
     Fault("validation preprocessed otherwise", "data.split_shift", shifted_inputs, {"much": (0.5, 1.5), "little": (1.0, 1.3)}),
     Fault("split by label", "data.split_shift", shifted_labels, {"absent": 0.0, "1 in 20": 0.05}, "classes"),
     Fault("augmentation destroys the label", "data.augmentation_harmful", harmful_augmentation,
-          {"erased": mostly_erased, "noise": strong_noise, "turned": any_quarter_turn}, "pictures", also=("fit.regularisation_too_strong",)),
+          {"erased": mostly_erased, "noise": strong_noise, "turned": any_quarter_turn}, "images", also=("fit.regularisation_too_strong",)),
     Fault("augmentation on validation", "data.augmentation_harmful", lambda setup, _: on_loop(setup, AugmentedValidation), proof="code"),
 ]  # fmt: skip

@@ -270,11 +270,11 @@ OPTIM_FAULTS = [
     Fault("root of zero", "numerics.nonfinite", lambda setup, _: setup.but(loss=RootOfZero), needs="numbers"),
     Fault("half overflows", "numerics.half_range", half, {"x3e4": 3e4, "x1e4": 1e4}, "mlp classes", avoid="sigmoid tanh", also=("numerics.nonfinite",)),
     Fault("half underflows", "numerics.half_range", half_underflow, needs="mlp classes", avoid="deep"),
-    Fault("few samples", "fit.overfitting", few_samples, {"40": (40, 60), "100": (100, 60)}, "classes mlp|conv pictures", avoid="dropout bn deep tanh sigmoid", also=("model.too_large", "fit.trained_too_long"), proof="overfit"),
+    Fault("few samples", "fit.overfitting", few_samples, {"40": (40, 60), "100": (100, 60)}, "classes mlp|conv images", avoid="dropout bn deep tanh sigmoid", also=("model.too_large", "fit.trained_too_long"), proof="overfit"),
     Fault("little to see", "fit.underfitting", few_columns, {"1 column": 1, "2 columns": 2}, "table", also=("model.too_small", "fit.regularisation_too_strong", "optim.plateau_minimum")),
     Fault("class weight upside down", "fit.one_class", upside_down_weights, {"x1000": 1000.0, "x300": 300.0}, "classes|binary mlp"),
     Fault("parity", "fit.not_learning", parity, {"30 bits": 30}, "binary mlp", also=("data.labels_shuffled", "fit.overfitting")),
     Fault("strong dropout", "fit.regularisation_too_strong", strong_dropout, {"0.97": 0.97, "0.95": 0.95}, "mlp deep|tanh|relu"),
     Fault("stopped early", "fit.stopped_early", stop_early, {"1 epoch": 1, "2 epochs": 2}, "classes", also=("optim.slow_convergence", "optim.lr_too_low")),
-    Fault("trained too long", "fit.trained_too_long", go_on, {"150 epochs": (150, 150)}, "classes mlp pictures", avoid="dropout deep tanh sigmoid", also=("fit.overfitting",), proof="overfit"),
+    Fault("trained too long", "fit.trained_too_long", go_on, {"150 epochs": (150, 150)}, "classes mlp images", avoid="dropout deep tanh sigmoid", also=("fit.overfitting",), proof="overfit"),
 ]  # fmt: skip

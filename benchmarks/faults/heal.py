@@ -25,8 +25,8 @@ import torch
 from rich.console import Console
 
 import danlu
-from danlu.run import Run
-from danlu.verbs.trials import compare
+from danlu.healing.trials import compare
+from danlu.run.folder import Run
 
 QUIET = Console(quiet=True)
 SEEDS = (11, 12, 13)  # others than those that the healing itself sees

@@ -116,13 +116,13 @@ def gentle(x: Tensor) -> Tensor:
 
 
 def normalised_inside(setup: Setup) -> Setup:
-    """Raw pictures (0 to 255), and a batch normalisation as the first layer."""
+    """Raw images (0 to 255), and a batch normalisation as the first layer."""
     raw = on_data(setup, lambda data, g: replace(data, x=data.x * 60 + 100, x_val=data.x_val * 60 + 100))
     return on_model(raw, lambda model: nn.Sequential(nn.BatchNorm2d(1, affine=False), *model.children()))
 
 
 def zero_to_one(setup: Setup) -> Setup:
-    """Pictures in [0, 1], the commonest scaling of all."""
+    """Images in [0, 1], the commonest scaling of all."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         low, high = data.x.min(), data.x.max()
@@ -169,7 +169,7 @@ def halves(name: str, tuned: Setup, untuned: Setup) -> dict[str, Setup]:
 
 # Shorthand for the odd ones: half is set by `halves`.
 build = partial(setup, "tuned")
-DIGITS = build(sets.digits, "mlp2", mlp(192), momentum(0.03), 0.93, "classes mlp relu pictures", batch_size=32)
+DIGITS = build(sets.digits, "mlp2", mlp(192), momentum(0.03), 0.93, "classes mlp relu images", batch_size=32)
 BLOBS = build(sets.blobs, "mlp3", mlp(64, 64), Optim("adam", 1e-3), 0.92, "classes mlp relu table", batch_size=32)
 MOONS = build(sets.moons, "mlp2", mlp(64), Optim("adam", 1e-2), 0.95, "binary mlp relu plane", batch_size=32)
 CIRCLES = build(sets.circles, "mlp2", mlp(64), Optim("adam", 1e-2), 0.95, "binary mlp relu plane", batch_size=32)
@@ -180,9 +180,9 @@ FRIEDMAN2 = build(
     sets.friedman2, "mlp2", mlp(128), Optim("adam", 3e-3), 0.85, "numbers mlp relu table", batch_size=32, epochs=15
 )
 LENET = build(
-    sets.digits, "lenet", lenet(8, 16, 64), Optim("adam", 2e-3), 0.92, "classes conv relu pictures", batch_size=32
+    sets.digits, "lenet", lenet(8, 16, 64), Optim("adam", 2e-3), 0.92, "classes conv relu images", batch_size=32
 )
-VGG = build(sets.digits, "vgg", vgg(16, 24), Optim("adam", 3e-3), 0.93, "classes conv bn relu pictures", batch_size=32)
+VGG = build(sets.digits, "vgg", vgg(16, 24), Optim("adam", 3e-3), 0.93, "classes conv bn relu images", batch_size=32)
 CANCER = build(sets.cancer, "linear", mlp(), momentum(0.05), 0.93, "binary mlp table", batch_size=16)
 DIABETES = build(sets.diabetes, "linear", mlp(), Optim("sgd", 0.01), 0.3, "numbers mlp table", batch_size=32)
 
@@ -204,8 +204,8 @@ ODD: dict[str, Setup] = {
     **halves("accumulation over four", LENET.but(loop=AccumulatingLoop, batch_size=8), DIGITS.but(loop=AccumulatingLoop, batch_size=8)),
     **halves("zero_grad after the step", BLOBS.but(loop=NoneIsZero), LENET.but(data=sets.mnist, loop=NoneIsZero, floor=0.88)),
     **halves("gentle augmentation", LENET.but(augment=gentle, epochs=20, floor=0.9), VGG.but(data=sets.mnist, augment=gentle, floor=0.85, epochs=10)),
-    **halves("raw pictures normalised inside", normalised_inside(LENET), normalised_inside(DIGITS)),
-    **halves("pictures from 0 to 1", zero_to_one(LENET.but(epochs=15)), zero_to_one(DIGITS.but(optim=momentum(0.1), epochs=15))),
+    **halves("raw images normalised inside", normalised_inside(LENET), normalised_inside(DIGITS)),
+    **halves("images from 0 to 1", zero_to_one(LENET.but(epochs=15)), zero_to_one(DIGITS.but(optim=momentum(0.1), epochs=15))),
     **halves("log-softmax and NLL", softmax_then_nll(LENET), softmax_then_nll(DIGITS)),
     **halves("sigmoid and BCE", sigmoid_then_bce(MOONS), sigmoid_then_bce(CIRCLES)),
     **halves("sigmoid on bounded targets", squashed_output(FRIEDMAN.but(optim=Optim("adam", 1e-2))), squashed_output(FRIEDMAN2.but(optim=Optim("adam", 1e-2)))),
@@ -213,8 +213,8 @@ ODD: dict[str, Setup] = {
     **halves("absolute error", FRIEDMAN.but(loss=nn.L1Loss), FRIEDMAN2.but(loss=nn.SmoothL1Loss)),
     **halves("high rate that is right", BLOBS.but(model=mlp(), optim=Optim("sgd", 0.5)), DIGITS.but(model=mlp(), optim=Optim("sgd", 0.3), floor=0.92)),
     **halves("constant rate", DIGITS.but(schedule=constant, optim=momentum(0.005), epochs=20), LENET.but(schedule=constant, optim=Optim("adam", 5e-4), epochs=25)),
-    **halves("warm-up", build(sets.digits, "transformer", transformer(32, 1, norm_first=False), Optim("adam", 3e-3), 0.88, "classes transformer pictures", batch_size=32, schedule=warm_up, schedule_per="batch"),
-             build(sets.mnist, "transformer", transformer(32, 1, norm_first=False), Optim("adam", 3e-3), 0.8, "classes transformer pictures", batch_size=32, epochs=10, schedule=warm_up, schedule_per="batch")),
+    **halves("warm-up", build(sets.digits, "transformer", transformer(32, 1, norm_first=False), Optim("adam", 3e-3), 0.88, "classes transformer images", batch_size=32, schedule=warm_up, schedule_per="batch"),
+             build(sets.mnist, "transformer", transformer(32, 1, norm_first=False), Optim("adam", 3e-3), 0.8, "classes transformer images", batch_size=32, epochs=10, schedule=warm_up, schedule_per="batch")),
     **halves("high momentum with a small rate", DIGITS.but(optim=Optim("sgd", 0.002, {"momentum": 0.98, "nesterov": True})), LENET.but(optim=Optim("sgd", 0.003, {"momentum": 0.97}), epochs=15)),
     **halves("wide and shallow", DIGITS.but(model=mlp(1024), epochs=8), BLOBS.but(model=mlp(768), epochs=8)),
     **halves("small set, few epochs", build(sets.wine, "mlp2", mlp(32), Optim("adam", 5e-3), 0.9, "classes mlp relu table", batch_size=16, epochs=20), build(sets.cancer, "mlp2", mlp(32), Optim("adam", 2e-3), 0.93, "binary mlp relu table", batch_size=16, epochs=12)),

@@ -41,7 +41,7 @@ def initialise(model: nn.Module, init: str) -> None:
 
 
 def lenet(first: int = 6, second: int = 16, hidden: int = 64, activation: Activation = nn.ReLU) -> Build:
-    """Two convolutions with pooling, two linear layers; pictures of 8 to 32 pixels."""
+    """Two convolutions with pooling, two linear layers; images of 8 to 32 pixels."""
 
     def build(data: Data) -> nn.Module:
         channels, side = data.x.shape[1], data.x.shape[2] // 4
@@ -100,7 +100,7 @@ def resnet(*widths: int) -> Build:
 
 
 class Transformer(nn.Module):
-    """A small vision transformer: rows of the picture as tokens, learned places, the mean of the tokens."""
+    """A small vision transformer: rows of the image as tokens, learned places, the mean of the tokens."""
 
     def __init__(self, data: Data, width: int, depth: int, norm_first: bool) -> None:
         super().__init__()

@@ -9,15 +9,15 @@ __version__ = "0.1.0"
 
 # Public name -> the module it lives in. Loaded on first use, so that `danlu --help` need not import torch.
 _PUBLIC = {
-    "train": "danlu.verbs.train",
-    "evaluate": "danlu.verbs.evaluate",
-    "predict": "danlu.verbs.predict",
-    "load": "danlu.verbs.load",
-    "describe": "danlu.verbs.describe",
-    "diagnose": "danlu.verbs.doctor",
-    "heal": "danlu.verbs.heal",
-    "landscape": "danlu.verbs.landscape",
-    "inspect": "danlu.verbs.inspect",
+    "train": "danlu.training.train",
+    "evaluate": "danlu.inference.evaluate",
+    "predict": "danlu.inference.predict",
+    "load": "danlu.inference.loaded_run",
+    "describe": "danlu.analysis.describe",
+    "diagnose": "danlu.analysis.diagnose",
+    "heal": "danlu.healing.heal",
+    "landscape": "danlu.analysis.landscape",
+    "inspect": "danlu.analysis.inspect",
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
     "watch": "danlu.doctor.watch",
@@ -45,21 +45,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from danlu.analysis.describe import describe
+    from danlu.analysis.diagnose import diagnose
+    from danlu.analysis.inspect import inspect
+    from danlu.analysis.landscape import landscape
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature
     from danlu.doctor.watch import watch
+    from danlu.healing.heal import heal
+    from danlu.inference.evaluate import evaluate
+    from danlu.inference.loaded_run import load
+    from danlu.inference.predict import predict
     from danlu.models.build import build_model
     from danlu.refuse import Failure, Refusal
-    from danlu.verbs.describe import describe
-    from danlu.verbs.doctor import diagnose
-    from danlu.verbs.evaluate import evaluate
-    from danlu.verbs.heal import heal
-    from danlu.verbs.inspect import inspect
-    from danlu.verbs.landscape import landscape
-    from danlu.verbs.load import load
-    from danlu.verbs.predict import predict
-    from danlu.verbs.train import train
+    from danlu.training.train import train
 
 
 def __getattr__(name: str) -> Any:

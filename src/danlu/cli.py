@@ -102,8 +102,8 @@ def build_parser() -> Parser:
     predict = verb("predict", "RUN PATH...", "say what a run's network sees in files or folders")
     predict.add_argument("run", metavar="RUN")
     predict.add_argument("paths", metavar="PATH", nargs="+")
-    predict.add_argument("--out", metavar="DIR", help="write the pictures there with the prediction drawn on them")
-    predict.add_argument("--top", metavar="K", default=None, help="classes named for each picture [3]")
+    predict.add_argument("--out", metavar="DIR", help="write the images there with the prediction drawn on them")
+    predict.add_argument("--top", metavar="K", default=None, help="classes named for each image [3]")
     predict.add_argument("--score", metavar="N", default=None, help=keys()["detect.score"].metadata["text"])
     _common(predict)
 
@@ -120,7 +120,7 @@ def build_parser() -> Parser:
     inspect = verb("inspect", "MODEL|--compare MODEL MODEL", "say what a network is made of, layer by layer")
     inspect.add_argument("model", metavar="MODEL", nargs="?", help=keys()["model.name"].metadata["text"])
     inspect.add_argument("--compare", metavar="MODEL", nargs="+", help="networks beside one another, layer by layer")
-    inspect.add_argument("--input", metavar="CxHxW", help="shape of one picture, or D for rows of D numbers")
+    inspect.add_argument("--input", metavar="CxHxW", help="shape of one image, or D for rows of D numbers")
     inspect.add_argument("--classes", metavar="K", help="outputs [10]")
     inspect.add_argument("--batch-size", metavar="N", dest="batch_size", help="for the memory of training [32]")
     inspect.add_argument("--optimizer", metavar="NAME", help="for the memory of training [adamw]")
@@ -233,7 +233,7 @@ def _run(argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from danlu.verbs.commands import COMMANDS  # imports torch: only now, so that help is quick
+    from danlu.console.commands import COMMANDS  # imports torch: only now, so that help is quick
 
     as_json = values.pop("json")
     result, code = COMMANDS[verb](values, Console(stderr=as_json))

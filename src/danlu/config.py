@@ -1,9 +1,9 @@
 """Everything a run can be told, in one tree; every default stands here, once.
 
-`None` means "chosen from the data": `verbs/choose.py` fills it in before training and says why. The same tree is
-reached three ways with the same names: flags (`--optim.momentum 0.8`), YAML (`optim: {momentum: 0.8}`) and Python
-(`danlu.train(path, optim={"momentum": 0.8})`). A section given one plain value takes it as its first field, so
-`--model lenet` is `--model.name lenet`.
+`None` means "chosen from the data": `preparation/defaults.py` fills it in before training and says why. The same
+tree is reached three ways with the same names: flags (`--optim.momentum 0.8`), YAML (`optim: {momentum: 0.8}`) and
+Python (`danlu.train(path, optim={"momentum": 0.8})`). A section given one plain value takes it as its first field,
+so `--model lenet` is `--model.name lenet`.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ class DataConfig(Strict):
         None, "of the split and of --data.limit; the run's own --seed by default"
     )
     on_bad: Literal["stop", "skip"] = option("stop", "more than 5 % bad files, or an empty class: stop | skip")
-    size: Count | None = option(None, "side of the pictures the network sees, in pixels")
-    colour: Literal["grey", "rgb"] | None = option(None, "channels of the pictures")
-    standardise: bool = option(True, "pictures: (x - mean) / std of the training set; false leaves them in [0, 1]")
+    size: Count | None = option(None, "side of the images the network sees, in pixels")
+    colour: Literal["grey", "rgb"] | None = option(None, "channels of the images")
+    standardise: bool = option(True, "images: (x - mean) / std of the training set; false leaves them in [0, 1]")
     standardise_target: bool | None = option(None, "regression: train on (y - mean) / std of the training targets")
     memory: bool | None = option(None, "keep the whole set as one uint8 tensor on the device")
-    cache: str | None = option(None, "folder for resized pictures, read back by later runs")
-    workers: Annotated[int, Field(ge=0)] | None = option(None, "processes that decode pictures")
+    cache: str | None = option(None, "folder for resized images, read back by later runs")
+    workers: Annotated[int, Field(ge=0)] | None = option(None, "processes that decode images")
     last: Literal["keep", "drop", "carry"] = option(
         "keep", "incomplete last batch: keep | drop | carry into the next epoch"
     )
@@ -163,10 +163,10 @@ class DetectConfig(Strict):
     search: Literal["auto", "selective", "colours"] | None = option(
         None, "how regions are found in the pixels (rcnn, fast-rcnn): selective search, areas of a colour, or auto"
     )
-    proposals: Count | None = option(None, "regions looked at in a picture (rcnn and its kin)")
+    proposals: Count | None = option(None, "regions looked at in an image (rcnn and its kin)")
     candidates: Count | None = option(None, "anchors of each level that may become proposals (faster-rcnn, mask-rcnn)")
-    sampled: Count | None = option(None, "anchors of a picture drawn for the losses (faster-rcnn, mask-rcnn)")
-    regions: Count | None = option(None, "proposals of a picture drawn for the losses (rcnn and its kin)")
+    sampled: Count | None = option(None, "anchors of an image drawn for the losses (faster-rcnn, mask-rcnn)")
+    regions: Count | None = option(None, "proposals of an image drawn for the losses (rcnn and its kin)")
     positive_share: Annotated[float, Field(gt=0, lt=1)] | None = option(
         None, "of these at most so many on objects (rcnn and its kin)"
     )
@@ -176,12 +176,12 @@ class DetectConfig(Strict):
     )
     mask_width: Count | None = option(None, "channels of the convolutions that see the mask (mask-rcnn)")
     mask_layers: Annotated[int, Field(ge=0)] | None = option(None, "how many of them there are (mask-rcnn)")
-    fit: Literal["letterbox", "stretch"] = option("letterbox", "pictures that are no squares: letterbox | stretch")
+    fit: Literal["letterbox", "stretch"] = option("letterbox", "images that are no squares: letterbox | stretch")
     score: Share = option(0.3, "predict: least score of a detection that is kept")
     overlap: Annotated[float, Field(gt=0, le=1)] | None = option(
         None, "of two detections of a class that overlap more (IoU), keep one"
     )
-    most: Count = option(100, "detections kept in a picture")
+    most: Count = option(100, "detections kept in an image")
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class LossConfig(Strict):
 
 @dataclass(frozen=True)
 class AugmentConfig(Strict):
-    """How training pictures are varied; never applied to validation. A preset fills what is left None."""
+    """How training images are varied; never applied to validation. A preset fills what is left None."""
 
     preset: Literal["none", "light", "strong"] | None = option(None, "none | light | strong")
     flip: Literal["none", "lr", "ud", "both"] | None = option(None, "mirror: none | lr | ud | both")
@@ -264,13 +264,13 @@ class AugmentConfig(Strict):
     mixup: NotNegative | None = option(None, "alpha of mixup's Beta(alpha, alpha); 0 is off")
     cutmix: NotNegative | None = option(None, "alpha of cutmix's Beta(alpha, alpha); 0 is off")
     zoom_out: Annotated[float, Field(ge=1)] | None = option(
-        None, "detection: half of the pictures lie on grey, up to this many times smaller; 1 is off"
+        None, "detection: half of the images lie on grey, up to this many times smaller; 1 is off"
     )
     iou_crop: Annotated[float, Field(ge=0, le=1)] | None = option(
         None, "detection: chance of a crop (of area and ratio) that overlaps some object enough"
     )
     mosaic: Annotated[float, Field(ge=0, le=1)] | None = option(
-        None, "detection: chance that four pictures are put together"
+        None, "detection: chance that four images are put together"
     )
     multi_scale: Share | None = option(
         None, "detection: each batch's side drawn from [1-m, 1+m] of the size, a multiple of 32"
@@ -317,12 +317,12 @@ class Config(Strict):
     augment: AugmentConfig = section(AugmentConfig)
     regularise: RegulariseConfig = section(RegulariseConfig)
     doctor: DoctorConfig = section(DoctorConfig)
-    tta: bool = option(False, "average probabilities over the mirrored picture when evaluating and predicting")
+    tta: bool = option(False, "average probabilities over the mirrored image when evaluating and predicting")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = option(0, "of shuffling, augmentation, initialisation and dropout")
     device: str = option("auto", "auto | cpu | cuda | cuda:0 | mps")
     devices: Count = option(1, "processes (cpu) or cards that share each batch")
     precision: Literal["fp32", "bf16", "fp16"] | None = option(None, "arithmetic of the forward and backward pass")
-    channels_last: bool | None = option(None, "memory format of pictures")
+    channels_last: bool | None = option(None, "memory format of images")
     compile: bool = option(False, "torch.compile the network")
     deterministic: bool = option(False, "refuse operations whose result varies from run to run (CUDA)")
     out: str | None = option(None, "run folder; the next free runs/N by default")

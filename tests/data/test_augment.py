@@ -18,7 +18,7 @@ FULL = AugmentConfig("none", "both", 2, brightness=0.4, contrast=0.4, saturation
 FULL = dataclasses.replace(FULL, shear=5, translate=0.1, erase=0.5, mixup=0.4, cutmix=1.0)
 
 
-def pictures(n: int, channels: int = 3, side: int = 16) -> torch.Tensor:
+def images(n: int, channels: int = 3, side: int = 16) -> torch.Tensor:
     return torch.randint(
         0, 256, (n, channels, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -42,7 +42,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 def test_the_same_generator_gives_the_same_batch_and_another_gives_another(config):
-    source, index, labels = pictures(50), torch.arange(10, 42), torch.arange(32) % 5
+    source, index, labels = images(50), torch.arange(10, 42), torch.arange(32) % 5
     augment = build(config)
     first, again, other = (augment(source, index, labels, augment.draw(rng(b), 32)) for b in (0, 0, 1))
     assert torch.equal(first[0], again[0])
@@ -56,7 +56,7 @@ def test_the_same_generator_gives_the_same_batch_and_another_gives_another(confi
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("cuts", [(0, 16, 32), (0, 10, 20, 32)])
 def test_processes_that_share_a_batch_see_what_one_would(config, cuts):
-    source, index, labels = pictures(50), torch.arange(10, 42), torch.arange(32) % 5
+    source, index, labels = images(50), torch.arange(10, 42), torch.arange(32) % 5
     augment = build(config)
     draws = augment.draw(rng(), 32)
     whole = augment(source, index, labels, draws)
@@ -67,7 +67,7 @@ def test_processes_that_share_a_batch_see_what_one_would(config, cuts):
 
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 def test_a_decoded_batch_goes_the_same_way_as_the_set_in_memory(config):
-    source, index, labels = pictures(50), torch.tensor([3, 3, 49, 0]), torch.arange(4)
+    source, index, labels = images(50), torch.tensor([3, 3, 49, 0]), torch.arange(4)
     augment = build(config)
     draws = augment.draw(rng(), 4)
     kept = source.clone()
@@ -80,16 +80,16 @@ def test_one_setting_leaves_the_draws_of_the_others():
     assert torch.equal(with_flip.draw(rng(), 8).of("pad"), without.draw(rng(), 8).of("pad"))
 
 
-def test_augmented_values_stay_in_the_range_of_pictures():
+def test_augmented_values_stay_in_the_range_of_images():
     augment = build(dataclasses.replace(FULL, mixup=0.0, cutmix=0.0, erase=0.0))
-    got, _ = augment(pictures(64), None, torch.zeros(64).long(), augment.draw(rng(), 64))
+    got, _ = augment(images(64), None, torch.zeros(64).long(), augment.draw(rng(), 64))
     shown = got * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     assert shown.min() >= -1e-5
     assert shown.max() <= 1 + 1e-5
 
 
 def test_without_draws_or_settings_nothing_is_augmented():
-    source, labels = pictures(6), torch.arange(6) % 5
+    source, labels = images(6), torch.arange(6) % 5
     evaluation = Normalise(size=16, mean=MEAN, std=STD)
     wanted = torch.stack([tv.normalize(p.float() / 255, MEAN, STD) for p in source])
     assert torch.allclose(evaluation(source, None, labels)[0], wanted, atol=1e-5)
@@ -102,12 +102,12 @@ def test_without_draws_or_settings_nothing_is_augmented():
     assert torch.equal(evaluation.undo(got), source)
 
 
-def test_evaluation_crops_large_pictures_and_resizes_small_ones():
-    large = pictures(2, 3, 128)
+def test_evaluation_crops_large_images_and_resizes_small_ones():
+    large = images(2, 3, 128)
     got, _ = Normalise(size=112, mean=MEAN, std=STD)(large, None, torch.zeros(2))
     wanted = tv.normalize(tv.center_crop(large, [112, 112]) / 255, MEAN, STD)
     assert torch.allclose(got, wanted, atol=1e-5)
-    small = pictures(2, 3, 40)
+    small = images(2, 3, 40)
     got, _ = Normalise(size=20, mean=MEAN, std=STD)(small, None, torch.zeros(2))
     wanted = tv.normalize(tv.resize(small.float(), [20, 20], antialias=True) / 255, MEAN, STD)
     assert torch.allclose(got, wanted, atol=1e-4)
@@ -120,8 +120,8 @@ def test_a_channel_without_variation_is_only_centred():
     assert got.abs().max() < 1e-6
 
 
-def test_mixup_blends_picture_and_label_by_the_same_share():
-    source, labels = pictures(8), torch.arange(8) % 5
+def test_mixup_blends_image_and_label_by_the_same_share():
+    source, labels = images(8), torch.arange(8) % 5
     augment = build(AugmentConfig("none", mixup=0.5))
     draws = augment.draw(rng(), 8)
     got, targets = augment(source, None, labels, draws)
@@ -151,7 +151,7 @@ def test_cutmix_labels_count_the_pixels():
 
 
 def test_both_mixings_share_the_samples_and_an_odd_one_out_is_left_alone():
-    source, labels = pictures(33), torch.arange(33) % 5
+    source, labels = images(33), torch.arange(33) % 5
     augment = build(AugmentConfig("none", mixup=1.0, cutmix=1.0))
     draws = augment.draw(rng(), 33)
     assert 8 < draws.cut.sum() < 25
@@ -164,7 +164,7 @@ def test_mixup_of_numbers_blends_them():
     targets = torch.arange(6.0).view(6, 1)
     augment = build(AugmentConfig("none", mixup=1.0), classes=0)
     draws = augment.draw(rng(), 6)
-    _, mixed = augment(pictures(6), None, targets, draws)
+    _, mixed = augment(images(6), None, targets, draws)
     mates = targets.view(3, 2).flip(1).reshape(6)
     assert torch.allclose(mixed[:, 0], draws.share * targets[:, 0] + (1 - draws.share) * mates)
 
@@ -185,7 +185,7 @@ def test_erasing_puts_the_mean_colour_on_a_rectangle_of_the_papers_area():
 
 
 def test_views_are_the_mirrors_of_training():
-    source = pictures(2)
+    source = images(2)
     for flip, count in {"none": 1, "lr": 2, "ud": 2, "both": 4}.items():
         seen = views(source, AugmentConfig("none", flip))
         assert len(seen) == count
@@ -206,7 +206,7 @@ def test_every_preset_fills_everything_and_keeps_what_was_set(preset, size, chan
     assert resolve(filled, size=size, channels=channels, classes=classes) == filled  # a saved recipe is whole
 
 
-def test_presets_fit_the_pictures():
+def test_presets_fit_the_images():
     digits = resolve(AugmentConfig(), size=28, channels=1, classes=10)
     assert (digits.preset, digits.flip, digits.pad, digits.area) == ("light", "none", 3, (1, 1))
     cifar = resolve(AugmentConfig(), size=32, channels=3, classes=10)
@@ -227,7 +227,7 @@ def test_the_crop_that_was_asked_for_replaces_the_presets():
     [
         ({"saturation": 0.4}, 28, 1, 10, "augment.saturation must be 0"),
         ({"hue": 0.1}, 28, 1, 10, "augment.hue must be 0"),
-        ({"pad": 28}, 28, 1, 10, "less than the picture's side of 28"),
+        ({"pad": 28}, 28, 1, 10, "less than the image's side of 28"),
         ({"area": (0.5, 0.2)}, 28, 1, 10, "augment.area"),
         ({"area": (0.0, 1.0)}, 28, 1, 10, "augment.area"),
         ({"area": (0.5, 1.2)}, 28, 1, 10, "augment.area"),

@@ -11,7 +11,7 @@ from danlu.data.colour import jitter
 ONE, NIL = torch.ones(6), torch.zeros(6)
 
 
-def pictures(low: float, high: float, channels: int = 3) -> torch.Tensor:
+def images(low: float, high: float, channels: int = 3) -> torch.Tensor:
     return low + (high - low) * torch.rand(6, channels, 10, 14, generator=torch.Generator().manual_seed(0))
 
 
@@ -19,7 +19,7 @@ def pictures(low: float, high: float, channels: int = 3) -> torch.Tensor:
     ("name", "channels"), [("brightness", 1), ("brightness", 3), ("contrast", 1), ("contrast", 3), ("saturation", 3)]
 )
 def test_each_factor_is_torchvisions_clamping_included(name, channels):
-    source = pictures(0, 255, channels)
+    source = images(0, 255, channels)
     factor = torch.tensor([0.0, 0.3, 0.8, 1.0, 1.4, 1.9])
     got = jitter(source, *(factor if name == n else ONE for n in ("brightness", "contrast", "saturation")), NIL)
     adjust = getattr(tv, f"adjust_{name}")
@@ -29,7 +29,7 @@ def test_each_factor_is_torchvisions_clamping_included(name, channels):
 
 
 def test_all_three_in_torchvisions_order():
-    source = pictures(80, 160)  # no step leaves [0, 255]: torchvision clamps after each, danlu at the end
+    source = images(80, 160)  # no step leaves [0, 255]: torchvision clamps after each, danlu at the end
     b, c, s = (torch.linspace(0.8, 1.2, 6).roll(k) for k in (0, 2, 5))
     got = jitter(source, b, c, s, NIL)
     for i in range(6):
@@ -40,7 +40,7 @@ def test_all_three_in_torchvisions_order():
 
 
 def test_hue_keeps_grey_luma_and_comes_back_after_a_whole_turn():
-    source = pictures(100, 150)
+    source = images(100, 150)
     luma = torch.tensor([0.2989, 0.587, 0.114])
     luma = luma / luma.sum()
     turned = jitter(source, ONE, ONE, ONE, torch.full((6,), 0.2))
@@ -64,8 +64,8 @@ def test_hue_turns_the_same_way_as_hsv():
 
 
 def test_jitter_keeps_the_mean_and_widens_the_spread():
-    """claims G2. Factors uniform in [1 - x, 1 + x] have mean 1, so the mean of many views is the picture's."""
-    source = pictures(60, 150)[:1].expand(4000, -1, -1, -1)
+    """claims G2. Factors uniform in [1 - x, 1 + x] have mean 1, so the mean of many views is the image's."""
+    source = images(60, 150)[:1].expand(4000, -1, -1, -1)
     u = torch.rand(4, 4000, generator=torch.Generator().manual_seed(2))
     views = jitter(source, *(0.6 + 0.8 * u[:3]), 0.1 * (u[3] - 0.5))
     # 4 standard errors of the mean brightness factor, 0.8 / sqrt(12) / sqrt(4000)
@@ -74,5 +74,5 @@ def test_jitter_keeps_the_mean_and_widens_the_spread():
 
 
 def test_no_change_is_no_change():
-    source = pictures(0, 255)
+    source = images(0, 255)
     assert torch.allclose(jitter(source, ONE, ONE, ONE, NIL), source, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Geometry against torchvision, picture by picture."""
+"""Geometry against torchvision, image by image."""
 
 import math
 
@@ -23,14 +23,14 @@ from danlu.data.geometry import (
 OFF = {"preset": "none"}
 
 
-def pictures(n: int = 9, channels: int = 3, height: int = 12, width: int = 12, seed: int = 0) -> torch.Tensor:
+def images(n: int = 9, channels: int = 3, height: int = 12, width: int = 12, seed: int = 0) -> torch.Tensor:
     return torch.randint(
         0, 256, (n, channels, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
     )
 
 
 def smooth(n: int, side: int) -> torch.Tensor:
-    """Pictures whose values change slowly, so that resamplers differing in rounding still agree."""
+    """Images whose values change slowly, so that resamplers differing in rounding still agree."""
     low = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 255
     return torch.nn.functional.interpolate(low, (side, side), mode="bicubic", align_corners=True).clamp(0, 255)
 
@@ -44,7 +44,7 @@ def plain(config: AugmentConfig, size: int, channels: int = 3, classes: int = 4)
 @pytest.mark.parametrize(("height", "width"), [(12, 12), (9, 14)])
 def test_pad_crop_flip_is_torchvisions_pad_crop_and_flips_bit_for_bit(channels, height, width):
     n, pad = 40, 3
-    source = pictures(n, channels, height, width)
+    source = images(n, channels, height, width)
     random = np.random.default_rng(1)
     corner = torch.from_numpy(random.integers(0, 2 * pad + 1, (n, 2)))
     left_right, up_down = torch.from_numpy(random.random((2, n)) < 0.5)
@@ -58,8 +58,8 @@ def test_pad_crop_flip_is_torchvisions_pad_crop_and_flips_bit_for_bit(channels, 
 
 
 @pytest.mark.parametrize("flip", ["lr", "ud", "both"])
-def test_flips_alone_happen_to_half_the_pictures_and_move_whole_pixels(flip):
-    source = pictures(1).expand(400, -1, -1, -1)
+def test_flips_alone_happen_to_half_the_images_and_move_whole_pixels(flip):
+    source = images(1).expand(400, -1, -1, -1)
     augment = plain(AugmentConfig(**OFF, flip=flip), 12)
     got, _ = augment(source, None, torch.zeros(400).long(), augment.draw(np.random.default_rng(0), 400))
     shown = {"lr": [0, 1], "ud": [0, 2], "both": [0, 1, 2, 3]}[flip]
@@ -89,7 +89,7 @@ def test_the_affine_map_is_torchvisions(angle, scale, shear, shift):
     move = torch.tensor(shift, dtype=torch.float32)
     got = resample(source, back, -(back @ move), 24, "zeros")
     wanted = tv.affine(source, angle, list(shift), scale, [shear, 0], interpolation=tv.InterpolationMode.BILINEAR)
-    # torchvision also fades the fill in at the edge of the picture: compare where it is wholly inside.
+    # torchvision also fades the fill in at the edge of the image: compare where it is wholly inside.
     inside = tv.affine(torch.ones_like(source), angle, list(shift), scale, [shear, 0]) == 1
     inside = torch.nn.functional.avg_pool2d(inside.float(), 5, 1, 2, count_include_pad=False) == 1
     assert inside.float().mean() > 0.3
@@ -115,7 +115,7 @@ def test_the_batch_follows_its_draws_like_torchvision():
 
 def test_the_resampled_way_equals_the_exact_way_where_both_can_go():
     """A rotation too small to see sends the same draws through one resampling instead of whole pixels."""
-    source = pictures(32, 3, 16, 16)
+    source = images(32, 3, 16, 16)
     labels = torch.zeros(32).long()
     exact = plain(AugmentConfig(**OFF, pad=3, flip="both"), 16)
     mapped = plain(AugmentConfig(**OFF, pad=3, flip="both", rotate=1e-6), 16)
@@ -162,7 +162,7 @@ def test_a_strong_reduction_averages_instead_of_skipping_pixels():
 def test_what_evaluation_sees_of_a_canvas():
     assert centre_side(28, 28, 28) == 28
     assert centre_side(28, 28, 32) == 28  # enlarged whole
-    assert centre_side(40, 32, 16) == 32  # small pictures are seen whole
+    assert centre_side(40, 32, 16) == 32  # small images are seen whole
     assert centre_side(256, 256, 224) == 224
     assert centre_side(224, 300, 224) == 224
     assert centre_side(512, 600, 224) == 448

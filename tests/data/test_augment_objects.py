@@ -1,4 +1,4 @@
-"""Pictures, boxes, masks and regions move together: property tests with drawn shapes, whose masks tell their boxes."""
+"""Images, boxes, masks and regions move together: property tests with drawn shapes, whose masks tell their boxes."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ MOVES = {
 
 @pytest.fixture(scope="module")
 def shapes() -> tuple[torch.Tensor, ObjectSet]:
-    pictures, annotations = draw(COUNT, SIZE, seed=5)
-    return pictures, ObjectSet(annotations, [stretch((SIZE, SIZE), SIZE)] * COUNT, masks=True)
+    images, annotations = draw(COUNT, SIZE, seed=5)
+    return images, ObjectSet(annotations, [stretch((SIZE, SIZE), SIZE)] * COUNT, masks=True)
 
 
 def varied(
@@ -56,21 +56,21 @@ def test_the_box_of_the_moved_mask_is_the_moved_box(shapes, moves, seed):
     assert not moved.masks[~real].any()
 
 
-def test_a_mirrored_picture_has_exactly_mirrored_boxes(shapes):
-    pictures, moved = varied(shapes, flip="both")
+def test_a_mirrored_image_has_exactly_mirrored_boxes(shapes):
+    images, moved = varied(shapes, flip="both")
     boxes = mask_boxes(moved.masks)[moved.labels != PADDING]
     assert torch.equal(boxes, moved.boxes[moved.labels != PADDING])
     plain = shapes[1].index_select(0, torch.arange(COUNT))
     turned = (moved.boxes != plain.boxes).flatten(1).any(1)
     assert 0 < turned.sum() < COUNT
-    assert torch.allclose(pictures[~turned], shapes[0][~turned] / 255, atol=1e-6)
+    assert torch.allclose(images[~turned], shapes[0][~turned] / 255, atol=1e-6)
 
 
 def test_without_draws_nothing_changes(shapes):
     augment = AugmentObjects(AugmentConfig(preset="strong"), **PLAIN)
     targets = shapes[1].index_select(0, torch.arange(COUNT))
-    pictures, objects = augment(shapes[0], None, targets, None)
-    assert torch.allclose(pictures, shapes[0] / 255, atol=1e-6)
+    images, objects = augment(shapes[0], None, targets, None)
+    assert torch.allclose(images, shapes[0] / 255, atol=1e-6)
     assert torch.equal(objects.boxes, targets.boxes)
     assert torch.equal(objects.masks, targets.masks)
 
@@ -81,7 +81,7 @@ def test_regions_move_as_boxes_do(shapes, moves):
     bare = ObjectSet(shapes[1].annotations, shapes[1].placements, masks=False)
     own = bare.index_select(0, torch.arange(COUNT)).boxes
     for seed in range(3):
-        _, moved = varied((shapes[0], bare), seed, search=lambda pictures: own, **moves)
+        _, moved = varied((shapes[0], bare), seed, search=lambda images: own, **moves)
         assert moved.regions is not None
         for all_boxes, labels, regions in zip(moved.boxes, moved.labels, moved.regions):
             boxes = all_boxes[labels != PADDING]
@@ -93,12 +93,12 @@ def test_regions_move_as_boxes_do(shapes, moves):
         assert kept.sum() >= (moved.labels != PADDING).sum()
 
 
-def test_the_pictures_are_searched_before_they_are_varied(shapes):
+def test_the_images_are_searched_before_they_are_varied(shapes):
     seen = []
 
-    def search(pictures: torch.Tensor) -> torch.Tensor:
-        seen.append(pictures)
-        return torch.zeros(len(pictures), 1, 4)
+    def search(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return torch.zeros(len(images), 1, 4)
 
     varied(shapes, search=search, flip="lr", zoom_out=2.0, brightness=0.4)
     assert torch.allclose(seen[0], shapes[0] / 255, atol=1e-6)
@@ -113,9 +113,9 @@ def test_an_object_of_which_too_little_is_seen_is_dropped(shapes):
     assert ((moved.boxes[..., 2:] - moved.boxes[..., :2])[real] >= SIDE * SEEN).all()
 
 
-def test_what_no_picture_covers_is_grey(shapes):
-    pictures, _ = varied(shapes, zoom_out=3.0)
-    assert torch.isclose(pictures, torch.tensor(PAD / 255), atol=1e-6).all(1).flatten(1).float().mean(1).max() > 0.3
+def test_what_no_image_covers_is_grey(shapes):
+    images, _ = varied(shapes, zoom_out=3.0)
+    assert torch.isclose(images, torch.tensor(PAD / 255), atol=1e-6).all(1).flatten(1).float().mean(1).max() > 0.3
 
 
 def test_mixup_has_the_objects_of_both(shapes):
@@ -141,7 +141,7 @@ def test_several_processes_together_make_the_batch_of_one(shapes, world):
         part, own = augment(shapes[0], index, shapes[1].index_select(0, index), draws.rows(rows))
         assert torch.equal(part, whole[rows])
         for i in range(share):
-            assert torch.equal(own.picture(i).boxes, objects.picture(rank * share + i).boxes)
+            assert torch.equal(own.image(i).boxes, objects.image(rank * share + i).boxes)
 
 
 @pytest.mark.parametrize("settings", [{"rotate": 10.0}, {"cutmix": 1.0}, {"shear": 5.0}])

@@ -18,7 +18,7 @@ def rows(n: int, batch_size: int, **settings) -> Batches:
     return Batches(table, table[:, 0].long(), index, batch_size=batch_size, transform=Columns(), **settings)
 
 
-def pictures(n: int, batch_size: int, config: AugmentConfig | None = None, **settings) -> Batches:
+def images(n: int, batch_size: int, config: AugmentConfig | None = None, **settings) -> Batches:
     source = torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     augment = Augment(config or AugmentConfig(preset="strong"), size=8, channels=1, classes=4, mean=(0.4,), std=(0.3,))
     targets = torch.arange(n) % 4
@@ -107,7 +107,7 @@ def test_balance_draws_every_class_equally_often():
 @pytest.mark.parametrize("last", ["keep", "carry"])
 @pytest.mark.parametrize("start", [0, 1, 4])
 def test_an_epoch_can_begin_in_the_middle(start, last):
-    batches = pictures(38, 8, AugmentConfig(preset="strong", mixup=0.4, cutmix=0.7), last=last)
+    batches = images(38, 8, AugmentConfig(preset="strong", mixup=0.4, cutmix=0.7), last=last)
     whole, tail = list(batches.epoch(1)), list(batches.epoch(1, start=start))
     assert len(tail) == len(whole) - start
     for a, b in zip(whole[start:], tail, strict=True):
@@ -120,10 +120,10 @@ def test_an_epoch_can_begin_in_the_middle(start, last):
 # Samples are mixed in pairs, and a pair that two processes would share stays unmixed: even shares only.
 @pytest.mark.parametrize(("world", "n", "mixup"), [(2, 24, 0.2), (2, 26, 0), (2, 25, 0), (3, 24, 0), (3, 31, 0)])
 def test_processes_share_each_batch_and_what_it_looks_like(world, n, mixup):
-    """However many processes there are, they see the pictures one process would have seen, none twice."""
+    """However many processes there are, they see the images one process would have seen, none twice."""
     config = AugmentConfig(preset="strong", mixup=mixup)
-    alone = list(pictures(n, 8, config).epoch(2))
-    ranks = [list(pictures(n, 8, config, rank=rank, world=world).epoch(2)) for rank in range(world)]
+    alone = list(images(n, 8, config).epoch(2))
+    ranks = [list(images(n, 8, config, rank=rank, world=world).epoch(2)) for rank in range(world)]
     for number, whole in enumerate(alone):
         parts = [share[number] for share in ranks]
         counted = [part for part in parts if part.weight > 0]

@@ -9,8 +9,8 @@ from danlu.config import DataConfig
 from danlu.data.annotations import RunLengths, decode_runs
 from danlu.data.canvas import FITS, PAD, letterbox, stretch
 from danlu.data.formats import open_dataset
-from danlu.data.inputs import picture_inputs, placements
-from danlu.data.pictures import read_picture
+from danlu.data.images import read_image
+from danlu.data.inputs import image_inputs, placements
 
 
 def test_letterbox_of_640_by_480_on_416():
@@ -35,7 +35,7 @@ def test_boxes_there_and_back(fit, original):
     assert torch.allclose(there.boxes_back(moved), boxes, atol=1e-3)
 
 
-def test_predictions_beyond_the_picture_are_clipped():
+def test_predictions_beyond_the_image_are_clipped():
     there = letterbox((100, 200), 100)
     back = there.boxes_back(torch.tensor([[-5.0, 0.0, 120.0, 100.0]]))
     assert back.tolist() == [[0, 0, 200, 100]]
@@ -53,7 +53,7 @@ def test_enlarged_masks_come_back_exactly(fit):
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("original", [(37, 52), (300, 41), (3, 5), (1, 1), (64, 64)])
-def test_run_lengths_are_those_of_the_mask_that_lies_on_the_picture(fit, original):
+def test_run_lengths_are_those_of_the_mask_that_lies_on_the_image(fit, original):
     """Enlarged and reduced, the mask empty, full, and of single pixels along every border."""
     rng = np.random.default_rng(0)
     masks = [(rng.random((64, 64)) < share).astype(np.uint8) for share in (0, 0.02, 0.5, 1)]
@@ -79,14 +79,14 @@ def test_mask_and_box_move_alike(fit):
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 def test_a_drawn_rectangle_lies_in_its_moved_box(tmp_path, colour):
-    """Black pixels of the picture as decoded, at every size a JPEG can be reduced to."""
+    """Black pixels of the image as decoded, at every size a JPEG can be reduced to."""
     pixels = np.full((961, 1283, 3), 255, np.uint8)
     pixels[200:520, 640:1283] = 0
     file = tmp_path / "a.jpg"
     Image.fromarray(pixels).save(file, quality=95)
     for size in (100, 160, 400, 1283):
         for fit, place in FITS.items():
-            canvas = read_picture(file, size, colour, fit)
+            canvas = read_image(file, size, colour, fit)
             assert canvas.shape == (3 if colour == "rgb" else 1, size, size)
             box = place((961, 1283), size).boxes(torch.tensor([640.0, 200, 1283, 520]))
             rows, columns = np.nonzero(canvas[0] < 57)  # darker than half grey on either side
@@ -94,27 +94,27 @@ def test_a_drawn_rectangle_lies_in_its_moved_box(tmp_path, colour):
             assert (found - box).abs().max() <= 1.0, (size, fit)
 
 
-def test_grey_around_the_picture():
-    canvas = read_picture(np.zeros((10, 20, 3), np.uint8), 40, "rgb", "letterbox")
+def test_grey_around_the_image():
+    canvas = read_image(np.zeros((10, 20, 3), np.uint8), 40, "rgb", "letterbox")
     assert (canvas[:, :10] == PAD).all()
     assert (canvas[:, 10:30] == 0).all()
     assert (canvas[:, 30:] == PAD).all()
 
 
-def test_turned_pictures_are_measured_upright(tmp_path):
+def test_turned_images_are_measured_upright(tmp_path):
     image = Image.fromarray(np.zeros((30, 60, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    canvas = read_picture(tmp_path / "a.jpg", 60, "rgb", "letterbox")
+    canvas = read_image(tmp_path / "a.jpg", 60, "rgb", "letterbox")
     assert (canvas[:, :, :15] == PAD).all()
     assert (canvas[:, :, 20:40] < 10).all()
 
 
 def test_inputs_and_placements_agree():
     data = open_dataset(DataConfig(path="shapes"))
-    pictures = picture_inputs(data, size=96, colour="rgb", fit="letterbox")
-    assert pictures.source.shape == (600, 3, 96, 96)
+    images = image_inputs(data, size=96, colour="rgb", fit="letterbox")
+    assert images.source.shape == (600, 3, 96, 96)
     there = placements(data, 96, "letterbox")
     assert len(there) == 600
     assert there[0] == letterbox((128, 128), 96)

@@ -53,13 +53,13 @@ def test_table_of_formats():
 
 
 def test_each_format_is_recognised(tmp_path):
-    draw(tmp_path / "pictures")
+    draw(tmp_path / "images")
     write_idx(tmp_path / "idx")
     np.savez(tmp_path / "a.npz", x=np.eye(4), y=[0, 1, 0, 1])
     (tmp_path / "t.csv").write_text("a,y\n1,2\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "data_batch_1.bin").write_bytes(bytes(3073))
-    want = {"pictures": "folder", "idx": "idx", "a.npz": "npz", "t.csv": "csv", "bin": "cifar"}
+    want = {"images": "folder", "idx": "idx", "a.npz": "npz", "t.csv": "csv", "bin": "cifar"}
     assert {name: recognise(tmp_path / name) for name in want} == want
 
 
@@ -117,7 +117,7 @@ def test_unknown_format_says_what_was_found(tmp_path):
     (tmp_path / "flat").mkdir()
     for i in range(3):
         Image.new("L", (4, 4)).save(tmp_path / "flat" / f"{i}.jpg")
-    with pytest.raises(Refusal, match=r"3 \.jpg files.*one subfolder of pictures per class"):
+    with pytest.raises(Refusal, match=r"3 \.jpg files.*one subfolder of images per class"):
         load(tmp_path / "flat")
     with pytest.raises(Refusal, match="an empty folder"):
         load(tmp_path / "here")
@@ -167,9 +167,9 @@ def test_validation_arrays(tmp_path):
 
 
 def test_task_contradiction(tmp_path):
-    draw(tmp_path / "pictures")
+    draw(tmp_path / "images")
     with pytest.raises(Refusal, match="is data to classify, not to regress"):
-        load(tmp_path / "pictures", "regress")
+        load(tmp_path / "images", "regress")
     with pytest.raises(Refusal, match="is data to regress, not to classify"):
         load("diabetes", "classify")
 

@@ -12,7 +12,7 @@ from danlu.objects import Detections, ObjectBatch, Objects
 
 @pytest.fixture
 def in_half_precision() -> Callable[[Detector, ObjectBatch], tuple[dict[str, Tensor], list[Detections]]]:
-    """(detector, objects of two pictures of 128 px) -> losses under autocast, and detections of any score."""
+    """(detector, objects of two images of 128 px) -> losses under autocast, and detections of any score."""
 
     def pass_through(model: Detector, objects: ObjectBatch) -> tuple[dict[str, Tensor], list[Detections]]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -25,17 +25,17 @@ def in_half_precision() -> Callable[[Detector, ObjectBatch], tuple[dict[str, Ten
 
 @pytest.fixture
 def learnt() -> Callable[..., Iterator[tuple[Detections, Objects]]]:
-    """(detector, objects, steps, score) -> for each of two pictures of noise what is found after training on them."""
+    """(detector, objects, steps, score) -> for each of two images of noise what is found after training on them."""
 
     def learn(model: Detector, objects: ObjectBatch, steps: int, score: float) -> Iterator[tuple[Detections, Objects]]:
-        pictures = torch.randn(2, 3, 128, 128)
+        images = torch.randn(2, 3, 128, 128)
         optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
         for _ in range(steps):
             optimizer.zero_grad()
-            model(pictures, objects)["loss"].backward()
+            model(images, objects)["loss"].backward()
             optimizer.step()
         with torch.no_grad():
-            found = model.detect(model(pictures), score=score)
-        return ((one, objects.picture(i)) for i, one in enumerate(found))
+            found = model.detect(model(images), score=score)
+        return ((one, objects.image(i)) for i, one in enumerate(found))
 
     return learn

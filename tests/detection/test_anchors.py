@@ -24,8 +24,8 @@ def test_order_is_row_column_shape():
 
 def test_as_torchvisions_region_network():
     sizes, ratios, maps = ((32, 40, 50), (64, 80, 100)), (0.5, 1.0, 2.0), [(5, 7), (3, 4)]
-    pictures = ImageList(torch.zeros(1, 3, 40, 56), [(40, 56)])
-    theirs = AnchorGenerator(sizes, (ratios,) * 2)(pictures, [torch.zeros(1, 1, *m) for m in maps])[0]
+    images = ImageList(torch.zeros(1, 3, 40, 56), [(40, 56)])
+    theirs = AnchorGenerator(sizes, (ratios,) * 2)(images, [torch.zeros(1, 1, *m) for m in maps])[0]
     tables = [shapes(s, [1 / r for r in ratios], cross=True, whole=True) for s in sizes]
     ours = torch.cat(anchors(maps, [8, (13, 14)], tables, offset=0))
     torch.testing.assert_close(ours, theirs)
@@ -36,8 +36,8 @@ def test_as_torchvisions_ssd300():
     scales, steps = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05], [8, 16, 32, 64, 100, 300]
     maps = [(38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)]
     generator = DefaultBoxGenerator(ratios, scales=scales, steps=steps, clip=False)
-    pictures = ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)])
-    theirs = generator(pictures, [torch.zeros(1, 1, *m) for m in maps])[0]
+    images = ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)])
+    theirs = generator(images, [torch.zeros(1, 1, *m) for m in maps])[0]
     both_ways = [[1.0, *(r for k in level for r in (k, 1 / k))] for level in ratios]
     tables = [shapes(s, r, cross=False) for s, r in zip(ssd_sizes(scales, 300), both_ways, strict=True)]
     ours = torch.cat(anchors(maps, steps, tables, offset=0.5))
@@ -46,7 +46,7 @@ def test_as_torchvisions_ssd300():
 
 
 def test_dive_into_deep_learning():
-    """Sizes are shares of the picture's height, positions shares of the picture."""
+    """Sizes are shares of the image's height, positions shares of the image."""
     height = width = 2
     table = shapes([0.75 * height, 0.5 * height], [1, 2], cross=False)
     boxes = level_anchors((height, width), 1, table, offset=0.5) / T([width, height] * 2)
@@ -59,7 +59,7 @@ def test_dive_into_deep_learning():
     torch.testing.assert_close(boxes, T(expected), rtol=0, atol=1e-6)
 
 
-def test_dive_into_deep_learnings_picture():
+def test_dive_into_deep_learnings_image():
     height, width = 561, 728
     table = shapes([s * height for s in (0.75, 0.5, 0.25)], [1, 2, 0.5], cross=False)
     boxes = level_anchors((height, width), 1, table, offset=0.5)

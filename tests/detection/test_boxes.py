@@ -64,7 +64,7 @@ def test_as_torchvision(ours, theirs):
     torch.testing.assert_close(result, theirs(a, b), rtol=1e-5, atol=1e-5)
 
 
-def test_matrix_of_a_batch_is_that_of_each_picture():
+def test_matrix_of_a_batch_is_that_of_each_image():
     a, b = random_boxes(3, 5), random_boxes(3, 7, seed=1)
     together = iou_matrix(a, b)
     assert together.shape == (3, 5, 7)

@@ -8,7 +8,7 @@ import pytest
 
 from danlu.config import Config, DetectConfig, ModelConfig, with_values
 from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS
-from danlu.prepare import model_options, prepare
+from danlu.preparation.prepare import model_options, prepare
 from danlu.refuse import Refusal
 
 NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most"}

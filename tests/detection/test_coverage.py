@@ -5,8 +5,8 @@ import torch
 from torchvision.ops import box_iou
 
 from danlu.detection.coverage import anchors_of, best_overlap
-from danlu.prepare import network
-from danlu.signature import Signature
+from danlu.preparation.prepare import network
+from danlu.run.signature import Signature
 
 
 def made(name: str):

@@ -33,7 +33,7 @@ def one(boxes: list, labels: list, ignore: list | None = None, masks: Tensor | N
 SOME = collate([one([[10, 12, 50, 60], [64, 70, 100, 90]], [0, 2]), one([[30, 20, 90, 110]], [1])])
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
@@ -120,7 +120,7 @@ def pair() -> tuple[FasterRCNN, nn.Module]:
 
 
 def their_parts(theirs: nn.Module, x: Tensor, targets: list | None = None) -> tuple[dict, list[Tensor], list, dict]:
-    """Features, proposals, detections and losses of pictures that are normalised and sized already."""
+    """Features, proposals, detections and losses of images that are normalised and sized already."""
     images = ImageList(x, [(SIDE, SIDE)] * len(x))
     features = theirs.backbone(x)
     for part in (theirs.rpn, theirs.roi_heads):
@@ -133,8 +133,8 @@ def their_parts(theirs: nn.Module, x: Tensor, targets: list | None = None) -> tu
 @torch.no_grad()
 def test_outputs_are_torchvisions(pair):
     ours, theirs = pair
-    features, proposals, found, _ = their_parts(theirs, pictures())
-    out = ours.outputs(pictures())
+    features, proposals, found, _ = their_parts(theirs, images())
+    out = ours.outputs(images())
     for mine, other in zip(out["maps"], features.values()):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
     for n, other in enumerate(proposals):
@@ -151,9 +151,9 @@ def test_outputs_are_torchvisions(pair):
 def test_losses_are_torchvisions(pair):
     """All anchors and regions are drawn, so that nothing is left to luck."""
     ours, theirs = pair
-    targets = [{"boxes": o.boxes, "labels": o.labels + 1} for o in (SOME.picture(0), SOME.picture(1))]
-    *_, other = their_parts(theirs, pictures(), targets)
-    mine = ours(pictures(), SOME)
+    targets = [{"boxes": o.boxes, "labels": o.labels + 1} for o in (SOME.image(0), SOME.image(1))]
+    *_, other = their_parts(theirs, images(), targets)
+    mine = ours(images(), SOME)
     names = {
         "objectness": "loss_objectness",
         "proposal_box": "loss_rpn_box_reg",
@@ -167,7 +167,7 @@ def test_losses_are_torchvisions(pair):
 
 def test_a_batch_without_objects_learns_that_there_are_none():
     model = detector().train()
-    losses = model(pictures(), collate([Objects.none(), Objects.none()]))
+    losses = model(images(), collate([Objects.none(), Objects.none()]))
     losses["loss"].backward()
     assert losses["box"] == 0
     assert losses["proposal_box"] == 0
@@ -176,9 +176,9 @@ def test_a_batch_without_objects_learns_that_there_are_none():
 
 
 def test_what_lies_in_ignored_regions_is_not_taught():
-    """A picture that is all one ignored region: nothing within it is background. Anchors may lie outside, mostly."""
+    """An image that is all one ignored region: nothing within it is background. Anchors may lie outside, mostly."""
     model = detector().eval()
-    out = model(pictures(1))
+    out = model(images(1))
     out["objectness"] = out["objectness"].detach().requires_grad_()
     losses = model.losses(out, collate([one([[0, 0, SIDE, SIDE]], [0], [True])]))
     assert losses["class"] == losses["box"] == losses["proposal_box"] == 0
@@ -192,7 +192,7 @@ def test_what_lies_in_ignored_regions_is_not_taught():
 @pytest.mark.parametrize("norm", ["batch", "group", "frozen"])
 def test_all_forms_learn(neck: str, norm: str):
     model = detector(neck=neck, norm=norm).train()
-    losses = model(pictures(), SOME)
+    losses = model(images(), SOME)
     losses["loss"].backward()
     assert next(iter(losses)) == "loss"
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -207,9 +207,9 @@ def test_half_precision():
     """Also where losses and detections are asked for outside of it, as evaluation does."""
     model = detector().eval()
     with torch.no_grad():
-        whole = model(pictures())
+        whole = model(images())
         with torch.autocast("cpu", torch.bfloat16):
-            half = model(pictures())
+            half = model(images())
         losses = model.losses(half, SOME)
         model.detect(half, 0.0)
     assert half["proposals"].dtype == half["codes"].dtype == half["maps"][0].dtype == torch.float32
@@ -217,20 +217,20 @@ def test_half_precision():
     assert losses["loss"].isfinite()
     model.train()
     with torch.autocast("cpu", torch.bfloat16):
-        model(pictures(), SOME)["loss"].backward()
+        model(images(), SOME)["loss"].backward()
 
 
 def test_evaluation_draws_the_same_regions_always():
     model = detector().eval()
     with torch.no_grad():
-        out = model(pictures())
+        out = model(images())
         assert model.losses(out, SOME)["loss"] == model.losses(out, SOME)["loss"]
 
 
 def test_detections_are_sorted_and_inside():
     model = detector().eval()
     with torch.no_grad():
-        for found in model.detect(model(pictures()), 0.0, 0.5, 20):
+        for found in model.detect(model(images()), 0.0, 0.5, 20):
             assert len(found) == 20
             assert (found.scores.diff() <= 0).all()
             assert found.boxes.min() >= 0
@@ -245,25 +245,25 @@ def test_the_single_map_ends_the_backbone():
     assert backbone.stage_names == ("stem", "stage1", "stage2")
     assert not hasattr(backbone, "stage4")
     cut(backbone, 0)
-    assert [tuple(x.shape) for x in backbone.features(pictures())] == [(2, 64, 64, 64)]
+    assert [tuple(x.shape) for x in backbone.features(images())] == [(2, 64, 64, 64)]
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt_by_heart():
+def test_two_images_are_learnt_by_heart():
     model = detector(backbone="cspnet-tiny", width=64, hidden=128, proposals=50).train()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    x = 0.1 * pictures()
-    for picture, boxes, labels in zip(x, SOME.boxes.int().tolist(), SOME.labels.tolist()):
+    x = 0.1 * images()
+    for image, boxes, labels in zip(x, SOME.boxes.int().tolist(), SOME.labels.tolist()):
         for (x1, y1, x2, y2), label in zip(boxes, labels):
-            picture[label, y1:y2, x1:x2] += 1
+            image[label, y1:y2, x1:x2] += 1
     for _ in range(60):
         optimizer.zero_grad()
         model(x, SOME)["loss"].backward()
         optimizer.step()
-    model.train()  # two pictures are no measure for running statistics
+    model.train()  # two images are no measure for running statistics
     with torch.no_grad():
         found = model.detect(model(x), 0.5)
     for n, seen in enumerate(found):
-        objects = SOME.picture(n)
+        objects = SOME.image(n)
         assert sorted(seen.labels.tolist()) == sorted(objects.labels.tolist())
         assert iou(seen.boxes[seen.labels.argsort()], objects.boxes[objects.labels.argsort()]).min() > 0.7

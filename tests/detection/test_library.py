@@ -38,7 +38,7 @@ def test_every_name_is_one_of_torchvision() -> None:
 def test_same_losses_and_detections_as_when_asked_directly(name: str) -> None:
     torch.manual_seed(0)
     ours = LibraryDetector(name, CLASSES, SIDE).eval()
-    pictures, objects = torch.randn(2, 3, SIDE, SIDE), objects_of_two()
+    images, objects = torch.randn(2, 3, SIDE, SIDE), objects_of_two()
     shift = int(NAMES[name])
     targets = [
         {"boxes": objects.boxes[0, :1], "labels": objects.labels[0, :1] + shift},
@@ -46,17 +46,17 @@ def test_same_losses_and_detections_as_when_asked_directly(name: str) -> None:
     ]
     with torch.no_grad():
         torch.manual_seed(1)  # regions are drawn
-        losses = ours(pictures, objects)
-        found = ours.detect(ours(pictures), score=0.0, most=10)
+        losses = ours(images, objects)
+        found = ours.detect(ours(images), score=0.0, most=10)
         theirs = ours.model
         theirs.backbone = ours.trunk
-        wanted = theirs(list(pictures))
+        wanted = theirs(list(images))
         torch.manual_seed(1)
         theirs.train()
         theirs.backbone.eval()
         for module in theirs.head.modules() if hasattr(theirs, "head") else []:
             module.eval()
-        expected = theirs(list(pictures), targets)
+        expected = theirs(list(images), targets)
     torch.testing.assert_close(losses["loss"], torch.stack(list(expected.values())).sum())
     assert losses.keys() == {"loss", *(LOSSES[name] for name in expected)}
     for mine, other in zip(found, wanted, strict=True):

@@ -28,7 +28,7 @@ def detector(backbone: str = "resnet18", **options) -> MaskRCNN:
     return build_detector("mask-rcnn", stages, classes=CLASSES, size=SIDE, **options)  # type: ignore[return-value]
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
@@ -58,7 +58,7 @@ def test_mask_branch_and_its_loss_are_torchvisions():
         mine.load_state_dict(other.state_dict())
     sides = [32, 16, 8, 4]
     maps = [torch.randn(2, 32, side, side) for side in sides]
-    boxes, labels, picture = (
+    boxes, labels, image = (
         torch.tensor([x for part in BOXES for x in part]),
         torch.tensor([x for part in LABELS for x in part]),
         torch.tensor([0, 0, 1]),
@@ -66,13 +66,13 @@ def test_mask_branch_and_its_loss_are_torchvisions():
     pool = MultiScaleRoIAlign(["0", "1", "2", "3"], 14, 2, canonical_scale=112)  # as our anchors are half of theirs
     named = OrderedDict((str(k), x) for k, x in enumerate(maps))
     wanted = theirs(pool(named, [boxes[:2], boxes[2:]], [(SIDE, SIDE)] * 2))
-    found = model.mask_logits(maps, boxes, picture, labels)
+    found = model.mask_logits(maps, boxes, image, labels)
     torch.testing.assert_close(found, wanted[torch.arange(3), labels], rtol=1e-3, atol=1e-4)
 
     batch = some()
     matched, taken = torch.tensor([[0, 1], [0, -1]]), torch.tensor([[True, True], [True, False]])
     loss = model.mask_loss({"maps": maps}, batch, batch.boxes, matched, taken)
-    masks = [batch.picture(n).masks for n in range(2)]
+    masks = [batch.image(n).masks for n in range(2)]
     indices = [torch.tensor([0, 1]), torch.tensor([0])]
     classes = [torch.tensor(x) for x in LABELS]
     other = maskrcnn_loss(wanted, [boxes[:2], boxes[2:]], masks, classes, indices)
@@ -83,7 +83,7 @@ def test_mask_branch_and_its_loss_are_torchvisions():
 def test_detections_carry_masks_within_their_boxes():
     model = detector().eval()
     with torch.no_grad():
-        found = model.detect(model(pictures()), 0.0, 0.5, 10)
+        found = model.detect(model(images()), 0.0, 0.5, 10)
     for seen in found:
         assert seen.masks is not None
         assert seen.masks.shape == (10, SIDE, SIDE)
@@ -102,7 +102,7 @@ def test_a_head_that_says_yes_everywhere_finds_the_box_itself():
     nn.init.zeros_(model.mask_head[-1].weight)
     nn.init.constant_(model.mask_head[-1].bias, 9.0)
     with torch.no_grad():
-        seen = model.detect(model(pictures(1)), 0.0, 0.5, 1)[0]
+        seen = model.detect(model(images(1)), 0.0, 0.5, 1)[0]
     x1, y1, x2, y2 = seen.boxes[0]
     centres = torch.arange(SIDE) + 0.5
     across, down = ((centres > x1) & (centres < x2)).sum(), ((centres > y1) & (centres < y2)).sum()
@@ -111,27 +111,27 @@ def test_a_head_that_says_yes_everywhere_finds_the_box_itself():
 
 def test_a_batch_without_objects():
     model = detector().train()
-    losses = model(pictures(), collate([Objects.none((SIDE, SIDE)), Objects.none((SIDE, SIDE))]))
+    losses = model(images(), collate([Objects.none((SIDE, SIDE)), Objects.none((SIDE, SIDE))]))
     losses["loss"].backward()
     assert losses["mask"] == 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     model.eval()
     with torch.no_grad():
-        found = model.detect(model(pictures()), 1.0)
+        found = model.detect(model(images()), 1.0)
     assert [len(seen) for seen in found] == [0, 0]
     assert found[0].masks.shape == (0, SIDE, SIDE)
 
 
 def test_objects_without_masks_are_a_failure():
     with pytest.raises(Failure, match="masks"):
-        detector()(pictures(), some(masks=False))
+        detector()(images(), some(masks=False))
 
 
 def test_the_mask_of_the_own_class_alone_is_taught():
     model = detector().train()
     batch = some()
     batch.labels[batch.labels == 2] = 0
-    model(pictures(), batch)["mask"].backward()
+    model(images(), batch)["mask"].backward()
     assert model.mask_head[-1].weight.grad[2].abs().sum() == 0
     assert model.mask_head[-1].weight.grad[0].abs().sum() > 0
 
@@ -139,12 +139,12 @@ def test_the_mask_of_the_own_class_alone_is_taught():
 def test_half_precision():
     model = detector().train()
     with torch.autocast("cpu", torch.bfloat16):
-        losses = model(pictures(), some())
+        losses = model(images(), some())
         losses["loss"].backward()
     assert losses["mask"].dtype == torch.float32
     model.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        out = model(pictures())
+        out = model(images())
     assert model.losses(out, some())["loss"].isfinite()
     assert model.detect(out, 0.0, most=3)[0].masks.shape == (3, SIDE, SIDE)
 

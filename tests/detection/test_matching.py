@@ -30,14 +30,14 @@ ANCHORS = level_anchors((8, 8), 16, shapes([24, 50], [1, 2, 0.5], cross=True), o
 
 def random_objects(counts: list[int], seed: int, ignored: float = 0.0, classes: int = 4) -> ObjectBatch:
     generator = torch.Generator().manual_seed(seed)
-    pictures = []
+    images = []
     for n in counts:
         first, size = torch.rand(n, 2, generator=generator) * 100, torch.rand(n, 2, generator=generator) * 60 + 2
         labels = torch.randint(classes, (n,), generator=generator)
-        pictures.append(
+        images.append(
             Objects(torch.cat([first, first + size], 1), labels, torch.rand(n, generator=generator) < ignored)
         )
-    return collate(pictures)
+    return collate(images)
 
 
 def one(boxes: list, ignore: list[bool] | None = None) -> ObjectBatch:
@@ -82,23 +82,23 @@ def test_thresholds_as_torchvision(best: bool, block: int, monkeypatch: pytest.M
     monkeypatch.setitem(matching.BLOCK, "cpu", block)
     objects = random_objects([3, 0, 7, 1, 12], seed=1)
     ours = match_by_threshold(objects, ANCHORS, high=0.6, low=0.3, best_per_object=best)
-    per_picture = match_by_threshold(objects, ANCHORS.expand(5, -1, -1), high=0.6, low=0.3, best_per_object=best)
-    assert torch.equal(ours, per_picture)
+    per_image = match_by_threshold(objects, ANCHORS.expand(5, -1, -1), high=0.6, low=0.3, best_per_object=best)
+    assert torch.equal(ours, per_image)
     theirs = Matcher(0.6, 0.3, allow_low_quality_matches=best)
     for i in range(5):
-        boxes = objects.picture(i).boxes
+        boxes = objects.image(i).boxes
         expected = theirs(ops.box_iou(boxes, ANCHORS)) if len(boxes) else torch.full((len(ANCHORS),), -1)
         assert torch.equal(ours[i], expected)
     assert (ours >= 0).any()
     assert (ours == IGNORED).any()
 
 
-def test_anchors_of_their_own_per_picture():
+def test_anchors_of_their_own_per_image():
     objects = random_objects([2, 5, 3], seed=2)
     anchors = torch.stack([ANCHORS + shift for shift in (0, 3, 11)])
     together = match_by_threshold(objects, anchors, high=0.5, low=0.5, best_per_object=True)
     for i in range(3):
-        alone = match_by_threshold(collate([objects.picture(i)]), anchors[i], high=0.5, low=0.5, best_per_object=True)
+        alone = match_by_threshold(collate([objects.image(i)]), anchors[i], high=0.5, low=0.5, best_per_object=True)
         assert torch.equal(together[i], alone[0])
 
 
@@ -129,7 +129,7 @@ def test_every_touched_object_has_an_anchor():
     objects = random_objects([9, 4], seed=3)
     matched = match_greedily(objects, ANCHORS, threshold=0.5)
     for i in range(2):
-        assert set(matched[i].tolist()) >= set(range(len(objects.picture(i))))
+        assert set(matched[i].tolist()) >= set(range(len(objects.image(i))))
 
 
 MATCHERS = {
@@ -141,9 +141,9 @@ MAPS, STRIDES = [(16, 16), (8, 8), (4, 4)], [8.0, 16.0, 32.0]
 SETTINGS = {"map_sizes": MAPS, "strides": STRIDES, "radius": 1.5, "top": 10, "iou_weight": 3.0}
 
 
-def predictions(pictures: int, seed: int = 0, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def predictions(images: int, seed: int = 0, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    squares = torch.cat(cells(MAPS, STRIDES, offset=0.5)).expand(pictures, -1, -1)
+    squares = torch.cat(cells(MAPS, STRIDES, offset=0.5)).expand(images, -1, -1)
     grown = torch.rand(squares.shape, generator=generator) * 25 * T([-1.0, -1, 1, 1])
     logits = torch.randn(*squares.shape[:2], classes, generator=generator)
     return squares + grown, logits, torch.randn(squares.shape[:2], generator=generator)
@@ -160,9 +160,9 @@ def test_padding_and_company_never_matter(name: str):
     objects = random_objects([4, 0, 11, 1], seed=5, ignored=0.2)
     together = MATCHERS[name](objects)
     for i in range(4):
-        assert torch.equal(MATCHERS[name](collate([objects.picture(i)]))[0], together[i])
+        assert torch.equal(MATCHERS[name](collate([objects.image(i)]))[0], together[i])
     more = collate(
-        [objects.picture(0), Objects(torch.rand(30, 4).cumsum(1) * 30, torch.zeros(30).long(), torch.zeros(30).bool())]
+        [objects.image(0), Objects(torch.rand(30, 4).cumsum(1) * 30, torch.zeros(30).long(), torch.zeros(30).bool())]
     )
     assert torch.equal(MATCHERS[name](more)[0], together[0])
 
@@ -225,7 +225,7 @@ def test_simota_as_in_words(seed: int):
     boxes, logits, objectness = predictions(4, seed)
     matched, quality = match_simota(objects, boxes, logits, objectness, **SETTINGS)
     for i in range(4):
-        expected, reached = simota_in_words(objects.picture(i), boxes[i], logits[i], objectness[i])
+        expected, reached = simota_in_words(objects.image(i), boxes[i], logits[i], objectness[i])
         assert matched[i].tolist() == expected
         torch.testing.assert_close(quality[i], T(reached))
     assert (matched >= 0).sum() > len(objects)

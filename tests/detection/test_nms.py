@@ -71,7 +71,7 @@ def test_a_thousand_groups_cost_no_accuracy():
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_a_batch_is_its_pictures(labelled: bool):
+def test_a_batch_is_its_images(labelled: bool):
     boxes, scores = random_boxes(4, 60) - 20, torch.rand(4, 60, generator=torch.Generator().manual_seed(3))
     scores[2] = 0
     labels = torch.randint(3, (4, 60), generator=torch.Generator().manual_seed(4)) if labelled else None

@@ -25,7 +25,7 @@ def detector(classes: int = 2, channels: int = 3, backbone: str = "cspnet-nano",
 
 
 def scene() -> tuple[torch.Tensor, ObjectBatch]:
-    """A red and a green rectangle; the second picture is empty."""
+    """A red and a green rectangle; the second image is empty."""
     x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 0.05
     for channel, (x1, y1, x2, y2) in enumerate(BOXES.int().tolist()):
         x[0, channel, y1:y2, x1:x2] += 2
@@ -34,8 +34,8 @@ def scene() -> tuple[torch.Tensor, ObjectBatch]:
 
 
 def test_learns_by_the_softmax_alone():
-    model, (pictures, objects) = detector().train(), scene()
-    losses = model(pictures, objects)
+    model, (images, objects) = detector().train(), scene()
+    losses = model(images, objects)
     assert set(losses) == {"loss"}
     losses["loss"].backward()
     assert all(p.grad is not None for p in model.parameters()), "what is fitted later is no parameter"
@@ -49,9 +49,9 @@ def test_the_last_map_of_a_region_has_cells_enough():
 
 
 def test_regions_one_by_one_or_together(monkeypatch: pytest.MonkeyPatch):
-    model, (pictures, _) = detector().eval(), scene()
+    model, (images, _) = detector().eval(), scene()
     with torch.no_grad():
-        outputs = model(pictures)
+        outputs = model(images)
         whole = model.detect(outputs, 0.0, 0.3, 10)
         monkeypatch.setattr("danlu.detection.rcnn.TOGETHER", 3)
         parts = model.detect(outputs, 0.0, 0.3, 10)
@@ -59,35 +59,35 @@ def test_regions_one_by_one_or_together(monkeypatch: pytest.MonkeyPatch):
         assert torch.allclose(a.scores, b.scores, atol=1e-5)
 
 
-def pictures_of_shapes(count: int) -> tuple[torch.Tensor, ObjectBatch]:
+def images_of_shapes(count: int) -> tuple[torch.Tensor, ObjectBatch]:
     raw, annotations = draw(count, SIDE, seed=1)
     return raw.float() / 128 - 1, collate([Objects(a.boxes, a.labels, a.ignore) for a in annotations])
 
 
 def test_machines_and_ridges_find_better_than_the_softmax():
-    """On the pictures they were fitted to, after a few steps: what is found lies closer, and is surer of its class."""
+    """On the images they were fitted to, after a few steps: what is found lies closer, and is surer of its class."""
     model = detector(classes=3, norm="group").train()
-    pictures, objects = pictures_of_shapes(16)
+    images, objects = images_of_shapes(16)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     for _ in range(25):
         optimizer.zero_grad()
-        model(pictures[:8], objects.index_select(0, torch.arange(8)))["loss"].backward()
+        model(images[:8], objects.index_select(0, torch.arange(8)))["loss"].backward()
         optimizer.step()
-    before = nearest(model.eval(), pictures, objects)
-    model.settle(lambda: [(pictures[:9], objects.index_select(0, torch.arange(9)))] * 2)
+    before = nearest(model.eval(), images, objects)
+    model.settle(lambda: [(images[:9], objects.index_select(0, torch.arange(9)))] * 2)
     assert model.settled
     assert model.machine_weight.any(1).all()
-    after = nearest(model, pictures, objects)
+    after = nearest(model, images, objects)
     assert after > before + 0.02
 
 
-def nearest(model: RCNN, pictures: torch.Tensor, objects: ObjectBatch) -> float:
+def nearest(model: RCNN, images: torch.Tensor, objects: ObjectBatch) -> float:
     """Mean over the objects of the IoU of the surest detection of their class that touches them."""
     with torch.no_grad():
-        found = model.detect(model(pictures), 0.0, 0.3, 100)
+        found = model.detect(model(images), 0.0, 0.3, 100)
     overlaps = []
     for i, one in enumerate(found):
-        for box, label in zip(*(getattr(objects.picture(i), name) for name in ("boxes", "labels"))):
+        for box, label in zip(*(getattr(objects.image(i), name) for name in ("boxes", "labels"))):
             same = one.boxes[one.labels == label]
             touching = iou_matrix(box[None], same)[0]
             overlaps.append(touching[touching > 0.2][:1].sum())
@@ -95,42 +95,42 @@ def nearest(model: RCNN, pictures: torch.Tensor, objects: ObjectBatch) -> float:
 
 
 def test_what_is_fitted_travels_with_the_weights_and_ends_when_training_goes_on():
-    model, (pictures, objects) = detector().eval(), scene()
-    model.settle(lambda: [(pictures, objects)])
+    model, (images, objects) = detector().eval(), scene()
+    model.settle(lambda: [(images, objects)])
     again = detector().eval()
     again.load_state_dict(model.state_dict())
     with torch.no_grad():
-        a, b = (m.detect(m(pictures), 0.0, 0.3, 5)[0] for m in (model, again))
+        a, b = (m.detect(m(images), 0.0, 0.3, 5)[0] for m in (model, again))
     assert torch.equal(a.boxes, b.boxes)
     assert torch.equal(a.scores, b.scores)
-    model(pictures, objects)
+    model(images, objects)
     assert model.settled, "evaluation asks for losses, too"
-    model.train()(pictures, objects)
+    model.train()(images, objects)
     assert not model.settled
 
 
-def test_other_classes_and_the_empty_picture_are_background():
-    model, (pictures, objects) = detector().eval(), scene()
-    features, negative = model._negatives(pictures, objects)
+def test_other_classes_and_the_empty_image_are_background():
+    model, (images, objects) = detector().eval(), scene()
+    features, negative = model._negatives(images, objects)
     assert len(features) == len(negative)
     assert (negative.sum(0) < len(negative)).all(), "no region near an object is its background"
     own = negative[-2:]  # the objects' own boxes come last
-    regions = int(model(pictures)["proposed"][0].sum())
-    assert negative[regions + 2 :].all(), "the second picture is background to all"
+    regions = int(model(images)["proposed"][0].sum())
+    assert negative[regions + 2 :].all(), "the second image is background to all"
     assert np.array_equal(negative[regions : regions + 2], [[False, True], [True, False]]), own
 
 
 def test_ignored_regions_teach_nothing():
-    model, (pictures, _) = detector().eval(), scene()
+    model, (images, _) = detector().eval(), scene()
     crowd = Objects(torch.tensor([[0.0, 0, SIDE, SIDE]]), torch.tensor([0]), torch.tensor([True]))
-    features, negative = model._negatives(pictures, collate([crowd, Objects.none()]))
-    assert len(features) == len(negative) == int(model(pictures)["proposed"][1].sum())
+    features, negative = model._negatives(images, collate([crowd, Objects.none()]))
+    assert len(features) == len(negative) == int(model(images)["proposed"][1].sum())
 
 
-def test_grey_pictures_without_any_object():
+def test_grey_images_without_any_object():
     model = detector(channels=1).eval()
     empty = collate([Objects.none(), Objects.none()])
-    pictures = scene()[0][:, :1]
-    assert model(pictures, empty)["loss"] > 0
-    model.settle(lambda: [(pictures, empty)])
-    assert [len(one) for one in model.detect(model(pictures), 0.05)] == [0, 0]
+    images = scene()[0][:, :1]
+    assert model(images, empty)["loss"] > 0
+    model.settle(lambda: [(images, empty)])
+    assert [len(one) for one in model.detect(model(images), 0.05)] == [0, 0]

@@ -19,11 +19,11 @@ def test_as_the_kernel(samples: int, aligned: bool):
     corner = torch.rand(60, 2) * 70 - 15  # some begin outside
     boxes = torch.cat([corner, corner + torch.rand(60, 2) * 50], 1)
     boxes[0], boxes[1, 2:] = torch.tensor([500.0, 500, 600, 600]), boxes[1, :2]  # one outside, one empty
-    picture, level = torch.randint(3, (60,)), torch.randint(3, (60,))
+    image, level = torch.randint(3, (60,)), torch.randint(3, (60,))
     weight = torch.randn(60, 8, 5, 5)
     values, gradients = [], []
     for function in (pyramid_bags, pyramid_align):
-        out = function(maps, STRIDES, boxes, picture, level, size=5, samples=samples, aligned=aligned)
+        out = function(maps, STRIDES, boxes, image, level, size=5, samples=samples, aligned=aligned)
         values.append(out)
         gradients.append(torch.autograd.grad((out * weight).sum(), maps))
     torch.testing.assert_close(*values, rtol=1e-4, atol=1e-4)

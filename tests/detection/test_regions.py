@@ -59,16 +59,16 @@ def test_pyramid_as_torchvision():
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(2, 3, n, n, generator=generator, requires_grad=True) for n in (64, 32, 16)]
     first, size = torch.rand(40, 2, generator=generator) * 150, torch.rand(40, 2, generator=generator) * 400
-    boxes, picture = torch.cat([first, first + size], 1), torch.arange(40) // 20
+    boxes, image = torch.cat([first, first + size], 1), torch.arange(40) // 20
     theirs = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
     expected = theirs({str(i): m for i, m in enumerate(maps)}, [boxes[:20], boxes[20:]], [(256, 256)] * 2)
     level = level_of(boxes, lowest=2, highest=4, canonical_size=224, canonical_level=4) - 2
     assert level.unique().tolist() == [0, 1, 2]
-    ours = pyramid_align(maps, [4, 8, 16], boxes, picture, level, size=7, samples=2, aligned=False)
+    ours = pyramid_align(maps, [4, 8, 16], boxes, image, level, size=7, samples=2, aligned=False)
     torch.testing.assert_close(ours, expected)
     ours.square().sum().backward()
     assert all(m.grad.abs().sum() > 0 for m in maps)
-    none = pyramid_align(maps, [4, 8, 16], boxes[:0], picture[:0], level[:0], size=7, samples=2)
+    none = pyramid_align(maps, [4, 8, 16], boxes[:0], image[:0], level[:0], size=7, samples=2)
     assert none.shape == (0, 3, 7, 7)
 
 
@@ -82,7 +82,7 @@ def test_worked_pasting():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_full_mask_is_its_box(seed: int):
-    """The pixels whose centre lies in the box, boxes outside the picture and below a pixel included."""
+    """The pixels whose centre lies in the box, boxes outside the image and below a pixel included."""
     generator = torch.Generator().manual_seed(seed)
     first, size = torch.rand(30, 2, generator=generator) * 50 - 10, torch.rand(30, 2, generator=generator) ** 2 * 30
     boxes = torch.cat([first, first + size], 1)
@@ -110,21 +110,21 @@ def test_cropping_undoes_pasting():
     masks = torch.zeros(2, 3, 40, 40, dtype=torch.uint8)
     masks[1, 2, 10:30, 5:15] = 1
     masks[0, 0, :, 20:] = 1
-    boxes, picture, index = T([[5.0, 10, 15, 30], [0, 10, 10, 30], [10, 0, 30, 20]]), T([1, 1, 0]), T([2, 2, 0])
-    crops = crop_masks(masks, boxes, picture, index, size=8)
+    boxes, image, index = T([[5.0, 10, 15, 30], [0, 10, 10, 30], [10, 0, 30, 20]]), T([1, 1, 0]), T([2, 2, 0])
+    crops = crop_masks(masks, boxes, image, index, size=8)
     assert (crops[0] > 0.8).all()  # at the border the samples reach half a pixel out
     assert torch.equal(crops[1] > 0.5, (torch.arange(8) >= 4).expand(8, 8))
     assert torch.equal(crops[2] > 0.5, (torch.arange(8) >= 4).expand(8, 8))
     back = paste_masks(crops, boxes, 40, 40) >= 0.5
     assert torch.equal(back[0], masks[1, 2].bool())
-    assert crop_masks(masks, boxes[:0], picture[:0], index[:0], size=8).shape == (0, 8, 8)
+    assert crop_masks(masks, boxes[:0], image[:0], index[:0], size=8).shape == (0, 8, 8)
 
 
 def test_warp_brings_the_box_to_the_middle():
     """16 of 224 pixels to each side show what is around (Girshick et al. 2014, appendix A)."""
-    picture = torch.zeros(1, 1, 60, 80)
-    picture[0, 0, 10:40, 20:60] = 1
-    cut = warp(picture, torch.tensor([[20.0, 10, 60, 40]]), torch.tensor([0]), size=224, context=16 / 224)[0, 0]
+    image = torch.zeros(1, 1, 60, 80)
+    image[0, 0, 10:40, 20:60] = 1
+    cut = warp(image, torch.tensor([[20.0, 10, 60, 40]]), torch.tensor([0]), size=224, context=16 / 224)[0, 0]
     assert cut.shape == (224, 224)
     assert cut[20:-20, 20:-20].min() > 0.99
     assert cut[:12].max() < 0.01
@@ -132,7 +132,7 @@ def test_warp_brings_the_box_to_the_middle():
     assert cut.mean() == pytest.approx((192 / 224) ** 2, abs=0.01)
 
 
-def test_beyond_the_picture_a_warped_region_is_empty():
+def test_beyond_the_image_a_warped_region_is_empty():
     cut = warp(torch.ones(1, 1, 40, 40), torch.tensor([[-40.0, 0, 40, 40]]), torch.tensor([0]), size=32, context=0.0)
     assert cut[0, 0, :, :14].max() == 0
     assert cut[0, 0, :, 18:].min() == 1

@@ -18,7 +18,7 @@ from danlu.objects import ObjectBatch, Objects, collate
 CLASSES = 3
 
 
-def two_pictures(side: int) -> ObjectBatch:
+def two_images(side: int) -> ObjectBatch:
     share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
     real = torch.zeros(3, dtype=torch.bool)
     first = Objects(share, torch.tensor([0, 2, 1]), real)
@@ -67,19 +67,19 @@ def test_same_losses_and_detections_as_torchvision() -> None:
     ours.load_state_dict(dict(state))
     like_torchvision(ours)
 
-    pictures, objects = torch.randn(2, 3, size, size), two_pictures(size)
-    targets = [{"boxes": o.boxes, "labels": o.labels} for o in (objects.picture(0), objects.picture(1))]
+    images, objects = torch.randn(2, 3, size, size), two_images(size)
+    targets = [{"boxes": o.boxes, "labels": o.labels} for o in (objects.image(0), objects.image(1))]
     theirs.train()
     theirs.backbone.eval()
-    expected = theirs(list(pictures), targets)
-    losses = ours.train()(pictures, objects)
+    expected = theirs(list(images), targets)
+    losses = ours.train()(images, objects)
     torch.testing.assert_close(losses["class"], expected["classification"], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(losses["box"], expected["bbox_regression"], rtol=1e-3, atol=1e-3)
 
-    outputs = ours.eval()(pictures)
+    outputs = ours.eval()(images)
     least = float(torch.cat(outputs["logits"], 1).sigmoid().quantile(0.9))
     theirs.score_thresh, theirs.detections_per_img = least, 50
-    wanted = theirs.eval()(list(pictures))
+    wanted = theirs.eval()(list(images))
     found = ours.detect(outputs, score=least, most=50)
     assert len(found[0]) > 10
     for mine, other in zip(found, wanted, strict=True):
@@ -88,7 +88,7 @@ def test_same_losses_and_detections_as_torchvision() -> None:
         assert torch.equal(mine.labels, other["labels"])
 
 
-def test_levels_reach_the_size_of_the_picture() -> None:
+def test_levels_reach_the_size_of_the_image() -> None:
     assert small(64).strides == [8, 16, 32]  # as many as the backbone has
     assert small(128).strides == [8, 16, 32]
     assert small(320).strides == [8, 16, 32, 64]
@@ -105,20 +105,20 @@ def test_first_probability_of_every_class_is_one_in_a_hundred() -> None:
 
 
 def test_no_objects_and_ignored_regions() -> None:
-    model, pictures = small(), torch.randn(2, 3, 128, 128)
-    losses = model(pictures, collate([Objects.none()] * 2))
+    model, images = small(), torch.randn(2, 3, 128, 128)
+    losses = model(images, collate([Objects.none()] * 2))
     assert losses["class"] > 0
     assert losses["box"] == 0
     losses["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     region = Objects(torch.tensor([[-64.0, -64, 192, 192]]), torch.tensor([0]), torch.tensor([True]))
-    assert model(pictures, collate([region] * 2))["loss"] == 0
+    assert model(images, collate([region] * 2))["loss"] == 0
 
 
 def test_frozen_norms_stay_frozen_in_training() -> None:
     model = small(norm="frozen").train()
     before = model.backbone.stem[1].running_mean.clone()
-    model(torch.randn(2, 3, 128, 128), two_pictures(128))["loss"].backward()
+    model(torch.randn(2, 3, 128, 128), two_images(128))["loss"].backward()
     assert torch.equal(model.backbone.stem[1].running_mean, before)
     assert not model.backbone.stem[1].weight.requires_grad
 
@@ -126,14 +126,14 @@ def test_frozen_norms_stay_frozen_in_training() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     model = small().train(training)
-    losses, found = in_half_precision(model, two_pictures(128))
+    losses, found = in_half_precision(model, two_images(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
     assert all(d.boxes.dtype == torch.float32 and len(d) == 100 for d in found)
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt(learnt: Any) -> None:
-    for one, real in learnt(small(), two_pictures(128), 150, 0.6):
+def test_two_images_are_learnt(learnt: Any) -> None:
+    for one, real in learnt(small(), two_images(128), 150, 0.6):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         order, mine = real.labels.argsort(), one.labels.argsort()
         torch.testing.assert_close(one.boxes[mine], real.boxes[order], rtol=0, atol=4)

@@ -17,7 +17,7 @@ from danlu.refuse import Refusal
 CLASSES = 3
 
 
-def two_pictures(side: int) -> ObjectBatch:
+def two_images(side: int) -> ObjectBatch:
     share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
     real = torch.zeros(3, dtype=torch.bool)
     first = Objects(share, torch.tensor([0, 2, 1]), real)
@@ -66,17 +66,17 @@ def test_boxes_and_parameters_of_the_paper() -> None:
 @torch.no_grad()
 def test_same_losses_and_detections_as_torchvision(pair: tuple[SSD, nn.Module]) -> None:
     ours, theirs = pair
-    pictures, objects = torch.rand(2, 3, 300, 300) - 0.5, two_pictures(300)
-    targets = [{"boxes": o.boxes, "labels": o.labels + 1} for o in (objects.picture(0), objects.picture(1))]
-    expected = theirs.train()(list(pictures), targets)
-    losses = ours.eval()(pictures, objects)
+    images, objects = torch.rand(2, 3, 300, 300) - 0.5, two_images(300)
+    targets = [{"boxes": o.boxes, "labels": o.labels + 1} for o in (objects.image(0), objects.image(1))]
+    expected = theirs.train()(list(images), targets)
+    losses = ours.eval()(images, objects)
     torch.testing.assert_close(losses["box"], expected["bbox_regression"], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(losses["class"], expected["classification"], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(losses["loss"], losses["class"] + losses["box"])
 
     theirs.score_thresh, theirs.nms_thresh, theirs.detections_per_img = 0.4, 0.45, 50
-    wanted = theirs.eval()(list(pictures))
-    found = ours.detect(ours(pictures), score=0.4, overlap=0.45, most=50)
+    wanted = theirs.eval()(list(images))
+    found = ours.detect(ours(images), score=0.4, overlap=0.45, most=50)
     assert len(found[0]) > 10
     for mine, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.scores, other["scores"], rtol=1e-3, atol=1e-4)
@@ -84,7 +84,7 @@ def test_same_losses_and_detections_as_torchvision(pair: tuple[SSD, nn.Module]) 
         assert torch.equal(mine.labels, other["labels"] - 1)
 
 
-def test_unlike_torchvision_a_picture_without_objects_teaches() -> None:
+def test_unlike_torchvision_a_image_without_objects_teaches() -> None:
     model = small()
     losses = model(torch.randn(2, 3, 128, 128), collate([Objects.none()] * 2))
     assert losses["class"] > 0
@@ -120,7 +120,7 @@ def test_ignored_regions_are_no_background() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     model = small().train(training)
-    losses, found = in_half_precision(model, two_pictures(128))
+    losses, found = in_half_precision(model, two_images(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
     assert all(d.boxes.dtype == torch.float32 and len(d) == 100 for d in found)
 
@@ -141,8 +141,8 @@ def test_refusals() -> None:
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt(learnt: Any) -> None:
-    for one, real in learnt(small(), two_pictures(128), 60, 0.5):
+def test_two_images_are_learnt(learnt: Any) -> None:
+    for one, real in learnt(small(), two_images(128), 60, 0.5):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         order, mine = real.labels.argsort(), one.labels.argsort()
         torch.testing.assert_close(one.boxes[mine], real.boxes[order], rtol=0, atol=4)

@@ -15,7 +15,7 @@ from danlu.objects import ObjectBatch, Objects, collate
 CLASSES = 3
 
 
-def two_pictures(side: int) -> ObjectBatch:
+def two_images(side: int) -> ObjectBatch:
     share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.15, 0.6, 0.3, 0.8]]) * side
     real = torch.zeros(3, dtype=torch.bool)
     first = Objects(share, torch.tensor([0, 2, 1]), real)
@@ -41,11 +41,11 @@ def test_a_cell_of_every_map_tells_a_box(size: int) -> None:
 
 def test_right_answers_cost_next_to_nothing() -> None:
     """Boxes that are the objects', at the cells in them, and logits that say so: only the rest of the cells is wrong."""
-    model, objects = small().eval(), two_pictures(128)
+    model, objects = small().eval(), two_images(128)
     with torch.no_grad():
         outputs = model(torch.randn(2, 3, 128, 128))
     real = objects.boxes[:, :1].expand_as(outputs["boxes"])
-    objects.labels[:, 1:] = -1  # one object in each picture
+    objects.labels[:, 1:] = -1  # one object in each image
     right = torch.full_like(outputs["logits"], -12.0)
     matched_classes = objects.labels[:, :1, None].expand(-1, right.shape[1], 1)
     right.scatter_(2, matched_classes, 12.0)
@@ -56,25 +56,25 @@ def test_right_answers_cost_next_to_nothing() -> None:
 
 
 def test_no_objects_and_ignored_regions() -> None:
-    model, pictures = small(), torch.randn(2, 3, 128, 128)
-    losses = model(pictures, collate([Objects.none()] * 2))
+    model, images = small(), torch.randn(2, 3, 128, 128)
+    losses = model(images, collate([Objects.none()] * 2))
     assert losses["class"] > 0
     assert losses["box"] == 0
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     region = Objects(torch.tensor([[-64.0, -64, 192, 192]]), torch.tensor([0]), torch.tensor([True]))
-    assert model(pictures, collate([region] * 2))["loss"] == 0
+    assert model(images, collate([region] * 2))["loss"] == 0
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     model = small().train(training)
-    losses, found = in_half_precision(model, two_pictures(128))
+    losses, found = in_half_precision(model, two_images(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
     assert all(d.boxes.dtype == torch.float32 and len(d) for d in found)
 
 
-def test_detections_are_the_surest_first_and_lie_in_the_picture() -> None:
+def test_detections_are_the_surest_first_and_lie_in_the_image() -> None:
     model = small().eval()
     with torch.no_grad():
         found = model.detect(model(torch.randn(2, 3, 128, 128)), score=0.0, overlap=0.5, most=20)
@@ -86,7 +86,7 @@ def test_detections_are_the_surest_first_and_lie_in_the_picture() -> None:
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt(learnt: Any) -> None:
-    for one, real in learnt(small(), two_pictures(128), 200, 0.5):
+def test_two_images_are_learnt(learnt: Any) -> None:
+    for one, real in learnt(small(), two_images(128), 200, 0.5):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         assert (iou(one.boxes[one.labels.argsort()], real.boxes[real.labels.argsort()]) > 0.5).all()

@@ -16,7 +16,7 @@ from danlu.objects import ObjectBatch, Objects, collate
 CLASSES = 3
 
 
-def two_pictures(side: int) -> ObjectBatch:
+def two_images(side: int) -> ObjectBatch:
     share = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.45, 0.85, 0.7], [0.3, 0.6, 0.36, 0.72]]) * side
     real = torch.zeros(3, dtype=torch.bool)
     first = Objects(share, torch.tensor([0, 2, 1]), real)
@@ -31,13 +31,13 @@ def small(size: int = 128) -> YOLOv1:
 @torch.no_grad()
 def test_loss_is_that_of_the_paper() -> None:
     """Equation 3, cell by cell and box by box."""
-    model, objects, side = small().eval(), two_pictures(128), 128
+    model, objects, side = small().eval(), two_images(128), 128
     outputs = model(torch.randn(2, 3, side, side))
     expected = {"class": 0.0, "box": 0.0, "objectness": 0.0}
     columns, stride = outputs["cells"][1], model.stride
     for n in range(2):
         owner = {}
-        real = objects.picture(n)
+        real = objects.image(n)
         for box, label in zip(real.boxes.tolist(), real.labels.tolist()):
             x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
             owner[int(y // stride) * columns + int(x // stride)] = (box, label, x, y)
@@ -85,27 +85,27 @@ def test_grid_has_seven_cells_or_more(size: int, stride: int) -> None:
 
 
 def test_no_objects_and_ignored_regions() -> None:
-    model, pictures = small(), torch.randn(2, 3, 128, 128)
-    losses = model(pictures, collate([Objects.none()] * 2))
+    model, images = small(), torch.randn(2, 3, 128, 128)
+    losses = model(images, collate([Objects.none()] * 2))
     assert losses["objectness"] > 0
     assert losses["box"] == losses["class"] == 0
     losses["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     region = Objects(torch.tensor([[0.0, 0, 128, 128]]), torch.tensor([0]), torch.tensor([True]))
-    assert model(pictures, collate([region] * 2))["loss"] == 0
+    assert model(images, collate([region] * 2))["loss"] == 0
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     model = small().train(training)
-    losses, found = in_half_precision(model, two_pictures(128))
+    losses, found = in_half_precision(model, two_images(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
     assert all(d.boxes.dtype == torch.float32 and len(d) for d in found)
 
 
 @pytest.mark.slow
-def test_two_pictures_are_learnt(learnt: Any) -> None:
-    for one, real in learnt(small(), two_pictures(128), 100, 0.4):
+def test_two_images_are_learnt(learnt: Any) -> None:
+    for one, real in learnt(small(), two_images(128), 100, 0.4):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         order, mine = real.labels.argsort(), one.labels.argsort()
         torch.testing.assert_close(one.boxes[mine], real.boxes[order], rtol=0, atol=4)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.instruments.labels import kinship
-from danlu.doctor.instruments.outcome import surest
+from danlu.doctor.instruments.loss_and_accuracy import surest
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.rules import data, gradient
 from danlu.doctor.rules.labels import label_noise

@@ -60,8 +60,8 @@ def test_faulty_and_sound(code: str, severity: str, bad: Ledger, good: Ledger) -
     assert diagnose(good) == []
 
 
-def test_an_object_as_large_as_the_picture_needs_no_larger_field() -> None:
-    """A field that is clipped to the picture sees all there is."""
+def test_an_object_as_large_as_the_image_needs_no_larger_field() -> None:
+    """A field that is clipped to the image sees all there is."""
     assert diagnose(sizes([300.0] * 5, [200.0] * 5, 320, 8)) == []
 
 

@@ -215,7 +215,7 @@ def test_a_loss_without_a_known_scale_needs_steps_longer_than_sound_ones():
 
 
 def test_a_small_batch_is_not_blamed_for_what_a_few_samples_cannot_teach():
-    """Measured at a sound ResNet-18 with Adam: after six steps of eight pictures the noise scale was 100 and more."""
+    """Measured at a sound ResNet-18 with Adam: after six steps of eight images the noise scale was 100 and more."""
     noisy = {"batch_size": [8], "gradient_signal": [0.001] * 8, "gradient_noise": [1.0] * 8}
     assert fired("optim.batch_too_small", run(FLAT, epochs=1, steps=10, **noisy)) == []
     assert fired("optim.batch_too_small", run(FLAT, epochs=10, steps=20, **noisy)) == ["warning"]

@@ -14,8 +14,8 @@ BATCH = 128
 def the_script() -> list[str]:
     """SGD 0.01, momentum 0.9, decay 5e-4, made anew each epoch; validation records; hits over batches x size."""
     torch.manual_seed(0)
-    pictures, labels = load_digits(return_X_y=True)
-    x = torch.from_numpy(pictures).float().sub(4.9).div(6)
+    images, labels = load_digits(return_X_y=True)
+    x = torch.from_numpy(images).float().sub(4.9).div(6)
     y = torch.from_numpy(labels).long()
     train, test = (x[:1500], y[:1500]), (x[1500:], y[1500:])
     model, loss_fn = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), nn.CrossEntropyLoss()

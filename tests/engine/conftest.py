@@ -15,7 +15,7 @@ import pytest
 
 # Forked from a server that has imported torch and computed nothing: a fresh process in milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["danlu.cli", "danlu.verbs.commands", "sklearn.datasets", "plotly.graph_objects"])
+CONTEXT.set_forkserver_preload(["danlu.cli", "danlu.console.commands", "sklearn.datasets", "plotly.graph_objects"])
 MAIN = """
 import faulthandler, os, sys
 os.setpgid(0, 0)

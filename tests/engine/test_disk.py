@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from danlu.engine.checkpoint import read_state, read_weights
-from danlu.run import Run
+from danlu.run.folder import Run
 
 PLAIN = shlex.split("train digits --precision fp32 --channels-last false --device cpu --model mlp --epochs 4")
 # No file may grow beyond so many bytes: what the kernel answers is what a full disk answers, by another name.

@@ -5,7 +5,7 @@ from torch import nn
 from danlu.config import LossConfig
 from danlu.data.batches import Batches, Columns
 from danlu.engine.evaluate import evaluate
-from danlu.losses import build_loss
+from danlu.learning.losses import build_loss
 from danlu.tasks.classify import Classify
 
 FABRIC = Fabric(accelerator="cpu", devices=1)

@@ -10,14 +10,14 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import danlu
-from danlu.assemble import make_plan
 from danlu.config import Config, with_values
 from danlu.data.batches import Batches, Columns
 from danlu.engine.device import make_fabric
 from danlu.engine.loop import Progress, Totals, Watcher, fit
-from danlu.prepare import prepare
-from danlu.record import Record
-from danlu.vocabulary import VOCABULARY
+from danlu.preparation.assemble import make_plan
+from danlu.preparation.prepare import prepare
+from danlu.run.quantities import VOCABULARY
+from danlu.run.record import Record
 
 QUICK = {
     "model": "mlp",

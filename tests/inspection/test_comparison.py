@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from danlu.analysis.inspect import compare_networks
 from danlu.inspection.comparison import branched, compare, shares
 from danlu.inspection.layers import trace
 from danlu.models.build import build_model
-from danlu.verbs.inspect import compare_networks
 
 
 def conv(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, int]:

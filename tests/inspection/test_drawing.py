@@ -1,4 +1,4 @@
-"""The picture: what is grouped, what is written, and that both formats show all of it inside the frame."""
+"""The image: what is grouped, what is written, and that both formats show all of it inside the frame."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_both_formats(tmp_path) -> None:
     texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts == words(drawing)
     write_png(drawing, tmp_path / "lenet.png")
-    with Image.open(tmp_path / "lenet.png") as picture:
-        assert picture.size == (2 * drawing.width, 2 * drawing.height)
-        assert len(picture.getcolors(1 << 20)) > 50
+    with Image.open(tmp_path / "lenet.png") as image:
+        assert image.size == (2 * drawing.width, 2 * drawing.height)
+        assert len(image.getcolors(1 << 20)) > 50
 
 
 def test_every_letter_is_in_the_font_of_the_png() -> None:

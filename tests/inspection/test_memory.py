@@ -8,8 +8,8 @@ from torch import nn
 
 from danlu.config import OptimConfig
 from danlu.inspection.memory import STATES, kept_for_backward, training_memory
+from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
-from danlu.optim import build_optimizer
 
 
 @pytest.mark.parametrize("rule", STATES)

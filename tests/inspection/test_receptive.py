@@ -58,13 +58,13 @@ def test_jump_is_the_product_of_the_strides(name: str, jump: int) -> None:
     assert trace(NETWORKS[name], torch.zeros(1, 1, 61, 61)).layers[-1].jump == (jump, jump)
 
 
-def test_a_dense_layer_on_a_map_sees_the_whole_picture() -> None:
+def test_a_dense_layer_on_a_map_sees_the_whole_image() -> None:
     last = trace(nn.Sequential(conv(3, padding=1), nn.Flatten(), nn.Linear(64, 2)), torch.zeros(1, 1, 8, 8)).layers[-1]
     assert last.receptive_field == (8, 8)
     assert last.jump is None
 
 
-def test_global_pooling_sees_the_whole_picture() -> None:
+def test_global_pooling_sees_the_whole_image() -> None:
     model = nn.Sequential(conv(3), nn.AdaptiveAvgPool2d(1))
     assert trace(model, torch.zeros(1, 1, 12, 12)).layers[-1].receptive_field == (12, 12)
 

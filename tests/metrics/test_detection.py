@@ -28,11 +28,11 @@ from danlu.objects import Detections, Objects
 CLASSES = ("ant", "bee", "cat")
 
 
-def random_set(seed: int, pictures: int = 12, side: int = 200, masks: bool = False, crowd: float = 0.1):
+def random_set(seed: int, images: int = 12, side: int = 200, masks: bool = False, crowd: float = 0.1):
     """Objects of all sizes and detections that are near them, doubled, misplaced or made up."""
     rng = np.random.default_rng(seed)
     truth, found = [], []
-    for _ in range(pictures):
+    for _ in range(images):
         m = int(rng.integers(0, 6))
         corner, size = rng.uniform(0, side * 0.6, (m, 2)), rng.uniform(4, side * 0.5, (m, 2))
         boxes = np.concatenate([corner, np.minimum(corner + size, side)], 1)
@@ -46,7 +46,7 @@ def random_set(seed: int, pictures: int = 12, side: int = 200, masks: bool = Fal
         truth.append(Objects(_float(boxes), _int(labels), torch.from_numpy(rng.random(m) < crowd), draw(boxes)))
         scores = torch.from_numpy(rng.permutation(len(seen)) / len(seen)).float()
         found.append(Detections(_float(seen), scores, _int(said), draw(seen)))
-    return truth, found, [(side, side)] * pictures
+    return truth, found, [(side, side)] * images
 
 
 def _float(values) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from danlu.inspection.layers import trace
 from danlu.models.parts import conv
 
-PICTURE = torch.arange(9.0).reshape(1, 1, 3, 3)
+IMAGE = torch.arange(9.0).reshape(1, 1, 3, 3)
 KERNEL = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
 
 
@@ -22,20 +22,20 @@ def convolved(**settings) -> list[list[float]]:
         layer.weight.copy_(KERNEL)
         if layer.bias is not None:
             layer.bias.zero_()
-        return block(PICTURE)[0, 0].tolist()
+        return block(IMAGE)[0, 0].tolist()
 
 
 def test_cross_correlation_by_hand() -> None:
     assert convolved(padding=0) == [[19, 25], [37, 43]]
     by_hand = [
-        [sum(PICTURE[0, 0, i + a, j + b] * KERNEL[0, 0, a, b] for a in (0, 1) for b in (0, 1)) for j in (0, 1)]
+        [sum(IMAGE[0, 0, i + a, j + b] * KERNEL[0, 0, a, b] for a in (0, 1) for b in (0, 1)) for j in (0, 1)]
         for i in (0, 1)
     ]
     assert torch.tensor(by_hand).tolist() == [[19, 25], [37, 43]]
 
 
 def test_convolution_proper_flips_the_kernel() -> None:
-    flipped = F.conv2d(PICTURE, KERNEL.flip(2, 3))[0, 0]
+    flipped = F.conv2d(IMAGE, KERNEL.flip(2, 3))[0, 0]
     assert flipped.tolist() == [[5, 11], [23, 29]]
 
 
@@ -43,11 +43,11 @@ def test_padding_and_stride() -> None:
     assert convolved(padding=1) == [[0, 3, 8, 4], [9, 19, 25, 10], [21, 37, 43, 16], [6, 7, 8, 0]]
     strided = nn.Conv2d(1, 1, 2, stride=(3, 2), padding=1, bias=False)
     strided.weight = nn.Parameter(KERNEL)
-    assert strided(PICTURE)[0, 0].tolist() == [[0, 8], [6, 8]]
+    assert strided(IMAGE)[0, 0].tolist() == [[0, 8], [6, 8]]
 
 
 def test_max_pooling() -> None:
-    assert nn.MaxPool2d(2, stride=1)(PICTURE)[0, 0].tolist() == [[4, 5], [7, 8]]
+    assert nn.MaxPool2d(2, stride=1)(IMAGE)[0, 0].tolist() == [[4, 5], [7, 8]]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_output_size(n: int, k: int, p: int, s: int) -> None:
 
 def test_channels_are_summed() -> None:
     """Two channels by two kernels: the sum of two cross-correlations."""
-    picture = torch.cat([PICTURE, PICTURE + 1], dim=1)
+    image = torch.cat([IMAGE, IMAGE + 1], dim=1)
     kernel = torch.cat([KERNEL, KERNEL + 1], dim=1)
-    assert F.conv2d(picture, kernel)[0, 0].tolist() == [[56, 72], [104, 120]]
+    assert F.conv2d(image, kernel)[0, 0].tolist() == [[56, 72], [104, 120]]
 
 
 def test_a_1x1_convolution_is_a_dense_layer_per_pixel() -> None:
@@ -89,9 +89,9 @@ def test_one_bias_per_output_channel_and_the_cost() -> None:
 
 def edge(column: int) -> Tensor:
     """Bright left of `column`, dark from there on."""
-    picture = torch.zeros(1, 1, 6, 8)
-    picture[..., :column] = 1
-    return picture
+    image = torch.zeros(1, 1, 6, 8)
+    image[..., :column] = 1
+    return image
 
 
 def test_vertical_edges_and_what_pooling_forgives() -> None:

@@ -22,7 +22,7 @@ ALL = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for
 
 
 def smallest(name: str) -> int:
-    """A size of picture that the network takes and that costs little."""
+    """A size of image that the network takes and that costs little."""
     entry = MODELS[name]
     return entry.sizes[0] if entry.sizes else max(entry.least, entry.multiple)
 
@@ -71,7 +71,7 @@ def check_features(model: Backbone, x: torch.Tensor) -> None:
             if isinstance(model, ViT):  # its positions are made for one size
                 assert maps[i].shape[2:] == (x.shape[2] // stride, x.shape[3] // stride)
                 continue
-            # One stride more of picture is one cell more of map: this defines the stride, whatever the padding.
+            # One stride more of image is one cell more of map: this defines the stride, whatever the padding.
             wider = model.features(nn.functional.pad(x, (0, stride)))[i]
             assert wider.shape[3] == maps[i].shape[3] + 1
         if not isinstance(model, ViT):  # its head reads the class token, not the map
@@ -84,7 +84,7 @@ def test_a_pixel_less_is_refused_and_rightly(name: str):
     entry = MODELS[name]
     with pytest.raises(Refusal, match=f"at least {entry.least}"):
         build_model(name, channels=1, size=entry.least - 1, classes=3)
-    # Meta tensors have shapes and no numbers: the smaller picture fails inside the network itself.
+    # Meta tensors have shapes and no numbers: the smaller image fails inside the network itself.
     with pytest.raises((RuntimeError, ValueError)), torch.device("meta"):
         entry.build(1, entry.least - 1, 3).eval()(torch.zeros(1, 1, entry.least - 1, entry.least - 1))
 

@@ -193,7 +193,7 @@ def test_pooling_forgives_a_shift_of_one_pixel():
     moved = torch.zeros(1, 1, 4, 8)
     moved[..., :4] = 1
     kernel = torch.tensor([[[[1.0, -1.0]]]])
-    maps = [F.conv2d(F.pad(picture, (0, 1, 0, 0), mode="replicate"), kernel) for picture in (edge, moved)]
+    maps = [F.conv2d(F.pad(image, (0, 1, 0, 0), mode="replicate"), kernel) for image in (edge, moved)]
     assert not torch.equal(*maps)
     assert torch.equal(*(F.max_pool2d(m, 2) for m in maps))
 

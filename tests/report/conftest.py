@@ -22,8 +22,8 @@ from danlu.data.sources.shapes import CLASSES, draw
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.ledger import Ledger
 from danlu.objects import Detections
-from danlu.report.pictures import to_data_uri
-from danlu.run import Run
+from danlu.report.images import to_data_uri
+from danlu.run.folder import Run
 from danlu.tasks.detect import Answer, Detect
 from danlu.tasks.task import Evaluation
 
@@ -64,7 +64,7 @@ ENVIRONMENT = {
 def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) -> Path:
     """Ten classes, or 10 * repeat: every digit then stands for `repeat` classes told apart by nothing but chance."""
     data = load_digits()
-    pictures = torch.from_numpy((data.images * 15.9).astype(np.uint8))[:, None]
+    images = torch.from_numpy((data.images * 15.9).astype(np.uint8))[:, None]
     labels = data.target + 10 * (np.arange(len(data.target)) % repeat)
     k = 10 * repeat
     names = names or (
@@ -135,11 +135,11 @@ def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) ->
         "seconds": 13.27, "samples_per_second": 20012.3, "findings": [], "best_epoch": 9, "monitor": "accuracy",
         "data": {
             "path": "digits", "format": "scikit-learn", "counts": {"train": 1000, "val": 200, "test": 597}, "classes": names,
-            "input": [1, 8, 8], "notes": ["Pictures are kept as one uint8 tensor."], "problems": [{"where": f"{names[0]}/7.png", "reason": "zero bytes"}],
+            "input": [1, 8, 8], "notes": ["Images are kept as one uint8 tensor."], "problems": [{"where": f"{names[0]}/7.png", "reason": "zero bytes"}],
         },
         "choices": [
             {"key": "optim.lr", "value": 0.1, "reason": "1,000 samples and a linear network: a large rate is safe"},
-            {"key": "augment.preset", "value": "light", "reason": "pictures of 8 x 8 pixels"},
+            {"key": "augment.preset", "value": "light", "reason": "images of 8 x 8 pixels"},
             {"key": "epochs", "value": EPOCHS, "reason": "small set: 12 passes take seconds"},
         ],
         "timings": {"data": 0.41, "training": 11.9, "evaluation": 0.96}, "test_looks": 1, "stopped": None, "folds": None,
@@ -150,12 +150,12 @@ def digits_run(folder: Path, names: list[str] | None = None, repeat: int = 1) ->
                 for n, p, r, f, s in zip(names, precision, recall, f1, support)
             ],
             "mistakes": [
-                {"name": f"{names[true[i]]}/{i}.png", "picture": to_data_uri(pictures[test][i], 96), "true": names[true[i]]}
+                {"name": f"{names[true[i]]}/{i}.png", "image": to_data_uri(images[test][i], 96), "true": names[true[i]]}
                 | {"said": names[said[i]], "confidence": float(sure[i])}
                 for i in wrong
             ],
         },
-        "augmented": [to_data_uri(pictures[i].roll(i % 3 - 1, 2), 96) for i in range(16)],
+        "augmented": [to_data_uri(images[i].roll(i % 3 - 1, 2), 96) for i in range(16)],
     }  # fmt: skip
     config = {
         "data": "digits",
@@ -213,7 +213,7 @@ def diabetes_run(folder: Path) -> Path:
 
 def shapes_run(folder: Path, names: tuple[str, ...] = CLASSES, anchors: bool = False) -> Path:
     """Drawn shapes, and detections near them, misplaced, of another class, doubled or made up."""
-    pictures, annotations = draw(40, 128, seed=1)
+    images, annotations = draw(40, 128, seed=1)
     rng, answers = np.random.default_rng(0), []
     for one in annotations:
         boxes = one.boxes.repeat(2, 1) + torch.from_numpy(rng.normal(0, 3, (2 * len(one), 4))).float()
@@ -225,7 +225,7 @@ def shapes_run(folder: Path, names: tuple[str, ...] = CLASSES, anchors: bool = F
     task = Detect(names, annotations, placements, masks=False, overlap=0.6, most=100)
     evaluation = Evaluation(answers, [task.truth(i) for i in range(40)], torch.arange(40))
     metrics = task.metrics(evaluation)
-    details = task.details(evaluation, lambda i: f"{names[0]}/{i}.png", lambda i: to_data_uri(pictures[i], 128))
+    details = task.details(evaluation, lambda i: f"{names[0]}/{i}.png", lambda i: to_data_uri(images[i], 128))
     sizes = {"side": 128, "edges": [8.0, 11.3, 16.0, 22.6, 32.0], "counts": [3, 40, 61, 0]}
     sizes |= {"coverage": [0.1, 0.8, 1.0, None], "covered": 0.87} if anchors else {"strides": [8.0, 16.0, 32.0]}
     rows = []

@@ -1,4 +1,4 @@
-"""The report, opened in a real browser: no error, no missing picture or chart, nothing wider than a phone."""
+"""The report, opened in a real browser: no error, no missing image or chart, nothing wider than a phone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from danlu.refuse import Refusal
 from danlu.report.page import write_page
-from danlu.run import Run
+from danlu.run.folder import Run
 
 KINDS = (
     "digits",
@@ -44,7 +44,7 @@ addEventListener("load", () => setTimeout(() => {
   at(".switch button, .sortable th").forEach((button) => button.click());
   setTimeout(() => parent.postMessage({
     first, all: drawn(), title: document.title,
-    pictures: at("img").length,
+    images: at("img").length,
     broken: at("img").filter((img) => !img.complete || !img.naturalWidth).map((img) => img.alt),
     width: innerWidth, wide: document.documentElement.scrollWidth,
     beyond: at("main *").filter((e) => !e.closest(".scroll, svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 99)),
@@ -90,7 +90,7 @@ def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path],
     assert seen["wide"] <= width, "the page scrolls sideways"
     assert seen["beyond"] == []
     assert seen["broken"] == []
-    assert seen["pictures"] == (32 if kind in ("digits", "hundred", "hostile", "troubled", "troubled-zh") else 0)
+    assert seen["images"] == (32 if kind in ("digits", "hundred", "hostile", "troubled", "troubled-zh") else 0)
     assert set(seen["first"]) == CHARTS.get(kind, CHARTS["digits"])
     assert len(seen["all"]) > len(seen["first"])
     assert seen["scale"] == "log"

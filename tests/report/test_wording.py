@@ -16,13 +16,13 @@ import pytest
 from rich.console import Console
 
 import danlu
-from danlu import remedies
+from danlu.advice import remedies
 from danlu.config import keys
 from danlu.engine import wording as progress
+from danlu.printing import wording as verbs
 from danlu.report import explanations, retelling, wording
 from danlu.report.page import write_page
-from danlu.verbs import wording as verbs
-from danlu.vocabulary import LOSS_PARTS
+from danlu.run.quantities import LOSS_PARTS
 
 SOURCE = Path(danlu.__file__).parent
 TABLES = {"report": wording.ZH, "retelling": retelling.ZH, "engine": progress.ZH, "verbs": verbs.ZH}
@@ -106,7 +106,7 @@ HEALING = {
     "trials": "5 of 12 epochs on 500 of 1,000 samples, 3 seeds each, 6 in doubt", "stopped": None,
 }  # fmt: skip
 SAID = {  # what the runs of the fixtures say of themselves, in sentences of danlu's own
-    "notes": ["3 of 40 pictures are without objects and kept", "column 'a' looks like dates; it is read as text"],
+    "notes": ["3 of 40 images are without objects and kept", "column 'a' looks like dates; it is read as text"],
     "problems": [{"where": "a/7.png", "reason": "empty file"}, {"where": "b.csv line 3", "reason": "no value in target column 'y'"}],
 }  # fmt: skip
 
@@ -216,11 +216,11 @@ def test_every_setting_is_explained() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_translations_take_the_same_values(name: str) -> None:
-    """Each value once, in any order; "picture{}" takes the English plural, which Chinese has not."""
+    """Each value once, in any order; "image{}" takes the English plural, which Chinese has not."""
     for english, chinese in TABLES[name].items():
         count = english.count("{}")
         used = re.findall(r"(?<!%)\{(\d*)\}", chinese)
         places = sorted(int(number) if number else i for i, number in enumerate(used))
-        dropped = 1 if "{} picture{}" in english else 0
+        dropped = 1 if "{} image{}" in english else 0
         assert len(set(places)) == len(places) == count - dropped, english
         assert re.findall(r"%\{[^}]*\}", english) == re.findall(r"%\{[^}]*\}", chinese), english

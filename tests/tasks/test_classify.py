@@ -7,7 +7,7 @@ from torch import nn
 
 from danlu.config import LossConfig
 from danlu.data.batches import Batch
-from danlu.losses import build_loss
+from danlu.learning.losses import build_loss
 from danlu.tasks.classify import Classify, choice, probabilities
 from danlu.tasks.task import Evaluation
 
@@ -72,13 +72,13 @@ def test_one_output_is_the_positive_class():
 
 
 def test_details_name_the_most_confident_mistakes_first(task, said):
-    found = task.details(said, lambda i: f"picture {i}", lambda i: base64.b64encode(bytes([i])).decode())
+    found = task.details(said, lambda i: f"image {i}", lambda i: base64.b64encode(bytes([i])).decode())
     guessed = said.outputs.argmax(1)
     assert found["confusion"] == confusion_matrix(said.targets, guessed).tolist()
     assert [row["name"] for row in found["per_class"]] == list(CLASSES)
     confidences = [row["confidence"] for row in found["mistakes"]]
     assert confidences == sorted(confidences, reverse=True)
-    wrong = {f"picture {100 + i}" for i in (guessed != said.targets).nonzero().flatten().tolist()}
+    wrong = {f"image {100 + i}" for i in (guessed != said.targets).nonzero().flatten().tolist()}
     assert {row["name"] for row in found["mistakes"]} <= wrong
     assert all(row["true"] != row["said"] for row in found["mistakes"])
     worst = said.outputs.softmax(1).amax(1)[guessed != said.targets].max()

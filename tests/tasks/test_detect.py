@@ -1,4 +1,4 @@
-"""The task of finding objects: from canvas to picture, its metrics, and what it tells the report."""
+"""The task of finding objects: from canvas to image, its metrics, and what it tells the report."""
 
 import json
 
@@ -12,11 +12,11 @@ from danlu.data.canvas import letterbox, stretch
 from danlu.data.object_set import ObjectSet
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, Objects
-from danlu.tasks.detect import Answer, Detect, counted, errors, kept, to_picture
+from danlu.tasks.detect import Answer, Detect, counted, errors, kept, to_image
 from danlu.tasks.task import Evaluation
 
 CLASSES = ("ant", "bee")
-SIZES = ((60, 120), (100, 40), (80, 80))  # height and width of three pictures, laid on 64 x 64
+SIZES = ((60, 120), (100, 40), (80, 80))  # height and width of three images, laid on 64 x 64
 
 
 def annotation(size, *things) -> Annotation:
@@ -48,8 +48,8 @@ class Oracle(Detector):
         super().__init__()
         self.objects, self.asked = objects, {}
 
-    def outputs(self, pictures):
-        return {"index": pictures[:, 0, 0, 0].long()}
+    def outputs(self, images):
+        return {"index": images[:, 0, 0, 0].long()}
 
     def losses(self, outputs, objects):
         return {"loss": torch.tensor(0.25)}
@@ -58,14 +58,14 @@ class Oracle(Detector):
         self.asked = {"score": score, "overlap": overlap, "most": most}
         found = []
         for i in outputs["index"]:
-            one = self.objects.index_select(0, i[None]).picture(0)
+            one = self.objects.index_select(0, i[None]).image(0)
             scores = torch.linspace(0.9, 0.5, len(one))
             found.append(Detections(one.boxes, scores, one.labels, one.masks))
         return found
 
 
 def asked(task: Detect) -> Evaluation:
-    """What the oracle says of all three pictures."""
+    """What the oracle says of all three images."""
     objects = ObjectSet(task.annotations, task.placements, task.masks)
     index = torch.arange(3)
     inputs = index[:, None, None, None].float().expand(3, 1, 64, 64)
@@ -77,7 +77,7 @@ def asked(task: Detect) -> Evaluation:
 
 
 @pytest.mark.parametrize("fit", [letterbox, stretch])
-def test_what_is_found_on_the_canvas_comes_back_to_the_picture(fit):
+def test_what_is_found_on_the_canvas_comes_back_to_the_image(fit):
     evaluation = asked(make(fit=fit))
     for answer, truth, one in zip(evaluation.outputs, evaluation.targets, ANNOTATIONS):
         assert torch.allclose(answer.found.boxes, one.boxes, atol=1e-3)
@@ -94,8 +94,8 @@ def test_an_oracle_has_full_marks():
     assert not any(name.startswith("mask_") for name in found)
 
 
-def test_masks_are_judged_in_the_picture_too():
-    """On 64 x 64 the masks are coarser than the pictures: their edges move by about a pixel, no more."""
+def test_masks_are_judged_in_the_image_too():
+    """On 64 x 64 the masks are coarser than the images: their edges move by about a pixel, no more."""
     task = make(masks=True)
     evaluation = asked(task)
     found = task.metrics(evaluation)
@@ -116,13 +116,13 @@ def test_nothing_found_is_worth_nothing():
 def test_details_are_plain_values_for_the_page():
     """Of the oracle's four findings one lies in a region that is ignored: it is neither right nor wrong."""
     task = make()
-    details = task.details(asked(task), lambda i: f"picture {i}", lambda i: f"data:image/png;base64,{i}")
+    details = task.details(asked(task), lambda i: f"image {i}", lambda i: f"data:image/png;base64,{i}")
     json.dumps(details, allow_nan=False)
     assert details["threshold"]["f1"] == pytest.approx(1)
     assert [row["objects"] for row in details["per_class"]] == [1, 2]
     assert details["confusion"] == [[1, 0, 0], [0, 2, 0], [0, 0, 0]]
     assert sum(kind["count"] for kind in details["errors"].values()) == 0
-    first = next(one for one in details["examples"] if one["name"] == "picture 0")
+    first = next(one for one in details["examples"] if one["name"] == "image 0")
     assert first["size"] == [60, 120]
     assert first["true"] == [
         {"box": [10, 20, 50, 40], "class": "ant", "missed": False},
@@ -130,7 +130,7 @@ def test_details_are_plain_values_for_the_page():
     ]
 
 
-def test_pictures_with_most_mistakes_come_first():
+def test_images_with_most_mistakes_come_first():
     task = make()
     evaluation = asked(task)
     wrong = Detections(
@@ -187,7 +187,7 @@ def test_kept_are_those_of_at_least_the_score():
     assert len(found) == 3
 
 
-def test_boxes_beyond_the_picture_are_cut_at_its_edge():
+def test_boxes_beyond_the_image_are_cut_at_its_edge():
     placement = letterbox((60, 120), 64)
-    found = to_picture(detections(((-5, 0, 64, 64), 0, 0.9)), placement)
+    found = to_image(detections(((-5, 0, 64, 64), 0, 0.9)), placement)
     assert found.boxes[0].tolist() == pytest.approx([0, 0, 120, 60])

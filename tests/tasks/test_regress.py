@@ -5,7 +5,7 @@ from torch import nn
 
 from danlu.config import LossConfig
 from danlu.data.batches import Batch
-from danlu.losses import build_loss
+from danlu.learning.losses import build_loss
 from danlu.tasks.regress import POINTS_SHOWN, Regress
 from danlu.tasks.task import Evaluation
 

@@ -1,6 +1,6 @@
-"""What an annotation file says of one picture: boxes, classes, and the outlines of objects, drawn as masks on demand.
+"""What an annotation file says of one image: boxes, classes, and the outlines of objects, drawn as masks on demand.
 
-Everything is in continuous pixels of the original picture, upright. A pixel belongs to an object when its centre does,
+Everything is in continuous pixels of the original image, upright. A pixel belongs to an object when its centre does,
 whatever the outline is stored as, so an object's mask is the same on every canvas up to the pixels along its edge.
 """
 
@@ -30,7 +30,7 @@ class Polygons:
 
 @dataclass(frozen=True)
 class RunLengths:
-    """Lengths of runs of zeros and ones in turn, column after column (COCO). size: (height, width) of the picture."""
+    """Lengths of runs of zeros and ones in turn, column after column (COCO). size: (height, width) of the image."""
 
     counts: np.ndarray
     size: tuple[int, int]
@@ -38,7 +38,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """The pixels of a picture file whose value is `instance`."""
+    """The pixels of an image file whose value is `instance`."""
 
     path: Path
     instance: int
@@ -46,7 +46,7 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels of 0 and 1, uint8 (h, w), whose first one lies at column `left` and row `top` of the picture."""
+    """Pixels of 0 and 1, uint8 (h, w), whose first one lies at column `left` and row `top` of the image."""
 
     pixels: np.ndarray
     left: int = 0
@@ -58,10 +58,10 @@ Shape = Polygons | RunLengths | MaskFile | Raster
 
 @dataclass(frozen=True)
 class Annotation:
-    """M objects of one picture.
+    """M objects of one image.
 
-    boxes: float32 (M, 4) in the pixels of the original picture. labels: int64 (M,). ignore: bool (M,).
-    size: (height, width) of the picture. shapes: outline of each object, or None where only boxes are wanted.
+    boxes: float32 (M, 4) in the pixels of the original image. labels: int64 (M,). ignore: bool (M,).
+    size: (height, width) of the image. shapes: outline of each object, or None where only boxes are wanted.
     poses: float32 (M, 3) of centre x, centre y and angle in radians (x towards y), or None.
     """
 
@@ -155,8 +155,8 @@ def parse_runs(text: bytes) -> np.ndarray:
     number = np.cumsum(last) - last  # which number a character belongs to
     starts = np.flatnonzero(np.concatenate([[True], last[:-1]])) if len(codes) else np.zeros(0, np.int64)
     place = np.arange(len(codes)) - starts[number] if len(codes) else number
-    if len(codes) and place.max() > 6:  # seven characters count to 2^34, beyond any picture
-        raise ValueError("a run length beyond any picture")
+    if len(codes) and place.max() > 6:  # seven characters count to 2^34, beyond any image
+        raise ValueError("a run length beyond any image")
     numbers = np.zeros(len(starts), np.int64)
     np.add.at(numbers, number, (codes & 31) << (5 * place))
     negative = (codes[last] & 16) != 0
@@ -167,9 +167,9 @@ def parse_runs(text: bytes) -> np.ndarray:
 
 
 def read_instances(path: Path) -> np.ndarray:
-    """A picture file of instance numbers, int64 (H, W), 0 where there is none. Raises ValueError or OSError.
+    """An image file of instance numbers, int64 (H, W), 0 where there is none. Raises ValueError or OSError.
 
-    Of a palette picture the indices count, and 255 is none, as in Pascal VOC.
+    Of a palette image the indices count, and 255 is none, as in Pascal VOC.
     """
     from PIL import Image
 

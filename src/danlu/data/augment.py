@@ -1,7 +1,7 @@
-"""Pictures to what the network sees, a batch at a time on the device: `Augment` for training, `Normalise` for the rest.
+"""Images to what the network sees, a batch at a time on the device: `Augment` for training, `Normalise` for the rest.
 
 Random numbers are drawn for the whole batch of all processes, as one matrix of uniforms in which every setting owns its
-columns. Each transform is a function of the pictures and its columns. So a batch looks the same however many processes
+columns. Each transform is a function of the images and its columns. So a batch looks the same however many processes
 share it, and switching one setting on or off leaves what the others draw as it was.
 
 The way of a batch: gather, pad-crop-flip in whole pixels (or, where anything else moves the pixels, one affine map and
@@ -85,9 +85,9 @@ class Draws:
 
 
 class Normalise:
-    """The way of validation pictures: the centre square, resized where the canvas is larger, (x - mean) / std.
+    """The way of validation images: the centre square, resized where the canvas is larger, (x - mean) / std.
 
-    size: side of the output. mean, std: one number per channel, of pictures in [0, 1].
+    size: side of the output. mean, std: one number per channel, of images in [0, 1].
     """
 
     def __init__(self, *, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -102,35 +102,35 @@ class Normalise:
     def __call__(
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: object = None
     ) -> tuple[Tensor, Tensor]:
-        """source: uint8 (N, C, H, W). index: int64 (n,) of the pictures wanted, None for all.
+        """source: uint8 (N, C, H, W). index: int64 (n,) of the images wanted, None for all.
         Returns float32 (n, C, size, size) and `targets` as given."""
-        pictures = source if index is None else source.index_select(0, index)
-        return self.scale(self.centre(pictures)), targets
+        images = source if index is None else source.index_select(0, index)
+        return self.scale(self.centre(images)), targets
 
-    def centre(self, pictures: Tensor) -> Tensor:
+    def centre(self, images: Tensor) -> Tensor:
         """The centre square at `size` pixels; whole pixels are kept as they are."""
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         side = centre_side(height, width, self.size)
         top, left = (height - side) // 2, (width - side) // 2
-        square = pictures[:, :, top : top + side, left : left + side]
+        square = images[:, :, top : top + side, left : left + side]
         if side == self.size:
             return square
         return F.interpolate(square.float(), (self.size, self.size), mode="bilinear", antialias=True)
 
-    def scale(self, pictures: Tensor) -> Tensor:
+    def scale(self, images: Tensor) -> Tensor:
         """[0, 255] -> zero mean, unit variance over the training set; float32."""
-        if self._mean.device != pictures.device:
-            self._mean, self._gain = self._mean.to(pictures.device), self._gain.to(pictures.device)
-        return (pictures - self._mean).mul_(self._gain)
+        if self._mean.device != images.device:
+            self._mean, self._gain = self._mean.to(images.device), self._gain.to(images.device)
+        return (images - self._mean).mul_(self._gain)
 
-    def undo(self, pictures: Tensor) -> Tensor:
+    def undo(self, images: Tensor) -> Tensor:
         """Normalised float (n, C, H, W) -> uint8, to look at."""
-        mean, gain = self._mean.to(pictures.device), self._gain.to(pictures.device)
-        return (pictures.float() / gain + mean).round_().clamp_(0, 255).to(torch.uint8)
+        mean, gain = self._mean.to(images.device), self._gain.to(images.device)
+        return (images.float() / gain + mean).round_().clamp_(0, 255).to(torch.uint8)
 
 
 class Augment:
-    """The way of training pictures. config: resolved (no None). classes: 0 for regression. The rest as `Normalise`."""
+    """The way of training images. config: resolved (no None). classes: 0 for regression. The rest as `Normalise`."""
 
     def __init__(
         self,
@@ -167,41 +167,41 @@ class Augment:
     def __call__(
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None
     ) -> tuple[Tensor, Tensor]:
-        """source: uint8 (N, C, H, W), the whole set or a decoded batch. index: int64 (n,) of the pictures wanted, None
+        """source: uint8 (N, C, H, W), the whole set or a decoded batch. index: int64 (n,) of the images wanted, None
         for all. targets: int64 (n,) or float32 (n, T). draws: numbers of these n samples; None: no augmentation.
         Returns float32 (n, C, size, size) and the targets, float32 (n, K) where samples were mixed."""
         if draws is None:
             return self.normalise(source, index, targets)
-        pictures = source if index is None else source.index_select(0, index)
-        draws = draws.to(pictures.device)
-        pictures = self._in_parts(pictures, draws)
+        images = source if index is None else source.index_select(0, index)
+        draws = draws.to(images.device)
+        images = self._in_parts(images, draws)
         if draws.share is not None and draws.cut is not None:
-            weights = self._mixing(pictures, draws, draws.share, draws.cut)
-            pictures, targets = mix(pictures, targets, weights, draws.partner(), self.classes)
-        return pictures, targets
+            weights = self._mixing(images, draws, draws.share, draws.cut)
+            images, targets = mix(images, targets, weights, draws.partner(), self.classes)
+        return images, targets
 
-    def _in_parts(self, pictures: Tensor, draws: Draws) -> Tensor:
-        """`_varied`, on a processor a few large pictures at a time: what lies in its cache is not fetched again."""
-        n = len(pictures)
-        few = max(1, PART // pictures[0].numel())
-        if pictures.device.type != "cpu" or n <= few:
-            return self._varied(pictures, draws)
-        done = torch.empty(n, pictures.shape[1], self.size, self.size)
+    def _in_parts(self, images: Tensor, draws: Draws) -> Tensor:
+        """`_varied`, on a processor a few large images at a time: what lies in its cache is not fetched again."""
+        n = len(images)
+        few = max(1, PART // images[0].numel())
+        if images.device.type != "cpu" or n <= few:
+            return self._varied(images, draws)
+        done = torch.empty(n, images.shape[1], self.size, self.size)
         for start in range(0, n, few):
             part = slice(start, min(start + few, n))
-            done[part] = self._varied(pictures[part], draws.rows(part))
+            done[part] = self._varied(images[part], draws.rows(part))
         return done
 
-    def _varied(self, pictures: Tensor, draws: Draws) -> Tensor:
-        """Everything that needs one picture only: uint8 (n, C, H, W) -> normalised float32 (n, C, size, size)."""
-        pictures = self._place(pictures, draws)
+    def _varied(self, images: Tensor, draws: Draws) -> Tensor:
+        """Everything that needs one image only: uint8 (n, C, H, W) -> normalised float32 (n, C, size, size)."""
+        images = self._place(images, draws)
         if self._colours:
-            pictures = self._colour(pictures, draws)
-        pictures = self.normalise.scale(pictures)
-        return erase(pictures, draws.of("erase"), self._on.erase) if self._on.erase else pictures
+            images = self._colour(images, draws)
+        images = self.normalise.scale(images)
+        return erase(images, draws.of("erase"), self._on.erase) if self._on.erase else images
 
     def _mirrors(self, draws: Draws) -> tuple[Tensor | None, Tensor | None]:
-        """Which pictures are mirrored left-right and up-down, bool (n,); None where the setting is off."""
+        """Which images are mirrored left-right and up-down, bool (n,); None where the setting is off."""
         u, flip = draws.of("flip"), self._on.flip
         return (
             coin(u[:, 0], 0.5) if flip in ("lr", "both") else None,
@@ -209,45 +209,45 @@ class Augment:
         )
 
     def _corners(self, draws: Draws) -> Tensor | None:
-        """Where the crop begins in the padded picture: x and y, int64 (n, 2) in 0 ... 2 pad."""
+        """Where the crop begins in the padded image: x and y, int64 (n, 2) in 0 ... 2 pad."""
         return whole(draws.of("pad"), 2 * self._on.pad + 1) if self._on.pad else None
 
-    def _place(self, pictures: Tensor, draws: Draws) -> Tensor:
+    def _place(self, images: Tensor, draws: Draws) -> Tensor:
         """Crop, mirror and move: (n, C, size, size), still uint8 when no pixel had to be resampled."""
-        if self._crops and not self._moves and not self._on.pad and pictures.device.type == "cpu":
-            return self._crop(pictures, draws)
+        if self._crops and not self._moves and not self._on.pad and images.device.type == "cpu":
+            return self._crop(images, draws)
         if self._moves or self._crops:
-            return self._resample(pictures, draws)
-        pictures = self.normalise.centre(pictures)
+            return self._resample(images, draws)
+        images = self.normalise.centre(images)
         if not self._on.pad and self._on.flip == "none":
-            return pictures
-        return pad_crop_flip(pictures, self._on.pad, self._corners(draws), *self._mirrors(draws))
+            return images
+        return pad_crop_flip(images, self._on.pad, self._corners(draws), *self._mirrors(draws))
 
-    def _crop(self, pictures: Tensor, draws: Draws) -> Tensor:
+    def _crop(self, images: Tensor, draws: Draws) -> Tensor:
         """Random resized crops and mirrors alone, on a processor: one by one by the uint8 kernel, antialiased."""
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         boxes, centres = random_boxes(draws.of("area"), height, width, self._on.area, self._on.ratio)
         sides = boxes.round().clamp_min(1)
         corners = (centres + (torch.tensor([width, height]) - sides) / 2).round().clamp_min(0)
-        done = torch.empty(len(pictures), pictures.shape[1], self.size, self.size, dtype=torch.uint8)
+        done = torch.empty(len(images), images.shape[1], self.size, self.size, dtype=torch.uint8)
         for i, (x, y, w, h) in enumerate(torch.cat((corners, sides), 1).long().tolist()):
-            box = pictures[i : i + 1, :, y : y + h, x : x + w]
+            box = images[i : i + 1, :, y : y + h, x : x + w]
             done[i] = F.interpolate(box, (self.size, self.size), mode="bilinear", antialias=True)[0]
         for axis, mirrored in zip((-1, -2), self._mirrors(draws)):
             if mirrored is not None:
                 done[mirrored] = done[mirrored].flip(axis)
         return done
 
-    def _resample(self, pictures: Tensor, draws: Draws) -> Tensor:
-        """All movement in one map. Forward: shear, zoom, rotate and shift the picture, cut out the crop, mirror it."""
+    def _resample(self, images: Tensor, draws: Draws) -> Tensor:
+        """All movement in one map. Forward: shear, zoom, rotate and shift the image, cut out the crop, mirror it."""
         c, size = self._on, self.size
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         side = centre_side(height, width, size)  # in canvas pixels, what `size` output pixels show by default
         if self._crops:
             boxes, centres = random_boxes(draws.of("area"), height, width, c.area, c.ratio)
             side = math.sqrt(height * width * c.area[1])
         else:
-            boxes = draws.uniform.new_full((len(pictures), 2), side)
+            boxes = draws.uniform.new_full((len(images), 2), side)
             centres = torch.zeros_like(boxes)
         corners = self._corners(draws)
         if corners is not None:
@@ -267,29 +267,29 @@ class Augment:
             matrix, shift = torch.diag_embed(per_pixel), centres
         outside = "zeros" if self._moves or c.pad else "border"
         taps = max(1, round(side / size / (1 - c.scale)))  # bilinear reading is clean while a step is below 1.5 pixels
-        return resample(pictures.float(), matrix, shift, size, outside, taps=taps)
+        return resample(images.float(), matrix, shift, size, outside, taps=taps)
 
-    def _colour(self, pictures: Tensor, draws: Draws) -> Tensor:
+    def _colour(self, images: Tensor, draws: Draws) -> Tensor:
         c, u = self._on, draws.of("colour")
         factors = (between(u[:, i], 1 - x, 1 + x) for i, x in enumerate((c.brightness, c.contrast, c.saturation)))
-        return jitter(pictures.float(), *factors, hue=between(u[:, 3], -c.hue, c.hue))
+        return jitter(images.float(), *factors, hue=between(u[:, 3], -c.hue, c.hue))
 
-    def _mixing(self, pictures: Tensor, draws: Draws, share: Tensor, cut: Tensor) -> Tensor:
+    def _mixing(self, images: Tensor, draws: Draws, share: Tensor, cut: Tensor) -> Tensor:
         """What each pixel keeps of itself, (n, 1, 1, 1) or (n, 1, H, W)."""
         up = mixup_weights(share)
         if not self._on.cutmix:
             return up
-        boxes = cutmix_weights(share, draws.of("mix")[:, 1:3], *pictures.shape[2:])
+        boxes = cutmix_weights(share, draws.of("mix")[:, 1:3], *images.shape[2:])
         return torch.where(cut[:, None, None, None], boxes, up)
 
 
-def views(pictures: Tensor, config: AugmentConfig) -> list[Tensor]:
-    """Test-time augmentation: the pictures, and their mirror images where training mirrored them. Any (N, C, H, W)."""
-    return [pictures.flip(axes) if axes else pictures for axes in mirrors(config)]
+def views(images: Tensor, config: AugmentConfig) -> list[Tensor]:
+    """Test-time augmentation: the images, and their mirror images where training mirrored them. Any (N, C, H, W)."""
+    return [images.flip(axes) if axes else images for axes in mirrors(config)]
 
 
 def mirrors(config: AugmentConfig) -> list[tuple[int, ...]]:
-    """Axes of a picture along which it is mirrored for each of its `views`; the first is the picture itself."""
+    """Axes of an image along which it is mirrored for each of its `views`; the first is the image itself."""
     seen: list[tuple[int, ...]] = [()]
     if config.flip in ("lr", "both"):
         seen += [(*axes, -1) for axes in seen]

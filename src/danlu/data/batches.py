@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.dataset import PictureFiles, Problem
+from danlu.data.dataset import ImageFiles, Problem
 from danlu.refuse import Failure
 
 ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
@@ -37,7 +37,7 @@ class Batch:
     weight: float
 
 
-# Sample numbers -> their pictures uint8 (n, C, S, S), the places in it that could not be read, and why.
+# Sample numbers -> their images uint8 (n, C, S, S), the places in it that could not be read, and why.
 Decode = Callable[[np.ndarray], tuple[Tensor, list[int], list[Problem]]]
 
 
@@ -76,7 +76,7 @@ def epoch_order(index: np.ndarray, seed: int, epoch: int, classes: np.ndarray | 
 class Batches:
     """Batches of one split.
 
-    source: uint8 (N, C, H, W) or float32 (N, D) on the device, or `PictureFiles` decoded by worker processes.
+    source: uint8 (N, C, H, W) or float32 (N, D) on the device, or `ImageFiles` decoded by worker processes.
     targets: (N,) or (N, T) on the device. index: the split's samples, int64 (n,).
     seed: None keeps the order (validation). last: "keep" the smaller last batch, "drop" it, or "carry" its samples
     over to the next epoch. classes: see `epoch_order`. rank, world: this process and how many there are.
@@ -84,7 +84,7 @@ class Batches:
 
     def __init__(
         self,
-        source: Tensor | PictureFiles,
+        source: Tensor | ImageFiles,
         targets: Tensor,
         index: Tensor,
         *,
@@ -197,19 +197,19 @@ class Batches:
         if source.device == index.device:
             return self.transform(source, index, targets, draws)
         # A cache on disk feeding a card: only the batch travels.
-        pictures = source.index_select(0, index.to(source.device)).to(index.device, non_blocking=True)
-        return self.transform(pictures, None, targets, draws)
+        images = source.index_select(0, index.to(source.device)).to(index.device, non_blocking=True)
+        return self.transform(images, None, targets, draws)
 
     def _finish(
-        self, pictures: Tensor, void: list[int], problems: list[Problem], index: Tensor, draws: Any
+        self, images: Tensor, void: list[int], problems: list[Problem], index: Tensor, draws: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoded pictures, transformed, their targets and places, without those that could not be read."""
+        """Decoded images, transformed, their targets and places, without those that could not be read."""
         if void:
             self.problems += problems
             rows = self._readable(len(index), void)
-            pictures, index = pictures[rows], index[rows]
-        pictures = pictures.to(self.targets.device, non_blocking=True)
-        inputs, targets = self.transform(pictures, None, self.targets.index_select(0, index), draws)
+            images, index = images[rows], index[rows]
+        images = images.to(self.targets.device, non_blocking=True)
+        inputs, targets = self.transform(images, None, self.targets.index_select(0, index), draws)
         return inputs, targets, index
 
     def _mine(self, batch: int, total: int) -> tuple[int, int, int]:
@@ -233,13 +233,13 @@ class Batches:
         """Rows of a batch without the unreadable ones; a training batch keeps its size, others stand in for them."""
         good = [row for row in range(n) if row not in void]
         if not good:
-            raise Failure(f"no picture of a batch could be read any more: {self.problems[-1].where} and others")
+            raise Failure(f"no image of a batch could be read any more: {self.problems[-1].where} and others")
         if self.seed is None:
             return good
         return [good[row % len(good)] if row in void else row for row in range(n)]
 
     def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
-        """Decoded pictures of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
+        """Decoded images of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
         assert self.decode is not None
         if self._loader is None:
             self._wanted = _Wanted()
@@ -269,7 +269,7 @@ class _Wanted(torch.utils.data.Sampler[np.ndarray]):
 
 
 class _Decoding(torch.utils.data.Dataset):
-    """Sample numbers of a batch -> their decoded pictures, for DataLoader's worker processes."""
+    """Sample numbers of a batch -> their decoded images, for DataLoader's worker processes."""
 
     def __init__(self, decode: Decode) -> None:
         self.decode = decode

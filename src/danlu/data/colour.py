@@ -1,7 +1,7 @@
-"""Colour jitter: brightness, contrast, saturation and hue of each picture, as one affine map of its colours.
+"""Colour jitter: brightness, contrast, saturation and hue of each image, as one affine map of its colours.
 
-Every one of the four maps a pixel's colour x to M x + v with M and v the same over the picture, so the four together
-are one small matrix per picture and one product. Order and definitions are those of torchvision's ColorJitter
+Every one of the four maps a pixel's colour x to M x + v with M and v the same over the image, so the four together
+are one small matrix per image and one product. Order and definitions are those of torchvision's ColorJitter
 (brightness, contrast, saturation, hue), with two differences: values are clamped to [0, 255] once, at the end, and hue
 turns the chroma plane of YIQ (which keeps the luma) instead of going through HSV.
 """
@@ -17,17 +17,17 @@ from torch import Tensor
 LUMA = (0.2989, 0.587, 0.114)  # grey value of red, green, blue (ITU-R BT.601, as in torchvision)
 
 
-def jitter(pictures: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Change the colours of each picture.
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+    """Change the colours of each image.
 
-    pictures: float (N, C, H, W) in [0, 255]. brightness, contrast, saturation: factors (N,), 1 changes nothing.
+    images: float (N, C, H, W) in [0, 255]. brightness, contrast, saturation: factors (N,), 1 changes nothing.
     hue: turns of the colour circle (N,), 0 changes nothing. Saturation and hue act on three channels only.
     Returns float (N, C, H, W) in [0, 255].
     """
-    n, channels, height, width = pictures.shape
-    flat = pictures.reshape(n, channels, -1)
-    grey = _grey(channels, pictures.device)
-    # Contrast blends with the picture's mean grey value, which brightness has scaled before.
+    n, channels, height, width = images.shape
+    flat = images.reshape(n, channels, -1)
+    grey = _grey(channels, images.device)
+    # Contrast blends with the image's mean grey value, which brightness has scaled before.
     pivot = (flat.mean(2) @ grey) * brightness * (1 - contrast)  # (N,)
     gain = brightness * contrast
     if channels != 3:

@@ -34,12 +34,12 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class PictureFiles:
-    """Pictures still on disk, of any size; `data/pictures.py` decodes them."""
+class ImageFiles:
+    """Images still on disk, of any size; `data/images.py` decodes them."""
 
     paths: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...]  # (height, width) after EXIF rotation
-    grey: bool  # every picture is grey
+    grey: bool  # every image is grey
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -49,9 +49,9 @@ class PictureFiles:
 class Dataset:
     """Samples in the order of the disk, before any split is made. N samples, K classes, T target columns.
 
-    inputs: pictures as uint8 (N, C, H, W), or `PictureFiles`, or float32 columns (N, D), or a DataFrame of N rows
+    inputs: images as uint8 (N, C, H, W), or `ImageFiles`, or float32 columns (N, D), or a DataFrame of N rows
         (csv: encoded only after the split, with training statistics).
-    targets: int64 (N,) class indices into `classes`, or float32 (N, T), or an `Annotation` for each of N pictures.
+    targets: int64 (N,) class indices into `classes`, or float32 (N, T), or an `Annotation` for each of N images.
     classes: sorted names, or those of objects in the order of their file; empty for regression.
     given: int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED when the disk prescribes splits.
     name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
@@ -62,7 +62,7 @@ class Dataset:
     path: str
     format: str
     task: Literal["classify", "regress", "detect", "segment"]
-    inputs: Tensor | PictureFiles | pandas.DataFrame
+    inputs: Tensor | ImageFiles | pandas.DataFrame
     targets: Tensor | Sequence[Annotation]
     classes: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
@@ -75,10 +75,10 @@ class Dataset:
         return len(self.targets)
 
     @property
-    def kind(self) -> Literal["pictures", "files", "columns", "table"]:
-        """pictures: uint8 tensor; files: PictureFiles; columns: float tensor; table: DataFrame."""
-        if isinstance(self.inputs, PictureFiles):
+    def kind(self) -> Literal["images", "files", "columns", "table"]:
+        """images: uint8 tensor; files: ImageFiles; columns: float tensor; table: DataFrame."""
+        if isinstance(self.inputs, ImageFiles):
             return "files"
         if isinstance(self.inputs, Tensor):
-            return "pictures" if self.inputs.dtype == torch.uint8 else "columns"
+            return "images" if self.inputs.dtype == torch.uint8 else "columns"
         return "table"

@@ -13,7 +13,7 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
-from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, PictureFiles
+from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles
 from danlu.data.sources import (
     cifar,
     coco,
@@ -36,7 +36,7 @@ from danlu.refuse import Refusal, nearest, refusal
 class Format:
     """One format on disk. looks_like: whether a path is of it; open: (path, config, task) -> Dataset.
 
-    objects: it holds objects to find in pictures, to detect or to segment.
+    objects: it holds objects to find in images, to detect or to segment.
     """
 
     description: str
@@ -54,9 +54,9 @@ FORMATS = {
     "voc": Format("Pascal VOC xml of boxes", voc.looks_like, voc.open, objects=True),
     "yolo": Format("YOLO txt of boxes or polygons", yolo.looks_like, yolo.open, objects=True),
     "instance masks": Format(
-        "a folder of pictures and one of instance masks", instance_masks.looks_like, instance_masks.open, objects=True
+        "a folder of images and one of instance masks", instance_masks.looks_like, instance_masks.open, objects=True
     ),
-    "folder": Format("a folder with one subfolder of pictures per class", folder.looks_like, folder.open),
+    "folder": Format("a folder with one subfolder of images per class", folder.looks_like, folder.open),
     "csv": Format("a .csv or .tsv table with a target column", csv.looks_like, csv.open),
 }
 OBJECTS = ("detect", "segment")  # the tasks of finding objects
@@ -212,8 +212,8 @@ def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch
 
 def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
     first, second = main.inputs, part.inputs
-    if isinstance(first, PictureFiles) and isinstance(second, PictureFiles):
-        return PictureFiles(first.paths + second.paths, first.sizes + second.sizes, first.grey and second.grey)
+    if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
+        return ImageFiles(first.paths + second.paths, first.sizes + second.sizes, first.grey and second.grey)
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         if first.shape[1:] != second.shape[1:]:
             raise refusal(

@@ -1,4 +1,4 @@
-"""The objects of all samples, as batches take them: by sample number, on the canvas the pictures lie on."""
+"""The objects of all samples, as batches take them: by sample number, on the canvas the images lie on."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where pictures are to lie on the canvas: zoom-out, crops, zoom, shift and mosaic, each from its random numbers.
+"""Where images are to lie on the canvas: zoom-out, crops, zoom, shift and mosaic, each from its random numbers.
 
-A place is x1, y1, x2, y2 of the whole picture, in sides of the canvas: 0, 0, 1, 1 fills it, a smaller place leaves a
+A place is x1, y1, x2, y2 of the whole image, in sides of the canvas: 0, 0, 1, 1 fills it, a smaller place leaves a
 border, of a larger one a part is seen. Every step takes places (n, 4) and gives places, so steps follow one another.
 """
 
@@ -11,19 +11,19 @@ from torch import Tensor
 
 from danlu.data.geometry import between, coin, random_boxes, whole
 
-TRIES = 10  # crops drawn for each picture, of which the first that shows enough of an object is taken
+TRIES = 10  # crops drawn for each image, of which the first that shows enough of an object is taken
 OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # least IoU of a crop and an object (Liu et al. 2016, section 2.2)
-SPLIT = (0.25, 0.75)  # where the four pictures of a mosaic meet, in sides of the canvas
+SPLIT = (0.25, 0.75)  # where the four images of a mosaic meet, in sides of the canvas
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def filled(n: int) -> Tensor:
-    """Places (n, 4) of pictures that fill their canvases."""
+    """Places (n, 4) of images that fill their canvases."""
     return torch.tensor(WHOLE).expand(n, 4)
 
 
 def zoom_out(u: Tensor, largest: float) -> Tensor:
-    """SSD's expansion: half of the pictures lie, up to `largest` times smaller, somewhere on grey. u: (n, 4)."""
+    """SSD's expansion: half of the images lie, up to `largest` times smaller, somewhere on grey. u: (n, 4)."""
     side = torch.where(coin(u[:, 0], 0.5), 1 / between(u[:, 1], 1, largest), 1.0)[:, None]
     corner = u[:, 2:] * (1 - side)
     return torch.cat((corner, corner + side), 1)
@@ -39,7 +39,7 @@ def candidates(u: Tensor, area: tuple[float, ...], ratio: tuple[float, ...]) -> 
 def chosen(u: Tensor, crops: Tensor, boxes: Tensor, valid: Tensor, chance: float) -> Tensor:
     """SSD's choice among crops (n, T, 4): the first whose IoU with some object reaches a bound drawn from `OVERLAPS`.
 
-    u: (n, 2). boxes: (n, M, 4) on the canvas, in its sides. valid: bool (n, M). chance: that a picture is cropped.
+    u: (n, 2). boxes: (n, M, 4) on the canvas, in its sides. valid: bool (n, M). chance: that an image is cropped.
     Returns (n, 4); the whole canvas where no crop will do, and any crop where there is no object.
     """
     least = torch.tensor(OVERLAPS)[whole(u[:, 1], len(OVERLAPS))]
@@ -69,9 +69,9 @@ def moved(place: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
 
 
 def mosaic(u: Tensor, zoom: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Four pictures that meet at a random point, each with a corner (Bochkovskiy et al. 2020).
+    """Four images that meet at a random point, each with a corner (Bochkovskiy et al. 2020).
 
-    u: (n, 2). zoom: (n,), size of each picture in sides of the canvas. side: of the canvas, in pixels.
+    u: (n, 2). zoom: (n,), size of each image in sides of the canvas. side: of the canvas, in pixels.
     Returns places and the rectangles they may fill, (n, 4, 4), in pixels: upper left, upper right, lower left, lower
     right.
     """

@@ -11,16 +11,16 @@ from danlu.config import AugmentConfig
 from danlu.data.geometry import LARGE
 from danlu.refuse import Refusal, choose, refusal
 
-WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole picture
+WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole image
 CROPS = (0.3, 1.0)  # area of crops around objects, where only their chance is given
 STRIDE = 32  # sides of multi-scale training are multiples of the coarsest grid's step
-PAD = 8  # small pictures are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
+PAD = 8  # small images are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
 OBJECTS_ONLY = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # settings of detection, when off
 INSTEAD = {
     "pad": "augment.translate shifts",
     "rotate": "a box that turns is no longer tight",
     "shear": "a box that is sheared is no longer tight",
-    "cutmix": "augment.mosaic puts pictures side by side",
+    "cutmix": "augment.mosaic puts images side by side",
 }
 
 
@@ -30,7 +30,7 @@ def _none(size: int, channels: int) -> dict[str, Any]:
 
 
 def _light(size: int, channels: int) -> dict[str, Any]:
-    # Grey pictures are often signs, which have a left and a right; photographs rarely mind a mirror.
+    # Grey images are often signs, which have a left and a right; photographs rarely mind a mirror.
     flip = "lr" if channels == 3 else "none"
     if size < LARGE:
         pad = size // PAD if size >= 2 * PAD else 0  # a pixel is much of an 8-pixel digit
@@ -48,7 +48,7 @@ def _strong(size: int, channels: int) -> dict[str, Any]:
     return _light(size, channels) | more | {"scale": 0.1}
 
 
-# Name -> what it sets for pictures of this side and these channels.
+# Name -> what it sets for images of this side and these channels.
 PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {"none": _none, "light": _light, "strong": _strong}
 
 
@@ -70,7 +70,7 @@ def _objects_strong(size: int, channels: int) -> dict[str, Any]:
     return _objects_none(size, channels) | more | colour | mixing
 
 
-# The same for pictures with objects.
+# The same for images with objects.
 OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "none": _objects_none,
     "light": _objects_light,
@@ -81,8 +81,8 @@ OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
 def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) -> AugmentConfig:
     """`config` with every None filled from its preset ("light" when it names none).
 
-    size: side of the pictures the network sees. classes: 0 for regression, whose presets do not mix samples.
-    Raises Refusal for what cannot be done: saturation of grey pictures, a pad beyond the side, cutmix of numbers.
+    size: side of the images the network sees. classes: 0 for regression, whose presets do not mix samples.
+    Raises Refusal for what cannot be done: saturation of grey images, a pad beyond the side, cutmix of numbers.
     """
     preset = config.preset or "light"
     values = PRESETS[choose("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
@@ -136,7 +136,7 @@ def _check_objects(config: Any, size: int) -> None:
         if getattr(config, name):
             raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=INSTEAD[name])
     if config.iou_crop and tuple(config.area) == WHOLE:
-        raise refusal("augment.area", "less than the whole picture for augment.iou_crop", "1,1", do="0.3,1 is usual")
+        raise refusal("augment.area", "less than the whole image for augment.iou_crop", "1,1", do="0.3,1 is usual")
     if not sides(size, config.multi_scale):
         wanted = f"large enough for a multiple of {STRIDE} pixels around data.size {size}"
         raise refusal("augment.multi_scale", wanted, config.multi_scale)
@@ -148,7 +148,7 @@ def _check(config: Any, size: int, channels: int, classes: int) -> None:
             raise refusal(f"augment.{name}", f"{off:g} without boxes, being for detection", getattr(config, name))
     _check_ranges(config, channels)
     if config.pad >= size:
-        raise refusal("augment.pad", f"less than the picture's side of {size} pixels", config.pad)
+        raise refusal("augment.pad", f"less than the image's side of {size} pixels", config.pad)
     if config.pad and tuple(config.area) != WHOLE:
         raise Refusal(
             "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1"
@@ -161,7 +161,7 @@ def _check_ranges(config: Any, channels: int) -> None:
     for name in ("saturation", "hue"):
         value = getattr(config, name)
         if value and channels != 3:
-            raise refusal(f"augment.{name}", "0 for pictures without colour", value)
+            raise refusal(f"augment.{name}", "0 for images without colour", value)
     for name, top in (("area", 1.0), ("ratio", math.inf)):
         low, high = getattr(config, name)
         if not 0 < low <= high <= top:

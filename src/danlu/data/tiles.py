@@ -1,6 +1,6 @@
-"""Parts of pictures laid on new canvases: every movement of detection's augmentation, for pixels, boxes and masks.
+"""Parts of images laid on new canvases: every movement of detection's augmentation, for pixels, boxes and masks.
 
-A tile takes a window of a picture, in whole pixels, and fills a rectangle of the canvas with it, in whole pixels too.
+A tile takes a window of an image, in whole pixels, and fills a rectangle of the canvas with it, in whole pixels too.
 So each tile is one exact map per axis (x' = gain x + shift, perhaps mirrored), and boxes move by the very map that the
 resized pixels follow. A canvas has one tile, or four (mosaic); what no tile covers is grey.
 """
@@ -25,46 +25,46 @@ SIDE = 2.0  # pixels; an object narrower than this, by a cut or a reduction, is 
 class Tiles:
     """K tiles on each of n canvases, on the processor.
 
-    source: int64 (n, K), the picture shown. mirrored: bool (n, K, 2), left-right and up-down, before anything else.
-    window: int64 (n, K, 4), x1, y1, x2, y2 in the (mirrored) picture. target: int64 (n, K, 4) on the canvas; one
-    without area shows nothing. picture, canvas: their sides in pixels.
+    source: int64 (n, K), the image shown. mirrored: bool (n, K, 2), left-right and up-down, before anything else.
+    window: int64 (n, K, 4), x1, y1, x2, y2 in the (mirrored) image. target: int64 (n, K, 4) on the canvas; one
+    without area shows nothing. image, canvas: their sides in pixels.
     """
 
     source: Tensor
     mirrored: Tensor
     window: Tensor
     target: Tensor
-    picture: int
+    image: int
     canvas: int
 
     @classmethod
-    def of(cls, place: Tensor, clip: Tensor, source: Tensor, mirrored: Tensor, picture: int, canvas: int) -> Tiles:
+    def of(cls, place: Tensor, clip: Tensor, source: Tensor, mirrored: Tensor, image: int, canvas: int) -> Tiles:
         """Whole pixels nearest to what is wanted.
 
-        place: float (n, K, 4), where the whole picture would lie on the canvas, in its pixels. clip: (n, K, 4) whole
+        place: float (n, K, 4), where the whole image would lie on the canvas, in its pixels. clip: (n, K, 4) whole
         numbers, the rectangle of the canvas that the tile may fill.
         """
         target = _within(place, clip).round()
-        gain = (place[..., 2:] - place[..., :2]) / picture
+        gain = (place[..., 2:] - place[..., :2]) / image
         window = ((target - _twice(place[..., :2])) / _twice(gain)).round()
-        first = window[..., :2].clamp(0, picture - 1)  # a window is never empty
-        window = torch.cat((first, window[..., 2:].clamp(max=picture).maximum(first + 1)), -1)
-        return cls(source, mirrored, window.long(), target.long(), picture, canvas)
+        first = window[..., :2].clamp(0, image - 1)  # a window is never empty
+        window = torch.cat((first, window[..., 2:].clamp(max=image).maximum(first + 1)), -1)
+        return cls(source, mirrored, window.long(), target.long(), image, canvas)
 
     def rows(self, rows: slice) -> Tiles:
         """The tiles of some of the canvases."""
         parts = (getattr(self, f.name)[rows] for f in fields(self)[:4])
-        return Tiles(*parts, self.picture, self.canvas)
+        return Tiles(*parts, self.image, self.canvas)
 
-    def lay(self, pictures: Tensor) -> Tensor:
+    def lay(self, images: Tensor) -> Tensor:
         """uint8 (N, C, S, S) -> uint8 (n, C, canvas, canvas); pixels that keep their size are copied as they are."""
-        laid = pictures.new_full((len(self.source), pictures.shape[1], self.canvas, self.canvas), PAD)
+        laid = images.new_full((len(self.source), images.shape[1], self.canvas, self.canvas), PAD)
         for i, _, source, mirrored, window, target in self._shown():
-            laid[i][_part(target)] = _resized(_mirror(pictures[source], mirrored)[_part(window)], target)
+            laid[i][_part(target)] = _resized(_mirror(images[source], mirrored)[_part(window)], target)
         return laid
 
     def move(self, objects: ObjectBatch) -> ObjectBatch:
-        """Objects of the N pictures -> those of the n canvases, cut off at the edges of their tiles.
+        """Objects of the N images -> those of the n canvases, cut off at the edges of their tiles.
 
         An object of which less than `SEEN` is left, or less than `SIDE` pixels of a side, becomes padding. With masks,
         the box of an object that was cut off is that of the mask that is left, and one without a pixel is dropped.
@@ -85,8 +85,8 @@ class Tiles:
         return found
 
     def boxes(self, boxes: Tensor) -> Tensor:
-        """float (N, M, 4) of the pictures -> (n, K, M, 4) on the canvas, not cut off."""
-        boxes = mirror_boxes(boxes[self.source], self.mirrored[:, :, None], self.picture)
+        """float (N, M, 4) of the images -> (n, K, M, 4) on the canvas, not cut off."""
+        boxes = mirror_boxes(boxes[self.source], self.mirrored[:, :, None], self.image)
         window, target = (x[:, :, None].to(boxes.dtype) for x in (self.window, self.target))
         gain = (target[..., 2:] - target[..., :2]) / (window[..., 2:] - window[..., :2])
         return (boxes - _twice(window[..., :2])) * _twice(gain) + _twice(target[..., :2])
@@ -113,7 +113,7 @@ class Tiles:
         return laid
 
     def _shown(self) -> Iterator[tuple[int, int, int, list[bool], list[int], list[int]]]:
-        """Each tile that shows something: its canvas, number, picture, mirrors, window and target."""
+        """Each tile that shows something: its canvas, number, image, mirrors, window and target."""
         sides = self.target[..., 2:] - self.target[..., :2]
         places = (sides > 0).all(-1).nonzero()
         tables = (self.source, self.mirrored, self.window, self.target)
@@ -123,14 +123,14 @@ class Tiles:
 
 
 def mirror_boxes(boxes: Tensor, mirrored: Tensor, side: int) -> Tensor:
-    """float (..., 4), bool (..., 2) for left-right and up-down -> boxes of the mirrored picture."""
+    """float (..., 4), bool (..., 2) for left-right and up-down -> boxes of the mirrored image."""
     return torch.where(_twice(mirrored), side - boxes[..., [2, 3, 0, 1]], boxes)
 
 
 def pack(objects: ObjectBatch, kept: Tensor) -> tuple[ObjectBatch, Tensor]:
     """The kept objects, bool (n, M), moved to the front in their order, and as much padding as is needed behind them.
 
-    Returns a batch of m objects, the most that a picture keeps but at least one, and their old numbers, int64 (n, m).
+    Returns a batch of m objects, the most that an image keeps but at least one, and their old numbers, int64 (n, m).
     """
     order = kept.byte().sort(dim=1, descending=True, stable=True).indices[:, : max(1, int(kept.sum(1).max()))]
     kept = kept.gather(1, order)
@@ -142,9 +142,9 @@ def pack(objects: ObjectBatch, kept: Tensor) -> tuple[ObjectBatch, Tensor]:
     return packed, order
 
 
-def pick(masks: Tensor, picture: Tensor, number: Tensor, kept: Tensor) -> Tensor:
-    """uint8 (N, M, H, W) -> (n, m, H, W): the masks named by picture and number, int64 (n, m), zeros where not kept."""
-    picked = masks[picture.to(masks.device), number.to(masks.device)]
+def pick(masks: Tensor, image: Tensor, number: Tensor, kept: Tensor) -> Tensor:
+    """uint8 (N, M, H, W) -> (n, m, H, W): the masks named by image and number, int64 (n, m), zeros where not kept."""
+    picked = masks[image.to(masks.device), number.to(masks.device)]
     picked[~kept.to(masks.device)] = 0
     return picked
 
@@ -195,9 +195,9 @@ def _part(box: list[int]) -> tuple[object, slice, slice]:
     return (..., slice(y1, y2), slice(x1, x2))
 
 
-def _mirror(picture: Tensor, mirrored: list[bool]) -> Tensor:
+def _mirror(image: Tensor, mirrored: list[bool]) -> Tensor:
     axes = [axis for axis, on in zip((-1, -2), mirrored) if on]
-    return picture.flip(axes) if axes else picture
+    return image.flip(axes) if axes else image
 
 
 def _resized(window: Tensor, target: list[int]) -> Tensor:

@@ -33,7 +33,7 @@ def shapes(sizes: Sequence[float], ratios: Sequence[float], *, cross: bool, whol
 
 
 def ssd_sizes(scales: Sequence[float], side: float) -> list[tuple[float, float]]:
-    """Per level the two sizes (s_k, sqrt(s_k s_{k+1})) in pixels, from L + 1 scales, shares of the picture's side.
+    """Per level the two sizes (s_k, sqrt(s_k s_{k+1})) in pixels, from L + 1 scales, shares of the image's side.
 
     With `shapes(sizes, (1, 2, 1/2, ...), cross=False)` they are SSD's default boxes. Liu et al. 2016, section 2.2.
     """
@@ -47,7 +47,7 @@ def even_scales(levels: int, smallest: float, largest: float) -> list[float]:
 
 
 def grid(map_size: tuple[int, int], stride: float | tuple[float, float], *, offset: float) -> Tensor:
-    """Where anchors of a map stand in the picture: (x, y) of its cells, (rows * columns, 2).
+    """Where anchors of a map stand in the image: (x, y) of its cells, (rows * columns, 2).
 
     map_size: (rows, columns). stride: pixels per cell, one number or (down, across).
     offset: 0.5 for the cells' centres (SSD, FCOS, YOLO), 0 for their first corners (torchvision's anchors).

@@ -62,7 +62,7 @@ def area(boxes: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
-    """Boxes (..., 4) cut at the picture's border [0, width] x [0, height]; those outside are left without area."""
+    """Boxes (..., 4) cut at the image's border [0, width] x [0, height]; those outside are left without area."""
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
     return torch.stack([x, y], -1).flatten(-2)
 

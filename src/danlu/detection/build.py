@@ -26,7 +26,7 @@ class Entry:
     """build: (backbone, classes, size, **options). backbone: the network it stands on where none is named; None: it
     brings its own.
 
-    masks: it finds masks too. multiple: of which the side of the pictures must be one. size: the side it is made for.
+    masks: it finds masks too. multiple: of which the side of the images must be one. size: the side it is made for.
     """
 
     build: Callable[..., Detector]
@@ -67,7 +67,7 @@ DETECTORS: dict[str, Entry] = {
     "yolo-tiny": Entry(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
     "yolo-small": Entry(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
     "rcnn": Entry(RCNN, "a network on every region, then support vector machines", "cspnet-nano", multiple=1),
-    "fast-rcnn": Entry(FastRCNN, "regions found in the pixels, cut out of one map of the picture", "resnet18"),
+    "fast-rcnn": Entry(FastRCNN, "regions found in the pixels, cut out of one map of the image", "resnet18"),
     "faster-rcnn": Entry(FasterRCNN, "two stages: proposed regions, then what each shows", "resnet18"),
     "mask-rcnn": Entry(MaskRCNN, "Faster R-CNN that finds masks too", "resnet18", masks=True),
     "faster-rcnn-resnet50": Entry(partial(FasterRCNN, **PUBLISHED), "Faster R-CNN as published for COCO", "resnet50"),
@@ -103,7 +103,7 @@ def find_detector(name: str) -> Entry:
 
 
 def build_detector(name: str, backbone: Any, *, classes: int, size: int, **options: Any) -> Detector:
-    """A detector with drawn weights on a backbone (`models.build_backbone`), for pictures of size x size.
+    """A detector with drawn weights on a backbone (`models.build_backbone`), for images of size x size.
 
     Refusal for an unknown name, an option that it does not take, or a size it cannot.
     """

@@ -1,5 +1,5 @@
 """Boxes as the numbers a network gives, and back. A coder has encode(boxes, anchors) and decode(codes, anchors); both
-take (..., 4) and broadcast, so that anchors (A, 4) serve N pictures and (R, 1, 4) serve one code per class."""
+take (..., 4) and broadcast, so that anchors (A, 4) serve N images and (R, 1, 4) serve one code per class."""
 
 from __future__ import annotations
 

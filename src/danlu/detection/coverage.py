@@ -13,7 +13,7 @@ TOGETHER = 1 << 24  # pairs of object and anchor that are compared at once
 
 @torch.no_grad()
 def anchors_of(detector: Detector, channels: int, size: int) -> Tensor | None:
-    """(A, 4) for pictures of size x size, or None of a detector without anchors. The detector is left as it was."""
+    """(A, 4) for images of size x size, or None of a detector without anchors. The detector is left as it was."""
     training = detector.training
     device = next(detector.parameters()).device
     found = detector.eval().outputs(torch.zeros(1, channels, size, size, device=device)).get("anchors")

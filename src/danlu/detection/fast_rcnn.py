@@ -1,4 +1,4 @@
-"""Fast R-CNN: regions found in the pixels are cut out of one map of the whole picture (Girshick 2015).
+"""Fast R-CNN: regions found in the pixels are cut out of one map of the whole image (Girshick 2015).
 
 R-CNN ran a network on every region; here it runs once, and RoI pooling brings each region's part of the map to one
 size. What is left is slow for another reason: the search for regions, which Faster R-CNN does away with.
@@ -18,7 +18,7 @@ from danlu.models.backbone import Backbone
 class FastRCNN(TwoStage):
     """backbone: its map of stride 8 or 16 is read. hidden: units of the two dense layers. norm: see `norms.set_norm`.
 
-    search: see `Proposer`. proposals: regions looked at in a picture. regions: of these drawn for the losses, at most
+    search: see `Proposer`. proposals: regions looked at in an image. regions: of these drawn for the losses, at most
     positive_share of them for objects. The published form: vgg16, hidden 4096, proposals 2000, regions 64,
     positive_share 0.25.
     """
@@ -51,5 +51,5 @@ class FastRCNN(TwoStage):
         )
         self.search = Proposer(search, proposals)
 
-    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
-        return self.found(pictures, regions)
+    def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
+        return self.found(images, regions)

@@ -70,7 +70,7 @@ class FasterRCNN(TwoStage):
     width: channels of the pyramid. hidden: units of the two dense layers. norm: see `norms.set_norm`. anchor: side of
     the smallest anchors in pixels; each level's are twice as large. proposals: regions that go to the second stage.
     candidates: those of each level, by objectness, that are looked at for overlaps. sampled, regions: anchors and
-    regions of a picture drawn for the losses, positive_share: of the regions for objects, at most. The published form
+    regions of an image drawn for the losses, positive_share: of the regions for objects, at most. The published form
     for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32, proposals and candidates 1000, regions 512,
     positive_share 0.25.
     """
@@ -115,11 +115,11 @@ class FasterRCNN(TwoStage):
         self.anchor_coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
         self.proposals, self.candidates, self.sampled = proposals, candidates, sampled
 
-    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None = None) -> dict[str, Any]:
+    def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None = None) -> dict[str, Any]:
         """Besides the proposals: anchors (A, 4), objectness (N, A) and codes (N, A, 4), which learn."""
         objectness, codes = self.proposer(maps)
         levels = self.proposer.anchors(maps)
-        proposals, proposed = self._select(objectness.detach(), codes.detach(), levels, pictures.shape[-2:])
+        proposals, proposed = self._select(objectness.detach(), codes.detach(), levels, images.shape[-2:])
         learnt = {"anchors": torch.cat(levels), "objectness": objectness, "codes": codes}
         return {"proposals": proposals, "proposed": proposed, **learnt}
 

@@ -1,6 +1,6 @@
 """torchvision's detectors, behind the contract of danlu's own: torchvision/fasterrcnn_resnet50_fpn and so on.
 
-They want lists of pictures and dicts, give losses in train mode only and detections in eval mode only, and know no
+They want lists of images and dicts, give losses in train mode only and detections in eval mode only, and know no
 ignored regions: those are kept from them, so that what lies there counts as background.
 """
 
@@ -73,7 +73,7 @@ class LibraryDetector(Detector):
     """A detector of torchvision for `classes` classes. name: one of NAMES, else a refusal.
 
     pretrained: its backbone starts from ImageNet weights, with batch norms that stay as they are.
-    The SSDs resize every picture to the one size they take, the others read pictures as they come.
+    The SSDs resize every image to the one size they take, the others read images as they come.
     """
 
     def __init__(self, name: str, classes: int, size: int, *, pretrained: bool = False) -> None:
@@ -88,7 +88,7 @@ class LibraryDetector(Detector):
             weights=None,
             weights_backbone="DEFAULT" if pretrained else None,
             num_classes=classes + self.shift,
-            image_mean=[0.0] * 3,  # danlu's pictures are normalised already
+            image_mean=[0.0] * 3,  # danlu's images are normalised already
             image_std=[1.0] * 3,
             **own_size,
         )
@@ -98,10 +98,10 @@ class LibraryDetector(Detector):
     def backbone(self) -> nn.Module:
         return Coarsest(self.trunk)
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
-        """pictures, and the backbone's maps of them, as torchvision has resized or padded them."""
-        canvas, _ = self.model.transform(list(pictures))
-        return {"pictures": pictures, "maps": self.trunk(canvas.tensors)}
+    def outputs(self, images: Tensor) -> dict[str, Any]:
+        """images, and the backbone's maps of them, as torchvision has resized or padded them."""
+        canvas, _ = self.model.transform(list(images))
+        return {"images": images, "maps": self.trunk(canvas.tensors)}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         """Those of torchvision, and their sum."""
@@ -129,12 +129,12 @@ class LibraryDetector(Detector):
 
     def _run(self, outputs: dict[str, Any], targets: list[dict[str, Tensor]] | None) -> Any:
         """All that comes after the backbone, in float32: anchors in half precision would be off by pixels."""
-        pictures, maps = outputs["pictures"].float(), outputs["maps"]
+        images, maps = outputs["images"].float(), outputs["maps"]
         maps = {k: v.float() for k, v in maps.items()} if isinstance(maps, dict) else maps.float()
         self.model.backbone.maps = maps
         try:
-            with self._mode(targets is not None), torch.autocast(pictures.device.type, enabled=False):
-                return self.model(list(pictures), targets)
+            with self._mode(targets is not None), torch.autocast(images.device.type, enabled=False):
+                return self.model(list(images), targets)
         finally:
             self.model.backbone.maps = None  # else the last batch's graph would stay in memory
 

@@ -54,9 +54,9 @@ class MaskRCNN(FasterRCNN):
         super().__init__(backbone, classes, size, **options)
         self.mask_head = MaskHead(self.neck.channels, classes, mask_width, mask_layers)
 
-    def mask_logits(self, maps: list[Tensor], boxes: Tensor, picture: Tensor, labels: Tensor) -> Tensor:
+    def mask_logits(self, maps: list[Tensor], boxes: Tensor, image: Tensor, labels: Tensor) -> Tensor:
         """(R, 28, 28), each region's for its own class (R,)."""
-        logits = self.mask_head(self.cut(maps, boxes, picture, POOLED)).float()
+        logits = self.mask_head(self.cut(maps, boxes, image, POOLED)).float()
         return logits[torch.arange(len(labels), device=labels.device), labels]
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
@@ -69,14 +69,14 @@ class MaskRCNN(FasterRCNN):
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
     ) -> Tensor:
         """Mean binary cross-entropy over the cells of the regions that answer for objects; 0 without any."""
-        picture, slot = (taken & (matched >= 0)).nonzero(as_tuple=True)
-        own, index = boxes[picture, slot], matched[picture, slot]
-        logits = self.mask_logits(outputs["maps"], own, picture, objects.labels[picture, index])
+        image, slot = (taken & (matched >= 0)).nonzero(as_tuple=True)
+        own, index = boxes[image, slot], matched[image, slot]
+        logits = self.mask_logits(outputs["maps"], own, image, objects.labels[image, index])
         if objects.masks is None:
-            if len(picture):
+            if len(image):
                 raise Failure("Mask R-CNN learns from masks, and these objects have none: train it with --task segment")
             return logits.sum()
-        targets = crop_masks(objects.masks, own, picture, index, size=logits.shape[-1])
+        targets = crop_masks(objects.masks, own, image, index, size=logits.shape[-1])
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / max(targets.numel(), 1)
 
     @torch.no_grad()
@@ -87,8 +87,8 @@ class MaskRCNN(FasterRCNN):
         found = super().detect(outputs, score, overlap, most)
         counts = [len(one) for one in found]
         boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
-        picture = torch.cat([one.labels.new_full((count,), i) for i, (one, count) in enumerate(zip(found, counts))])
-        likely = self.mask_logits(outputs["maps"], boxes, picture, labels).sigmoid()
+        image = torch.cat([one.labels.new_full((count,), i) for i, (one, count) in enumerate(zip(found, counts))])
+        likely = self.mask_logits(outputs["maps"], boxes, image, labels).sigmoid()
         for one, masks in zip(found, likely.split(counts)):
             one.masks = (paste_masks(masks, one.boxes, *outputs["size"]) >= LIKELY).to(torch.uint8)
         return found

@@ -3,7 +3,7 @@
 Every rule takes a batch of objects and gives `matched`, int64 (N, A): the index of the anchor's object, BACKGROUND, or
 IGNORED (no part of any loss). Padding and ignored objects are never matched, no anchor is matched to an object that it
 does not touch, and an anchor that lies in an ignored region is not taught to be background. Nothing has a gradient.
-N pictures, M objects (padded), A anchors, K classes.
+N images, M objects (padded), A anchors, K classes.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def _by_threshold(
 
 
 def _overlap_rows(objects: ObjectBatch, anchors: Tensor) -> tuple[Iterator[tuple[int, Tensor]], Tensor]:
-    """Object after object, the IoUs of every picture's m-th object with the anchors: m, (n, A).
+    """Object after object, the IoUs of every image's m-th object with the anchors: m, (n, A).
 
-    Pictures are in an order of their own, those with many objects first, and only the n that have an m-th object are in
+    Images are in an order of their own, those with many objects first, and only the n that have an m-th object are in
     its row: padding costs nothing, and no matrix of all objects is ever held. Returns also the way back, int64 (N,).
     """
     most = objects.labels.shape[1]
     last = (objects.valid * torch.arange(1, most + 1, device=anchors.device)).amax(1)
     order = last.argsort(descending=True)
-    # To ask an accelerator for the counts would be to wait for it: there every picture is in every row.
+    # To ask an accelerator for the counts would be to wait for it: there every image is in every row.
     counts = last[order].tolist() if last.device.type == "cpu" else [most] * len(order)
     a = columns(_only(objects.boxes, objects.valid)[order])
     b = columns(anchors)[:, None] if anchors.ndim == 2 else columns(anchors[order])
@@ -120,13 +120,13 @@ def match_overlaps_greedily(overlaps: Tensor, *, threshold: float) -> Tensor:
     while bool(open_.any()):
         rivals = overlaps.gather(2, choice[:, None].expand(-1, len(objects), -1))  # [n, i, j]: i's IoU with j's choice
         settled = open_ & (rivals.masked_fill(~open_[..., None], -1).argmax(1) == objects)
-        picture, winner = settled.nonzero(as_tuple=True)
-        matched[picture, choice[picture, winner]] = winner
-        taken[picture, choice[picture, winner]] = True
+        image, winner = settled.nonzero(as_tuple=True)
+        matched[image, choice[image, winner]] = winner
+        taken[image, choice[image, winner]] = True
         open_ = open_ & ~settled
-        picture, loser = (open_ & taken.gather(1, choice)).nonzero(as_tuple=True)
-        left, choice[picture, loser] = overlaps[picture, loser].masked_fill(taken[picture], 0).max(1)
-        open_[picture, loser] = left > 0
+        image, loser = (open_ & taken.gather(1, choice)).nonzero(as_tuple=True)
+        left, choice[image, loser] = overlaps[image, loser].masked_fill(taken[image], 0).max(1)
+        open_[image, loser] = left > 0
     return matched
 
 
@@ -226,7 +226,7 @@ def matched_labels(objects: ObjectBatch, matched: Tensor) -> Tensor:
 
 
 def _gather(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of each picture's table: (N, A, D), (N, ...) -> (N, ..., D)."""
+    """Rows of each image's table: (N, A, D), (N, ...) -> (N, ..., D)."""
     flat = index.flatten(1)[..., None].expand(-1, -1, table.shape[2])
     return table.gather(1, flat).view(*index.shape, table.shape[2])
 

@@ -19,7 +19,7 @@ class Neck(nn.Module):
     """Maps of all stages of a backbone -> the maps that are read, fine to coarse: `channels`, and `strides` of each.
 
     kind: "fpn", a pyramid of `width` channels with `extra` further levels, or "none", one map, for which the stages of
-    the backbone after it are taken off. size: side of the pictures. norm: of the pyramid.
+    the backbone after it are taken off. size: side of the images. norm: of the pyramid.
     """
 
     def __init__(self, backbone: Backbone, kind: str, *, width: int, size: int, norm: str, extra: int = 0) -> None:

@@ -22,7 +22,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 
 def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """`nms` within each group (a class, a picture, both), all groups at once; groups: int64 (D,) >= 0.
+    """`nms` within each group (a class, an image, both), all groups at once; groups: int64 (D,) >= 0.
 
     Groups are moved apart, in doubles, so that a thousand of them cost no accuracy, and by more than the boxes' whole
     extent, so that negative coordinates do not bring two groups together.
@@ -42,23 +42,23 @@ def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float)
 def batched_nms(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, *, threshold: float, most: int, least_score: float
 ) -> tuple[Tensor, Tensor]:
-    """Per picture and class, the `most` best survivors of each picture among boxes that score above `least_score`.
+    """Per image and class, the `most` best survivors of each image among boxes that score above `least_score`.
 
     boxes: (N, P, 4). scores: (N, P). labels: int64 (N, P), or None for all of one class.
     Returns chosen, int64 (N, most) by falling score, and taken, bool (N, most): False fills up short rows.
     """
-    pictures = len(boxes)
+    images = len(boxes)
     which, candidate = (scores > least_score).nonzero(as_tuple=True)
     groups = which
     if labels is not None and len(which):
         groups = which * (labels.max() + 1) + labels[which, candidate]
     kept = grouped_nms(boxes[which, candidate], scores[which, candidate], groups, threshold)
-    kept = kept[which[kept].argsort(stable=True)]  # by picture, in each by score
+    kept = kept[which[kept].argsort(stable=True)]  # by image, in each by score
     owner = which[kept]
     rank = torch.arange(len(kept), device=boxes.device) - torch.searchsorted(owner, owner)
     owner, kept, rank = owner[rank < most], kept[rank < most], rank[rank < most]
-    chosen = torch.zeros(pictures, most, dtype=torch.int64, device=boxes.device)
-    taken = torch.zeros(pictures, most, dtype=torch.bool, device=boxes.device)
+    chosen = torch.zeros(images, most, dtype=torch.int64, device=boxes.device)
+    taken = torch.zeros(images, most, dtype=torch.bool, device=boxes.device)
     chosen[owner, rank], taken[owner, rank] = candidate[kept], True
     return chosen, taken
 
@@ -69,7 +69,7 @@ def soft_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, *, threshold:
 
     Box after box by falling (lowered) score multiplies the scores of those after it: sigma None by 1 - IoU where that
     is above the threshold (linear), else by exp(-IoU^2 / sigma) (Gaussian). Bodla et al. 2017. Costs P^2 numbers per
-    picture and P rounds: cut the candidates first.
+    image and P rounds: cut the candidates first.
     """
     overlap = iou_matrix(boxes, boxes)
     linear = torch.where(overlap > threshold, 1 - overlap, 1)

@@ -1,4 +1,4 @@
-"""What becomes of batch norm in a detector: its pictures are large, its batches small, and their mean is noise."""
+"""What becomes of batch norm in a detector: its images are large, its batches small, and their mean is noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADDED = {"batch": "batch", "group": "group", "frozen": "none"}
 def set_norm(backbone: nn.Module, norm: str) -> str:
     """Changes the batch norms of a backbone in place, and names the normalisation of layers added to it.
 
-    batch: as they are, from batches of 8 pictures on. group: group norms in their place, for networks that start from
+    batch: as they are, from batches of 8 images on. group: group norms in their place, for networks that start from
     drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
     Refusal for an unknown name.
     """

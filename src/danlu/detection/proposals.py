@@ -14,13 +14,13 @@ from torch import Tensor
 
 from danlu.refuse import choose, refusal
 
-Search = Callable[[np.ndarray], np.ndarray]  # picture uint8 (H, W, 3) -> boxes (P, 4), xyxy
+Search = Callable[[np.ndarray], np.ndarray]  # image uint8 (H, W, 3) -> boxes (P, 4), xyxy
 LEAST_SIDE = 6  # pixels: smaller regions are texture
-KEPT = 1 << 15  # pictures whose regions are remembered
+KEPT = 1 << 15  # images whose regions are remembered
 LEVELS = (3, 5, 8)  # of each channel, where colours are made few
 
 
-def selective_search(picture: np.ndarray) -> np.ndarray:
+def selective_search(image: np.ndarray) -> np.ndarray:
     """Neighbouring areas that are alike are joined until all is one; every area on the way is a region.
 
     Uijlings et al. 2013, in its fast form, as opencv-contrib has it.
@@ -28,18 +28,18 @@ def selective_search(picture: np.ndarray) -> np.ndarray:
     import cv2
 
     search: Any = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()  # type: ignore[attr-defined]
-    search.setBaseImage(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's pictures are BGR
+    search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))  # OpenCV's images are BGR
     search.switchToSelectiveSearchFast()
     found = search.process().astype(np.float32).reshape(-1, 4)
     found[:, 2:] += found[:, :2]
     return found
 
 
-def colour_areas(picture: np.ndarray) -> np.ndarray:
+def colour_areas(image: np.ndarray) -> np.ndarray:
     """Connected areas of one colour, after the colours are made few in several ways: a plain stand-in for the above."""
     from scipy.ndimage import find_objects, gaussian_filter, label
 
-    smooth = gaussian_filter(picture.astype(np.float32), (1, 1, 0))
+    smooth = gaussian_filter(image.astype(np.float32), (1, 1, 0))
     found: list[tuple[int, int, int, int]] = []
     for levels in LEVELS:
         for shift in (0.0, 0.5):  # a colour on the edge of a level may lie amid another
@@ -55,8 +55,8 @@ SEARCHES: dict[str, Search] = {"selective": selective_search, "colours": colour_
 
 
 class Proposer:
-    """Normalised pictures -> at most `most` regions of each; those of a picture seen before are remembered. The
-    pictures of a batch are searched side by side, a thread on each core.
+    """Normalised images -> at most `most` regions of each; those of an image seen before are remembered. The
+    images of a batch are searched side by side, a thread on each core.
 
     search: "selective", "colours", or "auto", the first where opencv-contrib is installed. Refusal for another name,
     and for "selective" where it is not.
@@ -74,12 +74,12 @@ class Proposer:
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> float32 (N, most, 4); zeros fill up."""
-        boxes = torch.zeros(len(pictures), self.most, 4)
-        for row, found in zip(boxes, self._regions(_pixels(pictures))):
+        boxes = torch.zeros(len(images), self.most, 4)
+        for row, found in zip(boxes, self._regions(_pixels(images))):
             row[: len(found)] = found
-        return boxes.to(pictures.device)
+        return boxes.to(images.device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Proposer:
         """A copy of the network, such as its average, need not search anew."""
@@ -87,7 +87,7 @@ class Proposer:
 
     def _regions(self, pixels: np.ndarray) -> list[Tensor]:
         keys = [hashlib.blake2b(one, digest_size=16).digest() for one in pixels]
-        unknown = {key: picture for key, picture in zip(keys, pixels) if key not in self._known}
+        unknown = {key: image for key, image in zip(keys, pixels) if key not in self._known}
         if unknown:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 found = pool.map(lambda one: self._chosen(self.search(one), one.shape[:2]), unknown.values())
@@ -113,10 +113,10 @@ def _has_selective() -> bool:
     return hasattr(cv2, "ximgproc")
 
 
-def _pixels(pictures: Tensor) -> np.ndarray:
-    """uint8 (N, H, W, 3): each picture from its darkest to its brightest value, its own range being unknown."""
-    low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
-    share = (pictures - low) / (high - low).clamp(min=1e-6)
+def _pixels(images: Tensor) -> np.ndarray:
+    """uint8 (N, H, W, 3): each image from its darkest to its brightest value, its own range being unknown."""
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    share = (images - low) / (high - low).clamp(min=1e-6)
     shown = share.mul(255).round().to(torch.uint8).movedim(1, -1)
     shown = shown if shown.shape[-1] == 3 else shown[..., :1].expand(*shown.shape[:3], 3)
     return shown.contiguous().cpu().numpy()

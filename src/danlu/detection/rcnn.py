@@ -1,4 +1,4 @@
-"""R-CNN: every proposed region is cut out of the picture, warped to one size and looked at by a network of its own
+"""R-CNN: every proposed region is cut out of the image, warped to one size and looked at by a network of its own
 (Girshick et al. 2014).
 
 The network learns to tell regions by a softmax. When it has learnt, its answers are thrown away: its features go to one
@@ -38,7 +38,7 @@ TOGETHER = 512  # regions that the network looks at in one go
 class RCNN(RegionDetector):
     """backbone: run on every region. crop: side of the warped regions, context: share of it to each side that shows
     what is around. hidden: units of the dense layer whose answers are the features. norm: see `norms.set_norm`. search:
-    see `Proposer`. proposals: regions looked at in a picture. regions: of these drawn for the losses, at most
+    see `Proposer`. proposals: regions looked at in an image. regions: of these drawn for the losses, at most
     positive_share of them for objects. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
     """
 
@@ -85,31 +85,31 @@ class RCNN(RegionDetector):
         self.register_buffer("box_bias", torch.zeros(classes, 4))
         self.search = Proposer(search, proposals)
 
-    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """Regions are cut out of the pictures themselves."""
-        maps = [pictures.float()]
-        return {"maps": maps, "size": tuple(pictures.shape[-2:]), **self.found(pictures, regions)}
+    def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
+        """Regions are cut out of the images themselves."""
+        maps = [images.float()]
+        return {"maps": maps, "size": tuple(images.shape[-2:]), **self.found(images, regions)}
 
-    def look(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """The last map of each region, flat (R, W), and the features (R, hidden)."""
-        crops = warp(maps[0], boxes, picture, size=self.crop, context=self.context)
+        crops = warp(maps[0], boxes, image, size=self.crop, context=self.context)
         cells = self.pool(self.backbone.features(crops)[-1]).flatten(1)
         return cells, self.dense(cells).relu()
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """By the softmax; boxes stay where they are."""
-        logits = self.logits(self.look(maps, boxes, picture)[1]).float()
+        logits = self.logits(self.look(maps, boxes, image)[1]).float()
         return logits, logits.new_zeros(len(logits), self.classes, 4)
 
     @torch.no_grad()
-    def rate(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def rate(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         one = self._rate_settled if self.settled else super().rate
-        parts = [one(maps, *some) for some in zip(boxes.split(TOGETHER), picture.split(TOGETHER))]
+        parts = [one(maps, *some) for some in zip(boxes.split(TOGETHER), image.split(TOGETHER))]
         scores, codes = zip(*parts)
         return torch.cat(scores), torch.cat(codes)
 
-    def _rate_settled(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        cells, features = (x.float() for x in self.look(maps, boxes, picture))
+    def _rate_settled(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        cells, features = (x.float() for x in self.look(maps, boxes, image))
         with torch.autocast(boxes.device.type, enabled=False):
             margins = features @ self.machine_weight.T + self.machine_bias
             codes = torch.einsum("rw,kcw->rkc", cells, self.box_weight) + self.box_bias
@@ -132,8 +132,8 @@ class RCNN(RegionDetector):
         self._set_ridges(ridges)
         scale = LENGTH / _length(np.concatenate(positives))
         machines = [MinedMachine(own * scale) for own in positives]
-        for pictures, objects in batches():
-            features, negative = self._negatives(pictures, objects)
+        for images, objects in batches():
+            features, negative = self._negatives(images, objects)
             for k, machine in enumerate(machines):
                 machine.see(features[negative[:, k]] * scale)
         for machine in machines:
@@ -147,8 +147,8 @@ class RCNN(RegionDetector):
         """Features of all objects, class by class, and ridges that have seen the regions around them."""
         features, labels = [], []
         ridges = [BoxRidge(self.box_weight.shape[2]) for _ in range(self.classes)]
-        for pictures, objects in batches:
-            outputs, real = self.outputs(pictures), objects.valid
+        for images, objects in batches:
+            outputs, real = self.outputs(images), objects.valid
             features.append(self._looked(outputs, objects.boxes, real)[1])
             labels.append(objects.labels[real].cpu().numpy())
             boxes = outputs["proposals"]
@@ -162,12 +162,12 @@ class RCNN(RegionDetector):
         whole, classes = np.concatenate(features), np.concatenate(labels)
         return [whole[classes == k] for k in range(self.classes)], ridges
 
-    def _negatives(self, pictures: Tensor, objects: ObjectBatch) -> tuple[np.ndarray, np.ndarray]:
+    def _negatives(self, images: Tensor, objects: ObjectBatch) -> tuple[np.ndarray, np.ndarray]:
         """Features (R, hidden) of the regions of a batch, and for which classes each is background, bool (R, K).
 
         Objects of other classes are background, too.
         """
-        outputs = self.outputs(pictures)
+        outputs = self.outputs(images)
         boxes = torch.cat([outputs["proposals"], objects.boxes], 1)
         real = torch.cat([outputs["proposed"], objects.valid], 1)
         real &= match_by_threshold(objects, boxes, high=NEGATIVE, low=NEGATIVE, best_per_object=False) >= BACKGROUND
@@ -179,8 +179,8 @@ class RCNN(RegionDetector):
     @torch.no_grad()
     def _looked(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """`look` at the regions taken (N, P) of boxes (N, P, 4), a part at a time."""
-        picture = taken.nonzero()[:, 0]
-        some = zip(boxes[taken].split(TOGETHER), picture.split(TOGETHER))
+        image = taken.nonzero()[:, 0]
+        some = zip(boxes[taken].split(TOGETHER), image.split(TOGETHER))
         parts = [self.look(outputs["maps"], *one) for one in some]
         cells, features = (torch.cat(column).float().cpu().numpy() for column in zip(*parts))
         return cells, features

@@ -1,7 +1,7 @@
 """RoIAlign as weighted sums of cells: what torchvision's kernel computes, several times as fast on a processor.
 
 A bin's value is a weighted sum of a few cells of a map, so all bins of all regions are one `embedding_bag` over the
-table of all cells of all levels and pictures, a row per cell.
+table of all cells of all levels and images, a row per cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def pyramid_bags(
     features: Sequence[Tensor],
     strides: Sequence[float],
     boxes: Tensor,
-    picture: Tensor,
+    image: Tensor,
     level: Tensor,
     *,
     size: int,
@@ -25,15 +25,15 @@ def pyramid_bags(
     aligned: bool = True,
 ) -> Tensor:
     """As `regions.pyramid_align`: (R, C, size, size). samples: per side of a bin, at least 1. No gradient to boxes."""
-    pictures, channels = features[0].shape[:2]
+    images, channels = features[0].shape[:2]
     heights, widths = (boxes.new_tensor([x.shape[k] for x in features])[level] for k in (2, 3))
     stride = boxes.new_tensor(strides)[level]
     rows, down = _cells(boxes[:, 1] / stride, boxes[:, 3] / stride, heights, size, samples, aligned)
     columns, across = _cells(boxes[:, 0] / stride, boxes[:, 2] / stride, widths, size, samples, aligned)
-    # Rows of the table before each level's, and before each picture's in it.
+    # Rows of the table before each level's, and before each image's in it.
     cells = [x.shape[2] * x.shape[3] for x in features]
-    before = torch.tensor([pictures * sum(cells[:k]) for k in range(len(cells))], device=level.device)[level]
-    before = before + picture * torch.tensor(cells, device=level.device)[level]
+    before = torch.tensor([images * sum(cells[:k]) for k in range(len(cells))], device=level.device)[level]
+    before = before + image * torch.tensor(cells, device=level.device)[level]
     line = before[:, None, None] + rows * widths.long()[:, None, None]
     index = line[:, :, None, :, None] + columns[:, None, :, None, :]  # (R, down, across, cells down, cells across)
     weight = (down[:, :, None, :, None] * across[:, None, :, None, :]).flatten(3)

@@ -26,11 +26,11 @@ STEP = 64  # regions are judged in multiples of this: a processor makes a kernel
 
 
 class RegionDetector(Detector):
-    """regions: how many of a picture's proposals are drawn for the losses. positive_share: at most so many of them for
+    """regions: how many of an image's proposals are drawn for the losses. positive_share: at most so many of them for
     objects.
 
-    `outputs` gives at least "maps", what regions are cut from; "size", height and width of the pictures; "proposals",
-    boxes (N, P, 4) in the picture without gradient; and "proposed", bool (N, P): False fills up the rows of pictures
+    `outputs` gives at least "maps", what regions are cut from; "size", height and width of the images; "proposals",
+    boxes (N, P, 4) in the image without gradient; and "proposed", bool (N, P): False fills up the rows of images
     that have fewer.
     """
 
@@ -39,30 +39,30 @@ class RegionDetector(Detector):
         self.coder = DeltaCoder(VARIANCES)
         self.classes, self.regions, self.positive_share = classes, regions, positive_share
 
-    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
+    def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
         """regions: what `search` found, where that is known."""
         raise NotImplementedError
 
-    def forward(self, pictures: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
+    def forward(self, images: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
         if objects is None or objects.regions is None:
-            return super().forward(pictures, objects)
-        return self.losses(self.outputs(pictures, objects.regions), objects)
+            return super().forward(images, objects)
+        return self.losses(self.outputs(images, objects.regions), objects)
 
-    def found(self, pictures: Tensor, regions: Tensor | None) -> dict[str, Tensor]:
+    def found(self, images: Tensor, regions: Tensor | None) -> dict[str, Tensor]:
         """`search` as two of the outputs."""
         if regions is None:
             assert self.search is not None
-            regions = self.search(pictures)
+            regions = self.search(images)
         return {"proposals": regions, "proposed": regions[..., 2] > regions[..., 0]}
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1), background last, and box codes (R, K, 4) of regions (R, 4) of the pictures
-        `picture` (R,)."""
+    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (R, K + 1), background last, and box codes (R, K, 4) of regions (R, 4) of the images
+        `image` (R,)."""
         raise NotImplementedError
 
-    def rate(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def rate(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Scores in [0, 1] (R, K), and box codes: as `judge`, but for what is found."""
-        logits, codes = self.judge(maps, boxes, picture)
+        logits, codes = self.judge(maps, boxes, image)
         return logits.softmax(1)[:, : self.classes], codes
 
     def generator(self, device: torch.device) -> torch.Generator | None:

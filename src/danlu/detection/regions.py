@@ -1,7 +1,7 @@
-"""What lies inside a box: features cut from maps to a fixed size, and masks put back into a picture.
+"""What lies inside a box: features cut from maps to a fixed size, and masks put back into an image.
 
-Boxes are in pixels of the picture; a map of stride 16 has one cell for 16 x 16 of them. R regions in all: boxes (R, 4)
-with `picture`, int64 (R,), saying which of the N pictures each belongs to. torchvision's kernels do the pooling.
+Boxes are in pixels of the image; a map of stride 16 has one cell for 16 x 16 of them. R regions in all: boxes (R, 4)
+with `image`, int64 (R,), saying which of the N images each belongs to. torchvision's kernels do the pooling.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 
-def roi_pool(features: Tensor, boxes: Tensor, picture: Tensor, *, size: int, stride: float) -> Tensor:
+def roi_pool(features: Tensor, boxes: Tensor, image: Tensor, *, size: int, stride: float) -> Tensor:
     """The largest value in each of size x size bins whose borders are rounded to cells. (R, C, size, size).
 
     features: (N, C, H, W). Girshick 2015; the last cell is part of the region, and a region has at least one cell.
     """
     import torchvision
 
-    return torchvision.ops.roi_pool(features, _rois(features, boxes, picture), size, 1 / stride)
+    return torchvision.ops.roi_pool(features, _rois(features, boxes, image), size, 1 / stride)
 
 
 def roi_align(
     features: Tensor,
     boxes: Tensor,
-    picture: Tensor,
+    image: Tensor,
     *,
     size: int,
     stride: float,
@@ -40,17 +40,17 @@ def roi_align(
     """
     import torchvision
 
-    rois = _rois(features, boxes, picture)
+    rois = _rois(features, boxes, image)
     return torchvision.ops.roi_align(features, rois, size, 1 / stride, samples, aligned)
 
 
-def warp(pictures: Tensor, boxes: Tensor, picture: Tensor, *, size: int, context: float) -> Tensor:
-    """Regions of the pictures stretched to size x size, of which `context` of the side to each side shows what is
-    around the box; beyond the picture all is 0. (R, C, size, size). Girshick et al. 2014, appendix A.
+def warp(images: Tensor, boxes: Tensor, image: Tensor, *, size: int, context: float) -> Tensor:
+    """Regions of the images stretched to size x size, of which `context` of the side to each side shows what is
+    around the box; beyond the image all is 0. (R, C, size, size). Girshick et al. 2014, appendix A.
     """
     margin = (boxes[:, 2:] - boxes[:, :2]) * context / (1 - 2 * context)
     grown = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
-    return roi_align(pictures, grown, picture, size=size, stride=1, samples=0)
+    return roi_align(images, grown, image, size=size, stride=1, samples=0)
 
 
 def level_of(boxes: Tensor, *, lowest: int, highest: int, canonical_size: float, canonical_level: int) -> Tensor:
@@ -68,7 +68,7 @@ def pyramid_align(
     features: Sequence[Tensor],
     strides: Sequence[float],
     boxes: Tensor,
-    picture: Tensor,
+    image: Tensor,
     level: Tensor,
     *,
     size: int,
@@ -79,24 +79,24 @@ def pyramid_align(
     pooled = features[0].new_zeros(len(boxes), features[0].shape[1], size, size)
     for number, (one, stride) in enumerate(zip(features, strides, strict=True)):
         rows = (level == number).nonzero()[:, 0]
-        part = roi_align(one, boxes[rows], picture[rows], size=size, stride=stride, samples=samples, aligned=aligned)
+        part = roi_align(one, boxes[rows], image[rows], size=size, stride=stride, samples=samples, aligned=aligned)
         pooled = pooled.index_copy(0, rows, part.to(pooled.dtype))
     return pooled
 
 
 @torch.no_grad()
-def crop_masks(masks: Tensor, boxes: Tensor, picture: Tensor, index: Tensor, *, size: int) -> Tensor:
+def crop_masks(masks: Tensor, boxes: Tensor, image: Tensor, index: Tensor, *, size: int) -> Tensor:
     """Masks of objects as seen inside boxes: what a mask branch is to answer, float (R, size, size) in [0, 1].
 
-    masks: uint8 (N, M, H, W). picture, index: int64 (R,), whose object each box is matched to.
+    masks: uint8 (N, M, H, W). image, index: int64 (R,), whose object each box is matched to.
     """
-    number, row = (picture * masks.shape[1] + index).unique(return_inverse=True)
+    number, row = (image * masks.shape[1] + index).unique(return_inverse=True)
     used = masks.flatten(0, 1)[number][:, None].to(boxes.dtype)
     return roi_align(used, boxes, row, size=size, stride=1, samples=0)[:, 0]
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Masks (D, m, m) of boxes (D, 4) in the whole picture: float (D, height, width), 0 outside the box.
+    """Masks (D, m, m) of boxes (D, 4) in the whole image: float (D, height, width), 0 outside the box.
 
     The value at a pixel is the mask interpolated at the pixel's centre, so that a mask of ones is its box exactly.
     Interpolation in a box is one matrix for the rows and one for the columns.
@@ -117,5 +117,5 @@ def _interpolation(low: Tensor, high: Tensor, pixels: int, cells: int) -> Tensor
     return (1 - apart.abs()).clamp(min=0) * inside[..., None]
 
 
-def _rois(features: Tensor, boxes: Tensor, picture: Tensor) -> Tensor:
-    return torch.cat([picture[:, None].to(features.dtype), boxes.to(features.dtype)], 1)
+def _rois(features: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
+    return torch.cat([image[:, None].to(features.dtype), boxes.to(features.dtype)], 1)

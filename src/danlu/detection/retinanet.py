@@ -62,7 +62,7 @@ class RetinaNet(Detector):
 
     norm: see `norms.set_norm`; heads see maps of every size, whose statistics differ, and so have group norms, or none
     where the backbone's are frozen. anchor: side of the smallest anchors in pixels; each level's are twice as large.
-    levels: of the pyramid, None for as many as have anchors smaller than the picture. The published form for COCO:
+    levels: of the pyramid, None for as many as have anchors smaller than the image. The published form for COCO:
     resnet50, width 256, depth 4, norm frozen, anchor 32, levels 5; 34,014,999 parameters for 91 classes.
     """
 
@@ -103,21 +103,21 @@ class RetinaNet(Detector):
         self.box_head = Head(width, depth, norm, count, 4, 0.0)
         self.coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, images: Tensor) -> dict[str, Any]:
         """Of each level: logits (N, A_l, K), codes (N, A_l, 4), anchors (A_l, 4)."""
-        found = self.backbone.features(pictures)
+        found = self.backbone.features(images)
         maps = self.pyramid([found[i] for i in self.stages])
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         boxes = anchors(sizes, self.strides, self.level_shapes, offset=self.offset)
         return {
             "logits": self.class_head(maps),
             "codes": self.box_head(maps),
-            "anchors": [level.to(pictures.device) for level in boxes],
-            "size": tuple(pictures.shape[-2:]),
+            "anchors": [level.to(images.device) for level in boxes],
+            "size": tuple(images.shape[-2:]),
         }
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Of every picture the sums, divided by the number of its anchors that answer for objects; means of these."""
+        """Of every image the sums, divided by the number of its anchors that answer for objects; means of these."""
         boxes = torch.cat(outputs["anchors"])
         matched = match_by_threshold(objects, boxes, high=HIGH, low=LOW, best_per_object=True)
         positive = matched >= 0
@@ -125,10 +125,10 @@ class RetinaNet(Detector):
         logits = torch.cat(outputs["logits"], 1)
         focal = class_focal(logits, matched_labels(objects, matched), alpha=ALPHA, gamma=GAMMA)
         class_loss = ((focal * (matched != IGNORED)).sum(1) / count).mean()
-        picture, place = positive.nonzero(as_tuple=True)
-        targets = self.coder.encode(matched_boxes(objects, matched)[picture, place], boxes[place])
-        moved = smooth_l1(torch.cat(outputs["codes"], 1)[picture, place], targets, beta=0.0)
-        box_loss = (moved / count[picture]).sum() / len(matched)
+        image, place = positive.nonzero(as_tuple=True)
+        targets = self.coder.encode(matched_boxes(objects, matched)[image, place], boxes[place])
+        moved = smooth_l1(torch.cat(outputs["codes"], 1)[image, place], targets, beta=0.0)
+        box_loss = (moved / count[image]).sum() / len(matched)
         return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
 
     @torch.no_grad()

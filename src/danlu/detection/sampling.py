@@ -15,9 +15,9 @@ from danlu.detection.matching import BACKGROUND
 def sample(
     matched: Tensor, *, count: int, positive_share: float, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`count` anchors of each picture at random, at most the given share of them positive, the rest background.
+    """`count` anchors of each image at random, at most the given share of them positive, the rest background.
 
-    Returns chosen, int64 (N, S) with S = min(count, A), and taken, bool (N, S): False fills up the rows of pictures
+    Returns chosen, int64 (N, S) with S = min(count, A), and taken, bool (N, S): False fills up the rows of images
     that have fewer. Positives come first. `matched.gather(1, chosen)` tells what each answers for. Girshick 2015.
     """
     anchors = matched.shape[1]
@@ -32,9 +32,9 @@ def sample(
 
 @torch.no_grad()
 def hard_negatives(losses: Tensor, matched: Tensor, *, ratio: float, least: int) -> Tensor:
-    """bool (N, A): the background anchors of the largest loss, `ratio` for each positive of the picture.
+    """bool (N, A): the background anchors of the largest loss, `ratio` for each positive of the image.
 
-    losses: (N, A). least: so many even for a picture with few or no positives; 0 is SSD's rule, under which a picture
+    losses: (N, A). least: so many even for an image with few or no positives; 0 is SSD's rule, under which an image
     without objects teaches nothing. Liu et al. 2016, section 2.2.
     """
     wanted = ((matched >= 0).sum(1, keepdim=True) * ratio).long().clamp(min=least)

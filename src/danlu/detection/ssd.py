@@ -32,12 +32,12 @@ from danlu.refuse import refusal
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 THRESHOLD = 0.5  # IoU from which a default box answers for an object that it is not the best for
 NEGATIVES = 3  # background boxes that count, for each that answers for an object
-# A picture without objects teaches as much background as one with a single box; in the paper it teaches nothing.
+# An image without objects teaches as much background as one with a single box; in the paper it teaches nothing.
 LEAST_NEGATIVES = 3
-CANDIDATES = 400  # boxes of a picture and class, by score, that are looked at for overlaps
+CANDIDATES = 400  # boxes of an image and class, by score, that are looked at for overlaps
 RATIOS = ((1, 2, 1 / 2), (1, 2, 1 / 2, 3, 1 / 3))  # width / height: four boxes in a cell, or six
 
-# SSD300, section 3.1, in the form for COCO: the smallest boxes are 0.07 of the picture.
+# SSD300, section 3.1, in the form for COCO: the smallest boxes are 0.07 of the image.
 SCALES_300 = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
 RATIOS_300 = tuple(RATIOS[i] for i in (0, 1, 1, 1, 0, 0))
 LEAST_300 = 260  # pixels: below, the last maps would vanish
@@ -47,9 +47,9 @@ SIDE = 2.5  # its smallest box, in strides; each level's are twice as large
 
 
 class SSD(Detector):
-    """trunk: pictures -> maps, fine to coarse. channels, strides: of the maps. level_shapes: (k, 2) for each of them.
+    """trunk: images -> maps, fine to coarse. channels, strides: of the maps. level_shapes: (k, 2) for each of them.
 
-    strides: None means the picture's side over the map's.
+    strides: None means the image's side over the map's.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class SSD(Detector):
     def backbone(self) -> nn.Module:
         return self.trunk.backbone  # type: ignore[return-value]
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, images: Tensor) -> dict[str, Any]:
         """logits: (N, A, K + 1), background last. codes, anchors: (N, A, 4), (A, 4)."""
-        maps, height = self.trunk(pictures), pictures.shape[-2]
+        maps, height = self.trunk(images), images.shape[-2]
         logits = torch.cat([_rows(head(x), self.classes + 1) for head, x in zip(self.logits, maps)], 1)
         codes = torch.cat([_rows(head(x), 4) for head, x in zip(self.codes, maps)], 1)
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         strides = [stride or height / rows for stride, (rows, _) in zip(self.strides, sizes)]
         boxes = torch.cat(anchors(sizes, strides, self.level_shapes, offset=0.5)).to(codes.device)
-        return {"logits": logits, "codes": codes, "anchors": boxes, "size": tuple(pictures.shape[-2:])}
+        return {"logits": logits, "codes": codes, "anchors": boxes, "size": tuple(images.shape[-2:])}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         """Both are sums over the batch, divided by the number of boxes that answer for objects."""
@@ -92,9 +92,9 @@ class SSD(Detector):
         mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVES, least=LEAST_NEGATIVES)
         count = positive.sum().clamp(min=1)
         class_loss = (entropy * (positive | mistaken)).sum() / count
-        picture, place = positive.nonzero(as_tuple=True)
-        targets = self.coder.encode(matched_boxes(objects, matched)[picture, place], boxes[place])
-        box_loss = smooth_l1(codes[picture, place], targets, beta=1.0).sum() / count
+        image, place = positive.nonzero(as_tuple=True)
+        targets = self.coder.encode(matched_boxes(objects, matched)[image, place], boxes[place])
+        box_loss = smooth_l1(codes[image, place], targets, beta=1.0).sum() / count
         return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
 
     @torch.no_grad()
@@ -151,8 +151,8 @@ class VGGTrunk(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        *_, fine, x = self.backbone.features(pictures)
+    def forward(self, images: Tensor) -> list[Tensor]:
+        *_, fine, x = self.backbone.features(images)
         x = self.dense(x)
         # Values of the fine map are much larger than those of the others: it is brought to length 20, then learned.
         maps = [self.scale * F.normalize(fine), x]
@@ -169,7 +169,7 @@ def _dilated(inputs: int, outputs: int, dilation: int) -> nn.Sequential:
 class SmallTrunk(nn.Module):
     """The maps of a backbone from stride 8 on, and 3x3 convolutions by steps of 2 for as many levels as are wanted.
 
-    size: of the pictures; the largest level is the last whose smallest box is smaller than they are.
+    size: of the images; the largest level is the last whose smallest box is smaller than they are.
     width: channels of all maps. norm: see `norms.set_norm`.
     """
 
@@ -190,8 +190,8 @@ class SmallTrunk(nn.Module):
             self.further.append(conv(width, width, 3, stride=2, norm=added))
         self.strides, self.channels = tuple(strides), (width,) * len(strides)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        found = self.backbone.features(pictures)
+    def forward(self, images: Tensor) -> list[Tensor]:
+        found = self.backbone.features(images)
         maps = [read(found[i]) for read, i in zip(self.read, self.stages)]
         for layer in self.further:
             maps.append(layer(maps[-1]))

@@ -78,32 +78,32 @@ class TwoStage(RegionDetector):
         self.finest, self.rounded = finest, rounded
         self.aligned = True  # False: half a cell off, as torchvision's detectors are
 
-    def propose(self, pictures: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
-        """At least "proposals", boxes (N, P, 4) in the picture without gradient, and "proposed", bool (N, P): False
-        fills up the rows of pictures that have fewer."""
+    def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
+        """At least "proposals", boxes (N, P, 4) in the image without gradient, and "proposed", bool (N, P): False
+        fills up the rows of images that have fewer."""
         raise NotImplementedError
 
-    def outputs(self, pictures: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """maps: what regions are cut from, float32. size: of the pictures. And all that `propose` gives."""
-        maps = self.neck(self.backbone.features(pictures))
-        proposed = self.propose(pictures, maps, regions)
+    def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
+        """maps: what regions are cut from, float32. size: of the images. And all that `propose` gives."""
+        maps = self.neck(self.backbone.features(images))
+        proposed = self.propose(images, maps, regions)
         # In half precision a box would be placed to a whole pixel or two: regions are cut in float32.
         pooled = [x.float() for x in maps[: self.pooled_levels]]
-        return {"maps": pooled, "size": tuple(pictures.shape[-2:]), **proposed}
+        return {"maps": pooled, "size": tuple(images.shape[-2:]), **proposed}
 
-    def cut(self, maps: list[Tensor], boxes: Tensor, picture: Tensor, size: int) -> Tensor:
-        """Regions (R, 4) of the pictures `picture` (R,) out of the maps: (R, C, size, size)."""
+    def cut(self, maps: list[Tensor], boxes: Tensor, image: Tensor, size: int) -> Tensor:
+        """Regions (R, 4) of the images `image` (R,) out of the maps: (R, C, size, size)."""
         if self.rounded:
-            return roi_pool(maps[0], boxes, picture, size=size, stride=self.neck.strides[0])
+            return roi_pool(maps[0], boxes, image, size=size, stride=self.neck.strides[0])
         highest = len(maps) - 1
         level = level_of(boxes, lowest=0, highest=highest, canonical_size=self.finest, canonical_level=0)
         strides = self.neck.strides[: len(maps)]
         align = pyramid_bags if maps[0].device.type == "cpu" else pyramid_align
-        return align(maps, strides, boxes, picture, level, size=size, samples=SAMPLES, aligned=self.aligned)
+        return align(maps, strides, boxes, image, level, size=size, samples=SAMPLES, aligned=self.aligned)
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, K + 1) and box codes (R, K, 4) of regions (R, 4)."""
-        return self.head(self.cut(maps, boxes, picture, POOLED))
+        return self.head(self.cut(maps, boxes, image, POOLED))
 
     def region_losses(
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor

@@ -31,7 +31,7 @@ LEVELS = 3
 RADIUS, TOP, IOU_WEIGHT = 2.5, 10, 3.0  # of SimOTA
 BOX_WEIGHT = 2.0  # beside the class loss, as in RTMDet
 PRIOR = 0.01  # first probability of every class at every cell: most cells are background (Lin et al. 2017)
-CANDIDATES = 1000  # boxes of a picture, by score, that are looked at for overlaps
+CANDIDATES = 1000  # boxes of an image, by score, that are looked at for overlaps
 
 
 class Pyramid(nn.Module):
@@ -85,15 +85,15 @@ class YOLO(Detector):
         self.heads = nn.ModuleList(Head(width, classes, norm) for _ in self.strides)
         self.coder = DistanceCoder(log=True)
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, images: Tensor) -> dict[str, Any]:
         """boxes: (N, A, 4) in pixels. logits: (N, A, K). Cells of the fine map first."""
-        maps = self.pyramid(self.backbone.features(pictures)[-LEVELS:])
+        maps = self.pyramid(self.backbone.features(images)[-LEVELS:])
         answers = [head(x) for head, x in zip(self.heads, maps)]
         logits, codes = (torch.cat([x.flatten(2).transpose(1, 2) for x in part], 1).float() for part in zip(*answers))
         sizes = [tuple(x.shape[-2:]) for x in maps]
         squares = torch.cat(cells(sizes, self.strides, offset=0.5)).to(codes.device)
         boxes = self.coder.decode(codes, squares)
-        return {"boxes": boxes, "logits": logits, "map_sizes": sizes, "size": tuple(pictures.shape[-2:])}
+        return {"boxes": boxes, "logits": logits, "map_sizes": sizes, "size": tuple(images.shape[-2:])}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         boxes, logits = outputs["boxes"].float(), outputs["logits"].float()

@@ -1,4 +1,4 @@
-"""YOLO's first idea: one coarse grid over the picture, and the cell that an object's centre falls into answers for it.
+"""YOLO's first idea: one coarse grid over the image, and the cell that an object's centre falls into answers for it.
 
 A cell tells two boxes with their confidence, and one class for both (Redmon et al. 2016). What follows from that is
 left as it is: of two objects in one cell one is lost, and of a flock of small birds most are.
@@ -48,11 +48,11 @@ class YOLOv1(Detector):
             nn.Conv2d(width, BOXES * 5 + classes, 1),
         )
 
-    def outputs(self, pictures: Tensor) -> dict[str, Any]:
+    def outputs(self, images: Tensor) -> dict[str, Any]:
         """Of the A cells: boxes (N, A, B, 4) in pixels, roots (N, A, B, 4): centre in its cell and roots of the size's
-        share of the picture, confidence (N, A, B), classes (N, A, K)."""
-        x = self.head(self.backbone.features(pictures)[self.stage]).float()
-        grid, size = (x.shape[-2], x.shape[-1]), tuple(pictures.shape[-2:])
+        share of the image, confidence (N, A, B), classes (N, A, K)."""
+        x = self.head(self.backbone.features(images)[self.stage]).float()
+        grid, size = (x.shape[-2], x.shape[-1]), tuple(images.shape[-2:])
         x = x.flatten(2).transpose(1, 2)
         told = x[..., : BOXES * 5].unflatten(2, (BOXES, 5))
         roots = told[..., :4].sigmoid()
@@ -66,7 +66,7 @@ class YOLOv1(Detector):
         }  # fmt: skip
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Squared errors, all of them; sums over a picture, means over the batch."""
+        """Squared errors, all of them; sums over an image, means over the batch."""
         boxes, roots = outputs["boxes"].float(), outputs["roots"].float()
         confidence, classes = outputs["confidence"].float(), outputs["classes"].float()
         matched = self._match(objects, outputs["cells"])
@@ -112,10 +112,10 @@ class YOLOv1(Detector):
     def _match(self, objects: ObjectBatch, grid: tuple[int, int]) -> Tensor:
         """Which object each cell answers for, (N, A) as in `matching`; of several in one cell the first."""
         column, row = self._place(objects.boxes, grid).unbind(2)
-        pictures, most = objects.labels.shape
+        images, most = objects.labels.shape
         number = (row * grid[1] + column).where(objects.valid, grid[0] * grid[1])  # one cell more for what is none
-        names = torch.arange(most, device=number.device).expand(pictures, -1)
-        matched = names.new_full((pictures, grid[0] * grid[1] + 1), most).scatter_reduce(1, number, names, "amin")
+        names = torch.arange(most, device=number.device).expand(images, -1)
+        matched = names.new_full((images, grid[0] * grid[1] + 1), most).scatter_reduce(1, number, names, "amin")
         matched = matched[:, :-1].masked_fill(matched[:, :-1] == most, BACKGROUND)
         return leave_out_ignored(
             matched, objects, torch.cat(cells([grid], [self.stride], offset=0.5)).to(number.device)

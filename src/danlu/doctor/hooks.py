@@ -21,10 +21,10 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
-from danlu.doctor.closures import when_ready
-from danlu.doctor.course import Course
 from danlu.doctor.losses import FUNCTIONS, kind_of
-from danlu.doctor.patient import Patient, tensors_in
+from danlu.doctor.optimizer_closures import when_ready
+from danlu.doctor.training_events import Course
+from danlu.doctor.watched_model import Patient, tensors_in
 
 FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)  # without gradients
 

@@ -235,7 +235,7 @@ NAMES: dict[str, Name] = {
     "input.min": Name("epoch", "phase", "", "smallest input value"),
     "input.max": Name("epoch", "phase", "", "largest input value"),
     "input.feature_means": Name(
-        "epoch", "phase", "", "mean per channel (pictures) or column (tables), a list of at most 256"
+        "epoch", "phase", "", "mean per channel (images) or column (tables), a list of at most 256"
     ),
     "input.feature_stds": Name("epoch", "phase", "", "standard deviation per channel or column, a list of at most 256"),
     "input.samples": Name("epoch", "phase", "samples", "samples these are taken over"),
@@ -369,13 +369,13 @@ NAMES: dict[str, Name] = {
     ),
     "time.doctor": Name("once", "instrument", "s", "time each instrument took, at the end"),
     "time.share": Name("once", "", "", "the doctor's own share of the time, at the end, by its own account"),
-    # Objects to be found in pictures: told by whoever trains a detector, before the first step.
+    # Objects to be found in images: told by whoever trains a detector, before the first step.
     "object.count": Name("once", "", "boxes", "boxes that the annotations hold, bad ones among them"),
     "object.faults": Name(
         "once",
         "fault",
         "boxes",
-        "boxes with this fault: reversed, empty, outside the picture, not finite, unknown class or other (left out); "
+        "boxes with this fault: reversed, empty, outside the image, not finite, unknown class or other (left out); "
         "clipped, repeated (kept); tiny: sides below 4 pixels of the network's input",
     ),
     "object.examples": Name("once", "fault", "", "file and object of the first boxes with this fault, a list"),

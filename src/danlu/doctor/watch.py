@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.budget import Budget
-from danlu.doctor.course import Course
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding, in_one_line
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.patient import Patient
+from danlu.doctor.training_events import Course
+from danlu.doctor.watched_model import Patient
 
 
 def watch(

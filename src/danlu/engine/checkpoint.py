@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from danlu.learning.sparse import plain_state
 from danlu.refuse import Refusal, blame
-from danlu.run import write_atomically
-from danlu.signature import Signature
-from danlu.sparse import plain_state
+from danlu.run.folder import write_atomically
+from danlu.run.signature import Signature
 
 # Parts of state.pt.
 STATE = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
 from danlu.engine.evaluate import evaluate
-from danlu.record import Record
+from danlu.learning.regularise import DropoutSchedule, WeightAverage
+from danlu.learning.schedules import Plateau
 from danlu.refuse import Failure
-from danlu.regularise import DropoutSchedule, WeightAverage
-from danlu.schedules import Plateau
+from danlu.run.record import Record
 from danlu.tasks.task import Evaluation, Task
 
 TOGETHER = 16  # batches whose losses and metrics are added up in one go

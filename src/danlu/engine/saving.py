@@ -15,8 +15,8 @@ from torch import Tensor
 from danlu.engine.checkpoint import save_state, save_weights
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.refuse import Refusal
-from danlu.run import Run
-from danlu.signature import Signature
+from danlu.run.folder import Run
+from danlu.run.signature import Signature
 
 Sums = tuple[dict[str, float], int]  # one process's, over samples of the epoch so far, and how many those are
 

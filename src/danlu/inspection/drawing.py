@@ -1,4 +1,4 @@
-"""The picture of a network: its maps as slabs, as high as they are in pixels, as thick as they have channels.
+"""The image of a network: its maps as slabs, as high as they are in pixels, as thick as they have channels.
 
 A drawing is a list of plain shapes; `svg` and `png` write the same list.
 """
@@ -31,7 +31,7 @@ PER_LINE = 12
 STEP, MARGIN, TOP, LABELS = 112, 44, 88, 96  # LABELS: room below a slab
 HIGH, THICK, SLANT = 112, 40, 0.42  # largest side and thickness of a slab; depth of its side as a share of the height
 LIFT = 0.6  # how far the back stands above the front, as a share of the depth
-# Part of a class name -> what the picture calls it; the first that fits.
+# Part of a class name -> what the image calls it; the first that fits.
 WORDS = {
     "SparseConv": "sparse convolution", "Conv": "convolution", "Linear": "dense", "AdaptiveAvgPool": "average pool",
     "AvgPool": "average pool", "MaxPool": "max pool", "Subsampling": "subsampling", "Norm": "normalisation",
@@ -282,19 +282,19 @@ def write_png(drawing: Drawing, path: Path, scale: int = 2) -> None:
         return [(x * by, y * by) for x, y in points]
 
     fine = 2 * scale
-    picture = Image.new("RGB", (drawing.width * fine, drawing.height * fine), "white")
-    canvas = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (drawing.width * fine, drawing.height * fine), "white")
+    canvas = ImageDraw.Draw(image)
     for kind, *rest in drawing.shapes:
         if kind == "polygon":
             canvas.polygon(scaled(rest[0], fine), fill=rest[1])
         elif kind == "line":
             canvas.line(scaled(rest[0], fine), fill=rest[1], width=3 * scale)
-    picture = picture.resize((drawing.width * scale, drawing.height * scale), Image.Resampling.LANCZOS)
-    canvas = ImageDraw.Draw(picture)
+    image = image.resize((drawing.width * scale, drawing.height * scale), Image.Resampling.LANCZOS)
+    canvas = ImageDraw.Draw(image)
     for kind, *rest in drawing.shapes:
         if kind == "text":
             x, y, size, colour, bold, words = rest
             font = ImageFont.load_default(size * scale)
             stroke = {"stroke_width": 0.35 * scale, "stroke_fill": colour} if bold else {}
             canvas.text((x * scale, y * scale), words, fill=colour, font=font, anchor="ms", **stroke)
-    picture.save(path, format="PNG")
+    image.save(path, format="PNG")

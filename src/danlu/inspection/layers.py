@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from danlu.inspection.costs import Costs
-from danlu.inspection.receptive import View, Views, picture_view, seen, tensors
+from danlu.inspection.receptive import View, Views, image_view, seen, tensors
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Layer:
     name: the module's place. kind: its class. detail: kernel and stride, or what a block does ("add", "attention").
     output: shape of one sample's output. parameters: counted where they are first used. multiply_adds: per sample.
     activation_bytes: of the output of one sample; 0 where it is written over the input or is a view of it.
-    receptive_field, jump: pixels per axis of the picture; None for rows of numbers, the jump also where all positions
+    receptive_field, jump: pixels per axis of the image; None for rows of numbers, the jump also where all positions
         see the same, or there is one only.
     used: False for layers that this run did not reach (auxiliary heads outside training).
     """
@@ -113,7 +113,7 @@ class _Tracer(TorchDispatchMode):
 
     def run(self, x: Tensor, call: Callable[[Tensor], Any]) -> Traced:
         self.pixels = tuple(x.shape[2:])
-        self.views.set(x, picture_view(x.shape))
+        self.views.set(x, image_view(x.shape))
         self._open(self.model)
         hooks = [m.register_forward_pre_hook(self._enter) for m in self.names]
         hooks += [m.register_forward_hook(self._leave) for m in self.names]

@@ -1,6 +1,6 @@
 """Which pixels a number inside a network comes from: the receptive field, followed through every operation.
 
-Per axis of the picture, position i of a map sees the pixels start + i jump ... start + i jump + size - 1. A kernel of k
+Per axis of the image, position i of a map sees the pixels start + i jump ... start + i jump + size - 1. A kernel of k
 numbers, dilated by d, moved by s, behind a padding p changes that to
 
     size + d (k - 1) jump,    start - p jump,    s jump.
@@ -57,7 +57,7 @@ class Span:
 class View:
     """Where a tensor's numbers come from.
 
-    spans: one per axis of the picture; none for rows of numbers. along: per dimension of the tensor, whether moving
+    spans: one per axis of the image; none for rows of numbers. along: per dimension of the tensor, whether moving
     along it moves the view. depth: convolutions and dense layers on the longest way to here.
     """
 
@@ -69,8 +69,8 @@ class View:
         return replace(self, spans=tuple(span.gathered() for span in self.spans))
 
 
-def picture_view(shape: Sequence[int]) -> View:
-    """Of the input itself: (N, C, H, W) pictures, also with fewer or more axes, or (N, D) rows."""
+def image_view(shape: Sequence[int]) -> View:
+    """Of the input itself: (N, C, H, W) images, also with fewer or more axes, or (N, D) rows."""
     return View(tuple(Span(0, 1, 1, n) for n in shape[2:]), (False, False, *(True for _ in shape[2:])))
 
 
@@ -157,7 +157,7 @@ def _convolution(views: Views, args: Sequence[Any], sources: Sources, out: Tenso
     if transposed:
         numbers = zip(kernel, stride, padding, out.shape[2:])
         spans = tuple(span.spread(*row) for span, row in zip(view.spans, numbers))
-        return View(spans, picture_view(out.shape).along, deeper)
+        return View(spans, image_view(out.shape).along, deeper)
     return replace(_windows(views, sources[:1], out, kernel, stride, padding, dilation), depth=deeper)
 
 
@@ -294,7 +294,7 @@ RULES: dict[Any, Callable[[Views, Sequence[Any], Sources, Tensor], View]] = {
 
 
 def seen(span: Span, pixels: int) -> int:
-    """The receptive field in pixels: as the formula gives it for a map, within the picture for a single view."""
+    """The receptive field in pixels: as the formula gives it for a map, within the image for a single view."""
     if span.jump:
         return math.ceil(span.size)
     return math.ceil(min(span.start + span.size, pixels) - max(span.start, 0))

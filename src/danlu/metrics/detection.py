@@ -30,7 +30,7 @@ def evaluator(
     classes: Sequence[str],
     kind: Kind = "boxes",
 ) -> Any:
-    """A finished hotcoco COCOeval of N pictures. sizes: their (height, width)."""
+    """A finished hotcoco COCOeval of N images. sizes: their (height, width)."""
     from hotcoco import COCO
 
     images = [{"id": i, "height": h, "width": w} for i, (h, w) in enumerate(sizes, 1)]
@@ -165,10 +165,10 @@ def area_under(hits: np.ndarray, total: int, points: int | None = None) -> float
 
 
 def _box_results(found: Sequence[Detections]) -> np.ndarray:
-    """Rows of picture, x, y, width, height, score, class."""
-    pictures = np.repeat(np.arange(1, len(found) + 1), [len(d) for d in found])
+    """Rows of image, x, y, width, height, score, class."""
+    images = np.repeat(np.arange(1, len(found) + 1), [len(d) for d in found])
     boxes, scores = _corner_and_size([d.boxes for d in found]), _joined([d.scores for d in found])
-    return np.column_stack([pictures, boxes, scores, _joined([d.labels for d in found]) + 1]).astype(np.float64)
+    return np.column_stack([images, boxes, scores, _joined([d.labels for d in found]) + 1]).astype(np.float64)
 
 
 def _mask_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
@@ -208,10 +208,10 @@ class _Judged(NamedTuple):
 
 
 def _judged(truth: Sequence[Objects], found: Sequence[Detections], iou: float) -> _Judged:
-    """Each detection held against the object of its picture and class that it overlaps most, all at once."""
+    """Each detection held against the object of its image and class that it overlaps most, all at once."""
     labels, seen_labels = (_joined([one.labels for one in many]) for many in (truth, found))
     classes = int(max(labels.max(initial=0), seen_labels.max(initial=0))) + 1
-    group, seen_group = _pictures(truth) * classes + labels, _pictures(found) * classes + seen_labels
+    group, seen_group = _images(truth) * classes + labels, _images(found) * classes + seen_labels
     together = np.argsort(group, kind="stable")
     group, boxes = group[together], _joined([t.boxes for t in truth]).reshape(-1, 4)[together]
     ignore = _joined([t.ignore for t in truth])[together].astype(bool)
@@ -237,8 +237,8 @@ def _judged(truth: Sequence[Objects], found: Sequence[Detections], iou: float) -
     return _Judged(scores[falling][counts], hits[counts], seen_labels[falling][counts], objects)
 
 
-def _pictures(parts: Sequence[Objects] | Sequence[Detections]) -> np.ndarray:
-    """Which picture each row of all the parts joined is of."""
+def _images(parts: Sequence[Objects] | Sequence[Detections]) -> np.ndarray:
+    """Which image each row of all the parts joined is of."""
     return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 

@@ -59,7 +59,7 @@ def alexnet_2014(
     """One tower, 64-192-384-256-256 channels, no response normalisation (Krizhevsky, "One weird trick", 2014).
 
     torchvision's `alexnet`, weight for weight: 61,100,840 parameters, 714 M multiply-adds at 3x224x224, K = 1000. The
-    last map is averaged to 6x6 where the picture is not 224 pixels.
+    last map is averaged to 6x6 where the image is not 224 pixels.
     """
     return _alexnet(
         stage1=[conv(channels, 64, 11, stride=4, padding=2, norm=norm, activation=activation)],

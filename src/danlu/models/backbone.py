@@ -1,4 +1,4 @@
-"""What every network for pictures offers: the outputs of its stages, and the head that reads the last of them."""
+"""What every network for images offers: the outputs of its stages, and the head that reads the last of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Backbone(nn.Module):
         return [*((name,) for name in self.stage_names), ("head",)]
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Pictures (N, C, H, W) -> one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse."""
+        """Images (N, C, H, W) -> one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse."""
         maps = []
         for name in self.stage_names:
             x = getattr(self, name)(x)
@@ -40,5 +40,5 @@ class Backbone(nn.Module):
         return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) -> outputs (N, K)."""
+        """Images (N, C, H, W) -> outputs (N, K)."""
         return self.head(self.features(x)[-1])

@@ -41,8 +41,8 @@ class Entry:
     """One network of the table.
 
     build: (channels, size, classes, **options), or (inputs, outputs, **options) where tabular.
-    tabular: takes rows of numbers (N, inputs), or pictures as rows of C H W numbers.
-    least: the smallest picture it can take, in pixels. sizes: the only ones, where not all from `least` on will do.
+    tabular: takes rows of numbers (N, inputs), or images as rows of C H W numbers.
+    least: the smallest image it can take, in pixels. sizes: the only ones, where not all from `least` on will do.
     multiple: of which the size must be one.
     """
 
@@ -67,7 +67,7 @@ MODELS: dict[str, Entry] = {
     "softmax": Entry(Linear, "softmax regression: the same map, its outputs read as logits", tabular=True),
     "perceptron": Entry(Perceptron, "the same map, to be trained by the perceptron loss", tabular=True),
     "mlp": Entry(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
-    "small-cnn": Entry(small_cnn, "four 3x3 convolutions with batch norm, for small pictures", least=2),
+    "small-cnn": Entry(small_cnn, "four 3x3 convolutions with batch norm, for small images", least=2),
     "lenet": Entry(lenet, "LeNet with ReLU and max pooling", least=4),
     "lenet-bn": Entry(lenet_bn, "LeNet with batch norm, sigmoid and no padding, as textbooks have it", least=16),
     "lenet5": Entry(lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", sizes=(28, 32)),
@@ -80,14 +80,14 @@ MODELS: dict[str, Entry] = {
         for d in VGG_DEPTHS
     },
     **{
-        f"vgg{d}-cifar": Entry(partial(vgg_cifar, d), f"VGG-{d} for 32-pixel pictures, one dense layer", least=32)
+        f"vgg{d}-cifar": Entry(partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", least=32)
         for d in VGG_DEPTHS
     },
     "nin": Entry(nin, "Network in Network; 224 pixels", least=67),
     "nin-plain": Entry(nin_plain, "Network in Network, the textbooks' narrow last block; 224 pixels", least=67),
-    "nin-cifar": Entry(nin_cifar, "Network in Network, the paper's form for 32-pixel pictures", least=4),
+    "nin-cifar": Entry(nin_cifar, "Network in Network, the paper's form for 32-pixel images", least=4),
     **{
-        f"resnet{depth}": Entry(partial(resnet_cifar, depth), f"ResNet-{depth} for small pictures (CIFAR form)")
+        f"resnet{depth}": Entry(partial(resnet_cifar, depth), f"ResNet-{depth} for small images (CIFAR form)")
         for depth in (20, 32, 44, 56, 110)
     },
     "googlenet": Entry(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
@@ -127,7 +127,7 @@ def build_model(
     """A new network with drawn weights: (N, channels, size, size), or rows (N, inputs), -> (N, classes).
 
     name: an entry of MODELS, or timm/NAME, or torchvision/NAME. classes: the number of outputs. Give channels and size
-    for pictures, inputs for rows of numbers. options: fields of `ModelConfig`; None, or the field's default, means the
+    for images, inputs for rows of numbers. options: fields of `ModelConfig`; None, or the field's default, means the
     network's own. Refusal for an unknown name, an option that the network does not take, or a size it cannot.
     """
     rows = inputs is not None

@@ -49,7 +49,7 @@ class CSP(nn.Module):
 
 
 class Pooled(nn.Module):
-    """The map beside its maxima over 5, 9 and 13 cells: the last stage sees the whole picture (He et al. 2014, SPP)."""
+    """The map beside its maxima over 5, 9 and 13 cells: the last stage sees the whole image (He et al. 2014, SPP)."""
 
     def __init__(self, width: int, norm: str, activation: str) -> None:
         super().__init__()

@@ -97,7 +97,7 @@ class GoogLeNet(Backbone):
         he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
-        """Pictures (N, C, H, W) -> outputs (N, K), or in training with `aux` three such."""
+        """Images (N, C, H, W) -> outputs (N, K), or in training with `aux` three such."""
         if not (self.training and self.aux):
             return super().forward(x)
         others = []

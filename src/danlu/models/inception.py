@@ -57,7 +57,7 @@ class InceptionV3(Backbone):
         self.aux = whole.AuxLogits if aux else None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
-        """Pictures (N, C, H, W) -> outputs (N, K), or in training with `aux` two such."""
+        """Images (N, C, H, W) -> outputs (N, K), or in training with `aux` two such."""
         maps = self.features(x)
         outputs = self.head(maps[-1])
         return (outputs, self.aux(maps[3])) if self.training and self.aux is not None else outputs

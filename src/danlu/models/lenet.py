@@ -25,7 +25,7 @@ def lenet(
 ) -> Backbone:
     """5x5 convolution to 6 maps, pool, 5x5 to 16 maps, pool, dense 120, 84, K. 61,706 parameters at 1x28x28, K = 10.
 
-    Pictures of less than 12 pixels would vanish in the second convolution: there it keeps the size.
+    Images of less than 12 pixels would vanish in the second convolution: there it keeps the size.
     """
     bias = not shifts(norm)
     paddings = (2, 0 if size >= 12 else 2)

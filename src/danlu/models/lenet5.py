@@ -53,7 +53,7 @@ class RadialBasis(nn.Module):
 def lenet5(channels: int, size: int, classes: int, *, norm: str = "none") -> Backbone:
     """60,000 parameters at one channel and 10 classes, all of them trained; 0.326 M multiply-adds.
 
-    Pictures of 32 pixels; those of 28 are framed by their edge pixels to 32, as MNIST's were. norm: a normalisation of
+    Images of 32 pixels; those of 28 are framed by their edge pixels to 32, as MNIST's were. norm: a normalisation of
     later years before the tanh of C1, C3, C5 and F6.
     """
     if norm in ("weight", "spectral"):
@@ -88,11 +88,11 @@ def _sequence(*layers: nn.Module) -> nn.Sequential:
 
 
 def codes(classes: int) -> Tensor:
-    """(K, 84) of +-1. Ten classes get the digits as pictures of 7x12, others random codes, always the same."""
+    """(K, 84) of +-1. Ten classes get the digits as images of 7x12, others random codes, always the same."""
     if classes == 10:
         rows = [line.split() for line in DIGITS.strip().splitlines()]
-        pictures = ["".join(row[digit] for row in rows) for digit in range(10)]
-        return torch.tensor([[1.0 if sign == "#" else -1.0 for sign in picture] for picture in pictures])
+        images = ["".join(row[digit] for row in rows) for digit in range(10)]
+        return torch.tensor([[1.0 if sign == "#" else -1.0 for sign in image] for image in images])
     generator = torch.Generator().manual_seed(1998)
     return torch.randint(0, 2, (classes, 84), generator=generator) * 2.0 - 1
 

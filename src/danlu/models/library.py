@@ -28,7 +28,7 @@ def timm_model(
     dropout: float | None = None,
     norm: str | None = None,
 ) -> nn.Module:
-    """timm's network of that name for channels x size x size pictures. pretrained: with its published weights.
+    """timm's network of that name for channels x size x size images. pretrained: with its published weights.
 
     norm: in place of its batch norms.
     """
@@ -63,7 +63,7 @@ class Published:
 
 
 def timm_weights(name: str, size: int) -> Published:
-    """The published weights of timm's network of that name, fitted to pictures of `size` (a download).
+    """The published weights of timm's network of that name, fitted to images of `size` (a download).
 
     Failure when they cannot be had.
     """
@@ -194,7 +194,7 @@ def _without_extras(model: Any, name: str) -> None:
 
 @torch.no_grad()
 def fold_in_scale(first: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Let weights that were trained on pictures scaled by 0.5 and 0.5 take those standardised by ImageNet's mean and
+    """Let weights that were trained on images scaled by 0.5 and 0.5 take those standardised by ImageNet's mean and
     std: x STD / 0.5 + (MEAN - 0.5) / 0.5 goes into the kernels and the mean of the norm behind them, which is the same
     but where zeros are padded."""
     scale, shift = torch.tensor(STD) / 0.5, (torch.tensor(MEAN) - 0.5) / 0.5
@@ -251,7 +251,7 @@ def _replace_last(model: nn.Module, classes: int) -> None:
 
 
 def _that_fits(model: nn.Module, name: str, channels: int, size: int) -> nn.Module:
-    """The model, once it has taken one blank picture: the library's own checks differ from network to network."""
+    """The model, once it has taken one blank image: the library's own checks differ from network to network."""
     model.eval()
     try:
         with torch.no_grad():
@@ -263,7 +263,7 @@ def _that_fits(model: nn.Module, name: str, channels: int, size: int) -> nn.Modu
 
 def _no_fit(name: str, size: int, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return refusal("data.size", f"a picture size that {name} takes ({reason})", size, do="try 224")
+    return refusal("data.size", f"an image size that {name} takes ({reason})", size, do="try 224")
 
 
 def _no_weights(name: str, error: Exception) -> Exception:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Module):
-    """(N, inputs), or pictures (N, C, H, W) with C H W = inputs, -> (N, outputs).
+    """(N, inputs), or images (N, C, H, W) with C H W = inputs, -> (N, outputs).
 
     With the squared loss it is linear regression; with cross entropy its outputs are the logits of softmax regression.
     Starts from zero: the loss is convex, so any start is as good, and zero gives equal odds to every class.

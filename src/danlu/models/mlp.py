@@ -8,7 +8,7 @@ from danlu.models.parts import activation_layer, norm_layer, shifts
 
 
 class MLP(nn.Module):
-    """(N, inputs), or pictures (N, C, H, W) with C H W = inputs, -> (N, outputs).
+    """(N, inputs), or images (N, C, H, W) with C H W = inputs, -> (N, outputs).
 
     width: hidden units per layer. Each hidden layer is dense, normalisation, activation, dropout. One hidden layer of m
     units on d inputs and k outputs has (d + 1) m + (m + 1) k parameters.

@@ -95,7 +95,7 @@ def resnet(
 ) -> Backbone:
     """Stem, four stages that double the width and halve the size, global average, dense K.
 
-    stem: imagenet (7x7 by steps of 2, then max pool 3/2) or 3x3 (by steps of 1, for pictures of 32 pixels).
+    stem: imagenet (7x7 by steps of 2, then max pool 3/2) or 3x3 (by steps of 1, for images of 32 pixels).
     drop_path: stochastic depth of the last block, rising linearly from the first. stride_in: see `Bottleneck`.
     ResNet-50: 25,557,032 parameters, 4.089 G multiply-adds at 3x224x224, K = 1000.
     """

@@ -1,4 +1,4 @@
-"""The residual networks for 32-pixel pictures: ResNet-20, 32, 44, 56, 110 (He et al. 2015, section 4.2)."""
+"""The residual networks for 32-pixel images: ResNet-20, 32, 44, 56, 110 (He et al. 2015, section 4.2)."""
 
 from __future__ import annotations
 

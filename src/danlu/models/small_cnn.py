@@ -1,4 +1,4 @@
-"""A small convolutional network that learns small pictures (8 to 32 pixels) well in seconds."""
+"""A small convolutional network that learns small images (8 to 32 pixels) well in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VGG-11, 13, 16 and 19 (Simonyan & Zisserman 2014), and their form for 32-pixel pictures."""
+"""VGG-11, 13, 16 and 19 (Simonyan & Zisserman 2014), and their form for 32-pixel images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vgg(
 ) -> Backbone:
     """Five stages of 3x3 convolutions, halved by max pooling, then dense 4096, 4096, K with dropout.
 
-    width: channels of the five stages. The last map is averaged to 7x7 where the picture is not 224 pixels. VGG-16:
+    width: channels of the five stages. The last map is averaged to 7x7 where the image is not 224 pixels. VGG-16:
     138,357,544 parameters, 15.47 G multiply-adds at 224 pixels, K = 1000.
     """
     block = partial(conv, kernel=3, norm=norm, activation=activation, bias=True)

@@ -22,7 +22,7 @@ SIZES = {
 
 
 class AlongTokens(nn.Module):
-    """A normalisation of maps, on tokens (N, T, width): its pixels are the tokens of a picture."""
+    """A normalisation of maps, on tokens (N, T, width): its pixels are the tokens of an image."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class ViT(Backbone):
         return [("embed", "class_token", "position"), *blocks, ("norm", "head")]
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Pictures (N, C, size, size) -> (N, 1 + side^2, width): the class token, then the patches row by row."""
+        """Images (N, C, size, size) -> (N, 1 + side^2, width): the class token, then the patches row by row."""
         patches = self.embed(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1)
         return self.norm(self.blocks(self.dropout(x + self.position)))
@@ -142,5 +142,5 @@ class ViT(Backbone):
         return [patches.transpose(1, 2).unflatten(2, (self.side, self.side))]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, C, size, size) -> outputs (N, K)."""
+        """Images (N, C, size, size) -> outputs (N, K)."""
         return self.head(self.tokens(x)[:, 0])

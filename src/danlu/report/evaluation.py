@@ -1,4 +1,4 @@
-"""The part of the page that shows how good the model is: one function a picture of it, from summary["evaluation"]."""
+"""The part of the page that shows how good the model is: one function an image of it, from summary["evaluation"]."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from danlu.report.markup import (
     chart,
     clip,
     escape,
+    image,
     is_number,
     metric_value,
     name_cell,
     number,
     number_cell,
     percent,
-    picture,
     table,
     text_cell,
 )
@@ -44,10 +44,10 @@ def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> s
 
 
 def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
-    """Confident mistakes as pictures; as a table where the inputs are no pictures."""
+    """Confident mistakes as images; as a table where the inputs are no images."""
     if not mistakes:
         return ""
-    if any(picture(m.get("picture"), "") for m in mistakes):
+    if any(image(m.get("image"), "") for m in mistakes):
         return f'<div class="gallery mistakes">{"".join(_mistake(m) for m in mistakes)}</div>'
     rows = [
         [name_cell(m.get(key, "")) for key in ("name", "true", "said")]
@@ -58,10 +58,8 @@ def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
     return card(say("Samples"), table(head, rows, numbers=1, kind="sortable"))
 
 
-def augmented_section(pictures: Sequence[str]) -> str:
-    shown = "".join(
-        f"<figure>{image}</figure>" for p in pictures if (image := picture(p, say("augmented training picture")))
-    )
+def augmented_section(images: Sequence[str]) -> str:
+    shown = "".join(f"<figure>{shown}</figure>" for p in images if (shown := image(p, say("augmented training image"))))
     return f'<div class="gallery">{shown}</div>' if shown else ""
 
 
@@ -190,7 +188,7 @@ def _mistake(mistake: Mapping[str, Any]) -> str:
     sure = mistake.get("confidence")
     share = max(0.0, min(1.0, sure)) if is_number(sure) else 0.0
     return (
-        f'<figure title="{escape(name)}">{picture(mistake.get("picture"), str(name))}<figcaption>'
+        f'<figure title="{escape(name)}">{image(mistake.get("image"), str(name))}<figcaption>'
         f'<span class="said">{escape(said)}</span><span class="true">{say("is {}", escape(true))}</span>'
         f'<span class="sure"><i style="width:{100 * share:.1f}%"></i></span>'
         f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(sure, 1))}</b></span>'

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from danlu.report.wording import say
-from danlu.vocabulary import LOSS_PARTS, METRICS
+from danlu.run.quantities import LOSS_PARTS, METRICS
 
 NOTHING = "–"
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -33,9 +33,9 @@ _FOUND = {  # of detectors: long and short
     "mAP_small": ("mAP, small objects", "small"),
     "mAP_medium": ("mAP, medium objects", "medium"),
     "mAP_large": ("mAP, large objects", "large"),
-    "AR1": ("Recall, 1 a picture", "recall, 1"),
-    "AR10": ("Recall, 10 a picture", "recall, 10"),
-    "AR100": ("Recall, 100 a picture", "recall"),
+    "AR1": ("Recall, 1 an image", "recall, 1"),
+    "AR10": ("Recall, 10 an image", "recall, 10"),
+    "AR100": ("Recall, 100 an image", "recall"),
     "AR_small": ("Recall, small objects", "recall, small"),
     "AR_medium": ("Recall, medium objects", "recall, medium"),
     "AR_large": ("Recall, large objects", "recall, large"),
@@ -167,7 +167,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 
     )
 
 
-def picture(uri: object, alt: str) -> str:
+def image(uri: object, alt: str) -> str:
     """An <img>, only ever of a data URI: the page loads nothing from anywhere."""
     if not (isinstance(uri, str) and uri.startswith("data:image/")):
         return ""

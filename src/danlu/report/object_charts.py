@@ -87,7 +87,7 @@ def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
 def sizes(found: Mapping[str, Any]) -> Figure | None:
     """How many objects are how large, on a logarithmic axis; with the strides of the maps, or the anchors' coverage.
 
-    found: see `verbs/sizes.py`.
+    found: see `preparation/object_sizes.py`.
     """
     edges, counts = found.get("edges") or [], found.get("counts") or []
     if not counts:

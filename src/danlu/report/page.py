@@ -12,7 +12,6 @@ from danlu.doctor.cards import cards, style
 from danlu.doctor.ledger import Ledger
 from danlu.language import speaking, spoken
 from danlu.report import charts
-from danlu.report.circumstances import configuration_section, data_section, machine_section
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
 from danlu.report.markup import (
@@ -29,11 +28,12 @@ from danlu.report.markup import (
     short_label,
 )
 from danlu.report.object_charts import add_loss_parts
-from danlu.report.objects import examples_section, objects_section, sizes_section
+from danlu.report.object_sections import examples_section, objects_section, sizes_section
 from danlu.report.retelling import retell
+from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.report.wording import say
-from danlu.run import Run
-from danlu.vocabulary import LOSS_PARTS, METRICS
+from danlu.run.folder import Run
+from danlu.run.quantities import LOSS_PARTS, METRICS
 
 CUT_SHORT = ("interrupted", "not finished")
 MAIN = {"classify": "accuracy", "regress": "r2", "detect": "mAP", "segment": "mask_mAP"}
@@ -89,13 +89,13 @@ def render(
         ("Mistakes", "Wrong, and surest of it.", mistakes_section(evaluation.get("mistakes") or [])),
         (
             "Examples",
-            "What is there, beside what was found; pictures with most mistakes first.",
+            "What is there, beside what was found; images with most mistakes first.",
             examples_section(evaluation.get("examples") or []),
         ),
         ("Objects", "", sizes_section(evaluation.get("sizes") or {}, figures)),
         (
             "Augmentation",
-            "Training pictures as the model sees them.",
+            "Training images as the model sees them.",
             augmented_section(summary.get("augmented") or []),
         ),
         ("Data", "", data_section(summary.get("data") or {})),

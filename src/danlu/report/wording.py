@@ -22,10 +22,10 @@ ZH: dict[str, str] = {
     "What the doctor tried against these findings.": "医生针对这些发现所做的尝试。",
     "Measured on the {} split.": "在{}集上测得。",
     "Wrong, and surest of it.": "判断错误而最有把握的样本。",
-    "What is there, beside what was found; pictures with most mistakes first.": (
+    "What is there, beside what was found; images with most mistakes first.": (
         "实际有什么，找到了什么；错误最多的图片在前。"
     ),
-    "Training pictures as the model sees them.": "模型看到的训练图片。",
+    "Training images as the model sees them.": "模型看到的训练图片。",
     # How words are joined.
     " ": "",
     ", ": "，",
@@ -58,9 +58,9 @@ ZH: dict[str, str] = {
     "mAP, small objects": "mAP（小目标）",
     "mAP, medium objects": "mAP（中目标）",
     "mAP, large objects": "mAP（大目标）",
-    "Recall, 1 a picture": "召回率（每图 1 个）",
-    "Recall, 10 a picture": "召回率（每图 10 个）",
-    "Recall, 100 a picture": "召回率（每图 100 个）",
+    "Recall, 1 an image": "召回率（每图 1 个）",
+    "Recall, 10 an image": "召回率（每图 10 个）",
+    "Recall, 100 an image": "召回率（每图 100 个）",
     "Recall, small objects": "召回率（小目标）",
     "Recall, medium objects": "召回率（中目标）",
     "Recall, large objects": "召回率（大目标）",
@@ -175,7 +175,7 @@ ZH: dict[str, str] = {
     "Said class": "预测类别",
     "Confidence": "置信度",
     "is {}": "实为 {}",
-    "augmented training picture": "增强后的训练图片",
+    "augmented training image": "增强后的训练图片",
     # Detectors.
     "Precision over recall": "精确率-召回率曲线",
     "At IoU 0.5: how much of what is found is right, when so much of what is there is found.": (

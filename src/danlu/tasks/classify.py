@@ -57,7 +57,7 @@ class Classify:
         return {"loss": loss} | classification_metrics(probabilities(evaluation.outputs), evaluation.targets)
 
     def details(
-        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+        self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
         shares, targets = probabilities(evaluation.outputs), evaluation.targets
         confidence, said = shares.max(1)
@@ -71,7 +71,7 @@ class Classify:
             "mistakes": [
                 {
                     "name": name_of(int(evaluation.index[i])),
-                    "picture": picture_of(int(evaluation.index[i])),
+                    "image": image_of(int(evaluation.index[i])),
                     "true": self.classes[int(targets[i])],
                     "said": self.classes[int(said[i])],
                     "confidence": float(confidence[i]),

@@ -1,4 +1,4 @@
-"""Picture -> the objects in it: boxes, and masks where the task is to segment."""
+"""Image -> the objects in it: boxes, and masks where the task is to segment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.looks import detect_mirrored, joined
+from danlu.detection.tta import detect_mirrored, joined
 from danlu.metrics.detection import (
     best_threshold,
     compressed,
@@ -34,7 +34,7 @@ EXAMPLES_SHOWN = 12
 
 @dataclass
 class Answer:
-    """What was found in one picture, in its own pixels, and the loss of its batch."""
+    """What was found in one image, in its own pixels, and the loss of its batch."""
 
     found: Detections
     loss: float
@@ -43,7 +43,7 @@ class Answer:
 class Detect:
     """annotations, placements: of every sample, by its index. masks: the task is to segment.
 
-    overlap, most: see `Detector.detect`. mirrors: see `looks.detect_mirrored`; () alone is the picture as it is.
+    overlap, most: see `Detector.detect`. mirrors: see `tta.detect_mirrored`; () alone is the image as it is.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Detect:
         return self._truth[index]
 
     def _back(self, found: Detections, index: int) -> Detections:
-        return to_picture(found.to("cpu"), self.placements[index])
+        return to_image(found.to("cpu"), self.placements[index])
 
     def combine(self, outputs: list[list[Answer]]) -> list[Answer]:
-        """What several networks found, picture by picture."""
+        """What several networks found, image by image."""
         return [
             Answer(joined([a.found for a in each], self.overlap, self.most, LEAST_SCORE), fmean(a.loss for a in each))
             for each in zip(*outputs)
@@ -120,7 +120,7 @@ class Detect:
         return self._judge(replace(evaluation, outputs=answers), kind)
 
     def details(
-        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+        self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
         truth, found = evaluation.targets, [answer.found for answer in evaluation.outputs]
         kind = "masks" if self.masks else "boxes"
@@ -132,13 +132,13 @@ class Detect:
             "precision_recall": precision_recall(judged, self.classes),
             "confusion": confusion(self._judge_counted(evaluation, kind, judged), threshold),
             "errors": error_kinds(judged),
-            "examples": self._examples(evaluation, threshold, name_of, picture_of),
+            "examples": self._examples(evaluation, threshold, name_of, image_of),
         }
 
     def _examples(
-        self, evaluation: Evaluation, threshold: float, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+        self, evaluation: Evaluation, threshold: float, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> list[dict[str, Any]]:
-        """Pictures with what is there and what was found; those with the most misses and false alarms first."""
+        """Images with what is there and what was found; those with the most misses and false alarms first."""
         rows = []
         for place, index in enumerate(evaluation.index.tolist()):
             real, said = evaluation.targets[place], kept(evaluation.outputs[place].found, threshold)
@@ -150,7 +150,7 @@ class Detect:
         return [
             {
                 "name": name_of(index),
-                "picture": picture_of(index),
+                "image": image_of(index),
                 "size": list(self.annotations[index].size),
                 "true": [
                     _shown(real, i, self.classes) | {"missed": i in missed}
@@ -166,8 +166,8 @@ class Detect:
         ]
 
 
-def to_picture(found: Detections, placement: Placement) -> Detections:
-    """From the canvas to the picture's own pixels; masks become run lengths."""
+def to_image(found: Detections, placement: Placement) -> Detections:
+    """From the canvas to the image's own pixels; masks become run lengths."""
     masks: Any = found.masks
     if masks is not None:
         masks = [compressed(placement.runs_back(mask), placement.original) for mask in masks.numpy()]

@@ -46,7 +46,7 @@ class Regress:
         return {"loss": loss} | regression_metrics(self.in_units(evaluation.outputs), self.in_units(evaluation.targets))
 
     def details(
-        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+        self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
         predicted, true = self.in_units(evaluation.outputs), self.in_units(evaluation.targets)
         step = -(-len(true) // POINTS_SHOWN)
@@ -56,7 +56,7 @@ class Regress:
             "worst": [
                 {
                     "name": name_of(int(evaluation.index[i])),
-                    "picture": picture_of(int(evaluation.index[i])),
+                    "image": image_of(int(evaluation.index[i])),
                     "true": float(true[i, 0]),
                     "predicted": float(predicted[i, 0]),
                 }

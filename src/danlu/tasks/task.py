@@ -45,7 +45,7 @@ class Task(Protocol):
         ...
 
     def combine(self, outputs: list[Any]) -> Any:
-        """Raw outputs for several views of the same pictures -> one raw output (test-time augmentation)."""
+        """Raw outputs for several views of the same images -> one raw output (test-time augmentation)."""
         ...
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
@@ -53,9 +53,9 @@ class Task(Protocol):
         ...
 
     def details(
-        self, evaluation: Evaluation, name_of: Callable[[int], str], picture_of: Callable[[int], str]
+        self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
-        """What the report shows of an evaluation, as plain JSON values. picture_of: index -> data URI, or ""."""
+        """What the report shows of an evaluation, as plain JSON values. image_of: index -> data URI, or ""."""
         ...
 
 

@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 60, 40
 
 
 def content(count=3):
-    """Categories 3 and 90; two objects a picture, the last picture empty."""
+    """Categories 3 and 90; two objects an image, the last image empty."""
     runs = np.zeros((HEIGHT, WIDTH), np.uint8)
     runs[5:15, 20:30] = 1
     packed = coco_mask.encode(np.asfortranarray(runs))
@@ -39,13 +39,13 @@ def content(count=3):
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def write(folder, data=None, name="instances_train2017.json", pictures="train2017", count=None):
+def write(folder, data=None, name="instances_train2017.json", images="train2017", count=None):
     data = data or content()
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    (folder / pictures).mkdir(exist_ok=True)
+    (folder / images).mkdir(exist_ok=True)
     (folder / "annotations" / name).write_text(json.dumps(data))
     for i in range(len(data["images"]) if count is None else count):
-        Image.fromarray(np.full((HEIGHT, WIDTH, 3), 9 * i % 255, np.uint8)).save(folder / pictures / f"{i}.png")
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), 9 * i % 255, np.uint8)).save(folder / images / f"{i}.png")
     return folder
 
 
@@ -90,7 +90,7 @@ def test_masks_as_pycocotools_draws_them(tmp_path):
 
 def test_splits_by_the_names_of_files_and_folders(tmp_path):
     write(tmp_path)
-    write(tmp_path, name="instances_val2017.json", pictures="val2017")
+    write(tmp_path, name="instances_val2017.json", images="val2017")
     (tmp_path / "annotations" / "captions_val2017.json").write_text('{"annotations": [], "images": []}')
     data = read(tmp_path)
     assert data.given.tolist() == [TRAIN] * 3 + [VAL] * 3
@@ -115,7 +115,7 @@ def test_a_folder_per_split_as_roboflow_writes(tmp_path):
 
 
 def many(change):
-    """Thirty good pictures, so that a few faults stop nothing, and what `change` makes of them."""
+    """Thirty good images, so that a few faults stop nothing, and what `change` makes of them."""
     data = content(30)
     change(data)
     return data
@@ -128,15 +128,15 @@ def fault(field, value, i=4):
 FAULTS = {
     "reversed": (fault("bbox", [20, 5, -3, 4]), "annotation 5", "reversed", "skipped", -1),
     "empty": (fault("bbox", [20, 5, 0, 4]), "annotation 5", "empty", "skipped", -1),
-    "outside": (fault("bbox", [200, 5, 3, 4]), "annotation 5", "outside the picture", "skipped", -1),
+    "outside": (fault("bbox", [200, 5, 3, 4]), "annotation 5", "outside the image", "skipped", -1),
     "not finite": (fault("bbox", [float("nan"), 5, 3, 4]), "annotation 5", "not finite", "skipped", -1),
     "endless": (fault("bbox", [1, 5, 10**400, 4]), "annotation 5", "not finite", "skipped", -1),
-    "beyond": (fault("bbox", [50, 5, 30, 4]), "annotation 5", "beyond the picture of 60 x 40", "clipped", 0),
+    "beyond": (fault("bbox", [50, 5, 30, 4]), "annotation 5", "beyond the image of 60 x 40", "clipped", 0),
     "unknown class": (fault("category_id", 4), "annotation 5", "category_id 4", "skipped", -1),
-    "unknown picture": (fault("image_id", 4), "annotation 5", "image_id 4", "skipped", -1),
+    "unknown image": (fault("image_id", 4), "annotation 5", "image_id 4", "skipped", -1),
     "id 0": (fault("id", 0), "annotation 0", "begin at 1", "kept", 0),
     "same id": (fault("id", 1), "annotation 1", "given to 2 annotations", "kept", 0),
-    "no picture": (lambda d: d["images"][2].update(file_name="gone.png"), "gone.png", "missing picture", "skipped", -2),
+    "no image": (lambda d: d["images"][2].update(file_name="gone.png"), "gone.png", "missing image", "skipped", -2),
     "other size": (lambda d: d["images"][2].update(width=61), "instances", "size 61 x 40", "kept", 0),
     "turned": (lambda d: d["images"][2].update(width=40, height=60), "instances", "turned", "skipped", -2),
     "same object": (fault("bbox", [20, 5, 10, 10]), "annotation 6", "a second time", "kept", 0),
@@ -179,17 +179,17 @@ def test_absolute_paths_of_another_machine(tmp_path):
 
     found = read(write(tmp_path, many(change)))
     assert not found.problems
-    assert any("2 pictures are named by absolute paths" in note for note in found.notes)
+    assert any("2 images are named by absolute paths" in note for note in found.notes)
 
 
 REFUSED = {
     "cut": (lambda text: text[:200], "no valid json"),
     "a list": (lambda text: '[{"image_id": 1}]', "a list, as of results"),
-    "no images": (lambda text: text.replace('"images"', '"pictures"'), "'images'"),
+    "no images": (lambda text: text.replace('"images"', '"images"'), "'images'"),
     "no bbox": (lambda text: text.replace('"bbox"', '"box"', 1), "annotations[0].bbox"),
     "short bbox": (lambda text: text.replace("[20, 5, 10, 10]", "[20, 5, 10]", 1), "annotations[1].bbox"),
     "no file_name": (lambda text: text.replace('"file_name"', '"name"', 1), "images[0].file_name"),
-    "ids of two pictures": (lambda text: text.replace('"id": 11', '"id": 10'), "images[1].id"),
+    "ids of two images": (lambda text: text.replace('"id": 11', '"id": 10'), "images[1].id"),
     "ids of two classes": (lambda text: text.replace('"id": 90', '"id": 3'), "categories[1].id"),
     "no classes": (lambda text: text.replace(text[text.index('"categories"') :], '"categories": []}'), "class"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Messy folders of pictures."""
+"""Messy folders of images."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def read(path, **kw):
     return folder.open(path, DataConfig(path=str(path), **kw))
 
 
-def test_classes_are_sorted_and_every_picture_has_its_label(tmp_path):
+def test_classes_are_sorted_and_every_image_has_its_label(tmp_path):
     for name in ("猫", "dog", "Ärger"):
         draw(tmp_path / name, 21)
     data = read(tmp_path)
@@ -66,12 +66,12 @@ def test_too_many_bad(tmp_path):
     draw(tmp_path / "b", 9)
     for i in range(2):
         (tmp_path / "a" / f"bad{i}.jpg").touch()
-    with pytest.raises(Refusal, match=r"2 of 20 pictures.*bad0\.jpg.*--on-bad skip"):
+    with pytest.raises(Refusal, match=r"2 of 20 images.*bad0\.jpg.*--on-bad skip"):
         read(tmp_path)
     assert len(read(tmp_path, on_bad="skip")) == 18
 
 
-def test_empty_and_one_picture_classes(tmp_path):
+def test_empty_and_one_image_classes(tmp_path):
     draw(tmp_path / "a", 3)
     draw(tmp_path / "b", 1)
     (tmp_path / "c").mkdir()
@@ -79,11 +79,11 @@ def test_empty_and_one_picture_classes(tmp_path):
         read(tmp_path)
     data = read(tmp_path, on_bad="skip")
     assert data.classes == ("a", "b")
-    assert any("'b' has a single picture" in note for note in data.notes)
+    assert any("'b' has a single image" in note for note in data.notes)
     assert any("'c' is left out" in note for note in data.notes)
 
 
-def test_class_without_training_pictures(tmp_path):
+def test_class_without_training_images(tmp_path):
     draw(tmp_path / "train" / "a", 3)
     draw(tmp_path / "train" / "b", 3)
     draw(tmp_path / "val" / "c", 3)

@@ -18,13 +18,13 @@ def encode(array):
 
 def write(folder, head, count, zipped=False, labels=None):
     rng = np.random.default_rng(count)
-    pictures = rng.integers(0, 256, (count, 5, 4), np.uint8)
+    images = rng.integers(0, 256, (count, 5, 4), np.uint8)
     labels = np.arange(count, dtype=np.uint8) % 3 if labels is None else np.asarray(labels, np.uint8)
-    for kind, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+    for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
         data = encode(array)
         name = folder / f"{head}{kind}-ubyte{'.gz' * zipped}"
         name.write_bytes(gzip.compress(data) if zipped else data)
-    return pictures, labels
+    return images, labels
 
 
 def read(path):
@@ -44,12 +44,12 @@ def test_train_and_test(tmp_path, zipped):
 
 
 def test_single_pair_by_file(tmp_path):
-    pictures, _ = write(tmp_path, "train-", 6)
+    images, _ = write(tmp_path, "train-", 6)
     write(tmp_path, "t10k-", 4)
     data = read(tmp_path / "train-images-idx3-ubyte")
     assert len(data) == 6
     assert data.given is None
-    assert np.array_equal(data.inputs[:, 0].numpy(), pictures)
+    assert np.array_equal(data.inputs[:, 0].numpy(), images)
 
 
 def test_labels_that_do_not_begin_at_zero(tmp_path):
@@ -85,7 +85,7 @@ def test_truncated_gzip_missing_partner_count_and_strange_label(tmp_path):
     with pytest.raises(Refusal, match="gzip"):
         read(tmp_path)
     labels.write_bytes(gzip.compress(encode(np.zeros(5, np.uint8))))
-    with pytest.raises(Refusal, match=r"6 pictures but .* 5 labels"):
+    with pytest.raises(Refusal, match=r"6 images but .* 5 labels"):
         read(tmp_path)
     labels.unlink()
     with pytest.raises(Refusal, match=r"train-labels-idx1-ubyte\.gz"):

@@ -1,4 +1,4 @@
-"""A folder of pictures and one of instance masks."""
+"""A folder of images and one of instance masks."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 30, 20
 
 
 def write(folder, count=3, ending="_mask", names=("images", "masks")):
-    """Picture i holds i instances, numbered 5, 10, ...; returns the masks' values."""
+    """Image i holds i instances, numbered 5, 10, ...; returns the masks' values."""
     values = []
     for name in names:
         (folder / name).mkdir(parents=True)
@@ -62,7 +62,7 @@ def test_splits(tmp_path):
 def test_what_does_not_fit_is_named(tmp_path):
     write(tmp_path, 30)
     (tmp_path / "masks" / "p3_mask.png").unlink()
-    (tmp_path / "masks" / "p4_mask.png").write_bytes(b"no picture")
+    (tmp_path / "masks" / "p4_mask.png").write_bytes(b"no image")
     data = read(tmp_path)
     assert len(data) == 28
     assert [(p.where, p.done) for p in data.problems] == [
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     assert "as annotated" in data.problems[1].reason
     assert len(data) == 28
     for i in range(10):
-        (tmp_path / "masks" / f"p{i}_mask.png").write_bytes(b"no picture")
+        (tmp_path / "masks" / f"p{i}_mask.png").write_bytes(b"no image")
     with pytest.raises(Refusal, match="masks cannot be used"):
         read(tmp_path)
 

@@ -9,7 +9,7 @@ from danlu.data.sources import npz
 from danlu.refuse import Refusal
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.integers(0, 256, (6, 5, 7, 3), np.uint8)
+IMAGES = RNG.integers(0, 256, (6, 5, 7, 3), np.uint8)
 LABELS = np.array([3, 1, 3, 1, 5, 5])
 
 
@@ -21,18 +21,18 @@ def read(tmp_path, task=None, **arrays):
 
 
 @pytest.mark.parametrize(
-    "x", [PICTURES, PICTURES.transpose(0, 3, 1, 2), PICTURES / 255, PICTURES.astype(np.float32), PICTURES.astype(int)]
+    "x", [IMAGES, IMAGES.transpose(0, 3, 1, 2), IMAGES / 255, IMAGES.astype(np.float32), IMAGES.astype(int)]
 )
-def test_pictures_in_every_layout(tmp_path, x):
+def test_images_in_every_layout(tmp_path, x):
     data = read(tmp_path, images=x, labels=LABELS)
-    assert np.array_equal(data.inputs.numpy(), PICTURES.transpose(0, 3, 1, 2))
+    assert np.array_equal(data.inputs.numpy(), IMAGES.transpose(0, 3, 1, 2))
     assert data.classes == ("1", "3", "5")
     assert data.targets.tolist() == [1, 0, 1, 0, 2, 2]
-    assert data.kind == "pictures"
+    assert data.kind == "images"
 
 
-def test_grey_pictures_and_text_labels(tmp_path):
-    data = read(tmp_path, X=PICTURES[..., 0], y=np.array(["b", "a"] * 3))
+def test_grey_images_and_text_labels(tmp_path):
+    data = read(tmp_path, X=IMAGES[..., 0], y=np.array(["b", "a"] * 3))
     assert data.inputs.shape == (6, 1, 5, 7)
     assert data.classes == ("a", "b")
     assert data.targets.tolist() == [1, 0] * 3
@@ -43,7 +43,7 @@ def test_splits(tmp_path, names):
     arrays = {}
     for word, part in (("train", slice(0, 4)), ("test", slice(4, 6))):
         x, y = names.format(*[word] * 2).split("/")
-        arrays |= {x: PICTURES[part], y: LABELS[part]}
+        arrays |= {x: IMAGES[part], y: LABELS[part]}
     data = read(tmp_path, **arrays)
     assert data.given.tolist() == [TRAIN] * 4 + [TEST] * 2
     assert len(data) == 6
@@ -66,14 +66,14 @@ NAN = np.array([[1.0, 2], [np.nan, 3], [1, 1]])
     ("arrays", "task", "word"),
     [
         ({"a": LABELS}, None, "named x and y"),
-        ({"x": PICTURES, "y": LABELS[:5]}, None, "6 samples but y 5"),
+        ({"x": IMAGES, "y": LABELS[:5]}, None, "6 samples but y 5"),
         ({"x": NAN, "y": LABELS[:3]}, None, "row 1 must be finite"),
         ({"x": np.eye(3), "y": NAN[:, 0]}, None, "row 1 must be a finite"),
         ({"x": np.array([{}, {}]), "y": LABELS[:2]}, None, "python objects"),
         ({"x": LABELS, "y": LABELS}, None, "shape"),
-        ({"x": PICTURES[..., :2], "y": LABELS}, None, "channels"),
-        ({"x": PICTURES.astype(int) - 9, "y": LABELS}, None, "values from"),
-        ({"x": PICTURES, "y": LABELS * 0}, None, "two classes"),
+        ({"x": IMAGES[..., :2], "y": LABELS}, None, "channels"),
+        ({"x": IMAGES.astype(int) - 9, "y": LABELS}, None, "values from"),
+        ({"x": IMAGES, "y": LABELS * 0}, None, "two classes"),
         ({"x": np.eye(3), "y": np.array([0.5, 1, 2])}, "classify", "whole numbers"),
         ({"x": np.eye(3), "y": np.array(["a", "b", "c"])}, "regress", "numbers for --task regress"),
         ({"x": np.array([["a"], ["b"]]), "y": LABELS[:2]}, None, "numbers"),
@@ -86,7 +86,7 @@ def test_refusals(tmp_path, arrays, task, word):
 
 def test_damage(tmp_path):
     path = tmp_path / "d.npz"
-    np.savez(path, x=PICTURES, y=LABELS)
+    np.savez(path, x=IMAGES, y=LABELS)
     whole = path.read_bytes()
     for data in (whole[:200], b"", b"hello", whole[:100] + b"junk" * 10 + whole[140:]):
         path.write_bytes(data)

@@ -20,7 +20,7 @@ def drawn():
     return shapes.draw(60, SIDE, seed=3)
 
 
-def test_equal_seeds_give_equal_pictures(drawn):
+def test_equal_seeds_give_equal_images(drawn):
     again, annotations = shapes.draw(60, SIDE, seed=3)
     assert torch.equal(again, drawn[0])
     assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(annotations, drawn[1]))
@@ -85,7 +85,7 @@ def test_all_classes_occur_and_some_overlap(drawn):
 def test_by_name():
     assert "shapes" in known_names()
     data = open_dataset(DataConfig(path="shapes"))
-    assert (data.task, data.classes, data.kind, len(data)) == ("detect", shapes.CLASSES, "pictures", 600)
+    assert (data.task, data.classes, data.kind, len(data)) == ("detect", shapes.CLASSES, "images", 600)
     assert data.inputs.shape == (600, 3, 128, 128)
     assert data.targets[0].shapes is None
     assert data.targets[0].poses.shape == (len(data.targets[0]), 3)

@@ -66,10 +66,10 @@ def test_lists_of_splits(tmp_path):
     data = read(write(tmp_path, files, lists))
     assert [data.name_of(i) for i in range(5)] == [f"JPEGImages/{s}.jpg" for s in "abced"]
     assert data.given.tolist() == [TRAIN, TRAIN, VAL, TEST, TRAIN]
-    assert any("2 annotated pictures are in no list" in note for note in data.notes)
+    assert any("2 annotated images are in no list" in note for note in data.notes)
 
 
-def test_a_picture_in_two_lists_is_tested_on_only(tmp_path):
+def test_a_image_in_two_lists_is_tested_on_only(tmp_path):
     files = {stem: xml(stem) for stem in "abc"}
     data = read(write(tmp_path, files, {"train": ["a", "b"], "test": ["b", "c"]}))
     assert data.given.tolist() == [TRAIN, TEST, TEST]
@@ -100,7 +100,7 @@ FAULTS = {
     "a click": ((20, 5, 20, 5), "empty", "skipped"),
     "outside": ((70, 5, 90, 9), "outside", "skipped"),
     "not finite": (("nan", 5, 90, 9), "not finite", "skipped"),
-    "beyond": ((40, 5, 90, 9), "beyond the picture of 60 x 40", "clipped"),
+    "beyond": ((40, 5, 90, 9), "beyond the image of 60 x 40", "clipped"),
 }
 
 
@@ -118,11 +118,11 @@ def test_every_fault_is_named(tmp_path, name):
 def test_boxes_counted_from_zero_are_moved_in_and_counted(tmp_path):
     data = read(write(tmp_path, {"a": xml("a", [("dog", (0, 0, 10, 10), 0)])}))
     assert data.targets[0].boxes.tolist() == [[0, 0, 10, 10]]
-    assert "1 boxes reach up to 1 px beyond their picture and are clipped to it" in data.notes
+    assert "1 boxes reach up to 1 px beyond their image and are clipped to it" in data.notes
     assert not data.problems
 
 
-def test_sizes_that_are_not_the_pictures(tmp_path):
+def test_sizes_that_are_not_the_images(tmp_path):
     files = {"a": xml("a", size=(61, 40)), "b": xml("b", size=(0, 0)), "c": xml("c", size=(HEIGHT, WIDTH))}
     data = read(write(tmp_path, files))
     assert [(p.where, p.done) for p in data.problems] == [
@@ -140,11 +140,11 @@ def test_what_is_missing_is_named(tmp_path):
     data = read(tmp_path)
     assert [(p.where, p.reason) for p in data.problems] == [
         ("ImageSets/Main/train.txt nothing", "no nothing.xml in Annotations"),
-        ("JPEGImages/p3.jpg (of Annotations/p3.xml)", "missing picture"),
+        ("JPEGImages/p3.jpg (of Annotations/p3.xml)", "missing image"),
     ]
     for i in range(4, 9):
         (tmp_path / "JPEGImages" / f"p{i}.jpg").unlink()
-    with pytest.raises(Refusal, match="6 of 40 pictures cannot be used"):
+    with pytest.raises(Refusal, match="6 of 40 images cannot be used"):
         read(tmp_path)
     assert len(read(tmp_path, on_bad="skip")) == 34
 

@@ -40,7 +40,7 @@ def test_boxes_and_classes(tmp_path):
     assert data.targets[0].labels.tolist() == [0, 1]
     assert np.allclose(data.targets[0].boxes, [[15, 15, 45, 25], [6, 4, 36, 24]])
     assert [len(t) for t in data.targets] == [2, 0, 0]
-    assert any("1 pictures have no file of labels" in note for note in data.notes)
+    assert any("1 images have no file of labels" in note for note in data.notes)
     assert data.given is None  # train and val are the same folder
     assert not data.problems
     assert len(read(tmp_path / "data.yaml")) == 3
@@ -105,14 +105,14 @@ FAULTS = {
     "not finite": ("0 nan 0.5 0.1 0.2", "not finite", "skipped"),
     "unknown class": ("2 0.5 0.5 0.1 0.2", "unknown class: 2 of 2", "skipped"),
     "negative class": ("-1 0.5 0.5 0.1 0.2", "unknown class: -1", "skipped"),
-    "beyond": ("0 0.9 0.5 0.5 0.2", "beyond the picture", "clipped"),
+    "beyond": ("0 0.9 0.5 0.5 0.2", "beyond the image", "clipped"),
     "twice": (BOX, "a second time", "kept"),
 }
 
 
 @pytest.mark.parametrize("parts", [("",), ("train", "valid")])
 @pytest.mark.parametrize("above", ["", "images"])
-def test_labels_beside_the_pictures(tmp_path, parts, above):
+def test_labels_beside_the_images(tmp_path, parts, above):
     """As labelImg and Darknet write them; other texts in the folder are nobody's labels."""
     root = tmp_path / above / "set"
     for part in parts:
@@ -128,27 +128,27 @@ def test_labels_beside_the_pictures(tmp_path, parts, above):
     data = read(root)
     assert data.classes == ("dog", "ant")
     assert [len(t) for t in data.targets] == [0, 0, 1] * len(parts)
-    assert {problem.reason for problem in data.problems} == {"missing picture"}
+    assert {problem.reason for problem in data.problems} == {"missing image"}
     assert all(problem.where.endswith("gone.txt") for problem in data.problems)
     if len(parts) == 2:
         assert data.given.tolist() == [TRAIN] * 3 + [VAL] * 3
 
 
-def test_pictures_with_captions_are_no_labels(tmp_path):
+def test_images_with_captions_are_no_labels(tmp_path):
     for stem, text in {"a": "a dog on a hill", "b": "1 dog 2 hills 3 clouds"}.items():
         Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"{stem}.png")
         (tmp_path / f"{stem}.txt").write_text(text)
     assert recognise(tmp_path) is None
 
 
-def test_labels_without_their_picture_are_named(tmp_path):
+def test_labels_without_their_image_are_named(tmp_path):
     write(tmp_path, {"a": BOX, "b": BOX})
     labels = tmp_path / "labels" / "train"
     (labels / "gone.txt").write_text(BOX)
     (labels / "classes.txt").write_text("dog\nant\n")
     data = read(tmp_path)
     assert len(data) == 2
-    assert [(p.where, p.reason) for p in data.problems] == [("labels/train/gone.txt", "missing picture")]
+    assert [(p.where, p.reason) for p in data.problems] == [("labels/train/gone.txt", "missing image")]
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -27,7 +27,7 @@ def test_a_bowl_is_drawn_as_it_is() -> None:
     assert line.y.size == 0
 
 
-def test_a_path_is_projected_and_the_picture_holds_it() -> None:
+def test_a_path_is_projected_and_the_image_holds_it() -> None:
     net, x, y = small_net()
     objective = Objective(net, F.cross_entropy, (x, y))
     optimizer, path = torch.optim.SGD(net.parameters(), 0.1), []

@@ -1,6 +1,6 @@
-"""From what annotation files say to a Dataset to detect: every picture and every object is checked here, once.
+"""From what annotation files say to a Dataset to detect: every image and every object is checked here, once.
 
-What is wrong is skipped, clipped or kept, and named by file and object. Pictures without objects are kept.
+What is wrong is skipped, clipped or kept, and named by file and object. Images without objects are kept.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, Shape
-from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, PictureFiles, Problem
-from danlu.data.pictures import PictureInfo, check_pictures
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
+from danlu.data.images import ImageInfo, check_images
 from danlu.data.sources.labelled import Labelled, Thing, relative
 from danlu.refuse import Refusal
 
-BAD_PICTURES = 0.05  # more bad pictures than this share stop the run unless --on-bad skip
+BAD_IMAGES = 0.05  # more bad images than this share stop the run unless --on-bad skip
 BAD_OBJECTS = 0.5  # so do more bad objects: then it is the format that is misread
-FULL_CHECK = 2 * 1024**3  # bytes up to which every picture is decoded while checking
+FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 ROUNDING = 1.0  # pixels that a box may reach over the edge without being named: tools round, or count from 0
 
 
@@ -36,21 +36,19 @@ def assemble(
     problems: Iterable[Problem] = (),
     notes: Iterable[str] = (),
 ) -> Dataset:
-    """The checked Dataset. Raises Refusal when there are no pictures or classes, or too much is bad.
+    """The checked Dataset. Raises Refusal when there are no images or classes, or too much is bad.
 
     task: "segment" keeps the outlines; an object without a usable one is then ignored in training.
     """
     problems, notes = list(problems), list(notes)
     root = path if path.is_dir() else path.parent
     found = _one_part_each(found, root, problems, notes)
-    found, infos = _usable_pictures(path, root, found, config, problems)
+    found, infos = _usable_images(path, root, found, config, problems)
     if not classes:
         raise Refusal(f"{path} must name at least one class of objects, got none")
     found, infos = _compared(found, infos, root, problems)
     if not found:
-        raise Refusal(
-            f"{path}: every picture is turned against its annotation; write the pictures without EXIF rotation"
-        )
+        raise Refusal(f"{path}: every image is turned against its annotation; write the images without EXIF rotation")
     sizes = [(info.height, info.width) for info in infos]
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
     if task == "segment":
@@ -67,13 +65,13 @@ def assemble(
         start += count
     splits = torch.tensor([one.split for one in found], dtype=torch.int8)
     given = splits if bool((splits == TRAIN).any()) and len(splits.unique()) > 1 else None
-    paths = tuple(one.picture for one in found)
+    paths = tuple(one.image for one in found)
     notes += _remarks(targets, classes, given)
     return Dataset(
         path=str(path),
         format=form,
         task=task,
-        inputs=PictureFiles(paths, tuple(sizes), all(info.grey for info in infos)),
+        inputs=ImageFiles(paths, tuple(sizes), all(info.grey for info in infos)),
         targets=targets,
         classes=tuple(classes),
         given=given,
@@ -83,51 +81,49 @@ def assemble(
     )
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------
+# --- images ----------------------------------------------------------------------------------------------------
 
 
 def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem], notes: list[str]) -> list[Labelled]:
-    """No picture in two parts: it stays in the test part, else in validation, unless nothing were left to train on."""
+    """No image in two parts: it stays in the test part, else in validation, unless nothing were left to train on."""
     parts: dict[Path, set[int]] = {}
     for one in found:
-        parts.setdefault(one.picture, set()).add(one.split)
-    shared = {picture for picture, splits in parts.items() if len(splits) > 1}
+        parts.setdefault(one.image, set()).add(one.split)
+    shared = {image for image, splits in parts.items() if len(splits) > 1}
     choose = max
     if shared and not any(TRAIN in splits and len(splits) == 1 for splits in parts.values()):
         choose = min
     kept, seen = [], set()
     for one in found:
-        if one.picture in shared and one.split != choose(parts[one.picture]):
+        if one.image in shared and one.split != choose(parts[one.image]):
             continue
-        if one.picture in seen:
-            problems.append(Problem(f"{one.where} {relative(one.picture, root)}", "is listed twice", "kept"))
-        seen.add(one.picture)
+        if one.image in seen:
+            problems.append(Problem(f"{one.where} {relative(one.image, root)}", "is listed twice", "kept"))
+        seen.add(one.image)
         kept.append(one)
     if shared:
         which = "the training part" if choose is min else "the test or validation part"
-        notes.append(f"{len(shared)} pictures are in two parts (first: {min(shared).name}); kept in {which} only")
+        notes.append(f"{len(shared)} images are in two parts (first: {min(shared).name}); kept in {which} only")
     return kept
 
 
-def _usable_pictures(
+def _usable_images(
     path: Path, root: Path, found: list[Labelled], config: DataConfig, problems: list[Problem]
-) -> tuple[list[Labelled], list[PictureInfo]]:
-    """The pictures that can be read; Refusal when there are none, or too many bad ones."""
-    files = [one.picture for one in found]
-    infos = check_pictures(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers)
+) -> tuple[list[Labelled], list[ImageInfo]]:
+    """The images that can be read; Refusal when there are none, or too many bad ones."""
+    files = [one.image for one in found]
+    infos = check_images(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers)
     bad = [
-        Problem(
-            f"{relative(one.picture, root)} (of {one.where})", "missing picture" if info == "no such file" else info
-        )
+        Problem(f"{relative(one.image, root)} (of {one.where})", "missing image" if info == "no such file" else info)
         for one, info in zip(found, infos)
         if isinstance(info, str)
     ]
     problems += bad
-    pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, PictureInfo)]
-    if not pairs or (config.on_bad != "skip" and len(bad) > BAD_PICTURES * len(found)):
+    pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, ImageInfo)]
+    if not pairs or (config.on_bad != "skip" and len(bad) > BAD_IMAGES * len(found)):
         first = ", ".join(f"{p.where}: {p.reason}" for p in bad[:3]) or "it lists none"
         do = "; mend or remove them, or use --on-bad skip" if pairs else ""
-        raise Refusal(f"{path}: {len(bad)} of {len(found)} pictures cannot be used ({first}){do}")
+        raise Refusal(f"{path}: {len(bad)} of {len(found)} images cannot be used ({first}){do}")
     return [one for one, _ in pairs], [info for _, info in pairs]
 
 
@@ -142,9 +138,9 @@ def _bytes(files: Sequence[Path]) -> int:
 
 
 def _compared(
-    found: list[Labelled], infos: list[PictureInfo], root: Path, problems: list[Problem]
-) -> tuple[list[Labelled], list[PictureInfo]]:
-    """The pictures without those that lie turned or whose mask does not fit; names all of another size than said."""
+    found: list[Labelled], infos: list[ImageInfo], root: Path, problems: list[Problem]
+) -> tuple[list[Labelled], list[ImageInfo]]:
+    """The images without those that lie turned or whose mask does not fit; names all of another size than said."""
     kept = []
     for one, info in zip(found, infos):
         skipped = False
@@ -159,7 +155,7 @@ def _compared(
                 if skipped
                 else "boxes are taken as pixels"
             )
-            reason = f"size {said} as annotated, but {relative(one.picture, root)} is {real}: {but}"
+            reason = f"size {said} as annotated, but {relative(one.image, root)} is {real}: {but}"
             problems.append(Problem(one.where, reason, "skipped" if skipped else "kept"))
         if not skipped:
             kept.append((one, info))
@@ -177,7 +173,7 @@ def _audit(
     problems: list[Problem],
     notes: list[str],
 ) -> tuple[list[Thing], np.ndarray, np.ndarray]:
-    """(usable objects, their boxes float32 (T, 4) within the picture, the number of their picture (T,))."""
+    """(usable objects, their boxes float32 (T, 4) within the image, the number of their image (T,))."""
     things = [thing for one in found for thing in one.things]
     owner = np.repeat(np.arange(len(found)), [len(one.things) for one in found])
     height, width = np.asarray(sizes, np.float64)[owner].reshape(-1, 2).T
@@ -194,7 +190,7 @@ def _audit(
             "not finite": ~np.isfinite(boxes).all(axis=1),
             "reversed": (x2 < x1) | (y2 < y1),
             "empty": (x2 == x1) | (y2 == y1),
-            "outside the picture": ((clipped[:, 2:] - clipped[:, :2]) <= 0).any(axis=1),
+            "outside the image": ((clipped[:, 2:] - clipped[:, :2]) <= 0).any(axis=1),
         }
     bad = np.zeros(len(things), bool)
     counts: Counter[str] = Counter()
@@ -207,7 +203,7 @@ def _audit(
         bad |= rows
     for i in np.flatnonzero((beyond > ROUNDING) & ~bad):
         size = f"{edges[i, 0]:.0f} x {edges[i, 1]:.0f}"
-        reason = f"box {_box(boxes[i])} reaches beyond the picture of {size}"
+        reason = f"box {_box(boxes[i])} reaches beyond the image of {size}"
         problems.append(Problem(_where(found[owner[i]], things[i]), reason, "clipped", "clipped"))
     for i in _repeated(things, boxes, owner, ~bad):
         reason = f"box {_box(boxes[i])} is there a second time"
@@ -222,7 +218,7 @@ def _audit(
 
 
 def _repeated(things: list[Thing], boxes: np.ndarray, owner: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Good objects that equal an earlier one in picture, class and box."""
+    """Good objects that equal an earlier one in image, class and box."""
     rows = np.flatnonzero(good)
     labels = np.array([thing.label for thing in things], np.float64)
     keys = np.column_stack([owner, labels, boxes])[rows]
@@ -237,9 +233,9 @@ def _counted(counts: Counter[str], bad: np.ndarray, beyond: np.ndarray) -> list[
         notes.append(f"{int(bad.sum())} of {len(bad)} objects are left out: {kinds}")
     far, near = int(((beyond > ROUNDING) & ~bad).sum()), int(((beyond > 0) & (beyond <= ROUNDING) & ~bad).sum())
     if far:
-        notes.append(f"{far} boxes reach beyond their picture and are clipped to it")
+        notes.append(f"{far} boxes reach beyond their image and are clipped to it")
     if near:
-        notes.append(f"{near} boxes reach up to {ROUNDING:g} px beyond their picture and are clipped to it")
+        notes.append(f"{near} boxes reach up to {ROUNDING:g} px beyond their image and are clipped to it")
     return notes
 
 
@@ -280,9 +276,9 @@ def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
         return "" if all(np.isfinite(ring).all() for ring in shape.rings) else "a polygon that is not finite"
     if isinstance(shape, RunLengths):
         if shape.size != size:
-            return f"run lengths for a picture of {shape.size[1]} x {shape.size[0]}"
+            return f"run lengths for an image of {shape.size[1]} x {shape.size[0]}"
         whole = shape.counts.size > 0 and shape.counts.min() >= 0 and int(shape.counts.sum()) == size[0] * size[1]
-        return "" if whole else "run lengths that do not cover the picture"
+        return "" if whole else "run lengths that do not cover the image"
     return ""
 
 
@@ -290,7 +286,7 @@ def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch
     notes = []
     empty = sum(not len(one) for one in targets)
     if empty:
-        notes.append(f"{empty} of {len(targets)} pictures are without objects and kept")
+        notes.append(f"{empty} of {len(targets)} images are without objects and kept")
     ignored = sum(int(one.ignore.sum()) for one in targets)
     if ignored:
         notes.append(f"{ignored} objects (crowd, difficult or without outline) are neither learnt nor counted")
@@ -305,8 +301,8 @@ def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch
 
 def _where(one: Labelled, thing: Thing) -> str:
     return (
-        f"{one.where} {thing.name} ({one.picture.name})"
-        if one.picture.stem not in one.where
+        f"{one.where} {thing.name} ({one.image.name})"
+        if one.image.stem not in one.where
         else (f"{one.where} {thing.name}")
     )
 

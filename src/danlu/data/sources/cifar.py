@@ -35,17 +35,17 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """uint8 pictures (N, 3, 32, 32), fine labels for CIFAR-100; data_batch_* or train against test_batch or test."""
+    """uint8 images (N, 3, 32, 32), fine labels for CIFAR-100; data_batch_* or train against test_batch or test."""
     home = _home(path)
     fine = home.joinpath("train").is_file() or home.joinpath("train.bin").is_file()
     count = 100 if fine else 10
-    pictures, labels, given = [], [], []
+    images, labels, given = [], [], []
     for file in _batches(home):
         rows, marks = _read_binary(file, count) if file.suffix == ".bin" else _read_python(file, fine)
         if len(marks) and not 0 <= min(marks) <= max(marks) < count:
             wrong = next(mark for mark in marks if not 0 <= mark < count)
             raise refusal(f"labels of {file}", f"between 0 and {count - 1}", int(wrong))
-        pictures.append(rows.reshape(-1, 3, 32, 32))
+        images.append(rows.reshape(-1, 3, 32, 32))
         labels.append(torch.as_tensor(marks, dtype=torch.int64))
         split = TEST if file.name.startswith("test") else TRAIN
         given.append(torch.full((len(marks),), split, dtype=torch.int8))
@@ -60,7 +60,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         path=str(path),
         format="cifar",
         task="classify",
-        inputs=torch.from_numpy(np.concatenate(pictures)),
+        inputs=torch.from_numpy(np.concatenate(images)),
         targets=targets,
         classes=classes,
         given=torch.cat(given) if len({int(part[0]) for part in given if len(part)}) > 1 else None,
@@ -107,7 +107,7 @@ def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
             f"data of {file}", f"a uint8 array of {PIXELS} columns", getattr(rows, "shape", type(rows).__name__)
         )
     if len(rows) != len(labels) or not all(isinstance(label, int | np.integer) for label in labels):
-        raise refusal(f"{key} of {file}", f"{len(rows)} whole numbers, one a picture", f"{len(labels)} values")
+        raise refusal(f"{key} of {file}", f"{len(rows)} whole numbers, one an image", f"{len(labels)} values")
     return rows, labels
 
 

@@ -17,7 +17,7 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons, RunLengths, Shape, parse_runs
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, find_picture, relative, split_of, wanted_task
+from danlu.data.sources.labelled import Labelled, Thing, find_image, relative, split_of, wanted_task
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, blame, refusal
 
@@ -33,7 +33,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`PictureFiles` and annotations of every json file; file and folder names tell the splits.
+    """`ImageFiles` and annotations of every json file; file and folder names tell the splits.
 
     Raises Refusal for a file that is cut, or lacks a key, or whose ids contradict each other.
     """
@@ -42,7 +42,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     read = [_File(file, root, task == "segment") for file in _files(path)]
     classes = list(dict.fromkeys(name for file in read for name in file.categories.values()))
     place = {name: k for k, name in enumerate(classes)}
-    found = [one for file in read for one in file.pictures(place)]
+    found = [one for file in read for one in file.images(place)]
     return assemble(
         path,
         "coco",
@@ -56,7 +56,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
 
 
 def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
-    """What the one annotation file at `path` holds, its keys checked as `open` does, its pictures not looked for.
+    """What the one annotation file at `path` holds, its keys checked as `open` does, its images not looked for.
 
     outlines: check these too. Raises Refusal when there is no such file, or more than one.
     """
@@ -65,7 +65,7 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
         got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
         raise refusal("DATA", "a COCO annotation file, or a folder with one of them", got)
     one = _File(files[0], files[0].parent, outlines)
-    one.pictures({})
+    one.images({})
     return one.content
 
 
@@ -120,7 +120,7 @@ class _File:
             kind = "a list, as of results" if isinstance(content, list) else repr(content)[:40]
             raise Refusal(f"{file} must be a COCO object with images, annotations and categories, got {kind}")
         self.content = content
-        self.images, self.annotations, categories = (
+        self.entries, self.annotations, categories = (
             self._entries(content, key) for key in ("images", "annotations", "categories")
         )
         names: dict[Any, str] = {}
@@ -135,16 +135,16 @@ class _File:
         if twice:
             self.notes.append(f"{self.name}: categories of one name are one class ({twice[0]!r})")
 
-    def pictures(self, place: dict[str, int]) -> list[Labelled]:
-        """Every picture with its objects. place: class name -> index."""
+    def images(self, place: dict[str, int]) -> list[Labelled]:
+        """Every image with its objects. place: class name -> index."""
         split = split_of(self.file.stem)
         if split == UNASSIGNED and self.file.parent != self.root:
             split = split_of(self.file.parent.name)
-        folders = _picture_folders(self.file, split)
+        folders = _image_folders(self.file, split)
         found: dict[Any, Labelled] = {}
         names: dict[Any, str] = {}
         absolute = 0
-        for i, entry in enumerate(self.images):
+        for i, entry in enumerate(self.entries):
             where = f"images[{i}]"
             number, name = self._id(entry, "id", where), self._get(entry, "file_name", where, str)
             if number in found:
@@ -157,9 +157,9 @@ class _File:
             if "height" in entry and "width" in entry:
                 size = (int(self._number(entry, "height", where)), int(self._number(entry, "width", where)))
             names[number] = name
-            found[number] = Labelled(find_picture(folders, name), self.name, split=split, size=size)
+            found[number] = Labelled(find_image(folders, name), self.name, split=split, size=size)
         if absolute:
-            self.notes.append(f"{self.name}: {absolute} pictures are named by absolute paths; looked for by name")
+            self.notes.append(f"{self.name}: {absolute} images are named by absolute paths; looked for by name")
         self._add_objects(found, place)
         return list(found.values())
 
@@ -169,16 +169,16 @@ class _File:
             where = f"annotations[{i}]"
             number = self._id(entry, "id", where) if "id" in entry else None
             name = f"annotation {number}" if number is not None else where
-            picture, category = self._id(entry, "image_id", where), self._id(entry, "category_id", where)
+            image, category = self._id(entry, "image_id", where), self._id(entry, "category_id", where)
             box = self._box(entry, where)
             shape = self._shape(entry.get("segmentation"), where) if self.outlines else None
-            if picture not in found:
-                self.problems.append(Problem(f"{self.name} {name}", f"image_id {picture!r} is of no picture"))
+            if image not in found:
+                self.problems.append(Problem(f"{self.name} {name}", f"image_id {image!r} is of no image"))
                 continue
             label = self.categories.get(category)
             fault = "" if label is not None else f"unknown class: category_id {category!r}"
             crowd = bool(entry.get("iscrowd") or entry.get("ignore"))
-            found[picture].things.append(Thing(name, place.get(label or "", -1), box, crowd, shape, fault))
+            found[image].things.append(Thing(name, place.get(label or "", -1), box, crowd, shape, fault))
             if number is not None:
                 seen[number] += 1
         if seen.get(0):
@@ -258,8 +258,8 @@ class _File:
         return _float(value)
 
 
-def _picture_folders(file: Path, split: int) -> list[Path]:
-    """Where the pictures of a json file may lie, the likeliest first."""
+def _image_folders(file: Path, split: int) -> list[Path]:
+    """Where the images of a json file may lie, the likeliest first."""
     base = file.parent.parent if file.parent.name.lower() == "annotations" else file.parent
     named = [folder for folder in (base, base / "images") if folder.is_dir()]
     below = [folder for top in named for folder in sorted(top.iterdir()) if folder.is_dir() and folder not in named]

@@ -1,4 +1,4 @@
-"""A folder of pictures per class, with or without train, val and test inside."""
+"""A folder of images per class, with or without train, val and test inside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, PictureFiles, Problem
-from danlu.data.pictures import PictureInfo, check_pictures, extensions
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
+from danlu.data.images import ImageInfo, check_images, extensions
 from danlu.data.sources.targets import Task, need_two
 from danlu.refuse import Refusal
 
@@ -22,7 +22,7 @@ SPLIT_NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "val
 SPLIT_NAMES |= {"testing": TEST}
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # left by file managers, besides hidden files
 BAD_SHARE = 0.05  # more bad files than this share stop the run unless --on-bad skip
-FULL_CHECK = 2 * 1024**3  # bytes up to which every picture is decoded while checking
+FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 
 
 @dataclass
@@ -38,7 +38,7 @@ class _Listing:
 
 
 def looks_like(path: Path) -> bool:
-    """A subfolder holds a file named like a picture."""
+    """A subfolder holds a file named like an image."""
     if not path.is_dir():
         return False
     return any(
@@ -49,31 +49,31 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`PictureFiles` and the sorted classes of all splits. Every file is looked at; each bad one is named once.
+    """`ImageFiles` and the sorted classes of all splits. Every file is looked at; each bad one is named once.
 
     Raises Refusal when more than 5 % are bad or a class is left empty, unless config.on_bad is "skip".
     """
     listing = _list(path)
-    found = check_pictures(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
+    found = check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
             problems.append(Problem(_relative(file, path), info))
-            # A text file beside the pictures is named, but it is no broken picture.
+            # A text file beside the images is named, but it is no broken image.
             strays += file.suffix.lower() not in extensions()
     _stop_if_many_bad(path, problems, len(problems) - strays, len(found) - strays, config)
-    good = [i for i, info in enumerate(found) if isinstance(info, PictureInfo)]
+    good = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
     classes, dropped = _classes(path, listing, good, config)
     good = [i for i in good if listing.classes[i] in classes]
     index = {name: k for k, name in enumerate(classes)}
-    infos = [info for i in good if isinstance(info := found[i], PictureInfo)]
+    infos = [info for i in good if isinstance(info := found[i], ImageInfo)]
     paths = tuple(listing.paths[i] for i in good)
     splits = torch.tensor([listing.splits[i] for i in good], dtype=torch.int8)
     return Dataset(
         path=str(path),
         format="folder",
         task="classify",
-        inputs=PictureFiles(paths, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos)),
+        inputs=ImageFiles(paths, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos)),
         targets=torch.tensor([index[listing.classes[i]] for i in good], dtype=torch.int64),
         classes=classes,
         given=splits if len(splits.unique()) > 1 else None,
@@ -133,7 +133,7 @@ def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[st
     """Every file under a class folder, at any depth.
 
     A link to a folder is followed when it leads out of the dataset; one that leads back into it would loop, or give
-    another class's pictures a second label, and is skipped with a note.
+    another class's images a second label, and is skipped with a note.
     """
     home = os.path.join(os.path.realpath(root), "")
     visited = {os.path.realpath(folder)}
@@ -163,34 +163,34 @@ def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int,
     first = ", ".join(f"{p.where} ({p.reason})" for p in broken[:3])
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     raise Refusal(
-        f"{path}: {bad} of {total} pictures ({bad / total:.0%}) cannot be used: {first}{more}; "
+        f"{path}: {bad} of {total} images ({bad / total:.0%}) cannot be used: {first}{more}; "
         "mend or remove them, or use --on-bad skip"
     )
 
 
 def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig) -> tuple[tuple[str, ...], list[str]]:
-    """Sorted classes that have a training picture, and notes on those dropped; Refusal unless on_bad is "skip"."""
+    """Sorted classes that have a training image, and notes on those dropped; Refusal unless on_bad is "skip"."""
     trained = {listing.classes[i] for i in good if listing.splits[i] == TRAIN}
     empty = sorted(listing.seen - trained)
     if empty and config.on_bad != "skip":
         names = ", ".join(repr(name) for name in empty[:5])
         which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
-        raise Refusal(f"{path}: {which} no usable training picture; add some, remove the folder, or use --on-bad skip")
+        raise Refusal(f"{path}: {which} no usable training image; add some, remove the folder, or use --on-bad skip")
     classes = tuple(sorted(trained))
     need_two(classes, path)
-    return classes, [f"class {name!r} is left out: it has no usable training picture" for name in empty]
+    return classes, [f"class {name!r} is left out: it has no usable training image" for name in empty]
 
 
 def _remarks(
-    path: Path, listing: _Listing, good: list[int], paths: tuple[Path, ...], infos: list[PictureInfo]
+    path: Path, listing: _Listing, good: list[int], paths: tuple[Path, ...], infos: list[ImageInfo]
 ) -> list[str]:
     """Notes on what was read all the same."""
     count = Counter(listing.classes[i] for i in good)
-    notes = [f"class {name!r} has a single picture" for name, n in sorted(count.items()) if n == 1]
+    notes = [f"class {name!r} has a single image" for name, n in sorted(count.items()) if n == 1]
     odd = [file for file, info in zip(paths, infos, strict=True) if not info.named_right]
     if odd:
         notes.append(
-            f"{len(odd)} picture{'s' * (len(odd) > 1)} read by content, the extension says otherwise "
+            f"{len(odd)} image{'s' * (len(odd) > 1)} read by content, the extension says otherwise "
             f"(first: {_relative(odd[0], path)})"
         )
     return notes

@@ -1,4 +1,4 @@
-"""MNIST-style idx: pictures and labels in pairs of files, raw or .gz, alone or as train-... and t10k-..."""
+"""MNIST-style idx: images and labels in pairs of files, raw or .gz, alone or as train-... and t10k-..."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """uint8 pictures (N, 1, H, W) and the classes that occur; train-... and t10k-... become the given splits."""
+    """uint8 images (N, 1, H, W) and the classes that occur; train-... and t10k-... become the given splits."""
     pairs = _pairs(path)
-    pictures, labels, given = [], [], []
+    all_images, labels, given = [], [], []
     for head, (images_file, labels_file) in sorted(pairs.items(), key=lambda pair: _split(pair[0])):
         images, marks = _read(images_file, 3), _read(labels_file, 1)
         if len(images) != len(marks):
-            raise Refusal(f"{images_file} holds {len(images)} pictures but {labels_file.name} {len(marks)} labels")
-        if pictures and images.shape[1:] != pictures[0].shape[1:]:
-            wanted = "x".join(map(str, pictures[0].shape[1:]))
-            raise refusal(f"pictures of {images_file}", f"{wanted} as the others", "x".join(map(str, images.shape[1:])))
+            raise Refusal(f"{images_file} holds {len(images)} images but {labels_file.name} {len(marks)} labels")
+        if all_images and images.shape[1:] != all_images[0].shape[1:]:
+            wanted = "x".join(map(str, all_images[0].shape[1:]))
+            raise refusal(f"images of {images_file}", f"{wanted} as the others", "x".join(map(str, images.shape[1:])))
         if _split(head) == TEST and labels and (strange := set(marks.tolist()) - set(labels[0].tolist())):
             raise refusal(f"labels of {labels_file}", "among the training labels", min(strange))
-        pictures.append(images)
+        all_images.append(images)
         labels.append(marks)
         given.append(torch.full((len(marks),), _split(head), dtype=torch.int8))
     targets, classes = to_classes(np.concatenate(labels))
@@ -47,7 +47,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         path=str(path),
         format="idx",
         task="classify",
-        inputs=torch.from_numpy(np.concatenate(pictures)[:, None]),
+        inputs=torch.from_numpy(np.concatenate(all_images)[:, None]),
         targets=targets,
         classes=classes,
         given=torch.cat(given) if len(pairs) > 1 else None,
@@ -59,7 +59,7 @@ def _split(head: str) -> int:
 
 
 def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Head of the name ("train-") -> its picture file and its label file; a raw file goes before its .gz."""
+    """Head of the name ("train-") -> its image file and its label file; a raw file goes before its .gz."""
     folder = path if path.is_dir() else path.parent
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir(), reverse=True):

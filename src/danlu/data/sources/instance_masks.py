@@ -1,4 +1,4 @@
-"""A folder of pictures and a folder of masks: each mask's pixels hold 0 or the number of the instance (Penn-Fudan).
+"""A folder of images and a folder of masks: each mask's pixels hold 0 or the number of the instance (Penn-Fudan).
 
 An object's box is the box of its pixels. There is one class.
 """
@@ -13,13 +13,13 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile, read_instances
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
-from danlu.data.pictures import UNREADABLE
+from danlu.data.images import UNREADABLE
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, pictures_in, relative
+from danlu.data.sources.labelled import Labelled, Thing, images_in, relative
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal
 
-PICTURES = ("images", "imgs", "pngimages", "jpegimages", "pictures")
+IMAGES = ("images", "imgs", "pngimages", "jpegimages", "pictures")
 MASKS = ("masks", "pedmasks", "instance_masks", "instances", "segmentationobject")
 ENDINGS = (
     "",
@@ -29,27 +29,27 @@ ENDINGS = (
     "_instances",
     "_label",
     "_labels",
-)  # what a mask's name adds to its picture's
+)  # what a mask's name adds to its image's
 SPLITS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
-MANY = 1000  # more instances in one picture are the noise of a lossy file
+MANY = 1000  # more instances in one image are the noise of a lossy file
 CLASS = "object"
 
 
 def looks_like(path: Path) -> bool:
-    """Two folders, of pictures and of masks, in which a picture and a mask share their name."""
+    """Two folders, of images and of masks, in which an image and a mask share their name."""
     return path.is_dir() and any(_pairs(images, masks)[0] for images, masks, _ in _folders(path))
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`PictureFiles` and annotations, with masks unless `task` is "detect". Raises Refusal when no mask can be read."""
+    """`ImageFiles` and annotations, with masks unless `task` is "detect". Raises Refusal when no mask can be read."""
     found: list[Labelled] = []
     problems: list[Problem] = []
     for images, masks, split in _folders(path):
         pairs, alone = _pairs(images, masks)
         problems += [Problem(relative(file, path), "no mask of that name") for file in alone]
-        for picture, mask in pairs:
+        for image, mask in pairs:
             try:
-                found.append(_read(picture, mask, split, path))
+                found.append(_read(image, mask, split, path))
             except UNREADABLE as error:
                 problems.append(Problem(relative(mask, path), f"cannot be read: {error}"))
     bad = [problem for problem in problems if "no mask" not in problem.reason]
@@ -64,31 +64,31 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
 
 
 def _folders(path: Path) -> Iterator[tuple[Path, Path, int]]:
-    """(folder of pictures, folder of masks, split): in the folder itself, or in train/, val/, test/."""
+    """(folder of images, folder of masks, split): in the folder itself, or in train/, val/, test/."""
     for folder, split in ((path, UNASSIGNED), *((path / name, split) for name, split in SPLITS.items())):
         if not folder.is_dir():
             continue
         inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
-        images = next((inside[name] for name in PICTURES if name in inside), None)
+        images = next((inside[name] for name in IMAGES if name in inside), None)
         masks = next((inside[name] for name in MASKS if name in inside), None)
         if images is not None and masks is not None:
             yield images, masks, split
 
 
 def _pairs(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """(picture, its mask), and the pictures without one."""
-    named = {file.stem: file for file in pictures_in(masks)}
+    """(image, its mask), and the images without one."""
+    named = {file.stem: file for file in images_in(masks)}
     pairs, alone = [], []
-    for picture in pictures_in(images):
-        mask = next((named[picture.stem + end] for end in ENDINGS if picture.stem + end in named), None)
+    for image in images_in(images):
+        mask = next((named[image.stem + end] for end in ENDINGS if image.stem + end in named), None)
         if mask is None:
-            alone.append(picture)
+            alone.append(image)
         else:
-            pairs.append((picture, mask))
+            pairs.append((image, mask))
     return pairs, alone
 
 
-def _read(picture: Path, mask: Path, split: int, root: Path) -> Labelled:
+def _read(image: Path, mask: Path, split: int, root: Path) -> Labelled:
     values = read_instances(mask)
     rows, columns = np.nonzero(values)
     numbers, which = np.unique(values[rows, columns], return_inverse=True)
@@ -112,4 +112,4 @@ def _read(picture: Path, mask: Path, split: int, root: Path) -> Labelled:
             Thing(f"instance {number}", 0, box, shape=MaskFile(mask, number))
             for number, box in zip(numbers.tolist(), edges.tolist())
         ]
-    return Labelled(picture, relative(mask, root), things, split, size=(values.shape[0], values.shape[1]))
+    return Labelled(image, relative(mask, root), things, split, size=(values.shape[0], values.shape[1]))

@@ -1,4 +1,4 @@
-"""What every source of labelled pictures gives to the audit, and where it finds the pictures that its files name."""
+"""What every source of labelled images gives to the audit, and where it finds the images that its files name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from danlu.data.annotations import Shape
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
-from danlu.data.pictures import extensions
+from danlu.data.images import extensions
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal
 
@@ -21,7 +21,7 @@ SPLIT_WORDS |= {"dev": VAL, "minival": VAL, "test": TEST, "testing": TEST}
 class Thing(NamedTuple):
     """One object as its file has it. name: what to call it, such as "line 3". fault: why it cannot be used, if so.
 
-    box: x1, y1, x2, y2 in pixels, or in shares of the picture where `Labelled.shares`.
+    box: x1, y1, x2, y2 in pixels, or in shares of the image where `Labelled.shares`.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Thing(NamedTuple):
 
 @dataclass
 class Labelled:
-    """One picture and what its file says of it, unchecked. size: (height, width) as the file has it, if it does."""
+    """One image and what its file says of it, unchecked. size: (height, width) as the file has it, if it does."""
 
-    picture: Path
+    image: Path
     where: str
     things: list[Thing] = field(default_factory=list)
     split: int = UNASSIGNED
@@ -51,8 +51,8 @@ def wanted_task(path: Path, task: Task | None, masks: bool) -> Literal["detect",
     return "segment" if task == "segment" else "detect"
 
 
-def find_picture(folders: Sequence[Path], name: str) -> Path:
-    """The picture file of that name, whatever machine its path was written on, or where it should have been.
+def find_image(folders: Sequence[Path], name: str) -> Path:
+    """The image file of that name, whatever machine its path was written on, or where it should have been.
 
     An absolute path from elsewhere, or a wrong folder, is looked for by its last part.
     """
@@ -65,7 +65,7 @@ def find_picture(folders: Sequence[Path], name: str) -> Path:
 
 
 def find_by_stem(folders: Sequence[Path], stem: str) -> Path | None:
-    """A picture called `stem` and any extension of pictures."""
+    """An image called `stem` and any extension of images."""
     for folder in folders:
         for suffix in (".jpg", ".png", ".jpeg", *extensions()):
             for name in (stem + suffix, stem + suffix.upper()):
@@ -74,8 +74,8 @@ def find_by_stem(folders: Sequence[Path], stem: str) -> Path | None:
     return None
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Files named like pictures, sorted; hidden ones left out."""
+def images_in(folder: Path) -> list[Path]:
+    """Files named like images, sorted; hidden ones left out."""
     kept = (f for f in folder.iterdir() if f.suffix.lower() in extensions() and not f.name.startswith("."))
     return sorted(f for f in kept if f.is_file())
 

@@ -26,9 +26,9 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """Pictures uint8 (N, C, H, W) or columns float32 (N, D); targets as `targets.decide` finds.
+    """Images uint8 (N, C, H, W) or columns float32 (N, D); targets as `targets.decide` finds.
 
-    Pictures may come as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for anything else.
+    Images may come as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for anything else.
     """
     arrays = _arrays(path)
     parts = _parts(path, arrays)
@@ -111,9 +111,9 @@ def _flat(y: np.ndarray) -> np.ndarray:
 
 
 def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refusal unless x holds finite columns or pictures. where: its place; shape: that of a training sample."""
+    """Refusal unless x holds finite columns or images. where: its place; shape: that of a training sample."""
     if x.ndim not in (2, 3, 4):
-        raise refusal(where, "columns (N, D) or pictures (N, H, W), (N, H, W, C) or (N, C, H, W)", f"shape {x.shape}")
+        raise refusal(where, "columns (N, D) or images (N, H, W), (N, H, W, C) or (N, C, H, W)", f"shape {x.shape}")
     if x.size == 0:
         raise refusal(where, "an array with something in it", f"shape {x.shape}")
     if x.shape[1:] != shape:
@@ -126,13 +126,13 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
-    """Columns as float32, pictures as uint8 (N, C, H, W)."""
+    """Columns as float32, images as uint8 (N, C, H, W)."""
     if x.ndim == 2:
         return torch.from_numpy(x.astype(np.float32))
     if x.dtype != np.uint8:
         low, high = float(x.min()), float(x.max())
         if low < 0 or high > 255:
-            raise refusal(f"pictures {name} in {path}", "in [0, 1] or [0, 255]", f"values from {low:g} to {high:g}")
+            raise refusal(f"images {name} in {path}", "in [0, 1] or [0, 255]", f"values from {low:g} to {high:g}")
         unit = high <= 1
         x = np.round(x.astype(np.float32) * (255 if unit else 1)).astype(np.uint8)
         notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
@@ -144,5 +144,5 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         x = x[:, :3]
         notes.append(f"the fourth channel of {name} (alpha) is left out")
     if x.shape[1] not in (1, 3):
-        raise refusal(f"pictures {name} in {path}", "of 1, 3 or 4 channels", f"shape {x.shape}")
+        raise refusal(f"images {name} in {path}", "of 1, 3 or 4 channels", f"shape {x.shape}")
     return torch.from_numpy(np.ascontiguousarray(x))

@@ -1,4 +1,4 @@
-"""`shapes`: pictures of circles, squares and triangles with their boxes, masks and poses, drawn from a seed.
+"""`shapes`: images of circles, squares and triangles with their boxes, masks and poses, drawn from a seed.
 
 A set to try detectors on, of any length, without a download. Later shapes lie over earlier ones; a mask holds the
 pixels that are seen, a box is the box of its mask.
@@ -17,11 +17,11 @@ from danlu.data.dataset import Dataset
 from danlu.data.sources.sklearn import Known
 from danlu.data.sources.targets import Task
 
-NAMES = {"shapes": Known("", "600 drawn pictures of circles, squares and triangles, with boxes, masks and poses")}
+NAMES = {"shapes": Known("", "600 drawn images of circles, squares and triangles, with boxes, masks and poses")}
 CLASSES = ("circle", "square", "triangle")
 TURN = (0.0, math.pi / 2, 2 * math.pi / 3)  # the angle after which each class looks the same
-PICTURES, SIDE, MOST = 600, 128, 6
-RADIUS = (0.07, 0.2)  # of the circle around a shape, as a share of the picture's side
+IMAGES, SIDE, MOST = 600, 128, 6
+RADIUS = (0.07, 0.2)  # of the circle around a shape, as a share of the image's side
 SEEN = 0.5  # least share of a shape that others leave visible
 CONTRAST = 0.35  # least distance of a colour from the background's, of 1
 TRIES = 20
@@ -33,31 +33,31 @@ def looks_like(path: Path) -> bool:
 
 
 def open(name: str, task: Task | None = None) -> Dataset:
-    """600 pictures of 128 px, always the same, uint8 (600, 3, 128, 128); boxes only, or masks for "segment"."""
-    pictures, annotations = draw(PICTURES, SIDE, seed=0)
+    """600 images of 128 px, always the same, uint8 (600, 3, 128, 128); boxes only, or masks for "segment"."""
+    images, annotations = draw(IMAGES, SIDE, seed=0)
     if task != "segment":
         annotations = [Annotation(a.boxes, a.labels, a.ignore, a.size, None, a.poses) for a in annotations]
     return Dataset(
         path=name,
         format="drawn",
         task="segment" if task == "segment" else "detect",
-        inputs=pictures,
+        inputs=images,
         targets=annotations,
         classes=CLASSES,
     )
 
 
 def draw(count: int, side: int = SIDE, seed: int = 0) -> tuple[torch.Tensor, list[Annotation]]:
-    """uint8 (count, 3, side, side), and what is in each picture. Equal arguments give equal pictures."""
+    """uint8 (count, 3, side, side), and what is in each image. Equal arguments give equal images."""
     rng = np.random.default_rng(seed)
-    pictures = np.empty((count, 3, side, side), np.uint8)
+    images = np.empty((count, 3, side, side), np.uint8)
     annotations = []
-    for picture in pictures:
+    for image in images:
         colour = rng.random(3)
         canvas = _background(rng, colour, side)
         annotations.append(_place(rng, canvas, colour, side))
-        picture[:] = (canvas + rng.normal(0, 0.02, canvas.shape)).clip(0, 1) * 255 + 0.5
-    return torch.from_numpy(pictures), annotations
+        image[:] = (canvas + rng.normal(0, 0.02, canvas.shape)).clip(0, 1) * 255 + 0.5
+    return torch.from_numpy(images), annotations
 
 
 def _background(rng: np.random.Generator, colour: np.ndarray, side: int) -> np.ndarray:

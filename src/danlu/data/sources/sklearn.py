@@ -38,7 +38,7 @@ NAMES = {
 
 
 def open(name: str, folder: Path, config: DataConfig) -> Dataset:
-    """The set as float32 columns (N, D), digits as pictures (N, 1, 8, 8). folder: where fetched sets are kept.
+    """The set as float32 columns (N, D), digits as images (N, 1, 8, 8). folder: where fetched sets are kept.
 
     Raises Failure when a set that must be fetched cannot be.
     """

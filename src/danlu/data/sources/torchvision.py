@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, PictureFiles, Problem
-from danlu.data.pictures import PictureInfo, check_pictures
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
+from danlu.data.images import ImageInfo, check_images
 from danlu.data.sources import cifar, idx
 from danlu.data.sources.download import patience, reason
 from danlu.data.sources.targets import sort_classes
@@ -40,10 +40,10 @@ NAMES = {
     "fashion-mnist": Known("FashionMNIST", "70,000 pieces of clothing, 28x28, grey", home="FashionMNIST/raw"),
     "kmnist": Known("KMNIST", "70,000 Japanese letters, 28x28, grey", home="KMNIST/raw"),
     "emnist": Known("EMNIST", "131,600 digits and letters (balanced), 28x28, grey", turned=True),
-    "cifar10": Known("CIFAR10", "60,000 pictures, 32x32, 10 classes", home="cifar-10-batches-py"),
-    "cifar100": Known("CIFAR100", "60,000 pictures, 32x32, 100 classes", home="cifar-100-python"),
+    "cifar10": Known("CIFAR10", "60,000 images, 32x32, 10 classes", home="cifar-10-batches-py"),
+    "cifar100": Known("CIFAR100", "60,000 images, 32x32, 100 classes", home="cifar-100-python"),
     "svhn": Known("SVHN", "99,289 house numbers, 32x32"),
-    "stl10": Known("STL10", "13,000 pictures, 96x96, 10 classes"),
+    "stl10": Known("STL10", "13,000 images, 96x96, 10 classes"),
     "flowers102": Known("Flowers102", "8,189 flowers, 102 classes", THREE),
     "food101": Known("Food101", "101,000 dishes, 101 classes"),
     "oxford-iiit-pet": Known("OxfordIIITPet", "7,349 cats and dogs, 37 breeds", (("trainval", TRAIN), ("test", TEST))),
@@ -131,13 +131,13 @@ def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | 
 
 
 def _files(paths: list[Path], targets: torch.Tensor, given: torch.Tensor, config: DataConfig, common: dict) -> Dataset:
-    """Pictures that stay on disk; the unreadable ones become problems."""
-    found = check_pictures(paths, decode=False, workers=config.workers)
+    """Images that stay on disk; the unreadable ones become problems."""
+    found = check_images(paths, decode=False, workers=config.workers)
     problems = [Problem(str(path), info) for path, info in zip(paths, found, strict=True) if isinstance(info, str)]
-    keep = [i for i, info in enumerate(found) if isinstance(info, PictureInfo)]
-    infos = [info for info in found if isinstance(info, PictureInfo)]
+    keep = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
+    infos = [info for info in found if isinstance(info, ImageInfo)]
     kept = tuple(paths[i] for i in keep)
-    inputs = PictureFiles(kept, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos))
+    inputs = ImageFiles(kept, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos))
     common |= {"problems": problems, "name_of": lambda i: str(kept[i])}
     return Dataset(inputs=inputs, targets=targets[keep], given=given[keep], **common)
 

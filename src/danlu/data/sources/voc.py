@@ -1,4 +1,4 @@
-"""Pascal VOC: one xml file per picture, and lists of names per split under ImageSets.
+"""Pascal VOC: one xml file per image, and lists of names per split under ImageSets.
 
 Pixels count from 1 and both ends are included: (xmin, ymin, xmax, ymax) is the box (xmin - 1, ymin - 1, xmax, ymax).
 Format: Everingham & Winn, The PASCAL Visual Object Classes Challenge 2012 Development Kit.
@@ -15,32 +15,32 @@ from xml.etree import ElementTree
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, find_by_stem, find_picture, relative, split_of, wanted_task
+from danlu.data.sources.labelled import Labelled, Thing, find_by_stem, find_image, relative, split_of, wanted_task
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, blame, refusal
 
 ANNOTATIONS = ("Annotations", "annotations", "annots", "xmls")
-PICTURES = ("JPEGImages", "images", "Images", "PNGImages", "imgs")
+IMAGES = ("JPEGImages", "images", "Images", "PNGImages", "imgs")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A folder of xml files, where their pictures may lie, and the lists of its splits. split: what its name tells."""
+    """A folder of xml files, where their images may lie, and the lists of its splits. split: what its name tells."""
 
     xmls: Path
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
     lists: Path
     split: int = UNASSIGNED
 
 
 def looks_like(path: Path) -> bool:
-    """A folder with Annotations/*.xml, or with xml files beside pictures, or one whose subfolders are such."""
+    """A folder with Annotations/*.xml, or with xml files beside images, or one whose subfolders are such."""
     return path.is_dir() and next(_parts(path), None) is not None
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`PictureFiles` and annotations; objects marked difficult are ignored. Classes are those that occur, sorted.
+    """`ImageFiles` and annotations; objects marked difficult are ignored. Classes are those that occur, sorted.
 
     Raises Refusal for an xml file that is cut or lacks a key, unless config.on_bad is "skip".
     """
@@ -75,13 +75,13 @@ def _parts(path: Path) -> Iterator[_Part]:
 
 
 def _part(folder: Path) -> _Part | None:
-    pictures = (*(folder / name for name in PICTURES if (folder / name).is_dir()), folder)
+    images = (*(folder / name for name in IMAGES if (folder / name).is_dir()), folder)
     lists = folder / "ImageSets" / "Main"
     for name in ANNOTATIONS:
         if (folder / name).is_dir() and _is_annotation(next((folder / name).glob("*.xml"), None)):
-            return _Part(folder / name, (*pictures, folder / name), lists, split_of(folder.name))
+            return _Part(folder / name, (*images, folder / name), lists, split_of(folder.name))
     if _is_annotation(next(folder.glob("*.xml"), None)):
-        return _Part(folder, pictures, lists, split_of(folder.name))
+        return _Part(folder, images, lists, split_of(folder.name))
     return None
 
 
@@ -113,7 +113,7 @@ def _listed(part: _Part, root: Path, problems: list[Problem], notes: list[str]) 
                 problems.append(Problem(where, f"no {stem}.xml in {relative(part.xmls, root)}"))
     left = len(set(here) - listed)
     if left:
-        notes.append(f"{left} annotated pictures are in no list of {relative(part.lists, root)} and not read")
+        notes.append(f"{left} annotated images are in no list of {relative(part.lists, root)} and not read")
 
 
 def _names(file: Path) -> list[str] | None:
@@ -133,7 +133,7 @@ def _names(file: Path) -> list[str] | None:
 
 
 def _read(xml: Path, part: _Part, split: int, root: Path) -> tuple[Labelled, list[str]]:
-    """One file: the picture with its objects, and the name of each object's class."""
+    """One file: the image with its objects, and the name of each object's class."""
     try:
         tree = ElementTree.fromstring(xml.read_bytes())
     except OSError as error:
@@ -142,9 +142,9 @@ def _read(xml: Path, part: _Part, split: int, root: Path) -> tuple[Labelled, lis
         raise Refusal(f"{xml} is no valid xml ({error}): it is cut or damaged, fetch or write it again") from None
     if tree.tag != "annotation":
         raise refusal(f"{xml}: the outermost key", "annotation", tree.tag)
-    picture = find_by_stem(part.pictures, xml.stem)
-    if picture is None:
-        picture = find_picture(part.pictures, (tree.findtext("filename") or "").strip() or f"{xml.stem}.jpg")
+    image = find_by_stem(part.images, xml.stem)
+    if image is None:
+        image = find_image(part.images, (tree.findtext("filename") or "").strip() or f"{xml.stem}.jpg")
     size, things, names = None, [], []
     sides = tree.find("size")
     if sides is not None:
@@ -164,7 +164,7 @@ def _read(xml: Path, part: _Part, split: int, root: Path) -> tuple[Labelled, lis
         fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
         things.append(Thing(f"object {i + 1} {name!r}", -1, (x1 - 1, y1 - 1, x2, y2), difficult, fault=fault))
         names.append(name)
-    return Labelled(picture, relative(xml, root), things, split, size), names
+    return Labelled(image, relative(xml, root), things, split, size), names
 
 
 def _number(entry: ElementTree.Element, key: str, where: str) -> float:

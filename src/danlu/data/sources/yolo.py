@@ -1,7 +1,7 @@
-"""YOLO: a text file of labels beside each picture, and data.yaml that names the classes and the parts.
+"""YOLO: a text file of labels beside each image, and data.yaml that names the classes and the parts.
 
-A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in shares of the picture's width and height. The
-labels of .../images/x.jpg are .../labels/x.txt, or x.txt beside it; a picture without a file of labels is one without
+A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in shares of the image's width and height. The
+labels of .../images/x.jpg are .../labels/x.txt, or x.txt beside it; an image without a file of labels is one without
 objects.
 """
 
@@ -19,9 +19,9 @@ import yaml
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
-from danlu.data.pictures import extensions
+from danlu.data.images import extensions
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, pictures_in, relative, split_of, wanted_task
+from danlu.data.sources.labelled import Labelled, Thing, images_in, relative, split_of, wanted_task
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, blame, refusal
 
@@ -37,7 +37,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`PictureFiles` and annotations, classes in the order of their numbers.
+    """`ImageFiles` and annotations, classes in the order of their numbers.
 
     Raises Refusal for a line or key that cannot be read, unless (lines) config.on_bad is "skip".
     """
@@ -53,45 +53,43 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         shape_of_points = "kpt_shape" in content
         listed = list(_described(description, content))
     else:
-        listed = [(file, split) for folder, split in _label_folders(path) for file in pictures_in(folder)]
+        listed = [(file, split) for folder, split in _label_folders(path) for file in images_in(folder)]
         classes = _class_list(root)
     reader = _Reader(root, len(classes) if classes else None, shape_of_points)
     found, problems = [], []
-    for picture, split in listed:
+    for image, split in listed:
         try:
-            found.append(reader(picture, split))
+            found.append(reader(image, split))
         except Refusal as error:
             if config.on_bad != "skip":
                 raise
-            problems.append(Problem(relative(picture, root), str(error)))
-    problems += [
-        Problem(relative(file, root), "missing picture") for file in _orphans(picture for picture, _ in listed)
-    ]
+            problems.append(Problem(relative(image, root), str(error)))
+    problems += [Problem(relative(file, root), "missing image") for file in _orphans(image for image, _ in listed)]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
-        notes.append(f"{len(reader.unlabelled)} pictures have no file of labels: taken as without objects")
-    if listed and len(reader.unlabelled) == len({picture for picture, _ in listed}):
-        raise Refusal(f"{path}: none of {len(listed)} pictures has a file of labels such as {_labels_of(listed[0][0])}")
+        notes.append(f"{len(reader.unlabelled)} images have no file of labels: taken as without objects")
+    if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
+        raise Refusal(f"{path}: none of {len(listed)} images has a file of labels such as {_labels_of(listed[0][0])}")
     task = wanted_task(path, task, masks=reader.polygons > 0)
     return assemble(path, "yolo", found, classes, config, task, problems, notes)
 
 
 class _Reader:
-    """Reads the labels of one picture after the other. classes: how many there are, or None when nobody says."""
+    """Reads the labels of one image after the other. classes: how many there are, or None when nobody says."""
 
     def __init__(self, root: Path, classes: int | None, points: bool) -> None:
         self.root, self.classes, self.points = root, classes, points
         self.polygons = 0
-        self.unlabelled: set[Path] = set()  # pictures without a file of labels
+        self.unlabelled: set[Path] = set()  # images without a file of labels
 
-    def __call__(self, picture: Path, split: int) -> Labelled:
-        file = _labels_of(picture)
-        one = Labelled(picture, relative(file, self.root), split=split, shares=True)
+    def __call__(self, image: Path, split: int) -> Labelled:
+        file = _labels_of(image)
+        one = Labelled(image, relative(file, self.root), split=split, shares=True)
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            self.unlabelled.add(picture)
+            self.unlabelled.add(image)
             return one
         except (UnicodeDecodeError, ValueError):
             raise refusal(str(file), "lines of numbers as text", "other bytes") from None
@@ -129,9 +127,9 @@ class _Reader:
         return Thing(name, int(label), box, shape=Polygons((ring,)), fault=fault)
 
 
-def _labels_of(picture: Path) -> Path:
-    """.../images/x.jpg -> .../labels/x.txt; without such a folder, or where only that is there, beside the picture."""
-    parts, beside = list(picture.parts), picture.with_suffix(".txt")
+def _labels_of(image: Path) -> Path:
+    """.../images/x.jpg -> .../labels/x.txt; without such a folder, or where only that is there, beside the image."""
+    parts, beside = list(image.parts), image.with_suffix(".txt")
     places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
@@ -139,9 +137,9 @@ def _labels_of(picture: Path) -> Path:
     return beside if places and beside.is_file() and not usual.is_file() else usual
 
 
-def _orphans(pictures: Iterable[Path]) -> list[Path]:
-    """Files of labels whose picture is not there, in the folders where those of the pictures lie."""
-    folders = {_labels_of(picture).parent: picture.parent for picture in pictures}
+def _orphans(images: Iterable[Path]) -> list[Path]:
+    """Files of labels whose image is not there, in the folders where those of the images lie."""
+    folders = {_labels_of(image).parent: image.parent for image in images}
     found = []
     for labels, folder in folders.items():
         beside = labels == folder  # there other texts may lie too
@@ -151,11 +149,11 @@ def _orphans(pictures: Iterable[Path]) -> list[Path]:
     return found
 
 
-# --- where the pictures are ----------------------------------------------------------------------------------------
+# --- where the images are ----------------------------------------------------------------------------------------
 
 
 def _label_folders(path: Path) -> Iterator[tuple[Path, int]]:
-    """Folders of pictures with a folder of labels: images/, images/train/ ..., train/images/ ..., or labels beside."""
+    """Folders of images with a folder of labels: images/, images/train/ ..., train/images/ ..., or labels beside."""
     if not path.is_dir():
         return
     for folder in (path, *(path / name for name in PARTS)):
@@ -169,9 +167,9 @@ def _label_folders(path: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _labels_beside(folder: Path) -> bool:
-    """Whether pictures and their labels lie in one folder, as labelImg and Darknet have them."""
+    """Whether images and their labels lie in one folder, as labelImg and Darknet have them."""
     stems = {file.stem for file in folder.glob("*.txt")}
-    return bool(stems) and any(_is_labels(p.with_suffix(".txt")) for p in pictures_in(folder) if p.stem in stems)
+    return bool(stems) and any(_is_labels(p.with_suffix(".txt")) for p in images_in(folder) if p.stem in stems)
 
 
 def _is_labels(file: Path) -> bool:
@@ -256,24 +254,24 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
 
 
 def _described(file: Path, content: dict[str, Any]) -> Iterator[tuple[Path, int]]:
-    """Each picture and its split, as train, val and test of data.yaml tell: folders, lists of files, or several."""
+    """Each image and its split, as train, val and test of data.yaml tell: folders, lists of files, or several."""
     base = content.get("path")
     bases = [file.parent]
     if isinstance(base, str) and "\0" not in base:
         bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
     if not any(content.get(key) for key in PARTS):
-        raise refusal(f"{file}: train", "a folder of pictures or a list of them", "nothing")
+        raise refusal(f"{file}: train", "a folder of images or a list of them", "nothing")
     for key, split in PARTS.items():
         entries = content.get(key)
         for entry in entries if isinstance(entries, list) else [entries] if entries else []:
             if not isinstance(entry, str) or "\0" in entry:
-                raise refusal(f"{file}: {key}", "a folder of pictures or a list of them", repr(entry)[:60])
+                raise refusal(f"{file}: {key}", "a folder of images or a list of them", repr(entry)[:60])
             place = _place(bases, entry)
             if place is None and key == "test":
                 continue  # exporters name a test part whether there is one or not
             if place is None:
                 raise refusal(f"{file}: {key}", f"a folder or list that exists (looked under {bases[0]})", entry)
-            yield from ((picture, split) for picture in _pictures(place, f"{file}: {key}"))
+            yield from ((image, split) for image in _images(place, f"{file}: {key}"))
 
 
 def _place(bases: list[Path], entry: str) -> Path | None:
@@ -290,17 +288,17 @@ def _place(bases: list[Path], entry: str) -> Path | None:
     return None
 
 
-def _pictures(place: Path, where: str) -> Iterator[Path]:
+def _images(place: Path, where: str) -> Iterator[Path]:
     if place.is_dir():
         found = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in extensions() and not f.name.startswith(".")]
         if not found:
-            raise refusal(where, "a folder of pictures", f"{place}, which holds none")
+            raise refusal(where, "a folder of images", f"{place}, which holds none")
         yield from found
         return
     try:
         lines = place.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        raise refusal(where, "a folder of pictures or a text file that lists them", str(place)) from None
+        raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
     for line in lines:
         if name := line.strip():
             yield _place([place.parent], name) or place.parent / name

@@ -13,7 +13,7 @@ try:
 except ImportError:  # the older package of the same trainer
     from pytorch_lightning import Callback  # type: ignore
 
-from danlu.doctor.adapters.attending import Attending
+from danlu.doctor.adapters.callback_base import Attending
 
 
 class LightningDoctor(Attending, Callback):

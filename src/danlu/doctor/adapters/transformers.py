@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback  # type: ignore
 
-from danlu.doctor.adapters.attending import Attending
+from danlu.doctor.adapters.callback_base import Attending
 
 
 class TransformersDoctor(Attending, TrainerCallback):

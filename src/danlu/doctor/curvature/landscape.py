@@ -1,6 +1,6 @@
 """The loss over a line or a plane through the weights, and an optimiser's path seen in it.
 
-Random directions are scaled filter by filter to the weights' own lengths, so that pictures of different networks can be
+Random directions are scaled filter by filter to the weights' own lengths, so that images of different networks can be
 compared (Li, Xu, Taylor, Studer and Goldstein, 2018). A path lies almost at right angles to random directions: to see
 it, take those in which it moves most (principal components, same paper) or the top eigenvectors.
 """
@@ -29,7 +29,7 @@ class Landscape:
 
     x, y: coordinates (n,) along the two directions; y is empty over a line. The weights are at 0. path: coordinates
     (k, 1 or 2) of the snapshots; kept: the share of the path's squared distance from the weights that the
-    picture shows.
+    image shows.
     """
 
     x: np.ndarray

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 SAMPLES, UNITS, POSITIONS = 32, 64, 4
 WINDOW = 4  # measured steps over which a unit must be zero to be called dead

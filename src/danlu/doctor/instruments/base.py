@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 
 class Instrument:

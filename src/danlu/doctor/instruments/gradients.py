@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 SAMPLE = 512
 WATCHED = 4  # parameters whose gradient is also measured before clipping

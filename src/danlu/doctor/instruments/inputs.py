@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.patient import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, Patient, tensors_in
 
 MAX_FEATURES = 256
-POSITIONS = 64  # of a picture, at most, that the moments rest on
+POSITIONS = 64  # of an image, at most, that the moments rest on
 HASHED = 512  # values per sample, at most, that the hash rests on
 GOLDEN = (5**0.5 - 1) / 2
 MAX_HASHES = 131_072  # some 16 MB; augmentation makes every sample of every epoch a new one
@@ -156,7 +156,7 @@ class Inputs(Instrument):
 
 
 def scattered(count: int, most: int) -> Tensor:
-    """Up to `most` places of `count`, always the same; evenly spaced ones would fall into a few columns of a picture,
+    """Up to `most` places of `count`, always the same; evenly spaced ones would fall into a few columns of an image,
     whose margin may be blank."""
     if count <= most:
         return torch.arange(count)

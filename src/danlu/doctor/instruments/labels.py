@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.patient import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, Patient, tensors_in
 
 SAMPLES = 64  # of a batch, at most
-FEATURES, SIDE = 512, 16  # values of a sample, rows of a picture: at most twice as many
+FEATURES, SIDE = 512, 16  # values of a sample, rows of an image: at most twice as many
 MOVED = 1e-3  # change of a sample's projection against its length that no rounding brings about
 
 
@@ -74,7 +74,7 @@ def paired(inputs: Tensor, targets: Any) -> bool:
 
 
 def features(inputs: Tensor) -> Tensor:
-    """(N, at most some hundred values of each sample): of pictures every so many rows and columns."""
+    """(N, at most some hundred values of each sample): of images every so many rows and columns."""
     for axis in range(2, inputs.dim()):
         inputs = inputs[(slice(None),) * axis + (slice(None, None, max(1, inputs.shape[axis] // SIDE)),)]
     rows = inputs.flatten(1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 
 class _Mark:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.outcome import measured
+from danlu.doctor.instruments.loss_and_accuracy import measured
 from danlu.doctor.instruments.structure import BATCH_NORMS
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 
 class Modes(Instrument):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import undisturbed
-from danlu.doctor.patient import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, Patient, tensors_in
 
 # Operations in the graph of the loss whose value or derivative is not finite somewhere.
 SUSPECTS = {

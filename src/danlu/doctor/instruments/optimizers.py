@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.patient import Patient
+from danlu.doctor.watched_model import Patient
 
 
 class Optimizers(Instrument):

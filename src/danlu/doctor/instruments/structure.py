@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from danlu.doctor.budget import FREE_STEPS
 from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, last_activation
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.patient import Pass, Patient
+from danlu.doctor.watched_model import Pass, Patient
 
 LINEAR_LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)

@@ -12,7 +12,7 @@ from danlu.doctor.phrase import Phrase
 from danlu.doctor.rules.progress import accuracies, even_epochs, goes_back
 
 EXPECTED = 10  # labels of a class: chance hardly leaves it out of so many
-FEW_LEAKED = 4  # fewer identical samples may be chance: a blank picture, a default row
+FEW_LEAKED = 4  # fewer identical samples may be chance: a blank image, a default row
 
 
 def leak(ledger: Ledger) -> Iterable[Finding]:
@@ -77,10 +77,10 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     spread = max(stds) / min(stds) if len(stds) > 1 else 1.0
     offset = abs(mean) / max(std, 1e-12)
     facts = {"mean": mean, "std": std, "spread": spread, "offset": offset}
-    pictures = len(ledger.last("input.shape", default=[])) > 2
+    images = len(ledger.last("input.shape", default=[])) > 2
     if std > 15 or abs(mean) > 15 or std < 1e-3:
         yield Finding("data.not_normalised", "error" if std > 15 or abs(mean) > 15 else "warning", 0.92, "", facts)
-    elif (offset > 6 and abs(mean) > 3) or (not pictures and spread > 50 and max(stds) > 5):
+    elif (offset > 6 and abs(mean) > 3) or (not images and spread > 50 and max(stds) > 5):
         yield Finding("data.not_normalised", "warning", 0.85, "", facts)
 
 
@@ -180,7 +180,7 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
         problem = _said(apart[1])
-        do = Phrase("Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation.")
+        do = Phrase("Weaken it until training images can be told by eye: smaller noise, erasing and rotation.")
         facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
         yield Finding("data.augmentation_harmful", "warning", 0.85, Phrase("training"), facts)
 

@@ -1,4 +1,4 @@
-"""Findings about objects to be found in pictures: their boxes, and whether the network's maps and anchors suit them."""
+"""Findings about objects to be found in images: their boxes, and whether the network's maps and anchors suit them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import Phrase
 
-SPOILT = ("reversed", "empty", "outside the picture", "not finite", "unknown class", "other")  # left out of training
+SPOILT = ("reversed", "empty", "outside the image", "not finite", "unknown class", "other")  # left out of training
 NAMED = 5
 
 
 def bad_boxes(ledger: Ledger) -> Iterable[Finding]:
     """Boxes that are none: reversed, empty, outside; or so small at the training resolution that nothing is to be seen.
 
-    Boxes that reach beyond their picture, or are there twice, are named but do not make it a warning.
+    Boxes that reach beyond their image, or are there twice, are named but do not make it a warning.
     """
     faults = {kind: n for kind, n in ledger.facts("object.faults").items() if n}
     total = ledger.last("object.count", default=0)

@@ -10,8 +10,8 @@ from danlu.doctor.phrase import Phrase
 WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.leak": {
         "en": (
-            "The same picture lies in training and in validation or test",
-            "{pairs} pairs of (nearly) identical pictures lie in different parts: they concern {twins} of {held} samples that are held out ({share:%}). For example: {names}.",
+            "The same image lies in training and in validation or test",
+            "{pairs} pairs of (nearly) identical images lie in different parts: they concern {twins} of {held} samples that are held out ({share:%}). For example: {names}.",
             "Remove duplicates before splitting, or keep what belongs together on one side: --split group:COLUMN.",
         ),
         "zh": (
@@ -22,7 +22,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "data.duplicates": {
         "en": (
-            "Pictures lie there more than once",
+            "Images lie there more than once",
             "{pairs} pairs are (nearly) identical ({share:%} of the samples have such a twin), {conflicts} of them with different labels. For example: {names}.",
             "Delete the copies, and look at those with different labels by eye: one of each pair is wrong.",
         ),
@@ -34,8 +34,8 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "data.degenerate": {
         "en": (
-            "Blank pictures",
-            "{blank} of {samples} pictures show one value everywhere: {names}.",
+            "Blank images",
+            "{blank} of {samples} images show one value everywhere: {names}.",
             "Delete them, or find out what emptied them.",
         ),
         "zh": ("空白图片", "{samples} 张图片中有 {blank} 张处处同值：{names}。", "删除它们，或查明为何变空。"),

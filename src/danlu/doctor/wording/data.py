@@ -22,7 +22,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "Samples occur more than once",
             "{repeated:%} of an epoch's samples looked at had come before in the same epoch; {conflicts} identical samples came "
             "with different labels. Repeats weigh more than they should, and contradictory labels cannot be learnt.",
-            "Drop duplicates (pandas: df.drop_duplicates(); pictures: by hash), and look at those with different labels by "
+            "Drop duplicates (pandas: df.drop_duplicates(); images: by hash), and look at those with different labels by "
             "hand. A sampler that draws with replacement on purpose is no fault.",
         ),
         "zh": (
@@ -94,7 +94,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "Inputs are not normalised",
             "Their mean is {mean} and their standard deviation {std} (columns differ in scale by a factor of {spread}): the "
             "first layer's gradients are too large in some directions and too small in others, so no rate suits all.",
-            "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for pictures divide by 255 and "
+            "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for images divide by 255 and "
             "apply torchvision.transforms.v2.Normalize(mean, std).",
         ),
         "zh": (

@@ -1,4 +1,4 @@
-"""Words of the findings about objects in pictures."""
+"""Words of the findings about objects in images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ WORDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "data.bad_boxes": {
         "en": (
             "Boxes that mark nothing",
-            "Of {boxes} boxes: {kinds}. What is reversed, empty or outside its picture cannot be learnt and is left out; what "
+            "Of {boxes} boxes: {kinds}. What is reversed, empty or outside its image cannot be learnt and is left out; what "
             "is smaller than a few pixels of the network's input shows nothing. For example: {examples}.",
             "danlu data DATA lists every one by file and object: mend them there, or drop them. Against tiny ones train at a "
             "larger size: --size 640.",

@@ -184,7 +184,7 @@ ZH: dict[str, str] = {
     # Kinds of bad boxes.
     "reversed": "坐标颠倒",
     "empty": "空框",
-    "outside the picture": "在图片之外",
+    "outside the image": "在图片之外",
     "not finite": "非有限值",
     "clipped": "超出边缘而被裁剪",
     "repeated": "重复",

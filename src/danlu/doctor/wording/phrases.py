@@ -32,7 +32,7 @@ ZH: dict[str, str] = {
     "Give the random transform to the training set alone; resize and normalise alone for validation.": (
         "随机变换只用于训练集；验证集只做缩放和归一化。"
     ),
-    "Weaken it until training pictures can be told by eye: smaller noise, erasing and rotation.": (
+    "Weaken it until training images can be told by eye: smaller noise, erasing and rotation.": (
         "减弱到人眼能认出训练图片：减小噪声、擦除和旋转。"
     ),
     "it sees {:g} pixels, and a tenth of the objects are longer than {:.3g}": (

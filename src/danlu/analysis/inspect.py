@@ -1,0 +1,221 @@
+"""`danlu inspect`: what a network is made of, layer by layer, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.config import OptimConfig
+from danlu.inspection.comparison import branched, compare, shares
+from danlu.inspection.dominance import dominant, vc_dimension
+from danlu.inspection.drawing import draw, svg, write_png
+from danlu.inspection.layers import Layer, Traced, trace
+from danlu.inspection.memory import STATES, TrainingMemory, training_memory
+from danlu.inspection.timing import time_layers
+from danlu.learning.optim import build_optimizer
+from danlu.models.build import MODELS, build_model
+from danlu.refuse import Refusal, blame, choose, refusal
+
+MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
+TRUTHS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
+INPUT = {"lenet": "1x28x28", "lenet5": "1x32x32", "small-cnn": "1x8x8", "alexnet": "3x227x227"}  # others: 3x224x224
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A network and its trace. network: without numbers (on torch's meta device) wherever it can do without."""
+
+    name: str
+    shape: tuple[int, ...]
+    network: nn.Module
+    traced: Traced
+    memory: TrainingMemory
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "model": self.name,
+            "input": list(self.shape),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "multiply_adds": self.traced.total("multiply_adds"),
+            "activation_bytes": self.traced.total("activation_bytes"),
+            "depth": self.traced.depth,
+        }
+
+
+def inspect(
+    model: str | nn.Module,
+    input: str | None = None,
+    *,
+    classes: int | str = 10,
+    batch_size: int | str = 32,
+    optimizer: str = "adamw",
+    plot: str | Path | None = None,
+    time: bool | str = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """{"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain values.
+
+    model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
+    default what the network was made for. Bytes and multiply-adds are per sample, memory for training at `batch_size`
+    with the state of `optimizer`. plot: a .png or .svg file to draw the network in. time: measure forward, backward and
+    step of every layer on this machine. options: of the network, as norm="group". Raises Refusal for a network or an
+    input that cannot be.
+    """
+    timed = _truth("--time", time)
+    looked = _look(model, input, classes, batch_size, optimizer, options)
+    traced, memory = looked.traced, looked.memory
+    capacity, basis = vc_dimension(traced.layers, math.prod(looked.shape))
+    found = looked.figures() | {
+        "memory": {**vars(memory), "total": memory.total, "optimizer": optimizer},
+        "vc_dimension": {"estimate": capacity, "basis": basis},
+        "dominates": dominant(traced.layers),
+        "layers": [_row(layer) for layer in traced.layers if layer.used or layer.parameters],
+    }
+    if timed:
+        network = _network(model, looked.shape, int(classes), options) if isinstance(model, str) else deepcopy(model)
+        found["time"] = _time(network, looked.shape, memory.batch_size, optimizer)
+    if plot is not None:
+        _plot(Path(plot), traced.layers, looked.shape, looked.name)
+    return found
+
+
+def compare_networks(*names: str, input: str | None = None, classes: int | str = 10) -> dict[str, Any]:
+    """{"models", "rows", "shares", "branched", "dominates"}: two or more networks beside one another, as plain values.
+
+    rows: see `danlu.inspection.comparison.compare`. shares, branched, dominates: name -> what each network spends on
+    which layers, its blocks of branches against one convolution, and what dominates it. Without `input` every network
+    gets what it was made for. Raises Refusal as `inspect` does.
+    """
+    if len(set(names)) < 2:
+        raise refusal("--compare", "two networks or more", " ".join(names))
+    looked = {name: _look(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
+    layers = {name: one.traced.layers for name, one in looked.items()}
+    return {
+        "models": list(layers),
+        "rows": compare(layers),
+        "shares": {name: shares(own) for name, own in layers.items()},
+        "branched": {name: branched(own, looked[name].shape) for name, own in layers.items()},
+        "dominates": {name: dominant(own) for name, own in layers.items()},
+    }
+
+
+def _look(
+    model: str | nn.Module,
+    input: str | None,
+    classes: int | str,
+    batch_size: int | str,
+    optimizer: str,
+    options: dict[str, Any],
+) -> Looked:
+    """Build (without numbers, if it can be) and trace."""
+    classes, batch_size = _whole("--classes", classes), _whole("--batch-size", batch_size)
+    choose("--optimizer", optimizer, STATES, "a known update rule")
+    name = model if isinstance(model, str) else type(model).__name__
+    shape = _shape(input or _default_input(name))
+    sample = torch.zeros(1, *shape, device="meta")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries, about weights that are not there yet
+            network, traced, memory = _traced(model, shape, sample, classes, batch_size, optimizer, options)
+    except Refusal:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first(error)}") from None
+    return Looked(name, shape, network, traced, memory)
+
+
+def _traced(
+    model: str | nn.Module,
+    shape: tuple[int, ...],
+    sample: Tensor,
+    classes: int,
+    batch_size: int,
+    optimizer: str,
+    options: dict[str, Any],
+) -> tuple[nn.Module, Traced, TrainingMemory]:
+    """Networks by name are built on the meta device; those that read their own numbers are built in earnest."""
+    if isinstance(model, str):
+        try:
+            with torch.device("meta"):
+                empty = _network(model, shape, classes, options)
+            return empty, trace(empty, sample), training_memory(empty, sample, batch_size, optimizer)
+        except Refusal:
+            raise
+        except (RuntimeError, NotImplementedError, ValueError):
+            model = _network(model, shape, classes, options)
+    return model, trace(model, sample), training_memory(model, sample, batch_size, optimizer)
+
+
+def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
+    if len(shape) == 1:
+        return build_model(name, classes=classes, inputs=shape[0], **options)
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise refusal("--input", "CxHxW with H = W, or D for rows of numbers", "x".join(map(str, shape)))
+    return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
+
+
+def _default_input(name: str) -> str:
+    if name in MODELS and MODELS[name].tabular:
+        return "784"
+    small = name.endswith("-cifar") or name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+    large = "3x299x299" if name.startswith("inception") else "3x224x224"
+    return INPUT.get(name, "3x32x32" if small else large)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    wanted = f'CxHxW such as "3x224x224", or D for rows of numbers, of at most {MOST:,} each'
+    if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
+        raise refusal("--input", wanted, text)
+    shape = tuple(int(part) for part in re.split("[x×]", str(text)))
+    if max(shape) > MOST:
+        raise refusal("--input", wanted, text)
+    return shape
+
+
+def _whole(flag: str, value: int | str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MOST:
+        raise refusal(flag, f"a whole number of at least 1 and at most {MOST:,}", value)
+    return int(value)
+
+
+def _truth(flag: str, value: bool | str) -> bool:
+    if str(value).lower() not in TRUTHS:
+        raise refusal(flag, "true or false", value)
+    return TRUTHS[str(value).lower()]
+
+
+def _row(layer: Layer) -> dict[str, Any]:
+    kept = ("name", "kind", "detail", "output", "parameters", "multiply_adds", "activation_bytes", "used")
+    row = {key: getattr(layer, key) for key in kept} | {"output": list(layer.output)}
+    return row | {
+        "receptive_field": list(layer.receptive_field) if layer.receptive_field else None,
+        "jump": list(layer.jump) if layer.jump else None,
+    }
+
+
+def _time(network: nn.Module, shape: tuple[int, ...], batch_size: int, optimizer: str) -> dict[str, Any]:
+    config = OptimConfig(name=optimizer, lr=1e-9)  # type: ignore[arg-type]
+    timed = time_layers(network, torch.randn(batch_size, *shape), lambda module: build_optimizer(module, config))
+    return vars(timed)
+
+
+def _plot(path: Path, layers: list[Layer], shape: tuple[int, ...], name: str) -> None:
+    if path.suffix not in (".png", ".svg"):
+        raise refusal("--plot", "a .png or .svg file", str(path))
+    drawing = draw(layers, shape, name)
+    try:
+        path.write_text(svg(drawing), encoding="utf-8") if path.suffix == ".svg" else write_png(drawing, path)
+    except OSError as error:
+        raise blame(error, "--plot") from None
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0][:160]

@@ -1,0 +1,181 @@
+"""Each verb of the command line: its values to a public function, and what is printed of the answer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from danlu.analysis.describe import describe
+from danlu.analysis.diagnose import diagnose
+from danlu.analysis.inspect import compare_networks, inspect
+from danlu.analysis.landscape import landscape
+from danlu.healing.heal import heal, own_run
+from danlu.inference.evaluate import evaluate
+from danlu.inference.predict import predict
+from danlu.printing.comparison import print_comparison
+from danlu.printing.healing import print_healing
+from danlu.printing.results import (
+    print_description,
+    print_findings,
+    print_inspection,
+    print_landscape,
+)
+from danlu.printing.tables import plain_table
+from danlu.refuse import Refusal, choose, refusal
+from danlu.report.page import write_page
+from danlu.run.folder import Run
+from danlu.training.summary import public
+from danlu.training.train import Interrupted, train
+
+OBJECTS_NAMED = 12  # of an image, in the table; all of them are in --json
+
+
+def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    data = values.pop("data.path", None) or ""
+    try:
+        run = train(data, console=console, **values)
+    except Interrupted as stopped:
+        console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
+        return {"interrupted": str(stopped)}, stopped.code
+    return public(run.summary), 0
+
+
+def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
+    (part, metrics), *_ = ((k, v) for k, v in result["metrics"].items() if v)
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+    console.print(
+        f"{part} of {result['data']}, {result['samples']:,} samples: {figures}", highlight=False, soft_wrap=True
+    )
+    if (result["test_looks"] or 0) > 1:
+        looks = result["test_looks"]
+        console.print(
+            f"note: this was look {looks} at the test split; what is chosen after it is chosen by it", soft_wrap=True
+        )
+    return result, 0
+
+
+def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    results = predict(values.pop("run"), *values.pop("paths"), **_given(values))
+    console.print(_objects_table(results) if any("objects" in row for row in results) else _answers_table(results))
+    return {"predictions": results}, 0
+
+
+def _answers_table(results: list[dict[str, Any]]) -> Table:
+    table = plain_table(("path", "prediction", "confidence", "also"), whole=("confidence",))
+    for row in results:
+        if "error" in row:
+            table.add_row(row["path"], "unreadable", "", row["error"])
+        elif "class" in row:
+            others = ", ".join(f"{name} {share:.3f}" for name, share in row["top"][1:])
+            table.add_row(row["path"], row["class"], f"{row['confidence']:.3f}", others)
+        else:
+            said = f"{row['value']:.6g}" if "value" in row else str(row["values"])
+            table.add_row(row["path"], said, "", "")
+    return table
+
+
+def _objects_table(results: list[dict[str, Any]]) -> Table:
+    table = plain_table(("path", "objects", "found"), right=("objects",), whole=("objects",))
+    for row in results:
+        if "error" in row:
+            table.add_row(Text(row["path"]), "", Text(f"unreadable: {row['error']}"))
+            continue
+        said = [f"{one['class']} {one['score']:.2f}" for one in row["objects"][:OBJECTS_NAMED]]
+        more = len(row["objects"]) - OBJECTS_NAMED
+        listed = ", ".join(said) + (f" and {more} more" if more > 0 else "")
+        table.add_row(Text(row["path"]), str(len(row["objects"])), Text(listed))
+    return table
+
+
+def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    data, out = values.pop("data.path"), values.pop("out")
+    # To look at data leaves nothing among the user's own files, unless a place is named.
+    folder = None if out else Path(tempfile.mkdtemp(prefix="danlu-"))
+    try:
+        found = describe(data, out=out or folder / f"{Path(data).stem or 'data'}.png", **values)
+    finally:
+        with suppress(OSError):
+            if folder:
+                folder.rmdir()  # where nothing was drawn
+    print_description(console, found)
+    return found, 0
+
+
+def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    target, lang = values.pop("target"), values.pop("lang")
+    healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
+    drawing, directions = values.pop("landscape"), values.pop("directions")
+    for flag, given, verb, used in (
+        ("--seeds", seeds, "--heal", healing),
+        ("--budget", budget, "--heal", healing),
+        ("--directions", directions, "--landscape", drawing),
+    ):
+        if given is not None and not used:
+            raise refusal(flag, f"left out without {verb}", given)
+    run = own_run(target) if healing else Run.open(target) if drawing else None
+    found = diagnose(target, lang=lang, **values)
+    language = found["language"]
+    print_findings(console, found["findings"], language)
+    if run is not None and drawing:
+        found["landscape"] = landscape(run, lang=language, **_given({"directions": directions}))
+        print_landscape(console, found["landscape"], language)
+    if run is not None and healing:
+        found["healing"] = heal(run, console=console, lang=language, **_given({"seeds": seeds, "budget": budget}))
+        print_healing(console, found["healing"], language)
+    return found, 0
+
+
+def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    model, others = values.pop("model"), values.pop("compare")
+    if others:
+        names = [*([model] if model else []), *others]
+        given = _given(values)
+        if strange := sorted(given.keys() - {"input", "classes"}):
+            raise refusal(f"--{strange[0].replace('_', '-')}", "left out with --compare", given[strange[0]])
+        found = compare_networks(*names, **given)
+        print_comparison(console, found)
+        return found, 0
+    if not model:
+        raise refusal("MODEL", "a network, or --compare with several", "nothing")
+    found = inspect(model, **{key.removeprefix("model."): value for key, value in _given(values).items()})
+    print_inspection(console, found)
+    return found, 0
+
+
+def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    run, lang = Run.open(values["run"]), values["lang"]
+    if lang is not None:
+        choose("--lang", lang, ("en", "zh"), "en or zh")
+    # The doctor says in another language what the run's ledger tells; without one his words stay as they are.
+    findings = diagnose(run.folder, lang=lang)["findings"] if lang and run.ledger.exists() else None
+    try:
+        page = write_page(run.folder, lang, findings)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:  # files that hold JSON, but not a run's
+        raise Refusal(
+            f"RUN {run.name}: its files do not hold what a run writes ({error!r}); were they edited?"
+        ) from None
+    console.print(str(page), highlight=False, soft_wrap=True)
+    return {"report": str(page)}, 0
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
+    "train": train_command,
+    "eval": eval_command,
+    "predict": predict_command,
+    "data": data_command,
+    "doctor": doctor_command,
+    "inspect": inspect_command,
+    "report": report_command,
+}

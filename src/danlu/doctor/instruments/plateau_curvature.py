@@ -1,0 +1,98 @@
+"""What a stalled training stands at: the ends of the Hessian's spectrum on the last batch, asked for only at a stall.
+
+A training is taken for stalled when its mean loss changed by less than half a percent from one epoch to the next. Some
+twenty products of the Hessian with vectors tell the extreme eigenvalues; what they will cost is foretold from the time
+of a step, and where that is beyond the budget, nothing is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.modes import may_replay, undisturbed
+from danlu.doctor.watched_model import Pass, Patient
+
+STILL = 0.005  # change of the loss between epochs that counts as none, relative
+SAMPLES = 256
+PRODUCTS = 20
+STEPS_EACH = 4  # what a product costs, in training steps on as many samples; so does making the graph
+PART = 0.05  # of the doctor's share of the time
+
+
+class Stalls(Instrument):
+    """Writes point.*"""
+
+    name = "stalls"
+
+    def start(self, patient: Patient) -> None:
+        self._last: Pass | None = None
+
+    def settled(self, patient: Patient, call: Pass) -> None:
+        if call.kind == "train" and "replay" in call.notes:
+            self._last = call
+
+    def end_training(self, patient: Patient) -> bool | None:
+        call, self._last = self._last, None
+        if call is None or not self._stalled(patient) or not patient.replayable:
+            return None
+        if not may_replay(patient.inner) or any(p._backward_hooks for p in patient.parameters.values()):
+            return None
+        if not self._affordable(patient, call):
+            return None
+        with undisturbed(patient):
+            try:
+                found = ends_of_spectrum(patient.inner, call)
+            except (RuntimeError, NotImplementedError, ValueError) as error:  # no second derivative, memory, NaN
+                patient.unseen("curvature", f"{type(error).__name__}: {error}".splitlines()[0])
+                return None
+        for name, value in (found or {}).items():
+            patient.write(f"point.{name}", value, step=patient.epoch)
+        return True
+
+    def finish(self, patient: Patient) -> None:
+        self._last = None
+
+    def _stalled(self, patient: Patient) -> bool:
+        losses = patient.ledger.values("loss.mean", "train")[-2:]
+        if len(losses) < 2 or not all(map(math.isfinite, losses)):
+            return False
+        return abs(losses[1] - losses[0]) < STILL * abs(losses[0])
+
+    def _affordable(self, patient: Patient, call: Pass) -> bool:
+        times = patient.ledger.values("time.step")[-32:]
+        if not times:
+            return False
+        share = min(1.0, SAMPLES / max(1, call.size))
+        cost = (PRODUCTS + 3) * STEPS_EACH * median(times) * share
+        spent = patient.budget.spent[self.name]
+        return spent + cost <= PART * patient.budget.share * patient.budget.elapsed
+
+
+def ends_of_spectrum(model: torch.nn.Module, call: Pass) -> dict[str, Any] | None:
+    """lowest, highest eigenvalue, loss, gradient norm and kind of point; None where the loss cannot be called again."""
+    from danlu.doctor.curvature.hvp import Hessian
+    from danlu.doctor.curvature.lanczos import eigenpairs, random_vector
+    from danlu.doctor.curvature.objective import Objective
+    from danlu.doctor.curvature.point import kind_of_point
+
+    function, args, kwargs = call.notes["replay"]
+    if not args or call.kwargs:
+        return None
+    first = lambda t: t[:SAMPLES] if isinstance(t, Tensor) and t.dim() else t  # noqa: E731
+    inputs, others = tuple(map(first, call.args)), tuple(map(first, args[1:]))
+    named = {key: first(value) for key, value in kwargs.items()}
+    objective = Objective(model, lambda outputs, rest: function(outputs, *rest, **named), [(inputs, others)])
+    hessian = Hessian(objective)
+    start = random_vector(hessian.gradient, torch.Generator().manual_seed(0))
+    highest, lowest, _ = eigenpairs(hessian.product, start, bottom=1, tolerance=0.05, steps=PRODUCTS)
+    low, high, norm = lowest[0].value, highest[0].value, hessian.gradient.norm().item()
+    length = objective.weights().norm().item()
+    rounding = 1e-5 * max(abs(low), abs(high))
+    kind = kind_of_point(hessian.loss, norm, low, high, weights_norm=length, rounding=rounding)
+    return {"lowest": low, "highest": high, "loss": hessian.loss, "gradient": norm, "kind": kind}

@@ -1,0 +1,197 @@
+"""Before training: what can be known from data and model alone.
+
+Images are compared as thumbnails. Those whose difference hash (Krawetz 2013: which neighbour is brighter, 64 bits) is
+equal are looked at pixel by pixel, so that a hash of few bits never convicts alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.finding import Finding
+from danlu.doctor.wording.before import say
+
+SIDE = 32  # of a thumbnail
+ALIKE = 0.045  # mean difference of two thumbnails over their contrast up to which they are the same image
+NEIGHBOURS = 6  # with which each image is compared, in each of four orders
+FAINT = 3.0  # contrast, of 255, below which an image is like every other and says nothing of a leak
+NOISE = 32  # of 255: the range of values that a blank image may still show
+NAMED = 8  # pairs that are named
+STEPS, RATE = 60, 1e-3  # of the test whether one batch can be learnt
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sample numbers of each part, int64."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+def thumbnails(images: Tensor) -> np.ndarray:
+    """uint8 (N, C, H, W) -> grey float32 (N, S, S), S = 16 or less."""
+    side = min(SIDE, *images.shape[-2:])
+    parts = []
+    for some in images.split(4096):
+        grey = some.float().mean(1, keepdim=True)
+        parts.append(nn.functional.adaptive_avg_pool2d(grey, side)[:, 0])
+    return torch.cat(parts).numpy() if parts else np.zeros((0, side, side), np.float32)
+
+
+def hashes(small: np.ndarray) -> np.ndarray:
+    """Difference hashes of thumbnails, uint64 (N,)."""
+    shape = nn.functional.adaptive_avg_pool2d(torch.from_numpy(small)[:, None], (8, 9))[:, 0].numpy()
+    bits = (shape[:, :, 1:] > shape[:, :, :-1]).reshape(len(small), 64)
+    return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
+
+
+def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Pairs of samples that are the same image, int64 (P, 2), the lower number first.
+
+    Each quarter of the hash brings those together that agree in it, in order of brightness; each is compared with the
+    next few, so that a large group costs no square of its size, and a copy is missed only where all quarters differ.
+    """
+    flat = small.reshape(len(small), -1)
+    bright, contrast = flat.mean(1), flat.std(1)
+    found = [np.zeros((0, 2), np.int64)]
+    for quarter in codes.view(np.uint16).reshape(len(codes), 4).T:
+        order = np.lexsort((bright, quarter))
+        for step in range(1, NEIGHBOURS + 1):
+            a, b = order[:-step], order[step:]
+            # A faint image is like every other: it says nothing of a leak.
+            worth = (quarter[a] == quarter[b]) & (contrast[a] > FAINT)
+            worth &= np.abs(bright[a] - bright[b]) <= ALIKE * contrast[a]
+            worth &= np.abs(contrast[a] - contrast[b]) <= ALIKE * contrast[a]
+            a, b = a[worth], b[worth]
+            for start in range(0, len(a), 8192):
+                one, other = a[start : start + 8192], b[start : start + 8192]
+                near = np.abs(flat[one] - flat[other]).mean(1) <= ALIKE * contrast[one]
+                found.append(np.sort(np.stack([one[near], other[near]], 1), axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def examine_images(
+    images: Tensor, targets: Tensor | None, split: Split, name_of: Callable[[int], str], language: str = "en"
+) -> list[Finding]:
+    """Leaks, duplicates and blank samples. images: uint8 (N, C, H, W); targets: int64 (N,) classes, or None."""
+    small = thumbnails(images)
+    alike = pairs(small, hashes(small))
+    part = np.full(len(small), -1)
+    for number, index in enumerate((split.train, split.val, split.test)):
+        part[index.numpy()] = number
+    alike = alike[(part[alike] >= 0).all(1)] if len(alike) else alike
+    findings = []
+    across = alike[part[alike[:, 0]] != part[alike[:, 1]]] if len(alike) else alike
+    if len(across):
+        held = len(split.val) + len(split.test)
+        twins = len(np.unique(across[part[across] > 0]))
+        share = twins / max(held, 1)
+        facts = {"pairs": len(across), "twins": twins, "held": held, "share": share} | _named(across, name_of)
+        severity = "error" if share > 0.02 else "warning" if share > 0.005 else "note"
+        findings.append(say("data.leak", severity, 0.9, language, facts))
+    if len(alike):
+        conflicts = 0
+        if targets is not None and targets.ndim == 1:
+            labels = targets.numpy()
+            conflicts = int((labels[alike[:, 0]] != labels[alike[:, 1]]).sum())
+        share = len(np.unique(alike)) / len(small)
+        if conflicts or share > 0.01:
+            facts = {"pairs": len(alike), "conflicts": conflicts, "share": share} | _named(alike, name_of)
+            findings.append(
+                say("data.duplicates", "warning" if conflicts or share > 0.05 else "note", 0.85, language, facts)
+            )
+    # A thumbnail hides a small object as well as noise, so that the pixels have the last word.
+    blank = [i for i in np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5).tolist() if _even(images[i])]
+    if blank:
+        names = ", ".join(name_of(i) for i in blank[:NAMED])
+        facts = {"blank": len(blank), "samples": len(small), "names": names}
+        findings.append(
+            say("data.degenerate", "warning" if len(blank) > 0.01 * len(small) else "note", 0.9, language, facts)
+        )
+    return findings
+
+
+def _even(image: Tensor) -> bool:
+    """Whether no channel of uint8 (C, H, W) varies by more than noise."""
+    flat = image.flatten(1).int()
+    return bool((flat.amax(1) - flat.amin(1)).max() <= NOISE)
+
+
+def _named(alike: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:
+    return {"names": "; ".join(f"{name_of(int(a))} = {name_of(int(b))}" for a, b in alike[:NAMED])}
+
+
+def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], language: str = "en") -> list[Finding]:
+    """Uneven classes, and classes that a part lacks. targets: int64 (N,)."""
+    counts = torch.bincount(targets[split.train], minlength=len(classes))
+    findings = []
+    present = counts[counts > 0]
+    if len(present) > 1 and present.max() > 10 * present.min():
+        rare, common = int(counts.where(counts > 0, counts.max()).argmin()), int(counts.argmax())
+        facts = {
+            "rare": classes[rare],
+            "count": int(counts[rare]),
+            "common": classes[common],
+            "most": int(counts[common]),
+        }
+        findings.append(say("data.imbalance", "warning", 0.8, language, facts))
+    held = torch.bincount(targets[torch.cat([split.val, split.test])], minlength=len(classes))
+    lacking = [classes[k] for k in range(len(classes)) if held[k] and not counts[k]]
+    if lacking:
+        findings.append(say("data.split_shift", "error", 0.95, language, {"classes": ", ".join(lacking[:NAMED])}))
+    return findings
+
+
+def examine_model(
+    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str = "en"
+) -> list[Finding]:
+    """A copy of the model on one batch: first loss against ln K, what no gradient reaches, whether it learns at all.
+
+    loss_fn: (outputs, targets) -> scalar. The model itself and torch's generator are left as they are.
+    """
+    generator = torch.random.get_rng_state()
+    try:
+        return _examine_copy(copy.deepcopy(model).train(), loss_fn, inputs, targets, language)
+    finally:
+        torch.random.set_rng_state(generator)
+
+
+def _examine_copy(
+    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str
+) -> list[Finding]:
+    findings = []
+    outputs = model(inputs)
+    loss = loss_fn(outputs, targets)
+    loss.backward()
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    if isinstance(first, Tensor) and first.ndim == 2 and first.shape[1] > 1 and not targets.is_floating_point():
+        usual = math.log(first.shape[1])
+        if not 0.5 * usual < float(loss.detach()) < 1.8 * usual + 0.3:
+            facts = {"loss": float(loss.detach()), "usual": usual, "classes": first.shape[1]}
+            findings.append(say("model.bad_init", "warning", 0.8, language, facts))
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    unreached = [name for name, p in trained if p.grad is None]
+    if unreached:
+        facts = {"count": len(unreached), "names": ", ".join(unreached[:NAMED])}
+        findings.append(say("model.unreached", "error", 0.9, language, facts))
+    optimizer = torch.optim.Adam([p for _, p in trained], RATE)
+    losses = [float(loss.detach())]
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = loss_fn(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    if not math.isfinite(losses[-1]) or losses[-1] > 0.9 * losses[0]:
+        facts = {"first": losses[0], "last": losses[-1], "steps": STEPS, "samples": len(inputs)}
+        findings.append(say("fit.not_learning", "warning", 0.75, language, facts))
+    return findings

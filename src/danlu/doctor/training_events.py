@@ -1,0 +1,358 @@
+"""The course of the training: which pass belongs to which step, phase and epoch, told to the instruments as events.
+
+A pass is a training pass if a backward pass goes through it, whatever the model's mode; that is how training in eval
+mode and validation in train mode are found. A pass without gradients is for validation at once; one with gradients
+stays open until its backward pass, or until a later pass has had one. A step is one update of the weights; an epoch
+ends when training begins again after validation, or when the loop says so by `doctor.epoch()`.
+
+Not all passes without gradients are for validation: an agent that acts, a teacher that labels the next batch, make
+theirs every few steps, and no loss is taken of them. Those are asides: they end no epoch, and nobody is told.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.watched_model import Pass, Patient, tensors_in
+
+EVENTS = (
+    "before_forward",
+    "after_forward",
+    "after_loss",
+    "before_backward",
+    "before_step",
+    "after_step",
+    "settled",
+    "validated",
+    "end_training",
+    "end_epoch",
+)
+ASIDE = 8  # steps since the last pass without gradients from which the next is for validation, loss or no loss
+STEPLESS = 32  # training passes without an optimiser step after which each pass counts as a step of its own
+ALWAYS_THERE = 64  # steps at the start of the training which the doctor all attends
+IN_A_ROW = 16  # steps that it attends at least before it rests again
+SEND_EVERY = 16  # steps between readings of what the device has measured
+
+
+class Course:
+    """Events come in from hooks.py, go out to the instruments."""
+
+    def __init__(self, patient: Patient, instruments: Sequence[Instrument]) -> None:
+        self.patient = patient
+        self.instruments = list(instruments)
+        self._listeners = {
+            event: [
+                (i, getattr(i, event), i.name, f"{i.name}/val")
+                for i in self.instruments
+                if getattr(type(i), event) is not getattr(Instrument, event)
+            ]
+            for event in EVENTS
+        }
+        self.current: Pass | None = None
+        self.backwards = self.optimizer_steps = 0
+        self.forwards = {"train": 0, "val": 0}
+        self.epochs_by = "none"
+        self.holds_outputs = False  # until the loss is told: the loop itself may have let them go by then
+        self._open: list[Pass] = []  # passes whose kind is not known yet
+        self._passes = 0
+        self._stepped = False  # an optimiser has stepped since the last training pass
+        self._since_step = 0
+        self._trained = self._validated = False  # in this epoch
+        self._judged = False  # a loss was taken of a pass without gradients
+        self._last_look = 0  # training steps done when the last such pass was made
+        self._aside = False  # it was an aside
+        self._told_end = False
+        self._step_ended: tuple[float, float] | None = None  # time, and the doctor's own time until then
+        self._in_instruments = 0.0
+        self._attended = 0  # steps in a row
+        self._resting = False
+
+    # Events from hooks.py.
+
+    def opened(self, args: tuple, kwargs: dict) -> None:
+        """The model is about to be called."""
+        grad = torch.is_grad_enabled()
+        if grad and self._rests():
+            return
+        begun = self._begin()
+        aside = not grad and self._is_aside()
+        if not grad and not aside:
+            self._end_training()
+        self._settle_open()
+        if grad and (self._stepped or self._since_step >= STEPLESS):
+            self._note_wait(begun)
+            self.patient.step += 1
+            self._stepped, self._since_step = False, 0
+        self._passes += 1
+        call = Pass(self._passes, self.patient.step, grad, self.patient.model.training, args, kwargs, aside=aside)
+        self.current = call
+        self._open.append(call)
+        if not aside:
+            self._tell("before_forward", call)
+        self._end(begun)
+
+    def _is_aside(self) -> bool:
+        """Whether a pass without gradients that begins is an aside of the training (see above)."""
+        done = self.patient.steps_done
+        if done > self._last_look:  # the first after a step
+            self._aside, self._last_look = done - self._last_look < ASIDE, done
+        return self._aside and not self._judged and self.epochs_by != "epoch()"
+
+    def _rests(self) -> bool:
+        """Whether the doctor looks away at the pass that begins: in a long training of short steps it cannot be there
+        at all of them within its budget. It is there for some steps in a row, and wherever something else than one
+        pass a step happens."""
+        patient = self.patient
+        usual = self._stepped and self._trained and not self._validated and not patient.paused
+        if not usual or patient.step < ALWAYS_THERE:
+            self._resting = False
+            return False
+        if self._resting:
+            self._resting = patient.budget.spare < 0
+        elif self._attended >= IN_A_ROW:
+            self._resting = patient.budget.spare < 0
+            self._attended = 0
+        if not self._resting:
+            self._attended += 1
+            return False
+        if self._open:
+            self._settle_open()
+        self.current = None
+        patient.step += 1
+        self._stepped, self._since_step = False, 1
+        self._passes += 1
+        self.forwards["train"] += 1
+        self._step_ended = None
+        patient.missed += 1
+        return True
+
+    def returned(self, outputs: Any) -> None:
+        """The model has returned."""
+        call = self.current
+        if call is None:
+            return
+        begun = self._begin()
+        self._since_step += call.grad
+        for index, tensor in enumerate(tensors_in(outputs)):
+            if index == 0:
+                call.outputs = weakref.ref(tensor)
+                call.held = tensor if self.holds_outputs and call.grad else None
+            if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
+                tensor.register_hook(self._backward_hook(call))
+        if not call.aside:
+            self._tell("after_forward", call, outputs)
+        self._end(begun)
+
+    def told_loss(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
+        """A loss was computed; by: module, function, observe, output or backward."""
+        call = self._judged_pass(loss)
+        if call is None or call.loss is not None or self.patient.paused:
+            return
+        begun = self._begin()
+        if not call.grad:
+            self._judged, call.aside = True, False
+        call.loss = loss.detach()
+        call.notes["loss_by"] = by
+        held, call.held = call.held, None
+        if outputs is None:
+            outputs = held if held is not None else call.outputs() if call.outputs is not None else None
+        self._tell("after_loss", call, loss, outputs, targets)
+        self._end(begun)
+
+    def _judged_pass(self, loss: Any) -> Pass | None:
+        """The pass that a loss is taken of: the last one, or, of a loss with gradients, the last that has them."""
+        if not isinstance(loss, Tensor) or self.current is None:
+            return None
+        if self.current.grad or not loss.requires_grad:
+            return self.current
+        return next((call for call in reversed(self._open) if call.grad), self.current)
+
+    def about_to_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """optimizer.step was called."""
+        if self._resting:
+            return
+        begun = self._begin()
+        self._tell("before_step", optimizer)
+        self._end(begun)
+
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        """optimizer.step is about to return."""
+        patient = self.patient
+        self.optimizer_steps += 1
+        if self._resting:
+            patient.steps_done += not self._stepped
+            self.backwards += self.backwards > 0 and not self._stepped  # unheard, but it went so far
+            self._stepped, self._since_step = True, 0
+            return
+        begun = self._begin()
+        if not self.backwards:  # backward was never called: what the model was called for was training all the same
+            for call in self._open:
+                call.backward = call.grad
+        self._settle_open()
+        first = self._since_step > 0
+        self._since_step, self._stepped = 0, True
+        self._tell("after_step", optimizer)
+        if first:
+            patient.steps_done += 1
+            self._note_step_time()
+            if patient.step <= 3 or patient.step % SEND_EVERY == 0:
+                patient.deferred.send()
+        self._end(begun)
+        self._step_ended = (perf_counter(), patient.budget.total)
+
+    def validated(self, outputs: Tensor, targets: Tensor) -> None:
+        """All answers of the validation at once."""
+        begun = self._begin()
+        self._tell("validated", outputs, targets)
+        self._end(begun)
+
+    def epoch_told(self) -> None:
+        """The loop says that an epoch is over."""
+        self.epochs_by = "epoch()"
+        begun = self._begin()
+        self._end_training()
+        self._settle_open(final=True)
+        self._close_epoch()
+        self._end(begun)
+
+    def finish(self) -> None:
+        """The doctor leaves."""
+        begun = self._begin()
+        self._end_training()
+        self._settle_open(final=True)
+        if self._trained or self._validated:
+            self._close_epoch()
+        self.patient.deferred.drain()
+        for instrument in self.instruments:
+            instrument.finish(self.patient)
+        self._end(begun)
+
+    # Passes.
+
+    def _backward_hook(self, call: Pass) -> Any:
+        def hook(gradient: Tensor) -> None:
+            if self.patient.paused or call.notes.get("backward_at") == self._passes:
+                return
+            begun = self._begin()
+            self.backwards += "backward_at" not in call.notes
+            call.notes["backward_at"] = self._passes  # several outputs of one pass: the first one tells
+            call.backward = True
+            self._tell("before_backward", call, gradient)
+            self._end(begun)
+
+        return hook
+
+    def _settle_open(self, final: bool = False) -> None:
+        """Settle what can be settled, in order."""
+        last_known = -1
+        for index, call in enumerate(self._open):
+            if call.backward or not call.grad:
+                last_known = index
+        if final:
+            last_known = len(self._open) - 1
+        settle, self._open = self._open[: last_known + 1], self._open[last_known + 1 :]
+        for call in settle:
+            self._settle(call, "train" if call.backward else "val")
+
+    def _settle(self, call: Pass, kind: str) -> None:
+        if call.aside:
+            return
+        if not call.grad:  # it may have been taken for an aside until its loss was seen
+            self._end_training()
+        call.kind = kind
+        if kind == "train":
+            if self._validated and self._trained and self.epochs_by != "epoch()":
+                self.epochs_by = "validation"
+                self._close_epoch()
+            self._trained, self._told_end = True, False
+        else:
+            if not self._trained and self.patient.steps_done == 0 and self.epochs_by != "epoch()":
+                return  # a look at the validation data before training has begun
+            self._validated = True
+        self.forwards[kind] += 1
+        self._tell("settled", call)
+        if kind != "train":
+            call.args, call.kwargs = (), {}
+
+    # Epochs.
+
+    def _end_training(self) -> None:
+        if (self._trained and not self._told_end) or any(call.backward for call in self._open):
+            self._settle_open()
+            if not self._told_end:
+                self._told_end = True
+                self._tell("end_training")
+
+    def _close_epoch(self) -> None:
+        patient = self.patient
+        patient.deferred.drain()
+        self._tell("end_epoch")
+        patient.deferred.drain()
+        for phase, count in self.forwards.items():
+            patient.write("run.forwards", count, phase, patient.epoch)
+        patient.write("run.backwards", self.backwards, step=patient.epoch)
+        patient.write("run.optimizer_steps", self.optimizer_steps, step=patient.epoch)
+        patient.write("run.steps", patient.steps_done, step=patient.epoch)
+        patient.write("run.seconds", patient.budget.elapsed, step=patient.epoch)
+        patient.epoch += 1
+        patient.missed = 0
+        self._trained = self._validated = self._told_end = False
+
+    # Time.
+
+    def _note_step_time(self) -> None:
+        if self._step_ended is None or not self._worth_noting():
+            return
+        then, spent = self._step_ended
+        self.patient.write("time.step", perf_counter() - then - (self.patient.budget.total - spent))
+
+    def _note_wait(self, now: float) -> None:
+        if self._step_ended is None or not self._worth_noting():
+            return
+        then, spent = self._step_ended
+        self.patient.write("time.wait", now - then - (self.patient.budget.total - spent), step=self.patient.step + 1)
+
+    def _worth_noting(self) -> bool:
+        step = self.patient.step
+        return step <= 64 or step % 16 < 2
+
+    # Telling the instruments.
+
+    def _begin(self) -> float:
+        self._in_instruments = 0.0
+        return perf_counter()
+
+    def _end(self, begun: float) -> None:
+        own = perf_counter() - begun - self._in_instruments
+        self.patient.budget.charge("hooks", own, self.patient.step)
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        patient = self.patient
+        training = self.current is None or self.current.grad
+        with torch.no_grad():
+            for instrument, callback, account, val_account in tuple(self._listeners[event]):
+                begun = perf_counter()
+                try:
+                    measured = callback(patient, *arguments)
+                except Exception as error:  # the doctor's own faults must never end a training
+                    self._dismiss(instrument, error)
+                    measured = None
+                seconds = perf_counter() - begun
+                self._in_instruments += seconds
+                used = account if training else val_account
+                patient.budget.charge(used, seconds, patient.step, measured=bool(measured))
+
+    def _dismiss(self, instrument: Instrument, error: Exception) -> None:
+        for listeners in self._listeners.values():
+            listeners[:] = [listener for listener in listeners if listener[0] is not instrument]
+        self.patient.unseen(
+            instrument.name, f"the instrument failed and was put aside: {type(error).__name__}: {error}"
+        )
+        instrument.finish(self.patient)

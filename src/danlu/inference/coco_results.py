@@ -1,0 +1,291 @@
+"""`danlu eval RESULTS.json DATA`: detections of any system, in COCO's results form, against COCO annotations."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.data.annotations import parse_runs
+from danlu.data.dataset import SPLITS
+from danlu.data.sources import coco
+from danlu.inference.inputs import beside
+from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
+from danlu.refuse import Refusal, refusal
+
+
+def evaluate_results(results: str | Path, data: str | Path | None) -> dict[str, Any]:
+    """COCO's twelve numbers of a results file, for boxes, and for masks where it has them: in the form of `evaluate`.
+
+    data: the annotation file, or a folder with one. A detection names its image by `image_id` and its class by
+    `category_id`; where it has a `file_name` and a `category` of the annotations, as those of `danlu predict` do, these
+    go first. Refusal for whatever of the two files cannot be used, with file and place.
+    """
+    if data is None:
+        raise refusal("DATA", f"the COCO annotations that {results} is held against", "nothing")
+    path, source = Path(results), Path(data)
+    for thing, one in (("RESULTS", path), ("DATA", source)):
+        if not one.exists():
+            raise refusal(thing, "an existing file", str(one), near=beside(one))
+    began = time.perf_counter()
+    entries = _read(path)
+    kinds = _kinds(entries, path)
+    truth = _Truth(coco.checked(source, outlines="masks" in kinds), source)
+    found = _Found(entries, path, truth)
+    metrics: dict[str, float] = {}
+    classes: list[dict[str, Any]] = []
+    for kind in kinds:
+        judged = _judge(truth.annotations(kind), found.told(kind), kind)
+        metrics |= detection_metrics(judged, kind)
+        classes = per_class(judged, truth.classes)
+    seconds = time.perf_counter() - began
+    return {
+        "run": str(path),
+        "task": "segment" if "masks" in kinds else "detect",
+        "model": "",
+        "epochs": 0,
+        "metrics": {name: metrics if name == "test" else {} for name in SPLITS},
+        "seconds": round(seconds, 3),
+        "samples_per_second": truth.count / max(seconds, 1e-9),
+        "findings": [],
+        "data": str(source),
+        "part": "test",
+        "samples": truth.count,
+        "detections": len(entries),
+        "per_class": classes,
+        "test_looks": None,
+    }
+
+
+class _Truth:
+    """Annotations with images, classes and objects numbered anew from 1: their own ids may be anything."""
+
+    def __init__(self, content: dict[str, Any], source: Path) -> None:
+        self.content, self.source = content, source
+        ids = dict.fromkeys(one["id"] for one in content["images"])  # an image given twice has one number
+        self.images = {key: n for n, key in enumerate(ids, 1)}
+        self.by_file = _by_file({one["file_name"]: self.images[one["id"]] for one in content["images"]})
+        self.sizes = {self.images[one["id"]]: _size(one) for one in content["images"]}
+        names = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
+        self.classes = list(dict.fromkeys(names.values()))
+        self.by_class = {name: k for k, name in enumerate(self.classes, 1)}
+        self.categories = {key: self.by_class[name] for key, name in names.items()}
+        if not any(self._usable(one) and not one.get("iscrowd") for one in content["annotations"]):
+            raise Refusal(f"{source} must hold objects to find, got none")
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+    def _usable(self, one: Mapping[str, Any]) -> bool:
+        return one["image_id"] in self.images and one["category_id"] in self.categories
+
+    def annotations(self, kind: Kind) -> dict[str, Any]:
+        """A COCO dictionary for the evaluator. Crowds are ignored; nothing else is."""
+        if kind == "masks" and (0, 0) in self.sizes.values():
+            raise Refusal(f"{self.source} must give height and width of every image, as RESULTS has masks")
+        objects = []
+        for i, one in enumerate(self.content["annotations"]):
+            if not self._usable(one):
+                continue
+            where = f"{self.source}: annotations[{i}]"
+            _, _, width, height = box = _numbers(one["bbox"], f"{where}.bbox")
+            entry = {
+                "id": len(objects) + 1,
+                "image_id": self.images[one["image_id"]],
+                "category_id": self.categories[one["category_id"]],
+                "bbox": box,
+                "area": _numbers([one.get("area") or width * height], f"{where}.area")[0],
+                "iscrowd": int(bool(one.get("iscrowd"))),
+            }
+            if kind == "masks":
+                if not one.get("segmentation"):
+                    raise Refusal(f"{self.source} must have a segmentation for every object, as RESULTS has masks")
+                size = self.sizes[entry["image_id"]]
+                entry["segmentation"] = _mask(one["segmentation"], size, f"{where}.segmentation")
+            objects.append(entry)
+        images = [{"id": number, "height": h, "width": w} for number, (h, w) in self.sizes.items()]
+        categories = [{"id": k, "name": name} for name, k in self.by_class.items()]
+        return {"images": images, "annotations": objects, "categories": categories}
+
+
+class _Found:
+    """The detections of a results file: each key's values are checked together, and one by one where that fails."""
+
+    def __init__(self, entries: Sequence[dict[str, Any]], path: Path, truth: _Truth) -> None:
+        self.entries, self.path, self.truth = entries, path, truth
+        image, label = f"the id of an image of {truth.source}", f"the id of a class of {truth.source}"
+        by_file = _looked_up(truth.by_file, _known_ends(self._column("file_name"), truth.by_file))
+        by_class = _looked_up(truth.by_class, self._column("category"))
+        self.images = self._ids("image_id", truth.images, by_file, image)
+        self.labels = self._ids("category_id", truth.categories, by_class, label)
+        self.scores = _floats(self._column("score"), lambda i: f"{path}: [{i}].score")
+
+    def told(self, kind: Kind) -> Any:
+        """The detections for the evaluator, by the numbers of the truth: rows of image, x, y, w, h, score, class."""
+        if kind == "boxes":
+            return np.column_stack([self.images, self._boxes(), self.scores, self.labels])
+        sizes, shapes = self.truth.sizes, self._column("segmentation")
+        columns = zip(self.images.tolist(), self.labels.tolist(), self.scores.tolist(), shapes)
+        return [
+            {
+                "image_id": image,
+                "category_id": label,
+                "score": score,
+                "segmentation": _mask(shape, sizes[image], f"{self.path}: [{i}].segmentation"),
+            }
+            for i, (image, label, score, shape) in enumerate(columns)
+        ]
+
+    def _column(self, key: str) -> list[Any]:
+        return [entry.get(key) for entry in self.entries]
+
+    def _boxes(self) -> np.ndarray:
+        boxes = self._column("bbox")
+        if not all(isinstance(box, list) and len(box) == 4 for box in boxes):
+            i = next(i for i, box in enumerate(boxes) if not (isinstance(box, list) and len(box) == 4))
+            raise refusal(f"{self.path}: [{i}].bbox", "four numbers x, y, width, height", _short(boxes[i]))
+        return _floats(list(chain.from_iterable(boxes)), lambda i: f"{self.path}: [{i // 4}].bbox").reshape(-1, 4)
+
+    def _ids(self, key: str, table: Mapping[Any, int], by_name: np.ndarray, wanted: str) -> np.ndarray:
+        """The number of each detection's image or class: by its name where that is known, else by its id."""
+        numbers = np.where(by_name > 0, by_name, _looked_up(table, self._column(key)))
+        if not numbers.all():
+            i = int(numbers.argmin())
+            raise refusal(f"{self.path}: [{i}].{key}", wanted, _short(self.entries[i].get(key)))
+        return numbers
+
+
+def _known_ends(names: list[Any], known: Mapping[str, int]) -> list[str | None]:
+    """Of each path the longest end that is known, None where none is or the value is no path."""
+    ends = {name: next((end for end in _ends(name) if end in known), None) for name in names if isinstance(name, str)}
+    return [ends[name] if isinstance(name, str) else None for name in names]
+
+
+def _looked_up(table: Mapping[Any, int], values: list[Any]) -> np.ndarray:
+    """Each value's number, int64; 0 for what is not in the table, or can be no key of one."""
+    if not set(map(type, values)) <= {int, str, type(None)}:
+        values = [_hashable(value) for value in values]
+    return np.array([table.get(value, 0) for value in values], np.int64)
+
+
+def _floats(values: list[Any], name: Callable[[int], str]) -> np.ndarray:
+    """float64, checked as `_numbers` does. name: what the i-th value is called."""
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            numbers = np.array(values, np.float64)
+            if (np.abs(numbers) < 1e9).all():
+                return numbers
+    for i, value in enumerate(values):
+        _numbers([value], name(i))
+    raise AssertionError("a column that fails has a value that fails")
+
+
+def _numbers(values: Sequence[Any], thing: str) -> list[float]:
+    """Refusal for what is no number, beyond any image, or a whole number of any length."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
+            raise refusal(thing, "a finite number", _short(value))
+    return [float(value) for value in values]
+
+
+def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
+    """Polygons, or run lengths in either form, as compressed run lengths that fill the image of size (h, w)."""
+    from hotcoco.mask import fr_py_objects, merge
+
+    if isinstance(shape, list):
+        return merge(fr_py_objects(_rings(shape, thing), *size))
+    if not isinstance(shape, dict):
+        raise refusal(thing, "polygons or run lengths", _short(shape))
+    if shape.get("size") != [*size]:
+        raise refusal(f"{thing}.size", f"the image's height and width, {[*size]}", _short(shape.get("size")))
+    counts = shape.get("counts")
+    try:
+        runs = parse_runs(counts.encode()).tolist() if isinstance(counts, str) else _whole(counts)
+    except ValueError as error:
+        raise refusal(f"{thing}.counts", "run lengths", _short(str(error))) from None
+    if min(runs, default=0) < 0 or sum(runs) != math.prod(size):
+        raise refusal(f"{thing}.counts", f"runs of {math.prod(size)} pixels in all", _short(sum(runs)))
+    return fr_py_objects({"size": [*size], "counts": counts}, *size)
+
+
+def _rings(rings: list[Any], thing: str) -> list[list[float]]:
+    """Those of at least three points: fewer enclose nothing."""
+    if not all(isinstance(ring, list) and len(ring) % 2 == 0 for ring in rings) or max(map(len, rings), default=0) < 6:
+        raise refusal(thing, "polygons, each a list of x, y, x, y, x, y, ...", _short(rings))
+    return [_numbers(ring, thing) for ring in rings if len(ring) >= 6]
+
+
+def _kinds(entries: Sequence[dict[str, Any]], path: Path) -> list[Kind]:
+    """Boxes, and masks where the detections have them; masks alone where none has a box. Refusal for half of them."""
+    shaped = [one.get("segmentation") is not None for one in entries]
+    masks = any(shaped)
+    if masks and not all(shaped):
+        raise Refusal(
+            f"RESULTS {path} must have a segmentation in every detection or in none, got {sum(shaped):,} of "
+            f"{len(shaped):,}, and none in [{shaped.index(False)}]"
+        )
+    boxes = not masks or any("bbox" in one for one in entries)
+    return [*(["boxes"] if boxes else []), *(["masks"] if masks else [])]  # type: ignore[list-item]
+
+
+def _judge(real: dict[str, Any], found: Any, kind: Kind) -> Any:
+    from hotcoco import COCO
+
+    truth = COCO(real)
+    return evaluate_files(truth, truth.load_res(found), kind)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    content = coco.read_json(path, f"RESULTS {path}")
+    if isinstance(content, dict) and "annotations" in content and "images" in content:
+        raise Refusal(f"RESULTS {path} holds annotations, not detections: give the results first, then the annotations")
+    if not isinstance(content, list):
+        raise refusal(f"RESULTS {path}", "a list of detections, COCO's results form", _short(content))
+    for i, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise refusal(f"{path}: [{i}]", "an object with image_id, category_id, bbox and score", _short(entry))
+    return content
+
+
+def _by_file(numbers: Mapping[str, int]) -> dict[str, int]:
+    """Each file's number by its name, and by every end of its path; 0 for an end that several have."""
+    by_end: dict[str, int] = {}
+    for name, number in numbers.items():
+        for end in _ends(name):
+            by_end[end] = number if by_end.get(end, number) == number else 0
+    return by_end | {_ends(name)[0]: number for name, number in numbers.items()}
+
+
+def _ends(name: str) -> list[str]:
+    """The ends of a path, the longest first: "a/b/1.jpg", "b/1.jpg", "1.jpg"."""
+    parts = name.replace("\\", "/").split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width); (0, 0) where it has none that an image can have."""
+    height, width = (image.get(key) for key in ("height", "width"))
+    fine = all(isinstance(side, int | float) and 1 <= side < 1e6 for side in (height, width))
+    return (int(height), int(width)) if fine else (0, 0)  # type: ignore[arg-type]
+
+
+def _whole(counts: Any) -> list[int]:
+    if not (isinstance(counts, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in counts)):
+        raise ValueError(repr(counts))
+    return counts
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _short(value: Any) -> Any:
+    text = repr(value)
+    return value if len(text) <= 60 else f"{text[:60]}..."

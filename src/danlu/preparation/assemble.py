@@ -1,0 +1,151 @@
+"""From prepared data to a training ready to start: network, optimiser, schedule and batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from danlu.config import Config
+from danlu.data.augment import Augment, Normalise, mirrors, views
+from danlu.data.augment_objects import AugmentObjects
+from danlu.data.batches import Batches, Columns, Transform
+from danlu.data.columns import TargetScaler
+from danlu.detection.detector import Detector
+from danlu.engine.device import in_precision, set_determinism
+from danlu.engine.loop import Plan
+from danlu.learning.losses import build_loss
+from danlu.learning.optim import build_optimizer
+from danlu.learning.regularise import DropoutSchedule, WeightAverage
+from danlu.learning.schedules import Plateau, build_schedule
+from danlu.learning.sparse import decay_pruned, sparsify
+from danlu.preparation.prepare import Prepared, build_network
+from danlu.preparation.transfer import rate_shares
+from danlu.tasks.classify import Classify
+from danlu.tasks.detect import Detect
+from danlu.tasks.regress import Regress
+from danlu.tasks.task import Task
+
+
+def make_task(prepared: Prepared) -> Task:
+    if prepared.objects is not None:
+        objects, detect = prepared.objects, prepared.config.detect
+        images = (prepared.dataset.classes, objects.annotations, objects.placements)
+        seen = mirrors(prepared.config.augment) if prepared.config.tta else [()]
+        return Detect(*images, masks=objects.masks, overlap=detect.overlap, most=detect.most, mirrors=seen)
+    loss = build_loss(prepared.config.loss, prepared.class_counts, prepared.dataset.task)
+    if prepared.dataset.task == "classify":
+        return Classify(prepared.dataset.classes, loss)
+    scaler = TargetScaler.from_dict(prepared.signature.target_scale or {})
+    return Regress(loss, scaler.mean, scaler.std)
+
+
+def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None) -> tuple[Transform, Transform]:
+    """For training, and for evaluation. search: `Detector.search`."""
+    if prepared.images is None:
+        return Columns(), Columns()
+    config, signature = prepared.config, prepared.signature
+    shape = {"size": signature.size, "mean": signature.mean, "std": signature.std}
+    if prepared.objects is not None:
+        augment = AugmentObjects(config.augment, channels=signature.channels, search=search, **shape)
+        return augment, Normalise(**shape)
+    classes = len(signature.classes)
+    return Augment(config.augment, channels=signature.channels, classes=classes, **shape), Normalise(**shape)
+
+
+def make_batches(prepared: Prepared, part: Tensor, transform: Transform, **settings: object) -> Batches:
+    """Batches of one part of the samples, on the run's device."""
+    decoder = prepared.images.decoder if prepared.images is not None else None
+    source = prepared.source
+    if isinstance(source, Tensor) and prepared.config.data.memory:
+        source = source.to(prepared.device)
+    return Batches(
+        source,
+        (prepared.objects or prepared.scaled).to(prepared.device),
+        part,
+        transform=transform,
+        decode=decoder,
+        workers=prepared.config.data.workers or 0,
+        **settings,
+    )
+
+
+def evaluation_batches(prepared: Prepared, part: Tensor, fabric: Fabric) -> Batches:
+    _, normalise = transforms(prepared)
+    size = min(max(prepared.config.batch_size, 256), 1024)
+    return make_batches(prepared, part, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
+
+
+def evaluation_views(config: Config) -> object | None:
+    return (lambda images: views(images, config.augment)) if config.tta else None
+
+
+def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
+    """Network, optimiser, schedule and batches, on the device of a launched fabric."""
+    config = prepared.config
+    prepared.device = fabric.device
+    set_determinism(fabric.device, config.deterministic)
+    module = build_network(prepared, config.seed)
+    sparsify(module, config.model)
+    module = module.to(fabric.device)
+    if config.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
+    changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
+    fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
+    decay = config.transfer.layer_decay
+    shares = rate_shares(module, decay) if decay < 1 else None
+    optimizer = build_optimizer(module, config.optim, fused, shares)
+    decay_pruned(module, optimizer, config.model.sparse_refine)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    called = torch.compile(module) if config.compile else module
+    if fabric.world_size > 1:
+        model, wrapped = fabric.setup(called, optimizer)
+        called = model if config.compile else module  # Fabric takes a compiled module apart and compiles it with DDP
+    else:
+        model, wrapped = in_precision(fabric, called), fabric.setup_optimizers(optimizer)
+    augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
+    train = make_batches(
+        prepared,
+        prepared.split.train,
+        augment,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        last=config.data.last,
+        classes=prepared.dataset.targets[prepared.split.train] if config.data.balance else None,
+        accumulate=config.optim.accumulate,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    val = evaluation_batches(prepared, prepared.split.val, fabric) if len(prepared.split.val) else None
+    steps = train.batches_per_epoch / config.optim.accumulate
+    plateau = Plateau(config.schedule.factor, config.schedule.patience) if config.schedule.name == "plateau" else None
+    return Plan(
+        fabric=fabric,
+        task=make_task(prepared),
+        module=module,
+        called=called,
+        model=model,
+        optimizer=wrapped,
+        train=train,
+        val=val,
+        epochs=config.epochs,
+        schedule=build_schedule(config.schedule, config.epochs, steps),
+        plateau=plateau,
+        average=average,
+        dropout=_dropout(module, config),
+        views=evaluation_views(config),
+        clip_norm=config.optim.clip_norm,
+        clip_value=config.optim.clip_value,
+        patience=config.regularise.patience,
+        seed=config.seed,
+        log_every=config.log_every,
+    )
+
+
+def _dropout(module: nn.Module, config: Config) -> DropoutSchedule | None:
+    when = config.regularise.dropout_when
+    return None if when == "always" else DropoutSchedule(module, when, config.regularise.dropout_until)

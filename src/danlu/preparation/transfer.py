@@ -1,0 +1,288 @@
+"""Starting from trained weights: where they come from, what of them fits the network, and what of it may change.
+
+Tensors are copied by name and shape. The classifier, which is what changes its shape with the number of classes, takes
+over the rows of classes of the same name; everything else of it is new.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.config import Config
+from danlu.engine.checkpoint import read_tensors
+from danlu.models.layer_depth import head_name, levels, within
+from danlu.models.library import timm_weights
+from danlu.models.parts import stay_in_eval
+from danlu.refuse import Refusal, refusal
+from danlu.run.folder import Run
+from danlu.run.signature import Signature
+
+PUBLISHED = "timm:pretrained"
+ALL_BUT_HEAD = "all-but-head"
+PICKLED = (".pt", ".pth")
+NAMED = 6  # tensors that a sentence lists by name
+
+
+@dataclass(frozen=True)
+class Source:
+    """Trained weights by tensor name, and what their network took and gave, where that is known.
+
+    name: as the user gave it.
+    """
+
+    name: str
+    state: dict[str, Tensor]
+    signature: Signature | None = None
+
+
+def open_source(config: Config, kept: Path | None = None) -> Source | None:
+    """The weights that `--init` names; None without it.
+
+    kept: the run's own copy of them, read instead where there is one: a run goes on without the place that it started
+    from. Refusal when there are no weights under that name, or they are damaged.
+    """
+    init = config.transfer.init
+    if init is None:
+        return None
+    if config.model.pretrained:
+        raise refusal("--model.pretrained", "left out with --init", True)
+    if kept is not None and kept.is_file():
+        return _read(init, kept)
+    if init == PUBLISHED:
+        return _published(config)
+    path = Path(init)
+    if (path / "config.yaml").is_file():
+        return _read(init, Run(path).weights("best"))
+    if path.is_file() and path.suffix in (".safetensors", *PICKLED):
+        return _read(init, path)
+    beside = path.parent if path.parent.is_dir() else Path("runs")
+    near = [str(one.parent) for one in sorted(beside.glob("*/config.yaml"))]
+    near += [str(one) for one in sorted(beside.glob("*.safetensors"))]
+    wanted = f"a run, a .safetensors, .pt or .pth file, or {PUBLISHED}"
+    raise refusal("--init", wanted, init, near=[*near, PUBLISHED])
+
+
+def _published(config: Config) -> Source:
+    library, _, name = (config.model.name or "").partition("/")
+    if library != "timm":
+        raise refusal(f"--model with --init {PUBLISHED}", "timm/NAME", config.model.name)
+    found = timm_weights(name, config.data.size or 224)
+    shape = {"channels": found.channels, "mean": found.mean, "std": found.std}
+    return Source(PUBLISHED, found.state, Signature(task="classify", model=f"timm/{name}", **shape))
+
+
+def _read(name: str, path: Path) -> Source:
+    signature, state = (None, _read_pickled(path)) if path.suffix in PICKLED else read_tensors(path)
+    if signature is not None and signature.members:
+        raise refusal("--init", "weights of one network", name, do="it is an ensemble: name one of its folds")
+    return Source(name, state, signature)
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    """A state dict that torch saved, bare or under `model` or `state_dict`; no code of the file is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on what kind of pickle it is
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        why = "it holds more than tensors and plain values, which could run code and is not read"
+        raise Refusal(f"weights file {path} cannot be used: {why}") from None
+    except Exception:  # torch raises a dozen kinds for a damaged file
+        raise Refusal(f"weights file {path} is damaged: it is cut short or no file of torch's") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    if not tensors:
+        raise Refusal(f"weights file {path} holds no named tensors")
+    for prefix in ("module.", "_orig_mod."):  # of a network wrapped by DDP or torch.compile
+        if all(str(key).startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+@dataclass
+class Transfer:
+    """What of a source goes into a network.
+
+    whole: tensors copied as they are. colours: those of the input layer, summed or spread over the colours.
+    outputs: those with one row per class, of which the rows `pairs` (here, there) are copied; classes: their names.
+    left: the network's other tensors, with the reason. unused: the source's tensors that have no place here.
+    copied, weights: numbers in the network's parameters, those copied and all.
+    """
+
+    source: Source
+    whole: list[str] = field(default_factory=list)
+    colours: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+    copied: int = 0
+    weights: int = 0
+
+    @torch.no_grad()
+    def fill(self, model: nn.Module) -> None:
+        """Copy into a network of the kind that was matched."""
+        own, there = model.state_dict(), self.source.state
+        for name in self.whole:
+            own[name].copy_(there[name])
+        for name in self.colours:
+            own[name].copy_(_recoloured(there[name], own[name].shape[1]))
+        for name in self.outputs:
+            for new, old in self.pairs:
+                own[name][new] = there[name][old].to(own[name].dtype)
+
+    def sentences(self) -> list[str]:
+        """What was copied and what was not, for people."""
+        tensors = len(self.whole) + len(self.colours) + len(self.outputs)
+        everything = tensors + len(self.left)
+        counts = f"{self.copied:,} of {self.weights:,} weights, {tensors} of {everything} tensors"
+        said = [f"{counts} copied by name and shape"]
+        said += [f"{name}: {how}" for name, how in self.colours.items()]
+        if self.outputs:
+            said.append(f"{_listed(self.outputs)}: only the rows of {_listed(self.classes)}, the same names there")
+        if self.left:
+            said.append("not copied: " + _listed([f"{name} ({why})" for name, why in self.left.items()]))
+        if self.unused:
+            said.append("of no use here: " + _listed(self.unused))
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the summary, every tensor by name."""
+        names = ("whole", "colours", "outputs", "classes", "left", "unused", "copied", "weights")
+        return {"from": self.source.name} | {name: getattr(self, name) for name in names}
+
+
+def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signature) -> Transfer:
+    """What of the source fits the network.
+
+    wider: the same network with one output more: the tensors whose shapes differ from it are the classifier.
+    signature: the network's. Refusal when nothing but a row of the classifier fits.
+    """
+    own, there = model.state_dict(), source.state
+    parameters = {name for name, _ in model.named_parameters()}
+    classifier = {name for name, tensor in wider.state_dict().items() if tensor.shape != own[name].shape}
+    old, new = _outputs(source.signature, signature.task), _outputs(signature, signature.task)
+    found = Transfer(source, weights=sum(own[name].numel() for name in parameters))
+    found.pairs = [(new.index(name), old.index(name)) for name in new if name in old]
+    found.classes = [new[here] for here, _ in found.pairs]
+    for name, tensor in own.items():
+        if name not in there:
+            found.left[name] = "not in the source"
+        elif name in classifier and source.signature is not None:
+            _match_outputs(found, name, tensor, there[name], old, name in parameters)
+        elif there[name].shape == tensor.shape:
+            found.whole.append(name)
+        elif how := _colours(there[name], tensor):
+            found.colours[name] = how
+        else:
+            found.left[name] = f"{_shape(there[name])} there, {_shape(tensor)} here"
+    found.unused = [name for name in there if name not in own]
+    rows = sum(own[name][0].numel() for name in found.outputs) * len(found.pairs)
+    found.copied = rows + sum(own[name].numel() for name in (*found.whole, *found.colours) if name in parameters)
+    if not (found.outputs or found.colours or any(own[name].ndim > 1 for name in found.whole)):
+        whose = f"weights of {source.signature.model}" if source.signature else "weights of another network"
+        do = "leave --model out to take the source's network over" if source.signature else "give the network it is of"
+        raise Refusal(
+            f"--init must be weights that fit {signature.model}, got {source.name!r}, {whose}, "
+            f"of which no layer has the same name and shape; {do}"
+        )
+    return found
+
+
+def _outputs(signature: Signature | None, task: str) -> Sequence[str]:
+    """Names of the outputs, in their order."""
+    if signature is None or signature.task != task:
+        return ()
+    return signature.classes or signature.target_names
+
+
+def _match_outputs(
+    found: Transfer, name: str, here: Tensor, there: Tensor, old: Sequence[str], parameter: bool
+) -> None:
+    if not parameter:  # codes of the classes, which the network sets by itself
+        found.left[name] = "fixed by the number of classes"
+    elif there.shape != (len(old), *here.shape[1:]):
+        found.left[name] = f"new, for other classes: {_shape(there)} there, {_shape(here)} here"
+    elif not found.pairs:
+        found.left[name] = "new, for no class has the same name"
+    else:
+        found.outputs.append(name)
+
+
+def _colours(there: Tensor, here: Tensor) -> str | None:
+    """How the kernels (O, C, h, w) of an input layer are fitted to another number of colours; None: they are not."""
+    same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
+    if not same or {there.shape[1], here.shape[1]} != {1, 3}:
+        return None
+    if here.shape[1] == 1:
+        return "its kernels for red, green and blue are summed to one for grey"
+    return "a third of its kernel for grey stands for each of red, green and blue"
+
+
+def _recoloured(kernels: Tensor, channels: int) -> Tensor:
+    """A grey image gives the same output through either, whether it comes as one channel or as three equal ones."""
+    return kernels.sum(1, keepdim=True) if channels == 1 else kernels.expand(-1, channels, -1, -1) / channels
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more (all in summary.json)" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Modules and parameters that `--freeze` names, as prefixes of dotted names.
+
+    Refusal when a pattern matches nothing (the nearest names are offered), or nothing is left to train.
+    """
+    parameters = [name for name, _ in model.named_parameters()]
+    known = {".".join(parts[:i]) for parts in (n.split(".") for n in parameters) for i in range(1, len(parts) + 1)}
+    parts: list[str] = []
+    for pattern in patterns:
+        if pattern == ALL_BUT_HEAD:
+            first = dict.fromkeys(name.partition(".")[0] for name in parameters)
+            parts += [name for name in first if name != head_name(model)]
+        elif pattern in known:
+            parts.append(pattern)
+        else:
+            near = [n for n in known if n.count(".") <= pattern.count(".")]
+            raise refusal("--freeze", "parts of the network with parameters", pattern, near=[*near, ALL_BUT_HEAD])
+    if all(any(within(name, part) for part in parts) for name in parameters):
+        raise refusal("--freeze", "parts that leave something to train", ",".join(patterns), do="the head is to learn")
+    return parts
+
+
+def freeze(model: nn.Module, parts: Sequence[str]) -> None:
+    """Keep these parts as they are: no gradients, and every module of them in eval mode, whatever `train()` says.
+
+    So batch norms neither use nor change their batch's statistics, and dropout is off: a frozen part is a fixed map.
+    """
+    for name, parameter in model.named_parameters():
+        if any(within(name, part) for part in parts):
+            parameter.requires_grad_(False)
+    for name, module in model.named_modules():
+        if any(within(name, part) for part in parts):
+            stay_in_eval(module)
+
+
+def rate_shares(model: nn.Module, decay: float) -> dict[str, float]:
+    """Parameter name -> share of the learning rate: 1 in the head, `decay` in the stage before it, decay^2 before that.
+
+    Discriminative rates: Howard and Ruder, "Universal Language Model Fine-tuning", 2018, section 3.1.
+    """
+    depths = levels(model)
+    return {name: decay ** (len(depths) - 1 - depth) for depth, names in enumerate(depths) for name in names}

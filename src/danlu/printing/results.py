@@ -1,0 +1,196 @@
+"""What the verbs print for people: tables before and after the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from danlu.data.dataset import SPLITS
+from danlu.doctor.diagnose import shown
+from danlu.doctor.finding import in_one_line
+from danlu.doctor.wording.terms import terms
+from danlu.language import speaking
+from danlu.preparation.prepare import Prepared
+from danlu.printing.tables import plain_table, print_in_parts
+from danlu.printing.wording import say
+from danlu.report.retelling import retell
+from danlu.run.folder import Run
+
+PROBLEMS_TOLD = 20  # lines about single samples before a training; its log has all of them
+
+
+def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
+    """What was recognised, and one line for every setting that was chosen from the data."""
+    dataset, split = prepared.dataset, prepared.split
+    sizes = {name: len(getattr(split, name)) for name in SPLITS}
+    counts = say(", ").join(say("{} {}", f"{size:,}", say(name)) for name, size in sizes.items() if size)
+    what = say("{} classes", len(dataset.classes)) if dataset.classes else say("regression")
+    shape = " x ".join(map(str, prepared.signature.input_shape))
+    facts = (dataset.path, dataset.format, what, shape, counts, retell(split.how))
+    _tell(console, run, say("{}: {}, {}, input {}, {} ({})", *facts))
+    for note in dataset.notes:
+        _tell(console, run, say("note: {}", retell(note)))
+    for i, problem in enumerate(dataset.problems):
+        line = say("{} {}: {}", say(problem.done), problem.where, retell(problem.reason))
+        if i < PROBLEMS_TOLD:
+            _tell(console, run, line)
+        else:
+            run.log(line)
+    if more := len(dataset.problems[PROBLEMS_TOLD:]):
+        _tell(console, run, say("... and {} more such lines: `danlu data` prints them all", f"{more:,}"))
+    table = plain_table([say(word) for word in ("setting", "chosen", "because")])
+    for choice in prepared.choices:
+        value, reason = _short(choice.value), retell(choice.reason)
+        table.add_row(choice.key, value, reason)
+        run.log(f"{choice.key} = {value}  ({reason})")
+    if prepared.choices:
+        console.print(table)
+
+
+def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
+    for split, metrics in summary["metrics"].items():
+        if metrics:
+            told = "  ".join(f"{say(k)} {v:.4f}" for k, v in metrics.items() if v is not None)
+            _tell(console, run, f"{say(split):>5}  {told}")
+    for finding in [f for f in shown(summary["findings"])[0] if f["severity"] != "note"]:
+        _tell(console, run, in_one_line(finding, run.config.doctor.language))
+    if summary["stopped"]:
+        _tell(console, run, say("stopped: {}", retell(summary["stopped"])))
+    facts = (summary["epochs"], f"{summary['seconds']:.1f}", f"{summary['samples_per_second']:,.0f}", run.report)
+    _tell(console, run, say("{} epochs in {} s, {} samples/s; report: {}", *facts))
+
+
+def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
+    """What the doctor found, gravest first; what follows from others, or is lesser, in one line each."""
+    words = terms(language)
+
+    def tell(line: str, **style: Any) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True, **style)
+
+    first, folded = shown(findings)
+    for one in first:
+        sure = words["confidence"].format(one["code"], f"{one['confidence']:.0%}")
+        tell(f"{words[one['severity']]}{words[':']}{one['title']}  {sure}", style="bold")
+        where = one.get("place") or one["where"]
+        tell("  " + (words["at"].format(where, one["cause"]) if where else one["cause"]))
+        tell("  " + words["cure line"].format(one["remedy"]))
+        if one["consequences"]:
+            tell("  " + words["explains line"].format(", ".join(one["consequences"])))
+    causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
+    for one in folded:
+        why = words["in brackets"].format(words["follows"].format(causes[one["code"]])) if one["code"] in causes else ""
+        tell(f"{words[one['severity']]}{words[':']}{one['title']}  [{one['code']}]{why}")
+    if not findings:
+        tell(words["nothing found"])
+
+
+def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:
+    """Where the drawing is, and what of the optimiser's path it shows."""
+    with speaking(language):
+        for line in (say("landscape: {}", found["page"]), retell(found["path_note"])):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell(console: Console, run: Run, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    run.log(line)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return say("yes") if value else say("no")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_description(console: Console, found: dict[str, Any]) -> None:
+    """What `danlu data` found, for a person."""
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
+    tell(
+        f"{found['data']}: {found['format']}, {found['task']}, "
+        f"{found['samples']:,} samples: {counts} ({found['split']})"
+    )
+    if "sizes" in found:
+        height, width = found["sizes"]["height"], found["sizes"]["width"]
+        tell(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
+        tell(
+            "mean "
+            + " ".join(f"{v:.3g}" for v in found["mean"])
+            + ", std "
+            + " ".join(f"{v:.3g}" for v in found["std"])
+        )
+    rows = [{"class": name} | per for name, per in found["classes"].items()] or found.get("columns", [])
+    if rows:
+        headings = list(dict.fromkeys(key for row in rows for key in row))
+        print_in_parts(console, headings, [[_short(row.get(key, "")) for key in headings] for row in rows[:200]])
+    if "objects" in found:
+        objects = found["objects"]
+        sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
+        tell(
+            f"{objects['count']:,} objects, {_range(objects['per_image'])} per image{sides}; "
+            f"{objects['ignored']:,} ignored; {objects['images_without']:,} images without"
+        )
+    for name, target in found.get("targets", {}).items():
+        tell(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
+    for note in found["notes"]:
+        tell(f"note: {note}")
+    for problem in found["problems"]:
+        tell(f"{problem['done']} {problem['where']}: {problem['reason']}")
+    if found["contact_sheet"]:
+        tell(f"contact sheet: {found['contact_sheet']}")
+
+
+def _range(values: list[int]) -> str:
+    low, middle, high = values
+    return f"{low}" if low == high else f"{low} to {high} (median {middle})"
+
+
+def print_inspection(console: Console, found: dict[str, Any]) -> None:
+    """What `danlu inspect` found, for a person: a line per layer, then the totals."""
+    headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
+    timed = found.get("time", {}).get("layers", {})
+    headings += ("forward ms", "backward ms", "step ms") if timed else ()
+    rows = []
+    for layer in found["layers"]:
+        sees, jump = layer["receptive_field"], layer["jump"]
+        cells = [
+            layer["name"], layer["kind"], layer["detail"], " x ".join(map(str, layer["output"])),
+            f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}", _bytes(layer["activation_bytes"]),
+            " x ".join(map(str, sees)) if sees else "", f"{jump[0]:g}" if jump else "",
+        ]  # fmt: skip
+        own = timed.get(layer["name"], {})
+        cells += [f"{1e3 * own.get(phase, 0):.3f}" for phase in ("forward", "backward", "step")] if timed else []
+        rows.append(cells)
+    print_in_parts(console, headings, rows, right=headings[4:])
+    memory, capacity = found["memory"], found["vc_dimension"]
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    shape = " x ".join(map(str, found["input"]))
+    counts = f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds"
+    tell(f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
+    tell(
+        f"training at batch {memory['batch_size']} with {memory['optimizer']}: {_bytes(memory['total'])} = parameters "
+        f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
+        f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}"
+    )
+    tell(f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
+    for sentence in found["dominates"]:
+        tell(sentence)
+    if timed:
+        times = found["time"]
+        spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
+        tell(f"measured at batch {times['batch_size']}: {spent}")
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

@@ -1,0 +1,197 @@
+"""Images for people: uint8 tensors -> data URIs, contact sheets and captioned images. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.annotations import RunLengths, decode_runs, parse_runs
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+TINY = 64  # images up to this side are enlarged pixel by pixel and kept lossless
+VEIL = 0.45  # share of a mask's colour over the image
+COLOURS = (  # of classes, told apart on most images
+    (230, 72, 46), (40, 116, 229), (30, 160, 92), (244, 176, 30), (150, 80, 210), (20, 178, 190), (226, 70, 150),
+    (130, 100, 60), (120, 190, 50), (90, 100, 120),
+)  # fmt: skip
+PAPER, INK = (255, 255, 255), (40, 40, 38)
+FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korean but the last
+    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
+    "/System/Library/Fonts/PingFang.ttc",
+    "/System/Library/Fonts/Hiragino Sans GB.ttc",
+    "C:/Windows/Fonts/msyh.ttc",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+)
+
+
+def to_data_uri(image: Tensor, side: int) -> str:
+    """An image as `data:image/...;base64,...`, its longer side about `side` pixels.
+
+    image: uint8 (C, H, W) with C 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA). Tiny images grow by a whole
+    factor without smoothing and become PNG, so that an 8 x 8 digit is crisp; larger ones become JPEG.
+    """
+    image = _resized(_image(image), side)
+    photo = max(image.shape[1:]) > TINY
+    buffer = io.BytesIO()
+    if photo:
+        image.convert("RGB").save(buffer, "JPEG", quality=85)
+    else:
+        image.save(buffer, "PNG", optimize=True)
+    return f"data:image/{'jpeg' if photo else 'png'};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def contact_sheet(images: Tensor, captions: Sequence[str], columns: int) -> Image.Image:
+    """Images in rows of `columns`, each over its caption. images: uint8 (N, C, H, W); captions: N texts."""
+    from PIL import Image, ImageDraw
+
+    if len(images) != len(captions):
+        raise ValueError(f"{len(images)} images need as many captions, got {len(captions)}")
+    side, gap, line = 112, 12, 20
+    columns = max(1, min(columns, len(images) or 1))
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), PAPER)
+    draw, font = ImageDraw.Draw(sheet), _font(13)
+    for place, (image, caption) in enumerate(zip(images, captions)):
+        left = gap + (place % columns) * (side + gap)
+        top = gap + (place // columns) * (side + line + gap)
+        small = _resized(_image(image), side).convert("RGB")
+        sheet.paste(small, (left + (side - small.width) // 2, top + (side - small.height) // 2))
+        draw.text((left, top + side + 2), _fitting(caption, font, side), fill=INK, font=font)
+    return sheet
+
+
+def draw_boxes(image: Tensor, boxes: Tensor, colours: Sequence[str] = ()) -> Tensor:
+    """uint8 (C, H, W) with boxes (M, 4) drawn -> (3, H, W). colours: one for each, lime by default."""
+    from torchvision.utils import draw_bounding_boxes
+
+    image = image.cpu().expand(3, -1, -1)
+    height, width = image.shape[1:]
+    boxes = boxes.cpu()
+    seen = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+    if not seen.any():
+        return image
+    kept = [colour for colour, one in zip(colours or ["lime"] * len(boxes), seen.tolist()) if one]
+    return draw_bounding_boxes(image, boxes[seen], colors=kept, width=max(1, max(height, width) // 200))
+
+
+def draw_objects(image: Image.Image, objects: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Image.Image:
+    """The image, RGB and of its own size, with half-transparent masks, boxes, and class and score at each.
+
+    objects: {"class", "score", "box": [x1, y1, x2, y2], "mask": COCO run lengths, if any}, the surest first.
+    """
+    from PIL import Image, ImageDraw
+
+    out = image.convert("RGB")
+    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(classes)}
+    for one in reversed(objects):
+        if "mask" in one:
+            runs = RunLengths(parse_runs(one["mask"]["counts"].encode()), tuple(one["mask"]["size"]))
+            mask = decode_runs(runs)
+            rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+            if len(rows):
+                left, top = int(columns[0]), int(rows[0])
+                veil = mask[top : rows[-1] + 1, left : columns[-1] + 1] * np.uint8(255 * VEIL)
+                out.paste(colours[one["class"]], (left, top), Image.fromarray(veil))
+    draw = ImageDraw.Draw(out)
+    line, size = max(1, round(max(out.size) / 240)), max(10, round(max(out.size) / 45))
+    for one in reversed(objects):  # the surest lies on top
+        (left, top, right, bottom), colour = one["box"], colours[one["class"]]
+        draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)
+        _label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, _font(size), out.size)
+    return out
+
+
+def _label(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    corner: tuple[float, float],
+    colour: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+) -> None:
+    """Words on the box's colour: above its upper left corner, or below where the image ends."""
+    words = _fitting(text, font, size[0] - 4)
+    left, top, right, bottom = font.getbbox(words)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0, min(corner[0], size[0] - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    draw.rectangle((x, y, x + width, y + height), fill=colour)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    draw.text((x + 2 - left, y + 2 - top), words, fill=(0, 0, 0) if bright else PAPER, font=font)
+
+
+def annotate(image: Tensor, text: str) -> Image.Image:
+    """The image with a line of text beneath it. image: uint8 (C, H, W); tiny ones are enlarged to be readable."""
+    from PIL import Image, ImageDraw
+
+    height, width = image.shape[1:]
+    image = _resized(_image(image), max(height, width, 256)).convert("RGB")
+    size = max(14, image.width // 32)
+    font, line = _font(size), 2 * size
+    out = Image.new("RGB", (image.width, image.height + line), PAPER)
+    out.paste(image, (0, 0))
+    words = _fitting(text, font, image.width - size)
+    ImageDraw.Draw(out).text((size // 2, image.height + size // 3), words, fill=INK, font=font)
+    return out
+
+
+def _image(image: Tensor) -> Image.Image:
+    from PIL import Image
+
+    if image.ndim != 3 or image.dtype != torch.uint8 or image.shape[0] not in (1, 2, 3, 4):
+        raise ValueError(f"an image must be uint8 (1 to 4, H, W), got {image.dtype} {tuple(image.shape)}")
+    array = image.detach().cpu().permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    """Longer side `side` or a little less for tiny images, whose pixels must stay squares of one size."""
+    from PIL import Image
+
+    longest = max(image.size)
+    if longest <= TINY and longest <= side:
+        factor = side // longest
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    scale = side / longest
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    for path in FONTS:
+        if Path(path).is_file():
+            try:
+                return ImageFont.truetype(path, size)
+            except OSError:  # found, but not readable as a font
+                continue
+    return ImageFont.load_default(size)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """One line of `text`, cut at the end to `width` pixels. A bitmap font without Chinese shows "?" in its place."""
+    line = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())[:500]
+    try:
+        font.getlength(line)
+    except UnicodeEncodeError:
+        line = line.encode("latin-1", "replace").decode("latin-1")
+    if font.getlength(line) <= width:
+        return line
+    dots = "..."
+    while line and font.getlength(line + dots) > width:
+        line = line[:-1]
+    return line + dots

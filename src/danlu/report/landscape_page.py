@@ -1,0 +1,146 @@
+"""The page of a run's loss landscape: two planes through its weights, as contours and as a surface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.doctor.curvature.landscape import Landscape
+from danlu.language import speaking
+from danlu.report.charts import INK, MUTED, SURFACE, VAL, Figure, axis, layout
+from danlu.report.markup import card, chart, escape, number
+from danlu.report.page import document
+from danlu.report.retelling import retell
+from danlu.report.wording import say
+from danlu.run.folder import Run
+
+NAME = "landscape.html"
+SEEN = 1e3  # losses beyond so many times the least are drawn as that
+TITLES = {
+    "random": "Random directions, of the filters' own lengths",
+    "eigenvectors": "The two directions of greatest curvature",
+}
+ROLES = ("first", "best", "last")  # of weights
+
+
+def write_landscape(
+    run: Run, plane: Landscape, course: Landscape, found: Mapping[str, Any], language: str = "en"
+) -> Path:
+    """Write RUN/landscape.html; gives its path."""
+    with speaking(language):
+        run.write_text(NAME, _page(run.name, plane, course, found))
+    return run.folder / NAME
+
+
+def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, Any]) -> str:
+    figures: dict[str, Any] = {}
+    unit = say("lengths of the weights") if found["directions"] == "random" else say("distance in weights")
+    samples, loss = number(found["samples"]), number(found["loss"])
+    axes = (say("first direction ({})", unit), say("second direction ({})", unit))
+    contours = chart(_contours(plane, {}, *axes), figures, "plane", 470)
+    solid = chart(_surface(plane), figures, "surface", 470)
+    places = dict(zip(found["path"], course.path)) | {"best": np.zeros(2)}
+    names = (say("away from the weights"), say("across"))
+    path = chart(_contours(course, places, *names), figures, "path", 520)
+    note = say("{}.", retell(str(found["path_note"])))
+    body = (
+        '<div class="grid">'
+        + card(
+            say(TITLES[str(found["directions"])]),
+            contours,
+            note=say("Training loss about the best weights, which are at 0, 0."),
+        )
+        + card(say("The same as a surface"), solid, note=say("Turn it with the pointer."))
+        + "</div>"
+        + card(say("The way the optimiser came"), path, note=note[:1].upper() + note[1:])
+    )
+    mean = "Mean loss of {} training samples, without augmentation, in eval mode: {} at the best weights."
+    title, lead = say("Loss landscape"), say(mean, samples, loss)
+    head = (
+        f'<div class="head"><p class="eyebrow">{escape(name)}</p><h1>{title}</h1>'
+        f'<p class="lead">{escape(lead)}</p></div>'
+    )
+    return document(f"{title} · {name}", "", f"{head}<section>{body}</section>", figures)
+
+
+def _logarithms(losses: np.ndarray) -> np.ndarray:
+    """log10 of the losses, what is beyond or not finite cut to a thousand times the least."""
+    finite = losses[np.isfinite(losses) & (losses > 0)]
+    least = float(finite.min()) if finite.size else 1.0
+    clean = np.where(np.isfinite(losses), losses, np.inf)
+    return np.log10(np.clip(clean, max(least, 1e-12), SEEN * max(least, 1e-12)))
+
+
+def _scale(heights: np.ndarray) -> dict[str, Any]:
+    """Ticks at round losses on the scale of logarithms; where it spans too little for them, at even steps."""
+    low, high = float(heights.min()), float(heights.max())
+    ticks = [m * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
+    if len(ticks) < 3:
+        ticks = (10 ** np.linspace(low, high, 5)).tolist()
+    shown = ticks[:: -(-len(ticks) // 9)]
+    return {"tickvals": [math.log10(tick) for tick in shown], "ticktext": [f"{tick:.4g}" for tick in shown]}
+
+
+def _colours() -> dict[str, Any]:
+    """From low, strong, to high, faint."""
+    stops = [[0, "var(--train)"], [0.35, "var(--heat-right-1)"], [0.7, "var(--heat-right-0)"], [1, "var(--val-faint)"]]
+    return {"colorscale": stops}
+
+
+def _bar(heights: np.ndarray) -> dict[str, Any]:
+    title = {"text": say("loss"), "font": {"color": MUTED, "size": 12}}
+    bar = {"title": title, "tickfont": {"color": MUTED, "size": 11}}
+    return bar | {"thickness": 12, "outlinewidth": 0, "tickmode": "array"} | _scale(heights)
+
+
+def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], across: str, up: str) -> Figure:
+    heights = _logarithms(drawn.losses)
+    field = {"type": "contour", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
+    field |= {"contours": {"coloring": "heatmap", "showlines": True}, "line": {"width": 0.6, "color": MUTED}}
+    field |= {"ncontours": 24, "colorbar": _bar(heights), "customdata": drawn.losses.tolist()} | _colours()
+    field["hovertemplate"] = "%{x:.3g}, %{y:.3g}<br>" + say("loss %{customdata:.4g}") + "<extra></extra>"
+    data = [field]
+    if places:
+        order = [name for name in ROLES if name in places]
+        x, y = ([float(places[name][i]) for name in order] for i in (0, 1))
+        marks = {"color": SURFACE, "size": 11, "line": {"color": VAL, "width": 2.5}}
+        way = {"type": "scatter", "mode": "lines+markers+text", "x": x, "y": y, "line": {"color": VAL, "width": 2}}
+        way |= {"text": _labels(order, x, y), "textposition": "top center", "textfont": {"color": INK, "size": 12}}
+        data.append(way | {"marker": marks, "hoverinfo": "skip"})
+    else:
+        here = {"type": "scatter", "mode": "markers", "x": [0], "y": [0], "hoverinfo": "skip"}
+        data.append(here | {"marker": {"color": SURFACE, "size": 9, "line": {"color": VAL, "width": 2.5}}})
+    return {"data": data, "layout": layout(axis(across, showgrid=False), axis(up, showgrid=False))}
+
+
+def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
+    """Of points at the same place only the first is named, for all of them."""
+    told: dict[tuple[float, float], list[str]] = {}
+    spread = max(np.ptp(x), np.ptp(y), 1e-12)
+    keys = [(round(a / spread, 2), round(b / spread, 2)) for a, b in zip(x, y)]
+    for name, key in zip(order, keys):
+        told.setdefault(key, []).append(name)
+    first = {key: keys.index(key) for key in told}
+    names = {key: say("{} weights", say(" and ").join(map(say, told[key]))) for key in told}
+    return [names[key] if first[key] == i else "" for i, key in enumerate(keys)]
+
+
+def _surface(drawn: Landscape) -> Figure:
+    heights = _logarithms(drawn.losses)
+    solid = {"type": "surface", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
+    solid |= {"showscale": False, "customdata": drawn.losses.tolist()} | _colours()
+    solid["hovertemplate"] = say("loss %{customdata:.4g}") + "<extra></extra>"
+    bare = {"title": {"text": ""}, "showticklabels": False, "gridcolor": MUTED, "showbackground": False}
+    up = (
+        bare
+        | {"title": {"text": say("loss")}, "showticklabels": True, "tickfont": {"color": MUTED, "size": 10}}
+        | _scale(heights)
+    )
+    eye = {"eye": {"x": 1.4, "y": -1.4, "z": 0.9}}
+    scene = {"xaxis": bare, "yaxis": bare, "zaxis": up, "camera": eye}
+    return {"data": [solid], "layout": layout(axis(), axis(), scene=scene)}

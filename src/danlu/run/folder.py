@@ -1,0 +1,189 @@
+"""The run folder: what is in it, and how it is written and read.
+
+config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
+weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), doctor.jsonl (what the
+doctor measured), heal/ and heal.json (what healing tried), report.html, landscape.html, log.txt. Every
+file is written to a temporary name and renamed, so a kill at any moment leaves the old one or the new one, never half
+of one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from danlu.config import Config, load_yaml
+from danlu.refuse import Failure, Refusal, refusal
+from danlu.run.record import Record
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """`write(temporary)` and rename to `path`. Failure, with the old file untouched, when the disk does not take it."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save and safetensors wrap a full disk in RuntimeError
+        temporary.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise Failure(f"{path} could not be written: {why}; what was saved before is intact") from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Run:
+    """One run folder. Make a new one with `Run.create`, open an old one with `Run.open`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, out: str | None) -> Run:
+        """A fresh, locked run folder: `out`, or the next free runs/N.
+
+        Refusal when it exists and is not empty, is in use, or cannot be written.
+        """
+        folder = Path(out) if out else _next_free(Path("runs"))
+        if folder.exists() and not folder.is_dir():
+            raise refusal("--out", "a folder", str(folder), do="a file of that name is in the way")
+        if (folder / "config.yaml").exists():
+            run = cls(folder)
+            run.lock()
+            run.unlock()
+            raise Refusal(
+                f"--out must be a new folder, but {folder} holds a run; "
+                f"go on with it by `danlu train --resume {folder}` or choose another name"
+            )
+        if folder.is_dir() and any(folder.iterdir()):
+            raise refusal("--out", "a new or empty folder", str(folder))
+        try:
+            (folder / "weights").mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            why = getattr(error, "strerror", None) or error
+            raise Refusal(f"--out must be a folder that can be written, got {folder}: {why}") from None
+        run = cls(folder)
+        run.lock()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """An existing run. Refusal when the folder is none, with the nearest run beside it."""
+        folder = Path(folder)
+        if not (folder / "config.yaml").is_file():
+            wanted = "a run folder (one that holds config.yaml)"
+            raise refusal("RUN", wanted, str(folder), near=runs_beside(folder))
+        return cls(folder)
+
+    # One process writes a run folder at a time. The kernel frees the lock when the process dies, however it dies.
+    def lock(self) -> None:
+        try:
+            self._lock = (self.folder / ".lock").open("a")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(
+                f"run folder {self.folder} is in use by another process; wait for it or choose another"
+            ) from None
+        except OSError as error:
+            raise Refusal(f"run folder {self.folder} cannot be written: {error.strerror}") from None
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()  # the file stays: another process may have opened it to wait for the lock
+            self._lock = None
+
+    def withdraw(self) -> None:
+        """Remove a fresh run folder whose command was refused before anything was trained."""
+        trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
+        if all(path.name == self.weights("start").name for path in trained):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def name(self) -> str:
+        return str(self.folder)
+
+    @property
+    def config(self) -> Config:
+        return load_yaml(self.folder / "config.yaml")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json; empty while the run has not finished."""
+        return self.read_json("summary.json", default={})
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        return self.read_json("findings.json", default=[])
+
+    @property
+    def record(self) -> Record:
+        return Record.read(self.folder / "metrics.jsonl")
+
+    def weights(self, which: str = "best") -> Path:
+        return self.folder / "weights" / f"{which}.safetensors"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def ledger(self) -> Path:
+        """What the doctor measured."""
+        return self.folder / "doctor.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def write_text(self, name: str, text: str) -> None:
+        write_atomically(self.folder / name, lambda part: part.write_text(text, encoding="utf-8"))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str, default: Any) -> Any:
+        path = self.folder / name
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return default
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{path} must be readable JSON: {error}") from None
+        if not isinstance(value, type(default)):
+            kind = "an object" if isinstance(default, dict) else "a list"
+            raise refusal(str(path), f"JSON that holds {kind}", type(value).__name__)
+        return value
+
+    def log(self, line: str) -> None:
+        """Append to log.txt; a log that cannot be written never stops a training."""
+        try:
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(line.rstrip("\n") + "\n")
+        except OSError:
+            pass
+
+
+def runs_beside(folder: Path) -> list[str]:
+    """The runs that `folder` may have been meant to be: its neighbours, else those of runs/."""
+    place = folder.parent if folder.parent.is_dir() else Path("runs")
+    return [str(config.parent) for config in sorted(place.glob("*/config.yaml"))]
+
+
+def _next_free(parent: Path) -> Path:
+    taken = [int(p.name) for p in parent.glob("*") if p.name.isdigit()] if parent.is_dir() else []
+    number = max(taken, default=0) + 1
+    while True:  # two runs started together must not share a number
+        folder = parent / str(number)
+        try:
+            os.makedirs(folder)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise Refusal(f"run folder {folder} cannot be made: {error.strerror}; name another with --out") from None

@@ -1,0 +1,65 @@
+"""Every name the record of a run may bear, with its unit and meaning. Writers and readers share this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """unit: what one of it is. meaning: one line for the reader. better: "low", "high", or "" where neither is."""
+
+    unit: str
+    meaning: str
+    better: str = ""
+    per_layer: bool = False
+
+
+DETECTION = {
+    "mAP": "average precision, mean over classes and over IoU 0.50 to 0.95 (COCO)",
+    "mAP50": "average precision at IoU 0.5",
+    "mAP75": "average precision at IoU 0.75",
+    "mAP_small": "average precision of objects below 32 x 32 pixels",
+    "mAP_medium": "average precision of objects from 32 x 32 to 96 x 96 pixels",
+    "mAP_large": "average precision of objects above 96 x 96 pixels",
+    "AR1": "recall, mean over IoU 0.50 to 0.95, with 1 detection an image",
+    "AR10": "recall, mean over IoU 0.50 to 0.95, with 10 detections an image",
+    "AR100": "recall, mean over IoU 0.50 to 0.95, with 100 detections an image",
+    "AR_small": "recall of objects below 32 x 32 pixels",
+    "AR_medium": "recall of objects from 32 x 32 to 96 x 96 pixels",
+    "AR_large": "recall of objects above 96 x 96 pixels",
+}
+LOSS_PARTS = {
+    "box": "box",
+    "class": "class",
+    "objectness": "objectness",
+    "proposal_box": "box regression of the proposals'",
+    "mask": "mask",
+    "l1": "absolute box error",
+}
+
+METRICS: dict[str, Quantity] = {
+    "loss": Quantity("", "mean of the per-sample loss that training minimises", "low"),
+    "accuracy": Quantity("share", "samples whose likeliest class is the true one", "high"),
+    "top5": Quantity("share", "samples whose true class is among the five likeliest", "high"),
+    "f1": Quantity("share", "harmonic mean of precision and recall, averaged over the classes", "high"),
+    "ece": Quantity(
+        "share", "expected calibration error: mean distance between confidence and accuracy, 15 bins", "low"
+    ),
+    "r2": Quantity("share", "variance of the target that the prediction explains", "high"),
+    "mae": Quantity("target", "mean absolute error", "low"),
+    "rmse": Quantity("target", "root of the mean squared error", "low"),
+    **{
+        prefix + name: Quantity("share", text + (", of masks" if prefix else ", of boxes"), "high")
+        for prefix in ("", "mask_")
+        for name, text in DETECTION.items()
+    },
+    **{name: Quantity("", f"{text} part of the training loss", "low") for name, text in LOSS_PARTS.items()},
+}
+
+VOCABULARY: dict[str, Quantity] = {
+    "lr": Quantity("per step", "learning rate of the first parameter group"),
+    "seconds": Quantity("s", "time since training began, validation included"),
+    "samples_per_second": Quantity("samples/s", "training samples per second of training time"),
+    **{f"{split}.{name}": quantity for split in ("train", "val") for name, quantity in METRICS.items()},
+}

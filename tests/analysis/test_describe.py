@@ -1,0 +1,97 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import danlu
+from danlu import cli
+
+
+def test_digits(tmp_path):
+    found = danlu.describe("digits", out=tmp_path / "sheet.png")
+    assert found["task"] == "classify"
+    assert found["samples"] == 1797
+    assert sum(found["counts"].values()) == 1797
+    counts = np.bincount(load_digits().target)
+    assert [sum(row.values()) for row in found["classes"].values()] == counts.tolist()
+    assert found["sizes"]["height"] == [8, 8, 8]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert min(sheet.size) > 50
+
+
+def test_a_folder_with_a_broken_file(coloured, tmp_path):
+    shutil.copytree(coloured, tmp_path / "data")
+    (tmp_path / "data" / "red" / "broken.png").write_bytes(b"nothing")
+    found = danlu.describe(tmp_path / "data", out=tmp_path / "sheet.png")
+    assert [*found["classes"]] == ["blue", "green", "red"]
+    assert found["samples"] == 72
+    assert found["channels"] == 3
+    assert len(found["problems"]) == 1
+    assert "broken.png" in found["problems"][0]["where"]
+    assert 14 <= found["sizes"]["height"][0] <= found["sizes"]["height"][2] < 24
+
+
+def test_what_stops_a_training_is_shown(coloured, tmp_path):
+    shutil.copytree(coloured, tmp_path / "data")
+    (tmp_path / "data" / "violet").mkdir()
+    found = danlu.describe(tmp_path / "data")
+    assert [*found["classes"]] == ["blue", "green", "red"]
+    stops = found["problems"][0]
+    assert stops["done"] == "training stops at"
+    assert stops["reason"].startswith("class 'violet' has no usable training image")
+    with pytest.raises(danlu.Refusal, match="class 'violet' has no usable training image"):
+        danlu.train(tmp_path / "data", epochs=1, out=tmp_path / "run")
+
+
+def test_what_cannot_be_shown_is_refused_as_for_training(coloured, tmp_path):
+    shutil.copytree(coloured / "red", tmp_path / "data" / "red")
+    (tmp_path / "data" / "violet").mkdir()
+    with pytest.raises(danlu.Refusal, match="class 'violet' has no usable"):  # nor is one class enough without it
+        danlu.describe(tmp_path / "data")
+
+
+def test_objects_are_read_for_the_task_that_is_named():
+    assert danlu.describe("shapes", task="segment")["task"] == "segment"
+    assert danlu.describe("shapes", task="detect")["task"] == "detect"
+
+
+def test_the_sheet_shows_masks_where_the_task_is_to_segment(tmp_path):
+    for task in ("detect", "segment"):
+        danlu.describe("shapes", task=task, out=tmp_path / f"{task}.png")
+    sheets = [np.asarray(Image.open(tmp_path / f"{task}.png"), dtype=int) for task in ("detect", "segment")]
+    veiled = (sheets[1][..., 1] - sheets[0][..., 1] > 20).mean()  # lime over what is not green
+    assert 0.01 < veiled < 0.3
+
+
+def test_a_table(houses):
+    found = danlu.describe(houses, target="price")
+    frame = pandas.read_csv(houses)
+    assert found["task"] == "regress"
+    assert found["targets"]["price"]["mean"] == pytest.approx(frame["price"].mean(), rel=1e-5)
+    assert found["targets"]["price"]["std"] == pytest.approx(frame["price"].std(), rel=1e-5)
+    assert found["contact_sheet"] is None
+
+
+def test_a_look_leaves_nothing_where_the_user_is(tmp_path, houses, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["data", "digits"]) == 0
+    sheet = Path(capfd.readouterr().out.split("contact sheet: ")[1].strip())
+    assert sheet.stat().st_size > 1000
+    shutil.rmtree(sheet.parent)
+    assert cli.main(["data", str(houses), "--target", "price"]) == 0
+    assert "contact sheet" not in capfd.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command(capfd, tmp_path):
+    argv = ["data", "digits", "--out", str(tmp_path / "sheet.png")]
+    assert cli.main(argv) == 0
+    assert "1,797 samples" in capfd.readouterr().out
+    assert cli.main([*argv, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["samples"] == 1797

@@ -1,0 +1,72 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from danlu.learning.regularise import DropoutSchedule, WeightAverage
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"), [("always", [1, 1, 1, 1]), ("early", [1, 1, 0, 0]), ("late", [0, 0, 1, 1])]
+)
+def test_dropout_acts_in_its_part_of_the_training(when, expected):
+    model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout2d(0.2)))
+    schedule = DropoutSchedule(model, when, until=0.3)
+    for progress, on in zip([0.0, 0.29, 0.3, 1.0], expected, strict=True):
+        schedule.set(progress)
+        assert (model[0].p, model[1][0].p) == (0.5 * on, 0.2 * on)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+
+
+def train(model: nn.Module, steps: int) -> None:
+    for _ in range(steps):
+        model(torch.randn(4, 3, dtype=torch.float64))
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.1)
+
+
+def test_the_average_follows_its_formula_in_weights_and_buffers():
+    model = network()
+    average = WeightAverage(model, decay=0.6)
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    for n in range(1, 30):
+        train(model, 1)
+        average.update(model)
+        decay = min(0.6, n / (n + 9))
+        for name, value in model.state_dict().items():
+            expected[name] = (
+                decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value.clone()
+            )
+    for name, value in average.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+    assert average.model[1].num_batches_tracked == 29
+
+
+def test_the_average_leaves_the_network_alone():
+    model = network()
+    average = WeightAverage(model, decay=0.9)
+    before = copy.deepcopy(model.state_dict())
+    average.update(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not average.model.training
+    assert not any(p.requires_grad for p in average.model.parameters())
+
+
+def test_the_average_goes_on_from_its_state():
+    model = network()
+    average = WeightAverage(model, decay=0.9)
+    train(model, 3)
+    average.update(model)
+    twin = WeightAverage(network(), decay=0.9)
+    twin.load_state_dict(copy.deepcopy(average.state_dict()))
+    train(model, 3)
+    average.update(model)
+    twin.update(model)
+    ours, theirs = average.model.state_dict(), twin.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -1,0 +1,65 @@
+"""Settings of detectors that are chosen from the data, the machine and the weights to start from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from danlu.config import Config, get, with_values
+from danlu.data.dataset import Dataset
+from danlu.data.sources.shapes import CLASSES, draw
+from danlu.preparation.defaults import choose_data, choose_training
+from danlu.run.signature import Signature
+
+CPU, CARD = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def shapes() -> Dataset:
+    images, annotations = draw(8, 128)
+    return Dataset(path="shapes", format="drawn", task="detect", inputs=images, targets=annotations, classes=CLASSES)
+
+
+def chosen(shapes: Dataset, device: torch.device = CPU, start: Signature | None = None, **settings):
+    """The config once all is chosen for 420 training images, and the reason of every choice."""
+    config = with_values(Config(), settings)
+    config, first = choose_data(config, shapes, CPU, start)
+    config, second = choose_training(config, shapes, 420, device, start)
+    return config, {one.key: one.reason for one in first + second}
+
+
+def test_a_detector_made_for_one_size_gets_it(shapes):
+    config, reasons = chosen(shapes, **{"model.name": "ssd300"})
+    assert (config.data.size, reasons["data.size"]) == (300, "what ssd300 is made for")
+    assert chosen(shapes, **{"model.name": "ssd300", "data.size": 320})[0].data.size == 320
+    assert chosen(shapes, **{"model.name": "ssd"})[0].data.size == 128
+
+
+@pytest.mark.parametrize("name", ["faster-rcnn", "mask-rcnn"])
+def test_two_stages_are_small_where_there_is_no_card(name, shapes):
+    config, reasons = chosen(shapes, **{"model.name": name})
+    assert (config.detect.backbone, config.detect.width) == ("cspnet-nano", 64)
+    assert "without a card" in reasons["detect.backbone"]
+    assert chosen(shapes, CARD, **{"model.name": name})[0].detect.backbone is None
+    assert chosen(shapes, **{"model.name": name, "detect.neck": "none"})[0].detect.width is None
+    assert chosen(shapes, **{"model.name": f"{name}-resnet50"})[0].detect.backbone is None
+
+
+@pytest.mark.parametrize("given", [{"detect.backbone": "resnet34"}, {"model.pretrained": True}])
+def test_a_backbone_of_the_users_keeps_the_width_of_the_detector(given, shapes):
+    config, _ = chosen(shapes, **{"model.name": "mask-rcnn"} | given)
+    assert config.detect.backbone == given.get("detect.backbone")
+    assert config.detect.width is None
+
+
+def test_trained_weights_bring_their_backbone_and_its_options(shapes):
+    start = Signature(task="detect", model="faster-rcnn", options={"width": 64}, classes=CLASSES, backbone="resnet34")
+    config, reasons = chosen(shapes, start=start, **{"transfer.init": "runs/1"})
+    assert (config.model.name, config.detect.backbone, config.detect.width) == ("faster-rcnn", "resnet34", 64)
+    assert reasons["detect.backbone"] == "that of runs/1"
+
+
+def test_what_is_cheap_and_slow_to_learn_gets_more_epochs(shapes):
+    epochs = {name: chosen(shapes, **{"model.name": name})[0].epochs for name in ("yolo-nano", "yolo-v1", "mask-rcnn")}
+    assert epochs["mask-rcnn"] < epochs["yolo-nano"] < epochs["yolo-v1"]
+    assert get(chosen(shapes, epochs=3)[0], "epochs") == 3

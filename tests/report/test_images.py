@@ -1,0 +1,98 @@
+"""Images are decoded again and compared with what went in."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_image
+
+from danlu.report import images
+from danlu.report.images import annotate, contact_sheet, to_data_uri
+
+
+def decoded(uri: str) -> Image.Image:
+    head, _, body = uri.partition(",")
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    return Image.open(io.BytesIO(base64.b64decode(body)))
+
+
+@pytest.fixture(scope="module")
+def digit() -> torch.Tensor:
+    return torch.from_numpy((load_digits().images[0] * 15).astype(np.uint8))[None]
+
+
+@pytest.fixture(scope="module")
+def photo() -> torch.Tensor:
+    return torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)
+
+
+def test_tiny_images_grow_without_smoothing(digit: torch.Tensor) -> None:
+    image = decoded(to_data_uri(digit, 100))
+    assert (image.format, image.size) == ("PNG", (96, 96))  # twelve pixels a pixel
+    assert np.array_equal(np.asarray(image)[6::12, 6::12], digit[0].numpy())
+    assert np.array_equal(np.unique(np.asarray(image)), np.unique(digit.numpy()))
+
+
+def test_photos_become_small_jpegs(photo: torch.Tensor) -> None:
+    uri = to_data_uri(photo, 160)
+    image = decoded(uri)
+    assert image.format == "JPEG"
+    assert max(image.size) == 160
+    assert image.size == (160, round(160 * photo.shape[1] / photo.shape[2]))
+    assert len(uri) < 20_000
+    small = Image.fromarray(photo.permute(1, 2, 0).numpy()).resize(image.size, Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(image, dtype=int) - np.asarray(small, dtype=int)).mean() < 8
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (32, 32), (65, 64)])
+def test_every_kind_and_shape_of_image(channels: int, shape: tuple[int, int]) -> None:
+    image = torch.full((channels, *shape), 200, dtype=torch.uint8)
+    assert max(decoded(to_data_uri(image, 96)).size) <= 96
+    assert annotate(image, "a cat").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(1, 8, 8), torch.zeros(8, 8, dtype=torch.uint8), torch.zeros(5, 8, 8, dtype=torch.uint8)]
+)
+def test_what_is_no_image_is_an_error(wrong: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="an image must be uint8"):
+        to_data_uri(wrong, 96)
+
+
+def test_contact_sheet_places_each_image_over_its_caption(digit: torch.Tensor) -> None:
+    sheet = contact_sheet(torch.stack([digit] * 5), ["zero", "", "丹炉", "x" * 999, "\ud800"], columns=3)
+    assert sheet.size == (3 * 124 + 12, 2 * 144 + 12)
+    ink = np.asarray(sheet.convert("L")) < 200
+    caption = ink[12 + 112 : 12 + 132]
+    assert caption[:, 12:124].any()  # "zero"
+    assert not caption[:, 136:248].any()  # none
+    assert caption[:, 260:372].any()  # Chinese
+    assert not ink[-1].any()
+
+
+def test_contact_sheet_wants_a_caption_each(digit: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="2 images"):
+        contact_sheet(torch.stack([digit] * 2), ["one"], columns=2)
+    assert contact_sheet(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), [], columns=4).size[0] > 0
+
+
+def test_captions_without_any_font_on_the_system(digit: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "FONTS", ())
+    images._font.cache_clear()
+    try:
+        contact_sheet(digit[None], ["丹炉 furnace"], columns=1)
+    finally:
+        images._font.cache_clear()
+
+
+def test_annotate_keeps_the_image_and_writes_beneath(photo: torch.Tensor) -> None:
+    out = np.asarray(annotate(photo, "pagoda 宝塔 97.3 %"))
+    height, width = photo.shape[1:]
+    assert np.array_equal(out[:height, :width], photo.permute(1, 2, 0).numpy())
+    assert (out[height:] < 128).any()

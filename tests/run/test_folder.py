@@ -1,0 +1,125 @@
+"""The run folder: made once, locked while it is written, every file whole or not at all."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from danlu.config import Config, dump_yaml, with_values
+from danlu.refuse import Failure, Refusal
+from danlu.run.folder import Run, write_atomically
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = Run.create(str(tmp_path / "run"))
+    made.write_text("config.yaml", dump_yaml(Config()))
+    yield made
+    made.unlock()
+
+
+def test_folders_are_numbered_and_never_shared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [Run.create(None) for _ in range(3)]
+    assert [r.name for r in runs] == ["runs/1", "runs/2", "runs/3"]
+    os.makedirs("runs/12/weights")
+    os.makedirs("runs/notes")
+    assert Run.create(None).name == "runs/13"
+
+
+def test_what_is_written_comes_back(run):
+    config = with_values(Config(), {"lr": 0.25, "data.path": "ćwierć"})
+    run.write_text("config.yaml", dump_yaml(config))
+    run.write_json("summary.json", {"class": "猫", "n": [1, None]})
+    run.write_json("findings.json", [{"code": "x"}])
+    again = Run.open(run.folder)
+    assert again.config == config
+    assert again.summary == {"class": "猫", "n": [1, None]}
+    assert again.findings == [{"code": "x"}]
+    assert "猫" in (run.folder / "summary.json").read_text(encoding="utf-8")
+
+
+def test_what_is_not_there_yet_is_empty(run):
+    assert (run.summary, run.findings, run.record.rows) == ({}, [], [])
+
+
+def test_a_broken_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def half(part):
+        part.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(Failure, match=r"a\.json could not be written: No space left on device; what was saved before"):
+        write_atomically(path, half)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_an_interrupted_write_leaves_no_part(tmp_path):
+    def stopped(part):
+        part.write_text("ne")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a", stopped)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_locked_run_is_refused_to_others(run):
+    with pytest.raises(Refusal, match="in use by another process"):
+        Run.open(run.folder).lock()
+    run.unlock()
+    second = Run.open(run.folder)
+    second.lock()
+    second.unlock()
+
+
+def test_a_process_that_dies_frees_its_lock(run):
+    run.unlock()
+    code = "import os, sys; from danlu.run.folder import Run; Run.open(sys.argv[1]).lock(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(run.folder)], check=False).returncode == 9
+    run.lock()
+
+
+def test_a_folder_that_holds_a_run_is_not_taken_again(run):
+    run.unlock()
+    with pytest.raises(Refusal, match="holds a run; go on with it by `danlu train --resume"):
+        Run.create(run.name)
+
+
+def test_open_names_the_nearest_run(run):
+    with pytest.raises(Refusal, match=r"did you mean '.*/run'"):
+        Run.open(run.folder.with_name("rum"))
+
+
+def test_withdraw_removes_a_fresh_folder_and_keeps_a_trained_one(run):
+    weights = run.weights("best")
+    weights.write_bytes(b"learnt")
+    run.withdraw()
+    assert weights.exists()
+    weights.unlink()
+    run.withdraw()
+    assert not run.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("summary.json", "{", "must be readable JSON"),
+        ("summary.json", "[]", "must be JSON that holds an object, got 'list'"),
+        ("findings.json", "{}", "must be JSON that holds a list, got 'dict'"),
+    ],
+)
+def test_damaged_files_are_named(run, name, content, says):
+    (run.folder / name).write_text(content)
+    with pytest.raises(Refusal, match=f"{name} {says}"):
+        getattr(run, name.removesuffix(".json"))
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
+    Run(tmp_path / "nowhere").log("hello")
+    Run(tmp_path).log("hello\n")
+    assert (tmp_path / "log.txt").read_text() == "hello\n"
