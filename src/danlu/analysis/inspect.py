@@ -26,7 +26,7 @@ from danlu.refuse import Refusal, blame, choose, refusal
 
 MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
 TRUTHS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
-INPUT = {"lenet": "1x28x28", "lenet5": "1x32x32", "small-cnn": "1x8x8", "alexnet": "3x227x227"}  # others: 3x224x224
+IMAGE_INPUT = (3, 224, 224)  # for networks of timm and torchvision
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str,
 def _default_input(name: str) -> str:
     if name in MODELS and MODELS[name].tabular:
         return "784"
-    small = name.endswith("-cifar") or name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-    large = "3x299x299" if name.startswith("inception") else "3x224x224"
-    return INPUT.get(name, "3x32x32" if small else large)
+    return "x".join(map(str, MODELS[name].default_input if name in MODELS else IMAGE_INPUT))
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -33,6 +33,13 @@ NAMES = {
     "fcos_resnet50_fpn": False,
 }
 MASKED = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
+TWO_STAGES = (
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    *MASKED,
+)
 # Its losses by danlu's names. What FCOS says of a box beside its class is how central the cell is.
 LOSSES = {
     "classification": "class",

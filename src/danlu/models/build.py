@@ -21,7 +21,7 @@ from danlu.models.googlenet import GoogLeNet
 from danlu.models.inception import InceptionV3, inception_v4
 from danlu.models.lenet import lenet, lenet_bn
 from danlu.models.lenet5 import lenet5
-from danlu.models.library import timm_backbone, timm_model, torchvision_model
+from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
 from danlu.models.linear import Linear
 from danlu.models.mlp import MLP
 from danlu.models.nin import nin, nin_cifar, nin_plain
@@ -37,13 +37,16 @@ from danlu.refuse import refusal
 
 
 @dataclass(frozen=True)
-class Entry:
+class NetworkSpec:
     """One network of the table.
 
     build: (channels, size, classes, **options), or (inputs, outputs, **options) where tabular.
     tabular: takes rows of numbers (N, inputs), or images as rows of C H W numbers.
     least: the smallest image it can take, in pixels. sizes: the only ones, where not all from `least` on will do.
     multiple: of which the size must be one.
+    default_input: (channels, height, width) of the images it was designed for.
+    convex: its training loss is convex. residual: a residual network with batch norm. Both decide default settings.
+    distance_outputs: its outputs are minus distances to class prototypes, not logits.
     """
 
     build: Callable[..., nn.Module]
@@ -52,6 +55,10 @@ class Entry:
     least: int = 1
     multiple: int = 1
     sizes: tuple[int, ...] = ()
+    default_input: tuple[int, int, int] = (3, 224, 224)
+    convex: bool = False
+    residual: bool = False
+    distance_outputs: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -61,56 +68,98 @@ class Entry:
 
 
 VGG_DEPTHS = (11, 13, 16, 19)
+CIFAR_INPUT = (3, 32, 32)
 
-MODELS: dict[str, Entry] = {
-    "linear": Entry(Linear, "linear regression: one affine map", tabular=True),
-    "softmax": Entry(Linear, "softmax regression: the same map, its outputs read as logits", tabular=True),
-    "perceptron": Entry(Perceptron, "the same map, to be trained by the perceptron loss", tabular=True),
-    "mlp": Entry(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
-    "small-cnn": Entry(small_cnn, "four 3x3 convolutions with batch norm, for small images", least=2),
-    "lenet": Entry(lenet, "LeNet with ReLU and max pooling", least=4),
-    "lenet-bn": Entry(lenet_bn, "LeNet with batch norm, sigmoid and no padding, as textbooks have it", least=16),
-    "lenet5": Entry(lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", sizes=(28, 32)),
-    "alexnet": Entry(alexnet, "AlexNet of 2012: two groups, local response normalisation; 227 pixels", least=67),
-    "alexnet-2014": Entry(alexnet_2014, "AlexNet in one tower, torchvision's form; 224 pixels", least=63),
-    "alexnet-plain": Entry(alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", least=65),
-    **{f"vgg{d}": Entry(partial(vgg, d), f"VGG-{d}; 224 pixels", least=32) for d in VGG_DEPTHS},
+MODELS: dict[str, NetworkSpec] = {
+    "linear": NetworkSpec(Linear, "linear regression: one affine map", tabular=True, convex=True),
+    "softmax": NetworkSpec(
+        Linear, "softmax regression: the same map, its outputs read as logits", tabular=True, convex=True
+    ),
+    "perceptron": NetworkSpec(
+        Perceptron, "the same map, to be trained by the perceptron loss", tabular=True, convex=True
+    ),
+    "mlp": NetworkSpec(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
+    "small-cnn": NetworkSpec(
+        small_cnn, "four 3x3 convolutions with batch norm, for small images", least=2, default_input=(1, 8, 8)
+    ),
+    "lenet": NetworkSpec(lenet, "LeNet with ReLU and max pooling", least=4, default_input=(1, 28, 28)),
+    "lenet-bn": NetworkSpec(lenet_bn, "LeNet with batch norm, sigmoid and no padding, as textbooks have it", least=16),
+    "lenet5": NetworkSpec(
+        lenet5,
+        "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels",
+        sizes=(28, 32),
+        default_input=(1, 32, 32),
+        distance_outputs=True,
+    ),
+    "alexnet": NetworkSpec(
+        alexnet,
+        "AlexNet of 2012: two groups, local response normalisation; 227 pixels",
+        least=67,
+        default_input=(3, 227, 227),
+    ),
+    "alexnet-2014": NetworkSpec(alexnet_2014, "AlexNet in one tower, torchvision's form; 224 pixels", least=63),
+    "alexnet-plain": NetworkSpec(
+        alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", least=65
+    ),
+    **{f"vgg{d}": NetworkSpec(partial(vgg, d), f"VGG-{d}; 224 pixels", least=32) for d in VGG_DEPTHS},
     **{
-        f"vgg{d}-bn": Entry(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels", least=32)
+        f"vgg{d}-bn": NetworkSpec(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels", least=32)
         for d in VGG_DEPTHS
     },
     **{
-        f"vgg{d}-cifar": Entry(partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", least=32)
+        f"vgg{d}-cifar": NetworkSpec(
+            partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", least=32, default_input=CIFAR_INPUT
+        )
         for d in VGG_DEPTHS
     },
-    "nin": Entry(nin, "Network in Network; 224 pixels", least=67),
-    "nin-plain": Entry(nin_plain, "Network in Network, the textbooks' narrow last block; 224 pixels", least=67),
-    "nin-cifar": Entry(nin_cifar, "Network in Network, the paper's form for 32-pixel images", least=4),
+    "nin": NetworkSpec(nin, "Network in Network; 224 pixels", least=67),
+    "nin-plain": NetworkSpec(nin_plain, "Network in Network, the textbooks' narrow last block; 224 pixels", least=67),
+    "nin-cifar": NetworkSpec(
+        nin_cifar, "Network in Network, the paper's form for 32-pixel images", least=4, default_input=CIFAR_INPUT
+    ),
     **{
-        f"resnet{depth}": Entry(partial(resnet_cifar, depth), f"ResNet-{depth} for small images (CIFAR form)")
+        f"resnet{depth}": NetworkSpec(
+            partial(resnet_cifar, depth),
+            f"ResNet-{depth} for small images (CIFAR form)",
+            default_input=CIFAR_INPUT,
+            residual=True,
+        )
         for depth in (20, 32, 44, 56, 110)
     },
-    "googlenet": Entry(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
-    "bn-inception": Entry(bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels"),
-    "inception-v3": Entry(InceptionV3, "Inception v3, torchvision's; 299 pixels", least=75),
-    "inception-v4": Entry(inception_v4, "Inception v4, timm's; 299 pixels", least=75),
-    **{f"resnet{d}": Entry(partial(resnet, d), f"ResNet-{d}; 224 pixels") for d in (18, 34, 50, 101, 152)},
+    "googlenet": NetworkSpec(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
+    "bn-inception": NetworkSpec(bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels"),
+    "inception-v3": NetworkSpec(
+        InceptionV3, "Inception v3, torchvision's; 299 pixels", least=75, default_input=(3, 299, 299)
+    ),
+    "inception-v4": NetworkSpec(
+        inception_v4, "Inception v4, timm's; 299 pixels", least=75, default_input=(3, 299, 299)
+    ),
     **{
-        f"resnet{d}-cifar": Entry(partial(resnet, d, stem="3x3"), f"ResNet-{d} with a 3x3 stem; 32 pixels")
+        f"resnet{d}": NetworkSpec(partial(resnet, d), f"ResNet-{d}; 224 pixels", residual=True)
+        for d in (18, 34, 50, 101, 152)
+    },
+    **{
+        f"resnet{d}-cifar": NetworkSpec(
+            partial(resnet, d, stem="3x3"),
+            f"ResNet-{d} with a 3x3 stem; 32 pixels",
+            default_input=CIFAR_INPUT,
+            residual=True,
+        )
         for d in (18, 34, 50)
     },
     **{
-        f"cspnet-{kind}": Entry(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on")
+        f"cspnet-{kind}": NetworkSpec(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on")
         for kind in CSP_SIZES
     },
-    "detnet59": Entry(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
+    "detnet59": NetworkSpec(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
     **{
-        f"vit-{kind}": Entry(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels", least=4)
+        f"vit-{kind}": NetworkSpec(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels", least=4)
         for kind in VIT_SIZES
     },
 }
 
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
+RESIDUAL_MODULES = ("resnet", "resnetv2", "senet", "sknet", "tresnet")  # of timm and torchvision
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ModelConfig)}
 
@@ -135,7 +184,7 @@ def build_model(
     for what, value in numbers.items():
         if not isinstance(value, int) or value < 1:
             raise refusal(what, "a whole number of at least 1", value)
-    entry = _entry(name)
+    entry = find_network(name)
     if entry.tabular:
         inputs = inputs if rows else channels * size * size  # type: ignore[operator]
         return _built(name, entry, (inputs, classes), options)
@@ -155,7 +204,7 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
         raise refusal("model.aux", "left out for a backbone, which has no classifiers", True)
     library, _, inner = name.partition("/")
     if library == "timm":
-        stages = Entry(partial(timm_backbone, inner), f"the stages of {inner} of timm")
+        stages = NetworkSpec(partial(timm_backbone, inner), f"the stages of {inner} of timm")
         model = _built(f"the backbone {name}", stages, (channels, size), options)
     else:
         model = build_model(name, classes=1, channels=channels, size=size, **options)
@@ -165,7 +214,7 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
     return model
 
 
-def _built(name: str, entry: Entry, shape: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
+def _built(name: str, entry: NetworkSpec, shape: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
     """The entry's network with its options, all of which it must heed, and its weights as `init` and `norm` say."""
     options = _given(options)
     for option, value in options.items():
@@ -188,16 +237,18 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: getattr(checked, k, v) for k, v in options.items()}
 
 
-def _entry(name: str) -> Entry:
+def find_network(name: str) -> NetworkSpec:
+    """Spec of a network of the table or of a library. Raises Refusal, with the nearest name, for an unknown one."""
     library, slash, inner = name.partition("/")
     if slash and library in LIBRARIES:
-        return Entry(partial(LIBRARIES[library], inner), f"{inner} of {library}")
+        residual = defining_module(library, inner) in RESIDUAL_MODULES
+        return NetworkSpec(partial(LIBRARIES[library], inner), f"{inner} of {library}", residual=residual)
     if name not in MODELS:
         raise refusal("--model", "a known network, timm/NAME or torchvision/NAME", name, near=MODELS)
     return MODELS[name]
 
 
-def _check_size(name: str, entry: Entry, size: int) -> None:
+def _check_size(name: str, entry: NetworkSpec, size: int) -> None:
     if entry.sizes and size not in entry.sizes:
         raise refusal("data.size", f"{' or '.join(map(str, entry.sizes))} for {name}", size)
     if size < entry.least:

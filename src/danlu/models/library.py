@@ -18,6 +18,22 @@ AUXILIARY = {"inception_v3": ("Conv2d_1a_3x3", "AuxLogits"), "googlenet": ("conv
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
 
 
+def defining_module(library: str, name: str) -> str:
+    """Python module in which timm or torchvision defines a network, as "resnet"; "" where it has no such network."""
+    try:
+        if library == "timm":
+            import timm
+
+            build = timm.model_entrypoint(name.partition(".")[0])
+        else:
+            import torchvision
+
+            build = torchvision.models.get_model_builder(name)
+    except (KeyError, RuntimeError, ValueError):
+        return ""
+    return build.__module__.rpartition(".")[2]
+
+
 def timm_model(
     name: str,
     channels: int,

@@ -15,11 +15,11 @@ import torch
 
 from danlu.config import Config, get, keys, with_values
 from danlu.data.dataset import Dataset, ImageFiles
-from danlu.detection.build import DETECTORS
+from danlu.detection.build import DETECTORS, find_detector
+from danlu.models.build import find_network
 from danlu.run.signature import Signature
 
 MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # bytes of images kept on the device
-CONVEX = ("linear", "softmax", "perceptron")
 USUAL_RATE = {
     "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
     "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
@@ -34,20 +34,6 @@ TASK_REASONS = {
     "detect": "boxes around objects",
     "segment": "outlines of objects",
 }
-# Images of 320 px, of training a detector by default: minutes on two cores; more of smaller ones.
-OBJECTS_SEEN = 12_000
-# Times as many for those that learn slowly and are cheap, or cost more than a detector in one stage.
-SEEN_SHARE = {
-    "rcnn": 1 / 6,
-    "yolo-v1": 1.5,
-    "retinanet": 1.25,
-    "faster-rcnn": 0.75,
-    "mask-rcnn": 2 / 3,
-}
-TWO_STAGES_SEEN = 1 / 2  # other detectors in two stages
-# What two stages stand on where there is no card and no trained weights: twice as many images a second.
-LIGHT = {"fast-rcnn": None, "faster-rcnn": 64, "mask-rcnn": 64}  # to the width of their pyramid, where they have one
-LIGHT_BACKBONE = "cspnet-nano"
 SAMPLES_SEEN = 600_000  # of training, by default: enough for a small network, minutes on two cores
 
 
@@ -139,16 +125,16 @@ def choose_training(
         return chooser.config, chooser.choices
     _network(chooser, images, samples)
     name = chooser.config.model.name or ""
-    residual, convex = "resnet" in name, name in CONVEX
-    _budget(chooser, images, residual, samples)
-    _update_rule(chooser, images, residual, convex)
+    network = find_network(name)
+    _budget(chooser, images, network.residual, samples)
+    _update_rule(chooser, images, network.residual, network.convex)
     loss, why = (
         ("cross-entropy", "exclusive classes") if dataset.classes else ("squared", "a number is to be predicted")
     )
     chooser.pick("loss.name", loss, why)
-    if name == "lenet5" and chooser.config.loss.name == "cross-entropy" and not chooser.config.loss.smoothing:
+    if network.distance_outputs and chooser.config.loss.name == "cross-entropy" and not chooser.config.loss.smoothing:
         chooser.pick("loss.rubbish", RUBBISH, "outputs are minus distances, and the right one must come near 0")
-    _variation(chooser, images and not convex, samples)
+    _variation(chooser, images and not network.convex, samples)
     return chooser.config, chooser.choices
 
 
@@ -186,14 +172,14 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
     chooser.pick("model.name", name, why)
     name = chooser.config.model.name or ""
-    two_stages = "rcnn" in name.replace("-", "")
-    if name in LIGHT and device.type == "cpu":
-        _lighten(chooser, LIGHT[name])
+    detector = find_detector(name)
+    two_stages = detector.two_stages
+    if detector.light_backbone and device.type == "cpu":
+        _lighten(chooser, detector.light_backbone, detector.light_width)
     batch = 16 if samples >= 64 and not two_stages else 8
     why = "two stages learn faster from small batches" if two_stages else f"{samples:,} training images"
     chooser.pick("batch_size", min(batch, samples), why)
-    share = SEEN_SHARE.get(name, TWO_STAGES_SEEN if two_stages else 1.0)
-    seen = OBJECTS_SEEN * share * max(1.0, 320 / (chooser.config.data.size or 320))
+    seen = detector.training_images * max(1.0, 320 / (chooser.config.data.size or 320))
     epochs = max(10, min(120, round(seen / samples)))
     if chooser.config.transfer.init:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
@@ -206,21 +192,21 @@ def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -
     chooser.pick("optim.lr", rate, f"usual for {rule} and a detector")
     chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
     chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
-    if name == "rcnn":
+    if detector.per_region:
         chooser.pick("augment.preset", "none", "regions cut out one by one vary enough")
         chooser.pick("augment.flip", "lr", "a mirrored image has mirrored regions")
     chooser.pick("augment.preset", "light", "moderate variation; objects move with the image")
-    overlap, why = (0.3, "regions of one object differ much") if name == "rcnn" else (0.6, "usual for detectors")
-    chooser.pick("detect.overlap", overlap, why)
+    why = "regions of one object differ much" if detector.per_region else "usual for detectors"
+    chooser.pick("detect.overlap", detector.nms_iou, why)
 
 
-def _lighten(chooser: Chooser, width: int | None) -> None:
+def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
     """A small backbone and a narrow pyramid, unless trained weights are to be used or a backbone is named."""
     config = chooser.config
     if config.transfer.init or config.model.pretrained or config.detect.backbone:
         return
     why = "without a card more images teach more than a larger network"
-    chooser.pick("detect.backbone", LIGHT_BACKBONE, why)
+    chooser.pick("detect.backbone", backbone, why)
     if width and config.detect.neck != "none":
         chooser.pick("detect.width", width, why)
 
