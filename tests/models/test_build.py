@@ -23,8 +23,8 @@ ALL = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for
 
 def smallest(name: str) -> int:
     """A size of image that the network takes and that costs little."""
-    entry = MODELS[name]
-    return entry.sizes[0] if entry.sizes else max(entry.least, entry.multiple)
+    spec = MODELS[name]
+    return spec.sizes[0] if spec.sizes else max(spec.min_size, spec.multiple)
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def one_thread():
 @pytest.mark.parametrize("name", ALL)
 def test_contract(name: str):
     """Builds for odd channels and classes at its smallest size; shapes, gradients, features and weights are right."""
-    entry, size = MODELS[name], smallest(name)
-    assert entry.description
+    spec, size = MODELS[name], smallest(name)
+    assert spec.description
     model = build_model(name, channels=2, size=size, classes=7)
     x = torch.randn(3, 2, size, size)
     outputs = model(x)
@@ -79,14 +79,14 @@ def check_features(model: Backbone, x: torch.Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
-@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.least > 1])
+@pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.min_size > 1])
 def test_a_pixel_less_is_refused_and_rightly(name: str):
-    entry = MODELS[name]
-    with pytest.raises(Refusal, match=f"at least {entry.least}"):
-        build_model(name, channels=1, size=entry.least - 1, classes=3)
+    spec = MODELS[name]
+    with pytest.raises(Refusal, match=f"at least {spec.min_size}"):
+        build_model(name, channels=1, size=spec.min_size - 1, classes=3)
     # Meta tensors have shapes and no numbers: the smaller image fails inside the network itself.
     with pytest.raises((RuntimeError, ValueError)), torch.device("meta"):
-        entry.build(1, entry.least - 1, 3).eval()(torch.zeros(1, 1, entry.least - 1, entry.least - 1))
+        spec.build(1, spec.min_size - 1, 3).eval()(torch.zeros(1, 1, spec.min_size - 1, spec.min_size - 1))
 
 
 @pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.tabular])
@@ -194,11 +194,11 @@ def test_options_are_all_of_the_configs():
 
 @pytest.mark.parametrize("name", [*MODELS, "timm/resnet10t", "torchvision/resnet18"])
 def test_an_option_that_a_network_has_not_is_refused(name: str):
-    entry = MODELS.get(name)
-    size = smallest(name) if entry else 32
+    spec = MODELS.get(name)
+    size = smallest(name) if spec else 32
     takes = (
-        entry.options
-        if entry
+        spec.options
+        if spec
         else {"timm/resnet10t": ("pretrained", "dropout", "norm")}.get(name, ("pretrained", "norm"))
     )
     for option, value in OPTIONS.items():

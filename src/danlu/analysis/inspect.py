@@ -163,8 +163,6 @@ def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str,
 
 
 def _default_input(name: str) -> str:
-    if name in MODELS and MODELS[name].tabular:
-        return "784"
     return "x".join(map(str, MODELS[name].default_input if name in MODELS else IMAGE_INPUT))
 
 

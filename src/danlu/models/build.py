@@ -1,10 +1,9 @@
-"""Name -> network: the table of all networks, and the one function that builds them."""
+"""The table of all networks, and the functions that build a network or a backbone by name."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -30,136 +29,116 @@ from danlu.models.perceptron import Perceptron
 from danlu.models.resnet import resnet
 from danlu.models.resnet_cifar import resnet_cifar
 from danlu.models.small_cnn import small_cnn
+from danlu.models.spec import NetworkSpec
 from danlu.models.vgg import vgg, vgg_cifar
 from danlu.models.vit import SIZES as VIT_SIZES
 from danlu.models.vit import ViT
 from danlu.refuse import refusal
 
+ROW, GREY_28, RGB_32, RGB_299 = (784,), (1, 28, 28), (3, 32, 32), (3, 299, 299)  # input shapes
 
-@dataclass(frozen=True)
-class NetworkSpec:
-    """One network of the table.
-
-    build: (channels, size, classes, **options), or (inputs, outputs, **options) where tabular.
-    tabular: takes rows of numbers (N, inputs), or images as rows of C H W numbers.
-    least: the smallest image it can take, in pixels. sizes: the only ones, where not all from `least` on will do.
-    multiple: of which the size must be one.
-    default_input: (channels, height, width) of the images it was designed for.
-    convex: its training loss is convex. residual: a residual network with batch norm. Both decide default settings.
-    distance_outputs: its outputs are minus distances to class prototypes, not logits.
-    """
-
-    build: Callable[..., nn.Module]
-    description: str
-    tabular: bool = False
-    least: int = 1
-    multiple: int = 1
-    sizes: tuple[int, ...] = ()
-    default_input: tuple[int, int, int] = (3, 224, 224)
-    convex: bool = False
-    residual: bool = False
-    distance_outputs: bool = False
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Fields of `ModelConfig` that the network heeds: the keyword arguments of its builder, and `init`."""
-        parameters = inspect.signature(self.build).parameters.values()
-        return (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "init")
-
+# Families: the facts that several entries share.
+dense = partial(NetworkSpec, tabular=True, default_input=ROW)
+linear = partial(dense, family="linear", convex=True)
+lenets = partial(NetworkSpec, family="lenet")
+alexnets = partial(NetworkSpec, family="alexnet", paper="Krizhevsky, Sutskever & Hinton 2012")
+vggs = partial(NetworkSpec, family="vgg", paper="Simonyan & Zisserman 2014", min_size=32)
+nins = partial(NetworkSpec, family="nin", paper="Lin, Chen & Yan 2013")
+inceptions = partial(NetworkSpec, family="inception")
+resnets = partial(NetworkSpec, family="resnet", paper="He et al. 2015", residual=True)
+csps = partial(NetworkSpec, family="cspnet", paper="Wang et al. 2020")
+vits = partial(NetworkSpec, family="vit", paper="Dosovitskiy et al. 2021", min_size=4)
 
 VGG_DEPTHS = (11, 13, 16, 19)
-CIFAR_INPUT = (3, 32, 32)
 
 MODELS: dict[str, NetworkSpec] = {
-    "linear": NetworkSpec(Linear, "linear regression: one affine map", tabular=True, convex=True),
-    "softmax": NetworkSpec(
-        Linear, "softmax regression: the same map, its outputs read as logits", tabular=True, convex=True
+    "linear": linear(Linear, "linear regression: one affine map"),
+    "softmax": linear(Linear, "softmax regression: one affine map to logits"),
+    "perceptron": linear(Perceptron, "one affine map, for the perceptron loss", paper="Rosenblatt 1958"),
+    "mlp": dense(
+        MLP, "multilayer perceptron: dense layers (256 hidden units)", paper="Rumelhart et al. 1986", family="mlp",
     ),
-    "perceptron": NetworkSpec(
-        Perceptron, "the same map, to be trained by the perceptron loss", tabular=True, convex=True
-    ),
-    "mlp": NetworkSpec(MLP, "multilayer perceptron: dense layers (256 hidden units), ReLU", tabular=True),
     "small-cnn": NetworkSpec(
-        small_cnn, "four 3x3 convolutions with batch norm, for small images", least=2, default_input=(1, 8, 8)
+        small_cnn, "four 3x3 convolutions with batch norm, for small images",
+        family="small-cnn", min_size=2, default_input=(1, 8, 8),
     ),
-    "lenet": NetworkSpec(lenet, "LeNet with ReLU and max pooling", least=4, default_input=(1, 28, 28)),
-    "lenet-bn": NetworkSpec(lenet_bn, "LeNet with batch norm, sigmoid and no padding, as textbooks have it", least=16),
-    "lenet5": NetworkSpec(
-        lenet5,
-        "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels",
-        sizes=(28, 32),
-        default_input=(1, 32, 32),
-        distance_outputs=True,
+    "lenet": lenets(
+        lenet, "LeNet with ReLU and max pooling", paper="LeCun et al. 1998", min_size=4, default_input=GREY_28,
     ),
-    "alexnet": NetworkSpec(
-        alexnet,
-        "AlexNet of 2012: two groups, local response normalisation; 227 pixels",
-        least=67,
-        default_input=(3, 227, 227),
+    "lenet-bn": lenets(
+        lenet_bn, "LeNet with batch norm, sigmoid and no padding, as in textbooks",
+        paper="LeCun et al. 1998; Ioffe & Szegedy 2015", min_size=16, default_input=GREY_28,
     ),
-    "alexnet-2014": NetworkSpec(alexnet_2014, "AlexNet in one tower, torchvision's form; 224 pixels", least=63),
-    "alexnet-plain": NetworkSpec(
-        alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", least=65
+    "lenet5": lenets(
+        lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", paper="LeCun et al. 1998",
+        sizes=(28, 32), default_input=(1, 32, 32), distance_outputs=True,
     ),
-    **{f"vgg{d}": NetworkSpec(partial(vgg, d), f"VGG-{d}; 224 pixels", least=32) for d in VGG_DEPTHS},
+    "alexnet": alexnets(
+        alexnet, "AlexNet of 2012: two groups, local response normalisation; 227 pixels",
+        min_size=67, default_input=(3, 227, 227),
+    ),
+    "alexnet-2014": alexnets(
+        alexnet_2014, "AlexNet in one tower, as in torchvision; 224 pixels", paper="Krizhevsky 2014", min_size=63,
+    ),
+    "alexnet-plain": alexnets(
+        alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", min_size=65,
+    ),
+    **{f"vgg{d}": vggs(partial(vgg, d), f"VGG-{d}; 224 pixels") for d in VGG_DEPTHS},
+    **{f"vgg{d}-bn": vggs(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels") for d in VGG_DEPTHS},
     **{
-        f"vgg{d}-bn": NetworkSpec(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels", least=32)
-        for d in VGG_DEPTHS
-    },
-    **{
-        f"vgg{d}-cifar": NetworkSpec(
-            partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", least=32, default_input=CIFAR_INPUT
+        f"vgg{d}-cifar": vggs(
+            partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", default_input=RGB_32
         )
         for d in VGG_DEPTHS
     },
-    "nin": NetworkSpec(nin, "Network in Network; 224 pixels", least=67),
-    "nin-plain": NetworkSpec(nin_plain, "Network in Network, the textbooks' narrow last block; 224 pixels", least=67),
-    "nin-cifar": NetworkSpec(
-        nin_cifar, "Network in Network, the paper's form for 32-pixel images", least=4, default_input=CIFAR_INPUT
+    "nin": nins(nin, "Network in Network; 224 pixels", min_size=67),
+    "nin-plain": nins(nin_plain, "Network in Network with the narrow last block of textbooks; 224 pixels", min_size=67),
+    "nin-cifar": nins(
+        nin_cifar, "Network in Network as in the paper, for 32-pixel images", min_size=4, default_input=RGB_32,
     ),
     **{
-        f"resnet{depth}": NetworkSpec(
-            partial(resnet_cifar, depth),
-            f"ResNet-{depth} for small images (CIFAR form)",
-            default_input=CIFAR_INPUT,
-            residual=True,
+        f"resnet{depth}": resnets(
+            partial(resnet_cifar, depth), f"ResNet-{depth} for small images (CIFAR form)", default_input=RGB_32
         )
         for depth in (20, 32, 44, 56, 110)
     },
-    "googlenet": NetworkSpec(GoogLeNet, "GoogLeNet (Inception v1), the paper's form; 224 pixels"),
-    "bn-inception": NetworkSpec(bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels"),
-    "inception-v3": NetworkSpec(
-        InceptionV3, "Inception v3, torchvision's; 299 pixels", least=75, default_input=(3, 299, 299)
+    "googlenet": inceptions(
+        GoogLeNet, "GoogLeNet (Inception v1) as in the paper; 224 pixels", paper="Szegedy et al. 2014",
     ),
-    "inception-v4": NetworkSpec(
-        inception_v4, "Inception v4, timm's; 299 pixels", least=75, default_input=(3, 299, 299)
+    "bn-inception": inceptions(
+        bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels", paper="Ioffe & Szegedy 2015",
     ),
+    "inception-v3": inceptions(
+        InceptionV3, "Inception v3 of torchvision; 299 pixels", paper="Szegedy et al. 2015",
+        min_size=75, default_input=RGB_299,
+    ),
+    "inception-v4": inceptions(
+        inception_v4, "Inception v4 of timm; 299 pixels", paper="Szegedy et al. 2016",
+        min_size=75, default_input=RGB_299,
+    ),
+    **{f"resnet{d}": resnets(partial(resnet, d), f"ResNet-{d}; 224 pixels") for d in (18, 34, 50, 101, 152)},
     **{
-        f"resnet{d}": NetworkSpec(partial(resnet, d), f"ResNet-{d}; 224 pixels", residual=True)
-        for d in (18, 34, 50, 101, 152)
-    },
-    **{
-        f"resnet{d}-cifar": NetworkSpec(
-            partial(resnet, d, stem="3x3"),
-            f"ResNet-{d} with a 3x3 stem; 32 pixels",
-            default_input=CIFAR_INPUT,
-            residual=True,
+        f"resnet{d}-cifar": resnets(
+            partial(resnet, d, stem="3x3"), f"ResNet-{d} with a 3x3 stem; 32 pixels", default_input=RGB_32
         )
         for d in (18, 34, 50)
     },
     **{
-        f"cspnet-{kind}": NetworkSpec(partial(cspnet, kind), f"CSPNet, {kind}: what the yolo detectors stand on")
+        f"cspnet-{kind}": csps(partial(cspnet, kind), f"CSPNet, {kind}: backbone of the yolo detectors")
         for kind in CSP_SIZES
     },
-    "detnet59": NetworkSpec(detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels"),
+    "detnet59": NetworkSpec(
+        detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels",
+        paper="Li et al. 2018", family="detnet",
+    ),
     **{
-        f"vit-{kind}": NetworkSpec(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels", least=4)
+        f"vit-{kind}": vits(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels")
         for kind in VIT_SIZES
     },
-}
+}  # fmt: skip
 
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
-RESIDUAL_MODULES = ("resnet", "resnetv2", "senet", "sknet", "tresnet")  # of timm and torchvision
+RESIDUAL_MODULES = ("resnet", "resnetv2", "senet", "sknet", "tresnet")  # Python modules of timm and torchvision
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ModelConfig)}
 
@@ -173,39 +152,52 @@ def build_model(
     inputs: int | None = None,
     **options: Any,
 ) -> nn.Module:
-    """A new network with drawn weights: (N, channels, size, size), or rows (N, inputs), -> (N, classes).
+    """Build a randomly initialised network: (N, channels, size, size), or rows (N, inputs), -> (N, classes).
 
-    name: an entry of MODELS, or timm/NAME, or torchvision/NAME. classes: the number of outputs. Give channels and size
-    for images, inputs for rows of numbers. options: fields of `ModelConfig`; None, or the field's default, means the
-    network's own. Refusal for an unknown name, an option that the network does not take, or a size it cannot.
+    Args:
+        name: An entry of MODELS, or timm/NAME, or torchvision/NAME.
+        classes: Number of outputs.
+        channels: Channels of the images; with `size`, for images.
+        size: Side of the images in pixels.
+        inputs: Numbers per row, for rows of numbers.
+        options: Fields of `ModelConfig`; None, or the field's default, means the network's own default.
+
+    Raises:
+        Refusal: Unknown name, an option that the network does not take, or a size that it does not accept.
     """
-    rows = inputs is not None
-    numbers = {"classes": classes} | ({"inputs": inputs} if rows else {"channels": channels, "size": size})
-    for what, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise refusal(what, "a whole number of at least 1", value)
-    entry = find_network(name)
-    if entry.tabular:
-        inputs = inputs if rows else channels * size * size  # type: ignore[operator]
-        return _built(name, entry, (inputs, classes), options)
-    if rows:
-        tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
-        raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
-    _check_size(name, entry, size)  # type: ignore[arg-type]
-    return _built(name, entry, (channels, size, classes), options)
+    classes = _positive("classes", classes)
+    if inputs is not None:
+        inputs, spec = _positive("inputs", inputs), find_network(name)
+        if not spec.tabular:
+            tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
+            raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
+        return _build(name, spec, (inputs, classes), options)
+    channels, size = _positive("channels", channels), _positive("size", size)
+    spec = find_network(name)
+    if spec.tabular:
+        return _build(name, spec, (channels * size * size, classes), options)
+    _check_size(name, spec, size)
+    return _build(name, spec, (channels, size, classes), options)
 
 
 def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Backbone:
-    """A network for its `features` alone, its head taken off: what a detector stands on.
+    """Build a network without its head, for the `features` of its stages, as detectors need it.
 
-    name: an entry of MODELS that has stages, or timm/NAME. options: as for `build_model`.
+    Args:
+        name: An entry of MODELS that has stages, or timm/NAME.
+        channels: Channels of the images.
+        size: Side of the images in pixels.
+        options: As for `build_model`.
+
+    Raises:
+        Refusal: A network without stages, or as `build_model`.
     """
     if options.get("aux"):
         raise refusal("model.aux", "left out for a backbone, which has no classifiers", True)
     library, _, inner = name.partition("/")
     if library == "timm":
         stages = NetworkSpec(partial(timm_backbone, inner), f"the stages of {inner} of timm")
-        model = _built(f"the backbone {name}", stages, (channels, size), options)
+        model = _build(f"the backbone {name}", stages, (channels, size), options)
     else:
         model = build_model(name, classes=1, channels=channels, size=size, **options)
     if not isinstance(model, Backbone):
@@ -214,31 +206,8 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
     return model
 
 
-def _built(name: str, entry: NetworkSpec, shape: tuple[Any, ...], options: Mapping[str, Any]) -> nn.Module:
-    """The entry's network with its options, all of which it must heed, and its weights as `init` and `norm` say."""
-    options = _given(options)
-    for option, value in options.items():
-        if option not in entry.options:
-            raise refusal(f"model.{option}", f"left out for {name}, which takes {', '.join(entry.options)}", value)
-    init, norm = options.pop("init", "default"), options.get("norm")
-    if init != "default" and options.get("pretrained"):
-        raise refusal("model.init", "left out with published weights", init)
-    model = entry.build(*shape, **options)
-    initialise(model, init)
-    if norm in ("weight", "spectral"):
-        normalise_weights(model, norm)
-    return model
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were set, checked as the config checks them."""
-    options = {k: v for k, v in options.items() if v is not None and v != _DEFAULTS.get(k)}
-    checked = from_dict({"model": {k: v for k, v in options.items() if k in _DEFAULTS}}).model
-    return {k: getattr(checked, k, v) for k, v in options.items()}
-
-
 def find_network(name: str) -> NetworkSpec:
-    """Spec of a network of the table or of a library. Raises Refusal, with the nearest name, for an unknown one."""
+    """Return the spec of a network of MODELS, timm/NAME or torchvision/NAME. Refusal for any other name."""
     library, slash, inner = name.partition("/")
     if slash and library in LIBRARIES:
         residual = defining_module(library, inner) in RESIDUAL_MODULES
@@ -248,10 +217,39 @@ def find_network(name: str) -> NetworkSpec:
     return MODELS[name]
 
 
-def _check_size(name: str, entry: NetworkSpec, size: int) -> None:
-    if entry.sizes and size not in entry.sizes:
-        raise refusal("data.size", f"{' or '.join(map(str, entry.sizes))} for {name}", size)
-    if size < entry.least:
-        raise refusal("data.size", f"at least {entry.least} for {name}", size)
-    if size % entry.multiple:
-        raise refusal("data.size", f"a multiple of {entry.multiple} for {name}", size)
+def _positive(argument: str, value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise refusal(argument, "a whole number of at least 1", value)
+    return value
+
+
+def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mapping[str, Any]) -> nn.Module:
+    """Build the network of `spec`, then apply `init` and weight normalisation. Refusal for options it lacks."""
+    options = _set_options(options)
+    for option, value in options.items():
+        if option not in spec.options:
+            raise refusal(f"model.{option}", f"left out for {name}, which takes {', '.join(spec.options)}", value)
+    init, norm = options.pop("init", "default"), options.get("norm")
+    if init != "default" and options.get("pretrained"):
+        raise refusal("model.init", "left out with published weights", init)
+    model = spec.build(*shape, **options)
+    initialise(model, init)
+    if norm in ("weight", "spectral"):
+        normalise_weights(model, norm)
+    return model
+
+
+def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that differ from their defaults, validated as the config validates them."""
+    options = {k: v for k, v in options.items() if v is not None and v != _DEFAULTS.get(k)}
+    checked = from_dict({"model": {k: v for k, v in options.items() if k in _DEFAULTS}}).model
+    return {k: getattr(checked, k, v) for k, v in options.items()}
+
+
+def _check_size(name: str, spec: NetworkSpec, size: int) -> None:
+    if spec.sizes and size not in spec.sizes:
+        raise refusal("data.size", f"{' or '.join(map(str, spec.sizes))} for {name}", size)
+    if size < spec.min_size:
+        raise refusal("data.size", f"at least {spec.min_size} for {name}", size)
+    if size % spec.multiple:
+        raise refusal("data.size", f"a multiple of {spec.multiple} for {name}", size)
