@@ -36,14 +36,14 @@ FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korea
 )
 
 
-def to_data_uri(image: Tensor, side: int) -> str:
+def to_data_uri(pixels: Tensor, side: int) -> str:
     """An image as `data:image/...;base64,...`, its longer side about `side` pixels.
 
-    image: uint8 (C, H, W) with C 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA). Tiny images grow by a whole
+    pixels: uint8 (C, H, W) with C 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA). Tiny images grow by a whole
     factor without smoothing and become PNG, so that an 8 x 8 digit is crisp; larger ones become JPEG.
     """
-    image = _resized(_image(image), side)
-    photo = max(image.shape[1:]) > TINY
+    image = _resized(_image(pixels), side)
+    photo = max(pixels.shape[1:]) > TINY
     buffer = io.BytesIO()
     if photo:
         image.convert("RGB").save(buffer, "JPEG", quality=85)
