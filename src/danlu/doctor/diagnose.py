@@ -8,6 +8,7 @@ from typing import Any
 
 from danlu.doctor.causes import explained_by
 from danlu.doctor.finding import Finding
+from danlu.doctor.judged import Checked, NotJudged, judged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.messages import worded
 from danlu.doctor.rules import (
@@ -27,6 +28,8 @@ from danlu.doctor.rules import (
     plateau,
     speed,
 )
+
+__all__ = ["RULES", "Checked", "NotJudged", "diagnose", "judged", "rank", "shown"]
 
 Rule = Callable[[Ledger], Iterable[Finding]]
 
