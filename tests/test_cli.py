@@ -64,14 +64,14 @@ def test_help_of_train_lists_every_setting_with_its_text(capsys):
     for key, field in keys().items():
         if key not in ("data.path", "data.fold"):
             assert all(flag in out for flag in FLAGS[key])
-            assert " ".join(field.metadata["text"].split())[:20] in out
+            assert " ".join(field.text.split())[:20] in out
 
 
 def test_help_tells_how_lists_and_switches_are_written(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "--schedule.milestones A,B,... step: the epochs of the cuts themselves, instead [none]" in out
+    assert "--schedule.milestones A,B,... step: epochs of the cuts, instead of schedule.every [none]" in out
     assert "--augment.area A,B random" in out
     assert "balanced|A,B,..." in out
     assert "--tta [true|false]" in out

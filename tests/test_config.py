@@ -10,13 +10,16 @@ import yaml
 from danlu.config import (
     SHORT,
     Config,
+    ResolvedConfig,
     changed,
     dump_yaml,
     from_dict,
     get,
     keys,
     load_yaml,
+    resolve,
     to_dict,
+    unresolved,
     with_values,
 )
 from danlu.refuse import Refusal
@@ -65,7 +68,7 @@ def test_every_short_name_leads_to_a_setting(name):
 def test_every_default_is_valid_and_described(key):
     field = keys()[key]
     assert get(from_dict(to_dict(Config())), key) == field.default
-    assert field.metadata["text"].strip()
+    assert field.text.strip()
     assert not is_dataclass(field.default)
     if field.default is not None:  # what the tree holds may also be said
         assert get(with_values(Config(), {key: field.default}), key) == field.default
@@ -82,7 +85,7 @@ def test_text_from_the_command_line_becomes_what_the_setting_is():
 @pytest.mark.parametrize(
     ("given", "part"), [("0.2", 0.2), ("100", 100), ("0", 0), (0, 0), (50.0, 50), ("more/images", "more/images")]
 )
-def test_parts_are_shares_counts_or_paths(given, part):
+def test_split_sizes_are_fractions_counts_or_paths(given, part):
     found = with_values(Config(), {"val": given}).data.val
     assert found == part
     assert type(found) is type(part)
@@ -111,9 +114,9 @@ def test_changed_names_what_differs_from_the_defaults():
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"lr": float("nan")}, "optim.lr must be"),
         ({"lr": float("inf")}, "optim.lr must be a finite number, got inf"),
-        ({"val": float("inf")}, "data.val must be a share"),
-        ({"val": -3}, "data.val must be a share"),
-        ({"val": 1.5}, "data.val must be a share"),
+        ({"val": float("inf")}, "data.val must be a fraction"),
+        ({"val": -3}, "data.val must be a fraction"),
+        ({"val": 1.5}, "data.val must be a fraction"),
         ({"precision": "bf61"}, "did you mean 'bf16'"),
         ({"augment.area": [0.1, 0.5, 1]}, "augment.area must be 2 values"),
         ({"loss.class_weights": "blanced"}, "did you mean 'balanced'"),
@@ -142,6 +145,58 @@ def test_wrong_files_are_refused_with_their_place(tmp_path, text, says):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(Refusal, match=says):
         load_yaml(tmp_path / "c.yaml")
+
+
+COMPLETE = {
+    "task": "classify", "model": "mlp", "epochs": 3, "batch_size": 32, "lr": 0.1, "optimizer": "sgd",
+    "optim.weight_decay": 0.0, "schedule": "constant", "augment": "none", "precision": "fp32", "channels_last": False,
+    "data.memory": True, "workers": 0,
+}  # fmt: skip
+
+
+def test_a_complete_config_is_resolved_and_keeps_every_value():
+    config = with_values(Config(), COMPLETE)
+    resolved = resolve(config)
+    assert isinstance(resolved, ResolvedConfig)
+    assert dump_yaml(resolved) == dump_yaml(config)
+    assert resolve(resolved) is resolved
+    assert unresolved(resolved) == config
+    assert type(unresolved(resolved).optim) is type(config.optim)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_an_open_setting_is_not_resolved(name):
+    key = {"model": "model.name", "schedule": "schedule.name", "augment": "augment.preset"}.get(
+        name, SHORT.get(name, name)
+    )
+    config = with_values(Config(), COMPLETE | {name: None})
+    with pytest.raises(Refusal, match=f"but {key} is open"):
+        resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "choices", "is_switch", "is_list", "length"),
+    [
+        ("tta", (), True, False, None),
+        ("channels_last", (), True, False, None),
+        ("optim.lr", (), False, False, None),
+        ("data.path", (), False, False, None),
+        ("precision", ("fp32", "bf16", "fp16"), False, False, None),
+        ("augment.area", (), False, True, 2),
+        ("model.width", (), False, True, None),
+        ("schedule.milestones", (), False, True, None),
+        ("transfer.freeze", (), False, True, None),
+        ("loss.class_weights", ("balanced",), False, True, None),
+    ],
+)
+def test_the_kind_of_a_setting_is_read_from_its_type(key, choices, is_switch, is_list, length):
+    setting = keys()[key]
+    assert (setting.choices, setting.is_switch, setting.is_list, setting.length) == (
+        choices,
+        is_switch,
+        is_list,
+        length,
+    )
 
 
 def test_the_tree_needs_no_torch():

@@ -16,17 +16,16 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
-from danlu.config import SHORT_FLAGS, keys
+from danlu.config import SHORT_FLAGS, Setting, keys
 from danlu.refuse import Failure, Refusal, blame, nearest
 
 # The flags of each setting, shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
 for _name, _key in SHORT_FLAGS.items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
-BOOLEANS = {flag for key, flags in FLAGS.items() if "bool" in str(keys()[key].type) for flag in flags}
+BOOLEANS = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
 NOT_INSPECTED = {"model.name", "model.pretrained", "model.sparse", "model.sparse_refine"}  # change no layer
 INSPECTED = {"model.name": "MODEL", "data.size": "--input"}  # what inspect calls these settings
-LISTS = ("Numbers", "Counts", "tuple[")  # in the types of settings that take several values
 TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
@@ -45,8 +44,8 @@ def _settings(parser: Parser, only: Callable[[str], bool] = lambda key: True) ->
             continue
         head = key.partition(".")[0] if "." in key else "run"
         group = groups.setdefault(head, parser.add_argument_group(head))
-        text = (leaf.metadata["text"] + _default(leaf.default)).replace("%", "%%")
-        group.add_argument(*FLAGS[key], dest=key, metavar=_metavar(leaf.type), default=argparse.SUPPRESS, help=text)
+        text = (leaf.text + _default(leaf.default)).replace("%", "%%")
+        group.add_argument(*FLAGS[key], dest=key, metavar=_metavar(leaf), default=argparse.SUPPRESS, help=text)
 
 
 def _default(value: Any) -> str:
@@ -58,20 +57,16 @@ def _default(value: Any) -> str:
     return f" [{str(value).lower() if isinstance(value, bool) else value}]"
 
 
-def _metavar(kind: Any) -> str:
-    kind = str(kind)
-    several = "A,B" if "min_length=2" in kind else "A,B,..." if _is_list(kind) else ""
-    if "Literal" in kind:
-        words = [word.strip(" '\"") for word in kind.split("Literal[")[1].split("]")[0].split(",")]
-        return "|".join([*words, *([several] if several else [])])
-    for word, shown in (("bool", "[true|false]"), ("Part", "PART"), ("str", "TEXT")):
-        if word in kind:
-            return shown
-    return several or "N"
-
-
-def _is_list(kind: Any) -> bool:
-    return any(word in str(kind) for word in LISTS)
+def _metavar(setting: Setting) -> str:
+    several = "" if not setting.is_list else "A,B,..." if setting.length is None else ",".join("ABCD"[: setting.length])
+    if setting.choices:
+        return "|".join([*setting.choices, *([several] if several else [])])
+    if setting.is_switch:
+        return "[true|false]"
+    if several:
+        return several
+    numbers, text = {int, float} & set(setting.members), str in setting.members
+    return "N|TEXT" if numbers and text else "TEXT" if text else "N"
 
 
 def build_parser() -> Parser:
@@ -86,7 +81,7 @@ def build_parser() -> Parser:
         return made
 
     train = verb("train", "[DATA]", "train a network on DATA, evaluate it and write a report")
-    train.add_argument("data.path", metavar="DATA", nargs="?", help=keys()["data.path"].metadata["text"])
+    train.add_argument("data.path", metavar="DATA", nargs="?", help=keys()["data.path"].text)
     train.add_argument("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
     train.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     _settings(train)
@@ -104,13 +99,13 @@ def build_parser() -> Parser:
     predict.add_argument("paths", metavar="PATH", nargs="+")
     predict.add_argument("--out", metavar="DIR", help="write the images there with the prediction drawn on them")
     predict.add_argument("--top", metavar="K", default=None, help="classes named for each image [3]")
-    predict.add_argument("--score", metavar="N", default=None, help=keys()["detect.score"].metadata["text"])
+    predict.add_argument("--score", metavar="N", default=None, help=keys()["detect.score"].text)
     _common(predict)
 
     data = verb("data", "DATA", "say what DATA holds: format, classes, counts, statistics, problems")
     data.add_argument("data.path", metavar="DATA")
     data.add_argument("--out", metavar="FILE", help="where the contact sheet goes [a folder for temporary files]")
-    data.add_argument("--task", metavar="NAME", default=argparse.SUPPRESS, help=keys()["task"].metadata["text"])
+    data.add_argument("--task", metavar="NAME", default=argparse.SUPPRESS, help=keys()["task"].text)
     data.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
     _settings(data, only=lambda key: key.startswith("data."))
 
@@ -118,7 +113,7 @@ def build_parser() -> Parser:
     _doctor(doctor)
 
     inspect = verb("inspect", "MODEL|--compare MODEL MODEL", "say what a network is made of, layer by layer")
-    inspect.add_argument("model", metavar="MODEL", nargs="?", help=keys()["model.name"].metadata["text"])
+    inspect.add_argument("model", metavar="MODEL", nargs="?", help=keys()["model.name"].text)
     inspect.add_argument("--compare", metavar="MODEL", nargs="+", help="networks beside one another, layer by layer")
     inspect.add_argument("--input", metavar="CxHxW", help="shape of one image, or D for rows of D numbers")
     inspect.add_argument("--classes", metavar="K", help="outputs [10]")
@@ -130,7 +125,7 @@ def build_parser() -> Parser:
 
     report = verb("report", "RUN", "make the report page of a run again")
     report.add_argument("run", metavar="RUN")
-    report.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
+    report.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].text)
     return parser
 
 
@@ -139,7 +134,7 @@ def _doctor(parser: Parser) -> None:
     parser.add_argument("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS)
     parser.add_argument("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS)
     parser.add_argument("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS)
-    parser.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].metadata["text"])
+    parser.add_argument("--lang", metavar="en|zh", default=None, help=keys()["doctor.language"].text)
     parser.add_argument("--heal", action="store_true", help="try the remedies in short trainings, keep what helps")
     parser.add_argument("--seeds", metavar="N", default=None, help="heal: trainings of each change [3]")
     parser.add_argument("--budget", metavar="N", default=None, help="heal: seconds for all trainings [600]")
@@ -152,8 +147,8 @@ def _doctor(parser: Parser) -> None:
 
 def _common(parser: Parser) -> None:
     parser.add_argument("--weights", metavar="best|last", default=None, help="which weights [best]")
-    parser.add_argument("--device", metavar="TEXT", default=None, help=keys()["device"].metadata["text"])
-    parser.add_argument("--tta", default=None, metavar="[true|false]", help=keys()["tta"].metadata["text"])
+    parser.add_argument("--device", metavar="TEXT", default=None, help=keys()["device"].text)
+    parser.add_argument("--tta", default=None, metavar="[true|false]", help=keys()["tta"].text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -257,7 +252,7 @@ def _unknown(word: str, parser: argparse.ArgumentParser, argv: list[str]) -> Ref
     if not word.startswith("-"):
         place = argv.index(word)
         flag = next((one for one in reversed(argv[:place]) if one.startswith("--")), "")
-        if any(flag in FLAGS[key] and _is_list(leaf.type) for key, leaf in keys().items()):
+        if any(flag in FLAGS[key] and leaf.is_list for key, leaf in keys().items()):
             values = takewhile(lambda one: not one.startswith("-"), argv[argv.index(flag) + 1 :])
             written = ",".join(one.strip(",") for one in values)
             return Refusal(f"{flag} must be one word, its values parted by commas: {flag} {written}", flag)

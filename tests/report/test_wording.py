@@ -211,7 +211,7 @@ def test_why_no_setting_is_tried_can_be_retold(reason: str) -> None:
 def test_every_setting_is_explained() -> None:
     assert [*explanations.ZH] == [*keys()]
     plain = {key for key, text in explanations.ZH.items() if not CHINESE.search(text)}
-    assert all(explanations.ZH[key] == keys()[key].metadata["text"] for key in plain)
+    assert all(explanations.ZH[key] == keys()[key].text for key in plain)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -137,5 +137,5 @@ ZH: dict[str, str] = {
 
 def explained(key: str) -> str:
     """What the setting is, in the language that is spoken."""
-    text = keys()[key].metadata["text"]
+    text = keys()[key].text
     return ZH.get(key, text) if spoken() == "zh" else text

@@ -1,0 +1,100 @@
+"""Configs from nested or dotted values, every value checked, and back to plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from danlu.config.refusals import sentence
+from danlu.config.settings import SHORT, keys, sections
+from danlu.config.tree import Config
+from danlu.refuse import Refusal, refusal
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """A copy with the given settings, by dotted or nested names; every value is checked.
+
+    Raises Refusal naming the key, the value and the nearest valid choice.
+    """
+    return from_dict(_merge(to_dict(config), _nested(values, "")), where="")
+
+
+def from_dict(values: Mapping[str, Any], where: str = "") -> Config:
+    """A config from a nested dictionary. where: the file it came from, for messages."""
+    tree = _nested(values, where)
+    try:
+        return _adapter().validate_python(tree)
+    except ValidationError as error:
+        raise sentence(error, where) from None
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The tree as plain dictionaries, lists and numbers."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def load_yaml(path: str | Path) -> Config:
+    """Read a config file; Refusal when it is missing, not YAML, or holds an unknown key or a wrong value."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise refusal("--config", "a readable file", str(path), do=f"{error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are not text, a 13th month
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be read as text and plain values"
+        raise Refusal(f"{path}{line} must be YAML: {problem}") from None
+    if values is not None and not isinstance(values, Mapping):
+        raise refusal(str(path), "a YAML mapping of settings", type(values).__name__)
+    return from_dict(values or {}, where=str(path))
+
+
+def dump_yaml(config: Config) -> str:
+    """The text of a config file that `load_yaml` reads back."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+@lru_cache
+def _adapter() -> TypeAdapter[Config]:
+    return TypeAdapter(Config)
+
+
+def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Dotted keys to nested ones; a plain value for a section becomes its first field; unknown keys are refused."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        key = SHORT.get(str(name), str(name))
+        if key in sections() and isinstance(value, Mapping):
+            branch = {f"{key}.{name}": leaf for name, leaf in value.items()}
+        elif key in sections():
+            branch = {f"{key}.{fields(sections()[key])[0].name}": value}
+        else:
+            branch = {key: value}
+        for dotted, leaf in branch.items():
+            if dotted not in keys():
+                place = f" in {where}" if where else ""
+                raise refusal(f"setting {dotted!r}{place}", "a known one", dotted, near=[*keys(), *SHORT])
+            plain = str(leaf) if isinstance(leaf, Path) else leaf  # paths are text in the tree
+            head, _, tail = dotted.partition(".")
+            if tail:
+                tree.setdefault(head, {})[tail] = plain
+            else:
+                tree[head] = plain
+    return tree
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    return base | {k: _merge(base[k], v) if isinstance(v, Mapping) else v for k, v in over.items()}
