@@ -185,7 +185,7 @@ def test_absolute_paths_of_another_machine(tmp_path):
 REFUSED = {
     "cut": (lambda text: text[:200], "no valid json"),
     "a list": (lambda text: '[{"image_id": 1}]', "a list, as of results"),
-    "no images": (lambda text: text.replace('"images"', '"images"'), "'images'"),
+    "no images": (lambda text: text.replace('"images"', '"pictures"'), "'images'"),
     "no bbox": (lambda text: text.replace('"bbox"', '"box"', 1), "annotations[0].bbox"),
     "short bbox": (lambda text: text.replace("[20, 5, 10, 10]", "[20, 5, 10]", 1), "annotations[1].bbox"),
     "no file_name": (lambda text: text.replace('"file_name"', '"name"', 1), "images[0].file_name"),
