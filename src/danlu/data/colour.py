@@ -28,7 +28,9 @@ def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Ten
     flat = images.reshape(n, channels, -1)
     grey = _grey(channels, images.device)
     # Contrast blends with the image's mean grey value, which brightness has scaled before.
-    pivot = (flat.mean(2) @ grey) * brightness * (1 - contrast)  # (N,)
+    # Summed channel by channel: a matrix product rounds a row differently with other rows beside it.
+    mean = sum(level * weight for level, weight in zip(flat.mean(2).unbind(1), grey))
+    pivot = mean * brightness * (1 - contrast)  # (N,)
     gain = brightness * contrast
     if channels != 3:
         changed = flat * gain[:, None, None] + pivot[:, None, None]
