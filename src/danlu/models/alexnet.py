@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from danlu.models.backbone import Backbone
@@ -17,32 +19,27 @@ def alexnet(
     activation: str = "relu",
     dropout: float = 0.5,
 ) -> Backbone:
-    """The network of 2012: two groups, local response normalisation after the first two convolutions.
+    """Build the network of 2012: two groups, local response normalisation after the first two convolutions.
 
-    60,965,224 parameters and 724 M multiply-adds at 3x227x227, K = 1000. The paper prints 224 pixels; its 55x55 maps
-    need 227. norm: any other name puts that normalisation before every activation and drops the responses'.
+    60,965,224 parameters and 724 M multiply-adds at 3x227x227, K = 1000. The paper prints 224 pixels, but its 55x55
+    maps need 227.
+
+    Args:
+        norm: Any name but "local-response" puts that normalisation before every activation and removes the local
+            response normalisation.
     """
-    first, second = _lrn(norm), _lrn(norm)
-    norm = "none" if norm == "local-response" else norm
-    side = _side(size, padding=0)
+    local_response = norm == "local-response"
+    block = partial(conv, norm="none" if local_response else norm, activation=activation)
+
+    def response() -> list[nn.Module]:
+        return [response_norm()] if local_response else []
+
+    side = _last_side(size, padding=0)
     return _alexnet(
-        stage1=[conv(channels, 96, 11, stride=4, padding=0, norm=norm, activation=activation), *first],
-        stage2=[conv(96, 256, 5, groups=2, norm=norm, activation=activation), *second],
-        stage3=[
-            conv(256, 384, 3, norm=norm, activation=activation),
-            conv(384, 384, 3, groups=2, norm=norm, activation=activation),
-            conv(384, 256, 3, groups=2, norm=norm, activation=activation),
-        ],
-        head=[
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(256 * side * side, 4096),
-            activation_layer(activation),
-            nn.Dropout(dropout),
-            nn.Linear(4096, 4096),
-            activation_layer(activation),
-            nn.Linear(4096, classes),
-        ],
+        stage1=[block(channels, 96, 11, stride=4, padding=0), *response()],
+        stage2=[block(96, 256, 5, groups=2), *response()],
+        stage3=[block(256, 384, 3), block(384, 384, 3, groups=2), block(384, 256, 3, groups=2)],
+        head=_dense(256 * side * side, classes, activation, dropout, dropout_before=(0, 1)),
         widths=(96, 256, 256),
     )
 
@@ -56,31 +53,19 @@ def alexnet_2014(
     activation: str = "relu",
     dropout: float = 0.5,
 ) -> Backbone:
-    """One tower, 64-192-384-256-256 channels, no response normalisation (Krizhevsky, "One weird trick", 2014).
+    """Build the single tower of 64-192-384-256-256 channels without response normalisation (Krizhevsky 2014).
 
-    torchvision's `alexnet`, weight for weight: 61,100,840 parameters, 714 M multiply-adds at 3x224x224, K = 1000. The
-    last map is averaged to 6x6 where the image is not 224 pixels.
+    Equal to torchvision's `alexnet`, weight for weight: 61,100,840 parameters, 714 M multiply-adds at 3x224x224,
+    K = 1000. The last map is average-pooled to 6x6 if the image is not 224 pixels.
     """
+    block = partial(conv, norm=norm, activation=activation)
     return _alexnet(
-        stage1=[conv(channels, 64, 11, stride=4, padding=2, norm=norm, activation=activation)],
-        stage2=[conv(64, 192, 5, norm=norm, activation=activation)],
-        stage3=[
-            conv(192, 384, 3, norm=norm, activation=activation),
-            conv(384, 256, 3, norm=norm, activation=activation),
-            conv(256, 256, 3, norm=norm, activation=activation),
-        ],
-        head=[
-            nn.AdaptiveAvgPool2d(6),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(256 * 6 * 6, 4096),
-            activation_layer(activation),
-            nn.Dropout(dropout),
-            nn.Linear(4096, 4096),
-            activation_layer(activation),
-            nn.Linear(4096, classes),
-        ],
+        stage1=[block(channels, 64, 11, stride=4, padding=2)],
+        stage2=[block(64, 192, 5)],
+        stage3=[block(192, 384, 3), block(384, 256, 3), block(256, 256, 3)],
+        head=_dense(256 * 6 * 6, classes, activation, dropout, dropout_before=(0, 1)),
         widths=(64, 192, 256),
+        pool=nn.AdaptiveAvgPool2d(6),
     )
 
 
@@ -93,29 +78,17 @@ def alexnet_plain(
     activation: str = "relu",
     dropout: float = 0.5,
 ) -> Backbone:
-    """The widths of 2012 without groups and response normalisation, the first convolution padded by 1.
+    """Build the network of 2012 without groups and response normalisation, the first convolution padded by 1 pixel.
 
     46,764,746 parameters and 938 M multiply-adds at 1x224x224, K = 10.
     """
-    side = _side(size, padding=1)
+    block = partial(conv, norm=norm, activation=activation)
+    side = _last_side(size, padding=1)
     return _alexnet(
-        stage1=[conv(channels, 96, 11, stride=4, padding=1, norm=norm, activation=activation)],
-        stage2=[conv(96, 256, 5, norm=norm, activation=activation)],
-        stage3=[
-            conv(256, 384, 3, norm=norm, activation=activation),
-            conv(384, 384, 3, norm=norm, activation=activation),
-            conv(384, 256, 3, norm=norm, activation=activation),
-        ],
-        head=[
-            nn.Flatten(),
-            nn.Linear(256 * side * side, 4096),
-            activation_layer(activation),
-            nn.Dropout(dropout),
-            nn.Linear(4096, 4096),
-            activation_layer(activation),
-            nn.Dropout(dropout),
-            nn.Linear(4096, classes),
-        ],
+        stage1=[block(channels, 96, 11, stride=4, padding=1)],
+        stage2=[block(96, 256, 5)],
+        stage3=[block(256, 384, 3), block(384, 384, 3), block(384, 256, 3)],
+        head=_dense(256 * side * side, classes, activation, dropout, dropout_before=(1, 2)),
         widths=(96, 256, 256),
     )
 
@@ -126,15 +99,16 @@ def _alexnet(
     stage3: list[nn.Module],
     head: list[nn.Module],
     widths: tuple[int, int, int],
+    pool: nn.Module | None = None,
 ) -> Backbone:
-    """What the forms share: overlapping pooling, 3x3 by steps of 2, between the stages and before the head."""
+    """Join the stages by overlapping 3x3 max pooling of stride 2. pool: second pooling before the dense layers."""
     network = Backbone(
         stages={
             "stage1": nn.Sequential(*stage1),
             "stage2": nn.Sequential(nn.MaxPool2d(3, 2), *stage2),
             "stage3": nn.Sequential(nn.MaxPool2d(3, 2), *stage3),
         },
-        head=nn.Sequential(nn.MaxPool2d(3, 2), *head),
+        head=nn.Sequential(nn.MaxPool2d(3, 2), *([pool] if pool else []), nn.Flatten(), *head),
         channels=widths,
         strides=(4, 8, 16),
     )
@@ -142,13 +116,23 @@ def _alexnet(
     return network
 
 
-def _side(size: int, padding: int) -> int:
-    """Side of the last map: one convolution 11/4, three poolings 3/2."""
+def _dense(
+    inputs: int, classes: int, activation: str, dropout: float, dropout_before: tuple[int, int]
+) -> list[nn.Module]:
+    """Dense layers of 4096, 4096 and K units. dropout_before: indices of the layers that dropout precedes."""
+    layers: list[nn.Module] = []
+    for i, (width, outputs) in enumerate([(inputs, 4096), (4096, 4096), (4096, classes)]):
+        if i > 0:
+            layers.append(activation_layer(activation))
+        if i in dropout_before:
+            layers.append(nn.Dropout(dropout))
+        layers.append(nn.Linear(width, outputs))
+    return layers
+
+
+def _last_side(size: int, padding: int) -> int:
+    """Side of the last map: one 11x11 convolution of stride 4, then three 3x3 poolings of stride 2."""
     side = (size + 2 * padding - 11) // 4 + 1
     for _ in range(3):
         side = (side - 3) // 2 + 1
     return side
-
-
-def _lrn(norm: str) -> list[nn.Module]:
-    return [response_norm()] if norm == "local-response" else []

@@ -1,4 +1,4 @@
-"""What every network for images offers: the outputs of its stages, and the head that reads the last of them."""
+"""`Backbone`, the base class of all image networks: named stages whose feature maps can be read, then a head."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """Stages one after the other, then a head.
+    """Stages in sequence, then a head.
 
-    stages: name -> module, in order; the names are what `--freeze stem,stage1` means. A stage begins with the pooling
-        or the stride that makes its input smaller, so that its output is the last map of its resolution.
-    head: last feature map (N, C, H, W) -> (N, K). All that comes after the last stage.
-    channels, strides: of each stage's output; stride 8 means one cell for 8 x 8 pixels.
+    Args:
+        stages: Name -> module, in order. `--freeze stem,stage1` refers to these names. A stage begins with the pooling
+            or strided convolution that shrinks its input, so that its output is the last map of its resolution.
+        head: Everything after the last stage: last feature map (N, C, H, W) -> outputs (N, K).
+        channels: Channels of each stage's output.
+        strides: Stride of each stage's output relative to the image; stride 8 is one cell per 8 x 8 pixels.
     """
 
     def __init__(
@@ -28,17 +30,17 @@ class Backbone(nn.Module):
         self.feature_strides = tuple(strides)
 
     def levels(self) -> list[tuple[str, ...]]:
-        """Names of modules and parameters by depth, the head last: what layer-wise learning rates count."""
+        """Return names of modules and parameters grouped by depth, the head last, for layer-wise learning rates."""
         return [*((name,) for name in self.stage_names), ("head",)]
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Images (N, C, H, W) -> one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse."""
+        """Return one map (N, feature_channels[i], H_i, W_i) per stage, fine to coarse, of images (N, C, H, W)."""
         maps = []
         for name in self.stage_names:
             x = getattr(self, name)(x)
             maps.append(x)
         return maps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) -> outputs (N, K)."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Images (N, C, H, W) -> outputs (N, K); a tuple of these in training with auxiliary classifiers."""
         return self.head(self.features(x)[-1])

@@ -1,4 +1,4 @@
-"""Batch renormalisation (Ioffe 2017): batch norm whose training output agrees with its output in use."""
+"""Batch renormalisation (Ioffe 2017): batch norm whose output in training agrees with its output in evaluation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from torch import Tensor, nn
 class BatchRenorm(nn.Module):
     """Normalise (N, C) or (N, C, H, W) per channel: y = (x - mu_B) / sigma_B * r + d, then scale and shift.
 
-    r = sigma_B / sigma clipped to [1/r_max, r_max] and d = (mu_B - mu) / sigma clipped to +-d_max correct the batch's
-    statistics towards the moving ones and carry no gradient. Where nothing is clipped, y = (x - mu) / sigma: training
-    and use see the same function. The limits open slowly, from plain batch norm (r = 1, d = 0) to r_max and d_max,
-    while the moving statistics are still wrong.
+    r = sigma_B / sigma clipped to [1/r_max, r_max] and d = (mu_B - mu) / sigma clipped to +-d_max correct the batch
+    statistics towards the moving averages; no gradient flows through r and d. Without clipping y = (x - mu) / sigma,
+    the same function in training and in evaluation. The clipping limits grow slowly, from plain batch norm (r = 1,
+    d = 0) to r_max and d_max, because the moving averages are wrong at first.
 
-    momentum: weight of the new batch in the moving averages. warmup: steps of plain batch norm; r_ramp, d_ramp: steps
-    at which the limits have opened. The paper's 5,000, 40,000 and 25,000 belong to a training of some 100,000 steps;
-    the defaults are a tenth of them.
+    Args:
+        channels: C.
+        r_max, d_max: Final clipping limits.
+        warmup: Steps of plain batch norm.
+        r_ramp, d_ramp: Steps after which the limits reach r_max and d_max. The paper uses 5,000 (warmup), 40,000 and
+            25,000 for a training of about 100,000 steps; the defaults are a tenth of these.
+        momentum: Weight of the new batch in the moving averages.
+        eps: Added to the variance.
     """
 
     running_mean: Tensor
@@ -45,13 +50,13 @@ class BatchRenorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def limits(self) -> tuple[float, float]:
-        """(r_max, d_max) at the present step."""
+        """Return the clipping limits (r_max, d_max) of the current step."""
         step = int(self.num_batches_tracked)
 
-        def opened(end: int) -> float:
+        def fraction_of_ramp(end: int) -> float:
             return min(max(step - self.warmup, 0) / max(end - self.warmup, 1), 1.0)
 
-        return 1 + (self.r_max - 1) * opened(self.r_ramp), self.d_max * opened(self.d_ramp)
+        return 1 + (self.r_max - 1) * fraction_of_ramp(self.r_ramp), self.d_max * fraction_of_ramp(self.d_ramp)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -64,7 +69,7 @@ class BatchRenorm(nn.Module):
         return (x * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
     def _corrected(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale (C,) such that (x - mean) * scale is (x - mu_B) / sigma_B * r + d."""
+        """Return mean and scale (C,) such that (x - mean) * scale equals (x - mu_B) / sigma_B * r + d."""
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         var, mean = torch.var_mean(values, dim=[0, *range(2, x.ndim)], correction=0)
         sigma = (var + self.eps).sqrt()

@@ -1,4 +1,4 @@
-"""BN-Inception, also Inception v2 (Ioffe & Szegedy 2015): 3x3 pairs for 5x5, and batch norm before every ReLU."""
+"""BN-Inception, also called Inception v2 (Ioffe & Szegedy 2015): pairs of 3x3 instead of 5x5, batch norm, ReLU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from danlu.models.parts import conv, he_normal
 
 @dataclass(frozen=True)
 class Row:
-    """One module of the paper's table. one: width of the 1x1 branch. three: 1x1 reduction and 3x3. double: 1x1
-    reduction and two 3x3. pool: average or max. projection: 1x1 behind the pooling. A row without `one` and
-    `projection` has stride 2 and passes the pooled input through."""
+    """One module of the paper's table: channels of its branches.
+
+    A row without `one` and `projection` has stride 2 and passes the pooled input through.
+
+    Args:
+        one: Channels of the 1x1 branch.
+        three: Channels of the 1x1 reduction and of the 3x3.
+        double: Channels of the 1x1 reduction and of the two 3x3.
+        pool: "average" or "max".
+        projection: Channels of the 1x1 after the pooling.
+    """
 
     one: int
     three: tuple[int, int]
@@ -33,7 +41,7 @@ class Row:
         return self.one + self.three[1] + self.double[1] + (self.projection or inputs)
 
 
-# The totals that the paper prints for 4c, 4d and 4e (576, 576, 1024) are not the sums of its branches (608, 608, 1056).
+# The paper prints totals for 4c, 4d and 4e (576, 576, 1024) that differ from the sums of its branches (608, 608, 1056).
 TABLE = {
     "3a": Row(64, (64, 64), (64, 96), "average", 32),
     "3b": Row(64, (64, 96), (64, 96), "average", 64),
@@ -49,7 +57,7 @@ TABLE = {
 
 
 class Inception(nn.Module):
-    """The branches of one row side by side; their maps are stacked."""
+    """Parallel branches of one row, concatenated along the channels."""
 
     def __init__(self, inputs: int, row: Row, norm: str, activation: str) -> None:
         super().__init__()
@@ -78,9 +86,9 @@ class Inception(nn.Module):
 def bn_inception(
     channels: int, size: int, classes: int, *, norm: str = "batch", activation: str = "relu", dropout: float = 0.0
 ) -> Backbone:
-    """11,285,224 parameters and 2.033 G multiply-adds at 3x224x224, K = 1000.
+    """Build BN-Inception: 11,285,224 parameters and 2.033 G multiply-adds at 3x224x224, K = 1000.
 
-    The first convolution is an ordinary 7x7, not the paper's separable one. Any size from 1 pixel on will do.
+    The first convolution is an ordinary 7x7, not separable as in the paper. Accepts every size from 1 pixel on.
     """
     block = partial(conv, norm=norm, activation=activation)
     built: dict[str, nn.Module] = {}

@@ -1,6 +1,6 @@
-"""CSPNet: stages whose blocks work on half of the channels and let the other half pass (Wang et al. 2020).
+"""CSPNet (Wang et al. 2020): stages whose blocks process half of the channels and bypass the other half.
 
-Cheap for what it sees, which is why fast detectors stand on it.
+Cheap for its receptive field, hence the backbone of fast detectors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 
-# Channels of the first stage, and blocks of the five stages.
+# Size -> channels of the stem, and bottlenecks of the four stages after it.
 SIZES: dict[str, tuple[int, tuple[int, ...]]] = {
     "nano": (16, (1, 2, 2, 1)),
     "tiny": (24, (1, 2, 2, 1)),
@@ -22,7 +22,7 @@ SIZES: dict[str, tuple[int, tuple[int, ...]]] = {
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, and the input added."""
+    """1x1 and 3x3 convolution with a residual connection."""
 
     def __init__(self, width: int, norm: str, activation: str) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Bottleneck(nn.Module):
 
 
 class CSP(nn.Module):
-    """Half of the channels through `count` bottlenecks, half past them, joined by a 1x1."""
+    """Half of the channels through `count` bottlenecks, half bypassing them, joined by a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, count: int, norm: str = "batch", activation: str = "silu") -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class CSP(nn.Module):
 
 
 class Pooled(nn.Module):
-    """The map beside its maxima over 5, 9 and 13 cells: the last stage sees the whole image (He et al. 2014, SPP)."""
+    """Spatial pyramid pooling (He et al. 2014): the map and its maxima over 5, 9 and 13 cells, joined by a 1x1."""
 
     def __init__(self, width: int, norm: str, activation: str) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Pooled(nn.Module):
 def cspnet(
     kind: str, channels: int, size: int, classes: int, *, norm: str = "batch", activation: str = "silu"
 ) -> Backbone:
-    """kind: nano, tiny or small. Five stages, strides 2 to 32; average pool, dense K."""
+    """Build five stages of strides 2 to 32, average pooling and a dense layer. kind: "nano", "tiny" or "small"."""
     width, depths = SIZES[kind]
     block = partial(conv, norm=norm, activation=activation)
     widths = [width * 2**i for i in range(5)]

@@ -1,4 +1,4 @@
-"""DetNet-59 (Li et al. 2018): a backbone for detection whose last stages see more without shrinking the map."""
+"""DetNet-59 (Li et al. 2018): detection backbone whose last stages widen the receptive field at constant stride."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def detnet59(
     dropout: float = 0.0,
     stride_in: str = "3x3",
 ) -> Backbone:
-    """ResNet-50 up to stride 16, then two stages of three dilated bottlenecks, 1024 channels wide, at stride 16.
+    """Build ResNet-50 up to stride 16, then two stages of three dilated bottlenecks of 1024 channels at stride 16.
 
     The first block of each added stage has a 1x1 convolution on its shortcut. 18,372,648 parameters, 5.000 G multiply-
-    adds at 3x224x224, K = 1000; 4.846 G with stride_in 1x1, the paper's 4.8. The paper counts the stem as stage 1, so
-    that its stages 5 and 6 are `stage4` and `stage5` here.
+    adds at 3x224x224, K = 1000; 4.846 G with stride_in 1x1 (paper: 4.8 G). The paper counts the stem as stage 1; its
+    stages 5 and 6 are `stage4` and `stage5` here.
     """
     trunk = resnet(50, channels, size, classes, norm=norm, activation=activation, stride_in=stride_in)
     dilated = partial(Bottleneck, 1024, 256, dilation=2, norm=norm, activation=activation)

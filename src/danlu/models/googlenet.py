@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2014) as its Table 1 has it: 5x5 convolutions, no batch norm."""
+"""GoogLeNet (Szegedy et al. 2014, Table 1): Inception v1 with 5x5 convolutions, without batch norm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal, response_norm
 
-# module: 1x1 | 3x3 reduce, 3x3 | 5x5 reduce, 5x5 | pool projection
+# Module -> channels of: 1x1 | 3x3 reduction, 3x3 | 5x5 reduction, 5x5 | pool projection
 TABLE = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -26,7 +26,7 @@ TABLE = {
 
 
 class Inception(nn.Module):
-    """Four branches side by side: 1x1; 1x1 then 3x3; 1x1 then 5x5; 3x3 max pool then 1x1. Their maps are stacked."""
+    """Four parallel branches, concatenated: 1x1; 1x1, 3x3; 1x1, 5x5; 3x3 max pool, 1x1."""
 
     def __init__(self, inputs: int, row: tuple[int, ...], norm: str, activation: str) -> None:
         super().__init__()
@@ -42,11 +42,14 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(Backbone):
-    """6,998,552 parameters and 1.583 G multiply-adds at 3x224x224, K = 1000; 13,378,280 parameters with `aux`.
+    """Nine Inception modules: 6,998,552 parameters and 1.583 G multiply-adds at 3x224x224, K = 1000.
 
-    aux: two more classifiers, on modules 4a and 4d. In training, the network then gives a tuple: the outputs, and those
-    of the two, all (N, K); the paper adds their losses with weight 0.3. In use it gives the outputs alone.
-    norm: any name but local-response puts that normalisation before every activation and drops the responses'.
+    Args:
+        norm: Any name but "local-response" puts that normalisation before every activation and removes the local
+            response normalisation.
+        aux: Add two auxiliary classifiers, on modules 4a and 4d (13,378,280 parameters). In training the network then
+            returns a tuple of three outputs (N, K), the main one first; the paper adds the auxiliary losses with
+            weight 0.3. In evaluation it returns the main output only.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class GoogLeNet(Backbone):
             return nn.MaxPool2d(3, 2, padding=1)
 
         def modules(first: str, last: str) -> list[tuple[str, nn.Module]]:
-            """The table's rows from `first` to `last`, each with the channels of the row before as its input."""
+            """Build the table's rows from `first` to `last`, each on the channels of the row before."""
             names = list(TABLE)
             wanted = range(names.index(first), names.index(last) + 1)
             return [
@@ -96,27 +99,27 @@ class GoogLeNet(Backbone):
             self.aux = nn.ModuleDict({m: _aux_head(width(m), side, classes, norm, activation) for m in ("4a", "4d")})
         he_normal(self)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # type: ignore[override]
-        """Images (N, C, H, W) -> outputs (N, K), or in training with `aux` three such."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Images (N, C, H, W) -> outputs (N, K), or three of them in training with `aux`."""
         if not (self.training and self.aux):
             return super().forward(x)
-        others = []
+        auxiliary = []
         for stage in self.stage_names:
             for name, layer in self.get_submodule(stage).named_children():
                 x = layer(x)
                 if name in self.aux:
-                    others.append(self.aux[name](x))
-        return (self.head(x), *others)
+                    auxiliary.append(self.aux[name](x))
+        return (self.head(x), *auxiliary)
 
 
 def width(module: str) -> int:
-    """Channels that a module of the table gives."""
+    """Return the number of output channels of a module of the table."""
     one, _, three, _, five, projection = TABLE[module]
     return one + three + five + projection
 
 
 def _aux_head(inputs: int, side: int, classes: int, norm: str, activation: str) -> nn.Sequential:
-    """Average pool 5/3 (4x4 from the 14x14 of 224 pixels), 1x1 to 128, dense 1024, dropout, dense K."""
+    """5x5 average pool of stride 3 (14x14 to 4x4 at 224 pixels), 1x1 to 128 maps, dense 1024, dropout, dense K."""
     return nn.Sequential(
         nn.AvgPool2d(5, 3) if side == 14 else nn.AdaptiveAvgPool2d(4),
         conv(inputs, 128, 1, norm=norm, activation=activation),

@@ -1,4 +1,4 @@
-"""How deep each parameter of a network lies, and which part of it is the head; the same questions for every network."""
+"""Depth of each parameter of a network, and the name of its head, for networks of danlu, timm and torchvision."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from danlu.models.library import timm_levels
 
 
 def head_name(model: nn.Module) -> str:
-    """The part that gives the outputs: the child `head`, else the last child that has parameters."""
+    """Return the name of the module that computes the outputs: `head`, else the last child with parameters."""
     children = [name for name, child in model.named_children() if next(child.parameters(), None) is not None]
     return "head" if "head" in children else children[-1]
 
 
 def levels(model: nn.Module) -> list[list[str]]:
-    """Names of all parameters by depth, from the input to the outputs; the last level is that of the head.
+    """Return the names of all parameters grouped by depth, from the input to the head.
 
-    Ours: one level per stage (`Backbone.levels`). timm's: as timm groups them. Others: one level per child.
+    Networks of danlu have one level per stage (`Backbone.levels`), timm's are grouped as timm groups them, others have
+    one level per child module.
     """
     if hasattr(model, "group_matcher"):
         return timm_levels(model)
     if isinstance(model, Backbone):
-        parts = model.levels()
+        groups = model.levels()
     else:
         head = head_name(model)
-        parts = [*((name,) for name, _ in model.named_children() if name != head), (head,)]
-        parts[0] += tuple(name for name, _ in model.named_parameters(recurse=False))
-    found: list[list[str]] = [[] for _ in parts]
+        own = [name for name, _ in model.named_parameters(recurse=False)]
+        first, *rest = [*(name for name, _ in model.named_children() if name != head), head]
+        groups = [(first, *own), *((name,) for name in rest)]
+    found: list[list[str]] = [[] for _ in groups]
     for name, _ in model.named_parameters():
-        place = next((i for i, part in enumerate(parts) if any(within(name, one) for one in part)), -1)
-        found[place].append(name)  # what no level names, such as auxiliary heads, goes with the head
+        level = next((i for i, group in enumerate(groups) if any(within(name, prefix) for prefix in group)), -1)
+        found[level].append(name)  # parameters outside all levels, such as auxiliary heads, join the head
     return [names for names in found if names]
 
 
 def within(name: str, prefix: str) -> bool:
-    """Whether a dotted name is `prefix` or lies below it: stage1.0.weight is within stage1, stage10 is not."""
+    """Return whether a dotted name is `prefix` or below it: stage1.0.weight is within stage1, stage10 is not."""
     return name == prefix or name.startswith(prefix + ".")

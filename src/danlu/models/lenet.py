@@ -1,4 +1,4 @@
-"""LeNet in its modern form: ReLU, max pooling and a dense output (the parts of 1998 are in lenet5.py)."""
+"""LeNet in its modern form: ReLU, max pooling, dense output. The network of 1998 is in lenet5.py."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ def lenet(
     dropout: float = 0.0,
     pool: str = "max",
 ) -> Backbone:
-    """5x5 convolution to 6 maps, pool, 5x5 to 16 maps, pool, dense 120, 84, K. 61,706 parameters at 1x28x28, K = 10.
+    """Build 5x5 convolutions to 6 and 16 maps, each followed by pooling, then dense layers of 120, 84 and K units.
 
-    Images of less than 12 pixels would vanish in the second convolution: there it keeps the size.
+    61,706 parameters at 1x28x28, K = 10. Below 12 pixels the second convolution is padded to keep the map size, which
+    would otherwise shrink to nothing.
+
+    Args:
+        pool: "max" or "average".
     """
     bias = not shifts(norm)
     paddings = (2, 0 if size >= 12 else 2)
@@ -42,7 +46,7 @@ def lenet_bn(
     dropout: float = 0.0,
     pool: str = "average",
 ) -> Backbone:
-    """The textbooks' form with batch norm: no padding, and biases although the norm makes them void.
+    """Build the textbook form with batch norm: no padding, and biases although the norm cancels them.
 
     44,878 parameters at 1x28x28, K = 10.
     """
@@ -60,7 +64,7 @@ def _lenet(
     paddings: tuple[int, int],
     bias: bool,
 ) -> Backbone:
-    """paddings: of the two convolutions."""
+    """Build either form. paddings: of the two convolutions, in pixels."""
     pooling = POOLS[choose("model.pool", pool, POOLS, "a known pooling")]
     first, second = paddings
     side = ((size + 2 * first - 4) // 2 + 2 * second - 4) // 2
@@ -83,7 +87,7 @@ def _lenet(
 
 
 def _dense(inputs: int, outputs: int, activation: str, norm: str, dropout: float, bias: bool) -> list[nn.Module]:
-    flat = "layer" if norm == "instance" else norm  # one number per channel has no variance of its own
+    flat = "layer" if norm == "instance" else norm  # a single number per channel has no variance
     layers = [nn.Linear(inputs, outputs, bias), norm_layer(flat, outputs, flat=True)]
     layers += [activation_layer(activation), nn.Dropout(dropout)]
     return [layer for layer in layers if not isinstance(layer, nn.Identity)]

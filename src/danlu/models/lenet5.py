@@ -1,4 +1,4 @@
-"""LeNet-5 as it was (LeCun, Bottou, Bengio & Haffner 1998): sparse C3, trainable subsampling, RBF output."""
+"""The original LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998): sparse C3, trainable subsampling, RBF output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.models.parts import ScaledTanh, norm_layer, weighted
 from danlu.models.sparse_convolution import SparseConvolution, uniform
 from danlu.refuse import refusal
 
-# The paper's Table I: which maps of S2 each map of C3 sees.
+# Table I of the paper: input maps (of S2) of each output map of C3.
 C3_TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
@@ -22,7 +22,7 @@ C3_TABLE = (
 
 
 class Subsampling(nn.Module):
-    """The sum of each 2x2 square, times one coefficient per map, plus one bias per map."""
+    """Sum over 2x2 squares, times a trained coefficient plus a trained bias per map; halves H and W."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Subsampling(nn.Module):
 
 
 class RadialBasis(nn.Module):
-    """(N, 84) -> (N, K): minus the squared distance to each class's code, so that the nearest class is the largest.
+    """Minus the squared distance to each class's fixed code, so that the nearest class has the largest output.
 
-    The codes are fixed. Softmax cross entropy of these outputs, with a rubbish class, is the paper's criterion (its
-    equation 9): `loss.rubbish`.
+    (N, 84) -> (N, K). Softmax cross-entropy of these outputs with a rubbish class (`loss.rubbish`) is equation 9 of
+    the paper.
     """
 
     codes: Tensor
@@ -47,22 +47,26 @@ class RadialBasis(nn.Module):
         self.register_buffer("codes", codes(classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        return -(x.float().unsqueeze(1) - self.codes).square().sum(2)  # bf16 would blur the distances
+        return -(x.float().unsqueeze(1) - self.codes).square().sum(2)  # bf16 is too coarse for the distances
 
 
 def lenet5(channels: int, size: int, classes: int, *, norm: str = "none") -> Backbone:
-    """60,000 parameters at one channel and 10 classes, all of them trained; 0.326 M multiply-adds.
+    """Build LeNet-5: 60,000 trained parameters and 0.326 M multiply-adds at one channel, K = 10.
 
-    Images of 32 pixels; those of 28 are framed by their edge pixels to 32, as MNIST's were. norm: a normalisation of
-    later years before the tanh of C1, C3, C5 and F6.
+    Args:
+        size: 32, or 28: such images are padded to 32 pixels by repeating their edge pixels.
+        norm: Normalisation before the tanh of C1, C3, C5 and F6; the original has none.
+
+    Raises:
+        Refusal: norm "weight" or "spectral".
     """
     if norm in ("weight", "spectral"):
         raise refusal("model.norm", "one of the activations for lenet5, whose C3 is no matrix", norm, do="try batch")
-    flat = "layer" if norm == "instance" else norm  # one number per channel has no variance of its own
-    frame = [nn.ReplicationPad2d(2)] if size == 28 else []
+    flat = "layer" if norm == "instance" else norm  # a single number per channel has no variance
+    padding = [nn.ReplicationPad2d(2)] if size == 28 else []
     network = Backbone(
         stages={
-            "stage1": _sequence(*frame, nn.Conv2d(channels, 6, 5), norm_layer(norm, 6), ScaledTanh()),  # C1
+            "stage1": _sequence(*padding, nn.Conv2d(channels, 6, 5), norm_layer(norm, 6), ScaledTanh()),  # C1
             "stage2": _sequence(
                 *(Subsampling(6), ScaledTanh()),  # S2
                 *(SparseConvolution(C3_TABLE, 5), norm_layer(norm, 16), ScaledTanh()),  # C3
@@ -79,7 +83,8 @@ def lenet5(channels: int, size: int, classes: int, *, norm: str = "none") -> Bac
     )
     for layer in weighted(network):
         layer.weight = nn.Parameter(uniform(layer.weight.shape, math.prod(layer.weight.shape[1:])))
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
     return network
 
 
@@ -88,7 +93,7 @@ def _sequence(*layers: nn.Module) -> nn.Sequential:
 
 
 def codes(classes: int) -> Tensor:
-    """(K, 84) of +-1. Ten classes get the digits as images of 7x12, others random codes, always the same."""
+    """Return target codes (K, 84) of +-1: 7x12 images of the digits for ten classes, else fixed random codes."""
     if classes == 10:
         rows = [line.split() for line in DIGITS.strip().splitlines()]
         images = ["".join(row[digit] for row in rows) for digit in range(10)]
@@ -97,7 +102,7 @@ def codes(classes: int) -> Tensor:
     return torch.randint(0, 2, (classes, 84), generator=generator) * 2.0 - 1
 
 
-# 0 to 9 side by side, 7 wide and 12 high.
+# 0 to 9 side by side, each 7 wide and 12 high.
 DIGITS = """
 .#####. ...#... .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
 ##...## ..##... ##...## ##...## ...###. ##..... .##.... ....... ##...## ##...##

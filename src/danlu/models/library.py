@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision behind one door: the only file that imports them."""
+"""Networks of timm and torchvision. No other file imports these libraries for networks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from danlu.models.backbone import Backbone
 from danlu.models.parts import norm_layer, shifts
 from danlu.refuse import Failure, choose, refusal
 
-# torchvision's networks with auxiliary classifiers: their first block, then the classifiers.
+# torchvision's networks with auxiliary classifiers -> names of their first block and of the classifiers.
 AUXILIARY = {"inception_v3": ("Conv2d_1a_3x3", "AuxLogits"), "googlenet": ("conv1", "aux1", "aux2")}
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in ImageNet, pixels in [0, 1]
 
 
 def defining_module(library: str, name: str) -> str:
-    """Python module in which timm or torchvision defines a network, as "resnet"; "" where it has no such network."""
+    """Return the Python module in which timm or torchvision defines a network, as "resnet"; "" for unknown networks."""
     try:
         if library == "timm":
             import timm
@@ -44,9 +44,16 @@ def timm_model(
     dropout: float | None = None,
     norm: str | None = None,
 ) -> nn.Module:
-    """timm's network of that name for channels x size x size images. pretrained: with its published weights.
+    """Build timm's network `name` for images (N, channels, size, size).
 
-    norm: in place of its batch norms.
+    Args:
+        pretrained: Load its published weights (a download).
+        dropout: Dropout probability; None for the network's own.
+        norm: Normalisation that replaces its batch norms.
+
+    Raises:
+        Refusal: Unknown name, or a size or option that the network does not accept.
+        Failure: The published weights could not be loaded.
     """
     import timm
 
@@ -59,18 +66,24 @@ def timm_model(
     try:
         model = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=classes, **options)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise _no_weights(f"timm/{name}", error) if pretrained else _no_fit(f"timm/{name}", size, error) from None
-    except TypeError:  # of timm's networks nearly all have dropout, not all
+        raise _build_error(f"timm/{name}", size, pretrained, error) from None
+    except TypeError:  # nearly all of timm's networks have dropout, but not all
         if dropout is None:
             raise
         raise refusal("model.dropout", f"left out for timm/{name}, which has none", dropout) from None
     replace_norms(model, norm, f"timm/{name}", pretrained)
-    return _that_fits(model, f"timm/{name}", channels, size)
+    return _check_forward(model, f"timm/{name}", channels, size)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Published weights as they are: channels of the input, and the mean and std they were trained with."""
+    """Published weights.
+
+    Args:
+        state: Parameters and buffers by name.
+        channels: Channels of the images they were trained on.
+        mean, std: Normalisation of these images, per channel, pixels in [0, 1].
+    """
 
     state: dict[str, Tensor]
     channels: int
@@ -79,9 +92,11 @@ class Published:
 
 
 def timm_weights(name: str, size: int) -> Published:
-    """The published weights of timm's network of that name, fitted to images of `size` (a download).
+    """Load the published weights of timm's network `name`, resized for images of `size` pixels (a download).
 
-    Failure when they cannot be had.
+    Raises:
+        Refusal: Unknown name, or a network without published weights.
+        Failure: The download failed.
     """
     import timm
 
@@ -90,22 +105,22 @@ def timm_weights(name: str, size: int) -> Published:
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.has_weights:
         raise refusal("--model", "a network of timm with published weights", name, near=timm.list_pretrained())
-    options = {"img_size": size} if published.fixed_input_size else {}
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it counts its attempts aloud
+    options: dict[str, Any] = {"img_size": size} if published.fixed_input_size else {}
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt
     try:
         model = timm.create_model(name, pretrained=True, **options)
-    except OSError:  # what the library says of a download that failed is a paragraph
+    except OSError:  # the library's own message is a paragraph
         raise Failure(
             f"the published weights of timm/{name} are not here and could not be downloaded; "
             "check the network connection, or name a file that holds them by --init"
         ) from None
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise _no_weights(f"timm/{name}", error) from None
+        raise _weights_failure(f"timm/{name}", error) from None
     return Published(model.state_dict(), published.input_size[0], tuple(published.mean), tuple(published.std))
 
 
 def timm_levels(model: Any) -> list[list[str]]:
-    """Parameter names of a timm network by depth, as timm groups them; the head last."""
+    """Return the parameter names of a timm network grouped by depth as timm groups them, the head last."""
     from timm.models import group_parameters
 
     grouped: dict[Any, list[str]] = group_parameters(model, model.group_matcher(coarse=True))
@@ -113,7 +128,7 @@ def timm_levels(model: Any) -> list[list[str]]:
 
 
 class TimmBackbone(Backbone):
-    """The stages of a timm network, without its head."""
+    """Stages of a timm network without its head."""
 
     def __init__(self, network: nn.Module) -> None:
         info: Any = network.feature_info
@@ -122,13 +137,19 @@ class TimmBackbone(Backbone):
         self.network = network
 
     def features(self, x: Tensor) -> list[Tensor]:
+        """Return one map (N, C_i, H_i, W_i) per stage, fine to coarse."""
         return self.network(x)
 
 
 def timm_backbone(
     name: str, channels: int, size: int, *, pretrained: bool = False, norm: str | None = None
 ) -> TimmBackbone:
-    """timm's network of that name for its features alone: one map per stride. norm: in place of its batch norms."""
+    """Build the stages of timm's network `name`, one map per stride. norm: replaces its batch norms.
+
+    Raises:
+        Refusal: Unknown name, or a network without stages.
+        Failure: The published weights could not be loaded.
+    """
     import timm
 
     bare = name.partition(".")[0]
@@ -137,20 +158,27 @@ def timm_backbone(
         network = timm.create_model(name, pretrained=pretrained, in_chans=channels, features_only=True)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         if pretrained:
-            raise _no_weights(f"timm/{name}", error) from None
+            raise _weights_failure(f"timm/{name}", error) from None
         with_stages = timm.list_models(filter="resne*")
         raise refusal("--model", "a network of timm that gives its stages", name, near=with_stages) from None
     replace_norms(network, norm, f"timm/{name}", pretrained)
-    return TimmBackbone(_that_fits(network, f"timm/{name}", channels, size))
+    return TimmBackbone(_check_forward(network, f"timm/{name}", channels, size))
 
 
 def torchvision_model(
     name: str, channels: int, size: int, classes: int, *, pretrained: bool = False, norm: str | None = None
 ) -> nn.Module:
-    """torchvision's classification network of that name. pretrained: its newest published weights (a download).
+    """Build torchvision's classification network `name` for images (N, channels, size, size).
 
-    Its input is rebuilt for other than 3 channels, and with published weights its output for `classes`. norm: in place
-    of its batch norms.
+    The first convolution is replaced if channels is not 3, the last layer if the weights are published.
+
+    Args:
+        pretrained: Load its newest published weights (a download).
+        norm: Normalisation that replaces its batch norms.
+
+    Raises:
+        Refusal: Unknown name, or a size or option that the network does not accept.
+        Failure: The published weights could not be loaded.
     """
     import torchvision
 
@@ -165,24 +193,22 @@ def torchvision_model(
     try:
         if pretrained:
             model = torchvision.models.get_model(name, weights="DEFAULT", **options)
-            _without_extras(model, name)
+            _remove_auxiliary(model, name)
             _replace_last(model, classes)
         else:
             model = torchvision.models.get_model(name, num_classes=classes, **options)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise (
-            _no_weights(f"torchvision/{name}", error) if pretrained else _no_fit(f"torchvision/{name}", size, error)
-        ) from None
+        raise _build_error(f"torchvision/{name}", size, pretrained, error) from None
     if channels != 3:
         _replace_first(model, channels, pretrained)
     replace_norms(model, norm, f"torchvision/{name}", pretrained)
-    return _that_fits(model, f"torchvision/{name}", channels, size)
+    return _check_forward(model, f"torchvision/{name}", channels, size)
 
 
 def torchvision_inception_v3(
     channels: int, size: int, classes: int, *, pretrained: bool = False, aux: bool = False
 ) -> nn.Module:
-    """torchvision's Inception v3. aux: with its auxiliary classifier, which no published weights are given for."""
+    """Build torchvision's Inception v3. aux: with its auxiliary classifier, then without published weights."""
     if not aux:
         return torchvision_model("inception_v3", channels, size, classes, pretrained=pretrained)
     import torchvision
@@ -190,19 +216,19 @@ def torchvision_inception_v3(
     model = torchvision.models.inception_v3(num_classes=classes, aux_logits=True, init_weights=False)
     if channels != 3:
         _replace_first(model, channels, keep=False)
-    return _that_fits(model, "inception-v3", channels, size)
+    return _check_forward(model, "inception-v3", channels, size)
 
 
-def _without_extras(model: Any, name: str) -> None:
-    """Take the auxiliary classifiers off the published networks that have them, and the scaling of their inputs in.
+def _remove_auxiliary(model: Any, name: str) -> None:
+    """Remove the auxiliary classifiers of published networks and fold their input scaling into the first block.
 
-    torchvision has a switch for that scaling, which is not among the weights: a network built anew would lack it.
+    torchvision keeps that scaling in a flag outside the weights, which a rebuilt network would lack.
     """
     if name not in AUXILIARY:
         return
     first, *classifiers = AUXILIARY[name]
-    for part in classifiers:
-        setattr(model, part, None)
+    for classifier in classifiers:
+        setattr(model, classifier, None)
     model.aux_logits = False
     block = getattr(model, first)
     fold_in_scale(block.conv, block.bn)
@@ -210,19 +236,29 @@ def _without_extras(model: Any, name: str) -> None:
 
 @torch.no_grad()
 def fold_in_scale(first: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Let weights that were trained on images scaled by 0.5 and 0.5 take those standardised by ImageNet's mean and
-    std: x STD / 0.5 + (MEAN - 0.5) / 0.5 goes into the kernels and the mean of the norm behind them, which is the same
-    but where zeros are padded."""
+    """Convert weights trained on images normalised by 0.5 and 0.5 to images normalised by ImageNet's mean and std.
+
+    x STD / 0.5 + (MEAN - 0.5) / 0.5 is folded into the kernels and the running mean of the following norm, in place.
+    The result is equal except where zeros are padded.
+    """
+    if norm.running_mean is None:
+        raise ValueError("the norm after the first convolution has no running mean")
     scale, shift = torch.tensor(STD) / 0.5, (torch.tensor(MEAN) - 0.5) / 0.5
-    norm.running_mean.sub_((first.weight.sum((2, 3)) * shift).sum(1))  # type: ignore[union-attr]
+    norm.running_mean.sub_((first.weight.sum((2, 3)) * shift).sum(1))
     first.weight.mul_(scale.view(1, 3, 1, 1))
 
 
 def replace_norms(model: nn.Module, norm: str | None, name: str, pretrained: bool = False) -> None:
-    """Another normalisation in place of every batch norm of a library's network, in place; None leaves it as it is.
+    """Replace every batch norm of a library's network, in place.
 
-    timm's batch norms carry their activation, which stays. Where the new norm brings no shift, the layer before it gets
-    a bias. Refusal with published weights, and for a network without batch norm. name: of the network, to be told.
+    The activation inside timm's batch norms is kept. If the new norm has no shift, the layer before it gets a bias.
+
+    Args:
+        norm: Name of the normalisation; None and "batch" change nothing.
+        name: Name of the network in error messages.
+
+    Raises:
+        Refusal: Published weights, or a network without batch norm.
     """
     norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     if norm is not None and not norms:
@@ -245,7 +281,7 @@ def replace_norms(model: nn.Module, norm: str | None, name: str, pretrained: boo
 
 
 def _replace_first(model: nn.Module, channels: int, keep: bool) -> None:
-    """A first convolution for `channels`. keep: its weights are the mean over the colours, at the same output scale."""
+    """Replace the first convolution by one for `channels`. keep: use the mean of its kernels over the colours."""
     name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     shape: Any = (channels, old.out_channels, old.kernel_size, old.stride, old.padding)
     new = nn.Conv2d(*shape, bias=old.bias is not None)
@@ -258,30 +294,35 @@ def _replace_first(model: nn.Module, channels: int, keep: bool) -> None:
 
 
 def _replace_last(model: nn.Module, classes: int) -> None:
-    """A new last layer, dense or 1x1 convolution, for `classes`."""
+    """Replace the last layer, dense or 1x1 convolution, by one for `classes`."""
     name, old = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     if isinstance(old, nn.Linear):
         model.set_submodule(name, nn.Linear(old.in_features, classes))
     else:
-        model.set_submodule(name, nn.Conv2d(old.in_channels, classes, old.kernel_size))  # type: ignore[arg-type]
+        height, width = old.kernel_size[0], old.kernel_size[-1]
+        model.set_submodule(name, nn.Conv2d(old.in_channels, classes, (height, width)))
 
 
-def _that_fits(model: nn.Module, name: str, channels: int, size: int) -> nn.Module:
-    """The model, once it has taken one blank image: the library's own checks differ from network to network."""
+def _check_forward(model: nn.Module, name: str, channels: int, size: int) -> nn.Module:
+    """Run one blank image through the model and return it: the libraries' own size checks are incomplete."""
     model.eval()
     try:
         with torch.no_grad():
             model(torch.zeros(1, channels, size, size))
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise _no_fit(name, size, error) from None
+        raise _size_refusal(name, size, error) from None
     return model.train()
 
 
-def _no_fit(name: str, size: int, error: Exception) -> Exception:
+def _build_error(name: str, size: int, pretrained: bool, error: Exception) -> Exception:
+    return _weights_failure(name, error) if pretrained else _size_refusal(name, size, error)
+
+
+def _size_refusal(name: str, size: int, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return refusal("data.size", f"an image size that {name} takes ({reason})", size, do="try 224")
 
 
-def _no_weights(name: str, error: Exception) -> Exception:
+def _weights_failure(name: str, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return Failure(f"the published weights of {name} could not be had: {reason}")

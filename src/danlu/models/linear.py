@@ -1,4 +1,4 @@
-"""Linear and softmax regression: one affine map of the numbers of the input."""
+"""Linear and softmax regression: one affine map of the flattened input."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Module):
-    """(N, inputs), or images (N, C, H, W) with C H W = inputs, -> (N, outputs).
+    """Affine map of (N, inputs), or images (N, C, H, W) with C H W = inputs, to (N, outputs).
 
-    With the squared loss it is linear regression; with cross entropy its outputs are the logits of softmax regression.
-    Starts from zero: the loss is convex, so any start is as good, and zero gives equal odds to every class.
+    Linear regression with the squared loss; softmax regression with cross-entropy, where the outputs are logits.
+    Initialised to zero: the loss is convex, so every initialisation reaches the same minimum, and zero gives all
+    classes the same probability.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

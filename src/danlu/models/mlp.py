@@ -1,4 +1,4 @@
-"""The multilayer perceptron: dense layers with a non-linearity between them."""
+"""The multilayer perceptron: dense layers with activations between them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from danlu.models.parts import activation_layer, norm_layer, shifts
 
 
 class MLP(nn.Module):
-    """(N, inputs), or images (N, C, H, W) with C H W = inputs, -> (N, outputs).
+    """Multilayer perceptron from (N, inputs), or images (N, C, H, W) with C H W = inputs, to (N, outputs).
 
-    width: hidden units per layer. Each hidden layer is dense, normalisation, activation, dropout. One hidden layer of m
-    units on d inputs and k outputs has (d + 1) m + (m + 1) k parameters.
+    Each hidden layer is dense, normalisation, activation, dropout. One hidden layer of m units on d inputs and k
+    outputs has (d + 1) m + (m + 1) k parameters.
+
+    Args:
+        width: Units of each hidden layer.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class MLP(nn.Module):
                 nn.Dropout(dropout),
             ]
             inputs = units
-        # A dropout of 0 stays in place: `--regularise.dropout_when` may find it by its kind.
+        # Dropout layers of p = 0 are kept so that `--regularise.dropout_when` finds them.
         self.hidden = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
         self.head = nn.Linear(inputs, outputs)
 

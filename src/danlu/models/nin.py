@@ -20,21 +20,19 @@ def nin_cifar(
     dropout: float = 0.5,
     final_relu: bool = False,
 ) -> Backbone:
-    """The paper's network: 966,986 parameters and 222 M multiply-adds at 3x32x32, K = 10.
+    """Build the paper's network for 32-pixel images: 966,986 parameters, 222 M multiply-adds at 3x32x32, K = 10.
 
-    final_relu: an activation on the K maps before they are averaged, as first published; a class whose map is never
-    positive then learns nothing more.
+    Args:
+        final_relu: Put an activation on the K maps before they are averaged, as first published. A class whose map is
+            never positive then receives no gradient.
     """
     block = partial(conv, norm=norm, activation=activation)
+    halve = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
     return _nin(
         stages={
             "stage1": nn.Sequential(block(channels, 192, 5), block(192, 160, 1), block(160, 96, 1)),
             "stage2": nn.Sequential(
-                nn.MaxPool2d(3, 2, ceil_mode=True),
-                nn.Dropout(dropout),
-                block(96, 192, 5),
-                block(192, 192, 1),
-                block(192, 192, 1),
+                halve(), nn.Dropout(dropout), block(96, 192, 5), block(192, 192, 1), block(192, 192, 1)
             ),
             "stage3": nn.Sequential(
                 nn.AvgPool2d(3, 2, ceil_mode=True), nn.Dropout(dropout), block(192, 192, 3), block(192, 192, 1)
@@ -46,7 +44,8 @@ def nin_cifar(
     )
 
 
-def nin(
+def _nin_imagenet(
+    last_width: int | None,
     channels: int,
     size: int,
     classes: int,
@@ -56,56 +55,33 @@ def nin(
     dropout: float = 0.5,
     final_relu: bool = False,
 ) -> Backbone:
-    """The authors' form for 224 pixels: 7,595,176 parameters, 969 M multiply-adds at 3x224x224, K = 1000."""
+    """Build the form for 224 pixels. last_width: channels of the last block; None for K channels."""
     block = partial(conv, norm=norm, activation=activation)
+    halve = partial(nn.MaxPool2d, 3, 2)
+    width = last_width or classes
     return _nin(
-        stages=_trunk(channels, norm, activation)
-        | {"stage4": nn.Sequential(nn.MaxPool2d(3, 2), nn.Dropout(dropout), block(384, 1024, 3), block(1024, 1024, 1))},
-        output=conv(1024, classes, 1, activation=activation if final_relu else "none"),
-        channels=(96, 256, 384, 1024),
-        strides=(4, 8, 16, 32),
-    )
-
-
-def nin_plain(
-    channels: int,
-    size: int,
-    classes: int,
-    *,
-    norm: str = "none",
-    activation: str = "relu",
-    dropout: float = 0.5,
-    final_relu: bool = False,
-) -> Backbone:
-    """The textbooks' form: the last block has K channels throughout. 1,992,166 parameters, 762 M multiply-adds at
-    1x224x224, K = 10."""
-    block = partial(conv, norm=norm, activation=activation)
-    return _nin(
-        stages=_trunk(channels, norm, activation)
-        | {
-            "stage4": nn.Sequential(
-                nn.MaxPool2d(3, 2), nn.Dropout(dropout), block(384, classes, 3), block(classes, classes, 1)
-            )
+        stages={
+            "stage1": nn.Sequential(block(channels, 96, 11, stride=4, padding=0), block(96, 96, 1), block(96, 96, 1)),
+            "stage2": nn.Sequential(halve(), block(96, 256, 5), block(256, 256, 1), block(256, 256, 1)),
+            "stage3": nn.Sequential(halve(), block(256, 384, 3), block(384, 384, 1), block(384, 384, 1)),
+            "stage4": nn.Sequential(halve(), nn.Dropout(dropout), block(384, width, 3), block(width, width, 1)),
         },
-        output=conv(classes, classes, 1, activation=activation if final_relu else "none"),
-        channels=(96, 256, 384, classes),
+        output=conv(width, classes, 1, activation=activation if final_relu else "none"),
+        channels=(96, 256, 384, width),
         strides=(4, 8, 16, 32),
     )
 
 
-def _trunk(channels: int, norm: str, activation: str) -> dict[str, nn.Module]:
-    block = partial(conv, norm=norm, activation=activation)
-    return {
-        "stage1": nn.Sequential(block(channels, 96, 11, stride=4, padding=0), block(96, 96, 1), block(96, 96, 1)),
-        "stage2": nn.Sequential(nn.MaxPool2d(3, 2), block(96, 256, 5), block(256, 256, 1), block(256, 256, 1)),
-        "stage3": nn.Sequential(nn.MaxPool2d(3, 2), block(256, 384, 3), block(384, 384, 1), block(384, 384, 1)),
-    }
+# The authors' form: 7,595,176 parameters, 969 M multiply-adds at 3x224x224, K = 1000.
+nin = partial(_nin_imagenet, 1024)
+# The textbook form, its last block K channels wide: 1,992,166 parameters, 762 M multiply-adds at 1x224x224, K = 10.
+nin_plain = partial(_nin_imagenet, None)
 
 
 def _nin(
     stages: dict[str, nn.Module], output: nn.Module, channels: tuple[int, ...], strides: tuple[int, ...]
 ) -> Backbone:
-    """output: the 1x1 convolution to K maps; their averages are the logits."""
+    """Add the head. output: 1x1 convolution to K maps, whose averages are the logits."""
     head = nn.Sequential(output, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = Backbone(stages, head, channels, strides)
     he_normal(network)

@@ -1,6 +1,6 @@
-"""The parts that networks share: activations and normalisations by name, the convolution block, initialisation.
+"""Building blocks shared by networks: activations and normalisations by name, the convolution block, initialisation.
 
-Shapes: N batch, C channels, H, W.
+Shapes: N batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from danlu.refuse import choose, refusal
 
 
 class ScaledSigmoid(nn.Module):
-    """4 sigmoid(x) - 2: a sigmoid that passes through the origin with slope 1, so that variance survives depth."""
+    """4 sigmoid(x) - 2: a sigmoid through the origin with slope 1, which keeps the variance across layers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 4 * torch.sigmoid(x) - 2
 
 
 class ScaledTanh(nn.Module):
-    """1.7159 tanh(2x/3): keeps +-1 where it is (LeCun et al. 1998, appendix A)."""
+    """1.7159 tanh(2x/3), which maps +-1 to +-1 (LeCun et al. 1998, appendix A)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.7159 * torch.tanh(2 / 3 * x)
 
 
-# In place where the backward pass needs only the result.
+# In place if the backward pass needs only the output.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
     "leaky": lambda: nn.LeakyReLU(0.01, inplace=True),
@@ -45,28 +45,29 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
 }
 
-# name -> layer for (channels, flat): flat inputs are (N, C), others (N, C, H, W).
+# Name -> layer for (channels, flat): inputs are (N, C) if flat, else (N, C, H, W).
 NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
     "batch": lambda channels, flat: nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels),
     "layer": lambda channels, flat: nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels),
     "instance": lambda channels, flat: nn.GroupNorm(channels, channels),
     "group": lambda channels, flat: nn.GroupNorm(math.gcd(32, channels), channels),
     "batch-renorm": lambda channels, flat: BatchRenorm(channels),
-    "weight": lambda channels, flat: nn.Identity(),  # these two change the weights instead: see `normalise_weights`
+    "weight": lambda channels, flat: nn.Identity(),  # reparametrises weights instead: see `normalise_weights`
     "spectral": lambda channels, flat: nn.Identity(),
     "none": lambda channels, flat: nn.Identity(),
 }
 
 
 def activation_layer(name: str) -> nn.Module:
-    """A new activation. Refusal for an unknown name."""
+    """Build the activation of ACTIVATIONS with this name. Refusal for an unknown name."""
     return ACTIVATIONS[choose("model.activation", name, ACTIVATIONS, "a known activation")]()
 
 
 def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
-    """A new normalisation over `channels`; Identity for none, weight and spectral. Refusal for an unknown name.
+    """Build a normalisation over `channels`; Identity for "none", "weight" and "spectral".
 
-    layer: over C, H, W with one scale per channel. group: 32 groups, fewer where 32 does not divide C.
+    "layer" normalises over C, H, W with one scale per channel; "group" uses 32 groups, or fewer if 32 does not divide
+    C. Refusal for an unknown name, and for "instance" on flat inputs.
     """
     choose("model.norm", name, NORMS, "a known normalisation")
     if flat and name == "instance":
@@ -75,15 +76,15 @@ def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
 
 
 def response_norm() -> nn.Module:
-    """Local response normalisation with the constants of Krizhevsky et al. 2012: x / (2 + 1e-4 sum of 5 x^2)^0.75.
+    """Build local response normalisation as in Krizhevsky et al. 2012: x / (2 + 1e-4 sum of 5 x^2)^0.75.
 
-    torch divides alpha by the number of channels summed, the paper does not.
+    torch divides alpha by the number of channels summed; the paper does not.
     """
     return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
 def shifts(norm: str) -> bool:
-    """Whether the normalisation adds a shift of its own, so that a bias before it would be void."""
+    """Return whether the normalisation has its own shift, which makes a bias before it useless."""
     return norm not in ("none", "weight", "spectral")
 
 
@@ -100,18 +101,20 @@ def conv(
     norm: str = "none",
     activation: str = "relu",
 ) -> nn.Sequential:
-    """Convolution, normalisation, activation: (N, inputs, H, W) -> (N, outputs, H', W').
+    """Build convolution, normalisation, activation: (N, inputs, H, W) -> (N, outputs, H', W').
 
-    padding: None keeps the size at stride 1. bias: None means only where no normalisation brings a shift.
+    Args:
+        padding: In pixels; None keeps the size at stride 1.
+        bias: None adds a bias only if the normalisation has no shift of its own.
     """
     bias = not shifts(norm) if bias is None else bias
     if padding is None:
-        high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
-        around = (dilation * (high - 1) // 2, dilation * (wide - 1) // 2)
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        paddings = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
     else:
-        around = (padding, padding)
+        paddings = (padding, padding)
     layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, around, dilation, groups, bias),
+        nn.Conv2d(inputs, outputs, kernel, stride, paddings, dilation, groups, bias),
         norm_layer(norm, outputs),
         activation_layer(activation),
     ]
@@ -119,27 +122,28 @@ def conv(
 
 
 def weighted(model: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
-    """The convolutions and dense layers, in the order in which they were built."""
+    """Iterate over the convolutions and dense layers in the order of construction."""
     return (m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
 
 
 def hidden(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    """All of them but the one that gives the outputs: the last of the head, or of the whole where there is none."""
-    outputs = list(weighted(getattr(model, "head", model)))[-1:]  # none where the head was taken off
-    return [layer for layer in weighted(model) if all(layer is not one for one in outputs)]
+    """Return all convolutions and dense layers but the output layer, the last of `head` (or of a model without one)."""
+    outputs = list(weighted(getattr(model, "head", model)))[-1:]  # empty for backbones without a head
+    return [layer for layer in weighted(model) if all(layer is not output for output in outputs)]
 
 
 def normalise_weights(model: nn.Module, norm: str) -> None:
-    """Put weight norm (Salimans & Kingma 2016) or spectral norm (Miyato et al. 2018) on all layers but the last."""
+    """Apply weight norm (Salimans & Kingma 2016) or spectral norm (Miyato et al. 2018) to all layers but the last."""
     parametrise = {"weight": parametrizations.weight_norm, "spectral": parametrizations.spectral_norm}[norm]
     for layer in hidden(model):
         parametrise(layer)
 
 
 def he_normal(model: nn.Module) -> None:
-    """He et al. 2015: variance 2 / fan in, which keeps the activations' size through ReLUs; biases 0.
+    """Initialise with variance 2 / fan in, which preserves the scale of activations through ReLUs; biases 0.
 
-    The last layer stays as it is: torch's smaller weights give nearly equal odds at the start.
+    He et al. 2015. The output layer keeps torch's smaller initialisation, so that the initial class probabilities are
+    nearly equal.
     """
     for layer in hidden(model):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -148,8 +152,8 @@ def he_normal(model: nn.Module) -> None:
 
 
 def stay_in_eval(module: nn.Module) -> None:
-    """The module, and what is in it, is in eval mode from now on, whatever `train()` says: it becomes a fixed map."""
-    module.train = MethodType(_train_not, module)  # a method: a deep copy of the module gets its own
+    """Keep the module and its submodules in eval mode for good: later calls of `train()` have no effect."""
+    module.train = MethodType(_train_not, module)  # a bound method, so that a deep copy of the module gets its own
     module.eval()
 
 
@@ -158,10 +162,14 @@ def _train_not(self: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def initialise(model: nn.Module, name: str) -> None:
-    """Draw all weights anew and set the biases of the same layers to 0; `default` leaves the network's own.
+    """Reinitialise all weights and set the biases of the same layers to 0.
 
-    name: default; xavier, uniform in +-sqrt(6 / (fan in + fan out)); he, normal with variance 2 / fan in; normal:STD;
-    zero. Refusal for anything else.
+    Args:
+        name: "default" keeps the network's own initialisation; "xavier" is uniform in +-sqrt(6 / (fan in + fan out));
+            "he" is normal with variance 2 / fan in; "normal:STD" has that standard deviation; "zero".
+
+    Raises:
+        Refusal: Any other name.
     """
     kind, _, text = name.partition(":")
     if kind not in ("default", "xavier", "he", "normal", "zero") or (text != "") != (kind == "normal"):
@@ -177,10 +185,10 @@ def initialise(model: nn.Module, name: str) -> None:
     }
     for layer in model.modules():
         if isinstance(layer, SparseConvolution):
-            layer.draw(fill[kind])
+            layer.fill(fill[kind])
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             fill[kind](layer.weight)
-        elif isinstance(layer, nn.MultiheadAttention) and layer.in_proj_weight is not None:  # torchvision's
+        elif isinstance(layer, nn.MultiheadAttention) and layer.in_proj_weight is not None:  # of torchvision
             for weight in layer.in_proj_weight.chunk(3):
                 fill[kind](weight)
             continue

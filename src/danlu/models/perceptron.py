@@ -1,4 +1,4 @@
-"""The perceptron (Rosenblatt 1958): it changes only when it is wrong."""
+"""The perceptron (Rosenblatt 1958): an affine classifier updated only on misclassified samples."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from danlu.refuse import refusal
 
 
 class Perceptron(Linear):
-    """(N, inputs) -> (N, outputs), affine, from zero weights. With the perceptron loss, batches of one sample and plain
-    gradient descent it learns by Rosenblatt's rule; `learn` is that rule itself, for two classes."""
+    """Affine map (N, inputs) -> (N, outputs), initialised to zero.
+
+    Trained with the perceptron loss, batches of one sample and plain gradient descent it follows Rosenblatt's rule.
+    `learn` is that rule itself, for two classes.
+    """
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """weights (D,), bias: the line found. mistakes: updates made. converged: a whole pass went without a mistake."""
+    """Result of `learn`.
+
+    Args:
+        weights: (D,).
+        bias: Scalar tensor.
+        mistakes: Number of updates.
+        converged: One full pass had no mistake.
+    """
 
     weights: Tensor
     bias: Tensor
@@ -27,10 +37,18 @@ class Learnt:
 
 
 def learn(x: Tensor, y: Tensor, *, passes: int = 1000) -> Learnt:
-    """Go through the samples in order, adding y x to the weights and y to the bias wherever y (<w, x> + b) <= 0.
+    """Train a perceptron on two classes: add y x to the weights and y to the bias wherever y (<w, x> + b) <= 0.
 
-    x: (N, D). y: (N,) of -1 and +1, else Refusal. Stops after a pass without mistakes, or after `passes`. On separable
-    samples that happens within `mistake_bound` updates; on others, such as XOR, never.
+    Stops after a pass without mistakes, or after `passes`. Separable samples need at most `mistake_bound` updates;
+    others, such as XOR, never converge.
+
+    Args:
+        x: Samples (N, D), visited in order.
+        y: Labels (N,), -1 or +1.
+        passes: Max passes over the samples.
+
+    Raises:
+        Refusal: Labels other than -1 and +1.
     """
     if not bool((y.abs() == 1).all()):
         raise refusal("labels of the perceptron", "-1 or +1", sorted(set(y.tolist()))[:3])
@@ -46,10 +64,15 @@ def learn(x: Tensor, y: Tensor, *, passes: int = 1000) -> Learnt:
 
 
 def mistake_bound(x: Tensor, y: Tensor, weights: Tensor, bias: Tensor | float) -> float:
-    """(r^2 + 1) / rho^2: no more mistakes than this, whatever the order of the samples (Novikoff 1962).
+    """Return (r^2 + 1) / rho^2, the max number of updates for any order of the samples (Novikoff 1962).
 
-    r: the largest |x|. rho: the least y (<w, x> + b) of any separating line, scaled to |w|^2 + b^2 = 1; the 1 is the
-    bias's constant input. Infinite where the line does not separate.
+    r is the largest |x|, rho the smallest y (<w, x> + b) with |w|^2 + b^2 scaled to 1; the 1 is the constant input of
+    the bias. Infinite if the line does not separate the samples.
+
+    Args:
+        x: Samples (N, D).
+        y: Labels (N,), -1 or +1.
+        weights, bias: Any separating line, (D,) and a number.
     """
     scale = torch.sqrt(weights.square().sum() + torch.as_tensor(bias) ** 2)
     margin = float((y * (x @ weights + bias)).min() / scale)

@@ -1,4 +1,4 @@
-"""ResNet-18, 34, 50, 101, 152 (He et al. 2015)."""
+"""ResNet-18, 34, 50, 101 and 152 (He et al. 2015)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.models.stochastic_depth import StochasticDepth, rates
 from danlu.refuse import choose, refusal
 
-# Blocks per stage: the paper's Table 1. From 50 on the blocks are bottlenecks.
+# Depth -> blocks per stage (Table 1 of the paper). Depths from 50 on use bottleneck blocks.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STEMS = ("imagenet", "3x3")
 STRIDES = ("3x3", "1x1")
 
 
 class Block(nn.Module):
-    """activation(shortcut(x) + g(x)), g two 3x3 convolutions; the first has the stride."""
+    """Residual block activation(shortcut(x) + g(x)), g two 3x3 convolutions, the first with the stride."""
 
     def __init__(
         self, inputs: int, width: int, *, stride: int = 1, norm: str, activation: str, drop_path: float = 0.0
@@ -38,10 +38,12 @@ class Block(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """activation(shortcut(x) + g(x)), g 1x1 to `width`, 3x3, 1x1 to 4 `width`.
+    """Residual block activation(shortcut(x) + g(x)), g 1x1 to `width`, 3x3, 1x1 to 4 `width` channels.
 
-    stride_in: the convolution that has the stride: 3x3 ("v1.5", as all current weights have it) or 1x1 (the paper).
-    dilation: of the 3x3.
+    Args:
+        stride_in: The strided convolution: "3x3" ("v1.5", used by current published weights) or "1x1" (the paper).
+        dilation: Of the 3x3 convolution.
+        project: Always put a 1x1 convolution on the shortcut.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Bottleneck(nn.Module):
 
 
 def projection(inputs: int, outputs: int, stride: int, norm: str, *, always: bool = False) -> nn.Module:
-    """The shortcut: x itself, or a 1x1 convolution where the shape changes (the paper's option B), or always."""
+    """Build the shortcut: identity, or a 1x1 convolution if the shape changes (option B of the paper) or `always`."""
     if stride == 1 and inputs == outputs and not always:
         return nn.Identity()
     return conv(inputs, outputs, 1, stride=stride, norm=norm, activation="none")
@@ -93,11 +95,18 @@ def resnet(
     stem: str = "imagenet",
     stride_in: str = "3x3",
 ) -> Backbone:
-    """Stem, four stages that double the width and halve the size, global average, dense K.
+    """Build a stem, four stages that double the width and halve the size, global average pooling and a dense layer.
 
-    stem: imagenet (7x7 by steps of 2, then max pool 3/2) or 3x3 (by steps of 1, for images of 32 pixels).
-    drop_path: stochastic depth of the last block, rising linearly from the first. stride_in: see `Bottleneck`.
     ResNet-50: 25,557,032 parameters, 4.089 G multiply-adds at 3x224x224, K = 1000.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        stem: "imagenet" (7x7 of stride 2, then 3x3 max pooling of stride 2) or "3x3" (stride 1, for 32-pixel images).
+        drop_path: Stochastic-depth probability of the last block, rising linearly from the first.
+        stride_in: See `Bottleneck`.
+
+    Raises:
+        Refusal: Unknown stem or stride_in, or stride_in "1x1" below depth 50.
     """
     choose("model.stem", stem, STEMS, "a known stem")
     choose("model.stride_in", stride_in, STRIDES, "a known place for the stride")
@@ -132,9 +141,9 @@ def resnet(
 def _stem(
     stem: str, channels: int, stage1: nn.Sequential, norm: str, activation: str
 ) -> tuple[dict[str, nn.Module], tuple[int, ...]]:
-    """The beginning up to stage 1, and the strides of all stages."""
+    """Return the stages up to stage 1, and the strides of all stages."""
     if stem == "3x3":
-        begin = conv(channels, 64, 3, norm=norm, activation=activation)
-        return {"stage1": nn.Sequential(OrderedDict(stem=begin, blocks=stage1))}, (1, 2, 4, 8)
-    begin = conv(channels, 64, 7, stride=2, norm=norm, activation=activation)
-    return {"stem": begin, "stage1": nn.Sequential(nn.MaxPool2d(3, 2, padding=1), *stage1)}, (2, 4, 8, 16, 32)
+        first = conv(channels, 64, 3, norm=norm, activation=activation)
+        return {"stage1": nn.Sequential(OrderedDict(stem=first, blocks=stage1))}, (1, 2, 4, 8)
+    first = conv(channels, 64, 7, stride=2, norm=norm, activation=activation)
+    return {"stem": first, "stage1": nn.Sequential(nn.MaxPool2d(3, 2, padding=1), *stage1)}, (2, 4, 8, 16, 32)

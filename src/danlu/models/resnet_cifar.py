@@ -1,4 +1,4 @@
-"""The residual networks for 32-pixel images: ResNet-20, 32, 44, 56, 110 (He et al. 2015, section 4.2)."""
+"""Residual networks for 32-pixel images: ResNet-20, 32, 44, 56 and 110 (He et al. 2015, section 4.2)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from danlu.models.parts import activation_layer, conv, he_normal
 
 
 class Block(nn.Module):
-    """activation(x + g(x)), g two 3x3 convolutions. Where stride 2 halves the size, the width doubles, and the shortcut
-    takes every second pixel and zeros for the new channels (option A: no parameters)."""
+    """Residual block activation(x + g(x)), g two 3x3 convolutions.
+
+    At stride 2 the shortcut takes every second pixel and pads the new channels with zeros (option A, no parameters).
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str, activation: str) -> None:
         super().__init__()
@@ -30,9 +32,13 @@ class Block(nn.Module):
 def resnet_cifar(
     depth: int, channels: int, size: int, classes: int, *, norm: str = "batch", activation: str = "relu"
 ) -> Backbone:
-    """3x3 convolution to 16 channels, then three stages of (depth - 2) / 6 blocks, 16, 32 and 64 wide, the second and
-    third at half the size; global average, dense K. depth 20: 269,722 parameters at 3 channels and K = 10, 40.6 M
-    multiply-adds at 32 pixels.
+    """Build a 3x3 convolution, three stages of (depth - 2) / 6 blocks, global average pooling and a dense layer.
+
+    The stages have 16, 32 and 64 channels; the second and third halve the size. Depth 20: 269,722 parameters, 40.6 M
+    multiply-adds at 3x32x32, K = 10.
+
+    Args:
+        depth: 6 n + 2 for n blocks per stage.
     """
     blocks = (depth - 2) // 6
 

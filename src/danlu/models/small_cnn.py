@@ -1,4 +1,4 @@
-"""A small convolutional network that learns small images (8 to 32 pixels) well in seconds."""
+"""A small convolutional network for small images (8 to 32 pixels), trained in seconds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def small_cnn(
     norm: str = "batch",
     dropout: float = 0.2,
 ) -> Backbone:
-    """Two stages of two 3x3 convolutions, 32 and 64 channels wide, the second at half the size; average pool, dense K.
+    """Build two stages of two 3x3 convolutions with 32 and 64 channels, average pooling and a dense layer.
 
-    VGG's habits (3x3 only, twice the width at half the size) with batch norm and NiN's global average pool, so that any
-    size from 2 pixels on will do. 65,834 parameters at one channel, K = 10.
+    Follows VGG (3x3 only, twice the width at half the size) with batch norm, and NiN's global average pooling, so that
+    it accepts every size from 2 pixels on. 65,834 parameters at one channel, K = 10.
     """
     block = partial(conv, kernel=3, norm=norm, activation=activation)
     network = Backbone(

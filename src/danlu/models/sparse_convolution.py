@@ -1,4 +1,4 @@
-"""A convolution by a table of connections: LeNet-5's C3."""
+"""Convolution with a table of connections between input and output maps, as C3 of LeNet-5."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from torch.nn import functional as F
 
 
 class SparseConvolution(nn.Module):
-    """A convolution whose every output map sees only some input maps: one kernel per connection, one bias per map."""
+    """Convolution without padding whose output maps read only some input maps.
+
+    It has one kernel per connection and one bias per output map.
+
+    Args:
+        table: For each output map, the indices of its input maps.
+        kernel: Side of the kernels in pixels.
+    """
 
     outputs: Tensor
     inputs: Tensor
 
     def __init__(self, table: tuple[tuple[int, ...], ...], kernel: int) -> None:
         super().__init__()
-        pairs = torch.tensor([(o, i) for o, seen in enumerate(table) for i in seen])
+        pairs = torch.tensor([(o, i) for o, sources in enumerate(table) for i in sources])
         self.register_buffer("outputs", pairs[:, 0], persistent=False)
         self.register_buffer("inputs", pairs[:, 1], persistent=False)
         self.table = table
         self.shape = (len(table), 1 + max(map(max, table)), kernel, kernel)
-        fan_in = torch.tensor([len(seen) * kernel * kernel for seen in table for _ in seen])
+        fan_in = torch.tensor([len(sources) * kernel * kernel for sources in table for _ in sources])
         self.weight = nn.Parameter(uniform((len(pairs), kernel, kernel), fan_in.view(-1, 1, 1)))
         self.bias = nn.Parameter(torch.zeros(len(table)))
 
@@ -31,22 +38,30 @@ class SparseConvolution(nn.Module):
         return F.conv2d(x, dense, self.bias)
 
     @torch.no_grad()
-    def draw(self, fill: Callable[[Tensor], object]) -> None:
-        """Fill the kernels anew. fill: what would initialise a dense (outputs, inputs, k, k) kernel in place.
+    def fill(self, initialise: Callable[[Tensor], object]) -> None:
+        """Reinitialise the kernels.
 
-        Each output map is filled by itself, so that its fan in is that of the maps it sees; the fan out is the mean
-        number of output maps that see an input map.
+        Each output map is initialised separately, so that its fan in counts only its own input maps; the fan out is
+        the mean number of output maps per input map.
+
+        Args:
+            initialise: Initialises a dense kernel (outputs, inputs, k, k) in place, as the functions of torch.nn.init.
         """
         _, inputs, *kernel = self.shape
         fan_out = round(len(self.weight) / inputs)
-        drawn = []
-        for seen in self.table:
-            kernels = self.weight.new_empty(fan_out, len(seen), *kernel)
-            fill(kernels)
-            drawn.append(kernels[0])
-        self.weight.copy_(torch.cat(drawn))
+        initialised = []
+        for sources in self.table:
+            kernels = self.weight.new_empty(fan_out, len(sources), *kernel)
+            initialise(kernels)
+            initialised.append(kernels[0])
+        self.weight.copy_(torch.cat(initialised))
 
 
 def uniform(shape: Sequence[int], fan_in: Tensor | int) -> Tensor:
-    """LeCun et al. 1998, appendix A: weights in +-2.4 / fan in; the fan in counts the numbers that a unit sums."""
+    """Draw weights uniformly in +-2.4 / fan in (LeCun et al. 1998, appendix A).
+
+    Args:
+        shape: Of the weights.
+        fan_in: Inputs per unit, a number or broadcastable to `shape`.
+    """
     return torch.empty(tuple(shape)).uniform_(-2.4, 2.4) / fan_in

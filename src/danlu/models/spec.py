@@ -23,7 +23,7 @@ class NetworkSpec:
         min_size: Side of the smallest image it accepts, in pixels.
         multiple: The image side must be a multiple of this number of pixels.
         sizes: The only image sides it accepts, in pixels; empty if every side from `min_size` on works.
-        default_input: (C, H, W) of the images, or (inputs,) of the rows it was designed for: what `danlu inspect` uses.
+        default_input: (C, H, W) of the images, or (inputs,) of the rows it was designed for, used by `danlu inspect`.
         convex: Its loss is convex in the parameters. Decides default settings.
         residual: A residual network with batch norm. Decides default settings.
         distance_outputs: Its outputs are minus squared distances to class prototypes, not logits. Decides the loss.

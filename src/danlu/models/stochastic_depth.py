@@ -1,4 +1,4 @@
-"""Stochastic depth (Huang et al. 2016): while training, a residual branch is left out for single samples."""
+"""Stochastic depth (Huang et al. 2016): skip a residual branch for random samples during training."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class StochasticDepth(nn.Dropout):
-    """Drops whole samples of a branch with chance p and divides the others by 1 - p; the same as nothing in use.
+    """Zero whole samples of a branch with probability p and divide the others by 1 - p; identity in evaluation.
 
-    It is a kind of nn.Dropout, so that early and late schedules reach it too.
+    A subclass of nn.Dropout, so that early and late dropout schedules apply to it too.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """A branch (N, ...), to be added to its shortcut."""
+        """Branch (N, ...) -> same shape, to be added to the shortcut."""
         if not self.training or self.p == 0:
             return input
         kept = torch.rand(len(input), *(1,) * (input.ndim - 1), device=input.device) >= self.p
@@ -21,7 +21,7 @@ class StochasticDepth(nn.Dropout):
 
 
 def rates(highest: float, blocks: int) -> list[float]:
-    """The paper's linear rule: from nearly 0 at the first block to `highest` at the last.
+    """Return the drop probability of each block: linear from nearly 0 to `highest` (section 3 of the paper).
 
     >>> rates(0.2, 4)
     [0.05, 0.1, 0.15000000000000002, 0.2]

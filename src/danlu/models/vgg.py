@@ -1,4 +1,4 @@
-"""VGG-11, 13, 16 and 19 (Simonyan & Zisserman 2014), and their form for 32-pixel images."""
+"""VGG-11, 13, 16 and 19 (Simonyan & Zisserman 2014), and their variant for 32-pixel images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.refuse import refusal
 
-# Convolutions per stage: the paper's columns A, B, D, E.
+# Depth -> convolutions per stage (columns A, B, D, E of the paper).
 CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-WIDTH = (64, 128, 256, 512, 512)
-# Every convolution has a bias. Before batch norm it does nothing, yet the published networks and their counts have it.
+WIDTH = (64, 128, 256, 512, 512)  # channels of the five stages
+# Every convolution has a bias. Batch norm cancels it, but the published networks and their counts include it.
 
 
 def vgg(
@@ -28,10 +28,17 @@ def vgg(
     dropout: float = 0.5,
     width: tuple[int, ...] = WIDTH,
 ) -> Backbone:
-    """Five stages of 3x3 convolutions, halved by max pooling, then dense 4096, 4096, K with dropout.
+    """Build five stages of 3x3 convolutions with max pooling between them, then dense layers of 4096, 4096 and K units.
 
-    width: channels of the five stages. The last map is averaged to 7x7 where the image is not 224 pixels. VGG-16:
-    138,357,544 parameters, 15.47 G multiply-adds at 224 pixels, K = 1000.
+    The last map is average-pooled to 7x7 if the image is not 224 pixels. VGG-16: 138,357,544 parameters, 15.47 G
+    multiply-adds at 224 pixels, K = 1000.
+
+    Args:
+        depth: 11, 13, 16 or 19.
+        width: Channels of the five stages.
+
+    Raises:
+        Refusal: `width` without exactly five numbers.
     """
     block = partial(conv, kernel=3, norm=norm, activation=activation, bias=True)
     head = nn.Sequential(
@@ -60,8 +67,10 @@ def vgg_cifar(
     dropout: float = 0.0,
     width: tuple[int, ...] = WIDTH,
 ) -> Backbone:
-    """The same stages with batch norm, then global average and one dense layer. VGG-16: 14,728,266 parameters, 313 M
-    multiply-adds at 3x32x32, K = 10."""
+    """Build the same stages with batch norm, then global average pooling and one dense layer.
+
+    VGG-16: 14,728,266 parameters, 313 M multiply-adds at 3x32x32, K = 10.
+    """
     block = partial(conv, kernel=3, norm=norm, activation=activation, bias=True)
     head = nn.Sequential(
         nn.MaxPool2d(2),
@@ -76,7 +85,7 @@ def vgg_cifar(
 def _vgg(
     depth: int, channels: int, width: tuple[int, ...], block: Callable[..., nn.Module], head: nn.Module
 ) -> Backbone:
-    """block: one convolution with its normalisation and activation, from (inputs, outputs)."""
+    """Build the stages. block: (inputs, outputs) -> convolution with its normalisation and activation."""
     if len(width) != len(CONVS[depth]):
         raise refusal("model.width", "five channel counts for a VGG, one per stage", width)
     stages: dict[str, nn.Module] = {}

@@ -11,7 +11,7 @@ from danlu.models.parts import activation_layer, norm_layer, weighted
 from danlu.models.stochastic_depth import StochasticDepth, rates
 from danlu.refuse import refusal
 
-# name -> width, blocks, heads
+# Size -> width, blocks, heads
 SIZES = {
     "mini": (128, 6, 4),
     "tiny": (192, 12, 3),
@@ -22,7 +22,7 @@ SIZES = {
 
 
 class AlongTokens(nn.Module):
-    """A normalisation of maps, on tokens (N, T, width): its pixels are the tokens of an image."""
+    """Apply a normalisation of maps (N, C, T) to tokens (N, T, width)."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class AlongTokens(nn.Module):
 
 
 def token_norm(name: str, width: int) -> nn.Module:
-    """layer: each token by itself, as published; none, weight, spectral: Identity; others over all tokens."""
+    """Build "layer" (per token, as published), Identity (none, weight, spectral) or a normalisation over all tokens."""
     if name == "layer":
         return nn.LayerNorm(width, eps=1e-6)
     layer = nn.BatchNorm1d(width) if name == "batch" else norm_layer(name, width)
@@ -41,7 +41,7 @@ def token_norm(name: str, width: int) -> nn.Module:
 
 
 class Attention(nn.Module):
-    """Each token gathers from all: (N, T, width) -> (N, T, width), softmax(q k^T / sqrt(width / heads)) v per head."""
+    """Multi-head self-attention softmax(q k^T / sqrt(width / heads)) v: (N, T, width) -> (N, T, width)."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP of four times the width, each behind a normalisation and added to its input."""
+    """Pre-norm transformer block: attention, then an MLP of four times the width, both with residual connections."""
 
     def __init__(self, width: int, heads: int, norm: str, activation: str, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -80,11 +80,17 @@ class Block(nn.Module):
 
 
 class ViT(Backbone):
-    """Patches as tokens, a class token before them, learnt positions, then blocks. The head reads the class token.
+    """Vision transformer: patch tokens and a class token with learned positions, blocks, a head on the class token.
 
-    kind: mini, tiny, small, base or large. patch: side of a patch in pixels; None is 16 from 112 pixels on, below it 4.
-    drop_path: stochastic depth of the last block, rising linearly from the first. base at 3x224x224, K = 1000, is
-    ViT-B/16: 86,567,656 parameters, 17.56 G multiply-adds.
+    "base" at 3x224x224, K = 1000, is ViT-B/16: 86,567,656 parameters, 17.56 G multiply-adds.
+
+    Args:
+        kind: "mini", "tiny", "small", "base" or "large".
+        drop_path: Stochastic-depth probability of the last block, rising linearly from the first.
+        patch: Side of a patch in pixels; None means 16 for images from 112 pixels on, else 4.
+
+    Raises:
+        Refusal: An image size that is no multiple of `patch`.
     """
 
     def __init__(
@@ -123,21 +129,22 @@ class ViT(Backbone):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.head.weight)  # type: ignore[arg-type]
+        if isinstance(self.head, nn.Linear):
+            nn.init.zeros_(self.head.weight)
 
     def levels(self) -> list[tuple[str, ...]]:
-        """The embedding, each block, then the last norm with the head."""
+        """Return the levels: embedding, each block, last norm with the head."""
         blocks = [(f"blocks.{i}",) for i in range(len(self.blocks))]
         return [("embed", "class_token", "position"), *blocks, ("norm", "head")]
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Images (N, C, size, size) -> (N, 1 + side^2, width): the class token, then the patches row by row."""
+        """Encode images (N, C, size, size) as (N, 1 + side^2, width): the class token, then the patches row by row."""
         patches = self.embed(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1)
         return self.norm(self.blocks(self.dropout(x + self.position)))
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The patches as one map (N, width, side, side)."""
+        """Return the patch tokens as one map (N, width, side, side)."""
         patches = self.tokens(x)[:, 1:]
         return [patches.transpose(1, 2).unflatten(2, (self.side, self.side))]
 
