@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "train, eval, predict, data, doctor, inspect, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "train, eval, predict, data, doctor, inspect, report")
+    "train, evaluate, predict, describe, diagnose, inspect, report")
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
@@ -170,15 +170,15 @@ case("loss of a detector", "train shapes --task detect --loss focal", "--loss mu
 case("task of other data", "train digits --task detect", "digits is data to classify, not to detect")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
-case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu eval")
+case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
 case("flag without a value", "train digits --epochs", "--epochs", "expected one argument", "danlu train --help")
 case("flag in the value's place", "train digits --lr --seed 3", "--lr", "expected one argument")
 case("argument too many", "train digits wine", "unexpected argument 'wine' of danlu train")
-case("argument missing", "eval", "RUN", "danlu eval --help")
+case("argument missing", "eval", "RUN", "danlu evaluate --help")
 case("data missing", "train", "DATA must be a file, a folder or the name of a known set", "danlu train digits")
 case("data empty", "train ''", "DATA must be a file, a folder or the name of a known set")
-case("integer wanted", "train digits --epochs ten", "--epochs must be a whole number, got 'ten'")
-case("whole number wanted", "train digits --epochs 2.5", "--epochs must be a whole number, got '2.5'")
+case("integer wanted", "train digits --epochs ten", "--epochs must be an integer, got 'ten'")
+case("integer wanted, fraction given", "train digits --epochs 2.5", "--epochs must be an integer, got '2.5'")
 case("number wanted", "train digits --lr fast", "--lr must be a number, got 'fast'")
 case("not a number", "train digits --lr nan", "--lr must be", "'nan'")
 case("infinite", "train digits --optim.weight-decay inf", "--optim.weight-decay must be", "'inf'")
@@ -189,7 +189,7 @@ case("negative rate", "train digits --lr -0.1", "--lr must be greater than 0, go
 case("seed out of range", "train digits --seed -1", "--seed must be at least 0")
 case("choice misspelt", "train digits --data.last kepe", "--data.last must be", "keep, drop, carry", "'keep'")
 case("list of the wrong length", "train digits --augment.area 0.5", "augment.area must be 2 values")
-case("list with a word", "train digits --model.width 64,many", "model.width must be a whole number", "'many'")
+case("list with a word", "train digits --model.width 64,many", "model.width must be an integer", "'many'")
 case("reversed range", "train digits --augment.area 1,0.08", "augment.area", "0.08")
 case("--folds with --data.fold", "train digits --folds 3 --data.fold 0", "--data.fold")
 case("--refit without --folds", "train digits --refit best", "--refit must be left out without --folds, got 'best'")
@@ -346,10 +346,10 @@ case("no training samples left", "train digits --val 0.6 --test 0.6",
     "--val and --test must be parts that leave samples to train on")
 case("part larger than the set", "train digits --test 5000",
     "--val and --test must be parts that leave samples to train on", "5000 for testing of 1797")
-case("part infinite", "train digits --val inf", "--val must be a share between 0 and 1", "'inf'")
-case("part negative", "train digits --val -1", "--val must be a share between 0 and 1, a count of samples", "'-1'")
-case("part neither share nor count", "train digits --val 1.5", "--val must be a share between 0 and 1", "'1.5'")
-case("part misspelt path", "train images --val picturse2", "--val must be a share, a count or an existing path",
+case("part infinite", "train digits --val inf", "--val must be a fraction between 0 and 1", "'inf'")
+case("part negative", "train digits --val -1", "--val must be a fraction between 0 and 1, a number of samples", "'-1'")
+case("part neither fraction nor count", "train digits --val 1.5", "--val must be a fraction between 0 and 1", "'1.5'")
+case("part misspelt path", "train images --val imagse2", "--val must be a share, a count or an existing path",
     "'images2'",
     make=lambda: (images(), images("images2")))
 case("part with an unknown class", "train images --val other",
@@ -464,15 +464,15 @@ case("config a list", "train digits --config a.yaml", "a.yaml must be a YAML map
 case("config key misspelt", "train digits --config a.yaml", "setting 'optim.momentun' in a.yaml", "'optim.momentum'",
     make=lambda: write("a.yaml", "optim: {momentun: 0.8}"))
 case("config value of another type", "train digits --config a.yaml",
-    "epochs in a.yaml must be a whole number, got [1, 2]",
+    "epochs in a.yaml must be an integer, got [1, 2]",
     make=lambda: write("a.yaml", "epochs: [1, 2]"))
-case("config section in a value's place", "train digits --config a.yaml", "seed in a.yaml must be a whole number",
+case("config section in a value's place", "train digits --config a.yaml", "seed in a.yaml must be an integer",
     make=lambda: write("a.yaml", "seed: {value: 3}"))
 case("config list in a section's place", "train digits --config a.yaml", "in a.yaml must be", "[0.1]",
     make=lambda: write("a.yaml", "optim: [0.1]"))
 case("config that names code", "train digits --config a.yaml", "a.yaml line 1 must be YAML",
     make=lambda: write("a.yaml", "seed: !!python/object/apply:os.mkdir ['code-ran']"))
-case("run's config edited: value", "eval RUN", "epochs in RUN/config.yaml must be a whole number, got 'many'",
+case("run's config edited: value", "eval RUN", "epochs in RUN/config.yaml must be an integer, got 'many'",
     make=lambda: edit_yaml("epochs: 1", "epochs: many"))
 case("run's config edited: key", "predict RUN digit.png", "setting 'sed' in RUN/config.yaml", "'seed'",
     make=lambda: edit_yaml("\nseed:", "\nsed:"))
@@ -620,7 +620,7 @@ case("data into an unwritable place", "data digits --out /proc/danlu.png",
 case("data into no image", "data digits --out sheet.xyz",
     "--out must be the name of an image file, such as sheet.png, got 'sheet.xyz'")
 case("data into a folder", "data digits --out .", "--out", "'.'")
-case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' of danlu data")
+case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' of danlu describe")
 case("report misspelt", "report runs/lst", "RUN must be a run folder", "'runs/lst'")
 case("report, summary damaged", "report RUN", "RUN/summary.json must be readable JSON",
     make=lambda: cut("RUN/summary.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -11,17 +12,19 @@ import pytest
 from PIL import Image
 
 import danlu
-from danlu.cli import FLAGS, main
+from danlu.cli import main
 from danlu.config import keys
 from danlu.console import commands
+from danlu.console.flags import FLAGS
+from danlu.console.parser import ALIASES, VERBS
 
 QUICK = "--epochs 1 --precision fp32 --channels-last false --data.limit 200 --model linear"
 TRAIN_KEYS = ["run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings"]
 OWN_FLAGS = {
     "train": ["--config", "--resume", "--json", "--lr", "--optim.lr", "--out"],
-    "eval": ["--part", "--weights", "--device", "--tta", "--json"],
+    "evaluate": ["--part", "--weights", "--device", "--tta", "--json"],
     "predict": ["--out", "--top", "--weights", "--device", "--tta", "--json"],
-    "data": ["--out", "--seed", "--data.target", "--json"],
+    "describe": ["--out", "--seed", "--data.target", "--json"],
     "report": ["--json"],
 }
 
@@ -84,7 +87,7 @@ def test_a_list_of_several_words_is_told_how_to_be_written(words, capsys):
     wanted = ",".join(words.replace(",", "").split())
     assert code == 2
     assert said == (
-        f"danlu: --schedule.milestones must be one word, its values parted by commas: --schedule.milestones {wanted}\n"
+        f"danlu: --schedule.milestones must be one word, its values separated by commas: --schedule.milestones {wanted}\n"
     )
     assert "unexpected argument 'more' of danlu train" in run("train digits --epochs 3 more", capsys)[2]
 
@@ -98,10 +101,30 @@ def test_version(capsys):
     assert run("--version", capsys) == (0, f"{danlu.__version__}\n", "")
 
 
+def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypatch):
+    assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
+    assert {*VERBS} - {*danlu.__all__} == {"report"}
+    assert commands.COMMANDS.keys() == VERBS.keys()
+    for alias, verb in ALIASES.items():
+        seen = []
+        monkeypatch.setitem(commands.COMMANDS, verb, lambda values, console: (seen.append(values) or {}, 0))
+        assert run(f"{alias} runs/1 --json", capsys)[0] == 0
+        assert run(f"{verb} runs/1 --json", capsys)[0] == 0
+        assert seen[0] == seen[1]
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse(Path(danlu.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {name.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert seen == danlu._PUBLIC
+    assert {*danlu.__all__} == danlu._PUBLIC.keys() - {*danlu._ADAPTERS}
+
+
 def test_nothing_shows_the_help(capsys):
     code, out, _ = run("", capsys)
     assert code == 0
-    assert all(verb in out for verb in OWN_FLAGS)
+    assert all(verb in out for verb in (*VERBS, *ALIASES))
 
 
 def test_help_does_not_import_torch():

@@ -1,4 +1,4 @@
-"""danlu trains vision models from one command and says in plain words why training goes the way it goes."""
+"""danlu trains vision models from one command and finds out what is wrong with a training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Public name -> the module it lives in. Loaded on first use, so that `danlu --help` need not import torch.
+# Public name -> its module. Imported on first use, so that `danlu --help` need not import torch. The imports for type
+# checkers below are the same names; a test compares them.
 _PUBLIC = {
     "train": "danlu.training.train",
     "evaluate": "danlu.inference.evaluate",
@@ -21,45 +22,33 @@ _PUBLIC = {
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
     "watch": "danlu.doctor.watch",
-    # These need Lightning or transformers, which danlu itself does not: they are left out of `from danlu import *`.
     "LightningDoctor": "danlu.doctor.adapters.lightning",
     "TransformersDoctor": "danlu.doctor.adapters.transformers",
     "Refusal": "danlu.refuse",
     "Failure": "danlu.refuse",
 }
-__all__ = [
-    "Failure",
-    "Refusal",
-    "build_model",
-    "curvature",
-    "describe",
-    "diagnose",
-    "evaluate",
-    "heal",
-    "inspect",
-    "landscape",
-    "load",
-    "predict",
-    "train",
-    "watch",
-]
+# Not in `from danlu import *`: they need libraries that danlu does not.
+_ADAPTERS = ("LightningDoctor", "TransformersDoctor")
 
 if TYPE_CHECKING:
-    from danlu.analysis.describe import describe
-    from danlu.analysis.diagnose import diagnose
-    from danlu.analysis.inspect import inspect
-    from danlu.analysis.landscape import landscape
+    from danlu.analysis.describe import describe as describe
+    from danlu.analysis.diagnose import diagnose as diagnose
+    from danlu.analysis.inspect import inspect as inspect
+    from danlu.analysis.landscape import landscape as landscape
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
-    from danlu.doctor.curvature.summary import curvature
-    from danlu.doctor.watch import watch
-    from danlu.healing.heal import heal
-    from danlu.inference.evaluate import evaluate
-    from danlu.inference.loaded_run import load
-    from danlu.inference.predict import predict
-    from danlu.models.build import build_model
-    from danlu.refuse import Failure, Refusal
-    from danlu.training.train import train
+    from danlu.doctor.curvature.summary import curvature as curvature
+    from danlu.doctor.watch import watch as watch
+    from danlu.healing.heal import heal as heal
+    from danlu.inference.evaluate import evaluate as evaluate
+    from danlu.inference.loaded_run import load as load
+    from danlu.inference.predict import predict as predict
+    from danlu.models.build import build_model as build_model
+    from danlu.refuse import Failure as Failure
+    from danlu.refuse import Refusal as Refusal
+    from danlu.training.train import train as train
+else:
+    __all__ = [name for name in _PUBLIC if name not in _ADAPTERS]
 
 
 def __getattr__(name: str) -> Any:
@@ -71,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_PUBLIC])

@@ -172,10 +172,10 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "train": train_command,
-    "eval": eval_command,
+    "evaluate": eval_command,
     "predict": predict_command,
-    "data": data_command,
-    "doctor": doctor_command,
+    "describe": data_command,
+    "diagnose": doctor_command,
     "inspect": inspect_command,
     "report": report_command,
 }

@@ -1,0 +1,29 @@
+"""Errors of a command as one line on standard error, and their exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from danlu.refuse import Failure, Refusal
+
+
+def complain(error: Refusal | Failure, cause: Exception) -> int:
+    """Print an error in one line, with the traceback of its cause if DANLU_DEBUG is set; return the exit code."""
+    if os.environ.get("DANLU_DEBUG"):
+        traceback.print_exception(cause)
+    print(f"danlu: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2 if isinstance(error, Refusal) else 1
+
+
+def unforeseen(error: Exception) -> Failure:
+    """An error that no code planned for (out of memory, a failed compilation, a bug of danlu) as a `Failure`."""
+    text = " ".join(str(error).split())[:200]
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or "can't allocate memory" in text:
+        return Failure("out of memory; lower --batch-size or --size, or use --data.memory false")
+    kind = type(error).__name__
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return Failure(f"torch.compile failed ({kind}: {text}); train without --compile, or see DANLU_DEBUG=1")
+    return Failure(f"internal error: {kind}: {text}; please report it; run with DANLU_DEBUG=1 for the traceback")

@@ -1,0 +1,124 @@
+"""Flags of the command line, made from the settings of `danlu.config`.
+
+Every setting has a flag with its dotted key (`--optim.momentum 0.8`), and a short one where it is common. Values stay
+text here: the config parses and checks them, so that flags, YAML and Python give the same refusals.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any, NoReturn
+
+from danlu.config import SHORT_FLAGS, Setting, keys
+from danlu.refuse import Failure, Refusal, nearest
+
+# The flags of each setting, the shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
+FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
+for _name, _key in SHORT_FLAGS.items():
+    FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
+SWITCHES = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
+LISTS = {flag for key, flags in FLAGS.items() if keys()[key].is_list for flag in flags}
+NO_FLAG = ("data.path", "data.fold")  # an argument, and a setting of the folds
+TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that knows its own flags and raises a `Refusal` for wrong input."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.flags: list[str] = []
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(f"{message} (see `{self.prog} --help`)")
+
+    def flag(self, *names: str, group: Any = None, **options: Any) -> None:
+        """Add a flag to the parser, or to one of its groups."""
+        (group or self).add_argument(*names, **options)
+        self.flags += names
+
+    def settings(self, only: Callable[[str], bool] = lambda key: True) -> None:
+        """Add a flag for every setting whose key passes `only`, grouped by section."""
+        groups: dict[str, Any] = {}
+        for key, setting in keys().items():
+            if not only(key) or key in NO_FLAG:
+                continue
+            head = key.partition(".")[0] if "." in key else "run"
+            group = groups.setdefault(head, self.add_argument_group(head))
+            text = (setting.text + _default(setting.default)).replace("%", "%%")
+            self.flag(
+                *FLAGS[key], group=group, dest=key, metavar=_metavar(setting), default=argparse.SUPPRESS, help=text
+            )
+
+    def unknown(self, word: str, argv: Sequence[str]) -> Refusal:
+        """The refusal of a word of `argv` that the parser does not know, with the nearest flag."""
+        if not word.startswith("-"):
+            place = argv.index(word)
+            flag = next((one for one in reversed(argv[:place]) if one.startswith("--")), "")
+            if flag in LISTS:
+                values = takewhile(lambda one: not one.startswith("-"), argv[argv.index(flag) + 1 :])
+                written = ",".join(one.strip(",") for one in values)
+                return Refusal(f"{flag} must be one word, its values separated by commas: {flag} {written}", flag)
+            return Refusal(f"unexpected argument {word!r} of {self.prog}; see `{self.prog} --help`")
+        word = word.partition("=")[0]
+        names = {flag.lstrip("-"): flag for flag in self.flags}
+        close = [names[name] for name in nearest(word.lstrip("-"), names)]
+        return Refusal(f"unknown flag {word!r} of {self.prog}; {hint(close, f'see `{self.prog} --help`')}")
+
+
+def normalised(argv: Sequence[str]) -> list[str]:
+    """`--batch_size` as `--batch-size`, and a switch without a value as true: `--tta x` becomes `--tta true x`."""
+    out: list[str] = []
+    for word, after in zip(argv, [*argv[1:], ""]):
+        flag, equals, value = word.partition("=")
+        out.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else word)
+        if out[-1] in SWITCHES and after.lower() not in TRUTH_WORDS:
+            out.append("true")
+    return out
+
+
+def under_typed_flag(
+    error: Refusal | Failure, argv: Sequence[str], names: dict[str, str] | None = None
+) -> Refusal | Failure:
+    """The refusal of a setting under the flag that the user typed, or could type: `--lr` for `optim.lr`.
+
+    names: what the verb calls some settings, by key.
+    """
+    if isinstance(error, Failure):
+        return error
+    key = error.thing.lstrip("-").replace("-", "_")
+    key = SHORT_FLAGS.get(key, key)
+    if key not in FLAGS:
+        return error
+    typed = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}
+    name = next((flag for flag in FLAGS[key] if flag in typed), FLAGS[key][0])
+    name = (names or {}).get(key, name)
+    return Refusal(name + str(error).removeprefix(error.thing), name)
+
+
+def hint(close: Sequence[str], otherwise: str) -> str:
+    """The nearest choices as a question, or what to do instead."""
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise
+
+
+def _default(value: Any) -> str:
+    """The default as the user would write it."""
+    if value in (None, ""):
+        return ""
+    if isinstance(value, tuple):
+        return f" [{','.join(map(str, value)) or 'none'}]"
+    return f" [{str(value).lower() if isinstance(value, bool) else value}]"
+
+
+def _metavar(setting: Setting) -> str:
+    several = "" if not setting.is_list else "A,B,..." if setting.length is None else ",".join("ABCD"[: setting.length])
+    if setting.choices:
+        return "|".join([*setting.choices, *([several] if several else [])])
+    if setting.is_switch:
+        return "[true|false]"
+    if several:
+        return several
+    numbers, text = {int, float} & set(setting.members), str in setting.members
+    return "N|TEXT" if numbers and text else "TEXT" if text else "N"

@@ -1,0 +1,151 @@
+"""The parser of the command line: one `Verb` per command, with its aliases, arguments and flags."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from danlu.config import keys
+from danlu.console.flags import Parser, hint
+from danlu.refuse import Refusal, nearest
+
+INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
+NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # change no layer
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command.
+
+    arguments: as its usage shows them. text: one line for --help. add: adds its arguments and flags to a parser.
+    alias: another name for it. setting_names: names of settings that differ in this command, by key.
+    """
+
+    arguments: str
+    text: str
+    add: Callable[[Parser], None]
+    alias: str | None = None
+    setting_names: dict[str, str] = field(default_factory=dict)
+
+
+def _text(key: str) -> str:
+    return keys()[key].text
+
+
+def _train(parser: Parser) -> None:
+    parser.add_argument("data.path", metavar="DATA", nargs="?", help=_text("data.path"))
+    parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
+    parser.flag("--resume", metavar="RUN", help="continue an interrupted run")
+    parser.settings()
+
+
+def _evaluate(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
+    parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
+    _trained_network(parser)
+
+
+def _predict(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("paths", metavar="PATH", nargs="+")
+    parser.flag("--out", metavar="DIR", help="folder for copies of the images with the prediction drawn on them")
+    parser.flag("--top", metavar="K", default=None, help="number of top-scoring classes to list per image [3]")
+    parser.flag("--score", metavar="N", default=None, help=_text("detect.score"))
+    _trained_network(parser)
+
+
+def _describe(parser: Parser) -> None:
+    parser.add_argument("data.path", metavar="DATA")
+    parser.flag("--out", metavar="FILE", help="image file for the contact sheet [in the folder for temporary files]")
+    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
+    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
+    parser.settings(only=lambda key: key.startswith("data."))
+
+
+def _diagnose(parser: Parser) -> None:
+    parser.add_argument("target", metavar="RUN|DATA", help="a run folder; or data, as for train")
+    parser.flag("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS, help=_text("model.name"))
+    parser.flag("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS, help=_text("task"))
+    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
+    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+    parser.flag("--heal", action="store_true", help="test the fixes in short trainings and keep those that help")
+    parser.flag("--seeds", metavar="N", default=None, help="heal: number of trainings for each change [3]")
+    parser.flag("--budget", metavar="N", default=None, help="heal: max seconds for all trainings [600]")
+    parser.flag("--landscape", action="store_true", help="draw the loss around the run's weights")
+    parser.flag("--directions", metavar="random|eigenvectors", default=None, help="landscape: directions [random]")
+    parser.settings(only=lambda key: key.startswith("data."))
+
+
+def _inspect(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=_text("model.name"))
+    parser.flag("--compare", metavar="MODEL", nargs="+", help="compare networks layer by layer")
+    parser.flag("--input", metavar="CxHxW", help="shape of one image, or D for rows of D numbers")
+    parser.flag("--classes", metavar="K", help="number of outputs [10]")
+    parser.flag("--batch-size", metavar="N", dest="batch_size", help="batch size for the training memory [32]")
+    parser.flag("--optimizer", metavar="NAME", help="update rule for the training memory [adamw]")
+    parser.flag("--plot", metavar="FILE", help="draw the network into a .png or .svg file")
+    parser.flag("--time", metavar="true|false", help="time every layer on this machine [false]")
+    parser.settings(only=lambda key: key.startswith("model.") and key not in NOT_INSPECTED)
+
+
+def _report(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+
+
+def _trained_network(parser: Parser) -> None:
+    parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
+    parser.flag("--device", metavar="TEXT", default=None, help=_text("device"))
+    parser.flag("--tta", default=None, metavar="[true|false]", help=_text("tta"))
+
+
+VERBS = {
+    "train": Verb("[DATA]", "train a network on DATA, evaluate it and write a report", _train),
+    "evaluate": Verb("RUN [DATA]", "evaluate a run on its test set, or on other DATA", _evaluate, alias="eval"),
+    "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
+    "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
+    "diagnose": Verb(
+        "RUN|DATA", "report what is wrong with a run, or with data before training", _diagnose, alias="doctor"
+    ),
+    "inspect": Verb(
+        "MODEL|--compare MODEL MODEL",
+        "list the layers of a network with shapes, parameters and costs",
+        _inspect,
+        setting_names=INSPECT_NAMES,
+    ),
+    "report": Verb("RUN", "write the report page of a run again", _report),
+}
+ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}
+
+
+def find_verb(word: str) -> str:
+    """Name of the verb for what the user typed, a name or an alias. Raises Refusal with the nearest."""
+    name = ALIASES.get(word, word)
+    if name not in VERBS:
+        what = "a verb must come before" if word.startswith("-") else "unknown verb"
+        otherwise = f"choose from {', '.join(VERBS)}"
+        raise Refusal(f"{what} {word!r}; {hint(nearest(word, [*VERBS, *ALIASES]), otherwise)}")
+    return name
+
+
+def build_parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the command line, and those of the verbs by their names."""
+    parser = Parser(prog="danlu", description="Train vision models and find out what is wrong with a training.")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    parsers: dict[str, Parser] = {}
+    for name, verb in VERBS.items():
+        made = subparsers.add_parser(
+            name,
+            help=verb.text,
+            description=verb.text + (f" (alias: danlu {verb.alias})" if verb.alias else ""),
+            usage=f"danlu {name} {verb.arguments} [FLAGS]",
+            allow_abbrev=False,
+            aliases=[verb.alias] if verb.alias else [],
+        )
+        made.flag("--json", action="store_true", help="print one JSON object; everything else goes to standard error")
+        verb.add(made)
+        parsers[name] = made
+    return parser, parsers
