@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from danlu.detection.tta import detect_mirrored, joined, mirrored
+from danlu.detection.tta import detect_mirrored, merge, mirror
 from danlu.objects import Detections
 
 
@@ -18,10 +18,10 @@ def test_a_box_of_the_mirror_image_lies_where_its_pixels_do():
     mask[0, 1:4, 2:7] = 1
     one = found((2, 1, 7, 4, 0.9, 0), masks=mask)
     for axes in ((), (-1,), (-2,), (-1, -2)):
-        there = mirrored(one, axes, (8, 10))
+        there = mirror(one, axes, (8, 10))
         rows, columns = there.masks[0].any(1).nonzero()[:, 0], there.masks[0].any(0).nonzero()[:, 0]
         assert there.boxes[0].tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-        back = mirrored(there, axes, (8, 10))
+        back = mirror(there, axes, (8, 10))
         assert torch.equal(back.boxes, one.boxes)
         assert torch.equal(back.masks, one.masks)
 
@@ -29,22 +29,22 @@ def test_a_box_of_the_mirror_image_lies_where_its_pixels_do():
 def test_what_both_looks_see_keeps_its_score_and_what_one_sees_loses_half():
     first = found((0, 0, 10, 10, 0.8, 0), (20, 20, 30, 30, 0.9, 1))
     second = found((0, 0, 10, 9.5, 0.6, 0), (20, 20, 30, 30, 0.5, 0))
-    one = joined([first, second], overlap=0.6, most=10)
+    one = merge([first, second], nms_iou=0.6, max_detections=10)
     assert one.boxes.tolist() == [[0, 0, 10, 10], [20, 20, 30, 30], [20, 20, 30, 30]]
     assert one.labels.tolist() == [0, 1, 0]
     torch.testing.assert_close(one.scores, torch.tensor([0.7, 0.45, 0.25]))
-    assert len(joined([first, second], overlap=0.6, most=1)) == 1
+    assert len(merge([first, second], nms_iou=0.6, max_detections=1)) == 1
 
 
 def test_looks_without_detections():
     nothing, one = found(), found((0, 0, 10, 10, 0.8, 0))
-    assert joined([one, nothing], 0.5, 10).scores.tolist() == [torch.tensor(0.4).item()]
-    assert len(joined([nothing, nothing], 0.5, 10)) == 0
+    assert merge([one, nothing], 0.5, 10).scores.tolist() == [torch.tensor(0.4).item()]
+    assert len(merge([nothing, nothing], 0.5, 10)) == 0
 
 
 def test_what_the_others_do_not_confirm_may_fall_below_the_least_score():
     first, second = found((0, 0, 10, 10, 0.3, 0), (20, 20, 30, 30, 0.4, 1)), found((0, 0, 10, 10, 0.2, 0))
-    one = joined([first, second], overlap=0.6, most=10, score=0.22)
+    one = merge([first, second], nms_iou=0.6, max_detections=10, min_score=0.22)
     assert one.labels.tolist() == [0]
     assert one.scores.tolist() == [torch.tensor(0.25).item()]
 
@@ -52,7 +52,7 @@ def test_what_the_others_do_not_confirm_may_fall_below_the_least_score():
 def test_masks_as_run_lengths_go_with_their_boxes():
     first = found((0, 0, 10, 10, 0.3, 0), masks=["a"])
     second = found((20, 20, 30, 30, 0.9, 1), (0, 0, 10, 9, 0.8, 0), masks=["b", "c"])
-    assert joined([first, second], overlap=0.6, most=10).masks == ["c", "b"]
+    assert merge([first, second], nms_iou=0.6, max_detections=10).masks == ["c", "b"]
 
 
 class Bright(nn.Module):

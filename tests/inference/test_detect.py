@@ -15,12 +15,12 @@ from danlu.data.sources.shapes import draw
 from danlu.inference import video
 from danlu.inference.detect import Finder, coco_results
 from danlu.inference.trained_run import open_trained
-from danlu.tasks.detect import LEAST_SCORE
+from danlu.tasks.detect import MIN_SCORE
 
 
 def test_written_detections_are_worth_what_the_evaluation_says(drawn_run, drawn_coco, tmp_path):
     """Two ways over the same images: the loop of the evaluation, and files to a COCO results file and back."""
-    danlu.predict(drawn_run, drawn_coco / "images", out=tmp_path, score=LEAST_SCORE)
+    danlu.predict(drawn_run, drawn_coco / "images", out=tmp_path, score=MIN_SCORE)
     by_file = danlu.evaluate(tmp_path / "detections.json", drawn_coco)["metrics"]["test"]
     by_run = danlu.evaluate(drawn_run, drawn_coco)["metrics"]["test"]
     assert by_run["mAP50"] > 0.05
@@ -118,7 +118,7 @@ def test_images_in_sub_folders_are_judged_as_themselves(drawn_run, drawn_coco, t
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     found = []
     for data, out in ((drawn_coco, tmp_path / "flat"), (tmp_path, tmp_path / "deep")):
-        danlu.predict(drawn_run, data / "images", out=out, score=LEAST_SCORE)
+        danlu.predict(drawn_run, data / "images", out=out, score=MIN_SCORE)
         found.append(danlu.evaluate(out / "detections.json", data)["metrics"]["test"])
     assert found[0] == pytest.approx(found[1])
 
@@ -127,7 +127,7 @@ def test_images_in_sub_folders_are_judged_as_themselves(drawn_run, drawn_coco, t
 def test_masks_are_those_of_the_evaluation(drawn_coco, tmp_path):
     settings = {"size": 96, "epochs": 3, "batch_size": 8, "precision": "fp32", "channels_last": False, "device": "cpu"}
     quiet = danlu.train(drawn_coco, task="segment", out=str(tmp_path / "run"), **settings)
-    found = danlu.predict(quiet, drawn_coco / "images", out=tmp_path / "out", score=LEAST_SCORE)
+    found = danlu.predict(quiet, drawn_coco / "images", out=tmp_path / "out", score=MIN_SCORE)
     masks = [one["mask"] for row in found for one in row["objects"]]
     assert masks
     assert all(mask["size"] == [64, 90] for mask in masks)
@@ -140,7 +140,7 @@ def test_masks_are_those_of_the_evaluation(drawn_coco, tmp_path):
 
 def test_with_mirror_images_a_image_and_its_mirror_image_show_the_same(drawn_run):
     trained = open_trained(drawn_run, None)
-    mirrored = {"tta": True, "augment.flip": "lr", "detect.score": LEAST_SCORE}
+    mirrored = {"tta": True, "augment.flip": "lr", "detect.score": MIN_SCORE}
     finder = Finder(trained, torch.device("cpu"), with_values(trained.config, mirrored))
     image = draw(1, 64, seed=5)[0][0].permute(1, 2, 0).numpy()
     one, other = finder([finder.place(image), finder.place(np.ascontiguousarray(image[:, ::-1]))])

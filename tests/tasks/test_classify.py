@@ -8,7 +8,7 @@ from torch import nn
 from danlu.config import LossConfig
 from danlu.data.batches import Batch
 from danlu.learning.losses import build_loss
-from danlu.tasks.classify import Classify, choice, probabilities
+from danlu.tasks.classify import Classify, predicted_class, probabilities
 from danlu.tasks.task import Evaluation
 
 CLASSES = ("ant", "bee", "cat")
@@ -68,7 +68,7 @@ def test_one_output_is_the_positive_class():
     outputs = torch.tensor([[-1.0], [2.0]])
     torch.testing.assert_close(probabilities(outputs)[:, 1], torch.sigmoid(outputs[:, 0]))
     torch.testing.assert_close(probabilities(outputs).sum(1), torch.ones(2))
-    assert choice(outputs).tolist() == [0, 1]
+    assert predicted_class(outputs).tolist() == [0, 1]
 
 
 def test_details_name_the_most_confident_mistakes_first(task, said):

@@ -12,7 +12,7 @@ from danlu.data.canvas import letterbox, stretch
 from danlu.data.object_set import ObjectSet
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, Objects
-from danlu.tasks.detect import Answer, Detect, counted, errors, kept, to_image
+from danlu.tasks.detect import Detect, Prediction, above_score, drop_ignored, errors, to_image
 from danlu.tasks.task import Evaluation
 
 CLASSES = ("ant", "bee")
@@ -38,7 +38,7 @@ ANNOTATIONS = [
 
 def make(masks: bool = False, fit=letterbox) -> Detect:
     placements = [fit(size, 64) for size in SIZES]
-    return Detect(CLASSES, ANNOTATIONS, placements, masks=masks, overlap=0.6, most=50)
+    return Detect(CLASSES, ANNOTATIONS, placements, masks=masks, nms_iou=0.6, max_detections=50)
 
 
 class Oracle(Detector):
@@ -71,7 +71,7 @@ def asked(task: Detect) -> Evaluation:
     inputs = index[:, None, None, None].float().expand(3, 1, 64, 64)
     batch = Batch(inputs, objects.index_select(0, index), index, 3, 1.0)
     oracle = Oracle(objects)
-    answers, targets = task.answer(oracle, batch, None)
+    answers, targets = task.predict(oracle, batch, None)
     assert oracle.asked == {"score": 0.01, "overlap": 0.6, "most": 50}
     return Evaluation(answers, targets, index)
 
@@ -79,10 +79,10 @@ def asked(task: Detect) -> Evaluation:
 @pytest.mark.parametrize("fit", [letterbox, stretch])
 def test_what_is_found_on_the_canvas_comes_back_to_the_image(fit):
     evaluation = asked(make(fit=fit))
-    for answer, truth, one in zip(evaluation.outputs, evaluation.targets, ANNOTATIONS):
-        assert torch.allclose(answer.found.boxes, one.boxes, atol=1e-3)
+    for prediction, truth, one in zip(evaluation.outputs, evaluation.targets, ANNOTATIONS):
+        assert torch.allclose(prediction.detections.boxes, one.boxes, atol=1e-3)
         assert torch.equal(truth.boxes, one.boxes)
-        assert answer.loss == 0.25
+        assert prediction.loss == 0.25
 
 
 def test_an_oracle_has_full_marks():
@@ -99,15 +99,15 @@ def test_masks_are_judged_in_the_image_too():
     task = make(masks=True)
     evaluation = asked(task)
     found = task.metrics(evaluation)
-    assert task.monitor == ("mask_mAP", "high")
+    assert (task.spec.monitor, task.spec.better) == ("mask_mAP", "high")
     assert found["mask_mAP50"] == pytest.approx(1)
     assert found["mask_mAP"] > 0.8
-    assert [mask["size"] for mask in evaluation.outputs[1].found.masks] == [[100, 40]] * 2
+    assert [mask["size"] for mask in evaluation.outputs[1].detections.masks] == [[100, 40]] * 2
 
 
 def test_nothing_found_is_worth_nothing():
     task = make(masks=True)
-    none = Answer(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), []), 1.0)
+    none = Prediction(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), []), 1.0)
     targets = [task.truth(i) for i in range(3)]
     found = task.metrics(Evaluation([none] * 3, targets, torch.arange(3)))
     assert (found["mAP"], found["mask_mAP"], found["mAP50"]) == (0, 0, 0)
@@ -136,7 +136,7 @@ def test_images_with_most_mistakes_come_first():
     wrong = Detections(
         torch.tensor([[0.0, 0, 9, 9], [70, 70, 80, 80]]), torch.tensor([0.95, 0.93]), torch.tensor([0, 1])
     )
-    evaluation.outputs[2] = Answer(wrong, 0.0)
+    evaluation.outputs[2] = Prediction(wrong, 0.0)
     details = task.details(evaluation, str, lambda i: "")
     assert details["examples"][0]["name"] == "2"
     assert [one["false"] for one in details["examples"][0]["found"]] == [True, True]
@@ -175,13 +175,13 @@ def test_misses_and_false_alarms():
 def test_what_lies_in_ignored_regions_alone_does_not_count():
     real = objects((A, 0, False), (B, 1, True), ((0, 0, 40, 40), 0, True))
     found = detections((A, 0, 0.9), (B, 1, 0.8), (B, 0, 0.7), (FAR, 0, 0.6), (A, 1, 0.5))
-    assert counted(real, found).scores.tolist() == pytest.approx([0.9, 0.6, 0.5])
+    assert drop_ignored(real, found).scores.tolist() == pytest.approx([0.9, 0.6, 0.5])
 
 
 def test_kept_are_those_of_at_least_the_score():
     found = detections((A, 0, 0.9), (B, 1, 0.5), (FAR, 0, 0.2))
     found.masks = ["a", "b", "c"]
-    some = kept(found, 0.5)
+    some = above_score(found, 0.5)
     assert some.labels.tolist() == [0, 1]
     assert some.masks == ["a", "b"]
     assert len(found) == 3

@@ -6,7 +6,7 @@ from torch import nn
 from danlu.config import LossConfig
 from danlu.data.batches import Batch
 from danlu.learning.losses import build_loss
-from danlu.tasks.regress import POINTS_SHOWN, Regress
+from danlu.tasks.regress import MAX_POINTS_SHOWN, Regress
 from danlu.tasks.task import Evaluation
 
 MEAN, STD = 200.0, 50.0
@@ -52,4 +52,4 @@ def test_details_show_points_in_units_and_the_worst_first(task, said):
     worst = int((said.outputs - said.targets).abs().argmax())
     assert found["worst"][0]["name"] == f"row {worst}"
     many = Evaluation(torch.randn(5001, 1), torch.randn(5001, 1), torch.arange(5001))
-    assert len(task.details(many, str, lambda i: "")["scatter"]) <= POINTS_SHOWN
+    assert len(task.details(many, str, lambda i: "")["scatter"]) <= MAX_POINTS_SHOWN

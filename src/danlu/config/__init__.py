@@ -29,7 +29,7 @@ from danlu.config.tree import (
     ScheduleConfig,
     TransferConfig,
 )
-from danlu.config.values import TaskName
+from danlu.task_spec import TaskName
 
 __all__ = [
     "SHORT",

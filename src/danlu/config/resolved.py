@@ -16,8 +16,9 @@ from danlu.config.tree import (
     OptimConfig,
     ScheduleConfig,
 )
-from danlu.config.values import AugmentPreset, OptimizerName, Precision, ScheduleName, TaskName
+from danlu.config.values import AugmentPreset, OptimizerName, Precision, ScheduleName
 from danlu.refuse import Refusal
+from danlu.task_spec import TaskName
 
 
 def required() -> Any:

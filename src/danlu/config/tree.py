@@ -29,10 +29,10 @@ from danlu.config.values import (
     ScheduleName,
     Seed,
     SplitSize,
-    TaskName,
     parse_names,
     parse_numbers,
 )
+from danlu.task_spec import TASKS, TaskName
 
 
 def option(default: Any, text: str) -> Any:
@@ -284,7 +284,7 @@ class Config(Strict):
     """Settings of one training run; None where a setting is open."""
 
     data: DataConfig = section(DataConfig)
-    task: TaskName | None = option(None, "classify | regress | detect | segment")
+    task: TaskName | None = option(None, " | ".join(TASKS))
     model: ModelConfig = section(ModelConfig)
     detect: DetectConfig = section(DetectConfig)
     transfer: TransferConfig = section(TransferConfig)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from danlu.task_spec import TASKS, TaskName, TaskSpec
+
 if TYPE_CHECKING:
     import pandas
 
@@ -61,7 +63,7 @@ class Dataset:
 
     path: str
     format: str
-    task: Literal["classify", "regress", "detect", "segment"]
+    task: TaskName
     inputs: Tensor | ImageFiles | pandas.DataFrame
     targets: Tensor | Sequence[Annotation]
     classes: tuple[str, ...] = ()
@@ -73,6 +75,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def task_spec(self) -> TaskSpec:
+        """Facts about the task of these data."""
+        return TASKS[self.task]
 
     @property
     def kind(self) -> Literal["images", "files", "columns", "table"]:

@@ -1,6 +1,6 @@
-"""Several looks at the same images, at their mirror images or by several networks, whose detections become one list.
+"""Test-time augmentation and ensembling: merge detections from several flips or models.
 
-Every detection is scored by all looks together: one that the others do not confirm loses.
+A merged score is the mean over all views, so a detection that the other views do not confirm loses score.
 """
 
 from __future__ import annotations
@@ -9,31 +9,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from danlu.detection.boxes import iou_matrix
+from danlu.detection.detector import Detector
 from danlu.detection.nms import grouped_nms
 from danlu.objects import Detections
 
-Axes = tuple[int, ...]  # of an image (N, C, H, W) that is mirrored: -1 left and right, -2 above and below
+Axes = tuple[int, ...]  # flipped axes of images (N, C, H, W): -1 horizontally, -2 vertically, () none
 
 
 @torch.no_grad()
 def detect_mirrored(
-    detector: nn.Module, images: Tensor, mirrors: Sequence[Axes], score: float, overlap: float, most: int
+    detector: Detector, images: Tensor, mirrors: Sequence[Axes], min_score: float, nms_iou: float, max_detections: int
 ) -> list[Detections]:
-    """`Detector.detect` of the images mirrored along each of `mirrors`, () among them for as they are, joined."""
-    least = score / len(mirrors)  # what one look is less sure of may gain by the others
+    """Merge the detections in the images (N, C, H, W) flipped along each of `mirrors`; () is the unflipped image.
+
+    Arguments and result as for `Detector.detect`.
+    """
+    view_min_score = min_score / len(mirrors)  # other views may raise the mean score to min_score
     size = (images.shape[-2], images.shape[-1])
-    looks = []
+    views = []
     for axes in mirrors:
-        found = detector.detect(detector(images.flip(axes)), least, overlap, most)  # type: ignore[operator]
-        looks.append([mirrored(one, axes, size) for one in found])
-    return looks[0] if len(looks) == 1 else [joined(of_image, overlap, most, score) for of_image in zip(*looks)]
+        found = detector.detect(detector(images.flip(axes)), view_min_score, nms_iou, max_detections)
+        views.append([mirror(one, axes, size) for one in found])
+    if len(views) == 1:
+        return views[0]
+    return [merge(of_image, nms_iou, max_detections, min_score) for of_image in zip(*views)]
 
 
-def mirrored(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections:
-    """What was found in a mirror image, in the image itself. size: height and width of the image."""
+def mirror(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections:
+    """Flip detections along axes. size: (height, width) of the image in pixels."""
     left, top, right, bottom = found.boxes.unbind(1)
     if -1 in axes:
         left, right = size[1] - right, size[1] - left
@@ -43,36 +49,38 @@ def mirrored(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections
     return Detections(torch.stack([left, top, right, bottom], 1), found.scores, found.labels, masks)
 
 
-def joined(looks: Sequence[Detections], overlap: float, most: int, score: float = 0.0) -> Detections:
-    """Of detections of a class that overlap by more than `overlap` (IoU), from whichever look, the surest stays.
+def merge(views: Sequence[Detections], nms_iou: float, max_detections: int, min_score: float = 0.0) -> Detections:
+    """Merge the detections of several views of one image.
 
-    Its score becomes the mean over the looks of the surest detection of its class that it overlaps so far there, 0
-    where there is none. At most `most` of at least `score` are given. Masks, tensors or lists, go with their boxes.
+    Non-maximum suppression over all views keeps the top-scoring box of each cluster. Its new score is the mean over
+    the views of the highest score among their boxes of its class with IoU >= nms_iou, 0 in a view without one. The
+    `max_detections` top-scoring ones of at least `min_score` are returned. Masks (a tensor, or a list of run lengths)
+    are selected with their boxes.
     """
-    boxes, scores, labels = (torch.cat([getattr(x, name) for x in looks]) for name in ("boxes", "scores", "labels"))
-    kept = grouped_nms(boxes, scores, labels, overlap)
-    confirmed = [_surest(boxes[kept], labels[kept], look, overlap) for look in looks]
-    mean = torch.stack(confirmed).mean(0)
+    boxes, scores, labels = (torch.cat([getattr(x, name) for x in views]) for name in ("boxes", "scores", "labels"))
+    kept = grouped_nms(boxes, scores, labels, nms_iou)
+    by_view = [_best_match(boxes[kept], labels[kept], view, nms_iou) for view in views]
+    mean = torch.stack(by_view).mean(0)
     mean, order = mean.sort(descending=True, stable=True)
-    mean = mean[:most][mean[:most] >= score]
+    mean = mean[:max_detections][mean[:max_detections] >= min_score]
     kept = kept[order[: len(mean)]]
-    return Detections(boxes[kept], mean, labels[kept], _masks(looks, kept))
+    return Detections(boxes[kept], mean, labels[kept], _masks(views, kept))
 
 
-def _masks(looks: Sequence[Detections], kept: Tensor) -> Any:
-    """The masks of the detections `kept` of all looks."""
-    each: Any = [x.masks for x in looks]
-    if each[0] is None:
+def _masks(views: Sequence[Detections], kept: Tensor) -> Any:
+    """Masks of the detections `kept`, indices into the concatenated views."""
+    masks: Any = [x.masks for x in views]
+    if masks[0] is None:
         return None
-    if isinstance(each[0], Tensor):
-        return torch.cat(each)[kept]
-    masks = [mask for masks in each for mask in masks]
-    return [masks[i] for i in kept.tolist()]
+    if isinstance(masks[0], Tensor):
+        return torch.cat(masks)[kept]
+    flat = [mask for of_view in masks for mask in of_view]
+    return [flat[i] for i in kept.tolist()]
 
 
-def _surest(boxes: Tensor, labels: Tensor, look: Detections, overlap: float) -> Tensor:
-    """For each box (D, 4) the highest score in the look of its class among those that overlap it: (D,)."""
-    if not len(look):
+def _best_match(boxes: Tensor, labels: Tensor, view: Detections, min_iou: float) -> Tensor:
+    """Highest score (D,) in a view among its boxes that match each box (D, 4) in class and IoU; 0 without a match."""
+    if not len(view):
         return boxes.new_zeros(len(boxes))
-    same = (iou_matrix(boxes, look.boxes) >= overlap) & (labels[:, None] == look.labels)
-    return (same * look.scores).amax(1)
+    same = (iou_matrix(boxes, view.boxes) >= min_iou) & (labels[:, None] == view.labels)
+    return (same * view.scores).amax(1)

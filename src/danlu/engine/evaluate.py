@@ -20,7 +20,7 @@ def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, vie
     with torch.no_grad(), fabric.autocast():
         for batch in batches.epoch():
             counted = len(batch.index) if batch.weight > 0 else 0
-            for column, part in zip(columns, (*task.answer(model, batch, views), batch.index)):
+            for column, part in zip(columns, (*task.predict(model, batch, views), batch.index)):
                 column.append(part[:counted])
     for module, training in modes.items():
         module.training = training

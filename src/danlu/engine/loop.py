@@ -258,7 +258,7 @@ def _set_rate(plan: Plan, progress: Progress) -> None:
 
 def _judge(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
     """Whether this epoch is the best so far; tells the plateau, and stops when patience ends."""
-    name, better = plan.task.monitor
+    name, better = plan.task.spec.monitor, plan.task.spec.better
     if plan.val is None:  # nothing to judge by: the last weights are the ones to use
         progress.best_epoch = progress.epoch + 1
         return True

@@ -17,7 +17,6 @@ from danlu.config import with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
 from danlu.language import speaking
-from danlu.preparation.assemble import make_task
 from danlu.preparation.prepare import prepare
 from danlu.printing.wording import say
 from danlu.refuse import Refusal, refusal
@@ -107,7 +106,8 @@ class _Healing:
         self.prepared = prepare(one_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
             raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
-        self.metric, self.better = make_task(self.prepared).monitor
+        spec = self.prepared.dataset.task_spec
+        self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier healing
         self.trials = Trials(run, folder, seeds, console)

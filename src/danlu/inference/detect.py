@@ -16,14 +16,14 @@ from danlu.config import Config
 from danlu.data.augment import Normalise, mirrors
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
-from danlu.detection.tta import detect_mirrored, joined
+from danlu.detection.tta import detect_mirrored, merge
 from danlu.inference.inputs import Given, existing, images_given, output_folder, output_name
 from danlu.inference.trained_run import TrainedRun
 from danlu.inference.video import Recording, is_video, video_frames
 from danlu.objects import Detections
 from danlu.refuse import blame
 from danlu.report.images import draw_objects
-from danlu.tasks.detect import plain_mask, to_image
+from danlu.tasks.detect import run_lengths_to_json, to_image
 
 CHUNK = 32  # images seen at once
 RESULTS = "detections.json"
@@ -88,7 +88,7 @@ class Finder:
             detect_mirrored(network, normalise.scale(normalise.centre(raw)), self.mirrors, least, overlap, most)
             for network, normalise in self.members
         ]
-        found = each[0] if len(each) == 1 else [joined(one, overlap, most, score) for one in zip(*each)]
+        found = each[0] if len(each) == 1 else [merge(one, overlap, most, score) for one in zip(*each)]
         return [to_image(one.to("cpu"), placement) for one, (_, placement) in zip(found, placed)]
 
 
@@ -175,7 +175,7 @@ def _told(thing: tuple[list[float], float, int, dict[str, Any] | None], classes:
     box, score, label, mask = thing
     said = {"class": classes[label], "score": round(score, 6), "box": [round(value, 2) for value in box]}
     if mask is not None:
-        said["mask"] = plain_mask(mask)
+        said["mask"] = run_lengths_to_json(mask)
     return said
 
 

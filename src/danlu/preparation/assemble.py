@@ -9,37 +9,33 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Augment, Normalise, mirrors, views
+from danlu.data.augment import Augment, Normalise, views
 from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
 from danlu.detection.detector import Detector
 from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
-from danlu.learning.losses import build_loss
 from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.preparation.prepare import Prepared, build_network
 from danlu.preparation.transfer import rate_shares
-from danlu.tasks.classify import Classify
-from danlu.tasks.detect import Detect
-from danlu.tasks.regress import Regress
-from danlu.tasks.task import Task
+from danlu.tasks.build import build_task
+from danlu.tasks.task import Task, TaskData
 
 
 def make_task(prepared: Prepared) -> Task:
-    if prepared.objects is not None:
-        objects, detect = prepared.objects, prepared.config.detect
-        images = (prepared.dataset.classes, objects.annotations, objects.placements)
-        seen = mirrors(prepared.config.augment) if prepared.config.tta else [()]
-        return Detect(*images, masks=objects.masks, overlap=detect.overlap, most=detect.most, mirrors=seen)
-    loss = build_loss(prepared.config.loss, prepared.class_counts, prepared.dataset.task)
-    if prepared.dataset.task == "classify":
-        return Classify(prepared.dataset.classes, loss)
-    scaler = TargetScaler.from_dict(prepared.signature.target_scale or {})
-    return Regress(loss, scaler.mean, scaler.std)
+    """The task of prepared data, with its loss."""
+    data = TaskData(
+        prepared.config,
+        classes=prepared.dataset.classes,
+        class_counts=prepared.class_counts,
+        objects=prepared.objects,
+        target_scaler=TargetScaler.from_dict(prepared.signature.target_scale or {}),
+    )
+    return build_task(prepared.dataset.task, data)
 
 
 def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None) -> tuple[Transform, Transform]:

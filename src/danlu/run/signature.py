@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from danlu.task_spec import TASKS, TaskName, TaskSpec
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -23,7 +25,7 @@ class Signature:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    task: Literal["classify", "regress", "detect", "segment"]
+    task: TaskName
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -39,6 +41,11 @@ class Signature:
     members: tuple[Signature, ...] = ()
     backbone: str | None = None
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
+
+    @property
+    def task_spec(self) -> TaskSpec:
+        """Facts about the task of this network."""
+        return TASKS[self.task]
 
     @property
     def outputs(self) -> int:

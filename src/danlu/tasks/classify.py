@@ -1,79 +1,88 @@
-"""Image or row -> class."""
+"""Classification: an image or a table row to one of K classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch
+from danlu.learning.losses import build_loss
 from danlu.metrics.classification import (
     classification_metrics,
     confusion_matrix,
     per_class,
     reliability,
 )
-from danlu.tasks.task import Evaluation, Views, raw_answer
+from danlu.task_spec import TASKS
+from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData
 
-MISTAKES_SHOWN = 24
-AUXILIARY_WEIGHT = 0.3  # Szegedy et al., "Going Deeper with Convolutions", 2014
+MAX_MISTAKES_SHOWN = 24  # in the report
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss (Szegedy et al., "Going Deeper with Convolutions", 2014)
 
 
-class Classify:
-    """sample_loss: (outputs (n, K), targets (n,) or (n, K)) -> per-sample losses (n,)."""
+class Classify(SampleLossTask):
+    """Classification into exclusive classes.
 
-    name = "classify"
-    monitor: tuple[str, Literal["high", "low"]] = ("accuracy", "high")
+    classes: K names. sample_loss: (outputs (N, K), targets (N,) or mixed (N, K)) -> losses (N,).
+    """
 
-    def __init__(self, classes: tuple[str, ...], sample_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    spec = TASKS["classify"]
+
+    def __init__(self, classes: tuple[str, ...], sample_loss: SampleLoss) -> None:
+        super().__init__(sample_loss)
         self.classes = classes
-        self.sample_loss = sample_loss
+
+    @classmethod
+    def build(cls, data: TaskData) -> Classify:
+        """Create the task from a run's data and settings."""
+        return cls(data.classes, build_loss(data.config.loss, data.class_counts, cls.spec.name))
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Mean loss and accuracy of a batch. Networks with auxiliary classifiers return a tuple while training."""
         outputs, targets = model(batch.inputs), batch.targets
         auxiliary: list[Tensor] = []
-        if isinstance(outputs, tuple):  # GoogLeNet and its kin answer from several depths while training
+        if isinstance(outputs, tuple):
             outputs, *auxiliary = outputs
-        hard = targets if targets.ndim == 1 else targets.argmax(1)  # mixed labels: the larger share counts
+        hard = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed labels the class with the larger weight
         loss = self.sample_loss(outputs, targets).mean()
-        for answer in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT * self.sample_loss(answer, targets).mean()
+        for output in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self.sample_loss(output, targets).mean()
         return {
             "loss": loss,
-            "accuracy": (choice(outputs) == hard).mean(dtype=torch.float32),
+            "accuracy": (predicted_class(outputs) == hard).mean(dtype=torch.float32),
         }
 
-    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
-        return raw_answer(self, model, batch, views)
-
     def combine(self, outputs: list[Tensor]) -> Tensor:
-        """The log of the averaged probabilities: softmax gives the average back."""
+        """The log of the averaged probabilities, so that softmax returns the average."""
         return torch.stack([probabilities(o) for o in outputs]).mean(0).clamp_min(1e-12).log()
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        loss = self.sample_loss(evaluation.outputs, evaluation.targets).mean().item()
-        return {"loss": loss} | classification_metrics(probabilities(evaluation.outputs), evaluation.targets)
+        """Loss, accuracy, top5, f1 and ece; see `metrics.classification`."""
+        scores = classification_metrics(probabilities(evaluation.outputs), evaluation.targets)
+        return {"loss": self.mean_loss(evaluation)} | scores
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
-        shares, targets = probabilities(evaluation.outputs), evaluation.targets
-        confidence, said = shares.max(1)
-        confusion = confusion_matrix(said, targets, len(self.classes))
-        wrong = (said != targets).nonzero().flatten()
-        worst = wrong[confidence[wrong].argsort(descending=True)][:MISTAKES_SHOWN].tolist()
+        """Confusion matrix, scores per class, reliability, and the mistakes with the highest confidence."""
+        p, targets = probabilities(evaluation.outputs), evaluation.targets
+        confidence, predicted = p.max(1)
+        confusion = confusion_matrix(predicted, targets, len(self.classes))
+        wrong = (predicted != targets).nonzero().flatten()
+        worst = wrong[confidence[wrong].argsort(descending=True)][:MAX_MISTAKES_SHOWN].tolist()
         return {
             "confusion": confusion.tolist(),
             "per_class": [{"name": n, **row} for n, row in zip(self.classes, per_class(confusion))],
-            "reliability": reliability(shares, targets),
+            "reliability": reliability(p, targets),
             "mistakes": [
                 {
                     "name": name_of(int(evaluation.index[i])),
                     "image": image_of(int(evaluation.index[i])),
                     "true": self.classes[int(targets[i])],
-                    "said": self.classes[int(said[i])],
+                    "said": self.classes[int(predicted[i])],
                     "confidence": float(confidence[i]),
                 }
                 for i in worst
@@ -82,13 +91,13 @@ class Classify:
 
 
 def probabilities(outputs: Tensor) -> Tensor:
-    """(N, K) logits, or (N, 1) of the positive class -> (N, K) or (N, 2) shares that sum to 1."""
+    """Logits (N, K) to probabilities (N, K); (N, 1) logits of the positive class to (N, 2)."""
     if outputs.shape[1] == 1:
         positive = outputs.sigmoid()
         return torch.cat([1 - positive, positive], dim=1)
     return outputs.softmax(1)
 
 
-def choice(outputs: Tensor) -> Tensor:
-    """(N, K) or (N, 1) raw outputs -> class indices (N,)."""
+def predicted_class(outputs: Tensor) -> Tensor:
+    """Index (N,) of the most probable class, from logits (N, K), or (N, 1) of the positive class."""
     return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()

@@ -1,20 +1,23 @@
-"""Image -> the objects in it: boxes, and masks where the task is to segment."""
+"""Object detection and instance segmentation: an image to boxes with classes, and masks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from danlu.data.annotations import Annotation
+from danlu.data.augment import mirrors
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
-from danlu.detection.tta import detect_mirrored, joined
+from danlu.detection.detector import Detector
+from danlu.detection.tta import detect_mirrored, merge
 from danlu.metrics.detection import (
+    Kind,
     best_threshold,
     compressed,
     confusion,
@@ -25,25 +28,27 @@ from danlu.metrics.detection import (
     precision_recall,
     run_lengths,
 )
-from danlu.objects import Detections, Objects
-from danlu.tasks.task import Evaluation, Views
+from danlu.objects import Detections, ObjectBatch, Objects
+from danlu.task_spec import TASKS, object_task
+from danlu.tasks.task import Evaluation, TaskData, Views
 
-LEAST_SCORE = 0.01  # of a detection that is evaluated: the curve of precision over recall goes down to it
-EXAMPLES_SHOWN = 12
+MIN_SCORE = 0.01  # of a detection that is evaluated; the precision-recall curve needs low scores too
+MAX_EXAMPLES_SHOWN = 12  # in the report
 
 
 @dataclass
-class Answer:
-    """What was found in one image, in its own pixels, and the loss of its batch."""
+class Prediction:
+    """Detections in one image, in its own pixels, and the loss of the batch it was in."""
 
-    found: Detections
+    detections: Detections
     loss: float
 
 
 class Detect:
-    """annotations, placements: of every sample, by its index. masks: the task is to segment.
+    """Detection of objects with boxes, or with masks too.
 
-    overlap, most: see `Detector.detect`. mirrors: see `tta.detect_mirrored`; () alone is the image as it is.
+    annotations, placements: of every sample, by its number. masks: predict and evaluate masks.
+    nms_iou, max_detections: see `Detector.detect`. mirrors: see `tta.detect_mirrored`; ((),) for no augmentation.
     """
 
     def __init__(
@@ -52,29 +57,50 @@ class Detect:
         annotations: Sequence[Annotation],
         placements: Sequence[Placement],
         masks: bool,
-        overlap: float,
-        most: int,
+        nms_iou: float,
+        max_detections: int,
         mirrors: Sequence[tuple[int, ...]] = ((),),
     ) -> None:
-        self.name = "segment" if masks else "detect"
-        self.monitor: tuple[str, Literal["high", "low"]] = ("mask_mAP" if masks else "mAP", "high")
+        self.spec = TASKS[object_task(masks)]
         self.classes, self.annotations, self.placements, self.masks = classes, annotations, placements, masks
-        self.overlap, self.most, self.mirrors = overlap, most, mirrors
+        self.nms_iou, self.max_detections, self.mirrors = nms_iou, max_detections, mirrors
         self._truth: dict[int, Objects] = {}
 
+    @classmethod
+    def build(cls, data: TaskData) -> Detect:
+        """Create the task from a run's data and settings."""
+        objects, config = data.objects, data.config
+        assert objects is not None
+        assert config.detect.overlap is not None, "chosen for every detector"
+        return cls(
+            data.classes,
+            objects.annotations,
+            objects.placements,
+            masks=objects.masks,
+            nms_iou=config.detect.overlap,
+            max_detections=config.detect.most,
+            mirrors=mirrors(config.augment) if config.tta else ((),),
+        )
+
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The detector's losses of a batch; "loss" is their sum."""
         return model(batch.inputs, batch.targets)
 
-    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[Answer], list[Objects]]:
-        detector: Any = getattr(model, "module", model)  # a `Detector`, bare where it is wrapped
+    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[list[Prediction], list[Objects]]:
+        """Detections and true objects of each image of a batch, in the image's own pixels."""
+        detector = getattr(model, "module", model)  # Fabric and DDP wrap it
+        assert isinstance(detector, Detector)
+        assert isinstance(batch.targets, ObjectBatch)
         outputs = model(batch.inputs)
         loss = float(detector.losses(outputs, batch.targets)["loss"])
         if len(self.mirrors) == 1:
-            found = detector.detect(outputs, LEAST_SCORE, self.overlap, self.most)
+            found = detector.detect(outputs, MIN_SCORE, self.nms_iou, self.max_detections)
         else:
-            found = detect_mirrored(detector, batch.inputs, self.mirrors, LEAST_SCORE, self.overlap, self.most)
+            limits = MIN_SCORE, self.nms_iou, self.max_detections
+            found = detect_mirrored(detector, batch.inputs, self.mirrors, *limits)
         index = batch.index.tolist()
-        return [Answer(self._back(d, i), loss) for d, i in zip(found, index)], [self.truth(i) for i in index]
+        predictions = [Prediction(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
+        return predictions, [self.truth(i) for i in index]
 
     def truth(self, index: int) -> Objects:
         """The objects of a sample in its own pixels; masks as run lengths."""
@@ -82,55 +108,58 @@ class Detect:
             annotation = self.annotations[index]
             objects = Objects(annotation.boxes, annotation.labels, annotation.ignore)
             if self.masks:
-                whole = Placement(annotation.size, annotation.size, (1.0, 1.0))
-                objects.masks = run_lengths(annotation.masks(whole))  # type: ignore[assignment]
+                original = Placement(annotation.size, annotation.size, (1.0, 1.0))
+                objects.masks = run_lengths(annotation.masks(original))  # type: ignore[assignment]
             self._truth[index] = objects
         return self._truth[index]
 
-    def _back(self, found: Detections, index: int) -> Detections:
-        return to_image(found.to("cpu"), self.placements[index])
-
-    def combine(self, outputs: list[list[Answer]]) -> list[Answer]:
-        """What several networks found, image by image."""
+    def combine(self, outputs: list[list[Prediction]]) -> list[Prediction]:
+        """Merge the detections of several networks, image by image."""
         return [
-            Answer(joined([a.found for a in each], self.overlap, self.most, LEAST_SCORE), fmean(a.loss for a in each))
-            for each in zip(*outputs)
+            Prediction(
+                merge([p.detections for p in of_image], self.nms_iou, self.max_detections, MIN_SCORE),
+                fmean(p.loss for p in of_image),
+            )
+            for of_image in zip(*outputs)
         ]
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        answers: list[Answer] = evaluation.outputs
-        metrics = {"loss": sum(a.loss for a in answers) / max(len(answers), 1)}
-        for kind in ("boxes", "masks") if self.masks else ("boxes",):
-            judged = self._judge(evaluation, kind)
-            none = {"mask_mAP": 0.0, "mask_mAP50": 0.0} if kind == "masks" else {"mAP": 0.0, "mAP50": 0.0}
-            metrics |= none | detection_metrics(judged, kind)
+        """Loss and COCO's metrics of boxes, and of masks where they are predicted; see `metrics.detection`."""
+        predictions: list[Prediction] = evaluation.outputs
+        metrics = dict.fromkeys(self.spec.metrics, 0.0)
+        metrics["loss"] = sum(p.loss for p in predictions) / max(len(predictions), 1)
+        metrics |= detection_metrics(self._evaluator(evaluation, "boxes"), "boxes")
+        if self.masks:
+            metrics |= detection_metrics(self._evaluator(evaluation, "masks"), "masks")
         return metrics
 
-    def _judge(self, evaluation: Evaluation, kind: Literal["boxes", "masks"] = "boxes") -> Any:
-        found = [answer.found for answer in evaluation.outputs]
+    def _evaluator(self, evaluation: Evaluation, kind: Kind) -> Any:
+        """A finished COCO evaluator of boxes or masks."""
+        found = [prediction.detections for prediction in evaluation.outputs]
         sizes = [self.annotations[i].size for i in evaluation.index.tolist()]
         return evaluator(evaluation.targets, found, sizes, self.classes, kind)
 
-    def _judge_counted(self, evaluation: Evaluation, kind: Literal["boxes", "masks"], judged: Any) -> Any:
-        """`judged`, but without detections in ignored regions, which the confusion matrix knows nothing of."""
+    def _evaluator_without_ignored(self, evaluation: Evaluation, kind: Kind, evaluator: Any) -> Any:
+        """`evaluator` without detections in ignored regions, which the confusion matrix cannot represent."""
         if not any(real.ignore.any() for real in evaluation.targets):
-            return judged
+            return evaluator
         pairs = zip(evaluation.targets, evaluation.outputs)
-        answers = [replace(answer, found=counted(real, answer.found)) for real, answer in pairs]
-        return self._judge(replace(evaluation, outputs=answers), kind)
+        outputs = [replace(p, detections=drop_ignored(real, p.detections)) for real, p in pairs]
+        return self._evaluator(replace(evaluation, outputs=outputs), kind)
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
-        truth, found = evaluation.targets, [answer.found for answer in evaluation.outputs]
-        kind = "masks" if self.masks else "boxes"
-        judged = self._judge(evaluation, kind)
+        """Scores per class, precision-recall curves, confusion matrix, error types, and example images."""
+        truth, found = evaluation.targets, [prediction.detections for prediction in evaluation.outputs]
+        kind: Kind = "masks" if self.masks else "boxes"
+        judged = self._evaluator(evaluation, kind)
         threshold, f1 = best_threshold(truth, found)
         return {
             "threshold": {"score": threshold, "f1": f1},
             "per_class": per_class(judged, self.classes),
             "precision_recall": precision_recall(judged, self.classes),
-            "confusion": confusion(self._judge_counted(evaluation, kind, judged), threshold),
+            "confusion": confusion(self._evaluator_without_ignored(evaluation, kind, judged), threshold),
             "errors": error_kinds(judged),
             "examples": self._examples(evaluation, threshold, name_of, image_of),
         }
@@ -138,15 +167,16 @@ class Detect:
     def _examples(
         self, evaluation: Evaluation, threshold: float, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> list[dict[str, Any]]:
-        """Images with what is there and what was found; those with the most misses and false alarms first."""
+        """Images with true objects and detections; those with the most misses and false alarms first."""
         rows = []
         for place, index in enumerate(evaluation.index.tolist()):
-            real, said = evaluation.targets[place], kept(evaluation.outputs[place].found, threshold)
-            missed, alarms = errors(real, said)
-            rows.append((len(missed) + len(alarms), index, real, said, missed, alarms))
+            real, found = evaluation.targets[place], above_score(evaluation.outputs[place].detections, threshold)
+            missed, alarms = errors(real, found)
+            rows.append((len(missed) + len(alarms), index, real, found, missed, alarms))
         rows.sort(key=lambda row: -row[0])
-        half = EXAMPLES_SHOWN // 2
-        shown = rows if len(rows) <= EXAMPLES_SHOWN else rows[:half] + rows[half :: max(1, len(rows) // half)][:half]
+        if len(rows) > MAX_EXAMPLES_SHOWN:  # the worst, and a regular sample of the others
+            half = MAX_EXAMPLES_SHOWN // 2
+            rows = rows[:half] + rows[half :: max(1, len(rows) // half)][:half]
         return [
             {
                 "name": name_of(index),
@@ -158,68 +188,68 @@ class Detect:
                     if not real.ignore[i]
                 ],
                 "found": [
-                    _shown(said, i, self.classes) | {"score": round(score, 4), "false": i in alarms}
-                    for i, score in enumerate(said.scores.tolist())
+                    _shown(found, i, self.classes) | {"score": round(score, 4), "false": i in alarms}
+                    for i, score in enumerate(found.scores.tolist())
                 ],
             }
-            for _, index, real, said, missed, alarms in shown
+            for _, index, real, found, missed, alarms in rows
         ]
 
 
 def to_image(found: Detections, placement: Placement) -> Detections:
-    """From the canvas to the image's own pixels; masks become run lengths."""
+    """Map detections from the network's input to the pixels of the original image; masks become run lengths."""
     masks: Any = found.masks
     if masks is not None:
         masks = [compressed(placement.runs_back(mask), placement.original) for mask in masks.numpy()]
     return Detections(placement.boxes_back(found.boxes), found.scores, found.labels, masks)
 
 
-def kept(found: Detections, score: float) -> Detections:
-    """Those of at least this score."""
-    return _chosen(found, found.scores >= score)
+def above_score(found: Detections, score: float) -> Detections:
+    """Keep detections with at least this score."""
+    return _select(found, found.scores >= score)
 
 
-def errors(real: Objects, found: Detections, iou: float = 0.5) -> tuple[set[int], set[int]]:
-    """Objects that nothing of their class hits, and detections that hit none: places in each.
+def errors(real: Objects, found: Detections, min_iou: float = 0.5) -> tuple[set[int], set[int]]:
+    """Return the indices of missed objects and of false detections, matching greedily by descending score.
 
-    A detection that hits no object, but lies in a region that is ignored, is no error.
+    A detection matches an object of its class at IoU >= min_iou. One that matches only an ignored region is not false.
     """
-    overlaps = iou_matrix(real.boxes, found.boxes, real.ignore)
-    hits = (overlaps >= iou) & (real.labels[:, None] == found.labels)
-    taken, alarms = set(), set()
+    iou = iou_matrix(real.boxes, found.boxes, real.ignore)
+    hits = (iou >= min_iou) & (real.labels[:, None] == found.labels)
+    matched, false = set(), set()
     for d in range(len(found)):
-        ours = hits[:, d].nonzero()[:, 0].tolist()
-        free = [g for g in ours if g not in taken and not real.ignore[g]]
+        candidates = hits[:, d].nonzero()[:, 0].tolist()
+        free = [g for g in candidates if g not in matched and not real.ignore[g]]
         if free:
-            taken.add(max(free, key=lambda g: float(overlaps[g, d])))
-        elif not any(real.ignore[g] for g in ours):
-            alarms.add(d)
-    return {g for g in range(len(real)) if g not in taken and not real.ignore[g]}, alarms
+            matched.add(max(free, key=lambda g: float(iou[g, d])))
+        elif not any(real.ignore[g] for g in candidates):
+            false.add(d)
+    return {g for g in range(len(real)) if g not in matched and not real.ignore[g]}, false
 
 
-def counted(real: Objects, found: Detections, iou: float = 0.5) -> Detections:
-    """Without those that hit nothing but an ignored region of their class: they are neither right nor wrong."""
-    hits = iou_matrix(real.boxes, found.boxes, real.ignore) >= iou
+def drop_ignored(real: Objects, found: Detections, min_iou: float = 0.5) -> Detections:
+    """Drop detections that match only an ignored region of their class: they are neither right nor wrong."""
+    hits = iou_matrix(real.boxes, found.boxes, real.ignore) >= min_iou
     same = real.labels[:, None] == found.labels
     ignored = (hits & same & real.ignore[:, None]).any(0) & ~(hits & ~real.ignore[:, None]).any(0)
-    return _chosen(found, ~ignored)
+    return _select(found, ~ignored)
 
 
-def _chosen(found: Detections, chosen: Tensor) -> Detections:
+def _select(found: Detections, mask: Tensor) -> Detections:
     masks: Any = found.masks
     if masks is not None:
-        masks = [mask for mask, one in zip(masks, chosen.tolist()) if one]
-    return Detections(found.boxes[chosen], found.scores[chosen], found.labels[chosen], masks)
+        masks = [one for one, chosen in zip(masks, mask.tolist()) if chosen]
+    return Detections(found.boxes[mask], found.scores[mask], found.labels[mask], masks)
 
 
-def plain_mask(mask: Any) -> dict[str, Any]:
-    """Run lengths as JSON has them."""
+def run_lengths_to_json(mask: Any) -> dict[str, Any]:
+    """COCO run lengths as plain JSON values."""
     return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
 
 
-def _shown(things: Objects | Detections, place: int, classes: Sequence[str]) -> dict[str, Any]:
-    """Box, class and, where there is one, mask of an object as the page draws them."""
-    box = [round(value, 1) for value in things.boxes[place].tolist()]
-    masks: Any = things.masks
-    mask = {} if masks is None else {"mask": plain_mask(masks[place])}
-    return {"box": box, "class": classes[int(things.labels[place])]} | mask
+def _shown(objects: Objects | Detections, index: int, classes: Sequence[str]) -> dict[str, Any]:
+    """Box, class and mask of an object, as the report draws them."""
+    box = [round(value, 1) for value in objects.boxes[index].tolist()]
+    masks: Any = objects.masks
+    mask = {} if masks is None else {"mask": run_lengths_to_json(masks[index])}
+    return {"box": box, "class": classes[int(objects.labels[index])]} | mask

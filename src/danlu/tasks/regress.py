@@ -1,40 +1,48 @@
-"""Image or row -> one number, or several."""
+"""Regression: an image or a table row to T numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch
+from danlu.data.columns import TargetScaler
+from danlu.learning.losses import build_loss
 from danlu.metrics.regression import regression_metrics
-from danlu.tasks.task import Evaluation, Views, raw_answer
+from danlu.task_spec import TASKS
+from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData
 
-POINTS_SHOWN, WORST_SHOWN = 2000, 12
+MAX_POINTS_SHOWN, MAX_WORST_SHOWN = 2000, 12  # in the report
 
 
-class Regress:
-    """sample_loss: (outputs (n, T), targets (n, T)) -> per-sample losses (n,).
+class Regress(SampleLossTask):
+    """Regression of T target columns.
 
-    mean, std (T,): the scale of the targets the network is trained on. Metrics are in the user's units, the loss not.
+    sample_loss: (outputs (N, T), targets (N, T)) -> losses (N,). mean, std (T,): scale of the targets that the network
+    is trained on. The loss is on that scale, metrics are in the user's units.
     """
 
-    name = "regress"
-    monitor: tuple[str, Literal["high", "low"]] = ("r2", "high")
+    spec = TASKS["regress"]
 
-    def __init__(self, sample_loss: Callable[[Tensor, Tensor], Tensor], mean: Tensor, std: Tensor) -> None:
-        self.sample_loss = sample_loss
+    def __init__(self, sample_loss: SampleLoss, mean: Tensor, std: Tensor) -> None:
+        super().__init__(sample_loss)
         self.mean, self.std = mean.cpu(), std.cpu()
 
+    @classmethod
+    def build(cls, data: TaskData) -> Regress:
+        """Create the task from a run's data and settings."""
+        scaler = data.target_scaler or TargetScaler.from_dict({})
+        return cls(build_loss(data.config.loss, task=cls.spec.name), scaler.mean, scaler.std)
+
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Mean loss of a batch."""
         return {"loss": self.sample_loss(model(batch.inputs), batch.targets).mean()}
 
-    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
-        return raw_answer(self, model, batch, views)
-
     def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Mean of the outputs."""
         return torch.stack(outputs).mean(0)
 
     def in_units(self, values: Tensor) -> Tensor:
@@ -42,15 +50,17 @@ class Regress:
         return values * self.std + self.mean
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        loss = self.sample_loss(evaluation.outputs, evaluation.targets).mean().item()
-        return {"loss": loss} | regression_metrics(self.in_units(evaluation.outputs), self.in_units(evaluation.targets))
+        """Loss, r2, mae and rmse; see `metrics.regression`."""
+        scores = regression_metrics(self.in_units(evaluation.outputs), self.in_units(evaluation.targets))
+        return {"loss": self.mean_loss(evaluation)} | scores
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
+        """Points (true, predicted) of the first target column, and the samples with the largest errors."""
         predicted, true = self.in_units(evaluation.outputs), self.in_units(evaluation.targets)
-        step = -(-len(true) // POINTS_SHOWN)
-        worst = (predicted - true).abs().mean(1).argsort(descending=True)[:WORST_SHOWN].tolist()
+        step = -(-len(true) // MAX_POINTS_SHOWN)
+        worst = (predicted - true).abs().mean(1).argsort(descending=True)[:MAX_WORST_SHOWN].tolist()
         return {
             "scatter": torch.stack([true[::step, 0], predicted[::step, 0]], dim=1).tolist(),
             "worst": [

@@ -1,22 +1,26 @@
-"""What the loop asks of a task; the loop knows none of them by name."""
+"""The interface between the training loop and a task. The loop knows no task by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from danlu.config import Config
 from danlu.data.batches import Batch
+from danlu.data.columns import TargetScaler
+from danlu.data.object_set import ObjectSet
+from danlu.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network said of a split of N samples.
+    """Outputs of a network and targets for a split of N samples.
 
-    outputs: (N, K) raw, float32, or a list of N answers. targets: (N,) or (N, T), or a list of N. index: (N,) into the
-    dataset.
+    outputs: raw network outputs (N, K), float32, or a list of N predictions. targets: (N,) or (N, T), or a list of N.
+    index: (N,) sample numbers in the dataset.
     """
 
     outputs: Any
@@ -24,43 +28,76 @@ class Evaluation:
     index: Tensor
 
 
-Views = Callable[[Tensor], list[Tensor]]
+Views = Callable[[Tensor], list[Tensor]]  # inputs -> versions of them for test-time augmentation
+SampleLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (N,), float32
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What a task's class may need of a run: settings and facts about the data.
+
+    classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
+    classification. objects: annotations and placements of all samples, where the targets are objects.
+    target_scaler: scale of the numeric targets that the network is trained on.
+    """
+
+    config: Config
+    classes: tuple[str, ...] = ()
+    class_counts: Tensor | None = None
+    objects: ObjectSet | None = None
+    target_scaler: TargetScaler | None = None
 
 
 class Task(Protocol):
-    """monitor: the validation metric that decides which weights are best, and whether high or low is better."""
+    """Loss, predictions, metrics and report details of one task. spec: its entry in `task_spec.TASKS`."""
 
-    name: str
-    monitor: tuple[str, Literal["high", "low"]]
+    spec: TaskSpec
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Means over the batch's samples: "loss" (with gradient) and whatever else is worth following."""
+        """Compute "loss", the mean over the batch with its gradient, and other scalars to log, by name."""
         ...
 
-    def answer(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Any, Any]:
-        """What the network says of each sample of a batch, and what it should have said: tensors or lists, row by row.
+    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Any, Any]:
+        """Return predictions and targets of one batch: tensors or lists with one row per sample.
 
-        views: inputs -> versions of them whose outputs are joined by `combine`.
+        views: makes versions of the inputs whose outputs are merged by `combine`; None for no test-time augmentation.
         """
         ...
 
     def combine(self, outputs: list[Any]) -> Any:
-        """Raw outputs for several views of the same images -> one raw output (test-time augmentation)."""
+        """Merge the outputs of several views or several networks for the same samples into one."""
         ...
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
-        """Plain numbers, by names of the vocabulary; "loss" is the first."""
+        """Compute the metrics of an evaluation, at least those of `spec.metrics`; "loss" comes first."""
         ...
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
-        """What the report shows of an evaluation, as plain JSON values. image_of: index -> data URI, or ""."""
+        """Collect what the report shows of an evaluation, as plain JSON values.
+
+        name_of: sample number -> name. image_of: sample number -> data URI, "" for samples that are not images.
+        """
         ...
 
 
-def raw_answer(task: Task, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
-    """`Task.answer` where the network's raw outputs are the answer."""
-    if views is None:
-        return model(batch.inputs).float(), batch.targets
-    return task.combine([model(view).float() for view in views(batch.inputs)]), batch.targets
+class SampleLossTask:
+    """Base of tasks whose network outputs are tensors with one row per sample, trained with a loss per sample."""
+
+    def __init__(self, sample_loss: SampleLoss) -> None:
+        self.sample_loss = sample_loss
+
+    def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
+        """Raw network outputs, float32, and targets of one batch."""
+        if views is None:
+            return model(batch.inputs).float(), batch.targets
+        return self.combine([model(view).float() for view in views(batch.inputs)]), batch.targets
+
+    def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Merge the outputs of several views or networks for the same samples into one."""
+        raise NotImplementedError
+
+    def mean_loss(self, evaluation: Evaluation) -> float:
+        """Mean of the sample losses of an evaluation."""
+        return self.sample_loss(evaluation.outputs, evaluation.targets).mean().item()

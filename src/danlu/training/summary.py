@@ -57,8 +57,8 @@ def summarise(
         "samples_per_second": epochs[-1]["samples_per_second"] if epochs else 0.0,
         "findings": findings_of(run, language, cures(prepared.config, len(split.train), language)),
         "best_epoch": progress.best_epoch,
-        "monitor": task.monitor[0],
-        "better": task.monitor[1],
+        "monitor": task.spec.monitor,
+        "better": task.spec.better,
         "parameters": sum(p.numel() for p in model.parameters()),
         "data": {
             "path": dataset.path,
