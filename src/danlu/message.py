@@ -7,10 +7,9 @@ language in `translations/`. A missing translation falls back to English.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
@@ -37,33 +36,42 @@ def speaking(code: str) -> Iterator[None]:
         _language.reset(before)
 
 
-@dataclass(frozen=True)
-class Message:
-    """A sentence to show or to keep.
+class Message(str):
+    """A sentence to show or to keep: a string (its English text) that knows how it was made, and so its translations.
 
     id: dotted name, unique per text ("choice.batch_size"). text: English format string with named fields.
-    values: one per field; numbers, text, messages, or lists of these (joined by the language's comma).
-    `str(message)` renders it in the current language.
+    values: one per field; numbers, text, messages, or lists of these (joined by the language's comma). Without values
+    the text is taken as it is, braces included.
+
+    `str(message)` and f"{message}" give it in the current language; comparing, searching and joining work on the
+    English text, and so does json.
     """
 
     id: str
     text: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any]
+
+    def __new__(cls, id: str, text: str, values: Mapping[str, Any] | None = None) -> Message:
+        values = dict(values or {})
+        made = super().__new__(cls, _filled(text, values, "en"))
+        made.id, made.text, made.values = id, text, values
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str, Mapping[str, Any]]:
+        return self.id, self.text, self.values
 
     def __str__(self) -> str:
         return self.render(language())
 
     def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
+        return format(self.render(language()), spec)
 
     def render(self, code: str) -> str:
-        """The sentence in language `code`, in English where the table has no such id or does not fit the values."""
-        with speaking(code):
-            values = {name: _shown(value) for name, value in self.values.items()}
-            translated = table(code).get(self.id) if code != "en" else None
-            if translated is not None and fields(translated) <= values.keys():
-                return translated.format_map(values)
-            return self.text.format_map(values)
+        """The sentence in language `code`; English where the table has no such id or does not fit the values."""
+        translated = table(code).get(self.id) if code != "en" else None
+        if translated is None or (self.values and not fields(translated) <= self.values.keys()):
+            translated = self.text
+        return _filled(translated, self.values, code)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; `Message.from_dict` reads it back without the code that made it."""
@@ -71,12 +79,48 @@ class Message:
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Message:
+        """Read back what `to_dict` gave. Raises KeyError, TypeError or ValueError when it does not fit together."""
         return cls(kept["id"], kept["text"], {k: _read(v) for k, v in kept.get("values", {}).items()})
 
 
 def message(id: str, text: str, /, **values: Any) -> Message:
     """Make a `Message`: message("choice.batch_size", "{samples:,} training samples", samples=1_200)."""
     return Message(id, text, values)
+
+
+def translated(id: str, text: str, /, **values: Any) -> str:
+    """Render a message at once, in the current language; for what is shown and not kept."""
+    return Message(id, text, values).render(language())
+
+
+def clauses(parts: Sequence[Message]) -> Message:
+    """One message of several, separated by semicolons. `parts` is not empty."""
+    *first, last = parts
+    for part in reversed(first):
+        last = message("list.clauses", "{first}; {rest}", first=part, rest=last)
+    return last
+
+
+def messages_in(tree: Any, place: str = "") -> dict[str, dict[str, Any]]:
+    """All messages inside dicts and lists by their place ("choices/0/reason"), in JSON form."""
+    if isinstance(tree, Message):
+        return {place: tree.to_dict()}
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in _items(tree):
+        found |= messages_in(value, f"{place}/{key}" if place else str(key))
+    return found
+
+
+def with_messages(tree: Any, messages: Mapping[str, Any], place: str = "") -> Any:
+    """`tree` with the strings at the places of `messages` (as `messages_in` gave them) turned back into messages."""
+    if isinstance(tree, str):
+        kept = messages.get(place)
+        try:
+            return Message.from_dict(kept) if kept else tree
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return tree  # edited by hand; the English sentence is still there
+    under = {key: with_messages(value, messages, f"{place}/{key}" if place else str(key)) for key, value in _items(tree)}
+    return under if isinstance(tree, Mapping) else list(under.values()) if isinstance(tree, list | tuple) else tree
 
 
 @lru_cache
@@ -99,6 +143,20 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def _filled(text: str, values: Mapping[str, Any], code: str) -> str:
+    if not values:
+        return text
+    with speaking(code):
+        return text.format_map({name: _shown(value) for name, value in values.items()})
+
+
+def _items(tree: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(tree, Mapping):
+        yield from tree.items()
+    elif isinstance(tree, list | tuple):
+        yield from enumerate(tree)
 
 
 def _shown(value: Any) -> Any:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from danlu.config import Config, load_yaml
+from danlu.message import messages_in, with_messages
 from danlu.refuse import Failure, Refusal, refusal
 from danlu.run.record import Record
 
@@ -145,9 +146,13 @@ class Run:
         write_atomically(self.folder / name, lambda part: part.write_text(text, encoding="utf-8"))
 
     def write_json(self, name: str, value: Any) -> None:
+        """Write JSON. Messages in a dict are kept as English text, and under "messages" with their id and values."""
+        if isinstance(value, dict) and (messages := messages_in(value)):
+            value = value | {"messages": messages}
         self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str, default: Any) -> Any:
+        """Read what `write_json` wrote; `default` where there is no such file. Refusal for a file of another kind."""
         path = self.folder / name
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -158,7 +163,8 @@ class Run:
         if not isinstance(value, type(default)):
             kind = "an object" if isinstance(default, dict) else "a list"
             raise refusal(str(path), f"JSON that holds {kind}", type(value).__name__)
-        return value
+        messages = value.pop("messages", None) if isinstance(value, dict) else None
+        return with_messages(value, messages) if isinstance(messages, dict) else value
 
     def log(self, line: str) -> None:
         """Append to log.txt; a log that cannot be written never stops a training."""
