@@ -7,28 +7,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+
+from danlu.message import language, speaking
+
+__all__ = ["reteller", "sayer", "speaking", "spoken"]
 
 LONGEST = 2000  # letters of a sentence that is looked at for its form
 
-_spoken: ContextVar[str] = ContextVar("spoken", default="en")
-
 
 def spoken() -> str:
-    """The language: en or zh."""
-    return _spoken.get()
-
-
-@contextmanager
-def speaking(language: str) -> Iterator[None]:
-    """All that is said within is said in this language; words without translation stay English."""
-    before = _spoken.set(language)
-    try:
-        yield
-    finally:
-        _spoken.reset(before)
+    """Current language code."""
+    return language()
 
 
 def sayer(zh: Mapping[str, str]) -> Callable[..., str]:

@@ -106,8 +106,9 @@ def messages_in(tree: Any, place: str = "") -> dict[str, dict[str, Any]]:
     if isinstance(tree, Message):
         return {place: tree.to_dict()}
     found: dict[str, dict[str, Any]] = {}
+    prefix = f"{place}/" if place else ""
     for key, value in _items(tree):
-        found |= messages_in(value, f"{place}/{key}" if place else str(key))
+        found |= messages_in(value, f"{prefix}{key}")
     return found
 
 
@@ -119,7 +120,8 @@ def with_messages(tree: Any, messages: Mapping[str, Any], place: str = "") -> An
             return Message.from_dict(kept) if kept else tree
         except (KeyError, TypeError, ValueError, AttributeError):
             return tree  # edited by hand; the English sentence is still there
-    under = {key: with_messages(value, messages, f"{place}/{key}" if place else str(key)) for key, value in _items(tree)}
+    prefix = f"{place}/" if place else ""
+    under = {key: with_messages(value, messages, f"{prefix}{key}") for key, value in _items(tree)}
     return under if isinstance(tree, Mapping) else list(under.values()) if isinstance(tree, list | tuple) else tree
 
 

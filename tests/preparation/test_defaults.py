@@ -30,7 +30,7 @@ def chosen(shapes: Dataset, device: torch.device = CPU, start: Signature | None 
 
 def test_a_detector_made_for_one_size_gets_it(shapes):
     config, reasons = chosen(shapes, **{"model.name": "ssd300"})
-    assert (config.data.size, reasons["data.size"]) == (300, "what ssd300 is made for")
+    assert (config.data.size, reasons["data.size"]) == (300, "the input size ssd300 was designed for")
     assert chosen(shapes, **{"model.name": "ssd300", "data.size": 320})[0].data.size == 320
     assert chosen(shapes, **{"model.name": "ssd"})[0].data.size == 128
 
@@ -39,7 +39,7 @@ def test_a_detector_made_for_one_size_gets_it(shapes):
 def test_two_stages_are_small_where_there_is_no_card(name, shapes):
     config, reasons = chosen(shapes, **{"model.name": name})
     assert (config.detect.backbone, config.detect.width) == ("cspnet-nano", 64)
-    assert "without a card" in reasons["detect.backbone"]
+    assert "without a GPU" in reasons["detect.backbone"]
     assert chosen(shapes, CARD, **{"model.name": name})[0].detect.backbone is None
     assert chosen(shapes, **{"model.name": name, "detect.neck": "none"})[0].detect.width is None
     assert chosen(shapes, **{"model.name": f"{name}-resnet50"})[0].detect.backbone is None

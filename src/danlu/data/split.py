@@ -17,15 +17,16 @@ from torch import Tensor
 from danlu.config import DataConfig
 from danlu.data.columns import as_numbers
 from danlu.data.dataset import TEST, VAL, Dataset
+from danlu.message import Message, message
 from danlu.refuse import Refusal, choose, refusal
 
 SMALL, SHARE, SHARE_OF_SMALL = 2000, 0.1, 0.15  # fewer samples give a larger part away, or its figures mean little
 KINDS = {
-    "stratified": "stratified by class",
-    "random": "drawn at random",
-    "time": "the latest by {column}",
-    "group": "whole groups of {column}",
+    "stratified": message("split.stratified", "stratified by class"),
+    "random": message("split.random", "drawn at random"),
 }
+GIVEN = message("split.given", "given")
+NONE = message("split.none", "none")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Split:
     train: Tensor
     val: Tensor
     test: Tensor
-    how: str
-    note: str = ""
+    how: Message
+    note: Message | None = None
 
 
 def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
@@ -54,7 +55,7 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     if wanted_test + wanted_val >= total:
         got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
         raise refusal("--val and --test", "parts that leave samples to train on", got)
-    how = {"test": "given" if len(test) else "none", "validation": "given" if len(val) else "none"}
+    how = {"test": GIVEN if len(test) else NONE, "validation": GIVEN if len(val) else NONE}
     if wanted_test:
         pool, test = cut(pool, wanted_test, "--test", config.test is not None, leave=2 if wanted_val else 1)
         how["test"] = cut.words
@@ -62,7 +63,9 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         pool, val = cut(pool, wanted_val, "--val", config.val is not None, leave=1)
         how["validation"] = cut.words
     one = how["test"] == how["validation"]
-    words = f"validation and test {how['test']}" if one else f"test {how['test']}, validation {how['validation']}"
+    words = message("split.each", "test {test}, validation {val}", test=how["test"], val=how["validation"])
+    if one:
+        words = message("split.both", "validation and test {how}", how=how["test"])
     return _split(cut, pool, val, test, words)
 
 
@@ -81,8 +84,18 @@ def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
         pool, test = cut(pool, wanted, "--test", config.test is not None, leave=2)
     found = []
     for i, (train, val) in enumerate(cut.folds(pool, config.folds)):
-        found.append(_split(cut, train, val, test, f"fold {i + 1} of {config.folds}, {cut.words}"))
+        values = {"fold": i + 1, "folds": config.folds, "how": cut.words}
+        words = message("split.fold", "fold {fold} of {folds}, {how}", **values)
+        found.append(_split(cut, train, val, test, words))
     return found
+
+
+def _words(kind: str, column: str) -> Message:
+    if kind == "time":
+        return message("split.time", "the latest by {column}", column=column)
+    if kind == "group":
+        return message("split.group", "whole groups of {column}", column=column)
+    return KINDS[kind]
 
 
 def _given(dataset: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,11 +122,12 @@ def _count(flag: str, part: float | int | str | None, total: int) -> int:
     return max(1, round(share * total))
 
 
-def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: str) -> Split:
+def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: Message) -> Split:
     """The split as tensors, the training part limited if the user wants fewer samples."""
-    limit, note = cut.config.limit, ""
+    limit, note = cut.config.limit, None
     if limit is not None and limit < len(train):
-        note = f"{limit} of {len(train)} training samples are used"
+        text = "{limit} of {samples} training samples are used"
+        note = message("split.limited", text, limit=limit, samples=len(train))
         train = _draw(train, limit, cut.classes, cut.rng, keep_one=False)
     return Split(_tensor(train), _tensor(val), _tensor(test), how, note)
 
@@ -144,7 +158,7 @@ class _Cut:
             self.classes = dataset.targets.numpy()
         self.column = column
         self.key = _key(dataset, self.kind, column) if column else None
-        self.words = KINDS[self.kind].format(column=column)
+        self.words = _words(self.kind, column)
 
     def __call__(
         self, pool: np.ndarray, count: int, flag: str, strict: bool, leave: int

@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
 
 # Fabric has torch look for the driver's library whenever it asks for cards, and torch's Adam asks at every step: 30 to
@@ -108,7 +109,7 @@ def in_precision(fabric: Fabric, module: Callable[..., Any]) -> Callable[..., An
 class Format:
     precision: str
     channels_last: bool
-    reason: str
+    reason: Message
 
 
 def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float = 0.5) -> Format:
@@ -139,7 +140,9 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     if typical[best] > 0.9 * plain:
         best = candidates[0]
     gain = plain / typical[best]
-    reason = f"measured here: {gain:.1f} x plain fp32" if best != candidates[0] else "measured here: nothing was faster"
+    reason = message("choice.precision.not_faster", "measured here: nothing was faster")
+    if best != candidates[0]:
+        reason = message("choice.precision.faster", "measured here: {speedup:.1f} x plain fp32", speedup=gain)
     return Format(*best, reason=reason)
 
 

@@ -17,6 +17,7 @@ from danlu.config import Config, ResolvedConfig, get, keys, resolve, with_values
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.formats import OBJECTS
 from danlu.detection.build import DETECTORS, find_detector
+from danlu.message import Message, message
 from danlu.models.build import find_network
 from danlu.run.signature import Signature
 
@@ -31,11 +32,13 @@ REJECTION_DISTANCE = 20.0  # lenet5: squared distance, of 4 per wrong sign of 84
 FINE_TUNING_EPOCHS = 1 / 3  # fraction of the epochs from random initialisation
 FINE_TUNING_LR = 1 / 2  # fraction of the learning rate from random initialisation
 TRAINING_SAMPLES = 600_000  # over all epochs: enough for a small network, minutes on two cores
+CONVEX = message("choice.convex", "a convex problem")
+ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
 TASK_REASONS = {
-    "classify": "classes",
-    "regress": "a number is to be predicted",
-    "detect": "boxes around objects",
-    "segment": "outlines of objects",
+    "classify": message("choice.task.classify", "classes"),
+    "regress": message("choice.task.regress", "a numeric target"),
+    "detect": message("choice.task.detect", "boxes around objects"),
+    "segment": message("choice.task.segment", "outlines of objects"),
 }
 FORMAT_KEYS = ("precision", "channels_last")
 
@@ -46,7 +49,7 @@ class Choice:
 
     key: str
     value: Any
-    reason: str
+    reason: Message
 
 
 class Chooser:
@@ -61,12 +64,12 @@ class Chooser:
         """The value chosen for a setting, or else the user's."""
         return self._values[key] if key in self._values else get(self.config, key)
 
-    def pick(self, key: str, value: Any, reason: str) -> None:
+    def pick(self, key: str, value: Any, reason: Message) -> None:
         """Choose a value if the setting is open."""
         if self[key] is None:
             self.set(key, value, reason)
 
-    def set(self, key: str, value: Any, reason: str) -> None:
+    def set(self, key: str, value: Any, reason: Message) -> None:
         """Choose a value in any case."""
         self._values[key] = value
         self.choices.append(Choice(key, value, reason))
@@ -127,30 +130,50 @@ def _data(chooser: Chooser, dataset: Dataset, device: torch.device, start: Signa
     pick, objects = chooser.pick, dataset.task in OBJECTS
     pick("task", dataset.task, TASK_REASONS[dataset.task])
     if dataset.kind in ("images", "files"):
-        name, source = chooser["model.name"], f"that of {chooser['transfer.init']}"
+        name, source = (
+            chooser["model.name"],
+            message("choice.same_as_source", "that of {source}", source=chooser["transfer.init"]),
+        )
         same = start is not None and name in (None, start.model)
         if start is not None and start.size and same:
             pick("data.size", start.size, source)
         detector = DETECTORS.get(name or "")
         if objects and detector is not None and detector.size:
-            pick("data.size", detector.size, f"what {name} is made for")
+            pick(
+                "data.size",
+                detector.size,
+                message("choice.size.of_network", "the input size {network} was designed for", network=name),
+            )
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
         if start is not None and start.channels == 3 and same:
             pick("data.colour", "rgb", source)
         if objects:
-            pick("data.colour", "rgb", "what backbones take")
+            pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
         grey = dataset.inputs.grey if isinstance(dataset.inputs, ImageFiles) else dataset.inputs.shape[1] == 1
-        pick("data.colour", "grey" if grey else "rgb", "every image is grey" if grey else "some images have colour")
+        if grey:
+            pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
+        pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
         channels = 1 if chooser["data.colour"] == "grey" else 3
         size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
         fits = size_bytes <= DATA_MEMORY[device.type]
-        pick("data.memory", fits, f"{size_bytes / 2**20:,.0f} MiB as bytes {'fit' if fits else 'do not fit'}")
+        mib = size_bytes / 2**20
+        if fits:
+            pick("data.memory", True, message("choice.memory.fits", "{size:,.0f} MiB as bytes fit", size=mib))
+        pick("data.memory", False, message("choice.memory.too_large", "{size:,.0f} MiB as bytes do not fit", size=mib))
         if not chooser["data.memory"]:
-            pick("data.workers", max(1, min(os.cpu_count() or 1, 16)), "one per core, to decode images")
+            pick(
+                "data.workers",
+                max(1, min(os.cpu_count() or 1, 16)),
+                message("choice.workers.per_core", "one per core, to decode images"),
+            )
     if dataset.task == "regress":
-        pick("data.standardise_target", True, "targets of unit scale suit every rate")
-    pick("data.memory", True, "a table is small")
-    pick("data.workers", 0, "everything is in memory")
+        pick(
+            "data.standardise_target",
+            True,
+            message("choice.standardise_target", "targets of unit scale work with any learning rate"),
+        )
+    pick("data.memory", True, message("choice.memory.table", "a table is small"))
+    pick("data.workers", 0, message("choice.workers.none", "everything is in memory"))
 
 
 def _training(
@@ -167,19 +190,25 @@ def _training(
     _budget(chooser, images, network.residual, samples)
     _update_rule(chooser, images, network.residual, network.convex)
     loss, why = (
-        ("cross-entropy", "exclusive classes") if dataset.classes else ("squared", "a number is to be predicted")
+        ("cross-entropy", message("choice.loss.classes", "exclusive classes"))
+        if dataset.classes
+        else ("squared", TASK_REASONS["regress"])
     )
     chooser.pick("loss.name", loss, why)
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
         chooser.pick(
-            "loss.rubbish", REJECTION_DISTANCE, "outputs are minus distances, and the right one must come near 0"
+            "loss.rubbish",
+            REJECTION_DISTANCE,
+            message(
+                "choice.loss.distances", "outputs are negative distances; the one of the true class must approach 0"
+            ),
         )
     _augmentation(chooser, images and not network.convex, samples)
 
 
 def _take_over(chooser: Chooser, start: Signature) -> None:
     """Choose the network of the weights to start from, and its options where the user gave none."""
-    reason = f"that of {chooser['transfer.init']}"
+    reason = message("choice.same_as_source", "that of {source}", source=chooser["transfer.init"])
     chooser.pick("model.name", start.model, reason)
     if start.backbone:
         chooser.pick("detect.backbone", start.backbone, reason)
@@ -193,46 +222,87 @@ def _take_over(chooser: Chooser, start: Signature) -> None:
 def _network(chooser: Chooser, images: bool, samples: int) -> None:
     side, colour = chooser["data.size"] or 0, chooser["data.colour"] == "rgb"
     if not images:
-        name, why = "mlp", "rows of a table"
+        name, why = "mlp", message("choice.network.table", "rows of a table")
     elif side <= 16:
-        name, why = "small-cnn", f"images of {side} px"
+        name, why = "small-cnn", message("choice.network.images", "images of {side} px", side=side)
     elif side <= 40 and not colour:
-        name, why = "lenet", f"grey images of {side} px"
+        name, why = "lenet", message("choice.network.grey_images", "grey images of {side} px", side=side)
     else:
-        name, why = ("resnet20" if side <= 80 else "resnet18"), f"images of {side} px"
+        name, why = (
+            ("resnet20" if side <= 80 else "resnet18"),
+            message("choice.network.images", "images of {side} px", side=side),
+        )
     chooser.pick("model.name", name, why)
     if chooser["model.name"] == "mlp" and not images and samples >= 5_000:
-        chooser.pick("model.width", (256, 128), f"{samples:,} training samples can fill two hidden layers")
+        chooser.pick(
+            "model.width",
+            (256, 128),
+            message("choice.width", "{samples:,} training samples are enough for two hidden layers", samples=samples),
+        )
 
 
 def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -> None:
     """Network, epochs and update rule of a detector, which has losses of its own."""
-    name, why = ("mask-rcnn", "finds masks") if task == "segment" else ("yolo-nano", "a fast detector without anchors")
-    chooser.pick("model.name", name, why)
+    if task == "segment":
+        chooser.pick("model.name", "mask-rcnn", message("choice.network.masks", "predicts masks"))
+    chooser.pick("model.name", "yolo-nano", message("choice.network.anchor_free", "a fast anchor-free detector"))
     detector = find_detector(chooser["model.name"])
     two_stages = detector.two_stages
     if detector.light_backbone and device.type == "cpu":
         _lighten(chooser, detector.light_backbone, detector.light_width)
     batch = 16 if samples >= 64 and not two_stages else 8
-    why = "two stages learn faster from small batches" if two_stages else f"{samples:,} training images"
+    why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
+    if two_stages:
+        why = message("choice.batch_size.two_stage", "two-stage detectors learn faster from small batches")
     chooser.pick("batch_size", min(batch, samples), why)
     seen = detector.training_images * max(1.0, 320 / (chooser["data.size"] or 320))
     epochs = max(10, min(120, round(seen / max(samples, 1))))
     if chooser["transfer.init"]:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
-        chooser.pick("epochs", fewer, f"fine-tuning: a third of the {epochs} that drawn weights would get")
-    chooser.pick("epochs", epochs, f"{samples:,} training images, about {epochs * samples:,} seen in all")
-    chooser.pick("optim.name", "adamw", "robust for detectors")
+        chooser.pick(
+            "epochs",
+            fewer,
+            message(
+                "choice.epochs.fine_tuning",
+                "fine-tuning: a third of the {epochs} used from random initialisation",
+                epochs=epochs,
+            ),
+        )
+    chooser.pick(
+        "epochs",
+        epochs,
+        message(
+            "choice.epochs.images",
+            "{samples:,} training images, about {seen:,} seen in all",
+            samples=samples,
+            seen=epochs * samples,
+        ),
+    )
+    chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
     lr = DEFAULT_LR[rule] if rule != "adamw" else DETECTOR_LR / (3 if two_stages else 1)
-    chooser.pick("optim.lr", lr, f"usual for {rule} and a detector")
-    chooser.pick("optim.weight_decay", 0.02 if rule == "adamw" else 5e-4, "usual for detectors")
-    chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
+    chooser.pick("optim.lr", lr, message("choice.lr.detector", "usual for {optimiser} and a detector", optimiser=rule))
+    chooser.pick(
+        "optim.weight_decay",
+        0.02 if rule == "adamw" else 5e-4,
+        message("choice.usual_for_detectors", "usual for detectors"),
+    )
+    chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if detector.per_region:
-        chooser.pick("augment.preset", "none", "regions cut out one by one vary enough")
-        chooser.pick("augment.flip", "lr", "a mirrored image has mirrored regions")
-    chooser.pick("augment.preset", "light", "moderate variation; objects move with the image")
-    why = "regions of one object differ much" if detector.per_region else "usual for detectors"
+        chooser.pick(
+            "augment.preset", "none", message("choice.augment.regions", "separately cropped regions vary enough")
+        )
+        chooser.pick(
+            "augment.flip", "lr", message("choice.augment.mirrored_regions", "regions are mirrored with the image")
+        )
+    chooser.pick(
+        "augment.preset",
+        "light",
+        message("choice.augment.objects", "moderate variation; objects are transformed with the image"),
+    )
+    why = message("choice.usual_for_detectors", "usual for detectors")
+    if detector.per_region:
+        why = message("choice.nms.regions", "regions of one object differ a lot")
     chooser.pick("detect.overlap", detector.nms_iou, why)
 
 
@@ -240,7 +310,7 @@ def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
     """Choose a small backbone and a narrow pyramid unless trained weights or a backbone are given."""
     if any(chooser[key] for key in ("transfer.init", "model.pretrained", "detect.backbone")):
         return
-    why = "without a card more images teach more than a larger network"
+    why = message("choice.backbone.no_gpu", "without a GPU, more images help more than a larger network")
     chooser.pick("detect.backbone", backbone, why)
     if width and chooser["detect.neck"] != "none":
         chooser.pick("detect.width", width, why)
@@ -248,65 +318,107 @@ def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
 
 def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> None:
     batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
-    chooser.pick("batch_size", min(batch, samples), f"{samples:,} training samples")
+    chooser.pick(
+        "batch_size",
+        min(batch, samples),
+        message("choice.batch_size.samples", "{samples:,} training samples", samples=samples),
+    )
     min_epochs = 30 if residual else 10
     epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples, 1)))) if images else 60
     if chooser["transfer.init"]:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
-        chooser.pick("epochs", fewer, f"fine-tuning: a third of the {epochs} that drawn weights would get")
-    chooser.pick("epochs", epochs, f"{samples:,} training samples, about {epochs * samples:,} seen in all")
+        chooser.pick(
+            "epochs",
+            fewer,
+            message(
+                "choice.epochs.fine_tuning",
+                "fine-tuning: a third of the {epochs} used from random initialisation",
+                epochs=epochs,
+            ),
+        )
+    chooser.pick(
+        "epochs",
+        epochs,
+        message(
+            "choice.epochs.samples",
+            "{samples:,} training samples, about {seen:,} seen in all",
+            samples=samples,
+            seen=epochs * samples,
+        ),
+    )
 
 
 def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -> None:
     if convex:
-        chooser.pick("optim.name", "momentum", "a convex problem")
+        chooser.pick("optim.name", "momentum", CONVEX)
     elif residual:
-        chooser.pick("optim.name", "nesterov", "residual networks with batch norm")
+        chooser.pick(
+            "optim.name", "nesterov", message("choice.optimiser.residual", "a residual network with batch norm")
+        )
     else:
-        chooser.pick("optim.name", "adamw", "robust for this network")
+        chooser.pick("optim.name", "adamw", message("choice.optimiser.robust", "robust for this network"))
     rule = chooser["optim.name"]
     batch = chooser["batch_size"]
     if residual and rule in ("sgd", "momentum", "nesterov"):
-        lr, why = 0.1 * min(1.0, batch / 128), f"0.1 for a batch of 128, and this one is {batch}"
+        lr = 0.1 * min(1.0, batch / 128)
+        why = message("choice.lr.by_batch", "0.1 for a batch of 128, scaled to {batch_size}", batch_size=batch)
     else:
         lr = 3e-3 if images and rule in ("adam", "adamw", "muon") else DEFAULT_LR[rule]
-        why = f"usual for {rule}"
+        why = message("choice.lr.usual", "usual for {optimiser}", optimiser=rule)
     if chooser["transfer.init"] and chooser["transfer.freeze"] != ("all-but-head",):
-        why = f"fine-tuning: half of {lr:g}, not to undo what was learnt"
+        why = message(
+            "choice.lr.fine_tuning", "fine-tuning: half of {lr:g}, to keep the pretrained weights intact", lr=lr
+        )
         lr *= FINE_TUNING_LR
     chooser.pick("optim.lr", lr, why)
     decay = 0.0 if convex else 5e-4 if residual else 1e-2 if rule == "adamw" else 1e-4
-    chooser.pick("optim.weight_decay", decay, "usual for this network and update rule" if decay else "a convex problem")
-    chooser.pick("schedule.name", "one-cycle", "quick rise, long fall: strong within a fixed budget")
+    why = message("choice.weight_decay.usual", "usual for this network and optimiser")
+    chooser.pick("optim.weight_decay", decay, why if decay else CONVEX)
+    chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
 
 
 def _augmentation(chooser: Chooser, augmented: bool, samples: int) -> None:
     if not augmented:
-        chooser.pick("augment.preset", "none", "not images, or a convex problem")
+        chooser.pick("augment.preset", "none", message("choice.augment.none", "not images, or a convex problem"))
         return
     small_grey = (chooser["data.size"] or 0) <= 40 and chooser["data.colour"] == "grey"
     if chooser["augment.preset"] is None and small_grey and samples < SMALL_SET:
+        why = message(
+            "choice.augment.few_samples",
+            "only {samples:,} samples: small distortions make up for missing ones",
+            samples=samples,
+        )
         for key, value in (("rotate", 10.0), ("scale", 0.1), ("shear", 10.0)):
-            chooser.pick(f"augment.{key}", value, f"only {samples:,} samples: small distortions stand in for more")
-    chooser.pick("augment.preset", "light", "moderate variation that keeps the meaning of most images")
+            chooser.pick(f"augment.{key}", value, why)
+    chooser.pick(
+        "augment.preset",
+        "light",
+        message("choice.augment.light", "moderate variation that keeps the class of most images"),
+    )
 
 
-def _image_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:
+def _image_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
     """Image side for classification and regression: the median short side, limited by the device."""
     if not isinstance(dataset.inputs, ImageFiles):
-        side = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
-        return side, f"images are {dataset.inputs.shape[-1]} x {dataset.inputs.shape[-2]} px"  # type: ignore[union-attr]
+        height, width = dataset.inputs.shape[-2:]  # type: ignore[union-attr]
+        return max(height, width), message(
+            "choice.size.images", "images are {width} x {height} px", width=width, height=height
+        )
     short = [min(size) for size in dataset.inputs.sizes]
     typical = int(median(short))
     if typical <= 80:
-        return typical, f"the median short side is {typical} px"
+        return typical, message("choice.size.median", "the median short side is {median} px", median=typical)
     full = 224 if device.type == "cuda" else 128
     side = min(full, typical)
-    where = "a card" if device.type == "cuda" else "a processor without a card"
-    return side, f"the median short side is {typical} px; {full} px suit {where}"
+    values = {"median": typical, "limit": full}
+    if device.type == "cuda":
+        text = "the median short side is {median} px; {limit} px suit a GPU"
+        return side, message("choice.size.gpu", text, **values)
+    text = "the median short side is {median} px; {limit} px suit a CPU"
+    return side, message("choice.size.cpu", text, **values)
 
 
-def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:
+def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
     """Image side for detectors: the median long side, a multiple of 32 pixels, limited by the device."""
     if isinstance(dataset.inputs, ImageFiles):
         typical = int(median(max(size) for size in dataset.inputs.sizes))
@@ -314,4 +426,5 @@ def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, str]:
         typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
     full = 640 if device.type == "cuda" else 320
     side = max(64, min(full, round(typical / 32) * 32))
-    return side, f"the median long side is {typical} px; at most {full} px by default here, in steps of 32"
+    text = "the median long side is {median} px; at most {limit} px by default on this device, in steps of 32"
+    return side, message("choice.size.detector", text, median=typical, limit=full)

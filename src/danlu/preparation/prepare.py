@@ -28,6 +28,7 @@ from danlu.engine.device import check_precision, keep_freed_memory, pick_device,
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
 from danlu.learning.sparse import sparsify
+from danlu.message import Message, clauses, message
 from danlu.models.build import build_backbone, build_model
 from danlu.preparation.defaults import Choice, choose_data, choose_training
 from danlu.preparation.transfer import Source, Transfer, freeze, frozen_parts, match, open_source, rate_shares
@@ -220,7 +221,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
             renamed = [replace(one, labels=places[one.labels]) for one in targets]
         dataset = replace(dataset, targets=renamed, classes=signature.classes)
     empty = torch.empty(0, dtype=torch.long)
-    split = Split(train=empty, val=empty, test=index, how="all of it")
+    split = Split(train=empty, val=empty, test=index, how=message("split.all", "all samples"))
     scaled = dataset.targets
     if signature.target_scale is not None:
         scaled = TargetScaler.from_dict(signature.target_scale).transform(dataset.targets)
@@ -396,7 +397,7 @@ def _transfer(prepared: Prepared, source: Source | None) -> None:
     settings, signature = prepared.config.transfer, prepared.signature
     model = network(signature)
 
-    def say(key: str, value: object, reason: str) -> None:
+    def say(key: str, value: object, reason: Message) -> None:
         prepared.choices.append(Choice(key, value, reason))
 
     if source is not None:
@@ -405,24 +406,31 @@ def _transfer(prepared: Prepared, source: Source | None) -> None:
         prepared.transfer = match(source, model, wider, signature)
         said = prepared.transfer.sentences()
         if signature.mean and source.signature is not None and source.signature.mean == signature.mean:
-            said.append("images are normalised by its mean and std")
+            said.append(message("transfer.normalisation", "images are normalised by the source's mean and std"))
         if signature.columns and source.signature is not None and source.signature.columns:
             then, now = (ColumnEncoder.from_dict(one.columns or {}).names for one in (source.signature, signature))
             if then != now:
-                said.append(
-                    f"its columns were others ({', '.join(then[:6])}, ...): the first layer must be learnt anew"
-                )
-        say("transfer.init", settings.init, "; ".join(said))
+                text = "the source had other columns ({columns}, ...): the first layer must be trained from scratch"
+                said.append(message("transfer.other_columns", text, columns=then[:6]))
+        say("transfer.init", settings.init, clauses(said))
     if settings.freeze:
         parts = frozen_parts(model, settings.freeze)
         freeze(model, parts)
         total = sum(p.numel() for p in model.parameters())
         kept = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-        say("transfer.freeze", ",".join(settings.freeze), f"{kept:,} of {total:,} weights stay: {', '.join(parts)}")
+        reason = message(
+            "transfer.frozen",
+            "{frozen:,} of {total:,} weights stay fixed: {parts}",
+            frozen=kept,
+            total=total,
+            parts=parts,
+        )
+        say("transfer.freeze", ",".join(settings.freeze), reason)
     if settings.layer_decay < 1:
         shares = sorted(set(rate_shares(model, settings.layer_decay).values()))
-        listed = ", ".join(f"{share:.3g}" for share in shares)
-        say("transfer.layer_decay", settings.layer_decay, f"shares of the rate from the input to the head: {listed}")
+        listed = [f"{share:.3g}" for share in shares]
+        reason = message("transfer.layer_decay", "learning-rate factors from input to head: {factors}", factors=listed)
+        say("transfer.layer_decay", settings.layer_decay, reason)
 
 
 def _probed(model: nn.Module) -> nn.Module:
@@ -436,17 +444,22 @@ def _choose_format(prepared: Prepared) -> None:
     probe = build_network(prepared, config.seed)  # also says now, not later, when the network cannot be built
     dense = sparsify(probe, config.model)
     if config.model.sparse:
-        reason = f"of every four input channels; dense stay {', '.join(dense) or 'no layers'}"
+        reason = message("choice.sparse_all", "two of every four input channels, in all layers")
+        if dense:
+            text = "two of every four input channels; these layers stay dense: {dense}"
+            reason = message("choice.sparse", text, dense=dense)
         prepared.choices.append(Choice("model.sparse", config.model.sparse, reason))
     if config.precision is not None and config.channels_last is not None:
         return
     if prepared.images is None or not any(isinstance(m, nn.Conv2d) for m in probe.modules()):
-        precision, channels_last, reason = "fp32", False, "no convolutions to speed up"
+        precision, channels_last = "fp32", False
+        reason = message("choice.precision.no_convolutions", "no convolutions to speed up")
     elif config.precision is not None or config.channels_last is not None:
-        precision, channels_last, reason = "fp32", config.precision in ("bf16", "fp16"), "goes with what was asked for"
+        precision, channels_last = "fp32", config.precision in ("bf16", "fp16")
+        reason = message("choice.precision.given", "matches the given setting")
     elif device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        channels_last, reason = True, "tensor cores"
+        channels_last, reason = True, message("choice.precision.tensor_cores", "tensor cores")
     else:
         signature = prepared.signature
         batch = min(config.batch_size, 128)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.engine.checkpoint import read_tensors
+from danlu.message import Message, message
 from danlu.models.layer_depth import head_name, levels, within
 from danlu.models.library import timm_weights
 from danlu.models.parts import stay_in_eval
@@ -121,11 +122,11 @@ class Transfer:
 
     source: Source
     whole: list[str] = field(default_factory=list)
-    colours: dict[str, str] = field(default_factory=dict)
+    colours: dict[str, Message] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
+    left: dict[str, Message] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
     copied: int = 0
     weights: int = 0
@@ -142,19 +143,28 @@ class Transfer:
             for new, old in self.pairs:
                 own[name][new] = there[name][old].to(own[name].dtype)
 
-    def sentences(self) -> list[str]:
-        """What was copied and what was not, for people."""
+    def sentences(self) -> list[Message]:
+        """Sentences on which tensors were copied and which were not."""
         tensors = len(self.whole) + len(self.colours) + len(self.outputs)
         everything = tensors + len(self.left)
-        counts = f"{self.copied:,} of {self.weights:,} weights, {tensors} of {everything} tensors"
-        said = [f"{counts} copied by name and shape"]
-        said += [f"{name}: {how}" for name, how in self.colours.items()]
+        text = "{weights:,} of {all_weights:,} weights, {tensors} of {all_tensors} tensors copied by name and shape"
+        counts = {"weights": self.copied, "all_weights": self.weights, "tensors": tensors, "all_tensors": everything}
+        said = [message("transfer.copied", text, **counts)]
+        said += [
+            message("transfer.colours", "{tensor}: {how}", tensor=name, how=how) for name, how in self.colours.items()
+        ]
         if self.outputs:
-            said.append(f"{_listed(self.outputs)}: only the rows of {_listed(self.classes)}, the same names there")
+            text = "{tensors}: only the rows of {classes}, which have the same names in the source"
+            values = {"tensors": _listed(self.outputs), "classes": _listed(self.classes)}
+            said.append(message("transfer.rows", text, **values))
         if self.left:
-            said.append("not copied: " + _listed([f"{name} ({why})" for name, why in self.left.items()]))
+            left = _listed(
+                [message("transfer.left", "{tensor} ({why})", tensor=name, why=why) for name, why in self.left.items()]
+            )
+            said.append(message("transfer.not_copied", "not copied: {tensors}", tensors=left))
         if self.unused:
-            said.append("of no use here: " + _listed(self.unused))
+            unused = _listed(self.unused)
+            said.append(message("transfer.unused", "unused tensors of the source: {tensors}", tensors=unused))
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,7 +188,7 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     found.classes = [new[here] for here, _ in found.pairs]
     for name, tensor in own.items():
         if name not in there:
-            found.left[name] = "not in the source"
+            found.left[name] = message("transfer.absent", "not in the source")
         elif name in classifier and source.signature is not None:
             _match_outputs(found, name, tensor, there[name], old, name in parameters)
         elif there[name].shape == tensor.shape:
@@ -186,7 +196,9 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
         elif how := _colours(there[name], tensor):
             found.colours[name] = how
         else:
-            found.left[name] = f"{_shape(there[name])} there, {_shape(tensor)} here"
+            found.left[name] = message(
+                "transfer.shapes", "{there} there, {here} here", there=_shape(there[name]), here=_shape(tensor)
+            )
     found.unused = [name for name in there if name not in own]
     rows = sum(own[name][0].numel() for name in found.outputs) * len(found.pairs)
     found.copied = rows + sum(own[name].numel() for name in (*found.whole, *found.colours) if name in parameters)
@@ -211,23 +223,25 @@ def _match_outputs(
     found: Transfer, name: str, here: Tensor, there: Tensor, old: Sequence[str], parameter: bool
 ) -> None:
     if not parameter:  # codes of the classes, which the network sets by itself
-        found.left[name] = "fixed by the number of classes"
+        found.left[name] = message("transfer.fixed", "fixed by the number of classes")
     elif there.shape != (len(old), *here.shape[1:]):
-        found.left[name] = f"new, for other classes: {_shape(there)} there, {_shape(here)} here"
+        shapes = {"there": _shape(there), "here": _shape(here)}
+        text = "new, for other classes: {there} there, {here} here"
+        found.left[name] = message("transfer.other_classes", text, **shapes)
     elif not found.pairs:
-        found.left[name] = "new, for no class has the same name"
+        found.left[name] = message("transfer.no_shared_class", "new, as no class has the same name")
     else:
         found.outputs.append(name)
 
 
-def _colours(there: Tensor, here: Tensor) -> str | None:
+def _colours(there: Tensor, here: Tensor) -> Message | None:
     """How the kernels (O, C, h, w) of an input layer are fitted to another number of colours; None: they are not."""
     same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
     if not same or {there.shape[1], here.shape[1]} != {1, 3}:
         return None
     if here.shape[1] == 1:
-        return "its kernels for red, green and blue are summed to one for grey"
-    return "a third of its kernel for grey stands for each of red, green and blue"
+        return message("transfer.summed_kernels", "the kernels of red, green and blue are summed into one for grey")
+    return message("transfer.spread_kernels", "a third of the grey kernel is used for each of red, green and blue")
 
 
 def _recoloured(kernels: Tensor, channels: int) -> Tensor:
@@ -239,9 +253,14 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "one number"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more (all in summary.json)" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _listed(names: Sequence[str]) -> list[str]:
+    """The first few names, and how many more there are."""
+    if len(names) <= NAMED:
+        return list(names)
+    return [
+        *names[:NAMED],
+        message("transfer.more", "and {count} more (all in summary.json)", count=len(names) - NAMED),
+    ]
 
 
 def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ A finished sentence is known by its form: `{}` stands for what was put in. Sente
 from __future__ import annotations
 
 from danlu.language import reteller
+from danlu.message import Message
 
 ZH: dict[str, str] = {
     # Reasons of settings: what the data is.
@@ -233,4 +234,9 @@ ZH: dict[str, str] = {
     " (epoch {} of {})": "（第 {} 轮，共 {} 轮）",
 }
 
-retell = reteller(ZH)
+_of_old_runs = reteller(ZH)
+
+
+def retell(sentence: str) -> str:
+    """A kept sentence in the current language."""
+    return str(sentence) if isinstance(sentence, Message) else _of_old_runs(sentence)
