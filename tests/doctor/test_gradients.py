@@ -10,7 +10,7 @@ from torch import nn
 
 import danlu
 from danlu.doctor.budget import Budget
-from danlu.doctor.rules.batch import noise_scale
+from danlu.doctor.derived.noise import noise_scale
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:

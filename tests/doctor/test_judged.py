@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 import danlu
-from danlu.doctor.diagnose import RULES, judged
-from danlu.doctor.judged import NEEDS
+from danlu.doctor.diagnose import judged
+from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.names import NAMES
 
 
 def trained(*, validate: bool, loss_fn: nn.Module | None = None) -> Ledger:
@@ -35,16 +34,11 @@ def trained(*, validate: bool, loss_fn: nn.Module | None = None) -> Ledger:
     return doctor.ledger
 
 
-def test_needs_name_every_finding_and_known_ledger_entries() -> None:
-    assert set(NEEDS) == set(RULES)
-    assert {need.partition("[")[0] for needs, _ in NEEDS.values() for need in needs} <= set(NAMES)
-
-
 def test_a_whole_training_is_judged_but_for_what_does_not_apply() -> None:
     checked = judged(trained(validate=True))
     assert checked.not_judged == []
     boxes_and_metrics = 4
-    assert checked.n == len(RULES) - boxes_and_metrics
+    assert checked.n == len(FINDINGS) - boxes_and_metrics
 
 
 def test_without_validation_the_fit_is_not_judged() -> None:

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.diagnose import diagnose
+from danlu.doctor.findings.data.label_noise import label_noise
+from danlu.doctor.findings.data.split_shift import split_shift
+from danlu.doctor.findings.gradient.exploding import exploding
+from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.instruments.labels import kinship
 from danlu.doctor.instruments.loss_and_accuracy import surest
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules import data, gradient
-from danlu.doctor.rules.labels import label_noise
 from danlu.doctor.watch import watch
 
 
@@ -123,7 +125,7 @@ def test_growing_gradients_of_a_recurrence_are_found(scale: float, grows: bool) 
             optimizer.step()
     growth = doctor.ledger.values("layer.gradient_growth", "again")
     assert growth[0] == pytest.approx(scale**11, rel=0.2)
-    found = [finding.code for finding in gradient.exploding(doctor.ledger)]
+    found = [finding.code for finding in exploding(doctor.ledger)]
     assert found == (["gradient.exploding"] if grows else [])
     # A state of zeros at the first call is no collapse.
     assert "activation.collapsed" not in [finding.code for finding in diagnose(doctor.ledger)]
@@ -153,7 +155,7 @@ FALLING = [10.0 ** (i - 5) for i in range(6)]
     ],
 )
 def test_gradients_that_vanish_over_depth(early: list[float], late: list[float], loss: float, found: bool) -> None:
-    assert bool(list(gradient.vanishing(depth_ledger(early, late, loss)))) is found
+    assert bool(list(vanishing(depth_ledger(early, late, loss)))) is found
 
 
 def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
@@ -193,4 +195,4 @@ def test_a_class_that_a_few_measured_batches_lack_may_be_chance(measured: int, f
         epoch__measured={"train": [measured]},
         input__samples={"train": [160]},
     )
-    assert [finding.code for finding in data.split_shift(ledger)] == (["data.split_shift"] if found else [])
+    assert [finding.code for finding in split_shift(ledger)] == (["data.split_shift"] if found else [])

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import danlu
+from danlu.doctor.derived.progress import chance_loss, even_epochs
+from danlu.doctor.findings.loop.metric_last_batch import metric_last_batch
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.losses import kind_by_graph
-from danlu.doctor.rules.loop import metric_last_batch
-from danlu.doctor.rules.progress import chance_loss, even_epochs
 from danlu.doctor.watch import Doctor
 
 GENERATOR = torch.Generator().manual_seed(0)

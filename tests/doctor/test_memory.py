@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import danlu
+from danlu.doctor.findings.speed.memory_growth import memory_growth
 from danlu.doctor.instruments.memory import free_in_heap, in_use, resident
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.speed import memory_growth
 
 MIB = 2**20
 START = 1300.0

@@ -1,26 +1,22 @@
-"""Words: shares as per cent, every sentence of a rule in Chinese as well, places that people can find."""
+"""Wording of findings: percentages, nested messages, places that people can find, both languages."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 
-from danlu.doctor import rules
-from danlu.doctor.finding import SEVERITIES, Finding, in_one_line
+from danlu.doctor.finding import Finding, in_one_line
+from danlu.doctor.findings.numerics.nonfinite import nonfinite
+from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import MESSAGES, place, retold, said, worded
-from danlu.doctor.phrase import Phrase, Shown, shown
-from danlu.doctor.rules.numerics import PLACES, nonfinite
-from danlu.doctor.rules.outputs import MENDED
-from danlu.doctor.wording.before import WORDS
-from danlu.doctor.wording.phrases import ZH
-from danlu.doctor.wording.terms import TERMS, terms
+from danlu.doctor.phrase import message, readable, recorded, shown
+from danlu.doctor.places import OUTPUT, VALIDATION, class_place
+from danlu.doctor.wording import place, worded
+from danlu.message import speaking, table
 
 CHINESE = re.compile("[一-鿿]")
 
@@ -29,21 +25,21 @@ CHINESE = re.compile("[一-鿿]")
     ("value", "text"),
     [(1.0, "100 %"), (0.934567, "93.5 %"), (0.0, "0 %"), (0.00123, "0.123 %"), ("?", "?"), (1, "100 %")],
 )
-def test_shares_are_told_as_per_cent(value: object, text: str) -> None:
-    assert f"{Shown(value):%}" == text
+def test_fractions_are_shown_as_percentages(value: object, text: str) -> None:
+    assert f"{readable(value):%}" == text
 
 
 def test_numbers_are_short() -> None:
     assert [shown(v) for v in (3.0, 0.123456, 12345.678, True, [0.5, 2.0])] == [3, 0.123, 12300.0, True, "0.5, 2"]
 
 
-def test_a_phrase_is_a_text_that_can_be_said_again() -> None:
-    phrase = Phrase("The loss rose to {} times its start, at step {}", 12.345, 37)
-    assert phrase == "The loss rose to 12.3 times its start, at step 37"
-    assert json.loads(json.dumps({"what": phrase})) == {"what": str(phrase)}
-    again = copy.deepcopy(phrase)
-    assert said(again, "en") == phrase
-    assert said(again, "zh") == "损失在第 37 步升到开始时的 12.3 倍"
+def test_a_message_shows_short_numbers_and_keeps_exact_ones() -> None:
+    rose = message("finding.optim.lr_too_high.rose", "The loss rose to {growth} times its start", growth=12.345)
+    assert str(rose) == "The loss rose to 12.3 times its start"
+    kept = json.loads(json.dumps(rose.to_dict()))
+    assert kept["values"] == {"growth": 12.345}
+    with_step = message("finding.optim.lr_too_high.rose", "{growth} at {step}", growth=12.345, step=37)
+    assert copy.deepcopy(with_step).render("zh") == "损失在第 37 步升到开始时的 12.3 倍"
 
 
 def test_dead_units_in_per_cent_and_no_bare_one() -> None:
@@ -55,78 +51,85 @@ def test_dead_units_in_per_cent_and_no_bare_one() -> None:
     assert "第 2 层" in worded(Finding("activation.dead_relu", "error", 0.9, "2", facts), "zh").title
 
 
-def sentences() -> list[str]:
-    """What the rules make Phrases of."""
-    found = []
-    for path in Path(rules.__file__).parent.glob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Phrase":
-                first = node.args[0]
-                choices = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
-                found += [choice.value for choice in choices if isinstance(choice, ast.Constant)]
-            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
-                found += [node.value.value] if isinstance(node.value, ast.Constant) else []
-    return [s for s in found if isinstance(s, str)] + list(MENDED.values()) + list(PLACES.values())
+def wordings() -> dict[str, str]:
+    """Translation id -> English text of all wordings of findings."""
+    found = {}
+    for code, spec in FINDINGS.items():
+        for words, id in ((spec.words, code), (spec.before_training, f"{code}.before")):
+            if words is not None:
+                found |= {f"finding.{id}.{part}": getattr(words, part) for part in ("title", "cause", "fix")}
+    return found
 
 
-def test_every_sentence_of_a_rule_is_there_in_chinese() -> None:
-    missing = [s for s in sentences() if s not in ZH]
-    assert missing == []
-    assert len(sentences()) > 40
+@pytest.mark.parametrize("id", sorted(set(wordings()) & set(table("zh"))))
+def test_a_translation_uses_the_evidence_as_the_english_text_does(id: str) -> None:
+    code = id.removeprefix("finding.").rpartition(".")[0]
+    spec = FINDINGS[code.removesuffix(".before")]
+    words = spec.before_training if code.endswith(".before") else spec.words
+    assert words is not None
+    field = re.compile(r"(?<!\{)\{(\w+)(:[^}]*)?\}")
+    specs = dict(field.findall(f"{words.title} {words.cause} {words.fix}"))
+    translated = field.findall(table("zh")[id])
+    assert all(specs.get(name, form) == form for name, form in translated)
 
 
-@pytest.mark.parametrize("english", ZH)
-def test_translations_take_the_same_values(english: str) -> None:
-    braces = r"\{(\d*)(:[^}]*)?\}"
-    count = max([*(int(n) + 1 for n, _ in re.findall(braces, english) if n), len(re.findall(braces, english))])
-    assert len(re.findall(braces, ZH[english])) in (count, len(re.findall(braces, english)))
-    assert CHINESE.search(ZH[english]) or english == "{} ({})"
+def test_an_evidence_that_is_missing_is_a_question_mark() -> None:
+    assert "?" in worded(Finding("activation.dead_relu", "error", 0.9, "2", {})).cause
+    assert worded(Finding("unheard.of", "note", 0.5)).title == "unheard.of"
 
 
-def test_both_languages_have_the_same_terms() -> None:
-    assert TERMS["en"].keys() == TERMS["zh"].keys()
-    assert all(CHINESE.search(terms("zh")[word]) for word in (*SEVERITIES, "cure line", "confidence", "at"))
-
-
-@pytest.mark.parametrize("table", [MESSAGES, WORDS], ids=["rules", "before"])
-def test_both_languages_use_the_same_evidence(table: dict) -> None:
-    fields = re.compile(r"(?<!\{)\{(\w+)(:[^}]*)?\}")
-    for code, words in table.items():
-        for text in (*words["en"], *words["zh"]):
-            for name, spec in fields.findall(text):
-                other = dict(fields.findall(" ".join(words["en"])))
-                assert other.get(name, spec) == spec, f"{code}: {name} is {spec or 'plain'} in one language only"
+def test_a_finding_without_a_translation_is_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {id: text for id, text in table("zh").items() if not id.startswith("finding.optim.lr_too_low")}
+    monkeypatch.setattr("danlu.message.table", lambda code: kept)
+    finding = worded(Finding("optim.lr_too_low", "warning", 0.9, "", {"lr": 1e-6}), "zh")
+    assert finding.title == FINDINGS["optim.lr_too_low"].words.title
 
 
 def test_a_line_in_chinese_has_no_english_frame() -> None:
-    finding = Finding("fit.one_class", "warning", 0.8, Phrase("class {}", 3), {"class": 3, "predicted": 0.5})
+    finding = Finding("fit.one_class", "warning", 0.8, class_place(3), {"class": 3, "predicted": 0.5})
     line = in_one_line(worded(finding, "zh"), "zh")
     assert line.startswith("警告：fit.one_class（类别 3）：")
     assert in_one_line(worded(finding)).startswith("warning: fit.one_class (class 3): ")
     assert str(worded(finding, "zh")) == line == in_one_line(worded(finding, "zh").to_dict(), "zh")
 
 
+def test_json_is_english_where_it_is_no_sentence() -> None:
+    facts = {"how": message("finding.loop.metric_last_batch.batch_mean", "the mean of the batches"), "told": 0.5}
+    kept = worded(Finding("loop.metric_last_batch", "warning", 0.9, VALIDATION, facts), "zh").to_dict()
+    assert (kept["where"], kept["place"]) == ("validation", "验证")
+    assert kept["evidence"] == {"how": "the mean of the batches", "told": 0.5}
+    assert json.loads(json.dumps(kept)) == kept
+
+
 def test_places() -> None:
-    assert [place(w) for w in ("0", "head.fc", Phrase("class {}", 3))] == ["layer 0", "head.fc", "class 3"]
-    roles = [Phrase("output"), Phrase("validation"), "head.fc", "0"]
-    assert [place(w, "zh") for w in roles] == ["输出", "验证", "head.fc", "第 0 层"]
+    assert [place(w) for w in ("0", "head.fc", class_place(3))] == ["layer 0", "head.fc", "class 3"]
+    with speaking("zh"):
+        assert [place(w) for w in (OUTPUT, VALIDATION, "head.fc", "0")] == ["输出", "验证", "head.fc", "第 0 层"]
 
 
 def test_what_somebody_named_is_not_translated() -> None:
-    """A layer called output, a metric called loss: only what a rule says as a word is one."""
-    assert [place(name, "zh") for name in ("output", "loss", "device")] == ["output", "loss", "device"]
-    told = {"metric": "loss", "told": 0.5, "right": 0.4, "how": Phrase("the mean of the batches"), "epoch": 3}
+    """A layer called output, a metric called loss: only a Message is translated."""
+    with speaking("zh"):
+        assert [place(name) for name in ("output", "loss", "device")] == ["output", "loss", "device"]
+    how = message("finding.loop.metric_last_batch.batch_mean", "the mean of the batches")
+    told = {"metric": "loss", "told": 0.5, "right": 0.4, "how": how, "epoch": 3}
     finding = worded(Finding("loop.metric_last_batch", "warning", 0.9, "loss", told), "zh")
     assert "loss" in finding.title + finding.cause
     assert finding.place == "loss"
     assert "各批次的平均" in finding.cause
 
 
-def test_what_instruments_wrote_is_told_again() -> None:
-    assert retold("curvature", "zh") == "曲率"
-    assert retold("the instrument failed and was put aside: KeyError: 'x'", "zh") == "仪器出错，已停用：KeyError: 'x'"
-    assert [retold("curvature", "en"), retold("a {} of its own", "zh")] == ["curvature", "a {} of its own"]
+def test_sentences_of_instruments_are_translated() -> None:
+    failed = "the instrument failed and was put aside: KeyError: 'x'"
+    assert [str(recorded(text)) for text in ("curvature", failed, "a {} of its own")] == [
+        "curvature",
+        failed,
+        "a {} of its own",
+    ]
+    with speaking("zh"):
+        assert str(recorded("curvature")) == "曲率"
+        assert str(recorded(failed)) == "仪器出错，已停用：KeyError: 'x'"
+        assert str(recorded("a {} of its own")) == "a {} of its own"
 
 
 REASON = ("nonfinite.reason", "log of zero")

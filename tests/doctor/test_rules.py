@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import string
+from pathlib import Path
 
 import pytest
 
-from danlu.doctor.causes import EXPLAINS
-from danlu.doctor.diagnose import RULES, diagnose, shown
-from danlu.doctor.finding import Finding
+from danlu.doctor.diagnose import diagnose, shown
+from danlu.doctor.finding import SEVERITIES, Finding
+from danlu.doctor.findings.spec import __file__ as spec_file
+from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import MESSAGES, worded
+from danlu.doctor.names import NAMES
+from danlu.doctor.wording import worded
+
+RULES = {code: spec.rule for code, spec in FINDINGS.items()}
 
 
 def written(*records: tuple) -> Ledger:
@@ -139,6 +143,7 @@ def test_a_rule_finds_its_fault_and_is_silent_without_it(code):
     found = [f for f in RULES[code](written(*with_fault)) if f.code == code]
     assert len(found) == 1
     assert 0 < found[0].confidence <= 1
+    assert found[0].severity in FINDINGS[code].severities
     assert not [f for f in RULES[code](written(*without)) if f.code == code]
 
 
@@ -150,7 +155,7 @@ def test_a_finding_has_words_in_both_languages(code, language):
     assert words.title
     assert words.cause
     assert words.remedy
-    assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh") or "{problem}" in words.title
+    assert any("一" <= letter <= "鿿" for letter in words.title) == (language == "zh")
 
 
 def test_a_model_that_is_called_otherwise_is_not_said_to_stand_still():
@@ -164,16 +169,25 @@ def test_rules_are_silent_on_an_empty_ledger():
     assert diagnose(Ledger()) == []
 
 
-def test_messages_and_causes_belong_to_rules():
-    families = {code.partition(".")[0] for code in RULES}
-    for code, languages in MESSAGES.items():
-        assert code in RULES
-        assert set(languages) == {"en", "zh"}
-        for texts in languages.values():
-            assert all(
-                isinstance(field, str) for text in texts for _, field, _, _ in string.Formatter().parse(text) if field
-            )
-    assert {code.partition(".")[0] for code in EXPLAINS} >= families - {"speed"}
+def test_a_file_in_findings_has_its_line_in_the_table() -> None:
+    """Codes are paths: findings/optim/lr_too_high.py holds optim.lr_too_high."""
+    folder = Path(spec_file).parent
+    files = {f"{path.parent.name}.{path.stem}" for path in folder.glob("*/*.py") if path.stem != "__init__"}
+    assert files == set(FINDINGS)
+    assert all(spec.code == code for code, spec in FINDINGS.items())
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_a_spec_names_what_exists(code: str) -> None:
+    spec, families = FINDINGS[code], {code.partition(".")[0] for code in FINDINGS}
+    assert all((spec.words.title, spec.words.cause, spec.words.fix))
+    assert set(spec.severities) <= set(SEVERITIES)
+    assert spec.charts
+    assert spec.needs
+    assert {need.partition("[")[0] for need in spec.needs} <= set(NAMES)
+    for explained in spec.explains:
+        family, _, name = explained.partition(".")
+        assert explained in FINDINGS or (family in families and name.endswith("*")), explained
 
 
 def test_a_cause_comes_before_what_follows_from_it():
@@ -197,7 +211,7 @@ def test_a_finding_refuses_an_unknown_severity():
 def test_a_softmax_before_cross_entropy_is_named_with_the_line_to_change() -> None:
     records = [("loss.kind", "cross_entropy"), ("output.activation", "softmax")]
     in_forward = next(iter(RULES["model.output_mismatch"](written(*records))))
-    assert in_forward.where == "output"
+    assert str(in_forward.where) == "output"
     assert "torch.softmax(x)" in worded(in_forward).remedy
     layer = [("layer.order", 0, "0"), ("layer.order", 1, "1"), ("layer.kind", "Softmax", "1")]
     named = next(iter(RULES["model.output_mismatch"](written(*records, *layer, ("layer.activation", "softmax", "1")))))

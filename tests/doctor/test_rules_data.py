@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from danlu.doctor.findings.data.label_range import label_range
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.labels import label_range
 
 
 def labels(shares: list[float], batches: int, held: list[float] | None = None) -> Ledger:
@@ -25,7 +25,7 @@ FROM_ONE = [0.0, 0.25, 0.25, 0.25, 0.25]
 
 def test_labels_counted_from_one_are_found() -> None:
     (found,) = label_range(labels(FROM_ONE, batches=4))
-    assert found.evidence["problem"] == "from one"
+    assert str(found.evidence["problem"]) == "from one"
 
 
 @pytest.mark.parametrize(

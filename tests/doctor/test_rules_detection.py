@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from danlu.doctor.cards import draw
 from danlu.doctor.diagnose import diagnose
-from danlu.doctor.drawings.table import draw
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.plot import Rows
 

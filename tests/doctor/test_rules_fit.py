@@ -7,11 +7,13 @@ import math
 import pytest
 
 from danlu.doctor.diagnose import diagnose
+from danlu.doctor.findings.fit.one_class import positive_weight
+from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import worded
-from danlu.doctor.rules import fit, model
+from danlu.doctor.wording import worded
 
-RULES = fit.RULES | {code: model.RULES[code] for code in ("model.too_small", "model.too_large")}
+CODES = [*(code for code in FINDINGS if code.startswith("fit.")), "model.too_small", "model.too_large"]
+RULES = {code: FINDINGS[code].rule for code in CODES}
 GUESS = math.log(10)
 
 
@@ -108,8 +110,8 @@ def test_every_rule_of_the_fit_has_a_case():
 def test_a_loss_that_cannot_hold_its_errors_tells_of_a_class_weight():
     # 8 % wrong cost at least 0.08 ln 2 = 0.055; the loss is 0.0058.
     weighted = run(TO_ONE, TO_ONE, accuracy=0.92)
-    assert [f.severity for f in fit.one_class(weighted)] == ["warning"]
-    assert list(fit.one_class(run(TO_ONE, TO_ONE, accuracy=0.998))) == []
+    assert [f.severity for f in RULES["fit.one_class"](weighted)] == ["warning"]
+    assert list(RULES["fit.one_class"](run(TO_ONE, TO_ONE, accuracy=0.998))) == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_class_weight_is_judged_by_the_share_of_its_class(weights, shares, fav
     ledger = Ledger()
     ledger.add("loss.class_weights", weights)
     ledger.add("class.actual", shares, "train", 1)
-    found = list(fit.one_class(ledger))
+    found = list(RULES["fit.one_class"](ledger))
     assert [f.severity for f in found] == ["warning"] * (favoured is not None)
     assert [f.evidence["class"] for f in found] == [favoured] * len(found)
     for language in ("en", "zh"):
@@ -150,10 +152,10 @@ def binary(weight: float, positive: float) -> Ledger:
 
 
 def test_pos_weight_is_read_off_the_first_loss():
-    assert fit.positive_weight(binary(300.0, 0.5)) == pytest.approx(300.0)
-    assert fit.positive_weight(binary(9.0, 0.1)) == pytest.approx(9.0)
-    assert [f.severity for f in fit.one_class(binary(300.0, 0.5))] == ["warning"]
-    assert list(fit.one_class(binary(9.0, 0.1))) == []  # a rare class, weighted as its share asks for
+    assert positive_weight(binary(300.0, 0.5)) == pytest.approx(300.0)
+    assert positive_weight(binary(9.0, 0.1)) == pytest.approx(9.0)
+    assert [f.severity for f in RULES["fit.one_class"](binary(300.0, 0.5))] == ["warning"]
+    assert list(RULES["fit.one_class"](binary(9.0, 0.1))) == []  # a rare class, weighted as its share asks for
 
 
 def test_memorising_without_learning_is_not_called_overfitting_first():
@@ -162,8 +164,8 @@ def test_memorising_without_learning_is_not_called_overfitting_first():
 
 
 def test_a_linear_model_that_stays_poor_is_too_small_and_one_that_fits_is_not():
-    assert [f.severity for f in model.too_small(run(STILL_POOR, STILL_POOR, widths=(10,)))] == ["note"]
-    assert list(model.too_small(run([0.1] * 8, [0.1] * 8, widths=(10,)))) == []
+    assert [f.severity for f in RULES["model.too_small"](run(STILL_POOR, STILL_POOR, widths=(10,)))] == ["note"]
+    assert list(RULES["model.too_small"](run([0.1] * 8, [0.1] * 8, widths=(10,)))) == []
 
 
 def test_strong_dropout_that_ends_in_nan_is_named_before_the_nan():
@@ -179,13 +181,13 @@ def test_a_rate_that_died_is_not_underfitting():
     ledger = run(STILL_POOR, STILL_POOR)
     for step, rate in ((0, 0.1), (5, 0.01), (10, 1e-4)):
         ledger.add("optimizer.lr", rate, "optimizer0.group0", step)
-    assert list(fit.underfitting(ledger)) == []
+    assert list(RULES["fit.underfitting"](ledger)) == []
 
 
 def test_a_model_that_beats_the_commonest_class_is_learning_whatever_its_loss():
     confident = ([0.5, 0.3, 0.2, 0.1, 0.1], [1.0, 1.1, 1.2, 1.3, 1.3])
-    assert list(fit.not_learning(run(*confident, accuracy=0.6))) == []
-    assert [f.code for f in fit.not_learning(run(*confident, accuracy=0.12))] == ["fit.not_learning"]
+    assert list(RULES["fit.not_learning"](run(*confident, accuracy=0.6))) == []
+    assert [f.code for f in RULES["fit.not_learning"](run(*confident, accuracy=0.12))] == ["fit.not_learning"]
 
 
 @pytest.mark.parametrize("odd", [[math.inf, -math.inf], [math.nan] * 2, [0.0, 0.0], [-3.0, -4.0]])
@@ -200,21 +202,21 @@ def test_a_frozen_body_beats_guessing_and_learns_nothing(frozen: bool) -> None:
     for name, size in (("body.weight", 9000), ("head.weight", 600)):
         ledger.add("parameter.size", size, name, 0)
         ledger.add("parameter.trainable", int(not frozen or name.startswith("head")), name, 1)
-    assert bool(list(fit.not_learning(ledger))) is frozen
+    assert bool(list(RULES["fit.not_learning"](ledger))) is frozen
 
 
 def test_six_steps_show_no_overfitting() -> None:
     losses = ([1.0, 0.5, 0.3, 0.2, 0.1, 0.05], [0.9, 0.8, 0.8, 1.2, 1.5, 2.0])
-    assert list(fit.overfitting(run(*losses)))
+    assert list(RULES["fit.overfitting"](run(*losses)))
     few = Ledger()
     for record in run(*losses):
         if record.name != "loss.step":
             few.add(record.name, record.value, record.where, record.step)
     for step, loss in enumerate(losses[0], 1):
         few.add("loss.step", loss * GUESS, "", step)
-    assert not list(fit.overfitting(few))
+    assert not list(RULES["fit.overfitting"](few))
 
 
 def test_a_short_run_that_diverged_did_not_stop_early() -> None:
     rising = [1.0, 60.0, 50.0, 40.0]
-    assert not list(fit.stopped_early(run(rising, [1.0, 50.0, 40.0, 0.9])))
+    assert not list(RULES["fit.stopped_early"](run(rising, [1.0, 50.0, 40.0, 0.9])))

@@ -6,13 +6,13 @@ import math
 
 import pytest
 
+from danlu.doctor.derived.noise import noise_scale
+from danlu.doctor.derived.progress import accuracies, chance_loss, descent, skills, steps_taken
+from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import worded
-from danlu.doctor.rules import batch, optim, plateau
-from danlu.doctor.rules.batch import noise_scale
-from danlu.doctor.rules.progress import accuracies, chance_loss, descent, skills, steps_taken
+from danlu.doctor.wording import worded
 
-RULES = {**optim.RULES, **plateau.RULES, **batch.RULES}
+RULES = {code: spec.rule for code, spec in FINDINGS.items() if code.startswith("optim.")}
 TEN = [0.1] * 10  # shares of ten classes
 GUESS = math.log(10)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import danlu
+from danlu.doctor.derived.progress import skills
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import skills
 
 SOUND = [
     {"loss.name": "focal"},

@@ -13,8 +13,9 @@ from danlu.advice.remedies import Case, Change, as_flags, changes, untried
 from danlu.config import SHORT_FLAGS, AugmentConfig, Config, get, with_values
 from danlu.data.presets import resolve, resolve_objects
 from danlu.doctor.finding import Finding
-from danlu.doctor.wording.terms import terms
+from danlu.doctor.terms import term
 from danlu.engine.device import pick_device
+from danlu.message import speaking
 from danlu.preparation.defaults import choose_training
 
 PROPOSED = 2  # changes that are named for a finding
@@ -40,7 +41,6 @@ def cures(config: Config, samples: int, language: str = "en") -> Callable[[Findi
     outline = Outline("images" if images else "table", config.task or "classify", classes)
     usual = partial(_usual, config, outline, samples)
     preset = partial(_preset, config) if images else None
-    words = terms(language)
 
     def cured(finding: Finding) -> Finding:
         case = Case(config, finding.evidence, usual, preset)
@@ -48,7 +48,11 @@ def cures(config: Config, samples: int, language: str = "en") -> Callable[[Findi
         flags = list(dict.fromkeys(flags_of(change) for change in found))[:PROPOSED]
         if not flags:
             return finding
-        return replace(finding, remedy=words["try"].format(words["or"].join(flags)))
+        with speaking(language):
+            proposed: object = flags[0]
+            for other in flags[1:]:
+                proposed = term("or", "{first}, or {second}", first=proposed, second=other)
+            return replace(finding, remedy=str(term("try", "Try {flags}.", flags=proposed)))
 
     return cured
 

@@ -6,7 +6,7 @@ helps. What no setting can cure says why. A change is {dotted setting: value}, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -397,3 +397,8 @@ UNTRIED: dict[str, Remedy] = {
 
 def why_not(code: str) -> str:
     return NO_SETTING.get(code) or NO_SETTING.get(code.partition(".")[0]) or "no setting is known to cure it"
+
+
+def without_remedy(codes: Iterable[str]) -> list[str]:
+    """Codes of findings for which neither a change of settings nor a reason against one is listed."""
+    return [code for code in codes if code not in REMEDIES | NO_SETTING and code.partition(".")[0] not in NO_SETTING]

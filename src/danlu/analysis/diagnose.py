@@ -11,9 +11,9 @@ from danlu.advice.fixes import cures
 from danlu.config import Config, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
+from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as rules
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.rules.progress import epoch_samples
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import beside

@@ -1,4 +1,4 @@
-"""One page of HTML with the findings, the charts that prove them and the curves of the run; it needs but a browser."""
+"""One HTML page with the findings, the charts of their evidence and the curves of the run, for any browser."""
 
 from __future__ import annotations
 
@@ -9,22 +9,53 @@ from pathlib import Path
 from danlu.doctor.cards import cards, style
 from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, series, told_by_loop
 from danlu.doctor.finding import Finding
+from danlu.doctor.judged import judged
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.messages import retold
+from danlu.doctor.phrase import message, recorded
 from danlu.doctor.plot import render, text
-from danlu.doctor.wording.drawings import saying
-from danlu.doctor.wording.terms import terms
+from danlu.doctor.terms import term
+from danlu.message import language as current_language
+from danlu.message import speaking
 
-LOSSES = (("loss.mean", "train", "training"), ("loss.mean", "val", "validation"))
+LOSSES = (
+    ("loss.mean", "train", message("doctor.chart.training", "training")),
+    ("loss.mean", "val", message("doctor.chart.validation", "validation")),
+)
 CURVES = (
-    series("Training loss of each step", "loss", "loss.step", log=None),
-    pair("Mean loss of each epoch", "loss", *LOSSES, x="epoch", log=None),
+    series(
+        message("doctor.chart.training_loss_of_each_step", "Training loss of each step"),
+        message("doctor.chart.loss", "loss"),
+        "loss.step",
+        log=None,
+    ),
+    pair(
+        message("doctor.chart.mean_loss_of_each_epoch", "Mean loss of each epoch"),
+        message("doctor.chart.loss", "loss"),
+        *LOSSES,
+        x="epoch",
+        log=None,
+    ),
     epoch_accuracies,
-    series("Norm of the gradient", "norm, all parameters", "gradient.norm", log=True),
-    series("Update over weight", "norm of the update / norm of the weights", "update.ratio", log=True),
+    series(
+        message("doctor.chart.norm_of_the_gradient", "Norm of the gradient"),
+        message("doctor.chart.norm_all_parameters", "norm, all parameters"),
+        "gradient.norm",
+        log=True,
+    ),
+    series(
+        message("doctor.chart.update_over_weight", "Update over weight"),
+        message("doctor.chart.norm_of_the_update_norm", "norm of the update / norm of the weights"),
+        "update.ratio",
+        log=True,
+    ),
     rate,
-    series("Successive updates", "cosine", "update.cosine", levels=[(0.0, "")]),
-    series("Memory in use", "MiB", "memory.process", x="epoch", times=2**-20),
+    series(
+        message("doctor.chart.successive_updates", "Successive updates"),
+        message("doctor.chart.cosine", "cosine"),
+        "update.cosine",
+        levels=[(0.0, "")],
+    ),
+    series(message("doctor.chart.memory_in_use", "Memory in use"), "MiB", "memory.process", x="epoch", times=2**-20),
 )
 STYLE = """
 :root{color-scheme:light dark;--page:#fafaf9;--surface:#fff;--ink:#1a1a19;--muted:#75736e;--line:#ebeae7;--soft:#f4f3f1;
@@ -46,25 +77,50 @@ ul{color:var(--muted)}
 """
 
 
-def write_page(path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[Finding], language: str = "en") -> Path:
-    """Write the page; gives its path."""
+def write_page(
+    path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[Finding], language: str | None = None
+) -> Path:
+    """Write the page and return its path. language: language code, by default the current language."""
     path = Path(path)
-    words, say = terms(language), saying(language)
-    found = cards([one.to_dict() for one in findings], ledger, language) or f'<p class="well">{words["nothing"]}</p>'
-    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}, say))] + told_by_loop(ledger, say)
-    charts = "".join(render(figure) for figure in drawn)
-    unseen = ((retold(what, language), retold(why, language)) for what, why in ledger.facts("run.unseen").items())
-    blind = "".join(f"<li>{text(what)}{words[':']}{text(why)}</li>" for what, why in unseen)
-    blind = f"<h2>{words['unseen']}</h2><ul>{blind}</ul>" if blind else ""
-    steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
-    page = (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{words["title"]}</title>'
-        f"<style>{STYLE}{style()}</style></head><body><h1>{words['title']}</h1>"
-        f'<p class="lead">{words["watched"].format(f"{steps:,}", epochs)}</p><h2>{words["findings"]}</h2>{found}'
-        f'<h2>{words["curves"]}</h2><div class="curves">{charts}</div>{blind}</body></html>'
-    )
+    with speaking(language or current_language()):
+        page = _page(ledger, findings)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
+    title = text(term("title", "The doctor's report"))
+    nothing = f'<p class="well">{text(term("nothing", "Nothing wrong was found."))}</p>'
+    found = cards([one.to_dict() for one in findings], ledger) or nothing
+    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + told_by_loop(ledger)
+    charts = "".join(render(figure) for figure in drawn)
+    steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
+    watched = term("watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs)
+    return (
+        f'<!doctype html><html lang="{current_language()}"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f"<style>{STYLE}{style()}</style></head><body><h1>{title}</h1>"
+        f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_not_seen(ledger)}'
+        f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div></body></html>'
+    )
+
+
+def _not_seen(ledger: Ledger) -> str:
+    """Number of findings that were checked, those that could not be judged with the reason, and what was not seen."""
+    checked = judged(ledger)
+    lines = [
+        text(term("because", "{what}: {why}", what=recorded(what), why=recorded(why)))
+        for what, why in ledger.facts("run.unseen").items()
+    ]
+    lines += [f"{text(why)}: <code>{text(', '.join(codes))}</code>" for why, codes in checked.reasons().items()]
+    n = term(
+        "checked",
+        "{n} findings were checked, {missing} could not be judged.",
+        n=checked.n,
+        missing=len(checked.not_judged),
+    )
+    title = term("unseen", "What could not be seen")
+    listed = "".join(f"<li>{line}</li>" for line in lines)
+    return f"<h2>{text(title)}</h2><p class=lead>{text(n)}</p><ul>{listed}</ul>" if lines else f"<p>{text(n)}</p>"

@@ -1,56 +1,83 @@
-"""Words made of a sentence and its values, kept apart so that they can be said in another language."""
+"""Messages about measured numbers: "{loss}" is shown with three digits, "{fraction:%}" as a percentage."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-
-class Phrase(str):
-    """An English text that remembers its sentence and values: Phrase("{} of the units", 3).
-
-    It is a plain text for whoever does not ask; `messages.said` gives it in another language. In the sentence "{:%}" is
-    a share as per cent.
-    """
-
-    sentence: str
-    values: tuple[Any, ...]
-
-    def __new__(cls, sentence: str, *values: Any) -> Phrase:
-        made = super().__new__(cls, sentence.format(*map(Shown, values)))
-        made.sentence, made.values = sentence, values
-        return made
-
-    def __getnewargs__(self) -> tuple[Any, ...]:  # copies are made of what it was made of
-        return (self.sentence, *self.values)
+from danlu.message import Message, language, table
+from danlu.message import message as plain
 
 
-def named(layer: str) -> str:
-    """A layer's name, to stand within a sentence: one that is but a number is called a layer."""
-    return Phrase("layer {}", layer) if layer.isdigit() else layer
+def message(id: str, text: str, /, **values: Any) -> Message:
+    """Make a `Message` whose numbers are short: message("doctor.rose", "{factor} times its start", factor=12.345)."""
+    return plain(id, text, **{name: readable(value) for name, value in values.items()})
 
 
-class Shown:
-    """A value within a sentence: "{}" shows a number as a reader wants it, "{:%}" a share as per cent."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+class _ShortFloat(float):
+    """A float that is shown with three digits."""
 
     def __format__(self, spec: str) -> str:
-        number = isinstance(self.value, int | float)
-        if spec == "%" and number:
-            return f"{Shown(100.0 * self.value)} %"
-        if number and spec:
-            return format(self.value, spec)
-        short = shown(self.value)
-        return f"{short:g}" if isinstance(short, float) else str(short)
+        return _formatted(float(self), spec)
+
+    def __str__(self) -> str:
+        return _formatted(float(self), "")
+
+
+class _ShortInt(int):
+    """An int that is shown in full, or as a percentage by "%"."""
+
+    def __format__(self, spec: str) -> str:
+        return _formatted(int(self), spec)
+
+
+class _Text(str):
+    """A text in place of a number: a format for numbers leaves it as it is."""
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+
+def readable(value: Any) -> Any:
+    """A value of a message: numbers, also in lists, with a short format; messages as they are."""
+    if isinstance(value, bool | Message):
+        return value
+    if value is None or isinstance(value, str):
+        return _Text(value)
+    if isinstance(value, int):
+        return _ShortInt(value)
+    if isinstance(value, float):
+        return _ShortFloat(value)
+    return [readable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def shown(value: Any) -> Any:
-    """A number as a reader wants it: three digits, no trailing zeros."""
+    """A number with three digits and no trailing zeros, a list as text."""
     if isinstance(value, bool) or not isinstance(value, float):
         return ", ".join(str(shown(item)) for item in value) if isinstance(value, list | tuple) else value
     if not math.isfinite(value):
         return value
     short = value if value == int(value) and abs(value) < 1e6 else float(f"{value:.3g}")
     return int(short) if short == int(short) and abs(short) < 1e6 else short
+
+
+def recorded(text: str) -> Message:
+    """A sentence that an instrument wrote into the ledger, translated as a whole or up to a colon."""
+    head, colon, rest = text.partition(": ")
+    if colon and language() != "en" and _recorded_id(text) not in table(language()):
+        return message("doctor.recorded.with_detail", "{head}: {detail}", head=recorded(head), detail=rest)
+    return message(_recorded_id(text), "{text}", text=text)
+
+
+def _recorded_id(text: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+    return "doctor.recorded." + "_".join(words[:8])
+
+
+def _formatted(value: float, spec: str) -> str:
+    if spec == "%":
+        return f"{_formatted(100.0 * value, '')} %"
+    if spec:
+        return format(value, spec)
+    short = shown(value)
+    return f"{short:g}" if isinstance(short, float) else str(short)

@@ -12,15 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from danlu.doctor.axis import Axis, Point, thinned, written
+from danlu.message import Message, message
 
-ROWS = 14  # beyond, a chart is longer than a reader's patience
+MAX_ROWS = 14  # of a chart
+
+Text = str | Message
 
 
 @dataclass(frozen=True)
 class Line:
     """A curve; broken where a value is not finite. faint: what the eye should see behind the others."""
 
-    label: str
+    label: Text
     points: Sequence[Point]
     faint: bool = False
 
@@ -34,26 +37,26 @@ class Curves:
     rings: points to look at. ends: names of the first and the last x in place of numbers. aside: what to know of it.
     """
 
-    title: str
-    x: str
-    y: str
+    title: Text
+    x: Text
+    y: Text
     lines: Sequence[Line]
     log: bool | None = False
     share: bool = False
-    band: tuple[float, float, str] | None = None
-    stretch: tuple[float, float, str] | None = None
-    levels: Sequence[tuple[float, str]] = ()
-    marks: Sequence[tuple[float, str]] = ()
+    band: tuple[float, float, Text] | None = None
+    stretch: tuple[float, float, Text] | None = None
+    levels: Sequence[tuple[float, Text]] = ()
+    marks: Sequence[tuple[float, Text]] = ()
     rings: Sequence[Point] = ()
     ends: tuple[str, str] | None = None
-    aside: str = ""
+    aside: Text = ""
 
 
 @dataclass(frozen=True)
 class Row:
     """One bar or dot. other: a second value beside it; low: where the bar begins; bad: what the finding is about."""
 
-    name: str
+    name: Text
     value: float
     other: float | None = None
     low: float | None = None
@@ -64,14 +67,14 @@ class Row:
 class Rows:
     """A value for each layer, class or count. axis: name and unit of the values; keys: names of value and other."""
 
-    title: str
-    axis: str
+    title: Text
+    axis: Text
     rows: Sequence[Row]
     log: bool = False
     share: bool = False
-    band: tuple[float, float, str] | None = None
-    level: tuple[float, str] | None = None
-    keys: Sequence[str] = ()
+    band: tuple[float, float, Text] | None = None
+    level: tuple[float, Text] | None = None
+    keys: Sequence[Text] = ()
     more: int = 0  # rows that are left out
 
 
@@ -79,20 +82,20 @@ class Rows:
 class Chain:
     """Parts in the order in which numbers pass through them: (name, what it is, is it what is wrong)."""
 
-    title: str
-    links: Sequence[tuple[str, str, bool]] = field(default_factory=tuple)
+    title: Text
+    links: Sequence[tuple[Text, str, bool]] = field(default_factory=tuple)
 
 
 Figure = Curves | Rows | Chain
 
 
-def render(figure: Figure, left_out: str = "{} more") -> str:
-    """The figure as HTML. left_out: words for rows that are not shown."""
+def render(figure: Figure) -> str:
+    """The figure as HTML, in the current language."""
     if isinstance(figure, Curves):
         body, keys = _curves(figure), list(zip([line.label for line in figure.lines], _kinds(figure.lines)))
         body += f'<p class="aside">{text(figure.aside)}</p>' if figure.aside else ""
     elif isinstance(figure, Rows):
-        body, keys = _rows(figure, left_out), list(zip(figure.keys, "ab"))
+        body, keys = _rows(figure), list(zip(figure.keys, "ab"))
     else:
         body, keys = _chain(figure), []
     legend = "".join(f'<span class="key {kind}">{text(label)}</span>' for label, kind in keys if len(keys) > 1)
@@ -230,19 +233,19 @@ def _path(points: Sequence[Point], place: Callable[[Point], str]) -> str:
     return "M" + "L".join(place(point) for point in points)
 
 
-def _feet(across: Axis) -> list[tuple[float, str]]:
+def _feet(across: Axis) -> list[tuple[float, Text]]:
     """The first step, the last, and round ones between."""
     ends = [(0.0, written(round(across.low))), (100.0, written(round(across.high)))]
     between = [(100 * across.at(t), written(t)) for t in across.ticks(4) if t == round(t)]
     return [ends[0], *((at, label) for at, label in between if 12 < at < 86), ends[1]]
 
 
-def _foot(at: float, label: str) -> str:
+def _foot(at: float, label: Text) -> str:
     kind = "first" if at < 4 else "last" if at > 96 else ""
     return f'<i class="{kind}" style="left:{at:.2f}%">{text(label)}</i>'
 
 
-def _word(label: str, left: float, up: float, kind: str) -> str:
+def _word(label: Text, left: float, up: float, kind: str) -> str:
     """A label on the field, at percentages of its width and height from the lower left corner."""
     return f'<em class="{kind}" style="left:{left:.2f}%;bottom:{up:.2f}%">{text(label)}</em>' if label else ""
 
@@ -250,7 +253,7 @@ def _word(label: str, left: float, up: float, kind: str) -> str:
 # Rows.
 
 
-def _rows(figure: Rows, left_out: str) -> str:
+def _rows(figure: Rows) -> str:
     values = [v for row in figure.rows for v in (row.value, row.other, row.low) if v is not None and math.isfinite(v)]
     floor = _floor(values) if figure.log else -math.inf
     wanted = [max(v, floor) for v in values] + [*(figure.band or ())[:2]] + [*(figure.level or ())[:1]]
@@ -269,7 +272,11 @@ def _rows(figure: Rows, left_out: str) -> str:
     note = figure.band[2] if figure.band else figure.level[1] if figure.level else ""
     kind = "good" if figure.band else "quiet"
     feet = "".join(_foot(100 * axis.at(t), written(t, figure.share)) for t in axis.ticks(3))
-    rest = f"<span>{text(left_out.format(figure.more))}</span>" if figure.more else "<span></span>"
+    rest = (
+        f"<span>{text(message('doctor.chart.more_rows', '{count} more', count=figure.more))}</span>"
+        if figure.more
+        else "<span></span>"
+    )
     said = f'<em class="{kind}">{text(note)}</em>' if note else ""
     return (
         f'<div class="rows">{lines}{rest}<div class="feet">{feet}</div><span></span></div>'

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.finding import Finding
-from danlu.doctor.wording.before import say
+from danlu.doctor.places import BEFORE_TRAINING
+from danlu.doctor.wording import worded_before_training
 
 SIDE = 32  # of a thumbnail
 ALIKE = 0.045  # mean difference of two thumbnails over their contrast up to which they are the same image
@@ -80,7 +81,7 @@ def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def examine_images(
-    images: Tensor, targets: Tensor | None, split: Split, name_of: Callable[[int], str], language: str = "en"
+    images: Tensor, targets: Tensor | None, split: Split, name_of: Callable[[int], str], language: str | None = None
 ) -> list[Finding]:
     """Leaks, duplicates and blank samples. images: uint8 (N, C, H, W); targets: int64 (N,) classes, or None."""
     small = thumbnails(images)
@@ -97,7 +98,7 @@ def examine_images(
         share = twins / max(held, 1)
         facts = {"pairs": len(across), "twins": twins, "held": held, "share": share} | _named(across, name_of)
         severity = "error" if share > 0.02 else "warning" if share > 0.005 else "note"
-        findings.append(say("data.leak", severity, 0.9, language, facts))
+        findings.append(_found("data.leak", severity, 0.9, language, facts))
     if len(alike):
         conflicts = 0
         if targets is not None and targets.ndim == 1:
@@ -107,7 +108,7 @@ def examine_images(
         if conflicts or share > 0.01:
             facts = {"pairs": len(alike), "conflicts": conflicts, "share": share} | _named(alike, name_of)
             findings.append(
-                say("data.duplicates", "warning" if conflicts or share > 0.05 else "note", 0.85, language, facts)
+                _found("data.duplicates", "warning" if conflicts or share > 0.05 else "note", 0.85, language, facts)
             )
     # A thumbnail hides a small object as well as noise, so that the pixels have the last word.
     blank = [i for i in np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5).tolist() if _even(images[i])]
@@ -115,7 +116,7 @@ def examine_images(
         names = ", ".join(name_of(i) for i in blank[:NAMED])
         facts = {"blank": len(blank), "samples": len(small), "names": names}
         findings.append(
-            say("data.degenerate", "warning" if len(blank) > 0.01 * len(small) else "note", 0.9, language, facts)
+            _found("data.degenerate", "warning" if len(blank) > 0.01 * len(small) else "note", 0.9, language, facts)
         )
     return findings
 
@@ -130,7 +131,7 @@ def _named(alike: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:
     return {"names": "; ".join(f"{name_of(int(a))} = {name_of(int(b))}" for a, b in alike[:NAMED])}
 
 
-def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], language: str = "en") -> list[Finding]:
+def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], language: str | None = None) -> list[Finding]:
     """Uneven classes, and classes that a part lacks. targets: int64 (N,)."""
     counts = torch.bincount(targets[split.train], minlength=len(classes))
     findings = []
@@ -143,16 +144,16 @@ def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], langua
             "common": classes[common],
             "most": int(counts[common]),
         }
-        findings.append(say("data.imbalance", "warning", 0.8, language, facts))
+        findings.append(_found("data.imbalance", "warning", 0.8, language, facts))
     held = torch.bincount(targets[torch.cat([split.val, split.test])], minlength=len(classes))
     lacking = [classes[k] for k in range(len(classes)) if held[k] and not counts[k]]
     if lacking:
-        findings.append(say("data.split_shift", "error", 0.95, language, {"classes": ", ".join(lacking[:NAMED])}))
+        findings.append(_found("data.split_shift", "error", 0.95, language, {"classes": ", ".join(lacking[:NAMED])}))
     return findings
 
 
 def examine_model(
-    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str = "en"
+    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str | None = None
 ) -> list[Finding]:
     """A copy of the model on one batch: first loss against ln K, what no gradient reaches, whether it learns at all.
 
@@ -166,7 +167,7 @@ def examine_model(
 
 
 def _examine_copy(
-    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str
+    model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str | None
 ) -> list[Finding]:
     findings = []
     outputs = model(inputs)
@@ -177,12 +178,12 @@ def _examine_copy(
         usual = math.log(first.shape[1])
         if not 0.5 * usual < float(loss.detach()) < 1.8 * usual + 0.3:
             facts = {"loss": float(loss.detach()), "usual": usual, "classes": first.shape[1]}
-            findings.append(say("model.bad_init", "warning", 0.8, language, facts))
+            findings.append(_found("model.bad_init", "warning", 0.8, language, facts))
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     unreached = [name for name, p in trained if p.grad is None]
     if unreached:
         facts = {"count": len(unreached), "names": ", ".join(unreached[:NAMED])}
-        findings.append(say("model.unreached", "error", 0.9, language, facts))
+        findings.append(_found("model.unreached", "error", 0.9, language, facts))
     optimizer = torch.optim.Adam([p for _, p in trained], RATE)
     losses = [float(loss.detach())]
     for _ in range(STEPS):
@@ -193,5 +194,9 @@ def _examine_copy(
         losses.append(float(loss.detach()))
     if not math.isfinite(losses[-1]) or losses[-1] > 0.9 * losses[0]:
         facts = {"first": losses[0], "last": losses[-1], "steps": STEPS, "samples": len(inputs)}
-        findings.append(say("fit.not_learning", "warning", 0.75, language, facts))
+        findings.append(_found("fit.not_learning", "warning", 0.75, language, facts))
     return findings
+
+
+def _found(code: str, severity: str, confidence: float, language: str | None, facts: dict[str, Any]) -> Finding:
+    return worded_before_training(Finding(code, severity, confidence, BEFORE_TRAINING, facts), language)

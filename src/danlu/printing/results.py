@@ -9,8 +9,9 @@ from rich.console import Console
 from danlu.data.dataset import SPLITS
 from danlu.doctor.diagnose import shown
 from danlu.doctor.finding import in_one_line
-from danlu.doctor.wording.terms import terms
+from danlu.doctor.terms import severity_term, term
 from danlu.language import speaking
+from danlu.message import speaking as in_language
 from danlu.preparation.prepare import Prepared
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.printing.wording import say
@@ -62,27 +63,33 @@ def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
 
 
 def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
-    """What the doctor found, gravest first; what follows from others, or is lesser, in one line each."""
-    words = terms(language)
+    """Print findings (as in findings.json), most severe first; consequences and minor ones take one line each."""
 
-    def tell(line: str, **style: Any) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True, **style)
+    def tell(line: object, **style: Any) -> None:
+        console.print(str(line), highlight=False, markup=False, soft_wrap=True, **style)
 
-    first, folded = shown(findings)
-    for one in first:
-        sure = words["confidence"].format(one["code"], f"{one['confidence']:.0%}")
-        tell(f"{words[one['severity']]}{words[':']}{one['title']}  {sure}", style="bold")
-        where = one.get("place") or one["where"]
-        tell("  " + (words["at"].format(where, one["cause"]) if where else one["cause"]))
-        tell("  " + words["cure line"].format(one["remedy"]))
-        if one["consequences"]:
-            tell("  " + words["explains line"].format(", ".join(one["consequences"])))
-    causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
-    for one in folded:
-        why = words["in brackets"].format(words["follows"].format(causes[one["code"]])) if one["code"] in causes else ""
-        tell(f"{words[one['severity']]}{words[':']}{one['title']}  [{one['code']}]{why}")
-    if not findings:
-        tell(words["nothing found"])
+    with in_language(language):
+        first, folded = shown(findings)
+        for one in first:
+            text = "{severity}: {title}  [{code}, confidence {percent}]"
+            severity, percent = severity_term(one["severity"]), f"{one['confidence']:.0%}"
+            heading = term("heading", text, severity=severity, title=one["title"], code=one["code"], percent=percent)
+            tell(heading, style="bold")
+            place = one.get("place") or one["where"]
+            tell(f"  {term('at', 'at {place}: {cause}', place=place, cause=one['cause']) if place else one['cause']}")
+            tell(f"  {term('fix_line', 'fix: {fix}', fix=one['remedy'])}")
+            if one["consequences"]:
+                tell(f"  {term('explains_line', 'explains: {codes}', codes=', '.join(one['consequences']))}")
+        causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
+        for one in folded:
+            severity = severity_term(one["severity"])
+            text = "{severity}: {title}  [{code}]"
+            line = term("folded_line", text, severity=severity, title=one["title"], code=one["code"])
+            if one["code"] in causes:
+                line = term("follows", "{line} (follows from {code})", line=line, code=causes[one["code"]])
+            tell(line)
+        if not findings:
+            tell(term("nothing_found", "nothing wrong was found"))
 
 
 def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:

@@ -8,13 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 from danlu.doctor.axis import Point, smooth
+from danlu.doctor.derived.progress import accuracies, chance_loss, steps_taken
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
 from danlu.doctor.plot import Curves, Line
-from danlu.doctor.rules.progress import accuracies, chance_loss, steps_taken
+from danlu.message import Message
 
 Fact = Mapping[str, Any]  # a finding, as in findings.json
-Say = Callable[..., str]
 EARLY = 60  # steps that are shown of a run that went wrong at once
+X_AXES = {"step": message("doctor.chart.step", "step"), "epoch": message("doctor.chart.epoch", "epoch")}
 SMOOTHED = 120  # more points than this are noise to the eye: their course is drawn over them
 
 
@@ -24,37 +26,53 @@ def points_of(ledger: Ledger, name: str, where: str = "", times: float = 1.0) ->
     return [(s, times * v) for s, v in zip(steps, values) if isinstance(v, int | float)]
 
 
-def course(points: list[Point], label: str, noise: str) -> list[Line]:
+def course(points: list[Point], label: Message, noise: Message) -> list[Line]:
     """One line; of many points the mean course, and they themselves faint behind it."""
     if len(points) <= SMOOTHED:
         return [Line(label, points)]
     return [Line(noise, points, faint=True), Line(label, smooth(points))]
 
 
-def omitted(ledger: Ledger, points: list[Point], say: Say) -> str:
+def omitted(ledger: Ledger, points: list[Point]) -> Message | str:
     """Why a course over the steps has holes, or ends before the training does; "" where it is whole. The doctor rests,
     measures at some steps only, and of long series the ledger keeps every so many."""
     steps = steps_taken(ledger)
     broken = next((step for step, value in points if not math.isfinite(value)), None)
     if broken is not None and not math.isfinite(points[-1][1]):
-        return say("no number from step {} on", f"{broken:,}")
+        return message("doctor.chart.no_number_from_step_on", "no number from step {step} on", step=f"{broken:,}")
     if not points or (points[-1][0] > 0.95 * steps and len(points) > 0.5 * steps):
         return ""
-    sentence = "{} of {} steps are shown, the last is {}: to cost little, the doctor measures and keeps but some."
-    return say(sentence, f"{len(points):,}", f"{steps:,}", f"{points[-1][0]:,}")
+    return message(
+        "doctor.chart.steps_shown",
+        "{shown} of {steps} steps are shown, the last is {last}: to save time and memory, the doctor keeps only some.",
+        shown=f"{len(points):,}",
+        steps=f"{steps:,}",
+        last=f"{points[-1][0]:,}",
+    )
 
 
-def steps_of_loss(ledger: Ledger, say: Say, **more: Any) -> Curves | None:
+def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
     """The training loss of each step."""
     points = points_of(ledger, "loss.step")
     if sum(math.isfinite(y) for _, y in points) < 2:
         return None
-    lines = course(points, say("mean of some steps"), say("each step"))
-    aside = omitted(ledger, points, say)
-    return Curves(say("Training loss of each step"), say("step"), say("loss"), lines, aside=aside, **more)
+    lines = course(
+        points,
+        message("doctor.chart.mean_of_some_steps", "mean of some steps"),
+        message("doctor.chart.each_step", "each step"),
+    )
+    aside = omitted(ledger, points)
+    return Curves(
+        message("doctor.chart.training_loss_of_each_step", "Training loss of each step"),
+        message("doctor.chart.step", "step"),
+        message("doctor.chart.loss", "loss"),
+        lines,
+        aside=aside,
+        **more,
+    )
 
 
-def loss_that_rises(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
     """The loss with the step at which it is highest, or breaks off, and that of guessing. No mean: it hides peaks."""
     points = points_of(ledger, "loss.step")
     finite = [(s, v) for s, v in points if math.isfinite(v)]
@@ -62,37 +80,64 @@ def loss_that_rises(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
         return None
     peak = max(finite, key=lambda p: p[1])
     broken = next((s for s, v in points if not math.isfinite(v)), None)
-    marks = [(broken, say("no number from step {} on", f"{broken:,}"))] if broken else []
+    marks = (
+        [(broken, message("doctor.chart.no_number_from_step_on", "no number from step {step} on", step=f"{broken:,}"))]
+        if broken
+        else []
+    )
     chance = chance_loss(ledger)
-    levels = [(chance, say("guessing"))] if chance else []
-    title = say("Training loss of each step; highest at step {}", f"{peak[0]:,}")
+    levels = [(chance, message("doctor.chart.guessing", "guessing"))] if chance else []
+    title = message(
+        "doctor.chart.training_loss_of_each_step_highest",
+        "Training loss of each step; highest at step {step}",
+        step=f"{peak[0]:,}",
+    )
     near = max(EARLY, 4 * (broken or peak[0]))
     if near < 0.5 * points[-1][0]:  # an early peak is a hair's breadth of the whole run
         points = [p for p in points if p[0] <= near]
-        title = say("Loss of the first {} steps; highest at step {}", f"{near:,}", f"{peak[0]:,}")
-    lines = [Line(say("loss"), points)]
-    return Curves(title, say("step"), say("loss"), lines, None, levels=levels, marks=marks, rings=[peak])
+        title = message(
+            "doctor.chart.loss_of_the_first_steps",
+            "Loss of the first {steps} steps; highest at step {step}",
+            steps=f"{near:,}",
+            step=f"{peak[0]:,}",
+        )
+    lines = [Line(message("doctor.chart.loss", "loss"), points)]
+    return Curves(
+        title,
+        message("doctor.chart.step", "step"),
+        message("doctor.chart.loss", "loss"),
+        lines,
+        None,
+        levels=levels,
+        marks=marks,
+        rings=[peak],
+    )
 
 
-def loss_and_chance(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
     """The loss against that of guessing, with the stretch in which it stood still."""
     chance, steps = chance_loss(ledger), ledger.series("loss.step")[0]
     still, stretch = (finding.get("evidence") or {}).get("steps"), None
     if finding.get("code") == "optim.plateau_saddle" and still and steps:
-        stretch = (steps[0], min(still, steps[-1]), say("stands still"))
+        stretch = (steps[0], min(still, steps[-1]), message("doctor.chart.stands_still", "stands still"))
     elif finding.get("code") == "optim.slow_convergence" and steps:
-        stretch = (steps[3 * len(steps) // 4], steps[-1], say("still falling"))
-    return steps_of_loss(ledger, say, levels=[(chance, say("guessing"))] if chance else [], stretch=stretch)
+        stretch = (steps[3 * len(steps) // 4], steps[-1], message("doctor.chart.still_falling", "still falling"))
+    return steps_of_loss(
+        ledger, levels=[(chance, message("doctor.chart.guessing", "guessing"))] if chance else [], stretch=stretch
+    )
 
 
-def loss_with_restarts(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def loss_with_restarts(ledger: Ledger, finding: Fact) -> Curves | None:
     """The loss with the steps at which the optimiser forgot."""
     steps = list((finding.get("evidence") or {}).get("steps") or [])
-    marks = [(s, say("optimiser made anew") if i == 0 else "") for i, s in enumerate(steps)]
-    return steps_of_loss(ledger, say, marks=marks)
+    marks = [
+        (s, message("doctor.chart.optimiser_made_anew", "optimiser made anew") if i == 0 else "")
+        for i, s in enumerate(steps)
+    ]
+    return steps_of_loss(ledger, marks=marks)
 
 
-def loss_and_floor(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def loss_and_floor(ledger: Ledger, finding: Fact) -> Curves | None:
     """Squashed scores cannot make the loss small: what is the least that K outputs within [a, b] can reach."""
     facts = finding.get("evidence") or {}
     spans = {"softmax": 1.0, "sigmoid": 1.0, "tanh": 2.0}
@@ -100,10 +145,20 @@ def loss_and_floor(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
     if facts.get("loss") != "cross_entropy" or facts.get("activation") not in spans or outputs < 2:
         return None
     floor = math.log(1 + (outputs - 1) * math.exp(-spans[facts["activation"]]))
-    return steps_of_loss(ledger, say, levels=[(floor, say("least that {} allows", facts["activation"]))])
+    return steps_of_loss(
+        ledger,
+        levels=[
+            (
+                floor,
+                message(
+                    "doctor.chart.least_that_allows", "least that {activation} allows", activation=facts["activation"]
+                ),
+            )
+        ],
+    )
 
 
-def loss_broken(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def loss_broken(ledger: Ledger, finding: Fact) -> Curves | None:
     """Where the numbers ended, and in which layer."""
     facts = finding.get("evidence") or {}
     step = facts.get("step")
@@ -114,103 +169,150 @@ def loss_broken(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
     if sum(math.isfinite(y) for _, y in points) < 2:
         return None
     return Curves(
-        say("Training loss of each step"), say("step"), say("loss"), [Line(say("loss"), points)], None, marks=marks
+        message("doctor.chart.training_loss_of_each_step", "Training loss of each step"),
+        message("doctor.chart.step", "step"),
+        message("doctor.chart.loss", "loss"),
+        [Line(message("doctor.chart.loss", "loss"), points)],
+        None,
+        marks=marks,
     )
 
 
-def epoch_losses(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
     """Training against validation, with the best epoch of validation and the loss of guessing."""
     train, val = points_of(ledger, "loss.mean", "train"), points_of(ledger, "loss.mean", "val")
     if len(train) < 2 and len(val) < 2:
-        return loss_and_chance(ledger, finding, say)
-    lines = [Line(say(name), line) for name, line in (("training", train), ("validation", val)) if line]
+        return loss_and_chance(ledger, finding)
+    lines = [
+        Line(name, line)
+        for name, line in (
+            (message("doctor.chart.training", "training"), train),
+            (message("doctor.chart.validation", "validation"), val),
+        )
+        if line
+    ]
     facts, chance = finding.get("evidence") or {}, chance_loss(ledger)
     best = facts.get("best_epoch")
     rings = [p for p in val if p[0] == best]
-    marks = [(best, say("best: epoch {}", best))] if best else []
+    marks = [(best, message("doctor.chart.best_epoch", "best: epoch {epoch}", epoch=best))] if best else []
     beyond = bool(chance) and chance > 3 * max((y for _, y in train + val if math.isfinite(y)), default=0.0)
-    levels = [(chance, say("guessing"))] if chance and not beyond and not best else []
-    title = say("Mean loss of each epoch")
-    return Curves(title, say("epoch"), say("loss"), lines, None, levels=levels, marks=marks, rings=rings)
+    levels = [(chance, message("doctor.chart.guessing", "guessing"))] if chance and not beyond and not best else []
+    title = message("doctor.chart.mean_loss_of_each_epoch", "Mean loss of each epoch")
+    return Curves(
+        title,
+        message("doctor.chart.epoch", "epoch"),
+        message("doctor.chart.loss", "loss"),
+        lines,
+        None,
+        levels=levels,
+        marks=marks,
+        rings=rings,
+    )
 
 
-def epoch_accuracies(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
     """Training against validation, with what always saying the commonest class would score."""
     train, val = (sorted(accuracies(ledger, phase).items()) for phase in ("train", "val"))
-    title, y, level = say("Accuracy of each epoch"), say("accuracy"), (finding.get("evidence") or {}).get("chance")
+    title, y, level = (
+        message("doctor.chart.accuracy_of_each_epoch", "Accuracy of each epoch"),
+        message("doctor.chart.accuracy", "accuracy"),
+        (finding.get("evidence") or {}).get("chance"),
+    )
     if not train and not val:
         train, val = (points_of(ledger, "explained.mean", phase) for phase in ("train", "val"))
-        title, y = say("Explained share of the variance (R²)"), "R²"
+        title, y = message("doctor.chart.explained_share_of_the_variance", "Explained share of the variance (R²)"), "R²"
     if not train and not val:
         return None
-    lines = [Line(say(name), line) for name, line in (("training", train), ("validation", val)) if line]
-    levels = [(level, say("guessing"))] if level is not None else []
-    return Curves(title, say("epoch"), y, lines, share=y != "R²", levels=levels)
+    lines = [
+        Line(name, line)
+        for name, line in (
+            (message("doctor.chart.training", "training"), train),
+            (message("doctor.chart.validation", "validation"), val),
+        )
+        if line
+    ]
+    levels = [(level, message("doctor.chart.guessing", "guessing"))] if level is not None else []
+    return Curves(title, message("doctor.chart.epoch", "epoch"), y, lines, share=y != "R²", levels=levels)
 
 
-def contradicted(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
     """How many labels confident predictions contradict."""
     facts = finding.get("evidence") or {}
     if (facts.get("confident") or 0.0) < 0.3 or (facts.get("contradicted") or 0.0) < 0.045:
         return None  # it rests on other signs
     lines = [
-        Line(say(name), found)
-        for name, phase in (("training", "train"), ("validation", "val"))
+        Line(name, found)
+        for name, phase in (
+            (message("doctor.chart.training", "training"), "train"),
+            (message("doctor.chart.validation", "validation"), "val"),
+        )
         if (found := points_of(ledger, "label.contradicted", phase))
     ]
-    title = say("Labels that a sure prediction contradicts")
-    return Curves(title, say("epoch"), say("share of samples"), lines, share=True) if lines else None
+    title = message("doctor.chart.labels_that_a_sure_prediction", "Labels that a sure prediction contradicts")
+    return (
+        Curves(
+            title,
+            message("doctor.chart.epoch", "epoch"),
+            message("doctor.chart.share_of_samples", "share of samples"),
+            lines,
+            share=True,
+        )
+        if lines
+        else None
+    )
 
 
-def redrawn(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def redrawn(ledger: Ledger, finding: Fact) -> Curves | None:
     """Validation samples that change from epoch to epoch, where that is what was found."""
     if finding.get("where") != "validation":
         return None
-    title = "Validation samples that changed since the epoch before"
-    return series(title, "share", "input.val_redrawn", x="epoch", where="val", share=True)(ledger, finding, say)
+    title = message(
+        "doctor.chart.validation_samples_that_changed_since", "Validation samples that changed since the epoch before"
+    )
+    return series(
+        title, message("doctor.chart.share", "share"), "input.val_redrawn", x="epoch", where="val", share=True
+    )(ledger, finding)
 
 
 def series(
-    title: str, y: str, name: str, *, x: str = "step", where: str = "", times: float = 1.0, **more: Any
-) -> Callable[[Ledger, Fact, Say], Curves | None]:
-    """A drawing of one series; levels, bands and the like as of `Curves`, in English."""
+    title: Message, y: Message, name: str, *, x: str = "step", where: str = "", times: float = 1.0, **more: Any
+) -> Callable[[Ledger, Fact], Curves | None]:
+    """A drawing of one series; levels, bands and the like as of `Curves`."""
 
-    def draw(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+    def draw(ledger: Ledger, finding: Fact) -> Curves | None:
         points = points_of(ledger, name, where, times)
         if sum(math.isfinite(v) for _, v in points) < 2:
             return None
-        said: dict[str, Any] = dict(more)
-        if "levels" in more:
-            said["levels"] = [(value, say(label)) for value, label in more["levels"]]
-        if more.get("band"):
-            low, high, label = more["band"]
-            said["band"] = (low, high, say(label))
-        lines = course(points, say("mean of some steps"), say("each step"))
-        aside = omitted(ledger, points, say) if x == "step" else ""
-        return Curves(say(title), say(x), say(y), lines, aside=aside, **said)
+        lines = course(
+            points,
+            message("doctor.chart.mean_of_some_steps", "mean of some steps"),
+            message("doctor.chart.each_step", "each step"),
+        )
+        aside = omitted(ledger, points) if x == "step" else ""
+        return Curves(title, X_AXES[x], y, lines, aside=aside, **more)
 
     return draw
 
 
 def pair(
-    title: str, y: str, first: tuple[str, str, str], second: tuple[str, str, str], **more: Any
-) -> Callable[[Ledger, Fact, Say], Curves | None]:
+    title: Message, y: Message, first: tuple[str, str, Message], second: tuple[str, str, Message], **more: Any
+) -> Callable[[Ledger, Fact], Curves | None]:
     """A drawing of two series on one axis. first, second: (name in the ledger, where, label)."""
     options = {"x": "step", "times": 1.0} | more
     x, times = options.pop("x"), options.pop("times")
 
-    def draw(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+    def draw(ledger: Ledger, finding: Fact) -> Curves | None:
         lines = []
         for name, where, label in (first, second):
             points = points_of(ledger, name, where, times)
             if points:
-                lines.append(Line(say(label), smooth(points) if len(points) > SMOOTHED else points))
-        return Curves(say(title), say(x), say(y), lines, **options) if lines else None
+                lines.append(Line(label, smooth(points) if len(points) > SMOOTHED else points))
+        return Curves(title, X_AXES[x], y, lines, **options) if lines else None
 
     return draw
 
 
-def rate(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def rate(ledger: Ledger, finding: Fact) -> Curves | None:
     """The learning rate with the ends of the epochs; it holds until it is changed."""
     group = finding.get("where") or next(iter(ledger.wheres("optimizer.lr")), "")
     changes, ends = points_of(ledger, "optimizer.lr", group), ledger.values("run.steps")
@@ -218,45 +320,75 @@ def rate(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
         return None
     line = [p for before, after in pairwise(changes) for p in (before, (after[0], before[1]))] + changes[-1:]
     line += [(ends[-1], changes[-1][1])] if ends and ends[-1] > changes[-1][0] else []
-    marks = [(ends[0], say("end of epoch 1"))] if ends and finding else []
+    marks = [(ends[0], message("doctor.chart.end_of_epoch_1", "end of epoch 1"))] if ends and finding else []
     return Curves(
-        say("Learning rate of each step"),
-        say("step"),
-        say("learning rate"),
-        [Line(say("rate"), line)],
+        message("doctor.chart.learning_rate_of_each_step", "Learning rate of each step"),
+        message("doctor.chart.step", "step"),
+        message("doctor.chart.learning_rate", "learning rate"),
+        [Line(message("doctor.chart.rate", "rate"), line)],
         None,
         marks=marks,
     )
 
 
-def shares_by_epoch(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
     """Passes made in the wrong mode, or graphs that are kept."""
     code, where = finding.get("code"), finding.get("where")
     if code == "loop.wrong_mode":
         name = "loop.train_in_eval" if where == "train" else "loop.val_in_train"
-        title = "Training passes in eval mode" if where == "train" else "Validation passes in train mode"
-        y, share = "share of passes", True
+        title = (
+            message("doctor.chart.training_passes_in_eval_mode", "Training passes in eval mode")
+            if where == "train"
+            else message("doctor.chart.validation_passes_in_train_mode", "Validation passes in train mode")
+        )
+        y, share = message("doctor.chart.share_of_passes", "share of passes"), True
     elif ledger.has("graph.alive", str(where)) and "alive" in (finding.get("evidence") or {}):
         points = points_of(ledger, "graph.alive", str(where))
-        lines = [Line(say("graphs"), points)]
-        return Curves(say("Graphs alive at the end of the epoch"), say("epoch"), say("graphs"), lines)
+        lines = [Line(message("doctor.chart.graphs", "graphs"), points)]
+        return Curves(
+            message("doctor.chart.graphs_alive_at_the_end", "Graphs alive at the end of the epoch"),
+            message("doctor.chart.epoch", "epoch"),
+            message("doctor.chart.graphs", "graphs"),
+            lines,
+        )
     else:
-        name, title, y, share = "loop.val_with_grad", "Validation passes that record gradients", "share of passes", True
+        name, title = (
+            "loop.val_with_grad",
+            message("doctor.chart.validation_passes_that_record_gradients", "Validation passes that record gradients"),
+        )
+        y, share = message("doctor.chart.share_of_passes", "share of passes"), True
     points = points_of(ledger, name)
-    return Curves(say(title), say("epoch"), say(y), [Line(say("share"), points)], share=share) if points else None
+    return (
+        Curves(
+            title,
+            message("doctor.chart.epoch", "epoch"),
+            y,
+            [Line(message("doctor.chart.share", "share"), points)],
+            share=share,
+        )
+        if points
+        else None
+    )
 
 
-def told_by_loop(ledger: Ledger, say: Say) -> list[Curves]:
+def told_by_loop(ledger: Ledger) -> list[Curves]:
     """What the loop told by doctor.epoch(name=value), one drawing each; accuracies have their own."""
     drawn = []
     for metric in ledger.wheres("user.metric"):
         points = points_of(ledger, "user.metric", metric)
         if "acc" not in metric.lower() and sum(math.isfinite(v) for _, v in points) > 1:
-            drawn.append(Curves(say("{}, as the loop told it", metric), say("epoch"), metric, [Line(metric, points)]))
+            drawn.append(
+                Curves(
+                    message("doctor.chart.metric_as_told", "{metric}, as the loop told it", metric=metric),
+                    message("doctor.chart.epoch", "epoch"),
+                    metric,
+                    [Line(metric, points)],
+                )
+            )
     return drawn
 
 
-def told_and_right(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def told_and_right(ledger: Ledger, finding: Fact) -> Curves | None:
     """What the loop said of itself against the mean over all samples."""
     metric = str(finding.get("where", ""))
     phase = "val" if "val" in metric.lower() or "test" in metric.lower() else "train"
@@ -264,17 +396,42 @@ def told_and_right(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
     right, told = points_of(ledger, name, phase), points_of(ledger, "user.metric", metric)
     if right and told and max(v for _, v in told) > 1 >= max(v for _, v in right) and name == "accuracy.mean":
         told = [(e, v / 100) for e, v in told]
-    lines = [Line(say("as the loop told it"), told), Line(say("over all samples"), right)]
-    y = say("accuracy") if name == "accuracy.mean" else say("loss")
-    return Curves(say("The loop's own figure"), say("epoch"), y, lines) if told and right else None
+    lines = [
+        Line(message("doctor.chart.as_the_loop_told_it", "as the loop told it"), told),
+        Line(message("doctor.chart.over_all_samples", "over all samples"), right),
+    ]
+    y = (
+        message("doctor.chart.accuracy", "accuracy")
+        if name == "accuracy.mean"
+        else message("doctor.chart.loss", "loss")
+    )
+    return (
+        Curves(
+            message("doctor.chart.the_loop_s_own_figure", "The loop's own figure"),
+            message("doctor.chart.epoch", "epoch"),
+            y,
+            lines,
+        )
+        if told and right
+        else None
+    )
 
 
-def memory(ledger: Ledger, finding: Fact, say: Say) -> Curves | None:
+def memory(ledger: Ledger, finding: Fact) -> Curves | None:
     name = f"memory.{finding.get('where') or 'process'}"
     points = (
         points_of(ledger, name, times=2**-20)
         if name in ("memory.device", "memory.process", "memory.process_step")
         else []
     )
-    x = say("step") if name.endswith("_step") else say("epoch")
-    return Curves(say("Memory in use"), x, "MiB", [Line(say("memory"), points)]) if points else None
+    x = message("doctor.chart.step", "step") if name.endswith("_step") else message("doctor.chart.epoch", "epoch")
+    return (
+        Curves(
+            message("doctor.chart.memory_in_use", "Memory in use"),
+            x,
+            "MiB",
+            [Line(message("doctor.chart.memory", "memory"), points)],
+        )
+        if points
+        else None
+    )

@@ -1,0 +1,1 @@
+"""Quantities derived from the ledger that several findings and charts share."""

@@ -1,0 +1,30 @@
+"""Whether a finding applies to a run at all: `concerns` of its FindingSpec."""
+
+from __future__ import annotations
+
+from danlu.doctor.ledger import Ledger
+
+
+def classifies(ledger: Ledger) -> bool:
+    """Whether targets are classes, or not known to be anything else."""
+    return ledger.last("target.kind", default="classes") != "values"
+
+
+def has_norm(ledger: Ledger) -> bool:
+    """Whether the model has normalisation layers, or its layers are not known."""
+    return ledger.has("norm.kind") or not ledger.has("layer.kind")
+
+
+def has_modes(ledger: Ledger) -> bool:
+    """Whether a layer behaves differently in train and eval mode, or this is not known."""
+    return bool(ledger.last("loop.mode_matters", default=1))
+
+
+def detects(ledger: Ledger) -> bool:
+    """Whether the trainer described the objects of a detection data set."""
+    return ledger.has("object.count")
+
+
+def reports_metrics(ledger: Ledger) -> bool:
+    """Whether the loop reported figures of its own by doctor.epoch(name=value)."""
+    return ledger.has("user.metric")

@@ -1,0 +1,44 @@
+"""Statistics of the inputs of training and validation."""
+
+from __future__ import annotations
+
+import math
+
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.message import Message
+
+
+def inputs_apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
+    """Which phase's inputs stand away from the other's, and the numbers; None where they agree.
+
+    A few samples are seen of each: what chance makes of so few is let pass. Of two that differ, the one farther from
+    zero mean and unit scale is the odd one.
+    """
+    known = [[mean_of_epochs(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std")]
+    means, stds = ([value for value in pair if value is not None] for pair in known)
+    if len(means) < 2 or len(stds) < 2 or min(stds) <= 0:
+        return None
+    seen = [sum(ledger.values("input.samples", phase)) for phase in ("train", "val")]
+    slack = 3 / math.sqrt(max(1, min(seen)))
+    moved, scaled = abs(means[1] - means[0]) / stds[0], abs(math.log(stds[1] / stds[0]))
+    if moved <= 0.4 + slack and scaled <= 0.35 + slack:
+        return None
+    odd = [abs(mean) + abs(math.log(std)) for mean, std in zip(means, stds)]
+    facts = {"train_mean": means[0], "val_mean": means[1], "train_std": stds[0], "val_std": stds[1]}
+    return ("train" if odd[0] > odd[1] else "val"), facts
+
+
+def inputs_apart_text(facts: dict[str, float]) -> Message:
+    text = "training inputs have mean {train_mean} and deviation {train_std}, validation's {val_mean} and {val_std}"
+    return message("doctor.inputs_apart", text, **facts)
+
+
+def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
+    values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
+    return sum(values) / len(values) if values else None
+
+
+def calls_again(ledger: Ledger) -> bool:
+    """Optimisers that call the model on the same batch several times a step, with and without gradients."""
+    return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())

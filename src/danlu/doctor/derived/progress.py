@@ -1,0 +1,142 @@
+"""How far a training has come, on a scale that does not depend on the task: what several rules ask of the ledger.
+
+Skill is 1 - loss / loss of the best constant answer: 0 is no better than guessing the class shares or the mean, 1 is
+perfect. For squared errors it is R2, for cross entropy the explained share of the labels' entropy (McFadden 1974).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from statistics import fmean, median
+
+from danlu.doctor.ledger import Ledger
+
+ROSE = 2.0  # times the start: beyond what the noise of batches brings about
+CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
+SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
+
+
+def chance_loss(ledger: Ledger) -> float | None:
+    """The loss of the best constant answer, None where the loss or the targets are not known well enough."""
+    kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
+    shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
+    shares = shares or ledger.first("class.actual", "val")  # training's may all have been mixed
+    mean = ledger.first("target.mean", "train", ledger.first("target.mean", "val"))
+    if kind in ("bce", "bce_logits") and mean is not None and (outputs > 2 or not shares):  # many answers to a sample
+        entropy = -(weighted_log(mean) + weighted_log(1 - mean)) if 0 <= mean <= 1 else 0.0
+        return entropy if entropy > 0.01 else None
+    if kind in CROSS_ENTROPIES and shares:
+        entropy = -sum(map(weighted_log, shares))
+        return entropy if entropy > 0.01 else None
+    if kind in ("mse", "half_mse") and spread:
+        return spread**2 if kind == "mse" else spread**2 / 2
+    if kind == "l1" and spread:
+        return spread * math.sqrt(2 / math.pi)  # of a normal distribution
+    return None
+
+
+def weighted_log(share: float) -> float:
+    return share * math.log(share) if share > 0 else 0.0
+
+
+def skills(ledger: Ledger, phase: str) -> list[float]:
+    """1 - loss / chance for every epoch; empty where chance is not known."""
+    chance = chance_loss(ledger)
+    if not chance:
+        return []
+    return [1 - loss / chance if math.isfinite(loss) else -math.inf for loss in ledger.values("loss.mean", phase)]
+
+
+def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
+    """Epoch -> accuracy as measured; where the budget skipped epochs, as the loop itself told it."""
+    found = dict(zip(*ledger.series("accuracy.mean", phase)))
+    for metric in ledger.wheres("user.metric"):
+        low = metric.lower()
+        told_phase = "val" if "val" in low or "test" in low else "train"
+        if "acc" not in low or told_phase != phase:
+            continue
+        told = dict(zip(*ledger.series("user.metric", metric)))
+        unit = 100 if max(told.values()) > 1 else 1
+        found = {epoch: value / unit for epoch, value in told.items()} | found
+    return found
+
+
+def epoch_samples(ledger: Ledger) -> int:
+    """Training samples of an epoch: of the fullest one, since steps in which the doctor rests are not counted."""
+    return max(ledger.values("epoch.samples", "train"), default=0)
+
+
+def goes_back(ledger: Ledger) -> bool:
+    """Whether backward passes go through the model as often as it is stepped: else training cannot be told from
+    validation."""
+    backwards, steps = ledger.last("run.backwards", default=1), ledger.last("run.steps", default=0)
+    return backwards > 0 and 2 * backwards >= steps
+
+
+def even_epochs(ledger: Ledger) -> bool:
+    """Whether the epochs told by validation are as long as one another: passes through the data, or so many steps. Else
+    somebody calls the model without gradients when it suits him, as an agent does that acts."""
+    ends = ledger.values("run.steps")
+    lengths = [after - before for before, after in pairwise([0, *ends])]
+    whole = lengths[:-1]  # the last may be cut short
+    return ledger.last("run.epoch_by") == "epoch()" or not whole or max(lengths) <= 1.1 * min(whole) + 1
+
+
+def steps_taken(ledger: Ledger) -> int:
+    """Steps of the training so far: more than the losses in the ledger where the doctor rested, or it is full."""
+    steps = ledger.series("loss.step")[0]
+    return max(int(ledger.last("run.finished", default=0) or 0), max(steps, default=0), len(steps))
+
+
+def rose(ledger: Ledger) -> bool:
+    """The loss went far above its start and that of guessing, and has not come back below that: what falls then is a
+    rate too high, or a broken start, and not a training that lacks time."""
+    losses = ledger.values("loss.step")
+    if not losses:
+        return False
+    if not all(map(math.isfinite, losses)):
+        return True
+    chance = chance_loss(ledger) or 0.0
+    start = max(losses[0], chance)
+    return start > 0 and max(losses) > ROSE * start and fmean(losses[-max(1, len(losses) // 10) :]) > (chance or start)
+
+
+def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
+    """The training loss by steps, as means of `blocks` equal parts; fewer where there are fewer steps."""
+    losses = ledger.values("loss.step")
+    size = max(1, len(losses) // blocks)
+    return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
+
+
+def typical(values: list[float]) -> float | None:
+    """Median of the finite values."""
+    finite = [v for v in values if math.isfinite(v)]
+    return median(finite) if finite else None
+
+
+def descent(ledger: Ledger) -> float | None:
+    """How far the mean training loss of the last quarter of the steps lies below that of the half before, in shares of
+    the loss of chance (or of the first loss). None without eight finite blocks of steps, over which noise averages out.
+    """
+    blocks = loss_blocks(ledger, 8)
+    if len(blocks) < 8 or not all(map(math.isfinite, blocks)):
+        return None
+    quarter = len(blocks) // 4
+    late, before = blocks[-quarter:], blocks[-3 * quarter : -quarter]
+    scale = max(chance_loss(ledger) or blocks[0], 1e-12)
+    return (fmean(before) - fmean(late)) / scale
+
+
+def still_falls(losses: list[float]) -> bool:
+    """The best is among the last tenth of the epochs."""
+    return losses.index(min(losses)) >= 0.9 * len(losses) - 1
+
+
+def both_losses(ledger: Ledger) -> tuple[list[float], list[float], float] | None:
+    """(training losses, validation losses, loss of chance) by epoch; None unless all are known and finite."""
+    train, val = ledger.values("loss.mean", "train"), ledger.values("loss.mean", "val")
+    chance = chance_loss(ledger)
+    if not chance or len(train) < 2 or len(train) != len(val) or not all(map(math.isfinite, train + val)):
+        return None
+    return train, val, chance

@@ -1,0 +1,81 @@
+"""What several rules ask of the ledger about the steps: rates, momentum, updates against weights, clipping."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from danlu.doctor.ledger import Ledger
+
+HEAVY_MOMENTUM = 0.985  # momentum from which on gradients of more than 60 steps add up
+
+
+def late_cosines(ledger: Ledger) -> list[float]:
+    """Cosines of successive updates in the second half of the run."""
+    cosines = ledger.values("update.cosine")
+    return [c for c in cosines[len(cosines) // 2 :] if math.isfinite(c)]
+
+
+def crosses(ledger: Ledger) -> bool:
+    late = late_cosines(ledger)
+    return len(late) >= 3 and median(late) < -0.75
+
+
+def searches(ledger: Ledger) -> bool:
+    """LBFGS chooses its steps by itself."""
+    return "LBFGS" in ledger.facts("optimizer.kind").values()
+
+
+def initial_gains(ledger: Ledger) -> list[float]:
+    """Of each weight matrix the standard deviation at the start times the root of its inputs: 1 keeps the scale."""
+    gains = []
+    for name, role in ledger.facts("parameter.role").items():
+        shape, std = ledger.last("parameter.shape", name), ledger.last("parameter.std", name)
+        if role == "weight" and shape and len(shape) >= 2 and std is not None:
+            gains.append(std * math.sqrt(math.prod(shape[1:])))
+    return gains
+
+
+def groups(ledger: Ledger) -> list[str]:
+    return ledger.wheres("optimizer.lr")
+
+
+def top_rate(ledger: Ledger) -> float:
+    """The largest rate of any group at any time."""
+    return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
+
+
+def first_update(ledger: Ledger) -> float:
+    """Change of the weights against the weights, typical of the first steps; 0 where none was measured. A step that a
+    finite gradient carried beyond all numbers counts as 1: beside it nothing is left of what the weights were."""
+    sound = {step for step, norm in zip(*ledger.series("gradient.norm")) if math.isfinite(norm)}
+    first = list(zip(*ledger.series("update.ratio")))[:6]
+    known = [ratio if math.isfinite(ratio) else 1.0 for step, ratio in first if math.isfinite(ratio) or step in sound]
+    return median(known) if known else 0.0
+
+
+def ratios_at_full_rate(ledger: Ledger) -> list[float]:
+    """Updates over weights as they would have been at the largest rate so far: a step is proportional to its rate."""
+    by_group = [list(zip(*ledger.series("optimizer.lr", group))) for group in groups(ledger)]
+    ahead = list(reversed(max(by_group, key=lambda rates: max(rate for _, rate in rates), default=[])))
+    found, rate, top = [], 0.0, top_rate(ledger)
+    for step, ratio in zip(*ledger.series("update.ratio")):
+        while ahead and ahead[-1][0] <= step:
+            rate = ahead.pop()[1]
+        if math.isfinite(ratio):
+            found.append(ratio * top / rate if rate else ratio)
+    return found
+
+
+def top_momentum(ledger: Ledger) -> float:
+    return max((max(ledger.values("optimizer.momentum", g)) for g in ledger.wheres("optimizer.momentum")), default=0.0)
+
+
+def clip_shares(ledger: Ledger) -> list[float]:
+    """Gradient used / gradient as backward left it, of steps that had one."""
+    return [s for s in ledger.values("gradient.clip_ratio") if math.isfinite(s) and s > 1e-12]
+
+
+def is_clipped(ledger: Ledger) -> bool:
+    shares = clip_shares(ledger)
+    return len(shares) >= 5 and median(shares) < 0.5

@@ -1,0 +1,67 @@
+"""activation.collapsed"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import by_layer
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def collapsed(ledger: Ledger) -> Iterable[Finding]:
+    """A layer gives the same for every sample: what comes after cannot tell samples apart.
+
+    Of several outputs one may do so soundly: nothing comes after it, and it may begin at zero or at the prior.
+    """
+    order = ledger.facts("layer.order")
+    outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]
+    before = 0.0  # spread of the layer before
+    for layer in sorted((w for w in ledger.wheres("activation.spread") if w in order), key=lambda w: order[w]):
+        if len(outputs) > 1 and layer in outputs:
+            continue
+        spreads = ledger.values("activation.spread", layer)[-2:]
+        samples = ledger.last("activation.samples", layer, 0)
+        if len(spreads) >= 2 and samples >= 8 and max(spreads) < 1e-5:
+            facts = {"spread": spreads[-1], "samples": samples, "kind": ledger.last("layer.kind", layer)}
+            # Where the layer before still varies, this one is the cause of what is wrong before and after it.
+            confidence = 0.97 if before > 1e-2 else 0.85
+            yield Finding("activation.collapsed", "error", confidence, layer, facts)
+            return
+        before = spreads[-1] if spreads else before
+
+
+SPEC = FindingSpec(
+    code="activation.collapsed",
+    severities=("error",),
+    rule=collapsed,
+    words=Words(
+        title="{where} gives the same for every sample",
+        cause=(
+            "The variance over {samples} samples is {spread} of the mean square: layers after it cannot tell samples "
+            "apart."
+        ),
+        fix=(
+            "Check the layer's input and initialisation; lower the rate or the weight decay; use normalisation layers or "
+            "residual connections."
+        ),
+    ),
+    charts=(
+        by_layer(
+            message("doctor.chart.how_much_each_layer_tells", "How much each layer tells samples apart"),
+            message("doctor.chart.variance_over_samples_mean_square", "variance over samples / mean square"),
+            "activation.spread",
+            log=True,
+            below=1e-05,
+            level=(1e-05, message("doctor.chart.alike_below", "alike below")),
+        ),
+    ),
+    explains=(
+        "fit.*",
+        "gradient.vanishing",
+        "model.no_nonlinearity",
+    ),
+    needs=("activation.spread",),
+)

@@ -1,0 +1,74 @@
+"""activation.dead_relu"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import by_layer
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def dead_relu(ledger: Ledger) -> Iterable[Finding]:
+    """Units that are zero for every sample, over several steps: no gradient reaches them (Lu et al. 2019)."""
+    dead = []
+    for layer in ledger.wheres("activation.dead_units"):
+        shares, samples = (
+            ledger.values("activation.dead_units", layer),
+            ledger.last("activation.dead_samples", layer, 0),
+        )
+        if samples >= 64 and min(shares[-2:]) > 0.6:
+            dead.append((shares[-1], layer, samples))
+    if dead:
+        dead.sort(reverse=True)
+        share, layer, samples = dead[0]
+        facts = {
+            "share": share,
+            "samples": samples,
+            "layers": len(dead),
+            "of": len(ledger.wheres("activation.dead_units")),
+        }
+        all_dead = share > 0.95
+        confidence = 0.95 if all_dead else 0.5 + 0.45 * share
+        yield Finding("activation.dead_relu", "error" if all_dead else "warning", confidence, layer, facts)
+
+
+SPEC = FindingSpec(
+    code="activation.dead_relu",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=dead_relu,
+    words=Words(
+        title="Dead ReLU units in {where}",
+        cause=(
+            "{share:%} of the units were zero for each of {samples} samples ({layers} of {of} layers concerned): their "
+            "gradient is zero, so they do not come back."
+        ),
+        fix=(
+            "Lower the learning rate, begin with small or zero biases, use He initialisation, or nn.LeakyReLU(0.01) in "
+            "place of nn.ReLU()."
+        ),
+    ),
+    charts=(
+        by_layer(
+            message("doctor.chart.units_that_are_zero_for", "Units that are zero for every sample"),
+            message("doctor.chart.share_of_the_layer_s", "share of the layer's units"),
+            "activation.dead_units",
+            share=True,
+            above=0.6,
+        ),
+    ),
+    explains=(
+        "fit.*",
+        "activation.collapsed",
+        "gradient.vanishing",
+        "optim.slow_convergence",
+        "model.unreached",
+        "optim.plateau_minimum",
+    ),
+    needs=("activation.std",),
+)

@@ -1,0 +1,70 @@
+"""activation.saturated"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import by_layer
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def saturated(ledger: Ledger) -> Iterable[Finding]:
+    """Units of sigmoid or tanh pinned at an end, where the derivative is nearly zero; the output itself left out."""
+    order = ledger.facts("layer.order")
+    last = max(order.values(), default=-1)
+    found = []
+    for layer in ledger.wheres("activation.saturated_units"):
+        if order.get(layer) == last:
+            continue
+        units = ledger.values("activation.saturated_units", layer)[-2:]
+        shares = ledger.values("activation.saturated", layer)[-2:]
+        if len(units) >= 2 and (min(units) > 0.4 or min(shares) > 0.7):
+            found.append((max(units[-1], shares[-1]), layer))
+    if found:
+        found.sort(reverse=True)
+        share, layer = found[0]
+        kind = ledger.last("layer.activation", layer) or message(
+            "finding.activation.saturated.kinds", "sigmoid or tanh"
+        )
+        facts = {"share": share, "kind": kind, "layers": len(found)}
+        yield Finding("activation.saturated", "warning", min(0.95, 0.5 + 0.5 * share), layer, facts)
+
+
+SPEC = FindingSpec(
+    code="activation.saturated",
+    severities=("warning",),
+    rule=saturated,
+    words=Words(
+        title="Saturated {kind} units in {where}",
+        cause=(
+            "{share:%} of the units sit at an end of their range, where the derivative is nearly zero ({layers} layers "
+            "concerned)."
+        ),
+        fix=(
+            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the rate, or "
+            "use ReLU."
+        ),
+    ),
+    charts=(
+        by_layer(
+            message("doctor.chart.values_at_an_end_of", "Values at an end of their range"),
+            message("doctor.chart.share_of_the_layer_s_values", "share of the layer's values"),
+            "activation.saturated",
+            share=True,
+            above=0.7,
+        ),
+    ),
+    explains=(
+        "activation.collapsed",
+        "gradient.vanishing",
+        "fit.*",
+        "optim.slow_convergence",
+        "optim.lr_too_low",
+        "optim.plateau_minimum",
+        "optim.plateau_saddle",
+    ),
+    needs=("activation.std",),
+)

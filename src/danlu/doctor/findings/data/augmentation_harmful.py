@@ -1,0 +1,69 @@
+"""data.augmentation_harmful"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.inputs import inputs_apart, inputs_apart_text
+from danlu.doctor.derived.labels import late_accuracy
+from danlu.doctor.drawings.counts import spans_apart
+from danlu.doctor.drawings.over_time import redrawn
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import TRAINING, VALIDATION
+
+
+def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
+    """Training inputs changed so much that they are no longer like validation's, to the harm of both; or validation
+    samples that change from epoch to epoch, which only training's should."""
+    redrawn = ledger.values("input.val_redrawn", "val")
+    if len(redrawn) >= 2 and min(redrawn) > 0.5:
+        problem = message(
+            "finding.data.augmentation_harmful.redrawn",
+            "{fraction:%} of validation's samples change from epoch to epoch under the same labels",
+            fraction=round(redrawn[-1], 2),
+        )
+        do = message(
+            "finding.data.augmentation_harmful.train_only",
+            "Give the random transform to the training set alone; resize and normalise alone for validation.",
+        )
+        facts = {"problem": problem, "do": do, "share": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
+        yield Finding("data.augmentation_harmful", "warning", 0.85, VALIDATION, facts)
+        return
+    apart = inputs_apart(ledger)
+    fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
+    if apart and apart[0] == "train" and fitted is not None and held is not None:
+        problem = inputs_apart_text(apart[1])
+        do = message(
+            "finding.data.augmentation_harmful.weaken",
+            "Weaken it until training images can be told by eye: smaller noise, erasing and rotation.",
+        )
+        facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
+        yield Finding("data.augmentation_harmful", "warning", 0.85, TRAINING, facts)
+
+
+SPEC = FindingSpec(
+    code="data.augmentation_harmful",
+    severities=("warning",),
+    rule=augmentation_harmful,
+    words=Words(
+        title="Augmentation does harm ({where})",
+        cause="What is trained on and what is judged do not look alike: {problem}.",
+        fix="{do} danlu: --augment light or none. Never turn what changes its meaning when turned (6 and 9).",
+    ),
+    charts=(
+        redrawn,
+        spans_apart,
+    ),
+    explains=(
+        "fit.*",
+        "optim.slow_convergence",
+        "model.too_small",
+    ),
+    needs=(
+        "input.mean[train]",
+        "input.mean[val]",
+    ),
+)

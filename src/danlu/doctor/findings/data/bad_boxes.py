@@ -1,0 +1,57 @@
+"""data.bad_boxes"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import detects
+from danlu.doctor.drawings.counts import kinds_of_faults
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+SPOILT = ("reversed", "empty", "outside the image", "not finite", "unknown class", "other")  # left out of training
+NAMED = 5
+
+
+def bad_boxes(ledger: Ledger) -> Iterable[Finding]:
+    """Boxes that are none: reversed, empty, outside; or so small at the training resolution that nothing is to be seen.
+
+    Boxes that reach beyond their image, or are there twice, are named but do not make it a warning.
+    """
+    faults = {kind: n for kind, n in ledger.facts("object.faults").items() if n}
+    total = ledger.last("object.count", default=0)
+    if not faults or not total:
+        return
+    spoilt = sum(n for kind, n in faults.items() if kind in SPOILT)
+    tiny = faults.get("tiny", 0)
+    examples = [place for kind in faults for place in ledger.last("object.examples", kind, [])][:NAMED]
+    listed = ", ".join(f"{n} {kind}" for kind, n in sorted(faults.items(), key=lambda item: -item[1]))
+    facts = {"kinds": listed, "spoilt": spoilt, "tiny": tiny, "boxes": total, "share": (spoilt + tiny) / total}
+    facts["examples"] = "; ".join(examples)
+    grave = spoilt > max(2, 0.005 * total) or tiny > 0.05 * total
+    yield Finding("data.bad_boxes", "warning" if grave else "note", 0.97, examples[0] if examples else "", facts)
+
+
+SPEC = FindingSpec(
+    code="data.bad_boxes",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=bad_boxes,
+    words=Words(
+        title="Boxes that mark nothing",
+        cause=(
+            "Of {boxes} boxes: {kinds}. What is reversed, empty or outside its image cannot be learnt and is left out; "
+            "what is smaller than a few pixels of the network's input shows nothing. For example: {examples}."
+        ),
+        fix=(
+            "danlu data DATA lists every one by file and object: mend them there, or drop them. Against tiny ones train "
+            "at a larger size: --size 640."
+        ),
+    ),
+    charts=(kinds_of_faults,),
+    needs=("object.count",),
+    concerns=detects,
+)

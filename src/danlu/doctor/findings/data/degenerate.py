@@ -1,0 +1,66 @@
+"""data.degenerate"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def degenerate(ledger: Ledger) -> Iterable[Finding]:
+    """Blank samples, or samples with numbers that are not finite."""
+    seen = sum(ledger.values("input.samples", "train"))
+    blank, bad = sum(ledger.values("input.constant", "train")), sum(ledger.values("input.nonfinite", "train"))
+    shape = ledger.last("input.shape", default=[])
+    facts = {"blank": int(blank), "nonfinite": int(bad), "seen": int(seen)}
+    if bad and not ledger.has("nonfinite.step"):  # else numerics.nonfinite names the sample
+        yield Finding("data.degenerate", "error", 0.95, "", facts)
+    elif blank > 0.02 * seen and blank >= 3 and math.prod(shape[1:] or [1]) > 4:
+        yield Finding("data.degenerate", "warning", 0.85, "", facts)
+
+
+SPEC = FindingSpec(
+    code="data.degenerate",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=degenerate,
+    words=Words(
+        title="Some samples are blank or not finite",
+        cause=(
+            "Of {seen} training samples looked at {blank} have one value everywhere and {nonfinite} hold NaN or "
+            "infinity: they teach nothing, or spoil the step."
+        ),
+        fix=(
+            "Find and drop them: bad = ~torch.isfinite(x).flatten(1).all(1) | (x.flatten(1).std(1) == 0); danlu data "
+            "DATA lists unreadable files."
+        ),
+    ),
+    before_training=Words(
+        title="Blank images",
+        cause="{blank} of {samples} images show one value everywhere: {names}.",
+        fix="Delete them, or find out what emptied them.",
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.training_samples_looked_at", "Training samples looked at"),
+            message("doctor.chart.samples", "samples"),
+            [
+                ("seen", message("doctor.chart.looked_at", "looked at"), False),
+                ("blank", message("doctor.chart.blank", "blank"), True),
+                ("nonfinite", message("doctor.chart.nan_or_infinite", "NaN or infinite"), True),
+            ],
+        ),
+    ),
+    explains=(
+        "numerics.nonfinite",
+        "fit.*",
+    ),
+    needs=("input.samples[train]",),
+)

@@ -1,0 +1,69 @@
+"""data.duplicates"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from danlu.doctor.derived.inputs import calls_again
+from danlu.doctor.derived.progress import even_epochs
+from danlu.doctor.drawings.over_time import series
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import TRAINING
+
+
+def duplicates(ledger: Ledger) -> Iterable[Finding]:
+    """Samples that come more than once in an epoch, or with different labels."""
+    if calls_again(ledger) or not even_epochs(ledger):
+        return
+    conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
+    told = ledger.last("run.epoch_by", default="") != "none"  # else the whole run is one epoch, and all comes again
+    repeated = ledger.values("input.repeated", "train") if told else []
+    # Copies come back each epoch; what the last batch carries over into the next one need not.
+    share = fmean(repeated) if repeated else 0.0
+    facts = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
+    if conflicts >= 2 and conflicts > 0.005 * hashed:
+        yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
+    elif share > 0.05:
+        yield Finding("data.duplicates", "warning", 0.75, TRAINING, facts)
+
+
+SPEC = FindingSpec(
+    code="data.duplicates",
+    severities=("warning",),
+    rule=duplicates,
+    words=Words(
+        title="Samples occur more than once",
+        cause=(
+            "{repeated:%} of an epoch's samples looked at had come before in the same epoch; {conflicts} identical "
+            "samples came with different labels. Repeats weigh more than they should, and contradictory labels cannot be "
+            "learnt."
+        ),
+        fix=(
+            "Drop duplicates (pandas: df.drop_duplicates(); images: by hash), and look at those with different labels by "
+            "hand. A sampler that draws with replacement on purpose is no fault."
+        ),
+    ),
+    before_training=Words(
+        title="Images lie there more than once",
+        cause=(
+            "{pairs} pairs are (nearly) identical ({share:%} of the samples have such a twin), {conflicts} of them with "
+            "different labels. For example: {names}."
+        ),
+        fix="Delete the copies, and look at those with different labels by eye: one of each pair is wrong.",
+    ),
+    charts=(
+        series(
+            message("doctor.chart.samples_that_came_before_in", "Samples that came before in the same epoch"),
+            message("doctor.chart.share", "share"),
+            "input.repeated",
+            x="epoch",
+            where="train",
+            share=True,
+        ),
+    ),
+    needs=("input.repeated[train]",),
+)

@@ -1,0 +1,73 @@
+"""data.imbalance"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import classifies
+from danlu.doctor.derived.labels import mean_rows
+from danlu.doctor.drawings.counts import classes
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.data.not_shuffled import not_shuffled
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import class_place
+
+
+def imbalance(ledger: Ledger) -> Iterable[Finding]:
+    """One class so rare that plain accuracy hides it (He and Garcia 2009): a warning where it is found less often."""
+    shares = mean_rows(ledger.values("class.actual", "train"))
+    held = mean_rows(ledger.values("class.correct", "val"))
+    seen = max(ledger.values("epoch.samples", "train"), default=math.inf)
+    if len(shares) < 2 or len(shares) > 100 or seen < 20 * len(shares):
+        return  # of so few samples a class may be rare by chance
+    if any(True for _ in not_shuffled(ledger)):
+        return  # the batches looked at are no fair sample of sorted data
+    k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
+    if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
+        found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
+        facts = {"class": k, "share": shares[k], "common": shares[most], "found": found[0], "found_common": found[1]}
+        hidden = shares[k] * len(shares) < 0.06  # so rare that never saying it costs next to nothing
+        badly = 0 <= found[0] < found[1] - 0.1
+        places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
+        severity = "warning" if (badly or hidden) and not places else "note"  # most places are background
+        yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(k), facts)
+
+
+SPEC = FindingSpec(
+    code="data.imbalance",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=imbalance,
+    words=Words(
+        title="Class {class} is so rare that accuracy hides it",
+        cause=(
+            "It makes up {share:%} of the training labels, the commonest {common:%}; {found:%} of it is found in "
+            "validation, against {found_common:%} of the commonest. Always saying the common class scores well and is "
+            "useless."
+        ),
+        fix=(
+            "Judge by per-class recall or F1. Weigh the classes: nn.CrossEntropyLoss(weight=1 / counts), danlu: "
+            "--loss.class_weights balanced or --data.balance true; or collect more of the rare class."
+        ),
+    ),
+    before_training=Words(
+        title="Classes are very uneven",
+        cause=("{rare} has {count} training samples, {common} has {most}: plain accuracy will hide how {rare} fares."),
+        fix="Judge by F1 or per-class recall; try --loss.class_weights balanced or --data.balance true.",
+    ),
+    charts=(
+        classes(
+            message("doctor.chart.each_class_how_common_and", "Each class: how common, and how much of it is found"),
+            ("class.actual", "train", message("doctor.chart.share_of_the_labels", "share of the labels")),
+            ("class.correct", "val", message("doctor.chart.of_these_found", "of these found")),
+        ),
+    ),
+    explains=("fit.one_class",),
+    needs=("class.actual[train]",),
+    concerns=classifies,
+)

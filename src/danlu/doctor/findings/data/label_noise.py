@@ -1,0 +1,97 @@
+"""data.label_noise"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import classifies
+from danlu.doctor.derived.inputs import inputs_apart
+from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
+from danlu.doctor.drawings.over_time import contradicted, epoch_accuracies, pair
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.data.split_shift import split_shift
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def label_noise(ledger: Ledger) -> Iterable[Finding]:
+    """Labels that sure predictions contradict, in training and in validation (Northcutt et al. 2021).
+
+    Predictions of more than 0.8 that are often wrong are a warning, if the surest third errs at least half as often as
+    all: a model that is merely too sure of itself is right there. Where noise has kept the model from being so sure,
+    errors as frequent among the surest third as among all are a note: classes that overlap, and a model that has not
+    learnt enough, err where they are unsure.
+    """
+    learned, fitted = late_accuracy(ledger, "val"), late_accuracy(ledger, "train")
+    chance = chance_accuracy(ledger)
+    if learned is None or learned < min(2 * chance, chance + 0.25) or (fitted or 0) - learned >= 0.1:
+        return
+    if any(True for _ in split_shift(ledger)) or inputs_apart(ledger):
+        return  # a class that training lacks is contradicted in validation, and rightly labelled
+    train, val = (late_mean(ledger, "label.contradicted", phase) for phase in ("train", "val"))
+    sure, right = (late_mean(ledger, name, "val") for name in ("label.confident", "label.confident_correct"))
+    surest, errors = surest_and_all_errors(ledger, "val")
+    known = {"contradicted": val, "training": train, "confident": sure, "right": right, "surest": 1 - surest}
+    facts = {name: value for name, value in known.items() if value is not None}
+    contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
+    if contradicted > 0.045 and (not errors or 0.5 * errors < surest < 0.5):  # beyond that it has not learnt the task
+        yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * contradicted), "", facts)
+    elif min(surest, surest_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
+        yield Finding("data.label_noise", "note", 0.7, "", facts)
+
+
+def surest_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
+    """Share of errors among the surest third of the predictions, and among all, over the same epochs of the second half
+    of the run; (0, 0) where none was measured."""
+    epochs = len(ledger.values("loss.mean", phase))
+    surest = dict(zip(*ledger.series("label.surest_correct", phase)))
+    every = dict(zip(*ledger.series("accuracy.mean", phase)))
+    late = [epoch for epoch in surest if epoch in every and epoch > epochs / 2]
+    if not late:
+        return 0.0, 0.0
+    return 1 - sum(surest[epoch] for epoch in late) / len(late), 1 - sum(every[epoch] for epoch in late) / len(late)
+
+
+SPEC = FindingSpec(
+    code="data.label_noise",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=label_noise,
+    words=Words(
+        title="Many labels look wrong",
+        cause=(
+            "Labels contradict the model even where it is surest: of the surest third of its predictions in validation "
+            "{surest:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the samples carry a label that "
+            "a prediction above 0.8 leaves less than 0.1. Training is no better."
+        ),
+        fix=(
+            "Look at the contradicted samples first: most are mislabelled. Then use label smoothing "
+            "(nn.CrossEntropyLoss(label_smoothing=0.1)) and stop early, before the noise is memorised."
+        ),
+    ),
+    charts=(
+        contradicted,
+        pair(
+            message(
+                "doctor.chart.validation_surest_third_of_the", "Validation: surest third of the predictions, and all"
+            ),
+            message("doctor.chart.accuracy", "accuracy"),
+            ("label.surest_correct", "val", message("doctor.chart.surest_third", "surest third")),
+            ("accuracy.mean", "val", message("doctor.chart.all", "all")),
+            x="epoch",
+            share=True,
+        ),
+        epoch_accuracies,
+    ),
+    explains=(
+        "model.too_small",
+        "optim.slow_convergence",
+        "fit.*",
+        "model.too_large",
+    ),
+    needs=("label.confident[val]",),
+    concerns=classifies,
+)

@@ -1,0 +1,79 @@
+"""data.label_range"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from danlu.doctor.derived.labels import labels_seen, mean_rows
+from danlu.doctor.drawings.counts import label_span
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+ENOUGH = 5  # labels per class without one of the first: chance leaves it out of fewer
+
+
+def label_range(ledger: Ledger) -> Iterable[Finding]:
+    """Labels that the loss cannot mean: outside 0..K-1, counted from 1, or -1 and 1 where 0 and 1 are wanted."""
+    kind, outputs = ledger.last("loss.kind", default=""), ledger.last("output.count", default=0)
+    low, high = _extreme(ledger, "target.min", min), _extreme(ledger, "target.max", max)
+    outside = sum(ledger.values("target.outside"))
+    facts = {"low": low, "high": high, "outputs": outputs, "outside": int(outside)}
+    if outside:
+        yield Finding(
+            "data.label_range",
+            "error",
+            0.97,
+            "",
+            facts | {"problem": message("finding.data.label_range.outside", "outside")},
+        )
+    elif kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1):
+        yield Finding(
+            "data.label_range", "error", 0.95, "", facts | {"problem": message("finding.data.label_range.sign", "sign")}
+        )
+    elif kind in ("cross_entropy", "nll"):
+        shares = mean_rows(ledger.values("class.actual", "train"))
+        held = mean_rows(ledger.values("class.actual", "val"))
+        absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
+        if absent and labels_seen(ledger) >= ENOUGH * len(shares):
+            yield Finding(
+                "data.label_range",
+                "error",
+                0.9,
+                "",
+                facts | {"problem": message("finding.data.label_range.from_one", "from one")},
+            )
+
+
+def _extreme(ledger: Ledger, name: str, of: Callable[[list[float]], float]) -> float | None:
+    values = [v for phase in ledger.wheres(name) for v in ledger.values(name, phase)]
+    return of(values) if values else None
+
+
+SPEC = FindingSpec(
+    code="data.label_range",
+    severities=("error",),
+    rule=label_range,
+    words=Words(
+        title="Labels are not what the loss expects ({problem})",
+        cause=(
+            "Labels run from {low} to {high} and there are {outputs} outputs; {outside} batches held labels outside. "
+            "Class labels must be whole numbers 0 .. K-1, labels of a binary loss 0 or 1."
+        ),
+        fix=(
+            "Map them: y = y - y.min() for labels counted from 1; y = (y + 1) / 2 for -1 and 1; and give the model as "
+            "many outputs as there are classes."
+        ),
+    ),
+    charts=(label_span,),
+    explains=(
+        "numerics.nonfinite",
+        "fit.*",
+        "optim.*",
+    ),
+    needs=(
+        "loss.kind",
+        "target.min[train]",
+    ),
+)

@@ -1,0 +1,88 @@
+"""data.labels_shuffled"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
+from danlu.doctor.derived.progress import accuracies
+from danlu.doctor.drawings.over_time import epoch_accuracies, epoch_losses
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
+    """Inputs tell nothing of labels: training goes down by memory alone while validation stays at chance
+    (Zhang et al. 2017); or it stays at chance too, and samples that lie near one another share no labels."""
+    kin, noise = kinship(ledger)
+    if kin > max(0.15, 4 * noise):
+        return  # neighbours share labels
+    unrelated = noise < 0.08 and kin < 2 * noise
+    fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
+    chance = chance_accuracy(ledger)
+    losses, held_losses = (ledger.values("loss.mean", phase) for phase in ("train", "val"))
+    if fitted is not None and held is not None and len(losses) >= 2 and len(held_losses) >= 2:
+        best = max(accuracies(ledger, "val").values())
+        learning = losses[-1] < 0.97 * losses[0]
+        worse = held_losses[-1] > min(held_losses) * 1.02
+        facts = {"train": fitted, "val": held, "best": best, "chance": chance, "kinship": kin}
+        if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
+            yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
+        elif unrelated and best < chance + 0.06 and len(losses) >= 5:
+            yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+        return
+    explained = ledger.values("explained.mean", "val")
+    fit = late_mean(ledger, "explained.mean", "train")
+    if not explained or fit is None or max(explained) >= 0.03:
+        return
+    facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "kinship": kin}
+    if fit > 0.15:
+        yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
+    elif unrelated and len(losses) >= 5:
+        yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def kinship(ledger: Ledger) -> tuple[float, float]:
+    """(likeness of neighbours' labels over all measured batches, its standard deviation by chance: infinite where
+    none was measured)."""
+    found = [v for v in ledger.values("label.kinship") if math.isfinite(v)]
+    noise = [v for v in ledger.values("label.kinship_chance") if math.isfinite(v)]
+    if not found or len(found) != len(noise):
+        return 0.0, math.inf
+    return sum(found) / len(found), math.sqrt(sum(v * v for v in noise)) / len(noise)
+
+
+SPEC = FindingSpec(
+    code="data.labels_shuffled",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=labels_shuffled,
+    words=Words(
+        title="Labels say nothing about inputs",
+        cause=(
+            "Training reaches {train:%} while validation stays at {val:%} (best {best:%}, chance {chance:%}): what is "
+            "learnt, if anything, is memorised and holds for no other sample. Likeness of the labels of nearest inputs: "
+            "{kinship} (0 by chance, 1 always the same)."
+        ),
+        fix=(
+            "Check that inputs and labels are still in the same order: shuffle or sort them together (i = "
+            "torch.randperm(n); x, y = x[i], y[i]), join tables by key and not by row, and look at ten samples by eye."
+        ),
+    ),
+    charts=(
+        epoch_accuracies,
+        epoch_losses,
+    ),
+    explains=(
+        "model.too_small",
+        "fit.*",
+        "data.label_noise",
+        "optim.*",
+        "model.too_large",
+    ),
+    needs=("loss.mean[val]",),
+)

@@ -1,0 +1,72 @@
+"""data.leak"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.inputs import calls_again
+from danlu.doctor.derived.progress import even_epochs, goes_back
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import VALIDATION
+
+FEW_LEAKED = 4  # fewer identical samples may be chance: a blank image, a default row
+
+
+def leak(ledger: Ledger) -> Iterable[Finding]:
+    """Validation samples that were trained on (Barz and Denzler 2020 found 3 % in CIFAR-10)."""
+    if calls_again(ledger) or not goes_back(ledger) or not even_epochs(ledger):
+        return
+    leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
+    if leaked >= FEW_LEAKED and share > 0.01:
+        seen = ledger.last("input.hashed", "val", 0)
+        confidence = min(0.98, 0.8 + 0.02 * leaked)
+        facts = {"leaked": int(leaked), "share": share, "seen": seen}
+        yield Finding("data.leak", "error" if share > 0.05 else "warning", confidence, VALIDATION, facts)
+
+
+SPEC = FindingSpec(
+    code="data.leak",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=leak,
+    words=Words(
+        title="Validation samples were trained on",
+        cause=(
+            "{leaked} of the {seen} validation samples looked at also occurred in training ({share:%} of them; only a "
+            "part of the training set was looked at): the validation score shows memory, not skill."
+        ),
+        fix=(
+            "Remove duplicates before splitting, and split by group where samples belong together (patient, video, "
+            "scene): danlu train DATA --split group:COLUMN, or sklearn.model_selection.GroupShuffleSplit."
+        ),
+    ),
+    before_training=Words(
+        title="The same image lies in training and in validation or test",
+        cause=(
+            "{pairs} pairs of (nearly) identical images lie in different parts: they concern {twins} of {held} samples "
+            "that are held out ({share:%}). For example: {names}."
+        ),
+        fix=("Remove duplicates before splitting, or keep what belongs together on one side: --split group:COLUMN."),
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.validation_samples_looked_at", "Validation samples looked at"),
+            message("doctor.chart.samples", "samples"),
+            [
+                ("seen", message("doctor.chart.looked_at", "looked at"), False),
+                ("leaked", message("doctor.chart.also_trained_on", "also trained on"), True),
+            ],
+        ),
+    ),
+    explains=("fit.*",),
+    needs=(
+        "input.hashed[train]",
+        "input.hashed[val]",
+    ),
+)

@@ -1,0 +1,72 @@
+"""data.not_shuffled"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import classifies
+from danlu.doctor.derived.labels import mean_rows
+from danlu.doctor.drawings.over_time import pair
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
+    """Batches whose labels differ from all labels by far more than chance has it.
+
+    Either from batch to batch, or, where few batches were looked at, because the first ones hold few of the classes.
+    """
+    steps, distances = ledger.series("batch.label_distance")
+    expected = dict(zip(*ledger.series("batch.label_distance_expected")))
+    pairs = [(d, expected.get(s, 0.0)) for s, d in zip(steps, distances)]
+    held = mean_rows(ledger.values("class.actual", "val"))  # empty where the loop takes no loss in validation
+    known = held or mean_rows(ledger.values("class.actual", "train"))
+    if len(pairs) < 3 or len(known) < 3:
+        return
+    distance, chance = (sum(part) / len(pairs) for part in zip(*pairs))
+    first = (ledger.values("class.actual", "train") or [[]])[0]
+    size = (ledger.values("batch.size") or [0])[0]
+    classes = sum(share > 0 for share in first)
+    # A shuffled batch of `size` misses a class of share p with chance (1 - p)^size.
+    usual = sum(1 - (1 - p) ** size for p in known)
+    facts = {"distance": distance, "expected": chance, "batches": len(pairs), "classes": classes, "usual": usual}
+    one_class = size >= 8 and len(first) == len(held) and classes < 0.4 * usual
+    if distance > 2.2 * chance and distance > 0.3 and size >= 8:
+        yield Finding("data.not_shuffled", "error", min(0.95, 0.6 + 0.1 * distance / max(chance, 0.01)), "", facts)
+    elif one_class:
+        yield Finding("data.not_shuffled", "error", 0.85, "", facts)
+
+
+SPEC = FindingSpec(
+    code="data.not_shuffled",
+    severities=("error",),
+    rule=not_shuffled,
+    words=Words(
+        title="Classes come in runs",
+        cause=(
+            "The labels of a batch differ from those of all batches by {distance} (total variation), where a shuffled "
+            "order gives {expected}; the first epoch's batches looked at held {classes} classes where {usual} are usual. "
+            "Each batch pulls the model towards its own classes."
+        ),
+        fix="DataLoader(dataset, batch_size=..., shuffle=True) for training.",
+    ),
+    charts=(
+        pair(
+            message("doctor.chart.labels_of_a_batch_against", "Labels of a batch against all labels"),
+            message("doctor.chart.total_variation", "total variation"),
+            ("batch.label_distance", "", message("doctor.chart.measured", "measured")),
+            ("batch.label_distance_expected", "", message("doctor.chart.of_a_shuffled_order", "of a shuffled order")),
+        ),
+    ),
+    explains=(
+        "fit.*",
+        "optim.oscillation",
+        "optim.lr_too_high",
+        "norm.train_eval_gap",
+        "optim.batch_too_small",
+    ),
+    needs=("batch.label_distance",),
+    concerns=classifies,
+)

@@ -1,0 +1,71 @@
+"""data.split_shift"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.inputs import inputs_apart, inputs_apart_text
+from danlu.doctor.derived.labels import labels_seen, mean_rows
+from danlu.doctor.drawings.counts import spans_apart
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.data.not_shuffled import not_shuffled
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import INPUTS, LABELS
+
+EXPECTED = 10  # labels of a class: chance hardly leaves it out of so many
+
+
+def split_shift(ledger: Ledger) -> Iterable[Finding]:
+    """Validation inputs or labels that are distributed otherwise than training's."""
+    apart = inputs_apart(ledger)
+    if apart and apart[0] == "val":
+        yield Finding("data.split_shift", "error", 0.9, INPUTS, {"problem": inputs_apart_text(apart[1])} | apart[1])
+        return
+    train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
+    if len(train) == len(val) > 1:
+        distance = sum(abs(a - b) for a, b in zip(train, val)) / 2
+        least = max(0.02, EXPECTED / max(1, labels_seen(ledger)))
+        missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > least and a < 0.15 * b]
+        if distance > 0.3 and missing and not _runs(ledger):
+            problem = message(
+                "finding.data.split_shift.missing_classes",
+                "training has hardly any labels of the classes {classes}",
+                classes=missing[:8],
+            )
+            facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
+            yield Finding("data.split_shift", "error", 0.85, LABELS, facts)
+
+
+def _runs(ledger: Ledger) -> bool:
+    """Whether classes come in runs: then a look at some batches says nothing of all labels."""
+    return any(True for _ in not_shuffled(ledger))
+
+
+SPEC = FindingSpec(
+    code="data.split_shift",
+    severities=("error",),
+    rule=split_shift,
+    words=Words(
+        title="Validation {where} are unlike training's",
+        cause=(
+            "The two splits do not agree: {problem}. The validation score measures another task than the one trained on."
+        ),
+        fix=(
+            "Prepare both splits by the same transform with the statistics of training, and split at random within "
+            "classes: train_test_split(x, y, stratify=y)."
+        ),
+    ),
+    before_training=Words(
+        title="Classes that training lacks",
+        cause="Validation or test has classes without a single training sample: {classes}.",
+        fix="Split at random within classes (--split stratified), or take these classes out.",
+    ),
+    charts=(spans_apart,),
+    explains=("fit.*",),
+    needs=(
+        "input.mean[train]",
+        "input.mean[val]",
+    ),
+)

@@ -1,0 +1,156 @@
+"""fit.one_class"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from statistics import median
+from typing import Any
+
+from danlu.doctor.derived.applies import classifies
+from danlu.doctor.derived.progress import accuracies
+from danlu.doctor.drawings.counts import classes
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import class_place
+from danlu.message import Message
+
+
+def one_class(ledger: Ledger) -> Iterable[Finding]:
+    """All predictions fall to one class; or a weight in the loss favours one beyond what the shares ask for."""
+    said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
+    favoured, excess = heaviest_class(ledger)
+    if excess > 10:
+        problem = message(
+            "finding.fit.one_class.class_weight",
+            "in the loss class {number} weighs {excess:.3g} times what its share asks for",
+            number=favoured,
+            excess=excess,
+        )
+        shares = message("finding.fit.one_class.others", "The other classes hardly count beside it.")
+        facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
+        alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
+        yield Finding("fit.one_class", "error" if alone else "warning", 0.85, class_place(favoured), facts)
+        return
+    epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
+    if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
+        return  # of the beginning alone it says nothing
+    top = max(range(len(said)), key=said.__getitem__)
+    facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
+    facts["shares"] = told_shares(facts)
+    if said[top] > 0.98 and real[top] < 0.9:
+        facts["problem"] = message(
+            "finding.fit.one_class.predictions",
+            "{fraction:%} of the predictions are class {number}",
+            fraction=round(said[top], 2),
+            number=top,
+        )
+        yield Finding("fit.one_class", "error", 0.75, class_place(top), facts)
+        return
+    weight = positive_weight(ledger)
+    balance = (1 - real[1]) / max(real[1], 1e-3) if len(real) == 2 else 0.0
+    if weight and balance and weight > 10 and weight > 5 * balance:
+        problem = message(
+            "finding.fit.one_class.positive_weight",
+            "a weight of about {weight:.3g} on class 1, where the shares of the classes ask for {balance:.2g}",
+            weight=weight,
+            balance=balance,
+        )
+        facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
+        facts["shares"] = told_shares(facts)
+        yield Finding("fit.one_class", "warning", 0.8, class_place(1), facts)
+        return
+    loss, wrong = uncounted_errors(ledger)
+    if wrong:
+        favoured = max(range(len(said)), key=lambda k: said[k] - real[k])
+        problem = message(
+            "finding.fit.one_class.uncounted",
+            "the loss ({loss:.3g}) hardly counts the {wrong:%} of wrong predictions",
+            loss=loss,
+            wrong=wrong,
+        )
+        facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
+        facts["shares"] = told_shares(facts)
+        yield Finding("fit.one_class", "warning", 0.8, class_place(favoured), facts)
+
+
+def told_shares(facts: dict[str, Any]) -> Message:
+    return message(
+        "finding.fit.one_class.fractions",
+        "Class {number} is {predicted:%} of the predictions and {actual:%} of the labels.",
+        number=facts["class"],
+        predicted=facts["predicted"],
+        actual=facts["actual"],
+    )
+
+
+def heaviest_class(ledger: Ledger) -> tuple[int, float]:
+    """(class, its weight over what its share asks for): a class may weigh as much as the median one, or as much more as
+    it is rarer. (0, 0) where no weights are known."""
+    weights, shares = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
+    shares = shares or ledger.last("class.actual", "train")
+    if not weights or not shares or len(weights) != len(shares) or len(weights) < 2:
+        return 0, 0.0
+    found = []
+    for k, weight in enumerate(weights):
+        other = median(weights[:k] + weights[k + 1 :])
+        rarer = median(shares[:k] + shares[k + 1 :]) / max(shares[k], 1e-3)
+        found.append(weight / other / max(1.0, rarer) if other > 0 else 0.0)
+    most = max(range(len(found)), key=found.__getitem__)
+    return most, found[most]
+
+
+def positive_weight(ledger: Ledger) -> float | None:
+    """pos_weight of a binary loss, from the first loss: where outputs are near 0 both classes cost ln 2, times w."""
+    shares, loss = ledger.first("class.actual", "train"), ledger.last("loss.initial")
+    near_zero = abs(ledger.first("output.mean", default=9)) + ledger.first("output.std", default=9) < 1
+    if ledger.last("loss.kind") != "bce_logits" or not shares or len(shares) != 2 or loss is None or not near_zero:
+        return None
+    return (loss / math.log(2) - shares[0]) / max(shares[1], 1e-3)
+
+
+def uncounted_errors(ledger: Ledger) -> tuple[float, float]:
+    """(loss, share of errors) of validation where the loss is less than these errors can cost, else (0, 0).
+
+    A wrong prediction gives its class at most one half, so the mean cross entropy is at least ln 2 times the share of
+    errors. A loss below that counts some classes less than others.
+    """
+    loss, right = ledger.last("loss.mean", "val"), accuracies(ledger, "val")
+    if ledger.last("loss.kind") not in ("cross_entropy", "nll") or not right or loss is None:
+        return 0.0, 0.0
+    wrong = 1 - right[max(right)]
+    return (loss, wrong) if wrong > 0.03 and 0 <= loss < 0.8 * math.log(2) * wrong else (0.0, 0.0)
+
+
+SPEC = FindingSpec(
+    code="fit.one_class",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=one_class,
+    words=Words(
+        title="One class is favoured: {problem}",
+        cause="{shares} A constant answer, or a class weight on the wrong class, gives this.",
+        fix=(
+            "Check the weight of the loss; a balanced one is weight[k] = samples / (classes * count[k]), and for "
+            "BCEWithLogitsLoss pos_weight = negatives / positives."
+        ),
+    ),
+    charts=(
+        classes(
+            message("doctor.chart.what_is_predicted_and_what", "What is predicted, and what is there"),
+            ("class.predicted", "val", message("doctor.chart.predictions", "predictions")),
+            ("class.actual", "val", message("doctor.chart.labels", "labels")),
+            late=True,
+        ),
+    ),
+    explains=(
+        "fit.not_learning",
+        "fit.underfitting",
+    ),
+    needs=("class.predicted[val]",),
+    concerns=classifies,
+)

@@ -1,0 +1,72 @@
+"""fit.regularisation_too_strong"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import skills
+from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def regularisation_too_strong(ledger: Ledger) -> Iterable[Finding]:
+    """Training is far worse than validation: noise that only training has keeps the model from fitting (Srivastava et
+    al. 2014 keep half of the hidden units)."""
+    skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
+    if skill is None or val_skill is None or len(ledger.values("loss.mean", "train")) < 4:
+        return
+    rate = max(ledger.facts("layer.dropout").values(), default=0.0)
+    facts = {"skill": skill, "val_skill": val_skill, "dropout": rate, "threshold": 0.65}
+    facts["source"] = (
+        message("finding.fit.regularisation_too_strong.dropout", "Dropout with rate {rate:.2g}", rate=rate)
+        if rate > 0.4
+        else message("finding.fit.regularisation_too_strong.augmentation", "Augmentation or noise")
+    )
+    if rate > 0.65 and skill < 0.05:
+        yield Finding("fit.regularisation_too_strong", "error", 0.93, "", facts)
+    elif rate > 0.65 and (skill < 0.5 or (skill < 0.9 and val_skill - skill > 0.08)):
+        yield Finding("fit.regularisation_too_strong", "warning", 0.85, "", facts)
+    elif val_skill > 0.1 and val_skill - skill > (0.02 if rate > 0.65 else 0.15):
+        yield Finding("fit.regularisation_too_strong", "note", 0.65, "", facts)
+
+
+SPEC = FindingSpec(
+    code="fit.regularisation_too_strong",
+    severities=(
+        "error",
+        "warning",
+        "note",
+    ),
+    rule=regularisation_too_strong,
+    words=Words(
+        title="Regularisation is too strong",
+        cause=(
+            "{source}: training explains {skill:%} of the loss of guessing, validation, without that noise, "
+            "{val_skill:%}. The noise keeps the model from fitting what it could."
+        ),
+        fix=(
+            "Lower the dropout to 0.2 - 0.5, or weaken the augmentation: for m in model.modules(): isinstance(m, "
+            "nn.Dropout) and setattr(m, 'p', 0.2)"
+        ),
+    ),
+    charts=(epoch_losses,),
+    explains=(
+        "model.bad_init",
+        "optim.lr_too_high",
+        "optim.slow_convergence",
+        "numerics.nonfinite",
+        "gradient.exploding",
+        "activation.*",
+        "fit.underfitting",
+        "fit.not_learning",
+        "fit.one_class",
+        "model.too_small",
+    ),
+    needs=(
+        "loss.mean[val]",
+        "loss.kind",
+    ),
+)

@@ -1,0 +1,48 @@
+"""fit.trained_too_long"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import accuracies, both_losses
+from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def trained_too_long(ledger: Ledger) -> Iterable[Finding]:
+    """The best epoch lies long past, and what came after brought nothing (Prechelt 1998)."""
+    course = both_losses(ledger)
+    if course is None or len(course[1]) < 20:
+        return
+    _, val, chance = course
+    best = val.index(min(val))
+    scores = accuracies(ledger, "val")
+    peak = max(scores, key=scores.__getitem__) if scores else best + 1
+    if best + 1 < 0.6 * len(val) and peak < 0.7 * len(val) and (chance - val[best]) / chance > 0.1:
+        facts = {"best_epoch": best + 1, "epochs": len(val), "best": val[best], "last": val[-1], "score_epoch": peak}
+        yield Finding("fit.trained_too_long", "note", 0.7, "", facts)
+
+
+SPEC = FindingSpec(
+    code="fit.trained_too_long",
+    severities=("note",),
+    rule=trained_too_long,
+    words=Words(
+        title="Training went on too long",
+        cause=(
+            "Validation was best in epoch {best_epoch} of {epochs} ({best}, now {last}); what came after cost time and "
+            "brought nothing."
+        ),
+        fix=(
+            "Stop when validation has not improved for a fifth of the epochs, and keep the best weights: "
+            "torch.save(model.state_dict(), 'best.pt') at each new best."
+        ),
+    ),
+    charts=(epoch_losses,),
+    needs=(
+        "loss.mean[val]",
+        "loss.kind",
+    ),
+)

@@ -1,0 +1,60 @@
+"""fit.underfitting"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from danlu.doctor.derived.progress import both_losses, descent, steps_taken
+from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def underfitting(ledger: Ledger) -> Iterable[Finding]:
+    """Both splits stay poor and alike, and the loss no longer falls: neither rate nor time is what is missing."""
+    course, late = both_losses(ledger), descent(ledger)
+    if course is None or late is None or len(course[0]) < 5:
+        return
+    train, val, chance = course
+    skill, gap = 1 - train[-1] / chance, (val[-1] - train[-1]) / chance
+    quarter = max(1, len(val) // 4)
+    still = late < 0.02 or fmean(val[-2 * quarter : -quarter]) - fmean(val[-quarter:]) < 0.01 * chance
+    if 0.02 < skill < 0.8 and gap < 0.15 and still and val[-1] < chance and rate_lives(ledger):
+        facts = {"skill": skill, "val_skill": 1 - val[-1] / chance, "descent": late, "epochs": len(train)}
+        yield Finding("fit.underfitting", "note", 0.65, "", facts)
+
+
+def rate_lives(ledger: Ledger) -> bool:
+    """Half-way through the run a group still had a twentieth of its highest rate: it is not the rate that stalls."""
+    middle = steps_taken(ledger) / 2
+    for group in ledger.wheres("optimizer.lr"):
+        steps, rates = ledger.series("optimizer.lr", group)
+        if [r for s, r in zip(steps, rates) if s <= middle][-1:] >= [0.05 * max(rates)]:
+            return True
+    return not ledger.has("optimizer.lr")
+
+
+SPEC = FindingSpec(
+    code="fit.underfitting",
+    severities=("note",),
+    rule=underfitting,
+    words=Words(
+        title="Underfitting",
+        cause=(
+            "Training and validation are alike and both poor (they explain {skill:%} and {val_skill:%} of the loss of "
+            "guessing), and the loss no longer falls: the model is too simple, or the inputs do not tell more."
+        ),
+        fix=(
+            "Try a wider or deeper model; if nothing changes, the answer is not in these inputs: add features, or check "
+            "labels."
+        ),
+    ),
+    charts=(epoch_losses,),
+    explains=("model.too_small",),
+    needs=(
+        "loss.mean[val]",
+        "loss.kind",
+    ),
+)

@@ -1,0 +1,93 @@
+"""gradient.exploding"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from danlu.doctor.derived.gradients import EARLY, LATE, gradient_ends
+from danlu.doctor.derived.progress import typical
+from danlu.doctor.drawings.over_layers import gradient_over_depth
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+GROWS = 100.0  # from the last call of a recurrence to its first
+
+
+def exploding(ledger: Ledger) -> Iterable[Finding]:
+    """The gradient grows by a constant factor per layer on its way to the input, or over the steps without bound."""
+    profile, output = gradient_ends(ledger)
+    norms = [v for v in ledger.values("gradient.norm") if not math.isnan(v)]
+    largest = max((v for v in norms if v < math.inf), default=0.0)
+    # Outputs that have nothing to learn just now get no gradient at all: that is no growth.
+    deep = len(profile) >= 4 and output > 1e-30
+    ratio = profile[0][1] / output if deep else 1.0
+    factor = ratio ** (1 / max(1, len(profile) - 1))
+    steepest = max((near / max(far, 1e-38) for (_, near), (_, far) in pairwise(profile)), default=1.0)
+    steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
+    facts: dict[str, Any] = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
+    layer, growth, calls = recurrent_growth(ledger)
+    if growth > GROWS:
+        facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
+        facts["how"] = message(
+            "finding.gradient.exploding.over_calls",
+            "grows by a factor {factor} per call towards the first (ratio {ratio})",
+            factor=facts["factor"],
+            ratio=growth,
+        )
+        yield Finding("gradient.exploding", "error", 0.85, layer, facts)
+    elif ratio > 1e3 and factor > 2 and steady:
+        facts["how"] = message(
+            "finding.gradient.exploding.over_depth",
+            "grows by a factor {factor} per layer towards the input (ratio {ratio})",
+            factor=factor,
+            ratio=ratio,
+        )
+        yield Finding("gradient.exploding", "error", 0.9, profile[0][0], facts)
+    elif len(norms) >= 4 and largest > 1e3 * max(norms[0], 1e-3) and largest > 1e3:
+        facts["how"] = message(
+            "finding.gradient.exploding.over_steps", "grew from norm {start} over the steps", start=norms[0]
+        )
+        yield Finding("gradient.exploding", "error", 0.8, "", facts)
+
+
+def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:
+    """(layer, growth of its gradient from its last call in a pass to its first, calls) where that is greatest; of the
+    start and of the end of the run the greater (Pascanu, Mikolov, Bengio 2013)."""
+    calls = ledger.facts("layer.calls")
+    found = [("", 0.0, 0)]
+    for layer in ledger.wheres("layer.gradient_growth"):
+        values = ledger.values("layer.gradient_growth", layer)
+        ends = [typical(values[when]) or 0.0 for when in (EARLY, LATE)]
+        found.append((layer, max(ends), int(calls.get(layer, 0))))
+    return max(found, key=lambda one: one[1])
+
+
+SPEC = FindingSpec(
+    code="gradient.exploding",
+    severities=("error",),
+    rule=exploding,
+    words=Words(
+        title="Gradients explode",
+        cause="The gradient {how}; largest norm {norm}.",
+        fix=(
+            "Use He or Xavier initialisation and normalisation layers, lower the rate, and clip: "
+            "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+        ),
+    ),
+    charts=(gradient_over_depth,),
+    explains=(
+        "numerics.nonfinite",
+        "optim.lr_too_high",
+        "optim.clipping_always",
+        "fit.*",
+    ),
+    needs=(
+        "layer.gradient",
+        "gradient.norm",
+    ),
+)

@@ -1,0 +1,78 @@
+"""gradient.vanishing"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from danlu.doctor.derived.gradients import EARLY, gradient_ends
+from danlu.doctor.derived.progress import skills
+from danlu.doctor.drawings.over_layers import gradient_over_depth
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+POOR = 0.8  # skill in training below which a slow start has cost something
+
+
+def vanishing(ledger: Ledger) -> Iterable[Finding]:
+    """The gradient shrinks by a constant factor per layer on its way to the input: at the end of the run, or at its
+    start, where the run did not get far after it."""
+    late, early = fall(*gradient_ends(ledger)), fall(*gradient_ends(ledger, EARLY))
+    skill = (skills(ledger, "train") or [1.0])[-1]
+    facts = late or (early if skill < POOR else None)
+    if facts:
+        severe = facts is late and facts["ratio"] < 1e-5
+        confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
+        where = str(facts.pop("layer"))
+        yield Finding("gradient.vanishing", "error" if severe else "warning", confidence, where, facts)
+
+
+def fall(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
+    """The numbers of a gradient that falls over depth by a factor a layer, None where it does not.
+
+    Where a single layer makes most of the fall, that layer cuts the gradient off: dead or collapsed, not deep.
+    """
+    if len(profile) < 4 or output < 1e-30:
+        return None
+    ratio = profile[0][1] / output
+    factor = ratio ** (1 / (len(profile) - 1))
+    steepest = min(near / max(far, 1e-38) for (_, near), (_, far) in pairwise(profile))
+    if not (ratio < 1e-3 and factor < 0.5) or math.log(max(steepest, 1e-38)) < 0.7 * math.log(max(ratio, 1e-38)):
+        return None
+    facts = {"layer": profile[0][0], "first": profile[0][1], "last": output, "ratio": ratio}
+    return facts | {"factor": factor, "layers": len(profile)}
+
+
+SPEC = FindingSpec(
+    code="gradient.vanishing",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=vanishing,
+    words=Words(
+        title="Gradients vanish towards the input",
+        cause=(
+            "Over {layers} layers the gradient shrinks by a factor {factor} per layer: at {where} it is {ratio} of that "
+            "at the output, so the first layers hardly learn."
+        ),
+        fix=(
+            "Use ReLU or GELU in place of sigmoid or tanh, He initialisation, batch or layer normalisation, or residual "
+            "connections (x + f(x))."
+        ),
+    ),
+    charts=(gradient_over_depth,),
+    explains=(
+        "activation.collapsed",
+        "fit.*",
+        "optim.lr_too_low",
+        "optim.slow_convergence",
+        "optim.plateau_minimum",
+        "optim.plateau_saddle",
+        "model.too_small",
+    ),
+    needs=("layer.gradient",),
+)

@@ -1,0 +1,52 @@
+"""loop.graph_kept"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import goes_back
+from danlu.doctor.drawings.over_time import shares_by_epoch
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import PHASES
+
+
+def graph_kept(ledger: Ledger) -> Iterable[Finding]:
+    """Gradients recorded in validation, or losses kept together with their graph."""
+    for phase in ("train", "val"):
+        alive, passes = ledger.values("graph.alive", phase), ledger.values("graph.passes", phase)
+        if alive and max(alive) > 4 and max(a / max(1, p) for a, p in zip(alive, passes)) > 0.3:
+            problem = message(
+                "finding.loop.graph_kept.alive",
+                "{graphs} graphs of earlier losses are still alive at the end of the epoch",
+                graphs=max(alive),
+            )
+            facts = {"problem": problem, "alive": max(alive), "phase": phase, "do": "total += loss.item()"}
+            yield Finding("loop.graph_kept", "warning", 0.95, PHASES[phase], facts)
+            return
+    shares = ledger.values("loop.val_with_grad")
+    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and goes_back(ledger):
+        facts = {
+            "problem": message("finding.loop.graph_kept.val_with_grad", "validation records gradients"),
+            "share": max(shares),
+            "phase": "val",
+            "do": "with torch.no_grad():",
+        }
+        yield Finding("loop.graph_kept", "warning", 0.9, PHASES["val"], facts)
+
+
+SPEC = FindingSpec(
+    code="loop.graph_kept",
+    severities=("warning",),
+    rule=graph_kept,
+    words=Words(
+        title="Graphs are kept: {problem}",
+        cause=("A tensor that carries a gradient keeps the whole graph of its batch, with all activations, in memory."),
+        fix="{do}",
+    ),
+    charts=(shares_by_epoch,),
+    explains=("speed.memory_growth",),
+    needs=("graph.alive",),
+)

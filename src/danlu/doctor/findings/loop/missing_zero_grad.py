@@ -1,0 +1,61 @@
+"""loop.missing_zero_grad"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from danlu.doctor.drawings.over_time import series
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
+    """The gradient of the last step is still there when the next backward pass begins.
+
+    The first step of an epoch is left out: some loops zero the gradients there, and nowhere else.
+    """
+    first = {end + 1 for end in ledger.values("run.steps")}
+    measured = [(s, v) for s, v in zip(*ledger.series("optimizer.leftover_share")) if s not in first]
+    steps, shares = [s for s, _ in measured], [v for _, v in measured]
+    if len(shares) < 2:
+        return
+    kept = [share for share in shares if share > 0.3]
+    if len(kept) >= 0.8 * len(shares):
+        facts = {"share": median(kept), "measured": len(shares), "step": steps[-1]}
+        confidence = 0.97 if median(kept) > 0.9 else 0.85
+        yield Finding("loop.missing_zero_grad", "error", confidence, "", facts)
+
+
+SPEC = FindingSpec(
+    code="loop.missing_zero_grad",
+    severities=("error",),
+    rule=missing_zero_grad,
+    words=Words(
+        title="Gradients pile up from step to step",
+        cause=(
+            "When backward begins, {share:%} of the last step's gradient is still in .grad: PyTorch adds to it, so every "
+            "step also repeats all earlier ones."
+        ),
+        fix="Clear the gradients once per step, before loss.backward(): optimizer.zero_grad()",
+    ),
+    charts=(
+        series(
+            message("doctor.chart.gradient_left_over_from_the", "Gradient left over from the step before"),
+            message("doctor.chart.share_of_the_last_step", "share of the last step's gradient"),
+            "optimizer.leftover_share",
+            levels=[(0.0, message("doctor.chart.zeroed", "zeroed"))],
+            share=True,
+        ),
+    ),
+    explains=(
+        "optim.*",
+        "gradient.exploding",
+        "numerics.nonfinite",
+        "fit.*",
+        "activation.*",
+    ),
+    needs=("optimizer.leftover_share",),
+)

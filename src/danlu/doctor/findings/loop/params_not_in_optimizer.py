@@ -1,0 +1,59 @@
+"""loop.params_not_in_optimizer"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import parameters_marked
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def params_not_in_optimizer(ledger: Ledger) -> Iterable[Finding]:
+    """Parameters get a gradient, but no optimiser holds them."""
+    held = ledger.facts("parameter.held")
+    if not any(held.values()):
+        return
+    reached = ledger.facts("parameter.reached")
+    missing = [
+        n for n, count in held.items() if not count and reached.get(n) and ledger.last("parameter.trainable", n, 1)
+    ]
+    if missing:
+        sizes = ledger.facts("parameter.size")
+        share = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.values()))
+        facts = {"parameters": missing[:8], "count": len(missing), "share": share}
+        yield Finding("loop.params_not_in_optimizer", "error", 0.95, missing[0], facts)
+
+
+SPEC = FindingSpec(
+    code="loop.params_not_in_optimizer",
+    severities=("error",),
+    rule=params_not_in_optimizer,
+    words=Words(
+        title="The optimiser does not hold {count} trainable parameters",
+        cause=("{parameters}: a gradient is computed for them, but no optimiser uses it, so they stay as initialised."),
+        fix=(
+            "Make the optimiser from all parameters, after the model is complete: torch.optim.SGD(model.parameters(), "
+            "...); or freeze them on purpose: p.requires_grad_(False)."
+        ),
+    ),
+    charts=(
+        parameters_marked(
+            message("doctor.chart.parameters_marked_no_optimiser_holds", "Parameters; marked: no optimiser holds them"),
+            "parameter.held",
+            0,
+        ),
+    ),
+    explains=(
+        "fit.*",
+        "optim.slow_convergence",
+        "optim.lr_too_low",
+        "model.too_small",
+    ),
+    needs=(
+        "parameter.held",
+        "parameter.reached",
+    ),
+)

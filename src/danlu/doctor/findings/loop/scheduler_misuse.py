@@ -1,0 +1,113 @@
+"""loop.scheduler_misuse"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from danlu.doctor.drawings.over_time import rate
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.message import Message
+
+
+def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
+    """A scheduler stepped per batch with numbers meant per epoch, the reverse, or before the optimiser."""
+    ends = ledger.values("run.steps")
+    for group in ledger.wheres("optimizer.lr"):
+        steps, rates = ledger.series("optimizer.lr", group)
+        early = ledger.last("optimizer.early_schedule", group)
+        if early is not None:
+            problem = message(
+                "finding.loop.scheduler_misuse.early",
+                "the rate {before:.3g} was replaced by {after:.3g} before any step used it",
+                before=early,
+                after=rates[min(1, len(rates) - 1)],
+            )
+            found = (
+                problem,
+                message("finding.loop.scheduler_misuse.fix_early", "Call scheduler.step() after optimizer.step()."),
+            )
+        elif len(rates) < 5 or not ends or max(rates) <= 0:
+            continue
+        else:
+            found = _died(steps, rates, ends) or _never_rose(ledger, steps, rates, ends)
+        if found:
+            facts = {"problem": found[0], "do": found[1], "group": group, "changes": len(rates), "epochs": len(ends)}
+            yield Finding("loop.scheduler_misuse", "warning", 0.85, group, facts)
+            return
+
+
+def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Message, Message] | None:
+    """Within the first epoch; or within the first third of the run, and not at ends of epochs."""
+    do = message(
+        "finding.loop.scheduler_misuse.fix_fast",
+        "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.",
+    )
+    inside = [r for s, r in zip(steps, rates) if s <= ends[0]]
+    fallen = inside[-1] / max(inside)
+    falls = all(b <= a for a, b in pairwise(inside))
+    if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
+        return message(
+            "finding.loop.scheduler_misuse.fell_in_epoch",
+            "the rate changed {times} times in the first epoch and fell to {fraction:%} of its value",
+            times=len(inside),
+            fraction=fallen,
+        ), do
+    if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # restarts are meant so
+        return None
+    third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
+    between = sum(s - 1 not in ends for s in steps[2:])
+    if len(third) >= 4 and third[-1] < 1e-3 * rates[0] and between > 0.5 * len(steps[2:]):
+        return message(
+            "finding.loop.scheduler_misuse.fell_in_third",
+            "after a third of the run the rate was {fraction:%} of its value",
+            fraction=third[-1] / rates[0],
+        ), do
+    return None
+
+
+def _never_rose(
+    ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]
+) -> tuple[Message, Message] | None:
+    """Changed only between epochs, ever upward, and still in its warm-up when the run ended."""
+    upward = all(b >= a for a, b in pairwise(rates))
+    if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
+        return None
+    if rates[0] < rates[-1] < 2 * rates[0]:
+        return message(
+            "finding.loop.scheduler_misuse.rising",
+            "the rate was still rising slowly when the run ended, from {start:.3g} to {end:.3g}",
+            start=rates[0],
+            end=rates[-1],
+        ), message(
+            "finding.loop.scheduler_misuse.fix_slow",
+            "Call scheduler.step() after every batch, or give the schedule the number of epochs.",
+        )
+    return None
+
+
+SPEC = FindingSpec(
+    code="loop.scheduler_misuse",
+    severities=("warning",),
+    rule=scheduler_misuse,
+    words=Words(
+        title="The scheduler is stepped at the wrong place",
+        cause="Of {group}, {problem}: where the schedule is stepped does not fit its numbers.",
+        fix="{do}",
+    ),
+    charts=(rate,),
+    explains=(
+        "optim.lr_too_low",
+        "optim.slow_convergence",
+        "fit.*",
+        "optim.plateau_minimum",
+        "optim.plateau_saddle",
+    ),
+    needs=(
+        "optimizer.lr",
+        "run.steps",
+    ),
+)

@@ -1,0 +1,141 @@
+"""model.bad_init"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.layers import linear_layers
+from danlu.doctor.drawings.over_layers import scale_over_depth
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import OUTPUT
+
+
+def bad_init(ledger: Ledger) -> Iterable[Finding]:
+    """Constant weights; scale that grows or shrinks with depth (Glorot and Bengio 2010; He et al. 2015); first loss."""
+    constant = _constant_weights(ledger)
+    if constant:
+        problem = message(
+            "finding.model.bad_init.constant", "{count} weights hold one constant value", count=len(constant)
+        )
+        facts = {"problem": problem, "parameters": constant[:8]}
+        yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
+        return
+    owners = ledger.facts("parameter.layer")
+    zero = {owners.get(name) for name, flat in ledger.facts("parameter.constant").items() if flat and "weight" in name}
+    layers = [layer for layer in linear_layers(ledger) if layer not in zero]
+    scales = [(layer, ledger.first("activation.std", layer)) for layer in layers]
+    scales = [(layer, scale) for layer, scale in scales if scale is not None and not math.isnan(scale)]
+    if len(scales) >= 4 and min(scale for _, scale in scales) >= 0:
+        first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
+        factor = (last / first) ** (1 / (len(scales) - 2))
+        if (factor < 0.55 and last / first < 3e-3) or (factor > 2 and last / first > 300):
+            shrinks = message(
+                "finding.model.bad_init.shrinks", "the scale shrinks by a factor {factor:.2g} per layer", factor=factor
+            )
+            grows = message(
+                "finding.model.bad_init.grows", "the scale grows by a factor {factor:.2g} per layer", factor=factor
+            )
+            facts = {"problem": shrinks if factor < 1 else grows, "factor": factor}
+            facts |= {"first": first, "last": last, "layers": len(scales)}
+            yield Finding("model.bad_init", "warning", 0.9, scales[-2][0], facts)
+            return
+    loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
+    if (
+        ledger.last("loss.kind") in ("cross_entropy", "nll")
+        and outputs > 1
+        and loss is not None
+        and not math.isnan(loss)
+    ):
+        expected = math.log(outputs)
+        if loss > 3 * expected + 1:
+            facts = {
+                "problem": message(
+                    "finding.model.bad_init.first_loss",
+                    "the first loss is {loss:.3g}, that of guessing is ln {outputs} = {expected:.3g}",
+                    loss=loss,
+                    outputs=outputs,
+                    expected=expected,
+                ),
+                "loss": loss,
+                "expected": expected,
+            }
+            yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
+
+
+def _constant_weights(ledger: Ledger) -> list[str]:
+    """Weights that are one constant, so that units begin alike and stay so. The outputs' and the norms' may begin so;
+    and so may a few others begin at zero, unless no gradient comes to them (the last of a residual branch)."""
+    order = ledger.facts("parameter.order")
+    weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
+    weights.sort(key=lambda n: order.get(n, 0))
+    constant = [
+        n
+        for n in weights
+        if ledger.last("parameter.constant", n, 0)
+        and ledger.last("parameter.size", n, 0) > 8
+        and max(ledger.last("parameter.shape", n, [2, 2])[1:], default=1) > 1  # else a gain per channel: it may
+    ]
+    layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
+    outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]
+    constant = [n for n in constant if n not in outputs]
+    zeros = [
+        n for n in constant if not ledger.last("parameter.mean", n) and not ledger.last("parameter.gradient_zero", n, 0)
+    ]
+    return constant if len(zeros) < len(constant) or 2 * len(zeros) > len(weights) else []
+
+
+SPEC = FindingSpec(
+    code="model.bad_init",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=bad_init,
+    words=Words(
+        title="Bad initial weights: {problem}",
+        cause=(
+            "At the start {problem}. Units that begin alike stay alike; a scale that changes by a factor per layer "
+            "vanishes or explodes with depth."
+        ),
+        fix=(
+            "for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and nn.init.kaiming_normal_(m.weight, "
+            "nonlinearity='relu'); and bring the inputs to mean 0, standard deviation 1."
+        ),
+    ),
+    before_training=Words(
+        title="The first loss is not that of a guess",
+        cause=(
+            "It is {loss}, where equal odds for {classes} classes give ln {classes} = {usual}: the first outputs are too "
+            "large or the labels do not fit."
+        ),
+        fix=(
+            "Initialise the last layer small (nn.init.normal_(head.weight, std=0.01); nn.init.zeros_(head.bias)), and "
+            "check the scale of inputs and the labels."
+        ),
+    ),
+    charts=(scale_over_depth,),
+    explains=(
+        "data.label_noise",
+        "gradient.*",
+        "activation.*",
+        "optim.lr_too_high",
+        "optim.lr_too_low",
+        "optim.slow_convergence",
+        "fit.*",
+        "numerics.nonfinite",
+        "optim.plateau_saddle",
+        "optim.plateau_minimum",
+        "optim.oscillation",
+        "optim.no_warmup",
+        "loop.no_update",
+        "model.unreached",
+    ),
+    needs=(
+        "parameter.std",
+        "activation.std",
+    ),
+)

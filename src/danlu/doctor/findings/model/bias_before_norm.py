@@ -1,0 +1,34 @@
+"""model.bias_before_norm"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import chain
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def bias_before_norm(ledger: Ledger) -> Iterable[Finding]:
+    """Batch normalisation subtracts the mean, and with it any bias before it (Ioffe and Szegedy 2015, section 3.2)."""
+    pairs = ledger.facts("layer.bias_before_norm")
+    if pairs:
+        norm, layer = next(iter(pairs.items()))
+        yield Finding("model.bias_before_norm", "note", 0.95, layer, {"norm": norm, "count": len(pairs)})
+
+
+SPEC = FindingSpec(
+    code="model.bias_before_norm",
+    severities=("note",),
+    rule=bias_before_norm,
+    words=Words(
+        title="A bias before batch normalisation does nothing",
+        cause=(
+            "The normalisation {norm} subtracts the mean, and the bias of {where} with it (layers concerned: {count})."
+        ),
+        fix="Leave it out: bias=False in {where}.",
+    ),
+    charts=(chain,),
+    needs=("layer.kind",),
+)

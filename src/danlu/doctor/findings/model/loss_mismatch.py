@@ -1,0 +1,71 @@
+"""model.loss_mismatch"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import SQUARED
+from danlu.doctor.drawings.over_layers import outputs_and_loss
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import LOSS
+
+KINDS = {
+    "classes": message("finding.model.loss_mismatch.classes", "classes"),
+    "one_hot": message("finding.model.loss_mismatch.one_hot", "one_hot"),
+    "binary": message("finding.model.loss_mismatch.binary", "binary"),
+    "values": message("finding.model.loss_mismatch.values", "values"),
+    "none": message("finding.model.loss_mismatch.none", "none"),
+}
+
+
+def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
+    """The loss must fit what is predicted: classes, several labels, values."""
+    kind, outputs, targets = ledger.last("loss.kind"), ledger.last("output.count"), ledger.last("target.kind")
+    distinct, batch = ledger.last("target.distinct", default=0), ledger.first("batch.size", default=0)
+    facts = {"loss": kind, "outputs": outputs, "targets": KINDS.get(str(targets), str(targets)), "distinct": distinct}
+    if kind == "cross_entropy" and outputs == 1 and len(ledger.last("output.shape", default=[])) > 1:
+        yield Finding("model.loss_mismatch", "error", 0.99, LOSS, facts | {"better": "BCEWithLogitsLoss"})
+    elif kind in SQUARED and targets == "one_hot":
+        yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": "CrossEntropyLoss"})
+    elif kind in SQUARED and targets in ("binary", "classes"):
+        better = "BCEWithLogitsLoss" if distinct <= 2 else "CrossEntropyLoss"
+        yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": better})
+    elif kind in SQUARED and ledger.last("target.whole") and distinct <= 20 and batch >= 2 * distinct:
+        yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
+    elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
+        yield Finding("model.loss_mismatch", "warning", 0.7, LOSS, facts | {"better": "CrossEntropyLoss"})
+
+
+SPEC = FindingSpec(
+    code="model.loss_mismatch",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=loss_mismatch,
+    words=Words(
+        title="The loss does not fit the task",
+        cause=(
+            "The loss is {loss}, with {outputs} outputs and targets that are {targets} ({distinct} different values): "
+            "{better} is made for this."
+        ),
+        fix="loss_fn = nn.{better}()",
+    ),
+    charts=(outputs_and_loss,),
+    explains=(
+        "fit.*",
+        "optim.*",
+        "gradient.*",
+        "activation.*",
+        "model.output_mismatch",
+        "numerics.nonfinite",
+        "model.bad_init",
+    ),
+    needs=(
+        "loss.kind",
+        "target.kind",
+    ),
+)

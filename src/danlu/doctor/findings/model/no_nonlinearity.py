@@ -1,0 +1,63 @@
+"""model.no_nonlinearity"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import chain
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
+    """Stacked linear maps are one linear map. A narrow middle (low rank, autoencoder) or groups are meant so."""
+    pairs = []
+    groups = ledger.facts("layer.groups")
+    for second, first in ledger.facts("layer.linear_after").items():
+        middle = _width(ledger, "layer.input_shape", second)
+        narrow = middle < min(_width(ledger, "layer.input_shape", first), _width(ledger, "layer.output_shape", second))
+        if not narrow and groups.get(first, 1) == 1 and groups.get(second, 1) == 1:
+            pairs.append((first, second))
+    if not pairs:
+        return
+    links = ledger.last("layer.linear_links", default=len(pairs))
+    everywhere = len(pairs) >= links
+    hidden = [p for p in pairs if not ledger.last("layer.linear_via_norm", p[1], 0)]
+    confidence = 0.97 if everywhere else 0.9 if hidden else 0.75
+    evidence = {"pairs": len(pairs), "links": links, "first": pairs[0][0], "second": pairs[0][1]}
+    severity = "error" if everywhere else "warning"
+    yield Finding("model.no_nonlinearity", severity, confidence, pairs[0][1], evidence)
+
+
+def _width(ledger: Ledger, name: str, layer: str) -> int:
+    shape = ledger.last(name, layer)
+    if not shape or len(shape) < 2:
+        return 10**9
+    return shape[1] if str(ledger.last("layer.kind", layer)).startswith("Conv") else shape[-1]
+
+
+SPEC = FindingSpec(
+    code="model.no_nonlinearity",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=no_nonlinearity,
+    words=Words(
+        title="Linear layers are stacked with nothing in between",
+        cause=(
+            "{first} feeds {second} without an activation ({pairs} of {links} links): together they are one linear map, "
+            "and depth adds nothing."
+        ),
+        fix="Put an activation between them, for example nn.ReLU() after {first}.",
+    ),
+    charts=(chain,),
+    explains=(
+        "fit.underfitting",
+        "fit.not_learning",
+        "model.too_small",
+        "optim.slow_convergence",
+    ),
+    needs=("layer.linear_layers",),
+)

@@ -1,0 +1,225 @@
+"""model.output_mismatch"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import SQUARED, epoch_samples
+from danlu.doctor.drawings.over_layers import outputs_and_loss
+from danlu.doctor.drawings.over_time import loss_and_floor
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.doctor.places import OUTPUT
+from danlu.message import Message
+
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
+
+
+def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
+    """What is applied to the outputs last must fit the loss."""
+    kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
+    shapes = ledger.last("target.broadcast")
+    if shapes:
+        problem = message(
+            "finding.model.output_mismatch.shapes", "shapes {shapes} broadcast to every pair of samples", shapes=shapes
+        )
+        facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
+        facts |= {
+            "wanted": message("finding.model.output_mismatch.same_shape", "targets of the outputs' shape"),
+            "do": message(
+                "finding.model.output_mismatch.fix_shapes",
+                "Give both one shape: loss = loss_fn(outputs, y.view_as(outputs)).",
+            ),
+        }
+        yield Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts)
+        return
+    problem = _activation_problem(ledger, kind, last)
+    if problem:
+        severity, confidence, wanted = problem
+        layer = _applied_last(ledger, str(last))
+        facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
+        facts["problem"] = _before(str(last), str(kind))
+        facts["do"], facts["last"] = _line_to_change(ledger, str(kind), str(last), layer), _called(str(last), layer)
+        yield Finding("model.output_mismatch", severity, confidence, layer or OUTPUT, facts)
+        return
+    tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
+    outputs, top = ledger.last("output.count"), max(tops, default=None)
+    if kind not in ("cross_entropy", "nll") or top is None or not outputs:
+        return
+    unused, samples = outputs - (top + 1), epoch_samples(ledger)
+    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # so many samples, and never one of that class
+        facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
+        facts |= {
+            "problem": message(
+                "finding.model.output_mismatch.unused",
+                "{outputs} outputs for {classes} classes",
+                outputs=outputs,
+                classes=int(top) + 1,
+            )
+        }
+        facts |= {
+            "wanted": message("finding.model.output_mismatch.outputs", "{outputs} outputs", outputs=int(top) + 1),
+            "last": _called(str(last), ""),
+            "layer": _head(ledger),
+        }
+        facts["do"] = message(
+            "finding.model.output_mismatch.fix_outputs",
+            "Change {layer}: let it give {outputs} outputs.",
+            layer=_in_code(facts["layer"]) or message("finding.model.output_mismatch.last_layer", "the last layer"),
+            outputs=int(top) + 1,
+        )
+        yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
+
+
+def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, Message | str] | None:
+    if kind is None or last is None:
+        return None
+    table = {
+        "cross_entropy": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.93, "tanh": 0.85},
+        "nll": {"none": 0.97, "softmax": 0.97, "sigmoid": 0.95, "relu": 0.95, "tanh": 0.95},
+        "bce": {"none": 0.95, "relu": 0.95, "tanh": 0.95},
+        "bce_logits": {"sigmoid": 0.97, "softmax": 0.95, "relu": 0.93, "tanh": 0.85},
+    }
+    wanted = {
+        "cross_entropy": message("finding.model.output_mismatch.scores", "plain scores (logits)"),
+        "nll": "log_softmax",
+        "bce": message("finding.model.output_mismatch.sigmoid", "sigmoid (or bce_with_logits without it)"),
+        "bce_logits": message("finding.model.output_mismatch.scores", "plain scores (logits)"),
+    }
+    if kind in table and last in table[kind]:
+        return "error", table[kind][last], wanted[kind]
+    if kind in SQUARED and last in RANGES and ledger.last("target.kind") == "values":
+        low, high = RANGES[last]
+        smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
+        if smallest is not None and (smallest < low - 1e-3 or largest > high + 1e-3):
+            return (
+                "error",
+                0.95,
+                message(
+                    "finding.model.output_mismatch.range",
+                    "no {activation}: targets reach from {low:.3g} to {high:.3g}",
+                    activation=last,
+                    low=smallest,
+                    high=largest,
+                ),
+            )
+    return None
+
+
+def _before(last: str, kind: str) -> Message:
+    if last == "none":
+        return message("finding.model.output_mismatch.scores_before", "plain scores before {loss}", loss=kind)
+    return message("finding.model.output_mismatch.before", "{activation} before {loss}", activation=last, loss=kind)
+
+
+def _applied_last(ledger: Ledger, activation: str) -> str:
+    """Name of the layer that applies the activation to the outputs; "" where forward() calls a function."""
+    order = ledger.facts("layer.order")
+    layers = [n for n, kind in ledger.facts("layer.activation").items() if kind == activation and n in order]
+    end = max(order.values(), default=-1)
+    return next((layer for layer in layers if order[layer] == end), "")
+
+
+def _head(ledger: Ledger) -> str:
+    """The linear layer that gives the outputs, where there is but one."""
+    last = [layer for layer, is_last in ledger.facts("layer.last").items() if is_last]
+    return last[0] if len(last) == 1 else ""
+
+
+def _in_code(layer: str) -> str:
+    """net.3 as model.net[3]"""
+    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in layer.split(".")]
+    return "model" + "".join(parts) if layer else ""
+
+
+def _called(activation: str, layer: str) -> Message:
+    """The last thing applied, by its kind and its place in the code."""
+    if activation in ("none", "None"):
+        return message("finding.model.output_mismatch.linear", "a linear layer, whose outputs are plain scores")
+    return (
+        message(
+            "finding.model.output_mismatch.called",
+            "{activation} ({layer})",
+            activation=activation,
+            layer=_in_code(layer),
+        )
+        if layer
+        else message("finding.model.output_mismatch.in_forward", "{activation} in forward()", activation=activation)
+    )
+
+
+def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message:
+    """What to do to which line."""
+    name = _in_code(layer) if layer else last
+    if kind == "bce" and last == "none":
+        return message(
+            "finding.model.output_mismatch.fix_bce_scores",
+            "loss_fn = nn.BCEWithLogitsLoss(), which applies the sigmoid itself.",
+        )
+    if kind == "bce":
+        return message(
+            "finding.model.output_mismatch.fix_bce",
+            "Replace {layer} at the end of the model by nn.Sigmoid(), or delete it and use nn.BCEWithLogitsLoss().",
+            layer=name,
+        )
+    if kind == "nll" and last == "none":
+        return message(
+            "finding.model.output_mismatch.fix_nll_scores",
+            "loss_fn = nn.CrossEntropyLoss() in place of nn.NLLLoss(); or return torch.log_softmax(x, dim=1).",
+        )
+    if kind == "nll":
+        return message(
+            "finding.model.output_mismatch.fix_nll",
+            "Delete {layer} at the end of the model and use nn.CrossEntropyLoss(); or put nn.LogSoftmax(dim=1) in its place.",
+            layer=name,
+        )
+    if layer:
+        return message(
+            "finding.model.output_mismatch.fix_layer",
+            "Delete {layer}, the nn.{kind} at the end of the model: let it return the scores that go into it.",
+            layer=name,
+            kind=ledger.last("layer.kind", layer, last),
+        )
+    return message(
+        "finding.model.output_mismatch.fix_function",
+        "In forward(), return the scores themselves: return x in place of return torch.{activation}(x).",
+        activation=last,
+    )
+
+
+SPEC = FindingSpec(
+    code="model.output_mismatch",
+    severities=(
+        "error",
+        "note",
+    ),
+    rule=output_mismatch,
+    words=Words(
+        title="The outputs do not fit the loss: {problem}",
+        cause="The loss {loss} expects {wanted}; here the last thing applied is: {last}.",
+        fix="{do}",
+    ),
+    charts=(
+        loss_and_floor,
+        outputs_and_loss,
+    ),
+    explains=(
+        "fit.*",
+        "optim.lr_too_low",
+        "optim.slow_convergence",
+        "optim.plateau_minimum",
+        "optim.plateau_saddle",
+        "numerics.nonfinite",
+        "gradient.vanishing",
+        "activation.*",
+        "model.bad_init",
+        "model.too_small",
+    ),
+    needs=(
+        "loss.kind",
+        "output.activation",
+    ),
+)

@@ -1,0 +1,62 @@
+"""model.receptive_field"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import detects
+from danlu.doctor.drawings.counts import object_sizes
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def receptive_field(ledger: Ledger) -> Iterable[Finding]:
+    """No number of the network sees a whole object (Luo et al. 2016 show that it sees well only the middle of its
+    field); or objects are smaller than a cell of the finest map, and share it with their neighbours."""
+    longer, shorter = ledger.last("object.longer"), ledger.last("object.shorter")
+    field, stride = ledger.last("model.receptive_field"), ledger.last("model.finest_stride")
+    side = ledger.last("object.canvas", default=0)
+    if longer and field and field < min(longer[3], side or longer[3]):
+        facts = {"problem": "small field", "field": field, "stride": stride, "middle": longer[2], "larger": longer[3]}
+        facts["what"] = message(
+            "finding.model.receptive_field.small_field",
+            "it sees {field:g} pixels, and a tenth of the objects are longer than {longer:.3g}",
+            field=field,
+            longer=longer[3],
+        )
+        yield Finding("model.receptive_field", "warning" if field < longer[2] else "note", 0.85, "", facts)
+    elif shorter and stride and stride > shorter[2]:
+        facts = {"problem": "coarse maps", "field": field, "stride": stride, "middle": shorter[2], "larger": shorter[3]}
+        facts["what"] = message(
+            "finding.model.receptive_field.coarse_maps",
+            "its finest map has a stride of {stride:g}, and half of the objects are narrower than {shorter:.3g} pixels",
+            stride=stride,
+            shorter=shorter[2],
+        )
+        yield Finding("model.receptive_field", "warning" if stride > 2 * shorter[2] else "note", 0.8, "", facts)
+
+
+SPEC = FindingSpec(
+    code="model.receptive_field",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=receptive_field,
+    words=Words(
+        title="The network's maps do not suit the size of the objects",
+        cause=(
+            "Of the network {what}. What no number sees whole it must guess; what lies within one cell together with its "
+            "neighbours it cannot tell apart."
+        ),
+        fix=(
+            "For larger objects take a deeper network or a smaller input (--size); for smaller ones a larger input, or a "
+            "detector with a finer map."
+        ),
+    ),
+    charts=(object_sizes,),
+    needs=("model.receptive_field",),
+    concerns=detects,
+)

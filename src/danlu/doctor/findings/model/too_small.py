@@ -1,0 +1,91 @@
+"""model.too_small"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.layers import linear_layers
+from danlu.doctor.derived.progress import descent, skills
+from danlu.doctor.drawings.over_layers import widths
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def too_small(ledger: Ledger) -> Iterable[Finding]:
+    """What passes through the narrowest layer cannot tell the classes apart; or a linear model whose loss stands still
+    far from zero, alike in training and validation."""
+    skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
+    layers, outputs = linear_layers(ledger), ledger.last("output.count", default=1)
+    if skill is None or val_skill is None or not layers or not math.isfinite(skill):
+        return
+    widths = {layer: _out_width(ledger, layer) for layer in layers[:-1]}
+    epochs = len(ledger.values("loss.mean", "train"))
+    facts = {"skill": skill, "val_skill": val_skill, "layers": len(layers), "outputs": outputs}
+    if widths and ledger.last("target.kind") == "classes":
+        layer = min(widths, key=widths.__getitem__)
+        norms = [n for n, kind in ledger.facts("layer.kind").items() if kind == "LayerNorm" and _normed(ledger, n) == 1]
+        if widths[layer] < 4 and widths[layer] < 0.5 * outputs and skill < 0.8 and not norms:
+            what = message(
+                "finding.model.too_small.narrow",
+                "{layer} has {width} outputs for {classes} classes",
+                layer=layer,
+                width=widths[layer],
+                classes=outputs,
+            )
+            facts |= {"what": what, "width": widths[layer]}
+            severity = "warning" if len(layers) <= 4 else "note"  # in deep nets it may lie on a side branch
+            yield Finding("model.too_small", severity, 0.9, layer, facts)
+            return
+    late = descent(ledger)
+    if widths or epochs < 5 or late is None or late > 0.05 or skill > 0.85 or skill - val_skill > 0.1:
+        return
+    facts |= {"what": message("finding.model.too_small.no_hidden_layer", "there is no hidden layer"), "width": 0}
+    if skill > 0.05:
+        yield Finding("model.too_small", "note", 0.7, layers[0], facts)
+    elif abs(skill) < 0.05:
+        yield Finding("model.too_small", "warning", 0.6, layers[0], facts)
+
+
+def _out_width(ledger: Ledger, layer: str) -> int:
+    shape = ledger.last("layer.output_shape", layer) or [0, 10**9]
+    return shape[1] if str(ledger.last("layer.kind", layer)).startswith("Conv") else shape[-1]
+
+
+def _normed(ledger: Ledger, layer: str) -> int:
+    return (ledger.last("layer.output_shape", layer) or [0])[-1]
+
+
+SPEC = FindingSpec(
+    code="model.too_small",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=too_small,
+    words=Words(
+        title="The model is too small",
+        cause=(
+            "Here {what}: training and validation are alike and far from perfect ({skill:%} and {val_skill:%} of the "
+            "loss of guessing are explained), so it is not overfitting but room that is missing."
+        ),
+        fix=(
+            "Add width and a hidden layer, for example nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), "
+            "nn.Linear(128, {outputs}))."
+        ),
+    ),
+    charts=(widths,),
+    explains=(
+        "activation.dead_relu",
+        "activation.collapsed",
+        "gradient.vanishing",
+        "fit.*",
+        "optim.*",
+    ),
+    needs=(
+        "loss.mean[val]",
+        "layer.output_shape",
+    ),
+)

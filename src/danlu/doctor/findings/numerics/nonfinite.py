@@ -1,0 +1,123 @@
+"""numerics.nonfinite"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.over_layers import chain
+from danlu.doctor.drawings.over_time import loss_broken
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message, recorded
+from danlu.doctor.places import layer_place
+from danlu.message import Message
+
+OUTPUT_PLACE = "(output)"  # the place after the last layer
+PLACES = {
+    "input": message("finding.numerics.nonfinite.input", "the input"),
+    "target": message("finding.numerics.nonfinite.target", "the target"),
+    "loss": message("finding.numerics.nonfinite.loss_itself", "the loss itself"),
+    "unknown": message("finding.numerics.nonfinite.unknown", "a place that was not seen"),
+}
+
+
+def nonfinite(ledger: Ledger) -> Iterable[Finding]:
+    """NaN or inf, with the first place where it arose."""
+    steps, values = ledger.series("nonfinite.step")
+    if not steps:
+        losses = ledger.series("loss.step")
+        broken = [(s, v) for s, v in zip(*losses) if not math.isfinite(v)]
+        if not broken:
+            return
+        steps, values = [broken[0][0]], [str(broken[0][1])]
+    facts = {"step": steps[0], "value": values[0]}
+    for key in ("source", "layer", "reason", "samples", "share", "input_max"):
+        if ledger.has(f"nonfinite.{key}"):
+            facts[key] = ledger.first(f"nonfinite.{key}")
+    layer = str(facts.get("layer", ""))
+    facts["place"] = place_of(str(facts.get("source", "unknown")), layer)
+    facts["extent"] = extent_of(facts.get("samples"), facts.get("input_max"))
+    reason = facts.get("reason", "not told")
+    value, step = facts["value"], facts["step"]
+    if reason == "not told":
+        facts["what"] = message(
+            "finding.numerics.nonfinite.loss", "The loss is {value} at step {step}", value=value, step=step
+        )
+    else:
+        facts["what"] = message(
+            "finding.numerics.nonfinite.loss_because",
+            "The loss is {value} at step {step}: {reason}",
+            value=value,
+            step=step,
+            reason=recorded(str(reason)),
+        )
+    yield Finding("numerics.nonfinite", "error", 0.99, "" if layer == OUTPUT_PLACE else layer.removeprefix(">"), facts)
+
+
+def place_of(source: str, layer: str) -> Message:
+    """Where it arose, from the entries nonfinite.source and nonfinite.layer."""
+    if source == "activation" and layer == OUTPUT_PLACE:
+        return message("finding.numerics.nonfinite.output", "the output of the model")
+    if source == "activation" and layer.startswith(">"):
+        return message("finding.numerics.nonfinite.input_of", "what flows into {layer}", layer=layer_place(layer[1:]))
+    named = layer_place(layer)
+    if source == "activation":
+        return message("finding.numerics.nonfinite.activation", "the output of {layer}", layer=named)
+    if source == "weight":
+        return message("finding.numerics.nonfinite.weight", "the weight {layer}", layer=named)
+    if source == "gradient":
+        return message("finding.numerics.nonfinite.gradient", "the gradient of {layer}", layer=named)
+    return PLACES.get(source, PLACES["unknown"])
+
+
+def extent_of(samples: list[int] | None, largest: float | None) -> Message | str:
+    """Which samples, and the largest input: as far as they are known."""
+    known = largest is not None and not math.isnan(largest)
+    if samples and known:
+        return message(
+            "finding.numerics.nonfinite.samples_and_largest",
+            "; samples of the batch: {samples}; largest input there: {largest}",
+            samples=samples,
+            largest=largest,
+        )
+    if samples:
+        return message("finding.numerics.nonfinite.samples", "; samples of the batch: {samples}", samples=samples)
+    return (
+        message("finding.numerics.nonfinite.largest", "; largest input there: {largest}", largest=largest)
+        if known
+        else ""
+    )
+
+
+SPEC = FindingSpec(
+    code="numerics.nonfinite",
+    severities=("error",),
+    rule=nonfinite,
+    words=Words(
+        title="{what}",
+        cause="It arose first in {place}{extent}.",
+        fix=(
+            "Cure the source: clean the input; add an epsilon inside log, sqrt and divisions "
+            "(torch.log(p.clamp_min(1e-8))); use losses on logits; lower the rate or clip: "
+            "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)."
+        ),
+    ),
+    charts=(
+        loss_broken,
+        chain,
+    ),
+    explains=(
+        "fit.overfitting",
+        "fit.underfitting",
+        "fit.one_class",
+        "fit.not_learning",
+        "fit.stopped_early",
+        "activation.*",
+        "norm.train_eval_gap",
+        "data.label_noise",
+        "optim.plateau_*",
+    ),
+    needs=("loss.step",),
+)

@@ -1,0 +1,69 @@
+"""optim.batch_too_large"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.noise import batch_size, noise_scale
+from danlu.doctor.derived.progress import descent, epoch_samples, skills, steps_taken
+from danlu.doctor.derived.updates import crosses
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
+    """Steps are few because batches are whole epochs or nearly, and the loss is far from done when they end."""
+    batch, samples = batch_size(ledger), epoch_samples(ledger)
+    steps, late, skill = steps_taken(ledger), descent(ledger), (skills(ledger, "train") or [None])[-1]
+    if not batch or not samples or late is None or skill is None or steps < 5:
+        return
+    scale, _ = noise_scale(ledger) or (None, False)
+    facts = {"batch": batch, "samples": samples, "steps": steps, "descent": late, "skill": skill, "noise_scale": scale}
+    if batch < 0.3 * samples or batch < 256 or skill > 0.95 or crosses(ledger):
+        return
+    if steps <= 200 and late > 0.02:
+        yield Finding("optim.batch_too_large", "warning", 0.8, "", facts)
+    elif steps <= 60:
+        yield Finding("optim.batch_too_large", "note", 0.7, "", facts)
+
+
+SPEC = FindingSpec(
+    code="optim.batch_too_large",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=batch_too_large,
+    words=Words(
+        title="The batch is too large: too few steps",
+        cause=(
+            "Batches of {batch} from {samples} samples leave only {steps} steps, and the loss was still falling at the "
+            "end. Smaller batches take more steps for the same reading of the data."
+        ),
+        fix="DataLoader(dataset, batch_size=64, shuffle=True)",
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.batch_against_gradient_noise", "Batch against gradient noise"),
+            message("doctor.chart.samples", "samples"),
+            [
+                ("batch", message("doctor.chart.batch", "batch"), True),
+                ("noise_scale", message("doctor.chart.noise_scale", "noise scale"), False),
+                ("samples", message("doctor.chart.training_set", "training set"), False),
+            ],
+            log=True,
+        ),
+    ),
+    explains=(
+        "optim.slow_convergence",
+        "fit.*",
+        "optim.lr_too_low",
+    ),
+    needs=(
+        "batch.size",
+        "loss.mean[train]",
+    ),
+)

@@ -1,0 +1,85 @@
+"""optim.batch_too_small"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.noise import batch_size, noise_scale
+from danlu.doctor.derived.progress import skills, steps_taken
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.drawings.over_time import loss_and_chance
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.message import Message
+
+TAUGHT = 1000  # samples from which a training has learnt something, whatever its batches
+
+
+def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
+    """Gradient noise drowns the signal: the batch is far below the noise scale (McCandlish et al. 2018)."""
+    batch, measured = batch_size(ledger), noise_scale(ledger)
+    skill = (skills(ledger, "train") or [None])[-1]
+    if not batch or batch > 8 or measured is None or skill is None or steps_taken(ledger) * batch < TAUGHT:
+        return
+    scale = measured[0]
+    facts = {"batch": batch, "noise_scale": scale, "balance": _told(*measured), "skill": skill}
+    if scale > 10 * batch and skill < 0.3:
+        yield Finding("optim.batch_too_small", "warning", 0.85, "", facts)
+    elif scale > 20 * batch and batch <= 4:
+        yield Finding("optim.batch_too_small", "note", 0.7, "", facts)
+
+
+def _told(scale: float, unbiased: bool) -> Message:
+    if unbiased:
+        return message(
+            "finding.optim.batch_too_small.measured",
+            "{samples} samples, by the micro-batches of single steps",
+            samples=scale,
+        )
+    return message("finding.optim.batch_too_small.at_most", "at most {samples} samples", samples=scale)
+
+
+SPEC = FindingSpec(
+    code="optim.batch_too_small",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=batch_too_small,
+    words=Words(
+        title="The batch is too small: noise drowns the signal",
+        cause=(
+            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at {balance} "
+            "(McCandlish et al. 2018)."
+        ),
+        fix=(
+            "Use batches of 32 or more; where memory forbids it, add up gradients over several batches, or divide the "
+            "rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)"
+        ),
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.batch_against_gradient_noise", "Batch against gradient noise"),
+            message("doctor.chart.samples", "samples"),
+            [
+                ("batch", message("doctor.chart.batch", "batch"), True),
+                ("noise_scale", message("doctor.chart.noise_scale", "noise scale"), False),
+            ],
+            log=True,
+        ),
+        loss_and_chance,
+    ),
+    explains=(
+        "fit.*",
+        "optim.lr_too_high",
+        "activation.*",
+        "gradient.vanishing",
+        "optim.oscillation",
+    ),
+    needs=(
+        "gradient.noise",
+        "loss.mean[train]",
+    ),
+)

@@ -1,0 +1,65 @@
+"""optim.clipping_always"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from danlu.doctor.derived.progress import typical
+from danlu.doctor.derived.updates import clip_shares
+from danlu.doctor.drawings.over_time import pair
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def clipping_always(ledger: Ledger) -> Iterable[Finding]:
+    """Every step is clipped: its length is the rate times the limit, whatever the gradient (Zhang et al. 2020)."""
+    shares = clip_shares(ledger)
+    if len(shares) < 5:
+        return
+    clipped = sum(share < 0.95 for share in shares) / len(shares)
+    limit = typical(ledger.values("gradient.norm"))
+    raw = typical([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
+    facts = {"clipped": clipped, "share": median(shares), "limit": limit, "raw": raw, "threshold": 0.9}
+    if clipped >= 0.9 and median(shares) < 0.5:
+        yield Finding("optim.clipping_always", "warning", 0.9, "", facts)
+    elif clipped >= 0.7 and median(shares) < 0.7:
+        yield Finding("optim.clipping_always", "note", 0.7, "", facts)
+
+
+SPEC = FindingSpec(
+    code="optim.clipping_always",
+    severities=(
+        "warning",
+        "note",
+    ),
+    rule=clipping_always,
+    words=Words(
+        title="Nearly every step is clipped",
+        cause=(
+            "{clipped:%} of the steps are clipped: gradients of norm {raw} are cut down to {limit}. The clip, not the "
+            "rate, sets the length of the steps."
+        ),
+        fix=(
+            "Raise the limit above the usual norm, for example torch.nn.utils.clip_grad_norm_(model.parameters(), 2 * "
+            "{raw}), so that it only catches the rare large ones."
+        ),
+    ),
+    charts=(
+        pair(
+            message("doctor.chart.norm_of_the_gradient", "Norm of the gradient"),
+            message("doctor.chart.norm_all_parameters", "norm, all parameters"),
+            ("gradient.raw_norm", "", message("doctor.chart.before_clipping", "before clipping")),
+            ("gradient.norm", "", message("doctor.chart.as_used", "as used")),
+            log=True,
+        ),
+    ),
+    explains=(
+        "optim.lr_too_low",
+        "optim.slow_convergence",
+        "fit.underfitting",
+    ),
+    needs=("gradient.clip_ratio",),
+)

@@ -1,0 +1,116 @@
+"""optim.lr_too_high"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import chance_loss, steps_taken
+from danlu.doctor.derived.updates import HEAVY_MOMENTUM, first_update, initial_gains, searches, top_momentum, top_rate
+from danlu.doctor.drawings.over_time import loss_that_rises
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+FEW = 20  # steps in which a loss may rise and come back
+
+
+def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
+    """The loss leaves its start upwards: a rate above 2 / curvature diverges (LeCun et al. 1998, section 4).
+
+    Sound trainings without warm-up may rise for their first steps and come back: of a few steps only an explosion says
+    something. A loss whose value for guessing is not known (an error of what the network itself foretells, a penalty
+    that begins near zero) has no scale of its own to grow by: there the steps must be as long as no sound ones are.
+    """
+    (steps, losses), momentum = ledger.series("loss.step"), top_momentum(ledger)
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if not finite or momentum >= HEAVY_MOMENTUM or spoilt_elsewhere(ledger):
+        return
+    chance = chance_loss(ledger)
+    start = max(losses[0] if math.isfinite(losses[0]) else 0.0, chance or 0.0, 1e-12)
+    if start < 1e-9 or (chance is None and min(finite) < 0):
+        return  # losses at or below zero have no scale to grow by
+    growth, step = max((loss / start, step) for step, loss in zip(steps, losses) if math.isfinite(loss))
+    first, few = first_update(ledger), steps_taken(ledger) < FEW
+    broke, gains = len(finite) < len(losses), initial_gains(ledger)
+    facts = {"growth": growth, "step": step, "lr": top_rate(ledger), "update_ratio": first, "threshold": 3.0}
+    if broke and (growth > 3 or first > 0.3):
+        facts["broke"] = next(step for step, loss in zip(steps, losses) if not math.isfinite(loss))
+        facts["what"] = message(
+            "finding.optim.lr_too_high.broke", "The loss stopped being a number at step {step}", step=facts["broke"]
+        )
+        yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
+    elif growth > 100 and (chance is not None or first > 0.1):
+        facts["what"] = message(
+            "finding.optim.lr_too_high.rose",
+            "The loss rose to {growth} times its start, at step {step}",
+            growth=growth,
+            step=step,
+        )
+        yield Finding("optim.lr_too_high", "error", 0.9, "", facts)
+    elif growth > 3 and first > (0.03 if chance is not None else 0.1) and not few:
+        facts["what"] = message(
+            "finding.optim.lr_too_high.rose",
+            "The loss rose to {growth} times its start, at step {step}",
+            growth=growth,
+            step=step,
+        )
+        yield Finding("optim.lr_too_high", "warning", 0.8, "", facts)
+    elif first > 0.1 and growth > 1.1 and len(gains) > 1 and max(gains) > 0.3 and not searches(ledger) and not few:
+        facts["what"] = message(
+            "finding.optim.lr_too_high.first_steps",
+            "The first steps changed the weights by {fraction:%} each",
+            fraction=first,
+        )
+        yield Finding("optim.lr_too_high", "warning", 0.7, "", facts)
+
+
+def spoilt_elsewhere(ledger: Ledger) -> bool:
+    """NaN that came with the data or the labels is no matter of the rate."""
+    return ledger.first("nonfinite.source") in ("input", "target")
+
+
+SPEC = FindingSpec(
+    code="optim.lr_too_high",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=lr_too_high,
+    words=Words(
+        title="The learning rate is too high",
+        cause=(
+            "{what} (rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
+            "% is usual). The steps jump across the valley and land higher than they began."
+        ),
+        fix=(
+            "Divide the rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are too "
+            "long, begin small: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
+        ),
+    ),
+    charts=(loss_that_rises,),
+    explains=(
+        "data.label_noise",
+        "gradient.vanishing",
+        "optim.plateau_minimum",
+        "optim.plateau_saddle",
+        "optim.slow_convergence",
+        "model.too_small",
+        "numerics.nonfinite",
+        "optim.oscillation",
+        "optim.no_warmup",
+        "gradient.exploding",
+        "activation.dead_relu",
+        "activation.saturated",
+        "activation.collapsed",
+        "fit.*",
+        "optim.clipping_always",
+        "norm.train_eval_gap",
+    ),
+    needs=(
+        "loss.step",
+        "optimizer.lr",
+        "update.ratio",
+    ),
+)

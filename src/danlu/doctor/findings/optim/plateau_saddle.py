@@ -1,0 +1,86 @@
+"""optim.plateau_saddle"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import chance_loss, loss_blocks, steps_taken
+from danlu.doctor.derived.updates import initial_gains
+from danlu.doctor.drawings.counts import curvature
+from danlu.doctor.drawings.over_time import loss_and_chance
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
+    """All weights begin so near zero that every layer's gradient is a product of small ones: the origin is a saddle of
+    a deep net (Saxe et al. 2014), left only exponentially slowly."""
+    losses, chance = loss_blocks(ledger, 20), chance_loss(ledger)
+    gains = initial_gains(ledger)
+    if not chance or not losses or not all(map(math.isfinite, losses)):
+        return
+    flat = next((i for i, loss in enumerate(losses) if loss < 0.95 * chance), len(losses))
+    facts = {"gain": max(gains, default=1.0), "layers": len(gains), "flat": flat / len(losses), "threshold": 0.3}
+    facts["steps"] = round(flat / len(losses) * steps_taken(ledger))
+    if len(gains) > 1 and max(gains) < 0.3 and flat >= 0.1 * len(losses):
+        facts["why"] = message(
+            "finding.optim.plateau_saddle.small_weights",
+            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for {steps} steps the loss did not get below that of guessing",
+            layers=len(gains),
+            gain=max(gains),
+            steps=facts["steps"],
+        )
+        severity = "error" if flat == len(losses) else "warning"
+        yield Finding("optim.plateau_saddle", severity, 0.85, "", facts)
+    elif ledger.last("point.kind") in ("saddle", "maximum"):
+        low, high = ledger.last("point.lowest"), ledger.last("point.highest")
+        facts |= {"lowest": low, "highest": high, "epoch": ledger.series("point.kind")[0][-1]}
+        facts["why"] = message(
+            "finding.optim.plateau_saddle.curvature",
+            "Curvature is {low:.3g} in one direction and {high:.3g} in another",
+            low=low,
+            high=high,
+        )
+        if -low > 0.2 * high:
+            yield Finding("optim.plateau_saddle", "note", 0.7, "", facts)
+
+
+SPEC = FindingSpec(
+    code="optim.plateau_saddle",
+    severities=(
+        "error",
+        "warning",
+        "note",
+    ),
+    rule=plateau_saddle,
+    words=Words(
+        title="Training stands at a saddle point",
+        cause=(
+            "{why}. At such a point the gradient vanishes though it is no minimum: directions downwards exist, but the "
+            "slope along them is tiny."
+        ),
+        fix=(
+            "Give the weights their usual scale: for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and "
+            "nn.init.xavier_normal_(m.weight). Adam leaves such places sooner than SGD, a larger rate too."
+        ),
+    ),
+    charts=(
+        curvature,
+        loss_and_chance,
+    ),
+    explains=(
+        "activation.collapsed",
+        "gradient.vanishing",
+        "fit.*",
+        "optim.slow_convergence",
+        "model.too_small",
+    ),
+    needs=(
+        "loss.step",
+        "loss.kind",
+        "parameter.std",
+    ),
+)

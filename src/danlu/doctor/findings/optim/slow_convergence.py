@@ -1,0 +1,43 @@
+"""optim.slow_convergence"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import descent, rose, skills, steps_taken
+from danlu.doctor.drawings.over_time import loss_and_chance
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+
+
+def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
+    """The loss still falls at the end as it did before: ill-conditioned, or the budget is short."""
+    epochs, late = len(ledger.values("loss.mean", "train")), descent(ledger)
+    skill = (skills(ledger, "train") or [None])[-1]
+    if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or rose(ledger):
+        return
+    facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": steps_taken(ledger)}
+    if late > 0.02:
+        yield Finding("optim.slow_convergence", "note", min(0.5, 0.3 + late), "", facts)
+
+
+SPEC = FindingSpec(
+    code="optim.slow_convergence",
+    severities=("note",),
+    rule=slow_convergence,
+    words=Words(
+        title="The loss was still falling when training ended",
+        cause=(
+            "In the last quarter of {steps} steps the mean loss was still {descent:%} of the loss of guessing below that "
+            "of the half before; {epochs} epochs were not enough at this pace."
+        ),
+        fix=("Train longer, or faster: standardise the inputs, use Adam or momentum 0.9, or add normalisation layers."),
+    ),
+    charts=(loss_and_chance,),
+    needs=(
+        "loss.mean[train]",
+        "loss.kind",
+    ),
+)

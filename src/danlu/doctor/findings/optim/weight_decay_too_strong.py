@@ -1,0 +1,73 @@
+"""optim.weight_decay_too_strong"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import typical
+from danlu.doctor.drawings.over_time import series
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
+    """Decay halves the weights within 0.7 / (rate x decay) steps; what the gradient builds is gone as soon."""
+    decays = {g: max(ledger.values("optimizer.weight_decay", g)) for g in ledger.wheres("optimizer.weight_decay")}
+    pulls = {g: decay * max(ledger.values("optimizer.lr", g), default=0.0) for g, decay in decays.items()}
+    if not pulls or max(pulls.values()) <= 0:
+        return
+    group = max(pulls, key=pulls.__getitem__)
+    ratio = typical(ledger.values("decay.ratio")) or 0.0
+    norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
+    shrunk = norms[-1] / norms[0] if norms and norms[0] > 0 else 1.0
+    facts = {"decay": decays[group], "pull": pulls[group], "half_life": math.log(2) / pulls[group], "ratio": ratio}
+    facts |= {"shrunk": shrunk, "threshold": 0.005}
+    # Weights that grow all the same are driven by the rate, not held by the decay.
+    if pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5):
+        yield Finding("optim.weight_decay_too_strong", "error" if shrunk < 0.3 else "warning", 0.92, group, facts)
+
+
+SPEC = FindingSpec(
+    code="optim.weight_decay_too_strong",
+    severities=(
+        "error",
+        "warning",
+    ),
+    rule=weight_decay_too_strong,
+    words=Words(
+        title="Weight decay is too strong",
+        cause=(
+            "Rate x decay is {pull:%} a step: the weights halve every {half_life} steps unless the gradient rebuilds "
+            "them (decay {decay}; the pull of decay is {ratio} times the gradient; weights are at {shrunk:%} of their "
+            "first norm)."
+        ),
+        fix=(
+            "Use a decay of 1e-4 (SGD) or 1e-2 (AdamW), and none on biases and norms: for g in optimizer.param_groups: "
+            "g['weight_decay'] = 1e-4"
+        ),
+    ),
+    charts=(
+        series(
+            message("doctor.chart.norm_of_the_weights", "Norm of the weights"),
+            message("doctor.chart.norm_all_parameters", "norm, all parameters"),
+            "weight.norm",
+        ),
+    ),
+    explains=(
+        "optim.lr_too_high",
+        "activation.*",
+        "optim.plateau_saddle",
+        "model.too_small",
+        "fit.*",
+        "gradient.vanishing",
+        "optim.slow_convergence",
+        "optim.plateau_minimum",
+    ),
+    needs=(
+        "optimizer.weight_decay",
+        "weight.norm",
+    ),
+)

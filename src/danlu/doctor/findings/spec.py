@@ -1,0 +1,58 @@
+"""`FindingSpec`: everything about one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from danlu.doctor.finding import Finding
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.plot import Figure
+
+Rule = Callable[[Ledger], Iterable[Finding]]
+Drawing = Callable[[Ledger, Mapping[str, Any]], Figure | None]
+
+
+@dataclass(frozen=True)
+class Words:
+    """English wording of a finding: format strings over its evidence and `{where}`.
+
+    A number is shown with three digits, "{fraction:%}" is a percentage, evidence that is missing becomes "?", braces of
+    code are doubled. cause: what was measured and why it is harmful, written for a student. fix: what to do, so that it
+    can be pasted. Translations have the ids finding.CODE.title, .cause and .fix.
+    """
+
+    title: str
+    cause: str
+    fix: str
+
+
+def always(ledger: Ledger) -> bool:
+    """Default of `FindingSpec.concerns`: the finding applies to every run."""
+    return True
+
+
+@dataclass(frozen=True)
+class FindingSpec:
+    """Everything about one finding.
+
+    code: FAMILY.NAME, stable, as in findings.json.
+    severities: severities that the rule may give it.
+    rule: pure function from a ledger to findings with this code, at most one.
+    words: wording after a training. before_training: wording of the same finding by static_checks.py.
+    charts: drawings of the evidence; the first for which the ledger has the numbers is shown.
+    explains: codes of findings that are consequences where both are found; "fit.*" is a family.
+    needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
+    concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
+    """
+
+    code: str
+    severities: tuple[str, ...]
+    rule: Rule
+    words: Words
+    charts: tuple[Drawing, ...] = ()
+    explains: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    concerns: Callable[[Ledger], bool] = always
+    before_training: Words | None = None

@@ -1,0 +1,53 @@
+"""speed.input_bound"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from danlu.doctor.drawings.over_time import pair
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+
+def input_bound(ledger: Ledger) -> Iterable[Finding]:
+    """The step waits for data more than half of the time."""
+    waits, steps = ledger.values("time.wait")[3:], ledger.values("time.step")[3:]
+    if len(waits) < 5 or len(steps) < 5:
+        return
+    wait, step = median(waits), median(steps)
+    share = wait / max(step, 1e-12)
+    if share > 0.4 and wait > 0.5e-3:
+        facts = {"share": share, "wait": 1000 * wait, "step": 1000 * step}
+        yield Finding("speed.input_bound", "warning", min(0.95, 0.6 + share / 2), "", facts)
+
+
+SPEC = FindingSpec(
+    code="speed.input_bound",
+    severities=("warning",),
+    rule=input_bound,
+    words=Words(
+        title="The step waits for data",
+        cause=(
+            "Between two steps {wait} ms pass before the model is called, of {step} ms in all ({share:%}): the model is "
+            "idle for that time."
+        ),
+        fix=(
+            "DataLoader(..., num_workers=4, persistent_workers=True, pin_memory=True); decode and resize once and keep "
+            "the result (danlu: --data.cache FOLDER), or keep small data in memory; take .item() and prints out of the "
+            "step."
+        ),
+    ),
+    charts=(
+        pair(
+            message("doctor.chart.time_of_each_step", "Time of each step"),
+            message("doctor.chart.milliseconds", "milliseconds"),
+            ("time.step", "", message("doctor.chart.whole_step", "whole step")),
+            ("time.wait", "", message("doctor.chart.waiting_for_data", "waiting for data")),
+            times=1000.0,
+        ),
+    ),
+    needs=("time.wait",),
+)

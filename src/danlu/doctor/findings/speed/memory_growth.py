@@ -1,0 +1,66 @@
+"""speed.memory_growth"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from danlu.doctor.drawings.over_time import memory
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.places import MEMORY
+
+MEGABYTE = 2**20
+
+
+def memory_growth(ledger: Ledger) -> Iterable[Finding]:
+    """Memory that rises step after step, and does not come to rest."""
+    for name, least in (("memory.device", 4), ("memory.process_step", 5), ("memory.process", 6)):
+        steps, sizes = _once_warm(ledger, name)
+        if len(steps) < least or not leaks(steps, sizes):
+            continue
+        facts = {"from": sizes[0] / MEGABYTE, "to": sizes[-1] / MEGABYTE, "readings": len(sizes)}
+        yield Finding("speed.memory_growth", "warning", 0.8, MEMORY[name], facts)
+        return
+
+
+def _once_warm(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
+    """Readings without the first quarter, and without the first epoch unless it was all of the run: caches fill."""
+    steps, sizes = ledger.series(name)
+    first_epoch = 0
+    if name.endswith("_step"):
+        ends = ledger.values("run.steps")
+        first_epoch = sum(not ends or step < ends[0] for step in steps)
+        first_epoch = 0 if ledger.has("run.finished") and len(ends) <= 1 else first_epoch
+    warm = max(len(steps) // 4, first_epoch)
+    return steps[warm:], sizes[warm:]
+
+
+def leaks(steps: list[int], sizes: list[int]) -> bool:
+    """Whether memory grows as it does from a leak: as fast in the second half of the readings as in the first, with
+    hardly a reading that does not rise. Caches and allocators grow too, in jumps or less and less."""
+    grown, span, middle = sizes[-1] - sizes[0], steps[-1] - steps[0], len(sizes) // 2
+    if span <= 0 or grown <= 24 * MEGABYTE or grown <= 0.05 * sizes[0]:
+        return False
+    early = (sizes[middle] - sizes[0]) / (steps[middle] - steps[0])
+    late = (sizes[-1] - sizes[middle]) / (steps[-1] - steps[middle])
+    rises = sum(b - a > 0.3 * grown / (len(sizes) - 1) for a, b in pairwise(sizes))
+    return late > 0.8 * early and rises > 0.75 * (len(sizes) - 1)
+
+
+SPEC = FindingSpec(
+    code="speed.memory_growth",
+    severities=("warning",),
+    rule=memory_growth,
+    words=Words(
+        title="Memory grows step after step",
+        cause="Memory of the {where} went from {from} to {to} MiB over {readings} readings and did not come back.",
+        fix=(
+            "Keep numbers, not tensors: total += loss.item(), outputs.append(y.detach().cpu()); empty lists at the end "
+            "of an epoch."
+        ),
+    ),
+    charts=(memory,),
+    needs=("memory.process",),
+)

@@ -1,0 +1,30 @@
+"""Places of findings that are no name in the model: splits, outputs, classes, kinds of memory."""
+
+from __future__ import annotations
+
+from danlu.doctor.phrase import message
+from danlu.message import Message
+
+TRAINING = message("doctor.place.training", "training")
+VALIDATION = message("doctor.place.validation", "validation")
+PHASES = {"train": message("doctor.place.train", "train"), "val": message("doctor.place.val", "val")}
+OUTPUT = message("doctor.place.output", "output")
+LOSS = message("doctor.place.loss", "loss")
+INPUTS = message("doctor.place.inputs", "inputs")
+LABELS = message("doctor.place.labels", "labels")
+BEFORE_TRAINING = message("doctor.place.before_training", "before training")
+MEMORY = {
+    "memory.process": message("doctor.place.process", "process"),
+    "memory.process_step": message("doctor.place.process_step", "process_step"),
+    "memory.device": message("doctor.place.device", "device"),
+}
+
+
+def class_place(number: int) -> Message:
+    """The class with this number."""
+    return message("doctor.place.class", "class {number}", number=number)
+
+
+def layer_place(name: str) -> str | Message:
+    """A layer's name within a sentence; a bare number, as in nn.Sequential, is introduced as a layer."""
+    return message("doctor.place.layer", "layer {name}", name=name) if name.isdigit() else name

@@ -1,1 +1,0 @@
-"""Rules: pure functions from a ledger to findings, one file a family."""

@@ -1,0 +1,60 @@
+"""Fill the wording of findings with their evidence, in a language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from danlu.doctor.finding import Finding, in_english
+from danlu.doctor.findings.spec import Words
+from danlu.doctor.findings.table import FINDINGS
+from danlu.doctor.phrase import readable
+from danlu.doctor.places import layer_place
+from danlu.message import Message, fields, language, speaking
+
+LAYER_EVIDENCE = ("first", "second", "norm", "layer")  # evidence that names a layer
+
+
+def worded(finding: Finding, code: str | None = None) -> Finding:
+    """The finding with title, cause, remedy and place in language `code`, by default the current one."""
+    spec = FINDINGS.get(finding.code)
+    return in_words(finding, f"finding.{finding.code}", spec.words if spec else None, code)
+
+
+def worded_before_training(finding: Finding, code: str | None = None) -> Finding:
+    """The same for a finding of static_checks.py, by its wording `before_training`."""
+    return in_words(finding, f"finding.{finding.code}.before", FINDINGS[finding.code].before_training, code)
+
+
+def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -> Finding:
+    """Fill `words`; their translations have ids that begin with `id`. Text that the finding already has is kept."""
+    with speaking(code or language()):
+        title, cause, fix = finding.code, "", ""
+        if words is not None:
+            values = _values(words, finding.evidence, finding.where)
+            title, cause, fix = (
+                str(Message(f"{id}.{part}", getattr(words, part), values)) for part in ("title", "cause", "fix")
+            )
+        return replace(
+            finding,
+            where=in_english(finding.where),
+            evidence={key: in_english(value) for key, value in finding.evidence.items()},
+            title=finding.title or title,
+            cause=finding.cause or cause,
+            remedy=finding.remedy or fix,
+            place=place(finding.where),
+            language=language(),
+        )
+
+
+def place(where: str | Message) -> str:
+    """Where a finding is, for people, in the current language."""
+    return str(layer_place(where) if isinstance(where, str) else where)
+
+
+def _values(words: Words, evidence: Mapping[str, Any], where: str | Message) -> dict[str, Any]:
+    names = fields(words.title) | fields(words.cause) | fields(words.fix) | evidence.keys()
+    values = {name: readable(evidence.get(name, "?")) for name in names}
+    values |= {key: layer_place(evidence[key]) for key in LAYER_EVIDENCE if isinstance(evidence.get(key), str)}
+    return values | {"where": layer_place(where) if isinstance(where, str) else where}

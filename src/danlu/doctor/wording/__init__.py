@@ -1,1 +1,0 @@
-"""The words of the findings, in English and Chinese: one file a family, code -> language -> (title, cause, remedy)."""
