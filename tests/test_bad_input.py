@@ -7,7 +7,6 @@ that the case may damage.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import io
 import json
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -673,8 +673,7 @@ def test_bad_input(case: Case, folder: Path, capsys: pytest.CaptureFixture[str])
     case.make()
     capsys.readouterr()
     if case.name == "run in use":
-        with open("RUN/.lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock("RUN/.lock"):
             code = main(shlex.split(case.command))
     else:
         code = main([*shlex.split(case.command)])

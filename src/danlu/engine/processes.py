@@ -20,7 +20,10 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
 from danlu.refuse import Failure, Refusal
 
-FORWARDED = signal.SIGUSR1  # Ctrl-C reaches the children as well: one word of their own cannot be heard twice
+# Ctrl-C reaches the child processes as well, so a stop is forwarded by a signal of its own. Windows has only SIGTERM
+# for this, which ends them at once, and no SIGKILL.
+FORWARDED = getattr(signal, "SIGUSR1", signal.SIGTERM)
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 # Here, not in a function: the children import this file before Lightning announces each of them.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -39,7 +42,7 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
         # Before all of them listen there is nothing to save yet.
         early = ready.value < fabric.world_size
         for child in multiprocessing.active_children():
-            os.kill(child.pid or 0, signal.SIGKILL if again or early else FORWARDED)
+            os.kill(child.pid or 0, KILL if again or early else FORWARDED)
         if early and not again:
             raise Interrupted(str(stop.reason), 128 + stop.number)
 

@@ -9,13 +9,14 @@ of one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from danlu.config import Config, load_yaml
 from danlu.message import messages_in, with_messages
@@ -43,7 +44,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
 
     @classmethod
     def create(cls, out: str | None) -> Run:
@@ -84,19 +85,20 @@ class Run:
 
     # One process writes a run folder at a time. The kernel frees the lock when the process dies, however it dies.
     def lock(self) -> None:
+        self._lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
         try:
-            self._lock = (self.folder / ".lock").open("a")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock.acquire()
+        except Timeout:
             raise Refusal(
                 f"run folder {self.folder} is in use by another process; wait for it or choose another"
             ) from None
-        except OSError as error:
-            raise Refusal(f"run folder {self.folder} cannot be written: {error.strerror}") from None
+        except (OSError, NotImplementedError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Refusal(f"run folder {self.folder} cannot be written: {why}") from None
 
     def unlock(self) -> None:
         if self._lock is not None:
-            self._lock.close()  # the file stays: another process may have opened it to wait for the lock
+            self._lock.release()
             self._lock = None
 
     def withdraw(self) -> None:
