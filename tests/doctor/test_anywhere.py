@@ -326,10 +326,10 @@ def train(way: str, rate: float, watched: bool, budget: float = math.inf) -> tup
     """The training, its doctors, and where the generators stood at its end."""
     doctors: list[Any] = []
 
-    def watch(*patient: Any) -> Any:
+    def watch(*watched: Any) -> Any:
         if not watched:
             return nullcontext()
-        doctors.append(danlu.watch(*patient, budget=budget))
+        doctors.append(danlu.watch(*watched, budget=budget))
         return doctors[-1]
 
     torch.compiler.reset()

@@ -102,7 +102,7 @@ def test_a_step_that_broke_down_does_not_deafen_the_doctor() -> None:
     assert len(doctor.ledger.values("update.norm")) == 4
 
 
-ROWS, PARTS, SIZE = 512, 4, 8
+ROWS, INSTRUMENT_FRACTIONS, SIZE = 512, 4, 8
 
 
 def linear_regression(rate: float, prepare=lambda optimizer: None, steps: int = 400, split: bool = True):
@@ -121,10 +121,10 @@ def linear_regression(rate: float, prepare=lambda optimizer: None, steps: int = 
             if step:  # at the first one the doctor does not know yet what will be stepped
                 exact += torch.stack([each.mean(0).square().sum(), each.var(0, correction=0).sum()]) / (steps - 1)
             optimizer.zero_grad()
-            for _ in range(PARTS if split else 1):
-                rows = torch.randint(ROWS, (SIZE if split else PARTS * SIZE,), generator=generator)
+            for _ in range(INSTRUMENT_FRACTIONS if split else 1):
+                rows = torch.randint(ROWS, (SIZE if split else INSTRUMENT_FRACTIONS * SIZE,), generator=generator)
                 loss = nn.functional.mse_loss(model(x[rows]), y[rows]) / 2
-                (loss / PARTS if split else loss).backward()
+                (loss / INSTRUMENT_FRACTIONS if split else loss).backward()
             prepare(model)
             optimizer.step()
     return doctor, exact.tolist()

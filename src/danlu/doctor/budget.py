@@ -15,10 +15,10 @@ from time import perf_counter
 
 FREE_STEPS = 3
 # Parts of the budget. What is always on (hooks, reading back) is charged to "hooks".
-PARTS = {
+INSTRUMENT_FRACTIONS = {
     "hooks": 0.15,
-    "outcome": 0.15,
-    "outcome/val": 0.08,
+    "loss_and_accuracy": 0.15,
+    "loss_and_accuracy/val": 0.08,
     "gradients": 0.2,
     "activations": 0.2,
     "inputs": 0.07,
@@ -27,8 +27,8 @@ PARTS = {
     "labels/val": 0.02,
     "modes": 0.07,
 }
-GRANT = 0.3  # seconds beside the share, all of them let out in the first GRANT / GRANT_RATE seconds
-GRANT_RATE = 0.25  # seconds of the grant let out per second
+EXTRA_SECONDS = 0.3  # seconds beside the share, all of them let out in the first GRANT / GRANT_RATE seconds
+EXTRA_RELEASED_PER_SECOND = 0.25  # seconds of the grant let out per second
 
 
 class Budget:
@@ -40,14 +40,14 @@ class Budget:
         self._free: dict[str, float] = defaultdict(float)  # spent in free steps: told, but not held against anyone
         self._cost: dict[str, float] = {}
         self.total = 0.0  # seconds the doctor has used
-        self._begun = perf_counter()
+        self._started = perf_counter()
 
     def may(self, name: str, step: int) -> bool:
         """May this instrument measure now?"""
         if step <= FREE_STEPS:
             return True
-        charged = self.spent[name] - self._free[name]
-        return charged + self._cost.get(name, 0.0) <= PARTS[name] * self._allowance()
+        timed_hook = self.spent[name] - self._free[name]
+        return timed_hook + self._cost.get(name, 0.0) <= INSTRUMENT_FRACTIONS[name] * self._allowance()
 
     def charge(self, name: str, seconds: float, step: int, *, measured: bool = False) -> None:
         """Write `seconds` to the instrument's account; `measured`: this was one measurement, remember its cost."""
@@ -67,9 +67,9 @@ class Budget:
     def _allowance(self) -> float:
         """Seconds that the doctor may have used by now."""
         elapsed = self.elapsed
-        return self.share * elapsed + min(GRANT, GRANT_RATE * elapsed)
+        return self.share * elapsed + min(EXTRA_SECONDS, EXTRA_RELEASED_PER_SECOND * elapsed)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the doctor came, its own time left out."""
-        return perf_counter() - self._begun - self.total
+        return perf_counter() - self._started - self.total

@@ -20,7 +20,7 @@ class Deferred:
 
     def __init__(self) -> None:
         self._queue: list[tuple[Tensor, Reader]] = []
-        self._flying: list[tuple[Any, Tensor, list[tuple[int, Reader]]]] = []
+        self._copying: list[tuple[Any, Tensor, list[tuple[int, Reader]]]] = []
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -37,12 +37,12 @@ class Deferred:
             by_device.setdefault(tensor.device, []).append((tensor, reader))
         for device, pairs in by_device.items():
             self._send(device, pairs)
-        self._land(wait=False)
+        self._read_arrived(wait=False)
 
     def drain(self) -> None:
         """Read everything back, waiting where needed."""
         self.send()
-        self._land(wait=True)
+        self._read_arrived(wait=True)
 
     def _send(self, device: torch.device, pairs: list[tuple[Tensor, Reader]]) -> None:
         kind = torch.float32 if device.type == "mps" else torch.float64
@@ -56,16 +56,16 @@ class Deferred:
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(device))
             joined = host
-        self._flying.append((event, joined, readers))
+        self._copying.append((event, joined, readers))
 
-    def _land(self, wait: bool) -> None:
-        while self._flying:
-            event, joined, readers = self._flying[0]
+    def _read_arrived(self, wait: bool) -> None:
+        while self._copying:
+            event, joined, readers = self._copying[0]
             if event is not None and not event.query():
                 if not wait:
                     return
                 event.synchronize()
-            self._flying.pop(0)
+            self._copying.pop(0)
             numbers, start = joined.tolist(), 0
             for count, reader in readers:
                 reader(numbers[start : start + count])

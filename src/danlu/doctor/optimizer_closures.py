@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def when_ready(args: tuple, kwargs: dict, tell: Callable[[], None]) -> tuple[tuple, dict] | None:
+def run_when_gradient_is_ready(args: tuple, kwargs: dict, tell: Callable[[], None]) -> tuple[tuple, dict] | None:
     """Call `tell` once the gradient of the step is there: now, or after the closure's first evaluation.
 
     args, kwargs: as a step pre-hook gets them, the optimiser first. Gives what the hook must return: those with a

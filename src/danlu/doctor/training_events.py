@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 EVENTS = (
     "before_forward",
@@ -34,20 +34,24 @@ EVENTS = (
     "end_training",
     "end_epoch",
 )
-ASIDE = 8  # steps since the last pass without gradients from which the next is for validation, loss or no loss
-STEPLESS = 32  # training passes without an optimiser step after which each pass counts as a step of its own
-ALWAYS_THERE = 64  # steps at the start of the training which the doctor all attends
-IN_A_ROW = 16  # steps that it attends at least before it rests again
-SEND_EVERY = 16  # steps between readings of what the device has measured
+MIN_VALIDATION_GAP = (
+    8  # steps since the last pass without gradients from which the next is for validation, loss or no loss
+)
+MAX_PASSES_WITHOUT_STEP = (
+    32  # training passes without an optimiser step after which each pass counts as a step of its own
+)
+INITIAL_STEPS = 64  # steps at the start of the training which the doctor all attends
+MIN_OBSERVED_BLOCK = 16  # steps that it attends at least before it rests again
+READ_BACK_EVERY = 16  # steps between readings of what the device has measured
 
 
-class Course:
+class TrainingEvents:
     """Events come in from hooks.py, go out to the instruments."""
 
-    def __init__(self, patient: Patient, instruments: Sequence[Instrument]) -> None:
-        self.patient = patient
+    def __init__(self, watched: WatchedModel, instruments: Sequence[Instrument]) -> None:
+        self.watched = watched
         self.instruments = list(instruments)
-        self._listeners = {
+        self._callbacks = {
             event: [
                 (i, getattr(i, event), i.name, f"{i.name}/val")
                 for i in self.instruments
@@ -65,75 +69,75 @@ class Course:
         self._stepped = False  # an optimiser has stepped since the last training pass
         self._since_step = 0
         self._trained = self._validated = False  # in this epoch
-        self._judged = False  # a loss was taken of a pass without gradients
-        self._last_look = 0  # training steps done when the last such pass was made
+        self._loss_without_grad = False  # a loss was taken of a pass without gradients
+        self._last_no_grad_step = 0  # training steps done when the last such pass was made
         self._aside = False  # it was an aside
-        self._told_end = False
+        self._end_training_sent = False
         self._step_ended: tuple[float, float] | None = None  # time, and the doctor's own time until then
         self._in_instruments = 0.0
-        self._attended = 0  # steps in a row
-        self._resting = False
+        self._observed_in_block = 0  # steps in a row
+        self._skipping = False
 
     # Events from hooks.py.
 
-    def opened(self, args: tuple, kwargs: dict) -> None:
+    def forward_started(self, args: tuple, kwargs: dict) -> None:
         """The model is about to be called."""
         grad = torch.is_grad_enabled()
-        if grad and self._rests():
+        if grad and self._skip_pass():
             return
         begun = self._begin()
-        aside = not grad and self._is_aside()
+        aside = not grad and self._is_auxiliary()
         if not grad and not aside:
             self._end_training()
         self._settle_open()
-        if grad and (self._stepped or self._since_step >= STEPLESS):
-            self._note_wait(begun)
-            self.patient.step += 1
+        if grad and (self._stepped or self._since_step >= MAX_PASSES_WITHOUT_STEP):
+            self._record_wait(begun)
+            self.watched.step += 1
             self._stepped, self._since_step = False, 0
         self._passes += 1
-        call = Pass(self._passes, self.patient.step, grad, self.patient.model.training, args, kwargs, aside=aside)
+        call = Pass(self._passes, self.watched.step, grad, self.watched.model.training, args, kwargs, aside=aside)
         self.current = call
         self._open.append(call)
         if not aside:
             self._tell("before_forward", call)
         self._end(begun)
 
-    def _is_aside(self) -> bool:
+    def _is_auxiliary(self) -> bool:
         """Whether a pass without gradients that begins is an aside of the training (see above)."""
-        done = self.patient.steps_done
-        if done > self._last_look:  # the first after a step
-            self._aside, self._last_look = done - self._last_look < ASIDE, done
-        return self._aside and not self._judged and self.epochs_by != "epoch()"
+        done = self.watched.steps_done
+        if done > self._last_no_grad_step:  # the first after a step
+            self._aside, self._last_no_grad_step = done - self._last_no_grad_step < MIN_VALIDATION_GAP, done
+        return self._aside and not self._loss_without_grad and self.epochs_by != "epoch()"
 
-    def _rests(self) -> bool:
+    def _skip_pass(self) -> bool:
         """Whether the doctor looks away at the pass that begins: in a long training of short steps it cannot be there
         at all of them within its budget. It is there for some steps in a row, and wherever something else than one
         pass a step happens."""
-        patient = self.patient
-        usual = self._stepped and self._trained and not self._validated and not patient.paused
-        if not usual or patient.step < ALWAYS_THERE:
-            self._resting = False
+        watched = self.watched
+        usual = self._stepped and self._trained and not self._validated and not watched.paused
+        if not usual or watched.step < INITIAL_STEPS:
+            self._skipping = False
             return False
-        if self._resting:
-            self._resting = patient.budget.spare < 0
-        elif self._attended >= IN_A_ROW:
-            self._resting = patient.budget.spare < 0
-            self._attended = 0
-        if not self._resting:
-            self._attended += 1
+        if self._skipping:
+            self._skipping = watched.budget.spare < 0
+        elif self._observed_in_block >= MIN_OBSERVED_BLOCK:
+            self._skipping = watched.budget.spare < 0
+            self._observed_in_block = 0
+        if not self._skipping:
+            self._observed_in_block += 1
             return False
         if self._open:
             self._settle_open()
         self.current = None
-        patient.step += 1
+        watched.step += 1
         self._stepped, self._since_step = False, 1
         self._passes += 1
         self.forwards["train"] += 1
         self._step_ended = None
-        patient.missed += 1
+        watched.skipped_steps += 1
         return True
 
-    def returned(self, outputs: Any) -> None:
+    def forward_ended(self, outputs: Any) -> None:
         """The model has returned."""
         call = self.current
         if call is None:
@@ -150,14 +154,14 @@ class Course:
             self._tell("after_forward", call, outputs)
         self._end(begun)
 
-    def told_loss(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
+    def loss_computed(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
         """A loss was computed; by: module, function, observe, output or backward."""
-        call = self._judged_pass(loss)
-        if call is None or call.loss is not None or self.patient.paused:
+        call = self._pass_of_loss(loss)
+        if call is None or call.loss is not None or self.watched.paused:
             return
         begun = self._begin()
         if not call.grad:
-            self._judged, call.aside = True, False
+            self._loss_without_grad, call.aside = True, False
         call.loss = loss.detach()
         call.notes["loss_by"] = by
         held, call.held = call.held, None
@@ -166,7 +170,7 @@ class Course:
         self._tell("after_loss", call, loss, outputs, targets)
         self._end(begun)
 
-    def _judged_pass(self, loss: Any) -> Pass | None:
+    def _pass_of_loss(self, loss: Any) -> Pass | None:
         """The pass that a loss is taken of: the last one, or, of a loss with gradients, the last that has them."""
         if not isinstance(loss, Tensor) or self.current is None:
             return None
@@ -174,20 +178,20 @@ class Course:
             return self.current
         return next((call for call in reversed(self._open) if call.grad), self.current)
 
-    def about_to_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def step_started(self, optimizer: torch.optim.Optimizer) -> None:
         """optimizer.step was called."""
-        if self._resting:
+        if self._skipping:
             return
         begun = self._begin()
         self._tell("before_step", optimizer)
         self._end(begun)
 
-    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+    def step_ended(self, optimizer: torch.optim.Optimizer) -> None:
         """optimizer.step is about to return."""
-        patient = self.patient
+        watched = self.watched
         self.optimizer_steps += 1
-        if self._resting:
-            patient.steps_done += not self._stepped
+        if self._skipping:
+            watched.steps_done += not self._stepped
             self.backwards += self.backwards > 0 and not self._stepped  # unheard, but it went so far
             self._stepped, self._since_step = True, 0
             return
@@ -200,12 +204,12 @@ class Course:
         self._since_step, self._stepped = 0, True
         self._tell("after_step", optimizer)
         if first:
-            patient.steps_done += 1
-            self._note_step_time()
-            if patient.step <= 3 or patient.step % SEND_EVERY == 0:
-                patient.deferred.send()
+            watched.steps_done += 1
+            self._record_step_time()
+            if watched.step <= 3 or watched.step % READ_BACK_EVERY == 0:
+                watched.deferred.send()
         self._end(begun)
-        self._step_ended = (perf_counter(), patient.budget.total)
+        self._step_ended = (perf_counter(), watched.budget.total)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
         """All answers of the validation at once."""
@@ -213,7 +217,7 @@ class Course:
         self._tell("validated", outputs, targets)
         self._end(begun)
 
-    def epoch_told(self) -> None:
+    def epoch_ended(self) -> None:
         """The loop says that an epoch is over."""
         self.epochs_by = "epoch()"
         begun = self._begin()
@@ -229,16 +233,16 @@ class Course:
         self._settle_open(final=True)
         if self._trained or self._validated:
             self._close_epoch()
-        self.patient.deferred.drain()
+        self.watched.deferred.drain()
         for instrument in self.instruments:
-            instrument.finish(self.patient)
+            instrument.finish(self.watched)
         self._end(begun)
 
     # Passes.
 
     def _backward_hook(self, call: Pass) -> Any:
         def hook(gradient: Tensor) -> None:
-            if self.patient.paused or call.notes.get("backward_at") == self._passes:
+            if self.watched.paused or call.notes.get("backward_at") == self._passes:
                 return
             begun = self._begin()
             self.backwards += "backward_at" not in call.notes
@@ -271,9 +275,9 @@ class Course:
             if self._validated and self._trained and self.epochs_by != "epoch()":
                 self.epochs_by = "validation"
                 self._close_epoch()
-            self._trained, self._told_end = True, False
+            self._trained, self._end_training_sent = True, False
         else:
-            if not self._trained and self.patient.steps_done == 0 and self.epochs_by != "epoch()":
+            if not self._trained and self.watched.steps_done == 0 and self.epochs_by != "epoch()":
                 return  # a look at the validation data before training has begun
             self._validated = True
         self.forwards[kind] += 1
@@ -284,43 +288,43 @@ class Course:
     # Epochs.
 
     def _end_training(self) -> None:
-        if (self._trained and not self._told_end) or any(call.backward for call in self._open):
+        if (self._trained and not self._end_training_sent) or any(call.backward for call in self._open):
             self._settle_open()
-            if not self._told_end:
-                self._told_end = True
+            if not self._end_training_sent:
+                self._end_training_sent = True
                 self._tell("end_training")
 
     def _close_epoch(self) -> None:
-        patient = self.patient
-        patient.deferred.drain()
+        watched = self.watched
+        watched.deferred.drain()
         self._tell("end_epoch")
-        patient.deferred.drain()
+        watched.deferred.drain()
         for phase, count in self.forwards.items():
-            patient.write("run.forwards", count, phase, patient.epoch)
-        patient.write("run.backwards", self.backwards, step=patient.epoch)
-        patient.write("run.optimizer_steps", self.optimizer_steps, step=patient.epoch)
-        patient.write("run.steps", patient.steps_done, step=patient.epoch)
-        patient.write("run.seconds", patient.budget.elapsed, step=patient.epoch)
-        patient.epoch += 1
-        patient.missed = 0
-        self._trained = self._validated = self._told_end = False
+            watched.write("run.forwards", count, phase, watched.epoch)
+        watched.write("run.backwards", self.backwards, step=watched.epoch)
+        watched.write("run.optimizer_steps", self.optimizer_steps, step=watched.epoch)
+        watched.write("run.steps", watched.steps_done, step=watched.epoch)
+        watched.write("run.seconds", watched.budget.elapsed, step=watched.epoch)
+        watched.epoch += 1
+        watched.skipped_steps = 0
+        self._trained = self._validated = self._end_training_sent = False
 
     # Time.
 
-    def _note_step_time(self) -> None:
-        if self._step_ended is None or not self._worth_noting():
+    def _record_step_time(self) -> None:
+        if self._step_ended is None or not self._is_timed_step():
             return
         then, spent = self._step_ended
-        self.patient.write("time.step", perf_counter() - then - (self.patient.budget.total - spent))
+        self.watched.write("time.step", perf_counter() - then - (self.watched.budget.total - spent))
 
-    def _note_wait(self, now: float) -> None:
-        if self._step_ended is None or not self._worth_noting():
+    def _record_wait(self, now: float) -> None:
+        if self._step_ended is None or not self._is_timed_step():
             return
         then, spent = self._step_ended
-        self.patient.write("time.wait", now - then - (self.patient.budget.total - spent), step=self.patient.step + 1)
+        self.watched.write("time.wait", now - then - (self.watched.budget.total - spent), step=self.watched.step + 1)
 
-    def _worth_noting(self) -> bool:
-        step = self.patient.step
+    def _is_timed_step(self) -> bool:
+        step = self.watched.step
         return step <= 64 or step % 16 < 2
 
     # Telling the instruments.
@@ -331,28 +335,28 @@ class Course:
 
     def _end(self, begun: float) -> None:
         own = perf_counter() - begun - self._in_instruments
-        self.patient.budget.charge("hooks", own, self.patient.step)
+        self.watched.budget.charge("hooks", own, self.watched.step)
 
     def _tell(self, event: str, *arguments: Any) -> None:
-        patient = self.patient
+        watched = self.watched
         training = self.current is None or self.current.grad
         with torch.no_grad():
-            for instrument, callback, account, val_account in tuple(self._listeners[event]):
+            for instrument, callback, account, val_account in tuple(self._callbacks[event]):
                 begun = perf_counter()
                 try:
-                    measured = callback(patient, *arguments)
+                    measured = callback(watched, *arguments)
                 except Exception as error:  # the doctor's own faults must never end a training
-                    self._dismiss(instrument, error)
+                    self._disable(instrument, error)
                     measured = None
                 seconds = perf_counter() - begun
                 self._in_instruments += seconds
                 used = account if training else val_account
-                patient.budget.charge(used, seconds, patient.step, measured=bool(measured))
+                watched.budget.charge(used, seconds, watched.step, measured=bool(measured))
 
-    def _dismiss(self, instrument: Instrument, error: Exception) -> None:
-        for listeners in self._listeners.values():
+    def _disable(self, instrument: Instrument, error: Exception) -> None:
+        for listeners in self._callbacks.values():
             listeners[:] = [listener for listener in listeners if listener[0] is not instrument]
-        self.patient.unseen(
+        self.watched.mark_unobservable(
             instrument.name, f"the instrument failed and was put aside: {type(error).__name__}: {error}"
         )
-        instrument.finish(self.patient)
+        instrument.finish(self.watched)

@@ -16,8 +16,8 @@ from danlu.doctor.finding import Finding, in_one_line
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
-from danlu.doctor.training_events import Course
-from danlu.doctor.watched_model import Patient
+from danlu.doctor.training_events import TrainingEvents
+from danlu.doctor.watched_model import WatchedModel
 
 
 def watch(
@@ -64,38 +64,40 @@ class Doctor:
     ) -> None:
         self.ledger = Ledger()
         self.language = language
-        self._patient = Patient(model, loss_fn, self.ledger, Budget(budget))
-        self._course = Course(self._patient, [make() for make in INSTRUMENTS.values()])
-        self._patient.optimizers.extend(optimizers)
-        self._hooks = Hooks(self._patient, self._course)
+        self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(budget))
+        self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
+        self._watched.optimizers.extend(optimizers)
+        self._hooks = Hooks(self._watched, self._events)
         self._watching = self._observed = False
         self._said: set[str] = set()
 
     def __enter__(self) -> Doctor:
-        patient = self._patient
-        patient.write("run.device", patient.device.type, step=0)
-        if patient.compiled:
-            patient.found_compiled()
-        if patient.distributed:
-            patient.unseen("clipping", "several processes share the work: gradients are seen after their exchange only")
-        if not patient.replayable:
-            patient.unseen(
+        watched = self._watched
+        watched.write("run.device", watched.device.type, step=0)
+        if watched.compiled:
+            watched.mark_compiled()
+        if watched.distributed:
+            watched.mark_unobservable(
+                "clipping", "several processes share the work: gradients are seen after their exchange only"
+            )
+        if not watched.replayable:
+            watched.mark_unobservable(
                 "replay",
                 "no batch can be run again: the model is compiled in place, spread over processes, or called in parts",
             )
         with torch.no_grad():
-            for instrument in self._course.instruments:
-                instrument.start(patient)
+            for instrument in self._events.instruments:
+                instrument.start(watched)
         self._hooks.attach()
         self._watching = True
         return self
 
     def __exit__(self, *error: object) -> None:
         if isinstance(error[1], IndexError) and "out of bounds" in str(error[1]):
-            self._patient.write("target.outside", 1)  # the loss itself refused a label, before it could be seen
-        elif "between 0 and 1" in str(error[1]) and not self._patient.steps_done:  # BCELoss, given plain scores
-            self._patient.write("loss.kind", "bce")
-            self._patient.write("output.activation", "none")
+            self._watched.write("target.outside", 1)  # the loss itself refused a label, before it could be seen
+        elif "between 0 and 1" in str(error[1]) and not self._watched.steps_done:  # BCELoss, given plain scores
+            self._watched.write("loss.kind", "bce")
+            self._watched.write("output.activation", "none")
         self.close()
 
     def close(self) -> None:
@@ -104,18 +106,18 @@ class Doctor:
             return
         self._watching = False
         self._hooks.detach()
-        self._course.finish()
+        self._events.finish()
         self._write_account()
-        self._patient.last_batch = self._patient.last_call = None
+        self._watched.last_batch = self._watched.last_call = None
 
     @property
     def findings(self) -> list[Finding]:
         """What is wrong so far, in words, gravest and surest first; causes before what follows from them."""
         if self._watching:
-            self._patient.deferred.drain()
+            self._watched.deferred.drain()
         return diagnose(self.ledger, self.language)
 
-    def say_new(self, say: Callable[[str], None], cured: Callable[[Finding], Finding] | None = None) -> None:
+    def say_new(self, say: Callable[[str], None] = print, cured: Callable[[Finding], Finding] | None = None) -> None:
         """Tell `say` each error and warning that it has not been told before, one line each. cured: gives a finding
         the remedy of the one who trains, where that is not a line of PyTorch."""
         findings = self.findings
@@ -128,14 +130,14 @@ class Doctor:
     def epoch(self, **metrics: float) -> None:
         """The loop says that an epoch is over, and how it measured it: doctor.epoch(val_accuracy=0.93)."""
         for name, value in metrics.items():
-            self._patient.write("user.metric", float(value), name, self._patient.epoch)
-        self._course.epoch_told()
+            self._watched.write("user.metric", float(value), name, self._watched.epoch)
+        self._events.epoch_ended()
 
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
         """The loop says what the last call of the model came to, where the doctor cannot see the loss itself."""
         if not self._observed:
             self.expect_told()
-        self._course.told_loss(loss, outputs, targets, "observe")
+        self._events.loss_computed(loss, outputs, targets, "observe")
 
     def expect_told(self, kind: str | None = None, hold_outputs: bool = False) -> None:
         """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch.
@@ -144,26 +146,26 @@ class Doctor:
         hold_outputs: keep what the model returns until then, for a loop that tells the loss alone.
         """
         self._observed = True
-        self._course.holds_outputs = hold_outputs
+        self._events.holds_outputs = hold_outputs
         if kind is not None:
-            self._patient.write("loss.kind", kind)
+            self._watched.write("loss.kind", kind)
         self._hooks.stop_searching()
 
     def began(self, *args: Any) -> None:
         """A pass through the model begins that its own hooks do not see; args: the batch."""
-        self._course.opened(args, {})
+        self._events.forward_started(args, {})
 
     def ended(self, outputs: Any) -> None:
         """The pass that `began` has given its outputs, or its loss."""
-        self._course.returned(outputs)
+        self._events.forward_ended(outputs)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
         """The loop tells all answers of its validation at once, as the loss would get them."""
-        self._course.validated(outputs, targets)
+        self._events.validated(outputs, targets)
 
     def expect_no_replay(self) -> None:
         """The model cannot be called on what `began` is given: no batch is run again."""
-        self._patient.replayable = False
+        self._watched.replayable = False
 
     @property
     def watching(self) -> bool:
@@ -181,18 +183,18 @@ class Doctor:
         return write_page(path, self.ledger, self.findings, language=self.language)
 
     def _write_account(self) -> None:
-        patient, budget = self._patient, self._patient.budget
-        patient.write("run.finished", patient.steps_done, step=patient.steps_done)
-        patient.write("run.epoch_by", self._course.epochs_by, step=patient.steps_done)
+        watched, budget = self._watched, self._watched.budget
+        watched.write("run.finished", watched.steps_done, step=watched.steps_done)
+        watched.write("run.epoch_by", self._events.epochs_by, step=watched.steps_done)
         for name, seconds in budget.spent.items():
-            patient.write("time.doctor", seconds, name, patient.steps_done)
-        patient.write("time.share", budget.total / max(budget.elapsed, 1e-9), step=patient.steps_done)
-        if not self.ledger.has("loss.kind") and not self.ledger.has("loss.step") and patient.steps_done:
-            patient.unseen(
+            watched.write("time.doctor", seconds, name, watched.steps_done)
+        watched.write("time.share", budget.total / max(budget.elapsed, 1e-9), step=watched.steps_done)
+        if not self.ledger.has("loss.kind") and not self.ledger.has("loss.step") and watched.steps_done:
+            watched.mark_unobservable(
                 "loss", "no loss was seen: give loss_fn, wrap it by doctor.loss(loss_fn), or call doctor.observe"
             )
-        if not self._course.forwards["train"] and not self._course.forwards["val"]:
-            patient.unseen(
+        if not self._events.forwards["train"] and not self._events.forwards["val"]:
+            watched.mark_unobservable(
                 "passes",
                 "the model itself was never called, only parts of it (model.part(x), model.forward(x)) or what "
                 "torch.compile made of it: watch the one that is called",

@@ -16,7 +16,7 @@ from danlu.doctor.budget import Budget
 from danlu.doctor.deferred import Deferred
 from danlu.doctor.ledger import Ledger
 
-MOST_OPTIMIZERS = 32  # that are told apart
+MAX_OPTIMIZERS = 32  # that are told apart
 
 
 @dataclass
@@ -58,7 +58,7 @@ class OptimizersSeen:
         self._count = 0
 
     def append(self, optimizer: torch.optim.Optimizer) -> None:
-        self._numbers[optimizer] = min(self._count, MOST_OPTIMIZERS - 1)
+        self._numbers[optimizer] = min(self._count, MAX_OPTIMIZERS - 1)
         self._count += 1
 
     def extend(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
@@ -76,7 +76,7 @@ class OptimizersSeen:
         return self._count
 
 
-class Patient:
+class WatchedModel:
     """What the instruments may see. They write with `write` and `later`."""
 
     def __init__(self, model: nn.Module, loss_fn: Any, ledger: Ledger, budget: Budget) -> None:
@@ -88,7 +88,7 @@ class Patient:
         self.deferred = Deferred()
         self.step = 1  # the step in progress, from 1
         self.steps_done = 0
-        self.missed = 0  # steps of this epoch that the doctor did not attend
+        self.skipped_steps = 0  # steps of this epoch that the doctor did not attend
         self.epoch = 1  # the epoch in progress, from 1
         self.optimizers = OptimizersSeen()
         self.parameters = dict(self.inner.named_parameters())
@@ -97,7 +97,7 @@ class Patient:
         self.compiled = is_compiled(model)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         # A batch may be run again: nothing is compiled anew for it, and no other process would have to take part.
-        self.replayable = not is_compiled(self.inner) and not (self.distributed and communicates(self.inner))
+        self.replayable = not is_compiled(self.inner) and not (self.distributed and needs_collectives(self.inner))
         self.last_batch: Pass | None = None  # the last training pass, with its inputs
         self.last_call: tuple[Callable, tuple, dict] | None = None  # the loss as it was called for it
         self.replaying = False  # while the doctor itself calls the model
@@ -121,7 +121,7 @@ class Patient:
         """May the instrument measure at this pass? Passes without gradients have an account of their own."""
         return self.budget.may(instrument if call.grad else f"{instrument}/val", self.step)
 
-    def charged(self, instrument: str, hook: Callable[..., None]) -> Callable[..., None]:
+    def timed_hook(self, instrument: str, hook: Callable[..., None]) -> Callable[..., None]:
         """`hook`, with its time written to the instrument's account: for what runs within the model's own passes."""
 
         def timed(*args: Any) -> None:
@@ -137,17 +137,17 @@ class Patient:
         """Write to the ledger now; the step is the one in progress unless told."""
         self.ledger.add(name, value, where, self.step if step is None else step)
 
-    def later(self, name: str, tensor: Tensor, where: str = "", step: int | None = None) -> None:
+    def write_deferred(self, name: str, tensor: Tensor, where: str = "", step: int | None = None) -> None:
         """Write one number that is still on the device, once it has been read back."""
         at = self.step if step is None else step
         self.deferred.add(tensor, lambda numbers: self.ledger.add(name, numbers[0], where, at))
 
-    def found_compiled(self) -> None:
+    def mark_compiled(self) -> None:
         """The model that is called turns out to be compiled."""
         self.compiled = True
-        self.unseen("layers", "the model is compiled: torch.compile hides what happens inside it")
+        self.mark_unobservable("layers", "the model is compiled: torch.compile hides what happens inside it")
 
-    def unseen(self, what: str, why: str) -> None:
+    def mark_unobservable(self, what: str, why: str) -> None:
         """Say once what cannot be seen, and why."""
         if not self.ledger.has("run.unseen", what):
             self.ledger.add("run.unseen", why, what)
@@ -160,7 +160,7 @@ def is_compiled(model: nn.Module) -> bool:
     )
 
 
-def communicates(model: nn.Module) -> bool:
+def needs_collectives(model: nn.Module) -> bool:
     """Whether its forward pass needs the other processes: sharded weights, statistics over all of them."""
     sharded = any(hasattr(p, "device_mesh") for p in model.parameters())
     kinds = ("FullyShardedDataParallel", "SyncBatchNorm")

@@ -11,7 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.watch import Doctor, watch
 
 
-class Attending:
+class DoctorCallback:
     """`doctor` is None until the training has begun; it stays to be asked when the training is over."""
 
     def __init__(
@@ -33,13 +33,13 @@ class Attending:
         """As `Doctor.findings`; empty before the training has begun."""
         return self.doctor.findings if self.doctor is not None else []
 
-    def _come(self, model: nn.Module, replayable: bool = True) -> Doctor:
+    def _start(self, model: nn.Module, replayable: bool = True) -> Doctor:
         self.doctor = watch(model, budget=self.budget, language=self.language)
         if not replayable:
             self.doctor.expect_no_replay()
         return self.doctor.__enter__()
 
-    def _leave(self, error: BaseException | None = None) -> None:
+    def _stop(self, error: BaseException | None = None) -> None:
         if self.doctor is None or not self.doctor.watching:
             return
         self.doctor.__exit__(type(error) if error else None, error, None)

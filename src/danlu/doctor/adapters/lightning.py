@@ -13,10 +13,10 @@ try:
 except ImportError:  # the older package of the same trainer
     from pytorch_lightning import Callback  # type: ignore
 
-from danlu.doctor.adapters.callback_base import Attending
+from danlu.doctor.adapters.callback_base import DoctorCallback
 
 
-class LightningDoctor(Attending, Callback):
+class LightningDoctor(DoctorCallback, Callback):
     """Watches `trainer.fit`, in the first process. Arguments: see `Attending`.
 
     A LightningModule is rarely called as a module: training_step calls a network in it. That is found at the first
@@ -25,12 +25,12 @@ class LightningDoctor(Attending, Callback):
     """
 
     _parts: _Parts | None = None
-    _looking: Any = None
+    _first_call_handle: Any = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if trainer.is_global_zero:
             self._module, self._parts = pl_module, None
-            self._looking = register_module_forward_pre_hook(self._first_call)
+            self._first_call_handle = register_module_forward_pre_hook(self._first_call)
 
     def _first_call(self, module: nn.Module, args: tuple) -> None:
         """Called at the first module called in training_step, before it does anything."""
@@ -38,15 +38,15 @@ class LightningDoctor(Attending, Callback):
         redirected = getattr(module.forward, "__func__", None) is not type(module).forward  # to training_step, by DDP
         if module not in parts or redirected or not torch.is_grad_enabled():
             return
-        self._stop_looking()
+        self._remove_first_call_hook()
         held = {id(p) for p in module.parameters()}
         whole = all(id(p) in held for p in self._module.parameters() if p.requires_grad)
         spread = torch.distributed.is_available() and torch.distributed.is_initialized()
         if whole and not (module is self._module and spread):
-            doctor = self._come(module)
+            doctor = self._start(module)
         else:
             self._parts = _Parts(self._module)
-            doctor = self._come(self._parts, replayable=False)
+            doctor = self._start(self._parts, replayable=False)
         doctor.began(*args)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -73,12 +73,12 @@ class LightningDoctor(Attending, Callback):
             self.doctor.say_new(self.say)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop_looking()
-        self._leave()
+        self._remove_first_call_hook()
+        self._stop()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop_looking()
-        self._leave(exception)
+        self._remove_first_call_hook()
+        self._stop(exception)
 
     def _open(self, module: nn.Module, batch: Any) -> None:
         if self._parts is not None and self.doctor is not None and self.doctor.watching:
@@ -89,10 +89,10 @@ class LightningDoctor(Attending, Callback):
         if self._parts is not None and self.doctor is not None and self.doctor.watching:
             self.doctor.ended(outputs)
 
-    def _stop_looking(self) -> None:
-        if self._looking is not None:
-            self._looking.remove()
-            self._looking = None
+    def _remove_first_call_hook(self) -> None:
+        if self._first_call_handle is not None:
+            self._first_call_handle.remove()
+            self._first_call_handle = None
 
 
 class _Parts(nn.Module):

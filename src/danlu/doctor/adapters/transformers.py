@@ -6,32 +6,32 @@ from typing import Any
 
 from transformers import TrainerCallback  # type: ignore
 
-from danlu.doctor.adapters.callback_base import Attending
+from danlu.doctor.adapters.callback_base import DoctorCallback
 
 
-class TransformersDoctor(Attending, TrainerCallback):
+class TransformersDoctor(DoctorCallback, TrainerCallback):
     """Watches `trainer.train`, in the first process. Arguments: see `Attending`."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._metrics: dict[str, float] = {}
         self._epochs = 0
         if state.is_world_process_zero:
-            self._come(kwargs["model"])
+            self._start(kwargs["model"])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The epoch before is over only now: the Trainer evaluates after on_epoch_end."""
         if self._epochs:
-            self._tell_epoch()
+            self._end_epoch()
         self._epochs += 1
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, Any], **kwargs: Any) -> None:
         self._metrics = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._tell_epoch()
-        self._leave()
+        self._end_epoch()
+        self._stop()
 
-    def _tell_epoch(self) -> None:
+    def _end_epoch(self) -> None:
         if self.doctor is not None and self.doctor.watching:
             self.doctor.epoch(**self._metrics)
             self._metrics = {}

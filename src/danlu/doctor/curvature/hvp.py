@@ -133,6 +133,6 @@ def free_memory(device: torch.device) -> int:
         return int(FREE_SHARE * torch.cuda.mem_get_info(device)[0])
     info = Path("/proc/meminfo")
     if info.exists():
-        lines = (line.split() for line in info.read_text().splitlines())
+        lines = (line.split() for line in info.read_text(encoding="ascii").splitlines())
         return int(FREE_SHARE * 1024 * next((int(w[1]) for w in lines if w[0] == "MemAvailable:"), 4 << 20))
     return 2 << 30  # other systems do not say it in one way

@@ -7,25 +7,25 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
-from danlu.doctor.instruments.loss_and_accuracy import Outcome
+from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
 from danlu.doctor.instruments.memory import Memory
 from danlu.doctor.instruments.modes import Modes
 from danlu.doctor.instruments.nonfinite import Nonfinite
 from danlu.doctor.instruments.optimizers import Optimizers
-from danlu.doctor.instruments.plateau_curvature import Stalls
+from danlu.doctor.instruments.plateau_curvature import PlateauCurvature
 from danlu.doctor.instruments.structure import Structure
 
 # In the order in which they are told of events: structure first, since others read what it wrote.
 INSTRUMENTS: dict[str, type[Instrument]] = {
     "structure": Structure,
     "optimizers": Optimizers,
-    "outcome": Outcome,
+    "loss_and_accuracy": LossAndAccuracy,
     "nonfinite": Nonfinite,
     "gradients": Gradients,
     "activations": Activations,
     "inputs": Inputs,
     "labels": Labels,
     "modes": Modes,
-    "stalls": Stalls,
+    "plateau_curvature": PlateauCurvature,
     "memory": Memory,
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 SAMPLES, UNITS, POSITIONS = 32, 64, 4
 WINDOW = 4  # measured steps over which a unit must be zero to be called dead
@@ -28,7 +28,7 @@ class Activations(Instrument):
 
     name = "activations"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._handles: list[Any] = []
         self._blocks: list[tuple[str, str, Tensor]] = []
         self._gradients: list[tuple[str, torch.Size, Tensor]] = []
@@ -36,25 +36,25 @@ class Activations(Instrument):
         self._step = 0
         self._measured_step = 0
 
-    def before_forward(self, patient: Patient, call: Pass) -> None:
+    def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         self._remove()
-        if not call.grad or patient.compiled or self._measured_step == patient.step:
+        if not call.grad or watched.compiled or self._measured_step == watched.step:
             return
-        if not patient.budget.may(self.name, patient.step):
+        if not watched.budget.may(self.name, watched.step):
             return
-        self._step = patient.step
-        functional = patient.ledger.facts("layer.activation")
-        for name, module in patient.leaves.items():
+        self._step = watched.step
+        functional = watched.ledger.facts("layer.activation")
+        for name, module in watched.leaves.items():
             kind = activation_kind(module)
             if kind or isinstance(module, (*LINEAR_LAYERS, *NORMS)):
-                hook = patient.charged(self.name, self._output_hook(patient, name, kind or "", module))
+                hook = watched.timed_hook(self.name, self._output_hook(watched, name, kind or "", module))
                 self._handles.append(module.register_forward_hook(hook))
             before = functional.get(">" + name)
             if before:
-                hook = patient.charged(self.name, self._input_hook(">" + name, before))
+                hook = watched.timed_hook(self.name, self._input_hook(">" + name, before))
                 self._handles.append(module.register_forward_pre_hook(hook))
 
-    def _output_hook(self, patient: Patient, name: str, kind: str, module: nn.Module) -> Any:
+    def _output_hook(self, watched: WatchedModel, name: str, kind: str, module: nn.Module) -> Any:
         conv = isinstance(module, nn.modules.conv._ConvNd)
 
         def hook(_: nn.Module, args: tuple, output: Any) -> None:
@@ -62,7 +62,7 @@ class Activations(Instrument):
                 with torch.no_grad():
                     self._blocks.append((name, kind, block(output.detach(), conv)))
                 if output.requires_grad and not output.is_leaf:
-                    output.register_hook(patient.charged(self.name, self._gradient_hook(name)))
+                    output.register_hook(watched.timed_hook(self.name, self._gradient_hook(name)))
 
         return hook
 
@@ -86,21 +86,21 @@ class Activations(Instrument):
 
         return hook
 
-    def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> bool | None:
+    def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> bool | None:
         self._remove()
         blocks, self._blocks = self._blocks, []
         if not blocks:
             return None
-        self._measured_step = patient.step
+        self._measured_step = watched.step
         groups: dict[tuple, list[tuple[str, str, Tensor]]] = {}
         # Of a layer called several times in a pass the last call: a recurrence begins with a state that is all alike.
         for item in {item[0]: item for item in blocks}.values():
             groups.setdefault((*item[2].shape, item[2].device), []).append(item)
         for group in groups.values():
-            self._measure(patient, group)
+            self._measure(watched, group)
         return True
 
-    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         calls: dict[str, list[Tensor]] = {}  # of each layer the last call first, as the backward pass meets them
         shapes: dict[str, set[torch.Size]] = {}
         for name, shape, value in self._gradients:
@@ -108,12 +108,12 @@ class Activations(Instrument):
             shapes.setdefault(name, set()).add(shape)
         self._gradients = []
         for name, values in calls.items():
-            patient.later("layer.gradient", values[0], name, self._step)
+            watched.write_deferred("layer.gradient", values[0], name, self._step)
             if len(values) >= RECURRENT and len(shapes[name]) == 1:  # not a head that sees the levels of a pyramid
                 growth = values[-1] / values[0].clamp(min=1e-30)
-                patient.later("layer.gradient_growth", growth, name, self._step)
+                watched.write_deferred("layer.gradient_growth", growth, name, self._step)
 
-    def finish(self, patient: Patient) -> None:
+    def finish(self, watched: WatchedModel) -> None:
         self._remove()
 
     def _remove(self) -> None:
@@ -121,13 +121,13 @@ class Activations(Instrument):
             handle.remove()
         self._handles = []
 
-    def _measure(self, patient: Patient, group: list[tuple[str, str, Tensor]]) -> None:
+    def _measure(self, watched: WatchedModel, group: list[tuple[str, str, Tensor]]) -> None:
         stack = torch.stack([values for _, _, values in group])  # (layers, samples, positions, units)
         ends = [ENDS.get(kind, (-torch.inf, torch.inf)) for _, kind, _ in group]
         low = torch.tensor([e[0] + NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
         high = torch.tensor([e[1] - NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
         table, zero = moments(stack, low, high)
-        names, kinds, step = [n for n, _, _ in group], [k for _, k, _ in group], patient.step
+        names, kinds, step = [n for n, _, _ in group], [k for _, k, _ in group], watched.step
         samples = stack.shape[1]
         relu = [k in ("relu", "relu6") for k in kinds]
         dead = self._dead_share(names, relu, zero)
@@ -137,18 +137,18 @@ class Activations(Instrument):
             for index, (name, kind) in enumerate(zip(names, kinds)):
                 row = dict(zip(FIELDS, numbers[index * width : (index + 1) * width]))
                 for key in ("mean", "std", "zero_share", "spread", "rank"):
-                    patient.ledger.add(f"activation.{key}", row[key], name, step)
-                patient.ledger.add("activation.samples", samples, name, step)
+                    watched.ledger.add(f"activation.{key}", row[key], name, step)
+                watched.ledger.add("activation.samples", samples, name, step)
                 if kind in ENDS:
-                    patient.ledger.add("activation.saturated", row["saturated"], name, step)
-                    patient.ledger.add("activation.saturated_units", row["saturated_units"], name, step)
+                    watched.ledger.add("activation.saturated", row["saturated"], name, step)
+                    watched.ledger.add("activation.saturated_units", row["saturated_units"], name, step)
 
-        patient.deferred.add(table, write)
+        watched.deferred.add(table, write)
         for name, is_relu in zip(names, relu):
             if is_relu:
                 share, count = dead[name]
-                patient.later("activation.dead_units", share, name)
-                patient.write("activation.dead_samples", count * samples, name)
+                watched.write_deferred("activation.dead_units", share, name)
+                watched.write("activation.dead_samples", count * samples, name)
 
     def _dead_share(self, names: list[str], relu: list[bool], zero: Tensor) -> dict[str, tuple[Tensor, int]]:
         result = {}

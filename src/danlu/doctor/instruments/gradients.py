@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 SAMPLE = 512
 WATCHED = 4  # parameters whose gradient is also measured before clipping
@@ -26,7 +26,7 @@ class Gradients(Instrument):
 
     name = "gradients"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._memories: dict[int, _Memory] = {}
         self._memory = _Memory()  # of the optimiser that stepped last
         self._measuring = False
@@ -43,7 +43,7 @@ class Gradients(Instrument):
         self._last_written = 0.0
         self._written = 0
 
-    def before_forward(self, patient: Patient, call: Pass) -> None:
+    def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         if call.grad and self._stepped:  # the first pass of a step
             self._stepped = False
             self._micro = self._batch = 0
@@ -52,24 +52,24 @@ class Gradients(Instrument):
             if self._more:
                 self._more -= 1
             else:
-                self._measuring = patient.budget.may(self.name, patient.step)
+                self._measuring = watched.budget.may(self.name, watched.step)
                 self._more = 2 * max(1, len(self._memories)) - 1 if self._measuring else 0
-            if self._measuring and not patient.distributed:
-                self._watch_raw(patient)
+            if self._measuring and not watched.distributed:
+                self._watch_raw(watched)
         if call.grad and self._measuring:
             self._parts.forward()
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if self._measuring and self._handles and loss.requires_grad and not loss.is_leaf:
             loss.register_hook(self._note_scale)
 
     def _note_scale(self, gradient: Tensor) -> None:
         self._loss_scale = gradient.detach().abs().max()
 
-    def before_backward(self, patient: Patient, call: Pass, gradient: Tensor) -> None:
+    def before_backward(self, watched: WatchedModel, call: Pass, gradient: Tensor) -> None:
         self._micro += 1
         self._batch += call.size
-        if self._measuring and not patient.distributed:
+        if self._measuring and not watched.distributed:
             self._parts.backward(call.size)
         if not self._measuring or not self._memory.held or (self._left is None and self._micro > 1):
             return
@@ -81,7 +81,7 @@ class Gradients(Instrument):
         else:  # zeroed since? The first pass may be somebody else's: a generator's, through its critic
             self._left = torch.minimum(self._left, total_norm(left))
 
-    def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
+    def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
         # One that takes over the parameters of another, as when it is made anew, takes over its memory.
         first = next((id(p) for group in optimizer.param_groups for p in group["params"]), 0)
         memory = self._memories.setdefault(first, _Memory())
@@ -91,9 +91,9 @@ class Gradients(Instrument):
             return None
         self._unwatch()
         if self._micro and self._memory.held and not self._stepped:
-            self._tell_leftover(patient)
+            self._write_leftover(watched)
         self._memory = memory
-        named = patient.parameter_names
+        named = watched.parameter_names
         learns = lambda p: id(p) in named and p.numel() and p.requires_grad  # noqa: E731 - what is frozen only dilutes
         held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if learns(p)]
         if not held:
@@ -105,10 +105,10 @@ class Gradients(Instrument):
         self._decays = [
             float(g.get("weight_decay") or 0.0) for g in optimizer.param_groups for p in g["params"] if learns(p)
         ]
-        self._measure_gradient(patient, optimizer)
+        self._measure_gradient(watched, optimizer)
         return None
 
-    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> bool | None:
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
         self._stepped = True
         memory, sampler = self._memory, self._memory.sampler
         if self._before is None or sampler is None:
@@ -119,42 +119,42 @@ class Gradients(Instrument):
         norms = torch.stack(torch._foreach_norm(params)).float()  # pyright: ignore[reportPrivateImportUsage]
         sizes = sampler.by_parameter(update.square()).sqrt()
         total = sizes.square().sum().sqrt()
-        patient.later("update.norm", total)
+        watched.write_deferred("update.norm", total)
         weight = norms.square().sum().sqrt()
-        patient.later("weight.norm", weight)
-        patient.later("update.ratio", total / weight.clamp(min=1e-30))
-        patient.later("optimizer.micro_batches", torch.tensor(float(self._micro)))
+        watched.write_deferred("weight.norm", weight)
+        watched.write_deferred("update.ratio", total / weight.clamp(min=1e-30))
+        watched.write_deferred("optimizer.micro_batches", torch.tensor(float(self._micro)))
         old = memory.last.get("update")
-        if old is not None and memory.last.get("update_step") == memory.steps - 1 and self._near(patient):
-            patient.later("update.cosine", sampler.cosine(update, old))
+        if old is not None and memory.last.get("update_step") == memory.steps - 1 and self._near(watched):
+            watched.write_deferred("update.cosine", sampler.cosine(update, old))
         gradient = memory.last.get("gradient")
         if gradient is not None and memory.last.get("step") == memory.steps:
-            patient.later("update.gradient_cosine", sampler.cosine(update, -gradient))
+            watched.write_deferred("update.gradient_cosine", sampler.cosine(update, -gradient))
         memory.last |= {"update": update, "update_step": memory.steps}
-        if self._worth_writing(patient.step):
-            self._write_each(patient, ("weight.norm", norms), ("update.norm", sizes))
-            self._write_each(patient, ("update.ratio", sizes / norms.clamp(min=1e-30)))
-            self._write_each(patient, ("parameter.changed", (sizes > 0).float()))
+        if self._worth_writing(watched.step):
+            self._write_each(watched, ("weight.norm", norms), ("update.norm", sizes))
+            self._write_each(watched, ("update.ratio", sizes / norms.clamp(min=1e-30)))
+            self._write_each(watched, ("parameter.changed", (sizes > 0).float()))
         return True
 
-    def finish(self, patient: Patient) -> None:
+    def finish(self, watched: WatchedModel) -> None:
         self._unwatch()
         self._memories, self._memory, self._before = {}, _Memory(), None
 
-    def _near(self, patient: Patient) -> bool:
+    def _near(self, watched: WatchedModel) -> bool:
         """No step was missed since the optimiser's last one that was measured; others may have stepped in between."""
-        return patient.step - max(1, len(self._memories)) <= self._memory.previous(patient.step)
+        return watched.step - max(1, len(self._memories)) <= self._memory.previous(watched.step)
 
-    def _tell_leftover(self, patient: Patient) -> None:
+    def _write_leftover(self, watched: WatchedModel) -> None:
         left = self._left if self._left is not None else torch.zeros(())
-        patient.later("optimizer.leftover", left)
+        watched.write_deferred("optimizer.leftover", left)
         total = self._memory.last.get("norm")
         if self._left is None:
-            patient.write("optimizer.leftover_share", 0.0)
-        elif total is not None and self._memory.at == patient.step - 1:
-            patient.later("optimizer.leftover_share", left / total.clamp(min=1e-30))
+            watched.write("optimizer.leftover_share", 0.0)
+        elif total is not None and self._memory.at == watched.step - 1:
+            watched.write_deferred("optimizer.leftover_share", left / total.clamp(min=1e-30))
 
-    def _measure_gradient(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+    def _measure_gradient(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         memory, sampler = self._memory, self._memory.sampler
         assert sampler is not None
         grads = [p.grad for _, p in memory.held]
@@ -167,53 +167,55 @@ class Gradients(Instrument):
         scale = scale.float() if isinstance(scale, Tensor) else 1.0
         each = each / scale
         norm = each.square().sum().sqrt()
-        patient.later("gradient.norm", norm)
-        patient.later("gradient.nonfinite", (~each.isfinite()).sum())
+        watched.write_deferred("gradient.norm", norm)
+        watched.write_deferred("gradient.nonfinite", (~each.isfinite()).sum())
         sample = sampler.take_gradients(memory.held) / scale
-        patient.later("gradient.max", sample.abs().max())
-        patient.later("gradient.zero_share", (sample == 0).float().mean())
-        ratio, clipped = self._compare_raw(patient, norm)
-        self._tell_micro_batches(patient, sample / clipped, ratio / clipped / scale)
+        watched.write_deferred("gradient.max", sample.abs().max())
+        watched.write_deferred("gradient.zero_share", (sample == 0).float().mean())
+        ratio, clipped = self._compare_raw(watched, norm)
+        self._write_micro_batch_noise(watched, sample / clipped, ratio / clipped / scale)
         old = memory.last.get("gradient")
-        follows = memory.last.get("step") == memory.steps - 1 and self._near(patient)
+        follows = memory.last.get("step") == memory.steps - 1 and self._near(watched)
         if old is not None and follows and self._batch and memory.last["batch"]:
-            self._tell_noise(patient, of_successive(sampler.dot, old, sample, memory.last["batch"], self._batch))
-            patient.later("gradient.cosine", sampler.cosine(sample, old))
+            self._write_noise(watched, of_successive(sampler.dot, old, sample, memory.last["batch"], self._batch))
+            watched.write_deferred("gradient.cosine", sampler.cosine(sample, old))
         memory.last |= {"gradient": sample, "step": memory.steps, "norm": norm, "batch": self._batch}
-        memory.before, memory.at = memory.at, patient.step
+        memory.before, memory.at = memory.at, watched.step
         norms = iter(each)
         all_norms = torch.stack([zero if g is None or g.is_sparse else next(norms) for g in grads])
         decay = torch.tensor(self._decays, device=zero.device)
         if any(self._decays):
             weights = sampler.by_parameter(self._before.square()).sqrt()  # type: ignore[union-attr]
             pull = decay * weights
-            patient.later("decay.ratio", pull.square().sum().sqrt() / norm.clamp(min=1e-30))
-            if self._worth_writing(patient.step):
-                self._write_each(patient, ("decay.ratio", pull / all_norms.clamp(min=1e-30)))
-        if self._worth_writing(patient.step):
-            self._write_each(patient, ("gradient.norm", all_norms))
+            watched.write_deferred("decay.ratio", pull.square().sum().sqrt() / norm.clamp(min=1e-30))
+            if self._worth_writing(watched.step):
+                self._write_each(watched, ("decay.ratio", pull / all_norms.clamp(min=1e-30)))
+        if self._worth_writing(watched.step):
+            self._write_each(watched, ("gradient.norm", all_norms))
 
-    def _tell_micro_batches(self, patient: Patient, sample: Tensor, ratio: Tensor) -> None:
+    def _write_micro_batch_noise(self, watched: WatchedModel, sample: Tensor, ratio: Tensor) -> None:
         memory, sampler = self._memory, self._memory.sampler
         found = self._parts.gradients(sample, ratio) if memory is self._parts.memory else None
         if sampler is not None and found is not None:
-            self._tell_noise(patient, of_micro_batches(sampler.dot, *found, self._batch), MICRO)
+            self._write_noise(watched, of_micro_batches(sampler.dot, *found, self._batch), MICRO)
 
-    def _tell_noise(self, patient: Patient, found: tuple[Tensor, Tensor], way: str = "") -> None:
+    def _write_noise(self, watched: WatchedModel, found: tuple[Tensor, Tensor], way: str = "") -> None:
         signal, noise = found
-        patient.later("gradient.signal", signal, way)
-        patient.later("gradient.noise", noise, way)
-        patient.later("gradient.noise_scale", noise / signal, way)
+        watched.write_deferred("gradient.signal", signal, way)
+        watched.write_deferred("gradient.noise", noise, way)
+        watched.write_deferred("gradient.noise_scale", noise / signal, way)
 
     # Clipping: the gradient as backward left it, against what the optimiser got.
 
-    def _watch_raw(self, patient: Patient) -> None:
+    def _watch_raw(self, watched: WatchedModel) -> None:
         self._unwatch()
         self._raw = {}
-        params = [(n, p) for n, p in patient.parameters.items() if p.requires_grad and p.numel()]
+        params = [(n, p) for n, p in watched.parameters.items() if p.requires_grad and p.numel()]
         chosen = sorted(params, key=lambda item: -item[1].numel())[:WATCHED]
         for name, p in chosen:
-            self._handles.append(p.register_post_accumulate_grad_hook(patient.charged(self.name, self._raw_hook(name))))
+            self._handles.append(
+                p.register_post_accumulate_grad_hook(watched.timed_hook(self.name, self._raw_hook(name)))
+            )
 
     def _raw_hook(self, name: str) -> Any:
         def hook(p: Tensor) -> None:
@@ -227,7 +229,7 @@ class Gradients(Instrument):
             handle.remove()
         self._handles = []
 
-    def _compare_raw(self, patient: Patient, norm: Tensor) -> tuple[Tensor, Tensor]:
+    def _compare_raw(self, watched: WatchedModel, norm: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the gradient used over that which backward left, and how much of this is by clipping, which it tells;
         the rest is a GradScaler's, who has taken off its scale."""
         held = [(n, p.grad) for n, p in self._memory.held if n in self._raw and p.grad is not None]
@@ -240,8 +242,8 @@ class Gradients(Instrument):
         if self._loss_scale is not None:
             unscaled = ratio * self._loss_scale.to(ratio)
             clipped = torch.where((self._loss_scale > 1) & (unscaled < 1.01), unscaled, ratio)
-        patient.later("gradient.clip_ratio", clipped)
-        patient.later("gradient.raw_norm", norm / clipped.clamp(min=1e-30))
+        watched.write_deferred("gradient.clip_ratio", clipped)
+        watched.write_deferred("gradient.raw_norm", norm / clipped.clamp(min=1e-30))
         return ratio, clipped
 
     # Writing per parameter, ever more rarely: the ledger must stay small in long runs.
@@ -254,18 +256,18 @@ class Gradients(Instrument):
             return True
         return False
 
-    def _write_each(self, patient: Patient, *columns: tuple[str, Tensor]) -> None:
-        names, step = [n for n, _ in self._memory.held], patient.step
+    def _write_each(self, watched: WatchedModel, *columns: tuple[str, Tensor]) -> None:
+        names, step = [n for n, _ in self._memory.held], watched.step
 
         def reader(title: str) -> Any:
             def write(numbers: list[float]) -> None:
                 for name, number in zip(names, numbers):
-                    patient.ledger.add(title, number, name, step)
+                    watched.ledger.add(title, number, name, step)
 
             return write
 
         for title, values in columns:
-            patient.deferred.add(values, reader(title))
+            watched.deferred.add(values, reader(title))
 
 
 class _Memory:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
 POSITIONS = 64  # of an image, at most, that the moments rest on
@@ -22,7 +22,7 @@ class Inputs(Instrument):
 
     name = "inputs"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._told = False
         self._moments: dict[str, list[tuple[int, list[float]]]] = {"train": [], "val": []}
         self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
@@ -33,52 +33,52 @@ class Inputs(Instrument):
         self._weights: Tensor | None = None
         self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and of how many values
 
-    def before_forward(self, patient: Patient, call: Pass) -> bool:
+    def before_forward(self, watched: WatchedModel, call: Pass) -> bool:
         first = next(tensors_in((call.args, call.kwargs)), None)
         if first is None or first.dim() == 0:
             return False
         if not self._told:
             self._told = True
-            patient.write("input.dtype", str(first.dtype))
-            patient.write("input.shape", list(first.shape))
-        if not patient.may(self.name, call):
+            watched.write("input.dtype", str(first.dtype))
+            watched.write("input.shape", list(first.shape))
+        if not watched.may(self.name, call):
             return False
         if first.is_complex() or first.dtype == torch.bool or first.numel() == 0:
             return False
         call.notes["inputs"] = (first.shape[0], self._measure(first))
         return True
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if "inputs" in call.notes and isinstance(targets, Tensor) and targets.dim() == 1:
             whole = not targets.is_floating_point()
             if whole and targets.shape[0] == call.notes["inputs"][0]:
                 call.notes["labels"] = targets.detach()
 
-    def settled(self, patient: Patient, call: Pass) -> None:
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
         noted, labels = call.notes.pop("inputs", None), call.notes.pop("labels", None)
         if noted is None or call.kind is None:
             return
         samples, values = noted
         joined = values if labels is None else torch.cat([values, labels.to(values.dtype)])
         phase, at = call.kind, (call.step, call.number)
-        patient.deferred.add(joined, lambda numbers: self._read(phase, at, samples, numbers, labels is not None))
+        watched.deferred.add(joined, lambda numbers: self._read(phase, at, samples, numbers, labels is not None))
 
-    def end_epoch(self, patient: Patient) -> None:
+    def end_epoch(self, watched: WatchedModel) -> None:
         for phase in ("train", "val"):
             rows, self._moments[phase] = self._moments[phase], []
             if rows:
-                self._tell(patient, phase, rows)
+                self._tell(watched, phase, rows)
             count, repeats = self._epoch[phase]
             if count:
-                patient.write("input.hashed", len(self._seen[phase]), phase, patient.epoch)
-                patient.write("input.repeated", repeats / count, phase, patient.epoch)
+                watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
+                watched.write("input.repeated", repeats / count, phase, watched.epoch)
             self._epoch[phase], self._epoch_seen[phase] = [0, 0], {}
         if self._seen["val"]:
-            patient.write("input.leaked", len(self._leaked), "", patient.epoch)
-            patient.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", patient.epoch)
-            patient.write("input.label_conflicts", len(self._conflicts), "", patient.epoch)
+            watched.write("input.leaked", len(self._leaked), "", watched.epoch)
+            watched.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", watched.epoch)
+            watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
 
-    def finish(self, patient: Patient) -> None:
+    def finish(self, watched: WatchedModel) -> None:
         self._seen = {"train": {}, "val": {}}
 
     def _measure(self, first: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Inputs(Instrument):
                 self._leaked.add(sample)
         self._epoch[phase][0] += samples
 
-    def _tell(self, patient: Patient, phase: str, rows: list[tuple[int, list[float]]]) -> None:
+    def _tell(self, watched: WatchedModel, phase: str, rows: list[tuple[int, list[float]]]) -> None:
         width = len(rows[0][1])
         rows = [row for row in rows if len(row[1]) == width]
         total = sum(samples for samples, _ in rows)
@@ -152,7 +152,7 @@ class Inputs(Instrument):
             ("input.feature_means", means),
             ("input.feature_stds", stds),
         ):
-            patient.write(name, value, phase, patient.epoch)
+            watched.write(name, value, phase, watched.epoch)
 
 
 def scattered(count: int, most: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 SAMPLES = 64  # of a batch, at most
 FEATURES, SIDE = 512, 16  # values of a sample, rows of an image: at most twice as many
@@ -25,35 +25,35 @@ class Labels(Instrument):
 
     name = "labels"
 
-    def start(self, patient: Patient) -> None:
-        self._looked = False  # at validation, in this epoch
+    def start(self, watched: WatchedModel) -> None:
+        self._validation_noted = False  # at validation, in this epoch
         self._before: tuple[list[float], list[float]] | None = None  # labels and projections of the epoch before
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
         inputs = next(tensors_in((call.args, call.kwargs)), None)
-        if inputs is None or not paired(inputs, targets) or (self._looked and not call.grad):
+        if inputs is None or not paired(inputs, targets) or (self._validation_noted and not call.grad):
             return None
-        if not patient.may(self.name, call):
+        if not watched.may(self.name, call):
             return None
         rows = features(inputs.detach()[:SAMPLES])
         labels = targets.detach()[:SAMPLES].flatten()
         if call.grad:
             found, chance = kinship(rows, labels)
-            patient.later("label.kinship", found, "", call.step)
-            patient.later("label.kinship_chance", chance, "", call.step)
+            watched.write_deferred("label.kinship", found, "", call.step)
+            watched.write_deferred("label.kinship_chance", chance, "", call.step)
         else:
-            self._looked = True
-            self._note(patient, rows, labels)
+            self._validation_noted = True
+            self._note(watched, rows, labels)
         return True
 
-    def end_epoch(self, patient: Patient) -> None:
-        self._looked = False
+    def end_epoch(self, watched: WatchedModel) -> None:
+        self._validation_noted = False
 
-    def _note(self, patient: Patient, rows: Tensor, labels: Tensor) -> None:
+    def _note(self, watched: WatchedModel, rows: Tensor, labels: Tensor) -> None:
         """The first samples of validation: their labels, and of each one number that depends on all its values."""
         ahead = torch.cos(torch.arange(rows.shape[1], device=rows.device, dtype=torch.float32))
         projections = rows @ ahead / rows.norm(dim=1).clamp(min=1e-30) / math.sqrt(rows.shape[1])
-        epoch = patient.epoch
+        epoch = watched.epoch
 
         def compare(numbers: list[float]) -> None:
             half = len(numbers) // 2
@@ -61,9 +61,9 @@ class Labels(Instrument):
             before, self._before = self._before, now
             if before and before[0] == now[0] and len(set(now[0])) > 1:
                 moved = sum(not abs(a - b) <= MOVED for a, b in zip(before[1], now[1]))
-                patient.ledger.add("input.val_redrawn", moved / half, "val", epoch)
+                watched.ledger.add("input.val_redrawn", moved / half, "val", epoch)
 
-        patient.deferred.add(torch.cat([labels.to(projections.dtype), projections]), compare)
+        watched.deferred.add(torch.cat([labels.to(projections.dtype), projections]), compare)
 
 
 def paired(inputs: Tensor, targets: Any) -> bool:

@@ -10,94 +10,94 @@ from torch import Tensor
 from danlu.doctor.graph import last_activation
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.losses import kind_by_graph, kind_of
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 MAX_CLASSES = 1000
 ENOUGH = 4  # batches that an epoch's accuracy must rest on at least, where it has as many
 FEW, MUCH = 0.1, 0.8  # a label is contradicted if it gets less than FEW and another class more than MUCH
 
 
-class Outcome(Instrument):
+class LossAndAccuracy(Instrument):
     """Writes loss.*, accuracy.*, class.*, label.*, output.*, target.*, batch.*, epoch.*"""
 
-    name = "outcome"
+    name = "loss_and_accuracy"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._known = 0  # 1: by a pass without gradients, which tells less; 2
         self._micro: list[Tensor] = []
         self._sizes = 0
         self._last_size = 0
-        self._sums = {"train": _Sums(), "val": _Sums()}
+        self._sums = {"train": EpochSums(), "val": EpochSums()}
         self._label_shares: Tensor | None = None
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
         outputs = outputs if isinstance(outputs, Tensor) else None
         targets = targets if isinstance(targets, Tensor) else None
         if self._known < 1 + call.grad:
-            self._tell_facts(patient, call, loss, outputs, targets)
-        if loss.requires_grad and (patient.step <= 3 or patient.step % 32 == 0) and not loss.is_leaf:
-            step = patient.step
-            loss.register_hook(lambda g: patient.later("loss.scale", g.mean(), "", step))
+            self._write_facts(watched, call, loss, outputs, targets)
+        if loss.requires_grad and (watched.step <= 3 or watched.step % 32 == 0) and not loss.is_leaf:
+            step = watched.step
+            loss.register_hook(lambda g: watched.write_deferred("loss.scale", g.mean(), "", step))
         size = outputs.shape[0] if outputs is not None and outputs.dim() else call.size
         if size > call.size and size % call.size == 0:  # many predictions a sample, laid out in rows
             size = call.size
-        call.notes["outcome"] = {"loss": loss.detach().mean() if loss.dim() else loss.detach(), "size": size}
+        call.notes["loss_and_accuracy"] = {"loss": loss.detach().mean() if loss.dim() else loss.detach(), "size": size}
         if outputs is None or targets is None:
             return False
-        if not patient.may(self.name, call):
+        if not watched.may(self.name, call):
             return False
-        call.notes["outcome"] |= measured(outputs.detach(), targets.detach())
+        call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach())
         return True
 
-    def settled(self, patient: Patient, call: Pass) -> None:
-        outcome = call.notes.pop("outcome", None)
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
+        outcome = call.notes.pop("loss_and_accuracy", None)
         if outcome is None:
             return
         self._sums[call.kind or "val"].add(outcome)
         if call.kind == "train":
             self._micro.append(outcome["loss"])
             self._sizes += outcome["size"]
-            self._tell_batch(patient, call, outcome)
+            self._write_batch(watched, call, outcome)
 
-    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         if not self._micro:
             return
         losses, self._micro = self._micro, []
-        patient.later("loss.step", losses[0] if len(losses) == 1 else torch.stack(losses).mean())
+        watched.write_deferred("loss.step", losses[0] if len(losses) == 1 else torch.stack(losses).mean())
         if self._sizes != self._last_size:
-            patient.write("batch.size", self._sizes)
+            watched.write("batch.size", self._sizes)
             self._last_size = self._sizes
         self._sizes = 0
 
-    def validated(self, patient: Patient, outputs: Tensor, targets: Tensor) -> None:
-        sums = _Sums()
-        sums.add_answers(measured(outputs, targets))
-        sums.tell_answers(patient, "val")
+    def validated(self, watched: WatchedModel, outputs: Tensor, targets: Tensor) -> None:
+        sums = EpochSums()
+        sums.add_predictions(measured(outputs, targets))
+        sums.write_predictions(watched, "val")
 
-    def end_epoch(self, patient: Patient) -> None:
+    def end_epoch(self, watched: WatchedModel) -> None:
         if self._micro:  # no optimiser stepped: the losses are told all the same
             for loss in self._micro:
-                patient.later("loss.step", loss)
+                watched.write_deferred("loss.step", loss)
             self._micro, self._sizes = [], 0
         for phase, sums in self._sums.items():
             if sums.batches:
-                sums.tell(patient, phase)
-            self._sums[phase] = _Sums()
+                sums.tell(watched, phase)
+            self._sums[phase] = EpochSums()
 
-    def _tell_batch(self, patient: Patient, call: Pass, outcome: dict) -> None:
+    def _write_batch(self, watched: WatchedModel, call: Pass, outcome: dict) -> None:
         if "correct" in outcome:
-            patient.later("accuracy.step", outcome["correct"] / max(1, outcome["counted"]), "", call.step)
+            watched.write_deferred("accuracy.step", outcome["correct"] / max(1, outcome["counted"]), "", call.step)
         if "spread" in outcome:
             for name, value in zip(("output.mean", "output.std", "output.sample_std"), outcome["spread"]):
-                patient.later(name, value, "", call.step)
+                watched.write_deferred(name, value, "", call.step)
         counts = outcome.get("actual")
         if counts is None:
             return
         if outcome["outside"] is not None:
             step = call.step
-            patient.deferred.add(
+            watched.deferred.add(
                 outcome["outside"],
-                lambda n: patient.ledger.add("target.outside", n[0], "", step) if n[0] else None,
+                lambda n: watched.ledger.add("target.outside", n[0], "", step) if n[0] else None,
             )
         total = counts.sum()
         seen = self._label_shares
@@ -106,53 +106,53 @@ class Outcome(Instrument):
             shares = seen / seen.sum().clamp(min=1)
             distance = (counts / total.clamp(min=1) - shares).abs().sum() / 2
             spread = (shares * (1 - shares)).sqrt().sum() * (2 / torch.pi) ** 0.5 / total.clamp(min=1).sqrt() / 2
-            patient.later("batch.label_distance", distance, "", call.step)
-            patient.later("batch.label_distance_expected", spread, "", call.step)
+            watched.write_deferred("batch.label_distance", distance, "", call.step)
+            watched.write_deferred("batch.label_distance_expected", spread, "", call.step)
 
-    def _tell_facts(
-        self, patient: Patient, call: Pass, loss: Tensor, outputs: Tensor | None, targets: Tensor | None
+    def _write_facts(
+        self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Tensor | None, targets: Tensor | None
     ) -> None:
         self._known = 1 + call.grad
-        function = patient.last_call[0] if patient.last_call else None
+        function = watched.last_call[0] if watched.last_call else None
         by = call.notes.get("loss_by", "")
-        kind = patient.ledger.last("loss.kind")
+        kind = watched.ledger.last("loss.kind")
         if kind is None and (call.grad or kind_of(function)):
             kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
-            patient.write("loss.kind", str(kind))
-        patient.write("loss.seen_by", by)
-        patient.write("loss.graph", loss.grad_fn.name() if loss.grad_fn is not None else "")
+            watched.write("loss.kind", str(kind))
+        watched.write("loss.seen_by", by)
+        watched.write("loss.graph", loss.grad_fn.name() if loss.grad_fn is not None else "")
         if call.grad:
-            patient.write("loss.attached", int(loss.requires_grad))
-            patient.later("loss.initial", loss.detach().mean())
+            watched.write("loss.attached", int(loss.requires_grad))
+            watched.write_deferred("loss.initial", loss.detach().mean())
         weights = getattr(function, "weight", None)
         if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
-            patient.write("loss.class_weights", weights.tolist())
-        if torch.is_autocast_enabled(patient.device.type):
-            short = str(torch.get_autocast_dtype(patient.device.type)).removeprefix("torch.")
-            patient.write("run.precision", f"autocast-{short}")
+            watched.write("loss.class_weights", weights.tolist())
+        if torch.is_autocast_enabled(watched.device.type):
+            short = str(torch.get_autocast_dtype(watched.device.type)).removeprefix("torch.")
+            watched.write("run.precision", f"autocast-{short}")
         elif outputs is not None:
-            patient.write("run.precision", str(outputs.dtype).removeprefix("torch."))
+            watched.write("run.precision", str(outputs.dtype).removeprefix("torch."))
         if outputs is not None:
-            patient.write("output.shape", list(outputs.shape))
-            patient.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
+            watched.write("output.shape", list(outputs.shape))
+            watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
             if outputs.grad_fn is not None:  # else its graph does not tell
                 found = last_activation(outputs.grad_fn)
-                patient.write("output.activation", found[0] if found else "none")
-            patient.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
+                watched.write("output.activation", found[0] if found else "none")
+            watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         if targets is None:
             return
-        patient.write("target.shape", list(targets.shape))
-        patient.write("target.dtype", str(targets.dtype))
-        patient.write("target.kind", target_kind(targets))
+        watched.write("target.shape", list(targets.shape))
+        watched.write("target.dtype", str(targets.dtype))
+        watched.write("target.kind", target_kind(targets))
         values = targets.detach().float()
-        patient.write("target.distinct", int(values.unique().numel()))
-        patient.write("target.whole", int(bool((values == values.round()).all())))
+        watched.write("target.distinct", int(values.unique().numel()))
+        watched.write("target.whole", int(bool((values == values.round()).all())))
         alike = kind in ("mse", "l1", "smooth_l1", "huber", "bce_logits")
         if outputs is not None and alike and outputs.shape != targets.shape:
-            patient.write("target.broadcast", f"{list(outputs.shape)} against {list(targets.shape)}")
+            watched.write("target.broadcast", f"{list(outputs.shape)} against {list(targets.shape)}")
 
 
-class _Sums:
+class EpochSums:
     """Sums over an epoch of one phase, on the device where they were made."""
 
     def __init__(self) -> None:
@@ -172,9 +172,9 @@ class _Sums:
         if "correct" in outcome:
             self.measured += 1
             self._sum("batch_accuracy", outcome["correct"] / max(1, outcome["counted"]))
-        self.add_answers(outcome)
+        self.add_predictions(outcome)
 
-    def add_answers(self, outcome: dict[str, Any]) -> None:
+    def add_predictions(self, outcome: dict[str, Any]) -> None:
         self.counted += outcome.get("counted", 0)
         for name in ("correct", "predicted", "actual", "hits", "sure", "surest", "moments", "extremes"):
             if name in outcome:
@@ -189,34 +189,34 @@ class _Sums:
         elif old.shape == value.shape:
             self.sums[name] = old + value
 
-    def tell(self, patient: Patient, phase: str) -> None:
-        epoch = patient.epoch
+    def tell(self, watched: WatchedModel, phase: str) -> None:
+        epoch = watched.epoch
         for name, value in (
             ("epoch.samples", self.samples),
             ("epoch.batches", self.batches),
             ("epoch.measured", self.measured),
             ("epoch.last_batch_size", self.last_size),
         ):
-            patient.write(name, value, phase, epoch)
+            watched.write(name, value, phase, epoch)
         values = self._on_host()
-        write = lambda name, value: patient.write(name, value, phase, epoch)  # noqa: E731
+        write = lambda name, value: watched.write(name, value, phase, epoch)  # noqa: E731
         write("loss.mean", float(values["loss"]) / max(1, self.samples))
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
         write("loss.last_batch", float(self.last["loss"]))
-        missed = patient.missed if phase == "train" else 0
-        if "correct" in values and self.counted and self.measured >= min(ENOUGH, self.batches + missed):
+        skipped_steps = watched.skipped_steps if phase == "train" else 0
+        if "correct" in values and self.counted and self.measured >= min(ENOUGH, self.batches + skipped_steps):
             write("accuracy.mean", float(values["correct"]) / self.counted)
             write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
-            if self.measured == self.batches and not missed:
+            if self.measured == self.batches and not skipped_steps:
                 write("accuracy.padded", float(values["correct"]) / (self.first_size * self.batches))
             if "correct" in self.last:
                 write("accuracy.last_batch", float(self.last["correct"]) / max(1, self.last["counted"]))
-        self.tell_answers(patient, phase)
+        self.write_predictions(watched, phase)
 
-    def tell_answers(self, patient: Patient, phase: str) -> None:
+    def write_predictions(self, watched: WatchedModel, phase: str) -> None:
         """What of the sums does not depend on how the samples came in batches."""
         values = self._on_host()
-        write = lambda name, value: patient.write(name, value, phase, patient.epoch)  # noqa: E731
+        write = lambda name, value: watched.write(name, value, phase, watched.epoch)  # noqa: E731
         if "actual" in values and self.counted:
             actual, predicted, hits = values["actual"], values["predicted"], values["hits"]
             write("class.predicted", (predicted / predicted.sum().clamp(min=1)).tolist())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class _Mark:
@@ -24,11 +24,11 @@ class Memory(Instrument):
 
     name = "memory"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._marks: dict[str, list[weakref.ref]] = {"train": [], "val": []}
         self._passes = {"train": 0, "val": 0}
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         node = loss.grad_fn
         if node is not None:
             mark = _Mark()
@@ -36,28 +36,28 @@ class Memory(Instrument):
             metadata["danlu.doctor"] = mark
             call.notes["mark"] = weakref.ref(mark)
 
-    def settled(self, patient: Patient, call: Pass) -> None:
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
         self._passes[call.kind or "val"] += 1
         mark = call.notes.pop("mark", None)
         if mark is not None:
             self._marks[call.kind or "val"].append(mark)
 
-    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
-        if patient.step == 2 or patient.step % 128 == 0:
-            patient.write("memory.process_step", in_use())
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
+        if watched.step == 2 or watched.step % 128 == 0:
+            watched.write("memory.process_step", in_use())
 
-    def end_epoch(self, patient: Patient) -> None:
+    def end_epoch(self, watched: WatchedModel) -> None:
         for phase, marks in self._marks.items():
             if self._passes[phase]:
                 # The loop may still hold the last loss of all: that is no fault.
                 alive = sum(mark() is not None for mark in marks[:-1])
-                patient.write("graph.alive", alive, phase, patient.epoch)
-                patient.write("graph.passes", self._passes[phase], phase, patient.epoch)
+                watched.write("graph.alive", alive, phase, watched.epoch)
+                watched.write("graph.passes", self._passes[phase], phase, watched.epoch)
             self._passes[phase] = 0
             self._marks[phase] = [mark for mark in marks if mark() is not None][-4096:]
-        patient.write("memory.process", in_use(), step=patient.epoch)
-        if patient.device.type == "cuda":
-            patient.write("memory.device", torch.cuda.memory_allocated(patient.device), step=patient.epoch)
+        watched.write("memory.process", in_use(), step=watched.epoch)
+        if watched.device.type == "cuda":
+            watched.write("memory.device", torch.cuda.memory_allocated(watched.device), step=watched.epoch)
 
 
 def in_use() -> int:
@@ -73,8 +73,10 @@ def resident() -> int:
             found = (line.split() for line in file if line.startswith(("RssAnon", "RssShmem")))
             return sum(int(kibibytes) for _, kibibytes, _ in found) * 1024
     except OSError:
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # Windows
+            return 0
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

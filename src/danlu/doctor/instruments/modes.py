@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.loss_and_accuracy import measured
 from danlu.doctor.instruments.structure import BATCH_NORMS
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class Modes(Instrument):
@@ -26,76 +26,76 @@ class Modes(Instrument):
 
     name = "modes"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._counts = dict.fromkeys(("train", "train_eval", "val", "val_train", "val_grad"), 0)
         self._pending: Any = None
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         own = call.outputs() if call.outputs is not None else None
-        if call.grad and patient.last_call is not None and own is not None and own is outputs:
-            call.notes["replay"] = patient.last_call
+        if call.grad and watched.last_call is not None and own is not None and own is outputs:
+            call.notes["replay"] = watched.last_call
 
-    def settled(self, patient: Patient, call: Pass) -> None:
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
         counts = self._counts
         if call.kind == "train":
             counts["train"] += 1
             counts["train_eval"] += not call.training
             if "replay" in call.notes:
-                patient.last_batch = call
+                watched.last_batch = call
             call.notes.pop("outputs", None)
         else:
             counts["val"] += 1
             counts["val_train"] += call.training
             counts["val_grad"] += call.grad
 
-    def end_training(self, patient: Patient) -> bool | None:
-        call = patient.last_batch
-        patient.last_batch = None
-        norms = {n: m for n, m in patient.leaves.items() if isinstance(m, BATCH_NORMS) and m.track_running_stats}
-        if call is None or not patient.ledger.last("loop.mode_matters"):
+    def end_training(self, watched: WatchedModel) -> bool | None:
+        call = watched.last_batch
+        watched.last_batch = None
+        norms = {n: m for n, m in watched.leaves.items() if isinstance(m, BATCH_NORMS) and m.track_running_stats}
+        if call is None or not watched.ledger.last("loop.mode_matters"):
             return None
-        if not patient.replayable or not may_replay(patient.inner):
+        if not watched.replayable or not may_replay(watched.inner):
             return None
-        if patient.epoch > 2 and not patient.budget.may(self.name, patient.step):
+        if watched.epoch > 2 and not watched.budget.may(self.name, watched.step):
             return None
         function, args, kwargs = call.notes["replay"]
         results = {}
-        with undisturbed(patient):
+        with undisturbed(watched):
             for mode in ("eval", "train"):
-                patient.inner.train(mode == "train")
+                watched.inner.train(mode == "train")
                 shifts: dict[str, tuple[Tensor, Tensor]] = {}
                 handles = (
                     [m.register_forward_pre_hook(_shift_hook(n, shifts)) for n, m in norms.items()]
                     if mode == "train"
                     else []
                 )
-                outputs = patient.inner(*call.args, **call.kwargs)
+                outputs = watched.inner(*call.args, **call.kwargs)
                 for handle in handles:
                     handle.remove()
                 results[mode] = self._outcome(function, outputs, args, kwargs)
         for mode, (loss, accuracy) in results.items():
-            patient.later(f"mode.loss_{mode}", loss, "", patient.epoch)
+            watched.write_deferred(f"mode.loss_{mode}", loss, "", watched.epoch)
             if accuracy is not None:
-                patient.later(f"mode.accuracy_{mode}", accuracy, "", patient.epoch)
+                watched.write_deferred(f"mode.accuracy_{mode}", accuracy, "", watched.epoch)
         for name, (mean, variance) in shifts.items():
-            patient.later("norm.mean_shift", mean, name, patient.epoch)
-            patient.later("norm.var_shift", variance, name, patient.epoch)
+            watched.write_deferred("norm.mean_shift", mean, name, watched.epoch)
+            watched.write_deferred("norm.var_shift", variance, name, watched.epoch)
         for name, module in norms.items():
             mean, variance = module.running_mean, module.running_var
             if mean is not None and variance is not None:
                 broken = ~(mean.isfinite().all() & variance.isfinite().all())
-                patient.later("norm.running_nonfinite", broken, name, patient.epoch)
+                watched.write_deferred("norm.running_nonfinite", broken, name, watched.epoch)
         return True
 
-    def end_epoch(self, patient: Patient) -> None:
+    def end_epoch(self, watched: WatchedModel) -> None:
         counts = self._counts
-        matters = bool(patient.ledger.last("loop.mode_matters"))
+        matters = bool(watched.ledger.last("loop.mode_matters"))
         if counts["train"] and matters:
-            patient.write("loop.train_in_eval", counts["train_eval"] / counts["train"], step=patient.epoch)
+            watched.write("loop.train_in_eval", counts["train_eval"] / counts["train"], step=watched.epoch)
         if counts["val"]:
             if matters:
-                patient.write("loop.val_in_train", counts["val_train"] / counts["val"], step=patient.epoch)
-            patient.write("loop.val_with_grad", counts["val_grad"] / counts["val"], step=patient.epoch)
+                watched.write("loop.val_in_train", counts["val_train"] / counts["val"], step=watched.epoch)
+            watched.write("loop.val_with_grad", counts["val_grad"] / counts["val"], step=watched.epoch)
         self._counts = dict.fromkeys(counts, 0)
 
     def _outcome(self, function: Any, outputs: Any, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None]:
@@ -133,26 +133,26 @@ def may_replay(model: nn.Module) -> bool:
 
 
 @contextmanager
-def undisturbed(patient: Patient) -> Iterator[None]:
+def undisturbed(watched: WatchedModel) -> Iterator[None]:
     """Modes, buffers, gradients' recording and all random generators are as before when this ends.
 
     Copies stand in for the buffers meanwhile: a graph that waits for its backward pass may have kept the buffers
     themselves, and would refuse to go back once they had been written to.
     """
-    model, device = patient.inner, patient.device
+    model, device = watched.inner, watched.device
     modes = {module: module.training for module in model.modules()}
     buffers = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
     copies = {id(b): b.detach().clone() for _, _, b in buffers}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what loops use
     cards = [device] if device.type == "cuda" else []
-    patient.replaying = True
+    watched.replaying = True
     try:
         for module, name, buffer in buffers:
             setattr(module, name, copies[id(buffer)])
         with torch.no_grad(), torch.random.fork_rng(devices=cards):
             yield
     finally:
-        patient.replaying = False
+        watched.replaying = False
         for module, training in modes.items():
             module.training = training
         for module, name, buffer in buffers:

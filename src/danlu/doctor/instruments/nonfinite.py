@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import undisturbed
-from danlu.doctor.watched_model import Pass, Patient, tensors_in
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 # Operations in the graph of the loss whose value or derivative is not finite somewhere.
 SUSPECTS = {
@@ -42,12 +42,12 @@ class Nonfinite(Instrument):
 
     name = "nonfinite"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._tripped = False
-        self._watched: list[tuple[Pass, Tensor, Any, Any, list[str]]] = []
+        self._pending: list[tuple[Pass, Tensor, Any, Any, list[str]]] = []
         self._finite_before = math.nan
 
-    def after_loss(self, patient: Patient, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if self._tripped or not call.grad:
             return
         value = loss.detach().float().sum()
@@ -56,45 +56,45 @@ class Nonfinite(Instrument):
             if math.isfinite(number):
                 self._finite_before = number
             else:
-                self._autopsy(patient, call, number, targets, suspects(loss))
+                self._locate(watched, call, number, targets, suspects(loss))
         elif value.device.type == "cuda":
             host = torch.empty((), pin_memory=True)
             host.copy_(value, non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-            self._watched.append((call, host, event, targets, suspects(loss) if patient.step < 3 else []))
+            self._pending.append((call, host, event, targets, suspects(loss) if watched.step < 3 else []))
 
-    def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
-        self._look(patient)
+    def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
+        self._check_arrived(watched)
 
-    def before_forward(self, patient: Patient, call: Pass) -> None:
-        self._look(patient)
+    def before_forward(self, watched: WatchedModel, call: Pass) -> None:
+        self._check_arrived(watched)
 
-    def finish(self, patient: Patient) -> None:
-        self._watched = []
+    def finish(self, watched: WatchedModel) -> None:
+        self._pending = []
 
-    def _look(self, patient: Patient) -> None:
-        while self._watched and not self._tripped and self._watched[0][2].query():
-            call, host, _, targets, suspicious = self._watched.pop(0)
+    def _check_arrived(self, watched: WatchedModel) -> None:
+        while self._pending and not self._tripped and self._pending[0][2].query():
+            call, host, _, targets, suspicious = self._pending.pop(0)
             if math.isfinite(float(host)):
                 self._finite_before = float(host)
             else:
-                self._autopsy(patient, call, float(host), targets, suspicious)
-        del self._watched[:-8]
+                self._locate(watched, call, float(host), targets, suspicious)
+        del self._pending[:-8]
 
-    def _autopsy(self, patient: Patient, call: Pass, loss: float, targets: Any, suspicious: list[str]) -> None:
+    def _locate(self, watched: WatchedModel, call: Pass, loss: float, targets: Any, suspicious: list[str]) -> None:
         self._tripped = True
-        self._watched = []
+        self._pending = []
         step = call.step
-        patient.write("nonfinite.step", "nan" if math.isnan(loss) else "inf", "", step)
+        watched.write("nonfinite.step", "nan" if math.isnan(loss) else "inf", "", step)
         found = (
             self._in_batch(call, targets)
-            or self._in_weights(patient, step, suspicious)
-            or self._in_layers(patient, call)
-            or self._in_loss(patient, call, suspicious)
+            or self._in_weights(watched, step, suspicious)
+            or self._in_layers(watched, call)
+            or self._in_loss(watched, call, suspicious)
         )
         for key, value in found.items():
-            patient.write(f"nonfinite.{key}", value, "", step)
+            watched.write(f"nonfinite.{key}", value, "", step)
 
     def _in_batch(self, call: Pass, targets: Any) -> dict | None:
         for source, tree in (("input", (call.args, call.kwargs)), ("target", targets)):
@@ -103,27 +103,27 @@ class Nonfinite(Instrument):
                     return {"source": source, "layer": "", "reason": f"bad {source}", **extent(tensor)}
         return None
 
-    def _in_weights(self, patient: Patient, step: int, suspicious: list[str]) -> dict | None:
-        named = [*patient.parameters.items(), *patient.inner.named_buffers()]
+    def _in_weights(self, watched: WatchedModel, step: int, suspicious: list[str]) -> dict | None:
+        named = [*watched.parameters.items(), *watched.inner.named_buffers()]
         broken = [n for n, p in named if p.is_floating_point() and not bool(p.isfinite().all())]
         if not broken:
             return None
         if step <= 1:
             return {"source": "weight", "layer": broken[0], "reason": "weights not finite before the first step"}
         # A gradient spreads towards the input: the broken parameter nearest to the output is nearest to its source.
-        trainable = [n for n in broken if n in patient.parameters]
+        trainable = [n for n in broken if n in watched.parameters]
         others = (s for s in suspicious if s not in ("power",))
-        reason = "divergence" if self._diverged(patient) else next(others, "gradient not finite")
+        reason = "divergence" if self._diverged(watched) else next(others, "gradient not finite")
         return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
 
-    def _diverged(self, patient: Patient) -> bool:
+    def _diverged(self, watched: WatchedModel) -> bool:
         """The last finite loss was already far above the first."""
-        patient.deferred.drain()
-        first = next((v for v in patient.ledger.values("loss.step") if math.isfinite(v)), math.nan)
+        watched.deferred.drain()
+        first = next((v for v in watched.ledger.values("loss.step") if math.isfinite(v)), math.nan)
         return abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)
 
-    def _in_layers(self, patient: Patient, call: Pass) -> dict | None:
-        if (not call.args and not call.kwargs) or not patient.replayable:
+    def _in_layers(self, watched: WatchedModel, call: Pass) -> dict | None:
+        if (not call.args and not call.kwargs) or not watched.replayable:
             return None
         first: dict[str, Any] = {}
 
@@ -146,9 +146,9 @@ class Nonfinite(Instrument):
 
         handles = []
         try:
-            with undisturbed(patient):
-                handles = [m.register_forward_hook(hook(n)) for n, m in patient.leaves.items()]
-                outputs = patient.inner(*call.args, **call.kwargs)
+            with undisturbed(watched):
+                handles = [m.register_forward_hook(hook(n)) for n, m in watched.leaves.items()]
+                outputs = watched.inner(*call.args, **call.kwargs)
         finally:
             for handle in handles:
                 handle.remove()
@@ -159,13 +159,13 @@ class Nonfinite(Instrument):
             )
         return first or None
 
-    def _in_loss(self, patient: Patient, call: Pass, suspicious: list[str]) -> dict:
+    def _in_loss(self, watched: WatchedModel, call: Pass, suspicious: list[str]) -> dict:
         outputs = call.outputs() if call.outputs is not None else None
         if outputs is None:
             return {"source": "unknown", "layer": "", "reason": "the outputs are gone"}
         values = outputs.detach().float()
         largest = float(values.abs().max())
-        if self._diverged(patient):
+        if self._diverged(watched):
             reason = "divergence"
         elif suspicious:
             reason = suspicious[0]
@@ -178,17 +178,17 @@ class Nonfinite(Instrument):
         else:
             reason = "not told"
         found = {"source": "loss", "layer": "", "reason": reason, "input_max": largest}
-        samples = [] if reason == "divergence" else self._samples_in_loss(patient, outputs)
+        samples = [] if reason == "divergence" else self._samples_in_loss(watched, outputs)
         return found | ({"samples": samples} if samples else {})
 
-    def _samples_in_loss(self, patient: Patient, outputs: Tensor) -> list[int]:
+    def _samples_in_loss(self, watched: WatchedModel, outputs: Tensor) -> list[int]:
         """Samples whose loss alone is not finite; none where the loss cannot be taken of a single sample."""
-        if patient.last_call is None or not patient.last_call[1]:
+        if watched.last_call is None or not watched.last_call[1]:
             return []
-        function, args, kwargs = patient.last_call
+        function, args, kwargs = watched.last_call
         count = len(outputs) if outputs.dim() else 0
         broken: list[int] = []
-        with undisturbed(patient):
+        with undisturbed(watched):
             for i in range(min(count, 256)):
                 cut = lambda a, i=i: a[i : i + 1] if isinstance(a, Tensor) and a.dim() and len(a) == count else a  # noqa: E731
                 try:

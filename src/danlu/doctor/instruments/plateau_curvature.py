@@ -16,7 +16,7 @@ from torch import Tensor
 
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 STILL = 0.005  # change of the loss between epochs that counts as none, relative
 SAMPLES = 256
@@ -25,53 +25,53 @@ STEPS_EACH = 4  # what a product costs, in training steps on as many samples; so
 PART = 0.05  # of the doctor's share of the time
 
 
-class Stalls(Instrument):
+class PlateauCurvature(Instrument):
     """Writes point.*"""
 
-    name = "stalls"
+    name = "plateau_curvature"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         self._last: Pass | None = None
 
-    def settled(self, patient: Patient, call: Pass) -> None:
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
         if call.kind == "train" and "replay" in call.notes:
             self._last = call
 
-    def end_training(self, patient: Patient) -> bool | None:
+    def end_training(self, watched: WatchedModel) -> bool | None:
         call, self._last = self._last, None
-        if call is None or not self._stalled(patient) or not patient.replayable:
+        if call is None or not self._stalled(watched) or not watched.replayable:
             return None
-        if not may_replay(patient.inner) or any(p._backward_hooks for p in patient.parameters.values()):
+        if not may_replay(watched.inner) or any(p._backward_hooks for p in watched.parameters.values()):
             return None
-        if not self._affordable(patient, call):
+        if not self._affordable(watched, call):
             return None
-        with undisturbed(patient):
+        with undisturbed(watched):
             try:
-                found = ends_of_spectrum(patient.inner, call)
+                found = ends_of_spectrum(watched.inner, call)
             except (RuntimeError, NotImplementedError, ValueError) as error:  # no second derivative, memory, NaN
-                patient.unseen("curvature", f"{type(error).__name__}: {error}".splitlines()[0])
+                watched.mark_unobservable("curvature", f"{type(error).__name__}: {error}".splitlines()[0])
                 return None
         for name, value in (found or {}).items():
-            patient.write(f"point.{name}", value, step=patient.epoch)
+            watched.write(f"point.{name}", value, step=watched.epoch)
         return True
 
-    def finish(self, patient: Patient) -> None:
+    def finish(self, watched: WatchedModel) -> None:
         self._last = None
 
-    def _stalled(self, patient: Patient) -> bool:
-        losses = patient.ledger.values("loss.mean", "train")[-2:]
+    def _stalled(self, watched: WatchedModel) -> bool:
+        losses = watched.ledger.values("loss.mean", "train")[-2:]
         if len(losses) < 2 or not all(map(math.isfinite, losses)):
             return False
         return abs(losses[1] - losses[0]) < STILL * abs(losses[0])
 
-    def _affordable(self, patient: Patient, call: Pass) -> bool:
-        times = patient.ledger.values("time.step")[-32:]
+    def _affordable(self, watched: WatchedModel, call: Pass) -> bool:
+        times = watched.ledger.values("time.step")[-32:]
         if not times:
             return False
         share = min(1.0, SAMPLES / max(1, call.size))
         cost = (PRODUCTS + 3) * STEPS_EACH * median(times) * share
-        spent = patient.budget.spent[self.name]
-        return spent + cost <= PART * patient.budget.share * patient.budget.elapsed
+        spent = watched.budget.spent[self.name]
+        return spent + cost <= PART * watched.budget.share * watched.budget.elapsed
 
 
 def ends_of_spectrum(model: torch.nn.Module, call: Pass) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from danlu.doctor.budget import FREE_STEPS
 from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, last_activation
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.watched_model import Pass, Patient
+from danlu.doctor.watched_model import Pass, WatchedModel
 
 LINEAR_LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -25,28 +25,28 @@ class Structure(Instrument):
 
     name = "structure"
 
-    def start(self, patient: Patient) -> None:
+    def start(self, watched: WatchedModel) -> None:
         owners = {
             id(p): (name, module)
-            for name, module in patient.inner.named_modules()
+            for name, module in watched.inner.named_modules()
             for p in module.parameters(recurse=False)
         }
-        for order, (name, p) in enumerate(patient.parameters.items()):
-            layer, module = owners.get(id(p), ("", patient.inner))
-            patient.write("parameter.order", order, name, 0)
-            patient.write("parameter.size", p.numel(), name, 0)
-            patient.write("parameter.shape", list(p.shape), name, 0)
-            patient.write("parameter.layer", layer, name, 0)
-            patient.write("parameter.role", role(module, name), name, 0)
+        for order, (name, p) in enumerate(watched.parameters.items()):
+            layer, module = owners.get(id(p), ("", watched.inner))
+            watched.write("parameter.order", order, name, 0)
+            watched.write("parameter.size", p.numel(), name, 0)
+            watched.write("parameter.shape", list(p.shape), name, 0)
+            watched.write("parameter.layer", layer, name, 0)
+            watched.write("parameter.role", role(module, name), name, 0)
             values = p.detach().float()
             if p.numel():
-                patient.write("parameter.mean", float(values.mean()), name, 0)
-                patient.write("parameter.std", float(values.std(unbiased=False)), name, 0)
-                patient.write(
+                watched.write("parameter.mean", float(values.mean()), name, 0)
+                watched.write("parameter.std", float(values.std(unbiased=False)), name, 0)
+                watched.write(
                     "parameter.constant", int(p.numel() > 1 and bool((values == values.flatten()[0]).all())), name, 0
                 )
-        mode_layers = [m for m in patient.leaves.values() if matters(m)]
-        patient.write("loop.mode_matters", int(bool(mode_layers)), step=0)
+        mode_layers = [m for m in watched.leaves.values() if matters(m)]
+        watched.write("loop.mode_matters", int(bool(mode_layers)), step=0)
         self.done = False
         self._calls: list[_Call] = []
         self._made: dict[int, tuple[weakref.ref, _Call]] = {}  # identity of a layer's output -> it, and that call
@@ -55,13 +55,13 @@ class Structure(Instrument):
         self._told = False
         self._shared: dict[Any, int] = {}  # of autograd's nodes: how many take from each
 
-    def before_forward(self, patient: Patient, call: Pass) -> None:
-        if self.done or not call.grad or patient.compiled:
+    def before_forward(self, watched: WatchedModel, call: Pass) -> None:
+        if self.done or not call.grad or watched.compiled:
             return
         self._remove()
         self._calls, self._made = [], {}
-        for name, module in patient.leaves.items():
-            self._handles.append(module.register_forward_hook(patient.charged(self.name, self._hook(name))))
+        for name, module in watched.leaves.items():
+            self._handles.append(module.register_forward_hook(watched.timed_hook(self.name, self._hook(name))))
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
@@ -74,112 +74,112 @@ class Structure(Instrument):
 
         return hook
 
-    def after_forward(self, patient: Patient, call: Pass, outputs: Any) -> None:
-        if self._handles and not self._calls and patient.leaves and "torch._dynamo" in sys.modules:
-            patient.found_compiled()  # no layer was heard: what was called is made of the model, by torch.compile
+    def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
+        if self._handles and not self._calls and watched.leaves and "torch._dynamo" in sys.modules:
+            watched.mark_compiled()  # no layer was heard: what was called is made of the model, by torch.compile
         self._remove()
         self._made = {}
 
-    def before_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
+    def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the first steps: which parameters are reached at all."""
-        if patient.step > FREE_STEPS or self._told:
+        if watched.step > FREE_STEPS or self._told:
             return
-        for name, p in patient.parameters.items():
+        for name, p in watched.parameters.items():
             if p.grad is not None:
                 self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
 
-    def after_step(self, patient: Patient, optimizer: torch.optim.Optimizer) -> None:
-        if patient.step >= FREE_STEPS and not self._told:
-            self._tell_reached(patient)
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
+        if watched.step >= FREE_STEPS and not self._told:
+            self._write_reached(watched)
 
-    def settled(self, patient: Patient, call: Pass) -> None:
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
         if call.kind == "train" and not self.done:
             self.done = True
-            for name, p in patient.parameters.items():
-                patient.write("parameter.trainable", int(p.requires_grad), name)
+            for name, p in watched.parameters.items():
+                watched.write("parameter.trainable", int(p.requires_grad), name)
             if call.training:
-                asleep = [name for name, m in patient.leaves.items() if matters(m) and not m.training]
-                patient.write("loop.part_in_eval", asleep[:16])
-            self._tell_layers(patient)
-        if call.kind == "train" and not self._told and patient.step <= FREE_STEPS:
-            for name, p in patient.parameters.items():  # without an optimiser step gradients are still to be seen here
+                asleep = [name for name, m in watched.leaves.items() if matters(m) and not m.training]
+                watched.write("loop.part_in_eval", asleep[:16])
+            self._write_layers(watched)
+        if call.kind == "train" and not self._told and watched.step <= FREE_STEPS:
+            for name, p in watched.parameters.items():  # without an optimiser step gradients are still to be seen here
                 if p.grad is not None:
                     self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
 
-    def finish(self, patient: Patient) -> None:
+    def finish(self, watched: WatchedModel) -> None:
         self._remove()
         self._calls = []
         if self.done and not self._told:
-            self._tell_reached(patient)
+            self._write_reached(watched)
 
     def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
-    def _tell_reached(self, patient: Patient) -> None:
+    def _write_reached(self, watched: WatchedModel) -> None:
         self._told = True
-        for name in patient.parameters:
-            patient.write("parameter.reached", int(name in self._had_gradient), name)
+        for name in watched.parameters:
+            watched.write("parameter.reached", int(name in self._had_gradient), name)
             if name in self._had_gradient:
-                patient.write("parameter.gradient_zero", int(not self._had_gradient[name]), name)
+                watched.write("parameter.gradient_zero", int(not self._had_gradient[name]), name)
 
-    def _tell_layers(self, patient: Patient) -> None:
+    def _write_layers(self, watched: WatchedModel) -> None:
         producers: dict[int, _Call] = {}  # the node that a layer left behind -> that call
         counts: dict[str, int] = {}
         links = linear = 0
         self._shared = consumers(node for call in self._calls for node in (call.source, call.node))
-        self._tell_last(patient)
+        self._write_last_layers(watched)
         for call in self._calls:
             counts[call.name] = counts.get(call.name, 0) + 1
             if counts[call.name] == 1:
-                self._tell_layer(patient, call, len(counts) - 1, producers)
+                self._write_layer(watched, call, len(counts) - 1, producers)
                 if isinstance(call.module, LINEAR_LAYERS):
                     linear += 1
                     links += call.source is not None
             if call.node is not None:
                 producers[id(call.node)] = call
         for name, count in counts.items():
-            patient.write("layer.calls", count, name)
-        patient.write("layer.linear_layers", linear)
-        patient.write("layer.linear_links", links)
-        patient.write("run.layer_types", sorted({str(call.output_type).removeprefix("torch.") for call in self._calls}))
+            watched.write("layer.calls", count, name)
+        watched.write("layer.linear_layers", linear)
+        watched.write("layer.linear_links", links)
+        watched.write("run.layer_types", sorted({str(call.output_type).removeprefix("torch.") for call in self._calls}))
         self._calls, self._shared = [], {}
 
-    def _tell_last(self, patient: Patient) -> None:
+    def _write_last_layers(self, watched: WatchedModel) -> None:
         """Layers that no other linear layer builds on: the outputs, of which a network may have several."""
         calls = [call for call in self._calls if isinstance(call.module, LINEAR_LAYERS) and call.node is not None]
         sources = [call.source for call in calls if call.source is not None]
         within = {*consumers(sources), *sources}
         last = {call.name for call in calls if call.node not in within}
         for name in dict.fromkeys(call.name for call in calls):
-            patient.write("layer.last", int(name in last), name)
+            watched.write("layer.last", int(name in last), name)
 
-    def _tell_layer(self, patient: Patient, call: _Call, order: int, producers: dict[int, _Call]) -> None:
+    def _write_layer(self, watched: WatchedModel, call: _Call, order: int, producers: dict[int, _Call]) -> None:
         name, module = call.name, call.module
-        patient.write("layer.order", order, name)
-        patient.write("layer.kind", type(module).__name__, name)
-        patient.write("layer.input_shape", call.given_shape, name)
-        patient.write("layer.output_shape", call.output_shape, name)
+        watched.write("layer.order", order, name)
+        watched.write("layer.kind", type(module).__name__, name)
+        watched.write("layer.input_shape", call.given_shape, name)
+        watched.write("layer.output_shape", call.output_shape, name)
         follows = producers.get(id(call.source)) or call.before
-        patient.write("layer.follows", follows.name if follows else "", name)
+        watched.write("layer.follows", follows.name if follows else "", name)
         bias = getattr(module, "bias", None)
-        patient.write("layer.bias", int(isinstance(bias, Tensor)), name)
+        watched.write("layer.bias", int(isinstance(bias, Tensor)), name)
         if isinstance(module, nn.modules.conv._ConvNd):
-            patient.write("layer.groups", module.groups, name)
+            watched.write("layer.groups", module.groups, name)
         if isinstance(module, DROPOUTS):
-            patient.write("layer.dropout", module.p, name)
+            watched.write("layer.dropout", module.p, name)
         if matters(module):
-            patient.write("layer.modes", int(module.training), name)
+            watched.write("layer.modes", int(module.training), name)
         if isinstance(module, LINEAR_LAYERS):
-            self._tell_input(patient, call, producers)
+            self._write_linear_input(watched, call, producers)
         if isinstance(module, NORMS):
-            self._tell_norm(patient, call, producers)
+            self._write_norm(watched, call, producers)
         kind = activation_kind(module)
         if kind:
-            patient.write("layer.activation", kind, name)
+            watched.write("layer.activation", kind, name)
 
-    def _tell_input(self, patient: Patient, call: _Call, producers: dict[int, _Call]) -> None:
+    def _write_linear_input(self, watched: WatchedModel, call: _Call, producers: dict[int, _Call]) -> None:
         via_norm = False
         for node in behind(call.source, norms=True):
             if self._shared.get(node, 0) > 1:  # others build on it, too: the two are not one linear map
@@ -187,38 +187,38 @@ class Structure(Instrument):
             maker = producers.get(id(node))
             via_norm = via_norm or node.name() in BATCH_NORM
             if maker is not None and isinstance(maker.module, LINEAR_LAYERS):
-                patient.write("layer.linear_after", maker.name, call.name)
-                patient.write("layer.linear_via_norm", int(via_norm), call.name)
+                watched.write("layer.linear_after", maker.name, call.name)
+                watched.write("layer.linear_via_norm", int(via_norm), call.name)
                 return
             if node.name() in LINEAR:
-                patient.write("layer.linear_after", "(functional)", call.name)
+                watched.write("layer.linear_after", "(functional)", call.name)
                 return
         found = last_activation(call.source)
         if found is not None and not any(
             activation_kind(maker.module) and key in {id(n) for n in behind(call.source, max_pooling=True)}
             for key, maker in producers.items()
         ):
-            patient.write("layer.activation", found[0], ">" + call.name)
+            watched.write("layer.activation", found[0], ">" + call.name)
 
-    def _tell_norm(self, patient: Patient, call: _Call, producers: dict[int, _Call]) -> None:
+    def _write_norm(self, watched: WatchedModel, call: _Call, producers: dict[int, _Call]) -> None:
         name, module = call.name, call.module
-        patient.write("norm.kind", type(module).__name__, name)
-        patient.write("norm.eps", float(getattr(module, "eps", 0.0) or 0.0), name)
+        watched.write("norm.kind", type(module).__name__, name)
+        watched.write("norm.eps", float(getattr(module, "eps", 0.0) or 0.0), name)
         if not isinstance(module, (*BATCH_NORMS, nn.modules.instancenorm._InstanceNorm)):
             return
         shape = call.given_shape
         channels = shape[1] if len(shape) > 1 else 1
-        patient.write("norm.batch", shape[0], name)
+        watched.write("norm.batch", shape[0], name)
         per_sample = max(1, _product(shape) // max(1, shape[0] * channels))
         batch_norm = isinstance(module, BATCH_NORMS) and not isinstance(module, nn.modules.instancenorm._InstanceNorm)
-        patient.write("norm.values", per_sample * (shape[0] if batch_norm else 1), name)
-        patient.write("norm.momentum", -1.0 if module.momentum is None else float(module.momentum), name)
-        patient.write("norm.tracks", int(bool(module.track_running_stats)), name)
+        watched.write("norm.values", per_sample * (shape[0] if batch_norm else 1), name)
+        watched.write("norm.momentum", -1.0 if module.momentum is None else float(module.momentum), name)
+        watched.write("norm.tracks", int(bool(module.track_running_stats)), name)
         for node in behind(call.source):
             maker = producers.get(id(node))
             if maker is not None and isinstance(maker.module, LINEAR_LAYERS):
                 if maker.module.bias is not None and maker.module.bias.requires_grad and module.training:
-                    patient.write("layer.bias_before_norm", maker.name, name)
+                    watched.write("layer.bias_before_norm", maker.name, name)
                 return
             if node.name() not in REARRANGING:
                 return
