@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint gym bench clean
+.PHONY: demo test test-all lint gym bench release-check clean
 
 # Versions are pinned in constraints.txt; the stamp makes a second call instant.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -35,6 +35,11 @@ gym: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed.py
+
+# Wheel and sdist, installed into an empty environment; the demo runs from the wheel.
+release-check: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
+	$(BIN)/python tools/release_check.py
 
 clean:
 	rm -rf $(VENV) .venv-peers
