@@ -28,6 +28,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python tools/check_messages.py
 
 # The doctor on a fixed sample of planted faults and healthy runs; fails where a bound is broken.
 gym: $(VENV)/installed

@@ -11,7 +11,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from danlu.advice import remedies
 from danlu.cli import main
+from danlu.message import message
 from danlu.printing.healing import print_healing
 
 CHINESE = re.compile("[一-鿿]")
@@ -34,12 +36,12 @@ NAMES |= {
 
 ATTEMPT = {
     "finding": "optim.lr_too_high", "flags": "--optim.lr 0.01", "metric": "accuracy", "before": 0.6, "after": 0.9,
-    "difference": 0.3, "noise": 0.1, "kept": True, "why": "better by more than the noise of 3 seeds",
+    "difference": 0.3, "noise": 0.1, "kept": True, "why": message("verdict.better", "better by more than the noise of {seeds} seeds", seeds=3),
 }  # fmt: skip
 HEALED = {
     "attempts": [ATTEMPT, ATTEMPT | {"finding": "fit.one_class", "kept": False}], "metric": "accuracy",
-    "trials": "5 of 12 epochs, 3 seeds each, 6 in doubt", "stopped": "the budget of 600 s is used up",
-    "not_tried": [{"finding": "data.leak", "why": "the data must change, not a setting"}],
+    "trials": message("split.random", "drawn at random"), "stopped": message("healing.budget", "the budget of {seconds:g} s is used up", seconds=600.0),
+    "not_tried": [{"finding": "data.leak", "why": remedies.why_not("data.leak")}],
     "before": 0.6, "after": 0.9, "command": "danlu train --config run/config.yaml --optim.lr 0.01",
 }  # fmt: skip
 

@@ -51,7 +51,7 @@ def test_worst_first(evaluation: dict[str, Any]) -> None:
     missed, alarms = sum(t["missed"] for t in worst["true"]), sum(f["false"] for f in worst["found"])
     assert missed + alarms > 2
     assert f"{missed} missed" in examples_section([worst]) or not missed
-    assert f"{alarms} false alarm" in examples_section([worst]) or not alarms
+    assert f"{alarms} false positive" in examples_section([worst]) or not alarms
 
 
 def test_plates_of_names_stay_inside_and_apart(evaluation: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def test_precision_and_recall_of_few_and_of_many_classes(evaluation: dict[str, A
 
 def test_kinds_of_mistakes_the_dearest_on_top() -> None:
     figure = object_charts.error_kinds({"missed": {"cost": 0.3, "count": 9}, "place": {"cost": 0.1, "count": 4}})
-    assert figure["data"][0]["y"] == ("wrong place", "missed")  # a bar chart draws upwards
+    assert figure["data"][0]["y"] == ("poor localisation", "missed")  # a bar chart draws upwards
     assert figure["data"][0]["x"] == [0.1, 0.3]
     assert object_charts.error_kinds({}) is None
 

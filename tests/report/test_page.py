@@ -151,7 +151,7 @@ def test_findings_and_folds_are_told(run_of: Callable[[str], Path]) -> None:
     assert "optim.lr 0.1" in text
     assert ">0.47<" in text  # mean R² of 0.45, 0.46, 0.47, 0.48, 0.49
     assert ">0.01581<" in text  # and its standard deviation, sqrt(0.00025)
-    assert "Ended by early stopping at epoch 40." in text
+    assert "Stopped early: early stopping at epoch 40." in text
 
 
 def test_findings_are_drawn_from_the_ledger(run_of: Callable[[str], Path], tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_findings_are_drawn_from_the_ledger(run_of: Callable[[str], Path], tmp_p
 
 def test_interrupted_run_says_so_and_shows_its_last_epoch(run_of: Callable[[str], Path]) -> None:
     text = write_page(run_of("interrupted")).read_text(encoding="utf-8")
-    assert "This run was not finished. The numbers are those of the last finished epoch, 3." in text
+    assert "This run was not finished. All numbers are from the last finished epoch, 3." in text
     assert 'id="curves"' in text
 
 
@@ -186,9 +186,9 @@ def test_second_look_at_the_test_split_is_said(run_of: Callable[[str], Path], tm
     run = tmp_path / "run"
     shutil.copytree(run_of("digits"), run)
     summary = json.loads((run / "summary.json").read_text())
-    assert "test split was looked at" not in write_page(run).read_text()
+    assert "test set was evaluated" not in write_page(run).read_text()
     (run / "summary.json").write_text(json.dumps(summary | {"test_looks": 3}))
-    assert "The test split was looked at 3 times" in write_page(run).read_text()
+    assert "The test set was evaluated 3 times" in write_page(run).read_text()
 
 
 def test_broken_summary_is_refused_and_the_old_page_kept(run_of: Callable[[str], Path], tmp_path: Path) -> None:

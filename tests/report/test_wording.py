@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
+import importlib.util
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,12 @@ from rich.console import Console
 
 import danlu
 from danlu.advice import remedies
-from danlu.config import keys
-from danlu.engine import wording as progress
-from danlu.printing import wording as verbs
-from danlu.report import explanations, retelling, wording
+from danlu.message import message, speaking, table, translated
 from danlu.report.page import write_page
-from danlu.run.quantities import LOSS_PARTS
+from danlu.run.folder import Run
+from danlu.run.names import metric_message
 
 SOURCE = Path(danlu.__file__).parent
-TABLES = {"report": wording.ZH, "retelling": retelling.ZH, "engine": progress.ZH, "verbs": verbs.ZH}
 CHINESE = re.compile("[一-鿿]")
 WORD = re.compile(r"[A-Za-z][A-Za-z-]+")
 CODE = re.compile(r"--[\w.-]+|\w+(?:[._]\w+)+|\d\S*")  # flags, names of settings and findings, numbers
@@ -37,10 +33,6 @@ NAMES = {"danlu", "F1", "ECE", "MAE", "RMSE", "mAP", "AP", "IoU", "Top-", "TIDE"
 NAMES |= {"Python", "torch", "platform", "git", "Linux", "none", "cores", "scikit-learn", "adamw"}
 UNSEEN = ("script", "style", "code", "bdi", "text", "title")  # class and file names, and what is no text
 NAMED = ("key", "value", "name", "file", "eyebrow", "chip", "said", "true")
-# Made of parts, or of a constant: how the code has it.
-MADE = {"{}; {}": "; ", "not copied: {}": "not copied: ", "of no use here: {}": "of no use here: "}
-MADE |= {"interrupted by {}": "{} by {}", "a signal": "{} by a signal", "the latest by {}": "the latest by {column}"}
-MADE |= {"whole groups of {}": "whole groups of {column}"}
 
 
 class Page(HTMLParser):
@@ -91,7 +83,8 @@ def strange(page: str, names: set[str]) -> dict[str, list[str]]:
     parser.feed(NUMBERS.sub("", page))
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
     texts = [*parser.texts, *drawn(figures)]
-    told = {text: WORD.findall(CODE.sub("", text)) for text in texts if text not in explanations.ZH.values()}
+    settings = {text for id, text in table("zh").items() if id.startswith("settings.")}
+    told = {text: WORD.findall(CODE.sub("", text)) for text in texts if text not in settings}
     found = {text: [word for word in words if word not in NAMES | names] for text, words in told.items()}
     return {text: words for text, words in found.items() if words}
 
@@ -100,14 +93,15 @@ HEALING = {
     "metric": "accuracy", "before": 0.6, "after": 0.9, "command": "danlu train --config run/config.yaml --optim.lr 0.01",
     "attempts": [
         {"finding": "optim.lr_too_high", "flags": "--optim.lr 0.01", "metric": "accuracy", "before": 0.6, "after": 0.9}
-        | {"difference": 0.3, "noise": 0.1, "kept": True, "why": "better by more than the noise of 3 seeds"},
+        | {"difference": 0.3, "noise": 0.1, "kept": True, "why": message("verdict.better", "better by more than the noise of {seeds} seeds", seeds=3)},
     ],
     "not_tried": [{"finding": "data.leak", "why": remedies.NO_SETTING["data"]}],
-    "trials": "5 of 12 epochs on 500 of 1,000 samples, 3 seeds each, 6 in doubt", "stopped": None,
+    "trials": message("healing.trials", "{epochs} of {all_epochs} epochs, {seeds} seeds, {most}", epochs=5, all_epochs=12, seeds=3, most=6),
+    "stopped": None,
 }  # fmt: skip
-SAID = {  # what the runs of the fixtures say of themselves, in sentences of danlu's own
-    "notes": ["3 of 40 images are without objects and kept", "column 'a' looks like dates; it is read as text"],
-    "problems": [{"where": "a/7.png", "reason": "empty file"}, {"where": "b.csv line 3", "reason": "no value in target column 'y'"}],
+SAID = {  # sentences that the runs of the fixtures keep
+    "notes": [message("split.limited", "{limit} of {samples} training samples are used", limit=3, samples=40)],
+    "problems": [],
 }  # fmt: skip
 
 
@@ -116,13 +110,17 @@ def test_no_english_beneath_the_headings(kind: str, run_of: Callable[[str], Path
     run = tmp_path / kind
     shutil.copytree(run_of(kind), run)
     if (run / "summary.json").exists():
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = Run(run).summary
         summary["data"] |= SAID
-        summary["choices"] = [{"key": "optim.lr", "reason": "usual for adamw"}]
-        summary["stopped"] = "no better accuracy for 5 epochs"
+        summary["choices"] = [
+            {"key": "optim.lr", "reason": message("choice.lr.usual", "usual for {optimiser}", optimiser="adamw")}
+        ]
+        summary["stopped"] = message(
+            "stop.patience", "no better {metric} for {epochs} epochs", metric=metric_message("accuracy"), epochs=5
+        )
         summary["test_looks"] = 2
-        (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-        (run / "heal.json").write_text(json.dumps(HEALING), encoding="utf-8")
+        Run(run).write_json("summary.json", summary)
+        Run(run).write_json("heal.json", HEALING)
         if kind == "diabetes":  # its findings are made by hand, in English
             (run / "findings.json").write_text("[]", encoding="utf-8")
     page = write_page(run, "zh").read_text(encoding="utf-8")
@@ -151,76 +149,31 @@ def test_a_real_training_in_chinese(tmp_path: Path) -> None:
     assert strange(page, machine | {"mlp", "digits", "run"}) == {}
 
 
-@lru_cache
-def templates() -> set[str]:
-    """Every text in the code, what is put into it as `{}`; but for the tables themselves and docstrings."""
-    found: set[str] = set()
-    tables = {Path(module.__file__ or "") for module in (wording, retelling, progress, verbs, explanations)}
-    for path in SOURCE.rglob("*.py"):
-        if path in tables or "doctor" in path.relative_to(SOURCE).parts[:1]:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-            elif isinstance(node, ast.JoinedStr):
-                parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
-                found.add("".join(map(str, parts)))
-    return found
+def test_the_tables_fit_the_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    """One text per id, no translation without a message, the same fields; a missing translation is no fault."""
+    spec = importlib.util.spec_from_file_location("check_messages", SOURCE.parents[1] / "tools" / "check_messages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    checker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checker)
+    assert checker.main() == 0, capsys.readouterr().out
+    found, families = checker.collected()
+    assert len(found) > 300
+    assert "metric.key." in families
+    found["report.all_metrics"] = {"All {count} metrics"}
+    del found["report.all_found"]
+    table("zh")["report.all_metrics"] += "{other}"
+    try:
+        errors = checker.compared("zh", found, families)
+    finally:
+        table.cache_clear()
+    assert [error.split(": ")[1] for error in errors] == [
+        "report.all_found is the id of no message", "report.all_metrics uses ['other'], which its message has not",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_no_row_is_dead(name: str) -> None:
-    there = templates() | {part.replace("_", " ") for part in LOSS_PARTS}
-    there |= {f"{part.replace('_', ' ').capitalize()} loss" for part in LOSS_PARTS}
-    assert [words for words in TABLES[name] if words not in there and MADE.get(words) not in there] == []
-
-
-@pytest.mark.parametrize("room", ["report", "engine", "verbs"])
-def test_all_that_is_said_is_there_in_chinese(room: str) -> None:
-    table = TABLES[room] | (TABLES["engine"] if room == "verbs" else {})
-    said = []
-    for path in (SOURCE / room).glob("*.py"):
-        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-        first = [call.args[0] for call in calls if getattr(call.func, "id", "") == "say" and call.args]
-        said += [node.value for node in first if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert [words for words in said if words not in table] == []
-    assert len(said) > 5
-
-
-def test_every_reason_of_a_choice_can_be_retold() -> None:
-    """The reasons stand in choose.py and nowhere else: every text of it of several words, and `pick`'s last."""
-    tree = ast.parse((SOURCE / "choose.py").read_text(encoding="utf-8"))
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
-    spoken = {ast.get_docstring(node, clean=False) for node in blocks}
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in parts}
-    found = {text for text in found if isinstance(text, str) and " " in text and text not in spoken}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-            found |= {text} if " " in text else set()
-    assert {text for text in found if text not in retelling.ZH} == set()
-    assert len(found) > 40
-
-
-@pytest.mark.parametrize("reason", [*remedies.NO_SETTING.values(), remedies.why_not("")])
-def test_why_no_setting_is_tried_can_be_retold(reason: str) -> None:
-    assert reason in retelling.ZH
-
-
-def test_every_setting_is_explained() -> None:
-    assert [*explanations.ZH] == [*keys()]
-    plain = {key for key, text in explanations.ZH.items() if not CHINESE.search(text)}
-    assert all(explanations.ZH[key] == keys()[key].text for key in plain)
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_translations_take_the_same_values(name: str) -> None:
-    """Each value once, in any order; "image{}" takes the English plural, which Chinese has not."""
-    for english, chinese in TABLES[name].items():
-        count = english.count("{}")
-        used = re.findall(r"(?<!%)\{(\d*)\}", chinese)
-        places = sorted(int(number) if number else i for i, number in enumerate(used))
-        dropped = 1 if "{} image{}" in english else 0
-        assert len(set(places)) == len(places) == count - dropped, english
-        assert re.findall(r"%\{[^}]*\}", english) == re.findall(r"%\{[^}]*\}", chinese), english
+def test_a_setting_needs_no_translation() -> None:
+    """One that the table lacks is explained in English."""
+    with speaking("zh"):
+        assert translated("settings.new_setting", "Number of new things.") == "Number of new things."
+        assert CHINESE.search(translated("settings.batch_size", "samples in a step"))

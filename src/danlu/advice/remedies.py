@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from danlu.config import AugmentConfig, Config, get
+from danlu.message import Message, message
 from danlu.models.build import MODELS
 
 Change = dict[str, Any]
@@ -379,12 +380,16 @@ JUDGED_BY = {"data.imbalance": "f1", "fit.one_class": "f1"}
 
 # Why no setting is tried, by code or by family; the finding's own words say what to do.
 NO_SETTING = {
-    "data": "the data must change, not a setting",
-    "loop": "danlu's own loop is not told this by a setting; please report it",
-    "model": "the network's code must change, not a setting",
-    "speed": "it costs time, and A and B are compared by their metric",
-    "fit.stopped_early": "more epochs help, but A and B get the same number of them",
-    "fit.trained_too_long": "it costs time, not accuracy; --regularise.patience ends it sooner",
+    "data": message("no_setting.data", "the data must change, not a setting"),
+    "loop": message("no_setting.loop", "danlu's own loop has no setting for this; please report it"),
+    "model": message("no_setting.model", "the network's code must change, not a setting"),
+    "speed": message("no_setting.speed", "it costs time, and A and B are compared by their metric"),
+    "fit.stopped_early": message(
+        "no_setting.stopped_early", "more epochs help, but A and B get the same number of them"
+    ),
+    "fit.trained_too_long": message(
+        "no_setting.trained_too_long", "it costs time, not accuracy; --regularise.patience ends it sooner"
+    ),
 }
 
 # What no trial can judge, but a person may well do.
@@ -395,8 +400,12 @@ UNTRIED: dict[str, Remedy] = {
 }
 
 
-def why_not(code: str) -> str:
-    return NO_SETTING.get(code) or NO_SETTING.get(code.partition(".")[0]) or "no setting is known to cure it"
+def why_not(code: str) -> Message:
+    return (
+        NO_SETTING.get(code)
+        or NO_SETTING.get(code.partition(".")[0])
+        or message("no_setting.other", "no setting is known to fix it")
+    )
 
 
 def without_remedy(codes: Iterable[str]) -> list[str]:

@@ -20,7 +20,8 @@ from rich.progress import (
 from torch import Tensor
 
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.engine.wording import say
+from danlu.message import translated
+from danlu.run.names import metric_key, split_key
 
 REFRESH = 0.2  # seconds between updates of the bars: a person reads no faster, and drawing costs training time
 SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
@@ -28,14 +29,16 @@ SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
 
 def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:
     """One epoch in one line: `epoch  3/10  train loss 0.081 accuracy 0.975  val loss 0.064 accuracy 0.981 *`."""
-    words = [say("epoch {}", f"{progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}")]
+    words = [
+        translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}")
+    ]
     for split in ("train", "val"):
-        shown = [f"{say(k)} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
+        shown = [f"{metric_key(k)} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
         if shown:
-            words.append(f"{say(split)} {' '.join(shown)}")
-    words.append(say("lr {}", f"{row['lr']:.2g}"))
+            words.append(f"{split_key(split)} {' '.join(shown)}")
+    words.append(translated("progress.lr", "lr {lr}", lr=f"{row['lr']:.2g}"))
     words.append(f"{row['samples_per_second']:,.0f}/s")
-    return "  ".join(words) + (say("  best") if improved else "")
+    return "  ".join(words) + (translated("progress.best", "  best") if improved else "")
 
 
 class Display(Watcher):
@@ -73,15 +76,17 @@ class Display(Watcher):
             if time.monotonic() - self._said > 30:
                 self._said = time.monotonic()
                 total = plan.train.length(progress.epoch)
-                epoch = say("epoch {}", f"{progress.epoch + 1}/{plan.epochs}")
-                self.say(f"{epoch}  {say('batch {}/{}', progress.batch, total)}  {self._note(parts)}")
+                epoch = translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch + 1}/{plan.epochs}")
+                batch = translated("progress.batch", "batch {batch}/{total}", batch=progress.batch, total=total)
+                self.say(f"{epoch}  {batch}  {self._note(parts)}")
             return
         if now - self._last < REFRESH:
             return
         self._last = now
         if self._epochs is None or self._batches is None:
-            self._epochs = self.bars.add_task(f"{say('epochs')} ", total=plan.epochs, completed=progress.epoch, note="")
-            self._batches = self.bars.add_task(say("batches"), total=1, note="")
+            epochs = translated("progress.epochs", "epochs") + " "
+            self._epochs = self.bars.add_task(epochs, total=plan.epochs, completed=progress.epoch, note="")
+            self._batches = self.bars.add_task(translated("progress.batches", "batches"), total=1, note="")
         samples = (progress.epoch * plan.train.samples) + progress.batch * plan.train.batch_size
         speed = samples / max(progress.seconds, 1e-9)
         note = f"{speed:,.0f}/s  {self._note(parts)}"
@@ -94,7 +99,7 @@ class Display(Watcher):
         self.say(epoch_line(plan, progress, row, improved))
 
     def _note(self, parts: dict[str, Tensor]) -> str:
-        return " ".join(f"{say(k)} {v.item():.4f}" for k, v in parts.items())
+        return " ".join(f"{metric_key(k)} {v.item():.4f}" for k, v in parts.items())
 
     def say(self, line: str) -> None:
         self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -17,7 +17,9 @@ from danlu.data.batches import Batch, Batches
 from danlu.engine.evaluate import evaluate
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau
+from danlu.message import message
 from danlu.refuse import Failure
+from danlu.run.names import metric_message
 from danlu.run.record import Record
 from danlu.tasks.task import Evaluation, Task
 
@@ -270,7 +272,8 @@ def _judge(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
     if plan.plateau is not None:
         plan.plateau.step(metrics["loss"])
     if plan.patience is not None and progress.epoch + 1 - progress.best_epoch >= plan.patience:
-        progress.stopped = f"no better {name} for {plan.patience} epochs"
+        text = "no better {metric} for {epochs} epochs"
+        progress.stopped = message("stop.patience", text, metric=metric_message(name), epochs=plan.patience)
     return improved
 
 

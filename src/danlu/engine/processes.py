@@ -18,6 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
+from danlu.message import message
 from danlu.refuse import Failure, Refusal
 
 # Ctrl-C reaches the child processes as well, so a stop is forwarded by a signal of its own. Windows has only SIGTERM
@@ -134,4 +135,4 @@ class Agreement(Watcher):
         """Why to stop and whether to save, if any process wants it."""
         wishes = torch.tensor([float(self.stop.reason is not None), float(save)], device=plan.fabric.device)
         stop, save = (plan.fabric.all_reduce(wishes, reduce_op="sum") > 0).tolist()  # type: ignore[operator]
-        return f"{INTERRUPTED} by a signal" if stop else None, save
+        return message("stop.any_signal", "interrupted by a signal") if stop else None, save

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from danlu.engine.checkpoint import save_state, save_weights
 from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
@@ -122,7 +123,8 @@ class StopSignal:
 
     def heard(self, number: int, frame: object) -> None:
         again = self.reason is not None
-        self.reason, self.number = f"{INTERRUPTED} by {signal.Signals(number).name}", number
+        self.number = number
+        self.reason = message("stop.signal", "interrupted by {signal}", signal=signal.Signals(number).name)
         if self.forward is not None:
             self.forward(again)
         if again:

@@ -16,13 +16,11 @@ from danlu.advice.usual import case_of
 from danlu.config import with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
-from danlu.language import speaking
+from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
-from danlu.printing.wording import say
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_share
 from danlu.report.page import write_page
-from danlu.report.retelling import retell
 from danlu.run.folder import Run
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change at the first look; seconds for all of them
@@ -46,7 +44,7 @@ class Attempt:
     difference: float | None
     noise: float | None
     kept: bool
-    why: str
+    why: Message
 
 
 def heal(
@@ -118,7 +116,7 @@ class _Healing:
         self.first: Outcome | None = None  # the run as it is
         self.best: Outcome | None = None  # with what is kept
         self.best_name = "0"  # its folder
-        self.stopped: str | None = None
+        self.stopped: Message | None = None
 
     def carry_out(self) -> dict[str, Any]:
         waiting = findings_of(self.run, self.config.doctor.language)
@@ -146,17 +144,27 @@ class _Healing:
             return False
         self.tried.add(flags)
         before, name = self._baseline(), str(len(self.attempts) + 1)
-        self._tell(say("trying {} for {}", as_flags(change), finding["code"]))
+        self._tell(
+            translated(
+                "healing.trying", "trying {change} for {finding}", change=as_flags(change), finding=finding["code"]
+            )
+        )
         try:
             outcome = self.trials(self.kept | change, name)
         except Refusal as refused:
-            self._note(finding, change, None, None, f"cannot be done here: {refused}")
+            self._note(
+                finding,
+                change,
+                None,
+                None,
+                message("healing.refused", "cannot be done here: {reason}", reason=str(refused)),
+            )
             return False
         verdict = self._judge(finding, outcome)
         for look in range(2, LOOKS + 1):
             if not verdict.open or not self._affords(self._cost(before, look) + self._cost(outcome, look)):
                 break
-            self._tell(say("  {}: as many seeds again", retell(verdict.why)))
+            self._tell(translated("healing.more_seeds", "  {verdict}: as many seeds again", verdict=verdict.why))
             self.trials.extend(before, self.kept, self.best_name, look)
             self.trials.extend(outcome, self.kept | change, name, look)
             verdict = self._judge(finding, outcome)
@@ -182,15 +190,16 @@ class _Healing:
     def _baseline(self) -> Outcome:
         if self.best is None:
             self.trials.plan(PLANNED, self.budget, len(self.prepared.split.train))
-            self._tell(say("trials: {}; first the run as it is", retell(self._length())))
+            self._tell(translated("healing.start", "trials: {trials}; first the unchanged run", trials=self._length()))
             self.first = self.best = self.trials({}, "0")
         return self.best
 
     def _may_go_on(self) -> bool:
         if len(self.attempts) >= ATTEMPTS:
-            self.stopped = f"{ATTEMPTS} changes have been tried"
+            self.stopped = message("healing.attempts", "{count} changes have been tried", count=ATTEMPTS)
         elif not self._affords(self.trials.once * self.best.pace if self.best else 0.0):
-            self.stopped = f"the budget of {self.budget:g} s is used up"
+            text = "the budget of {seconds:g} s is used up"
+            self.stopped = message("healing.budget", text, seconds=self.budget)
         return self.stopped is None
 
     def _affords(self, seconds: float) -> bool:
@@ -211,7 +220,7 @@ class _Healing:
         return fresh + [finding for finding in waiting if finding["code"] not in gone]
 
     def _note(
-        self, finding: dict[str, Any], change: Change, after: Outcome | None, verdict: Verdict | None, why: str
+        self, finding: dict[str, Any], change: Change, after: Outcome | None, verdict: Verdict | None, why: Message
     ) -> None:
         metric, before = self._judged_by(finding), self.best
         seeds = len(after.metrics) if after else self.trials.once
@@ -230,15 +239,27 @@ class _Healing:
             why,
         )
         self.attempts.append(attempt)
-        self._tell(say("  kept: {}", retell(why)) if attempt.kept else say("  not kept: {}", retell(why)))
+        self._tell(
+            translated("healing.kept", "  kept: {verdict}", verdict=why)
+            if attempt.kept
+            else translated("healing.not_kept", "  not kept: {verdict}", verdict=why)
+        )
 
     def _case(self, finding: dict[str, Any]) -> Case:
         return case_of(self.prepared, with_values(self.prepared.config, self.kept), finding["evidence"])
 
-    def _length(self) -> str:
+    def _length(self) -> Message:
         trials, samples = self.trials, len(self.prepared.split.train)
-        fewer = f" on {trials.limit:,} of {samples:,} samples" if trials.limit not in (None, samples) else ""
-        return f"{trials.epochs} of {trials.full} epochs{fewer}, {trials.once} seeds each, {len(trials.seeds)} in doubt"
+        values: dict[str, Any] = {"epochs": trials.epochs, "all_epochs": trials.full, "seeds": trials.once}
+        values["most"] = len(trials.seeds)
+        if trials.limit in (None, samples):
+            text = "{epochs} of {all_epochs} epochs, {seeds} seeds each, {most} if in doubt"
+            return message("healing.trials", text, **values)
+        text = (
+            "{epochs} of {all_epochs} epochs on {limit:,} of {samples:,} samples, "
+            "{seeds} seeds each, {most} if in doubt"
+        )
+        return message("healing.short_trials", text, **values, limit=trials.limit, samples=samples)
 
     def _result(self) -> dict[str, Any]:
         trials, first, best = self.trials, self.first, self.best

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from danlu.config import Config, dump_yaml, with_values
 from danlu.engine.doctor_watcher import findings_of
+from danlu.message import Message, message
 from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.training.train import train
@@ -58,7 +59,7 @@ class Verdict:
     difference: float | None
     noise: float | None
     better: bool
-    why: str
+    why: Message
     open: bool = False
 
 
@@ -177,18 +178,25 @@ def compare(
     noise = _noise(differences, least, doubt)
     if breaks != broke:
         saved = breaks < broke
-        why = f"{breaks} of {len(after)} trainings break down, {broke} did"
+        text = "{after} of {total} trainings break down, {before} did before"
+        why = message("verdict.breaks", text, after=breaks, total=len(after), before=broke)
         return Verdict(mean, noise, saved, why)
     if mean is None or noise is None:
-        return Verdict(mean, noise, False, "trainings break down as before" if broke else "one seed shows no noise")
+        why = message("verdict.no_noise", "one seed shows no noise")
+        if broke:
+            why = message("verdict.breaks_as_before", "trainings break down as before")
+        return Verdict(mean, noise, False, why)
     gain = mean if high else -mean
     better = gain > noise
     if better:
-        why = f"better by more than the noise of {len(pairs)} seeds"
+        why = message("verdict.better", "better by more than the noise of {seeds} seeds", seeds=len(pairs))
     elif gain > 0:
-        why = f"better, but not by more than the noise of {len(pairs)} seeds"
+        text = "better, but not by more than the noise of {seeds} seeds"
+        why = message("verdict.within_noise", text, seeds=len(pairs))
+    elif gain < -noise:
+        why = message("verdict.worse", "worse")
     else:
-        why = "worse" if gain < -noise else "no better"
+        why = message("verdict.no_better", "no better")
     return Verdict(mean, noise, better, why, open=0 < gain <= noise)
 
 

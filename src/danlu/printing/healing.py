@@ -6,12 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.language import speaking
+from danlu.message import speaking, translated
 from danlu.printing.tables import plain_table
-from danlu.printing.wording import say
 from danlu.report.healing import difference
 from danlu.report.markup import clip, metric_value
-from danlu.report.retelling import retell
+from danlu.run.names import metric_key
 
 
 def print_healing(console: Console, found: dict[str, Any], language: str = "en") -> None:
@@ -24,25 +23,49 @@ def _print(console: Console, found: dict[str, Any]) -> None:
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    metric = say(found["metric"])
+    metric = metric_key(found["metric"])
     if found["attempts"]:
-        figures = [say(word) for word in ("before", "after", "difference +- noise", "kept")]
-        table = plain_table((say("finding"), say("change"), *figures), whole=figures)
+        figures = [
+            translated("printing.before", "before"),
+            translated("printing.after", "after"),
+            translated("healing.column.difference", "difference +- noise"),
+            translated("printing.kept", "kept"),
+        ]
+        table = plain_table(
+            (translated("healing.column.finding", "finding"), translated("healing.column.change", "change"), *figures),
+            whole=figures,
+        )
         for one in found["attempts"]:
             before, after = (metric_value(one["metric"], one[key]) for key in ("before", "after"))
             told = difference(one).replace("±", "+-")
-            kept = say("yes") if one["kept"] else say("no")
+            kept = translated("printing.yes", "yes") if one["kept"] else translated("printing.no", "no")
             table.add_row(one["finding"], clip(one["flags"], 90), before, after, told, kept)
         console.print(table)
-        tell(say("{} on validation; trials: {}", metric, retell(found["trials"])))
+        tell(
+            translated(
+                "healing.measured", "{metric} on validation; trials: {trials}", metric=metric, trials=found["trials"]
+            )
+        )
     for one in found["not_tried"]:
-        tell(say("not tried: {}: {}", one["finding"], retell(one["why"])))
+        tell(translated("healing.not_tried", "not tried: {finding}: {why}", finding=one["finding"], why=one["why"]))
     if found["stopped"]:
-        tell(say("stopped: {}", retell(found["stopped"])))
+        tell(translated("printing.stopped", "stopped: {reason}", reason=found["stopped"]))
     if found["command"]:
         before, after = (f"{found[key] or 0:.4f}" for key in ("before", "after"))
-        tell(say("healed: {} {} -> {} in the trials; in full:", metric, before, after))
+        tell(
+            translated(
+                "healing.healed",
+                "healed: {metric} {before} -> {after} in the trials; full training:",
+                metric=metric,
+                before=before,
+                after=after,
+            )
+        )
         tell(f"  {found['command']}")
     else:
-        tried = say("no change was better than the noise") if found["attempts"] else say("nothing was there to try")
-        tell(say("the run is left as it is: {}", tried))
+        tried = (
+            translated("healing.no_gain", "no change was better than the noise")
+            if found["attempts"]
+            else translated("healing.nothing", "there was nothing to try")
+        )
+        tell(translated("healing.unchanged", "the run is left as it is: {why}", why=tried))

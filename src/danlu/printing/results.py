@@ -7,16 +7,15 @@ from typing import Any
 from rich.console import Console
 
 from danlu.data.dataset import SPLITS
-from danlu.doctor.diagnose import shown
+from danlu.doctor.diagnose import Checked, judged, shown
 from danlu.doctor.finding import in_one_line
+from danlu.doctor.ledger import Ledger
 from danlu.doctor.terms import severity_term, term
-from danlu.language import speaking
-from danlu.message import speaking as in_language
+from danlu.message import speaking, translated
 from danlu.preparation.prepare import Prepared
 from danlu.printing.tables import plain_table, print_in_parts
-from danlu.printing.wording import say
-from danlu.report.retelling import retell
 from danlu.run.folder import Run
+from danlu.run.names import metric_key, split_key
 
 PROBLEMS_TOLD = 20  # lines about single samples before a training; its log has all of them
 
@@ -25,24 +24,53 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
     """What was recognised, and one line for every setting that was chosen from the data."""
     dataset, split = prepared.dataset, prepared.split
     sizes = {name: len(getattr(split, name)) for name in SPLITS}
-    counts = say(", ").join(say("{} {}", f"{size:,}", say(name)) for name, size in sizes.items() if size)
-    what = say("{} classes", len(dataset.classes)) if dataset.classes else say("regression")
+    counts = translated("report.comma", ", ").join(
+        translated("printing.count", "{count} {split}", count=f"{size:,}", split=split_key(name))
+        for name, size in sizes.items()
+        if size
+    )
+    what = (
+        translated("printing.classes", "{count} classes", count=len(dataset.classes))
+        if dataset.classes
+        else translated("printing.regression", "regression")
+    )
     shape = " x ".join(map(str, prepared.signature.input_shape))
-    facts = (dataset.path, dataset.format, what, shape, counts, retell(split.how))
-    _tell(console, run, say("{}: {}, {}, input {}, {} ({})", *facts))
+    text = "{path}: {format}, {target}, input {shape}, {counts} ({split})"
+    facts = {"path": dataset.path, "format": dataset.format, "target": what, "shape": shape}
+    _tell(console, run, translated("printing.dataset", text, **facts, counts=counts, split=split.how))
     for note in dataset.notes:
-        _tell(console, run, say("note: {}", retell(note)))
+        _tell(console, run, translated("printing.note", "note: {note}", note=note))
     for i, problem in enumerate(dataset.problems):
-        line = say("{} {}: {}", say(problem.done), problem.where, retell(problem.reason))
+        line = translated(
+            "printing.problem",
+            "{done} {where}: {reason}",
+            done=translated(f"problem.{problem.done}", problem.done),
+            where=problem.where,
+            reason=problem.reason,
+        )
         if i < PROBLEMS_TOLD:
             _tell(console, run, line)
         else:
             run.log(line)
     if more := len(dataset.problems[PROBLEMS_TOLD:]):
-        _tell(console, run, say("... and {} more such lines: `danlu data` prints them all", f"{more:,}"))
-    table = plain_table([say(word) for word in ("setting", "chosen", "because")])
+        _tell(
+            console,
+            run,
+            translated(
+                "printing.more_problems",
+                "... and {count} more such lines: `danlu data` prints them all",
+                count=f"{more:,}",
+            ),
+        )
+    table = plain_table(
+        [
+            translated("printing.setting", "setting"),
+            translated("printing.chosen", "chosen"),
+            translated("printing.because", "because"),
+        ]
+    )
     for choice in prepared.choices:
-        value, reason = _short(choice.value), retell(choice.reason)
+        value, reason = _short(choice.value), str(choice.reason)
         table.add_row(choice.key, value, reason)
         run.log(f"{choice.key} = {value}  ({reason})")
     if prepared.choices:
@@ -52,14 +80,29 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
 def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
     for split, metrics in summary["metrics"].items():
         if metrics:
-            told = "  ".join(f"{say(k)} {v:.4f}" for k, v in metrics.items() if v is not None)
-            _tell(console, run, f"{say(split):>5}  {told}")
-    for finding in [f for f in shown(summary["findings"])[0] if f["severity"] != "note"]:
+            told = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.items() if v is not None)
+            _tell(console, run, f"{split_key(split):>5}  {told}")
+    findings = summary["findings"]
+    serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
+    for finding in serious:
         _tell(console, run, in_one_line(finding, run.config.doctor.language))
+    if not serious and run.ledger.exists():
+        _tell(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
     if summary["stopped"]:
-        _tell(console, run, say("stopped: {}", retell(summary["stopped"])))
-    facts = (summary["epochs"], f"{summary['seconds']:.1f}", f"{summary['samples_per_second']:,.0f}", run.report)
-    _tell(console, run, say("{} epochs in {} s, {} samples/s; report: {}", *facts))
+        _tell(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary["stopped"]))
+    text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
+    facts = {name: summary[name] for name in ("epochs", "seconds")} | {"speed": summary["samples_per_second"]}
+    _tell(console, run, translated("printing.result", text, **facts, report=run.report))
+
+
+def checked_line(checked: Checked, notes: int = 0) -> str:
+    """How many kinds of faults the doctor checked where it found nothing worse than `notes` notes."""
+    values = {"count": checked.n, "missing": len(checked.not_judged)}
+    if notes:
+        text = "The doctor checked {count} kinds of faults and found only notes, see the report; not judged: {missing}."
+        return translated("printing.only_notes", text, **values)
+    text = "The doctor checked {count} kinds of faults and found none; not judged: {missing}."
+    return translated("printing.nothing_found", text, **values)
 
 
 def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
@@ -68,7 +111,7 @@ def print_findings(console: Console, findings: list[dict[str, Any]], language: s
     def tell(line: object, **style: Any) -> None:
         console.print(str(line), highlight=False, markup=False, soft_wrap=True, **style)
 
-    with in_language(language):
+    with speaking(language):
         first, folded = shown(findings)
         for one in first:
             text = "{severity}: {title}  [{code}, confidence {percent}]"
@@ -95,7 +138,10 @@ def print_findings(console: Console, findings: list[dict[str, Any]], language: s
 def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:
     """Where the drawing is, and what of the optimiser's path it shows."""
     with speaking(language):
-        for line in (say("landscape: {}", found["page"]), retell(found["path_note"])):
+        for line in (
+            translated("printing.landscape", "landscape: {page}", page=found["page"]),
+            str(found["path_note"]),
+        ):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -106,7 +152,7 @@ def _tell(console: Console, run: Run, line: str) -> None:
 
 def _short(value: Any) -> str:
     if isinstance(value, bool):
-        return say("yes") if value else say("no")
+        return translated("printing.yes", "yes") if value else translated("printing.no", "no")
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

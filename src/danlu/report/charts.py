@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from danlu.message import translated
 from danlu.report.markup import clip, is_number, is_share, number
-from danlu.report.wording import say
+from danlu.run.names import SPLIT_WORDS
 
 Figure = dict[str, Any]
 Row = Mapping[str, Any]
@@ -60,10 +61,10 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
     """
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     data = []
-    for split, name, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
+    for split, colour in (("train", TRAIN), ("val", VAL)):
         key = f"{split}.{metric}"
         if any(is_number(row.get(key)) for row in epochs):
-            data.append(_line(epochs, key, say(name), colour))
+            data.append(_line(epochs, key, str(SPLIT_WORDS[split]), colour))
     steps = _steps(rows, epochs, f"train.{metric}")
     if steps:
         x, y = zip(*steps)
@@ -77,7 +78,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
                 "y": y,
                 "line": line,
                 "hoverinfo": "skip",
-                "name": say("each step"),
+                "name": translated("report.each_step", "each step"),
                 "showlegend": False,
             },
         )
@@ -93,14 +94,14 @@ def rate(rows: Sequence[Row]) -> Figure | None:
     """The learning rate over the epochs, by step where steps were logged."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
-    return _single(points, epochs, say("learning rate"), "~g", ".4~g")
+    return _single(points, epochs, translated("report.axis.learning_rate", "learning rate"), "~g", ".4~g")
 
 
 def speed(rows: Sequence[Row]) -> Figure | None:
     """Training samples per second, epoch by epoch."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = [(r["epoch"], r["samples_per_second"]) for r in epochs if is_number(r.get("samples_per_second"))]
-    return _single(points, epochs, say("samples/s"), "~s", ",.0f")
+    return _single(points, epochs, translated("report.samples_s", "samples/s"), "~s", ",.0f")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[Figure, int]:
@@ -140,9 +141,9 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "showscale": False,
         "xgap": 1 if few else 0,
         "ygap": 1 if few else 0,
-        "hovertemplate": say("true <b>%{y}</b><br>said <b>%{x}</b>")
+        "hovertemplate": translated("report.hover.confusion", "true <b>%{y}</b><br>predicted <b>%{x}</b>")
         + "<br>"
-        + say("%{customdata[0]:,} (%{customdata[1]} % of the class)")
+        + translated("report.hover.confusion_count", "%{customdata[0]:,} (%{customdata[1]} % of the class)")
         + "<extra></extra>",
     }
     if few:  # an empty cell says 0 by being empty
@@ -157,8 +158,11 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "tickcolor": "rgba(0,0,0,0)",
         "showline": False,
     } | ticks
-    y = axis(say("true class"), autorange="reversed", **bare)
-    return {"data": [cells], "layout": layout(axis(say("said class"), **bare), y)}, len(counts)
+    y = axis(translated("report.axis.true_class", "true class"), autorange="reversed", **bare)
+    return {
+        "data": [cells],
+        "layout": layout(axis(translated("report.axis.predicted_class", "predicted class"), **bare), y),
+    }, len(counts)
 
 
 def reliability(bins: Sequence[Row]) -> Figure | None:
@@ -173,9 +177,9 @@ def reliability(bins: Sequence[Row]) -> Figure | None:
     shared = {"type": "bar", "x": middle, "width": [0.94 * (b["high"] - b["low"]) for b in full]}
     spoken = [[b["confidence"], b["accuracy"], b["count"], b["low"], b["high"]] for b in full]
     hover = (
-        say("confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}"),
-        say("says %{customdata[0]:.1%}, is right %{customdata[1]:.1%}"),
-        say("%{customdata[2]:,} samples"),
+        translated("report.hover.confidence", "confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}"),
+        translated("report.hover.calibration", "confidence %{customdata[0]:.1%}, accuracy %{customdata[1]:.1%}"),
+        translated("report.hover.samples", "%{customdata[2]:,} samples"),
     )
     told = {"customdata": spoken, "hovertemplate": "<br>".join(hover) + "<extra></extra>"}
     right = {"y": [b["accuracy"] for b in full], "marker": {"color": TRAIN}} | shared | told
@@ -186,9 +190,9 @@ def reliability(bins: Sequence[Row]) -> Figure | None:
     counts = {"y": [b["count"] for b in full], "yaxis": "y2", "marker": {"color": FAINT}} | shared | told
     share = {"range": [0, 1.02], "tickformat": ".0%"}
     figure = layout(
-        axis(say("confidence"), showgrid=False, anchor="y2", **share),
-        axis(say("accuracy"), domain=[0.3, 1], **share),
-        yaxis2=axis(say("samples"), domain=[0, 0.2], nticks=3, tickformat="~s"),
+        axis(translated("report.axis.confidence", "confidence"), showgrid=False, anchor="y2", **share),
+        axis(translated("report.accuracy", "accuracy"), domain=[0.3, 1], **share),
+        yaxis2=axis(translated("report.axis.samples", "samples"), domain=[0, 0.2], nticks=3, tickformat="~s"),
         barmode="overlay",
         bargap=0,
     )
@@ -204,10 +208,19 @@ def scatter(pairs: Sequence[Sequence[float]]) -> Figure | None:
     shown = points[:: -(-len(points) // POINTS_SHOWN)]
     dots = {"type": "scatter", "mode": "markers", "x": _numbers(shown[:, 0]), "y": _numbers(shown[:, 1])}
     dots |= {"marker": {"color": TRAIN, "size": 5, "opacity": 0.35 if len(shown) > 500 else 0.6}}
-    dots["hovertemplate"] = say("true %{x:.4~g}<br>predicted %{y:.4~g}") + "<extra></extra>"
+    dots["hovertemplate"] = (
+        translated("report.hover.scatter", "true %{x:.4~g}<br>predicted %{y:.4~g}") + "<extra></extra>"
+    )
     ideal = {"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "hoverinfo": "skip"}
     ideal["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
-    return {"data": [dots, ideal], "layout": layout(axis(say("true")), axis(say("predicted")), hovermode="closest")}
+    return {
+        "data": [dots, ideal],
+        "layout": layout(
+            axis(translated("report.axis.true", "true")),
+            axis(translated("report.axis.predicted", "predicted")),
+            hovermode="closest",
+        ),
+    }
 
 
 def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
@@ -229,10 +242,18 @@ def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
         "marker": {"color": TRAIN},
     }
     bars["customdata"] = np.stack([edges[:-1], edges[1:]], axis=1).round(6).tolist()
-    bars["hovertemplate"] = say("%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples") + "<extra></extra>"
+    bars["hovertemplate"] = (
+        translated("report.hover.residuals", "%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples")
+        + "<extra></extra>"
+    )
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
     zero["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
-    figure = layout(axis(say("predicted − true"), showgrid=False), axis(say("samples")), bargap=0.06, shapes=[zero])
+    figure = layout(
+        axis(translated("report.axis.residual", "predicted − true"), showgrid=False),
+        axis(translated("report.axis.samples", "samples")),
+        bargap=0.06,
+        shapes=[zero],
+    )
     return {"data": [bars], "layout": figure}
 
 
@@ -274,7 +295,13 @@ def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[f
 
 def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
     few = {"dtick": 1} if len(epochs) <= 12 else {"nticks": 10}
-    return axis(say("epoch"), showgrid=False, hoverformat=".4~g", unifiedhovertitle={"text": say("epoch %{x}")}, **few)
+    return axis(
+        translated("report.epoch", "epoch"),
+        showgrid=False,
+        hoverformat=".4~g",
+        unifiedhovertitle={"text": translated("report.hover.epoch", "epoch %{x}")},
+        **few,
+    )
 
 
 def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | None) -> Figure:
@@ -285,7 +312,13 @@ def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | N
     line = {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": dotted, "layer": "below"}
     figure["layout"]["shapes"] = [line]
     right = best > 0.5 * max(row["epoch"] for row in epochs)
-    word = {"text": say("best: epoch {}", number(best)), "x": best, "xref": "x", "y": 1, "yref": "paper"}
+    word = {
+        "text": translated("report.best_mark", "best: epoch {epoch}", epoch=number(best)),
+        "x": best,
+        "xref": "x",
+        "y": 1,
+        "yref": "paper",
+    }
     word |= {"yanchor": "top", "xanchor": "right" if right else "left"}
     word |= {"showarrow": False, "font": {"color": MUTED, "size": 11}}
     figure["layout"]["annotations"] = [word]

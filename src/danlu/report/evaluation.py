@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from danlu.message import Message, message, translated
 from danlu.report import charts
 from danlu.report.markup import (
-    SPLITS,
     card,
     chart,
     clip,
@@ -23,10 +23,10 @@ from danlu.report.markup import (
     text_cell,
 )
 from danlu.report.markup import label as metric_label
-from danlu.report.wording import say
+from danlu.run.names import SPLIT_TITLES
 
 PAIRS_SHOWN = 12
-CONFUSION_NOTE = "Rows are the true class, columns what the model said."
+CONFUSION_NOTE = message("report.confusion_note", "Rows are true classes, columns predicted classes.")
 
 
 def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
@@ -54,12 +54,21 @@ def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
         + [number_cell(m.get("confidence"), percent(m.get("confidence"), 1))]
         for m in mistakes
     ]
-    head = [say(word) for word in ("Sample", "True class", "Said class", "Confidence")]
-    return card(say("Samples"), table(head, rows, numbers=1, kind="sortable"))
+    head = [
+        translated("report.sample", "Sample"),
+        translated("report.true_class", "True class"),
+        translated("report.predicted_class", "Predicted class"),
+        translated("report.confidence", "Confidence"),
+    ]
+    return card(translated("report.samples", "Samples"), table(head, rows, numbers=1, kind="sortable"))
 
 
 def augmented_section(images: Sequence[str]) -> str:
-    shown = "".join(f"<figure>{shown}</figure>" for p in images if (shown := image(p, say("augmented training image"))))
+    shown = "".join(
+        f"<figure>{shown}</figure>"
+        for p in images
+        if (shown := image(p, translated("report.augmented_training_image", "augmented training image")))
+    )
     return f'<div class="gallery">{shown}</div>' if shown else ""
 
 
@@ -72,15 +81,20 @@ def folds_section(folds: Sequence[Mapping[str, Any]]) -> str:
     for fold in folds:
         values = fold.get("val") or {}
         cells = [number_cell(values.get(name), metric_value(name, values.get(name))) for name in names]
-        rows.append([text_cell(say("Fold {}", number(fold.get("fold")))), *cells])
+        rows.append([text_cell(translated("report.fold", "Fold {fold}", fold=number(fold.get("fold")))), *cells])
     columns = {name: [v for f in folds if is_number(v := (f.get("val") or {}).get(name))] for name in names}
     mean = [number_cell(None, metric_value(n, statistics.fmean(v) if v else None)) for n, v in columns.items()]
     spread = [
         number_cell(None, metric_value(n, statistics.stdev(v) if len(v) > 1 else None)) for n, v in columns.items()
     ]
-    rows += [[text_cell(say("Mean"), "total"), *mean], [text_cell(say("Standard deviation"), "total"), *spread]]
+    rows += [
+        [text_cell(translated("report.mean", "Mean"), "total"), *mean],
+        [text_cell(translated("report.standard_deviation", "Standard deviation"), "total"), *spread],
+    ]
     head = ["", *(metric_label(name) for name in names)]
-    return card(say("Validation, fold by fold"), table(head, rows, numbers=len(names)))
+    return card(
+        translated("report.validation_fold_by_fold", "Validation, fold by fold"), table(head, rows, numbers=len(names))
+    )
 
 
 def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -90,31 +104,46 @@ def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
 
 
 def metrics_card(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    splits = [split for split in SPLITS if metrics.get(split)]
+    splits = [split for split in SPLIT_TITLES if metrics.get(split)]
     names = list(dict.fromkeys(name for split in splits for name in metrics[split]))
     rows = [
         [text_cell(metric_label(name))]
         + [number_cell(v := metrics[s].get(name), metric_value(name, v)) for s in splits]
         for name in names
     ]
-    head = ["", *(say(SPLITS[split]) for split in splits)]
-    return card(say("All metrics"), table(head, rows, numbers=len(splits), kind="whole")) if rows else ""
+    head = ["", *(str(SPLIT_TITLES[split]) for split in splits)]
+    return (
+        card(translated("report.all_metrics", "All metrics"), table(head, rows, numbers=len(splits), kind="whole"))
+        if rows
+        else ""
+    )
 
 
 def confusion_cards(
-    matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any], note: str = CONFUSION_NOTE
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any], note: Message = CONFUSION_NOTE
 ) -> str:
     """The matrix, and its largest mistakes beside it. note: what rows and columns are."""
     figure, shown = charts.confusion(matrix, classes)
     height = max(420, min(580, 130 + 44 * shown))
-    notes = [say(note), say("Colour is the share of the row.")]
+    notes = [str(note), translated("report.confusion_colour", "Colour is the fraction of the row.")]
     if shown < len(classes):
-        notes.append(say("Of {} classes, the {} with most mistakes.", number(len(classes)), shown))
+        notes.append(
+            translated(
+                "report.confusion_cut",
+                "Of {classes} classes, the {shown} with the most mistakes.",
+                classes=number(len(classes)),
+                shown=shown,
+            )
+        )
     place = chart(figure, figures, "confusion", height, "square")
     pairs = _pairs(matrix, classes)
-    left = card(say("Confusion matrix"), place, note=say(" ").join(notes))
-    taken = say("What was taken for what, and how much of the true class that is.")
-    right = card(say("Most frequent mistakes"), pairs, note=taken)
+    left = card(
+        translated("report.confusion_matrix", "Confusion matrix"),
+        place,
+        note=translated("report.word_space", " ").join(notes),
+    )
+    taken = translated("report.pairs_note", "Predicted class for each true class, and the fraction of the true class.")
+    right = card(translated("report.most_frequent_mistakes", "Most frequent mistakes"), pairs, note=taken)
     return f'<div class="grid wide-left">{left}{right}</div>' if pairs else left
 
 
@@ -134,7 +163,12 @@ def _pairs(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
         ]
         for count, i, j, share in sorted(wrong, key=lambda w: (-w[0], -w[3]))[:PAIRS_SHOWN]
     ]
-    head = [say(word) for word in ("True", "Said", "Count", "Share")]
+    head = [
+        translated("report.true", "True"),
+        translated("report.predicted_short", "Predicted"),
+        translated("report.count", "Count"),
+        translated("report.fraction", "Fraction"),
+    ]
     return table(head, rows, numbers=2) if rows else ""
 
 
@@ -147,28 +181,54 @@ def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         support = row.get("support")
         cells.append([name_cell(row.get("name", "")), *scores, number_cell(support, number(support))])
-    head = [say(word) for word in ("Class", "Precision", "Recall", "F1", "Support")]
-    note = say("Click a heading to sort.") if rows else ""
-    return card(say("Class by class"), table(head, cells, numbers=4, kind="sortable") if rows else "", note=note)
+    head = [
+        translated("report.class", "Class"),
+        translated("report.precision", "Precision"),
+        translated("report.recall", "Recall"),
+        translated("report.f1", "F1"),
+        translated("report.support", "Support"),
+    ]
+    note = translated("report.click_a_heading_to_sort", "Click a heading to sort.") if rows else ""
+    return card(
+        translated("report.class_by_class", "Class by class"),
+        table(head, cells, numbers=4, kind="sortable") if rows else "",
+        note=note,
+    )
 
 
 def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: dict[str, Any]) -> str:
     figure = charts.reliability(found.get("reliability") or [])
     ece = ((summary.get("metrics") or {}).get(found.get("split") or "val") or {}).get("ece")
     tools = f'<span class="chip">ECE {escape(percent(ece))}</span>' if is_number(ece) else ""
-    note = "How often the model is right when it says it is this sure. On the dotted line, confidence can be believed."
-    note = say(note)
-    return card(say("Reliability"), chart(figure, figures, "reliability", 400), note=note, tools=tools)
+    note = translated(
+        "report.reliability_note", "Accuracy at each level of confidence. A calibrated model lies on the dotted line."
+    )
+    return card(
+        translated("report.reliability", "Reliability"),
+        chart(figure, figures, "reliability", 400),
+        note=note,
+        tools=tools,
+    )
 
 
 def _regression(pairs: Sequence[Sequence[float]], figures: dict[str, Any]) -> str:
-    notes = [say("On the dotted line, the prediction is exact.")]
+    notes = [translated("report.scatter_note", "Exact predictions lie on the dotted line.")]
     if len(pairs) > charts.POINTS_SHOWN:
-        notes.append(say("An even sample of {} points.", number(len(pairs))))
+        notes.append(translated("report.scatter_cut", "An even sample of {points} points.", points=number(len(pairs))))
     dots = chart(charts.scatter(pairs), figures, "scatter", 400)
-    left = card(say("Predicted against true"), dots, note=say(" ").join(notes))
-    note = say("How far off predictions are. The outermost bars hold what lies beyond them.")
-    right = card(say("Residuals"), chart(charts.residuals(pairs), figures, "residuals", 400), note=note)
+    left = card(
+        translated("report.predicted_vs_true", "Predicted vs. true"),
+        dots,
+        note=translated("report.word_space", " ").join(notes),
+    )
+    note = translated(
+        "report.residuals_note", "Distribution of prediction errors. The outermost bars include all larger errors."
+    )
+    right = card(
+        translated("report.residuals", "Residuals"),
+        chart(charts.residuals(pairs), figures, "residuals", 400),
+        note=note,
+    )
     return side_by_side(left, right)
 
 
@@ -179,17 +239,26 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
         error = predicted - true if is_number(true) and is_number(predicted) else None
         numbers = [number_cell(v, number(v)) for v in (true, predicted, error)]
         cells.append([name_cell(row.get("name", "")), *numbers])
-    head = [say(word) for word in ("Sample", "True", "Predicted", "Error")]
-    return card(say("Largest errors"), table(head, cells, numbers=3, kind="sortable") if rows else "")
+    head = [
+        translated("report.sample", "Sample"),
+        translated("report.true", "True"),
+        translated("report.predicted", "Predicted"),
+        translated("report.error", "Error"),
+    ]
+    return card(
+        translated("report.largest_errors", "Largest errors"),
+        table(head, cells, numbers=3, kind="sortable") if rows else "",
+    )
 
 
 def _mistake(mistake: Mapping[str, Any]) -> str:
     true, said, name = (mistake.get(key, "") for key in ("true", "said", "name"))
     sure = mistake.get("confidence")
     share = max(0.0, min(1.0, sure)) if is_number(sure) else 0.0
+    truth = escape(translated("report.true_is", "true: {name}", name=true))
     return (
         f'<figure title="{escape(name)}">{image(mistake.get("image"), str(name))}<figcaption>'
-        f'<span class="said">{escape(said)}</span><span class="true">{say("is {}", escape(true))}</span>'
+        f'<span class="said">{escape(said)}</span><span class="true">{truth}</span>'
         f'<span class="sure"><i style="width:{100 * share:.1f}%"></i></span>'
         f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(sure, 1))}</b></span>'
         f"</figcaption></figure>"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape as plain
 from typing import Any
 
+from danlu.message import translated
 from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, Figure, axis, layout
 from danlu.report.markup import (
     NOTHING,
@@ -21,8 +22,7 @@ from danlu.report.markup import (
     table,
     text_cell,
 )
-from danlu.report.retelling import retell
-from danlu.report.wording import say
+from danlu.run.names import SPLIT_TITLES, metric_key
 
 ROW = 34  # pixels of an attempt in the chart
 
@@ -32,33 +32,51 @@ def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
     attempts = healing.get("attempts") or []
     if not healing:
         return ""
-    noise = "Validation, {}. Noise: Student's t times the standard error of paired differences."
-    note = say(noise, retell(str(healing.get("trials", ""))))
+    text = "Validation, {trials}. Noise: Student's t times the standard error of paired differences."
+    note = translated("report.healing_note", text, trials=healing.get("trials", ""))
     rows = [_row(attempt) for attempt in attempts]
-    head = [say(word) for word in ("Finding", "Change", "Before", "After", "Difference ± noise", "Kept")]
-    body = table([*head, ""], rows, kind="settings") if rows else f"<p>{say('No setting was there to try.')}</p>"
+    head = [
+        translated("report.finding", "Finding"),
+        translated("report.change", "Change"),
+        translated("report.before", "Before"),
+        translated("report.after", "After"),
+        translated("report.difference_noise", "Difference ± noise"),
+        translated("report.kept", "Kept"),
+    ]
+    none = translated("report.healing_none", "There was no setting to try.")
+    body = table([*head, ""], rows, kind="settings") if rows else f"<p>{none}</p>"
     drawn = chart(_before_and_after(attempts), figures, "healing", 70 + ROW * len(attempts))
-    untried = "".join(
-        f"<li>{say('{}: {}', escape(one.get('finding', '')), escape(retell(str(one.get('why', '')))))}</li>"
+    untried = [
+        translated("report.pair", "{name}: {text}", name=one.get("finding", ""), text=one.get("why", ""))
         for one in healing.get("not_tried") or []
-    )
+    ]
+    listed = "".join(f"<li>{escape(text)}</li>" for text in untried)
     return (
         _outcome(healing)
-        + card(say("Remedies tried"), body, note=note)
-        + card(say("Before and after"), drawn)
-        + card(say("Not tried"), f'<ul class="notes">{untried}</ul>' if untried else "")
+        + card(translated("report.fixes_tried", "Fixes tried"), body, note=note)
+        + card(translated("report.before_and_after", "Before and after"), drawn)
+        + card(translated("report.not_tried", "Not tried"), f'<ul class="notes">{listed}</ul>' if listed else "")
     )
 
 
 def _outcome(healing: Mapping[str, Any]) -> str:
     metric = str(healing.get("metric", ""))
     if not healing.get("command"):
-        left = say("No change was better than the noise: the run is left as it is.")
-        return card(say("Outcome"), f"<p>{left}</p>")
+        left = translated("report.healing_unchanged", "No change was better than the noise: the run is left as it is.")
+        return card(translated("report.outcome", "Outcome"), f"<p>{left}</p>")
     before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
-    measured = label(metric, within="Validation")
-    said = say("{} of the trials: {} before, {} after. To repeat it in full:", measured, before, after)
-    return card(say("Outcome"), f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>")
+    measured = label(metric, within=SPLIT_TITLES["val"])
+    said = translated(
+        "report.healing_result",
+        "{metric} in the trials: {before} before, {after} after. To repeat the training in full:",
+        metric=measured,
+        before=before,
+        after=after,
+    )
+    return card(
+        translated("report.outcome", "Outcome"),
+        f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>",
+    )
 
 
 def _row(attempt: Mapping[str, Any]) -> list[str]:
@@ -70,8 +88,8 @@ def _row(attempt: Mapping[str, Any]) -> list[str]:
         number_cell(before, metric_value(metric, before)),
         number_cell(after, metric_value(metric, after)),
         text_cell(difference(attempt)),
-        text_cell(say("yes") if attempt.get("kept") else say("no")),
-        text_cell(retell(str(attempt.get("why", ""))), "why"),
+        text_cell(translated("report.yes", "yes") if attempt.get("kept") else translated("report.no", "no")),
+        text_cell(attempt.get("why", ""), "why"),
     ]
 
 
@@ -104,10 +122,17 @@ def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
     ring = {"color": SURFACE, "size": 9, "line": {"color": MUTED, "width": 2}}
     colours = [TRAIN if a["kept"] else VAL for a in shown]
     noise = {"type": "data", "array": [a["noise"] or 0 for a in shown], "color": MUTED, "thickness": 1, "width": 3}
-    old = dots | {"x": [a["before"] for a in shown], "marker": ring, "name": say("before")}
-    new = dots | {"x": [a["after"] for a in shown], "marker": {"color": colours, "size": 10}, "name": say("after")}
+    old = dots | {"x": [a["before"] for a in shown], "marker": ring, "name": translated("report.axis.before", "before")}
+    new = dots | {
+        "x": [a["after"] for a in shown],
+        "marker": {"color": colours, "size": 10},
+        "name": translated("report.axis.after", "after"),
+    }
     new["error_x"] = noise
     share = all(is_share(str(a["metric"])) for a in shown)
-    across = axis(say("validation {}", say(str(shown[0]["metric"]))), tickformat=".3~p" if share else "~g")
+    across = axis(
+        translated("report.validation_metric", "validation {metric}", metric=metric_key(str(shown[0]["metric"]))),
+        tickformat=".3~p" if share else "~g",
+    )
     down = axis(type="category", autorange="reversed", showgrid=False)
     return {"data": [old, new], "layout": layout(across, down, shapes=lines, hovermode="closest")}

@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 
 from danlu.doctor.curvature.landscape import Landscape
-from danlu.language import speaking
+from danlu.message import message, speaking, translated
 from danlu.report.charts import INK, MUTED, SURFACE, VAL, Figure, axis, layout
 from danlu.report.markup import card, chart, escape, number
 from danlu.report.page import document
-from danlu.report.retelling import retell
-from danlu.report.wording import say
 from danlu.run.folder import Run
 
 NAME = "landscape.html"
 SEEN = 1e3  # losses beyond so many times the least are drawn as that
 TITLES = {
-    "random": "Random directions, of the filters' own lengths",
-    "eigenvectors": "The two directions of greatest curvature",
+    "random": message("report.landscape.random", "Random directions, scaled to the norms of the filters"),
+    "eigenvectors": message("report.landscape.eigenvectors", "The two directions of greatest curvature"),
 }
-ROLES = ("first", "best", "last")  # of weights
+ROLES = {  # of weights
+    "first": message("report.landscape.role.first", "first"),
+    "best": message("report.landscape.role.best", "best"),
+    "last": message("report.landscape.role.last", "last"),
+}
 
 
 def write_landscape(
@@ -38,28 +40,45 @@ def write_landscape(
 
 def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, Any]) -> str:
     figures: dict[str, Any] = {}
-    unit = say("lengths of the weights") if found["directions"] == "random" else say("distance in weights")
+    unit = (
+        translated("report.landscape.unit_norm", "norms of the weights")
+        if found["directions"] == "random"
+        else translated("report.landscape.unit_distance", "distance in weight space")
+    )
     samples, loss = number(found["samples"]), number(found["loss"])
-    axes = (say("first direction ({})", unit), say("second direction ({})", unit))
+    axes = (
+        translated("report.landscape.first", "first direction ({unit})", unit=unit),
+        translated("report.landscape.second", "second direction ({unit})", unit=unit),
+    )
     contours = chart(_contours(plane, {}, *axes), figures, "plane", 470)
     solid = chart(_surface(plane), figures, "surface", 470)
     places = dict(zip(found["path"], course.path)) | {"best": np.zeros(2)}
-    names = (say("away from the weights"), say("across"))
+    names = (
+        translated("report.landscape.away", "away from the best weights"),
+        translated("report.landscape.across", "across"),
+    )
     path = chart(_contours(course, places, *names), figures, "path", 520)
-    note = say("{}.", retell(str(found["path_note"])))
+    note = translated("report.sentence", "{text}.", text=found["path_note"])
     body = (
         '<div class="grid">'
         + card(
-            say(TITLES[str(found["directions"])]),
+            str(TITLES[str(found["directions"])]),
             contours,
-            note=say("Training loss about the best weights, which are at 0, 0."),
+            note=translated("report.landscape.plane_note", "Training loss around the best weights, which are at 0, 0."),
         )
-        + card(say("The same as a surface"), solid, note=say("Turn it with the pointer."))
+        + card(
+            translated("report.landscape.surface", "The same loss as a surface"),
+            solid,
+            note=translated("report.landscape.surface_note", "Drag to rotate."),
+        )
         + "</div>"
-        + card(say("The way the optimiser came"), path, note=note[:1].upper() + note[1:])
+        + card(translated("report.landscape.path", "Path of the optimiser"), path, note=note[:1].upper() + note[1:])
     )
-    mean = "Mean loss of {} training samples, without augmentation, in eval mode: {} at the best weights."
-    title, lead = say("Loss landscape"), say(mean, samples, loss)
+    text = "Mean loss of {samples} training samples, without augmentation, in eval mode: {loss} at the best weights."
+    title, lead = (
+        translated("report.loss_landscape", "Loss landscape"),
+        translated("report.landscape.lead", text, samples=samples, loss=loss),
+    )
     head = (
         f'<div class="head"><p class="eyebrow">{escape(name)}</p><h1>{title}</h1>'
         f'<p class="lead">{escape(lead)}</p></div>'
@@ -93,7 +112,7 @@ def _colours() -> dict[str, Any]:
 
 
 def _bar(heights: np.ndarray) -> dict[str, Any]:
-    title = {"text": say("loss"), "font": {"color": MUTED, "size": 12}}
+    title = {"text": translated("report.axis.loss", "loss"), "font": {"color": MUTED, "size": 12}}
     bar = {"title": title, "tickfont": {"color": MUTED, "size": 11}}
     return bar | {"thickness": 12, "outlinewidth": 0, "tickmode": "array"} | _scale(heights)
 
@@ -103,7 +122,9 @@ def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], across: str, u
     field = {"type": "contour", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
     field |= {"contours": {"coloring": "heatmap", "showlines": True}, "line": {"width": 0.6, "color": MUTED}}
     field |= {"ncontours": 24, "colorbar": _bar(heights), "customdata": drawn.losses.tolist()} | _colours()
-    field["hovertemplate"] = "%{x:.3g}, %{y:.3g}<br>" + say("loss %{customdata:.4g}") + "<extra></extra>"
+    field["hovertemplate"] = (
+        "%{x:.3g}, %{y:.3g}<br>" + translated("report.hover.loss", "loss %{customdata:.4g}") + "<extra></extra>"
+    )
     data = [field]
     if places:
         order = [name for name in ROLES if name in places]
@@ -126,7 +147,14 @@ def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
     for name, key in zip(order, keys):
         told.setdefault(key, []).append(name)
     first = {key: keys.index(key) for key in told}
-    names = {key: say("{} weights", say(" and ").join(map(say, told[key]))) for key in told}
+    names = {
+        key: translated(
+            "report.landscape.weights",
+            "{names} weights",
+            names=translated("report.and", " and ").join(str(ROLES[role]) for role in told[key]),
+        )
+        for key in told
+    }
     return [names[key] if first[key] == i else "" for i, key in enumerate(keys)]
 
 
@@ -134,11 +162,15 @@ def _surface(drawn: Landscape) -> Figure:
     heights = _logarithms(drawn.losses)
     solid = {"type": "surface", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
     solid |= {"showscale": False, "customdata": drawn.losses.tolist()} | _colours()
-    solid["hovertemplate"] = say("loss %{customdata:.4g}") + "<extra></extra>"
+    solid["hovertemplate"] = translated("report.hover.loss", "loss %{customdata:.4g}") + "<extra></extra>"
     bare = {"title": {"text": ""}, "showticklabels": False, "gridcolor": MUTED, "showbackground": False}
     up = (
         bare
-        | {"title": {"text": say("loss")}, "showticklabels": True, "tickfont": {"color": MUTED, "size": 10}}
+        | {
+            "title": {"text": translated("report.axis.loss", "loss")},
+            "showticklabels": True,
+            "tickfont": {"color": MUTED, "size": 10},
+        }
         | _scale(heights)
     )
     eye = {"eye": {"x": 1.4, "y": -1.4, "z": 0.9}}

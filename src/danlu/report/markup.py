@@ -8,41 +8,67 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from danlu.report.wording import say
-from danlu.run.quantities import LOSS_PARTS, METRICS
+from danlu.message import Message, message, translated
+from danlu.run.quantities import METRICS
 
 NOTHING = "–"
-SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
-LABELS = {
-    "loss": "Loss",
-    "accuracy": "Accuracy",
-    "top5": "Top-5 accuracy",
-    "f1": "Mean F1",
-    "ece": "Calibration error",
+LABELS: dict[str, str] = {
+    "loss": message("metric.name.loss", "Loss"),
+    "accuracy": message("metric.name.accuracy", "Accuracy"),
+    "top5": message("metric.name.top5", "Top-5 accuracy"),
+    "f1": message("metric.name.f1", "Mean F1"),
+    "ece": message("metric.name.ece", "Calibration error"),
+    "mae": message("metric.name.mae", "Mean absolute error"),
+    "rmse": message("metric.name.rmse", "Root mean squared error"),
+    "mAP50": message("metric.name.mAP50", "mAP at IoU 0.5"),
+    "mAP75": message("metric.name.mAP75", "mAP at IoU 0.75"),
+    "mAP_small": message("metric.name.mAP_small", "mAP, small objects"),
+    "mAP_medium": message("metric.name.mAP_medium", "mAP, medium objects"),
+    "mAP_large": message("metric.name.mAP_large", "mAP, large objects"),
+    "AR1": message("metric.name.AR1", "Recall, 1 per image"),
+    "AR10": message("metric.name.AR10", "Recall, 10 per image"),
+    "AR100": message("metric.name.AR100", "Recall, 100 per image"),
+    "AR_small": message("metric.name.AR_small", "Recall, small objects"),
+    "AR_medium": message("metric.name.AR_medium", "Recall, medium objects"),
+    "AR_large": message("metric.name.AR_large", "Recall, large objects"),
+    "box": message("metric.name.box", "Box loss"),
+    "class": message("metric.name.class", "Class loss"),
+    "objectness": message("metric.name.objectness", "Objectness loss"),
+    "proposal_box": message("metric.name.proposal_box", "Proposal box loss"),
+    "mask": message("metric.name.mask", "Mask loss"),
+    "l1": message("metric.name.l1", "L1 loss"),
     "r2": "R²",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
 }
-SHORT = {"top5": "top-5", "f1": "F1", "ece": "ECE", "r2": "R²", "mae": "MAE", "rmse": "RMSE"}
-_FOUND = {  # of detectors: long and short
-    "mAP": ("mAP", "mAP"),
-    "mAP50": ("mAP at IoU 0.5", "at 0.5"),
-    "mAP75": ("mAP at IoU 0.75", "at 0.75"),
-    "mAP_small": ("mAP, small objects", "small"),
-    "mAP_medium": ("mAP, medium objects", "medium"),
-    "mAP_large": ("mAP, large objects", "large"),
-    "AR1": ("Recall, 1 an image", "recall, 1"),
-    "AR10": ("Recall, 10 an image", "recall, 10"),
-    "AR100": ("Recall, 100 an image", "recall"),
-    "AR_small": ("Recall, small objects", "recall, small"),
-    "AR_medium": ("Recall, medium objects", "recall, medium"),
-    "AR_large": ("Recall, large objects", "recall, large"),
+SHORT: dict[str, str] = {
+    "top5": message("metric.short.top5", "top-5"),
+    "mAP50": message("metric.short.mAP50", "at 0.5"),
+    "mAP75": message("metric.short.mAP75", "at 0.75"),
+    "mAP_small": message("metric.short.mAP_small", "small"),
+    "mAP_medium": message("metric.short.mAP_medium", "medium"),
+    "mAP_large": message("metric.short.mAP_large", "large"),
+    "AR1": message("metric.short.AR1", "recall, 1"),
+    "AR10": message("metric.short.AR10", "recall, 10"),
+    "AR100": message("metric.short.AR100", "recall"),
+    "AR_small": message("metric.short.AR_small", "recall, small"),
+    "AR_medium": message("metric.short.AR_medium", "recall, medium"),
+    "AR_large": message("metric.short.AR_large", "recall, large"),
+    "loss": message("metric.short.loss", "loss"),
+    "accuracy": message("metric.short.accuracy", "accuracy"),
+    "box": message("metric.short.box", "box"),
+    "class": message("metric.short.class", "class"),
+    "objectness": message("metric.short.objectness", "objectness"),
+    "proposal_box": message("metric.short.proposal_box", "proposal box"),
+    "mask": message("metric.short.mask", "mask"),
+    "l1": message("metric.short.l1", "l1"),
+    "f1": "F1",
+    "ece": "ECE",
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
 }
-LABELS |= {name: f"{name.replace('_', ' ').capitalize()} loss" for name in LOSS_PARTS}
-LABELS |= {name: long for name, (long, _) in _FOUND.items()}
-SHORT |= {name: short for name, (_, short) in _FOUND.items()}
+MASK = message("report.mask", "Mask")
 
 
 def escape(value: object) -> str:
@@ -59,7 +85,8 @@ def clip(value: object, length: int) -> str:
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -89,24 +116,34 @@ def metric_value(metric: str, value: object) -> str:
     return percent(value) if is_share(metric) else number(value)
 
 
-def label(metric: str, within: str = "") -> str:
+def label(metric: str, within: Message | None = None) -> str:
     """A metric's name for people; after other words, `within`, its first letter is small unless it is a symbol's.
 
-    >>> label("accuracy", within="Test"), label("r2", within="Test")
+    >>> from danlu.run.names import SPLIT_TITLES
+    >>> label("accuracy", within=SPLIT_TITLES["test"]), label("r2", within=SPLIT_TITLES["test"])
     ('Test accuracy', 'Test R²')
     """
     own = metric.removeprefix("mask_")
-    name = say(LABELS.get(own, own))
-    for before in [*(["Mask"] if own != metric else []), *([within] if within else [])]:
-        name = say("{} {}", say(before), name[0].lower() + name[1:] if name[1:2].islower() else name)
+    name = str(LABELS.get(own, own))
+    for before in [*([MASK] if own != metric else []), *([within] if within else [])]:
+        name = translated(
+            "report.joined",
+            "{first} {second}",
+            first=before,
+            second=name[0].lower() + name[1:] if name[1:2].islower() else name,
+        )
     return name
 
 
 def short_label(metric: str) -> str:
     """A metric's name where there is little room."""
     own = metric.removeprefix("mask_")
-    name = say(SHORT.get(own, own))
-    return name if own == metric else say("{} {}", say("mask"), name)
+    name = str(SHORT.get(own, own))
+    return (
+        name
+        if own == metric
+        else translated("report.joined", "{first} {second}", first=translated("report.mask_word", "mask"), second=name)
+    )
 
 
 def duration(seconds: object) -> str:
@@ -117,19 +154,19 @@ def duration(seconds: object) -> str:
     if not is_number(seconds):
         return NOTHING
     if seconds < 60:
-        return say("{} s", f"{seconds:.1f}")
+        return translated("report.seconds", "{seconds} s", seconds=f"{seconds:.1f}")
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return say("{} min {} s", minutes, rest)
-    return say("{} h {} min", minutes // 60, minutes % 60)
+        return translated("report.minutes", "{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    return translated("report.hours", "{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
 
 
 def words(value: object) -> str:
     """A setting, or a part of a finding, as one line of unescaped text."""
     if value is None:
-        return say("none")
+        return translated("report.none", "none")
     if isinstance(value, bool):
-        return say("yes") if value else say("no")
+        return translated("report.yes", "yes") if value else translated("report.no", "no")
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from danlu.message import message, translated
 from danlu.report.charts import GRID, INK, MUTED, TRAIN, VAL, Figure, Row, axis, layout
-from danlu.report.markup import clip, is_number
-from danlu.report.wording import say
+from danlu.report.markup import clip, is_number, short_label
 
 SERIES = 8  # colours in the style sheet: --series-0 ...
 KINDS = {
-    "class": "wrong class",
-    "place": "wrong place",
-    "both": "class and place",
-    "duplicate": "found twice",
-    "background": "nothing there",
-    "missed": "missed",
+    "class": message("report.error_kind.class", "wrong class"),
+    "place": message("report.error_kind.place", "poor localisation"),
+    "both": message("report.error_kind.both", "class and localisation"),
+    "duplicate": message("report.error_kind.duplicate", "duplicate"),
+    "background": message("report.error_kind.background", "background"),
+    "missed": message("report.error_kind.missed", "missed"),
 }
 
 
@@ -32,7 +32,7 @@ def add_loss_parts(figure: Figure, rows: Sequence[Row], names: Sequence[str]) ->
         line = {"color": f"var(--series-{(k + 2) % SERIES})", "width": 1.25, "dash": "dot"}
         x, y = [row["epoch"] for row in epochs], [row.get(f"train.{name}") for row in epochs]
         figure["data"].append(
-            {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": say(name.replace("_", " ")), "line": line}
+            {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": short_label(name), "line": line}
         )
     return figure
 
@@ -52,15 +52,29 @@ def precision_recall(curves: Mapping[str, Any]) -> Figure | None:
         data.append(_curve(recall, values, escape(clip(name, 24), quote=False), colour))
     if len(lines) > 1:
         mean = np.mean(list(lines.values()), axis=0).round(4).tolist()
-        data.append(_curve(recall, mean, say("mean"), {"color": INK, "width": 2, "dash": "dot" if few else "solid"}))
+        data.append(
+            _curve(
+                recall,
+                mean,
+                translated("report.axis.mean", "mean"),
+                {"color": INK, "width": 2, "dash": "dot" if few else "solid"},
+            )
+        )
     share = {"range": [0, 1.02], "tickformat": ".0%", "nticks": 6}
     legend = {"showlegend": few and len(lines) > 1, "hovermode": "closest"}
-    return {"data": data, "layout": layout(axis(say("recall"), **share), axis(say("precision"), **share), **legend)}
+    return {
+        "data": data,
+        "layout": layout(
+            axis(translated("report.axis.recall", "recall"), **share),
+            axis(translated("report.axis.precision", "precision"), **share),
+            **legend,
+        ),
+    }
 
 
 def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
     """What each kind of mistake costs in mAP at IoU 0.5, the dearest on top."""
-    known = {say(KINDS[kind]): told for kind, told in errors.items() if kind in KINDS}
+    known = {str(KINDS[kind]): told for kind, told in errors.items() if kind in KINDS}
     rows = [(kind, told["cost"], told["count"]) for kind, told in known.items() if is_number(told.get("cost"))]
     if not rows:
         return None
@@ -77,10 +91,15 @@ def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
         "textfont": {"color": MUTED},
         "cliponaxis": False,
         "customdata": counts,
-        "hovertemplate": say("%{y}: costs %{text}<br>%{customdata:,} detections or objects") + "<extra></extra>",
+        "hovertemplate": translated(
+            "report.hover.errors", "%{y}: costs %{text}<br>%{customdata:,} detections or objects"
+        )
+        + "<extra></extra>",
     }
     most = max(*costs, 0.01)
-    x = axis(say("mAP at IoU 0.5 that is lost"), range=[0, 1.18 * most], tickformat=".2~p", nticks=5)
+    x = axis(
+        translated("report.axis.lost_map", "lost mAP at IoU 0.5"), range=[0, 1.18 * most], tickformat=".2~p", nticks=5
+    )
     return {"data": [bars], "layout": layout(x, axis(showgrid=False), bargap=0.4)}
 
 
@@ -100,22 +119,30 @@ def sizes(found: Mapping[str, Any]) -> Figure | None:
         "y": list(counts),
         "width": [0.94 * (logs[1] - logs[0])] * len(counts),
         "marker": {"color": TRAIN},
-        "name": say("objects"),
+        "name": translated("report.axis.objects", "objects"),
         "customdata": [list(pair) for pair in pairwise(edges)],
-        "hovertemplate": say("%{customdata[0]:.3~g} to %{customdata[1]:.3~g} px<br>%{y:,} objects") + "<extra></extra>",
+        "hovertemplate": translated(
+            "report.hover.sizes", "%{customdata[0]:.3~g} to %{customdata[1]:.3~g} px<br>%{y:,} objects"
+        )
+        + "<extra></extra>",
     }
     across = _doubling(logs, found.get("strides") or [])
-    figure: Figure = {"data": [bars], "layout": layout(across, axis(say("objects")))}
+    figure: Figure = {"data": [bars], "layout": layout(across, axis(translated("report.axis.objects", "objects")))}
     _mark_strides(figure, found.get("strides") or [])
     shares = found.get("coverage")
     if shares:
         line = {"type": "scatter", "mode": "lines+markers", "x": middle, "y": shares, "yaxis": "y2"}
         line |= {"line": {"color": VAL, "width": 2}, "marker": {"color": VAL, "size": 6}, "connectgaps": True}
-        line |= {"name": say("covered"), "hovertemplate": say("%{y:.0%} have a like anchor") + "<extra></extra>"}
+        line |= {
+            "name": translated("report.axis.covered_short", "covered"),
+            "hovertemplate": translated("report.hover.covered", "%{y:.0%} have a matching anchor") + "<extra></extra>",
+        }
         figure["data"].append(line)
         right = {"overlaying": "y", "side": "right", "range": [0, 1.05], "tickformat": ".0%", "showgrid": False}
         right["tickvals"] = [0, 0.25, 0.5, 0.75, 1]
-        figure["layout"] |= {"yaxis2": axis(say("objects with a like anchor"), **right)}
+        figure["layout"] |= {
+            "yaxis2": axis(translated("report.axis.covered", "objects with a matching anchor"), **right)
+        }
     return figure
 
 
@@ -127,7 +154,9 @@ def _curve(x: Sequence[float], y: Sequence[float], name: str, line: Mapping[str,
         "y": list(y),
         "name": name,
         "line": dict(line),
-        "hovertemplate": "%{fullData.name}<br>" + say("recall %{x:.0%}, precision %{y:.0%}") + "<extra></extra>",
+        "hovertemplate": "%{fullData.name}<br>"
+        + translated("report.hover.precision_recall", "recall %{x:.0%}, precision %{y:.0%}")
+        + "<extra></extra>",
     }
 
 
@@ -137,7 +166,11 @@ def _doubling(logs: np.ndarray, strides: Sequence[float]) -> dict[str, Any]:
     high = max([float(logs[-1]), *(math.log2(s) for s in strides if s > 0)])
     ticks = list(range(math.ceil(low), math.floor(high) + 1))
     named = {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{2**t}" for t in ticks]}
-    return axis(say("root of the area, in pixels of the network's input"), range=[low - 0.15, high + 0.15], **named)
+    return axis(
+        translated("report.axis.object_size", "square root of the area, in pixels of the network's input"),
+        range=[low - 0.15, high + 0.15],
+        **named,
+    )
 
 
 def _mark_strides(figure: Figure, strides: Sequence[float]) -> None:
@@ -146,7 +179,13 @@ def _mark_strides(figure: Figure, strides: Sequence[float]) -> None:
         at = math.log2(stride)
         dotted = {"color": MUTED, "width": 1, "dash": "dot"}
         shapes.append({"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": dotted})
-        word = {"text": say("stride {}", f"{stride:g}"), "x": at, "xref": "x", "y": 1, "yref": "paper"}
+        word = {
+            "text": translated("report.stride", "stride {stride}", stride=f"{stride:g}"),
+            "x": at,
+            "xref": "x",
+            "y": 1,
+            "yref": "paper",
+        }
         word |= {"yanchor": "bottom", "showarrow": False}
         words.append(word | {"font": {"color": MUTED, "size": 11}, "xanchor": "center"})
     if shapes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from danlu.message import message, translated
 from danlu.report import object_charts
 from danlu.report.evaluation import confusion_cards, metrics_card, side_by_side
 from danlu.report.markup import (
@@ -20,15 +21,11 @@ from danlu.report.markup import (
     table,
 )
 from danlu.report.mask_svg import outline
-from danlu.report.wording import say
 
-NOTHING = "nothing"
 CONFUSION_NOTE = (
-    "Rows are the class that is there, columns the one that was found, from a score of {} and an IoU of 0.5 on. "
-    "The last row holds false alarms, the last column what was missed."
+    "Rows are true classes, columns predicted classes, for scores of at least {score} and an IoU of at least 0.5. "
+    "The last row holds false positives, the last column missed objects."
 )
-COVERED_NOTE = "The line tells how many of them some anchor overlaps by half or more (IoU): others are hard to learn."
-STRIDES_NOTE = "An object smaller than the finest stride lies within one cell of the finest map, with its neighbours."
 LABELLED = 14  # boxes of an image that bear a name; beyond, only mistakes do
 NAMES_SHOWN = 30
 Plate = tuple[float, float, float, float]  # left, top, right, bottom
@@ -38,14 +35,16 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     """Metrics of every split, then curves, classes, kinds of mistakes and the confusion of classes."""
     found = summary.get("evaluation") or {}
     curves = card(
-        say("Precision over recall"),
+        translated("report.precision_recall", "Precision-recall curves"),
         chart(object_charts.precision_recall(found.get("precision_recall") or {}), figures, "precision-recall", 420),
-        note=say("At IoU 0.5: how much of what is found is right, when so much of what is there is found."),
+        note=translated(
+            "report.precision_recall_note", "At IoU 0.5: precision of the detections at each recall of the objects."
+        ),
     )
     kinds = card(
-        say("Kinds of mistakes"),
+        translated("report.kinds_of_mistakes", "Kinds of mistakes"),
         chart(object_charts.error_kinds(found.get("errors") or {}), figures, "errors", 300),
-        note=say("What all mistakes of a kind cost together, after TIDE (Bolya et al. 2020)."),
+        note=translated("report.errors_note", "mAP lost to each kind of mistake, after TIDE (Bolya et al. 2020)."),
     )
     parts = [
         side_by_side(metrics_card(summary.get("metrics") or {}), curves),
@@ -54,33 +53,55 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     if found.get("confusion"):
         classes = [str(row.get("name", "")) for row in found.get("per_class") or []]
         score = (found.get("threshold") or {}).get("score")
-        note = say(CONFUSION_NOTE, number(score))
-        parts.append(confusion_cards(found["confusion"], [*classes, say(NOTHING)], figures, note))
+        note = message("report.detector_confusion_note", CONFUSION_NOTE, score=number(score))
+        parts.append(
+            confusion_cards(found["confusion"], [*classes, translated("report.nothing", "nothing")], figures, note)
+        )
     return "".join(parts)
 
 
 def examples_section(examples: Sequence[Mapping[str, Any]]) -> str:
     """What is there, on the left, beside what was found: masks and boxes over the image, mistakes marked."""
     shown = "".join(_example(one, f"example-{i}") for i, one in enumerate(examples))
-    legend = (
-        f'<p class="legend"><span><i></i>{say("found, and there")}</span>'
-        f'<span><i class="wrong"></i>{say("missed (left), or a false alarm (right)")}</span></p>'
-    )
+    right = translated("report.legend.right", "correct detection")
+    wrong = translated("report.legend.wrong", "missed (left) or false positive (right)")
+    legend = f'<p class="legend"><span><i></i>{right}</span><span><i class="wrong"></i>{wrong}</span></p>'
     return f'{legend}<div class="examples">{shown}</div>' if shown else ""
 
 
 def sizes_section(found: Mapping[str, Any], figures: dict[str, Any]) -> str:
     """Object sizes at the training resolution; with the anchors' coverage, or the strides of the maps."""
     side, tools = number(found.get("side")), ""
-    notes = [say("Objects of the training split, in pixels of the {} x {} that the network sees.", side, side)]
+    notes = [
+        translated(
+            "report.sizes_note",
+            "Objects of the training set, in pixels of the network's {width} x {height} input.",
+            width=side,
+            height=side,
+        )
+    ]
     if is_number(found.get("covered")):
-        notes.append(say(COVERED_NOTE))
-        covered = say("{} have a like anchor", percent(found["covered"], 1))
+        notes.append(
+            translated(
+                "report.covered_note",
+                "The line shows the fraction of objects with an anchor of IoU 0.5 or more; others are hard to learn.",
+            )
+        )
+        covered = translated(
+            "report.covered", "{fraction} have a matching anchor", fraction=percent(found["covered"], 1)
+        )
         tools = f'<span class="chip">{escape(covered)}</span>'
     elif found.get("strides"):
-        notes.append(say(STRIDES_NOTE))
+        notes.append(
+            translated(
+                "report.strides_note",
+                "An object smaller than the finest stride shares a cell of the finest feature map with its neighbours.",
+            )
+        )
     sizes = chart(object_charts.sizes(found), figures, "sizes", 340)
-    return card(say("Sizes"), sizes, note=say(" ").join(notes), tools=tools)
+    return card(
+        translated("report.sizes", "Sizes"), sizes, note=translated("report.word_space", " ").join(notes), tools=tools
+    )
 
 
 def _per_class(found: Mapping[str, Any]) -> str:
@@ -96,10 +117,24 @@ def _per_class(found: Mapping[str, Any]) -> str:
     note = ""
     if is_number(best.get("score")):
         score, f1 = f"{best['score']:.2f}", percent(best.get("f1"), 1)
-        kept = "Keeping what scores {} or more gives the best F1 over all classes, {}: danlu predict --score {}."
-        note = say(kept, score, f1, score)
-    head = [say(word) for word in ("Class", "AP", "AP50", "Best F1", "at score", "Objects")]
-    return card(say("Class by class"), table(head, rows, numbers=5, kind="sortable") if rows else "", note=note)
+        text = (
+            "Detections with a score of at least {score} give the best F1 over all classes, {f1}: "
+            "danlu predict --score {score}."
+        )
+        note = translated("report.best_score", text, score=score, f1=f1)
+    head = [
+        translated("report.class", "Class"),
+        translated("report.ap", "AP"),
+        translated("report.ap50", "AP50"),
+        translated("report.best_f1", "Best F1"),
+        translated("report.at_score", "at score"),
+        translated("report.objects", "Objects"),
+    ]
+    return card(
+        translated("report.class_by_class", "Class by class"),
+        table(head, rows, numbers=5, kind="sortable") if rows else "",
+        note=note,
+    )
 
 
 def _rounded(value: object) -> object:
@@ -114,14 +149,29 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     missed, alarms = sum(bool(t.get("missed")) for t in true), sum(bool(f.get("false")) for f in found)
     height, width = size
     image = f'<image id="{name}" href="{escape(uri)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
-    left = _panel(image, true, "missed", size, say("{} there", len(true)))
-    right = _panel(f'<use href="#{name}"/>', found, "false", size, say("{} found", len(found)))
-    wrong = [say("{} missed", missed)] if missed else []
-    wrong += [say("1 false alarm") if alarms == 1 else say("{} false alarms", alarms)] if alarms else []
+    left = _panel(image, true, "missed", size, translated("report.annotated", "{count} annotated", count=len(true)))
+    right = _panel(
+        f'<use href="#{name}"/>',
+        found,
+        "false",
+        size,
+        translated("report.detected", "{count} detected", count=len(found)),
+    )
+    wrong = [translated("report.missed", "{count} missed", count=missed)] if missed else []
+    wrong += (
+        [
+            translated("report.false_positive", "1 false positive")
+            if alarms == 1
+            else translated("report.false_positives", "{count} false positives", count=alarms)
+        ]
+        if alarms
+        else []
+    )
+    found_wrong = translated("report.comma", ", ").join(wrong) or translated("report.all_found", "all found")
     file = str(one.get("name", ""))
     return (
         f'<figure title="{escape(file)}"><div class="pair">{left}{right}</div><figcaption>'
-        f'<span class="{"wrong" if wrong else "right"}">{escape(say(", ").join(wrong) or say("all found"))}</span>'
+        f'<span class="{"wrong" if wrong else "right"}">{escape(found_wrong)}</span>'
         f'<span class="file"><bdi>{escape(clip(file, 60))}</bdi></span></figcaption></figure>'
     )
 

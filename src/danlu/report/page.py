@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from danlu.config import Config
 from danlu.doctor.cards import cards, style
+from danlu.doctor.diagnose import judged
 from danlu.doctor.ledger import Ledger
-from danlu.language import speaking, spoken
+from danlu.message import language, message, speaking, translated
 from danlu.report import charts
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
 from danlu.report.markup import (
-    SPLITS,
     card,
     chart,
     clip,
@@ -29,10 +30,9 @@ from danlu.report.markup import (
 )
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.object_sections import examples_section, objects_section, sizes_section
-from danlu.report.retelling import retell
 from danlu.report.run_sections import configuration_section, data_section, machine_section
-from danlu.report.wording import say
 from danlu.run.folder import Run
+from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import LOSS_PARTS, METRICS
 
 CUT_SHORT = ("interrupted", "not finished")
@@ -42,13 +42,11 @@ UNDRAWN = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # in the table t
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write_page(
-    run_folder: Path, language: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None
-) -> Path:
+def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None) -> Path:
     """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json,
     what the doctor measured, and, where it was tried to heal the run, heal.json.
 
-    language: en or zh; the run's own by default, in which findings.json is. findings: in place of those there.
+    lang: en or zh; the run's own by default, in which findings.json is. findings: in place of those there.
     Missing files leave their part of the page out (an interrupted run has no summary). Raises Refusal for a file that
     is there and cannot be read, Failure when the page cannot be written.
     """
@@ -56,7 +54,7 @@ def write_page(
     config = run.config if (run.folder / "config.yaml").exists() else None
     summary = _completed(run.summary, run.record.rows, run.folder, config)
     environment, healing = (run.read_json(name, default={}) for name in ("environment.json", "heal.json"))
-    with speaking(language or (config.doctor.language if config else "en")):
+    with speaking(lang or (config.doctor.language if config else "en")):
         found = run.findings if findings is None else findings
         page = render(summary, run.record.rows, config, environment, found, healing, _ledger(run))
     run.write_text(run.report.name, page)
@@ -78,46 +76,87 @@ def render(
     """
     figures: dict[str, Any] = {}
     evaluation = summary.get("evaluation") or {}
-    where = SPLITS.get(evaluation.get("split", ""), "").lower()
+    where = SPLIT_WORDS.get(evaluation.get("split", ""))
+    measured = translated("report.lead.results", "Measured on the {split} set.", split=where) if where else ""
     results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
     sections = [
-        ("Findings", "", cards(findings, ledger or Ledger(), spoken())),
-        ("Healing", "What the doctor tried against these findings.", healing_section(healing or {}, figures)),
-        ("Curves", "", _curves(rows, summary, figures)),
-        ("Results", say("Measured on the {} split.", say(where)) if where else "", results(summary, figures)),
-        ("Folds", "", folds_section(summary["folds"]) if summary.get("folds") else ""),
-        ("Mistakes", "Wrong, and surest of it.", mistakes_section(evaluation.get("mistakes") or [])),
-        (
-            "Examples",
-            "What is there, beside what was found; images with most mistakes first.",
+        Section(
+            "findings",
+            translated("report.heading.findings", "Findings"),
+            cards(findings, ledger or Ledger(), language()) if findings else _nothing_found(ledger),
+        ),
+        Section(
+            "healing",
+            translated("report.heading.healing", "Healing"),
+            healing_section(healing or {}, figures),
+            translated("report.lead.healing", "Fixes tried for these findings."),
+        ),
+        Section("curves", translated("report.heading.curves", "Curves"), _curves(rows, summary, figures)),
+        Section("results", translated("report.heading.results", "Results"), results(summary, figures), measured),
+        Section(
+            "folds",
+            translated("report.heading.folds", "Folds"),
+            folds_section(summary["folds"]) if summary.get("folds") else "",
+        ),
+        Section(
+            "mistakes",
+            translated("report.heading.mistakes", "Mistakes"),
+            mistakes_section(evaluation.get("mistakes") or []),
+            translated("report.lead.mistakes", "Wrong predictions with the highest confidence."),
+        ),
+        Section(
+            "examples",
+            translated("report.heading.examples", "Examples"),
             examples_section(evaluation.get("examples") or []),
+            translated(
+                "report.lead.examples", "Ground truth and detections side by side; images with the most mistakes first."
+            ),
         ),
-        ("Objects", "", sizes_section(evaluation.get("sizes") or {}, figures)),
-        (
-            "Augmentation",
-            "Training images as the model sees them.",
+        Section(
+            "objects",
+            translated("report.heading.objects", "Objects"),
+            sizes_section(evaluation.get("sizes") or {}, figures),
+        ),
+        Section(
+            "augmentation",
+            translated("report.heading.augmentation", "Augmentation"),
             augmented_section(summary.get("augmented") or []),
+            translated("report.lead.augmentation", "Training images as the model gets them."),
         ),
-        ("Data", "", data_section(summary.get("data") or {})),
-        ("Configuration", "", configuration_section(config, summary.get("choices") or [])),
-        ("Machine", "", machine_section(summary, environment)),
+        Section("data", translated("report.heading.data", "Data"), data_section(summary.get("data") or {})),
+        Section(
+            "configuration",
+            translated("report.heading.configuration", "Configuration"),
+            configuration_section(config, summary.get("choices") or []),
+        ),
+        Section("machine", translated("report.heading.machine", "Machine"), machine_section(summary, environment)),
     ]
-    shown = [(title, lead, body) for title, lead, body in sections if body]
-    links = "".join(f'<a href="#{title.lower()}">{say(title)}</a>' for title, _, _ in shown)
-    body = "\n".join(_section(title, lead, body) for title, lead, body in shown)
+    shown = [section for section in sections if section.body]
+    links = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
+    body = "\n".join(map(_section, shown))
     name = _name(summary)
     return document(name, links, f"{_head(summary, name)}\n{body}", figures)
 
 
-def _section(title: str, lead: str, body: str) -> str:
-    said = f"<p class=lead>{say(lead)}</p>" if lead else ""
-    return f'<section id="{title.lower()}"><h2>{say(title)}</h2>{said}{body}</section>'
+@dataclass(frozen=True)
+class Section:
+    """A section of the page. anchor: its id, which links point to. title, lead: plain text; body: HTML."""
+
+    anchor: str
+    title: str
+    body: str
+    lead: str = ""
+
+
+def _section(section: Section) -> str:
+    lead = f"<p class=lead>{section.lead}</p>" if section.lead else ""
+    return f'<section id="{section.anchor}"><h2>{section.title}</h2>{lead}{section.body}</section>'
 
 
 def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
     """A whole page in the house's style: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
-<html lang="{spoken()}">
+<html lang="{language()}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
@@ -139,6 +178,19 @@ def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> st
 """
 
 
+def _nothing_found(ledger: Ledger | None) -> str:
+    """How many findings the doctor checked, where none was found; nothing where it did not watch."""
+    checked = judged(ledger) if ledger is not None else None
+    if checked is None or not checked.n:
+        return ""
+    reasons = "".join(f"<li>{escape(why)}: {escape(', '.join(codes))}</li>" for why, codes in checked.reasons().items())
+    notes = f'<ul class="notes">{reasons}</ul>' if reasons else ""
+    text = "The doctor checked {count} kinds of faults and found none."
+    found = translated("report.nothing_found", text, count=checked.n)
+    title = translated("report.not_judged", "Not judged") if notes else ""
+    return f'<p class="well">{escape(found)}</p>' + (card(title, notes) if notes else "")
+
+
 def _ledger(run: Run) -> Ledger:
     """What the doctor measured; nothing where it did not watch, or its file was cut short."""
     try:
@@ -157,10 +209,10 @@ def _completed(
         out.setdefault("data", {"path": config.data.path} if config.data.path else {})
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     if not summary:
-        out["stopped"] = "not finished"
+        out["stopped"] = message("stop.unfinished", "not finished")
     if epochs and not out.get("metrics"):
         last = epochs[-1]
-        found = {s: {k.split(".", 1)[1]: v for k, v in last.items() if k.startswith(f"{s}.")} for s in SPLITS}
+        found = {s: {k.split(".", 1)[1]: v for k, v in last.items() if k.startswith(f"{s}.")} for s in SPLIT_TITLES}
         out["metrics"] = {split: values for split, values in found.items() if values}
         out.setdefault("epochs", last.get("epoch"))
         out["seconds"] = out.get("seconds", last.get("seconds"))
@@ -175,7 +227,9 @@ def _head(summary: Mapping[str, Any], name: str) -> str:
     model, data = summary.get("model"), summary.get("data") or {}
     on = Path(str(data["path"])).name or data["path"] if data.get("path") else None
     known = [escape(clip(part, 60)) for part in (model, on) if part] or [escape(clip(name, 60))]
-    title = say("{} on {}", *known) if len(known) == 2 else known[0]
+    title = known[0]
+    if len(known) == 2:
+        title = translated("report.title", "{model} on {data}", model=known[0], data=known[1])
     return (
         f'<div class="head"><p class="eyebrow">{escape(clip(name, 120))}</p><h1>{title}</h1>'
         f'<p class="lead">{escape(_in_words(summary))}</p>{_notices(summary)}{_headline(summary)}</div>'
@@ -189,33 +243,51 @@ def _in_words(summary: Mapping[str, Any]) -> str:
     classes = data.get("classes") or []
     said = []
     if is_number(train):
-        goal = say(" in {} classes", number(len(classes))) if classes else ""
-        said.append(say("Trained on {} samples{}.", number(train), goal))
+        goal = translated("report.in_classes", " in {classes} classes", classes=number(len(classes))) if classes else ""
+        said.append(
+            translated("report.trained", "Trained on {samples} samples{goal}.", samples=number(train), goal=goal)
+        )
     if is_number(summary.get("parameters")):
-        said.append(say("{} parameters.", number(summary["parameters"])))
+        said.append(translated("report.parameters", "{count} parameters.", count=number(summary["parameters"])))
     best, epochs, monitor = summary.get("best_epoch"), summary.get("epochs"), summary.get("monitor")
     if is_number(best) and is_number(epochs):
-        measured = say(" by {}", label(str(monitor), within="validation")) if monitor else ""
-        said.append(say("Best at epoch {} of {}{}.", number(best), number(epochs), measured))
-    stopped = str(summary.get("stopped") or "")
+        measured = (
+            translated("report.by_monitor", " by {monitor}", monitor=label(str(monitor), within=SPLIT_WORDS["val"]))
+            if monitor
+            else ""
+        )
+        said.append(
+            translated(
+                "report.best_epoch",
+                "Best at epoch {best} of {epochs}{monitor}.",
+                best=number(best),
+                epochs=number(epochs),
+                monitor=measured,
+            )
+        )
+    stopped = summary.get("stopped") or ""
     if stopped and not stopped.startswith(CUT_SHORT):
-        said.append(say("Ended by {}.", retell(stopped)))
-    return say(" ").join(said)
+        said.append(translated("report.ended", "Stopped early: {reason}.", reason=stopped))
+    return translated("report.word_space", " ").join(said)
 
 
 def _notices(summary: Mapping[str, Any]) -> str:
     """What the reader must know before the numbers."""
     said = []
-    stopped, looks = str(summary.get("stopped") or ""), summary.get("test_looks")
+    stopped, looks = summary.get("stopped") or "", summary.get("test_looks")
     if stopped.startswith(CUT_SHORT):
         epochs = summary.get("epochs")
-        sentences = [say("This run was {}.", retell(stopped))]
+        sentences = [translated("report.cut_short", "This run was {reason}.", reason=stopped)]
         if is_number(epochs):
-            sentences.append(say("The numbers are those of the last finished epoch, {}.", number(epochs)))
-        said.append(say(" ").join(sentences))
+            sentences.append(
+                translated(
+                    "report.last_epoch", "All numbers are from the last finished epoch, {epoch}.", epoch=number(epochs)
+                )
+            )
+        said.append(translated("report.word_space", " ").join(sentences))
     if is_number(looks) and looks > 1:
-        flattering = "The test split was looked at {} times: choices made in between flatter its numbers."
-        said.append(say(flattering, number(looks)))
+        text = "The test set was evaluated {times} times: choices made in between make its numbers optimistic."
+        said.append(translated("report.test_looks", text, times=number(looks)))
     return "".join(f'<p class="notice">{escape(text)}</p>' for text in said)
 
 
@@ -227,9 +299,9 @@ def _headline(summary: Mapping[str, Any]) -> str:
     split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
     wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]
-    tiles = [(label(n, within=SPLITS[s]), metric_value(n, v)) for s, n, v in found if is_number(v)][:3]
+    tiles = [(label(n, within=SPLIT_TITLES[s]), metric_value(n, v)) for s, n, v in found if is_number(v)][:3]
     if is_number(summary.get("seconds")):
-        tiles.append((say("Training time"), duration(summary["seconds"])))
+        tiles.append((translated("report.training_time", "Training time"), duration(summary["seconds"])))
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
     return f'<dl class="headline">{cells}</dl>' if cells else ""
 
@@ -242,15 +314,18 @@ def _main_metric(summary: Mapping[str, Any]) -> str:
 
 def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
     best, main = summary.get("best_epoch"), _main_metric(summary)
-    recorded = {key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLITS and "." in key}
+    recorded = {
+        key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key
+    }
     parts = [name for name in LOSS_PARTS if name in recorded]
     drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in UNDRAWN}
     names = sorted(drawn - {"loss", *LOSS_PARTS}, key=lambda n: (n != main, list(METRICS).index(n)))
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
+    linear, log = translated("report.linear", "linear"), translated("report.log", "log")
     scale = (
-        f'<span class="switch" data-scale="loss"><button value="linear" aria-pressed="true">{say("linear")}</button>'
-        f'<button value="log" aria-pressed="false">{say("log")}</button></span>'
+        f'<span class="switch" data-scale="loss"><button value="linear" aria-pressed="true">{linear}</button>'
+        f'<button value="log" aria-pressed="false">{log}</button></span>'
     )
     panels = "".join(
         chart(charts.curves(rows, n, best), figures, f"metric-{n}", 320, "" if n == main else "hidden") for n in names
@@ -261,10 +336,10 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
     )
     tabs = f'<span class="switch">{buttons}</span>' if len(names) > 1 else ""
     cards = [
-        card(say("Loss"), loss, tools=scale),
-        card(label(names[0]) if len(names) == 1 else say("Metrics"), panels, tools=tabs),
-        card(say("Learning rate"), chart(charts.rate(rows), figures, "rate", 220)),
-        card(say("Speed"), chart(charts.speed(rows), figures, "speed", 220)),
+        card(translated("report.loss", "Loss"), loss, tools=scale),
+        card(label(names[0]) if len(names) == 1 else translated("report.metrics", "Metrics"), panels, tools=tabs),
+        card(translated("report.learning_rate", "Learning rate"), chart(charts.rate(rows), figures, "rate", 220)),
+        card(translated("report.speed", "Speed"), chart(charts.speed(rows), figures, "speed", 220)),
     ]
     shown = "".join(cards)
     return f'<div class="grid">{shown}</div>' if shown else ""

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.config import Config, changed, get, keys
-from danlu.report.explanations import explained
+from danlu.message import message, translated
 from danlu.report.markup import (
-    SPLITS,
     card,
     duration,
     escape,
@@ -21,8 +20,7 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
-from danlu.report.retelling import retell
-from danlu.report.wording import say
+from danlu.run.names import SPLIT_TITLES
 
 PROBLEMS_SHOWN = 200
 
@@ -33,15 +31,18 @@ def data_section(data: Mapping[str, Any]) -> str:
         return ""
     counts = data.get("counts") or {}
     facts = {
-        "Source": data.get("path"),
-        "Format": data.get("format"),
-        **{say("{} samples", say(SPLITS.get(split, split))): number(count) for split, count in counts.items()},
-        "Classes": number(len(data["classes"])) if data.get("classes") else None,
-        "Input": " × ".join(str(n) for n in data.get("input") or []),
+        translated("report.source", "Source"): data.get("path"),
+        translated("report.format", "Format"): data.get("format"),
+        **{
+            translated("report.split_samples", "{split} samples", split=SPLIT_TITLES.get(split, split)): number(count)
+            for split, count in counts.items()
+        },
+        translated("report.classes", "Classes"): number(len(data["classes"])) if data.get("classes") else None,
+        translated("report.input", "Input"): " × ".join(str(n) for n in data.get("input") or []),
     }
-    notes = "".join(f"<li>{escape(retell(note))}</li>" for note in data.get("notes") or [])
+    notes = "".join(f"<li>{escape(note)}</li>" for note in data.get("notes") or [])
     body = _facts(facts) + (f'<ul class="notes">{notes}</ul>' if notes else "")
-    return card(say("Dataset"), body) + _problems(data.get("problems") or [])
+    return card(translated("report.dataset", "Dataset"), body) + _problems(data.get("problems") or [])
 
 
 def configuration_section(config: Config | None, choices: Sequence[Mapping[str, Any]]) -> str:
@@ -50,14 +51,26 @@ def configuration_section(config: Config | None, choices: Sequence[Mapping[str, 
         return ""
     reasons = {choice.get("key"): choice.get("reason") for choice in choices}
     mine = changed(config)
-    head = [say(word) for word in ("Setting", "Value", "Why", "What it is")]
-    rows = [_setting(config, key, reasons.get(key) or "set for this run") for key in mine]
+    head = [
+        translated("report.setting", "Setting"),
+        translated("report.value", "Value"),
+        translated("report.why", "Why"),
+        translated("report.meaning", "Meaning"),
+    ]
+    rows = [
+        _setting(config, key, reasons.get(key) or message("report.set_for_run", "set for this run")) for key in mine
+    ]
     rest = [_setting(config, key, "") for key in keys() if key not in mine]
-    note = say("These differ from the defaults: chosen from the data, with the reason, or set for this run.")
-    others = say("The other {} settings, at their defaults", len(rest))
-    return card(say("Settings of this run"), table(head, rows, kind="settings") if rows else "", note=note) + (
-        f"<details class=card><summary>{others}</summary>{table(head, rest, kind='settings')}</details>"
+    note = translated(
+        "report.settings_note",
+        "Settings that differ from the defaults: chosen from the data, with the reason, or set for this run.",
     )
+    others = translated("report.other_settings", "The other {count} settings, at their defaults", count=len(rest))
+    return card(
+        translated("report.settings_of_this_run", "Settings of this run"),
+        table(head, rows, kind="settings") if rows else "",
+        note=note,
+    ) + (f"<details class=card><summary>{others}</summary>{table(head, rest, kind='settings')}</details>")
 
 
 def machine_section(summary: Mapping[str, Any], environment: Mapping[str, str]) -> str:
@@ -66,16 +79,29 @@ def machine_section(summary: Mapping[str, Any], environment: Mapping[str, str]) 
     total = sum(timings.values()) or 1.0
     rows = [
         [
-            text_cell(say(name.replace("_", " ")).capitalize()),
+            text_cell(translated(f"report.phase.{name}", name.replace("_", " ")).capitalize()),
             number_cell(s, duration(s)),
             number_cell(s, percent(s / total, 0), bar=s / total),
         ]
         for name, s in timings.items()
     ]
     speed = summary.get("samples_per_second")
-    note = say("{} training samples per second.", number(round(speed))) if is_number(speed) else ""
-    left = card(say("Time"), table(["", say("Time"), say("Share")], rows, numbers=2) if rows else "", note=note)
-    right = card(say("Environment"), _facts(environment))
+    note = (
+        translated("report.samples_per_second", "{speed} training samples per second.", speed=number(round(speed)))
+        if is_number(speed)
+        else ""
+    )
+    left = card(
+        translated("report.time", "Time"),
+        table(["", translated("report.time", "Time"), translated("report.fraction", "Fraction")], rows, numbers=2)
+        if rows
+        else "",
+        note=note,
+    )
+    right = card(
+        translated("report.environment", "Environment"),
+        _facts({translated(f"report.machine.{key}", key): value for key, value in environment.items()}),
+    )
     return f'<div class="grid">{left}{right}</div>' if left and right else left + right
 
 
@@ -85,23 +111,26 @@ def _setting(config: Config, key: str, why: str | None) -> list[str]:
     return [
         text_cell(key, "key"),
         text_cell(words(value), kind),
-        text_cell(retell(why) if why else say("default"), "why"),
-        text_cell(explained(key), "why"),
+        text_cell(why or translated("report.default", "default"), "why"),
+        text_cell(translated(f"settings.{key}", keys()[key].text), "why"),
     ]
 
 
 def _problems(problems: Sequence[Mapping[str, Any]]) -> str:
-    told = [(p.get("where", ""), retell(str(p.get("reason", "")))) for p in problems[:PROBLEMS_SHOWN]]
+    told = [(p.get("where", ""), p.get("reason", "")) for p in problems[:PROBLEMS_SHOWN]]
     rows = [[name_cell(where), text_cell(reason)] for where, reason in told]
     if not rows:
         return ""
-    one = len(problems) == 1
-    what = say("1 sample was skipped") if one else say("{} samples were skipped", number(len(problems)))
-    more = f"<p class=note>{say('The first {} of them.', PROBLEMS_SHOWN)}</p>" if len(problems) > PROBLEMS_SHOWN else ""
-    return f"<details class=card><summary>{what}</summary>{more}{table([say('Where'), say('Why')], rows)}</details>"
+    what = translated("report.samples_skipped", "{count} samples were skipped", count=number(len(problems)))
+    if len(problems) == 1:
+        what = translated("report.sample_skipped", "1 sample was skipped")
+    cut = translated("report.problems_cut", "The first {count} of them.", count=PROBLEMS_SHOWN)
+    more = f"<p class=note>{cut}</p>" if len(problems) > PROBLEMS_SHOWN else ""
+    head = [translated("report.where", "Where"), translated("report.why", "Why")]
+    return f"<details class=card><summary>{what}</summary>{more}{table(head, rows)}</details>"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    given = {say(k): words(v) for k, v in facts.items() if v not in (None, "")}
+    given = {k: words(v) for k, v in facts.items() if v not in (None, "")}
     rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in given.items())
     return f"<dl>{rows}</dl>" if rows else ""

@@ -15,10 +15,11 @@ from danlu.engine.checkpoint import save_weights
 from danlu.engine.loop import Progress
 from danlu.engine.saving import Interrupted
 from danlu.inference.loaded_run import LoadedRun, load
+from danlu.message import translated
 from danlu.preparation.prepare import Prepared, prepare
-from danlu.printing.wording import say
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
+from danlu.run.names import metric_key
 from danlu.training.finish import conclude, write_summary
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
@@ -56,7 +57,10 @@ def train_folds(
             run.write_text("config.yaml", dump_yaml(config))
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
-            console.print(say("fold {} of {}", number + 1, config.data.folds), style="bold")
+            console.print(
+                translated("printing.fold", "fold {fold} of {folds}", fold=number + 1, folds=config.data.folds),
+                style="bold",
+            )
             one = with_values(config, {"data.fold": number, "data.refit": None})
             folds.append(train(one, f"fold-{number}"))
         monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
@@ -88,8 +92,12 @@ def _conclude(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str,
     rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
     means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
     spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
-    said = say(", ").join(f"{say(k)} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
-    console.print(say("validation over {} folds: {}", len(rows), said), highlight=False, soft_wrap=True)
+    said = translated("report.comma", ", ").join(f"{metric_key(k)} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
+    console.print(
+        translated("printing.folds", "validation over {folds} folds: {metrics}", folds=len(rows), metrics=said),
+        highlight=False,
+        soft_wrap=True,
+    )
     extra = {"folds": rows, "refit": refit, "fold_mean": means, "fold_std": spread}
     config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
     if refit == "all":

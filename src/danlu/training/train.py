@@ -22,8 +22,8 @@ from danlu.engine.loop import Progress, Watcher, fit
 from danlu.engine.processes import Agreement, launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
-from danlu.language import speaking
 from danlu.learning.losses import class_weights
+from danlu.message import speaking
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.object_facts import tell_of_objects
 from danlu.preparation.prepare import Prepared, network, prepare
