@@ -1,7 +1,6 @@
-"""The two ways a command ends badly, and the one sentence each of them says.
+"""Errors shown to the user: `Refusal` for wrong input (exit code 2), `Failure` for work that failed (exit code 1).
 
-A `Refusal` means that the user's input is wrong (exit code 2); a `Failure` means that the input was fine and the work
-could not be done (exit code 1). Both carry one sentence: the thing, the place, and the nearest valid choice.
+Both carry one sentence with the thing, the place, and the nearest valid choice.
 """
 
 from __future__ import annotations
@@ -12,44 +11,48 @@ from collections.abc import Iterable
 
 
 class Refusal(ValueError):
-    """The user's input is wrong. The message is one sentence that names the thing, the place and what to do.
+    """Wrong input by the user, in one sentence that names the thing, the place and what to do.
 
-    thing: what the sentence begins with, where it is a setting or an argument; the command line says the flag for it.
+    sentence: a string, or a `Message`, which is shown in the current language. thing: first word of the sentence where
+    it is a setting or an argument; the command line replaces it by the flag.
     """
 
     def __init__(self, sentence: str, thing: str = "") -> None:
         super().__init__(sentence)
-        self.thing = thing
+        self.sentence, self.thing = sentence, thing
+
+    def __str__(self) -> str:
+        return str(self.sentence)
 
     def __reduce__(self) -> tuple[type[Refusal], tuple[str, str]]:
-        return type(self), (str(self), self.thing)  # it comes back from worker processes
+        return type(self), (self.sentence, self.thing)  # raised again from worker processes
 
 
 class Failure(RuntimeError):
-    """The work failed though the input was right: a full disk, a loss that is not finite, a missing device."""
+    """Work that failed although the input was right: a full disk, a loss that is not finite, a missing device."""
 
 
 def nearest(word: object, choices: Iterable[str]) -> list[str]:
-    """The choices a misspelt `word` may have meant, best first; at most three.
+    """Find the choices closest to a misspelt `word`, best first, at most three.
 
     >>> nearest("resnt20", ["resnet20", "lenet", "mlp"])
     ['resnet20']
     """
     word, lower = str(word).lower(), {choice: choice.lower() for choice in sorted(choices)}
-    # A word that begins a choice, or contains one, is nearer than one that merely shares letters.
+    # A prefix of a choice, or a word that contains one, is closer than a word that only shares letters.
     starts = [c for c, low in lower.items() if word and (low.startswith(word) or (len(low) > 2 and low in word))]
-    likeness = {c: difflib.SequenceMatcher(None, word, low).ratio() for c, low in lower.items()}
-    best = max(likeness.values(), default=0.0)
-    close = [c for c, share in likeness.items() if share >= max(0.5, best - 0.1)]
-    close.sort(key=lambda choice: -likeness[choice])
+    similarity = {c: difflib.SequenceMatcher(None, word, low).ratio() for c, low in lower.items()}
+    best = max(similarity.values(), default=0.0)
+    close = [c for c, ratio in similarity.items() if ratio >= max(0.5, best - 0.1)]
+    close.sort(key=lambda choice: -similarity[choice])
     return list(dict.fromkeys(starts + close))[:3]
 
 
 def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), do: str = "") -> Refusal:
-    """A `Refusal` in the house's one form: "THING must be WANTED, got GOT; did you mean 'NEAR'? DO".
+    """Make a `Refusal` of the form "THING must be WANTED, got GOT; did you mean 'NEAR'? DO".
 
-    thing: the flag, config key, file or argument, with its place. wanted: what would have been right.
-    near: valid choices among which the nearest to `got` are offered. do: what the user can do next.
+    thing: flag, config key, file or argument, with its place. wanted: description of valid input.
+    near: valid choices, of which those closest to `got` are offered. do: next step for the user.
 
     >>> print(refusal("--model", "a known model", "resnt20", near=["resnet20", "lenet"]))
     --model must be a known model, got 'resnt20'; did you mean 'resnet20'?
@@ -69,9 +72,9 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
 
 
 def blame(error: OSError, thing: str = "") -> Refusal | Failure:
-    """A file error as a sentence: a disk that is full or fails is a Failure, a path that will not do a Refusal.
+    """Turn a file error into a Failure (full or broken disk) or a Refusal (unusable path).
 
-    thing: the flag or file with its place; by default the file that the error names.
+    thing: flag or file with its place; the file of the error by default.
     """
     name = thing or str(error.filename or "a file")
     name = name if len(name) <= 200 else f"{name[:200]}..."
@@ -81,8 +84,11 @@ def blame(error: OSError, thing: str = "") -> Refusal | Failure:
     return Refusal(f"{name} cannot be used: {reason}")
 
 
-def choose(thing: str, name: str, table: Iterable[str], what: str) -> str:
-    """`name` when `table` holds it, else the refusal that offers the nearest entries. what: "a known optimiser" ..."""
+def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:
+    """Return `name` if `table` contains it. Raises a Refusal that offers the closest entries otherwise.
+
+    what: description of valid input ("a known optimiser").
+    """
     names = list(table)
     if name in names:
         return name
