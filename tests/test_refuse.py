@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from danlu.refuse import Failure, Refusal, blame, choose, nearest, refusal
+from danlu.refuse import Failure, Refusal, blame, nearest, one_of, refusal
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_a_refusal_comes_back_whole_from_another_process():
 
 
 def test_choose():
-    assert choose("--x", "a", {"a": 1, "b": 2}, "a letter") == "a"
+    assert one_of("--x", "a", {"a": 1, "b": 2}, "a letter") == "a"
     with pytest.raises(Refusal, match="--x must be a letter, got 'aa'; did you mean 'a'"):
-        choose("--x", "aa", ["a", "b"], "a letter")
+        one_of("--x", "aa", ["a", "b"], "a letter")
 
 
 def test_file_errors_are_the_users_unless_the_disk_fails():

@@ -93,3 +93,6 @@ def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:
     if name in names:
         return name
     raise refusal(thing, what, name, near=names)
+
+
+choose = one_of  # the former name, for scripts outside

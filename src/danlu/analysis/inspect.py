@@ -22,7 +22,7 @@ from danlu.inspection.memory import STATES, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
 from danlu.learning.optim import build_optimizer
 from danlu.models.build import MODELS, build_model
-from danlu.refuse import Refusal, blame, choose, refusal
+from danlu.refuse import Refusal, blame, one_of, refusal
 
 MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
 TRUTHS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
@@ -117,7 +117,7 @@ def _look(
 ) -> Looked:
     """Build (without numbers, if it can be) and trace."""
     classes, batch_size = _whole("--classes", classes), _whole("--batch-size", batch_size)
-    choose("--optimizer", optimizer, STATES, "a known update rule")
+    one_of("--optimizer", optimizer, STATES, "a known update rule")
     name = model if isinstance(model, str) else type(model).__name__
     shape = _shape(input or _default_input(name))
     sample = torch.zeros(1, *shape, device="meta")

@@ -19,7 +19,7 @@ from danlu.engine.checkpoint import read_weights
 from danlu.inference.trained_run import open_trained
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.prepare import Prepared, build_network, prepare
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run
 
@@ -41,7 +41,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
 
     Gives {"page", "directions", "samples", "loss", "path", "path_note"}. Refusal for detectors and ensembles.
     """
-    choose("--directions", directions, DIRECTIONS, "random or eigenvectors")
+    one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
     trained = open_trained(run)
     language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
     if trained.signature.task in ("detect", "segment") or trained.signature.members:

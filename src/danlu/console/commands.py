@@ -28,7 +28,7 @@ from danlu.printing.results import (
     print_landscape,
 )
 from danlu.printing.tables import plain_table
-from danlu.refuse import Refusal, choose, refusal
+from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.training.summary import public
@@ -153,7 +153,7 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run, lang = Run.open(values["run"]), values["lang"]
     if lang is not None:
-        choose("--lang", lang, ("en", "zh"), "en or zh")
+        one_of("--lang", lang, ("en", "zh"), "en or zh")
     # The doctor says in another language what the run's ledger tells; without one his words stay as they are.
     findings = diagnose(run.folder, lang=lang)["findings"] if lang and run.ledger.exists() else None
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.config import AugmentConfig
 from danlu.data.geometry import LARGE
-from danlu.refuse import Refusal, choose, refusal
+from danlu.refuse import Refusal, one_of, refusal
 
 WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole image
 CROPS = (0.3, 1.0)  # area of crops around objects, where only their chance is given
@@ -85,7 +85,7 @@ def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) ->
     Raises Refusal for what cannot be done: saturation of grey images, a pad beyond the side, cutmix of numbers.
     """
     preset = config.preset or "light"
-    values = PRESETS[choose("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
+    values = PRESETS[one_of("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
     if not classes:
         values |= {"mixup": 0.0, "cutmix": 0.0}
     mine = _given(config)
@@ -106,7 +106,7 @@ def resolve_objects(config: AugmentConfig, *, size: int, channels: int) -> Augme
     """
     preset = config.preset or "light"
     table = OBJECT_PRESETS
-    values = table[choose("augment.preset", preset, table, "none, light or strong")](size, channels)
+    values = table[one_of("augment.preset", preset, table, "none, light or strong")](size, channels)
     mine = _given(config)
     if mine.get("iou_crop"):
         values["area"] = CROPS

@@ -18,7 +18,7 @@ from danlu.config import DataConfig
 from danlu.data.columns import as_numbers
 from danlu.data.dataset import TEST, VAL, Dataset
 from danlu.message import Message, message
-from danlu.refuse import Refusal, choose, refusal
+from danlu.refuse import Refusal, one_of, refusal
 
 SMALL, SHARE, SHARE_OF_SMALL = 2000, 0.1, 0.15  # fewer samples give a larger part away, or its figures mean little
 KINDS = {
@@ -144,7 +144,7 @@ class _Cut:
 
     def __init__(self, dataset: Dataset, config: DataConfig, seed: int) -> None:
         kind, _, column = config.split.partition(":")
-        self.kind = choose("--split", kind, KINDS, "stratified, random, time:COLUMN or group:COLUMN")
+        self.kind = one_of("--split", kind, KINDS, "stratified, random, time:COLUMN or group:COLUMN")
         if bool(column) != (self.kind in ("time", "group")):
             raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
         if self.kind == "stratified" and dataset.task != "classify":
@@ -246,7 +246,7 @@ def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
     if not isinstance(frame, pandas.DataFrame):
         raise refusal("--split", "stratified or random where the data is no table", f"{kind}:{column}")
     names = [str(name) for name in frame.columns]
-    values = frame.iloc[:, names.index(choose("--split", column, names, f"{kind}: and a column of {dataset.path}"))]
+    values = frame.iloc[:, names.index(one_of("--split", column, names, f"{kind}: and a column of {dataset.path}"))]
     if kind == "group":
         return pandas.factorize(values, use_na_sentinel=False)[0]
     times = as_numbers(values)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.detection.boxes import MEASURES
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 
 def sigmoid_focal(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
@@ -62,5 +62,5 @@ def smooth_l1(codes: Tensor, targets: Tensor, *, beta: float) -> Tensor:
 
 def box_loss(boxes: Tensor, targets: Tensor, *, measure: str) -> Tensor:
     """1 - measure, with measure "iou", "giou", "diou" or "ciou". Boxes (..., 4), xyxy -> (...)."""
-    function = MEASURES[choose("the box loss", measure, MEASURES, "a known measure")]
+    function = MEASURES[one_of("the box loss", measure, MEASURES, "a known measure")]
     return 1 - function(boxes.float(), targets.float())

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 
 def _from_xywh(boxes: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ FORMATS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 def convert(boxes: Tensor, source: str, target: str) -> Tensor:
     """Boxes (..., 4) from one format to another: xyxy (corners), xywh (first corner, size), cxcywh (centre, size)."""
-    to_corners = FORMATS[choose("the boxes' format", source, FORMATS, "a known format")][0]
-    from_corners = FORMATS[choose("the boxes' format", target, FORMATS, "a known format")][1]
+    to_corners = FORMATS[one_of("the boxes' format", source, FORMATS, "a known format")][0]
+    from_corners = FORMATS[one_of("the boxes' format", target, FORMATS, "a known format")][1]
     return from_corners(to_corners(boxes))
 
 

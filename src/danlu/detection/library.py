@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from danlu.detection.detector import Detector
 from danlu.objects import PADDING, Detections, ObjectBatch
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 # Name -> whether class 0 means background to it.
 NAMES = {
@@ -87,7 +87,7 @@ class LibraryDetector(Detector):
         super().__init__()
         import torchvision
 
-        choose("--model", name, NAMES, "a detector of torchvision")
+        one_of("--model", name, NAMES, "a detector of torchvision")
         self.shift, self.masked = int(NAMES[name]), name in MASKED
         build: Callable[..., Any] = getattr(torchvision.models.detection, name)
         own_size = {} if name.startswith("ssd") else {"min_size": size, "max_size": size, "_skip_resize": True}

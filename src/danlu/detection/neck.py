@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from danlu.detection.pyramid import FeaturePyramid
 from danlu.models.backbone import Backbone
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 NECKS = ("fpn", "none")
 FINEST = 4  # stride of a pyramid's first level
@@ -24,7 +24,7 @@ class Neck(nn.Module):
 
     def __init__(self, backbone: Backbone, kind: str, *, width: int, size: int, norm: str, extra: int = 0) -> None:
         super().__init__()
-        choose("neck", kind, NECKS, "fpn or none")
+        one_of("neck", kind, NECKS, "fpn or none")
         strides = backbone.feature_strides
         self.pyramid: FeaturePyramid | None = None
         if kind == "fpn":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from danlu.models.parts import norm_layer, stay_in_eval
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 # Name -> normalisation of the layers that a detector adds to its backbone.
 ADDED = {"batch": "batch", "group": "group", "frozen": "none"}
@@ -18,7 +18,7 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
     drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
     Refusal for an unknown name.
     """
-    choose("model.norm", norm, ADDED, "batch, group or frozen")
+    one_of("model.norm", norm, ADDED, "batch, group or frozen")
     for module in list(backbone.modules()) if norm == "group" else []:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 Search = Callable[[np.ndarray], np.ndarray]  # image uint8 (H, W, 3) -> boxes (P, 4), xyxy
 LEAST_SIDE = 6  # pixels: smaller regions are texture
@@ -63,7 +63,7 @@ class Proposer:
     """
 
     def __init__(self, search: str, most: int) -> None:
-        choose("search", search, ("auto", *SEARCHES), "auto, selective or colours")
+        one_of("search", search, ("auto", *SEARCHES), "auto, selective or colours")
         if search == "selective" and not _has_selective():
             raise refusal(
                 "search", "colours, or OpenCV with its extra modules", search, do="install opencv-contrib-python"

@@ -16,7 +16,7 @@ from danlu.inference.coco_results import evaluate_results
 from danlu.inference.measure import measure
 from danlu.inference.trained_run import TrainedRun, open_trained
 from danlu.preparation.prepare import Prepared, prepare, prepare_for
-from danlu.refuse import Refusal, choose, refusal
+from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
 
 
@@ -48,7 +48,7 @@ def evaluate(
         raise refusal("--part", "left out when other DATA is given", part)
     began = time.perf_counter()
     if data is None:
-        part = choose("--part", part or "test", SPLITS, "train, val or test")
+        part = one_of("--part", part or "test", SPLITS, "train, val or test")
         prepared = prepare(config, trained.weights("start"))
         _check_same(trained, prepared)
         if not len(getattr(prepared.split, part)):

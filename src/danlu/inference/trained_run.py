@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from danlu.engine.checkpoint import fill, read_weights
 from danlu.preparation.prepare import network
-from danlu.refuse import Refusal, choose
+from danlu.refuse import Refusal, one_of
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 
@@ -78,6 +78,6 @@ def open_trained(run: str | Path | Run, weights: str | None = None) -> TrainedRu
         return run
     folder = run.folder if isinstance(run, Run) else Path(run)
     trained = TrainedRun(Run.open(folder).folder)
-    trained.weights_used = choose("--weights", weights or "best", ("best", "last"), "best or last")
+    trained.weights_used = one_of("--weights", weights or "best", ("best", "last"), "best or last")
     _ = trained.signature  # a missing or damaged file is said here, not at the first prediction
     return trained

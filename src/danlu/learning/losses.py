@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import LossConfig
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def build_loss(
     With class weights a sample's loss is multiplied by its class's weight; weights have mean 1 over the training set.
     Raises Refusal for an unknown loss, one of another task, or settings that do not belong to it.
     """
-    loss = LOSSES[choose("loss", str(config.name), LOSSES, "a known loss")]
+    loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
     if task is not None and task not in loss.tasks:
         fitting = [name for name, other in LOSSES.items() if task in other.tasks]
         raise refusal("loss", f"one that can {task}", config.name, do=f"choose from {', '.join(fitting)}")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from danlu.config import OptimConfig
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 Groups = list[dict[str, Any]]
 
@@ -150,7 +150,7 @@ def build_optimizer(
     share of the rate, 1 for what is not named.
     Raises Refusal for an unknown name, a missing rate, or a model with nothing to train.
     """
-    name = choose("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
+    name = one_of("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
     groups = parameter_groups(model, config, shares or {})
     if not groups:
         raise refusal("model", "a network with parameters to train", type(model).__name__)

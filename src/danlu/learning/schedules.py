@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from danlu.config import ScheduleConfig
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 FACTOR = {"step": 0.1, "exponential": 0.95, "plateau": 0.5}  # what `schedule.factor: None` stands for
 ONE_CYCLE_START = 1 / 25  # first rate of one-cycle as a share of the peak
@@ -78,7 +78,7 @@ def build_schedule(config: ScheduleConfig, epochs: float, steps_per_epoch: float
     "plateau" this is the warm-up alone; multiply it with `Plateau.factor`.
     Raises Refusal for an unknown schedule, or a warm-up that leaves no epoch.
     """
-    course = SCHEDULES[choose("schedule", str(config.name), SCHEDULES, "a known schedule")].course
+    course = SCHEDULES[one_of("schedule", str(config.name), SCHEDULES, "a known schedule")].course
     if config.warmup >= epochs:
         raise refusal("schedule.warmup", f"less than the {epochs:g} epochs of the training", config.warmup)
     rise = config.warmup * steps_per_epoch

@@ -8,7 +8,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, norm_layer, shifts
-from danlu.refuse import choose
+from danlu.refuse import one_of
 
 POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
@@ -65,7 +65,7 @@ def _lenet(
     bias: bool,
 ) -> Backbone:
     """Build either form. paddings: of the two convolutions, in pixels."""
-    pooling = POOLS[choose("model.pool", pool, POOLS, "a known pooling")]
+    pooling = POOLS[one_of("model.pool", pool, POOLS, "a known pooling")]
     first, second = paddings
     side = ((size + 2 * first - 4) // 2 + 2 * second - 4) // 2
     block = partial(conv, norm=norm, activation=activation, bias=bias)

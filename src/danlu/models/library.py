@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import norm_layer, shifts
-from danlu.refuse import Failure, choose, refusal
+from danlu.refuse import Failure, one_of, refusal
 
 # torchvision's networks with auxiliary classifiers -> names of their first block and of the classifiers.
 AUXILIARY = {"inception_v3": ("Conv2d_1a_3x3", "AuxLogits"), "googlenet": ("conv1", "aux1", "aux2")}
@@ -58,7 +58,7 @@ def timm_model(
     import timm
 
     bare = name.partition(".")[0]  # resnet18.a1_in1k names one set of weights of resnet18
-    choose("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), "a network of timm")
     options: dict[str, Any] = {} if dropout is None else {"drop_rate": dropout}
     published = timm.get_pretrained_cfg(bare)
     if published is not None and published.fixed_input_size:
@@ -101,7 +101,7 @@ def timm_weights(name: str, size: int) -> Published:
     import timm
 
     bare = name.partition(".")[0]
-    choose("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), "a network of timm")
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.has_weights:
         raise refusal("--model", "a network of timm with published weights", name, near=timm.list_pretrained())
@@ -153,7 +153,7 @@ def timm_backbone(
     import timm
 
     bare = name.partition(".")[0]
-    choose("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), "a network of timm")
     try:
         network = timm.create_model(name, pretrained=pretrained, in_chans=channels, features_only=True)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
@@ -182,7 +182,7 @@ def torchvision_model(
     """
     import torchvision
 
-    choose("--model", name, torchvision.models.list_models(torchvision.models), "a network of torchvision")
+    one_of("--model", name, torchvision.models.list_models(torchvision.models), "a network of torchvision")
     options: dict[str, Any] = {}
     if name.startswith("vit_"):
         options["image_size"] = size

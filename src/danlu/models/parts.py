@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 
 from danlu.models.batch_renorm import BatchRenorm
 from danlu.models.sparse_convolution import SparseConvolution
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 
 class ScaledSigmoid(nn.Module):
@@ -60,7 +60,7 @@ NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
 
 def activation_layer(name: str) -> nn.Module:
     """Build the activation of ACTIVATIONS with this name. Refusal for an unknown name."""
-    return ACTIVATIONS[choose("model.activation", name, ACTIVATIONS, "a known activation")]()
+    return ACTIVATIONS[one_of("model.activation", name, ACTIVATIONS, "a known activation")]()
 
 
 def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
@@ -69,7 +69,7 @@ def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
     "layer" normalises over C, H, W with one scale per channel; "group" uses 32 groups, or fewer if 32 does not divide
     C. Refusal for an unknown name, and for "instance" on flat inputs.
     """
-    choose("model.norm", name, NORMS, "a known normalisation")
+    one_of("model.norm", name, NORMS, "a known normalisation")
     if flat and name == "instance":
         raise refusal("model.norm", "a normalisation that rows of numbers allow", name, do="try layer or batch")
     return NORMS[name](channels, flat)

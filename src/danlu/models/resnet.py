@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.models.stochastic_depth import StochasticDepth, rates
-from danlu.refuse import choose, refusal
+from danlu.refuse import one_of, refusal
 
 # Depth -> blocks per stage (Table 1 of the paper). Depths from 50 on use bottleneck blocks.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -108,8 +108,8 @@ def resnet(
     Raises:
         Refusal: Unknown stem or stride_in, or stride_in "1x1" below depth 50.
     """
-    choose("model.stem", stem, STEMS, "a known stem")
-    choose("model.stride_in", stride_in, STRIDES, "a known place for the stride")
+    one_of("model.stem", stem, STEMS, "a known stem")
+    one_of("model.stride_in", stride_in, STRIDES, "a known place for the stride")
     if depth < 50 and stride_in == "1x1":
         raise refusal("model.stride_in", f"left out for resnet{depth}, whose blocks have no 1x1", stride_in)
     block = Block if depth < 50 else partial(Bottleneck, stride_in=stride_in)
