@@ -32,8 +32,9 @@ ALONE = {
 }
 
 
-def module(path: Path) -> str:
-    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+def module(path: Path, source: Path = SOURCE) -> str:
+    """Dotted name of a file relative to the package folder `source`."""
+    return ".".join(path.relative_to(source).with_suffix("").parts)
 
 
 def imports(path: Path) -> set[str]:
@@ -50,19 +51,48 @@ def imports(path: Path) -> set[str]:
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_imports_run_downward(path: Path) -> None:
-    room = module(path).split(".")[0]
-    assert room in FLOORS, f"{room} has no floor: name it in FLOORS"
-    for name in imports(path):
+def violations(path: Path, source: Path = SOURCE) -> list[str]:
+    """Imports of a file that FLOORS or ALONE forbid, as sentences. source: folder of the package the file is in."""
+    here = module(path, source)
+    room = here.split(".")[0]
+    if room not in FLOORS:
+        return [f"{room} has no floor: name it in FLOORS"]
+    found = []
+    for name in sorted(imports(path)):
         other = name.split(".")[0]
         if other == room or not other or other.startswith("__"):
             continue
         allowed = ALONE.get(room)
-        assert allowed is None or other in allowed, f"{module(path)} imports {name}; {room} may only use {allowed}"
-        assert FLOORS[other] < FLOORS[room], (
-            f"{module(path)} (floor {FLOORS[room]}) imports {name} (floor {FLOORS[other]})"
-        )
+        if allowed is not None and other not in allowed:
+            found.append(f"{here} imports {name}; {room} may only use {sorted(allowed)}")
+        elif FLOORS[other] >= FLOORS[room]:
+            found.append(f"{here} (floor {FLOORS[room]}) imports {name} (floor {FLOORS[other]})")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_run_downward(path: Path) -> None:
+    assert violations(path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("doctor/budget.py", "from danlu.config import Config"),
+        ("doctor/findings/optim/lr_too_high.py", "from danlu.run.folder import Run"),
+        ("metrics/classification.py", "import danlu.config"),
+        ("data/split.py", "from danlu.training.train import train"),
+    ],
+)
+def test_a_forbidden_import_is_found(file: str, line: str, tmp_path: Path) -> None:
+    """The doctor must not know danlu's settings: an import planted in a copy of a file is reported."""
+    copy = tmp_path / "danlu" / file
+    copy.parent.mkdir(parents=True)
+    text = (SOURCE / file).read_text(encoding="utf-8")
+    copy.write_text(text, encoding="utf-8")
+    assert violations(copy, tmp_path / "danlu") == []
+    copy.write_text(f"{text}\n{line}\n", encoding="utf-8")
+    assert len(violations(copy, tmp_path / "danlu")) == 1
 
 
 def test_no_circle_between_files() -> None:

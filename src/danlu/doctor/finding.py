@@ -29,7 +29,7 @@ class Finding:
     code: str
     severity: str
     confidence: float
-    where: str | Message = ""
+    where: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     cause: str = ""

@@ -25,6 +25,6 @@ def class_place(number: int) -> Message:
     return message("doctor.place.class", "class {number}", number=number)
 
 
-def layer_place(name: str) -> str | Message:
+def layer_place(name: str) -> str:
     """A layer's name within a sentence; a bare number, as in nn.Sequential, is introduced as a layer."""
     return message("doctor.place.layer", "layer {name}", name=name) if name.isdigit() else name

@@ -48,13 +48,13 @@ def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -
         )
 
 
-def place(where: str | Message) -> str:
+def place(where: str) -> str:
     """Where a finding is, for people, in the current language."""
-    return str(layer_place(where) if isinstance(where, str) else where)
+    return str(layer_place(where))
 
 
-def _values(words: Words, evidence: Mapping[str, Any], where: str | Message) -> dict[str, Any]:
+def _values(words: Words, evidence: Mapping[str, Any], where: str) -> dict[str, Any]:
     names = fields(words.title) | fields(words.cause) | fields(words.fix) | evidence.keys()
     values = {name: readable(evidence.get(name, "?")) for name in names}
     values |= {key: layer_place(evidence[key]) for key in LAYER_EVIDENCE if isinstance(evidence.get(key), str)}
-    return values | {"where": layer_place(where) if isinstance(where, str) else where}
+    return values | {"where": layer_place(where)}

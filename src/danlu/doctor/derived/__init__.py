@@ -1,1 +1,1 @@
-"""Quantities derived from the ledger that several findings and charts share."""
+"""Quantities derived from the ledger that several findings and charts use."""

@@ -15,7 +15,7 @@ def labels_seen(ledger: Ledger) -> float:
 
 
 def mean_rows(rows: list[list[float]]) -> list[float]:
-    """Mean of the shares of all epochs: an epoch may have been seen in part."""
+    """Mean of the fractions of all epochs: an epoch may have been seen in part."""
     rows = [row for row in rows if isinstance(row, list) and len(row) == len(rows[0])]
     return [sum(column) / len(rows) for column in zip(*rows)] if rows else []
 

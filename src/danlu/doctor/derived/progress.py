@@ -1,7 +1,7 @@
 """How far a training has come, on a scale that does not depend on the task: what several rules ask of the ledger.
 
-Skill is 1 - loss / loss of the best constant answer: 0 is no better than guessing the class shares or the mean, 1 is
-perfect. For squared errors it is R2, for cross entropy the explained share of the labels' entropy (McFadden 1974).
+Skill is 1 - loss / loss of the best constant answer: 0 is no better than chance level the class fractions or the mean, 1 is
+perfect. For squared errors it is R2, for cross entropy the explained fraction of the labels' entropy (McFadden 1974).
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def steps_taken(ledger: Ledger) -> int:
 
 
 def rose(ledger: Ledger) -> bool:
-    """The loss went far above its start and that of guessing, and has not come back below that: what falls then is a
-    rate too high, or a broken start, and not a training that lacks time."""
+    """The loss went far above its start and that at chance level, and has not come back below that: what falls then is a
+    learning rate too high, or a broken start, and not a training that lacks time."""
     losses = ledger.values("loss.step")
     if not losses:
         return False
@@ -116,7 +116,7 @@ def typical(values: list[float]) -> float | None:
 
 
 def descent(ledger: Ledger) -> float | None:
-    """How far the mean training loss of the last quarter of the steps lies below that of the half before, in shares of
+    """How far the mean training loss of the last quarter of the steps lies below that of the half before, in fractions of
     the loss of chance (or of the first loss). None without eight finite blocks of steps, over which noise averages out.
     """
     blocks = loss_blocks(ledger, 8)

@@ -1,4 +1,4 @@
-"""What several rules ask of the ledger about the steps: rates, momentum, updates against weights, clipping."""
+"""What several rules ask of the ledger about the steps: learning rates, momentum, updates against weights, clipping."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def groups(ledger: Ledger) -> list[str]:
 
 
 def top_rate(ledger: Ledger) -> float:
-    """The largest rate of any group at any time."""
+    """The largest learning rate of any group at any time."""
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
 
 
@@ -55,7 +55,7 @@ def first_update(ledger: Ledger) -> float:
 
 
 def ratios_at_full_rate(ledger: Ledger) -> list[float]:
-    """Updates over weights as they would have been at the largest rate so far: a step is proportional to its rate."""
+    """Updates over weights as they would have been at the largest learning rate so far: a step is proportional to its learning rate."""
     by_group = [list(zip(*ledger.series("optimizer.lr", group))) for group in groups(ledger)]
     ahead = list(reversed(max(by_group, key=lambda rates: max(rate for _, rate in rates), default=[])))
     found, rate, top = [], 0.0, top_rate(ledger)

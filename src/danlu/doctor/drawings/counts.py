@@ -1,4 +1,4 @@
-"""Evidence that is a few numbers side by side: shares of classes, spans of inputs, counts and sizes."""
+"""Evidence that is a few numbers side by side: fractions of classes, spans of inputs, counts and sizes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def counts(
 def classes(
     title: Message, first: tuple[str, str, Message], second: tuple[str, str, Message], *, late: bool = False
 ) -> Callable[[Ledger, Fact], Rows | None]:
-    """A drawing of two shares for each class: (name in the ledger, phase, words), late: of the last epoch, else the
+    """A drawing of two fractions for each class: (name in the ledger, phase, words), late: of the last epoch, else the
     mean over all. The finding's own class is marked."""
 
     def draw(ledger: Ledger, finding: Fact) -> Rows | None:
@@ -74,7 +74,9 @@ def classes(
             for k in sorted(order)
         ]
         keys = [first[2], second[2]]
-        return Rows(title, message("doctor.chart.share", "share"), rows, share=True, keys=keys, more=size - len(rows))
+        return Rows(
+            title, message("doctor.chart.share", "fraction"), rows, share=True, keys=keys, more=size - len(rows)
+        )
 
     return draw
 
@@ -87,7 +89,7 @@ def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
         rows = [Row(str(k), share, bad=share == 0) for k, share in enumerate(shares)]
         return Rows(
             message("doctor.chart.labels_that_occur", "Labels that occur"),
-            message("doctor.chart.share", "share"),
+            message("doctor.chart.share", "fraction"),
             rows,
             share=True,
         )
@@ -151,7 +153,7 @@ def columns(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def spans_apart(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Inputs of training and validation, mean ± deviation; or, where labels differ, the shares of the classes."""
+    """Inputs of training and validation, mean ± deviation; or, where labels differ, the class frequencies."""
     facts = facts_of(finding)
     if "train_mean" not in facts:
         draw = classes(
@@ -252,7 +254,7 @@ def coverage(ledger: Ledger, finding: Fact) -> Rows | None:
     ]
     title, axis = (
         message("doctor.chart.objects_with_a_like_anchor", "Objects with a like anchor, by size"),
-        message("doctor.chart.share_with_an_anchor_of", "share with an anchor of IoU 0.5 or more"),
+        message("doctor.chart.share_with_an_anchor_of", "fraction with an anchor of IoU 0.5 or more"),
     )
     return Rows(title, axis, rows[:MAX_ROWS], share=True) if rows else None
 

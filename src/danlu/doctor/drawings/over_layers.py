@@ -71,7 +71,7 @@ def scale_over_depth(ledger: Ledger, finding: Fact) -> Curves | Rows | None:
             Row(message("doctor.chart.of_equal_odds", "of equal odds"), facts["expected"]),
         ]
         return Rows(
-            message("doctor.chart.the_first_loss_against_that", "The first loss against that of guessing"),
+            message("doctor.chart.the_first_loss_against_that", "The first loss against that at chance level"),
             message("doctor.chart.loss", "loss"),
             rows,
         )
@@ -101,7 +101,7 @@ def by_layer(
 ) -> Callable[[Ledger, Fact], Rows | None]:
     """A drawing of the last value at each layer, in the order of depth; the finding's own layer is marked.
 
-    log, share, level (value, words): as of `Rows`, messages. above, below: values beyond which a row is marked too.
+    log, share, level (value, words): as in `Rows`. above, below: values beyond which a row is marked too.
     """
     above, below = more.pop("above", math.inf), more.pop("below", -math.inf)
 

@@ -1,4 +1,4 @@
-"""Evidence that lies in time: losses, rates, norms and shares over steps or epochs."""
+"""Evidence that lies in time: losses, learning rates, norms and fractions over steps or epochs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danlu.doctor.axis import Point, smooth
 from danlu.doctor.derived.progress import accuracies, chance_loss, steps_taken
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.plot import Curves, Line
+from danlu.doctor.plot import Curves, Line, Text
 from danlu.message import Message
 
 Fact = Mapping[str, Any]  # a finding, as in findings.json
@@ -73,7 +73,7 @@ def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
 
 
 def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The loss with the step at which it is highest, or breaks off, and that of guessing. No mean: it hides peaks."""
+    """The loss with the step at which it is highest, or breaks off, and that at chance level. No mean: it hides peaks."""
     points = points_of(ledger, "loss.step")
     finite = [(s, v) for s, v in points if math.isfinite(v)]
     if len(finite) < 2:
@@ -86,7 +86,7 @@ def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
         else []
     )
     chance = chance_loss(ledger)
-    levels = [(chance, message("doctor.chart.guessing", "guessing"))] if chance else []
+    levels = [(chance, message("doctor.chart.guessing", "chance level"))] if chance else []
     title = message(
         "doctor.chart.training_loss_of_each_step_highest",
         "Training loss of each step; highest at step {step}",
@@ -115,7 +115,7 @@ def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The loss against that of guessing, with the stretch in which it stood still."""
+    """The loss against that at chance level, with the stretch in which it stood still."""
     chance, steps = chance_loss(ledger), ledger.series("loss.step")[0]
     still, stretch = (finding.get("evidence") or {}).get("steps"), None
     if finding.get("code") == "optim.plateau_saddle" and still and steps:
@@ -123,7 +123,7 @@ def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
     elif finding.get("code") == "optim.slow_convergence" and steps:
         stretch = (steps[3 * len(steps) // 4], steps[-1], message("doctor.chart.still_falling", "still falling"))
     return steps_of_loss(
-        ledger, levels=[(chance, message("doctor.chart.guessing", "guessing"))] if chance else [], stretch=stretch
+        ledger, levels=[(chance, message("doctor.chart.guessing", "chance level"))] if chance else [], stretch=stretch
     )
 
 
@@ -179,7 +179,7 @@ def loss_broken(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Training against validation, with the best epoch of validation and the loss of guessing."""
+    """Training against validation, with the best epoch of validation and the loss at chance level."""
     train, val = points_of(ledger, "loss.mean", "train"), points_of(ledger, "loss.mean", "val")
     if len(train) < 2 and len(val) < 2:
         return loss_and_chance(ledger, finding)
@@ -196,7 +196,7 @@ def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
     rings = [p for p in val if p[0] == best]
     marks = [(best, message("doctor.chart.best_epoch", "best: epoch {epoch}", epoch=best))] if best else []
     beyond = bool(chance) and chance > 3 * max((y for _, y in train + val if math.isfinite(y)), default=0.0)
-    levels = [(chance, message("doctor.chart.guessing", "guessing"))] if chance and not beyond and not best else []
+    levels = [(chance, message("doctor.chart.guessing", "chance level"))] if chance and not beyond and not best else []
     title = message("doctor.chart.mean_loss_of_each_epoch", "Mean loss of each epoch")
     return Curves(
         title,
@@ -220,7 +220,10 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
     )
     if not train and not val:
         train, val = (points_of(ledger, "explained.mean", phase) for phase in ("train", "val"))
-        title, y = message("doctor.chart.explained_share_of_the_variance", "Explained share of the variance (R²)"), "R²"
+        title, y = (
+            message("doctor.chart.explained_share_of_the_variance", "Explained fraction of the variance (R²)"),
+            "R²",
+        )
     if not train and not val:
         return None
     lines = [
@@ -231,7 +234,7 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
         )
         if line
     ]
-    levels = [(level, message("doctor.chart.guessing", "guessing"))] if level is not None else []
+    levels = [(level, message("doctor.chart.guessing", "chance level"))] if level is not None else []
     return Curves(title, message("doctor.chart.epoch", "epoch"), y, lines, share=y != "R²", levels=levels)
 
 
@@ -253,7 +256,7 @@ def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
         Curves(
             title,
             message("doctor.chart.epoch", "epoch"),
-            message("doctor.chart.share_of_samples", "share of samples"),
+            message("doctor.chart.share_of_samples", "fraction of samples"),
             lines,
             share=True,
         )
@@ -270,12 +273,12 @@ def redrawn(ledger: Ledger, finding: Fact) -> Curves | None:
         "doctor.chart.validation_samples_that_changed_since", "Validation samples that changed since the epoch before"
     )
     return series(
-        title, message("doctor.chart.share", "share"), "input.val_redrawn", x="epoch", where="val", share=True
+        title, message("doctor.chart.share", "fraction"), "input.val_redrawn", x="epoch", where="val", share=True
     )(ledger, finding)
 
 
 def series(
-    title: Message, y: Message, name: str, *, x: str = "step", where: str = "", times: float = 1.0, **more: Any
+    title: Text, y: Text, name: str, *, x: str = "step", where: str = "", times: float = 1.0, **more: Any
 ) -> Callable[[Ledger, Fact], Curves | None]:
     """A drawing of one series; levels, bands and the like as of `Curves`."""
 
@@ -295,7 +298,7 @@ def series(
 
 
 def pair(
-    title: Message, y: Message, first: tuple[str, str, Message], second: tuple[str, str, Message], **more: Any
+    title: Text, y: Text, first: tuple[str, str, Message], second: tuple[str, str, Message], **more: Any
 ) -> Callable[[Ledger, Fact], Curves | None]:
     """A drawing of two series on one axis. first, second: (name in the ledger, where, label)."""
     options = {"x": "step", "times": 1.0} | more
@@ -325,7 +328,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
         message("doctor.chart.learning_rate_of_each_step", "Learning rate of each step"),
         message("doctor.chart.step", "step"),
         message("doctor.chart.learning_rate", "learning rate"),
-        [Line(message("doctor.chart.rate", "rate"), line)],
+        [Line(message("doctor.chart.rate", "learning rate"), line)],
         None,
         marks=marks,
     )
@@ -341,7 +344,7 @@ def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
             if where == "train"
             else message("doctor.chart.validation_passes_in_train_mode", "Validation passes in train mode")
         )
-        y, share = message("doctor.chart.share_of_passes", "share of passes"), True
+        y, share = message("doctor.chart.share_of_passes", "fraction of passes"), True
     elif ledger.has("graph.alive", str(where)) and "alive" in (finding.get("evidence") or {}):
         points = points_of(ledger, "graph.alive", str(where))
         lines = [Line(message("doctor.chart.graphs", "graphs"), points)]
@@ -356,14 +359,14 @@ def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
             "loop.val_with_grad",
             message("doctor.chart.validation_passes_that_record_gradients", "Validation passes that record gradients"),
         )
-        y, share = message("doctor.chart.share_of_passes", "share of passes"), True
+        y, share = message("doctor.chart.share_of_passes", "fraction of passes"), True
     points = points_of(ledger, name)
     return (
         Curves(
             title,
             message("doctor.chart.epoch", "epoch"),
             y,
-            [Line(message("doctor.chart.share", "share"), points)],
+            [Line(message("doctor.chart.share", "fraction"), points)],
             share=share,
         )
         if points

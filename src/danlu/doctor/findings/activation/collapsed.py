@@ -44,7 +44,7 @@ SPEC = FindingSpec(
             "apart."
         ),
         fix=(
-            "Check the layer's input and initialisation; lower the rate or the weight decay; use normalisation layers or "
+            "Check the layer's input and initialisation; lower the learning rate or the weight decay; use normalisation layers or "
             "residual connections."
         ),
     ),

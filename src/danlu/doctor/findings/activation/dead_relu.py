@@ -56,7 +56,7 @@ SPEC = FindingSpec(
     charts=(
         by_layer(
             message("doctor.chart.units_that_are_zero_for", "Units that are zero for every sample"),
-            message("doctor.chart.share_of_the_layer_s", "share of the layer's units"),
+            message("doctor.chart.share_of_the_layer_s", "fraction of the layer's units"),
             "activation.dead_units",
             share=True,
             above=0.6,

@@ -44,14 +44,14 @@ SPEC = FindingSpec(
             "concerned)."
         ),
         fix=(
-            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the rate, or "
+            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the learning rate, or "
             "use ReLU."
         ),
     ),
     charts=(
         by_layer(
             message("doctor.chart.values_at_an_end_of", "Values at an end of their range"),
-            message("doctor.chart.share_of_the_layer_s_values", "share of the layer's values"),
+            message("doctor.chart.share_of_the_layer_s_values", "fraction of the layer's values"),
             "activation.saturated",
             share=True,
             above=0.7,

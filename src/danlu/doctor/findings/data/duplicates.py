@@ -58,7 +58,7 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.samples_that_came_before_in", "Samples that came before in the same epoch"),
-            message("doctor.chart.share", "share"),
+            message("doctor.chart.share", "fraction"),
             "input.repeated",
             x="epoch",
             where="train",

@@ -63,7 +63,7 @@ SPEC = FindingSpec(
     charts=(
         classes(
             message("doctor.chart.each_class_how_common_and", "Each class: how common, and how much of it is found"),
-            ("class.actual", "train", message("doctor.chart.share_of_the_labels", "share of the labels")),
+            ("class.actual", "train", message("doctor.chart.share_of_the_labels", "fraction of the labels")),
             ("class.correct", "val", message("doctor.chart.of_these_found", "of these found")),
         ),
     ),

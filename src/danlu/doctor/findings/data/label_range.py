@@ -59,7 +59,7 @@ SPEC = FindingSpec(
         title="Labels are not what the loss expects ({problem})",
         cause=(
             "Labels run from {low} to {high} and there are {outputs} outputs; {outside} batches held labels outside. "
-            "Class labels must be whole numbers 0 .. K-1, labels of a binary loss 0 or 1."
+            "Class labels must be integers 0 .. K-1, labels of a binary loss 0 or 1."
         ),
         fix=(
             "Map them: y = y - y.min() for labels counted from 1; y = (y + 1) / 2 for -1 and 1; and give the model as "

@@ -43,7 +43,7 @@ SPEC = FindingSpec(
         title="Inputs are not normalised",
         cause=(
             "Their mean is {mean} and their standard deviation {std} (columns differ in scale by a factor of {spread}): "
-            "the first layer's gradients are too large in some directions and too small in others, so no rate suits all."
+            "the first layer's gradients are too large in some directions and too small in others, so no learning rate suits all."
         ),
         fix=(
             "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for images divide by 255 "

@@ -25,7 +25,7 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
 
 
 def beats_guessing(ledger: Ledger) -> bool:
-    """Accuracy on validation, where there is one, clearly above the share of the commonest class."""
+    """Accuracy on validation, where there is one, clearly above the fraction of the commonest class."""
     scores, shares = accuracies(ledger, "val"), ledger.last("class.actual", "val")
     if not scores or not shares:
         return False
@@ -34,7 +34,7 @@ def beats_guessing(ledger: Ledger) -> bool:
 
 
 def mostly_frozen(ledger: Ledger) -> bool:
-    """More than half of the weights are not trained: the rest may beat guessing and yet hardly move the loss."""
+    """More than half of the weights are not trained: the rest may beat chance level and yet hardly move the loss."""
     sizes, trainable = ledger.facts("parameter.size"), ledger.facts("parameter.trainable")
     frozen = sum(sizes.get(name, 0) for name, value in trainable.items() if not value)
     return 2 * frozen > sum(sizes.values())

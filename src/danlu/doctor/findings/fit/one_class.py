@@ -19,13 +19,13 @@ from danlu.message import Message
 
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
-    """All predictions fall to one class; or a weight in the loss favours one beyond what the shares ask for."""
+    """All predictions fall to one class; or a weight in the loss favours one beyond what the fractions ask for."""
     said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
     favoured, excess = heaviest_class(ledger)
     if excess > 10:
         problem = message(
             "finding.fit.one_class.class_weight",
-            "in the loss class {number} weighs {excess:.3g} times what its share asks for",
+            "in the loss class {number} weighs {excess:.3g} times what its fraction asks for",
             number=favoured,
             excess=excess,
         )
@@ -54,7 +54,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
     if weight and balance and weight > 10 and weight > 5 * balance:
         problem = message(
             "finding.fit.one_class.positive_weight",
-            "a weight of about {weight:.3g} on class 1, where the shares of the classes ask for {balance:.2g}",
+            "a weight of about {weight:.3g} on class 1, where the class frequencies ask for {balance:.2g}",
             weight=weight,
             balance=balance,
         )
@@ -87,7 +87,7 @@ def told_shares(facts: dict[str, Any]) -> Message:
 
 
 def heaviest_class(ledger: Ledger) -> tuple[int, float]:
-    """(class, its weight over what its share asks for): a class may weigh as much as the median one, or as much more as
+    """(class, its weight over what its fraction asks for): a class may weigh as much as the median one, or as much more as
     it is rarer. (0, 0) where no weights are known."""
     weights, shares = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
     shares = shares or ledger.last("class.actual", "train")
@@ -112,9 +112,9 @@ def positive_weight(ledger: Ledger) -> float | None:
 
 
 def uncounted_errors(ledger: Ledger) -> tuple[float, float]:
-    """(loss, share of errors) of validation where the loss is less than these errors can cost, else (0, 0).
+    """(loss, fraction of errors) of validation where the loss is less than these errors can cost, else (0, 0).
 
-    A wrong prediction gives its class at most one half, so the mean cross entropy is at least ln 2 times the share of
+    A wrong prediction gives its class at most one half, so the mean cross entropy is at least ln 2 times the fraction of
     errors. A loss below that counts some classes less than others.
     """
     loss, right = ledger.last("loss.mean", "val"), accuracies(ledger, "val")

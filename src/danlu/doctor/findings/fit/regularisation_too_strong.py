@@ -44,7 +44,7 @@ SPEC = FindingSpec(
     words=Words(
         title="Regularisation is too strong",
         cause=(
-            "{source}: training explains {skill:%} of the loss of guessing, validation, without that noise, "
+            "{source}: training explains {skill:%} of the loss at chance level, validation, without that noise, "
             "{val_skill:%}. The noise keeps the model from fitting what it could."
         ),
         fix=(

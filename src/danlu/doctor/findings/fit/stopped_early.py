@@ -32,7 +32,7 @@ SPEC = FindingSpec(
         title="Training stopped early",
         cause=(
             "After {epochs} epochs the loss was still falling: its mean over the last quarter of the steps lay "
-            "{descent:%} of the loss of guessing below that of the half before."
+            "{descent:%} of the loss at chance level below that of the half before."
         ),
         fix="Train for more epochs, until validation has not improved for several of them.",
     ),

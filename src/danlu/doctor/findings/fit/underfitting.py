@@ -13,7 +13,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def underfitting(ledger: Ledger) -> Iterable[Finding]:
-    """Both splits stay poor and alike, and the loss no longer falls: neither rate nor time is what is missing."""
+    """Both splits stay poor and alike, and the loss no longer falls: neither learning rate nor time is what is missing."""
     course, late = both_losses(ledger), descent(ledger)
     if course is None or late is None or len(course[0]) < 5:
         return
@@ -27,7 +27,7 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 
 
 def rate_lives(ledger: Ledger) -> bool:
-    """Half-way through the run a group still had a twentieth of its highest rate: it is not the rate that stalls."""
+    """Half-way through the run a group still had a twentieth of its highest learning rate: it is not the learning rate that stalls."""
     middle = steps_taken(ledger) / 2
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)
@@ -44,7 +44,7 @@ SPEC = FindingSpec(
         title="Underfitting",
         cause=(
             "Training and validation are alike and both poor (they explain {skill:%} and {val_skill:%} of the loss of "
-            "guessing), and the loss no longer falls: the model is too simple, or the inputs do not tell more."
+            "chance level), and the loss no longer falls: the model is too simple, or the inputs do not tell more."
         ),
         fix=(
             "Try a wider or deeper model; if nothing changes, the answer is not in these inputs: add features, or check "

@@ -75,7 +75,7 @@ SPEC = FindingSpec(
         title="Gradients explode",
         cause="The gradient {how}; largest norm {norm}.",
         fix=(
-            "Use He or Xavier initialisation and normalisation layers, lower the rate, and clip: "
+            "Use He or Xavier initialisation and normalisation layers, lower the learning rate, and clip: "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
         ),
     ),

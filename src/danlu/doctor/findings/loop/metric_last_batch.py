@@ -45,7 +45,7 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _near(told: float, wrong: float, right: float) -> bool:
-    """Told in shares or in percent."""
+    """Told in fractions or in percent."""
     gap = abs(wrong - right)
     return any(abs(told / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
 

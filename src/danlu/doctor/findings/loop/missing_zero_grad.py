@@ -44,7 +44,7 @@ SPEC = FindingSpec(
     charts=(
         series(
             message("doctor.chart.gradient_left_over_from_the", "Gradient left over from the step before"),
-            message("doctor.chart.share_of_the_last_step", "share of the last step's gradient"),
+            message("doctor.chart.share_of_the_last_step", "fraction of the last step's gradient"),
             "optimizer.leftover_share",
             levels=[(0.0, message("doctor.chart.zeroed", "zeroed"))],
             share=True,

@@ -43,7 +43,7 @@ SPEC = FindingSpec(
             "was thrown away."
         ),
         fix=(
-            "Make the optimiser once, before the loop over epochs; change its rate by a scheduler or by "
+            "Make the optimiser once, before the loop over epochs; change its learning rate by a scheduler or by "
             "optimizer.param_groups[0]['lr'] = ..."
         ),
     ),

@@ -22,7 +22,7 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         if early is not None:
             problem = message(
                 "finding.loop.scheduler_misuse.early",
-                "the rate {before:.3g} was replaced by {after:.3g} before any step used it",
+                "the learning rate {before:.3g} was replaced by {after:.3g} before any step used it",
                 before=early,
                 after=rates[min(1, len(rates) - 1)],
             )
@@ -52,7 +52,7 @@ def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Messag
     if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
         return message(
             "finding.loop.scheduler_misuse.fell_in_epoch",
-            "the rate changed {times} times in the first epoch and fell to {fraction:%} of its value",
+            "the learning rate changed {times} times in the first epoch and fell to {fraction:%} of its value",
             times=len(inside),
             fraction=fallen,
         ), do
@@ -63,7 +63,7 @@ def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Messag
     if len(third) >= 4 and third[-1] < 1e-3 * rates[0] and between > 0.5 * len(steps[2:]):
         return message(
             "finding.loop.scheduler_misuse.fell_in_third",
-            "after a third of the run the rate was {fraction:%} of its value",
+            "after a third of the run the learning rate was {fraction:%} of its value",
             fraction=third[-1] / rates[0],
         ), do
     return None
@@ -79,7 +79,7 @@ def _never_rose(
     if rates[0] < rates[-1] < 2 * rates[0]:
         return message(
             "finding.loop.scheduler_misuse.rising",
-            "the rate was still rising slowly when the run ended, from {start:.3g} to {end:.3g}",
+            "the learning rate was still rising slowly when the run ended, from {start:.3g} to {end:.3g}",
             start=rates[0],
             end=rates[-1],
         ), message(

@@ -55,7 +55,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
             facts = {
                 "problem": message(
                     "finding.model.bad_init.first_loss",
-                    "the first loss is {loss:.3g}, that of guessing is ln {outputs} = {expected:.3g}",
+                    "the first loss is {loss:.3g}, that at chance level is ln {outputs} = {expected:.3g}",
                     loss=loss,
                     outputs=outputs,
                     expected=expected,

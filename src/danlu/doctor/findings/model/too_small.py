@@ -69,7 +69,7 @@ SPEC = FindingSpec(
         title="The model is too small",
         cause=(
             "Here {what}: training and validation are alike and far from perfect ({skill:%} and {val_skill:%} of the "
-            "loss of guessing are explained), so it is not overfitting but room that is missing."
+            "loss at chance level are explained), so it is not overfitting but room that is missing."
         ),
         fix=(
             "Add width and a hidden layer, for example nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), "

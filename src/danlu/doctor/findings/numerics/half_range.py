@@ -76,7 +76,7 @@ SPEC = FindingSpec(
         ),
         series(
             message("doctor.chart.gradient_that_is_exactly_zero", "Gradient that is exactly zero"),
-            message("doctor.chart.share", "share"),
+            message("doctor.chart.share", "fraction"),
             "gradient.zero_share",
             share=True,
         ),

@@ -56,7 +56,7 @@ SPEC = FindingSpec(
         ),
         fix=(
             "Use batches of 32 or more; where memory forbids it, add up gradients over several batches, or divide the "
-            "rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)"
+            "learning rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)"
         ),
     ),
     charts=(

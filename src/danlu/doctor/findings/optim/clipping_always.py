@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def clipping_always(ledger: Ledger) -> Iterable[Finding]:
-    """Every step is clipped: its length is the rate times the limit, whatever the gradient (Zhang et al. 2020)."""
+    """Every step is clipped: its length is the learning rate times the limit, whatever the gradient (Zhang et al. 2020)."""
     shares = clip_shares(ledger)
     if len(shares) < 5:
         return
@@ -40,7 +40,7 @@ SPEC = FindingSpec(
         title="Nearly every step is clipped",
         cause=(
             "{clipped:%} of the steps are clipped: gradients of norm {raw} are cut down to {limit}. The clip, not the "
-            "rate, sets the length of the steps."
+            "learning rate, sets the length of the steps."
         ),
         fix=(
             "Raise the limit above the usual norm, for example torch.nn.utils.clip_grad_norm_(model.parameters(), 2 * "

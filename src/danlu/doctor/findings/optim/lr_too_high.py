@@ -17,10 +17,10 @@ FEW = 20  # steps in which a loss may rise and come back
 
 
 def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
-    """The loss leaves its start upwards: a rate above 2 / curvature diverges (LeCun et al. 1998, section 4).
+    """The loss leaves its start upwards: a learning rate above 2 / curvature diverges (LeCun et al. 1998, section 4).
 
     Sound trainings without warm-up may rise for their first steps and come back: of a few steps only an explosion says
-    something. A loss whose value for guessing is not known (an error of what the network itself foretells, a penalty
+    something. A loss whose value for chance level is not known (an error of what the network itself foretells, a penalty
     that begins near zero) has no scale of its own to grow by: there the steps must be as long as no sound ones are.
     """
     (steps, losses), momentum = ledger.series("loss.step"), top_momentum(ledger)
@@ -67,7 +67,7 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
 
 
 def spoilt_elsewhere(ledger: Ledger) -> bool:
-    """NaN that came with the data or the labels is no matter of the rate."""
+    """NaN that came with the data or the labels is no matter of the learning rate."""
     return ledger.first("nonfinite.source") in ("input", "target")
 
 
@@ -81,11 +81,11 @@ SPEC = FindingSpec(
     words=Words(
         title="The learning rate is too high",
         cause=(
-            "{what} (rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
+            "{what} (learning rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
             "% is usual). The steps jump across the valley and land higher than they began."
         ),
         fix=(
-            "Divide the rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are too "
+            "Divide the learning rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are too "
             "long, begin small: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
         ),
     ),

@@ -15,7 +15,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def no_warmup(ledger: Ledger) -> Iterable[Finding]:
-    """Adam at its full rate from the first step on a net with layer norm (Liu et al. 2020; Xiong et al. 2020)."""
+    """Adam at its full learning rate from the first step on a net with layer norm (Liu et al. 2020; Xiong et al. 2020)."""
     kinds = set(ledger.facts("layer.kind").values())
     adam = any(kind.startswith(("Adam", "NAdam", "RAdam")) for kind in ledger.facts("optimizer.kind").values())
     if "LayerNorm" not in kinds or not adam:
@@ -46,12 +46,12 @@ SPEC = FindingSpec(
     words=Words(
         title="No warm-up",
         cause=(
-            "Adam takes its full rate {lr} from the first step, when its averages are still guesses; on a net with layer "
+            "Adam takes its full learning rate {lr} from the first step, when its averages are still guesses; on a net with layer "
             "normalisation the first steps changed the weights by {update_ratio:%} each, and the loss stood at {spike} "
-            "times that of guessing at its worst."
+            "times the loss at chance level at its worst."
         ),
         fix=(
-            "Let the rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500), "
+            "Let the learning rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500), "
             "stepped per batch; or put the normalisation first (norm_first=True)."
         ),
     ),

@@ -28,11 +28,11 @@ SPEC = FindingSpec(
     words=Words(
         title="Steps bounce across a valley",
         cause=(
-            "Each update points against the one before (cosine {cosine}, {measured} measured): the rate {lr} is at the "
+            "Each update points against the one before (cosine {cosine}, {measured} measured): the learning rate {lr} is at the "
             "edge of what the steepest direction allows, so the steps jump from wall to wall and cancel."
         ),
         fix=(
-            "Halve the rate: for g in optimizer.param_groups: g['lr'] /= 2; or let it fall: "
+            "Halve the learning rate: for g in optimizer.param_groups: g['lr'] /= 2; or let it fall: "
             "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)."
         ),
     ),

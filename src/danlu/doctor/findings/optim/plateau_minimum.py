@@ -37,7 +37,7 @@ SPEC = FindingSpec(
         title="Training stands at a minimum",
         cause=(
             "The gradient fell from {start} to {end} and the loss stays at {loss}: this model, on these inputs, has no "
-            "more to gain here. Longer training or another rate will not help."
+            "more to gain here. Longer training or another learning rate will not help."
         ),
         fix=(
             "Stop here; if the result is not good enough, use a larger model, better inputs, or less decay and dropout."

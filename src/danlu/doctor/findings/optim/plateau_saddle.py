@@ -28,7 +28,7 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
     if len(gains) > 1 and max(gains) < 0.3 and flat >= 0.1 * len(losses):
         facts["why"] = message(
             "finding.optim.plateau_saddle.small_weights",
-            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for {steps} steps the loss did not get below that of guessing",
+            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for {steps} steps the loss did not get below the loss at chance level",
             layers=len(gains),
             gain=max(gains),
             steps=facts["steps"],
@@ -64,7 +64,7 @@ SPEC = FindingSpec(
         ),
         fix=(
             "Give the weights their usual scale: for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and "
-            "nn.init.xavier_normal_(m.weight). Adam leaves such places sooner than SGD, a larger rate too."
+            "nn.init.xavier_normal_(m.weight). Adam leaves such places sooner than SGD, a larger learning rate too."
         ),
     ),
     charts=(

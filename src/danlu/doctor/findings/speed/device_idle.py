@@ -42,7 +42,9 @@ SPEC = FindingSpec(
         cause=(
             "A step of {step} ms does {rate} samples a second: calling the operations costs more than computing them."
         ),
-        fix=("Use larger batches (with the rate scaled along), read numbers back once per epoch, or torch.compile."),
+        fix=(
+            "Use larger batches (with the learning rate scaled along), read numbers back once per epoch, or torch.compile."
+        ),
     ),
     charts=(
         series(
