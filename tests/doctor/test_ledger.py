@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from danlu.doctor.ledger import MANY, MOST, MOST_EACH, Ledger
+from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -21,7 +21,7 @@ def test_what_is_written_is_read_back(tmp_path):
         ledger.add("loss.stepp", 1.0)
 
 
-@pytest.mark.parametrize("count", [MOST, MOST + 1, 3 * MOST + 7, 10 * MOST])
+@pytest.mark.parametrize("count", [MAX_RECORDS, MAX_RECORDS + 1, 3 * MAX_RECORDS + 7, 10 * MAX_RECORDS])
 def test_a_long_series_is_thinned_evenly(count):
     ledger = Ledger()
     for step in range(1, count + 1):
@@ -30,7 +30,7 @@ def test_a_long_series_is_thinned_evenly(count):
     steps, values = ledger.series("loss.step")
     assert values == steps
     assert steps[0] == 1
-    assert MOST // 2 <= len(steps) <= MOST + 2
+    assert MAX_RECORDS // 2 <= len(steps) <= MAX_RECORDS + 2
     gaps = {later - earlier for earlier, later in pairwise(steps[:-1])}
     assert len(gaps) == 1
     assert steps[-1] - steps[-2] <= gaps.pop()
@@ -38,10 +38,10 @@ def test_a_long_series_is_thinned_evenly(count):
 
 def test_a_name_of_many_places_has_shorter_series():
     ledger = Ledger()
-    for step in range(5 * MOST_EACH):
-        for layer in range(MANY + 2):
+    for step in range(5 * MAX_RECORDS_PER_PLACE):
+        for layer in range(MANY_PLACES + 2):
             ledger.add("weight.norm", 1.0, f"layer{layer}", step)
-    assert len(ledger.values("weight.norm", f"layer{MANY + 1}")) <= MOST_EACH + 2
+    assert len(ledger.values("weight.norm", f"layer{MANY_PLACES + 1}")) <= MAX_RECORDS_PER_PLACE + 2
 
 
 def test_what_is_known_takes_the_place_of_what_was_sampled():

@@ -1,4 +1,4 @@
-"""Axes with round ticks, numbers as short as they can be read, and curves of no more points than the eye can use."""
+"""Axes with round ticks, short number labels, and thinning of long curves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Point = tuple[float, float]
-POINTS = 240  # of a curve, each the least or the greatest of its part
+MAX_POINTS = 240  # of a curve, each the least or the greatest of its part
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to [0, 1], linear or logarithmic."""
+    """Linear or logarithmic map from values to [0, 1]."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Axis:
 
     @classmethod
     def over(cls, values: Sequence[float], log: bool = False, zero: bool = False, pad: float = 0.06) -> Axis:
-        """An axis that holds the values with a little air; zero: it begins at zero where none is negative."""
+        """Fit an axis to the values with a margin. zero: start at zero where no value is negative."""
         finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
         if log:
             finite = [math.log10(max(v, 1e-300)) for v in finite]
@@ -39,7 +39,7 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, wanted: int) -> list[float]:
-        """Some round values within."""
+        """Round values inside the axis, about `wanted` of them."""
         if self.log and self.high - self.low >= 1.3:
             step = max(1, math.ceil((self.high - self.low) / (wanted + 1)))
             return [10.0**k for k in range(math.ceil(self.low), math.floor(self.high) + 1) if k % step == 0]
@@ -69,7 +69,7 @@ def written(value: float, share: bool = False) -> str:
 
 
 def smooth(points: Sequence[Point], parts: int = 40) -> list[Point]:
-    """Means of so many equal parts, at the middle of each: the course behind the noise."""
+    """Average the points of equal intervals; each mean is placed at the middle of its interval."""
     size = max(1, len(points) // parts)
     edges = [*range(0, len(points) - size + 1, size), len(points)] if points else []
     if len(edges) > 2 and edges[-1] - edges[-2] < size:
@@ -82,8 +82,8 @@ def smooth(points: Sequence[Point], parts: int = 40) -> list[Point]:
     return found
 
 
-def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
-    """Of many points the least and the greatest of each part, in their order: no spike is lost, nor a gap."""
+def thinned(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
+    """Keep the minimum and the maximum of each interval, in order, so that spikes and gaps stay visible."""
     if len(points) <= most:
         return list(points)
     size = math.ceil(2 * len(points) / most)

@@ -1,8 +1,8 @@
-"""The ledger: what the instruments measured, and all that the rules may read.
+"""The ledger: the measurements of the instruments, and the only input of the rules.
 
-A record is (name, where, step, value). Names stand in names.py with their units; a value is a number, a short text or a
-small list of numbers or texts. NaN and infinity are kept as they are: they are findings. A long training must not fill
-the memory: of a series that has grown long every second record is dropped, and from then on every second one is kept.
+A record is (name, where, step, value). Names and units are in names.py; a value is a number, a short text or a small
+list of these. NaN and infinity are kept. Memory is bounded: when a series is long, every second record is dropped,
+and from then on only every second one is kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from danlu.doctor.names import NAMES
 
 Value = float | int | str | list
-MOST = 4096  # records of one series
-MOST_EACH = 256  # the same where a name is written at many places, as for every layer
-MANY = 8  # places
+MAX_RECORDS = 4096  # records of one series
+MAX_RECORDS_PER_PLACE = 256  # the same where a name is written at many places, as for every layer
+MANY_PLACES = 8  # places
 
 
 class Record(NamedTuple):
@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
 
 class _Series:
-    """Pairs of step and value, evenly spread over all that were written; the last one is always among them."""
+    """Pairs of step and value, evenly spread over all that were written, always with the last one."""
 
     __slots__ = ("pairs", "stride", "written")
 
@@ -49,22 +49,22 @@ class _Series:
 
 
 class Ledger:
-    """Write with `add` and `put`; ask with `series`, `last`, `first`, `wheres`, `has`; `save`, `read`: JSON lines."""
+    """Records by name and place: written by `add`, `put`, read by `series`, `last`, `first`, `wheres`, `has`."""
 
     def __init__(self) -> None:
         self._records: dict[str, dict[str, _Series]] = defaultdict(dict)
 
     def add(self, name: str, value: Value, where: str = "", step: int | None = None) -> None:
-        """Write one record. A name that names.py does not hold is a mistake of the programmer: KeyError."""
+        """Write one record. Raises KeyError for a name that is not in names.py."""
         if name not in NAMES:
             raise KeyError(f"{name} is not a name of the ledger (see doctor/names.py)")
         places = self._records[name]
         if where not in places:
             places[where] = _Series()
-        places[where].add((step, value), MOST if len(places) < MANY else MOST_EACH)
+        places[where].add((step, value), MAX_RECORDS if len(places) < MANY_PLACES else MAX_RECORDS_PER_PLACE)
 
     def put(self, name: str, value: Value, where: str, step: int) -> None:
-        """Write one record in place of that of the same step, if there is one: what is known beats what was sampled."""
+        """Write one record, replacing that of the same step."""
         pairs = self._pairs(name, where)
         for index, pair in enumerate(pairs):
             if pair[0] == step:
@@ -77,35 +77,35 @@ class Ledger:
         return series.pairs if series else []
 
     def series(self, name: str, where: str = "") -> tuple[list[int], list[Any]]:
-        """Steps and values, in the order in which they were written (steps missing: 0)."""
+        """Steps and values in the order in which they were written (a missing step is 0)."""
         pairs = self._pairs(name, where)
         return [step or 0 for step, _ in pairs], [value for _, value in pairs]
 
     def values(self, name: str, where: str = "") -> list[Any]:
-        """The values of a series."""
+        """Values of a series."""
         return self.series(name, where)[1]
 
     def last(self, name: str, where: str = "", default: Any = None) -> Any:
-        """The value written last."""
+        """Value written last."""
         pairs = self._pairs(name, where)
         return pairs[-1][1] if pairs else default
 
     def first(self, name: str, where: str = "", default: Any = None) -> Any:
-        """The value written first."""
+        """Value written first."""
         pairs = self._pairs(name, where)
         return pairs[0][1] if pairs else default
 
     def wheres(self, name: str) -> list[str]:
-        """The places at which `name` was written, in the order of their first record."""
+        """Places at which `name` was written, in the order of their first record."""
         return list(self._records.get(name, {}))
 
     def has(self, name: str, where: str | None = None) -> bool:
-        """Was `name` written at all, or at `where`?"""
+        """Whether `name` was written at all, or at `where`."""
         places = self._records.get(name, {})
         return bool(places) if where is None else where in places
 
     def facts(self, name: str) -> dict[str, Any]:
-        """where -> the value written last, for every place."""
+        """Map of every place to the value written last."""
         return {where: series.pairs[-1][1] for where, series in self._records.get(name, {}).items()}
 
     def __iter__(self) -> Iterator[Record]:
@@ -118,7 +118,7 @@ class Ledger:
         return sum(len(series.pairs) for places in self._records.values() for series in places.values())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """One line per record, {"name", "where", "step", "value"}; written to a temporary name and renamed."""
+        """Write one JSON line per record, {"name", "where", "step", "value"}, atomically."""
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("w", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ class Ledger:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Ledger:
-        """The ledger that `save` wrote. Names of a later version, unknown here, are left out."""
+        """Read what `save` wrote. Unknown names (of a later version) are ignored."""
         ledger = cls()
         with Path(path).open(encoding="utf-8") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""Which loss a module, a function or a graph is, by name."""
+"""Kind of a loss module, function or autograd graph, by name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SUMS = ("AddBackward0", "SubBackward0")
 
 
 def kind_of(callable_: Any) -> str | None:
-    """The kind of a loss module or function; None where its name tells nothing."""
+    """Kind of a loss module or function; None where its name is unknown."""
     if isinstance(callable_, nn.Module):
         return next((MODULES[c.__name__] for c in type(callable_).__mro__ if c.__name__ in MODULES), None)
     try:
@@ -72,7 +72,7 @@ def kind_of(callable_: Any) -> str | None:
 
 
 def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
-    """The kind told by the last operations of the loss's graph: cross entropy is log_softmax followed by nll."""
+    """Kind of a loss by the last operations of its graph: cross entropy is log_softmax followed by nll."""
     level = [loss.grad_fn] if loss.grad_fn is not None else []
     for _ in range(depth):
         for node in level:

@@ -1,6 +1,6 @@
-"""Every name the ledger may bear: unit, where it is written, when, and what it means.
+"""Names of the ledger: unit, place, time of writing and meaning of each.
 
-Instruments write these names and rules read them; neither knows the other. A name is FAMILY.QUANTITY.
+Instruments write these names and rules read them; they do not depend on each other. A name is FAMILY.QUANTITY.
 
 `when` says how a name is written:
     once    a fact, learnt at the first training steps (or at the end), written with the step at which it was learnt
@@ -34,7 +34,7 @@ NAMES: dict[str, Name] = {
     "run.precision": Name("once", "", "", "float32, or autocast-float16, autocast-bfloat16; else the model's own type"),
     "run.layer_types": Name("once", "", "", "number types of the layers' outputs, a list: float32, float16, ..."),
     "run.unseen": Name(
-        "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), and why, as a sentence"
+        "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), with the reason as a sentence"
     ),
     "run.finished": Name("once", "", "steps", "written at the end: training steps done"),
     "run.forwards": Name("epoch", "phase", "passes", "passes through the model in this phase, since the start"),
@@ -43,7 +43,7 @@ NAMES: dict[str, Name] = {
     "run.steps": Name("epoch", "", "steps", "training steps done when the epoch ended"),
     "run.seconds": Name("epoch", "", "s", "seconds since the start when the epoch ended"),
     "run.epoch_by": Name(
-        "once", "", "", "how epochs are told apart: 'epoch()', 'validation', or 'none' (one epoch: the run)"
+        "once", "", "", "how ends of epochs are known: 'epoch()', 'validation', or 'none' (one epoch: the run)"
     ),
     # Parameters and the optimiser: who holds what.
     "parameter.order": Name("once", "parameter", "", "position in model.named_parameters(), from 0"),
@@ -67,7 +67,7 @@ NAMES: dict[str, Name] = {
     "optimizer.kind": Name("once", "optimizer", "", "class of the optimiser; where: optimizer0, optimizer1, ..."),
     "optimizer.foreign": Name("once", "optimizer", "tensors", "tensors it holds that are not the model's parameters"),
     "optimizer.lr": Name(
-        "step", "group", "", "learning rate used by the step; step 0 is the rate at the start; written when it changes"
+        "step", "group", "", "learning rate used by the step; step 0 is that at the start; written when it changes"
     ),
     "optimizer.momentum": Name("step", "group", "", "momentum, or beta1 of Adam; written when it changes"),
     "optimizer.weight_decay": Name("step", "group", "", "weight decay; written when it changes"),
@@ -76,7 +76,7 @@ NAMES: dict[str, Name] = {
         "once", "optimizer", "0/1", "1 where a torch scheduler is attached (initial_lr in a group)"
     ),
     "optimizer.early_schedule": Name(
-        "event", "group", "", "a torch scheduler changed the rate before the first step of all: the rate it had before"
+        "event", "group", "", "a torch scheduler changed the learning rate before the first step: its value before that"
     ),
     "optimizer.replaced": Name(
         "event", "", "tensors", "a new optimiser stepped that holds this many tensors of an earlier one"
@@ -103,7 +103,7 @@ NAMES: dict[str, Name] = {
     "layer.follows": Name("once", "layer", "", "leaf module whose output is its input unchanged, '' if none is"),
     "layer.groups": Name("once", "layer", "", "groups of a convolution"),
     "layer.bias": Name("once", "layer", "0/1", "has a bias"),
-    "layer.dropout": Name("once", "layer", "", "rate of a dropout module"),
+    "layer.dropout": Name("once", "layer", "", "probability of a dropout module"),
     "layer.linear_after": Name(
         "once",
         "layer",
@@ -165,7 +165,7 @@ NAMES: dict[str, Name] = {
     "target.dtype": Name("once", "", "", "torch.int64, torch.float32, ..."),
     "target.kind": Name("once", "", "", "classes (integers), one_hot, binary (only 0 and 1), or values"),
     "target.distinct": Name("once", "", "", "number of different target values in the first batch"),
-    "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are whole numbers"),
+    "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are integers"),
     "target.min": Name("epoch", "phase", "", "smallest target"),
     "target.max": Name("epoch", "phase", "", "largest target"),
     "target.mean": Name("epoch", "phase", "", "mean of the targets (regression)"),
@@ -197,8 +197,8 @@ NAMES: dict[str, Name] = {
     "accuracy.last_batch": Name("epoch", "phase", "", "accuracy of the epoch's last batch alone"),
     "accuracy.padded": Name("epoch", "phase", "", "correct predictions over (size of the first batch x batches)"),
     "loss.last_batch": Name("epoch", "phase", "", "loss of the epoch's last batch alone"),
-    "epoch.samples": Name("epoch", "phase", "samples", "samples whose outcome was seen"),
-    "epoch.batches": Name("epoch", "phase", "batches", "batches whose outcome was seen"),
+    "epoch.samples": Name("epoch", "phase", "samples", "samples whose loss or outputs were seen"),
+    "epoch.batches": Name("epoch", "phase", "batches", "batches whose loss or outputs were seen"),
     "epoch.measured": Name(
         "epoch", "phase", "batches", "batches whose accuracy was measured (the budget may skip some)"
     ),
@@ -206,27 +206,31 @@ NAMES: dict[str, Name] = {
     "explained.mean": Name(
         "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
     ),
-    "class.predicted": Name("epoch", "phase", "shares", "share of predictions per class, a list (up to 1000 classes)"),
-    "class.actual": Name("epoch", "phase", "shares", "share of labels per class, a list"),
+    "class.predicted": Name(
+        "epoch", "phase", "fractions", "fraction of predictions per class, a list (up to 1000 classes)"
+    ),
+    "class.actual": Name("epoch", "phase", "fractions", "fraction of labels per class, a list"),
     "class.correct": Name(
-        "epoch", "phase", "shares", "share of each class that is predicted right, a list (-1: class not seen)"
+        "epoch", "phase", "fractions", "fraction of each class that is predicted right, a list (-1: class not seen)"
     ),
     "class.entropy": Name("epoch", "phase", "nats", "mean entropy of the predicted distributions"),
     "label.contradicted": Name(
-        "epoch", "phase", "", "share of samples whose label has probability < 0.1 while another class has > 0.8"
+        "epoch", "phase", "", "fraction of samples whose label has probability < 0.1 while another class has > 0.8"
     ),
-    "label.confident": Name("epoch", "phase", "", "share of samples where the predicted class has probability > 0.8"),
+    "label.confident": Name(
+        "epoch", "phase", "", "fraction of samples where the predicted class has probability > 0.8"
+    ),
     "label.confident_correct": Name("epoch", "phase", "", "accuracy among these confident predictions"),
-    "label.surest_correct": Name("epoch", "phase", "", "accuracy among the surest third of each batch's predictions"),
+    "label.surest_correct": Name("epoch", "phase", "", "accuracy of the top-scoring third of each batch's predictions"),
     "label.kinship": Name(
-        "step", "", "", "likeness of the labels of nearest inputs in a batch: 0 as by chance, 1 always the same"
+        "step", "", "", "similarity of the labels of nearest inputs in a batch: 0 is chance level, 1 always equal"
     ),
     "label.kinship_chance": Name("step", "", "", "standard deviation of that where labels are unrelated to inputs"),
     "batch.label_distance": Name(
         "step", "", "", "total variation between the labels of the batch and of all batches so far"
     ),
     "batch.label_distance_expected": Name("step", "", "", "the same expected of a shuffled batch of this size"),
-    "user.metric": Name("epoch", "metric", "", "what the loop told by doctor.epoch(name=value)"),
+    "user.metric": Name("epoch", "metric", "", "metric that the loop reported by doctor.epoch(name=value)"),
     # Inputs (sampled batches).
     "input.dtype": Name("once", "", "", "type of the first input"),
     "input.shape": Name("once", "", "", "shape of the first input, a list"),
@@ -245,15 +249,15 @@ NAMES: dict[str, Name] = {
         "epoch",
         "phase",
         "",
-        "share of validation's first samples whose inputs changed since the epoch before, under "
+        "fraction of validation's first samples whose inputs changed since the epoch before, under "
         "the same labels in the same order",
     ),
     "input.hashed": Name("epoch", "phase", "samples", "different samples seen so far, told by a hash of their values"),
     "input.repeated": Name(
-        "epoch", "phase", "", "share of the epoch's samples that occurred before in the same epoch and phase"
+        "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"
     ),
     "input.leaked": Name("epoch", "", "samples", "validation samples that also occurred in training, so far"),
-    "input.leaked_share": Name("epoch", "", "", "their share among the validation samples hashed"),
+    "input.leaked_share": Name("epoch", "", "", "their fraction among the validation samples hashed"),
     "input.label_conflicts": Name(
         "epoch", "", "samples", "identical training samples that came with different labels, so far"
     ),
@@ -264,7 +268,7 @@ NAMES: dict[str, Name] = {
     "gradient.raw_norm": Name("step", "", "", "norm of all gradients as backward left them, before any clipping"),
     "gradient.clip_ratio": Name("step", "", "", "norm used / norm as backward left it: 1 is unclipped"),
     "gradient.max": Name("step", "", "", "largest absolute element of the gradient"),
-    "gradient.zero_share": Name("step", "", "", "share of exactly zero elements in the gradient (a sample of them)"),
+    "gradient.zero_share": Name("step", "", "", "fraction of exactly zero elements in the gradient (a sample of them)"),
     "gradient.nonfinite": Name("step", "", "parameters", "parameters whose gradient is NaN or inf"),
     "gradient.noise_scale": Name(
         "step",
@@ -294,15 +298,15 @@ NAMES: dict[str, Name] = {
     # Activations (sampled steps, a sample of the elements). Where: a layer, or '>layer' as in layer.activation.
     "activation.mean": Name("step", "layer", "", "mean of the layer's output"),
     "activation.std": Name("step", "layer", "", "standard deviation of the layer's output"),
-    "activation.zero_share": Name("step", "layer", "", "share of exact zeros"),
+    "activation.zero_share": Name("step", "layer", "", "fraction of exact zeros"),
     "activation.saturated": Name(
-        "step", "layer", "", "share of values within 0.02 of an end of the range of sigmoid or tanh"
+        "step", "layer", "", "fraction of values within 0.02 of an end of the range of sigmoid or tanh"
     ),
     "activation.saturated_units": Name(
-        "step", "layer", "", "share of units saturated at the same end for more than 95 % of the samples"
+        "step", "layer", "", "fraction of units saturated at the same end for more than 95 % of the samples"
     ),
     "activation.dead_units": Name(
-        "step", "layer", "", "share of units that were zero for every sample measured in the last steps measured"
+        "step", "layer", "", "fraction of units that were zero for every sample measured in the last steps measured"
     ),
     "activation.dead_samples": Name("step", "layer", "samples", "samples that dead_units rests on"),
     "activation.spread": Name(
@@ -322,12 +326,15 @@ NAMES: dict[str, Name] = {
     "norm.running_nonfinite": Name("epoch", "layer", "0/1", "running statistics hold NaN or inf"),
     # The loop.
     "loop.train_in_eval": Name(
-        "epoch", "", "", "share of training passes made in eval mode (only where the model has dropout or norm layers)"
+        "epoch",
+        "",
+        "",
+        "fraction of training passes made in eval mode (only where the model has dropout or norm layers)",
     ),
     "loop.val_in_train": Name(
-        "epoch", "", "", "share of validation passes made in train mode (only where it matters, as above)"
+        "epoch", "", "", "fraction of validation passes made in train mode (only where it matters, as above)"
     ),
-    "loop.val_with_grad": Name("epoch", "", "", "share of validation passes made with gradients recorded"),
+    "loop.val_with_grad": Name("epoch", "", "", "fraction of validation passes made with gradients recorded"),
     "loop.mode_matters": Name(
         "once", "", "0/1", "the model has a layer that behaves differently in train and eval mode"
     ),
@@ -356,7 +363,7 @@ NAMES: dict[str, Name] = {
         "event", "", "", "log of zero, overflow, 0/0, bad input, weights not finite, ... as a short phrase"
     ),
     "nonfinite.input_max": Name("event", "", "", "largest absolute input of the layer concerned"),
-    "nonfinite.share": Name("event", "", "", "share of the values that are not finite"),
+    "nonfinite.share": Name("event", "", "", "fraction of the values that are not finite"),
     # Time.
     "time.step": Name(
         "step", "", "s", "from the end of one optimiser step to the end of the next, the doctor's own time left out"
@@ -368,8 +375,8 @@ NAMES: dict[str, Name] = {
         "from the end of the optimiser step to the next training pass (loading data, and what the loop does)",
     ),
     "time.doctor": Name("once", "instrument", "s", "time each instrument took, at the end"),
-    "time.share": Name("once", "", "", "the doctor's own share of the time, at the end, by its own account"),
-    # Objects to be found in images: told by whoever trains a detector, before the first step.
+    "time.share": Name("once", "", "", "fraction of the time that the doctor used, by its own measurement"),
+    # Objects to be found in images: written by the trainer of a detector before the first step.
     "object.count": Name("once", "", "boxes", "boxes that the annotations hold, bad ones among them"),
     "object.faults": Name(
         "once",
@@ -383,7 +390,7 @@ NAMES: dict[str, Name] = {
         "once",
         "",
         "pixels",
-        "longer side of the training objects at the network's input: least, 10 %, 50 %, 90 %, greatest, a list",
+        "longer side of the training objects at the network's input: minimum, 10 %, 50 %, 90 %, maximum, a list",
     ),
     "object.shorter": Name("once", "", "pixels", "shorter side, the same"),
     "object.canvas": Name("once", "", "pixels", "side of the network's input"),
@@ -391,9 +398,9 @@ NAMES: dict[str, Name] = {
         "once", "", "pixels", "side of the largest patch of the input that a place of the detector's maps sees"
     ),
     "model.finest_stride": Name("once", "", "pixels", "side of a cell of the finest map that is searched for objects"),
-    "anchor.covered": Name("once", "", "", "share of the training objects that some anchor overlaps by IoU 0.5"),
+    "anchor.covered": Name("once", "", "", "fraction of the training objects that some anchor overlaps by IoU 0.5"),
     "anchor.edges": Name("once", "", "pixels", "bounds of the bars of object sizes (root of the area), a list"),
-    "anchor.coverage": Name("once", "", "", "that share in each bar, a list (-1: none there)"),
+    "anchor.coverage": Name("once", "", "", "that fraction in each bar, a list (-1: none there)"),
     "anchor.objects": Name("once", "", "objects", "training objects in each bar, a list"),
     # Curvature where a training stalls (the last batch, in the mode it was trained in).
     "point.lowest": Name("epoch", "", "", "smallest eigenvalue of the loss's Hessian"),

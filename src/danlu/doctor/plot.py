@@ -1,7 +1,7 @@
-"""Small charts as HTML: curves over time, one row for each layer or class, and a chain of parts. Nothing but a browser.
+"""Small charts as HTML: curves, one row for each layer or class, and chains of layers. They need only a browser.
 
-The drawing stretches to the width it is given while strokes, dots and letters keep their size: lines are an SVG without
-fixed aspect, words are HTML over it. Colours are variables of the style sheet findings.css.
+A chart stretches to its width while strokes, dots and text keep their size: lines are an SVG without fixed aspect, text
+is HTML over it. Colours are variables of the style sheet findings.css.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Text = str | Message
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; broken where a value is not finite. faint: what the eye should see behind the others."""
+    """A curve, interrupted where a value is not finite. faint: drawn in the background."""
 
     label: Text
     points: Sequence[Point]
@@ -30,11 +30,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Values over steps, epochs or depth. title: what is drawn; x, y: names of the axes with their units.
+    """Curves over steps, epochs or depth. x, y: names of the axes with their units.
 
-    log: y is logarithmic; None: where the values span more than a factor of 50. share: y in percent. band: (low, high,
-    label) of y that is good; stretch: (left, right, label) of x to look at; levels: (y, label); marks: (x, label);
-    rings: points to look at. ends: names of the first and the last x in place of numbers. aside: what to know of it.
+    log: whether y is logarithmic; None: if the values span more than a factor of 50. share: y in percent.
+    band: (low, high, label) of good values of y. stretch: (left, right, label) of a highlighted interval of x.
+    levels: (y, label) of horizontal lines. marks: (x, label) of vertical lines. rings: highlighted points.
+    ends: labels of the first and the last x in place of numbers. aside: note below the chart.
     """
 
     title: Text
@@ -54,7 +55,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Row:
-    """One bar or dot. other: a second value beside it; low: where the bar begins; bad: what the finding is about."""
+    """One bar or dot. other: a second value; low: start of the bar; bad: marked as what the finding is about."""
 
     name: Text
     value: float
@@ -80,7 +81,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Chain:
-    """Parts in the order in which numbers pass through them: (name, what it is, is it what is wrong)."""
+    """Layers in the order in which data flows through them: (name, kind, whether it is marked)."""
 
     title: Text
     links: Sequence[tuple[Text, str, bool]] = field(default_factory=tuple)
@@ -107,7 +108,7 @@ def render(figure: Figure) -> str:
 
 @dataclass(frozen=True)
 class Field:
-    """Where points of a figure lie: percentages of the width from the left, of the height from the bottom."""
+    """Coordinates of a chart: percent of the width from the left and of the height from the bottom."""
 
     points: Sequence[Point]
     across: Axis
@@ -130,19 +131,19 @@ class Field:
         return 100 * self.up.at(max(y, self.floor))
 
     def ticks(self) -> list[tuple[float, float]]:
-        """(height, value)"""
+        """(height in percent, value) of the y ticks."""
         return [(100 * self.up.at(t), t) for t in self.up.ticks(4)]
 
     def place(self, point: Point) -> str:
         return f"{self.left(point[0]):.2f} {100 - self.high(point[1]):.2f}"
 
     def crowded_above(self, left: float) -> bool:
-        """Whether the curves run through the upper edge beside a mark, but leave the lower one free."""
+        """Whether the curves cover the upper edge beside a mark but not the lower one."""
         near = [self.high(y) for x, y in self.points if abs(self.left(x) - left) < 25]
         return bool(near) and max(near) > 80 and min(near) > 20
 
     def freer_below(self, high: float) -> bool:
-        """Whether a level's name, at the right end, has more room beneath its line than above it."""
+        """Whether the label of a level, at the right end, has more room below its line than above it."""
         near = [self.high(y) for x, y in self.points if self.left(x) > 70]
         over = sum(at >= high - 1 for at in near) > 0.5 * len(near)
         return high > 82 or (over and high > 14)
@@ -173,7 +174,7 @@ def _curves(figure: Curves) -> str:
 
 
 def _ground(figure: Curves, field: Field) -> tuple[str, str]:
-    """What lies behind the curves, grid, band and stretch, and the words to it."""
+    """Grid, band and highlighted interval behind the curves, and their labels."""
     shapes = "".join(f'<path class="grid" d="M0 {100 - at:.2f}h100"/>' for at, _ in field.ticks())
     words = ""
     if figure.band:
@@ -188,7 +189,7 @@ def _ground(figure: Curves, field: Field) -> tuple[str, str]:
 
 
 def _pointers(figure: Curves, field: Field) -> tuple[str, str]:
-    """What lies over the curves, levels, marks and rings, and the words to it."""
+    """Levels, marks and rings over the curves, and their labels."""
     shapes = words = ""
     for value, label in figure.levels:
         high = field.high(value)
@@ -211,7 +212,7 @@ def _spans(points: Sequence[Point]) -> bool:
 
 
 def _kinds(lines: Sequence[Line]) -> list[str]:
-    """Colour classes: a and b for those that count, faint for the others."""
+    """Colour classes: a and b alternating, faint for background lines."""
     kinds, count = [], 0
     for line in lines:
         kinds.append("faint" if line.faint else "ab"[count % 2])
@@ -234,7 +235,7 @@ def _path(points: Sequence[Point], place: Callable[[Point], str]) -> str:
 
 
 def _feet(across: Axis) -> list[tuple[float, Text]]:
-    """The first step, the last, and round ones between."""
+    """Labels of the x axis: the first step, the last, and round ones between."""
     ends = [(0.0, written(round(across.low))), (100.0, written(round(across.high)))]
     between = [(100 * across.at(t), written(t)) for t in across.ticks(4) if t == round(t)]
     return [ends[0], *((at, label) for at, label in between if 12 < at < 86), ends[1]]
@@ -285,7 +286,7 @@ def _rows(figure: Rows) -> str:
 
 
 def _floor(values: Sequence[float]) -> float:
-    """Where zero is drawn on a logarithmic axis: a factor of ten below the least value that is not."""
+    """Position of zero on a logarithmic axis: a tenth of the smallest positive value."""
     least = min((v for v in values if v > 0), default=1.0)
     return least / 10 if min(values, default=1.0) <= 0 else least
 
@@ -327,5 +328,5 @@ def _chain(figure: Chain) -> str:
 
 
 def text(value: object) -> str:
-    """Any value as text that HTML shows literally."""
+    """Escape any value for HTML; messages in the current language."""
     return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)

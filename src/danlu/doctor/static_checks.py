@@ -1,7 +1,7 @@
-"""Before training: what can be known from data and model alone.
+"""Checks before training, from data and model alone.
 
-Images are compared as thumbnails. Those whose difference hash (Krawetz 2013: which neighbour is brighter, 64 bits) is
-equal are looked at pixel by pixel, so that a hash of few bits never convicts alone.
+Images are compared as thumbnails. Candidates with equal parts of their difference hash (Krawetz 2013: which neighbour
+is brighter, 64 bits) are compared pixel by pixel, so that a hash collision alone never counts as a duplicate.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.places import BEFORE_TRAINING
 from danlu.doctor.wording import worded_before_training
 
-SIDE = 32  # of a thumbnail
-ALIKE = 0.045  # mean difference of two thumbnails over their contrast up to which they are the same image
+THUMBNAIL_SIDE = 32  # pixels
+MAX_DIFFERENCE = 0.045  # mean difference of two thumbnails over their contrast up to which they are the same image
 NEIGHBOURS = 6  # with which each image is compared, in each of four orders
-FAINT = 3.0  # contrast, of 255, below which an image is like every other and says nothing of a leak
-NOISE = 32  # of 255: the range of values that a blank image may still show
-NAMED = 8  # pairs that are named
-STEPS, RATE = 60, 1e-3  # of the test whether one batch can be learnt
+MIN_CONTRAST = 3.0  # standard deviation, of 255; images below it look like any other
+MAX_BLANK_RANGE = 32  # of 255; pixel values of a blank image span at most this
+MAX_NAMED = 8  # samples or pairs in a text
+FIT_STEPS, FIT_LR = 60, 1e-3  # of Adam, when fitting one batch
 
 
 @dataclass(frozen=True)
 class Split:
-    """Sample numbers of each part, int64."""
+    """Sample indices of each split, int64."""
 
     train: Tensor
     val: Tensor
@@ -39,8 +39,8 @@ class Split:
 
 
 def thumbnails(images: Tensor) -> np.ndarray:
-    """uint8 (N, C, H, W) -> grey float32 (N, S, S), S = 16 or less."""
-    side = min(SIDE, *images.shape[-2:])
+    """Reduce uint8 (N, C, H, W) to grey float32 (N, S, S), S = min(32, H, W)."""
+    side = min(THUMBNAIL_SIDE, *images.shape[-2:])
     parts = []
     for some in images.split(4096):
         grey = some.float().mean(1, keepdim=True)
@@ -56,10 +56,10 @@ def hashes(small: np.ndarray) -> np.ndarray:
 
 
 def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Pairs of samples that are the same image, int64 (P, 2), the lower number first.
+    """Pairs of samples with the same image, int64 (P, 2), the lower index first.
 
-    Each quarter of the hash brings those together that agree in it, in order of brightness; each is compared with the
-    next few, so that a large group costs no square of its size, and a copy is missed only where all quarters differ.
+    Samples that agree in a quarter of the hash are sorted by brightness, and each is compared with the next few: large
+    groups need no quadratic time, and a copy is missed only where all quarters differ.
     """
     flat = small.reshape(len(small), -1)
     bright, contrast = flat.mean(1), flat.std(1)
@@ -69,13 +69,13 @@ def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
         for step in range(1, NEIGHBOURS + 1):
             a, b = order[:-step], order[step:]
             # A faint image is like every other: it says nothing of a leak.
-            worth = (quarter[a] == quarter[b]) & (contrast[a] > FAINT)
-            worth &= np.abs(bright[a] - bright[b]) <= ALIKE * contrast[a]
-            worth &= np.abs(contrast[a] - contrast[b]) <= ALIKE * contrast[a]
+            worth = (quarter[a] == quarter[b]) & (contrast[a] > MIN_CONTRAST)
+            worth &= np.abs(bright[a] - bright[b]) <= MAX_DIFFERENCE * contrast[a]
+            worth &= np.abs(contrast[a] - contrast[b]) <= MAX_DIFFERENCE * contrast[a]
             a, b = a[worth], b[worth]
             for start in range(0, len(a), 8192):
                 one, other = a[start : start + 8192], b[start : start + 8192]
-                near = np.abs(flat[one] - flat[other]).mean(1) <= ALIKE * contrast[one]
+                near = np.abs(flat[one] - flat[other]).mean(1) <= MAX_DIFFERENCE * contrast[one]
                 found.append(np.sort(np.stack([one[near], other[near]], 1), axis=1))
     return np.unique(np.concatenate(found), axis=0)
 
@@ -83,7 +83,7 @@ def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
 def examine_images(
     images: Tensor, targets: Tensor | None, split: Split, name_of: Callable[[int], str], language: str | None = None
 ) -> list[Finding]:
-    """Leaks, duplicates and blank samples. images: uint8 (N, C, H, W); targets: int64 (N,) classes, or None."""
+    """Find leaks, duplicates and blank images. images: uint8 (N, C, H, W); targets: int64 (N,) classes, or None."""
     small = thumbnails(images)
     alike = pairs(small, hashes(small))
     part = np.full(len(small), -1)
@@ -113,7 +113,7 @@ def examine_images(
     # A thumbnail hides a small object as well as noise, so that the pixels have the last word.
     blank = [i for i in np.flatnonzero(small.reshape(len(small), -1).std(1) < 0.5).tolist() if _even(images[i])]
     if blank:
-        names = ", ".join(name_of(i) for i in blank[:NAMED])
+        names = ", ".join(name_of(i) for i in blank[:MAX_NAMED])
         facts = {"blank": len(blank), "samples": len(small), "names": names}
         findings.append(
             _found("data.degenerate", "warning" if len(blank) > 0.01 * len(small) else "note", 0.9, language, facts)
@@ -124,15 +124,15 @@ def examine_images(
 def _even(image: Tensor) -> bool:
     """Whether no channel of uint8 (C, H, W) varies by more than noise."""
     flat = image.flatten(1).int()
-    return bool((flat.amax(1) - flat.amin(1)).max() <= NOISE)
+    return bool((flat.amax(1) - flat.amin(1)).max() <= MAX_BLANK_RANGE)
 
 
 def _named(alike: np.ndarray, name_of: Callable[[int], str]) -> dict[str, str]:
-    return {"names": "; ".join(f"{name_of(int(a))} = {name_of(int(b))}" for a, b in alike[:NAMED])}
+    return {"names": "; ".join(f"{name_of(int(a))} = {name_of(int(b))}" for a, b in alike[:MAX_NAMED])}
 
 
 def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], language: str | None = None) -> list[Finding]:
-    """Uneven classes, and classes that a part lacks. targets: int64 (N,)."""
+    """Find uneven classes, and classes without training samples. targets: int64 (N,)."""
     counts = torch.bincount(targets[split.train], minlength=len(classes))
     findings = []
     present = counts[counts > 0]
@@ -148,16 +148,18 @@ def examine_labels(targets: Tensor, split: Split, classes: Sequence[str], langua
     held = torch.bincount(targets[torch.cat([split.val, split.test])], minlength=len(classes))
     lacking = [classes[k] for k in range(len(classes)) if held[k] and not counts[k]]
     if lacking:
-        findings.append(_found("data.split_shift", "error", 0.95, language, {"classes": ", ".join(lacking[:NAMED])}))
+        findings.append(
+            _found("data.split_shift", "error", 0.95, language, {"classes": ", ".join(lacking[:MAX_NAMED])})
+        )
     return findings
 
 
 def examine_model(
     model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], inputs: Tensor, targets: Any, language: str | None = None
 ) -> list[Finding]:
-    """A copy of the model on one batch: first loss against ln K, what no gradient reaches, whether it learns at all.
+    """Train a copy of the model on one batch: check the first loss, unreached parameters, and whether it can fit.
 
-    loss_fn: (outputs, targets) -> scalar. The model itself and torch's generator are left as they are.
+    loss_fn: (outputs, targets) -> scalar. The model itself and torch's random generator are not changed.
     """
     generator = torch.random.get_rng_state()
     try:
@@ -182,18 +184,18 @@ def _examine_copy(
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     unreached = [name for name, p in trained if p.grad is None]
     if unreached:
-        facts = {"count": len(unreached), "names": ", ".join(unreached[:NAMED])}
+        facts = {"count": len(unreached), "names": ", ".join(unreached[:MAX_NAMED])}
         findings.append(_found("model.unreached", "error", 0.9, language, facts))
-    optimizer = torch.optim.Adam([p for _, p in trained], RATE)
+    optimizer = torch.optim.Adam([p for _, p in trained], FIT_LR)
     losses = [float(loss.detach())]
-    for _ in range(STEPS):
+    for _ in range(FIT_STEPS):
         optimizer.zero_grad()
         loss = loss_fn(model(inputs), targets)
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     if not math.isfinite(losses[-1]) or losses[-1] > 0.9 * losses[0]:
-        facts = {"first": losses[0], "last": losses[-1], "steps": STEPS, "samples": len(inputs)}
+        facts = {"first": losses[0], "last": losses[-1], "steps": FIT_STEPS, "samples": len(inputs)}
         findings.append(_found("fit.not_learning", "warning", 0.75, language, facts))
     return findings
 

@@ -7,11 +7,13 @@ import math
 from danlu.doctor.ledger import Ledger
 
 LATE, EARLY = slice(-4, None), slice(0, 4)  # measurements
-LATE, EARLY = slice(-4, None), slice(0, 4)  # measurements
 
 
 def gradient_profile(ledger: Ledger, when: slice = LATE) -> list[tuple[str, float]]:
-    """(layer, root mean square of the gradient at its output), from input to output, geometric mean of some steps."""
+    """Gradient magnitude at each linear or convolution layer, from input to output.
+
+    Returns (layer, root mean square of the gradient at its output), the geometric mean of the measurements `when`.
+    """
     order, kinds = ledger.facts("layer.order"), ledger.facts("layer.kind")
     layers = [
         n for n in ledger.wheres("layer.gradient") if kinds.get(n) == "Linear" or kinds.get(n, "").startswith("Conv")
@@ -26,8 +28,10 @@ def gradient_profile(ledger: Ledger, when: slice = LATE) -> list[tuple[str, floa
 
 
 def gradient_ends(ledger: Ledger, when: slice = LATE) -> tuple[list[tuple[str, float]], float]:
-    """The profile, and the gradient at the outputs: the largest, since an output may have nothing to learn for long
-    (no object of its size), and the order of calls is not that of depth where a network branches."""
+    """Gradient profile, and the gradient at the outputs.
+
+    The largest of several outputs is taken: an output may have nothing to learn for long (no object of its size).
+    """
     profile = gradient_profile(ledger, when)
     last = ledger.facts("layer.last")
     outputs = [gradient for layer, gradient in profile if last.get(layer)]

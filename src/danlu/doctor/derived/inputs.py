@@ -10,10 +10,10 @@ from danlu.message import Message
 
 
 def inputs_apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
-    """Which phase's inputs stand away from the other's, and the numbers; None where they agree.
+    """Compare the input statistics of training and validation.
 
-    A few samples are seen of each: what chance makes of so few is let pass. Of two that differ, the one farther from
-    zero mean and unit scale is the odd one.
+    Returns the phase whose inputs deviate and the statistics, or None where they agree within sampling error. The phase
+    farther from zero mean and unit variance is the one that deviates.
     """
     known = [[mean_of_epochs(ledger, f"input.{name}", phase) for phase in ("train", "val")] for name in ("mean", "std")]
     means, stds = ([value for value in pair if value is not None] for pair in known)
@@ -40,5 +40,5 @@ def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
 
 
 def calls_again(ledger: Ledger) -> bool:
-    """Optimisers that call the model on the same batch several times a step, with and without gradients."""
+    """Whether an optimiser evaluates the same batch several times per step (LBFGS)."""
     return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())

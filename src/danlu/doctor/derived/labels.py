@@ -9,31 +9,31 @@ from danlu.doctor.ledger import Ledger
 
 
 def labels_seen(ledger: Ledger) -> float:
-    """Training samples whose labels were counted, over all epochs."""
+    """Number of training samples whose labels were counted, over all epochs."""
     columns = (ledger.values(f"epoch.{name}", "train") for name in ("samples", "measured", "batches"))
     return sum(samples * measured / max(1, batches) for samples, measured, batches in zip(*columns))
 
 
 def mean_rows(rows: list[list[float]]) -> list[float]:
-    """Mean of the fractions of all epochs: an epoch may have been seen in part."""
+    """Mean over the epochs of lists such as class frequencies; an epoch may have been seen only partly."""
     rows = [row for row in rows if isinstance(row, list) and len(row) == len(rows[0])]
     return [sum(column) / len(rows) for column in zip(*rows)] if rows else []
 
 
 def late_accuracy(ledger: Ledger, phase: str) -> float | None:
-    """Mean accuracy of the last third of the epochs, as measured or as the loop told it."""
+    """Mean accuracy of the last third of the epochs, as measured or as reported by the loop."""
     found = accuracies(ledger, phase)
     late = [found[epoch] for epoch in sorted(found)[-max(1, len(found) // 3) :] if math.isfinite(found[epoch])]
     return sum(late) / len(late) if late else None
 
 
 def late_mean(ledger: Ledger, name: str, phase: str) -> float | None:
-    """Mean of the last third of the epochs."""
+    """Mean of a quantity over the last third of the epochs."""
     values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
     late = values[-max(1, len(values) // 3) :]
     return sum(late) / len(late) if late else None
 
 
 def chance_accuracy(ledger: Ledger) -> float:
-    """Accuracy of always saying the commonest class."""
+    """Accuracy of always predicting the most frequent class."""
     return max(mean_rows(ledger.values("class.actual", "val")) or [0.5])

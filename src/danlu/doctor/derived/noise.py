@@ -11,14 +11,17 @@ MIN_ESTIMATES = 4  # steps whose estimates are averaged
 
 
 def batch_size(ledger: Ledger) -> float | None:
-    """The largest of the first batches: the last one of an epoch may be smaller."""
+    """Largest of the first batches; the last batch of an epoch may be smaller."""
     sizes = ledger.values("batch.size")[:3]
     return max(sizes) if sizes else None
 
 
 def noise_scale(ledger: Ledger) -> tuple[float, bool] | None:
-    """(ratio of mean noise to mean signal, whether it is from micro-batches); infinite where the signal cannot be told
-    from nothing. From successive gradients it is an upper bound (see instruments/noise.py)."""
+    """Simple gradient noise scale in samples, and whether it is unbiased (from micro-batches).
+
+    It is the ratio of mean noise to mean signal, infinite where the signal is not above zero. From successive gradients
+    it is an upper bound (see instruments/noise.py). None with fewer than MIN_ESTIMATES estimates.
+    """
     for way in ("micro-batches", ""):
         signal = [v for v in ledger.values("gradient.signal", way) if math.isfinite(v)]
         noise = [v for v in ledger.values("gradient.noise", way) if math.isfinite(v)]

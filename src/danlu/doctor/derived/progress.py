@@ -1,6 +1,6 @@
-"""How far a training has come, on a scale that does not depend on the task: what several rules ask of the ledger.
+"""Progress of a training on a scale that does not depend on the task.
 
-Skill is 1 - loss / loss of the best constant answer: 0 is no better than chance level the class fractions or the mean, 1 is
+Skill is 1 - loss / loss at chance level, where chance level is the best constant answer: 0 is chance level, 1 is
 perfect. For squared errors it is R2, for cross entropy the explained fraction of the labels' entropy (McFadden 1974).
 """
 
@@ -12,13 +12,13 @@ from statistics import fmean, median
 
 from danlu.doctor.ledger import Ledger
 
-ROSE = 2.0  # times the start: beyond what the noise of batches brings about
+MIN_RISE = 2.0  # times the start; less may be noise of the batches
 CROSS_ENTROPIES = ("cross_entropy", "nll", "bce", "bce_logits")
 SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
 
 
 def chance_loss(ledger: Ledger) -> float | None:
-    """The loss of the best constant answer, None where the loss or the targets are not known well enough."""
+    """Loss at chance level (of the best constant answer); None where loss or targets are not known well enough."""
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
     shares = shares or ledger.first("class.actual", "val")  # training's may all have been mixed
@@ -41,7 +41,7 @@ def weighted_log(share: float) -> float:
 
 
 def skills(ledger: Ledger, phase: str) -> list[float]:
-    """1 - loss / chance for every epoch; empty where chance is not known."""
+    """Skill 1 - loss / loss at chance level of every epoch; empty where chance level is not known."""
     chance = chance_loss(ledger)
     if not chance:
         return []
@@ -49,7 +49,7 @@ def skills(ledger: Ledger, phase: str) -> list[float]:
 
 
 def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
-    """Epoch -> accuracy as measured; where the budget skipped epochs, as the loop itself told it."""
+    """Epoch -> accuracy as measured, or as reported by the loop for epochs that the budget skipped."""
     found = dict(zip(*ledger.series("accuracy.mean", phase)))
     for metric in ledger.wheres("user.metric"):
         low = metric.lower()
@@ -63,20 +63,21 @@ def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:
 
 
 def epoch_samples(ledger: Ledger) -> int:
-    """Training samples of an epoch: of the fullest one, since steps in which the doctor rests are not counted."""
+    """Training samples of an epoch: the maximum over epochs, since skipped steps are not counted."""
     return max(ledger.values("epoch.samples", "train"), default=0)
 
 
 def goes_back(ledger: Ledger) -> bool:
-    """Whether backward passes go through the model as often as it is stepped: else training cannot be told from
-    validation."""
+    """Whether there are at least half as many backward passes as steps; else training looks like validation."""
     backwards, steps = ledger.last("run.backwards", default=1), ledger.last("run.steps", default=0)
     return backwards > 0 and 2 * backwards >= steps
 
 
 def even_epochs(ledger: Ledger) -> bool:
-    """Whether the epochs told by validation are as long as one another: passes through the data, or so many steps. Else
-    somebody calls the model without gradients when it suits him, as an agent does that acts."""
+    """Whether epochs that end with a validation have the same length.
+
+    They do not where the model is called without gradients at irregular times, as by an agent that acts.
+    """
     ends = ledger.values("run.steps")
     lengths = [after - before for before, after in pairwise([0, *ends])]
     whole = lengths[:-1]  # the last may be cut short
@@ -84,14 +85,16 @@ def even_epochs(ledger: Ledger) -> bool:
 
 
 def steps_taken(ledger: Ledger) -> int:
-    """Steps of the training so far: more than the losses in the ledger where the doctor rested, or it is full."""
+    """Training steps so far; more than the losses in the ledger where steps were skipped or thinned out."""
     steps = ledger.series("loss.step")[0]
     return max(int(ledger.last("run.finished", default=0) or 0), max(steps, default=0), len(steps))
 
 
 def rose(ledger: Ledger) -> bool:
-    """The loss went far above its start and that at chance level, and has not come back below that: what falls then is a
-    learning rate too high, or a broken start, and not a training that lacks time."""
+    """Whether the loss rose far above its start and the loss at chance level, and did not come back below that.
+
+    A loss that falls afterwards recovers from a bad start or a learning rate that is too high; it does not lack time.
+    """
     losses = ledger.values("loss.step")
     if not losses:
         return False
@@ -99,11 +102,13 @@ def rose(ledger: Ledger) -> bool:
         return True
     chance = chance_loss(ledger) or 0.0
     start = max(losses[0], chance)
-    return start > 0 and max(losses) > ROSE * start and fmean(losses[-max(1, len(losses) // 10) :]) > (chance or start)
+    return (
+        start > 0 and max(losses) > MIN_RISE * start and fmean(losses[-max(1, len(losses) // 10) :]) > (chance or start)
+    )
 
 
 def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
-    """The training loss by steps, as means of `blocks` equal parts; fewer where there are fewer steps."""
+    """Training loss by step as means of `blocks` equal intervals; fewer where there are fewer steps."""
     losses = ledger.values("loss.step")
     size = max(1, len(losses) // blocks)
     return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
@@ -116,8 +121,9 @@ def typical(values: list[float]) -> float | None:
 
 
 def descent(ledger: Ledger) -> float | None:
-    """How far the mean training loss of the last quarter of the steps lies below that of the half before, in fractions of
-    the loss of chance (or of the first loss). None without eight finite blocks of steps, over which noise averages out.
+    """Mean training loss of the half before the last quarter of the steps minus that of the last quarter.
+
+    In fractions of the loss at chance level (or of the first loss). None without eight finite blocks of steps.
     """
     blocks = loss_blocks(ledger, 8)
     if len(blocks) < 8 or not all(map(math.isfinite, blocks)):
@@ -129,12 +135,12 @@ def descent(ledger: Ledger) -> float | None:
 
 
 def still_falls(losses: list[float]) -> bool:
-    """The best is among the last tenth of the epochs."""
+    """Whether the best epoch is among the last tenth of the epochs."""
     return losses.index(min(losses)) >= 0.9 * len(losses) - 1
 
 
 def both_losses(ledger: Ledger) -> tuple[list[float], list[float], float] | None:
-    """(training losses, validation losses, loss of chance) by epoch; None unless all are known and finite."""
+    """(training losses, validation losses, loss at chance level) by epoch; None unless all are known and finite."""
     train, val = ledger.values("loss.mean", "train"), ledger.values("loss.mean", "val")
     chance = chance_loss(ledger)
     if not chance or len(train) < 2 or len(train) != len(val) or not all(map(math.isfinite, train + val)):

@@ -1,4 +1,4 @@
-"""What several rules ask of the ledger about the steps: learning rates, momentum, updates against weights, clipping."""
+"""Quantities of the optimiser's steps: learning rates, momentum, updates over weights, clipping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import median
 
 from danlu.doctor.ledger import Ledger
 
-HEAVY_MOMENTUM = 0.985  # momentum from which on gradients of more than 60 steps add up
+HEAVY_MOMENTUM = 0.985  # gradients of more than 60 steps add up
 
 
 def late_cosines(ledger: Ledger) -> list[float]:
@@ -22,12 +22,12 @@ def crosses(ledger: Ledger) -> bool:
 
 
 def searches(ledger: Ledger) -> bool:
-    """LBFGS chooses its steps by itself."""
+    """Whether the optimiser chooses its step length by itself (LBFGS)."""
     return "LBFGS" in ledger.facts("optimizer.kind").values()
 
 
 def initial_gains(ledger: Ledger) -> list[float]:
-    """Of each weight matrix the standard deviation at the start times the root of its inputs: 1 keeps the scale."""
+    """Gain of each weight matrix at the start: standard deviation x sqrt(inputs); 1 keeps the scale."""
     gains = []
     for name, role in ledger.facts("parameter.role").items():
         shape, std = ledger.last("parameter.shape", name), ledger.last("parameter.std", name)
@@ -41,13 +41,15 @@ def groups(ledger: Ledger) -> list[str]:
 
 
 def top_rate(ledger: Ledger) -> float:
-    """The largest learning rate of any group at any time."""
+    """Largest learning rate of any group at any time."""
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
 
 
 def first_update(ledger: Ledger) -> float:
-    """Change of the weights against the weights, typical of the first steps; 0 where none was measured. A step that a
-    finite gradient carried beyond all numbers counts as 1: beside it nothing is left of what the weights were."""
+    """Median of update norm over weight norm in the first steps; 0 where none was measured.
+
+    A step with a finite gradient that made the weights non-finite counts as 1.
+    """
     sound = {step for step, norm in zip(*ledger.series("gradient.norm")) if math.isfinite(norm)}
     first = list(zip(*ledger.series("update.ratio")))[:6]
     known = [ratio if math.isfinite(ratio) else 1.0 for step, ratio in first if math.isfinite(ratio) or step in sound]
@@ -55,7 +57,7 @@ def first_update(ledger: Ledger) -> float:
 
 
 def ratios_at_full_rate(ledger: Ledger) -> list[float]:
-    """Updates over weights as they would have been at the largest learning rate so far: a step is proportional to its learning rate."""
+    """Update over weight, scaled to the largest learning rate so far (a step is proportional to its learning rate)."""
     by_group = [list(zip(*ledger.series("optimizer.lr", group))) for group in groups(ledger)]
     ahead = list(reversed(max(by_group, key=lambda rates: max(rate for _, rate in rates), default=[])))
     found, rate, top = [], 0.0, top_rate(ledger)
@@ -72,7 +74,7 @@ def top_momentum(ledger: Ledger) -> float:
 
 
 def clip_shares(ledger: Ledger) -> list[float]:
-    """Gradient used / gradient as backward left it, of steps that had one."""
+    """Norm of the gradient used over its norm before clipping, for steps with a gradient."""
     return [s for s in ledger.values("gradient.clip_ratio") if math.isfinite(s) and s > 1e-12]
 
 

@@ -1,1 +1,1 @@
-"""What proves a finding, as a chart: functions of ledger and finding; table.py says which for which code."""
+"""Charts of a finding's evidence: functions from ledger and finding to a figure; each FindingSpec names its own."""

@@ -1,4 +1,4 @@
-"""Evidence that is a few numbers side by side: fractions of classes, spans of inputs, counts and sizes."""
+"""Charts of a few numbers side by side: class frequencies, ranges of inputs, counts and sizes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def facts_of(finding: Fact) -> dict[str, Any]:
 def counts(
     title: Message, axis: Message, rows: Sequence[tuple[str, Message, bool | None]], *, log: bool = False
 ) -> Callable[[Ledger, Fact], Rows | None]:
-    """A drawing of some of the finding's own numbers.
+    """Make a drawing of some entries of the finding's evidence.
 
-    rows: (key of the evidence, words, is it what is wrong; None: where it is zero).
+    rows: (key of the evidence, label, whether to mark it; None: mark it where it is zero).
     """
 
     def draw(ledger: Ledger, finding: Fact) -> Rows | None:
@@ -51,8 +51,10 @@ def counts(
 def classes(
     title: Message, first: tuple[str, str, Message], second: tuple[str, str, Message], *, late: bool = False
 ) -> Callable[[Ledger, Fact], Rows | None]:
-    """A drawing of two fractions for each class: (name in the ledger, phase, words), late: of the last epoch, else the
-    mean over all. The finding's own class is marked."""
+    """Make a drawing of two fractions for each class; the finding's own class is marked.
+
+    first, second: (name in the ledger, phase, label). late: values of the last epoch, else the mean over all epochs.
+    """
 
     def draw(ledger: Ledger, finding: Fact) -> Rows | None:
         start = -1 if late else 0
@@ -82,7 +84,7 @@ def classes(
 
 
 def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Labels as they are against those that the loss can mean; where they merely begin at one, how often each comes."""
+    """Range of the labels against the range that the loss allows; or the frequency of each label."""
     facts = facts_of(finding)
     if facts.get("problem") == "from one":
         shares = _means(ledger.values("class.actual", "train"))[: MAX_ROWS - 2]
@@ -110,7 +112,7 @@ def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def columns(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Mean and deviation of each channel or column: one deviation below to one above the mean."""
+    """Mean ± standard deviation of each channel or column."""
     means, stds = ledger.last("input.feature_means", "train", []), ledger.last("input.feature_stds", "train", [])
     pairs = list(zip(means, stds)) or [
         (ledger.last("input.mean", "train", 0.0), ledger.last("input.std", "train", 0.0))
@@ -178,7 +180,7 @@ def spans_apart(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def curvature(ledger: Ledger, finding: Fact) -> Rows | None:
-    """The two ends of the Hessian's spectrum where the descent stood still."""
+    """Smallest and largest eigenvalue of the Hessian where the loss stands still."""
     low, high = facts_of(finding).get("lowest"), facts_of(finding).get("highest")
     if low is None or high is None:
         return None
@@ -194,7 +196,7 @@ def curvature(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def kinds_of_faults(ledger: Ledger, finding: Fact) -> Rows | None:
-    """How many boxes have which fault."""
+    """Number of boxes with each fault."""
     found = ledger.facts("object.faults")
     rows = [
         Row(FAULTS.get(kind, kind), n, bad=kind not in HARMLESS)
@@ -211,7 +213,7 @@ def kinds_of_faults(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def object_sizes(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Sizes of the objects against what the network's maps see, or against the cells of the finest."""
+    """Object sizes against the receptive field, or against the stride of the finest map."""
     blind = facts_of(finding).get("problem") == "small field"
     quantiles = ledger.last("object.longer" if blind else "object.shorter") or []
     limit = ledger.last("model.receptive_field" if blind else "model.finest_stride")
@@ -241,7 +243,7 @@ def object_sizes(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def coverage(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Share of the objects that some anchor is like, by size."""
+    """Fraction of the objects that some anchor matches, by size."""
     edges, shares = ledger.last("anchor.edges") or [], ledger.last("anchor.coverage") or []
     rows = [
         Row(
@@ -260,7 +262,7 @@ def coverage(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def _means(rows: list[Any]) -> list[float]:
-    """Mean over the epochs of each entry, those below zero (not seen) left out."""
+    """Mean over the epochs of each entry; negative entries (class not seen) are ignored."""
     rows = [row for row in rows if isinstance(row, list) and len(row) == len(rows[0])]
     found = []
     for column in zip(*rows):

@@ -1,4 +1,4 @@
-"""Evidence that lies in depth: one value for each layer or parameter, from the input to the output."""
+"""Charts over depth: one value for each layer or parameter, from the input to the output."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ GOOD_UPDATES = (5e-4, 1e-2)  # update over weight: about a thousandth a step is 
 
 
 def gradient_over_depth(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The gradient at each layer's output on a logarithmic axis: a straight slope is a constant factor per layer.
+    """Gradient at each layer's output on a logarithmic axis, where a constant factor per layer is a straight line.
 
-    Of the steps that the finding rests on, the first or the last; of a recurrence its growth from call to call.
+    The first or the last steps, whichever the finding rests on; for a recurrence the growth from call to call.
     """
     facts, layer = finding.get("evidence") or {}, str(finding.get("where", ""))
     if "calls" in facts:
@@ -51,7 +51,7 @@ def gradient_over_depth(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def scale_over_depth(ledger: Ledger, finding: Fact) -> Curves | Rows | None:
-    """Standard deviation of what each layer puts out at the start; or the first loss; or weights that are constant."""
+    """Standard deviation of each layer's output at the start; or the first loss; or the spread of the weights."""
     facts = finding.get("evidence") or {}
     if "factor" in facts:
         order, kinds = ledger.facts("layer.order"), ledger.facts("layer.kind")
@@ -92,16 +92,16 @@ def scale_over_depth(ledger: Ledger, finding: Fact) -> Curves | Rows | None:
 
 
 def _he(shape: list[int] | None) -> float | None:
-    """Standard deviation that keeps the scale behind ReLU: the root of 2 / inputs (He et al. 2015)."""
+    """Standard deviation of He initialisation, sqrt(2 / inputs) (He et al. 2015)."""
     return math.sqrt(2 / math.prod(shape[1:])) if shape and len(shape) > 1 else None
 
 
 def by_layer(
     title: Message, axis: Message, name: str, *, when_missing: str = "", **more: Any
 ) -> Callable[[Ledger, Fact], Rows | None]:
-    """A drawing of the last value at each layer, in the order of depth; the finding's own layer is marked.
+    """Make a drawing of the last value at each layer in order of depth; the finding's own layer is marked.
 
-    log, share, level (value, words): as in `Rows`. above, below: values beyond which a row is marked too.
+    log, share, level (value, label): as in `Rows`. above, below: values beyond which a row is marked too.
     """
     above, below = more.pop("above", math.inf), more.pop("below", -math.inf)
 
@@ -119,7 +119,7 @@ def by_layer(
 
 
 def updates_by_layer(ledger: Ledger, finding: Fact) -> Rows | Curves | None:
-    """Update over weight of each weight matrix, with the band in which good steps lie."""
+    """Update over weight of each weight matrix, with the range of good steps."""
     order, roles = ledger.facts("parameter.order"), ledger.facts("parameter.role")
     weights = [
         n for n in ledger.wheres("update.ratio") if n and roles.get(n, "weight") in ("weight", "embedding", "other")
@@ -149,7 +149,7 @@ def updates_by_layer(ledger: Ledger, finding: Fact) -> Rows | Curves | None:
 
 
 def parameters_marked(title: Message, fact: str, bad: float) -> Callable[[Ledger, Fact], Rows | None]:
-    """Sizes of the parameters; those whose fact in the ledger has the bad value are marked, and shown first."""
+    """Make a drawing of parameter sizes; parameters whose fact in the ledger has the value `bad` are marked."""
 
     def draw(ledger: Ledger, finding: Fact) -> Rows | None:
         sizes, order, values = ledger.facts("parameter.size"), ledger.facts("parameter.order"), ledger.facts(fact)
@@ -186,7 +186,7 @@ def widths(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def chain(ledger: Ledger, finding: Fact) -> Chain | None:
-    """Layers in the order of their first call around the finding's own, which is marked together with its partner."""
+    """Layers in order of their first call around the finding's own layer."""
     order, kinds = ledger.facts("layer.order"), ledger.facts("layer.kind")
     facts, where = finding.get("evidence") or {}, finding.get("where")
     bad = {where, facts.get("first"), facts.get("second"), facts.get("norm"), facts.get("layer")} - {None, ""}
@@ -201,7 +201,7 @@ def chain(ledger: Ledger, finding: Fact) -> Chain | None:
 
 
 def outputs_and_loss(ledger: Ledger, finding: Fact) -> Chain:
-    """How outputs, loss and targets stand to one another."""
+    """Chain from the outputs to the loss and the targets."""
     facts = finding.get("evidence") or {}
     outputs, last = ledger.last("output.count"), ledger.last("output.activation", default="none")
     targets = ledger.last("target.kind", default="")
@@ -234,7 +234,7 @@ def _profile(found: Sequence[tuple[str, float]], title: Message, y: Message, log
 
 
 def _layers(title: Message, axis: Message, rows: list[Row], **more: Any) -> Rows | None:
-    """Rows, of too many those marked and as many others, in their order."""
+    """Rows in order of depth; of too many, the marked ones and an even selection of the others."""
     if not rows:
         return None
     if len(rows) > MAX_ROWS:
@@ -248,14 +248,14 @@ def _layers(title: Message, axis: Message, rows: list[Row], **more: Any) -> Rows
 
 
 def _spread(places: list[int], most: int) -> list[int]:
-    """So many of them, evenly, the first and the last among them."""
+    """At most `most` of the places, evenly spread, with the first and the last."""
     if len(places) <= most:
         return places
     return [places[round(i * (len(places) - 1) / max(1, most - 1))] for i in range(most)]
 
 
 def _called(layer: str, ledger: Ledger) -> str | Message:
-    """A layer's name; a bare number, as in nn.Sequential, says little without the kind."""
+    """Label of a layer: its name, with its kind where the name is a bare number, as in nn.Sequential."""
     if layer.startswith(">"):
         return message("doctor.chart.before", "before {layer}", layer=layer[1:])
     kind = ledger.last("layer.kind", layer) if layer.rpartition(".")[2].isdigit() else ""

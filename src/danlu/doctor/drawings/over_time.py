@@ -1,4 +1,4 @@
-"""Evidence that lies in time: losses, learning rates, norms and fractions over steps or epochs."""
+"""Charts over steps or epochs: losses, learning rates, norms and fractions."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from danlu.doctor.plot import Curves, Line, Text
 from danlu.message import Message
 
 Fact = Mapping[str, Any]  # a finding, as in findings.json
-EARLY = 60  # steps that are shown of a run that went wrong at once
+MIN_SHOWN_STEPS = 60  # of a run whose loss peaks in its first steps
 X_AXES = {"step": message("doctor.chart.step", "step"), "epoch": message("doctor.chart.epoch", "epoch")}
-SMOOTHED = 120  # more points than this are noise to the eye: their course is drawn over them
+MAX_RAW_POINTS = 120  # longer curves are smoothed
 
 
 def points_of(ledger: Ledger, name: str, where: str = "", times: float = 1.0) -> list[Point]:
-    """(step or epoch, value) of a series of numbers, NaN and infinity among them."""
+    """(step or epoch, value) of a numeric series, with NaN and infinity."""
     steps, values = ledger.series(name, where)
     return [(s, times * v) for s, v in zip(steps, values) if isinstance(v, int | float)]
 
 
 def course(points: list[Point], label: Message, noise: Message) -> list[Line]:
-    """One line; of many points the mean course, and they themselves faint behind it."""
-    if len(points) <= SMOOTHED:
+    """One line; for many points a smoothed line with the points faint behind it."""
+    if len(points) <= MAX_RAW_POINTS:
         return [Line(label, points)]
     return [Line(noise, points, faint=True), Line(label, smooth(points))]
 
 
 def omitted(ledger: Ledger, points: list[Point]) -> Message | str:
-    """Why a course over the steps has holes, or ends before the training does; "" where it is whole. The doctor rests,
-    measures at some steps only, and of long series the ledger keeps every so many."""
+    """Note for a curve over steps that has gaps or ends before the training does; \"\" where it is complete."""
     steps = steps_taken(ledger)
     broken = next((step for step, value in points if not math.isfinite(value)), None)
     if broken is not None and not math.isfinite(points[-1][1]):
@@ -52,7 +51,7 @@ def omitted(ledger: Ledger, points: list[Point]) -> Message | str:
 
 
 def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
-    """The training loss of each step."""
+    """Training loss of each step."""
     points = points_of(ledger, "loss.step")
     if sum(math.isfinite(y) for _, y in points) < 2:
         return None
@@ -73,7 +72,7 @@ def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
 
 
 def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The loss with the step at which it is highest, or breaks off, and that at chance level. No mean: it hides peaks."""
+    """Unsmoothed training loss with its peak, the step where it stops being finite, and chance level."""
     points = points_of(ledger, "loss.step")
     finite = [(s, v) for s, v in points if math.isfinite(v)]
     if len(finite) < 2:
@@ -92,7 +91,7 @@ def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
         "Training loss of each step; highest at step {step}",
         step=f"{peak[0]:,}",
     )
-    near = max(EARLY, 4 * (broken or peak[0]))
+    near = max(MIN_SHOWN_STEPS, 4 * (broken or peak[0]))
     if near < 0.5 * points[-1][0]:  # an early peak is a hair's breadth of the whole run
         points = [p for p in points if p[0] <= near]
         title = message(
@@ -115,7 +114,7 @@ def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The loss against that at chance level, with the stretch in which it stood still."""
+    """Training loss against chance level, with the interval in which it stood still."""
     chance, steps = chance_loss(ledger), ledger.series("loss.step")[0]
     still, stretch = (finding.get("evidence") or {}).get("steps"), None
     if finding.get("code") == "optim.plateau_saddle" and still and steps:
@@ -128,7 +127,7 @@ def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def loss_with_restarts(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The loss with the steps at which the optimiser forgot."""
+    """Training loss with the steps at which the optimiser lost its state."""
     steps = list((finding.get("evidence") or {}).get("steps") or [])
     marks = [
         (s, message("doctor.chart.optimiser_made_anew", "optimiser made anew") if i == 0 else "")
@@ -138,7 +137,7 @@ def loss_with_restarts(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def loss_and_floor(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Squashed scores cannot make the loss small: what is the least that K outputs within [a, b] can reach."""
+    """Training loss against the least cross entropy that K outputs within [a, b] can reach."""
     facts = finding.get("evidence") or {}
     spans = {"softmax": 1.0, "sigmoid": 1.0, "tanh": 2.0}
     outputs = ledger.last("output.count") or 0
@@ -159,7 +158,7 @@ def loss_and_floor(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def loss_broken(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Where the numbers ended, and in which layer."""
+    """Training loss with the step and layer at which it stopped being finite."""
     facts = finding.get("evidence") or {}
     step = facts.get("step")
     where = f": {finding['where']}" if finding.get("where") else ""
@@ -179,7 +178,7 @@ def loss_broken(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Training against validation, with the best epoch of validation and the loss at chance level."""
+    """Training and validation loss by epoch, with the best validation epoch and chance level."""
     train, val = points_of(ledger, "loss.mean", "train"), points_of(ledger, "loss.mean", "val")
     if len(train) < 2 and len(val) < 2:
         return loss_and_chance(ledger, finding)
@@ -211,7 +210,7 @@ def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Training against validation, with what always saying the commonest class would score."""
+    """Training and validation accuracy by epoch, with that of always predicting the most frequent class."""
     train, val = (sorted(accuracies(ledger, phase).items()) for phase in ("train", "val"))
     title, y, level = (
         message("doctor.chart.accuracy_of_each_epoch", "Accuracy of each epoch"),
@@ -239,7 +238,7 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
-    """How many labels confident predictions contradict."""
+    """Fraction of labels that confident predictions contradict, by epoch."""
     facts = finding.get("evidence") or {}
     if (facts.get("confident") or 0.0) < 0.3 or (facts.get("contradicted") or 0.0) < 0.045:
         return None  # it rests on other signs
@@ -266,7 +265,7 @@ def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def redrawn(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Validation samples that change from epoch to epoch, where that is what was found."""
+    """Fraction of validation samples that changed since the epoch before."""
     if finding.get("where") != "validation":
         return None
     title = message(
@@ -280,7 +279,7 @@ def redrawn(ledger: Ledger, finding: Fact) -> Curves | None:
 def series(
     title: Text, y: Text, name: str, *, x: str = "step", where: str = "", times: float = 1.0, **more: Any
 ) -> Callable[[Ledger, Fact], Curves | None]:
-    """A drawing of one series; levels, bands and the like as of `Curves`."""
+    """Make a drawing of one series; levels, band and other options are those of `Curves`."""
 
     def draw(ledger: Ledger, finding: Fact) -> Curves | None:
         points = points_of(ledger, name, where, times)
@@ -300,7 +299,7 @@ def series(
 def pair(
     title: Text, y: Text, first: tuple[str, str, Message], second: tuple[str, str, Message], **more: Any
 ) -> Callable[[Ledger, Fact], Curves | None]:
-    """A drawing of two series on one axis. first, second: (name in the ledger, where, label)."""
+    """Make a drawing of two series on one axis. first, second: (name in the ledger, where, label)."""
     options = {"x": "step", "times": 1.0} | more
     x, times = options.pop("x"), options.pop("times")
 
@@ -309,14 +308,14 @@ def pair(
         for name, where, label in (first, second):
             points = points_of(ledger, name, where, times)
             if points:
-                lines.append(Line(label, smooth(points) if len(points) > SMOOTHED else points))
+                lines.append(Line(label, smooth(points) if len(points) > MAX_RAW_POINTS else points))
         return Curves(title, X_AXES[x], y, lines, **options) if lines else None
 
     return draw
 
 
 def rate(ledger: Ledger, finding: Fact) -> Curves | None:
-    """The learning rate with the ends of the epochs; it holds until it is changed."""
+    """Learning rate by step, with the end of the first epoch."""
     group = finding.get("where") or next(iter(ledger.wheres("optimizer.lr")), "")
     changes, ends = points_of(ledger, "optimizer.lr", group), ledger.values("run.steps")
     if not changes:
@@ -335,7 +334,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Passes made in the wrong mode, or graphs that are kept."""
+    """Fraction of passes in the wrong mode, or number of graphs that are kept, by epoch."""
     code, where = finding.get("code"), finding.get("where")
     if code == "loop.wrong_mode":
         name = "loop.train_in_eval" if where == "train" else "loop.val_in_train"
@@ -375,7 +374,7 @@ def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def told_by_loop(ledger: Ledger) -> list[Curves]:
-    """What the loop told by doctor.epoch(name=value), one drawing each; accuracies have their own."""
+    """One chart for each metric reported by doctor.epoch(name=value), except accuracies, which have their own."""
     drawn = []
     for metric in ledger.wheres("user.metric"):
         points = points_of(ledger, "user.metric", metric)
@@ -392,7 +391,7 @@ def told_by_loop(ledger: Ledger) -> list[Curves]:
 
 
 def told_and_right(ledger: Ledger, finding: Fact) -> Curves | None:
-    """What the loop said of itself against the mean over all samples."""
+    """Metric as reported by the loop against the mean over all samples."""
     metric = str(finding.get("where", ""))
     phase = "val" if "val" in metric.lower() or "test" in metric.lower() else "train"
     name = "accuracy.mean" if "acc" in metric.lower() else "loss.mean"

@@ -1,4 +1,4 @@
-"""activation.collapsed"""
+"""Finding activation.collapsed: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from danlu.doctor.phrase import message
 
 
 def collapsed(ledger: Ledger) -> Iterable[Finding]:
-    """A layer gives the same for every sample: what comes after cannot tell samples apart.
+    """A layer gives the same output for every sample, so that later layers cannot distinguish samples.
 
-    Of several outputs one may do so soundly: nothing comes after it, and it may begin at zero or at the prior.
+    One of several outputs may do so (it may start at zero or at the prior) and is not reported.
     """
     order = ledger.facts("layer.order")
     outputs = [layer for layer, last in ledger.facts("layer.last").items() if last]

@@ -1,4 +1,4 @@
-"""activation.dead_relu"""
+"""Finding activation.dead_relu: rule, wording and chart."""
 
 from __future__ import annotations
 

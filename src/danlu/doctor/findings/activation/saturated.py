@@ -1,4 +1,4 @@
-"""activation.saturated"""
+"""Finding activation.saturated: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.doctor.phrase import message
 
 
 def saturated(ledger: Ledger) -> Iterable[Finding]:
-    """Units of sigmoid or tanh pinned at an end, where the derivative is nearly zero; the output itself left out."""
+    """Sigmoid or tanh units at an end of their range, where the derivative is nearly zero; output layers are ignored."""
     order = ledger.facts("layer.order")
     last = max(order.values(), default=-1)
     found = []

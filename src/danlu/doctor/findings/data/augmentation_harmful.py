@@ -1,4 +1,4 @@
-"""data.augmentation_harmful"""
+"""Finding data.augmentation_harmful: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from danlu.doctor.places import TRAINING, VALIDATION
 
 
 def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
-    """Training inputs changed so much that they are no longer like validation's, to the harm of both; or validation
-    samples that change from epoch to epoch, which only training's should."""
+    """Training inputs that differ too much from validation inputs, or validation samples that change every epoch."""
     redrawn = ledger.values("input.val_redrawn", "val")
     if len(redrawn) >= 2 and min(redrawn) > 0.5:
         problem = message(

@@ -1,4 +1,4 @@
-"""data.bad_boxes"""
+"""Finding data.bad_boxes: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
-SPOILT = ("reversed", "empty", "outside the image", "not finite", "unknown class", "other")  # left out of training
-NAMED = 5
+INVALID = ("reversed", "empty", "outside the image", "not finite", "unknown class", "other")  # left out of training
+MAX_EXAMPLES = 5
 
 
 def bad_boxes(ledger: Ledger) -> Iterable[Finding]:
-    """Boxes that are none: reversed, empty, outside; or so small at the training resolution that nothing is to be seen.
+    """Invalid boxes (reversed, empty, outside), or boxes too small at the training resolution.
 
-    Boxes that reach beyond their image, or are there twice, are named but do not make it a warning.
+    Boxes that reach beyond their image, or are repeated, are listed but give only a note.
     """
     faults = {kind: n for kind, n in ledger.facts("object.faults").items() if n}
     total = ledger.last("object.count", default=0)
     if not faults or not total:
         return
-    spoilt = sum(n for kind, n in faults.items() if kind in SPOILT)
+    spoilt = sum(n for kind, n in faults.items() if kind in INVALID)
     tiny = faults.get("tiny", 0)
-    examples = [place for kind in faults for place in ledger.last("object.examples", kind, [])][:NAMED]
+    examples = [place for kind in faults for place in ledger.last("object.examples", kind, [])][:MAX_EXAMPLES]
     listed = ", ".join(f"{n} {kind}" for kind, n in sorted(faults.items(), key=lambda item: -item[1]))
     facts = {"kinds": listed, "spoilt": spoilt, "tiny": tiny, "boxes": total, "share": (spoilt + tiny) / total}
     facts["examples"] = "; ".join(examples)

@@ -1,4 +1,4 @@
-"""data.degenerate"""
+"""Finding data.degenerate: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.phrase import message
 
 
 def degenerate(ledger: Ledger) -> Iterable[Finding]:
-    """Blank samples, or samples with numbers that are not finite."""
+    """Blank samples, or samples with non-finite values."""
     seen = sum(ledger.values("input.samples", "train"))
     blank, bad = sum(ledger.values("input.constant", "train")), sum(ledger.values("input.nonfinite", "train"))
     shape = ledger.last("input.shape", default=[])

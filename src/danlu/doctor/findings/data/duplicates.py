@@ -1,4 +1,4 @@
-"""data.duplicates"""
+"""Finding data.duplicates: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from danlu.doctor.places import TRAINING
 
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
-    """Samples that come more than once in an epoch, or with different labels."""
+    """Samples that occur more than once in an epoch, or with different labels."""
     if calls_again(ledger) or not even_epochs(ledger):
         return
     conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)

@@ -1,4 +1,4 @@
-"""data.imbalance"""
+"""Finding data.imbalance: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from danlu.doctor.places import class_place
 
 
 def imbalance(ledger: Ledger) -> Iterable[Finding]:
-    """One class so rare that plain accuracy hides it (He and Garcia 2009): a warning where it is found less often."""
+    """A class so rare that accuracy hides its errors (He and Garcia 2009); a warning where its recall is lower."""
     shares = mean_rows(ledger.values("class.actual", "train"))
     held = mean_rows(ledger.values("class.correct", "val"))
     seen = max(ledger.values("epoch.samples", "train"), default=math.inf)

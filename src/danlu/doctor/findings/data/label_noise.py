@@ -1,4 +1,4 @@
-"""data.label_noise"""
+"""Finding data.label_noise: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from danlu.doctor.phrase import message
 
 
 def label_noise(ledger: Ledger) -> Iterable[Finding]:
-    """Labels that sure predictions contradict, in training and in validation (Northcutt et al. 2021).
+    """Labels that confident predictions contradict, in training and in validation (Northcutt et al. 2021).
 
-    Predictions of more than 0.8 that are often wrong are a warning, if the surest third errs at least half as often as
-    all: a model that is merely too sure of itself is right there. Where noise has kept the model from being so sure,
-    errors as frequent among the surest third as among all are a note: classes that overlap, and a model that has not
-    learnt enough, err where they are unsure.
+    Confident predictions (above 0.8) that are often wrong give a warning if the top-scoring third errs at least half as
+    often as all: a model that is merely overconfident is right there. If noise kept the model from being confident, equal
+    error rates of the top-scoring third and of all give a note: overlapping classes and underfitting cause errors where
+    scores are low.
     """
     learned, fitted = late_accuracy(ledger, "val"), late_accuracy(ledger, "train")
     chance = chance_accuracy(ledger)
@@ -42,8 +42,10 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
 
 
 def surest_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
-    """Share of errors among the surest third of the predictions, and among all, over the same epochs of the second half
-    of the run; (0, 0) where none was measured."""
+    """Error rates of the top-scoring third of the predictions and of all, in the second half of the run.
+
+    (0, 0) where none was measured.
+    """
     epochs = len(ledger.values("loss.mean", phase))
     surest = dict(zip(*ledger.series("label.surest_correct", phase)))
     every = dict(zip(*ledger.series("accuracy.mean", phase)))

@@ -1,4 +1,4 @@
-"""data.label_range"""
+"""Finding data.label_range: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-ENOUGH = 5  # labels per class without one of the first: chance leaves it out of fewer
+MIN_LABELS_PER_CLASS = 5  # with fewer, the first class may be missing by chance
 
 
 def label_range(ledger: Ledger) -> Iterable[Finding]:
-    """Labels that the loss cannot mean: outside 0..K-1, counted from 1, or -1 and 1 where 0 and 1 are wanted."""
+    """Labels that do not fit the loss: outside 0..K-1, counted from 1, or -1 and 1 where 0 and 1 are expected."""
     kind, outputs = ledger.last("loss.kind", default=""), ledger.last("output.count", default=0)
     low, high = _extreme(ledger, "target.min", min), _extreme(ledger, "target.max", max)
     outside = sum(ledger.values("target.outside"))
@@ -36,7 +36,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         shares = mean_rows(ledger.values("class.actual", "train"))
         held = mean_rows(ledger.values("class.actual", "val"))
         absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
-        if absent and labels_seen(ledger) >= ENOUGH * len(shares):
+        if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(shares):
             yield Finding(
                 "data.label_range",
                 "error",

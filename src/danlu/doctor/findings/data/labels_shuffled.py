@@ -1,4 +1,4 @@
-"""data.labels_shuffled"""
+"""Finding data.labels_shuffled: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from danlu.doctor.ledger import Ledger
 
 
 def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
-    """Inputs tell nothing of labels: training goes down by memory alone while validation stays at chance
-    (Zhang et al. 2017); or it stays at chance too, and samples that lie near one another share no labels."""
+    """Labels that do not depend on the inputs (Zhang et al. 2017).
+
+    Either training memorises while validation stays at chance level, or both stay there and neighbouring samples have
+    unrelated labels.
+    """
     kin, noise = kinship(ledger)
     if kin > max(0.15, 4 * noise):
         return  # neighbours share labels
@@ -45,8 +48,10 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
 
 
 def kinship(ledger: Ledger) -> tuple[float, float]:
-    """(likeness of neighbours' labels over all measured batches, its standard deviation by chance: infinite where
-    none was measured)."""
+    """Similarity of neighbours' labels over all measured batches, and its standard deviation by chance.
+
+    The deviation is infinite where none was measured.
+    """
     found = [v for v in ledger.values("label.kinship") if math.isfinite(v)]
     noise = [v for v in ledger.values("label.kinship_chance") if math.isfinite(v)]
     if not found or len(found) != len(noise):

@@ -1,4 +1,4 @@
-"""data.leak"""
+"""Finding data.leak: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import VALIDATION
 
-FEW_LEAKED = 4  # fewer identical samples may be chance: a blank image, a default row
+MIN_LEAKED = 4  # fewer identical samples may be chance: a blank image, a default row
 
 
 def leak(ledger: Ledger) -> Iterable[Finding]:
@@ -21,7 +21,7 @@ def leak(ledger: Ledger) -> Iterable[Finding]:
     if calls_again(ledger) or not goes_back(ledger) or not even_epochs(ledger):
         return
     leaked, share = ledger.last("input.leaked", default=0), ledger.last("input.leaked_share", default=0.0)
-    if leaked >= FEW_LEAKED and share > 0.01:
+    if leaked >= MIN_LEAKED and share > 0.01:
         seen = ledger.last("input.hashed", "val", 0)
         confidence = min(0.98, 0.8 + 0.02 * leaked)
         facts = {"leaked": int(leaked), "share": share, "seen": seen}

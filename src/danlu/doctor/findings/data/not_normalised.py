@@ -1,4 +1,4 @@
-"""data.not_normalised"""
+"""Finding data.not_normalised: rule, wording and chart."""
 
 from __future__ import annotations
 

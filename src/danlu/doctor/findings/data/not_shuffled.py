@@ -1,4 +1,4 @@
-"""data.not_shuffled"""
+"""Finding data.not_shuffled: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""data.split_shift"""
+"""Finding data.split_shift: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import INPUTS, LABELS
 
-EXPECTED = 10  # labels of a class: chance hardly leaves it out of so many
+MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
 
 
 def split_shift(ledger: Ledger) -> Iterable[Finding]:
@@ -26,7 +26,7 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
     train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
     if len(train) == len(val) > 1:
         distance = sum(abs(a - b) for a, b in zip(train, val)) / 2
-        least = max(0.02, EXPECTED / max(1, labels_seen(ledger)))
+        least = max(0.02, MIN_EXPECTED_LABELS / max(1, labels_seen(ledger)))
         missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > least and a < 0.15 * b]
         if distance > 0.3 and missing and not _runs(ledger):
             problem = message(

@@ -1,4 +1,4 @@
-"""fit.not_learning"""
+"""Finding fit.not_learning: rule, wording and chart."""
 
 from __future__ import annotations
 

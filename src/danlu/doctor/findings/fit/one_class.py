@@ -1,4 +1,4 @@
-"""fit.one_class"""
+"""Finding fit.one_class: rule, wording and chart."""
 
 from __future__ import annotations
 

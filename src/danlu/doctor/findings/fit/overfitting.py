@@ -1,4 +1,4 @@
-"""fit.overfitting"""
+"""Finding fit.overfitting: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
-LEAST = 20  # steps below which a curve shows chance and not a course
+MIN_STEPS = 20  # training steps; shorter curves are mostly noise
 
 
 def overfitting(ledger: Ledger) -> Iterable[Finding]:
     """Validation worsens while training still improves (Prechelt 1998)."""
     course = both_losses(ledger)
-    if course is None or 0 < steps_taken(ledger) < LEAST:
+    if course is None or 0 < steps_taken(ledger) < MIN_STEPS:
         return
     train, val, chance = course
     best = val.index(min(val))

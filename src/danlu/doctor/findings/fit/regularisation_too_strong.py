@@ -1,4 +1,4 @@
-"""fit.regularisation_too_strong"""
+"""Finding fit.regularisation_too_strong: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fit.stopped_early"""
+"""Finding fit.stopped_early: rule, wording and chart."""
 
 from __future__ import annotations
 

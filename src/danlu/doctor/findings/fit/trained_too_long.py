@@ -1,4 +1,4 @@
-"""fit.trained_too_long"""
+"""Finding fit.trained_too_long: rule, wording and chart."""
 
 from __future__ import annotations
 

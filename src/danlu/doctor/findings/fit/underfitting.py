@@ -1,4 +1,4 @@
-"""fit.underfitting"""
+"""Finding fit.underfitting: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
 
 
 def rate_lives(ledger: Ledger) -> bool:
-    """Half-way through the run a group still had a twentieth of its highest learning rate: it is not the learning rate that stalls."""
+    """Whether half-way through the run a group still had a twentieth of its highest learning rate."""
     middle = steps_taken(ledger) / 2
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)

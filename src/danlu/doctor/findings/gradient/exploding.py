@@ -1,4 +1,4 @@
-"""gradient.exploding"""
+"""Finding gradient.exploding: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-GROWS = 100.0  # from the last call of a recurrence to its first
+MIN_GROWTH = 100.0  # of the gradient from the last call of a recurrent layer to its first
 
 
 def exploding(ledger: Ledger) -> Iterable[Finding]:
-    """The gradient grows by a constant factor per layer on its way to the input, or over the steps without bound."""
+    """The gradient grows by a constant factor per layer towards the input, or over the steps without bound."""
     profile, output = gradient_ends(ledger)
     norms = [v for v in ledger.values("gradient.norm") if not math.isnan(v)]
     largest = max((v for v in norms if v < math.inf), default=0.0)
@@ -31,7 +31,7 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
     facts: dict[str, Any] = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
     layer, growth, calls = recurrent_growth(ledger)
-    if growth > GROWS:
+    if growth > MIN_GROWTH:
         facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
         facts["how"] = message(
             "finding.gradient.exploding.over_calls",
@@ -56,8 +56,10 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
 
 
 def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:
-    """(layer, growth of its gradient from its last call in a pass to its first, calls) where that is greatest; of the
-    start and of the end of the run the greater (Pascanu, Mikolov, Bengio 2013)."""
+    """Layer called several times per pass with the greatest gradient growth from its last call to its first.
+
+    Returns (layer, growth, calls); growth is the larger of the start and the end of the run (Pascanu et al. 2013).
+    """
     calls = ledger.facts("layer.calls")
     found = [("", 0.0, 0)]
     for layer in ledger.wheres("layer.gradient_growth"):

@@ -1,4 +1,4 @@
-"""gradient.vanishing"""
+"""Finding gradient.vanishing: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
-POOR = 0.8  # skill in training below which a slow start has cost something
+LOW_SKILL = 0.8  # training skill below which a slow start did harm
 
 
 def vanishing(ledger: Ledger) -> Iterable[Finding]:
-    """The gradient shrinks by a constant factor per layer on its way to the input: at the end of the run, or at its
-    start, where the run did not get far after it."""
+    """The gradient shrinks by a constant factor per layer towards the input, at the end of the run or at its start."""
     late, early = fall(*gradient_ends(ledger)), fall(*gradient_ends(ledger, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
-    facts = late or (early if skill < POOR else None)
+    facts = late or (early if skill < LOW_SKILL else None)
     if facts:
         severe = facts is late and facts["ratio"] < 1e-5
         confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
@@ -31,9 +30,9 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
 
 
 def fall(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
-    """The numbers of a gradient that falls over depth by a factor a layer, None where it does not.
+    """Evidence of a gradient that falls by a factor per layer, None where it does not.
 
-    Where a single layer makes most of the fall, that layer cuts the gradient off: dead or collapsed, not deep.
+    Where a single layer causes most of the fall, that layer is dead or collapsed, and depth is not the cause.
     """
     if len(profile) < 4 or output < 1e-30:
         return None

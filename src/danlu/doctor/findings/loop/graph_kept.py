@@ -1,4 +1,4 @@
-"""loop.graph_kept"""
+"""Finding loop.graph_kept: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""loop.metric_last_batch"""
+"""Finding loop.metric_last_batch: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.phrase import message
 
 
 def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
-    """The loop's own figure is the mean over batches, or divides by batch size x batches, the last being smaller."""
+    """The loop's own metric is the mean over batches, or divides by batch size x batches, with a smaller last batch."""
     for metric in ledger.wheres("user.metric"):
         low = metric.lower()
         phase = "val" if "val" in low or "test" in low else "train"
@@ -45,7 +45,7 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _near(told: float, wrong: float, right: float) -> bool:
-    """Told in fractions or in percent."""
+    """Whether the reported value, as a fraction or in percent, is the wrong one."""
     gap = abs(wrong - right)
     return any(abs(told / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
 

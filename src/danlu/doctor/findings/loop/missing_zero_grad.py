@@ -1,4 +1,4 @@
-"""loop.missing_zero_grad"""
+"""Finding loop.missing_zero_grad: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
     """The gradient of the last step is still there when the next backward pass begins.
 
-    The first step of an epoch is left out: some loops zero the gradients there, and nowhere else.
+    The first step of an epoch is ignored: some loops zero the gradients only there.
     """
     first = {end + 1 for end in ledger.values("run.steps")}
     measured = [(s, v) for s, v in zip(*ledger.series("optimizer.leftover_share")) if s not in first]

@@ -1,4 +1,4 @@
-"""loop.no_update"""
+"""Finding loop.no_update: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.doctor.phrase import message
 
 
 def no_update(ledger: Ledger) -> Iterable[Finding]:
-    """Weights stay as they were, and why."""
+    """Weights that do not change, and the reason."""
     forwards = sum(ledger.last("run.forwards", phase, 0) for phase in ("train", "val"))
     backwards = ledger.last("run.backwards", default=None)
     steps = ledger.last("run.optimizer_steps", default=None)

@@ -1,4 +1,4 @@
-"""loop.optimizer_recreated"""
+"""Finding loop.optimizer_recreated: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def optimizer_recreated(ledger: Ledger) -> Iterable[Finding]:
-    """A new optimiser takes over the same parameters: momentum and the averages of Adam begin at zero again."""
+    """A new optimiser for the same parameters: momentum and the averages of Adam start at zero again."""
     steps, _ = ledger.series("optimizer.replaced")
     lost = [
         s for label in ledger.wheres("optimizer.state_lost") for s in ledger.series("optimizer.state_lost", label)[0]

@@ -1,4 +1,4 @@
-"""loop.params_not_in_optimizer"""
+"""Finding loop.params_not_in_optimizer: rule, wording and chart."""
 
 from __future__ import annotations
 

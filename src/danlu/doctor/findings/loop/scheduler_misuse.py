@@ -1,4 +1,4 @@
-"""loop.scheduler_misuse"""
+"""Finding loop.scheduler_misuse: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Message, Message] | None:
-    """Within the first epoch; or within the first third of the run, and not at ends of epochs."""
+    """The learning rate fell to nothing within the first epoch, or within the first third of the run."""
     do = message(
         "finding.loop.scheduler_misuse.fix_fast",
         "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.",
@@ -72,7 +72,7 @@ def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Messag
 def _never_rose(
     ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]
 ) -> tuple[Message, Message] | None:
-    """Changed only between epochs, ever upward, and still in its warm-up when the run ended."""
+    """The learning rate changed only between epochs and was still in its warm-up when the run ended."""
     upward = all(b >= a for a, b in pairwise(rates))
     if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
         return None

@@ -1,4 +1,4 @@
-"""loop.wrong_mode"""
+"""Finding loop.wrong_mode: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.places import PHASES, TRAINING, VALIDATION
 
 
 def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
-    """Training in eval mode, validation in train mode; only where the model has layers that tell the two apart."""
+    """Training in eval mode or validation in train mode, where the model has layers for which this matters."""
     epochs, shares = ledger.series("loop.train_in_eval")
     late = [e for e, share in zip(epochs, shares) if share > 0.5]
     if late:

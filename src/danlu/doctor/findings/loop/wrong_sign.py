@@ -1,4 +1,4 @@
-"""loop.wrong_sign"""
+"""Finding loop.wrong_sign: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINIMISED = (
 
 
 def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
-    """A loss that is there to be made small gets a negative gradient from backward(), and it grows."""
+    """A loss that should be minimised gets a negative gradient from backward(), and grows."""
     scales = [scale for scale in ledger.values("loss.scale") if math.isfinite(scale)]
     losses = [loss for loss in ledger.values("loss.step") if math.isfinite(loss)]
     if len(scales) < 3 or max(scales) >= 0 or ledger.last("loss.kind") not in MINIMISED or len(losses) < 10:

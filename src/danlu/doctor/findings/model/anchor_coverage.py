@@ -1,4 +1,4 @@
-"""model.anchor_coverage"""
+"""Finding model.anchor_coverage: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def anchor_coverage(ledger: Ledger) -> Iterable[Finding]:
-    """Objects that no anchor overlaps by half: they are matched by force or not at all (Ren et al. 2015, 3.1.2)."""
+    """Objects without an anchor of IoU 0.5 or more: they are matched by force or not at all (Ren et al. 2015, 3.1.2)."""
     covered, edges = ledger.last("anchor.covered"), ledger.last("anchor.edges", default=[])
     shares, counts = ledger.last("anchor.coverage", default=[]), ledger.last("anchor.objects", default=[])
     if covered is None:

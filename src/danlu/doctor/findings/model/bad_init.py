@@ -1,4 +1,4 @@
-"""model.bad_init"""
+"""Finding model.bad_init: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -67,8 +67,11 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _constant_weights(ledger: Ledger) -> list[str]:
-    """Weights that are one constant, so that units begin alike and stay so. The outputs' and the norms' may begin so;
-    and so may a few others begin at zero, unless no gradient comes to them (the last of a residual branch)."""
+    """Weights with a single constant value, so that all units stay equal.
+
+    Outputs and normalisation layers may start so; so may a few others at zero if they get a gradient (the last layer of a
+    residual branch).
+    """
     order = ledger.facts("parameter.order")
     weights = [n for n, role in ledger.facts("parameter.role").items() if role in ("weight", "embedding")]
     weights.sort(key=lambda n: order.get(n, 0))

@@ -1,4 +1,4 @@
-"""model.bias_before_norm"""
+"""Finding model.bias_before_norm: rule, wording and chart."""
 
 from __future__ import annotations
 

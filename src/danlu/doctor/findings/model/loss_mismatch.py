@@ -1,4 +1,4 @@
-"""model.loss_mismatch"""
+"""Finding model.loss_mismatch: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
-    """The loss must fit what is predicted: classes, several labels, values."""
+    """A loss that does not fit the targets: classes, several labels, values."""
     kind, outputs, targets = ledger.last("loss.kind"), ledger.last("output.count"), ledger.last("target.kind")
     distinct, batch = ledger.last("target.distinct", default=0), ledger.first("batch.size", default=0)
     facts = {"loss": kind, "outputs": outputs, "targets": KINDS.get(str(targets), str(targets)), "distinct": distinct}

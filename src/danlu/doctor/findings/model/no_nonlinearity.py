@@ -1,4 +1,4 @@
-"""model.no_nonlinearity"""
+"""Finding model.no_nonlinearity: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
-    """Stacked linear maps are one linear map. A narrow middle (low rank, autoencoder) or groups are meant so."""
+    """Stacked linear layers, which equal one linear layer. A narrow middle (low rank, autoencoder) is intended."""
     pairs = []
     groups = ledger.facts("layer.groups")
     for second, first in ledger.facts("layer.linear_after").items():

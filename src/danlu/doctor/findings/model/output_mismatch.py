@@ -1,4 +1,4 @@
-"""model.output_mismatch"""
+"""Finding model.output_mismatch: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "
 
 
 def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
-    """What is applied to the outputs last must fit the loss."""
+    """The last activation does not fit the loss."""
     kind, last = ledger.last("loss.kind"), ledger.last("output.activation")
     shapes = ledger.last("target.broadcast")
     if shapes:
@@ -124,19 +124,19 @@ def _applied_last(ledger: Ledger, activation: str) -> str:
 
 
 def _head(ledger: Ledger) -> str:
-    """The linear layer that gives the outputs, where there is but one."""
+    """The linear layer that gives the outputs, where there is only one."""
     last = [layer for layer, is_last in ledger.facts("layer.last").items() if is_last]
     return last[0] if len(last) == 1 else ""
 
 
 def _in_code(layer: str) -> str:
-    """net.3 as model.net[3]"""
+    """Attribute path of a layer: net.3 as model.net[3]."""
     parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in layer.split(".")]
     return "model" + "".join(parts) if layer else ""
 
 
 def _called(activation: str, layer: str) -> Message:
-    """The last thing applied, by its kind and its place in the code."""
+    """Last activation, with its place in the code."""
     if activation in ("none", "None"):
         return message("finding.model.output_mismatch.linear", "a linear layer, whose outputs are plain scores")
     return (
@@ -152,7 +152,7 @@ def _called(activation: str, layer: str) -> Message:
 
 
 def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message:
-    """What to do to which line."""
+    """Fix for the line of code that causes the mismatch."""
     name = _in_code(layer) if layer else last
     if kind == "bce" and last == "none":
         return message(

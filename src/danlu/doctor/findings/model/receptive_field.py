@@ -1,4 +1,4 @@
-"""model.receptive_field"""
+"""Finding model.receptive_field: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from danlu.doctor.phrase import message
 
 
 def receptive_field(ledger: Ledger) -> Iterable[Finding]:
-    """No number of the network sees a whole object (Luo et al. 2016 show that it sees well only the middle of its
-    field); or objects are smaller than a cell of the finest map, and share it with their neighbours."""
+    """A receptive field smaller than the objects (Luo et al. 2016), or objects smaller than a cell of the finest map."""
     longer, shorter = ledger.last("object.longer"), ledger.last("object.shorter")
     field, stride = ledger.last("model.receptive_field"), ledger.last("model.finest_stride")
     side = ledger.last("object.canvas", default=0)

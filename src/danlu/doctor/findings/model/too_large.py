@@ -1,4 +1,4 @@
-"""model.too_large"""
+"""Finding model.too_large: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.phrase import message
 
 
 def too_large(ledger: Ledger) -> Iterable[Finding]:
-    """A thousand weights and more for each sample, all samples known by heart, and validation that shows it."""
+    """At least a thousand weights per sample, all training samples memorised, and poor validation."""
     weights, samples = sum(ledger.facts("parameter.size").values()), epoch_samples(ledger)
     skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
     if skill is None or val_skill is None or not samples:

@@ -1,4 +1,4 @@
-"""model.too_small"""
+"""Finding model.too_small: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def too_small(ledger: Ledger) -> Iterable[Finding]:
-    """What passes through the narrowest layer cannot tell the classes apart; or a linear model whose loss stands still
-    far from zero, alike in training and validation."""
+    """A layer too narrow for the number of classes, or a linear model that stays poor in training and validation."""
     skill, val_skill = (skills(ledger, "train") or [None])[-1], (skills(ledger, "val") or [None])[-1]
     layers, outputs = linear_layers(ledger), ledger.last("output.count", default=1)
     if skill is None or val_skill is None or not layers or not math.isfinite(skill):

@@ -1,4 +1,4 @@
-"""model.unreached"""
+"""Finding model.unreached: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.doctor.phrase import message
 
 
 def unreached(ledger: Ledger) -> Iterable[Finding]:
-    """Trainable parameters to which no gradient comes: unused, or cut off by detach(), no_grad() or .data."""
+    """Trainable parameters without a gradient: unused, or cut off by detach(), no_grad() or .data."""
     if not ledger.has("parameter.reached"):
         return
     trainable = [n for n, value in ledger.facts("parameter.trainable").items() if value]

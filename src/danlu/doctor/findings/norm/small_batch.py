@@ -1,4 +1,4 @@
-"""norm.small_batch"""
+"""Finding norm.small_batch: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""norm.train_eval_gap"""
+"""Finding norm.train_eval_gap: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def train_eval_gap(ledger: Ledger) -> Iterable[Finding]:
-    """The same batch, far worse in eval mode: the running statistics are not those of the batches."""
+    """The same batch is far worse in eval mode: running statistics differ from those of the batches."""
     train, eval_ = ledger.values("mode.loss_train"), ledger.values("mode.loss_eval")
     pairs = [(a, b) for a, b in zip(train, eval_) if math.isfinite(a) and math.isfinite(b)]
     shifts = ledger.facts("norm.mean_shift")

@@ -1,4 +1,4 @@
-"""numerics.half_range"""
+"""Finding numerics.half_range: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.places import layer_place
 
 
 def half_range(ledger: Ledger) -> Iterable[Finding]:
-    """float16 reaches from 6e-5 (6e-8 subnormal) to 65504: gradients below are zero, values above infinite."""
+    """Values outside the range of float16, which is 6e-5 (6e-8 subnormal) to 65504."""
     reason = str(ledger.first("nonfinite.reason", default=""))
     if "overflow of float16" in reason:
         layer = str(ledger.first("nonfinite.layer", default=""))

@@ -1,4 +1,4 @@
-"""numerics.nonfinite"""
+"""Finding numerics.nonfinite: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACES = {
 
 
 def nonfinite(ledger: Ledger) -> Iterable[Finding]:
-    """NaN or inf, with the first place where it arose."""
+    """NaN or infinity, with the first layer where it occurred."""
     steps, values = ledger.series("nonfinite.step")
     if not steps:
         losses = ledger.series("loss.step")
@@ -57,7 +57,7 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
 
 
 def place_of(source: str, layer: str) -> Message:
-    """Where it arose, from the entries nonfinite.source and nonfinite.layer."""
+    """First place of a non-finite value, from the entries nonfinite.source and nonfinite.layer."""
     if source == "activation" and layer == OUTPUT_PLACE:
         return message("finding.numerics.nonfinite.output", "the output of the model")
     if source == "activation" and layer.startswith(">"):
@@ -73,7 +73,7 @@ def place_of(source: str, layer: str) -> Message:
 
 
 def extent_of(samples: list[int] | None, largest: float | None) -> Message | str:
-    """Which samples, and the largest input: as far as they are known."""
+    """Samples concerned and the largest input, as far as they are known."""
     known = largest is not None and not math.isnan(largest)
     if samples and known:
         return message(

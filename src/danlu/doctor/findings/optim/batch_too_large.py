@@ -1,4 +1,4 @@
-"""optim.batch_too_large"""
+"""Finding optim.batch_too_large: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
-    """Steps are few because batches are whole epochs or nearly, and the loss is far from done when they end."""
+    """Few steps because a batch holds most of an epoch, while the loss is still falling."""
     batch, samples = batch_size(ledger), epoch_samples(ledger)
     steps, late, skill = steps_taken(ledger), descent(ledger), (skills(ledger, "train") or [None])[-1]
     if not batch or not samples or late is None or skill is None or steps < 5:

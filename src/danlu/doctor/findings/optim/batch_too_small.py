@@ -1,4 +1,4 @@
-"""optim.batch_too_small"""
+"""Finding optim.batch_too_small: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
-TAUGHT = 1000  # samples from which a training has learnt something, whatever its batches
+MIN_SAMPLES = 1000  # samples seen in training before the batch size is judged
 
 
 def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
-    """Gradient noise drowns the signal: the batch is far below the noise scale (McCandlish et al. 2018)."""
+    """Batch far below the gradient noise scale (McCandlish et al. 2018)."""
     batch, measured = batch_size(ledger), noise_scale(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
-    if not batch or batch > 8 or measured is None or skill is None or steps_taken(ledger) * batch < TAUGHT:
+    if not batch or batch > 8 or measured is None or skill is None or steps_taken(ledger) * batch < MIN_SAMPLES:
         return
     scale = measured[0]
     facts = {"batch": batch, "noise_scale": scale, "balance": _told(*measured), "skill": skill}

@@ -1,4 +1,4 @@
-"""optim.clipping_always"""
+"""Finding optim.clipping_always: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def clipping_always(ledger: Ledger) -> Iterable[Finding]:
-    """Every step is clipped: its length is the learning rate times the limit, whatever the gradient (Zhang et al. 2020)."""
+    """Nearly every step is clipped: its length is learning rate x limit for any gradient (Zhang et al. 2020)."""
     shares = clip_shares(ledger)
     if len(shares) < 5:
         return

@@ -1,4 +1,4 @@
-"""optim.lr_too_high"""
+"""Finding optim.lr_too_high: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-FEW = 20  # steps in which a loss may rise and come back
+MIN_STEPS = 20  # steps; a loss may rise and come back within fewer
 
 
 def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
-    """The loss leaves its start upwards: a learning rate above 2 / curvature diverges (LeCun et al. 1998, section 4).
+    """The loss rises from its start: a learning rate above 2 / curvature diverges (LeCun et al. 1998, section 4).
 
-    Sound trainings without warm-up may rise for their first steps and come back: of a few steps only an explosion says
-    something. A loss whose value for chance level is not known (an error of what the network itself foretells, a penalty
-    that begins near zero) has no scale of its own to grow by: there the steps must be as long as no sound ones are.
+    Good trainings without warm-up may rise for their first steps and come back: in a few steps only an explosion counts. A
+    loss without a known chance level (a temporal-difference error, a penalty that starts near zero) has no scale to grow
+    by: there the steps must be longer than those of any good training.
     """
     (steps, losses), momentum = ledger.series("loss.step"), top_momentum(ledger)
     finite = [loss for loss in losses if math.isfinite(loss)]
@@ -32,7 +32,7 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     if start < 1e-9 or (chance is None and min(finite) < 0):
         return  # losses at or below zero have no scale to grow by
     growth, step = max((loss / start, step) for step, loss in zip(steps, losses) if math.isfinite(loss))
-    first, few = first_update(ledger), steps_taken(ledger) < FEW
+    first, few = first_update(ledger), steps_taken(ledger) < MIN_STEPS
     broke, gains = len(finite) < len(losses), initial_gains(ledger)
     facts = {"growth": growth, "step": step, "lr": top_rate(ledger), "update_ratio": first, "threshold": 3.0}
     if broke and (growth > 3 or first > 0.3):
@@ -67,7 +67,7 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
 
 
 def spoilt_elsewhere(ledger: Ledger) -> bool:
-    """NaN that came with the data or the labels is no matter of the learning rate."""
+    """Whether the first non-finite value came with the data or the labels."""
     return ledger.first("nonfinite.source") in ("input", "target")
 
 

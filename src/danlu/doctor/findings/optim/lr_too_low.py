@@ -1,4 +1,4 @@
-"""optim.lr_too_low"""
+"""Finding optim.lr_too_low: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
-    """Updates far below a thousandth of the weights, where good steps lie (Karpathy 2015), and little learnt."""
+    """Updates far below a thousandth of the weights, the usual size (Karpathy 2015), and little progress."""
     ratios = ratios_at_full_rate(ledger)  # a warm-up's are meant to be small
     skill, late = (skills(ledger, "train") or [None])[-1], descent(ledger)
     if len(ratios) < 5 or skill is None or late is None or is_clipped(ledger) or top_rate(ledger) == 0:

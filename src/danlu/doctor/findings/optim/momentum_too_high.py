@@ -1,4 +1,4 @@
-"""optim.momentum_too_high"""
+"""Finding optim.momentum_too_high: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def momentum_too_high(ledger: Ledger) -> Iterable[Finding]:
-    """A gradient acts for 1 / (1 - momentum) steps: too much of it swings past the valley (Sutskever et al. 2013)."""
+    """A gradient acts for 1 / (1 - momentum) steps: too many overshoot the minimum (Sutskever et al. 2013)."""
     momentum, losses = top_momentum(ledger), ledger.values("loss.step")
     if momentum < HEAVY_MOMENTUM or len(losses) < 20:
         return

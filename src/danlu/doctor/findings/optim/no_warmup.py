@@ -1,4 +1,4 @@
-"""optim.no_warmup"""
+"""Finding optim.no_warmup: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def no_warmup(ledger: Ledger) -> Iterable[Finding]:
-    """Adam at its full learning rate from the first step on a net with layer norm (Liu et al. 2020; Xiong et al. 2020)."""
+    """Adam at its full learning rate from the first step with layer norm (Liu et al. 2020; Xiong et al. 2020)."""
     kinds = set(ledger.facts("layer.kind").values())
     adam = any(kind.startswith(("Adam", "NAdam", "RAdam")) for kind in ledger.facts("optimizer.kind").values())
     if "LayerNorm" not in kinds or not adam:

@@ -1,4 +1,4 @@
-"""optim.oscillation"""
+"""Finding optim.oscillation: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""optim.plateau_minimum"""
+"""Finding optim.plateau_minimum: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.phrase import message
 
 
 def plateau_minimum(ledger: Ledger) -> Iterable[Finding]:
-    """The gradient has died away and the loss stands still: nothing is left to be gained at this point."""
+    """The gradient has vanished and the loss stands still: a minimum, or a flat region."""
     norms = [n for n in ledger.values("gradient.norm") if math.isfinite(n)]
     blocks = loss_blocks(ledger)
     if len(norms) < 10 or len(blocks) < 10 or not all(map(math.isfinite, blocks)):

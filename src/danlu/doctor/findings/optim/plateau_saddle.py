@@ -1,4 +1,4 @@
-"""optim.plateau_saddle"""
+"""Finding optim.plateau_saddle: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from danlu.doctor.phrase import message
 
 
 def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
-    """All weights begin so near zero that every layer's gradient is a product of small ones: the origin is a saddle of
-    a deep net (Saxe et al. 2014), left only exponentially slowly."""
+    """Weights that start near zero: the origin is a saddle of a deep network, left only slowly (Saxe et al. 2014)."""
     losses, chance = loss_blocks(ledger, 20), chance_loss(ledger)
     gains = initial_gains(ledger)
     if not chance or not losses or not all(map(math.isfinite, losses)):

@@ -1,4 +1,4 @@
-"""optim.slow_convergence"""
+"""Finding optim.slow_convergence: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.doctor.ledger import Ledger
 
 
 def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
-    """The loss still falls at the end as it did before: ill-conditioned, or the budget is short."""
+    """The loss still falls at the end: ill-conditioned, or too few epochs."""
     epochs, late = len(ledger.values("loss.mean", "train")), descent(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
     if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or rose(ledger):

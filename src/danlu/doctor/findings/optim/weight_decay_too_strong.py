@@ -1,4 +1,4 @@
-"""optim.weight_decay_too_strong"""
+"""Finding optim.weight_decay_too_strong: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.doctor.phrase import message
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
-    """Decay halves the weights within 0.7 / (learning rate x decay) steps; what the gradient builds is gone as soon."""
+    """Weight decay halves the weights within 0.7 / (learning rate x decay) steps, faster than the gradient grows them."""
     decays = {g: max(ledger.values("optimizer.weight_decay", g)) for g in ledger.wheres("optimizer.weight_decay")}
     pulls = {g: decay * max(ledger.values("optimizer.lr", g), default=0.0) for g, decay in decays.items()}
     if not pulls or max(pulls.values()) <= 0:

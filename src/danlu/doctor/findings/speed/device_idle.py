@@ -1,4 +1,4 @@
-"""speed.device_idle"""
+"""Finding speed.device_idle: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.doctor.phrase import message
 
 
 def device_idle(ledger: Ledger) -> Iterable[Finding]:
-    """Steps so short, for so few samples, that calling the operations costs more than computing them."""
+    """Steps so short, for so few samples, that launching the operations costs more than computing them."""
     steps, sizes = ledger.values("time.step")[3:], ledger.values("batch.size")
     if len(steps) < 20 or not sizes:
         return

@@ -1,4 +1,4 @@
-"""speed.input_bound"""
+"""Finding speed.input_bound: rule, wording and chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""speed.memory_growth"""
+"""Finding speed.memory_growth: rule, wording and chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEGABYTE = 2**20
 
 
 def memory_growth(ledger: Ledger) -> Iterable[Finding]:
-    """Memory that rises step after step, and does not come to rest."""
+    """Memory that grows step after step without levelling off."""
     for name, least in (("memory.device", 4), ("memory.process_step", 5), ("memory.process", 6)):
         steps, sizes = _once_warm(ledger, name)
         if len(steps) < least or not leaks(steps, sizes):
@@ -26,7 +26,7 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _once_warm(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
-    """Readings without the first quarter, and without the first epoch unless it was all of the run: caches fill."""
+    """Readings without the first quarter and without the first epoch (if there are others), in which caches fill."""
     steps, sizes = ledger.series(name)
     first_epoch = 0
     if name.endswith("_step"):
@@ -38,8 +38,10 @@ def _once_warm(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
 
 
 def leaks(steps: list[int], sizes: list[int]) -> bool:
-    """Whether memory grows as it does from a leak: as fast in the second half of the readings as in the first, with
-    hardly a reading that does not rise. Caches and allocators grow too, in jumps or less and less."""
+    """Whether memory grows as by a leak: steadily, and as fast in the second half of the readings as in the first.
+
+    Caches and allocators grow in jumps, or less and less.
+    """
     grown, span, middle = sizes[-1] - sizes[0], steps[-1] - steps[0], len(sizes) // 2
     if span <= 0 or grown <= 24 * MEGABYTE or grown <= 0.05 * sizes[0]:
         return False
