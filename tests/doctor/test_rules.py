@@ -32,6 +32,51 @@ def layers(count: int, name: str, values: list[float], times: int = 2) -> list[t
     return facts + [(name, values[i], f"l{i}", step) for step in range(1, times + 1) for i in range(count)]
 
 
+def splits(train: list[float], val: list[float], fitted: list[float], held: list[float]) -> list[tuple]:
+    """Losses and accuracies of ten classes by epoch."""
+    columns = {("loss.mean", "train"): train, ("loss.mean", "val"): val}
+    columns |= {("accuracy.mean", "train"): fitted, ("accuracy.mean", "val"): held}
+    found = [(name, v, where, e) for (name, where), values in columns.items() for e, v in enumerate(values, 1)]
+    return [*found, ("class.actual", [0.1] * 10, "val")]
+
+
+def noisy(right: float, contradicted: float) -> list[tuple]:
+    """A run at 0.72 accuracy whose confident predictions (60 %) agree with the fraction `right` of the labels."""
+    found = splits([1.0] * 6, [1.0] * 6, [0.72] * 6, [0.72] * 6)
+    for epoch in range(1, 7):
+        for phase in ("train", "val"):
+            found += [
+                ("label.confident", 0.6, phase, epoch),
+                ("label.confident_correct", right, phase, epoch),
+                ("label.contradicted", contradicted, phase, epoch),
+                ("label.surest_correct", right, phase, epoch),
+            ]
+    return found
+
+
+def batches_of_labels(distance: float) -> list[tuple]:
+    """Four batches of 32 of four classes, at a total variation to all labels; 0.2 is expected of a shuffled order."""
+    found = [("class.actual", [0.25] * 4, "train"), ("class.actual", [0.25] * 4, "val"), ("batch.size", 32)]
+    for step in range(1, 5):
+        found += [("batch.label_distance", distance, "", step), ("batch.label_distance_expected", 0.2, "", step)]
+    return found
+
+
+def inputs(val_mean: float) -> list[tuple]:
+    found = [("input.std", 1.0, phase) for phase in ("train", "val")]
+    found += [("input.samples", 500, phase) for phase in ("train", "val")]
+    return [*found, ("input.mean", 0.0, "train"), ("input.mean", val_mean, "val")]
+
+
+def modes(train: list[float], evaluated: list[float]) -> list[tuple]:
+    found = [("mode.loss_train", v, "", e) for e, v in enumerate(train, 1)]
+    return found + [("mode.loss_eval", v, "", e) for e, v in enumerate(evaluated, 1)]
+
+
+def times(step: float, wait: float) -> list[tuple]:
+    return [(f"time.{n}", v, "", s) for s in range(1, 31) for n, v in (("step", step), ("wait", wait))]
+
+
 # code -> (records with the fault, records of the same run without it).
 CASES = {
     "loop.missing_zero_grad": (
@@ -134,6 +179,59 @@ CASES = {
         [*layers(3, "activation.spread", [0.5, 1e-09, 1e-09]), ("activation.samples", 32, "l1")],
         [*layers(3, "activation.spread", [0.5, 0.4, 0.3]), ("activation.samples", 32, "l1")],
     ),
+    "data.leak": (
+        [("input.leaked", 20), ("input.leaked_share", 0.2), ("input.hashed", 100, "val")],
+        [("input.leaked", 1), ("input.leaked_share", 0.01), ("input.hashed", 100, "val")],
+    ),
+    "data.duplicates": (
+        [("input.repeated", 0.3, "train", 1), ("input.hashed", 400, "train")],
+        [("input.repeated", 0.01, "train", 1), ("input.hashed", 400, "train")],
+    ),
+    "data.imbalance": (
+        [
+            ("class.actual", [0.97, 0.03], "train"),
+            ("class.correct", [1.0, 0.1], "val"),
+            ("epoch.samples", 900, "train"),
+        ],
+        [("class.actual", [0.6, 0.4], "train"), ("class.correct", [1.0, 0.1], "val"), ("epoch.samples", 900, "train")],
+    ),
+    "data.label_range": (
+        [("loss.kind", "cross_entropy"), ("target.outside", 5), ("target.max", 10, "train"), ("output.count", 10)],
+        [("loss.kind", "cross_entropy"), ("target.max", 9, "train"), ("output.count", 10)],
+    ),
+    "data.label_noise": (noisy(right=0.7, contradicted=0.2), noisy(right=0.99, contradicted=0.0)),
+    "data.labels_shuffled": (
+        splits([2.3, 1.0, 0.3], [2.3, 2.8, 3.9], [0.1, 0.6, 0.95], [0.1, 0.1, 0.1]),
+        splits([2.3, 1.0, 0.3], [2.3, 1.2, 0.8], [0.1, 0.6, 0.95], [0.1, 0.5, 0.8]),
+    ),
+    "data.not_normalised": (
+        [("input.mean", 120.0, "train"), ("input.std", 60.0, "train")],
+        [("input.mean", 0.1, "train"), ("input.std", 0.9, "train")],
+    ),
+    "data.degenerate": (
+        [("input.samples", 200, "train"), ("input.constant", 20, "train"), ("input.shape", [32, 3, 8, 8])],
+        [("input.samples", 200, "train"), ("input.constant", 1, "train"), ("input.shape", [32, 3, 8, 8])],
+    ),
+    "data.not_shuffled": (batches_of_labels(distance=0.9), batches_of_labels(distance=0.25)),
+    "data.split_shift": (inputs(val_mean=2.0), inputs(val_mean=0.05)),
+    "data.augmentation_harmful": (
+        [("input.val_redrawn", 0.9, "val", epoch) for epoch in (2, 3)],
+        [("input.val_redrawn", 0.0, "val", epoch) for epoch in (2, 3)],
+    ),
+    "norm.small_batch": ([("norm.batch", 2, "bn")], [("norm.batch", 32, "bn")]),
+    "norm.train_eval_gap": (
+        [("norm.mean_shift", 2.0, "bn"), *modes([0.5, 0.4], [2.0, 2.5])],
+        [("norm.mean_shift", 0.05, "bn"), *modes([0.5, 0.4], [0.5, 0.4])],
+    ),
+    "speed.input_bound": (times(step=0.1, wait=0.08), times(step=0.1, wait=0.001)),
+    "speed.device_idle": (
+        [*times(step=0.001, wait=0.0), ("batch.size", 1), ("epoch.samples", 5000, "train")],
+        [*times(step=0.001, wait=0.0), ("batch.size", 64), ("epoch.samples", 5000, "train")],
+    ),
+    "speed.memory_growth": (
+        [("memory.process", 2**30 + 2**26 * epoch, "", epoch) for epoch in range(1, 13)],
+        [("memory.process", 2**30, "", epoch) for epoch in range(1, 13)],
+    ),
 }
 
 
@@ -175,6 +273,19 @@ def test_a_file_in_findings_has_its_line_in_the_table() -> None:
     files = {f"{path.parent.name}.{path.stem}" for path in folder.glob("*/*.py") if path.stem != "__init__"}
     assert files == set(FINDINGS)
     assert all(spec.code == code for code, spec in FINDINGS.items())
+
+
+def test_every_finding_has_a_case() -> None:
+    """An example ledger with the fault and one without it, here or in the file of its family."""
+    in_other_files = (
+        "fit.",
+        "optim.",
+        "model.too_",
+        "data.bad_boxes",
+        "model.receptive_field",
+        "model.anchor_coverage",
+    )
+    assert {code for code in FINDINGS if not code.startswith(in_other_files)} <= set(CASES)
 
 
 @pytest.mark.parametrize("code", FINDINGS)
