@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu.analysis.inspect import compare_networks
-from danlu.inspection.comparison import branched, compare, shares
+from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.layers import trace
 from danlu.models.build import build_model
 
@@ -88,7 +88,7 @@ def test_shares_are_of_the_whole() -> None:
     for families in found["shares"].values():
         for figure in ("parameters", "multiply_adds", "activation_bytes"):
             assert sum(own[figure] for own in families.values()) == pytest.approx(1)
-    assert shares([]) == {}
+    assert family_fractions([]) == {}
 
 
 def test_vgg_shapes() -> None:

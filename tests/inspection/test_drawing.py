@@ -45,7 +45,7 @@ def test_residual_and_inception_blocks_are_not_taken_apart() -> None:
     assert [name for name in names if name.startswith("stage3")] == ["stage3.pool", "stage3.3a", "stage3.3b"]
     resnet = blocks_of(drawn("resnet18")[0])
     assert not any("residual" in block.name for block in resnet)
-    assert sum(block.times for block in resnet if block.what.startswith("Block")) == 8
+    assert sum(block.times for block in resnet if block.label.startswith("Block")) == 8
 
 
 def test_equal_blocks_are_one() -> None:

@@ -14,7 +14,7 @@ import danlu
 from danlu.config import ModelConfig, OptimConfig
 from danlu.learning.optim import OPTIMIZERS, build_optimizer
 from danlu.learning.regularise import WeightAverage
-from danlu.learning.sparse import decay_pruned, is_sparse, keeps, plain_state, semi_structured, sparsify
+from danlu.learning.sparse import decay_pruned, is_sparse, largest_two, plain_state, semi_structured, sparsify
 from danlu.models.build import build_model
 from danlu.refuse import Refusal
 
@@ -39,7 +39,7 @@ def test_the_two_largest_of_four_input_channels_stay():
     torch.manual_seed(0)
     for shape in [(5, 8), (6, 12, 3, 3)]:
         weight = torch.randn(shape)
-        mask = keeps(weight)
+        mask = largest_two(weight)
         assert mask.shape == shape
         for start in range(0, shape[1], 4):
             group = weight[:, start : start + 4].abs()
@@ -48,7 +48,7 @@ def test_the_two_largest_of_four_input_channels_stay():
 
 
 def test_of_equals_exactly_two_stay():
-    assert keeps(torch.tensor([[1.0, 1, -1, 1], [0, 0, 0, 0], [0, 2, 0, 0]])).tolist() == [
+    assert largest_two(torch.tensor([[1.0, 1, -1, 1], [0, 0, 0, 0], [0, 2, 0, 0]])).tolist() == [
         [True, True, False, False],
         [True, True, False, False],
         [True, True, False, False],
@@ -60,7 +60,7 @@ def test_masks_are_those_of_torchs_sparsifier():
     from torch.ao.pruning import WeightNormSparsifier
 
     model = nn.Sequential(nn.Linear(32, 16))
-    mask = keeps(model[0].weight)
+    mask = largest_two(model[0].weight)
     sparsifier = WeightNormSparsifier(sparsity_level=1.0, sparse_block_shape=(1, 4), zeros_per_block=2)
     sparsifier.prepare(model, [{"tensor_fqn": "0.weight"}])
     sparsifier.step()
@@ -73,7 +73,7 @@ def test_forward_computes_with_the_pruned_weights(config: ModelConfig):
     assert sparsify(model, config) == ["0"]
     for i in (2, 4):
         with torch.no_grad():
-            plain[i].weight.mul_(keeps(plain[i].weight))
+            plain[i].weight.mul_(largest_two(plain[i].weight))
         assert torch.equal(model[i].weight, plain[i].weight)
         assert is_sparse(model[i].weight)
     x = torch.randn(2, 3, 6, 6)
@@ -115,9 +115,9 @@ def test_sr_ste_by_its_formula():
         plain(torch.randn(5, 3, 6, 6)).square().sum().backward()
         step(model, optimizer)
         for i, weight in weights.items():
-            mask = keeps(weight)
+            mask = largest_two(weight)
             weights[i] = weight - rate * (plain[i].weight.grad + decay * ~mask * weight)
-            changed += int((keeps(weights[i]) != mask).sum())
+            changed += int((largest_two(weights[i]) != mask).sum())
             torch.testing.assert_close(model[i].parametrizations.weight.original, weights[i])
     assert changed > 0
 
@@ -132,7 +132,7 @@ def test_decay_of_pruned_weights_is_added_once_and_after_clipping():
         model(torch.randn(5, 3, 6, 6)).sum().backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1e-12)
     optimizer.step()
-    expected = torch.where(keeps(before), before, 0.5 * before)
+    expected = torch.where(largest_two(before), before, 0.5 * before)
     torch.testing.assert_close(model[4].parametrizations.weight.original.detach(), expected)
 
 
@@ -176,7 +176,7 @@ def test_refusals():
         model = build_model("mlp", inputs=8, classes=3, norm=norm)
         with pytest.raises(Refusal, match=rf"model.norm must be other than weight and spectral.*'{norm}'"):
             sparsify(model, ModelConfig(sparse="2:4", norm=norm))
-    with pytest.raises(Refusal, match="CUDA card"):
+    with pytest.raises(Refusal, match="CUDA GPU"):
         semi_structured(net())
 
 
@@ -203,7 +203,7 @@ def test_training_reaches_the_dense_networks_accuracy(model: str, refine: float,
 
 
 def test_a_resumed_run_goes_on_exactly(tmp_path):
-    """What SR-STE keeps behind the masks, and the masks chosen once, are in the checkpoint."""
+    """What SR-STE largest_two behind the masks, and the masks chosen once, are in the checkpoint."""
     settings = {"precision": "fp32", "channels_last": False, "device": "cpu", "augment": "none", "schedule": "constant"}
     settings |= {"optimizer": "momentum", "lr": 0.05, "optim.ema": 0.9, "console": Console(quiet=True), "sparse": "2:4"}
     for refine in (0.0, 2e-4):

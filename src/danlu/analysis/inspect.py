@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
-from danlu.inspection.comparison import branched, compare, shares
+from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
 from danlu.inspection.layers import Layer, Traced, trace
@@ -101,7 +101,7 @@ def compare_networks(*names: str, input: str | None = None, classes: int | str =
     return {
         "models": list(layers),
         "rows": compare(layers),
-        "shares": {name: shares(own) for name, own in layers.items()},
+        "shares": {name: family_fractions(own) for name, own in layers.items()},
         "branched": {name: branched(own, looked[name].shape) for name, own in layers.items()},
         "dominates": {name: dominant(own) for name, own in layers.items()},
     }

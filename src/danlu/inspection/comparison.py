@@ -1,4 +1,4 @@
-"""Networks side by side: where each of them spends its parameters, its multiply-adds and its memory."""
+"""Compare networks layer by layer: parameters, multiply-adds and memory."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ from typing import Any
 from danlu.inspection.dominance import FIGURES, family
 from danlu.inspection.layers import Layer
 
-ROWS = {"convolutions": "conv", "attention": "attention", "dense layers": "dense"}  # family -> its rows, in this order
-KERNELS = (3, 5)  # of the single convolutions that a block of branches is held against
+ROWS = {"convolutions": "conv", "attention": "attention", "dense layers": "dense"}  # family -> row label, in order
+KERNELS = (3, 5)  # sides of the single convolutions that a block of branches is compared with
 
 
 def compare(networks: Mapping[str, Sequence[Layer]]) -> list[dict[str, Any]]:
-    """Every layer that multiplies, beside its like: the first convolution of one network beside that of another.
+    """Align the layers with multiply-adds of several networks: first convolution beside first convolution, and so on.
 
-    Rows {"row": "conv 1", NAME: {"output", "parameters", "multiply_adds"} or None, ...}; the last is "total", without
-    an output and with the parameters of all layers, those that only normalise among them.
+    Args:
+        networks: Name -> traced layers.
+
+    Returns:
+        Rows {"row": "conv 1", NAME: {"output", "parameters", "multiply_adds"} or None, ...}. The last row is "total",
+        without "output"; its parameters are those of all layers, normalisation included.
     """
     found = {name: _numbered(layers) for name, layers in networks.items()}
     order = [*ROWS.values(), "other"]
-    places = {place for own in found.values() for place in own}
+    keys = {key for cells in found.values() for key in cells}
     rows: list[dict[str, Any]] = [
-        {"row": f"{word} {number}"} | {name: own.get((word, number)) for name, own in found.items()}
-        for word, number in sorted(places, key=lambda place: (order.index(place[0]), place[1]))
+        {"row": f"{label} {number}"} | {name: cells.get((label, number)) for name, cells in found.items()}
+        for label, number in sorted(keys, key=lambda key: (order.index(key[0]), key[1]))
     ]
     totals = {name: _sums(layers) for name, layers in networks.items()}
     return [*rows, {"row": "total"} | totals]
 
 
 def _numbered(layers: Sequence[Layer]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return (row label, running number) -> figures of each layer with multiply-adds."""
     counted: Counter[str] = Counter()
     cells = {}
     for layer in layers:
         if layer.multiply_adds:
-            word = ROWS.get(family(layer), "other")
-            counted[word] += 1
+            label = ROWS.get(family(layer), "other")
+            counted[label] += 1
             figures = {"parameters": layer.parameters, "multiply_adds": layer.multiply_adds}
-            cells[word, counted[word]] = {"output": list(layer.output)} | figures
+            cells[label, counted[label]] = {"output": list(layer.output)} | figures
     return cells
 
 
@@ -46,23 +51,30 @@ def _sums(layers: Sequence[Layer]) -> dict[str, int]:
     return {key: sum(getattr(layer, key) for layer in layers) for key in ("parameters", "multiply_adds")}
 
 
-def shares(layers: Sequence[Layer]) -> dict[str, dict[str, float]]:
-    """Family of layers -> {"parameters", "multiply_adds", "activation_bytes"} as shares of the network's, 0 to 1."""
+def family_fractions(layers: Sequence[Layer]) -> dict[str, dict[str, float]]:
+    """Return family of layers -> {"parameters", "multiply_adds", "activation_bytes"} as fractions of the totals."""
     totals = {figure: sum(getattr(layer, figure) for layer in layers) for figure in FIGURES}
     found: dict[str, dict[str, float]] = {}
     for layer in layers:
-        own = found.setdefault(family(layer), dict.fromkeys(FIGURES, 0.0))
+        fractions = found.setdefault(family(layer), dict.fromkeys(FIGURES, 0.0))
         for figure, total in totals.items():
-            own[figure] += getattr(layer, figure) / total if total else 0.0
-    return {name: own for name, own in found.items() if any(own.values())}
+            fractions[figure] += getattr(layer, figure) / total if total else 0.0
+    return {name: fractions for name, fractions in found.items() if any(fractions.values())}
 
 
 def branched(layers: Sequence[Layer], input_shape: Sequence[int]) -> list[dict[str, Any]]:
-    """Blocks that stack the maps of several branches, against one convolution from the same map to the same map.
+    """Compare blocks that concatenate branches with a single convolution of the same input and output shape.
 
-    Rows {"name", "input", "output", "parameters", "multiply_adds", "instead": {"3x3": {...}, "5x5": {...}}}, where
-    "instead" holds the parameters and multiply-adds of a k x k convolution: k k c_in c_out, times H W (biases left
-    out). Blocks with a stride are left out: their branches pool, and no one convolution does the same.
+    Blocks with a stride are skipped: their branches pool, which a single convolution cannot replace.
+
+    Args:
+        layers: Traced layers of one network.
+        input_shape: (C, H, W) of the network's input.
+
+    Returns:
+        Rows {"name", "input", "output", "parameters", "multiply_adds", "instead": {"3x3": {...}, "5x5": {...}}};
+        "instead" holds the parameters k k c_in c_out and the multiply-adds (times H W) of a k x k convolution without
+        bias.
     """
     rows = []
     for joint in layers:

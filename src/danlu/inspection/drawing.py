@@ -1,6 +1,6 @@
-"""The image of a network: its maps as slabs, as high as they are in pixels, as thick as they have channels.
+"""Draw a network: one slab per block, its height the size of the map in pixels, its thickness the channels.
 
-A drawing is a list of plain shapes; `svg` and `png` write the same list.
+A drawing is a list of plain shapes; `svg` and `write_png` render the same list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from danlu.inspection.dominance import family
 from danlu.inspection.layers import Layer
 
-# Front faces; the other faces are tints of them.
+# Colours of the front faces by family; the other faces are tints.
 COLOURS = {
     "input": "#b9c0c9",
     "convolutions": "#5b8bd0",
@@ -26,26 +26,37 @@ COLOURS = {
     "other": "#b9c0c9",
 }
 INK, MUTED, LINE = "#1f2933", "#6b7785", "#c3cad3"
-BLOCKS = 22  # more cannot be told apart
-PER_LINE = 12
-STEP, MARGIN, TOP, LABELS = 112, 44, 88, 96  # LABELS: room below a slab
-HIGH, THICK, SLANT = 112, 40, 0.42  # largest side and thickness of a slab; depth of its side as a share of the height
-LIFT = 0.6  # how far the back stands above the front, as a share of the depth
-# Part of a class name -> what the image calls it; the first that fits.
-WORDS = {
+MAX_BLOCKS = 22  # more become illegible
+BLOCKS_PER_LINE = 12
+STEP, MARGIN, TOP = 112, 44, 88  # pixels: distance of blocks, left and right margin, room for the title
+LABEL_HEIGHT = 96  # pixels for the labels below a slab
+MAX_HEIGHT, MAX_THICKNESS = 112, 40  # of a slab, in pixels
+DEPTH_RATIO = 0.42  # depth of a slab / its height
+LIFT_RATIO = 0.6  # elevation of the back edge / depth
+# Part of a class name -> label of the layer; the first match counts.
+LABELS = {
     "SparseConv": "sparse convolution", "Conv": "convolution", "Linear": "dense", "AdaptiveAvgPool": "average pool",
     "AvgPool": "average pool", "MaxPool": "max pool", "Subsampling": "subsampling", "Norm": "normalisation",
 }  # fmt: skip
-FOLDED = ("normalisation", "activations")
+FOLDED = ("normalisation", "activations")  # families drawn as part of the block before them
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive layers drawn as one. times: how often it comes in a row; parameters and multiply_adds are of all."""
+    """Consecutive layers drawn as one slab.
+
+    Args:
+        name: Name of the module, or "FIRST to LAST".
+        kind: Family of layers, a key of COLOURS.
+        label: Short description, such as "3x3 convolution".
+        output: Shape of the output of one sample.
+        parameters, multiply_adds: Sums over all repetitions.
+        times: Number of equal blocks in a row.
+    """
 
     name: str
     kind: str
-    what: str
+    label: str
     output: tuple[int, ...]
     parameters: int
     multiply_adds: int
@@ -54,8 +65,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Drawing:
-    """shapes: ("polygon", points, fill), ("line", points, colour) or ("text", x, y, size, colour, bold, words), in
-    pixels from the upper left; text is centred on x."""
+    """Plain shapes on a canvas of width x height pixels, coordinates from the upper left.
+
+    Args:
+        shapes: ("polygon", points, fill), ("line", points, colour) or ("text", x, y, size, colour, bold, words), with
+            text centred on x.
+    """
 
     width: int
     height: int
@@ -63,9 +78,9 @@ class Drawing:
 
 
 def draw(layers: Sequence[Layer], input_shape: Sequence[int], title: str) -> Drawing:
-    """The network from left to right, line by line: every slab is what a block gives."""
+    """Draw a network from left to right, line by line, one slab per block output. input_shape: (C, H, W) or (D,)."""
     blocks = [Block("input", "input", "", tuple(input_shape), 0, 0), *blocks_of(layers)]
-    lines = [blocks[i : i + PER_LINE] for i in range(0, len(blocks), PER_LINE)]
+    lines = [blocks[i : i + BLOCKS_PER_LINE] for i in range(0, len(blocks), BLOCKS_PER_LINE)]
     width = 2 * MARGIN + STEP * max(len(line) for line in lines)
     largest = max((max(b.output[1:], default=1) for b in blocks if len(b.output) == 3), default=1)
     shapes: list[tuple[Any, ...]] = [("text", width / 2, 38, 20, INK, True, title)]
@@ -81,14 +96,14 @@ def draw(layers: Sequence[Layer], input_shape: Sequence[int], title: str) -> Dra
                 shapes += _arrow(x - STEP / 2, ground - 14)
             shapes += _slab(block, x, ground, largest)
             shapes += _labels(block, x, ground)
-        ground += LABELS
+        ground += LABEL_HEIGHT
     return Drawing(width, round(ground), shapes)
 
 
 def blocks_of(layers: Sequence[Layer]) -> list[Block]:
-    """Layers grouped by their place in the network, as finely as `BLOCKS` allows; equal neighbours are one, n times.
+    """Group layers by module, at the finest depth that gives at most MAX_BLOCKS; equal neighbours become one block.
 
-    A module that joins branches, by adding or stacking them, is one block: its parts do not follow one another.
+    A module that joins branches, by addition or concatenation, is one block, because its layers are not a sequence.
     """
     used = [layer for layer in layers if layer.used and layer.output]
     joints = {x.name for x in used if any(word in x.detail for word in ("add", "concatenate", "attention"))}
@@ -96,21 +111,23 @@ def blocks_of(layers: Sequence[Layer]) -> list[Block]:
     merged: list[Block] = []
     for depth in range(deepest, 0, -1):
         merged = _merged(_grouped(used, depth, joints))
-        if len(merged) <= BLOCKS:
+        if len(merged) <= MAX_BLOCKS:
             break
     return merged
 
 
 def _grouped(layers: Sequence[Layer], depth: int, joints: set[str]) -> list[Block]:
-    """One block per stretch of layers with the same first `depth` parts of their names, or of the same joint. What
-    multiplies nothing and is no pooling belongs to the block before it."""
+    """Make one block per run of layers with the same first `depth` name components, or of the same joint.
+
+    Layers without multiply-adds, except pooling, join the block before them.
+    """
     groups: list[tuple[str, list[Layer]]] = []
     for layer in layers:
-        parts = layer.name.split(".")[:depth]
-        name = next((".".join(parts[:n]) for n in range(1, depth) if ".".join(parts[:n]) in joints), ".".join(parts))
-        quiet = not layer.multiply_adds and _family(layer) != "pooling" and layer.name.count(".") < depth
-        opens = layer.detail == "pad" and name in joints  # the shortcut of a block whose layers are still to come
-        if groups and (groups[-1][0] == name or (quiet and not opens)):
+        path = layer.name.split(".")[:depth]
+        name = next((".".join(path[:n]) for n in range(1, depth) if ".".join(path[:n]) in joints), ".".join(path))
+        free = not layer.multiply_adds and _family(layer) != "pooling" and layer.name.count(".") < depth
+        opens = layer.detail == "pad" and name in joints  # the shortcut of a block precedes its layers
+        if groups and (groups[-1][0] == name or (free and not opens)):
             groups[-1][1].append(layer)
         else:
             groups.append((name, [layer]))
@@ -119,25 +136,25 @@ def _grouped(layers: Sequence[Layer], depth: int, joints: set[str]) -> list[Bloc
 
 def _block(name: str, members: list[Layer]) -> Block:
     main = max(members, key=lambda layer: (layer.multiply_adds, _family(layer) == "pooling", layer.parameters))
-    shaped = [layer for layer in members if layer.kind != "Flatten"] or members  # the map says more than its row
+    shaped = [layer for layer in members if layer.kind != "Flatten"] or members  # show the map, not its flattened form
     return Block(
         name,
         _family(main),
-        _what(name, main, members),
+        _label(name, main, members),
         shaped[-1].output,
         sum(layer.parameters for layer in members),
         sum(layer.multiply_adds for layer in members),
     )
 
 
-def _what(name: str, main: Layer, members: list[Layer]) -> str:
-    """In few words: "3x3 convolution", "Inception, 6 layers"."""
+def _label(name: str, main: Layer, members: list[Layer]) -> str:
+    """Return a short description: "3x3 convolution", "Inception, 6 layers"."""
     multiplying = sum(1 for layer in members if layer.multiply_adds)
     if multiplying > 1:
-        whole = next((f"{layer.kind}, " for layer in members if layer.name == name), "")
-        return f"{whole}{multiplying} layers"
+        kind = next((f"{layer.kind}, " for layer in members if layer.name == name), "")
+        return f"{kind}{multiplying} layers"
     kernel = main.detail.split(",")[0] if main.detail[:1].isdigit() else ""
-    word = next((word for part, word in WORDS.items() if part in main.kind), main.kind)
+    word = next((word for part, word in LABELS.items() if part in main.kind), main.kind)
     return f"{kernel} {word}".strip()
 
 
@@ -147,11 +164,11 @@ def _family(layer: Layer) -> str:
 
 
 def _merged(blocks: list[Block]) -> list[Block]:
-    """Neighbours that give the same shape at the same cost become one, with the parameters of all of them."""
+    """Merge neighbours of equal output shape and cost; their parameters and multiply-adds are summed."""
     merged: list[Block] = []
     for block in blocks:
         last = merged[-1] if merged else None
-        if last and block.multiply_adds and _alike(last) == _alike(block):
+        if last and block.multiply_adds and _signature(last) == _signature(block):
             first = last.name.split(" to ")[0]
             merged[-1] = replace(
                 last,
@@ -165,32 +182,32 @@ def _merged(blocks: list[Block]) -> list[Block]:
     return merged
 
 
-def _alike(block: Block) -> tuple[Any, ...]:
-    return block.output, block.multiply_adds / block.times, block.kind, block.what
+def _signature(block: Block) -> tuple[Any, ...]:
+    return block.output, block.multiply_adds / block.times, block.kind, block.label
 
 
 def _end(first: str, last: str) -> str:
-    """What of the name `last` differs from `first`: stage4.4 beside stage4.1 is "4"."""
+    """Return the end of `last` that differs from `first`: "4" for stage4.4 after stage4.1."""
     pairs = list(zip(first.split("."), last.split(".")))
     same = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
     return ".".join(last.split(".")[same:])
 
 
 def _rise(block: Block, largest: int) -> float:
-    """How far a slab reaches above its ground."""
-    high, _, deep = _size(block.output, largest)
-    return high + LIFT * deep + 16
+    """Height of a slab with its label above the ground line, in pixels."""
+    height, _, depth = _size(block.output, largest)
+    return height + LIFT_RATIO * depth + 16
 
 
 def _slab(block: Block, x: float, ground: float, largest: int) -> list[tuple[Any, ...]]:
-    """A box seen from the upper right, its front's lower edge centred on (x, ground)."""
-    high, thick, deep = _size(block.output, largest)
-    left, right, top = x - (thick + deep) / 2, x + (thick - deep) / 2, ground - high
-    lift = LIFT * deep
+    """Draw a box seen from the upper right, the lower edge of its front centred on (x, ground)."""
+    height, thickness, depth = _size(block.output, largest)
+    left, right, top = x - (thickness + depth) / 2, x + (thickness - depth) / 2, ground - height
+    lift = LIFT_RATIO * depth
     colour = COLOURS.get(block.kind, COLOURS["other"])
     front = [(left, ground), (right, ground), (right, top), (left, top)]
-    roof = [(left, top), (right, top), (right + deep, top - lift), (left + deep, top - lift)]
-    side = [(right, ground), (right + deep, ground - lift), (right + deep, top - lift), (right, top)]
+    roof = [(left, top), (right, top), (right + depth, top - lift), (left + depth, top - lift)]
+    side = [(right, ground), (right + depth, ground - lift), (right + depth, top - lift), (right, top)]
     return [
         ("polygon", side, _tint(colour, 0.34)),
         ("polygon", roof, _tint(colour, 0.58)),
@@ -199,24 +216,24 @@ def _slab(block: Block, x: float, ground: float, largest: int) -> list[tuple[Any
 
 
 def _size(output: Sequence[int], largest: int) -> tuple[float, float, float]:
-    """Height, thickness and depth in pixels. The root of the side, so that small maps can still be seen."""
-    thick = 5 + (THICK - 5) * min(math.log2(max(output[0], 1)) / 11, 1)
+    """Return height, thickness and depth in pixels; height grows with the root of the side, so that small maps show."""
+    thickness = 5 + (MAX_THICKNESS - 5) * min(math.log2(max(output[0], 1)) / 11, 1)
     if len(output) == 3 and max(output[1:]) > 1:
-        high = 12 + (HIGH - 12) * math.sqrt(max(output[1:]) / largest)
-        return high, thick, SLANT * high
-    if len(output) == 2:  # tokens: their number is the height, their width the thickness
-        thick = 5 + (THICK - 5) * min(math.log2(max(output[1], 1)) / 11, 1)
-        return 30 + 60 * min(math.log2(max(output[0], 1)) / 10, 1), thick, 8
+        height = 12 + (MAX_HEIGHT - 12) * math.sqrt(max(output[1:]) / largest)
+        return height, thickness, DEPTH_RATIO * height
+    if len(output) == 2:  # tokens: height shows their number, thickness their width
+        thickness = 5 + (MAX_THICKNESS - 5) * min(math.log2(max(output[1], 1)) / 11, 1)
+        return 30 + 60 * min(math.log2(max(output[0], 1)) / 10, 1), thickness, 8
     return 24 + 76 * min(math.log2(max(output[0], 1)) / 12, 1), 9, 4
 
 
 def _labels(block: Block, x: float, ground: float) -> list[tuple[Any, ...]]:
-    """Above: the shape. Below: name, what it is, what it costs."""
+    """Write the name, shape, description and number of parameters below a slab."""
     shape = " x ".join(map(str, block.output))  # the font of the PNG has no multiplication sign
     times = f"{block.times} x " if block.times > 1 else ""
     rows = [(shape, 12, INK, True)]
-    if block.what:
-        rows.append((_clip(times + block.what, 22), 11, MUTED, False))
+    if block.label:
+        rows.append((_clip(times + block.label, 22), 11, MUTED, False))
     if block.parameters:
         rows.append((f"{times}{short(block.parameters / block.times)} param.", 11, MUTED, False))
     name = _clip(block.name, 20)
@@ -233,14 +250,14 @@ def _arrow(x: float, y: float) -> list[tuple[Any, ...]]:
     ]
 
 
-def _tint(colour: str, share: float) -> str:
-    """The colour mixed with white."""
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
+def _tint(colour: str, white: float) -> str:
+    """Mix a colour with the fraction `white` of white."""
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(value + (255 - value) * white):02x}" for value in channels)
 
 
 def short(number: float) -> str:
-    """1234567 as "1.23 M"."""
+    """Format a number with a unit prefix: 1234567 is "1.23 M"."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {unit}"
@@ -252,7 +269,7 @@ def _clip(name: str, length: int) -> str:
 
 
 def svg(drawing: Drawing) -> str:
-    """The drawing as SVG text."""
+    """Render the drawing as SVG text."""
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.width} {drawing.height}" '
         f'width="{drawing.width}" height="{drawing.height}" font-family="Helvetica, Arial, sans-serif">',
@@ -275,7 +292,7 @@ def svg(drawing: Drawing) -> str:
 
 
 def write_png(drawing: Drawing, path: Path, scale: int = 2) -> None:
-    """The drawing as a PNG of `scale` times its size; drawn twice as large and reduced, for smooth edges."""
+    """Write the drawing as a PNG of `scale` times its size, antialiased by drawing at twice that size."""
     from PIL import Image, ImageDraw, ImageFont
 
     def scaled(points: Sequence[tuple[float, float]], by: int) -> list[tuple[float, float]]:

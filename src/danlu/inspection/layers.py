@@ -1,8 +1,8 @@
-"""A network run once on tensors without numbers: what each layer gives, holds and costs.
+"""Trace a network once on tensors without data: output shape, parameters and cost of each layer.
 
-The run takes place on torch's meta device: shapes are worked out and nothing is computed, so that the largest network
-takes a fraction of a second and no memory. Every tensor operation is seen, so that functions called in a `forward`
-(attention, addition, concatenation) are counted like layers; fused kernels that hide their parts are switched off.
+The trace runs on torch's meta device, which computes shapes only, so that the largest network takes a fraction of a
+second and no memory. Every tensor operation is intercepted, so that functions called in a `forward` (attention,
+addition, concatenation) are counted like layers. Fused kernels that hide their operations are disabled.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ from danlu.inspection.receptive import View, Views, image_view, seen, tensors
 
 @dataclass
 class Layer:
-    """One unbroken stretch of operations of one module: a layer's call, or what a block does between its parts.
+    """Consecutive operations of one module: the call of a layer, or a block's operations between its submodules.
 
-    name: the module's place. kind: its class. detail: kernel and stride, or what a block does ("add", "attention").
-    output: shape of one sample's output. parameters: counted where they are first used. multiply_adds: per sample.
-    activation_bytes: of the output of one sample; 0 where it is written over the input or is a view of it.
-    receptive_field, jump: pixels per axis of the image; None for rows of numbers, the jump also where all positions
-        see the same, or there is one only.
-    used: False for layers that this run did not reach (auxiliary heads outside training).
+    Args:
+        name: Dotted name of the module.
+        kind: Its class name.
+        detail: Kernel and stride, or the operation of a block ("add", "attention").
+        output: Shape of one sample's output.
+        parameters: Counted where they are first used.
+        multiply_adds: Per sample.
+        activation_bytes: Size of one sample's output; 0 for in-place operations and views.
+        receptive_field: Pixels per image axis; None for rows of numbers.
+        jump: Pixels between neighbouring positions, per image axis; None also if all positions see the same pixels.
+        used: False for layers that the trace did not reach (auxiliary heads outside training).
+        operations: Names of the traced operations.
     """
 
     name: str
@@ -48,20 +54,26 @@ class Layer:
 
 @dataclass(frozen=True)
 class Traced:
-    """layers: in the order of computation. depth: convolutions and dense layers on the longest way through."""
+    """Result of `trace`.
+
+    Args:
+        layers: In order of computation.
+        depth: Number of convolutions and dense layers on the longest path.
+    """
 
     layers: list[Layer]
     depth: int
 
-    def total(self, what: str) -> int:
-        return sum(getattr(layer, what) for layer in self.layers)
+    def total(self, field: str) -> int:
+        """Sum a numeric field of `Layer`, such as "multiply_adds", over all layers."""
+        return sum(getattr(layer, field) for layer in self.layers)
 
 
 def trace(model: nn.Module, sample: Tensor) -> Traced:
-    """Run `model` in eval mode on the shape of `sample` (1, ...): nothing of the model is changed.
+    """Trace `model` in eval mode on the shape of `sample` (1, ...). The model is not changed.
 
-    Networks that read the numbers of their tensors while they run cannot be run without; they are run in earnest.
-    Whatever the network itself raises on an input that it cannot take is passed on.
+    Networks whose forward pass depends on tensor values cannot run on the meta device; they run on their own device.
+    Exceptions of the network on an unsuitable input are passed on.
     """
     with in_mode(model, training=False), torch.no_grad():
         try:
@@ -74,18 +86,18 @@ def trace(model: nn.Module, sample: Tensor) -> Traced:
 
 
 def weightless(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers on the meta device; single numbers (step counters) as copies that can still be read."""
+    """Return parameters and buffers on the meta device; scalars (step counters) are copied and stay readable."""
 
-    def emptied(tensor: Tensor) -> Tensor:
+    def without_data(tensor: Tensor) -> Tensor:
         copy = tensor.detach().clone() if tensor.ndim == 0 else torch.empty_like(tensor, device="meta")
         return copy.requires_grad_(tensor.requires_grad)
 
-    return {name: emptied(t) for name, t in [*model.named_parameters(), *model.named_buffers()]}
+    return {name: without_data(t) for name, t in [*model.named_parameters(), *model.named_buffers()]}
 
 
 @contextmanager
 def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Train or eval mode inside, every module's own mode afterwards; attention without its fused inference path."""
+    """Set train or eval mode, without the fused attention path; restore the mode of every module afterwards."""
     before = [(module, module.training) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -99,7 +111,7 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 class _Tracer(TorchDispatchMode):
-    """Sees every operation, and knows from hooks to which module it belongs."""
+    """Intercepts every operation; hooks tell to which module it belongs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -108,8 +120,8 @@ class _Tracer(TorchDispatchMode):
         self.costs, self.views = Costs(), Views()
         self.layers: list[Layer] = []
         self.stack: list[nn.Module] = []
-        self.parents: set[nn.Module] = set()  # modules that have called others
-        self.unclaimed = {m: _own_numbers(model, name) for m, name in self.names.items()}
+        self.parents: set[nn.Module] = set()  # modules that called submodules
+        self.unclaimed = {m: _own_parameters(model, name) for m, name in self.names.items()}
 
     def run(self, x: Tensor, call: Callable[[Tensor], Any]) -> Traced:
         self.pixels = tuple(x.shape[2:])
@@ -139,7 +151,7 @@ class _Tracer(TorchDispatchMode):
 
     def _open(self, module: nn.Module) -> None:
         self.layer = Layer(self.names[module] or "(network)", type(module).__name__)
-        self.made: set[int] = set()  # storages of tensors that this stretch has made
+        self.made: set[int] = set()  # storages of tensors made by the current layer
         self.last: Tensor | None = None
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
@@ -150,7 +162,7 @@ class _Tracer(TorchDispatchMode):
         self._open(module)
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if module not in self.parents and self.last is None:  # a layer that does nothing here, as dropout in use
+        if module not in self.parents and self.last is None:  # a layer without operations, as dropout in evaluation
             self.last = next(iter(_tensors_in(output)), None)
         self._close(module)
         self.stack.pop()
@@ -158,12 +170,12 @@ class _Tracer(TorchDispatchMode):
             self._open(self.stack[-1])
 
     def _close(self, module: nn.Module) -> None:
-        """File the stretch, unless it is empty: a container's way from one part to the next."""
-        layer, leaf = self.layer, module not in self.parents and not self._has_parts(module)
+        """Append the current layer, unless it is empty (a container between two submodules)."""
+        layer, leaf = self.layer, module not in self.parents and not self._has_children(module)
         if not (layer.operations or layer.multiply_adds or (leaf and not isinstance(module, nn.Identity))):
             return
         layer.parameters = self._claim(module)
-        layer.detail = describe(module) if leaf else _deeds(layer.operations)
+        layer.detail = describe(module) if leaf else _describe_operations(layer.operations)
         if self.last is not None:
             layer.output = tuple(self.last.shape[1:])
             if _storage(self.last) in self.made:
@@ -175,15 +187,15 @@ class _Tracer(TorchDispatchMode):
                 layer.jump = tuple(_plain(span.jump) for span in view.spans) if moves else None
         self.layers.append(layer)
 
-    def _has_parts(self, module: nn.Module) -> bool:
+    def _has_children(self, module: nn.Module) -> bool:
         return any(child in self.names for child in module.children())
 
     def _claim(self, module: nn.Module) -> int:
-        """Parameters of `module` itself, the first time that it is met."""
+        """Return the number of the module's own parameters on its first call, else 0."""
         return self.unclaimed.pop(module, 0)
 
     def _add_unused(self) -> None:
-        """Parameters of modules that were never called: used by their parent's own operations, or not at all."""
+        """Add the parameters of modules that were never called: used by their parent's operations, or unused."""
         rows = {layer.name: layer for layer in self.layers}
         for module, name in self.names.items():
             count = self._claim(module)
@@ -197,11 +209,11 @@ class _Tracer(TorchDispatchMode):
                 owner.parameters += count
 
 
-def _own_numbers(model: nn.Module, name: str) -> int:
-    """Numbers in a module's own parameters and its parametrisations'; shared ones count where they come first."""
-    inside = f"{name}." if name else ""
-    own = (n.removeprefix(inside) for n, _ in model.named_parameters() if n.startswith(inside))
-    wanted = {inside + n for n in own if "." not in n or n.startswith("parametrizations.")}
+def _own_parameters(model: nn.Module, name: str) -> int:
+    """Count a module's own parameters and those of its parametrisations; shared ones count once."""
+    prefix = f"{name}." if name else ""
+    own = (n.removeprefix(prefix) for n, _ in model.named_parameters() if n.startswith(prefix))
+    wanted = {prefix + n for n in own if "." not in n or n.startswith("parametrizations.")}
     return sum(p.numel() for n, p in model.named_parameters() if n in wanted)
 
 
@@ -210,16 +222,17 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _tensors_in(value: Any) -> Iterator[Tensor]:
-    """Tensors of a network's output: a tensor, or tuples, lists and dictionaries of them."""
+    """Iterate over the tensors in a network's output: a tensor, or tuples, lists and dictionaries of them."""
     return tensors(value.values() if isinstance(value, Mapping) else [value])
 
 
 def _plain(number: float) -> float:
+    """Return an integer if the number is integral."""
     return int(number) if number == int(number) else number
 
 
 def describe(module: nn.Module) -> str:
-    """A layer's settings in few words: "3x3, stride 2, 2 groups"."""
+    """Describe the settings of a layer: "3x3, stride 2, groups 2"."""
     kernel = _sides(getattr(module, "kernel_size", None))
     if not kernel:
         return "in place" if getattr(module, "inplace", False) else ""
@@ -241,15 +254,15 @@ def _sides(value: Any) -> str:
     return f"{value}x{value}" if value != 1 else "1"
 
 
-DEEDS = {
+OPERATION_LABELS = {
     "cat": "concatenate", "add": "add", "add_": "add", "bmm": "attention", "mul": "multiply",
     "constant_pad_nd": "pad", "mean": "mean",
 }  # fmt: skip
 
 
-def _deeds(operations: Sequence[str]) -> str:
-    """What a block does between its parts."""
-    words = dict.fromkeys(DEEDS.get(op, "attention" if "attention" in op else "") for op in operations)
+def _describe_operations(operations: Sequence[str]) -> str:
+    """Describe the operations of a block between its submodules: "add", "attention"."""
+    words = dict.fromkeys(OPERATION_LABELS.get(op, "attention" if "attention" in op else "") for op in operations)
     if "attention" in words:
         return "attention"
     return ", ".join(word for word in words if word)

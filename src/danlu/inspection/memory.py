@@ -1,4 +1,4 @@
-"""Memory of a training step: what is held at the moment when the backward pass begins."""
+"""Memory of a training step at its peak, the start of the backward pass."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from torch.nn import functional as F
 
 from danlu.inspection.layers import in_mode, weightless
 
-# Numbers that an update rule keeps for every parameter. Muon keeps one for hidden matrices, two for the rest.
+# Optimiser -> values of state per parameter. Muon keeps one for hidden matrices and two for the rest.
 STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "muon": 1}
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes, in the network's own number format. Not counted: the buffers of running kernels, and the program itself.
+    """Bytes of one training step in the network's dtype, without workspaces of kernels and the program itself.
 
-    parameters: with buffers. gradients, optimizer_state: of what is trained. activations: kept for the backward pass.
+    Args:
+        batch_size: Samples per step.
+        parameters: Parameters and buffers.
+        gradients, optimizer_state: Of the trainable parameters.
+        activations: Tensors kept for the backward pass.
     """
 
     batch_size: int
@@ -33,13 +37,17 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
+        """Sum of all four, in bytes."""
         return self.parameters + self.gradients + self.optimizer_state + self.activations
 
 
 def training_memory(model: nn.Module, sample: Tensor, batch_size: int, optimizer: str) -> TrainingMemory:
-    """Of one step on `batch_size` inputs like `sample` (1, ...). optimizer: a key of STATES.
+    """Compute the memory of one step on `batch_size` inputs of the shape of `sample` (1, ...).
 
-    Raises what the network raises when it cannot be trained on such a batch.
+    Exceptions of a network that cannot be trained on such a batch are passed on.
+
+    Args:
+        optimizer: A key of STATES.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     return TrainingMemory(
@@ -52,9 +60,9 @@ def training_memory(model: nn.Module, sample: Tensor, batch_size: int, optimizer
 
 
 def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
-    """Bytes of the tensors that autograd saves in a training forward pass, each storage once, weights left out.
+    """Return the bytes that autograd saves in a training forward pass, each storage once, without weights.
 
-    Batch norm cannot be trained on one number per channel: for one sample, half of what two take is given.
+    For one sample it returns half of the bytes of two, because batch norm needs two values per channel.
     """
     count = max(batch_size, 2)
     x = torch.empty(count, *sample.shape[1:], dtype=sample.dtype, device="meta")
@@ -66,7 +74,7 @@ def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with in_mode(model, training=True), _one_kernel_attention(), torch.enable_grad(), hooks:
+    with in_mode(model, training=True), _fused_attention(), torch.enable_grad(), hooks:
         out = functional_call(model, weights, (x,))
     del out
     for weight in weights.values():
@@ -76,7 +84,7 @@ def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
 
 
 class _Attention(torch.autograd.Function):
-    """Shapes of attention as one kernel computes it: it keeps its inputs, its output and one number per query."""
+    """Shapes of fused attention, which saves its inputs, its output and one value per query."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -86,9 +94,9 @@ class _Attention(torch.autograd.Function):
 
 
 @contextmanager
-def _one_kernel_attention() -> Iterator[None]:
-    """Inside, attention without mask and dropout keeps no T x T weights, as on real devices; meta would keep them."""
-    plain = F.scaled_dot_product_attention
+def _fused_attention() -> Iterator[None]:
+    """Let attention without mask and dropout save no T x T weights, as on real devices; the meta device saves them."""
+    original = F.scaled_dot_product_attention
 
     def attention(
         query: Tensor,
@@ -102,13 +110,13 @@ def _one_kernel_attention() -> Iterator[None]:
         plain_case = attn_mask is None and not dropout_p and query.ndim > 3
         if plain_case and query.shape[:-2] == key.shape[:-2]:
             return _Attention.apply(query, key, value)  # type: ignore[return-value]
-        return plain(query, key, value, attn_mask, dropout_p, *more, **named)
+        return original(query, key, value, attn_mask, dropout_p, *more, **named)
 
     F.scaled_dot_product_attention = attention
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = plain
+        F.scaled_dot_product_attention = original
 
 
 def _bytes(tensors: Any) -> int:
@@ -117,7 +125,7 @@ def _bytes(tensors: Any) -> int:
 
 def _state_bytes(trained: list[nn.Parameter], optimizer: str) -> int:
     state = STATES[optimizer] * _bytes(trained)
-    if optimizer == "muon":  # AdamW's second number, where muon leaves the update to it
+    if optimizer == "muon":  # the second value of AdamW, which updates biases, norms and the head
         matrices = [p for p in trained if p.ndim > 1]
         state += _bytes(p for p in trained if p.ndim < 2) + _bytes(matrices[-1:])
     return state

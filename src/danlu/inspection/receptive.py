@@ -1,12 +1,12 @@
-"""Which pixels a number inside a network comes from: the receptive field, followed through every operation.
+"""Receptive fields, propagated through every tensor operation.
 
-Per axis of the image, position i of a map sees the pixels start + i jump ... start + i jump + size - 1. A kernel of k
-numbers, dilated by d, moved by s, behind a padding p changes that to
+Per image axis, position i of a map depends on the pixels start + i jump ... start + i jump + size - 1. A kernel of
+size k with dilation d, stride s and padding p changes these to
 
     size + d (k - 1) jump,    start - p jump,    s jump.
 
-Branches that meet see what any of them sees. Where positions are summed over (global pooling, a dense layer on a map,
-attention), one number sees all that they saw together. Statistics of normalisation layers are not counted as seeing.
+Joined branches have the union of their receptive fields. Sums over positions (global pooling, a dense layer on a map,
+attention) have the union over these positions. Statistics of normalisation layers are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Span:
-    """What the positions of a map see of one axis, in pixels. jump 0: there is one view only. count: positions."""
+    """Receptive field of the positions of a map along one image axis, in pixels.
+
+    Args:
+        start: First pixel of position 0, negative in the padding.
+        size: Pixels.
+        jump: Pixels from one position to the next; 0 if all positions share one field.
+        count: Number of positions.
+    """
 
     start: float
     size: float
@@ -32,21 +39,23 @@ class Span:
     count: int
 
     def window(self, kernel: int, stride: int, padding: int, dilation: int, count: int) -> Span:
-        reach = dilation * (kernel - 1) * self.jump
-        return Span(self.start - padding * self.jump, self.size + reach, self.jump * stride, count)
+        """Apply a convolution or pooling window with `count` output positions."""
+        growth = dilation * (kernel - 1) * self.jump
+        return Span(self.start - padding * self.jump, self.size + growth, self.jump * stride, count)
 
     def spread(self, kernel: int, stride: int, padding: int, count: int) -> Span:
-        """Transposed convolution: a position takes from at most ceil(k / s) neighbours."""
+        """Apply a transposed convolution: a position depends on at most ceil(k / s) neighbours."""
         neighbours = -(-kernel // stride)
         start = self.start - (neighbours - 1 - padding // stride) * self.jump
         return Span(start, self.size + (neighbours - 1) * self.jump, self.jump / stride, count)
 
     def gathered(self) -> Span:
-        """All positions together."""
+        """Return the union over all positions."""
         return Span(self.start, self.size + (self.count - 1) * self.jump, 0, 1)
 
     def joined(self, other: Span) -> Span:
-        if (self.jump == 0) != (other.jump == 0):  # beside a view of the whole, a moving one adds nothing that moves
+        """Return the union with another branch."""
+        if (self.jump == 0) != (other.jump == 0):  # one field covers all positions, so the union does too
             return self.gathered().joined(other.gathered())
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
@@ -55,10 +64,12 @@ class Span:
 
 @dataclass(frozen=True)
 class View:
-    """Where a tensor's numbers come from.
+    """Receptive field of a tensor.
 
-    spans: one per axis of the image; none for rows of numbers. along: per dimension of the tensor, whether moving
-    along it moves the view. depth: convolutions and dense layers on the longest way to here.
+    Args:
+        spans: One per image axis; none for rows of numbers.
+        along: Per dimension of the tensor, whether the field moves along it.
+        depth: Convolutions and dense layers on the longest path from the input.
     """
 
     spans: tuple[Span, ...]
@@ -66,40 +77,44 @@ class View:
     depth: int = 0
 
     def gathered(self) -> View:
+        """Return the union over all positions."""
         return replace(self, spans=tuple(span.gathered() for span in self.spans))
 
 
 def image_view(shape: Sequence[int]) -> View:
-    """Of the input itself: (N, C, H, W) images, also with fewer or more axes, or (N, D) rows."""
+    """Return the view of the input: images (N, C, H, W), also with fewer or more axes, or rows (N, D)."""
     return View(tuple(Span(0, 1, 1, n) for n in shape[2:]), (False, False, *(True for _ in shape[2:])))
 
 
 class Views:
-    """The views of all tensors met so far."""
+    """Views of all tensors traced so far."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Tensor, View]] = {}  # id -> tensor (kept alive, so that the id stays its own)
+        self._known: dict[int, tuple[Tensor, View]] = {}  # id -> tensor (kept alive: ids are reused)
 
     def get(self, tensor: Any) -> View | None:
+        """Return the view of a tensor; None if it does not depend on the input."""
         return self._known.get(id(tensor), (None, None))[1]
 
     def set(self, tensor: Tensor, view: View) -> None:
+        """Store the view of a tensor."""
         self._known[id(tensor)] = (tensor, view)
 
     def follow(self, op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """Work out the view of `out = op(*args)`. False where nothing in it comes from the input."""
+        """Derive and store the view of `out = op(*args)`. Return False if it does not depend on the input."""
         sources = [(t, view) for t in tensors([*args, *kwargs.values()]) if (view := self.get(t)) is not None]
         outputs = list(tensors([out]))
         if not sources or not outputs:
             return False
         rule = RULES.get(op.overloadpacket, _pointwise)
         for output in outputs:
-            if not any(output is t for t, _ in sources):  # in place: as it was
+            if not any(output is t for t, _ in sources):  # in place: unchanged
                 self.set(output, rule(self, args, sources, output))
         return True
 
 
 def tensors(values: Any) -> Iterator[Tensor]:
+    """Iterate over the tensors in nested lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -111,7 +126,7 @@ Sources = list[tuple[Tensor, View]]
 
 
 def _merged(sources: Sources) -> View:
-    """What any source sees."""
+    """Return the union of the sources."""
     view = sources[0][1]
     for _, other in sources[1:]:
         spans = tuple(a.joined(b) for a, b in zip(view.spans, other.spans)) or view.spans or other.spans
@@ -120,7 +135,7 @@ def _merged(sources: Sources) -> View:
 
 
 def _pointwise(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
-    """Number by number, with broadcasting; also concatenation, and whatever has no rule of its own."""
+    """Rule of elementwise operations with broadcasting, of concatenation, and of operations without their own rule."""
     along = [False] * out.ndim
     for tensor, view in sources:
         if tensor.ndim > out.ndim:
@@ -131,7 +146,7 @@ def _pointwise(views: Views, args: Sequence[Any], sources: Sources, out: Tensor)
 
 
 def _windows(views: Views, sources: Sources, out: Tensor, *settings: Any) -> View:
-    """settings: kernel, stride, padding, dilation; numbers or one per axis."""
+    """Rule of sliding windows. settings: kernel, stride, padding, dilation, each one number or one per axis."""
     view = sources[0][1]
     axes = len(view.spans)
     if axes == 0 or out.ndim < axes + 1:
@@ -172,7 +187,7 @@ def _average_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tens
 
 
 def _adaptive_pool(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
-    """n positions to m: windows of n / m, one wider each way where that is no whole number."""
+    """Rule of pooling from n to m positions: windows of n / m, or of the ceiling plus one if that is no integer."""
     view = sources[0][1]
     axes = len(view.spans)
     before, after = args[0].shape[-axes:], out.shape[-axes:]
@@ -183,7 +198,7 @@ def _adaptive_pool(views: Views, args: Sequence[Any], sources: Sources, out: Ten
 
 
 def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
-    """A sum or mean over dimensions; the view gathers once positions are among them."""
+    """Rule of sums and means over dimensions: the union over positions if these are reduced."""
     tensor, view = sources[0]
     given = args[1] if len(args) > 1 and args[1] is not None and args[1] != [] else list(range(tensor.ndim))
     gone = {d % tensor.ndim for d in _each(given, 1)}
@@ -196,7 +211,7 @@ def _reduction(views: Views, args: Sequence[Any], sources: Sources, out: Tensor)
 
 
 def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], View]:
-    """Products of args[first] and the one after: they sum over the last dimension of one, the rows of the other."""
+    """Make the rule of matrix products of args[first] and args[first + 1]."""
 
     def rule(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
         left, right = views.get(args[first]), views.get(args[first + 1])
@@ -205,7 +220,7 @@ def _product(first: int) -> Callable[[Views, Sequence[Any], Sources, Tensor], Vi
             view = view.gathered()
         rows = left.along[:-1] if left else (False,) * (out.ndim - 1)
         along = (*rows, bool(right and right.along[-1]))
-        both = left is not None and right is not None  # attention; else one of them is a weight
+        both = left is not None and right is not None  # attention; otherwise one of them is a weight
         return replace(view, along=along, depth=view.depth + (not both))
 
     return rule
@@ -228,7 +243,7 @@ def _permuted(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) 
 
 
 def _reshaped(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
-    """Dimensions are matched in groups of equal product: a merged dimension moves the view if any of its parts did."""
+    """Rule of reshapes: dimensions are matched in groups of equal product; a group moves if any member did."""
     tensor, view = sources[0]
     along = [False] * out.ndim
     i = j = 0
@@ -256,9 +271,10 @@ def _selected(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) 
 
 
 def _sliced(views: Views, args: Sequence[Any], sources: Sources, out: Tensor) -> View:
-    """Every step-th position from start on, where the dimension is an axis of a map."""
+    """Rule of slices: every step-th position from start on, if the dimension is an axis of a map."""
     tensor, view = sources[0]
-    dim, start, _, step = (*args[1:], *(0, None, None, 1)[len(args) - 1 :])
+    settings: tuple[Any, ...] = (*args[1:], *(0, None, None, 1)[len(args) - 1 :])
+    dim, start, _, step = settings
     axis = dim % tensor.ndim - 2
     if axis < 0 or tensor.ndim != len(view.spans) + 2:
         return view
@@ -294,7 +310,7 @@ RULES: dict[Any, Callable[[Views, Sequence[Any], Sources, Tensor], View]] = {
 
 
 def seen(span: Span, pixels: int) -> int:
-    """The receptive field in pixels: as the formula gives it for a map, within the image for a single view."""
+    """Return the receptive field in pixels: by the formula for a map, clipped to the image for a single position."""
     if span.jump:
         return math.ceil(span.size)
     return math.ceil(min(span.start + span.size, pixels) - max(span.start, 0))

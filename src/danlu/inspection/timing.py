@@ -1,4 +1,4 @@
-"""Forward, backward and step time of every layer, measured where it runs: inside the whole network's training step."""
+"""Forward, backward and optimiser time of every layer, measured inside training steps of the whole network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ BuildOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds per batch, medians. layers: name of a module -> its own part, without that of modules inside it.
+    """Median seconds per batch.
 
-    forward, backward, step: of the whole network, measured without the clocks inside.
+    Args:
+        batch_size: Samples per batch.
+        repeats: Number of measured steps.
+        device: Device as a string.
+        forward, backward, step: Of the whole network, measured without clocks inside.
+        layers: Module name -> {"forward", "backward", "step"}, without the time of its submodules.
     """
 
     batch_size: int
@@ -35,37 +40,44 @@ class Timed:
 
 
 def time_layers(model: nn.Module, batch: Tensor, build: BuildOptimizer, *, repeats: int = 5) -> Timed:
-    """Train `model`, which should be a copy, on `batch` (N, ...) and its device, and read the clock around each layer.
+    """Train `model` for `repeats` + 1 steps on `batch` (N, ...) on its device, timing each layer.
 
-    build: a module -> the optimiser of its parameters. A layer's step is that of an optimiser of its own.
+    The weights change: pass a copy. The step time of a layer is that of an optimiser of its own parameters.
+
+    Args:
+        build: Module -> optimiser of its parameters.
+        repeats: Measured steps; one more is run first and dropped.
     """
     clock = _clock(batch.device)
     totals: dict[str, list[float]] = defaultdict(list)
-    parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    per_layer: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     names = {module: name or "(network)" for name, module in model.named_modules()}
     with in_mode(model, training=True), torch.enable_grad():
         optimizers = _optimizers(model, names, build)
-        whole = build(model)
+        full_optimizer = build(model)
         for turn in range(repeats + 1):
-            for phase, seconds in _step(model, batch, whole, clock).items():
+            for phase, seconds in _step(model, batch, full_optimizer, clock).items():
                 totals[phase].append(seconds)
             once = _split_step(model, batch, names, clock)
             for name, optimizer in optimizers.items():
                 start = clock()
                 optimizer.step()
                 once[name]["step"] += clock() - start
-            if turn == 0:  # the first allocates and chooses kernels
+            if turn == 0:  # the first step allocates memory and selects kernels
                 totals.clear()
                 continue
             for name, phases in once.items():
                 for phase, seconds in phases.items():
-                    parts[name][phase].append(seconds)
-    layers = {name: {phase: statistics.median(s) for phase, s in phases.items()} for name, phases in parts.items()}
+                    per_layer[name][phase].append(seconds)
+    layers = {name: {phase: statistics.median(s) for phase, s in phases.items()} for name, phases in per_layer.items()}
     median = {phase: statistics.median(seconds) for phase, seconds in totals.items()}
     return Timed(len(batch), repeats, str(batch.device), **median, layers=layers)
 
 
-def _step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer, clock: Callable[[], float]) -> dict:
+def _step(
+    model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Run one training step and return its seconds by phase."""
     optimizer.zero_grad(set_to_none=False)
     times = [clock()]
     loss = _scalar(model(batch))
@@ -80,7 +92,7 @@ def _step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer, clo
 def _split_step(
     model: nn.Module, batch: Tensor, names: dict[nn.Module, str], clock: Callable[[], float]
 ) -> dict[str, dict[str, float]]:
-    """One forward and backward pass with a clock between any two layers: name -> phase -> seconds."""
+    """Run forward and backward with a clock between any two layers. Return name -> phase -> seconds."""
     spent: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     with _forward_clocks(names, spent, clock) as made:
         loss = _scalar(model(batch))
@@ -93,27 +105,27 @@ def _split_step(
 def _forward_clocks(
     names: dict[nn.Module, str], spent: dict[str, dict[str, float]], clock: Callable[[], float]
 ) -> Iterator[list[tuple[int, str]]]:
-    """Charges the time between two hooks to the module that was running.
+    """Charge the time between two hooks to the running module.
 
-    Gives (first number of a backward node, module) for every stretch: nodes are numbered in the order in which the
-    forward pass makes them.
+    Yields a list of (sequence number of the first backward node, module), one per interval: autograd numbers nodes in
+    the order in which the forward pass creates them.
     """
     stack = ["(network)"]
-    made = [(torch.autograd._get_sequence_nr(), "(network)")]
+    made = [(_next_node(), "(network)")]
     since = clock()
 
-    def turn(module: nn.Module, entering: bool) -> None:
+    def switch(module: nn.Module, entering: bool) -> None:
         nonlocal since
         spent[stack[-1]]["forward"] += clock() - since
         if entering:
             stack.append(names[module])
         else:
             stack.pop()
-        made.append((torch.autograd._get_sequence_nr(), stack[-1]))
+        made.append((_next_node(), stack[-1]))
         since = clock()
 
-    hooks = [m.register_forward_pre_hook(lambda module, inputs: turn(module, True)) for m in names]
-    hooks += [m.register_forward_hook(lambda module, inputs, output: turn(module, False)) for m in names]
+    hooks = [m.register_forward_pre_hook(lambda module, inputs: switch(module, True)) for m in names]
+    hooks += [m.register_forward_hook(lambda module, inputs, output: switch(module, False)) for m in names]
     try:
         yield made
     finally:
@@ -128,7 +140,7 @@ def _backward_clocks(
     spent: dict[str, dict[str, float]],
     clock: Callable[[], float],
 ) -> None:
-    """A clock before and after every node of the graph that leads to `loss`; it goes with the graph."""
+    """Put a clock before and after every node of the graph of `loss`, freed together with the graph."""
     firsts = [first for first, _ in made]
     owners = {id(p): name for m, name in names.items() for p in m.parameters(recurse=False)}
     started = [0.0]
@@ -137,7 +149,7 @@ def _backward_clocks(
         started[0] = clock()
 
     for node in _nodes(loss):
-        variable = getattr(node, "variable", None)  # where a gradient is added up
+        variable = getattr(node, "variable", None)  # a node that accumulates a gradient
         if variable is not None:
             name = owners.get(id(variable), "(network)")
         else:
@@ -152,7 +164,7 @@ def _backward_clocks(
 
 
 def _nodes(loss: Tensor) -> list[Any]:
-    """All nodes of the graph behind `loss`."""
+    """Return all nodes of the graph of `loss`."""
     found, waiting = {}, [loss.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -162,8 +174,13 @@ def _nodes(loss: Tensor) -> list[Any]:
     return list(found)
 
 
+def _next_node() -> int:
+    """Return the sequence number that autograd gives to the next node."""
+    return torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def _last_at_most(firsts: list[int], number: int) -> int:
-    """Of stretches that begin at `firsts`, the last that begins at or before `number`."""
+    """Return the index of the last interval that begins at or before `number`. firsts: starts of the intervals."""
     index = 0
     for i, first in enumerate(firsts):
         if first <= number:
@@ -172,20 +189,20 @@ def _last_at_most(firsts: list[int], number: int) -> int:
 
 
 def _optimizers(model: nn.Module, names: dict[nn.Module, str], build: BuildOptimizer) -> dict[str, Any]:
-    """An optimiser for the own parameters of every module that has some."""
+    """Build an optimiser for the own parameters of every module that has trainable ones."""
     own = {name: [p for p in m.parameters(recurse=False) if p.requires_grad] for m, name in names.items()}
     return {name: build(nn.ParameterList(parameters)) for name, parameters in own.items() if parameters}
 
 
 def _scalar(out: Any) -> Tensor:
-    """Something to differentiate: the sum of a network's outputs."""
+    """Return a scalar to differentiate: the sum of a network's outputs."""
     values = out.values() if isinstance(out, dict) else out if isinstance(out, list | tuple) else [out]
     total: Any = sum(v.float().sum() for v in values if isinstance(v, Tensor))
     return total
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    """Seconds; on a card, after all that was asked of it is done."""
+    """Return a clock in seconds that waits for the GPU to finish."""
     if device.type == "cuda":
 
         def read() -> float:

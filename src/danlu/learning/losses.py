@@ -1,7 +1,7 @@
-"""What is minimised: each loss gives one number per sample, so that metrics and weights stay exact.
+"""Loss functions. Each returns one value per sample, so that metrics and sample weights stay exact.
 
-N samples, K classes, T target columns. A classification target is int64 (N,) class indices or float (N, K) class
-shares (mixup, cutmix); a network with one output (N, 1) tells class 1 from class 0.
+N samples, K classes, T target columns. Classification targets are class indices, int64 (N,), or class probabilities,
+float (N, K) (mixup, cutmix). A network with a single output (N, 1) discriminates class 1 from class 0.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from danlu.refuse import one_of, refusal
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1/2 (output - target)^2, mean over the columns. (N, T), (N, T) -> (N,)."""
+    """Squared error 1/2 (output - target)^2, mean over the columns. (N, T), (N, T) -> (N,)."""
     return 0.5 * F.mse_loss(outputs, targets.view_as(outputs), reduction="none").flatten(1).mean(1)
 
 
 def absolute(outputs: Tensor, targets: Tensor) -> Tensor:
-    """|output - target|, mean over the columns. (N, T), (N, T) -> (N,)."""
+    """Absolute error |output - target|, mean over the columns. (N, T), (N, T) -> (N,)."""
     return F.l1_loss(outputs, targets.view_as(outputs), reduction="none").flatten(1).mean(1)
 
 
 def huber(outputs: Tensor, targets: Tensor, delta: float) -> Tensor:
-    """e^2 / 2 up to |e| = delta, then the line delta (|e| - delta / 2). (N, T), (N, T) -> (N,).
+    """Huber loss: e^2 / 2 up to |e| = delta, then delta (|e| - delta / 2). (N, T), (N, T) -> (N,).
 
     Huber, "Robust estimation of a location parameter", 1964.
     """
@@ -37,64 +37,74 @@ def huber(outputs: Tensor, targets: Tensor, delta: float) -> Tensor:
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float, rubbish: float | None = None) -> Tensor:
-    """-sum_k t_k log softmax(output)_k; its gradient by the outputs is softmax(output) - t. (N, K) -> (N,).
+    """Cross-entropy -sum_k t_k log softmax(output)_k. (N, K), targets -> (N,).
 
-    smoothing moves this share of the target evenly onto all classes (Szegedy et al. 2016). rubbish: j of one more class
-    that is never right and whose output is always -j. Where outputs are minus squared distances, the loss is then
-    y_D + log(e^-j + sum_k e^-y_k), LeNet-5's (LeCun et al. 1998, equation 9): the right code must come as near as j,
-    not only nearer than the others.
+    Its gradient with respect to the outputs is softmax(output) - t.
+
+    Args:
+        smoothing: Fraction of the target distributed evenly over all classes (Szegedy et al. 2016).
+        rubbish: j of an additional class that is never correct, with constant output -j. If the outputs are minus
+            squared distances, the loss becomes y_D + log(e^-j + sum_k e^-y_k), equation 9 of LeCun et al. 1998: the
+            correct code must be nearer than j, not only nearer than the others.
     """
     if rubbish is not None:
-        every = F.pad(outputs, (0, 1), value=-rubbish)
-        return every.logsumexp(1) - (_shares(targets, outputs.shape[1]) * outputs).sum(1)
+        extended = F.pad(outputs, (0, 1), value=-rubbish)
+        return extended.logsumexp(1) - (_probabilities(targets, outputs.shape[1]) * outputs).sum(1)
     return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """One yes-or-no question per output, by logits; mean over the outputs. (N, K) or (N, 1) -> (N,)."""
-    wanted = _class_one(targets)[:, None] if outputs.shape[1] == 1 else _shares(targets, outputs.shape[1])
+    """Binary cross-entropy of each logit, mean over the outputs. (N, K) or (N, 1), targets -> (N,)."""
+    wanted = _class_one(targets)[:, None] if outputs.shape[1] == 1 else _probabilities(targets, outputs.shape[1])
     return F.binary_cross_entropy_with_logits(outputs, wanted.to(outputs.dtype), reduction="none").mean(1)
 
 
 def focal(outputs: Tensor, targets: Tensor, gamma: float) -> Tensor:
-    """-sum_k t_k (1 - p_k)^gamma log p_k with p = softmax(output): easy samples count less. (N, K) -> (N,).
+    """Focal loss -sum_k t_k (1 - p_k)^gamma log p_k, p = softmax(output): easy samples count less. (N, K) -> (N,).
 
-    Lin et al., "Focal Loss for Dense Object Detection", 2017, in its softmax form; gamma 0 is cross-entropy.
+    The softmax form of Lin et al., "Focal Loss for Dense Object Detection", 2017; gamma 0 is cross-entropy.
     """
     log_p = F.log_softmax(outputs, dim=1)
     if targets.dtype == torch.long:
         log_p = log_p.gather(1, targets[:, None])
         targets = torch.ones_like(log_p)
-    rest = (-log_p.expm1()).clamp(min=1e-12)  # 1 - p; at 0 the slope of a power below 1 has no end
+    rest = (-log_p.expm1()).clamp(min=1e-12)  # 1 - p; the slope of a power below 1 is infinite at 0
     return -(targets * rest**gamma * log_p).sum(1)
 
 
 def perceptron(outputs: Tensor, targets: Tensor) -> Tensor:
-    """How far the right answer lies behind; 0 where it leads. (N, K) or (N, 1) -> (N,).
+    """Perceptron loss: margin by which the correct class loses, 0 if it wins. (N, K) or (N, 1), targets -> (N,).
 
-    One output: max(0, -y output) with y = -1 or +1; gradient descent on it with one sample at a time is Rosenblatt's
-    rule (1958). A tie counts as a mistake (the gradient passes at 0, unlike relu's), so zero weights do start.
-    Several: max(0, max_{j != y} o_j - o_y), which is the same as max_j o_j - o_y.
+    One output: max(0, -y output) with y = -1 or +1; gradient descent on it with batches of one sample is Rosenblatt's
+    rule (1958). A tie counts as a mistake: unlike relu the gradient is non-zero at 0, so that training can start from
+    zero weights. Several outputs: max(0, max_{j != y} o_j - o_y), equal to max_j o_j - o_y.
     """
     if outputs.shape[1] == 1:
-        behind = (1 - 2 * _class_one(targets).to(outputs.dtype)) * outputs[:, 0]
-        return torch.where(behind >= 0, behind, 0)
-    return outputs.amax(1) - (_shares(targets, outputs.shape[1]) * outputs).sum(1)
+        deficit = (1 - 2 * _class_one(targets).to(outputs.dtype)) * outputs[:, 0]
+        return torch.where(deficit >= 0, deficit, 0)
+    return outputs.amax(1) - (_probabilities(targets, outputs.shape[1]) * outputs).sum(1)
 
 
-def _shares(targets: Tensor, classes: int) -> Tensor:
-    """Class shares (N, K) of indices or shares."""
+def _probabilities(targets: Tensor, classes: int) -> Tensor:
+    """Return class probabilities (N, K) of class indices or class probabilities."""
     return F.one_hot(targets, classes) if targets.dtype == torch.long else targets
 
 
 def _class_one(targets: Tensor) -> Tensor:
-    """Share of class 1, (N,), of indices (N,), of (N, 1) or of shares (N, 2)."""
+    """Return the probability of class 1, (N,), from indices (N,), from (N, 1) or from probabilities (N, 2)."""
     return targets if targets.ndim == 1 else targets[:, -1]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """function: (outputs, targets, **options) -> (N,). options: the fields of LossConfig it takes."""
+    """One entry of LOSSES.
+
+    Args:
+        function: (outputs, targets, **options) -> losses (N,).
+        description: One line for listings.
+        tasks: Names of the tasks it fits.
+        options: Fields of LossConfig that `function` takes.
+    """
 
     function: Callable[..., Tensor]
     description: str
@@ -104,24 +114,29 @@ class Loss:
 
 CLASSIFY, REGRESS = ("classify",), ("regress",)
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(cross_entropy, "-log of the right class's probability", CLASSIFY, ("smoothing", "rubbish")),
-    "binary-cross-entropy": Loss(binary_cross_entropy, "one yes-or-no question per class", CLASSIFY),
-    "focal": Loss(focal, "cross-entropy that discounts easy samples", CLASSIFY, ("gamma",)),
-    "perceptron": Loss(perceptron, "how far the right class lies behind the best one", CLASSIFY),
+    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", CLASSIFY, ("smoothing", "rubbish")),
+    "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", CLASSIFY),
+    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", CLASSIFY, ("gamma",)),
+    "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", CLASSIFY),
     "squared": Loss(squared, "half the squared error", REGRESS),
-    "absolute": Loss(absolute, "absolute error: outliers pull less", REGRESS),
-    "huber": Loss(huber, "squared near zero, absolute beyond delta", REGRESS, ("delta",)),
+    "absolute": Loss(absolute, "absolute error: less sensitive to outliers", REGRESS),
+    "huber": Loss(huber, "squared error up to delta, absolute error beyond", REGRESS, ("delta",)),
 }
 
 
 def build_loss(
     config: LossConfig, class_counts: Tensor | None = None, task: str | None = None
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss a config names: (outputs, targets) -> losses (N,), float32.
+    """Build the loss named by a config: (outputs, targets) -> losses (N,), float32.
 
-    class_counts: training samples of each class, (K,); None for regression. task: refuse a loss made for another one.
-    With class weights a sample's loss is multiplied by its class's weight; weights have mean 1 over the training set.
-    Raises Refusal for an unknown loss, one of another task, or settings that do not belong to it.
+    With class weights the loss of a sample is multiplied by the weight of its class.
+
+    Args:
+        class_counts: Training samples of each class, (K,); None for regression.
+        task: Name of the task; a loss of another task is refused.
+
+    Raises:
+        Refusal: Unknown loss, a loss of another task, or settings that it does not take.
     """
     loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
     if task is not None and task not in loss.tasks:
@@ -140,17 +155,23 @@ def build_loss(
     weights = class_weights(config.class_weights, class_counts)
 
     def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
-        of_class = weights.to(outputs.device, non_blocking=True)
-        of_sample = of_class[targets] if targets.dtype == torch.long else targets @ of_class
-        return of_sample * function(outputs.float(), targets)
+        per_class = weights.to(outputs.device, non_blocking=True)
+        per_sample = per_class[targets] if targets.dtype == torch.long else targets @ per_class
+        return per_sample * function(outputs.float(), targets)
 
     return weighted
 
 
 def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:
-    """One weight per class, (K,), with mean 1 over the training samples that `counts` (K,) counts.
+    """Return class weights (K,), float32, with mean 1 over the training samples.
 
-    "balanced" makes every class weigh the same in total: N / (K n_k), a class without samples gets 0.
+    Args:
+        wanted: "balanced" gives all classes the same total weight, N / (K n_k), and 0 to a class without samples; or
+            one number per class.
+        counts: Training samples of each class, (K,).
+
+    Raises:
+        Refusal: A wrong number of weights, negative weights, or no weight above 0 for a class with samples.
     """
     counts = counts.detach().cpu().double()
     if isinstance(wanted, str):

@@ -1,4 +1,4 @@
-"""What acts on a network during training besides the loss: when dropout is on, and an average of the weights."""
+"""Regularisation during training: dropout schedules and an exponential moving average of the weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 class DropoutSchedule:
-    """Dropout in the first or the last part of the training only.
+    """Dropout during the first or the last phase of training only, for every nn.Dropout of a model.
 
-    early: on until the share `until` of the training, against underfitting; late: on from there, against overfitting;
-    always: on throughout (Liu et al., "Dropout Reduces Underfitting", 2023). Acts on every nn.Dropout of the model.
+    Liu et al., "Dropout Reduces Underfitting", 2023.
+
+    Args:
+        when: "early" enables dropout up to the fraction `until` of the training (against underfitting), "late" from
+            there on (against overfitting), "always" throughout.
+        until: Fraction of the training, in [0, 1].
     """
 
     def __init__(self, model: nn.Module, when: Literal["always", "early", "late"], until: float) -> None:
@@ -22,7 +26,7 @@ class DropoutSchedule:
         self.dropouts = [(module, module.p) for module in model.modules() if isinstance(module, _DropoutNd)]
 
     def set(self, progress: float) -> None:
-        """progress: share of the training that is done, in [0, 1]."""
+        """Enable or disable dropout. progress: fraction of the training that is done, in [0, 1]."""
         early = progress < self.until
         on = self.when == "always" or (self.when == "early") == early
         for module, p in self.dropouts:
@@ -30,11 +34,12 @@ class DropoutSchedule:
 
 
 class WeightAverage:
-    """An exponential moving average of weights and buffers: average <- decay average + (1 - decay) weights.
+    """Exponential moving average of weights and buffers: average <- decay average + (1 - decay) weights.
 
-    `model` is a copy of the network that holds the average, always in evaluation mode. Whole-number buffers (batch
-    norm's counter) are copied. Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
-    Before 1 / (1 - decay) updates the start would weigh too much, so the decay of update n is at most n / (n + 9).
+    The attribute `model` is a copy of the network with the averaged weights, in evaluation mode. Integer buffers (batch
+    norm's counter) are copied. The decay of update n is at most n / (n + 9), so that the initial weights do not
+    dominate the first 1 / (1 - decay) updates. Polyak and Juditsky, "Acceleration of Stochastic Approximation by
+    Averaging", 1992.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -45,7 +50,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after a step of the optimiser."""
+        """Update the average with the weights of `model` after an optimiser step."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))
         pairs = list(zip(self._average, _tensors(model), strict=True))
@@ -57,9 +62,11 @@ class WeightAverage:
                 average.copy_(now)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the number of updates and the averaged weights."""
         return {"updates": self.updates, "model": self.model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load the state of `state_dict()`."""
         self.updates = state["updates"]
         self.model.load_state_dict(state["model"])
 

@@ -1,7 +1,7 @@
-"""How the learning rate changes: a factor of the peak rate as a pure function of the step.
+"""Learning-rate schedules: a factor of the peak learning rate as a pure function of the step.
 
-Being a function of the step and nothing else, a schedule needs no state: a resumed run asks for the next step. Only
-halving on a plateau has a memory, the class `Plateau`.
+A schedule depends on the step only and needs no state: a resumed run continues with the next step. The exception is
+the class `Plateau`, which remembers the best metric so far.
 """
 
 from __future__ import annotations
@@ -14,93 +14,108 @@ from typing import Any, Literal
 from danlu.config import ScheduleConfig
 from danlu.refuse import one_of, refusal
 
-FACTOR = {"step": 0.1, "exponential": 0.95, "plateau": 0.5}  # what `schedule.factor: None` stands for
-ONE_CYCLE_START = 1 / 25  # first rate of one-cycle as a share of the peak
+DEFAULT_FACTOR = {"step": 0.1, "exponential": 0.95, "plateau": 0.5}  # for `schedule.factor: None`
+ONE_CYCLE_START = 1 / 25  # initial learning rate of one-cycle, as a fraction of the peak
 
-# Each course below: (epochs since the warm-up, epochs from there to the end, config) -> factor of the peak rate.
+# The curves below: (epochs since the warm-up, epochs from warm-up to end, config) -> factor of the peak learning rate.
 
 
 def constant(done: float, total: float, config: ScheduleConfig) -> float:
+    """Constant learning rate."""
     return 1.0
 
 
 def step(done: float, total: float, config: ScheduleConfig) -> float:
-    """factor^k after k times `every` epochs, or after k of the `milestones`."""
-    # 1e-9: an epoch boundary that rounding put just below a whole number is still the boundary.
+    """Step decay: factor^k after k times `every` epochs, or after k of the `milestones`."""
+    # 1e-9 makes up for rounding just below an epoch boundary.
     if config.milestones:
         return _factor(config) ** sum(done + 1e-9 >= epoch for epoch in config.milestones)
     return _factor(config) ** math.floor(done / config.every + 1e-9)
 
 
 def exponential(done: float, total: float, config: ScheduleConfig) -> float:
-    """factor^epochs, falling a little at every step."""
+    """Exponential decay factor^epochs, applied at every step."""
     return _factor(config) ** done
 
 
 def cosine(done: float, total: float, config: ScheduleConfig) -> float:
-    """Half a cosine from 1 to `floor` (Loshchilov and Hutter, "SGDR", 2017, without restarts)."""
+    """Cosine decay from 1 to `floor` (Loshchilov and Hutter, "SGDR", 2017, without restarts)."""
     return _cosine(1.0, config.floor, done / total)
 
 
 def one_cycle(done: float, total: float, config: ScheduleConfig) -> float:
-    """Up from 1/25 to 1 during the share `rise` of the training, then down to `floor`, both half a cosine.
+    """One-cycle: rise from 1/25 to 1 during the fraction `rise` of the training, then fall to `floor`, both cosines.
 
     Smith and Topin, "Super-Convergence", 2018.
     """
-    share = done / total
-    if share < config.rise:
-        return _cosine(ONE_CYCLE_START, 1.0, share / config.rise)
-    return _cosine(1.0, config.floor, (share - config.rise) / (1 - config.rise))
+    progress = done / total
+    if progress < config.rise:
+        return _cosine(ONE_CYCLE_START, 1.0, progress / config.rise)
+    return _cosine(1.0, config.floor, (progress - config.rise) / (1 - config.rise))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A course and one line about it."""
+    """One entry of SCHEDULES.
 
-    course: Callable[[float, float, ScheduleConfig], float]
+    Args:
+        curve: (epochs since the warm-up, epochs from warm-up to end, config) -> factor of the peak learning rate.
+        description: One line for listings.
+    """
+
+    curve: Callable[[float, float, ScheduleConfig], float]
     description: str
 
 
 SCHEDULES: dict[str, Schedule] = {
-    "constant": Schedule(constant, "the peak rate throughout"),
-    "step": Schedule(step, "multiplied by the factor every so many epochs"),
-    "exponential": Schedule(exponential, "multiplied by the factor each epoch, smoothly"),
-    "cosine": Schedule(cosine, "half a cosine down to the floor"),
-    "one-cycle": Schedule(one_cycle, "up for a share of the training, then down to the floor"),
-    "plateau": Schedule(constant, "cut when validation stops improving"),
+    "constant": Schedule(constant, "the peak learning rate throughout"),
+    "step": Schedule(step, "multiplied by the factor every N epochs"),
+    "exponential": Schedule(exponential, "multiplied by the factor each epoch, a little at every step"),
+    "cosine": Schedule(cosine, "cosine decay to the floor"),
+    "one-cycle": Schedule(one_cycle, "rise during a fraction of the training, then fall to the floor"),
+    "plateau": Schedule(constant, "reduced when the validation metric stops improving"),
 }
 
 
 def build_schedule(config: ScheduleConfig, epochs: float, steps_per_epoch: float) -> Callable[[int], float]:
-    """Step, counted from 0, -> the factor of the peak rate with which that step is taken.
+    """Build a schedule: step (from 0) -> factor of the peak learning rate for that step.
 
-    `warmup` epochs of W steps rise linearly, (step + 1) / (W + 1), and the schedule's own course fills the rest. For
-    "plateau" this is the warm-up alone; multiply it with `Plateau.factor`.
-    Raises Refusal for an unknown schedule, or a warm-up that leaves no epoch.
+    A warm-up of W steps rises linearly, (step + 1) / (W + 1); the curve of the schedule covers the rest. For "plateau"
+    only the warm-up is returned; multiply it by `Plateau.factor`.
+
+    Args:
+        epochs: Length of the training in epochs, warm-up included.
+        steps_per_epoch: Optimiser steps per epoch.
+
+    Raises:
+        Refusal: Unknown schedule, or a warm-up as long as the training.
     """
-    course = SCHEDULES[one_of("schedule", str(config.name), SCHEDULES, "a known schedule")].course
+    curve = SCHEDULES[one_of("schedule", str(config.name), SCHEDULES, "a known schedule")].curve
     if config.warmup >= epochs:
         raise refusal("schedule.warmup", f"less than the {epochs:g} epochs of the training", config.warmup)
-    rise = config.warmup * steps_per_epoch
+    warmup_steps = config.warmup * steps_per_epoch
 
     def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        return course((step - rise) / steps_per_epoch, epochs - config.warmup, config)
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        return curve((step - warmup_steps) / steps_per_epoch, epochs - config.warmup, config)
 
     return factor
 
 
 class Plateau:
-    """Cuts the rate when the validation figure stops improving.
+    """Reduce the learning rate when the validation metric stops improving.
 
-    cut: what a cut multiplies the rate by (None: 0.5). patience: that many epochs in a row without improvement make a
-    cut. mode: whether a smaller or a larger figure is better. NaN is no improvement.
-    factor: the present factor of the peak rate.
+    The attribute `factor` is the current factor of the peak learning rate. NaN counts as no improvement.
+
+    Args:
+        cut: Factor of each reduction; None means 0.5.
+        patience: Epochs in a row without improvement before a reduction.
+        mode: "min" if a smaller metric is better, "max" if a larger one is.
     """
 
     def __init__(self, cut: float | None, patience: int, mode: Literal["min", "max"] = "min") -> None:
-        self.cut = FACTOR["plateau"] if cut is None else cut
+        self.cut = DEFAULT_FACTOR["plateau"] if cut is None else cut
         self.patience = patience
         self.mode = mode
         self.factor = 1.0
@@ -108,7 +123,7 @@ class Plateau:
         self.bad_epochs = 0
 
     def step(self, value: float) -> None:
-        """Take in one epoch's figure."""
+        """Update with the metric of one epoch."""
         better = self.best is None or (value < self.best if self.mode == "min" else value > self.best)
         if better and not math.isnan(value):
             self.best, self.bad_epochs = value, 0
@@ -118,16 +133,18 @@ class Plateau:
             self.factor, self.bad_epochs = self.factor * self.cut, 0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return factor, best metric and number of bad epochs."""
         return {"factor": self.factor, "best": self.best, "bad_epochs": self.bad_epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load the state of `state_dict()`."""
         self.factor, self.best, self.bad_epochs = state["factor"], state["best"], state["bad_epochs"]
 
 
 def _factor(config: ScheduleConfig) -> float:
-    return FACTOR[str(config.name)] if config.factor is None else config.factor
+    return DEFAULT_FACTOR[str(config.name)] if config.factor is None else config.factor
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    """Half a cosine from start (share 0) to end (share 1)."""
-    return end + (start - end) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """Interpolate by half a cosine from start (fraction 0) to end (fraction 1)."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(fraction, 1.0))) / 2

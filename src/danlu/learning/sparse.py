@@ -1,8 +1,8 @@
-"""2:4 sparsity: of every four weights along the input channels at most two are not zero, which cards compute faster.
+"""2:4 sparsity: at most two non-zero weights of every four along the input channels, a pattern GPUs accelerate.
 
-While it trains, a layer's `weight` is computed from a stored `original` (torch's parametrisations), so that forward
-pass, evaluation, averages of the weights and checkpoints all see what they should; `plain_state` gives the weights as
-they act, for a network without any of this.
+During training a layer's `weight` is computed from a stored `original` (torch's parametrisations), so that forward
+pass, evaluation, weight averages and checkpoints are consistent. `plain_state` returns the effective weights under the
+names of a network without sparsity.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from danlu.config import ModelConfig
 from danlu.refuse import refusal
 
 
-def keeps(weight: Tensor) -> Tensor:
-    """Which weights stay: the two largest in size of every four neighbours along dimension 1. Bool, weight's shape.
+def largest_two(weight: Tensor) -> Tensor:
+    """Return the mask of weights to keep: the two largest magnitudes of every four neighbours along dimension 1.
 
-    weight: (outputs, inputs, ...), inputs a multiple of 4. Of equals the first stay, so that there are always two.
+    Ties are broken in favour of the first, so that exactly two of four are kept.
+
+    Args:
+        weight: (outputs, inputs, ...), inputs a multiple of 4.
+
+    Returns:
+        Bool tensor of the shape of `weight`.
     """
     groups = weight.detach().abs().movedim(1, -1).unflatten(-1, (-1, 4))
-    mine, other = groups.unsqueeze(-1), groups.unsqueeze(-2)
+    own, other = groups.unsqueeze(-1), groups.unsqueeze(-2)
     before = torch.ones(4, 4, dtype=torch.bool, device=weight.device).tril(-1)
-    larger = ((other > mine) | ((other == mine) & before)).sum(-1)
+    larger = ((other > own) | ((other == own) & before)).sum(-1)
     return (larger < 2).flatten(-2).movedim(-1, 1)
 
 
 def is_sparse(weight: Tensor) -> bool:
-    """Whether at most two of every four neighbours along dimension 1 are not zero."""
+    """Return whether at most two of every four neighbours along dimension 1 are non-zero."""
     if weight.ndim < 2 or weight.shape[1] % 4:
         return False
     return bool(((weight != 0).movedim(1, -1).unflatten(-1, (-1, 4)).sum(-1) <= 2).all())
 
 
 class Fixed(nn.Module):
-    """The pruned weights are chosen once: they are zero, and their gradient is zero (Mishra et al. 2021)."""
+    """Parametrisation with a fixed mask: pruned weights and their gradients stay zero (Mishra et al. 2021)."""
 
     mask: Tensor
 
@@ -51,21 +57,27 @@ class Fixed(nn.Module):
 
 
 class Refined(nn.Module):
-    """The pruned weights are chosen anew at every step, and the gradient reaches all (straight-through estimator).
+    """Parametrisation with a new mask at every step; the gradient reaches all weights (straight-through estimator).
 
-    With `decay_pruned` this is SR-STE: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From
-    Scratch", 2021.
+    Together with `decay_pruned` this is SR-STE (Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural
+    Networks From Scratch", 2021).
     """
 
     def forward(self, original: Tensor) -> Tensor:
-        return original - original.detach().masked_fill(keeps(original), 0)  # exact: w - 0, or w - w
+        return original - original.detach().masked_fill(largest_two(original), 0)  # exact: w - 0, or w - w
 
 
 def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
-    """Prune the convolutions and dense layers in place, as `config.sparse` says. Gives the names of those left dense.
+    """Prune the convolutions and dense layers in place as set by `config.sparse`.
 
-    Dense stay layers whose input channels are no multiple of 4, frozen ones and, where masks are chosen once, those of
-    nothing but zeros, whose magnitudes say nothing. Refusal when no layer is left, or weights are computed already.
+    A layer stays dense if its input channels are no multiple of 4, if it is frozen or, with fixed masks, if all its
+    weights are zero, because then magnitudes carry no information.
+
+    Returns:
+        Names of the layers that stay dense.
+
+    Raises:
+        Refusal: No layer can be pruned, or weights are parametrised already (weight or spectral norm).
     """
     if config.sparse is None:
         if config.sparse_refine:
@@ -76,15 +88,15 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
     for name, layer in layers:
         if parametrize.is_parametrized(layer):
             raise refusal("--model.norm", "other than weight and spectral with --sparse", config.norm)
-        chosen_by = config.sparse_refine or layer.weight.any()
-        if layer.weight.shape[1] % 4 or not layer.weight.requires_grad or not chosen_by:
+        has_magnitudes = config.sparse_refine or layer.weight.any()
+        if layer.weight.shape[1] % 4 or not layer.weight.requires_grad or not has_magnitudes:
             dense.append(name)
             continue
         if config.sparse_refine:
             parametrize.register_parametrization(layer, "weight", Refined())
             continue
-        mask = keeps(layer.weight)
-        with torch.no_grad():  # at zero and without gradient, momentum and decay leave them where they are
+        mask = largest_two(layer.weight)
+        with torch.no_grad():  # zero weights without gradient stay zero under momentum and decay
             layer.weight.masked_fill_(~mask, 0)
         parametrize.register_parametrization(layer, "weight", Fixed(mask))
     if len(dense) == len(layers):
@@ -94,10 +106,10 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
 
 
 def decay_pruned(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> None:
-    """Before every step of the optimiser, add decay * (1 - mask) * w to the gradient of each `Refined` weight w.
+    """Add decay * (1 - mask) * w to the gradient of each `Refined` weight w before every optimiser step.
 
-    With plain gradient descent that is SR-STE's w <- w - rate (g + decay (1 - mask) w), g the gradient at the pruned
-    weights. It comes after clipping and, as other weight decay, once for all batches whose gradients are added up.
+    With plain gradient descent this is SR-STE's w <- w - lr (g + decay (1 - mask) w), g the gradient at the pruned
+    weights. It is applied after clipping and, as other weight decay, once per step under gradient accumulation.
     """
     weights = [held.original for _, held in _pruned(model) if isinstance(held[0], Refined)]
     if not weights:
@@ -107,13 +119,13 @@ def decay_pruned(model: nn.Module, optimizer: torch.optim.Optimizer, decay: floa
     def add(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         for weight in weights:
             if weight.grad is not None:
-                weight.grad.add_(weight.masked_fill(keeps(weight), 0), alpha=decay)
+                weight.grad.add_(weight.masked_fill(largest_two(weight), 0), alpha=decay)
 
     optimizer.register_step_pre_hook(add)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """`model.state_dict()` as a network without sparsity has it: pruned weights under their usual names, zeros in."""
+    """Return `model.state_dict()` with pruned weights, zeros included, under the names of a dense network."""
     state = model.state_dict()
     for name, held in _pruned(model):
         for key in held.state_dict(prefix=f"{name}."):
@@ -123,14 +135,14 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _pruned(model: nn.Module) -> Iterator[tuple[str, parametrize.ParametrizationList]]:
-    """Name and holder of every weight that `sparsify` has pruned."""
+    """Iterate over name and parametrisations of every weight pruned by `sparsify`."""
     for name, module in model.named_modules():
         if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], Fixed | Refined):
             yield name, module
 
 
 class SemiStructuredLinear(nn.Module):
-    """A trained dense layer on the card's 2:4 kernels: (..., inputs) -> (..., outputs), of the input's type."""
+    """Trained dense layer on the GPU's 2:4 kernels: (..., inputs) -> (..., outputs), in the dtype of the input."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -143,24 +155,32 @@ class SemiStructuredLinear(nn.Module):
 
 
 def semi_structured(model: nn.Module, dtype: torch.dtype = torch.float16) -> list[str]:
-    """Let a trained network's 2:4 dense layers compute on the card's sparse kernels, in place, for use only.
+    """Move a trained network's 2:4 dense layers to the GPU's sparse kernels, in place, for inference only.
 
-    dtype: float16 or bfloat16, in which those layers compute. Gives their names: torch has such kernels for dense
-    layers, of sizes that are multiples of 32 or 64 (by the card), and none for convolutions. Refusal without a card of
-    compute capability 8.0.
+    torch has such kernels for dense layers whose sizes are multiples of 32 or 64 (depending on the GPU), and none for
+    convolutions.
+
+    Args:
+        dtype: float16 or bfloat16, the dtype of these layers' computation.
+
+    Returns:
+        Names of the converted layers.
+
+    Raises:
+        Refusal: No GPU of compute capability 8.0 or newer.
     """
     device = next(model.parameters()).device
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
-        raise refusal("device of the network", "a CUDA card of compute capability 8.0 or newer", str(device))
-    done = []
+        raise refusal("device of the network", "a CUDA GPU of compute capability 8.0 or newer", str(device))
+    converted = []
     for name, layer in list(model.named_modules()):
         if not (name and type(layer) is nn.Linear and is_sparse(layer.weight)):
             continue
         try:
             weight = torch.sparse.to_sparse_semi_structured(layer.weight.detach().to(dtype).contiguous())
-        except (RuntimeError, ValueError, NotImplementedError):  # a size that the kernels do not take
+        except (RuntimeError, ValueError, NotImplementedError):  # a size that the kernels do not accept
             continue
         bias = None if layer.bias is None else layer.bias.detach().to(dtype)
         model.set_submodule(name, SemiStructuredLinear(weight, bias))
-        done.append(name)
-    return done
+        converted.append(name)
+    return converted

@@ -1,4 +1,4 @@
-"""Figures of a classifier: accuracy, top-5, macro F1, calibration, and the tables the report draws.
+"""Classification metrics: accuracy, top-5, macro F1, calibration, and the tables of the report.
 
 N samples, K classes. p: probabilities (N, K). targets, predicted: int64 class indices (N,).
 """
@@ -8,41 +8,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BINS = 15  # equal-width bins of confidence, as Guo et al., "On Calibration of Modern Neural Networks", 2017
+BINS = 15  # equal-width confidence bins, as in Guo et al., "On Calibration of Modern Neural Networks", 2017
 
 
 def classification_metrics(p: Tensor, targets: Tensor) -> dict[str, float]:
-    """{"accuracy", "top5", "f1", "ece"} as plain numbers; NaN without samples.
+    """Compute accuracy, top-5 accuracy, macro F1 and expected calibration error.
 
-    top5: share of samples whose class is among the min(5, K) likeliest. f1: mean over the classes that occur, truly or
-    as a prediction. ece: expected calibration error.
+    Args:
+        p: Probabilities (N, K).
+        targets: Class indices (N,).
+
+    Returns:
+        {"accuracy", "top5", "f1", "ece"} as floats in [0, 1], NaN without samples. top5 is the fraction of samples
+        whose class is among the min(5, K) most probable; f1 is the mean over the classes that occur as target or
+        prediction.
     """
     if not len(targets):
         return dict.fromkeys(("accuracy", "top5", "f1", "ece"), float("nan"))
     predicted = p.argmax(1)
     right = predicted == targets
-    # Of equal probabilities topk may leave out the one that argmax took.
-    among = (p.topk(min(5, p.shape[1])).indices == targets[:, None]).any(1) | right
+    # Among equal probabilities topk may omit the one that argmax returned.
+    in_top5 = (p.topk(min(5, p.shape[1])).indices == targets[:, None]).any(1) | right
     confusion = confusion_matrix(predicted, targets, p.shape[1])
-    occurs = (confusion.sum(0) + confusion.sum(1) > 0).tolist()
-    f1 = [row["f1"] for row, here in zip(per_class(confusion), occurs) if here]
+    occurring = (confusion.sum(0) + confusion.sum(1) > 0).tolist()
+    f1 = [row["f1"] for row, occurs in zip(per_class(confusion), occurring) if occurs]
     return {
         "accuracy": right.double().mean().item(),
-        "top5": among.double().mean().item(),
+        "top5": in_top5.double().mean().item(),
         "f1": sum(f1) / len(f1),
         "ece": expected_calibration_error(p, targets),
     }
 
 
 def confusion_matrix(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
-    """Counts (K, K), int64: row the true class, column the predicted one."""
+    """Return counts (K, K), int64: the row is the true class, the column the predicted one."""
     return torch.bincount(targets * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
 def per_class(confusion: Tensor) -> list[dict[str, float]]:
-    """{"precision", "recall", "f1", "support"} of each class from a confusion matrix (K, K).
+    """Return {"precision", "recall", "f1", "support"} of each class from a confusion matrix (K, K).
 
-    0 where nothing was predicted (precision) or nothing is there (recall). support: number of true samples.
+    Precision is 0 for classes never predicted, recall 0 for classes without samples. support is the number of samples
+    of the class.
     """
     hits, predicted, support = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     table = {
@@ -56,10 +63,10 @@ def per_class(confusion: Tensor) -> list[dict[str, float]]:
 
 
 def reliability(p: Tensor, targets: Tensor, bins: int = BINS) -> list[dict[str, float | None]]:
-    """How often the predicted class is right at each level of confidence: one entry per bin (low, high].
+    """Return accuracy against confidence, one entry per bin (low, high].
 
-    Each entry: {"low", "high", "count", "confidence", "accuracy"}; the last two are means over the bin, None where it
-    is empty.
+    Entries are {"low", "high", "count", "confidence", "accuracy"}; the last two are means over the bin, None for an
+    empty bin.
     """
     count, confidence, right = (sums.tolist() for sums in _bins(p, targets, bins))
     return [
@@ -75,13 +82,13 @@ def reliability(p: Tensor, targets: Tensor, bins: int = BINS) -> list[dict[str, 
 
 
 def expected_calibration_error(p: Tensor, targets: Tensor, bins: int = BINS) -> float:
-    """Mean over the samples of |accuracy - confidence| of their bin; 0 is perfectly calibrated (Guo et al. 2017)."""
+    """Return the mean over samples of |accuracy - confidence| of their bin; 0 is perfect (Guo et al. 2017)."""
     count, confidence, right = _bins(p, targets, bins)
     return ((confidence - right).abs().sum() / count.sum()).item()
 
 
 def _bins(p: Tensor, targets: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Per bin, (bins,) float64: samples, sum of confidence, number right."""
+    """Return number of samples, sum of confidence and number of correct predictions per bin, each (bins,) float64."""
     confidence, predicted = p.double().max(1)
     edges = torch.arange(1, bins, dtype=torch.float64, device=p.device) / bins
     bin_of = torch.bucketize(confidence, edges)

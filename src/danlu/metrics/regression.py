@@ -1,4 +1,4 @@
-"""Figures of a regression: R squared, mean absolute error, root mean squared error."""
+"""Regression metrics: R squared, mean absolute error, root mean squared error."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from torch import Tensor
 
 
 def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float]:
-    """{"r2", "mae", "rmse"} as plain numbers, in the unit of the targets; the mean over T columns of each.
+    """Compute R squared, MAE and RMSE, each the mean over T columns.
 
-    outputs, targets: (N, T) or (N,). r2 = 1 - sum (y - output)^2 / sum (y - mean y)^2, NaN below two samples; of
-    targets that are all equal it is 1 when they are met exactly, else 0. In float64: house prices squared and summed
-    leave float32 few digits.
+    r2 = 1 - sum (y - output)^2 / sum (y - mean y)^2, NaN below two samples. For constant targets it is 1 if they are
+    predicted exactly, else 0. Computed in float64, because sums of large squares lose digits in float32.
+
+    Args:
+        outputs, targets: (N, T) or (N,).
+
+    Returns:
+        {"r2", "mae", "rmse"} as floats; mae and rmse in the unit of the targets, NaN without samples.
     """
     targets = targets.double().reshape(len(targets), -1 if len(targets) else 1)
     error = outputs.double().view_as(targets) - targets

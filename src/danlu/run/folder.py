@@ -1,10 +1,9 @@
-"""The run folder: what is in it, and how it is written and read.
+"""The run folder: its files, written atomically, and its lock.
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
-weights/last.safetensors, weights/start.safetensors (those of --init), state.pt (to resume), doctor.jsonl (what the
-doctor measured), heal/ and heal.json (what healing tried), report.html, landscape.html, log.txt. Every
-file is written to a temporary name and renamed, so a kill at any moment leaves the old one or the new one, never half
-of one.
+weights/last.safetensors, weights/start.safetensors (initial weights of --init), state.pt (to resume), doctor.jsonl
+(measurements of the doctor), heal/ and heal.json (attempts of healing), report.html, landscape.html, log.txt. Every
+file is written to a temporary name and renamed, so that a kill at any moment leaves a complete file, old or new.
 """
 
 from __future__ import annotations
@@ -25,7 +24,11 @@ from danlu.run.record import Record
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """`write(temporary)` and rename to `path`. Failure, with the old file untouched, when the disk does not take it."""
+    """Call `write(temporary)` and rename the temporary file to `path`.
+
+    Raises:
+        Failure: The file could not be written; the old file is intact.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         write(temporary)
@@ -40,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 class Run:
-    """One run folder. Make a new one with `Run.create`, open an old one with `Run.open`."""
+    """One run folder: `Run.create` makes a new one, `Run.open` opens an existing one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,9 +51,10 @@ class Run:
 
     @classmethod
     def create(cls, out: str | None) -> Run:
-        """A fresh, locked run folder: `out`, or the next free runs/N.
+        """Create and lock a new run folder: `out`, or the next free runs/N.
 
-        Refusal when it exists and is not empty, is in use, or cannot be written.
+        Raises:
+            Refusal: The folder exists and is not empty, is in use, or cannot be written.
         """
         folder = Path(out) if out else _next_free(Path("runs"))
         if folder.exists() and not folder.is_dir():
@@ -76,15 +80,16 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """An existing run. Refusal when the folder is none, with the nearest run beside it."""
+        """Open an existing run. Refusal, with the nearest run, if the folder is none."""
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
             wanted = "a run folder (one that holds config.yaml)"
             raise refusal("RUN", wanted, str(folder), near=runs_beside(folder))
         return cls(folder)
 
-    # One process writes a run folder at a time. The kernel frees the lock when the process dies, however it dies.
+    # One process at a time writes a run folder. The kernel releases the lock when the process dies for any reason.
     def lock(self) -> None:
+        """Lock the folder for this process. Refusal if another process holds the lock or the folder is read-only."""
         self._lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
         try:
             self._lock.acquire()
@@ -97,55 +102,64 @@ class Run:
             raise Refusal(f"run folder {self.folder} cannot be written: {why}") from None
 
     def unlock(self) -> None:
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def withdraw(self) -> None:
-        """Remove a fresh run folder whose command was refused before anything was trained."""
+        """Remove a new run folder whose command was refused before training started."""
         trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
         if all(path.name == self.weights("start").name for path in trained):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def name(self) -> str:
+        """Path of the folder."""
         return str(self.folder)
 
     @property
     def config(self) -> Config:
+        """config.yaml."""
         return load_yaml(self.folder / "config.yaml")
 
     @property
     def summary(self) -> dict[str, Any]:
-        """summary.json; empty while the run has not finished."""
+        """summary.json; empty before the run has finished."""
         return self.read_json("summary.json", default={})
 
     @property
     def findings(self) -> list[dict[str, Any]]:
+        """findings.json; empty before the run has finished."""
         return self.read_json("findings.json", default=[])
 
     @property
     def record(self) -> Record:
+        """metrics.jsonl."""
         return Record.read(self.folder / "metrics.jsonl")
 
     def weights(self, which: str = "best") -> Path:
+        """Return the path of a weights file: "best", "last" or "start"."""
         return self.folder / "weights" / f"{which}.safetensors"
 
     @property
     def state(self) -> Path:
+        """Path of state.pt, the checkpoint to resume from."""
         return self.folder / "state.pt"
 
     @property
     def ledger(self) -> Path:
-        """What the doctor measured."""
+        """Path of doctor.jsonl, the measurements of the doctor."""
         return self.folder / "doctor.jsonl"
 
     @property
     def report(self) -> Path:
+        """Path of report.html."""
         return self.folder / "report.html"
 
     def write_text(self, name: str, text: str) -> None:
-        write_atomically(self.folder / name, lambda part: part.write_text(text, encoding="utf-8"))
+        """Write a text file of the folder. Failure if the disk does not take it."""
+        write_atomically(self.folder / name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON. Messages in a dict are kept as English text, and under "messages" with their id and values."""
@@ -169,7 +183,7 @@ class Run:
         return with_messages(value, messages) if isinstance(messages, dict) else value
 
     def log(self, line: str) -> None:
-        """Append to log.txt; a log that cannot be written never stops a training."""
+        """Append to log.txt. Write errors are ignored: a log never stops a training."""
         try:
             with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
                 file.write(line.rstrip("\n") + "\n")
@@ -178,15 +192,16 @@ class Run:
 
 
 def runs_beside(folder: Path) -> list[str]:
-    """The runs that `folder` may have been meant to be: its neighbours, else those of runs/."""
-    place = folder.parent if folder.parent.is_dir() else Path("runs")
-    return [str(config.parent) for config in sorted(place.glob("*/config.yaml"))]
+    """List the runs beside `folder`, or in runs/ if its parent is missing, to suggest one."""
+    parent = folder.parent if folder.parent.is_dir() else Path("runs")
+    return [str(config.parent) for config in sorted(parent.glob("*/config.yaml"))]
 
 
 def _next_free(parent: Path) -> Path:
+    """Create the next folder parent/N."""
     taken = [int(p.name) for p in parent.glob("*") if p.name.isdigit()] if parent.is_dir() else []
     number = max(taken, default=0) + 1
-    while True:  # two runs started together must not share a number
+    while True:  # runs started at the same time must not share a number
         folder = parent / str(number)
         try:
             os.makedirs(folder)

@@ -1,4 +1,4 @@
-"""Every name the record of a run may bear, with its unit and meaning. Writers and readers share this table."""
+"""Units and meanings of all numbers in the record of a run, shared by its writers and readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """unit: what one of it is. meaning: one line for the reader. better: "low", "high", or "" where neither is."""
+    """One named number.
+
+    Args:
+        unit: Its unit, "fraction" for numbers in [0, 1], "target" for the unit of the target column, "" for none.
+        meaning: One line for the reader.
+        better: "low", "high", or "" if neither is better.
+        per_layer: Recorded for each layer.
+    """
 
     unit: str
     meaning: str
@@ -29,7 +36,7 @@ DETECTION = {
     "AR_medium": "recall of objects from 32 x 32 to 96 x 96 pixels",
     "AR_large": "recall of objects above 96 x 96 pixels",
 }
-LOSS_PARTS = {
+LOSS_TERMS = {
     "box": "box",
     "class": "class",
     "objectness": "objectness",
@@ -40,21 +47,21 @@ LOSS_PARTS = {
 
 METRICS: dict[str, Quantity] = {
     "loss": Quantity("", "mean of the per-sample loss that training minimises", "low"),
-    "accuracy": Quantity("share", "samples whose likeliest class is the true one", "high"),
-    "top5": Quantity("share", "samples whose true class is among the five likeliest", "high"),
-    "f1": Quantity("share", "harmonic mean of precision and recall, averaged over the classes", "high"),
+    "accuracy": Quantity("fraction", "samples whose top-scoring class is the true one", "high"),
+    "top5": Quantity("fraction", "samples whose true class is among the five top-scoring", "high"),
+    "f1": Quantity("fraction", "harmonic mean of precision and recall, averaged over the classes", "high"),
     "ece": Quantity(
-        "share", "expected calibration error: mean distance between confidence and accuracy, 15 bins", "low"
+        "fraction", "expected calibration error: mean distance between confidence and accuracy, 15 bins", "low"
     ),
-    "r2": Quantity("share", "variance of the target that the prediction explains", "high"),
+    "r2": Quantity("fraction", "variance of the target that the prediction explains", "high"),
     "mae": Quantity("target", "mean absolute error", "low"),
     "rmse": Quantity("target", "root of the mean squared error", "low"),
     **{
-        prefix + name: Quantity("share", text + (", of masks" if prefix else ", of boxes"), "high")
+        prefix + name: Quantity("fraction", text + (", of masks" if prefix else ", of boxes"), "high")
         for prefix in ("", "mask_")
         for name, text in DETECTION.items()
     },
-    **{name: Quantity("", f"{text} part of the training loss", "low") for name, text in LOSS_PARTS.items()},
+    **{name: Quantity("", f"{text} term of the training loss", "low") for name, text in LOSS_TERMS.items()},
 }
 
 VOCABULARY: dict[str, Quantity] = {

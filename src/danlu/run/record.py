@@ -1,4 +1,4 @@
-"""The run's record: rows of named numbers, appended while training, one JSON object a line, read back for the page."""
+"""The record of a run: rows of named numbers appended during training, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from danlu.run.quantities import VOCABULARY
 class Record:
     """Rows `{"kind": "epoch" | "step", "epoch": 3, "step": 1290, "train.loss": 0.12, ...}` in the order of training.
 
-    path: the file that mirrors the rows; None keeps them in memory only (processes other than the first).
+    Args:
+        path: File that mirrors the rows; None keeps them in memory only (processes of rank above 0).
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -23,10 +24,15 @@ class Record:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, kind: Literal["epoch", "step"], *, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        """Append one row; a name that the vocabulary lacks is a mistake in the program and raises KeyError."""
+        """Append one row, in memory and to the file.
+
+        Raises:
+            KeyError: A name missing from `danlu.run.quantities.VOCABULARY`, which is a bug.
+            Failure: The file could not be written.
+        """
         for name in values:
             if name not in VOCABULARY:
-                raise KeyError(f"{name!r} is not in danlu.vocabulary")
+                raise KeyError(f"{name!r} is not in danlu.run.quantities.VOCABULARY")
         row = {"kind": kind, "epoch": epoch, "step": step, **{k: _json_number(v) for k, v in values.items()}}
         self.rows.append(row)
         if self.path is not None:
@@ -37,22 +43,29 @@ class Record:
                 raise Failure(f"{self.path} could not be written: {error.strerror}") from None
 
     def cut(self, count: int) -> None:
-        """Keep the first `count` rows, here and on disk: what a resumed run had reached at its checkpoint."""
+        """Keep the first `count` rows, in memory and on disk, when a run resumes from a checkpoint."""
         self.rows = self.rows[:count]
         if self.path is not None:
-            part = self.path.with_name(self.path.name + ".part")
+            temporary = self.path.with_name(self.path.name + ".part")
             try:
-                part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-                part.replace(self.path)
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+                temporary.replace(self.path)
             except OSError as error:
                 raise Failure(f"{self.path} could not be written: {error.strerror}") from None
 
     def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the rows of one kind, "epoch" or "step"."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """The rows of a file. A last line cut short by a kill is dropped; any other broken line is refused."""
+        """Read a record from a file; a missing file is an empty record.
+
+        A last line truncated by a kill is dropped.
+
+        Raises:
+            Refusal: An unreadable file, or any other malformed line.
+        """
         record = cls(path)
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -72,5 +85,5 @@ class Record:
 
 
 def _json_number(value: float) -> float | None:
-    """JSON has no NaN and no infinity: they become null."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a trained network takes and gives, kept inside its weights file, so that the weights alone can be used."""
+"""Inputs and outputs of a trained network, stored inside its weights file so that the file is usable on its own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 @dataclass(frozen=True)
 class Signature:
-    """task: classify, regress, detect or segment. model, options: what is needed to build the network again.
+    """Everything needed to rebuild a network, prepare its inputs and name its outputs.
 
-    classes: their names, in the order of the outputs. target_names: columns predicted (regression).
-    Images: `channels` x `size` x `size`, in [0, 1], normalised by mean and std per channel; they are read as squares
-    of `canvas` pixels, of which the network sees the centre. backbone: what a detector stands on. fit: how images
-    that are no squares become some (detectors).
-    Table rows: columns is a `ColumnEncoder`, target_scale a `TargetScaler`, as dictionaries.
-    members: of an ensemble, what each of its networks takes and gives; none for a single network.
+    Args:
+        task: Name of the task.
+        model: Name of the network or detector.
+        options: Its options, as for `build_model` or `build_detector`.
+        classes: Class names in the order of the outputs.
+        target_names: Predicted columns (regression).
+        channels: Channels of the images.
+        size: Side of the network's input in pixels; images are scaled to [0, 1].
+        canvas: Side in pixels to which images are resized before their centre of `size` pixels is cropped.
+        mean, std: Normalisation per channel.
+        inputs: Numbers per table row.
+        columns: A `ColumnEncoder` as a dictionary (table rows).
+        target_scale: A `TargetScaler` as a dictionary (regression).
+        members: Signatures of the networks of an ensemble; empty for a single network.
+        backbone: Name of a detector's backbone.
+        fit: How a detector makes images square.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -49,18 +59,21 @@ class Signature:
 
     @property
     def outputs(self) -> int:
+        """Number of outputs."""
         return len(self.classes) or len(self.target_names)
 
     @property
     def input_shape(self) -> list[int]:
+        """Shape of one input: [inputs], or [channels, size, size]."""
         return [self.inputs] if self.inputs is not None else [self.channels or 1, self.size or 1, self.size or 1]
 
     def to_json(self) -> str:
+        """Return the signature as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Signature:
-        """ValueError when the text is no signature."""
+        """Read a signature from JSON text. Raises ValueError, with the field, if the text is no signature."""
         try:
             made = TypeAdapter(cls).validate_python(json.loads(text))
         except ValidationError as error:
