@@ -20,7 +20,7 @@ from danlu.data.dataset import Dataset
 from danlu.data.split import folds
 from danlu.learning.losses import build_loss
 from danlu.learning.optim import build_optimizer
-from danlu.learning.sparse import keeps, sparsify
+from danlu.learning.sparse import largest_two, sparsify
 from danlu.models.build import build_model
 from danlu.models.perceptron import learn
 from danlu.preparation.prepare import prepare
@@ -255,7 +255,7 @@ def test_pruned_weights_take_no_part_and_the_survivors_train_on() -> None:
     model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(16, 8)
     dense = model[0].weight.detach().clone()
     sparsify(model, ModelConfig(sparse="2:4"))
-    kept = keeps(dense)
+    kept = largest_two(dense)
     assert kept.view(6, 2, 4).sum(2).eq(2).all()
     torch.testing.assert_close(model[0](x), x @ (dense * kept).T + model[0].bias)
     optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=0.1, weight_decay=0.0))

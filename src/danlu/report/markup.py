@@ -109,7 +109,7 @@ def percent(value: object, digits: int = 2) -> str:
 
 def is_share(metric: str) -> bool:
     """Shares are shown in percent; R² is one by its definition, and never written so."""
-    return metric != "r2" and metric in METRICS and METRICS[metric].unit == "share"
+    return metric != "r2" and metric in METRICS and METRICS[metric].unit == "fraction"
 
 
 def metric_value(metric: str, value: object) -> str:

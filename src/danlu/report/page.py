@@ -33,7 +33,7 @@ from danlu.report.object_sections import examples_section, objects_section, size
 from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
-from danlu.run.quantities import LOSS_PARTS, METRICS
+from danlu.run.quantities import LOSS_TERMS, METRICS
 
 CUT_SHORT = ("interrupted", "not finished")
 MAIN = {"classify": "accuracy", "regress": "r2", "detect": "mAP", "segment": "mask_mAP"}
@@ -317,9 +317,9 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
     recorded = {
         key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key
     }
-    parts = [name for name in LOSS_PARTS if name in recorded]
+    parts = [name for name in LOSS_TERMS if name in recorded]
     drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in UNDRAWN}
-    names = sorted(drawn - {"loss", *LOSS_PARTS}, key=lambda n: (n != main, list(METRICS).index(n)))
+    names = sorted(drawn - {"loss", *LOSS_TERMS}, key=lambda n: (n != main, list(METRICS).index(n)))
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
     linear, log = translated("report.linear", "linear"), translated("report.log", "log")
