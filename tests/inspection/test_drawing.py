@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from danlu.inspection.drawing import BLOCKS, Drawing, blocks_of, draw, short, svg, write_png
+from danlu.inspection.drawing import MAX_BLOCKS, Drawing, blocks_of, draw, short, svg, write_png
 from danlu.inspection.layers import trace
 from danlu.models.build import build_model
 
@@ -31,7 +31,7 @@ def words(drawing: Drawing) -> list[str]:
 def test_blocks_add_up_to_the_network(name: str) -> None:
     layers, drawing = drawn(name)
     blocks = blocks_of(layers)
-    assert len(blocks) <= BLOCKS
+    assert len(blocks) <= MAX_BLOCKS
     assert sum(block.parameters for block in blocks) == sum(x.parameters for x in layers if x.used and x.output)
     assert sum(block.multiply_adds for block in blocks) == sum(x.multiply_adds for x in layers)
     assert blocks[-1].output == (10,)
