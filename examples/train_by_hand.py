@@ -53,7 +53,7 @@ def train(epochs: int = 10) -> Iterator[dict[str, float]]:
     validation = Batches(images.source, targets, split.val, batch_size=256, transform=Normalise(**shape))
 
     torch.manual_seed(SEED)
-    model = build_model("lenet", channels=1, size=SIZE, classes=classes)
+    model = build_model("lenet", channels=1, size=SIZE, classes=classes).to(memory_format=torch.channels_last)
     loss_fn = build_loss(LossConfig(name="cross-entropy"))
     optimizer = build_optimizer(model, OptimConfig(name="adamw", lr=3e-3, weight_decay=0.01))
     schedule = build_schedule(ScheduleConfig(name="one-cycle"), epochs, batches.batches_per_epoch)
