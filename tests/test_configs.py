@@ -13,7 +13,7 @@ import danlu
 from danlu.cli import main
 from danlu.config import load_yaml
 from danlu.models.build import MODELS, build_model
-from danlu.preparation.prepare import model_options
+from danlu.preparation.networks import model_options
 from danlu.run.folder import Run
 
 FOLDER = Path(__file__).parents[1] / "configs"

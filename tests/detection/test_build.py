@@ -8,7 +8,8 @@ import pytest
 
 from danlu.config import Config, DetectConfig, ModelConfig, with_values
 from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS
-from danlu.preparation.prepare import model_options, prepare
+from danlu.preparation.networks import model_options
+from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal
 
 NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most"}

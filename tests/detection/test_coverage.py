@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import box_iou
 
 from danlu.detection.coverage import anchors_of, best_overlap
-from danlu.preparation.prepare import network
+from danlu.preparation.networks import network
 from danlu.run.signature import Signature
 
 

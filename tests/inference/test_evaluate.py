@@ -63,7 +63,7 @@ def test_other_weights_of_an_open_run(copy):
     best, last = copy.weights("best"), copy.weights("last")
     signature, _ = copy._loaded
     from danlu.engine.checkpoint import save_weights
-    from danlu.preparation.prepare import network
+    from danlu.preparation.networks import network
 
     save_weights(last, network(signature), signature)
     assert best.read_bytes() != last.read_bytes()

@@ -10,7 +10,7 @@ from danlu.advice.remedies import Case, Change
 from danlu.config import AugmentConfig, Config, get, with_values
 from danlu.data.presets import resolve, resolve_objects
 from danlu.preparation.defaults import choose_training
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 
 
 def case_of(prepared: Prepared, config: Config, evidence: Mapping[str, Any]) -> Case:

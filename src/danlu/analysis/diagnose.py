@@ -18,8 +18,10 @@ from danlu.doctor.static_checks import Split, examine_images, examine_labels, ex
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import beside
 from danlu.preparation.assemble import make_batches, make_task, transforms
+from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import tell_of_objects
-from danlu.preparation.prepare import Prepared, build_network, prepare
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run, runs_beside
 

@@ -18,7 +18,9 @@ from danlu.doctor.curvature.summary import curvature
 from danlu.engine.checkpoint import read_weights
 from danlu.inference.trained_run import open_trained
 from danlu.preparation.assemble import make_batches, make_task, transforms
-from danlu.preparation.prepare import Prepared, build_network, prepare
+from danlu.preparation.networks import build_network
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
 from danlu.refuse import one_of, refusal
 from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run

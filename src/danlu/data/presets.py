@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from danlu.config import AugmentConfig
 from danlu.data.geometry import LARGE
 from danlu.refuse import Refusal, one_of, refusal
 
+A = TypeVar("A", bound=AugmentConfig)  # the type of section that comes in goes out
 WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole image
 CROPS = (0.3, 1.0)  # area of crops around objects, where only their chance is given
 STRIDE = 32  # sides of multi-scale training are multiples of the coarsest grid's step
@@ -78,7 +79,7 @@ OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
 }
 
 
-def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) -> AugmentConfig:
+def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
     """`config` with every None filled from its preset ("light" when it names none).
 
     size: side of the images the network sees. classes: 0 for regression, whose presets do not mix samples.
@@ -99,7 +100,7 @@ def resolve(config: AugmentConfig, *, size: int, channels: int, classes: int) ->
     return filled
 
 
-def resolve_objects(config: AugmentConfig, *, size: int, channels: int) -> AugmentConfig:
+def resolve_objects(config: A, *, size: int, channels: int) -> A:
     """As `resolve`, for detection and segmentation.
 
     Raises Refusal for what boxes cannot follow (rotation, shear, cutmix) and for values that cannot be.

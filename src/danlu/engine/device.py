@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from danlu.config.values import Precision
 from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
 
@@ -107,7 +108,7 @@ def in_precision(fabric: Fabric, module: Callable[..., Any]) -> Callable[..., An
 
 @dataclass(frozen=True)
 class Format:
-    precision: str
+    precision: Precision
     channels_last: bool
     reason: Message
 
@@ -118,8 +119,8 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     build: makes the network anew. inputs: one float32 batch (n, C, H, W). A format must beat plain fp32 by 10 % to be
     chosen, so that noise does not decide.
     """
-    candidates = [("fp32", False), ("fp32", True), ("bf16", True)]
-    times: dict[tuple[str, bool], list[float]] = {candidate: [] for candidate in candidates}
+    candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True), ("bf16", True)]
+    times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
     steps = [_step(build(), inputs, *candidate) for candidate in candidates]
     warm = [_timed(step) + _timed(step) for step in steps]

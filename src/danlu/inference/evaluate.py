@@ -15,7 +15,8 @@ from danlu.data.formats import open_dataset
 from danlu.inference.coco_results import evaluate_results
 from danlu.inference.measure import measure
 from danlu.inference.trained_run import TrainedRun, open_trained
-from danlu.preparation.prepare import Prepared, prepare, prepare_for
+from danlu.preparation.prepare import prepare, prepare_for
+from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
 

@@ -13,7 +13,7 @@ from danlu.engine.device import make_fabric
 from danlu.engine.evaluate import evaluate
 from danlu.inference.trained_run import TrainedRun
 from danlu.preparation.assemble import evaluation_batches, evaluation_views, make_task
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 from danlu.run.signature import Signature
 
 

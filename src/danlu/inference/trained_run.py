@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.engine.checkpoint import fill, read_weights
-from danlu.preparation.prepare import network
+from danlu.preparation.networks import network
 from danlu.refuse import Refusal, one_of
 from danlu.run.folder import Run
 from danlu.run.signature import Signature

@@ -1,8 +1,10 @@
-"""From prepared data to a training ready to start: network, optimiser, schedule and batches on the device."""
+"""Assemble a training from prepared data: network, optimiser, schedule and batches on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -20,7 +22,8 @@ from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
-from danlu.preparation.prepare import Prepared, build_network
+from danlu.preparation.networks import build_network
+from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import rate_shares
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData
@@ -39,39 +42,40 @@ def make_task(prepared: Prepared) -> Task:
 
 
 def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None) -> tuple[Transform, Transform]:
-    """For training, and for evaluation. search: `Detector.search`."""
+    """Transforms of training and of evaluation batches. search: finds region proposals (`Detector.search`)."""
     if prepared.images is None:
         return Columns(), Columns()
     config, signature = prepared.config, prepared.signature
-    shape = {"size": signature.size, "mean": signature.mean, "std": signature.std}
+    shape: dict[str, Any] = {"size": signature.size, "mean": signature.mean, "std": signature.std}
+    channels = signature.channels or 1
     if prepared.objects is not None:
-        augment = AugmentObjects(config.augment, channels=signature.channels, search=search, **shape)
-        return augment, Normalise(**shape)
+        return AugmentObjects(config.augment, channels=channels, search=search, **shape), Normalise(**shape)
     classes = len(signature.classes)
-    return Augment(config.augment, channels=signature.channels, classes=classes, **shape), Normalise(**shape)
+    return Augment(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
 
 
-def make_batches(prepared: Prepared, part: Tensor, transform: Transform, **settings: object) -> Batches:
-    """Batches of one part of the samples, on the run's device."""
+def make_batches(prepared: Prepared, index: Tensor, transform: Transform, **settings: Any) -> Batches:
+    """Batches of the samples `index` on the device of the training. settings: of `Batches`, as batch_size."""
     decoder = prepared.images.decoder if prepared.images is not None else None
-    source = prepared.source
-    if isinstance(source, Tensor) and prepared.config.data.memory:
-        source = source.to(prepared.device)
+    inputs = prepared.inputs
+    if isinstance(inputs, Tensor) and prepared.config.data.memory:
+        inputs = inputs.to(prepared.device)
     return Batches(
-        source,
-        (prepared.objects or prepared.scaled).to(prepared.device),
-        part,
+        inputs,
+        prepared.targets.to(prepared.device),
+        index,
         transform=transform,
         decode=decoder,
-        workers=prepared.config.data.workers or 0,
+        workers=prepared.config.data.workers,
         **settings,
     )
 
 
-def evaluation_batches(prepared: Prepared, part: Tensor, fabric: Fabric) -> Batches:
+def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Batches:
+    """Batches of the samples `index` without augmentation, in order; this process's fraction of each batch."""
     _, normalise = transforms(prepared)
     size = min(max(prepared.config.batch_size, 256), 1024)
-    return make_batches(prepared, part, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
+    return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 
 def evaluation_views(config: Config) -> object | None:
@@ -81,7 +85,7 @@ def evaluation_views(config: Config) -> object | None:
 def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     """Network, optimiser, schedule and batches, on the device of a launched fabric."""
     config = prepared.config
-    prepared.device = fabric.device
+    prepared = replace(prepared, device=fabric.device)
     set_determinism(fabric.device, config.deterministic)
     module = build_network(prepared, config.seed)
     sparsify(module, config.model)

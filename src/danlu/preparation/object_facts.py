@@ -11,7 +11,7 @@ from danlu.detection.detector import Detector
 from danlu.doctor.ledger import Ledger
 from danlu.inspection.layers import trace
 from danlu.preparation.object_sizes import boxes_on_canvas, object_sizes
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 
 TINY = 4.0  # pixels of the network's input below which a side shows nothing
 EXAMPLES = 5  # of each fault

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from danlu.detection.coverage import anchors_of, best_overlap
 from danlu.detection.detector import Detector
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 
 STEPS = 4  # bars from a side to its double
 LIKE = 0.5  # IoU from which an anchor is like an object

@@ -12,7 +12,7 @@ from danlu.doctor.finding import in_one_line
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.terms import severity_term, term
 from danlu.message import speaking, translated
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.run.folder import Run
 from danlu.run.names import metric_key, split_key

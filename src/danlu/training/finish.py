@@ -10,7 +10,7 @@ from rich.console import Console
 from danlu.engine.loop import Progress
 from danlu.inference.measure import measure
 from danlu.inference.trained_run import open_trained
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_result
 from danlu.report.page import write_page
 from danlu.run.folder import Run

@@ -9,7 +9,7 @@ from danlu.engine.loop import Progress
 from danlu.inference.measure import measure
 from danlu.inference.trained_run import open_trained
 from danlu.preparation.assemble import make_batches, transforms
-from danlu.preparation.prepare import Prepared
+from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 
 

@@ -16,7 +16,8 @@ from danlu.engine.loop import Progress
 from danlu.engine.saving import Interrupted
 from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import translated
-from danlu.preparation.prepare import Prepared, prepare
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.names import metric_key

@@ -11,8 +11,9 @@ from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_task, transforms
+from danlu.preparation.networks import network
 from danlu.preparation.object_sizes import object_sizes
-from danlu.preparation.prepare import Prepared, network
+from danlu.preparation.prepared import Prepared
 from danlu.report.images import draw_boxes, to_data_uri
 from danlu.run.folder import Run
 
@@ -110,7 +111,7 @@ def augmented_images(prepared: Prepared) -> list[str]:
     index: Sequence[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
     draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
     some = prepared.images.some(index)
-    shown, targets = augment(some, None, prepared.scaled.index_select(0, torch.tensor(index)), draws)
+    shown, targets = augment(some, None, prepared.targets.index_select(0, torch.tensor(index)), draws)
     images = normalise.undo(shown)
     if isinstance(targets, ObjectBatch):
         boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]

@@ -25,8 +25,10 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.learning.losses import class_weights
 from danlu.message import speaking
 from danlu.preparation.assemble import make_plan
+from danlu.preparation.networks import network
 from danlu.preparation.object_facts import tell_of_objects
-from danlu.preparation.prepare import Prepared, network, prepare
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_choices
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run

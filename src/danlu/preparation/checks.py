@@ -1,0 +1,72 @@
+"""Checks that settings fit the data and one another, made before any training begins."""
+
+from __future__ import annotations
+
+from danlu.config import DetectConfig, ResolvedConfig, get, keys
+from danlu.data.object_set import ObjectSet
+from danlu.detection.build import DETECTOR_OPTIONS, find_detector
+from danlu.engine.device import check_precision
+from danlu.learning.losses import build_loss
+from danlu.learning.schedules import build_schedule
+from danlu.preparation.encode import Encoded
+from danlu.preparation.prepared import Prepared
+from danlu.refuse import Refusal, refusal
+
+
+def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
+    """Refuse settings of detectors for other tasks, and settings or data that a detector cannot train with."""
+    objects = encoded.targets
+    if not isinstance(objects, ObjectSet):
+        fresh = DetectConfig()
+        for name, value in vars(config.detect).items():
+            if value != getattr(fresh, name):
+                raise refusal(f"--detect.{name}", "left out where no objects are to be found", value)
+        return
+    for part, index in (("train", encoded.split.train), ("val", encoded.split.val)):
+        if len(index) and not any((~objects.annotations[i].ignore).any() for i in index.tolist()):
+            some = sum(bool((~one.ignore).any()) for one in objects.annotations)
+            raise Refusal(
+                f"the {part} part of {encoded.dataset.path} has {len(index)} images and no object in them "
+                f"({some:,} of all {len(objects):,} have one); cut it otherwise with --val or --data.seed"
+            )
+    _check_detector(config)
+    if config.model.sparse:
+        raise refusal("--sparse", "left out where objects are to be found", config.model.sparse)
+    for name in ("name", "class_weights"):
+        value = getattr(config.loss, name)
+        if value is not None:
+            raise refusal(f"--loss.{name}", "left out for a detector, which has losses of its own", value)
+
+
+def check_training(prepared: Prepared) -> None:
+    """Refuse now what assembling the training would refuse, and settings that could never act."""
+    config = prepared.config
+    if prepared.objects is None:
+        build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
+    build_schedule(config.schedule, config.epochs, 1.0)
+    check_precision(config.precision, prepared.device)
+    if not len(prepared.split.val):
+        for thing, given in (
+            ("--schedule", config.schedule.name == "plateau"),
+            ("--regularise.patience", config.regularise.patience),
+        ):
+            if given:
+                raise Refusal(
+                    f"{thing} waits for the validation figure to stop improving, but there is no validation part"
+                )
+    if prepared.images is None:
+        for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
+            value = get(config, key)
+            if value not in (None, False, "none"):
+                raise refusal(f"--{key}", "left out for a table, it is for images", value)
+
+
+def _check_detector(config: ResolvedConfig) -> None:
+    """Refuse settings of other detectors."""
+    spec = find_detector(config.model.name)
+    for name, value in vars(config.detect).items():
+        if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
+            takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
+            raise refusal(f"--detect.{name}", f"left out for {config.model.name}, which takes {takes}", value)
+    if config.model.width is not None:
+        raise refusal("--model.width", "left out for a detector", config.model.width, do="see --detect.width")

@@ -1,0 +1,74 @@
+"""Networks from signatures and settings: with fresh weights, published ones, or those a training starts from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from danlu.config import Config, ModelConfig
+from danlu.data.formats import OBJECTS
+from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
+from danlu.models.build import build_backbone, build_model
+from danlu.preparation.prepared import Prepared
+from danlu.preparation.transfer import Transfer, freeze, frozen_parts
+from danlu.refuse import refusal
+from danlu.run.signature import Signature
+
+TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
+
+
+def model_options(config: Config) -> dict[str, Any]:
+    """Options of the network or detector that the config sets; the others are the network's own."""
+    fresh = ModelConfig()
+    options = {k: v for k, v in vars(config.model).items() if k not in TRAINING_ONLY and v != getattr(fresh, k)}
+    return options | {k: v for k, v in vars(config.detect).items() if k in DETECTOR_OPTIONS and v is not None}
+
+
+def build_network(prepared: Prepared, seed: int) -> nn.Module:
+    """The network of a training at its first step. seed: of the initialisation."""
+    return initial_network(prepared.signature, prepared.config, prepared.transfer, seed)
+
+
+def initial_network(signature: Signature, config: Config, transfer: Transfer | None, seed: int) -> nn.Module:
+    """A network initialised from the seed, with weights of `--init` copied in and layers of `--freeze` frozen."""
+    torch.manual_seed(seed)
+    model = network(signature, pretrained=config.model.pretrained)
+    if transfer is not None:
+        transfer.fill(model)
+    freeze(model, frozen_parts(model, config.transfer.freeze or ()))
+    return model
+
+
+def network(signature: Signature, pretrained: bool = False) -> nn.Module:
+    """The network that a signature describes. pretrained: with published weights instead of fresh ones."""
+    if signature.task in OBJECTS:
+        return _detector(signature, pretrained)
+    return build_model(
+        signature.model,
+        channels=signature.channels or 1,
+        size=signature.size or 1,
+        classes=signature.outputs,
+        inputs=signature.inputs,
+        pretrained=pretrained,
+        **signature.options,
+    )
+
+
+def _detector(signature: Signature, pretrained: bool) -> nn.Module:
+    """A detector. Options that the detector does not take are its backbone's."""
+    spec = find_detector(signature.model)
+    own = {k: v for k, v in signature.options.items() if k in spec.options}
+    rest = {k: v for k, v in signature.options.items() if k not in spec.options}
+    size = signature.size or 1
+    if spec.backbone is None:  # its backbone is built in
+        if signature.backbone:
+            raise refusal("--backbone", f"left out for {signature.model}, which has its own", signature.backbone)
+        options = signature.options | ({"pretrained": True} if pretrained else {})
+        return build_detector(signature.model, None, classes=len(signature.classes), size=size, **options)
+    name = signature.backbone or spec.backbone
+    if pretrained:
+        rest["pretrained"] = True
+    backbone = build_backbone(name, channels=signature.channels or 3, size=size, **rest)
+    return build_detector(signature.model, backbone, classes=len(signature.classes), size=size, **own)

@@ -1,0 +1,70 @@
+"""Precision and memory format of a training, chosen by timing the network on the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from danlu.config import Config, ResolvedConfig
+from danlu.detection.detector import Detector
+from danlu.engine.device import Format, probe_format
+from danlu.learning.sparse import sparsify
+from danlu.message import message
+from danlu.preparation.defaults import Choice
+from danlu.preparation.networks import initial_network
+from danlu.preparation.transfer import Transfer
+from danlu.run.signature import Signature
+
+MAX_PROBE_BATCH = 128
+
+
+def choose_format(
+    asked: Config, config: ResolvedConfig, signature: Signature, transfer: Transfer | None, device: torch.device
+) -> tuple[ResolvedConfig, list[Choice]]:
+    """The config with precision and channels_last where they were open in `asked`, the user's config.
+
+    Builds the network, so that it raises Refusal for one that cannot be built.
+    """
+
+    def build() -> nn.Module:
+        return initial_network(signature, config, transfer, config.seed)
+
+    choices: list[Choice] = []
+    probe = build()
+    dense = sparsify(probe, config.model)
+    if config.model.sparse:
+        reason = message("choice.sparse_all", "two of every four input channels, in all layers")
+        if dense:
+            text = "two of every four input channels; these layers stay dense: {dense}"
+            reason = message("choice.sparse", text, dense=dense)
+        choices.append(Choice("model.sparse", config.model.sparse, reason))
+    if asked.precision is not None and asked.channels_last is not None:
+        return config, choices
+    if signature.size is None or not any(isinstance(m, nn.Conv2d) for m in probe.modules()):
+        found = Format("fp32", False, message("choice.precision.no_convolutions", "no convolutions to speed up"))
+    elif asked.precision is not None or asked.channels_last is not None:
+        reason = message("choice.precision.given", "matches the given setting")
+        found = Format("fp32", asked.precision in ("bf16", "fp16"), reason)
+    elif device.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        found = Format(precision, True, message("choice.precision.tensor_cores", "tensor cores"))
+    else:
+        batch = min(config.batch_size, MAX_PROBE_BATCH)
+        inputs = torch.randn(batch, signature.channels or 1, signature.size, signature.size, device=device)
+        found = probe_format(lambda: _timed_network(build()), inputs)
+    if asked.precision is None:
+        config = replace(config, precision=found.precision)
+        choices.append(Choice("precision", found.precision, found.reason))
+    if asked.channels_last is None:
+        config = replace(config, channels_last=found.channels_last)
+        choices.append(Choice("channels_last", found.channels_last, found.reason))
+    return config, choices
+
+
+def _timed_network(model: nn.Module) -> nn.Module:
+    """A module that returns one tensor: the network, or the backbone of a detector, where most of its time goes."""
+    backbone = model.backbone if isinstance(model, Detector) else model
+    assert isinstance(backbone, nn.Module)
+    return backbone

@@ -1,0 +1,118 @@
+"""`Prepared`: data that are read, split and encoded, with every setting decided. One frozen type per kind of data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from danlu.config import ResolvedConfig
+from danlu.data.annotations import Annotation
+from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.inputs import Images
+from danlu.data.object_set import ObjectSet
+from danlu.data.split import Split
+from danlu.preparation.defaults import Choice
+from danlu.preparation.transfer import Transfer
+from danlu.run.signature import Signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A training ready to be assembled: one of `PreparedImages`, `PreparedObjects` and `PreparedTable`.
+
+    signature: the network's input and output. device: where the training runs. images, columns: the inputs, one of
+    them None. targets: of all samples, on the scale of the training. choices: values that danlu chose for open
+    settings. transfer: trained weights to start from.
+    """
+
+    config: ResolvedConfig
+    dataset: Dataset
+    split: Split
+    signature: Signature
+    device: torch.device
+    images: Images | None
+    columns: Tensor | None
+    targets: Tensor | ObjectSet
+    choices: tuple[Choice, ...] = ()
+    transfer: Transfer | None = None
+
+    @property
+    def inputs(self) -> Tensor | ImageFiles:
+        """Inputs of all samples: uint8 (N, C, S, S) in memory, image files, or columns (N, D)."""
+        raise NotImplementedError
+
+    @property
+    def objects(self) -> ObjectSet | None:
+        """Targets of detection and segmentation."""
+        return None
+
+    @cached_property
+    def class_counts(self) -> Tensor | None:
+        """Number of training samples per class (K,), int64; None for tasks other than classification."""
+        targets = self.dataset.targets
+        if self.dataset.task != "classify" or not isinstance(targets, Tensor):
+            return None
+        return torch.bincount(targets[self.split.train], minlength=len(self.dataset.classes))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of samples, labels and split; a resumed run compares it."""
+        digest = hashlib.sha256(repr((len(self.dataset), self.dataset.classes, self.signature)).encode())
+        digest.update(_bytes(self.dataset.targets))
+        for index in (self.split.train, self.split.val, self.split.test):
+            digest.update(index.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImages(Prepared):
+    """Images to classify, or to predict numbers from."""
+
+    images: Images
+    columns: None = None
+    targets: Tensor
+
+    @property
+    def inputs(self) -> Tensor | ImageFiles:
+        return self.images.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedObjects(Prepared):
+    """Images in which objects are to be found."""
+
+    images: Images
+    columns: None = None
+    targets: ObjectSet
+
+    @property
+    def inputs(self) -> Tensor | ImageFiles:
+        return self.images.source
+
+    @property
+    def objects(self) -> ObjectSet:
+        return self.targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTable(Prepared):
+    """Rows of a table."""
+
+    images: None = None
+    columns: Tensor
+    targets: Tensor
+
+    @property
+    def inputs(self) -> Tensor:
+        return self.columns
+
+
+def _bytes(targets: Tensor | Sequence[Annotation]) -> bytes:
+    if isinstance(targets, Tensor):
+        return targets.numpy().tobytes()
+    return b"".join(x.numpy().tobytes() for one in targets for x in (one.boxes, one.labels, one.ignore))
