@@ -133,8 +133,8 @@ def judge(case: Case, data: str, budget: float, folder: Path) -> dict[str, Any]:
     after = figures(data, kept, folder / "healed", config) if kept else before
     counts = Run.open(folder / "sound" / f"seed-{SEEDS[0]}").summary["data"]["counts"]
     least = 1 / counts["val"]
-    hurt = not case.bad or compare(reference, before, high=False, least=least).better
-    worse = compare(reference, after, high=False, least=least).better
+    hurt = not case.bad or compare(reference, before, high=False, min_gain=least).better
+    worse = compare(reference, after, high=False, min_gain=least).better
     return {
         "case": case.name,
         "sound": reference,

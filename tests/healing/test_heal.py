@@ -94,22 +94,22 @@ def test_a_short_budget_shortens_the_trials(tmp_path):
 
 def test_differences_are_judged_against_students_t():
     before, after = [0.90, 0.92, 0.91], [0.93, 0.94, 0.95]
-    verdict = compare(before, after, high=True, least=0.0)
+    verdict = compare(before, after, high=True, min_gain=0.0)
     assert verdict.better
     assert verdict.difference == pytest.approx(0.03)
-    for doubt in (0.05, 0.01):  # better exactly where scipy's paired test says so
+    for alpha in (0.05, 0.01):  # better exactly where scipy's paired test says so
         p = ttest_rel(after, before, alternative="greater").pvalue
-        assert compare(before, after, high=True, least=0.0, doubt=doubt).better == (p < doubt)
-    assert not compare(before, after, high=False, least=0.0).better
-    assert not compare(before, after, high=True, least=0.05).better, "less than one sample of validation"
-    assert not compare(before, before, high=True, least=0.0).better
+        assert compare(before, after, high=True, min_gain=0.0, alpha=alpha).better == (p < alpha)
+    assert not compare(before, after, high=False, min_gain=0.0).better
+    assert not compare(before, after, high=True, min_gain=0.05).better, "less than one sample of validation"
+    assert not compare(before, before, high=True, min_gain=0.0).better
 
 
 def test_what_is_better_within_the_noise_is_left_open():
     for least in (0.001, 0.1):  # also where it is less than the smallest gain that counts: more seeds may show more
-        assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, least=least).open
+        assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, min_gain=least).inconclusive
     for after in ([0.93, 0.95, 0.94], [0.90, 0.92, 0.91], [0.80, 0.82, 0.81]):
-        assert not compare([0.90, 0.92, 0.91], after, high=True, least=0.001).open, "better, the same, worse"
+        assert not compare([0.90, 0.92, 0.91], after, high=True, min_gain=0.001).inconclusive, "better, the same, worse"
 
 
 @pytest.mark.slow
@@ -139,13 +139,13 @@ def test_a_second_remedy_is_laid_over_the_first_that_was_kept(tmp_path):
 
 def test_a_training_that_no_longer_breaks_down_is_better():
     broken = [None, None, None]
-    assert compare(broken, [0.5, 0.5, None], high=True, least=0.0).better
-    assert not compare([0.9, 0.9, 0.9], [None, 0.99, 0.99], high=True, least=0.0).better
-    same = compare(broken, broken, high=True, least=0.0)
+    assert compare(broken, [0.5, 0.5, None], high=True, min_gain=0.0).better
+    assert not compare([0.9, 0.9, 0.9], [None, 0.99, 0.99], high=True, min_gain=0.0).better
+    same = compare(broken, broken, high=True, min_gain=0.0)
     assert not same.better
     assert same.difference is None
-    assert not compare([None, None, 0.5], [None, None, 0.9], high=True, least=0.0).better, "one pair shows no noise"
-    assert not math.isnan(compare([0.5, 0.5], [0.5, 0.5], high=True, least=0.0).noise)
+    assert not compare([None, None, 0.5], [None, None, 0.9], high=True, min_gain=0.0).better, "one pair shows no noise"
+    assert not math.isnan(compare([0.5, 0.5], [0.5, 0.5], high=True, min_gain=0.0).noise)
 
 
 def refused(command: list[str], capsys) -> str:

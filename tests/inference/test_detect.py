@@ -13,8 +13,9 @@ from danlu import cli
 from danlu.config import with_values
 from danlu.data.sources.shapes import draw
 from danlu.inference import video
-from danlu.inference.detect import Finder, coco_results
-from danlu.inference.trained_run import open_trained
+from danlu.inference.coco_export import coco_results
+from danlu.inference.detect import ImageDetector
+from danlu.inference.prediction import Detection, Prediction
 from danlu.tasks.detect import MIN_SCORE
 
 
@@ -85,9 +86,9 @@ def test_drawings_have_the_size_of_their_files_and_boxes_on_them(drawn_run, draw
 
 
 def test_results_are_named_by_number_where_the_file_is():
-    box = {"class": "bee", "score": 0.5, "box": [1.0, 2.0, 11.0, 22.0]}
-    rows = [{"path": f"in/{name}", "objects": [box]} for name in ("000000000139.jpg", "yard.jpg")]
-    one, other = coco_results([*rows, {"path": "x.png", "error": "not an image"}], ("ant", "bee"))
+    box = Detection("bee", 0.5, [1.0, 2.0, 11.0, 22.0])
+    rows = [Prediction(f"in/{name}", objects=[box]) for name in ("000000000139.jpg", "yard.jpg")]
+    one, other = coco_results([*rows, Prediction("x.png", error="not an image")], ("ant", "bee"))
     assert (one["image_id"], other["image_id"]) == (139, "yard")
     assert (one["category_id"], one["bbox"], one["score"]) == (2, [1, 2, 10, 20], 0.5)
 
@@ -96,8 +97,8 @@ def test_results_tell_images_of_one_name_apart():
     """In sub-folders, of one name and two formats, frames of a video, and from places without a folder in common."""
 
     def told(*paths):
-        box = {"class": "bee", "score": 0.5, "box": [1.0, 2.0, 11.0, 22.0]}
-        entries = coco_results([{"path": path, "objects": [box]} for path in paths], ("ant", "bee"))
+        box = Detection("bee", 0.5, [1.0, 2.0, 11.0, 22.0])
+        entries = coco_results([Prediction(path, objects=[box]) for path in paths], ("ant", "bee"))
         return [(one["image_id"], one["file_name"]) for one in entries]
 
     assert told("in/a/1.jpg", "in/b/1.jpg") == [("a/1.jpg", "a/1.jpg"), ("b/1.jpg", "b/1.jpg")]
@@ -139,11 +140,11 @@ def test_masks_are_those_of_the_evaluation(drawn_coco, tmp_path):
 
 
 def test_with_mirror_images_a_image_and_its_mirror_image_show_the_same(drawn_run):
-    trained = open_trained(drawn_run, None)
+    trained = danlu.load(drawn_run)
     mirrored = {"tta": True, "augment.flip": "lr", "detect.score": MIN_SCORE}
-    finder = Finder(trained, torch.device("cpu"), with_values(trained.config, mirrored))
+    detector = ImageDetector(trained.network, torch.device("cpu"), with_values(trained.config, mirrored))
     image = draw(1, 64, seed=5)[0][0].permute(1, 2, 0).numpy()
-    one, other = finder([finder.place(image), finder.place(np.ascontiguousarray(image[:, ::-1]))])
+    one, other = detector([detector.place(image), detector.place(np.ascontiguousarray(image[:, ::-1]))])
     assert len(one) == len(other) > 0
     torch.testing.assert_close(one.scores, other.scores, atol=1e-4, rtol=0)
     sure = one.scores.diff() < -1e-3  # the order of equal scores is nobody's

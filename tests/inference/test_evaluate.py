@@ -61,7 +61,7 @@ def test_other_weights_of_an_open_run(copy):
     """Asked for by name they are used, whatever the run was opened with."""
     torch.manual_seed(0)
     best, last = copy.weights("best"), copy.weights("last")
-    signature, _ = copy._loaded
+    signature = copy.signature
     from danlu.engine.checkpoint import save_weights
     from danlu.preparation.networks import network
 

@@ -16,7 +16,7 @@ from danlu.config import Config, with_values
 from danlu.detection.detector import Detector
 from danlu.doctor.diagnose import diagnose as rules
 from danlu.doctor.ledger import Ledger
-from danlu.preparation.object_facts import tell_of_objects
+from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 
 SIDE, IMAGES = 96, 24
@@ -84,7 +84,7 @@ def test_a_network_that_sees_less_than_the_objects(tmp_path: Path) -> None:
     given = {"data.path": str(yolo(tmp_path)), "task": "detect", "model.name": "yolo-nano", "data.size": SIDE}
     prepared = prepare(with_values(Config(), given | {"device": "cpu", "precision": "fp32"}))
     ledger = Ledger()
-    tell_of_objects(ledger, prepared, Blind())
+    record_object_facts(ledger, prepared, Blind())
     assert ledger.last("model.receptive_field") == 3 + (4 - 1) * 2
     assert ledger.last("object.longer")[2] > 30
     (one,) = rules(ledger)

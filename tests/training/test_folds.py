@@ -15,7 +15,7 @@ import danlu
 from danlu.config import Config, dump_yaml, with_values
 from danlu.preparation.prepare import prepare
 from danlu.run.folder import Run
-from danlu.training import train as train_module
+from danlu.training import folds as folds_module
 
 SETTINGS = {
     "folds": 3,
@@ -172,17 +172,17 @@ def test_evaluating_again_gives_the_figures_again_and_counts(refit, runs):
 @pytest.mark.parametrize("stop_at", [1, 3])
 def test_an_interrupted_cross_validation_goes_on(stop_at, runs, tmp_path, monkeypatch):
     """What is finished is kept, what is not is trained, and the result is the same."""
-    real, count = train_module.train_one, iter(range(9))
+    real, count = folds_module.train_run, iter(range(9))
 
     def until(*args):
         if next(count) == stop_at:
             raise danlu.Failure("the disk is full")
         return real(*args)
 
-    monkeypatch.setattr(train_module, "train_one", until)
+    monkeypatch.setattr(folds_module, "train_run", until)
     with pytest.raises(danlu.Failure):
         danlu.train("digits", out=str(tmp_path / "run"), console=QUIET, **SETTINGS)
-    monkeypatch.setattr(train_module, "train_one", real)
+    monkeypatch.setattr(folds_module, "train_run", real)
     before = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("run/fold-*/weights/*"))]
     run = danlu.train(resume=tmp_path / "run", console=QUIET)
     after = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("run/fold-*/weights/*"))]

@@ -1,92 +1,80 @@
-"""`danlu data`: what a set of data holds, before anything is trained on it."""
+"""`danlu describe`: contents of a data set, before anything is trained on it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from danlu.analysis.data_report import DataReport, ObjectsReport
 from danlu.config import Config, with_values
 from danlu.data.annotations import Annotation
-from danlu.data.canvas import Placement
+from danlu.data.canvas import Fit, Placement
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
-from danlu.data.inputs import channel_statistics, frame_of, image_inputs, placements
-from danlu.data.split import split_dataset
+from danlu.data.formats import OBJECTS
+from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
+from danlu.data.split import Split, split_dataset
 from danlu.preparation.prepare import read
 from danlu.refuse import Refusal, blame, refusal
 from danlu.report.images import contact_sheet
 
-SHOWN, COLUMNS_SHOWN = 48, 8
-NO_LABELS = torch.zeros(0, dtype=torch.int64)
-SAMPLED = 2_000  # images whose mean and standard deviation are taken
+SHEET_IMAGES, SHEET_COLUMNS = 48, 8  # of the contact sheet
+STATISTICS_IMAGES = 2_000  # max images whose mean and standard deviation are computed
 
 
 def describe(
     data: str | Path, *, out: str | Path | None = None, task: str | None = None, seed: int | str = 0, **settings: Any
-) -> dict[str, Any]:
-    """Format, task, classes, counts per split, sizes, statistics and problems of `data`, as plain values.
+) -> DataReport:
+    """Read `data` and report format, task, classes, splits, sizes, statistics and problems.
 
-    out: where a contact sheet of images is written (none for tables). task: to read it for, where it serves several.
-    What would stop a training (an empty class, too many bad files) is a problem among the others.
+    out: file for a contact sheet of images (not for tables). task: for data that serves several tasks. seed: of the
+    splits. settings: of the `data` section of the config. Faults that would stop a training (an empty class, too many
+    bad files) are listed as the first problem.
     """
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "seed": seed, "device": "cpu", "task": task} | values)
-    config, dataset = _read(config)
+    config, dataset = _read_with_faults(config)
     split = split_dataset(dataset, config.data, config.seed if config.data.seed is None else config.data.seed)
-    found: dict[str, Any] = {
-        "data": dataset.path,
-        "format": dataset.format,
-        "task": dataset.task,
-        "samples": len(dataset),
-        "counts": {name: len(getattr(split, name)) for name in SPLITS},
-        "split": split.how,
-        "classes": _classes(dataset, split),
-        "notes": list(dataset.notes),
-        "problems": [{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
-    }
-    if dataset.task == "regress":
-        found["targets"] = {
-            name: {
-                "mean": column.mean().item(),
-                "std": column.std().item(),
-                "least": column.min().item(),
-                "most": column.max().item(),
-            }
-            for name, column in zip(dataset.target_names or ("target",), dataset.targets.double().unbind(1))
-        }
+    report = DataReport(
+        data=dataset.path,
+        format=dataset.format,
+        task=dataset.task,
+        samples=len(dataset),
+        counts={name: len(getattr(split, name)) for name in SPLITS},
+        split=split.how,
+        classes=_classes(dataset, split),
+        notes=list(dataset.notes),
+        problems=[{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
+        targets=_targets(dataset) if dataset.task == "regress" else None,
+    )
     if dataset.kind in ("columns", "table"):
-        found["columns"] = _columns(dataset, split.train)
-        return found | {"contact_sheet": None}
-    generator = torch.Generator().manual_seed(config.seed)
-    some = torch.randperm(len(dataset), generator=generator)[:SAMPLED]
-    objects = dataset.task in ("detect", "segment")
-    fit = "letterbox" if objects else "crop"
-    images = image_inputs(dataset, size=config.data.size, colour=config.data.colour, memory=False, fit=fit)
-    mean, std = channel_statistics(images.some(some.tolist()))
-    found |= {"sizes": _sizes(dataset), "channels": len(mean), "mean": list(mean), "std": list(std)}
-    if objects:
-        found["objects"] = _objects(dataset)
-    found["contact_sheet"] = str(out) if out is not None else None
+        return replace(report, columns=_columns(dataset, split.train))
+    shuffled = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(config.seed))[:STATISTICS_IMAGES]
+    size, colour = config.data.size, config.data.colour
+    assert size is not None, "chosen while reading"
+    assert colour is not None, "chosen while reading"
+    fit: Fit = "letterbox" if dataset.task in OBJECTS else "crop"
+    images = image_inputs(dataset, size=size, colour=colour, memory=False, fit=fit)
+    mean, std = channel_statistics(images.some(shuffled.tolist()))
     if out is not None:
-        shown = _shown(dataset, some)
-        tiles = images.some(shown)
-        if objects:
-            places = placements(dataset, config.data.size, fit)
-            tiles = torch.stack([_boxed(tile, dataset.targets[i], places[i]) for tile, i in zip(tiles, shown)])
-        sheet = contact_sheet(tiles, [_caption(dataset, i) for i in shown], COLUMNS_SHOWN)
-        try:
-            sheet.save(out)
-        except ValueError:  # PIL knows the format by the ending
-            raise refusal("--out", "the name of an image file, such as sheet.png", str(out)) from None
-        except OSError as error:
-            raise blame(error, f"--out {out}") from None
-    return found
+        _write_contact_sheet(Path(out), dataset, images, size, fit, shuffled)
+    return replace(
+        report,
+        sizes=_sizes(dataset),
+        channels=len(mean),
+        mean=list(mean),
+        std=list(std),
+        objects=_objects(dataset) if dataset.task in OBJECTS else None,
+        contact_sheet=str(out) if out is not None else None,
+    )
 
 
-def _read(config: Config) -> tuple[Config, Dataset]:
-    """The data, however bad: what a training refuses is shown, as the first problem."""
+def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
+    """Read data even where a training would refuse it; the refusal becomes the first problem."""
     try:
         config, dataset, _ = read(config)
     except Refusal as refused:
@@ -99,33 +87,124 @@ def _read(config: Config) -> tuple[Config, Dataset]:
     return config, dataset
 
 
-def _classes(dataset: Dataset, split: Any) -> dict[str, dict[str, int]]:
-    """Class -> split -> samples, or objects."""
+def _annotations(dataset: Dataset) -> Sequence[Annotation]:
+    """Targets of a detection or segmentation data set."""
+    assert not isinstance(dataset.targets, Tensor)
+    return dataset.targets
+
+
+def _labels(dataset: Dataset) -> Tensor:
+    """Targets of any other data set: class indices (N,) or values (N, T)."""
+    assert isinstance(dataset.targets, Tensor)
+    return dataset.targets
+
+
+def _classes(dataset: Dataset, split: Split) -> dict[str, dict[str, int]]:
+    """Number of samples, or of objects, by class and split."""
     count = len(dataset.classes)
-    if dataset.task in ("detect", "segment"):
-        labels = {name: [dataset.targets[i].labels for i in getattr(split, name).tolist()] for name in SPLITS}
-        per = {name: torch.bincount(torch.cat([*found, NO_LABELS]), minlength=count) for name, found in labels.items()}
-        return {c: {name: int(per[name][k]) for name in SPLITS} for k, c in enumerate(dataset.classes)}
-    per = (
-        {name: torch.bincount(dataset.targets[getattr(split, name)], minlength=count) for name in SPLITS}
-        if count
-        else {}
-    )
-    return {c: {name: int(per[name][k]) for name in SPLITS} for k, c in enumerate(dataset.classes)}
+    if not count:
+        return {}
+    counts = {}
+    for name in SPLITS:
+        index = getattr(split, name)
+        if dataset.task in OBJECTS:
+            annotations = _annotations(dataset)
+            none = torch.zeros(0, dtype=torch.int64)
+            labels = torch.cat([*(annotations[i].labels for i in index.tolist()), none])
+        else:
+            labels = _labels(dataset)[index]
+        counts[name] = torch.bincount(labels, minlength=count).tolist()
+    return {label: {name: counts[name][k] for name in SPLITS} for k, label in enumerate(dataset.classes)}
 
 
-def _objects(dataset: Dataset) -> dict[str, Any]:
-    """How many objects there are, per image too, and the side of a square of a box's area: least, median, most."""
-    counts = torch.tensor([len(one) for one in dataset.targets])
-    boxes = torch.cat([one.boxes for one in dataset.targets])
-    sides = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
+def _targets(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Mean, standard deviation, min and max of each regression target."""
     return {
-        "count": int(counts.sum()),
-        "ignored": sum(int(one.ignore.sum()) for one in dataset.targets),
-        "images_without": int((counts == 0).sum()),
-        "per_image": [int(counts.min()), int(counts.median()), int(counts.max())],
-        "side": [round(float(f(sides)), 1) for f in (torch.min, torch.median, torch.max)] if len(sides) else [],
+        name: {
+            "mean": column.mean().item(),
+            "std": column.std().item(),
+            "least": column.min().item(),
+            "most": column.max().item(),
+        }
+        for name, column in zip(dataset.target_names or ("target",), _labels(dataset).double().unbind(1))
     }
+
+
+def _objects(dataset: Dataset) -> ObjectsReport:
+    """Number of objects, in all and per image, and their sizes."""
+    annotations = _annotations(dataset)
+    counts = torch.tensor([len(one) for one in annotations])
+    boxes = torch.cat([one.boxes for one in annotations])
+    sides = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
+    images_without = int((counts == 0).sum())
+    per_image = [int(counts.min()), int(counts.median()), int(counts.max())]
+    return ObjectsReport(
+        count=int(counts.sum()),
+        ignored=sum(int(one.ignore.sum()) for one in annotations),
+        images_without=images_without,
+        per_image=per_image,
+        side=[round(float(f(sides)), 1) for f in (torch.min, torch.median, torch.max)] if len(sides) else [],
+        pictures_without=images_without,
+        per_picture=per_image,
+    )
+
+
+def _sizes(dataset: Dataset) -> dict[str, list[int]]:
+    """[min, median, max] of height and width in pixels."""
+    if isinstance(dataset.inputs, Tensor):
+        height, width = dataset.inputs.shape[-2:]
+        return {"height": [height, height, height], "width": [width, width, width]}
+    assert isinstance(dataset.inputs, ImageFiles)
+    heights, widths = (torch.tensor(side, dtype=torch.float64) for side in zip(*dataset.inputs.sizes))
+    return {
+        name: [int(side.min()), int(side.median()), int(side.max())]
+        for name, side in (("height", heights), ("width", widths))
+    }
+
+
+def _columns(dataset: Dataset, train: Tensor) -> list[dict[str, Any]]:
+    """Name, type, missing values and statistics of each column; statistics of the training set."""
+    frame = frame_of(dataset)
+    rows = []
+    for name in frame.columns:
+        column = frame[name].iloc[train.numpy()]
+        row: dict[str, Any] = {
+            "name": str(name),
+            "type": str(column.dtype),
+            "missing": int(frame[name].isna().to_numpy().sum()),
+        }
+        if column.dtype.kind in "ifu":
+            row |= {"mean": float(column.mean()), "std": float(column.std())}
+        else:
+            row |= {"distinct": int(column.nunique())}
+        rows.append(row)
+    return rows
+
+
+def _write_contact_sheet(out: Path, dataset: Dataset, images: Images, size: int, fit: Fit, shuffled: Tensor) -> None:
+    """Write example images with their labels. Refusal where the file name has no image extension."""
+    index = _examples(dataset, shuffled)
+    tiles = images.some(index)
+    if dataset.task in OBJECTS:
+        places, annotations = placements(dataset, size, fit), _annotations(dataset)
+        tiles = torch.stack([_boxed(tile, annotations[i], places[i]) for tile, i in zip(tiles, index)])
+    sheet = contact_sheet(tiles, [_caption(dataset, i) for i in index], SHEET_COLUMNS)
+    try:
+        sheet.save(out)
+    except ValueError:  # PIL takes the format from the extension
+        raise refusal("--out", "the name of an image file, such as sheet.png", str(out)) from None
+    except OSError as error:
+        raise blame(error, f"--out {out}") from None
+
+
+def _examples(dataset: Dataset, shuffled: Tensor) -> list[int]:
+    """Samples of the contact sheet: every class in turn."""
+    if dataset.task != "classify":
+        return shuffled[:SHEET_IMAGES].tolist()
+    labels = _labels(dataset)[shuffled]
+    groups = [shuffled[labels == k].tolist() for k in range(len(dataset.classes))]
+    in_turn = [group[n] for n in range(max(map(len, groups))) for group in groups if n < len(group)]
+    return in_turn[:SHEET_IMAGES]
 
 
 def _caption(dataset: Dataset, i: int) -> str:
@@ -135,48 +214,14 @@ def _caption(dataset: Dataset, i: int) -> str:
     return dataset.classes[int(target)] if dataset.classes else f"{target.tolist()}"
 
 
-def _boxed(image: torch.Tensor, annotation: Annotation, placement: Placement) -> torch.Tensor:
-    """A uint8 image (C, S, S) in colour with its boxes and masks drawn, those to be ignored in grey."""
+def _boxed(image: Tensor, annotation: Annotation, placement: Placement) -> Tensor:
+    """Draw boxes and masks on a uint8 image (C, S, S), those to be ignored in grey; returns (3, S, S)."""
     from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-    colours = ["grey" if ignored else "lime" for ignored in annotation.ignore.tolist()]
+    colours: list[Any] = ["grey" if ignored else "lime" for ignored in annotation.ignore.tolist()]
     image = image.expand(3, -1, -1)
     if not colours:
         return image
     if annotation.shapes is not None:
         image = draw_segmentation_masks(image, annotation.masks(placement).bool(), alpha=0.45, colors=colours)
     return draw_bounding_boxes(image, placement.boxes(annotation.boxes), colors=colours, width=1)
-
-
-def _sizes(dataset: Dataset) -> dict[str, Any]:
-    if not isinstance(dataset.inputs, ImageFiles):
-        height, width = dataset.inputs.shape[-2:]  # type: ignore[union-attr]
-        return {"height": [height, height, height], "width": [width, width, width]}
-    heights, widths = (torch.tensor(side, dtype=torch.float64) for side in zip(*dataset.inputs.sizes))
-    return {
-        name: [int(side.min()), int(side.median()), int(side.max())]
-        for name, side in (("height", heights), ("width", widths))
-    }
-
-
-def _columns(dataset: Dataset, train: torch.Tensor) -> list[dict[str, Any]]:
-    frame = frame_of(dataset)
-    rows = []
-    for name in frame.columns:
-        column = frame[name].iloc[train.numpy()]
-        row: dict[str, Any] = {"name": str(name), "type": str(column.dtype), "missing": int(frame[name].isna().sum())}
-        if column.dtype.kind in "ifu":
-            row |= {"mean": float(column.mean()), "std": float(column.std())}
-        else:
-            row |= {"distinct": int(column.nunique())}
-        rows.append(row)
-    return rows
-
-
-def _shown(dataset: Dataset, some: torch.Tensor) -> list[int]:
-    """A few of every class, classes in turn."""
-    if dataset.task != "classify":
-        return some[:SHOWN].tolist()
-    members = [some[dataset.targets[some] == k].tolist() for k in range(len(dataset.classes))]
-    rounds = [group[n] for n in range(max(map(len, members))) for group in members if n < len(group)]
-    return rounds[:SHOWN]

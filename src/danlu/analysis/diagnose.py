@@ -1,4 +1,4 @@
-"""`danlu doctor`: what the doctor says of a run, or of data and a network before any training."""
+"""`danlu diagnose`: findings of the doctor about a run, or about data and a network before any training."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from danlu.advice.fixes import cures
+from danlu.analysis.diagnosis import Diagnosis
 from danlu.config import Config, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
 from danlu.doctor.derived.progress import epoch_samples
-from danlu.doctor.diagnose import diagnose as rules
+from danlu.doctor.diagnose import diagnose as apply_rules
+from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
-from danlu.inference.inputs import beside
+from danlu.inference.inputs import siblings
 from danlu.preparation.assemble import make_batches, make_task, transforms
+from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.networks import build_network
-from danlu.preparation.object_facts import tell_of_objects
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run, runs_beside
+from danlu.tasks.classify import Classify
+from danlu.tasks.regress import Regress
 
-MOST = 200_000  # images compared with one another
+MAX_IMAGES = 200_000  # images compared with one another
 
 
-def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) -> dict[str, Any]:
-    """{"of", "language", "findings": [...]}, gravest and surest first.
+def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) -> Diagnosis:
+    """Diagnose a run from its ledger, or data and the network that would be trained on it.
 
-    target: a run folder, or data as for `train` (then settings as there; the network is that which would be trained).
-    lang: en or zh.
+    target: a run folder, or data as for `train`; settings as there, for data only. lang: en or zh, of the findings.
+    Refusal when the target is neither.
     """
     spoken = {"doctor.language": lang} if lang else {}
     if (Path(target) / "config.yaml").exists():
@@ -42,55 +47,61 @@ def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) ->
         run = Run.open(target)
         config = with_values(run.config, spoken)
         language = config.doctor.language
-        found = findings_of(run, language, cures(run.config, _samples(run), language))
-        return {"of": run.name, "language": language, "findings": found}
+        found = findings_of(run, language, cures(run.config, _training_samples(run), language))
+        return Diagnosis(run.name, language, found)
     config = with_values(Config(), {"data.path": str(target)} | spoken | settings)
     try:
         prepared = prepare(config)
     except Refusal as refused:
         if refused.thing != "DATA":
             raise
-        near = [*runs_beside(Path(target)), *known_names(), *beside(Path(target))]
+        near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
         wanted = "a run folder, or data: a file, a folder or the name of a known set"
         raise refusal("RUN|DATA", wanted, str(target), near=near) from None
-    findings = [*_of_data(prepared, config.doctor.language), *_of_model(prepared, config.doctor.language)]
-    order = ("error", "warning", "note")
-    findings.sort(key=lambda finding: (order.index(finding.severity), -finding.confidence))
+    findings = [*_data_findings(prepared, config.doctor.language), *_model_findings(prepared, config.doctor.language)]
+    findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     found = [finding.to_dict() for finding in findings]
-    return {"of": prepared.dataset.path, "language": config.doctor.language, "findings": found}
+    return Diagnosis(prepared.dataset.path, config.doctor.language, found)
 
 
-def _samples(run: Run) -> int:
-    """Of training: by the summary, or, of a run that broke down, as many as the doctor saw."""
-    counts = (run.summary.get("data") or {}).get("counts") or {}
-    return counts.get("train") or (epoch_samples(Ledger.read(run.ledger)) if run.ledger.exists() else 0) or 1
+def _training_samples(run: Run) -> int:
+    """Size of the training set, from the summary, or from the ledger of a run that failed."""
+    if count := run.summary.data.counts.get("train"):
+        return count
+    return (epoch_samples(Ledger.read(run.ledger)) if run.ledger.exists() else 0) or 1
 
 
-def _of_data(prepared: Prepared, language: str) -> list[Any]:
-    dataset, parts = prepared.dataset, prepared.split
-    split = Split(parts.train, parts.val, parts.test)
-    targets = dataset.targets if dataset.task == "classify" else None
+def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
+    """Duplicates and leaks among images, and findings about labels."""
+    dataset, indices = prepared.dataset, prepared.split
+    split = Split(indices.train, indices.val, indices.test)
+    targets = dataset.targets if dataset.task == "classify" and isinstance(dataset.targets, Tensor) else None
     findings = []
-    if prepared.images is not None and len(dataset) <= MOST:
+    if prepared.images is not None and len(dataset) <= MAX_IMAGES:
         stored = prepared.images.source
         if isinstance(stored, ImageFiles):
-            stored = torch.cat([prepared.images.some(part.tolist()) for part in torch.arange(len(dataset)).split(256)])
+            chunks = torch.arange(len(dataset)).split(256)
+            stored = torch.cat([prepared.images.some(chunk.tolist()) for chunk in chunks])
         findings += examine_images(stored, targets, split, dataset.name_of, language)
     if targets is not None:
         findings += examine_labels(targets, split, dataset.classes, language)
     return findings
 
 
-def _of_model(prepared: Prepared, language: str) -> list[Any]:
-    """The network on one batch, in float32, without augmentation; a detector by its maps and anchors alone."""
+def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
+    """Findings about the untrained network on one batch, in float32, without augmentation.
+
+    Of a detector only its feature maps and anchors are examined.
+    """
     if prepared.objects is not None:
         ledger = Ledger()
-        tell_of_objects(ledger, prepared, build_network(prepared, prepared.config.seed))
-        return rules(ledger, language)
+        record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
+        return apply_rules(ledger, language)
     task = make_task(prepared)
+    assert isinstance(task, Classify | Regress), "detectors are handled above"
     _, plain = transforms(prepared)
-    part = prepared.split.train[:64]
-    batch = next(make_batches(prepared, part, plain, batch_size=len(part)).epoch())
+    index = prepared.split.train[:64]
+    batch = next(make_batches(prepared, index, plain, batch_size=len(index)).epoch())
     network = build_network(prepared, prepared.config.seed).to(prepared.device)
     return examine_model(
         network,

@@ -25,7 +25,8 @@ from danlu.models.build import MODELS, build_model
 from danlu.refuse import Refusal, blame, one_of, refusal
 
 MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
-TRUTHS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
+BOOLEANS: dict[str, bool] = {"true": True, "yes": True, "1": True, "on": True}
+BOOLEANS |= {"false": False, "no": False, "0": False, "off": False}
 IMAGE_INPUT = (3, 224, 224)  # for networks of timm and torchvision
 
 
@@ -183,9 +184,9 @@ def _whole(flag: str, value: int | str) -> int:
 
 
 def _truth(flag: str, value: bool | str) -> bool:
-    if str(value).lower() not in TRUTHS:
+    if str(value).lower() not in BOOLEANS:
         raise refusal(flag, "true or false", value)
-    return TRUTHS[str(value).lower()]
+    return BOOLEANS[str(value).lower()]
 
 
 def _row(layer: Layer) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
+from danlu.engine.saving import Interrupted
 from danlu.healing.heal import heal, own_run
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
+from danlu.inference.prediction import Prediction
 from danlu.printing.comparison import print_comparison
 from danlu.printing.healing import print_healing
 from danlu.printing.results import (
@@ -31,8 +33,7 @@ from danlu.printing.tables import plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
-from danlu.training.summary import public
-from danlu.training.train import Interrupted, train
+from danlu.training.train import train
 
 OBJECTS_NAMED = 12  # of an image, in the table; all of them are in --json
 
@@ -44,54 +45,52 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     except Interrupted as stopped:
         console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
         return {"interrupted": str(stopped)}, stopped.code
-    return public(run.summary), 0
+    return run.summary.public(), 0
 
 
 def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
-    (part, metrics), *_ = ((k, v) for k, v in result["metrics"].items() if v)
-    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
     console.print(
-        f"{part} of {result['data']}, {result['samples']:,} samples: {figures}", highlight=False, soft_wrap=True
+        f"{result.part} of {result.data}, {result.samples:,} samples: {figures}", highlight=False, soft_wrap=True
     )
-    if (result["test_looks"] or 0) > 1:
-        looks = result["test_looks"]
+    if (result.test_looks or 0) > 1:
         console.print(
-            f"note: this was look {looks} at the test split; what is chosen after it is chosen by it", soft_wrap=True
+            f"note: this was look {result.test_looks} at the test split; what is chosen after it is chosen by it",
+            soft_wrap=True,
         )
-    return result, 0
+    return result.to_json(), 0
 
 
 def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    results = predict(values.pop("run"), *values.pop("paths"), **_given(values))
-    console.print(_objects_table(results) if any("objects" in row for row in results) else _answers_table(results))
-    return {"predictions": results}, 0
+    predictions = predict(values.pop("run"), *values.pop("paths"), **_given(values))
+    objects = any(row.objects is not None for row in predictions)
+    console.print(_objects_table(predictions) if objects else _answers_table(predictions))
+    return {"predictions": [row.to_json() for row in predictions]}, 0
 
 
-def _answers_table(results: list[dict[str, Any]]) -> Table:
+def _answers_table(predictions: list[Prediction]) -> Table:
     table = plain_table(("path", "prediction", "confidence", "also"), whole=("confidence",))
-    for row in results:
-        if "error" in row:
-            table.add_row(row["path"], "unreadable", "", row["error"])
-        elif "class" in row:
-            others = ", ".join(f"{name} {share:.3f}" for name, share in row["top"][1:])
-            table.add_row(row["path"], row["class"], f"{row['confidence']:.3f}", others)
+    for row in predictions:
+        if row.error is not None:
+            table.add_row(row.path, "unreadable", "", row.error)
+        elif row.label is not None:
+            others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
+            table.add_row(row.path, row.label, f"{row.confidence:.3f}", others)
         else:
-            said = f"{row['value']:.6g}" if "value" in row else str(row["values"])
-            table.add_row(row["path"], said, "", "")
+            table.add_row(row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", "")
     return table
 
 
-def _objects_table(results: list[dict[str, Any]]) -> Table:
+def _objects_table(predictions: list[Prediction]) -> Table:
     table = plain_table(("path", "objects", "found"), right=("objects",), whole=("objects",))
-    for row in results:
-        if "error" in row:
-            table.add_row(Text(row["path"]), "", Text(f"unreadable: {row['error']}"))
+    for row in predictions:
+        if row.objects is None:
+            table.add_row(Text(row.path), "", Text(f"unreadable: {row.error}"))
             continue
-        said = [f"{one['class']} {one['score']:.2f}" for one in row["objects"][:OBJECTS_NAMED]]
-        more = len(row["objects"]) - OBJECTS_NAMED
-        listed = ", ".join(said) + (f" and {more} more" if more > 0 else "")
-        table.add_row(Text(row["path"]), str(len(row["objects"])), Text(listed))
+        more = len(row.objects) - OBJECTS_NAMED
+        listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:OBJECTS_NAMED])
+        table.add_row(Text(row.path), str(len(row.objects)), Text(listed + (f" and {more} more" if more > 0 else "")))
     return table
 
 
@@ -106,7 +105,7 @@ def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
             if folder:
                 folder.rmdir()  # where nothing was drawn
     print_description(console, found)
-    return found, 0
+    return found.to_json(), 0
 
 
 def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -121,15 +120,16 @@ def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
         if given is not None and not used:
             raise refusal(flag, f"left out without {verb}", given)
     run = own_run(target) if healing else Run.open(target) if drawing else None
-    found = diagnose(target, lang=lang, **values)
-    language = found["language"]
-    print_findings(console, found["findings"], language)
+    diagnosis = diagnose(target, lang=lang, **values)
+    language, found = diagnosis.language, diagnosis.to_json()
+    print_findings(console, diagnosis.findings, language)
     if run is not None and drawing:
         found["landscape"] = landscape(run, lang=language, **_given({"directions": directions}))
         print_landscape(console, found["landscape"], language)
     if run is not None and healing:
-        found["healing"] = heal(run, console=console, lang=language, **_given({"seeds": seeds, "budget": budget}))
-        print_healing(console, found["healing"], language)
+        healed = heal(run, console=console, lang=language, **_given({"seeds": seeds, "budget": budget}))
+        print_healing(console, healed, language)
+        found["healing"] = healed.to_json()
     return found, 0
 
 
@@ -155,7 +155,7 @@ def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     if lang is not None:
         one_of("--lang", lang, ("en", "zh"), "en or zh")
     # The doctor says in another language what the run's ledger tells; without one his words stay as they are.
-    findings = diagnose(run.folder, lang=lang)["findings"] if lang and run.ledger.exists() else None
+    findings = diagnose(run.folder, lang=lang).findings if lang and run.ledger.exists() else None
     try:
         page = write_page(run.folder, lang, findings)
     except (KeyError, TypeError, AttributeError, IndexError) as error:  # files that hold JSON, but not a run's

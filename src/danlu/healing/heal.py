@@ -1,11 +1,10 @@
-"""`danlu doctor RUN --heal`: the findings' remedies are tried one after the other, and what helps is kept."""
+"""`danlu diagnose RUN --heal`: try the remedies of the findings one after the other, and keep those that help."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from danlu.advice.remedies import JUDGED_BY, Case, Change, as_flags, changes, wh
 from danlu.advice.usual import case_of
 from danlu.config import with_values
 from danlu.engine.doctor_watcher import findings_of
-from danlu.healing.trials import LOOKS, Outcome, Trials, Verdict, compare, one_fold
+from danlu.healing.report import Attempt, HealingReport
+from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, compare, first_fold
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal, refusal
@@ -23,28 +23,11 @@ from danlu.report.markup import is_share
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 
-SEEDS, BUDGET = 3, 600.0  # trainings of a change at the first look; seconds for all of them
-ATTEMPTS = 12  # changes tried at most
-PLANNED = 5  # sets of trainings that the budget is shared out among: the run as it is, and some changes
-DOUBT = {"error": 0.05, "warning": 0.05, "note": 0.01}  # chance of keeping what does nothing; notes are often nothing
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One remedy. before, after: means over those of its `seeds` that ran to the end; noise: see `trials.compare`."""
-
-    finding: str
-    severity: str
-    change: Change
-    flags: str
-    metric: str
-    seeds: int
-    before: float | None
-    after: float | None
-    difference: float | None
-    noise: float | None
-    kept: bool
-    why: Message
+SEEDS, BUDGET = 3, 600.0  # trainings of a change in the first round; seconds for all trainings
+MAX_ATTEMPTS = 12  # changes
+PLANNED_SETS = 5  # sets of trainings that the budget is divided among: the unchanged run and four changes
+# Significance level: probability of keeping a change without effect, by severity of its finding.
+ALPHA = {"error": 0.05, "warning": 0.05, "note": 0.01}
 
 
 def heal(
@@ -54,17 +37,16 @@ def heal(
     budget: float = BUDGET,
     console: Console | None = None,
     lang: str | None = None,
-) -> dict[str, Any]:
-    """Try the remedies of a run's findings, gravest and surest first, each by short trainings under RUN/heal.
+) -> HealingReport:
+    """Try the remedies of a run's findings, by severity and confidence, each by short trainings under RUN/heal.
 
-    seeds: trainings of each change, at least 2, for the noise is measured over them; a change that is better, but not
-    by more than the noise, gets as many more, and at most four times as many. budget: seconds; it sets how long a trial
-    is and when to stop. console: where progress is told; silent by default. lang: en or zh, in which it is told; the
-    run's own by default.
+    seeds: trainings of each change, at least 2, because the noise is estimated from them; a change that is better
+    within the noise gets twice as many, then four times as many. budget: seconds; decides how long a trial is and when
+    to stop. console: where progress is shown; silent by default. lang: en or zh, of the progress; the run's own by
+    default.
 
-    Gives {"metric", "before", "after", "settings" (those kept), "attempts", "not_tried", "command", ...}, which is also
-    written to RUN/heal.json and drawn into the run's report. Refusal when `run` is none of danlu's, has no validation
-    part, or the doctor was not there.
+    The report is also written to RUN/heal.json and added to the run's report page. Refusal when `run` is not a run of
+    danlu, has no validation set, or was trained without the doctor.
     """
     seeds, budget = _count(seeds), _seconds(budget)
     run = run if isinstance(run, Run) else own_run(run)
@@ -76,16 +58,16 @@ def heal(
     run.lock()
     try:
         with speaking(language):
-            result = _Healing(run, seeds, budget, console or Console(quiet=True)).carry_out()
-        run.write_json("heal.json", result)
+            report = _Healing(run, seeds, budget, console or Console(quiet=True)).try_all()
+        run.write_json("heal.json", report)
         write_page(run.folder)
     finally:
         run.unlock()
-    return result
+    return report
 
 
 def own_run(target: str | Path) -> Run:
-    """A run folder of danlu's. Refusal for anything else; a foreign loop's ledger is told apart."""
+    """Open a run folder of danlu. Refusal for anything else, with its own sentence for the ledger of another loop."""
     path = Path(target)
     if not (path / "config.yaml").is_file() and (path.suffix == ".jsonl" or (path / "doctor.jsonl").is_file()):
         raise Refusal(
@@ -96,29 +78,30 @@ def own_run(target: str | Path) -> Run:
 
 
 class _Healing:
-    """The state of one healing: what is kept so far, what was tried, what waits."""
+    """State of one healing: changes kept so far, attempts, trials."""
 
     def __init__(self, run: Run, seeds: int, budget: float, console: Console) -> None:
         self.began, self.budget, self.console = time.perf_counter(), budget, console
         self.run, self.config = run, run.config
-        self.prepared = prepare(one_fold(self.config), run.weights("start"))
+        self.prepared = prepare(first_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
             raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
         spec = self.prepared.dataset.task_spec
         self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier healing
+        shutil.rmtree(folder, ignore_errors=True)  # trials of an earlier healing
         self.trials = Trials(run, folder, seeds, console)
         self.kept: Change = {}
         self.attempts: list[Attempt] = []
         self.not_tried: list[dict[str, str]] = []
         self.tried: set[str] = set()
-        self.first: Outcome | None = None  # the run as it is
-        self.best: Outcome | None = None  # with what is kept
-        self.best_name = "0"  # its folder
+        self.unchanged: TrialResult | None = None  # with the run's own settings
+        self.best: TrialResult | None = None  # with the changes kept so far
+        self.best_name = "0"  # folder of `best`
         self.stopped: Message | None = None
 
-    def carry_out(self) -> dict[str, Any]:
+    def try_all(self) -> HealingReport:
+        """Try the changes of every finding until none is left or the budget is used up."""
         waiting = findings_of(self.run, self.config.doctor.language)
         seen = set()
         while waiting and self.stopped is None:
@@ -129,14 +112,14 @@ class _Healing:
             seen.add(finding["code"])
             for change in proposed:
                 if self._attempt(finding, change):
-                    waiting = self._look_again(finding, waiting)
+                    waiting = self._remaining_findings(finding, waiting)
                     break
                 if self.stopped:
                     break
         return self._result()
 
     def _attempt(self, finding: dict[str, Any], change: Change) -> bool:
-        """Whether the change is kept. Once the attempts or the seconds are used up, `stopped` says so."""
+        """Try one change; returns whether it is kept. Sets `stopped` when attempts or seconds are used up."""
         flags = as_flags(self.kept | change)
         if flags in self.tried:
             return False
@@ -144,86 +127,90 @@ class _Healing:
             return False
         self.tried.add(flags)
         before, name = self._baseline(), str(len(self.attempts) + 1)
-        self._tell(
-            translated(
-                "healing.trying", "trying {change} for {finding}", change=as_flags(change), finding=finding["code"]
-            )
-        )
+        text, facts = "trying {change} for {finding}", {"change": as_flags(change), "finding": finding["code"]}
+        self._print(translated("healing.trying", text, **facts))
         try:
-            outcome = self.trials(self.kept | change, name)
+            after = self.trials.first_round(self.kept | change, name)
         except Refusal as refused:
-            self._note(
-                finding,
-                change,
-                None,
-                None,
-                message("healing.refused", "cannot be done here: {reason}", reason=str(refused)),
-            )
+            why = message("healing.refused", "cannot be done here: {reason}", reason=str(refused))
+            self._add_attempt(finding, change, None, None, why)
             return False
-        verdict = self._judge(finding, outcome)
-        for look in range(2, LOOKS + 1):
-            if not verdict.open or not self._affords(self._cost(before, look) + self._cost(outcome, look)):
+        compared = self._compare(finding, after)
+        for round_ in range(2, MAX_ROUNDS + 1):
+            if not compared.inconclusive or not self._affords(self._cost(before, round_) + self._cost(after, round_)):
                 break
-            self._tell(translated("healing.more_seeds", "  {verdict}: as many seeds again", verdict=verdict.why))
-            self.trials.extend(before, self.kept, self.best_name, look)
-            self.trials.extend(outcome, self.kept | change, name, look)
-            verdict = self._judge(finding, outcome)
-        self._note(finding, change, outcome, verdict, verdict.why)
-        if verdict.better:
-            self.kept, self.best, self.best_name = self.kept | change, outcome, name
-        return verdict.better
+            self._print(translated("healing.more_seeds", "  {verdict}: as many seeds again", verdict=compared.why))
+            self.trials.next_round(before, self.kept, self.best_name, round_)
+            self.trials.next_round(after, self.kept | change, name, round_)
+            compared = self._compare(finding, after)
+        self._add_attempt(finding, change, after, compared, compared.why)
+        if compared.better:
+            self.kept, self.best, self.best_name = self.kept | change, after, name
+        return compared.better
 
-    def _judge(self, finding: dict[str, Any], after: Outcome) -> Verdict:
-        """Against what is kept, seed by seed. The looks at a change share its doubt, so that together they keep what
-        does nothing no more often than one would (Bonferroni)."""
+    def _compare(self, finding: dict[str, Any], after: TrialResult) -> Comparison:
+        """Paired test against the current best.
+
+        alpha is divided by the number of rounds (Bonferroni), so a useless change is accepted no more often than with
+        one test.
+        """
         assert self.best is not None
-        metric = self._judged_by(finding)
-        new = after.of(metric)
-        old = self.best.of(metric)[: len(new)]
-        least = 1 / len(self.prepared.split.val) if is_share(metric) else 0.0
+        metric = self._metric_for(finding)
+        new = after.values(metric)
+        old = self.best.values(metric)[: len(new)]
+        one_sample = 1 / len(self.prepared.split.val) if is_share(metric) else 0.0
         high = self.better == "high" or metric != self.metric
-        return compare(old, new, high=high, least=least, doubt=DOUBT[finding["severity"]] / LOOKS)
+        return compare(old, new, high=high, min_gain=one_sample, alpha=ALPHA[finding["severity"]] / MAX_ROUNDS)
 
-    def _judged_by(self, finding: dict[str, Any]) -> str:
+    def _metric_for(self, finding: dict[str, Any]) -> str:
+        """Validation metric that decides whether the finding's remedy helps."""
         return JUDGED_BY.get(finding["code"], self.metric)
 
-    def _baseline(self) -> Outcome:
+    def _baseline(self) -> TrialResult:
+        """Trials of the settings kept so far; on the first call, of the unchanged run."""
         if self.best is None:
-            self.trials.plan(PLANNED, self.budget, len(self.prepared.split.train))
-            self._tell(translated("healing.start", "trials: {trials}; first the unchanged run", trials=self._length()))
-            self.first = self.best = self.trials({}, "0")
+            self.trials.plan(PLANNED_SETS, self.budget, len(self.prepared.split.train))
+            text = "trials: {trials}; first the unchanged run"
+            self._print(translated("healing.start", text, trials=self._length()))
+            self.unchanged = self.best = self.trials.first_round({}, "0")
         return self.best
 
     def _may_go_on(self) -> bool:
-        if len(self.attempts) >= ATTEMPTS:
-            self.stopped = message("healing.attempts", "{count} changes have been tried", count=ATTEMPTS)
-        elif not self._affords(self.trials.once * self.best.pace if self.best else 0.0):
+        if len(self.attempts) >= MAX_ATTEMPTS:
+            self.stopped = message("healing.attempts", "{count} changes have been tried", count=MAX_ATTEMPTS)
+        elif not self._affords(self.trials.first_seeds * self.best.seconds_per_training if self.best else 0.0):
             text = "the budget of {seconds:g} s is used up"
             self.stopped = message("healing.budget", text, seconds=self.budget)
         return self.stopped is None
 
     def _affords(self, seconds: float) -> bool:
+        """Whether the budget allows for so many more seconds."""
         return time.perf_counter() - self.began + seconds <= self.budget
 
-    def _cost(self, outcome: Outcome, look: int) -> float:
-        """Seconds that the seeds still wanting for this look would take."""
-        return max(0, self.trials.at(look) - len(outcome.metrics)) * outcome.pace
+    def _cost(self, result: TrialResult, round_: int) -> float:
+        """Seconds for the trainings that `result` lacks for a round."""
+        return max(0, self.trials.seeds_until(round_) - len(result.metrics)) * result.seconds_per_training
 
-    def _look_again(self, cured: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What the doctor says of the changed training comes first, and of the rest what did not follow from `cured`.
+    def _remaining_findings(self, fixed: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Findings of the changed training, then those waiting that are not consequences of `fixed`.
 
-        Notes on a short trial are about its shortness as often as not, and are left out.
+        Notes on a short trial are left out: they are as often as not about its shortness.
         """
         assert self.best is not None
         fresh = [finding for finding in self.best.findings if finding["severity"] != "note"]
-        gone = {finding["code"] for finding in fresh} | set(cured["consequences"]) | {cured["code"]}
+        gone = {finding["code"] for finding in fresh} | set(fixed["consequences"]) | {fixed["code"]}
         return fresh + [finding for finding in waiting if finding["code"] not in gone]
 
-    def _note(
-        self, finding: dict[str, Any], change: Change, after: Outcome | None, verdict: Verdict | None, why: Message
+    def _add_attempt(
+        self,
+        finding: dict[str, Any],
+        change: Change,
+        after: TrialResult | None,
+        compared: Comparison | None,
+        why: Message,
     ) -> None:
-        metric, before = self._judged_by(finding), self.best
-        seeds = len(after.metrics) if after else self.trials.once
+        metric, before = self._metric_for(finding), self.best
+        seeds = len(after.metrics) if after else self.trials.first_seeds
         attempt = Attempt(
             finding["code"],
             finding["severity"],
@@ -233,13 +220,13 @@ class _Healing:
             seeds,
             before.mean(metric, seeds) if before else None,
             after.mean(metric, seeds) if after else None,
-            verdict.difference if verdict else None,
-            verdict.noise if verdict else None,
-            bool(verdict and verdict.better),
+            compared.difference if compared else None,
+            compared.noise if compared else None,
+            bool(compared and compared.better),
             why,
         )
         self.attempts.append(attempt)
-        self._tell(
+        self._print(
             translated("healing.kept", "  kept: {verdict}", verdict=why)
             if attempt.kept
             else translated("healing.not_kept", "  not kept: {verdict}", verdict=why)
@@ -249,9 +236,14 @@ class _Healing:
         return case_of(self.prepared, with_values(self.prepared.config, self.kept), finding["evidence"])
 
     def _length(self) -> Message:
+        """Epochs, samples and seeds of a trial."""
         trials, samples = self.trials, len(self.prepared.split.train)
-        values: dict[str, Any] = {"epochs": trials.epochs, "all_epochs": trials.full, "seeds": trials.once}
-        values["most"] = len(trials.seeds)
+        values: dict[str, Any] = {
+            "epochs": trials.epochs,
+            "all_epochs": trials.run_epochs,
+            "seeds": trials.first_seeds,
+            "most": len(trials.seeds),
+        }
         if trials.limit in (None, samples):
             text = "{epochs} of {all_epochs} epochs, {seeds} seeds each, {most} if in doubt"
             return message("healing.trials", text, **values)
@@ -261,33 +253,34 @@ class _Healing:
         )
         return message("healing.short_trials", text, **values, limit=trials.limit, samples=samples)
 
-    def _result(self) -> dict[str, Any]:
-        trials, first, best = self.trials, self.first, self.best
-        seeds = min(len(first.metrics), len(best.metrics)) if first and best else 0
+    def _result(self) -> HealingReport:
+        trials, unchanged, best = self.trials, self.unchanged, self.best
+        seeds = min(len(unchanged.metrics), len(best.metrics)) if unchanged and best else 0
         command = f"danlu train --config {shlex.quote(str(self.run.folder / 'config.yaml'))} {as_flags(self.kept)}"
-        return {
-            "run": self.run.name,
-            "metric": self.metric,
-            "better": self.better,
-            "before": first.mean(self.metric, seeds) if first else None,
-            "after": best.mean(self.metric, seeds) if best else None,
-            "settings": self.kept,
-            "command": command if self.kept else None,
-            "attempts": [asdict(attempt) for attempt in self.attempts],
-            "not_tried": self.not_tried,
-            "trials": self._length(),
-            "epochs": trials.epochs,
-            "limit": trials.limit,
-            "seeds": trials.seeds[: trials.once],
-            "stopped": self.stopped,
-            "seconds": round(time.perf_counter() - self.began, 3),
-        }
+        return HealingReport(
+            run=self.run.name,
+            metric=self.metric,
+            better=self.better,
+            before=unchanged.mean(self.metric, seeds) if unchanged else None,
+            after=best.mean(self.metric, seeds) if best else None,
+            settings=self.kept,
+            command=command if self.kept else None,
+            attempts=self.attempts,
+            not_tried=self.not_tried,
+            trials=self._length(),
+            epochs=trials.epochs,
+            limit=trials.limit,
+            seeds=trials.seeds[: trials.first_seeds],
+            stopped=self.stopped,
+            seconds=round(time.perf_counter() - self.began, 3),
+        )
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _count(seeds: Any) -> int:
+    """Number of seeds. Refusal unless it is an integer from 2 to 100."""
     try:
         count = int(str(seeds))
     except ValueError:
@@ -298,6 +291,7 @@ def _count(seeds: Any) -> int:
 
 
 def _seconds(budget: Any) -> float:
+    """Budget in seconds. Refusal unless it is positive and finite."""
     try:
         seconds = float(budget)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Short trainings of a run's own settings with some of them changed: the same seeds, the same samples, equal budget."""
+"""Short trainings with some of a run's settings changed, compared over the same seeds, samples and epochs."""
 
 from __future__ import annotations
 
@@ -18,174 +18,183 @@ from danlu.engine.doctor_watcher import findings_of
 from danlu.message import Message, message
 from danlu.refuse import Failure
 from danlu.run.folder import Run
+from danlu.run.summary import Metrics
 from danlu.training.train import train
 
-LEAST_EPOCHS = 5  # a schedule needs some to rise and fall; where they cost too much, samples are left out instead
-HEAVY = ("state.pt", "report.html")  # of a trial, of which the record is kept and not the weights
-LOOKS = 3  # at a change: at some seeds, and where these leave it open at twice and four times as many
-AWAKE = 0.05  # least share of the time for the doctor, who is to look again
+Change = Mapping[str, Any]  # setting -> value
+
+MIN_EPOCHS = 5  # needed by a schedule; where they take too long, samples are left out instead
+REMOVED_FILES = ("state.pt", "report.html")  # of a trial, beside its weights
+MAX_ROUNDS = 3  # test a change with n seeds; if inconclusive, with 2n, then 4n
+MIN_DOCTOR_BUDGET = 0.05  # fraction of the training time for the doctor during trials
 
 
 @dataclass
-class Outcome:
-    """One change, trained once for each seed. metrics: of validation, None where the training broke down; findings: of
-    the first seed; seconds: of all its trainings."""
+class TrialResult:
+    """Trainings with one change, one for each seed."""
 
-    metrics: list[dict[str, float] | None]
-    findings: list[dict[str, Any]]
-    seconds: float
+    metrics: list[Metrics | None]  # of the validation set, by seed; None where the training failed
+    findings: list[dict[str, Any]]  # of the first seed
+    seconds: float  # of all trainings
 
-    def of(self, metric: str) -> list[float | None]:
-        values = [found.get(metric) if found else None for found in self.metrics]
-        return [value if value is not None and math.isfinite(value) else None for value in values]
+    def values(self, metric: str) -> list[float | None]:
+        """One metric by seed; None where the training failed or the metric is not finite."""
+        found = [metrics.get(metric) if metrics else None for metrics in self.metrics]
+        return [value if value is not None and math.isfinite(value) else None for value in found]
 
     def mean(self, metric: str, seeds: int) -> float | None:
-        """Over those of the first `seeds` that ran to the end."""
-        finished = [value for value in self.of(metric)[:seeds] if value is not None]
+        """Mean of one metric over the first `seeds` trainings that did not fail."""
+        finished = [value for value in self.values(metric)[:seeds] if value is not None]
         return fmean(finished) if finished else None
 
     @property
-    def pace(self) -> float:
-        """Seconds of one training."""
+    def seconds_per_training(self) -> float:
         return self.seconds / len(self.metrics)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """difference: mean of after - before over the seeds where both ran to the end, None where there is none; noise: how
-    large a difference may be by chance; better: by more than that, or where fewer trainings break down; open: better,
-    but not by more than chance may be, so that more seeds could tell."""
+class Comparison:
+    """Result of comparing trainings with and without a change, seed by seed."""
 
-    difference: float | None
-    noise: float | None
-    better: bool
+    difference: float | None  # mean of after - before over the seeds where neither failed; None without such seeds
+    noise: float | None  # difference that chance alone may make; None below two seeds
+    better: bool  # by more than the noise, or with fewer failed trainings
     why: Message
-    open: bool = False
+    inconclusive: bool = False  # better, but within the noise: more seeds may decide
 
 
 class Trials:
-    """Trainings in `folder`, each of `epochs` epochs (and `limit` samples, if not None), for `seeds` seeds at a time.
+    """Runs trainings in `folder`, each of `epochs` epochs on `limit` samples (None: all), for `seeds` seeds a round.
 
-    The split stays that of the run, whatever the seed, so that its test samples take no part in any choice.
+    The split is that of the run for every seed, so that no choice depends on its test samples.
     """
 
     def __init__(self, run: Run, folder: Path, seeds: int, console: Console) -> None:
         self.run, self.folder, self.console = run, folder, console
         config = run.config
-        self.once = seeds  # trainings of a change at the first look
-        self.seeds = [config.seed + i for i in range(self.at(LOOKS))]
-        self.full = config.epochs or 1
-        self.epochs, self.limit = self.full, config.data.limit
+        self.first_seeds = seeds  # trainings of a change in the first round
+        self.seeds = [config.seed + i for i in range(self.seeds_until(MAX_ROUNDS))]
+        self.run_epochs = config.epochs or 1
+        self.epochs, self.limit = self.run_epochs, config.data.limit
 
-    def at(self, look: int) -> int:
-        """Trainings of a change until then; looks count from 1."""
-        return self.once * 2 ** (look - 1)
+    def seeds_until(self, round_: int) -> int:
+        """Trainings of a change up to a round, counted from 1."""
+        return self.first_seeds * 2 ** (round_ - 1)
 
     def plan(self, sets: int, budget: float, samples: int) -> None:
-        """Choose epochs, and samples where even few epochs of all cost too much: `sets` of trainings within `budget`
-        seconds."""
-        per_epoch, once = self._pace()
-        each = max(budget / (sets * self.once) - once, 0.1 * budget / (sets * self.once))
-        least = min(LEAST_EPOCHS, self.full)
-        self.epochs = min(self.full, max(least, int(each / per_epoch)))
-        share = each / (least * per_epoch)
-        if share < 1:
+        """Choose `epochs`, and `limit` where MIN_EPOCHS on all samples take too long.
+
+        sets: number of changes to be trained within `budget` seconds. samples: size of the training set.
+        """
+        per_epoch, overhead = self._measure_seconds()
+        seconds = budget / (sets * self.first_seeds)
+        seconds = max(seconds - overhead, 0.1 * seconds)
+        min_epochs = min(MIN_EPOCHS, self.run_epochs)
+        self.epochs = min(self.run_epochs, max(min_epochs, int(seconds / per_epoch)))
+        fraction = seconds / (min_epochs * per_epoch)
+        if fraction < 1:
             batch = self.run.config.batch_size or 1
-            self.limit = min(samples, max(int(share * samples), 4 * batch))
+            self.limit = min(samples, max(int(fraction * samples), 4 * batch))
 
-    def __call__(self, change: Mapping[str, Any], name: str) -> Outcome:
-        """Refusal when the settings cannot be; a training that breaks down is an outcome."""
-        outcome = Outcome([], [], 0.0)
-        self.extend(outcome, change, name, 1)
-        outcome.findings = findings_of(Run(self._place(name, self.seeds[0])), self.run.config.doctor.language)
-        return outcome
+    def first_round(self, change: Change, name: str) -> TrialResult:
+        """Train the first seeds with a change, in the sub-folder `name`. Refusal when the settings are not possible."""
+        result = TrialResult([], [], 0.0)
+        self.next_round(result, change, name, 1)
+        result.findings = findings_of(Run(self._folder(name, self.seeds[0])), self.run.config.doctor.language)
+        return result
 
-    def extend(self, outcome: Outcome, change: Mapping[str, Any], name: str, look: int) -> None:
-        """Train the seeds of this look that an earlier one at the same change has not had."""
+    def next_round(self, result: TrialResult, change: Change, name: str, round_: int) -> None:
+        """Add trainings to `result` with the seeds of a round that it does not have yet."""
         began = time.perf_counter()
-        for seed in self.seeds[len(outcome.metrics) : self.at(look)]:
-            run = self._one(change | {"seed": seed}, self._place(name, seed))
-            outcome.metrics.append(run.summary["metrics"]["val"] if run.summary else None)
-        outcome.seconds += time.perf_counter() - began
+        for seed in self.seeds[len(result.metrics) : self.seeds_until(round_)]:
+            run = self._train({**change, "seed": seed}, self._folder(name, seed))
+            result.metrics.append(run.summary.metrics.val if run.summary else None)
+        result.seconds += time.perf_counter() - began
 
-    def _place(self, name: str, seed: int) -> Path:
+    def _folder(self, name: str, seed: int) -> Path:
         return self.folder / name / f"seed-{seed}"
 
-    def _one(self, change: Mapping[str, Any], folder: Path) -> Run:
+    def _train(self, change: Mapping[str, Any], folder: Path) -> Run:
+        """One training; its weights are removed. A failed training is printed and leaves a run without a summary."""
         config = self._shortened(with_values(self.run.config, change))
-        given = folder.with_suffix(".yaml")
-        given.parent.mkdir(parents=True, exist_ok=True)
-        given.write_text(dump_yaml(config), encoding="utf-8")
+        file = folder.with_suffix(".yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dump_yaml(config), encoding="utf-8")
         try:
-            train(config=given, out=str(folder), console=Console(quiet=True))
-        except Failure as broke:
-            self.console.print(f"  {folder}: {broke}", highlight=False, markup=False, soft_wrap=True)
+            train(config=file, out=str(folder), console=Console(quiet=True))
+        except Failure as failure:
+            self.console.print(f"  {folder}: {failure}", highlight=False, markup=False, soft_wrap=True)
         finally:
-            given.unlink(missing_ok=True)
-            for name in HEAVY:
+            file.unlink(missing_ok=True)
+            for name in REMOVED_FILES:
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / "weights", ignore_errors=True)
         return Run(folder)
 
     def _shortened(self, config: Config) -> Config:
-        """The schedule is shortened along with the epochs."""
-        share = self.epochs / self.full
+        """Settings of a trial: fewer epochs and samples, the schedule shortened in proportion."""
+        fraction = self.epochs / self.run_epochs
         shorter: dict[str, Any] = {"epochs": self.epochs, "data.limit": self.limit}
-        shorter |= {"schedule.warmup": config.schedule.warmup * share, "schedule.every": config.schedule.every * share}
-        shorter["schedule.milestones"] = tuple(epoch * share for epoch in config.schedule.milestones)
-        shorter["schedule.patience"] = max(1, round(config.schedule.patience * share))
+        shorter |= {
+            "schedule.warmup": config.schedule.warmup * fraction,
+            "schedule.every": config.schedule.every * fraction,
+        }
+        shorter["schedule.milestones"] = tuple(epoch * fraction for epoch in config.schedule.milestones)
+        shorter["schedule.patience"] = max(1, round(config.schedule.patience * fraction))
         if config.data.seed is None:
             shorter["data.seed"] = self.run.config.seed
         if config.transfer.init and self.run.weights("start").exists():
             shorter["transfer.init"] = str(self.run.weights("start"))
-        shorter["doctor.budget"] = max(config.doctor.budget, AWAKE)
-        return with_values(one_fold(config), shorter)
+        shorter["doctor.budget"] = max(config.doctor.budget, MIN_DOCTOR_BUDGET)
+        return with_values(first_fold(config), shorter)
 
-    def _pace(self) -> tuple[float, float]:
-        """Seconds of an epoch, and those that each training takes besides: of the run, or of one epoch at almost no
-        rate where it broke down before its first was over."""
+    def _measure_seconds(self) -> tuple[float, float]:
+        """Seconds of an epoch, and of reading and evaluation.
+
+        Taken from the run; from one epoch at almost zero learning rate where the run failed in its first epoch.
+        """
         run = self.run
         if not run.record.of("epoch"):
-            self.epochs, full = 1, self.full
-            run = self._one({"optim.lr": 1e-9, "schedule.warmup": 0.0}, self.folder / "pace")
-            self.full = full
+            self.epochs = 1
+            run = self._train({"optim.lr": 1e-9, "schedule.warmup": 0.0}, self.folder / "pace")
         epochs = run.record.of("epoch")
         if not epochs:
             return 1.0, 1.0
-        timings = run.summary.get("timings") or {}
-        once = timings.get("data", 0.0) + timings.get("evaluation", 0.0)
-        return max(epochs[-1]["seconds"] / epochs[-1]["epoch"], 1e-6), once
+        timings = run.summary.timings
+        overhead = timings.get("data", 0.0) + timings.get("evaluation", 0.0)
+        return max(epochs[-1]["seconds"] / epochs[-1]["epoch"], 1e-6), overhead
 
 
-def one_fold(config: Config) -> Config:
-    """Of a run over all folds the first is looked at."""
-    over_all = config.data.folds and config.data.fold is None
-    return with_values(config, {"data.fold": 0, "data.refit": None}) if over_all else config
+def first_fold(config: Config) -> Config:
+    """Settings of the first fold, for a cross-validation; other settings as they are."""
+    all_folds = config.data.folds and config.data.fold is None
+    return with_values(config, {"data.fold": 0, "data.refit": None}) if all_folds else config
 
 
 def compare(
-    before: Sequence[float | None], after: Sequence[float | None], *, high: bool, least: float, doubt: float = 0.05
-) -> Verdict:
-    """Paired over seeds: the mean difference against Student's t at the share `doubt` times its standard error.
+    before: Sequence[float | None], after: Sequence[float | None], *, high: bool, min_gain: float, alpha: float = 0.05
+) -> Comparison:
+    """Paired one-sided t-test over seeds: the mean difference against Student's t times its standard error.
 
-    before, after: one figure a seed, None where the training broke down. high: larger is better. least: what a
-    difference must exceed in any case. A change that saves trainings from breaking down is better whatever the figures.
+    before, after: metric by seed, None where the training failed. high: larger is better. min_gain: difference that
+    must be exceeded in any case. alpha: significance level. A change with which fewer trainings fail is better
+    whatever the metric.
     """
     broke, breaks = sum(v is None for v in before), sum(v is None for v in after)
     pairs = [(a, b) for a, b in zip(before, after) if a is not None and b is not None]
     differences = [b - a for a, b in pairs]
     mean = fmean(differences) if differences else None
-    noise = _noise(differences, least, doubt)
+    noise = _noise(differences, min_gain, alpha)
     if breaks != broke:
         saved = breaks < broke
         text = "{after} of {total} trainings break down, {before} did before"
         why = message("verdict.breaks", text, after=breaks, total=len(after), before=broke)
-        return Verdict(mean, noise, saved, why)
+        return Comparison(mean, noise, saved, why)
     if mean is None or noise is None:
         why = message("verdict.no_noise", "one seed shows no noise")
         if broke:
             why = message("verdict.breaks_as_before", "trainings break down as before")
-        return Verdict(mean, noise, False, why)
+        return Comparison(mean, noise, False, why)
     gain = mean if high else -mean
     better = gain > noise
     if better:
@@ -197,13 +206,14 @@ def compare(
         why = message("verdict.worse", "worse")
     else:
         why = message("verdict.no_better", "no better")
-    return Verdict(mean, noise, better, why, open=0 < gain <= noise)
+    return Comparison(mean, noise, better, why, inconclusive=0 < gain <= noise)
 
 
-def _noise(differences: Sequence[float], least: float, doubt: float) -> float | None:
+def _noise(differences: Sequence[float], min_gain: float, alpha: float) -> float | None:
+    """Critical mean difference of the paired t-test, at least `min_gain`."""
     if len(differences) < 2:
         return None
     from scipy.stats import t
 
-    limit = float(t.ppf(1 - doubt, len(differences) - 1))
-    return max(limit * stdev(differences) / math.sqrt(len(differences)), least)
+    limit = float(t.ppf(1 - alpha, len(differences) - 1))
+    return max(limit * stdev(differences) / math.sqrt(len(differences)), min_gain)

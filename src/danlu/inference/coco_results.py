@@ -1,4 +1,4 @@
-"""`danlu eval RESULTS.json DATA`: detections of any system, in COCO's results form, against COCO annotations."""
+"""`danlu evaluate RESULTS.json DATA`: detections of any system, in COCO's results form, against COCO annotations."""
 
 from __future__ import annotations
 
@@ -13,62 +13,62 @@ from typing import Any
 import numpy as np
 
 from danlu.data.annotations import parse_runs
-from danlu.data.dataset import SPLITS
 from danlu.data.sources import coco
-from danlu.inference.inputs import beside
+from danlu.inference.evaluation_result import EvaluationResult
+from danlu.inference.inputs import siblings
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
 from danlu.refuse import Refusal, refusal
+from danlu.run.summary import SplitMetrics
 
 
-def evaluate_results(results: str | Path, data: str | Path | None) -> dict[str, Any]:
-    """COCO's twelve numbers of a results file, for boxes, and for masks where it has them: in the form of `evaluate`.
+def evaluate_results(results: str | Path, data: str | Path | None) -> EvaluationResult:
+    """Compute COCO's twelve metrics of a results file, for boxes, and for masks where it has them.
 
-    data: the annotation file, or a folder with one. A detection names its image by `image_id` and its class by
-    `category_id`; where it has a `file_name` and a `category` of the annotations, as those of `danlu predict` do, these
-    go first. Refusal for whatever of the two files cannot be used, with file and place.
+    data: the annotation file, or a folder that contains one. A detection names its image by `image_id` and its class
+    by `category_id`; a `file_name` and a `category` that the annotations know (as `danlu predict` writes them) take
+    precedence. Refusal with file and place for entries that cannot be used.
     """
     if data is None:
         raise refusal("DATA", f"the COCO annotations that {results} is held against", "nothing")
     path, source = Path(results), Path(data)
     for thing, one in (("RESULTS", path), ("DATA", source)):
         if not one.exists():
-            raise refusal(thing, "an existing file", str(one), near=beside(one))
+            raise refusal(thing, "an existing file", str(one), near=siblings(one))
     began = time.perf_counter()
     entries = _read(path)
     kinds = _kinds(entries, path)
-    truth = _Truth(coco.checked(source, outlines="masks" in kinds), source)
-    found = _Found(entries, path, truth)
+    truth = _Annotations(coco.checked(source, outlines="masks" in kinds), source)
+    found = _Results(entries, path, truth)
     metrics: dict[str, float] = {}
     classes: list[dict[str, Any]] = []
     for kind in kinds:
-        judged = _judge(truth.annotations(kind), found.told(kind), kind)
+        judged = _judge(truth.for_evaluator(kind), found.for_evaluator(kind), kind)
         metrics |= detection_metrics(judged, kind)
         classes = per_class(judged, truth.classes)
     seconds = time.perf_counter() - began
-    return {
-        "run": str(path),
-        "task": "segment" if "masks" in kinds else "detect",
-        "model": "",
-        "epochs": 0,
-        "metrics": {name: metrics if name == "test" else {} for name in SPLITS},
-        "seconds": round(seconds, 3),
-        "samples_per_second": truth.count / max(seconds, 1e-9),
-        "findings": [],
-        "data": str(source),
-        "part": "test",
-        "samples": truth.count,
-        "detections": len(entries),
-        "per_class": classes,
-        "test_looks": None,
-    }
+    return EvaluationResult(
+        run=str(path),
+        task="segment" if "masks" in kinds else "detect",
+        model="",
+        epochs=0,
+        metrics=SplitMetrics.of("test", metrics),
+        seconds=round(seconds, 3),
+        samples_per_second=truth.count / max(seconds, 1e-9),
+        findings=[],
+        data=str(source),
+        part="test",
+        samples=truth.count,
+        detections=len(entries),
+        per_class=classes,
+    )
 
 
-class _Truth:
-    """Annotations with images, classes and objects numbered anew from 1: their own ids may be anything."""
+class _Annotations:
+    """Annotations with images, classes and objects renumbered from 1, because their own ids may be any value."""
 
     def __init__(self, content: dict[str, Any], source: Path) -> None:
         self.content, self.source = content, source
-        ids = dict.fromkeys(one["id"] for one in content["images"])  # an image given twice has one number
+        ids = dict.fromkeys(one["id"] for one in content["images"])  # an image listed twice gets one number
         self.images = {key: n for n, key in enumerate(ids, 1)}
         self.by_file = _by_file({one["file_name"]: self.images[one["id"]] for one in content["images"]})
         self.sizes = {self.images[one["id"]]: _size(one) for one in content["images"]}
@@ -86,8 +86,8 @@ class _Truth:
     def _usable(self, one: Mapping[str, Any]) -> bool:
         return one["image_id"] in self.images and one["category_id"] in self.categories
 
-    def annotations(self, kind: Kind) -> dict[str, Any]:
-        """A COCO dictionary for the evaluator. Crowds are ignored; nothing else is."""
+    def for_evaluator(self, kind: Kind) -> dict[str, Any]:
+        """Annotations as a COCO dictionary; only crowds are marked to be ignored."""
         if kind == "masks" and (0, 0) in self.sizes.values():
             raise Refusal(f"{self.source} must give height and width of every image, as RESULTS has masks")
         objects = []
@@ -115,20 +115,23 @@ class _Truth:
         return {"images": images, "annotations": objects, "categories": categories}
 
 
-class _Found:
-    """The detections of a results file: each key's values are checked together, and one by one where that fails."""
+class _Results:
+    """Detections of a results file.
 
-    def __init__(self, entries: Sequence[dict[str, Any]], path: Path, truth: _Truth) -> None:
+    Values are checked as columns, which is fast, and one by one only to find the entry that is wrong.
+    """
+
+    def __init__(self, entries: Sequence[dict[str, Any]], path: Path, truth: _Annotations) -> None:
         self.entries, self.path, self.truth = entries, path, truth
         image, label = f"the id of an image of {truth.source}", f"the id of a class of {truth.source}"
-        by_file = _looked_up(truth.by_file, _known_ends(self._column("file_name"), truth.by_file))
-        by_class = _looked_up(truth.by_class, self._column("category"))
+        by_file = _look_up(truth.by_file, _known_suffixes(self._column("file_name"), truth.by_file))
+        by_class = _look_up(truth.by_class, self._column("category"))
         self.images = self._ids("image_id", truth.images, by_file, image)
         self.labels = self._ids("category_id", truth.categories, by_class, label)
         self.scores = _floats(self._column("score"), lambda i: f"{path}: [{i}].score")
 
-    def told(self, kind: Kind) -> Any:
-        """The detections for the evaluator, by the numbers of the truth: rows of image, x, y, w, h, score, class."""
+    def for_evaluator(self, kind: Kind) -> Any:
+        """Detections with the numbers of the annotations: rows of image, x, y, w, h, score, class; or COCO entries."""
         if kind == "boxes":
             return np.column_stack([self.images, self._boxes(), self.scores, self.labels])
         sizes, shapes = self.truth.sizes, self._column("segmentation")
@@ -154,41 +157,42 @@ class _Found:
         return _floats(list(chain.from_iterable(boxes)), lambda i: f"{self.path}: [{i // 4}].bbox").reshape(-1, 4)
 
     def _ids(self, key: str, table: Mapping[Any, int], by_name: np.ndarray, wanted: str) -> np.ndarray:
-        """The number of each detection's image or class: by its name where that is known, else by its id."""
-        numbers = np.where(by_name > 0, by_name, _looked_up(table, self._column(key)))
+        """Number of each detection's image or class, by name where the name is known, else by id."""
+        numbers = np.where(by_name > 0, by_name, _look_up(table, self._column(key)))
         if not numbers.all():
             i = int(numbers.argmin())
             raise refusal(f"{self.path}: [{i}].{key}", wanted, _short(self.entries[i].get(key)))
         return numbers
 
 
-def _known_ends(names: list[Any], known: Mapping[str, int]) -> list[str | None]:
-    """Of each path the longest end that is known, None where none is or the value is no path."""
-    ends = {name: next((end for end in _ends(name) if end in known), None) for name in names if isinstance(name, str)}
-    return [ends[name] if isinstance(name, str) else None for name in names]
+def _known_suffixes(names: list[Any], known: Mapping[str, int]) -> list[str | None]:
+    """Longest known suffix of each path; None where no suffix is known or the value is no text."""
+    strings = {name for name in names if isinstance(name, str)}
+    longest = {name: next((suffix for suffix in _suffixes(name) if suffix in known), None) for name in strings}
+    return [longest[name] if isinstance(name, str) else None for name in names]
 
 
-def _looked_up(table: Mapping[Any, int], values: list[Any]) -> np.ndarray:
-    """Each value's number, int64; 0 for what is not in the table, or can be no key of one."""
+def _look_up(table: Mapping[Any, int], values: list[Any]) -> np.ndarray:
+    """Numbers of the values in `table`, int64; 0 for values that are not in it."""
     if not set(map(type, values)) <= {int, str, type(None)}:
         values = [_hashable(value) for value in values]
     return np.array([table.get(value, 0) for value in values], np.int64)
 
 
 def _floats(values: list[Any], name: Callable[[int], str]) -> np.ndarray:
-    """float64, checked as `_numbers` does. name: what the i-th value is called."""
+    """Values as float64, checked as in `_numbers`. name: place of the i-th value, for the refusal."""
     if set(map(type, values)) <= {int, float}:
-        with suppress(OverflowError):  # a whole number of hundreds of digits
+        with suppress(OverflowError):  # an integer with hundreds of digits
             numbers = np.array(values, np.float64)
             if (np.abs(numbers) < 1e9).all():
                 return numbers
     for i, value in enumerate(values):
         _numbers([value], name(i))
-    raise AssertionError("a column that fails has a value that fails")
+    raise AssertionError("the check of a column and of its values must agree")
 
 
 def _numbers(values: Sequence[Any], thing: str) -> list[float]:
-    """Refusal for what is no number, beyond any image, or a whole number of any length."""
+    """Values as floats. Refusal for a value that is not a number, or not within (-1e9, 1e9)."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
             raise refusal(thing, "a finite number", _short(value))
@@ -196,7 +200,7 @@ def _numbers(values: Sequence[Any], thing: str) -> list[float]:
 
 
 def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
-    """Polygons, or run lengths in either form, as compressed run lengths that fill the image of size (h, w)."""
+    """Polygons or run lengths as compressed run lengths of an image of size (height, width)."""
     from hotcoco.mask import fr_py_objects, merge
 
     if isinstance(shape, list):
@@ -207,7 +211,7 @@ def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
         raise refusal(f"{thing}.size", f"the image's height and width, {[*size]}", _short(shape.get("size")))
     counts = shape.get("counts")
     try:
-        runs = parse_runs(counts.encode()).tolist() if isinstance(counts, str) else _whole(counts)
+        runs = parse_runs(counts.encode()).tolist() if isinstance(counts, str) else _integers(counts)
     except ValueError as error:
         raise refusal(f"{thing}.counts", "run lengths", _short(str(error))) from None
     if min(runs, default=0) < 0 or sum(runs) != math.prod(size):
@@ -216,14 +220,14 @@ def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
 
 
 def _rings(rings: list[Any], thing: str) -> list[list[float]]:
-    """Those of at least three points: fewer enclose nothing."""
+    """Polygons with at least three points; smaller ones enclose no area."""
     if not all(isinstance(ring, list) and len(ring) % 2 == 0 for ring in rings) or max(map(len, rings), default=0) < 6:
         raise refusal(thing, "polygons, each a list of x, y, x, y, x, y, ...", _short(rings))
     return [_numbers(ring, thing) for ring in rings if len(ring) >= 6]
 
 
 def _kinds(entries: Sequence[dict[str, Any]], path: Path) -> list[Kind]:
-    """Boxes, and masks where the detections have them; masks alone where none has a box. Refusal for half of them."""
+    """Kinds to evaluate: boxes, masks or both. Refusal when only some detections have a mask."""
     shaped = [one.get("segmentation") is not None for one in entries]
     masks = any(shaped)
     if masks and not all(shaped):
@@ -255,28 +259,28 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _by_file(numbers: Mapping[str, int]) -> dict[str, int]:
-    """Each file's number by its name, and by every end of its path; 0 for an end that several have."""
-    by_end: dict[str, int] = {}
+    """Number of each file by its name and by every suffix of its path; 0 for a suffix that several files share."""
+    by_suffix: dict[str, int] = {}
     for name, number in numbers.items():
-        for end in _ends(name):
-            by_end[end] = number if by_end.get(end, number) == number else 0
-    return by_end | {_ends(name)[0]: number for name, number in numbers.items()}
+        for suffix in _suffixes(name):
+            by_suffix[suffix] = number if by_suffix.get(suffix, number) == number else 0
+    return by_suffix | {_suffixes(name)[0]: number for name, number in numbers.items()}
 
 
-def _ends(name: str) -> list[str]:
-    """The ends of a path, the longest first: "a/b/1.jpg", "b/1.jpg", "1.jpg"."""
+def _suffixes(name: str) -> list[str]:
+    """Suffixes of a path by descending length: "a/b/1.jpg", "b/1.jpg", "1.jpg"."""
     parts = name.replace("\\", "/").split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width); (0, 0) where it has none that an image can have."""
+    """(height, width) of an image entry; (0, 0) where they are missing or impossible."""
     height, width = (image.get(key) for key in ("height", "width"))
     fine = all(isinstance(side, int | float) and 1 <= side < 1e6 for side in (height, width))
     return (int(height), int(width)) if fine else (0, 0)  # type: ignore[arg-type]
 
 
-def _whole(counts: Any) -> list[int]:
+def _integers(counts: Any) -> list[int]:
     if not (isinstance(counts, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in counts)):
         raise ValueError(repr(counts))
     return counts

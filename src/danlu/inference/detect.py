@@ -1,10 +1,8 @@
-"""What a detector finds in images and videos: objects in the pixels of each, drawn on it, and as COCO results."""
+"""Detection and segmentation of objects in images and videos."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -17,90 +15,97 @@ from danlu.data.augment import Normalise, mirrors
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.tta import detect_mirrored, merge
-from danlu.inference.inputs import Given, existing, images_given, output_folder, output_name
-from danlu.inference.trained_run import TrainedRun
+from danlu.inference.coco_export import write_coco_results
+from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
+from danlu.inference.prediction import Detection, Prediction
+from danlu.inference.trained_network import TrainedNetwork
 from danlu.inference.video import Recording, is_video, video_frames
 from danlu.objects import Detections
-from danlu.refuse import blame
 from danlu.report.images import draw_objects
 from danlu.tasks.detect import run_lengths_to_json, to_image
 
-CHUNK = 32  # images seen at once
-RESULTS = "detections.json"
-Placed = tuple[np.ndarray, Placement]  # an image on the canvas, and where it lies there
+CHUNK = 32  # images on the device at once
+PlacedImage = tuple[np.ndarray, Placement]  # uint8 (C, S, S) on the canvas, and its position there
 
 
-def find(
-    trained: TrainedRun, where: torch.device, inputs: Sequence[Any], config: Config, out: str | Path | None = None
-) -> list[dict[str, Any]]:
-    """{"path", "objects": [{"class", "score", "box": [x1, y1, x2, y2], "mask"}, ...]} per image or frame of a video.
+def detect(
+    trained: TrainedNetwork, device: torch.device, inputs: Sequence[Any], config: Config, out: Path | None = None
+) -> list[Prediction]:
+    """Detect objects in every image and video frame of `inputs`, in order.
 
-    Objects come the surest first, in pixels of the image; mask is COCO's run lengths, where the task is to segment.
-    out: folder for the images, at their own size, with what was found drawn on them, and for `detections.json`.
+    config: `detect` gives score and IoU thresholds, `tta` and `augment` the flips. out: folder for the images and
+    videos at their original size with the objects drawn on them, and for `detections.json` in COCO's results form.
     """
-    finder = Finder(trained, where, config)
-    drawn = Drawings(output_folder(out)) if out is not None else None
-    results: list[dict[str, Any]] = []
-    seen = _seen(inputs, finder)
-    while chunk := list(islice(seen, CHUNK)):
-        found = iter(finder([one.read for one in chunk if one.read is not None]))
+    detector = ImageDetector(trained, device, config)
+    output = AnnotatedOutput(output_folder(out)) if out is not None else None
+    predictions: list[Prediction] = []
+    images = _placed_images(inputs, detector)
+    while chunk := list(islice(images, CHUNK)):
+        found = iter(detector([one.content for one in chunk if one.content is not None]))
         for one in chunk:
-            if one.read is None:
-                results.append({"path": one.name, "error": one.reason})
+            if one.content is None:
+                predictions.append(Prediction(one.name, error=one.error))
                 continue
-            objects = [_told(thing, finder.classes) for thing in _rows(next(found))]
-            results.append({"path": one.name, "objects": objects})
-            if drawn is not None:
-                drawn.add(one, objects, finder.classes)
-    if drawn is not None:
-        drawn.close()
-        _write(drawn.folder / RESULTS, coco_results(results, finder.classes))
-    return results
+            objects = _detections(next(found), detector.classes)
+            predictions.append(Prediction(one.name, objects=objects))
+            if output is not None:
+                output.add(one, objects, detector.classes)
+    if output is not None:
+        output.close()
+        write_coco_results(output.folder, predictions, detector.classes)
+    return predictions
 
 
-class Finder:
-    """A trained detector, or several, with all that lies between an image and the objects in it."""
+class ImageDetector:
+    """A trained detector, or an ensemble, with its pre- and postprocessing."""
 
-    def __init__(self, trained: TrainedRun, where: torch.device, config: Config) -> None:
-        signature, self.where, self.keep = trained.signature, where, config.detect
+    def __init__(self, trained: TrainedNetwork, device: torch.device, config: Config) -> None:
+        signature, self.device, self.settings = trained.signature, device, config.detect
         self.members = [
-            (network, Normalise(size=own.size, mean=own.mean, std=own.std))
-            for own, network in trained.members_on(where)
+            (model, Normalise(size=own.size or 1, mean=own.mean, std=own.std))
+            for own, model in trained.members_on(device)
         ]
         self.mirrors = mirrors(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
         self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
 
-    def place(self, source: Any) -> Placed:
-        """The whole image on the canvas. ValueError or OSError when there is no such image."""
+    def place(self, source: Any) -> PlacedImage:
+        """Resize and pad an image (file, array or PIL image) to the canvas.
+
+        ValueError or OSError when it cannot be read.
+        """
         placement = self.fit(image_size(source), self.canvas)
         return place_image(source, placement, self.colour), placement
 
     @torch.no_grad()
-    def __call__(self, placed: Sequence[Placed]) -> list[Detections]:
-        """What is found in each image, in its own pixels, on the CPU; masks as run lengths."""
-        if not placed:
+    def __call__(self, images: Sequence[PlacedImage]) -> list[Detections]:
+        """Detect objects; boxes in pixels of the original images, masks as run lengths, all on the CPU."""
+        if not images:
             return []
-        raw = torch.from_numpy(np.stack([image for image, _ in placed])).to(self.where)
-        score, overlap, most = self.keep.score, self.keep.overlap, self.keep.most
-        least = score / len(self.members)
+        raw = torch.from_numpy(np.stack([image for image, _ in images])).to(self.device)
+        score, iou_threshold, max_objects = self.settings.score, self.settings.overlap, self.settings.most
+        assert iou_threshold is not None, "chosen before the training"
+        min_score = score / len(self.members)  # averaging over the members may raise a score
         each = [
-            detect_mirrored(network, normalise.scale(normalise.centre(raw)), self.mirrors, least, overlap, most)
-            for network, normalise in self.members
+            detect_mirrored(
+                model, normalise.scale(normalise.centre(raw)), self.mirrors, min_score, iou_threshold, max_objects
+            )
+            for model, normalise in self.members
         ]
-        found = each[0] if len(each) == 1 else [merge(one, overlap, most, score) for one in zip(*each)]
-        return [to_image(one.to("cpu"), placement) for one, (_, placement) in zip(found, placed)]
+        merged = each[0] if len(each) == 1 else [merge(one, iou_threshold, max_objects, score) for one in zip(*each)]
+        return [to_image(one.to("cpu"), placement) for one, (_, placement) in zip(merged, images)]
 
 
-class Drawings:
-    """A folder of images and videos with what was found on them, under the names of their files."""
+class AnnotatedOutput:
+    """Folder of images and videos with the detections drawn on them, named after their files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._taken: set[str] = set()
         self._recording: tuple[Path, Recording] | None = None
 
-    def add(self, one: Given[Placed], objects: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+    def add(self, one: InputImage[PlacedImage], objects: Sequence[Detection], classes: Sequence[str]) -> None:
+        """Draw `objects` on an image and write it, or append it to the video that it is a frame of."""
         image = draw_objects(decode(one.source), objects, classes)
         if one.video is None:
             image.save(self.folder / output_name(one.name, self._taken))
@@ -112,75 +117,31 @@ class Drawings:
         self._recording[1].add(image)
 
     def close(self) -> None:
+        """Finish the video that is being written, if any."""
         if self._recording is not None:
             self._recording[1].close()
             self._recording = None
 
 
-def coco_results(results: Iterable[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """What was found as a COCO results file has it, with the names of file and class beside the numbers.
-
-    file_name: from the folder down that all images lie in. image_id: the file's name as a number where it is one (as
-    COCO's own files are called), else the name; where that names two images, their `file_name`. category_id: the
-    place of the class, from 1.
-    """
-    rows = [row for row in results if "objects" in row]
-    files = _below(os.path.normpath(row["path"]) for row in rows)
-    ids: list[int | str] = [int(stem) if stem.isdecimal() else stem for stem in (Path(file).stem for file in files)]
-    if len(set(ids)) < len(set(files)):
-        ids = [*files]
-    entries = []
-    for row, file, number in zip(rows, files, ids):
-        for one in row["objects"]:
-            left, top, right, bottom = one["box"]
-            entry = {
-                "image_id": number,
-                "category_id": classes.index(one["class"]) + 1,
-                "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
-                "score": one["score"],
-                "file_name": file,
-                "category": one["class"],
-            }
-            entries.append(entry | ({"segmentation": one["mask"]} if "mask" in one else {}))
-    return entries
-
-
-def _below(paths: Iterable[str]) -> list[str]:
-    """Paths from their common folder down, with slashes; names alone where they have no folder in common."""
-    paths = list(paths)
-    try:
-        root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    except ValueError:  # absolute and relative ones, or none at all
-        return [os.path.basename(path) for path in paths]
-    return [Path(path).relative_to(root).as_posix() for path in paths]
-
-
-def _seen(inputs: Sequence[Any], finder: Finder) -> Iterator[Given[Placed]]:
-    """Every image and every frame, on the canvas."""
+def _placed_images(inputs: Sequence[Any], detector: ImageDetector) -> Iterator[InputImage[PlacedImage]]:
+    """All images and video frames, on the canvas."""
     numbers = count()
-    for given in inputs:
-        if isinstance(given, str | Path) and is_video(existing(given)):
-            for i, frame in enumerate(video_frames(Path(given)), 1):
-                yield Given(f"{given} frame {i}", frame, finder.place(frame), video=Path(given))
+    for one in inputs:
+        if isinstance(one, str | Path) and is_video(existing_path(one)):
+            for i, frame in enumerate(video_frames(Path(one)), 1):
+                yield InputImage(f"{one} frame {i}", frame, detector.place(frame), video=Path(one))
         else:
-            yield from images_given([given], finder.place, numbers)
+            yield from read_images([one], detector.place, numbers)
 
 
-def _rows(found: Detections) -> Iterator[tuple[list[float], float, int, dict[str, Any] | None]]:
+def _detections(found: Detections, classes: Sequence[str]) -> list[Detection]:
     masks: Any = found.masks if found.masks is not None else [None] * len(found)
-    return zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), masks)
-
-
-def _told(thing: tuple[list[float], float, int, dict[str, Any] | None], classes: Sequence[str]) -> dict[str, Any]:
-    box, score, label, mask = thing
-    said = {"class": classes[label], "score": round(score, 6), "box": [round(value, 2) for value in box]}
-    if mask is not None:
-        said["mask"] = run_lengths_to_json(mask)
-    return said
-
-
-def _write(file: Path, entries: list[dict[str, Any]]) -> None:
-    try:
-        file.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
-    except OSError as error:
-        raise blame(error, f"--out {file}") from None
+    return [
+        Detection(
+            label=classes[int(label)],
+            score=round(score, 6),
+            box=[round(value, 2) for value in box],
+            mask=run_lengths_to_json(mask) if mask is not None else None,
+        )
+        for box, score, label, mask in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), masks)
+    ]

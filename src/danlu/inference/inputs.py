@@ -1,4 +1,4 @@
-"""The images that a user gives to a trained network: files, folders, arrays and PIL images, each read in turn."""
+"""Input images for a trained network: files, folders, arrays and PIL images, read one after the other."""
 
 from __future__ import annotations
 
@@ -13,59 +13,63 @@ import numpy as np
 from danlu.data.images import UNREADABLE, extensions, is_image, reason_of
 from danlu.refuse import Refusal, refusal
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
+MAX_SIBLINGS = 1000  # files compared with a misspelt name
 
 
 @dataclass(frozen=True)
-class Given(Generic[Read]):
-    """One image. source: its file, array or PIL image. read: what was made of it, or None and the reason.
+class InputImage(Generic[Content]):
+    """One image as it was read.
 
-    video: the file that it is a frame of.
+    name: path of the file, "array N", or "VIDEO frame N". source: file, array or PIL image. content: the result of the
+    reader, None where it failed for the reason `error`. video: file that a frame belongs to.
     """
 
     name: str
     source: Any
-    read: Read | None
-    reason: str = ""
+    content: Content | None
+    error: str = ""
     video: Path | None = None
 
 
-def images_given(
-    inputs: Iterable[Any], read: Callable[[Any], Read], numbers: Iterator[int] | None = None
-) -> Iterator[Given[Read]]:
-    """Every image of `inputs`, in order; a folder gives its images sorted. Arrays are called by `numbers`, from 0.
+def read_images(
+    inputs: Iterable[Any], read: Callable[[Any], Content], numbers: Iterator[int] | None = None
+) -> Iterator[InputImage[Content]]:
+    """Read every image of `inputs`, in order; folders give their images sorted by path.
 
-    One of a folder that cannot be read has a reason instead; one that was named itself is refused.
+    numbers: counter that names arrays, from 0 by default. An unreadable file inside a folder gives an image with an
+    `error`; an unreadable file that was named itself raises Refusal.
     """
     numbers = count() if numbers is None else numbers
-    for given in inputs:
-        if isinstance(given, list | tuple):
-            yield from images_given(given, read, numbers)
-        elif hasattr(given, "__array__") or hasattr(given, "__array_interface__"):
-            yield from _arrays(given, read, numbers)
-        elif not isinstance(given, str | Path):
-            got = given if isinstance(given, int | float | None) else f"one of {type(given).__name__}"
+    for one in inputs:
+        if isinstance(one, list | tuple):
+            yield from read_images(one, read, numbers)
+        elif hasattr(one, "__array__") or hasattr(one, "__array_interface__"):
+            yield from _read_arrays(one, read, numbers)
+        elif not isinstance(one, str | Path):
+            got = one if isinstance(one, int | float | None) else f"one of {type(one).__name__}"
             raise refusal("PATH", "a file, a folder, an array or an image", got)
-        elif existing(given).is_dir():
-            yield from _folder(Path(given), read)
+        elif existing_path(one).is_dir():
+            yield from _read_folder(Path(one), read)
         else:
-            yield Given(str(given), Path(given), _read(read, Path(given), f"PATH {given}"))
+            yield InputImage(str(one), Path(one), _read(read, Path(one), f"PATH {one}"))
 
 
-def existing(given: str | Path) -> Path:
-    """The path. Refusal, with what lies near, when there is none."""
-    path = Path(given)
+def existing_path(path: str | Path) -> Path:
+    """`path` as a Path. Refusal with the nearest names when it does not exist."""
+    path = Path(path)
     if not path.exists():
-        raise refusal("PATH", "an existing file or folder", str(path), near=beside(path))
+        raise refusal("PATH", "an existing file or folder", str(path), near=siblings(path))
     return path
 
 
-def beside(path: Path) -> list[str]:
-    return [str(p) for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
+def siblings(path: Path) -> list[str]:
+    """Paths in the same folder as `path`, at most MAX_SIBLINGS."""
+    return [str(p) for p in path.parent.iterdir()][:MAX_SIBLINGS] if path.parent.is_dir() else []
 
 
 def output_folder(out: str | Path) -> Path:
-    """The folder, made where it is missing. Refusal when it cannot be."""
+    """Create the folder if it is missing. Refusal when it cannot be created."""
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,7 @@ def output_folder(out: str | Path) -> Path:
 
 
 def output_name(name: str, taken: set[str], suffix: str = ".png") -> str:
-    """A file name after the image's own that no other image has taken."""
+    """File name for the output of image `name`, numbered where `taken` has it already; adds it to `taken`."""
     stem, number = Path(name).stem, 1
     file = f"{stem}{suffix}"
     while file in taken:
@@ -85,33 +89,33 @@ def output_name(name: str, taken: set[str], suffix: str = ".png") -> str:
     return file
 
 
-def _folder(folder: Path, read: Callable[[Path], Read]) -> Iterator[Given[Read]]:
-    """Every file called as images are, and whatever else is one; hidden files are no one's images."""
+def _read_folder(folder: Path, read: Callable[[Path], Content]) -> Iterator[InputImage[Content]]:
+    """All files with an image extension or image content; hidden files are skipped."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
     files = [p for p in files if p.suffix.lower() in extensions() or is_image(p)]
     if not files:
         raise refusal("PATH", "a folder with images in it", str(folder))
     for file in files:
         try:
-            yield Given(str(file), file, read(file))
+            yield InputImage(str(file), file, read(file))
         except UNREADABLE as error:
-            yield Given(str(file), file, None, reason_of(error))
+            yield InputImage(str(file), file, None, reason_of(error))
 
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _arrays(given: Any, read: Callable[[Any], Read], numbers: Iterator[int]) -> Iterator[Given[Read]]:
-    """A PIL image, an array, or an array (N, H, W, C) of several; tensors are taken for arrays."""
-    if hasattr(given, "__array__"):
-        given = np.asarray(given)
-    for one in given if getattr(given, "ndim", 0) == 4 else [given]:
+def _read_arrays(one: Any, read: Callable[[Any], Content], numbers: Iterator[int]) -> Iterator[InputImage[Content]]:
+    """A PIL image, an array (H, W) or (H, W, C), or a batch (N, H, W, C); tensors are converted to arrays."""
+    if hasattr(one, "__array__"):
+        one = np.asarray(one)
+    for image in one if getattr(one, "ndim", 0) == 4 else [one]:
         name = f"array {next(numbers)}"
-        yield Given(name, one, _read(read, one, name))
+        yield InputImage(name, image, _read(read, image, name))
 
 
-def _read(read: Callable[[Any], Read], source: Any, thing: str) -> Read:
+def _read(read: Callable[[Any], Content], source: Any, thing: str) -> Content:
     try:
         return read(source)
     except UNREADABLE as error:

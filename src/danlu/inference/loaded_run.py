@@ -1,35 +1,188 @@
-"""A finished run as a Python object: its summary, its network, its predictions."""
+"""A finished run as a Python object: results, network, predictions."""
 
 from __future__ import annotations
 
+import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from danlu.inference.evaluate import evaluate
-from danlu.inference.predict import predict
-from danlu.inference.trained_run import TrainedRun, open_trained
+from torch import nn
+
+from danlu.config import Config, with_values
+from danlu.data.dataset import SPLITS
+from danlu.data.formats import OBJECTS
+from danlu.engine.device import pick_device
+from danlu.inference.detect import detect
+from danlu.inference.evaluation_data import other_data, own_data
+from danlu.inference.evaluation_result import EvaluationResult
+from danlu.inference.measure import measure
+from danlu.inference.predict_images import predict_images
+from danlu.inference.predict_rows import predict_rows
+from danlu.inference.prediction import Prediction
+from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
+from danlu.run.signature import Signature
+from danlu.run.summary import SplitMetrics
 
 
-class LoadedRun(TrainedRun):
-    """What `danlu.train` gives and `danlu.load` reads.
+class LoadedRun(Run):
+    """A run with its trained network; returned by `danlu.train` and `danlu.load`.
 
-    `run.summary`, `run.findings`, `run.config`, `run.model` (the network, on the CPU, in eval mode; `run.members`
-    of an ensemble), `run.predict(...)`, `run.evaluate(...)`.
+    Results: `summary`, `metrics`, `findings`, `classes`. Network: `model` (or `members` of an ensemble), `signature`.
+    Use: `predict(...)`, `evaluate(...)`. weights_used: "best" or "last".
     """
 
-    def predict(self, *inputs: Any, **settings: Any) -> list[dict[str, Any]]:
-        """See `danlu.predict`."""
-        return predict(self, *inputs, **settings)
+    def __init__(self, folder: Path, weights_used: str = "best") -> None:
+        super().__init__(folder)
+        self.weights_used = weights_used
 
-    def evaluate(self, data: str | Path | None = None, **settings: Any) -> dict[str, Any]:
-        """See `danlu.evaluate`."""
-        return evaluate(self, data, **settings)
+    def __repr__(self) -> str:
+        return f"LoadedRun({self.summary if self.summary else self.name})"
+
+    @cached_property
+    def network(self) -> TrainedNetwork:
+        """Weights and signature. Refusal when the weights file is missing or damaged."""
+        return TrainedNetwork(self.weights(self.weights_used))
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs of the network."""
+        return self.network.signature
+
+    @property
+    def task(self) -> str:
+        """classify, regress, detect or segment."""
+        return self.signature.task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the outputs; empty for regression."""
+        return self.signature.classes
+
+    @property
+    def metrics(self) -> SplitMetrics:
+        """Metrics of the best weights: `run.metrics.test.accuracy`."""
+        return self.summary.metrics
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network on the CPU, in eval mode; it takes normalised inputs (see `signature`).
+
+        Refusal for an ensemble, whose members each take inputs of their own.
+        """
+        if len(self.members) > 1:
+            raise Refusal(f"{self.name} is an ensemble of {len(self.members)} networks: use `members`, or `predict`")
+        return self.members[0][1]
+
+    @property
+    def members(self) -> list[Member]:
+        """Pairs of signature and network: one, or one for each member of an ensemble; on the CPU, in eval mode."""
+        return self.network.members
+
+    def predict(
+        self,
+        *inputs: Any,
+        top: int | str = 3,
+        out: str | Path | None = None,
+        device: str | None = None,
+        tta: bool | str | None = None,
+        score: float | str | None = None,
+    ) -> list[Prediction]:
+        """Predict images or rows without labels; one `Prediction` each, in their order.
+
+        inputs: image files, folders of images (files are recognised by content, hidden files are skipped), arrays
+        (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table rows
+        csv files, DataFrames or arrays (N, D). Images in memory are named "array 0", "array 1", ...
+        top: number of classes listed (classification). out: folder for the images with the prediction on them.
+        device: "cpu", "cuda", ...; the run's by default. tta: average over flipped views (test-time augmentation).
+        score: min score of a detection.
+
+        An unreadable image in a folder gives a prediction with an `error`; one that was named itself raises Refusal.
+        """
+        config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
+        if not str(top).isdigit() or int(top) < 1:
+            raise refusal("--top", "a whole number of at least 1", top)
+        if not inputs:
+            raise refusal("PATH", "at least one file, folder or array", "none")
+        place = pick_device(config.device)
+        folder = Path(out) if out is not None else None
+        if self.task in OBJECTS:
+            return detect(self.network, place, inputs, config, folder)
+        if score is not None:
+            raise refusal("--score", "left out where no objects are to be found", score)
+        if self.signature.columns is None:
+            return predict_images(self.network, place, inputs, config, top=int(top), out=folder)
+        if out is not None:
+            raise refusal("--out", "left out for a network of table rows", str(out))
+        return predict_rows(self.network, place, inputs)
+
+    def evaluate(
+        self,
+        data: str | Path | None = None,
+        *,
+        part: str | None = None,
+        device: str | None = None,
+        tta: bool | str | None = None,
+    ) -> EvaluationResult:
+        """Evaluate on a split of the run's own data, or on other labelled data with the run's classes.
+
+        data: other data; its test split is used where it defines one, else all of it. part: train, val or test (the
+        default) of the run's own data. Evaluations on the run's own test split are counted in its summary, because
+        choosing by the test metrics biases them: `result.test_looks`.
+        """
+        config = self._with_settings({"device": device, "tta": tta})
+        if data is not None and part is not None:
+            raise refusal("--part", "left out when other DATA is given", part)
+        began = time.perf_counter()
+        if data is None:
+            split = one_of("--part", part or "test", SPLITS, "train, val or test")
+            prepared = own_data(self, self.signature, config, split)
+        else:
+            split, prepared = "test", other_data(self.signature, config, str(data))
+        measured = measure(self.network, prepared, split)
+        seconds = time.perf_counter() - began
+        samples = len(getattr(prepared.split, split))
+        return EvaluationResult(
+            run=self.name,
+            task=self.task,
+            model=self.signature.model,
+            epochs=self.summary.epochs,
+            metrics=SplitMetrics.of(split, measured.metrics),
+            seconds=round(seconds, 3),
+            samples_per_second=samples / max(seconds, 1e-9),
+            findings=self.findings,
+            data=str(data) if data is not None else self.config.data.path,
+            part=split,
+            samples=samples,
+            test_looks=self._count_test_look() if data is None and split == "test" else None,
+        )
+
+    def _with_settings(self, settings: dict[str, Any]) -> Config:
+        """The run's config with the settings that are not None."""
+        return with_values(self.config, {key: value for key, value in settings.items() if value is not None})
+
+    def _count_test_look(self) -> int:
+        """Add one evaluation on the test split to summary.json; return their number."""
+        kept = self.read_json("summary.json", default={})
+        if not kept:
+            return 1
+        kept["test_looks"] = kept.get("test_looks", 0) + 1
+        self.write_json("summary.json", kept)
+        return kept["test_looks"]
 
 
 def load(run: str | Path | Run, weights: str | None = None) -> LoadedRun:
-    """Open a run folder. weights: "best" (the default) or "last". Refusal when it is no run or has no such weights."""
-    trained = open_trained(run, weights)
-    loaded = LoadedRun(trained.folder)
-    loaded.weights_used = trained.weights_used
+    """Open a run folder.
+
+    weights: "best" or "last"; by default those of an open run, else "best". Refusal when the folder is no run or its
+    weights are missing or damaged.
+    """
+    if isinstance(run, LoadedRun) and weights in (None, run.weights_used):
+        return run
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    which = one_of("--weights", weights or "best", ("best", "last"), "best or last")
+    loaded = LoadedRun(Run.open(folder).folder, which)
+    _ = loaded.network  # refuse damaged weights here, not at the first prediction
     return loaded

@@ -1,9 +1,8 @@
-"""A trained network on one part of prepared data: outputs and metrics, in the arithmetic it was trained in."""
+"""Outputs and metrics of a trained network on one split, in the precision it was trained in."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -11,35 +10,48 @@ from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.inputs import frame_of
 from danlu.engine.device import make_fabric
 from danlu.engine.evaluate import evaluate
-from danlu.inference.trained_run import TrainedRun
+from danlu.inference.trained_network import TrainedNetwork
 from danlu.preparation.assemble import evaluation_batches, evaluation_views, make_task
 from danlu.preparation.prepared import Prepared
 from danlu.run.signature import Signature
+from danlu.tasks.task import Evaluation
 
 
-def measure(run: TrainedRun, prepared: Prepared, part: str) -> dict[str, Any]:
-    """{"metrics", "evaluation"} of the run's network on prepared.split.<part>, targets on the scale of `prepared`.
+@dataclass(frozen=True)
+class Measurement:
+    """Evaluation of one split.
 
-    Each member of an ensemble sees the samples in its own encoding; their predictions are averaged.
+    metrics: name -> number, NaN where undefined. evaluation: outputs and targets of every sample.
+    """
+
+    split: str
+    metrics: dict[str, float]
+    evaluation: Evaluation
+
+
+def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurement:
+    """Evaluate on `prepared.split.<split>`, targets on the scale of `prepared`.
+
+    The members of an ensemble each take the samples in their own encoding; their outputs are combined by the task.
     """
     config = prepared.config
     fabric = make_fabric(prepared.device, 1, config.precision or "fp32")
     fabric.launch()
     task = make_task(prepared)
-    index, views = getattr(prepared.split, part), evaluation_views(config)
-    said = []
-    for signature, network in run.members_on(fabric.device, bool(config.channels_last)):
-        batches = evaluation_batches(_encoded(prepared, signature), index, fabric)
-        one = evaluate(fabric, task, fabric.setup(network), batches, views)
-        said.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
-    evaluation = said[0]
-    if len(said) > 1:
-        evaluation = replace(evaluation, outputs=task.combine([one.outputs for one in said]))
-    return {"metrics": task.metrics(evaluation), "evaluation": evaluation}
+    index, views = getattr(prepared.split, split), evaluation_views(config)
+    each = []
+    for signature, model in trained.members_on(fabric.device, bool(config.channels_last)):
+        batches = evaluation_batches(_encoded_for(signature, prepared), index, fabric)
+        one = evaluate(fabric, task, fabric.setup(model), batches, views)
+        each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
+    evaluation = each[0]
+    if len(each) > 1:
+        evaluation = replace(evaluation, outputs=task.combine([one.outputs for one in each]))
+    return Measurement(split, task.metrics(evaluation), evaluation)
 
 
-def _encoded(prepared: Prepared, signature: Signature) -> Prepared:
-    """The same samples as another network takes them: by its columns, its mean and its standard deviation."""
+def _encoded_for(signature: Signature, prepared: Prepared) -> Prepared:
+    """The same samples with the columns, mean and standard deviation of another network."""
     if signature.columns in (None, prepared.signature.columns):
         return replace(prepared, signature=signature)
     columns = ColumnEncoder.from_dict(signature.columns or {}).transform(frame_of(prepared.dataset))
@@ -47,7 +59,7 @@ def _encoded(prepared: Prepared, signature: Signature) -> Prepared:
 
 
 def _rescaled(outputs: Tensor, own: Signature, wanted: Signature) -> Tensor:
-    """Regression outputs (N, T) from the scale of one signature's targets to that of another's."""
+    """Regression outputs (N, T) from the target scale of `own` to that of `wanted`."""
     if own.target_scale == wanted.target_scale:
         return outputs
     in_units = TargetScaler.from_dict(own.target_scale or {}).inverse(outputs)

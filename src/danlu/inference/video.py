@@ -1,4 +1,4 @@
-"""Videos, frame by frame, where PyAV is installed."""
+"""Read and write videos frame by frame; needs PyAV."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
 def is_video(path: Path) -> bool:
+    """Whether `path` is a file with a video extension."""
     return path.suffix.lower() in VIDEOS and path.is_file()
 
 
 def video_frames(path: Path) -> Iterator[np.ndarray]:
-    """uint8 (H, W, 3), one after another. Refusal where PyAV is missing or the file is no video."""
+    """Yield frames as uint8 (H, W, 3). Refusal where PyAV is missing or the file is no video."""
     av = _library(path)
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:  # no stream of images in it
+    except (av.FFmpegError, IndexError) as error:  # no video stream
         raise Refusal(f"PATH {path} is no video that can be read: {error}") from None
 
 
 class Recording:
-    """A video of the speed and size of another, made of images."""
+    """Writes images to a video file.
+
+    like: video whose frame rate is used. The size is that of the first image.
+    """
 
     def __init__(self, like: Path, file: Path) -> None:
         av = _library(like)
@@ -44,12 +48,14 @@ class Recording:
         self._frame = av.VideoFrame.from_image
 
     def add(self, image: Image.Image) -> None:
-        width, height = (side - side % 2 for side in image.size)  # halved colours want even sides
+        """Append one frame."""
+        width, height = (side - side % 2 for side in image.size)  # chroma subsampling needs even sides
         if not self._stream.codec_context.is_open:
             self._stream.width, self._stream.height = width, height
         self._container.mux(self._stream.encode(self._frame(image.crop((0, 0, width, height)))))
 
     def close(self) -> None:
+        """Write the buffered frames and close the file."""
         self._container.mux(self._stream.encode())
         self._container.close()
 

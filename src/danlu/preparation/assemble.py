@@ -26,7 +26,7 @@ from danlu.preparation.networks import build_network
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import rate_shares
 from danlu.tasks.build import build_task
-from danlu.tasks.task import Task, TaskData
+from danlu.tasks.task import Task, TaskData, Views
 
 
 def make_task(prepared: Prepared) -> Task:
@@ -78,7 +78,7 @@ def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Bat
     return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 
-def evaluation_views(config: Config) -> object | None:
+def evaluation_views(config: Config) -> Views | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
 

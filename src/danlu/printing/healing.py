@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,13 +14,13 @@ from danlu.report.markup import clip, metric_value
 from danlu.run.names import metric_key
 
 
-def print_healing(console: Console, found: dict[str, Any], language: str = "en") -> None:
+def print_healing(console: Console, found: Mapping[str, Any], language: str = "en") -> None:
     """The table of attempts, what no setting can cure, and the command that repeats the healed training."""
     with speaking(language):
         _print(console, found)
 
 
-def _print(console: Console, found: dict[str, Any]) -> None:
+def _print(console: Console, found: Mapping[str, Any]) -> None:
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

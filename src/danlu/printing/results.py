@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.run.folder import Run
 from danlu.run.names import metric_key, split_key
+from danlu.run.summary import Summary
 
 PROBLEMS_TOLD = 20  # lines about single samples before a training; its log has all of them
 
@@ -77,21 +79,22 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
         console.print(table)
 
 
-def print_result(console: Console, run: Run, summary: dict[str, Any]) -> None:
-    for split, metrics in summary["metrics"].items():
+def print_result(console: Console, run: Run, summary: Summary) -> None:
+    """Metrics by split, findings that are no notes, and where the report is."""
+    for split, metrics in summary.metrics.items():
         if metrics:
-            told = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.items() if v is not None)
+            told = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.to_json().items() if v is not None)
             _tell(console, run, f"{split_key(split):>5}  {told}")
-    findings = summary["findings"]
+    findings = summary.findings
     serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
     for finding in serious:
         _tell(console, run, in_one_line(finding, run.config.doctor.language))
     if not serious and run.ledger.exists():
         _tell(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
-    if summary["stopped"]:
-        _tell(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary["stopped"]))
+    if summary.stopped:
+        _tell(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary.stopped))
     text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
-    facts = {name: summary[name] for name in ("epochs", "seconds")} | {"speed": summary["samples_per_second"]}
+    facts = {"epochs": summary.epochs, "seconds": summary.seconds, "speed": summary.samples_per_second}
     _tell(console, run, translated("printing.result", text, **facts, report=run.report))
 
 
@@ -156,7 +159,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def print_description(console: Console, found: dict[str, Any]) -> None:
+def print_description(console: Console, found: Mapping[str, Any]) -> None:
     """What `danlu data` found, for a person."""
 
     def tell(line: str) -> None:

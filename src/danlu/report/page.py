@@ -52,7 +52,7 @@ def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Map
     """
     run = Run(Path(run_folder))
     config = run.config if (run.folder / "config.yaml").exists() else None
-    summary = _completed(run.summary, run.record.rows, run.folder, config)
+    summary = _completed(run.read_json("summary.json", default={}), run.record.rows, run.folder, config)
     environment, healing = (run.read_json(name, default={}) for name in ("environment.json", "heal.json"))
     with speaking(lang or (config.doctor.language if config else "en")):
         found = run.findings if findings is None else findings

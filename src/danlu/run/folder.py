@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from danlu.config import Config, load_yaml
 from danlu.message import messages_in, with_messages
 from danlu.refuse import Failure, Refusal, refusal
 from danlu.run.record import Record
+from danlu.run.result import Result
+from danlu.run.summary import Summary
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -107,6 +110,15 @@ class Run:
             self._lock.release()
             self._lock = None
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock inside the block."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
+
     def withdraw(self) -> None:
         """Remove a new run folder whose command was refused before training started."""
         trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
@@ -124,9 +136,9 @@ class Run:
         return load_yaml(self.folder / "config.yaml")
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """summary.json; empty before the run has finished."""
-        return self.read_json("summary.json", default={})
+    def summary(self) -> Summary:
+        """Results of the training; empty (false) while the run has not finished."""
+        return Summary.from_json(self.read_json("summary.json", default={}))
 
     @property
     def findings(self) -> list[dict[str, Any]]:
@@ -163,6 +175,7 @@ class Run:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON. Messages in a dict are kept as English text, and under "messages" with their id and values."""
+        value = value.to_json() if isinstance(value, Result) else value
         if isinstance(value, dict) and (messages := messages_in(value)):
             value = value | {"messages": messages}
         self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""What a run was computed with: versions, processor, cards. No paths and no names of people or machines."""
+"""Software and hardware of a run: versions, processor, GPU. No paths and no names of people or machines."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 PACKAGES = ("danlu", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn")
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """Flat names to text, for environment.json and the report."""
+def describe_environment(device: torch.device) -> dict[str, str]:
+    """Names and values for environment.json and the report."""
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
         try:
@@ -41,7 +41,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the working folder's repository, where there is one: results belong to a state of the code."""
+    """Short commit hash of the git repository in the working directory, None outside a repository."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5, check=False

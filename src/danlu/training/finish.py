@@ -1,54 +1,61 @@
-"""The end of a run: the kept weights on the test split, once, then summary, findings and report."""
+"""Last stage of a run: evaluate the kept weights once, write summary, findings and report."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from danlu.engine.loop import Progress
+from danlu.inference.loaded_run import load
 from danlu.inference.measure import measure
-from danlu.inference.trained_run import open_trained
 from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_result
 from danlu.report.page import write_page
 from danlu.run.folder import Run
-from danlu.training.summary import summarise
+from danlu.run.summary import Metrics, Summary
+from danlu.training.summarise import summarise
 
 
-def conclude(
+def finish_run(
     run: Run,
     prepared: Prepared,
     progress: Progress,
-    timings: dict[str, float],
+    timings: Mapping[str, float],
     console: Console,
     *,
-    measured: bool = True,
-    validated: dict[str, float] | None = None,
-    extra: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Evaluate (unless `measured` is False: an interrupted run) and write everything. Gives the summary.
+    evaluate: bool = True,
+    val_metrics: Mapping[str, float] | None = None,
+    **fields: Any,
+) -> Summary:
+    """Evaluate the best weights and write everything that a finished run leaves.
 
-    The test split is looked at here and nowhere else in a training; without one, the validation split is shown.
-    validated: metrics of the validation split where the best weights are no longer what their epoch made them.
+    The test set is used here and nowhere else in a training; without a test set, the validation set is evaluated.
+    timings: seconds of the earlier stages. evaluate: False for an interrupted run. val_metrics: metrics of the
+    validation set, where the best weights have changed since their epoch. fields: further fields of the summary.
     """
     began = time.perf_counter()
-    final = None
-    part = "test" if len(prepared.split.test) else "val"
-    if measured and len(getattr(prepared.split, part)):
-        final = {"split": part} | measure(open_trained(run), prepared, part)
-    timings = timings | {"evaluation": time.perf_counter() - began}
-    looked = run.summary.get("test_looks", 0)  # a finished run that was resumed for more epochs
-    summary = summarise(run, prepared, progress, final, timings) | (extra or {})
-    summary["metrics"]["val"] = validated or summary["metrics"]["val"]
-    summary["test_looks"] += looked
-    write_summary(run, summary, console)
+    measured = None
+    split = "test" if len(prepared.split.test) else "val"
+    if evaluate and len(getattr(prepared.split, split)):
+        measured = measure(load(run).network, prepared, split)
+    timings = {**timings, "evaluation": time.perf_counter() - began}
+    earlier_looks = run.summary.test_looks  # of a finished run that was resumed for more epochs
+    summary = summarise(run, prepared, progress, measured, timings)
+    metrics = summary.metrics
+    if val_metrics:
+        metrics = replace(metrics, val=Metrics.from_json(val_metrics))
+    summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
+    write_results(run, summary, console)
     return summary
 
 
-def write_summary(run: Run, summary: dict[str, Any], console: Console) -> None:
-    run.write_json("findings.json", summary["findings"])
+def write_results(run: Run, summary: Summary, console: Console) -> None:
+    """Write findings.json, summary.json and the report; print the metrics."""
+    run.write_json("findings.json", summary.findings)
     run.write_json("summary.json", summary)
     write_page(run.folder)
     print_result(console, run, summary)

@@ -1,26 +1,33 @@
-"""What a detector fits in closed form, fitted to the weights that a training leaves."""
+"""Refit the closed-form parts of a detector (support vector machines, box regression) on the final weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from danlu.data.batches import Batches
 from danlu.detection.detector import Detector
 from danlu.engine.checkpoint import save_weights
 from danlu.engine.device import make_fabric
 from danlu.engine.loop import Progress
+from danlu.inference.loaded_run import load
 from danlu.inference.measure import measure
-from danlu.inference.trained_run import open_trained
+from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_batches, transforms
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 
 
-def settle(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float] | None:
-    """`Detector.settle` of the best weights and of the last, which are saved anew.
+def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float] | None:
+    """Call `Detector.settle` on the best and on the last weights, and save them again.
 
-    Gives the metrics of the best ones on the validation split, or None where they have not changed. However a training
-    ended, here nothing depends on more than the weights it saved; so this is repeated, to the same bits, when the run
-    was killed meanwhile. The detector sees the training images as they are, all of them in each pass.
+    Returns the metrics of the best weights on the validation set; None where nothing has changed (most networks) or
+    there is no validation set. The result depends on the saved weights alone, so a run that was killed meanwhile gives
+    the same bits when it is resumed. The detector gets all training images in each pass, without augmentation.
     """
-    model = open_trained(run).model if prepared.objects is not None else None
+    model = load(run).model if prepared.objects is not None else None
     if not (isinstance(model, Detector) and model.settles):
         return None
     config = prepared.config
@@ -28,11 +35,19 @@ def settle(run: Run, prepared: Prepared, progress: Progress) -> dict[str, float]
     fabric.launch()
     _, normalise = transforms(prepared)
     batches = make_batches(prepared, prepared.split.train, normalise, batch_size=config.batch_size)
-    same = progress.best_epoch == progress.epoch
-    for kept in [("best", "last")] if same else [("best",), ("last",)]:
-        ((signature, detector),) = open_trained(run, kept[0]).members_on(fabric.device, bool(config.channels_last))
+    same_weights = progress.best_epoch == progress.epoch
+    for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
+        network = load(run, names[0]).network
+        ((signature, detector),) = network.members_on(fabric.device, bool(config.channels_last))
+        assert isinstance(detector, Detector)
         with fabric.autocast():
-            detector.settle(lambda: ((batch.inputs, batch.targets) for batch in batches.epoch()))
-        for which in kept:
-            save_weights(run.weights(which), detector, signature)
-    return measure(open_trained(run), prepared, "val")["metrics"] if len(prepared.split.val) else None
+            detector.settle(lambda: _images_and_objects(batches))
+        for name in names:
+            save_weights(run.weights(name), detector, signature)
+    return measure(load(run).network, prepared, "val").metrics if len(prepared.split.val) else None
+
+
+def _images_and_objects(batches: Batches) -> Iterator[tuple[Tensor, ObjectBatch]]:
+    for batch in batches.epoch():
+        targets: Any = batch.targets  # of a detector: objects
+        yield batch.inputs, targets

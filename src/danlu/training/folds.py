@@ -1,11 +1,12 @@
-"""k-fold cross validation: k runs in one folder, their mean and standard deviation, and one model to keep."""
+"""k-fold cross-validation: k runs in one folder, mean and standard deviation of their metrics, and one final model."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from torch import nn
@@ -21,61 +22,43 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
-from danlu.training.finish import conclude, write_summary
+from danlu.training.finish import finish_run, write_results
+from danlu.training.train_run import new_job, resume_run, train_run
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
-KEPT = ("environment.json", "metrics.jsonl", *WEIGHTS)
+COPIED = ("environment.json", "metrics.jsonl", *WEIGHTS)  # from the final model's run to the parent run
 
 
-def train_folds(
-    config: Config,
-    console: Console,
-    train_one: Callable[..., LoadedRun],
-    resume_one: Callable[..., LoadedRun],
-    run: Run | None = None,
-) -> LoadedRun:
-    """Each fold is a run of its own under the run folder; `data.refit` says what becomes of them (claims E1).
+def train_folds(config: Config, console: Console, run: Run | None = None) -> LoadedRun:
+    """Train one run per fold inside the run folder, then make the final model as `data.refit` says.
 
-    all: the network is trained once more on every fold's samples, for as many epochs as the folds' best epochs were on
-    average. best: the fold with the best validation figure is kept. ensemble: the outputs of all folds are averaged.
-    The test split takes no part until then; the model that is kept is evaluated on it once.
-    run: one that was interrupted; its finished folds are kept and the unfinished one goes on.
+    all: train again on the samples of all folds, for the mean of the folds' best epochs. best: keep the fold with the
+    best validation metric. ensemble: average the outputs of all folds. The final model is evaluated on the test set
+    once; the folds are not (claims E1).
+    run: an interrupted cross-validation; its finished folds are kept and the unfinished one is continued.
     """
     refit = config.data.refit or "all"
-    whole = with_values(config, {"data.folds": None, "data.refit": None, "out": None})
+    single = with_values(config, {"data.folds": None, "data.refit": None, "out": None})
     fresh = run is None
     run = run or Run.create(config.out)
-
-    def train(settings: Config, name: str) -> LoadedRun:
-        folder = run.folder / name
-        if (folder / "config.yaml").is_file():
-            return resume_one(folder, {}, console)
-        shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-        return train_one(settings, console, str(folder))
-
     try:
         if fresh:
             run.write_text("config.yaml", dump_yaml(config))
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
-            console.print(
-                translated("printing.fold", "fold {fold} of {folds}", fold=number + 1, folds=config.data.folds),
-                style="bold",
-            )
-            one = with_values(config, {"data.fold": number, "data.refit": None})
-            folds.append(train(one, f"fold-{number}"))
-        monitor, better = folds[0].summary["monitor"], folds[0].summary["better"]
-        best = (max if better == "high" else min)(folds, key=lambda fold: fold.summary["metrics"]["val"][monitor])
+            heading = translated("printing.fold", "fold {fold} of {folds}", fold=number + 1, folds=config.data.folds)
+            console.print(heading, style="bold")
+            settings = with_values(config, {"data.fold": number, "data.refit": None})
+            folds.append(_train_part(run, f"fold-{number}", settings, console))
+        kept = _best_fold(folds)
         if refit == "all":
-            epochs = max(1, round(statistics.mean(fold.summary["best_epoch"] for fold in folds)))
-            settings = {"data.val": 0, "epochs": epochs}
-            kept = train(with_values(whole, settings), "refit")
-        else:
-            kept = best
-        for name in KEPT:
+            epochs = [fold.summary.best_epoch or 0 for fold in folds]
+            settings = with_values(single, {"data.val": 0, "epochs": max(1, round(statistics.mean(epochs)))})
+            kept = _train_part(run, "refit", settings, console)
+        for name in COPIED:
             if (kept.folder / name).exists():  # weights/start only with --init
                 shutil.copyfile(kept.folder / name, run.folder / name)
-        _conclude(run, kept, folds, refit, console)
+        _finish_folds(run, kept, folds, refit, console)
     except Interrupted as stopped:
         reason = str(stopped).partition(";")[0]
         raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
@@ -88,37 +71,68 @@ def train_folds(
     return load(run)
 
 
-def _conclude(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str, console: Console) -> None:
-    """The parent run's summary: the folds' figures beside the kept model's own."""
-    rows = [{"fold": n, "val": fold.summary["metrics"]["val"]} for n, fold in enumerate(folds)]
-    means = {k: statistics.mean(row["val"][k] for row in rows) for k in rows[0]["val"]}
-    spread = {k: statistics.stdev(row["val"][k] for row in rows) for k in rows[0]["val"]}
-    said = translated("report.comma", ", ").join(f"{metric_key(k)} {means[k]:.4f} +- {spread[k]:.4f}" for k in means)
-    console.print(
-        translated("printing.folds", "validation over {folds} folds: {metrics}", folds=len(rows), metrics=said),
-        highlight=False,
-        soft_wrap=True,
+def folds_unfinished(run: Run, config: Config) -> bool:
+    """Whether a run is a cross-validation that has folds or its final model still to train.
+
+    With `refit: all` the folds are removed from config.yaml as the last step of all.
+    """
+    if not config.data.folds or config.data.fold is not None:
+        return False
+    return not run.summary.folds or config.data.refit in (None, "all")
+
+
+def _train_part(run: Run, name: str, config: Config, console: Console) -> LoadedRun:
+    """Train the fold (or refit) in the sub-folder `name`; continue it where it was interrupted."""
+    folder = run.folder / name
+    if (folder / "config.yaml").is_file():
+        part = Run.open(folder)
+        with part.locked():
+            return resume_run(part, part.config, console)
+    shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
+    return train_run(new_job(config, console, str(folder)), console)
+
+
+def _best_fold(folds: Sequence[LoadedRun]) -> LoadedRun:
+    monitor, better = folds[0].summary.monitor, folds[0].summary.better
+    return (max if better == "high" else min)(folds, key=lambda fold: fold.metrics.val[monitor])
+
+
+def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str, console: Console) -> None:
+    """Write the parent run's summary: metrics of the folds, and those of the final model."""
+    values = [fold.metrics.val.to_json() for fold in folds]
+    means = {name: statistics.mean(one[name] for one in values) for name in values[0]}
+    deviations = {name: statistics.stdev(one[name] for one in values) for name in values[0]}
+    figures = translated("report.comma", ", ").join(
+        f"{metric_key(name)} {means[name]:.4f} +- {deviations[name]:.4f}" for name in means
     )
-    extra = {"folds": rows, "refit": refit, "fold_mean": means, "fold_std": spread}
+    text = "validation over {folds} folds: {metrics}"
+    line = translated("printing.folds", text, folds=len(values), metrics=figures)
+    console.print(line, highlight=False, soft_wrap=True)
+    fields: dict[str, Any] = {
+        "folds": [{"fold": number, "val": one} for number, one in enumerate(values)],
+        "refit": refit,
+        "fold_mean": means,
+        "fold_std": deviations,
+    }
     config = with_values(kept.config, {"data.fold": None, "data.refit": None if refit == "all" else refit})
     if refit == "all":
-        summary = kept.summary | extra | {"run": run.name}
-        # The new config says nothing of folds: written before the summary, a kill between them would lose the folds.
+        summary = replace(kept.summary, run=run.name, **fields)
+        # The summary first: config.yaml no longer mentions the folds, so a kill between the two would lose them.
         run.write_json("summary.json", summary)
         run.write_text("config.yaml", dump_yaml(config))
-        write_summary(run, summary, console)
+        write_results(run, summary, console)
         return
     prepared = prepare(config, kept.weights("start"))
     if refit == "ensemble":
         _save_ensemble(run, prepared, folds)
-        extra["parameters"] = sum(fold.summary["parameters"] for fold in folds)
+        fields["parameters"] = sum(fold.summary.parameters for fold in folds)
     run.write_text("config.yaml", dump_yaml(config))
-    progress = Progress(epoch=kept.summary["epochs"], best_epoch=kept.summary["best_epoch"])
-    conclude(run, prepared, progress, kept.summary["timings"], console, extra=extra)
+    progress = Progress(epoch=kept.summary.epochs, best_epoch=kept.summary.best_epoch or 0)
+    finish_run(run, prepared, progress, kept.summary.timings, console, **fields)
 
 
 def _save_ensemble(run: Run, prepared: Prepared, folds: Sequence[LoadedRun]) -> None:
-    """All folds' networks in one weights file, each with the signature of its own fold."""
+    """Write the networks of all folds into one weights file, each with the signature of its fold."""
     signature = replace(prepared.signature, members=tuple(fold.signature for fold in folds))
     networks = nn.ModuleList([fold.model for fold in folds])
     for which in ("best", "last"):

@@ -1,0 +1,28 @@
+"""Result of `danlu.diagnose`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from danlu.run.result import Result
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Result):
+    """Findings of the doctor about a run, or about data and a network. The JSON key of `target` is "of"."""
+
+    target: str  # run folder or data
+    language: str  # en or zh, of the findings' texts
+    findings: list[dict[str, Any]]  # by severity and confidence, see `doctor.finding.Finding`
+    landscape: Mapping[str, Any] | None = None  # with --landscape
+    healing: Mapping[str, Any] | None = None  # with --heal
+
+    KEYS: ClassVar[Mapping[str, str]] = {"target": "of"}
+
+    def __repr__(self) -> str:
+        codes = ", ".join(f"{finding['severity']} {finding['code']}" for finding in self.findings)
+        return f"Diagnosis({self.target}: {codes or 'nothing found'})"
+
+    __str__ = __repr__

@@ -1,0 +1,66 @@
+"""Data that a trained run is evaluated on: a split of its own, or other labelled data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from danlu.config import Config
+from danlu.data.dataset import SPLITS
+from danlu.data.formats import open_dataset
+from danlu.preparation.prepare import prepare, prepare_for
+from danlu.preparation.prepared import Prepared
+from danlu.refuse import Refusal, refusal
+from danlu.run.folder import Run
+from danlu.run.signature import Signature
+
+
+def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prepared:
+    """Read the run's own data. Refusal when it has changed since the training or has no such split."""
+    prepared = prepare(config, run.weights("start"))
+    _check_unchanged(run, prepared.signature, signature)
+    if not len(getattr(prepared.split, split)):
+        has = ", ".join(name for name in SPLITS if len(getattr(prepared.split, name)))
+        raise refusal("--part", f"a split that the run has ({has})", split)
+    return prepared
+
+
+def other_data(signature: Signature, config: Config, path: str) -> Prepared:
+    """Read other labelled data in the encoding of the network; its test split where it defines one, else all of it."""
+    settings = replace(
+        config.data,
+        path=path,
+        val=None,
+        test=None,
+        fold=None,
+        folds=None,
+        split="random",
+        limit=None,
+        cache=None,
+    )
+    dataset = open_dataset(settings, signature.task)
+    if signature.columns is not None and dataset.kind in ("images", "files"):
+        raise refusal("DATA", "a table of rows", f"{dataset.path}, which holds images")
+    index = torch.arange(len(dataset))
+    if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
+        index = index[dataset.given == SPLITS.index("test")]
+    return prepare_for(signature, replace(config, data=settings), dataset, index)
+
+
+def _check_unchanged(run: Run, now: Signature, then: Signature) -> None:
+    """Refuse data with other classes, targets or input shape than the network was trained on."""
+    shape = () if then.columns is not None else ("input_shape",)  # rows are encoded by the network's own columns
+    for what in ("task", "classes", "target_names", *shape):
+        is_now, was = getattr(now, what), getattr(then, what)
+        if is_now != was:
+            raise Refusal(
+                f"the data of {run.name}, {run.config.data.path}, is not what its network was trained on: "
+                f"{what.replace('_', ' ')} {_short(was)} then, {_short(is_now)} now; give the right DATA, or train anew"
+            )
+
+
+def _short(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,37 @@
+"""Result of `danlu.evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from danlu.run.result import Result
+from danlu.run.summary import SplitMetrics
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationResult(Result):
+    """Metrics of a network, or of a file of detections, on one split."""
+
+    run: str  # run folder, or file of detections
+    task: str
+    model: str  # "" for a file of detections
+    epochs: int  # trained; 0 for a file of detections
+    metrics: SplitMetrics  # of `part`; empty for the other splits
+    seconds: float  # reading and evaluation
+    samples_per_second: float
+    findings: list[dict[str, Any]]  # of the doctor during the training
+    data: str  # evaluated data
+    part: str  # evaluated split: train, val or test; test for other data
+    samples: int  # images or rows
+    detections: int | None = None  # entries in the file of detections
+    per_class: list[dict[str, Any]] | None = None  # of the last kind (boxes, masks) in the file of detections
+    test_looks: int | None = None  # evaluations on the run's own test split so far, this one included
+
+    ALWAYS: ClassVar[tuple[str, ...]] = ("test_looks",)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics[self.part].items())
+        return f"EvaluationResult({self.run}: {self.part} of {self.data}, {self.samples:,} samples, {figures})"
+
+    __str__ = __repr__

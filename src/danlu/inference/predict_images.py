@@ -1,0 +1,112 @@
+"""Predictions of a classifier or regression network on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from danlu.config import Config
+from danlu.data.augment import Normalise, views
+from danlu.data.columns import TargetScaler
+from danlu.data.images import Colour, decode, read_image
+from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
+from danlu.inference.prediction import Prediction
+from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.report.images import annotate
+from danlu.run.signature import Signature
+from danlu.tasks.classify import probabilities
+
+CHUNK = 256  # images on the device at once
+
+
+def predict_images(
+    trained: TrainedNetwork,
+    device: torch.device,
+    inputs: Iterable[Any],
+    config: Config,
+    *,
+    top: int = 3,
+    out: Path | None = None,
+) -> list[Prediction]:
+    """Predict every image of `inputs` (see `read_images`), in order.
+
+    config: `augment` and `tta` decide over which views of an image the outputs are averaged. top: number of classes
+    listed. out: folder for copies of the images with the prediction written below.
+    """
+    signature = trained.signature
+    colour: Colour = "grey" if signature.channels == 1 else "rgb"
+    images = list(read_images(inputs, partial(read_image, size=signature.canvas or 1, colour=colour)))
+    readable = [one.content for one in images if one.content is not None]
+    outputs = iter(_outputs(trained.members_on(device), device, readable, config) if readable else ())
+    predictions = [
+        Prediction(one.name, error=one.error)
+        if one.content is None
+        else to_prediction(one.name, signature, next(outputs), top)
+        for one in images
+    ]
+    if out is not None:
+        _write_annotated(out, images, predictions)
+    return predictions
+
+
+def to_prediction(name: str, signature: Signature, output: Tensor, top: int = 3) -> Prediction:
+    """Name the values of one output. output: (K,) probabilities, or target values in their units."""
+    if signature.task == "classify":
+        values, places = output.topk(min(top, len(signature.classes)))
+        listed = [(signature.classes[i], round(value, 6)) for i, value in zip(places.tolist(), values.tolist())]
+        return Prediction(name, label=listed[0][0], confidence=listed[0][1], top=listed)
+    numbers = output.tolist()
+    if len(numbers) == 1:
+        return Prediction(name, value=numbers[0])
+    return Prediction(name, targets=dict(zip(signature.target_names, numbers)))
+
+
+@torch.no_grad()
+def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run one network on inputs normalised or encoded for it; (N, K) on the CPU.
+
+    K class probabilities, or K target values in their units.
+    """
+    outputs = model(inputs).float()
+    if signature.task == "classify":
+        return probabilities(outputs).cpu()
+    return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs.cpu())
+
+
+def _outputs(members: Sequence[Member], device: torch.device, images: Sequence[np.ndarray], config: Config) -> Tensor:
+    """Mean of `member_output` over members and views, (N, K). images: uint8 (C, H, W) on the canvas."""
+    chunks = []
+    for start in range(0, len(images), CHUNK):
+        raw = torch.from_numpy(np.stack(images[start : start + CHUNK])).to(device)
+        outputs = []
+        for signature, model in members:
+            normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+            batch, _ = normalise(raw, None, torch.zeros(len(raw)), None)
+            seen = views(batch, config.augment) if config.tta else [batch]
+            outputs += [member_output(signature, model, view) for view in seen]
+        chunks.append(torch.stack(outputs).mean(0))
+    return torch.cat(chunks)
+
+
+def _write_annotated(out: Path, images: Sequence[InputImage[np.ndarray]], predictions: Sequence[Prediction]) -> None:
+    """Write each image at its original size, with its prediction below, under the name of its file."""
+    folder = output_folder(out)
+    taken: set[str] = set()
+    for one, prediction in zip(images, predictions):
+        if one.content is None:
+            continue
+        pixels = np.asarray(decode(one.source)).transpose(2, 0, 1) if isinstance(one.source, Path) else one.content
+        image = annotate(torch.from_numpy(np.ascontiguousarray(pixels)), _caption(prediction))
+        image.save(folder / output_name(one.name, taken))
+
+
+def _caption(prediction: Prediction) -> str:
+    if prediction.label is not None:
+        return f"{prediction.label} {prediction.confidence:.0%}"
+    return f"{prediction.value}" if prediction.value is not None else ""

@@ -1,0 +1,52 @@
+"""Predictions as dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from danlu.run.result import Result
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detection(Result):
+    """One object found in an image. The JSON key of `label` is "class"."""
+
+    label: str  # name of the class
+    score: float  # confidence, [0, 1]
+    box: list[float]  # [left, top, right, bottom] in pixels of the image file
+    mask: dict[str, Any] | None = None  # segmentation: COCO run lengths {"size": [height, width], "counts"}
+
+    KEYS: ClassVar[Mapping[str, str]] = {"label": "class"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Result):
+    """Prediction for one image, video frame or table row; fields of other tasks are None.
+
+    The JSON keys of `label` and `targets` are "class" and "values".
+    """
+
+    path: str  # file; "array N" for images in memory, "FILE N" for row N of a table
+    label: str | None = None  # classification: name of the most probable class
+    confidence: float | None = None  # classification: its probability, [0, 1]
+    top: list[tuple[str, float]] | None = None  # classification: the most probable classes with their probabilities
+    value: float | None = None  # regression on one target, in its unit
+    targets: Mapping[str, float] | None = None  # regression on several: target name -> value in its unit
+    objects: list[Detection] | None = None  # detection and segmentation, by descending score
+    error: str | None = None  # why the image could not be read; all other fields are None then
+
+    KEYS: ClassVar[Mapping[str, str]] = {"label": "class", "targets": "values"}
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.path}: not readable ({self.error})"
+        if self.label is not None:
+            return f"{self.path}: {self.label} ({self.confidence:.1%})"
+        if self.objects is not None:
+            found = ", ".join(f"{one.label} {one.score:.2f}" for one in self.objects[:8])
+            more = len(self.objects) - 8
+            return f"{self.path}: {found or 'no objects'}{f' and {more} more' if more > 0 else ''}"
+        values = {"value": self.value} if self.value is not None else self.targets or {}
+        return f"{self.path}: {', '.join(f'{name} {value:.6g}' for name, value in values.items())}"

@@ -1,0 +1,92 @@
+"""Fit the network of a run: restore the last checkpoint, attach display, checkpoints and doctor, run the loop."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from danlu.advice.fixes import cures
+from danlu.config import Config, dump_yaml
+from danlu.engine.checkpoint import read_state
+from danlu.engine.display import Display
+from danlu.engine.doctor_watcher import Examiner
+from danlu.engine.loop import Plan, Progress, Watcher, fit
+from danlu.engine.processes import Agreement
+from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
+from danlu.message import speaking
+from danlu.learning.losses import class_weights
+from danlu.preparation.assemble import make_plan
+from danlu.preparation.object_facts import record_object_facts
+from danlu.preparation.networks import network
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
+from danlu.run.folder import Run
+from danlu.run.record import Record
+
+
+def fit_network(
+    fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, *, resume: bool
+) -> Progress:
+    """Train until the epochs are done, patience ends or a signal arrives; called in every process.
+
+    fabric: launched. Checkpoints, metrics and the doctor's ledger are written to `run` by the first process. resume:
+    continue from the last checkpoint, if there is one.
+    """
+    plan = make_plan(prepared, fabric)
+    saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
+    progress = _restored_progress(run, plan, saver) if resume else Progress()
+    display = Display(console, run.log)
+    record, watchers = Record(), list[Watcher]()
+    first = fabric.global_rank == 0
+    if first:
+        record, watchers = _open_record(run, prepared, progress, resume), [display, saver]
+    several = fabric.world_size > 1
+    agreement = Agreement(stop, saver)
+    if several:
+        watchers.append(agreement)
+    with display, ExitStack() as stack:
+        if first and prepared.config.doctor.budget:
+            watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))
+        fit(plan, progress, record, watchers, agreement if several else stop)
+    if not several and (progress.stopped or "").startswith(INTERRUPTED):
+        saver.save(plan, progress)
+    return progress
+
+
+def fit_worker(config: Config, fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool) -> Progress:
+    """Body of each process of a multi-device training: read the data, then fit on a fraction of each batch."""
+    run = Run.open(folder)
+    console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
+    with speaking(config.doctor.language):
+        return fit_network(fabric, run, prepare(config, run.weights("start")), console, stop, resume=resume)
+
+
+def _restored_progress(run: Run, plan: Plan, saver: Saver) -> Progress:
+    """Load the checkpoint into `plan`; a run that was killed before its first checkpoint starts from the beginning."""
+    if run.state.exists() or run.summary.epochs:
+        return saver.restore(plan, read_state(run.state))
+    return Progress()
+
+
+def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool) -> Record:
+    """Open metrics.jsonl, without the rows after the checkpoint."""
+    if resume:  # only now: nothing can be refused any more
+        run.write_text("config.yaml", dump_yaml(prepared.config))
+    record = Record.read(run.folder / "metrics.jsonl")
+    record.cut(progress.rows)
+    return record
+
+
+def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> Examiner:
+    """The doctor as a watcher, its ledger holding the facts about the data that it cannot measure itself."""
+    config = prepared.config
+    fixes = cures(config, len(prepared.split.train), config.doctor.language)
+    examiner = Examiner(plan, config, run, display.say, fixes)
+    if prepared.objects is not None:
+        record_object_facts(examiner.doctor.ledger, prepared, network(prepared.signature))
+    if config.loss.class_weights is not None and prepared.class_counts is not None:
+        weights = class_weights(config.loss.class_weights, prepared.class_counts)
+        examiner.doctor.ledger.add("loss.class_weights", weights.tolist())
+    return examiner

@@ -1,0 +1,121 @@
+"""Build the summary of a run: metrics, data, choices, and the tables and images of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.advice.fixes import cures
+from danlu.data.augment import Normalise
+from danlu.data.dataset import SPLITS
+from danlu.engine.doctor_watcher import findings_of
+from danlu.engine.loop import Progress
+from danlu.inference.measure import Measurement
+from danlu.objects import ObjectBatch
+from danlu.preparation.assemble import make_task, transforms
+from danlu.preparation.object_sizes import object_sizes
+from danlu.preparation.networks import network
+from danlu.preparation.prepared import Prepared
+from danlu.report.images import draw_boxes, to_data_uri
+from danlu.run.folder import Run
+from danlu.run.summary import DataSummary, SplitMetrics, Summary
+
+IMAGE_SIDE = 96  # pixels, of images in the report
+OBJECTS_SIDE = 192  # pixels, of augmented images with boxes
+EXAMPLE_SIDE = 384  # max pixels, of images with ground truth and detections
+AUGMENTED_SHOWN = 24  # images
+
+
+def summarise(
+    run: Run, prepared: Prepared, progress: Progress, measured: Measurement | None, timings: Mapping[str, float]
+) -> Summary:
+    """Summary of a run.
+
+    measured: evaluation of the best weights; None when the training was interrupted. timings: seconds by stage.
+    """
+    task = make_task(prepared)
+    epochs = run.record.of("epoch")
+    best = next((row for row in epochs if row["epoch"] == progress.best_epoch), epochs[-1] if epochs else {})
+    metrics: dict[str, Mapping[str, float]] = {split: _metrics_of(best, split) for split in ("train", "val")}
+    details: dict[str, Any] = {}
+    if measured is not None:
+        metrics[measured.split] = measured.metrics
+        details = {"split": measured.split} | task.details(
+            measured.evaluation, prepared.dataset.name_of, lambda index: image_uri(prepared, index)
+        )
+    model = network(prepared.signature)
+    if prepared.objects is not None:
+        details["sizes"] = object_sizes(prepared, model)
+    dataset, split, language = prepared.dataset, prepared.split, prepared.config.doctor.language
+    return Summary(
+        run=run.name,
+        task=dataset.task,
+        model=prepared.signature.model,
+        epochs=progress.epoch,
+        metrics=SplitMetrics.from_json(metrics),
+        seconds=round(sum(timings.values()), 3),
+        samples_per_second=epochs[-1]["samples_per_second"] if epochs else 0.0,
+        findings=findings_of(run, language, cures(prepared.config, len(split.train), language)),
+        best_epoch=progress.best_epoch,
+        monitor=task.spec.monitor,
+        better=task.spec.better,
+        parameters=sum(p.numel() for p in model.parameters()),
+        data=DataSummary(
+            path=dataset.path,
+            format=dataset.format,
+            counts={name: len(getattr(split, name)) for name in SPLITS},
+            classes=list(dataset.classes),
+            input=prepared.signature.input_shape,
+            how=split.how,
+            notes=list(dataset.notes),
+            problems=[{"where": p.where, "reason": p.reason} for p in dataset.problems],
+        ),
+        choices=[{"key": c.key, "value": c.value, "reason": c.reason} for c in prepared.choices],
+        transfer=prepared.transfer.to_dict() if prepared.transfer else None,
+        timings=timings,
+        test_looks=1 if measured is not None and measured.split == "test" else 0,
+        evaluation=details,
+        augmented=augmented_images(prepared),
+        stopped=progress.stopped,
+    )
+
+
+def _metrics_of(row: dict[str, Any], split: str) -> dict[str, float]:
+    """Metrics of one split in a row of the record: {"val.loss": 0.1} -> {"loss": 0.1}."""
+    return {name.partition(".")[2]: value for name, value in row.items() if name.startswith(split + ".")}
+
+
+def image_uri(prepared: Prepared, index: int) -> str:
+    """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped."""
+    if prepared.images is None:
+        return ""
+    image = prepared.images.some([index])[0]
+    if prepared.objects is None:
+        return to_data_uri(image, IMAGE_SIDE)
+    placement = prepared.objects.placements[index]
+    (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
+    height, width = round(placement.original[0] * y), round(placement.original[1] * x)
+    cropped = image[:, top : top + height, left : left + width]
+    return to_data_uri(cropped, min(EXAMPLE_SIDE, max(cropped.shape[1:])))
+
+
+def augmented_images(prepared: Prepared) -> list[str]:
+    """First training images after augmentation, without normalisation, as data URIs; empty for tables."""
+    if prepared.images is None:
+        return []
+    augment, _ = transforms(prepared)
+    signature = prepared.signature
+    normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+    index: list[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
+    draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
+    images = prepared.images.some(index)
+    targets: Any = prepared.targets.index_select(0, torch.tensor(index))
+    shown, targets = augment(images, None, targets, draws)
+    images = normalise.undo(shown)
+    if isinstance(targets, ObjectBatch):
+        boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]
+        return [to_data_uri(image, OBJECTS_SIDE) for image in boxed]
+    return [to_data_uri(image, IMAGE_SIDE) for image in images]

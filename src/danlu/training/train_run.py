@@ -1,0 +1,134 @@
+"""Train one run from start to report; start a new run or continue an interrupted one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from danlu.config import Config, dump_yaml, get, keys, with_values
+from danlu.engine.checkpoint import save_tensors
+from danlu.engine.device import make_fabric
+from danlu.engine.processes import launch
+from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
+from danlu.inference.loaded_run import LoadedRun, load
+from danlu.preparation.prepare import prepare
+from danlu.preparation.prepared import Prepared
+from danlu.printing.results import print_choices
+from danlu.refuse import Refusal, refusal
+from danlu.run.folder import Run
+from danlu.training.environment import describe_environment
+from danlu.training.finish import finish_run
+from danlu.training.fit_closed_form import fit_closed_form
+from danlu.training.fit_network import fit_network, fit_worker
+
+RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # settings that --resume may change
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A locked run folder with its data, ready to be trained. seconds: spent on preparing it."""
+
+    run: Run
+    prepared: Prepared
+    seconds: float
+    resume: bool
+
+
+def new_job(config: Config, console: Console, out: str | None = None) -> TrainingJob:
+    """Create a run folder, read the data and choose the open settings; print and write what was chosen."""
+    began = time.perf_counter()
+    run = Run.create(out or config.out)  # first: a folder that cannot be written must be refused at once
+    try:
+        prepared = prepare(replace(config, out=None))
+        seconds = time.perf_counter() - began
+        run.write_text("config.yaml", dump_yaml(prepared.config))
+        run.write_json("environment.json", describe_environment(prepared.device))
+        print_choices(console, prepared, run)
+        if prepared.transfer is not None:  # a copy, because the source may be gone when the run is resumed
+            start = prepared.transfer.source
+            save_tensors(run.weights("start"), start.state, start.signature)
+    except BaseException as error:
+        if isinstance(error, Refusal | OSError):
+            run.withdraw()
+        run.unlock()
+        raise
+    return TrainingJob(run, prepared, seconds, resume=False)
+
+
+def train_run(job: TrainingJob, console: Console) -> LoadedRun:
+    """Fit, evaluate the best weights, write summary and report. Raises Interrupted when a signal stopped it."""
+    run, prepared, config = job.run, job.prepared, job.prepared.config
+    began = time.perf_counter()
+    stop = StopSignal()
+    try:
+        with stop.listening():
+            fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
+            if config.devices > 1:
+                worker = partial(fit_worker, config)  # Fabric takes no frozen dataclass as an argument
+                progress = launch(fabric, stop, worker, str(run.folder), console.quiet, job.resume)
+            else:
+                fabric.launch()
+                progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume)
+        interrupted = (progress.stopped or "").startswith(INTERRUPTED)
+        val_metrics = None if interrupted else fit_closed_form(run, prepared, progress)
+        timings = {"data": job.seconds, "training": time.perf_counter() - began}
+        finish_run(run, prepared, progress, timings, console, evaluate=not interrupted, val_metrics=val_metrics)
+        if interrupted:
+            raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
+        return load(run)
+    except (Refusal, OSError):
+        if not job.resume:
+            run.withdraw()
+        raise
+    finally:
+        run.unlock()
+
+
+def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
+    """Config of a run with changed settings. Refusal for settings other than RESUMABLE."""
+    config = with_values(run.config, settings)
+    for key in keys():
+        if key not in RESUMABLE and get(run.config, key) != get(config, key):
+            allowed = ", ".join(name.removeprefix("data.") for name in RESUMABLE)
+            raise refusal(
+                key,
+                "left out with --resume, which keeps the run's",
+                get(config, key),
+                do=f"only {allowed} may change",
+            )
+    return config
+
+
+def resume_run(run: Run, config: Config, console: Console) -> LoadedRun:
+    """Continue a locked run from its last checkpoint; a finished run is returned as it is, unless `epochs` has grown.
+
+    config: see `resumed_config`.
+    """
+    summary = run.summary
+    if summary.folds and config.epochs != run.config.epochs:
+        raise refusal("--epochs", "left out for a finished run over folds", config.epochs)
+    if (config.epochs or 0) < summary.epochs:
+        raise refusal("--epochs", f"at least {summary.epochs}, which the run has behind it", config.epochs)
+    if summary and _is_finished(run) and config.epochs == run.config.epochs:
+        line = f"{run.name} has finished already; its report is {run.report}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return load(run)
+    began = time.perf_counter()
+    prepared = prepare(config, run.weights("start"))
+    return train_run(TrainingJob(run, prepared, time.perf_counter() - began, resume=True), console)
+
+
+def _is_finished(run: Run) -> bool:
+    """Whether a run with a summary needs no more training.
+
+    Fewer epochs than configured without a reason mean that the run was killed just after it was resumed for more.
+    """
+    summary = run.summary
+    stopped = summary.stopped or ""
+    ended_early = bool(stopped) and not stopped.startswith(INTERRUPTED)
+    return bool(summary.folds) or summary.epochs == run.config.epochs or ended_early
