@@ -205,7 +205,7 @@ case("fold without folds", "train digits --config a.yaml", "--data.fold must be 
 case("--part with DATA", "eval RUN digits --part val", "--part must be left out when other DATA is given", "'val'")
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
 case("--weights unknown", "eval RUN --weights first", "--weights must be best or last, got 'first'")
-case("--top of zero", "predict RUN digit.png --top 0", "--top must be a whole number of at least 1, got '0'")
+case("--top of zero", "predict RUN digit.png --top 0", "--top must be an integer of at least 1, got '0'")
 case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be true or false, got 'perhaps'")
 
 # --- paths -------------------------------------------------------------------------------------------------------

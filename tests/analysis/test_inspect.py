@@ -143,7 +143,7 @@ def test_more_networks_than_a_line_holds(capsys: pytest.CaptureFixture[str], mon
         (["vit-tiny", "--input", "3x30x30"], ["30", "patch"]),
         (["vgg16", "--input", "3x9999999x9999999"], ["--input", "at most 1,000,000"]),
         (["lenet", "--classes", "1.5"], ["--classes", "'1.5'"]),
-        (["lenet", "--classes", "\u00b2"], ["--classes", "whole number"]),
+        (["lenet", "--classes", "\u00b2"], ["--classes", "an integer"]),
         (["lenet", "--classes", "-3"], ["--classes"]),
         (["lenet", "--batch-size", "many"], ["--batch-size", "'many'"]),
         (["lenet", "--time", "maybe"], ["--time", "true or false"]),

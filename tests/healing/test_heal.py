@@ -160,7 +160,7 @@ def test_wrong_input_is_refused_in_a_sentence(tmp_path, digits_run, capsys):
     run = str(digits_run.folder)
     assert "RUN must be a run folder" in refused(["doctor", str(tmp_path), "--heal"], capsys)
     assert "RUN must be a run folder" in refused(["doctor", "digits", "--heal"], capsys)
-    assert "--seeds must be a whole number from 2" in refused(["doctor", run, "--heal", "--seeds", "1"], capsys)
+    assert "--seeds must be an integer from 2" in refused(["doctor", run, "--heal", "--seeds", "1"], capsys)
     assert "--seeds must be" in refused(["doctor", run, "--heal", "--seeds", "many"], capsys)
     assert "--budget must be a number of seconds" in refused(["doctor", run, "--heal", "--budget", "-3"], capsys)
     assert "--budget must be left out without --heal" in refused(["doctor", run, "--budget", "3"], capsys)

@@ -1,4 +1,4 @@
-"""`danlu inspect`: what a network is made of, layer by layer, before anything is trained."""
+"""`danlu inspect`: layers, costs and memory of a network, before anything is trained."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from danlu.learning.optim import build_optimizer
 from danlu.models.build import MODELS, build_model
 from danlu.refuse import Refusal, blame, one_of, refusal
 
-MOST = 1_000_000  # of classes, channels, pixels of a side, samples of a batch: beyond it sizes overflow
+MAX_SIZE = 1_000_000  # classes, channels, pixels of a side, samples of a batch; beyond it sizes overflow
 BOOLEANS: dict[str, bool] = {"true": True, "yes": True, "1": True, "on": True}
 BOOLEANS |= {"false": False, "no": False, "0": False, "off": False}
 IMAGE_INPUT = (3, 224, 224)  # for networks of timm and torchvision
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A network and its trace. network: without numbers (on torch's meta device) wherever it can do without."""
+class TracedNetwork:
+    """A network and its trace. network: on torch's meta device (without weights) where that is possible."""
 
     name: str
     shape: tuple[int, ...]
@@ -40,7 +40,8 @@ class Looked:
     traced: Traced
     memory: TrainingMemory
 
-    def figures(self) -> dict[str, Any]:
+    def totals(self) -> dict[str, Any]:
+        """Parameters and costs of the whole network, per sample."""
         return {
             "model": self.name,
             "input": list(self.shape),
@@ -62,75 +63,81 @@ def inspect(
     time: bool | str = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """{"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain values.
+    """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
     model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
-    default what the network was made for. Bytes and multiply-adds are per sample, memory for training at `batch_size`
-    with the state of `optimizer`. plot: a .png or .svg file to draw the network in. time: measure forward, backward and
-    step of every layer on this machine. options: of the network, as norm="group". Raises Refusal for a network or an
-    input that cannot be.
+    default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure forward,
+    backward and step of every layer on this machine. options: of the network, as norm="group".
+
+    Returns {"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain
+    values; bytes and multiply-adds are per sample, "memory" is that of training at `batch_size` with the state of
+    `optimizer`. Refusal for an unknown network or an input that does not fit it.
     """
-    timed = _truth("--time", time)
-    looked = _look(model, input, classes, batch_size, optimizer, options)
-    traced, memory = looked.traced, looked.memory
-    capacity, basis = vc_dimension(traced.layers, math.prod(looked.shape))
-    found = looked.figures() | {
+    timed = _boolean("--time", time)
+    traced_network = _trace_network(model, input, classes, batch_size, optimizer, options)
+    traced, memory = traced_network.traced, traced_network.memory
+    capacity, basis = vc_dimension(traced.layers, math.prod(traced_network.shape))
+    found = traced_network.totals() | {
         "memory": {**vars(memory), "total": memory.total, "optimizer": optimizer},
         "vc_dimension": {"estimate": capacity, "basis": basis},
         "dominates": dominant(traced.layers),
         "layers": [_row(layer) for layer in traced.layers if layer.used or layer.parameters],
     }
     if timed:
-        network = _network(model, looked.shape, int(classes), options) if isinstance(model, str) else deepcopy(model)
-        found["time"] = _time(network, looked.shape, memory.batch_size, optimizer)
+        network = (
+            _network(model, traced_network.shape, int(classes), options) if isinstance(model, str) else deepcopy(model)
+        )
+        found["time"] = _time(network, traced_network.shape, memory.batch_size, optimizer)
     if plot is not None:
-        _plot(Path(plot), traced.layers, looked.shape, looked.name)
+        _plot(Path(plot), traced.layers, traced_network.shape, traced_network.name)
     return found
 
 
 def compare_networks(*names: str, input: str | None = None, classes: int | str = 10) -> dict[str, Any]:
-    """{"models", "rows", "shares", "branched", "dominates"}: two or more networks beside one another, as plain values.
+    """Compare two or more networks layer by layer.
 
-    rows: see `danlu.inspection.comparison.compare`. shares, branched, dominates: name -> what each network spends on
-    which layers, its blocks of branches against one convolution, and what dominates it. Without `input` every network
-    gets what it was made for. Raises Refusal as `inspect` does.
+    input: as for `inspect`; by default each network's own input size.
+
+    Returns {"models", "rows", "shares", "branched", "dominates"} as plain values. rows: see
+    `danlu.inspection.comparison.compare`. shares, branched, dominates: by name, the fraction of the costs in each kind
+    of layer, the cost of blocks with branches against one convolution, and what dominates. Refusal as for `inspect`.
     """
     if len(set(names)) < 2:
         raise refusal("--compare", "two networks or more", " ".join(names))
-    looked = {name: _look(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
-    layers = {name: one.traced.layers for name, one in looked.items()}
+    networks = {name: _trace_network(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
+    layers = {name: one.traced.layers for name, one in networks.items()}
     return {
         "models": list(layers),
         "rows": compare(layers),
         "shares": {name: family_fractions(own) for name, own in layers.items()},
-        "branched": {name: branched(own, looked[name].shape) for name, own in layers.items()},
+        "branched": {name: branched(own, networks[name].shape) for name, own in layers.items()},
         "dominates": {name: dominant(own) for name, own in layers.items()},
     }
 
 
-def _look(
+def _trace_network(
     model: str | nn.Module,
     input: str | None,
     classes: int | str,
     batch_size: int | str,
     optimizer: str,
     options: dict[str, Any],
-) -> Looked:
-    """Build (without numbers, if it can be) and trace."""
-    classes, batch_size = _whole("--classes", classes), _whole("--batch-size", batch_size)
+) -> TracedNetwork:
+    """Build a network, without weights where possible, and trace it."""
+    classes, batch_size = _integer("--classes", classes), _integer("--batch-size", batch_size)
     one_of("--optimizer", optimizer, STATES, "a known update rule")
     name = model if isinstance(model, str) else type(model).__name__
     shape = _shape(input or _default_input(name))
     sample = torch.zeros(1, *shape, device="meta")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries, about weights that are not there yet
+            warnings.simplefilter("ignore")  # libraries warn about weights on the meta device
             network, traced, memory = _traced(model, shape, sample, classes, batch_size, optimizer, options)
     except Refusal:
         raise
     except (RuntimeError, ValueError) as error:
-        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first(error)}") from None
-    return Looked(name, shape, network, traced, memory)
+        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first_line(error)}") from None
+    return TracedNetwork(name, shape, network, traced, memory)
 
 
 def _traced(
@@ -142,7 +149,7 @@ def _traced(
     optimizer: str,
     options: dict[str, Any],
 ) -> tuple[nn.Module, Traced, TrainingMemory]:
-    """Networks by name are built on the meta device; those that read their own numbers are built in earnest."""
+    """Build a network by name on the meta device; on the CPU where its construction reads weights."""
     if isinstance(model, str):
         try:
             with torch.device("meta"):
@@ -168,22 +175,22 @@ def _default_input(name: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    wanted = f'CxHxW such as "3x224x224", or D for rows of numbers, of at most {MOST:,} each'
+    wanted = f'CxHxW such as "3x224x224", or D for rows of numbers, of at most {MAX_SIZE:,} each'
     if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
         raise refusal("--input", wanted, text)
     shape = tuple(int(part) for part in re.split("[x×]", str(text)))
-    if max(shape) > MOST:
+    if max(shape) > MAX_SIZE:
         raise refusal("--input", wanted, text)
     return shape
 
 
-def _whole(flag: str, value: int | str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MOST:
-        raise refusal(flag, f"a whole number of at least 1 and at most {MOST:,}", value)
+def _integer(flag: str, value: int | str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MAX_SIZE:
+        raise refusal(flag, f"an integer of at least 1 and at most {MAX_SIZE:,}", value)
     return int(value)
 
 
-def _truth(flag: str, value: bool | str) -> bool:
+def _boolean(flag: str, value: bool | str) -> bool:
     if str(value).lower() not in BOOLEANS:
         raise refusal(flag, "true or false", value)
     return BOOLEANS[str(value).lower()]
@@ -214,5 +221,5 @@ def _plot(path: Path, layers: list[Layer], shape: tuple[int, ...], name: str) ->
         raise blame(error, "--plot") from None
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:160]

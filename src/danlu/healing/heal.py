@@ -286,7 +286,7 @@ def _count(seeds: Any) -> int:
     except ValueError:
         count = 0
     if not 2 <= count <= 100:
-        raise refusal("--seeds", "a whole number from 2 to 100, for the noise is measured over them", seeds)
+        raise refusal("--seeds", "an integer from 2 to 100, for the noise is measured over them", seeds)
     return count
 
 

@@ -103,7 +103,7 @@ class LoadedRun(Run):
         """
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
         if not str(top).isdigit() or int(top) < 1:
-            raise refusal("--top", "a whole number of at least 1", top)
+            raise refusal("--top", "an integer of at least 1", top)
         if not inputs:
             raise refusal("PATH", "at least one file, folder or array", "none")
         place = pick_device(config.device)
