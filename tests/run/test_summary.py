@@ -79,8 +79,6 @@ def test_an_unfinished_run_has_an_empty_summary():
 
 
 def test_one_line_shows_what_matters():
-    assert str(Summary.from_json(KEPT)) == (
-        "Summary(runs/1: classify, mlp, 3 epochs, val loss=0.6, accuracy=nan)"
-    )
+    assert str(Summary.from_json(KEPT)) == ("Summary(runs/1: classify, mlp, 3 epochs, val loss=0.6, accuracy=nan)")
     assert repr(SplitMetrics.of("test", {"loss": 0.5}).test) == "Metrics(loss=0.5)"
     assert "0x" not in repr(Summary.from_json(KEPT).data)

@@ -15,7 +15,6 @@ from danlu.config import Config, with_values
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit, Placement
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
-from danlu.data.formats import OBJECTS
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
 from danlu.data.split import Split, split_dataset
 from danlu.preparation.prepare import read
@@ -57,7 +56,7 @@ def describe(
     size, colour = config.data.size, config.data.colour
     assert size is not None, "chosen while reading"
     assert colour is not None, "chosen while reading"
-    fit: Fit = "letterbox" if dataset.task in OBJECTS else "crop"
+    fit: Fit = "letterbox" if dataset.task_spec.finds_objects else "crop"
     images = image_inputs(dataset, size=size, colour=colour, memory=False, fit=fit)
     mean, std = channel_statistics(images.some(shuffled.tolist()))
     if out is not None:
@@ -68,7 +67,7 @@ def describe(
         channels=len(mean),
         mean=list(mean),
         std=list(std),
-        objects=_objects(dataset) if dataset.task in OBJECTS else None,
+        objects=_objects(dataset) if dataset.task_spec.finds_objects else None,
         contact_sheet=str(out) if out is not None else None,
     )
 
@@ -107,7 +106,7 @@ def _classes(dataset: Dataset, split: Split) -> dict[str, dict[str, int]]:
     counts = {}
     for name in SPLITS:
         index = getattr(split, name)
-        if dataset.task in OBJECTS:
+        if dataset.task_spec.finds_objects:
             annotations = _annotations(dataset)
             none = torch.zeros(0, dtype=torch.int64)
             labels = torch.cat([*(annotations[i].labels for i in index.tolist()), none])
@@ -185,7 +184,7 @@ def _write_contact_sheet(out: Path, dataset: Dataset, images: Images, size: int,
     """Write example images with their labels. Refusal where the file name has no image extension."""
     index = _examples(dataset, shuffled)
     tiles = images.some(index)
-    if dataset.task in OBJECTS:
+    if dataset.task_spec.finds_objects:
         places, annotations = placements(dataset, size, fit), _annotations(dataset)
         tiles = torch.stack([_boxed(tile, annotations[i], places[i]) for tile, i in zip(tiles, index)])
     sheet = contact_sheet(tiles, [_caption(dataset, i) for i in index], SHEET_COLUMNS)

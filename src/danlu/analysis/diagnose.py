@@ -27,8 +27,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run, runs_beside
-from danlu.tasks.classify import Classify
-from danlu.tasks.regress import Regress
+from danlu.tasks.task import SampleLossTask
 
 MAX_IMAGES = 200_000  # images compared with one another
 
@@ -98,7 +97,7 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
         record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
         return apply_rules(ledger, language)
     task = make_task(prepared)
-    assert isinstance(task, Classify | Regress), "detectors are handled above"
+    assert isinstance(task, SampleLossTask), "detectors are handled above"
     _, plain = transforms(prepared)
     index = prepared.split.train[:64]
     batch = next(make_batches(prepared, index, plain, batch_size=len(index)).epoch())

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from danlu.config import with_values
-from danlu.data.formats import OBJECTS
 from danlu.doctor.curvature.landscape import Landscape, path_directions, random_directions
 from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import Objective
@@ -25,8 +24,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import one_of, refusal
 from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run
-from danlu.tasks.classify import Classify
-from danlu.tasks.regress import Regress
+from danlu.tasks.task import SampleLossTask
 
 DIRECTIONS = ("random", "eigenvectors")
 POINTS = 25  # along each side of the plane
@@ -50,7 +48,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
     trained = load(run)
     language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
-    if trained.task in OBJECTS or trained.signature.members:
+    if trained.signature.task_spec.finds_objects or trained.signature.members:
         raise refusal("--landscape", "used on one network that classifies or predicts numbers", trained.name)
     prepared = prepare(trained.config, trained.weights("start"))
     objective = _objective(prepared, trained.weights("best"))
@@ -81,7 +79,7 @@ def _objective(prepared: Prepared, best: Path) -> Objective:
     model.load_state_dict(read_weights(best)[1])
     model = model.to(prepared.device).eval()
     task = make_task(prepared)
-    assert isinstance(task, Classify | Regress), "detectors are refused above"
+    assert isinstance(task, SampleLossTask), "detectors are refused above"
     sample_loss = task.sample_loss
 
     def mean_loss(outputs: Any, targets: Tensor) -> Tensor:

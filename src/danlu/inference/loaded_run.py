@@ -11,7 +11,6 @@ from torch import nn
 
 from danlu.config import Config, with_values
 from danlu.data.dataset import SPLITS
-from danlu.data.formats import OBJECTS
 from danlu.engine.device import pick_device
 from danlu.inference.detect import detect
 from danlu.inference.evaluation_data import other_data, own_data
@@ -108,7 +107,7 @@ class LoadedRun(Run):
             raise refusal("PATH", "at least one file, folder or array", "none")
         place = pick_device(config.device)
         folder = Path(out) if out is not None else None
-        if self.task in OBJECTS:
+        if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
         if score is not None:
             raise refusal("--score", "left out where no objects are to be found", score)
