@@ -15,8 +15,8 @@ from danlu.engine.doctor_watcher import Examiner
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.processes import Agreement
 from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
-from danlu.message import speaking
 from danlu.learning.losses import class_weights
+from danlu.message import speaking
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.networks import network
