@@ -21,8 +21,8 @@ from danlu.doctor.static_checks import Split, examine_images, examine_labels, ex
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
 from danlu.preparation.assemble import make_batches, make_task, transforms
-from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.networks import build_network
+from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal

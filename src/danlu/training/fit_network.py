@@ -18,8 +18,8 @@ from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
 from danlu.learning.losses import class_weights
 from danlu.message import speaking
 from danlu.preparation.assemble import make_plan
-from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.networks import network
+from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run

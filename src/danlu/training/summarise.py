@@ -16,8 +16,8 @@ from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_task, transforms
-from danlu.preparation.object_sizes import object_sizes
 from danlu.preparation.networks import network
+from danlu.preparation.object_sizes import object_sizes
 from danlu.preparation.prepared import Prepared
 from danlu.report.images import draw_boxes, to_data_uri
 from danlu.run.folder import Run
