@@ -228,7 +228,7 @@ def test_rates_by_depth():
     shares = rate_shares(model, 0.5)
     by_part = {name.partition(".")[0]: share for name, share in shares.items()}
     assert by_part == {"stage1": 0.125, "stage2": 0.25, "stage3": 0.5, "head": 1.0}
-    optimizer = build_optimizer(model, OptimConfig(name="momentum", lr=0.4, weight_decay=0.01), shares=shares)
+    optimizer = build_optimizer(model, OptimConfig(name="momentum", lr=0.4, weight_decay=0.01), lr_factors=shares)
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         assert rates[id(parameter)] == (0.4 * shares[name], 0.01 if parameter.ndim > 1 else 0.0)
@@ -256,7 +256,7 @@ def test_every_network_has_levels(name, count):
 
 def test_muon_with_rates_by_depth_keeps_the_head_apart():
     model = build_model("resnet20", channels=3, size=32, classes=4)
-    optimizer = build_optimizer(model, OptimConfig(name="muon", lr=0.1), shares=rate_shares(model, 0.5))
+    optimizer = build_optimizer(model, OptimConfig(name="muon", lr=0.1), lr_factors=rate_shares(model, 0.5))
     assert not any(p is model.head[2].weight for p in optimizer.hidden)  # type: ignore[attr-defined]
 
 
