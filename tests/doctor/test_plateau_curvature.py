@@ -62,7 +62,7 @@ def test_training_is_the_same_with_it(monkeypatch):
     def weights(budget: float | None) -> list[torch.Tensor]:
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
-        monkeypatch.setattr(plateau_curvature, "STILL", 1e9)
+        monkeypatch.setattr(plateau_curvature, "MAX_PLATEAU_CHANGE", 1e9)
         doctor = train(model, budget=budget)
         assert doctor is None or doctor.ledger.has("point.kind")
         return [*model.state_dict().values(), torch.rand(3)]

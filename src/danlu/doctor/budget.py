@@ -1,11 +1,10 @@
-"""The time budget: what each instrument costs, and at which steps it may measure.
+"""Time budget of the doctor: the cost of each instrument, and the steps at which it may measure.
 
-Each instrument owns a part of the doctor's share of the time. It may measure when what it has spent, with the cost of
-one more measurement, stays within that part of the time gone by. The first steps are free: they carry the facts about
-structure, and a single slow step is not felt. Some tenths of a second are granted beside the share, let out in the
-first second or so, so that short runs of tiny models are seen at all and long ones pay the share alone. Training and
-validation have accounts of their own: neither eats what the other needs. Times are the host's, as taken by
-perf_counter; the device is never waited for.
+Each instrument has a fixed fraction of the doctor's time. It may measure if the time it has used, plus the cost of one
+more measurement, stays within that fraction of the elapsed time. The first steps are not charged: they record the
+structure of the model. `EXTRA_SECONDS` are granted in addition, released during the first seconds, so that short
+trainings of small models are measured too. Training and validation have separate accounts. Times are host times
+(perf_counter); there is no wait for the device.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections import defaultdict
 from time import perf_counter
 
 FREE_STEPS = 3
-# Parts of the budget. What is always on (hooks, reading back) is charged to "hooks".
+# Fractions of the budget; they sum to 1. Hooks and reads from the device are charged to "hooks".
 INSTRUMENT_FRACTIONS = {
     "hooks": 0.15,
     "loss_and_accuracy": 0.15,
@@ -27,30 +26,38 @@ INSTRUMENT_FRACTIONS = {
     "labels/val": 0.02,
     "modes": 0.07,
 }
-EXTRA_SECONDS = 0.3  # seconds beside the share, all of them let out in the first GRANT / GRANT_RATE seconds
-EXTRA_RELEASED_PER_SECOND = 0.25  # seconds of the grant let out per second
+EXTRA_SECONDS = 0.3  # seconds in addition to the fraction
+EXTRA_RELEASED_PER_SECOND = 0.25  # extra seconds released per elapsed second
 
 
 class Budget:
-    """share: the doctor's share of the time, 0.03 for 3 %; infinity measures at every step."""
+    """Accounts of the time used by the doctor.
 
-    def __init__(self, share: float = 0.03) -> None:
-        self.share = share
+    Args:
+        fraction: maximum fraction of the training time, 0.03 for 3 %; infinity measures at every step.
+    """
+
+    def __init__(self, fraction: float = 0.03) -> None:
+        self.fraction = fraction
         self.spent: dict[str, float] = defaultdict(float)
-        self._free: dict[str, float] = defaultdict(float)  # spent in free steps: told, but not held against anyone
+        self._free: dict[str, float] = defaultdict(float)  # seconds used in the first steps, not charged
         self._cost: dict[str, float] = {}
-        self.total = 0.0  # seconds the doctor has used
+        self.total = 0.0  # seconds used by the doctor
         self._started = perf_counter()
 
     def may(self, name: str, step: int) -> bool:
-        """May this instrument measure now?"""
+        """Return whether the instrument has time for a measurement at this step."""
         if step <= FREE_STEPS:
             return True
         timed_hook = self.spent[name] - self._free[name]
         return timed_hook + self._cost.get(name, 0.0) <= INSTRUMENT_FRACTIONS[name] * self._allowance()
 
     def charge(self, name: str, seconds: float, step: int, *, measured: bool = False) -> None:
-        """Write `seconds` to the instrument's account; `measured`: this was one measurement, remember its cost."""
+        """Add `seconds` to the account of an instrument.
+
+        Args:
+            measured: whether this was a measurement; its cost then updates the estimate for the next one.
+        """
         self.spent[name] += seconds
         self.total += seconds
         if step <= FREE_STEPS:
@@ -60,16 +67,16 @@ class Budget:
             self._cost[name] = 0.7 * old + 0.3 * seconds
 
     @property
-    def spare(self) -> float:
-        """Seconds that may still be used now; negative when the doctor has used more than its share."""
+    def remaining(self) -> float:
+        """Seconds that may still be used now; negative if the budget is exceeded."""
         return self._allowance() - self.total + sum(self._free.values())
 
     def _allowance(self) -> float:
-        """Seconds that the doctor may have used by now."""
+        """Seconds the doctor may have used until now."""
         elapsed = self.elapsed
-        return self.share * elapsed + min(EXTRA_SECONDS, EXTRA_RELEASED_PER_SECOND * elapsed)
+        return self.fraction * elapsed + min(EXTRA_SECONDS, EXTRA_RELEASED_PER_SECOND * elapsed)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the doctor came, its own time left out."""
+        """Seconds since watching started, without the time used by the doctor."""
         return perf_counter() - self._started - self.total

@@ -1,7 +1,7 @@
-"""Values that stay on the device until many of them can be read back at once.
+"""Asynchronous reads of values on the device, many at a time.
 
-Reading one number back makes the host wait for the device. So tensors are queued, joined into one, copied to pinned
-memory without waiting, and read when the copy has arrived.
+Reading one number makes the host wait for the device. Tensors are queued, concatenated, copied to pinned memory without
+blocking, and read once the copy has finished.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Reader = Callable[[list[float]], None]
 
 
 class Deferred:
-    """A queue of (tensor, what to do with its numbers), read back in order."""
+    """Queue of (tensor, callback for its values), read in order."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[Tensor, Reader]] = []
@@ -26,11 +26,11 @@ class Deferred:
         return len(self._queue)
 
     def add(self, tensor: Tensor, reader: Reader) -> None:
-        """Queue `tensor` (any shape; it must not be changed afterwards); `reader` gets its numbers as a flat list."""
+        """Queue `tensor` (any shape, not to be modified afterwards); `reader` gets its values as a flat list."""
         self._queue.append((tensor.detach(), reader))
 
     def send(self) -> None:
-        """Start copying what is queued; read what has arrived. Does not wait for an accelerator."""
+        """Start copies of all queued tensors and read those that have finished. Does not wait for the device."""
         queue, self._queue = self._queue, []
         by_device: dict[torch.device, list[tuple[Tensor, Reader]]] = {}
         for tensor, reader in queue:
@@ -40,18 +40,18 @@ class Deferred:
         self._read_arrived(wait=False)
 
     def drain(self) -> None:
-        """Read everything back, waiting where needed."""
+        """Read all values, waiting for the device where necessary."""
         self.send()
         self._read_arrived(wait=True)
 
     def _send(self, device: torch.device, pairs: list[tuple[Tensor, Reader]]) -> None:
-        kind = torch.float32 if device.type == "mps" else torch.float64
+        dtype = torch.float32 if device.type == "mps" else torch.float64
         with torch.no_grad():
-            joined = torch.cat([tensor.reshape(-1).to(kind) for tensor, _ in pairs])
+            joined = torch.cat([tensor.reshape(-1).to(dtype) for tensor, _ in pairs])
         readers = [(tensor.numel(), reader) for tensor, reader in pairs]
         event = None
         if device.type == "cuda":
-            host = torch.empty(joined.shape, dtype=kind, pin_memory=True)
+            host = torch.empty(joined.shape, dtype=dtype, pin_memory=True)
             host.copy_(joined, non_blocking=True)
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(device))

@@ -1,6 +1,6 @@
-"""Walking back through autograd's graph: what a tensor was made from, past operations that only rearrange or scale it.
+"""Backward traversal of the autograd graph, past operations that only rearrange or scale a tensor.
 
-Works for modules and for functional calls alike, because both leave the same nodes behind.
+Works for modules and functional calls alike, because both create the same nodes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-# Nodes that leave a linear map linear: rearranging, casting, averaging, dropout's mask.
+# Nodes that keep a linear map linear: reshaping, casts, averages, dropout masks.
 REARRANGING = {
     "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "AsStridedBackward0", "TBackward0",
     "TransposeBackward0", "PermuteBackward0", "SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2",
@@ -20,7 +20,7 @@ POOLING = {
     "AdaptiveAvgPool1DBackward0", "MkldnnAdaptiveAvgPool2DBackward0", "SumBackward1",
 }  # fmt: skip
 MAX_POOLING = {"MaxPool2DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0", "MaxPool1DWithIndicesBackward0"}
-SCALING = {"MulBackward0", "DivBackward0", "AddBackward0", "SubBackward0"}  # by or with something without a gradient
+SCALING = {"MulBackward0", "DivBackward0", "AddBackward0", "SubBackward0"}  # with an operand that has no gradient
 BATCH_NORM = {"NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBatchNormBackward0"}
 ACTIVATIONS = {
     "ReluBackward0": "relu", "SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "SoftmaxBackward0": "softmax",
@@ -34,7 +34,7 @@ LINEAR = {"AddmmBackward0", "MmBackward0", "ConvolutionBackward0", "LinearBackwa
 
 
 def _previous(node: Any) -> Any:
-    """The node before a node with one input that matters; None where several do."""
+    """Return the predecessor of a node with a single relevant input; None if there are several."""
     sources = [n for n, _ in node.next_functions if n is not None]
     if node.name() in BATCH_NORM:
         return node.next_functions[0][0]
@@ -42,8 +42,13 @@ def _previous(node: Any) -> Any:
 
 
 def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: int = 24) -> Iterator[Any]:
-    """`node` and the nodes behind it, as far as only linear operations lie in between (those linear maps included,
-    where the walk ends). norms: pass batch norms, too. max_pooling: pass max pooling, too."""
+    """Iterate over `node` and its predecessors up to and including the first operation that is not a rearrangement.
+
+    Args:
+        norms: continue past batch norms.
+        max_pooling: continue past max pooling.
+        limit: max number of nodes.
+    """
     for _ in range(limit):
         if node is None:
             return
@@ -56,22 +61,26 @@ def behind(node: Any, *, norms: bool = False, max_pooling: bool = False, limit: 
 
 
 def consumers(starts: Iterable[Any]) -> dict[Any, int]:
-    """How many nodes take from each node that lies behind `starts`."""
+    """Count the consumers of each node that is reachable backwards from `starts`."""
     counts: dict[Any, int] = {}
-    seen, ahead = set(), list(starts)
-    while ahead:
-        node = ahead.pop()
+    seen, pending = set(), list(starts)
+    while pending:
+        node = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         for source in {n for n, _ in node.next_functions if n is not None}:
             counts[source] = counts.get(source, 0) + 1
-            ahead.append(source)
+            pending.append(source)
     return counts
 
 
 def last_activation(node: Any) -> tuple[str, Any] | None:
-    """The activation that made the tensor of this grad_fn, past rearranging and pooling, with its node; None: none."""
+    """Return the name and node of the activation that produced a tensor, past rearrangements and pooling, or None.
+
+    Args:
+        node: grad_fn of the tensor.
+    """
     for item in behind(node, max_pooling=True):
         if item.name() in ACTIVATIONS:
             return ACTIVATIONS[item.name()], item

@@ -1,13 +1,13 @@
-"""Attaching to a training by public hooks, and taking every one of them off again.
+"""Attach to a training by public hooks of PyTorch, and detach all of them again.
 
-the model            register_forward_pre_hook, register_forward_hook, and a tensor hook on its outputs; after
-                     model.compile() those would be compiled along: then its compiled call is wrapped instead
-the optimisers       the global step hooks of torch.optim.optimizer: they see optimisers made later, too
-the loss             a module: its forward hook. Unknown: the global forward hook of modules until a loss was seen.
-                     A function: torch.overrides.TorchFunctionMode for as long as the doctor watches (some 1.4 us per
-                     call of torch; pass a loss module, or wrap the function by doctor.loss, to spare it). It steps
-                     aside where attention runs without gradients: under a mode torch takes other kernels there.
-                     Where the model is compiled no global hook: to take it off would compile the model again
+model        register_forward_pre_hook, register_forward_hook, and a tensor hook on the outputs. After model.compile()
+             hooks would become part of the graph, so the compiled call is wrapped instead.
+optimizers   the global step hooks of torch.optim.optimizer, which also cover optimizers created later.
+loss         A module: its forward hook. Unknown: the global forward hook of modules, until a loss was seen.
+             A function: a torch.overrides.TorchFunctionMode while watching (about 1.4 us per torch call; pass a loss
+             module, or wrap the function by doctor.loss, to avoid it). The mode is suspended where attention runs
+             without gradients, because torch selects other kernels under a mode.
+             No global hook on compiled models: removing it would trigger a recompilation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import WatchedModel, tensors_in
 
-FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)  # without gradients
+# Modules with fused kernels for passes without gradients.
+FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 class Hooks:
-    """`attach` puts the hooks on, `detach` takes them off."""
+    """All hooks of one doctor: `attach` and `detach`."""
 
     def __init__(self, watched: WatchedModel, events: TrainingEvents) -> None:
         self.watched = watched
@@ -38,14 +39,14 @@ class Hooks:
         self._handles: list[Any] = []
         self._searching: Any = None
         self._mode: LossFunctionMode | None = None
-        self._aside = False  # the mode, for the length of one call of the model
+        self._suspended = False  # the mode, during one call of the model
         self._fused = any(isinstance(module, FUSED) for module in watched.inner.modules())
         self._stepping: torch.optim.Optimizer | None = None
 
     def attach(self) -> None:
         model, loss_fn = self.watched.model, self.watched.loss_fn
         self._handles = [
-            *self._at_the_model(model),
+            *self._model_hooks(model),
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
@@ -58,7 +59,7 @@ class Hooks:
         self._mode = LossFunctionMode(self._after_loss_function, self._backward_called)
         self._mode.__enter__()
 
-    def _at_the_model(self, model: nn.Module) -> list[Any]:
+    def _model_hooks(self, model: nn.Module) -> list[Any]:
         call = getattr(model, "_compiled_call_impl", None)
         if call is not None:
             return [CompiledCallHooks(model, call, self._before_forward, self._after_forward)]
@@ -68,7 +69,7 @@ class Hooks:
         ]
 
     def stop_searching(self) -> None:
-        """The loop tells the loss itself: nothing needs to be looked for."""
+        """Stop looking for the loss: the loop reports it by `doctor.observe`."""
         self._end_search()
         if self._mode is not None:
             self._resume_mode()
@@ -76,15 +77,17 @@ class Hooks:
             self._mode = None
 
     def _suspend_mode(self) -> None:
-        on_top = self._mode is not None and _get_current_function_mode() is self._mode
-        if on_top and self._fused and not torch.is_grad_enabled():
-            self._mode.__exit__(None, None, None)
-            self._aside = True
+        mode = self._mode
+        if mode is None or _get_current_function_mode() is not mode:
+            return
+        if self._fused and not torch.is_grad_enabled():
+            mode.__exit__(None, None, None)
+            self._suspended = True
 
     def _resume_mode(self) -> None:
-        if self._aside and self._mode is not None:
+        if self._suspended and self._mode is not None:
             self._mode.__enter__()
-        self._aside = False
+        self._suspended = False
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -93,17 +96,17 @@ class Hooks:
         self.stop_searching()
 
     def _end_search(self) -> None:
-        """The global hook goes, and with it the note that it wants keywords, which torch's own handle leaves behind."""
+        """Remove the global hook, and its keyword flag, which the handle of torch leaves behind."""
         if self._searching is not None:
             self._searching.remove()
             getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", {}).pop(self._searching.id, None)
             self._searching = None
 
-    # The model.
+    # Model.
 
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if not self.watched.paused:
-            self._stepping = None  # by a closure; or a step that broke down never ended
+            self._stepping = None  # inside a closure, or the last step raised
             self.events.forward_started(args, kwargs)
             self._suspend_mode()
 
@@ -113,14 +116,14 @@ class Hooks:
         self._resume_mode()
         self.events.forward_ended(outputs)
         loss = outputs.get("loss") if isinstance(outputs, dict) else getattr(outputs, "loss", None)
-        if isinstance(loss, Tensor) and loss.dim() == 0:  # models that return their loss, as Hugging Face's do
+        if isinstance(loss, Tensor) and loss.dim() == 0:  # models that return their loss (Hugging Face)
             logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", None)
             self.events.loss_computed(loss, logits, kwargs.get("labels"), "output")
 
-    # The optimisers.
+    # Optimizers.
 
-    def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
-        """An optimiser that was given, or that holds parameters of the model, or the only one there is."""
+    def _is_watched(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer was passed by the user, holds parameters of the model, or is the only one."""
         watched = self.watched
         if any(optimizer is seen for seen in watched.optimizers):
             return True
@@ -132,24 +135,24 @@ class Hooks:
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
         if self.watched.paused or self._stepping not in (None, optimizer):
-            return None  # of one that another is made of: its steps are parts of the other's
-        if self._concerns(optimizer):
+            return None  # an inner optimizer: its step is part of the outer one's
+        if self._is_watched(optimizer):
             self._stepping = optimizer
             return run_when_gradient_is_ready(args, kwargs, lambda: self.events.step_started(optimizer))
         return None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        if not self.watched.paused and self._stepping in (None, optimizer) and self._concerns(optimizer):
+        if not self.watched.paused and self._stepping in (None, optimizer) and self._is_watched(optimizer):
             self._stepping = None
             self.events.step_ended(optimizer)
 
-    # The loss.
+    # Loss.
 
     def _after_loss_module(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
         self._loss(module, args, kwargs, loss, "module")
 
     def _search_loss(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
-        """Every module's forward passes here until one is the loss; from then on only that one."""
+        """Global forward hook: find the loss module, then hook that module only."""
         if self.watched.paused or self.events.current is None:
             return
         if module is not self.watched.loss_fn:
@@ -169,13 +172,15 @@ class Hooks:
         tensors = list(tensors_in((args, kwargs)))
         outputs, targets = ([*tensors, None, None])[:2]
         if self.events.current is not None and self.events.current.loss is None:
-            # Without the outputs: they would keep the graph alive. They are the first argument.
-            kept = ((None, *args[1:]), kwargs) if args else ((), {**kwargs, next(iter(kwargs)): None})
-            self.watched.last_call = (function, *kept)
+            # Without the first argument, the outputs: they would keep the graph alive.
+            if args:
+                self.watched.last_call = (function, (None, *args[1:]), kwargs)
+            else:
+                self.watched.last_call = (function, (), {**kwargs, next(iter(kwargs)): None})
         self.events.loss_computed(loss, outputs, targets, by)
 
     def wrapped(self, function: Callable) -> Callable:
-        """`function`, telling the doctor what it was given and what it returned."""
+        """Wrap a loss function so that its arguments and result are recorded."""
 
         def loss(*args: Any, **kwargs: Any) -> Any:
             value = function(*args, **kwargs)
@@ -190,24 +195,24 @@ class Hooks:
 
 
 class CompiledCallHooks:
-    """Hooks round the call of a model that is compiled in place; `remove` takes them off, as torch's handles do."""
+    """Hooks around the call of a model compiled in place; `remove` detaches them, like a handle of torch."""
 
     def __init__(self, model: nn.Module, call: Callable, before: Callable, after: Callable) -> None:
-        def heard(*args: Any, **kwargs: Any) -> Any:
+        def hooked_call(*args: Any, **kwargs: Any) -> Any:
             before(model, args, kwargs)
             outputs = call(*args, **kwargs)
             after(model, args, kwargs, outputs)
             return outputs
 
         self.model, self.call = model, call
-        model._compiled_call_impl = heard
+        model._compiled_call_impl = hooked_call
 
     def remove(self) -> None:
         self.model._compiled_call_impl = self.call
 
 
 class LossFunctionMode(TorchFunctionMode):
-    """Sees calls of torch.nn.functional's losses and of Tensor.backward; changes none."""
+    """Observe calls of the losses of torch.nn.functional and of Tensor.backward, without changing them."""
 
     def __init__(self, on_loss: Callable, on_backward: Callable) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Optimisers that call the model themselves: optimizer.step(closure), as LBFGS must and Lightning always does.
+"""Support for optimizer.step(closure), used by LBFGS and by Lightning for every optimizer.
 
-When such a step begins, the gradient it will use does not exist yet. It does when the closure first returns.
+When such a step starts, its gradient does not exist yet; it exists after the first evaluation of the closure.
 """
 
 from __future__ import annotations
@@ -9,22 +9,30 @@ from collections.abc import Callable
 from typing import Any
 
 
-def run_when_gradient_is_ready(args: tuple, kwargs: dict, tell: Callable[[], None]) -> tuple[tuple, dict] | None:
-    """Call `tell` once the gradient of the step is there: now, or after the closure's first evaluation.
+def run_when_gradient_is_ready(args: tuple, kwargs: dict, callback: Callable[[], None]) -> tuple[tuple, dict] | None:
+    """Call `callback` when the gradient of the step exists: now, or after the first evaluation of the closure.
 
-    args, kwargs: as a step pre-hook gets them, the optimiser first. Gives what the hook must return: those with a
-    closure that tells, or None without one.
+    Args:
+        args, kwargs: arguments of the step pre-hook, with the optimizer first.
+        callback: called once.
+
+    Returns:
+        The value the pre-hook must return: the arguments with a wrapped closure, or None without a closure.
     """
     closure = args[1] if len(args) > 1 else kwargs.get("closure")
     if not callable(closure):
-        tell()
+        callback()
         return None
-    waiting = [tell]
+    pending = [callback]
 
-    def telling() -> Any:
+    def wrapped_closure() -> Any:
         loss = closure()
-        if waiting:
-            waiting.pop()()
+        if pending:
+            pending.pop()()
         return loss
 
-    return ((args[0], telling, *args[2:]), kwargs) if len(args) > 1 else (args, kwargs | {"closure": telling})
+    return (
+        ((args[0], wrapped_closure, *args[2:]), kwargs)
+        if len(args) > 1
+        else (args, kwargs | {"closure": wrapped_closure})
+    )

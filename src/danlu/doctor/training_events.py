@@ -1,12 +1,13 @@
-"""The course of the training: which pass belongs to which step, phase and epoch, told to the instruments as events.
+"""Assign each forward pass to a step, a phase and an epoch, and call the instruments at the resulting events.
 
-A pass is a training pass if a backward pass goes through it, whatever the model's mode; that is how training in eval
-mode and validation in train mode are found. A pass without gradients is for validation at once; one with gradients
-stays open until its backward pass, or until a later pass has had one. A step is one update of the weights; an epoch
-ends when training begins again after validation, or when the loop says so by `doctor.epoch()`.
+A pass is a training pass if a backward pass goes through it, whatever the mode of the model; this is how training in
+eval mode and validation in train mode are found. A pass without gradients counts as validation immediately; one with
+gradients stays open until its backward pass, or until a later pass has had one. A step is one update of the weights; an
+epoch ends when training resumes after validation, or at a call of `doctor.epoch()`.
 
-Not all passes without gradients are for validation: an agent that acts, a teacher that labels the next batch, make
-theirs every few steps, and no loss is taken of them. Those are asides: they end no epoch, and nobody is told.
+Not all passes without gradients are for validation: an acting agent or a teacher that labels the next batch runs one
+every few steps. No loss is computed from these auxiliary passes; they do not end an epoch and are not reported to the
+instruments.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ READ_BACK_EVERY = 16  # steps between readings of what the device has measured
 
 
 class TrainingEvents:
-    """Events come in from hooks.py, go out to the instruments."""
+    """Receive calls from hooks.py and call the instruments."""
 
     def __init__(self, watched: WatchedModel, instruments: Sequence[Instrument]) -> None:
         self.watched = watched
@@ -63,65 +64,68 @@ class TrainingEvents:
         self.backwards = self.optimizer_steps = 0
         self.forwards = {"train": 0, "val": 0}
         self.epochs_by = "none"
-        self.holds_outputs = False  # until the loss is told: the loop itself may have let them go by then
-        self._open: list[Pass] = []  # passes whose kind is not known yet
+        self.holds_outputs = False  # keep the outputs until the loss is observed
+        self._open: list[Pass] = []  # passes whose phase is not known yet
         self._passes = 0
-        self._stepped = False  # an optimiser has stepped since the last training pass
+        self._stepped = False  # an optimizer has stepped since the last training pass
         self._since_step = 0
         self._trained = self._validated = False  # in this epoch
-        self._loss_without_grad = False  # a loss was taken of a pass without gradients
-        self._last_no_grad_step = 0  # training steps done when the last such pass was made
-        self._aside = False  # it was an aside
+        self._loss_without_grad = False  # a loss was computed from a pass without gradients
+        self._last_no_grad_step = 0  # number of steps at the last pass without gradients
+        self._auxiliary = False  # that pass was auxiliary
         self._end_training_sent = False
-        self._step_ended: tuple[float, float] | None = None  # time, and the doctor's own time until then
+        self._step_ended: tuple[float, float] | None = None  # time, and time used by the doctor until then
         self._in_instruments = 0.0
-        self._observed_in_block = 0  # steps in a row
+        self._observed_in_block = 0  # consecutive steps
         self._skipping = False
 
     # Events from hooks.py.
 
     def forward_started(self, args: tuple, kwargs: dict) -> None:
-        """The model is about to be called."""
+        """Called before each forward pass."""
         grad = torch.is_grad_enabled()
         if grad and self._skip_pass():
             return
-        begun = self._begin()
-        aside = not grad and self._is_auxiliary()
-        if not grad and not aside:
+        started = self._start_timer()
+        auxiliary = not grad and self._is_auxiliary()
+        if not grad and not auxiliary:
             self._end_training()
         self._settle_open()
         if grad and (self._stepped or self._since_step >= MAX_PASSES_WITHOUT_STEP):
-            self._record_wait(begun)
+            self._record_wait(started)
             self.watched.step += 1
             self._stepped, self._since_step = False, 0
         self._passes += 1
-        call = Pass(self._passes, self.watched.step, grad, self.watched.model.training, args, kwargs, aside=aside)
+        call = Pass(
+            self._passes, self.watched.step, grad, self.watched.model.training, args, kwargs, auxiliary=auxiliary
+        )
         self.current = call
         self._open.append(call)
-        if not aside:
-            self._tell("before_forward", call)
-        self._end(begun)
+        if not auxiliary:
+            self._notify("before_forward", call)
+        self._stop_timer(started)
 
     def _is_auxiliary(self) -> bool:
-        """Whether a pass without gradients that begins is an aside of the training (see above)."""
+        """Whether the pass without gradients that starts now is auxiliary (see the module docstring)."""
         done = self.watched.steps_done
         if done > self._last_no_grad_step:  # the first after a step
-            self._aside, self._last_no_grad_step = done - self._last_no_grad_step < MIN_VALIDATION_GAP, done
-        return self._aside and not self._loss_without_grad and self.epochs_by != "epoch()"
+            self._auxiliary, self._last_no_grad_step = done - self._last_no_grad_step < MIN_VALIDATION_GAP, done
+        return self._auxiliary and not self._loss_without_grad and self.epochs_by != "epoch()"
 
     def _skip_pass(self) -> bool:
-        """Whether the doctor looks away at the pass that begins: in a long training of short steps it cannot be there
-        at all of them within its budget. It is there for some steps in a row, and wherever something else than one
-        pass a step happens."""
+        """Whether to skip this pass to stay within the time budget.
+
+        Steps are observed in blocks of `MIN_OBSERVED_BLOCK`; steps with other than one pass are never skipped.
+        """
         watched = self.watched
-        usual = self._stepped and self._trained and not self._validated and not watched.paused
-        if not usual or watched.step < INITIAL_STEPS:
+        regular = self._stepped and self._trained and not self._validated and not watched.paused
+        if not regular or watched.step < INITIAL_STEPS:
             self._skipping = False
             return False
         if self._skipping:
-            self._skipping = watched.budget.spare < 0
+            self._skipping = watched.budget.remaining < 0
         elif self._observed_in_block >= MIN_OBSERVED_BLOCK:
-            self._skipping = watched.budget.spare < 0
+            self._skipping = watched.budget.remaining < 0
             self._observed_in_block = 0
         if not self._skipping:
             self._observed_in_block += 1
@@ -138,40 +142,40 @@ class TrainingEvents:
         return True
 
     def forward_ended(self, outputs: Any) -> None:
-        """The model has returned."""
+        """Called after each forward pass."""
         call = self.current
         if call is None:
             return
-        begun = self._begin()
+        started = self._start_timer()
         self._since_step += call.grad
         for index, tensor in enumerate(tensors_in(outputs)):
             if index == 0:
                 call.outputs = weakref.ref(tensor)
-                call.held = tensor if self.holds_outputs and call.grad else None
+                call.held_outputs = tensor if self.holds_outputs and call.grad else None
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
                 tensor.register_hook(self._backward_hook(call))
-        if not call.aside:
-            self._tell("after_forward", call, outputs)
-        self._end(begun)
+        if not call.auxiliary:
+            self._notify("after_forward", call, outputs)
+        self._stop_timer(started)
 
     def loss_computed(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
-        """A loss was computed; by: module, function, observe, output or backward."""
+        """Called for each loss. by: "module", "function", "observe", "output" or "backward"."""
         call = self._pass_of_loss(loss)
         if call is None or call.loss is not None or self.watched.paused:
             return
-        begun = self._begin()
+        started = self._start_timer()
         if not call.grad:
-            self._loss_without_grad, call.aside = True, False
+            self._loss_without_grad, call.auxiliary = True, False
         call.loss = loss.detach()
         call.notes["loss_by"] = by
-        held, call.held = call.held, None
+        held, call.held_outputs = call.held_outputs, None
         if outputs is None:
             outputs = held if held is not None else call.outputs() if call.outputs is not None else None
-        self._tell("after_loss", call, loss, outputs, targets)
-        self._end(begun)
+        self._notify("after_loss", call, loss, outputs, targets)
+        self._stop_timer(started)
 
     def _pass_of_loss(self, loss: Any) -> Pass | None:
-        """The pass that a loss is taken of: the last one, or, of a loss with gradients, the last that has them."""
+        """The pass a loss was computed from: the last one, or for a loss with gradients the last one with gradients."""
         if not isinstance(loss, Tensor) or self.current is None:
             return None
         if self.current.grad or not loss.requires_grad:
@@ -179,56 +183,56 @@ class TrainingEvents:
         return next((call for call in reversed(self._open) if call.grad), self.current)
 
     def step_started(self, optimizer: torch.optim.Optimizer) -> None:
-        """optimizer.step was called."""
+        """Called before each optimizer step."""
         if self._skipping:
             return
-        begun = self._begin()
-        self._tell("before_step", optimizer)
-        self._end(begun)
+        started = self._start_timer()
+        self._notify("before_step", optimizer)
+        self._stop_timer(started)
 
     def step_ended(self, optimizer: torch.optim.Optimizer) -> None:
-        """optimizer.step is about to return."""
+        """Called after each optimizer step."""
         watched = self.watched
         self.optimizer_steps += 1
         if self._skipping:
             watched.steps_done += not self._stepped
-            self.backwards += self.backwards > 0 and not self._stepped  # unheard, but it went so far
+            self.backwards += self.backwards > 0 and not self._stepped  # not observed, but there was one
             self._stepped, self._since_step = True, 0
             return
-        begun = self._begin()
-        if not self.backwards:  # backward was never called: what the model was called for was training all the same
+        started = self._start_timer()
+        if not self.backwards:  # gradients without a backward pass: count as training
             for call in self._open:
                 call.backward = call.grad
         self._settle_open()
         first = self._since_step > 0
         self._since_step, self._stepped = 0, True
-        self._tell("after_step", optimizer)
+        self._notify("after_step", optimizer)
         if first:
             watched.steps_done += 1
             self._record_step_time()
             if watched.step <= 3 or watched.step % READ_BACK_EVERY == 0:
                 watched.deferred.send()
-        self._end(begun)
+        self._stop_timer(started)
         self._step_ended = (perf_counter(), watched.budget.total)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
-        """All answers of the validation at once."""
-        begun = self._begin()
-        self._tell("validated", outputs, targets)
-        self._end(begun)
+        """Pass on outputs and targets of a whole validation set."""
+        started = self._start_timer()
+        self._notify("validated", outputs, targets)
+        self._stop_timer(started)
 
     def epoch_ended(self) -> None:
-        """The loop says that an epoch is over."""
+        """End the epoch, at the request of the loop."""
         self.epochs_by = "epoch()"
-        begun = self._begin()
+        started = self._start_timer()
         self._end_training()
         self._settle_open(final=True)
         self._close_epoch()
-        self._end(begun)
+        self._stop_timer(started)
 
     def finish(self) -> None:
-        """The doctor leaves."""
-        begun = self._begin()
+        """End the last epoch, read all deferred values and finish the instruments."""
+        started = self._start_timer()
         self._end_training()
         self._settle_open(final=True)
         if self._trained or self._validated:
@@ -236,7 +240,7 @@ class TrainingEvents:
         self.watched.deferred.drain()
         for instrument in self.instruments:
             instrument.finish(self.watched)
-        self._end(begun)
+        self._stop_timer(started)
 
     # Passes.
 
@@ -244,17 +248,17 @@ class TrainingEvents:
         def hook(gradient: Tensor) -> None:
             if self.watched.paused or call.notes.get("backward_at") == self._passes:
                 return
-            begun = self._begin()
+            started = self._start_timer()
             self.backwards += "backward_at" not in call.notes
-            call.notes["backward_at"] = self._passes  # several outputs of one pass: the first one tells
+            call.notes["backward_at"] = self._passes  # only the first output of a pass counts
             call.backward = True
-            self._tell("before_backward", call, gradient)
-            self._end(begun)
+            self._notify("before_backward", call, gradient)
+            self._stop_timer(started)
 
         return hook
 
     def _settle_open(self, final: bool = False) -> None:
-        """Settle what can be settled, in order."""
+        """Settle, in order, all passes whose phase is known."""
         last_known = -1
         for index, call in enumerate(self._open):
             if call.backward or not call.grad:
@@ -266,9 +270,9 @@ class TrainingEvents:
             self._settle(call, "train" if call.backward else "val")
 
     def _settle(self, call: Pass, kind: str) -> None:
-        if call.aside:
+        if call.auxiliary:
             return
-        if not call.grad:  # it may have been taken for an aside until its loss was seen
+        if not call.grad:  # it counted as auxiliary until its loss was seen
             self._end_training()
         call.kind = kind
         if kind == "train":
@@ -278,10 +282,10 @@ class TrainingEvents:
             self._trained, self._end_training_sent = True, False
         else:
             if not self._trained and self.watched.steps_done == 0 and self.epochs_by != "epoch()":
-                return  # a look at the validation data before training has begun
+                return  # a validation pass before training
             self._validated = True
         self.forwards[kind] += 1
-        self._tell("settled", call)
+        self._notify("settled", call)
         if kind != "train":
             call.args, call.kwargs = (), {}
 
@@ -292,12 +296,12 @@ class TrainingEvents:
             self._settle_open()
             if not self._end_training_sent:
                 self._end_training_sent = True
-                self._tell("end_training")
+                self._notify("end_training")
 
     def _close_epoch(self) -> None:
         watched = self.watched
         watched.deferred.drain()
-        self._tell("end_epoch")
+        self._notify("end_epoch")
         watched.deferred.drain()
         for phase, count in self.forwards.items():
             watched.write("run.forwards", count, phase, watched.epoch)
@@ -327,28 +331,28 @@ class TrainingEvents:
         step = self.watched.step
         return step <= 64 or step % 16 < 2
 
-    # Telling the instruments.
+    # Calls of the instruments.
 
-    def _begin(self) -> float:
+    def _start_timer(self) -> float:
         self._in_instruments = 0.0
         return perf_counter()
 
-    def _end(self, begun: float) -> None:
-        own = perf_counter() - begun - self._in_instruments
+    def _stop_timer(self, started: float) -> None:
+        own = perf_counter() - started - self._in_instruments
         self.watched.budget.charge("hooks", own, self.watched.step)
 
-    def _tell(self, event: str, *arguments: Any) -> None:
+    def _notify(self, event: str, *arguments: Any) -> None:
         watched = self.watched
         training = self.current is None or self.current.grad
         with torch.no_grad():
             for instrument, callback, account, val_account in tuple(self._callbacks[event]):
-                begun = perf_counter()
+                started = perf_counter()
                 try:
                     measured = callback(watched, *arguments)
-                except Exception as error:  # the doctor's own faults must never end a training
+                except Exception as error:  # an error of the doctor must never end a training
                     self._disable(instrument, error)
                     measured = None
-                seconds = perf_counter() - begun
+                seconds = perf_counter() - started
                 self._in_instruments += seconds
                 used = account if training else val_account
                 watched.budget.charge(used, seconds, watched.step, measured=bool(measured))

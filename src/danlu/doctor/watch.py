@@ -28,11 +28,23 @@ def watch(
     budget: float = 0.03,
     language: str = "en",
 ) -> Doctor:
-    """A doctor that watches the training of `model` while its `with` block lasts.
+    """Watch the training of `model` inside a `with` block.
 
-    optimizer: one, several, or None: then the first that steps is taken. loss_fn: the loss module or function; None:
-    the first loss seen is taken. budget: the share of the time that the doctor may use (0.03 is 3 %). language: "en" or
-    "zh". The training's results are the same bits with and without it; everything is taken off at the end of the block.
+    The results of the training are bit for bit the same with and without it; all hooks are removed at the end.
+
+    Args:
+        model: the module the loop calls.
+        optimizer: one, several, or None for the first one that steps.
+        loss_fn: loss module or function; None for the first loss that is computed.
+        budget: max fraction of the training time used by the doctor (0.03 is 3 %); infinity measures every step.
+        language: "en" or "zh", for findings and report.
+
+    Raises:
+        TypeError: `model` is not a module, or an optimizer not a torch optimizer.
+
+    >>> with danlu.watch(model, optimizer, loss_fn) as doctor:  # doctest: +SKIP
+    ...     train()
+    >>> doctor.findings  # doctest: +SKIP
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
@@ -51,7 +63,7 @@ def watch(
 
 
 class Doctor:
-    """See `watch`. `findings` may be read at any time, gravest and surest first."""
+    """Context manager returned by `watch`. `findings` may be read at any time, most severe first."""
 
     def __init__(
         self,
@@ -94,20 +106,20 @@ class Doctor:
 
     def __exit__(self, *error: object) -> None:
         if isinstance(error[1], IndexError) and "out of bounds" in str(error[1]):
-            self._watched.write("target.outside", 1)  # the loss itself refused a label, before it could be seen
-        elif "between 0 and 1" in str(error[1]) and not self._watched.steps_done:  # BCELoss, given plain scores
+            self._watched.write("target.outside", 1)  # the loss raised before it could be observed
+        elif "between 0 and 1" in str(error[1]) and not self._watched.steps_done:  # BCELoss on logits
             self._watched.write("loss.kind", "bce")
             self._watched.write("output.activation", "none")
         self.close()
 
     def close(self) -> None:
-        """Take everything off and read back what is still on the device. Called at the end of the `with` block."""
+        """Remove all hooks and read all values left on the device. Called at the end of the `with` block."""
         if not self._watching:
             return
         self._watching = False
         self._hooks.detach()
         self._events.finish()
-        self._write_account()
+        self._write_totals()
         self._watched.last_batch = self._watched.last_call = None
 
     @property
@@ -118,32 +130,37 @@ class Doctor:
         return diagnose(self.ledger, self.language)
 
     def say_new(self, say: Callable[[str], None] = print, cured: Callable[[Finding], Finding] | None = None) -> None:
-        """Tell `say` each error and warning that it has not been told before, one line each. cured: gives a finding
-        the remedy of the one who trains, where that is not a line of PyTorch."""
+        """Report each new error and warning, one line each.
+
+        Args:
+            say: called with each line.
+            cured: replaces the remedy of a finding, for trainers that are configured instead of programmed.
+        """
         findings = self.findings
-        follows = {code for finding in findings for code in finding.consequences}  # their cause is told
+        follows = {code for finding in findings for code in finding.consequences}  # their cause is reported instead
         for finding in findings:
             if finding.severity != "note" and finding.code not in self._said | follows:
                 self._said.add(finding.code)
                 say(in_one_line(cured(finding) if cured else finding, self.language))
 
     def epoch(self, **metrics: float) -> None:
-        """The loop says that an epoch is over, and how it measured it: doctor.epoch(val_accuracy=0.93)."""
+        """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""
         for name, value in metrics.items():
             self._watched.write("user.metric", float(value), name, self._watched.epoch)
         self._events.epoch_ended()
 
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
-        """The loop says what the last call of the model came to, where the doctor cannot see the loss itself."""
+        """Report the loss of the last forward pass, for loops whose loss cannot be observed."""
         if not self._observed:
             self.expect_told()
         self._events.loss_computed(loss, outputs, targets, "observe")
 
     def expect_told(self, kind: str | None = None, hold_outputs: bool = False) -> None:
-        """The loop will tell each loss by `observe`: none is looked for, which spares a hook on every call of torch.
+        """Expect each loss by `observe`, and remove the hooks that look for it.
 
-        kind: which loss that is, by a name of losses.py where it is one of them; None: as its graph shows.
-        hold_outputs: keep what the model returns until then, for a loop that tells the loss alone.
+        Args:
+            kind: name of the loss in losses.py; None: derived from its graph.
+            hold_outputs: keep the outputs of the model until then, for loops that pass only the loss.
         """
         self._observed = True
         self._events.holds_outputs = hold_outputs
@@ -152,37 +169,37 @@ class Doctor:
         self._hooks.stop_searching()
 
     def began(self, *args: Any) -> None:
-        """A pass through the model begins that its own hooks do not see; args: the batch."""
+        """Mark the start of a forward pass without a call of the model. args: the batch."""
         self._events.forward_started(args, {})
 
     def ended(self, outputs: Any) -> None:
-        """The pass that `began` has given its outputs, or its loss."""
+        """Mark the end of the pass started by `began`, with its outputs or its loss."""
         self._events.forward_ended(outputs)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
-        """The loop tells all answers of its validation at once, as the loss would get them."""
+        """Report outputs and targets of a whole validation set, as passed to the loss."""
         self._events.validated(outputs, targets)
 
     def expect_no_replay(self) -> None:
-        """The model cannot be called on what `began` is given: no batch is run again."""
+        """Never rerun a batch: the model cannot be called on the arguments of `began`."""
         self._watched.replayable = False
 
     @property
     def watching(self) -> bool:
-        """From the beginning of the `with` block to its end."""
+        """Whether the `with` block is active."""
         return self._watching
 
     def loss(self, function: Callable) -> Callable:
-        """The same loss function, seen by the doctor: loss_fn = doctor.loss(loss_fn)."""
+        """Wrap a loss function so that it is observed: loss_fn = doctor.loss(loss_fn)."""
         return self._hooks.wrapped(function)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the findings and their evidence as one page of HTML."""
-        from danlu.doctor.page import write_page  # the page needs a drawing library
+        """Write the findings and their charts to an HTML file and return its path."""
+        from danlu.doctor.page import write_page  # imported on use: the page code is not needed while training
 
         return write_page(path, self.ledger, self.findings, language=self.language)
 
-    def _write_account(self) -> None:
+    def _write_totals(self) -> None:
         watched, budget = self._watched, self._watched.budget
         watched.write("run.finished", watched.steps_done, step=watched.steps_done)
         watched.write("run.epoch_by", self._events.epochs_by, step=watched.steps_done)

@@ -8,7 +8,7 @@ import torch
 from curvature_problems import full_hessian, small_net
 from torch.nn import functional as F
 
-from danlu.doctor.curvature.density import hutch_plus_plus, probe, seen_spectrum, whole_spectrum
+from danlu.doctor.curvature.density import estimated_spectrum, exact_spectrum, hutch_plus_plus, probe
 from danlu.doctor.curvature.hvp import Hessian
 from danlu.doctor.curvature.objective import Objective
 
@@ -19,9 +19,9 @@ def problem() -> tuple[Hessian, np.ndarray]:
     return Hessian(Objective(net, F.cross_entropy, (x, y))), torch.linalg.eigvalsh(full_hessian(net, x, y)).numpy()
 
 
-def test_the_whole_spectrum_is_exact(problem) -> None:
+def test_the_exact_spectrum_is_exact(problem) -> None:
     hessian, true = problem
-    spectrum, values, vectors = whole_spectrum(hessian.matrix())
+    spectrum, values, vectors = exact_spectrum(hessian.matrix())
     assert values == pytest.approx(true, abs=1e-9)
     assert np.abs(vectors.T @ vectors - np.eye(len(true))).max() < 1e-9
     shares = spectrum.shares()
@@ -38,7 +38,7 @@ def test_estimates_hold_within_their_errors(problem) -> None:
     size, runs = len(true), 12
     off_trace, off_moment, off_plus = [], [], []
     for seed in range(runs):
-        spectrum = seen_spectrum(probe(hessian.product, hessian.gradient, probes=4, steps=40, seed=seed))
+        spectrum = estimated_spectrum(probe(hessian.product, hessian.gradient, probes=4, steps=40, seed=seed))
         trace, shares = spectrum.trace(), spectrum.shares()
         off_trace.append((trace.value - true.sum()) / trace.error)
         off_moment.append(spectrum.moment(2) / np.mean(true**2) - 1)
@@ -60,7 +60,7 @@ def test_quadrature_is_exact_in_moments_for_its_direction(problem) -> None:
     full = hessian.matrix()
     generator = torch.Generator().manual_seed(3)
     start = torch.randn(hessian.size, generator=generator, dtype=torch.float64)
-    spectrum = seen_spectrum(probe(hessian.product, start, probes=1, steps=5, seed=3))
+    spectrum = estimated_spectrum(probe(hessian.product, start, probes=1, steps=5, seed=3))
     vector = start / start.norm()
     image = vector
     for power in range(1, 10):
@@ -70,7 +70,7 @@ def test_quadrature_is_exact_in_moments_for_its_direction(problem) -> None:
 
 def test_the_density_has_area_one_and_the_right_mean(problem) -> None:
     hessian, true = problem
-    drawn = whole_spectrum(hessian.matrix())[0].density(points=4000)
+    drawn = exact_spectrum(hessian.matrix())[0].density(points=4000)
     assert np.trapezoid(drawn.density, drawn.values) == pytest.approx(1, abs=1e-3)
     assert np.trapezoid(drawn.density * drawn.values, drawn.values) == pytest.approx(true.mean(), rel=0.01)
 
@@ -90,6 +90,6 @@ def test_an_indefinite_and_a_positive_map_are_told_apart() -> None:
         signs = torch.ones(2000, dtype=torch.float64)
         signs[int(2000 * share) :] = -1
         diagonal = signs * torch.linspace(0.5, 2, 2000, dtype=torch.float64)[torch.randperm(2000)]
-        shares = seen_spectrum(probe(lambda v, d=diagonal: d * v, diagonal, probes=4, steps=40, seed=0)).shares()
+        shares = estimated_spectrum(probe(lambda v, d=diagonal: d * v, diagonal, probes=4, steps=40, seed=0)).shares()
         assert shares.positive == pytest.approx(share, abs=4 * shares.error + shares.flat + 1e-6)
         assert shares.flat < 0.05

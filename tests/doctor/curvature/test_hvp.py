@@ -174,7 +174,7 @@ def test_wrong_arguments_are_refused() -> None:
         ({"batches": [x]}, "pair"),
         ({"loss_fn": lambda o, t: F.cross_entropy(o, t, reduction="none")}, "one number"),
         ({"loss_fn": lambda o, t: F.cross_entropy(o.detach(), t)}, "gradients flow"),
-        ({"top": 0}, "from 1 on"),
+        ({"top": 0}, "an integer >= 1"),
         ({"lr": -1.0}, "positive"),
         ({"landscape": "eigenvector"}, "did you mean 'eigenvectors'"),
         ({"landscape": "path"}, "at least two snapshots"),

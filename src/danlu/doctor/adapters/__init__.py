@@ -1,1 +1,1 @@
-"""The doctor as a callback of other people's trainers. Each file needs its library; danlu needs none of them."""
+"""Callbacks for trainers of other libraries. Each file needs its library; danlu itself needs none of them."""

@@ -1,4 +1,4 @@
-"""What the callbacks of all trainers share: one doctor, who comes, says what is new after each epoch, and leaves."""
+"""Base class of the trainer callbacks: start the doctor, report new findings after each epoch, stop it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.doctor.watch import Doctor, watch
 
 
 class DoctorCallback:
-    """`doctor` is None until the training has begun; it stays to be asked when the training is over."""
+    """Watch a training; `doctor` is None before it starts and remains available after it ends."""
 
     def __init__(
         self,
@@ -22,15 +22,19 @@ class DoctorCallback:
         language: str = "en",
         say: Callable[[str], None] = print,
     ) -> None:
-        """report: where to write the page at the end. budget, language: as in `danlu.watch`. say: takes each error and
-        warning as it arises, one line each."""
+        """
+        Args:
+            report: file to which the HTML page is written at the end; None: none.
+            budget, language: see `danlu.watch`.
+            say: called with one line of text for each new error or warning.
+        """
         super().__init__()
         self.report, self.budget, self.language, self.say = report, budget, language, say
         self.doctor: Doctor | None = None
 
     @property
     def findings(self) -> list[Finding]:
-        """As `Doctor.findings`; empty before the training has begun."""
+        """See `Doctor.findings`; empty before the training has started."""
         return self.doctor.findings if self.doctor is not None else []
 
     def _start(self, model: nn.Module, replayable: bool = True) -> Doctor:

@@ -1,4 +1,4 @@
-"""The doctor as a Lightning callback: Trainer(callbacks=[danlu.LightningDoctor()])."""
+"""Doctor callback for Lightning: Trainer(callbacks=[danlu.LightningDoctor()])."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 try:
     from lightning.pytorch import Callback  # type: ignore
-except ImportError:  # the older package of the same trainer
+except ImportError:  # older package name
     from pytorch_lightning import Callback  # type: ignore
 
 from danlu.doctor.adapters.callback_base import DoctorCallback
 
 
 class LightningDoctor(DoctorCallback, Callback):
-    """Watches `trainer.fit`, in the first process. Arguments: see `Attending`.
+    """Watch `trainer.fit` in the process of rank 0. Arguments: see `DoctorCallback`.
 
-    A LightningModule is rarely called as a module: training_step calls a network in it. That is found at the first
-    batch: the first module called, if it holds all that is to be trained. Otherwise (an encoder and a decoder called
-    one by one) each batch counts as a pass, and what needs a batch to be run again is not seen.
+    A LightningModule is rarely called as a module: its training_step calls a network inside it. The watched model is
+    the first module called in the first batch, if it holds all trainable parameters. Otherwise (an encoder and a
+    decoder called separately) each batch counts as one pass, and checks that rerun a batch are not available.
     """
 
     _parts: _Parts | None = None
@@ -33,16 +33,17 @@ class LightningDoctor(DoctorCallback, Callback):
             self._first_call_handle = register_module_forward_pre_hook(self._first_call)
 
     def _first_call(self, module: nn.Module, args: tuple) -> None:
-        """Called at the first module called in training_step, before it does anything."""
+        """Start watching at the first forward call inside training_step."""
         parts = set(self._module.modules())
-        redirected = getattr(module.forward, "__func__", None) is not type(module).forward  # to training_step, by DDP
-        if module not in parts or redirected or not torch.is_grad_enabled():
+        # DDP replaces forward by training_step.
+        is_ddp_redirect = getattr(module.forward, "__func__", None) is not type(module).forward
+        if module not in parts or is_ddp_redirect or not torch.is_grad_enabled():
             return
         self._remove_first_call_hook()
-        held = {id(p) for p in module.parameters()}
-        whole = all(id(p) in held for p in self._module.parameters() if p.requires_grad)
-        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if whole and not (module is self._module and spread):
+        owned = {id(p) for p in module.parameters()}
+        whole = all(id(p) in owned for p in self._module.parameters() if p.requires_grad)
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if whole and not (module is self._module and distributed):
             doctor = self._start(module)
         else:
             self._parts = _Parts(self._module)
@@ -66,7 +67,7 @@ class LightningDoctor(DoctorCallback, Callback):
         self._close(outputs)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Lightning validates before it says that the epoch of training is over."""
+        """Lightning calls this after validation."""
         if self.doctor is not None and self.doctor.watching:
             metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
             self.doctor.epoch(**metrics)
@@ -96,7 +97,7 @@ class LightningDoctor(DoctorCallback, Callback):
 
 
 class _Parts(nn.Module):
-    """The parts of a module under their own names; never called itself."""
+    """Container of the submodules of a module under their names; never called."""
 
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()

@@ -1,16 +1,16 @@
-"""The doctor as a callback of Hugging Face's Trainer: Trainer(..., callbacks=[danlu.TransformersDoctor()])."""
+"""Doctor callback for the Trainer of Hugging Face: Trainer(..., callbacks=[danlu.TransformersDoctor()])."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerCallback  # type: ignore
+from transformers.trainer_callback import TrainerCallback  # pyright: ignore[reportMissingImports]
 
 from danlu.doctor.adapters.callback_base import DoctorCallback
 
 
 class TransformersDoctor(DoctorCallback, TrainerCallback):
-    """Watches `trainer.train`, in the first process. Arguments: see `Attending`."""
+    """Watch `trainer.train` in the process of rank 0. Arguments: see `DoctorCallback`."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._metrics: dict[str, float] = {}
@@ -19,7 +19,7 @@ class TransformersDoctor(DoctorCallback, TrainerCallback):
             self._start(kwargs["model"])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The epoch before is over only now: the Trainer evaluates after on_epoch_end."""
+        """End the previous epoch here: the Trainer evaluates after on_epoch_end."""
         if self._epochs:
             self._end_epoch()
         self._epochs += 1

@@ -1,1 +1,1 @@
-"""Curvature of a training loss: pure mathematics on torch. `summary.curvature` is what most callers want."""
+"""Curvature of a training loss, in pure torch. The entry point is `summary.curvature`."""

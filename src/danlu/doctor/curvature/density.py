@@ -1,10 +1,10 @@
-"""How a Hessian's eigenvalues are distributed: stochastic Lanczos quadrature, shares by sign, moments and trace.
+"""Distribution of the eigenvalues of a Hessian: stochastic Lanczos quadrature, fractions by sign, moments and trace.
 
-Seen from a random direction v, an eigenvalue weighs (v . u)^2, on average 1/P. Lanczos from v gives a few nodes and
-weights that reproduce these weights' first 2m moments (Gauss quadrature; Ubaru, Chen and Saad, 2017; Ghorbani, Krishnan
-and Xiao, 2019). For the shares by sign one node is held at zero (Gauss and Radau; Golub, 1973): by the inequalities of
-Chebyshev, Markov and Stieltjes the true weight above zero then lies between that of the nodes above and that plus the
-node at zero.
+In a random direction v, an eigenvalue with eigenvector u has weight (v . u)^2, on average 1/P. Lanczos from v gives a
+few nodes and weights with the same first 2m moments (Gauss quadrature; Ubaru, Chen and Saad, 2017; Ghorbani, Krishnan
+and Xiao, 2019). For the fractions by sign one node is fixed at zero (Gauss-Radau; Golub, 1973): by the inequalities of
+Chebyshev, Markov and Stieltjes the true weight above zero then lies between the weight of the positive nodes and that
+plus the weight of the node at zero.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from danlu.doctor.curvature.lanczos import Krylov, Product, lanczos, random_vector, tridiagonal
 
-ROUNDING = 100  # machine epsilons of the largest magnitude are taken for zero
+ROUNDING = 100  # eigenvalues up to this many machine epsilons of the largest magnitude count as zero
 Nodes = tuple[np.ndarray, np.ndarray]  # eigenvalues (m) and their weights (m), which sum to 1
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error; an error of 0 says that it was computed, not estimated."""
+    """A value with its standard error; 0 if the value is exact."""
 
     value: float
     error: float
@@ -34,10 +34,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of all P eigenvalues by sign; they sum to 1.
+    """Fractions of all P eigenvalues by sign; they sum to 1.
 
-    flat: zero to within rounding, or not told apart from zero by so few products. error: standard error of the others,
-    from the choice of directions.
+    flat: zero within rounding, or not distinguished from zero by this number of products. error: standard error of the
+    other two, due to the choice of directions.
     """
 
     positive: float
@@ -52,21 +52,21 @@ class Density:
 
     values: np.ndarray
     density: np.ndarray
-    width: float  # standard deviation of the Gaussian that each node is drawn as
+    width: float  # standard deviation of the Gaussian kernel
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What is known of P eigenvalues: all of them (`exact`), or one quadrature per random direction."""
+    """Spectrum of P eigenvalues: all of them (`exact`), or one quadrature per random direction."""
 
     size: int
     gauss: list[Nodes]
     radau: list[Nodes]
-    rounding: float  # magnitudes up to this are zero
+    rounding: float  # magnitudes up to this count as zero
     exact: bool = False
 
     def shares(self) -> Shares:
-        """By sign; the standard error is that of a random direction's weight on a subspace, p(1-p) / (P/2 + 1)."""
+        """Fractions by sign; variance of the weight of a random direction on a subspace: p(1-p) / (P/2 + 1)."""
         above, below = (
             float(np.mean([weights[sign * values > self.rounding].sum() for values, weights in self.radau]))
             for sign in (1, -1)
@@ -80,18 +80,21 @@ class Spectrum:
         return float(np.mean([weights @ values**power for values, weights in self.gauss]))
 
     def trace(self) -> Estimate:
-        """Sum of the eigenvalues (Hutchinson, 1990), with the error that vectors on the sphere have:
-        variance 2P/(P+2) (|H|_F^2 - trace^2 / P) over the number of directions."""
+        """Sum of the eigenvalues (Hutchinson, 1990).
+
+        For unit vectors the variance is 2P/(P+2) (|H|_F^2 - trace^2 / P) / number of directions.
+        """
         trace = self.size * self.moment(1)
         spread = self.size * self.moment(2) - trace**2 / self.size
         variance = 2 * self.size / (self.size + 2) * max(spread, 0.0) / len(self.gauss)
         return Estimate(trace, 0.0 if self.exact else variance**0.5)
 
     def density(self, points: int = 1000, width: float | None = None) -> Density:
-        """Each node as a Gaussian; width: its standard deviation, by default 1 % of the spectrum's span."""
+        """Density with a Gaussian kernel; width: its standard deviation, by default 1 % of the span of the spectrum."""
         everything = np.concatenate([values for values, _ in self.gauss])
         low, high = everything.min(), everything.max()
-        width = width or 0.01 * max(high - low, abs(high), 1e-12)
+        if width is None:
+            width = 0.01 * float(max(high - low, abs(high), 1e-12))
         grid = np.linspace(low - 4 * width, high + 4 * width, points)
         total = np.zeros(points)
         for values, weights in self.gauss:
@@ -100,29 +103,31 @@ class Spectrum:
         return Density(grid, total, float(width))
 
 
-def whole_spectrum(matrix: Tensor) -> tuple[Spectrum, np.ndarray, np.ndarray]:
-    """Of a Hessian (P, P) at hand; also its eigenvalues, ascending (P), and eigenvectors in columns (P, P)."""
+def exact_spectrum(matrix: Tensor) -> tuple[Spectrum, np.ndarray, np.ndarray]:
+    """Return the spectrum of a Hessian (P, P), its eigenvalues, ascending (P,), and eigenvectors in columns (P, P)."""
     values, vectors = np.linalg.eigh(matrix.double().cpu().numpy())
     nodes = [(values, np.full(len(values), 1 / len(values)))]
     return Spectrum(len(values), nodes, nodes, _rounding(values, matrix), exact=True), values, vectors
 
 
-def seen_spectrum(seen: list[Krylov]) -> Spectrum:
-    """From decompositions that started at random directions."""
+def estimated_spectrum(seen: list[Krylov]) -> Spectrum:
+    """Return the spectrum estimated by decompositions from random directions."""
     gauss, radau = [_gauss(krylov) for krylov in seen], [_radau(krylov) for krylov in seen]
     rounding = max(_rounding(values, krylov.basis) for (values, _), krylov in zip(gauss, seen))
     return Spectrum(seen[0].basis.shape[1], gauss, radau, rounding)
 
 
 def probe(product: Product, like: Tensor, *, probes: int, steps: int, seed: int) -> list[Krylov]:
-    """Decompositions of `steps` products each, from `probes` random directions."""
+    """Compute decompositions of `steps` products each from `probes` random directions."""
     generator = torch.Generator().manual_seed(seed)
     return [lanczos(product, random_vector(like, generator), steps) for _ in range(probes)]
 
 
 def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 30, seed: int = 0) -> Estimate:
-    """The trace with an error that falls as 1/products: the range of H is caught first and its trace taken exactly, the
-    rest is estimated (Meyer, Musco, Musco and Woodruff, 2021). products: at least 6, a third for each part."""
+    """Estimate the trace by Hutch++ (Meyer, Musco, Musco and Woodruff, 2021), with an error of order 1/products.
+
+    The trace on an approximate range of H is exact, the rest is estimated. products: at least 6, a third for each part.
+    """
     generator = torch.Generator().manual_seed(seed)
     third, size = max(2, products // 3), len(like)
     if 3 * third >= size:
@@ -140,25 +145,25 @@ def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 30, seed:
 
 
 def _first_block(krylov: Krylov) -> tuple[list[float], list[float]]:
-    """What belongs to the start vector: where its space was used up, the rest is seen from elsewhere."""
-    end = next((i + 1 for i, length in enumerate(krylov.beside) if length == 0), len(krylov.beside))
-    return krylov.diagonal[:end], krylov.beside[:end]
+    """Entries of T before the first restart: the Krylov space of the start vector."""
+    end = next((i + 1 for i, length in enumerate(krylov.off_diagonal) if length == 0), len(krylov.off_diagonal))
+    return krylov.diagonal[:end], krylov.off_diagonal[:end]
 
 
 def _gauss(krylov: Krylov) -> Nodes:
-    diagonal, beside = _first_block(krylov)
-    values, vectors = np.linalg.eigh(tridiagonal(diagonal, beside[:-1]))
+    diagonal, off_diagonal = _first_block(krylov)
+    values, vectors = np.linalg.eigh(tridiagonal(diagonal, off_diagonal[:-1]))
     return values, vectors[0] ** 2
 
 
 def _radau(krylov: Krylov) -> Nodes:
-    """The rule with a node at zero: T gets one more row, whose diagonal entry makes it singular."""
-    diagonal, beside = _first_block(krylov)
-    values, vectors = np.linalg.eigh(tridiagonal(diagonal, beside[:-1]))
-    if beside[-1] == 0 or np.abs(values).min() <= _rounding(values, krylov.basis):
+    """Gauss-Radau rule with a node at zero: T gets one more row, with a diagonal entry that makes it singular."""
+    diagonal, off_diagonal = _first_block(krylov)
+    values, vectors = np.linalg.eigh(tridiagonal(diagonal, off_diagonal[:-1]))
+    if off_diagonal[-1] == 0 or np.abs(values).min() <= _rounding(values, krylov.basis):
         return values, vectors[0] ** 2  # the rule is exact, or has its node at zero already
-    corner = beside[-1] ** 2 * float(np.sum(vectors[-1] ** 2 / values))
-    values, vectors = np.linalg.eigh(tridiagonal([*diagonal, corner], beside))
+    corner = off_diagonal[-1] ** 2 * float(np.sum(vectors[-1] ** 2 / values))
+    values, vectors = np.linalg.eigh(tridiagonal([*diagonal, corner], off_diagonal))
     values[np.abs(values).argmin()] = 0.0
     return values, vectors[0] ** 2
 

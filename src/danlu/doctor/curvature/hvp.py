@@ -1,7 +1,7 @@
-"""Products of the Hessian with vectors, without the Hessian (Pearlmutter, 1994).
+"""Hessian-vector products without the Hessian (Pearlmutter, 1994).
 
-The gradient is computed once with its own graph; each product is then one pass back through it. The graphs are kept
-from product to product as long as memory allows; otherwise they are made anew for each product, in pieces that fit.
+The gradient is computed once with its own graph; each product is then one backward pass through it. The graphs are kept
+between products if memory allows; otherwise they are recomputed for each product, in pieces that fit.
 """
 
 from __future__ import annotations
@@ -15,17 +15,23 @@ from torch import Tensor
 from danlu.doctor.curvature.objective import Batch, Objective
 from danlu.refuse import refusal
 
-SAMPLED = 8  # samples, and twice as many, from whose graphs the memory of all is foretold
-FREE_SHARE = 0.5  # of the free memory may be filled with graphs
-CACHE = 8 << 20  # bytes of a piece's graph on a processor: what stays in its cache goes twice as fast
+PROBE_SAMPLES = 8  # memory is extrapolated from the graphs of this many samples and twice as many
+MAX_MEMORY_FRACTION = 0.5  # of the free memory, for graphs
+CACHE = 8 << 20  # bytes of the graph of a piece on a CPU; within the cache it is twice as fast
 Graph = tuple[float, Tensor, list[Tensor]]  # weight of the piece, its loss, its gradients with their graph
 
 
 class Hessian:
-    """The Hessian (P, P) of an objective where it stands, as a linear map; also its loss and gradient there.
+    """Hessian (P, P) of an objective at the current weights, as a linear map, with loss and gradient.
 
-    memory: bytes that kept graphs may fill; half of what is free by default. The weights must stay while it is in use.
-    Raises Refusal where loss or gradient is not finite.
+    The weights must not change while it is in use.
+
+    Args:
+        objective: the loss as a function of the weights.
+        memory: max bytes of kept graphs; by default half of the free memory.
+
+    Raises:
+        Refusal: loss or gradient is not finite.
     """
 
     def __init__(self, objective: Objective, *, memory: int | None = None) -> None:
@@ -52,7 +58,7 @@ class Hessian:
         return self._kept is not None
 
     def product(self, vector: Tensor) -> Tensor:
-        """H v (P,) for a flat vector v (P,)."""
+        """Return H v, (P,), for a flat vector v, (P,)."""
         self.products += 1
         parts = self.objective.split(vector)
         total = torch.zeros_like(vector)
@@ -61,13 +67,13 @@ class Hessian:
         return total
 
     def matrix(self) -> Tensor:
-        """The whole Hessian (P, P), made symmetric; P products."""
+        """Return the full Hessian (P, P), symmetrised; takes P products."""
         unit = torch.eye(self.size, device=self.objective.device, dtype=self.objective.dtype)
         full = torch.stack([self.product(row) for row in unit])
         return (full + full.T) / 2
 
     def _piece_product(self, gradients: list[Tensor], parts: list[Tensor]) -> Tensor:
-        # Of a loss that is linear in a parameter the gradient is a constant: it has no graph, and no curvature.
+        # If the loss is linear in a parameter, its gradient is constant: no graph and no curvature.
         curved = [(g, v) for g, v in zip(gradients, parts) if g.requires_grad]
         parameters = list(self.objective.parameters.values())
         if not curved:
@@ -96,13 +102,15 @@ class Hessian:
         return kept_bytes(lambda: self._graph(piece))
 
     def _plan(self, memory: int) -> tuple[list[Batch], bool]:
-        """The pieces of the work, and whether the graphs of all of them fit into `memory` bytes together."""
+        """Return the pieces, and whether all their graphs fit into `memory` bytes."""
         batches, processor = self.objective.batches, self.objective.device.type == "cpu"
-        few, more = (min(n, batches[0].count) for n in (SAMPLED, 2 * SAMPLED))
-        if self.objective.mixes_samples or few == more:
+        small, large = (min(n, batches[0].count) for n in (PROBE_SAMPLES, 2 * PROBE_SAMPLES))
+        if self.objective.mixes_samples or small == large:
             per_sample = self._bytes(batches[0]) // batches[0].count
-        else:  # what does not grow with the samples, as the weights, falls out
-            per_sample = (self._bytes(batches[0].rows(0, more)) - self._bytes(batches[0].rows(0, few))) // (more - few)
+        else:  # the difference removes memory that does not grow with the samples
+            per_sample = (self._bytes(batches[0].rows(0, large)) - self._bytes(batches[0].rows(0, small))) // (
+                large - small
+            )
         per_sample = max(1, per_sample)
         kept = per_sample * self.objective.count <= memory
         if self.objective.mixes_samples:
@@ -112,9 +120,9 @@ class Hessian:
 
 
 def kept_bytes(work: Callable[[], object]) -> int:
-    """Bytes of the tensors that the graphs made by `work` keep, each storage counted once."""
+    """Return the bytes of tensors saved by the graphs that `work` creates; each storage counts once."""
     seen: dict[int, int] = {}
-    held: list[Tensor] = []  # a freed storage's address would come again
+    held: list[Tensor] = []  # the address of a freed storage could be reused
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -128,11 +136,11 @@ def kept_bytes(work: Callable[[], object]) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that may be filled on a device."""
+    """Return the bytes that may be used for graphs on a device."""
     if device.type == "cuda":
-        return int(FREE_SHARE * torch.cuda.mem_get_info(device)[0])
+        return int(MAX_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0])
     info = Path("/proc/meminfo")
     if info.exists():
         lines = (line.split() for line in info.read_text(encoding="ascii").splitlines())
-        return int(FREE_SHARE * 1024 * next((int(w[1]) for w in lines if w[0] == "MemAvailable:"), 4 << 20))
-    return 2 << 30  # other systems do not say it in one way
+        return int(MAX_MEMORY_FRACTION * 1024 * next((int(w[1]) for w in lines if w[0] == "MemAvailable:"), 4 << 20))
+    return 2 << 30  # macOS, Windows

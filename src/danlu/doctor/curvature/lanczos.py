@@ -1,8 +1,8 @@
-"""Eigenvalues at both ends of a symmetric linear map, by Lanczos' method with full re-orthogonalisation.
+"""Extreme eigenvalues of a symmetric linear map by the Lanczos method with full re-orthogonalisation.
 
-From a start vector the map is seen in the space of v, Hv, H^2 v, ...: there it is a small tridiagonal matrix T whose
-extreme eigenvalues (Ritz values) tend to the map's own (Golub and Van Loan, Matrix Computations, chapter 10). Ritz
-values never lie outside the spectrum, so a negative one is proof of negative curvature, up to rounding.
+In the Krylov space v, Hv, H^2 v, ... the map is a small tridiagonal matrix T whose extreme eigenvalues (Ritz values)
+converge to those of the map (Golub and Van Loan, Matrix Computations, chapter 10). Ritz values never lie outside the
+spectrum, so a negative one proves negative curvature, up to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Product = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Eigenpair:
-    """value: an eigenvalue; residual: |Hv - value v|, so an eigenvalue lies within it; vector: flat, of length 1."""
+    """Approximate eigenvalue and unit eigenvector (P,); an exact eigenvalue lies within residual = |Hv - value v|."""
 
     value: float
     residual: float
@@ -28,21 +28,24 @@ class Eigenpair:
 
 @dataclass
 class Krylov:
-    """T (m, m) with `diagonal` (m) and `beside` (m), the last of which couples to what lies outside; basis (m, P)."""
+    """Lanczos decomposition: T (m, m) with `diagonal` (m) and `off_diagonal` (m), and basis (m, P).
+
+    The last entry of `off_diagonal` couples to the rest of the space.
+    """
 
     diagonal: list[float]
-    beside: list[float]
+    off_diagonal: list[float]
     basis: Tensor
-    block: int = 0  # where the present block begins: T falls apart there
+    block: int = 0  # start of the current block: T is block diagonal there
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ritz values, ascending (m), eigenvectors of T in columns (m, m), and residuals (m)."""
-        values, vectors = np.linalg.eigh(tridiagonal(self.diagonal, self.beside[:-1]))
-        return values, vectors, np.abs(self.beside[-1] * vectors[-1])
+        """Return Ritz values, ascending (m), eigenvectors of T in columns (m, m), and residuals (m)."""
+        values, vectors = np.linalg.eigh(tridiagonal(self.diagonal, self.off_diagonal[:-1]))
+        return values, vectors, np.abs(self.off_diagonal[-1] * vectors[-1])
 
 
-def tridiagonal(diagonal: list[float], beside: list[float]) -> np.ndarray:
-    return np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+def tridiagonal(diagonal: list[float], off_diagonal: list[float]) -> np.ndarray:
+    return np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
 
 
 def lanczos(
@@ -53,10 +56,14 @@ def lanczos(
     stop: Callable[[Krylov], bool] = lambda _: False,
     generator: torch.Generator | None = None,
 ) -> Krylov:
-    """At most `steps` products from `start` (P,), which need not have length 1; `stop` is asked after each.
+    """Run the Lanczos iteration.
 
-    generator: where the vectors within reach of the start are used up (an invariant space), go on from a random one at
-    right angles to them; without a generator, end there.
+    Args:
+        product: the linear map.
+        start: start vector (P,), of any length.
+        steps: max number of products.
+        stop: called after each product; True ends the iteration.
+        generator: in an invariant subspace, continue from a random orthogonal vector; without a generator, stop there.
     """
     size = len(start)
     krylov = Krylov([], [], start.new_empty(min(steps, size, 16), size))
@@ -70,9 +77,9 @@ def lanczos(
         krylov.diagonal.append(torch.dot(vector, image).item())
         image = orthogonal(image, basis)
         length = image.norm().item()
-        scale = max(map(abs, krylov.diagonal + krylov.beside))
+        scale = max(map(abs, krylov.diagonal + krylov.off_diagonal))
         ended = length <= 10 * torch.finfo(image.dtype).eps * scale or step + 1 == size
-        krylov.beside.append(0.0 if ended else length)
+        krylov.off_diagonal.append(0.0 if ended else length)
         if stop(krylov) or (ended and (generator is None or step + 1 == size)):
             break
         if ended:
@@ -85,14 +92,14 @@ def lanczos(
 
 
 def orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
-    """`vector` (P,) without its parts along the rows of `basis` (m, P); twice is enough (Kahan, Parlett)."""
+    """Orthogonalise `vector` (P,) against the rows of `basis` (m, P), twice, which is enough (Kahan, Parlett)."""
     for _ in range(2):
         vector = vector - basis.T @ (basis @ vector)
     return vector
 
 
 def random_vector(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal, drawn on the processor so that every device gets the same."""
+    """Return a standard normal vector, generated on the CPU so that it is the same on every device."""
     return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
 
 
@@ -106,17 +113,24 @@ def eigenpairs(
     steps: int = 100,
     seed: int = 0,
 ) -> tuple[list[Eigenpair], list[Eigenpair], Krylov]:
-    """The `top` largest eigenvalues, falling, and the `bottom` smallest, rising, with vectors; and the decomposition.
+    """Compute the extreme eigenpairs of a linear map.
 
-    start: (P,). tolerance: of each value, relative to itself (below a hundredth of the largest magnitude: to that).
-    At most `steps` products: after that `residual` tells how far each is.
+    Args:
+        product: the linear map.
+        start: start vector (P,).
+        top, bottom: number of eigenpairs at each end.
+        tolerance: relative error of each value (relative to 1 % of the largest magnitude for smaller values).
+        steps: max number of products; afterwards `residual` bounds the error of each value.
+
+    Returns:
+        The largest pairs, descending, the smallest, ascending, and the decomposition.
     """
     size = len(start)
     top, bottom = min(top, size), min(bottom, size)
-    least = top + bottom + 2  # a shorter block can look finished by accident
+    min_size = top + bottom + 2  # a shorter block may seem converged by accident
 
     def done(krylov: Krylov) -> bool:
-        if len(krylov.diagonal) - krylov.block < min(least, size - krylov.block):
+        if len(krylov.diagonal) - krylov.block < min(min_size, size - krylov.block):
             return False
         values, _, residuals = krylov.ritz()
         wanted = _ends(len(values), top, bottom)
@@ -145,9 +159,11 @@ def _ends(count: int, top: int, bottom: int) -> list[int]:
 
 
 def _error(values: np.ndarray, residuals: np.ndarray, i: int) -> float:
-    """How far Ritz value i may be from its eigenvalue: its residual, or residual^2 / gap (Kato and Temple) where it is
-    the largest of all in magnitude and stands alone. Not elsewhere: the gap is what T shows of it, and at the edge of a
-    dense part of the spectrum a Ritz value rests on an inner eigenvalue for a while."""
+    """Error bound of Ritz value i: its residual, or residual^2 / gap (Kato-Temple) for an isolated largest magnitude.
+
+    Not for other values: the gap is estimated from T, and at the edge of a dense part of the spectrum a Ritz value may
+    stay near an inner eigenvalue for several steps.
+    """
     scale, gap = np.abs(values).max(), np.delete(np.abs(values - values[i]), i).min(initial=np.inf)
     alone = abs(values[i]) == scale and gap >= scale / 4 and residuals[i] <= gap / 4
     return residuals[i] ** 2 / (gap - residuals[i]) if alone else residuals[i]

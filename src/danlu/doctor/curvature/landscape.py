@@ -1,8 +1,8 @@
-"""The loss over a line or a plane through the weights, and an optimiser's path seen in it.
+"""Loss over a line or a plane through the weights, and the path of an optimizer projected onto it.
 
-Random directions are scaled filter by filter to the weights' own lengths, so that images of different networks can be
-compared (Li, Xu, Taylor, Studer and Goldstein, 2018). A path lies almost at right angles to random directions: to see
-it, take those in which it moves most (principal components, same paper) or the top eigenvectors.
+Random directions are scaled per filter to the norm of the weights, so that landscapes of different networks can be
+compared (Li, Xu, Taylor, Studer and Goldstein, 2018). A path is almost orthogonal to random directions; to show it, use
+its principal components (same paper) or the top eigenvectors.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ Ways = Literal["random", "eigenvectors", "path"]
 
 @dataclass(frozen=True)
 class Landscape:
-    """losses (n,) over a line or (n, n) over a plane, rows along y; not finite where the loss is not.
+    """Losses over a line or a plane; the current weights are at 0.
 
-    x, y: coordinates (n,) along the two directions; y is empty over a line. The weights are at 0. path: coordinates
-    (k, 1 or 2) of the snapshots; kept: the share of the path's squared distance from the weights that the
-    image shows.
+    Attributes:
+        x, y: coordinates (n,) along the two directions; y is empty for a line.
+        losses: (n,) for a line or (n, n) for a plane, rows along y; not finite where the loss is not.
+        path: coordinates (k, 1 or 2) of the snapshots.
+        kept: fraction of the squared distance of the path from the weights that the projection keeps.
+        directions: parameter name -> its part of each direction.
     """
 
     x: np.ndarray
@@ -48,9 +51,15 @@ def landscape(
     points: int = 21,
     path: Sequence[Snapshot] = (),
 ) -> Landscape:
-    """Losses around the present weights along one or two flat directions (P,), which need not be orthogonal.
+    """Evaluate the loss around the current weights along one or two flat directions (P,), not necessarily orthogonal.
 
-    span: from -span to span, or (from, to), in lengths of the directions. With a path it is widened to hold the path.
+    Args:
+        span: from -span to span, or (from, to), in units of the directions; widened to contain the path.
+        points: number of points per axis.
+        path: snapshots to project.
+
+    Raises:
+        Refusal: not one or two directions, or a snapshot of another model.
     """
     if len(directions) not in (1, 2):
         raise refusal("directions", "one or two flat vectors", len(directions))
@@ -72,8 +81,10 @@ def landscape(
 
 
 def random_directions(objective: Objective, count: int = 2, *, seed: int = 0) -> list[Tensor]:
-    """Normal directions (P,); each filter (row along the first axis) gets the length of its weights, biases and scales
-    of normalisation layers stay."""
+    """Return random normal directions (P,), each filter (row of the first axis) scaled to the norm of its weights.
+
+    Biases and scales of normalisation layers get zero.
+    """
     generator = torch.Generator().manual_seed(seed)
     found = []
     for _ in range(count):
@@ -90,7 +101,7 @@ def random_directions(objective: Objective, count: int = 2, *, seed: int = 0) ->
 
 
 def path_directions(objective: Objective, path: Sequence[Snapshot]) -> list[Tensor]:
-    """The two unit vectors (P,) in which the snapshots lie farthest from the present weights."""
+    """Return the first two principal directions (P,) of the snapshots relative to the current weights."""
     if len(path) < 2:
         raise refusal("path", "at least two snapshots of the weights", len(path))
     here = objective.weights()
@@ -99,8 +110,11 @@ def path_directions(objective: Objective, path: Sequence[Snapshot]) -> list[Tens
 
 
 def project(moved: Sequence[Tensor], directions: Sequence[Tensor]) -> tuple[np.ndarray, float]:
-    """Coordinates (k, d) of displacements (P,) along d directions by least squares, and the share of their squared
-    length that this keeps."""
+    """Project displacements (P,) onto d directions by least squares.
+
+    Returns:
+        Coordinates (k, d), and the fraction of the squared norm that the projection keeps.
+    """
     if not moved:
         return np.empty((0, len(directions))), 1.0
     rows, basis = torch.stack(list(moved)).double(), torch.stack(list(directions), 1).double()
@@ -111,19 +125,19 @@ def project(moved: Sequence[Tensor], directions: Sequence[Tensor]) -> tuple[np.n
 
 
 def flat_weights(objective: Objective, snapshot: Snapshot) -> Tensor:
-    """A snapshot as a flat vector (P,)."""
+    """Convert a snapshot to a flat vector (P,)."""
     if isinstance(snapshot, Tensor):
         if snapshot.shape != (objective.size,):
             raise refusal("a snapshot of the path", f"a vector of {objective.size} weights", tuple(snapshot.shape))
         return snapshot.to(objective.device, objective.dtype)
-    lost = [name for name in objective.parameters if name not in snapshot]
-    if lost:
-        raise refusal("a snapshot of the path", "a state dict of this model", f"one without {lost[0]}")
+    missing = [name for name in objective.parameters if name not in snapshot]
+    if missing:
+        raise refusal("a snapshot of the path", "a state dict of this model", f"one without {missing[0]}")
     return objective.flat(snapshot[name] for name in objective.parameters)
 
 
 def _axis(low: float, high: float, points: int, places: np.ndarray) -> np.ndarray:
-    """From low to high, and a tenth beyond the path."""
+    """Grid from low to high, extended by 10 % beyond the path."""
     if len(places):
         beyond = 0.1 * float(np.ptp(np.append(places, 0.0)))
         low, high = min(low, float(places.min()) - beyond), max(high, float(places.max()) + beyond)

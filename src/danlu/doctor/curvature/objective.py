@@ -1,9 +1,9 @@
-"""The loss as a function of the weights: what is differentiated twice, and walked about in.
+"""Loss as a function of the weights, for second derivatives and evaluation at other weights.
 
-It is the mean of `loss_fn(model(inputs), targets)` over all samples of the batches. Flat vectors hold the trainable
-parameters one after another, in the order of `model.named_parameters()`; tied weights stand in them once. The model is
-left as it was found: forward passes work on copies of the buffers, random numbers come from a seed and leave the
-generators where they were, weights are lent other values and given back, and nobody's `.grad` is touched.
+It is the mean of `loss_fn(model(inputs), targets)` over all samples of the batches. Flat vectors concatenate the
+trainable parameters in the order of `model.named_parameters()`; tied weights appear once. The model is not changed:
+forward passes use copies of the buffers, random numbers come from a seed and the generators are restored, weights are
+replaced only temporarily, and `.grad` is not touched.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: a tensor (N, ...), a tuple (model(*inputs)) or a dict (model(**inputs)) of such; count: N."""
+    """N samples. inputs: a tuple (model(*inputs)) or a dict (model(**inputs)) of tensors (N, ...); count: N."""
 
     inputs: Any
     targets: Any
     count: int
 
     def rows(self, first: int, last: int) -> Batch:
-        """Samples first to last - 1; tensors that hold no sample per row stay whole."""
-        parts = (_each(v, lambda t: t[first:last] if t.ndim and len(t) == self.count else t) for v in self._parts())
+        """Select samples first to last - 1; tensors without a batch axis are kept."""
+        parts = (
+            _map_tensors(v, lambda t: t[first:last] if t.ndim and len(t) == self.count else t) for v in self._parts()
+        )
         return Batch(*parts, count=min(last, self.count) - first)
 
-    def pieces(self, most: int) -> list[Batch]:
-        """Cut into as few parts of nearly equal length as hold at most `most` samples each."""
-        cuts = -(-self.count // most)
+    def pieces(self, max_samples: int) -> list[Batch]:
+        """Split into the fewest batches of nearly equal size with at most `max_samples` samples each."""
+        cuts = -(-self.count // max_samples)
         ends = [self.count * i // cuts for i in range(cuts + 1)]
         return [self.rows(a, b) for a, b in pairwise(ends)] if cuts > 1 else [self]
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(_each(v, lambda t: t.to(device)) for v in self._parts()), count=self.count)
+        return Batch(*(_map_tensors(v, lambda t: t.to(device)) for v in self._parts()), count=self.count)
 
     def _parts(self) -> tuple[Any, Any]:
         return self.inputs, self.targets
@@ -79,16 +81,16 @@ class Objective:
 
     @property
     def mixes_samples(self) -> bool:
-        """Whether a sample's output depends on the others of its batch, so that a batch must not be cut."""
+        """Whether outputs depend on the rest of the batch (batch norm), so that batches must not be split."""
         norms = (m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
         return any(norm.training or norm.running_mean is None for norm in norms)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Scalar mean loss of a batch, with its graph where gradients are enabled."""
+        """Return the scalar mean loss of a batch, with a graph if gradients are enabled."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         inputs = batch.inputs
         args, kwargs = ((), inputs) if isinstance(inputs, Mapping) else (inputs, {})
-        with self._surroundings():
+        with self._reproducible():
             outputs = functional_call(self.model, buffers, args, dict(kwargs))
             loss = self.loss_fn(outputs, batch.targets)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -97,14 +99,13 @@ class Objective:
         return loss.reshape(())
 
     def value(self, at: Tensor | None = None) -> float:
-        """The mean loss at the flat weights `at`, or where the model stands; may be nan or inf."""
-        with torch.no_grad(), self.lent(at):
+        """Return the mean loss at the flat weights `at`, by default the current ones; may be nan or inf."""
+        with torch.no_grad(), self.with_weights(at):
             return sum(self.loss(batch).item() * batch.count for batch in self.batches) / self.count
 
     @contextmanager
-    def lent(self, at: Tensor | None) -> Iterator[None]:
-        """The model with other weights for a while. Its own tensors are put aside, not written to: exact, and kept
-        graphs stay valid."""
+    def with_weights(self, at: Tensor | None) -> Iterator[None]:
+        """Replace the weights temporarily. Tensors are swapped, not written to, so that graphs stay valid."""
         own = {name: p.data for name, p in self.parameters.items()}
         try:
             if at is not None:
@@ -116,25 +117,25 @@ class Objective:
                 parameter.data = own[name]
 
     def weights(self) -> Tensor:
-        """A flat copy (P,) of the trainable parameters."""
+        """Return a flat copy (P,) of the trainable parameters."""
         return self.flat(p.detach() for p in self.parameters.values())
 
     def flat(self, tensors: Iterable[Tensor]) -> Tensor:
-        """One vector (P,) of tensors shaped as the parameters."""
+        """Concatenate tensors in the shapes of the parameters to one vector (P,)."""
         return torch.cat([t.to(self.device, self.dtype).reshape(-1) for t in tensors])
 
     def split(self, vector: Tensor) -> list[Tensor]:
-        """Views of a flat vector (P,) in the parameters' shapes."""
+        """Split a flat vector (P,) into views in the shapes of the parameters."""
         shapes = [p.shape for p in self.parameters.values()]
         return [part.view(shape) for part, shape in zip(vector.split([s.numel() for s in shapes]), shapes)]
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """Parameter name -> its part of a flat vector (P,)."""
+        """Return a dict from parameter name to its part of a flat vector (P,)."""
         return dict(zip(self.parameters, self.split(vector)))
 
     @contextmanager
-    def _surroundings(self) -> Iterator[None]:
-        """Seeded random numbers, and only kernels that can be differentiated twice."""
+    def _reproducible(self) -> Iterator[None]:
+        """Seed all random numbers, and use only kernels with second derivatives."""
         with ExitStack() as stack:
             cuda = self.device.type == "cuda"
             stack.enter_context(torch.random.fork_rng([self.device] if cuda else []))
@@ -142,8 +143,8 @@ class Objective:
             if cuda:
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(self.seed)
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused ones have no second derivative
-            if "torch._dynamo" in sys.modules:  # nor has compiled code; without dynamo nothing is compiled
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused kernels have no second derivative
+            if "torch._dynamo" in sys.modules:  # nor has compiled code
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             yield
 
@@ -156,18 +157,18 @@ def _batch(given: Any, number: int) -> Batch:
     if isinstance(inputs, list | Tensor):
         inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
     tensors: list[Tensor] = []
-    _each(inputs, tensors.append)
+    _map_tensors(inputs, tensors.append)
     if not tensors or not tensors[0].ndim:
         raise refusal(f"the inputs of batches[{number}]", "tensors (samples, ...)", type(given[0]).__name__)
     return Batch(inputs, targets, len(tensors[0]))
 
 
-def _each(value: Any, do: Callable[[Tensor], Any]) -> Any:
-    """`do` on every tensor of a tensor, tuple, list or dict, in the same arrangement."""
+def _map_tensors(value: Any, function: Callable[[Tensor], Any]) -> Any:
+    """Apply `function` to every tensor in a tensor, tuple, list or dict, keeping its structure."""
     if isinstance(value, Tensor):
-        return do(value)
+        return function(value)
     if isinstance(value, Mapping):
-        return {key: _each(part, do) for key, part in value.items()}
+        return {key: _map_tensors(part, function) for key, part in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_each(part, do) for part in value)
+        return type(value)(_map_tensors(part, function) for part in value)
     return value

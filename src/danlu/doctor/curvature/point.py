@@ -1,9 +1,9 @@
-"""What kind of point the weights are at, and the way out of a saddle.
+"""Kind of point at the current weights, and escape from a saddle.
 
-Where the gradient vanishes, the signs of the Hessian's eigenvalues tell: all positive a minimum, all negative a
-maximum, both a saddle; then a step along an eigenvector of a negative eigenvalue lowers the loss. Mostly a stalled
-training is at none of these: the gradient is not small, the iterate bounces across a valley. "Small" is judged by what
-it can do to the loss.
+At a zero gradient the signs of the eigenvalues of the Hessian decide: all positive is a minimum, all negative a
+maximum, both a saddle, where a step along an eigenvector with a negative eigenvalue lowers the loss. A stalled training
+is usually at none of these: the gradient is not small and the iterates oscillate across a valley. "Small" is measured
+by the possible change of the loss.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from danlu.doctor.curvature.objective import Objective
 
 Kind = Literal["slope", "minimum", "maximum", "saddle", "flat"]
-STILL = 1e-3  # a share of the loss that counts as no change
-STEPS = (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the escape, as shares of the weights' length
+MIN_RELATIVE_CHANGE = 1e-3  # of the loss; smaller changes count as none
+ESCAPE_STEPS = (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # relative to the norm of the weights
 
 SAYS: dict[str, str] = {
     "slope": "no critical point: the gradient is not small",
@@ -32,18 +32,22 @@ SAYS: dict[str, str] = {
 def kind_of_point(
     loss: float, gradient_norm: float, lowest: float, highest: float, *, weights_norm: float, rounding: float = 0.0
 ) -> Kind:
-    """lowest, highest: the extreme eigenvalues; rounding: magnitudes of eigenvalues that count as zero.
+    """Classify the point at the current weights.
 
-    flat: a move as long as the weights (at least 1) changes the loss by less than a thousandth, to second order.
-    slope: a gradient step at rate 1/curvature, which the quadratic model says lowers the loss by |g|^2 / (2 curvature),
-    lowers it by more than a thousandth.
+    flat: a step as long as the weights (at least 1) changes the loss by less than 0.1 %, to second order.
+    slope: a gradient step with lr 1/curvature, which lowers the quadratic model by |g|^2 / (2 curvature), lowers the
+    loss by more than 0.1 %.
+
+    Args:
+        lowest, highest: extreme eigenvalues of the Hessian.
+        rounding: magnitude up to which an eigenvalue counts as zero.
     """
     curvature, length = max(abs(lowest), abs(highest)), max(weights_norm, 1.0)
     change = gradient_norm * length + curvature * length**2 / 2
-    if change <= STILL * abs(loss):
+    if change <= MIN_RELATIVE_CHANGE * abs(loss):
         return "flat"
     smallest = torch.finfo(torch.float32).eps * max(abs(loss), 1e-6)
-    if gradient_norm**2 > 2 * curvature * max(STILL * abs(loss), smallest):
+    if gradient_norm**2 > 2 * curvature * max(MIN_RELATIVE_CHANGE * abs(loss), smallest):
         return "slope"
     zero = max(rounding, 0.0)
     if lowest < -zero:
@@ -53,11 +57,14 @@ def kind_of_point(
 
 @dataclass(frozen=True)
 class Escape:
-    """The way along an eigenvector of negative curvature, walked both ways.
+    """Losses along an eigenvector of negative curvature, in both directions.
 
-    curvature: the eigenvalue; direction: parameter name -> its part of the eigenvector, signed so that the best way is
-    ahead; steps (n), rising, in units of the weights, and the losses there (n), measured on the same batches; step: the
-    best of them, in (0, ...); drop: how far the loss falls there, 0 if nowhere.
+    Attributes:
+        curvature: the eigenvalue.
+        direction: parameter name -> its part of the eigenvector, with the sign of the best step.
+        steps, losses: (n), steps ascending in units of the weights, and the losses measured there on the same batches.
+        step: the best step, >= 0.
+        drop: decrease of the loss at that step, 0 if there is none.
     """
 
     curvature: float
@@ -74,10 +81,10 @@ class Escape:
 
 
 def escape(objective: Objective, vector: Tensor, curvature: float) -> Escape:
-    """Walk from the present weights along the unit vector (P,) both ways; the weights are given back."""
+    """Evaluate the loss along the unit vector (P,) in both directions; the weights are restored."""
     here = objective.weights()
     length = max(here.norm().item(), 1.0)
-    lengths = [share * length for share in STEPS]
+    lengths = [share * length for share in ESCAPE_STEPS]
     steps = [-step for step in reversed(lengths)] + [0.0] + lengths
     losses = [objective.value(here + step * vector) for step in steps]
     loss = losses[len(lengths)]

@@ -1,4 +1,4 @@
-"""`danlu.curvature`: the curvature of a training loss where the weights stand, and what it means."""
+"""`danlu.curvature`: the curvature of a training loss at the current weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from danlu.doctor.curvature.density import (
     Estimate,
     Shares,
     Spectrum,
+    estimated_spectrum,
+    exact_spectrum,
     hutch_plus_plus,
     probe,
-    seen_spectrum,
-    whole_spectrum,
 )
 from danlu.doctor.curvature.hvp import Hessian
 from danlu.doctor.curvature.lanczos import Eigenpair, eigenpairs, random_vector
@@ -29,18 +29,21 @@ from danlu.doctor.curvature.objective import LossFunction, Objective
 from danlu.doctor.curvature.point import SAYS, Escape, Kind, escape, kind_of_point
 from danlu.refuse import refusal
 
-WHOLE = 128  # parameters up to which the Hessian itself is computed
+MAX_EXACT_SIZE = 128  # parameters up to which the full Hessian is computed
 PROBES, PROBE_STEPS, TRACE_PRODUCTS = 4, 40, 30  # with density=True
-WAYS = ("random", "eigenvectors", "path")
+DIRECTIONS = ("random", "eigenvectors", "path")
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """What was found. Eigenvalues are those of the mean loss per sample, in units of loss / weight^2.
+    """Result of `curvature`. Eigenvalues are those of the mean loss per sample, in units of loss / weight^2.
 
-    top: the largest eigenvalues, falling; bottom: the smallest, rising; each with a residual within which an eigenvalue
-    lies, and its vector (P,). shares: of positive (the minimum ratio), negative and flat eigenvalues. kind: what sort
-    of point it is. escape: None where no negative curvature was found. exact: the whole Hessian was computed.
+    Attributes:
+        top, bottom: largest eigenpairs, descending, and smallest, ascending.
+        shares: fractions of positive (the minimum ratio), negative and flat eigenvalues.
+        kind: kind of point.
+        escape: None if no negative curvature was found.
+        exact: whether the full Hessian was computed.
     """
 
     loss: float
@@ -68,12 +71,12 @@ class Curvature:
 
     @property
     def minimum_ratio(self) -> Estimate:
-        """Positive eigenvalues / all eigenvalues; those that are flat (see `shares`) are not counted as positive."""
+        """Fraction of positive eigenvalues; flat ones (see `shares`) do not count as positive."""
         return Estimate(self.shares.positive, self.shares.error)
 
     @property
     def limit(self) -> float | None:
-        """The sharpness at which full-batch descent stops being stable: 2 / lr, with momentum 2 (1 + momentum) / lr."""
+        """Max sharpness for stable full-batch gradient descent: 2 / lr, with momentum 2 (1 + momentum) / lr."""
         return None if self.lr is None else 2 * (1 + self.momentum) / self.lr
 
     def __str__(self) -> str:
@@ -89,7 +92,7 @@ class Curvature:
         if self.limit is not None:
             side = "beyond it: steps overshoot" if self.sharpness > self.limit else "below it"
             lines.append(
-                f"sharpness {self.sharpness:.4g} against a limit of {self.limit:.4g} at rate {self.lr:g}: {side}"
+                f"sharpness {self.sharpness:.4g} against a limit of {self.limit:.4g} at lr {self.lr:g}: {side}"
             )
         if self.escape is not None and self.escape.lowers:
             way = self.escape
@@ -119,16 +122,26 @@ def curvature(
     memory: int | None = None,
     seed: int = 0,
 ) -> Curvature:
-    """Curvature of the mean loss over `batches` by the trainable parameters, with the model in the mode it is in.
+    """Compute the curvature of the mean loss over `batches`, with the model in its current mode.
 
-    batches: pairs (inputs, targets), all of which are used: a few hundred to a few thousand samples are enough.
-    loss_fn: (outputs, targets) -> mean loss of a batch.
-    top, bottom: how many eigenvalues at each end; tolerance: relative error; steps: at most so many products for them.
-    lr, momentum: of plain gradient descent; the sharpness is then held against 2/lr.
-    density: more directions, for the density and surer shares and trace. landscape: the loss over a plane, in "random"
-    directions (True), the top two "eigenvectors" or along the "path" given as flat vectors or state dicts.
-    memory: bytes that kept graphs may fill. The model, its `.grad` and all random generators are left as they were.
-    Raises Refusal on wrong arguments and where the loss is not finite.
+    The model, its `.grad` and all random generators are not changed.
+
+    Args:
+        model: differentiated with respect to its trainable parameters.
+        loss_fn: (outputs, targets) -> mean loss of a batch.
+        batches: pairs (inputs, targets), all used; a few hundred to a few thousand samples are enough.
+        top, bottom: number of eigenvalues at each end.
+        tolerance: relative error of the eigenvalues.
+        steps: max number of Hessian-vector products for them.
+        lr, momentum: of gradient descent, to compare the sharpness with 2/lr.
+        density: use more directions, for the density and better estimates of fractions and trace.
+        landscape: loss over a plane, in "random" directions (True), the top two "eigenvectors" or along the "path".
+        path: snapshots of the weights, as flat vectors or state dicts.
+        memory: max bytes of kept graphs.
+        seed: random seed of directions and forward passes.
+
+    Raises:
+        Refusal: an argument is wrong, or the loss is not finite.
     """
     _check(top, bottom, tolerance, steps, lr, landscape)
     began = time.perf_counter()
@@ -183,7 +196,7 @@ def curvature(
 def sharpness(
     model: nn.Module, loss_fn: LossFunction, batches: Iterable[Any], *, tolerance: float = 0.01, seed: int = 0
 ) -> Eigenpair:
-    """The largest eigenvalue alone, to a relative `tolerance`: in half a dozen products as a rule."""
+    """Compute only the largest eigenvalue, to a relative `tolerance`; usually takes about six products."""
     hessian = Hessian(Objective(model, loss_fn, batches, seed=seed))
     start = random_vector(hessian.gradient, torch.Generator().manual_seed(seed))
     return eigenpairs(hessian.product, start, tolerance=tolerance, seed=seed)[0][0]
@@ -192,10 +205,12 @@ def sharpness(
 def _spectrum(
     hessian: Hessian, top: int, bottom: int, tolerance: float, steps: int, density: bool, seed: int
 ) -> tuple[list[Eigenpair], list[Eigenpair], Spectrum]:
-    """At least one eigenvalue of each end. The search for them starts in a random direction, so that it is a probe of
-    the whole spectrum at the same time."""
-    if hessian.size <= WHOLE:
-        spectrum, values, vectors = whole_spectrum(hessian.matrix())
+    """Compute at least one eigenpair at each end, and the spectrum.
+
+    The iteration starts in a random direction, so that it also samples the whole spectrum.
+    """
+    if hessian.size <= MAX_EXACT_SIZE:
+        spectrum, values, vectors = exact_spectrum(hessian.matrix())
         columns = torch.from_numpy(vectors).to(hessian.gradient)
         pairs = [Eigenpair(float(v), 0.0, columns[:, i]) for i, v in enumerate(values)]
         return pairs[::-1][: max(top, 1)], pairs[: max(bottom, 1)], spectrum
@@ -206,24 +221,24 @@ def _spectrum(
     more = []
     if density:
         more = probe(hessian.product, hessian.gradient, probes=PROBES, steps=PROBE_STEPS, seed=seed + 1)
-    return highest, lowest, seen_spectrum(more or [seen])
+    return highest, lowest, estimated_spectrum(more or [seen])
 
 
 def _reach(objective: Objective) -> float:
-    """Half the width of a plane along unit vectors: a tenth of the weights' length."""
+    """Half the width of a plane along unit vectors: a tenth of the norm of the weights."""
     return 0.1 * max(objective.weights().norm().item(), 1.0)
 
 
 def _check(top: int, bottom: int, tolerance: float, steps: int, lr: float | None, landscape: object) -> None:
-    for name, count, least in (("top", top, 1), ("bottom", bottom, 1), ("steps", steps, 2)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < least:
-            raise refusal(name, f"a whole number from {least} on", count)
+    for name, count, min_value in (("top", top, 1), ("bottom", bottom, 1), ("steps", steps, 2)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < min_value:
+            raise refusal(name, f"an integer >= {min_value}", count)
     if not 0 < tolerance < 1:
         raise refusal("tolerance", "between 0 and 1", tolerance)
     if lr is not None and not (0 < lr < math.inf):
         raise refusal("lr", "a positive number", lr)
-    if landscape is not False and landscape is not True and landscape not in WAYS:
-        raise refusal("landscape", "True, False or a kind of directions", landscape, near=WAYS)
+    if landscape is not False and landscape is not True and landscape not in DIRECTIONS:
+        raise refusal("landscape", "True, False or a kind of directions", landscape, near=DIRECTIONS)
 
 
 def _values(pairs: list[Eigenpair]) -> str:

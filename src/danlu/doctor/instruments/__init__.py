@@ -15,7 +15,7 @@ from danlu.doctor.instruments.optimizers import Optimizers
 from danlu.doctor.instruments.plateau_curvature import PlateauCurvature
 from danlu.doctor.instruments.structure import Structure
 
-# In the order in which they are told of events: structure first, since others read what it wrote.
+# In the order of their callbacks: structure first, because others read its entries.
 INSTRUMENTS: dict[str, type[Instrument]] = {
     "structure": Structure,
     "optimizers": Optimizers,

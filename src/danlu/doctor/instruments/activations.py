@@ -1,7 +1,8 @@
 """Activations at sampled passes: moments, zeros, saturation, dead units, collapse and rank, and gradients by depth.
 
-Of each layer's output a small block is kept (up to 32 samples x 64 units x 4 positions); the moments of all layers are
-then taken together. Functional activations (F.relu) are seen at the input of the next linear layer, as '>LAYER'.
+A small block of the output of each layer is kept (up to 32 samples x 64 units x 4 positions); the moments of all layers
+are then computed together. Functional activations (F.relu) are measured at the input of the next linear layer, as
+'>LAYER'.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
-SAMPLES, UNITS, POSITIONS = 32, 64, 4
-WINDOW = 4  # measured steps over which a unit must be zero to be called dead
-ENDS = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
-NEAR = 0.02
-RECURRENT = 4  # calls in a pass from which on a layer is taken for a recurrence
+MAX_SAMPLES, MAX_UNITS, MAX_POSITIONS = 32, 64, 4  # of each layer output
+DEAD_WINDOW = 4  # measured steps over which a dead unit is zero
+SATURATION_VALUES = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0)}
+SATURATION_MARGIN = 0.02
+MIN_RECURRENT_CALLS = 4  # calls per pass; at least as many mean a recurrent layer
 FIELDS = ("mean", "std", "zero_share", "saturated", "saturated_units", "dead_now", "spread", "rank")
 
 
 class Activations(Instrument):
-    """Writes activation.* and layer.gradient."""
+    """Write activation.* and layer.gradient."""
 
     name = "activations"
 
@@ -80,8 +81,8 @@ class Activations(Instrument):
         def hook(gradient: Tensor) -> None:
             with torch.no_grad():
                 samples = gradient.shape[0]
-                part = gradient[:: max(1, samples // SAMPLES)].float()
-                # The loss is a mean over samples: times their number it is the gradient of one sample.
+                part = gradient[:: max(1, samples // MAX_SAMPLES)].float()
+                # The loss is a mean over samples; times their number this is the gradient of one sample.
                 self._gradients.append((name, gradient.shape, part.square().mean().sqrt() * samples))
 
         return hook
@@ -93,7 +94,7 @@ class Activations(Instrument):
             return None
         self._measured_step = watched.step
         groups: dict[tuple, list[tuple[str, str, Tensor]]] = {}
-        # Of a layer called several times in a pass the last call: a recurrence begins with a state that is all alike.
+        # The last call of each layer: the initial state of a recurrence is the same for all samples.
         for item in {item[0]: item for item in blocks}.values():
             groups.setdefault((*item[2].shape, item[2].device), []).append(item)
         for group in groups.values():
@@ -101,7 +102,7 @@ class Activations(Instrument):
         return True
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
-        calls: dict[str, list[Tensor]] = {}  # of each layer the last call first, as the backward pass meets them
+        calls: dict[str, list[Tensor]] = {}  # by layer, last call first (order of the backward pass)
         shapes: dict[str, set[torch.Size]] = {}
         for name, shape, value in self._gradients:
             calls.setdefault(name, []).append(value)
@@ -109,7 +110,7 @@ class Activations(Instrument):
         self._gradients = []
         for name, values in calls.items():
             watched.write_deferred("layer.gradient", values[0], name, self._step)
-            if len(values) >= RECURRENT and len(shapes[name]) == 1:  # not a head that sees the levels of a pyramid
+            if len(values) >= MIN_RECURRENT_CALLS and len(shapes[name]) == 1:  # not a head shared by pyramid levels
                 growth = values[-1] / values[0].clamp(min=1e-30)
                 watched.write_deferred("layer.gradient_growth", growth, name, self._step)
 
@@ -123,14 +124,14 @@ class Activations(Instrument):
 
     def _measure(self, watched: WatchedModel, group: list[tuple[str, str, Tensor]]) -> None:
         stack = torch.stack([values for _, _, values in group])  # (layers, samples, positions, units)
-        ends = [ENDS.get(kind, (-torch.inf, torch.inf)) for _, kind, _ in group]
-        low = torch.tensor([e[0] + NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
-        high = torch.tensor([e[1] - NEAR for e in ends], device=stack.device).view(-1, 1, 1, 1)
+        ends = [SATURATION_VALUES.get(kind, (-torch.inf, torch.inf)) for _, kind, _ in group]
+        low = torch.tensor([e[0] + SATURATION_MARGIN for e in ends], device=stack.device).view(-1, 1, 1, 1)
+        high = torch.tensor([e[1] - SATURATION_MARGIN for e in ends], device=stack.device).view(-1, 1, 1, 1)
         table, zero = moments(stack, low, high)
         names, kinds, step = [n for n, _, _ in group], [k for _, k, _ in group], watched.step
         samples = stack.shape[1]
         relu = [k in ("relu", "relu6") for k in kinds]
-        dead = self._dead_share(names, relu, zero)
+        dead = self._dead_fraction(names, relu, zero)
 
         def write(numbers: list[float]) -> None:
             width = len(FIELDS)
@@ -139,18 +140,18 @@ class Activations(Instrument):
                 for key in ("mean", "std", "zero_share", "spread", "rank"):
                     watched.ledger.add(f"activation.{key}", row[key], name, step)
                 watched.ledger.add("activation.samples", samples, name, step)
-                if kind in ENDS:
+                if kind in SATURATION_VALUES:
                     watched.ledger.add("activation.saturated", row["saturated"], name, step)
                     watched.ledger.add("activation.saturated_units", row["saturated_units"], name, step)
 
         watched.deferred.add(table, write)
         for name, is_relu in zip(names, relu):
             if is_relu:
-                share, count = dead[name]
-                watched.write_deferred("activation.dead_units", share, name)
+                fraction, count = dead[name]
+                watched.write_deferred("activation.dead_units", fraction, name)
                 watched.write("activation.dead_samples", count * samples, name)
 
-    def _dead_share(self, names: list[str], relu: list[bool], zero: Tensor) -> dict[str, tuple[Tensor, int]]:
+    def _dead_fraction(self, names: list[str], relu: list[bool], zero: Tensor) -> dict[str, tuple[Tensor, int]]:
         result = {}
         for index, (name, is_relu) in enumerate(zip(names, relu)):
             if is_relu:
@@ -158,14 +159,14 @@ class Activations(Instrument):
                 if window and window[-1].shape != zero[index].shape:
                     window.clear()
                 window.append(zero[index])
-                del window[:-WINDOW]
+                del window[:-DEAD_WINDOW]
                 result[name] = (torch.stack(window).all(0).float().mean(), len(window))
         return result
 
 
 def block(values: Tensor, conv: bool) -> Tensor:
-    """A sample of a layer's output as (samples, positions, units), in single precision, a copy."""
-    values = values[:: max(1, values.shape[0] // SAMPLES)][:SAMPLES]
+    """Subsample the output of a layer to (samples, positions, units), as a float32 copy."""
+    values = values[:: max(1, values.shape[0] // MAX_SAMPLES)][:MAX_SAMPLES]
     if values.dim() == 2:
         values = values[:, None]
     elif conv or values.dim() > 3:  # (N, C, ...): units are channels
@@ -177,15 +178,17 @@ def block(values: Tensor, conv: bool) -> Tensor:
             )
         values = values.flatten(2).transpose(1, 2)
     else:  # (N, L, D): units are the last dimension
-        values = values[:, :: max(1, values.shape[1] // POSITIONS)][:, :POSITIONS]
-    values = values[..., :: max(1, values.shape[-1] // UNITS)][..., :UNITS]
+        values = values[:, :: max(1, values.shape[1] // MAX_POSITIONS)][:, :MAX_POSITIONS]
+    values = values[..., :: max(1, values.shape[-1] // MAX_UNITS)][..., :MAX_UNITS]
     return values.to(torch.float32, copy=True).contiguous()
 
 
 def moments(stack: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """FIELDS for each layer, (layers, 8); and which units are zero for every sample, (layers, units).
+    """Compute FIELDS for each layer (layers, 8), and a mask of the units that are zero for all samples (layers, units).
 
-    stack: (layers, samples, positions, units); low, high: where saturation begins.
+    Args:
+        stack: (layers, samples, positions, units).
+        low, high: saturation thresholds, (layers, 1, 1, 1).
     """
     axes = (1, 2, 3)
     mean, square = stack.mean(axes), stack.square().mean(axes)

@@ -1,4 +1,4 @@
-"""What an instrument is: callbacks at the events of a training, all of them optional."""
+"""Base class of the instruments: optional callbacks for the events of a training."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class Instrument:
-    """Measures one family of quantities and writes them to the ledger.
+    """Measure one family of quantities and write them to the ledger.
 
-    Callbacks run under torch.no_grad() and never change tensors, buffers, modes or generators. `before_backward` may
-    run in autograd's own thread. `may` asks the budget; a callback that measured says so by returning True.
+    Callbacks run under torch.no_grad() and must not change tensors, buffers, modes or random generators.
+    `before_backward` may run in a thread of autograd. A callback that took a measurement returns True, so that its
+    time counts as the cost of a measurement.
     """
 
     name = ""
 
     def start(self, watched: WatchedModel) -> None:
-        """The doctor has come; the model has not been called."""
+        """Called once when watching starts, before the first forward pass."""
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> bool | None:
-        """The model is about to be called."""
+        """Called before each forward pass."""
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> bool | None:
-        """The model has returned."""
+        """Called after each forward pass."""
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
-        """The loss of this pass is known. outputs and targets as the loss got them; None where it is unknown."""
+        """Called once the loss of a pass is known. outputs, targets: arguments of the loss, None if unknown."""
 
     def before_backward(self, watched: WatchedModel, call: Pass, gradient: Tensor) -> bool | None:
-        """The backward pass has reached the model's outputs, and no parameter yet. gradient: that of the outputs."""
+        """Called when the backward pass has reached the outputs of the model, with the gradient of the outputs."""
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
-        """The optimiser is about to step."""
+        """Called before each optimizer step."""
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
-        """The optimiser has stepped."""
+        """Called after each optimizer step."""
 
     def settled(self, watched: WatchedModel, call: Pass) -> bool | None:
-        """It is known whether this pass was for training or validation (call.kind)."""
+        """Called once it is known whether a pass was for training or validation (`call.kind`)."""
 
     def validated(self, watched: WatchedModel, outputs: Tensor, targets: Tensor) -> bool | None:
-        """The loop has told all answers of its validation at once."""
+        """Called with the outputs and targets of a whole validation set."""
 
     def end_training(self, watched: WatchedModel) -> bool | None:
-        """The training part of an epoch is over; the first validation pass is about to begin (where it is seen)."""
+        """Called at the end of the training passes of an epoch, before the first validation pass that is observed."""
 
     def end_epoch(self, watched: WatchedModel) -> bool | None:
-        """An epoch is over; all deferred values are in."""
+        """Called at the end of an epoch, after all deferred values have been read."""
 
     def finish(self, watched: WatchedModel) -> None:
-        """The doctor leaves: take off every hook of one's own."""
+        """Called when watching ends: remove all hooks of this instrument."""

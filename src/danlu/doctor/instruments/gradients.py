@@ -1,8 +1,8 @@
 """Gradients, weights and updates at sampled pairs of successive steps.
 
-Norms of gradients and weights are exact. What compares one step with the next (updates, cosines, gradient noise) rests
-on a fixed sample of up to 512 elements per parameter, so that no copy of the weights is kept. Each of several
-optimisers has a memory of its own: its steps are compared with its own.
+Norms of gradients and weights are exact. Comparisons of one step with the next (updates, cosines, gradient noise) use a
+fixed sample of up to 512 elements per parameter, so that no copy of the weights is kept. Each optimizer has its own
+state: its steps are compared with its own previous steps.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.noise import MICRO, MicroBatches, of_micro_batches, of_successive
 from danlu.doctor.watched_model import Pass, WatchedModel
 
-SAMPLE = 512
-WATCHED = 4  # parameters whose gradient is also measured before clipping
+MAX_ELEMENTS = 512  # sampled elements per parameter
+MAX_RAW_PARAMETERS = 4  # parameters whose gradient is also measured before clipping
 
 
 class Gradients(Instrument):
-    """Writes gradient.*, weight.*, update.*, decay.*, parameter.changed, optimizer.leftover and .micro_batches."""
+    """Write gradient.*, weight.*, update.*, decay.*, parameter.changed, optimizer.leftover and .micro_batches."""
 
     name = "gradients"
 
     def start(self, watched: WatchedModel) -> None:
-        self._memories: dict[int, _Memory] = {}
-        self._memory = _Memory()  # of the optimiser that stepped last
+        self._memories: dict[int, _OptimizerState] = {}
+        self._memory = _OptimizerState()  # of the last optimizer that stepped
         self._measuring = False
-        self._more = 0  # steps still to be measured, so that each of optimisers that take turns has two
+        self._more = 0  # further steps to measure, so that each of several optimizers has two
         self._before: Tensor | None = None
         self._raw: dict[str, Tensor] = {}
         self._handles: list[Any] = []
         self._micro = 0
         self._batch = 0
         self._parts = MicroBatches()
-        self._left: Tensor | None = None  # norm of the gradients of the step before, where they are still there
-        self._loss_scale: Tensor | None = None  # gradient of the loss itself
+        self._left: Tensor | None = None  # norm of gradients left from the previous step
+        self._loss_scale: Tensor | None = None  # gradient with respect to the loss
         self._stepped = True
         self._last_written = 0.0
         self._written = 0
@@ -78,13 +78,13 @@ class Gradients(Instrument):
             self._left = None
         elif self._micro == 1 or self._left is None:
             self._left = total_norm(left)
-        else:  # zeroed since? The first pass may be somebody else's: a generator's, through its critic
+        else:  # zeroed since? The first pass may be another model's: a generator through its critic
             self._left = torch.minimum(self._left, total_norm(left))
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
-        # One that takes over the parameters of another, as when it is made anew, takes over its memory.
+        # An optimizer with the parameters of another (recreated each epoch) continues its state.
         first = next((id(p) for group in optimizer.param_groups for p in group["params"]), 0)
-        memory = self._memories.setdefault(first, _Memory())
+        memory = self._memories.setdefault(first, _OptimizerState())
         memory.steps += 1
         if not self._measuring:
             self._memory = memory
@@ -94,8 +94,8 @@ class Gradients(Instrument):
             self._write_leftover(watched)
         self._memory = memory
         named = watched.parameter_names
-        learns = lambda p: id(p) in named and p.numel() and p.requires_grad  # noqa: E731 - what is frozen only dilutes
-        held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if learns(p)]
+        is_trained = lambda p: id(p) in named and p.numel() and p.requires_grad  # noqa: E731 - without frozen parameters
+        held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if is_trained(p)]
         if not held:
             return None
         if [n for n, _ in held] != [n for n, _ in memory.held] or memory.sampler is None:
@@ -103,7 +103,7 @@ class Gradients(Instrument):
         memory.held = held
         self._before = memory.sampler.take([p for _, p in held])
         self._decays = [
-            float(g.get("weight_decay") or 0.0) for g in optimizer.param_groups for p in g["params"] if learns(p)
+            float(g.get("weight_decay") or 0.0) for g in optimizer.param_groups for p in g["params"] if is_trained(p)
         ]
         self._measure_gradient(watched, optimizer)
         return None
@@ -125,13 +125,13 @@ class Gradients(Instrument):
         watched.write_deferred("update.ratio", total / weight.clamp(min=1e-30))
         watched.write_deferred("optimizer.micro_batches", torch.tensor(float(self._micro)))
         old = memory.last.get("update")
-        if old is not None and memory.last.get("update_step") == memory.steps - 1 and self._near(watched):
+        if old is not None and memory.last.get("update_step") == memory.steps - 1 and self._is_consecutive(watched):
             watched.write_deferred("update.cosine", sampler.cosine(update, old))
         gradient = memory.last.get("gradient")
         if gradient is not None and memory.last.get("step") == memory.steps:
             watched.write_deferred("update.gradient_cosine", sampler.cosine(update, -gradient))
         memory.last |= {"update": update, "update_step": memory.steps}
-        if self._worth_writing(watched.step):
+        if self._is_written_step(watched.step):
             self._write_each(watched, ("weight.norm", norms), ("update.norm", sizes))
             self._write_each(watched, ("update.ratio", sizes / norms.clamp(min=1e-30)))
             self._write_each(watched, ("parameter.changed", (sizes > 0).float()))
@@ -139,10 +139,10 @@ class Gradients(Instrument):
 
     def finish(self, watched: WatchedModel) -> None:
         self._unwatch()
-        self._memories, self._memory, self._before = {}, _Memory(), None
+        self._memories, self._memory, self._before = {}, _OptimizerState(), None
 
-    def _near(self, watched: WatchedModel) -> bool:
-        """No step was missed since the optimiser's last one that was measured; others may have stepped in between."""
+    def _is_consecutive(self, watched: WatchedModel) -> bool:
+        """Whether no step was skipped since the last measured step of this optimizer."""
         return watched.step - max(1, len(self._memories)) <= self._memory.previous(watched.step)
 
     def _write_leftover(self, watched: WatchedModel) -> None:
@@ -163,7 +163,7 @@ class Gradients(Instrument):
             return
         zero = torch.zeros((), device=present[0].device)
         each = torch.stack([n.float() for n in torch._foreach_norm(present)])  # pyright: ignore[reportPrivateImportUsage]
-        scale = getattr(optimizer, "grad_scale", None)  # a GradScaler's, where the optimiser itself takes it off
+        scale = getattr(optimizer, "grad_scale", None)  # of a GradScaler, if the optimizer removes the scale itself
         scale = scale.float() if isinstance(scale, Tensor) else 1.0
         each = each / scale
         norm = each.square().sum().sqrt()
@@ -175,7 +175,7 @@ class Gradients(Instrument):
         ratio, clipped = self._compare_raw(watched, norm)
         self._write_micro_batch_noise(watched, sample / clipped, ratio / clipped / scale)
         old = memory.last.get("gradient")
-        follows = memory.last.get("step") == memory.steps - 1 and self._near(watched)
+        follows = memory.last.get("step") == memory.steps - 1 and self._is_consecutive(watched)
         if old is not None and follows and self._batch and memory.last["batch"]:
             self._write_noise(watched, of_successive(sampler.dot, old, sample, memory.last["batch"], self._batch))
             watched.write_deferred("gradient.cosine", sampler.cosine(sample, old))
@@ -188,9 +188,9 @@ class Gradients(Instrument):
             weights = sampler.by_parameter(self._before.square()).sqrt()  # type: ignore[union-attr]
             pull = decay * weights
             watched.write_deferred("decay.ratio", pull.square().sum().sqrt() / norm.clamp(min=1e-30))
-            if self._worth_writing(watched.step):
+            if self._is_written_step(watched.step):
                 self._write_each(watched, ("decay.ratio", pull / all_norms.clamp(min=1e-30)))
-        if self._worth_writing(watched.step):
+        if self._is_written_step(watched.step):
             self._write_each(watched, ("gradient.norm", all_norms))
 
     def _write_micro_batch_noise(self, watched: WatchedModel, sample: Tensor, ratio: Tensor) -> None:
@@ -205,13 +205,13 @@ class Gradients(Instrument):
         watched.write_deferred("gradient.noise", noise, way)
         watched.write_deferred("gradient.noise_scale", noise / signal, way)
 
-    # Clipping: the gradient as backward left it, against what the optimiser got.
+    # Clipping: the gradient after backward compared with the gradient at the optimizer step.
 
     def _watch_raw(self, watched: WatchedModel) -> None:
         self._unwatch()
         self._raw = {}
         params = [(n, p) for n, p in watched.parameters.items() if p.requires_grad and p.numel()]
-        chosen = sorted(params, key=lambda item: -item[1].numel())[:WATCHED]
+        chosen = sorted(params, key=lambda item: -item[1].numel())[:MAX_RAW_PARAMETERS]
         for name, p in chosen:
             self._handles.append(
                 p.register_post_accumulate_grad_hook(watched.timed_hook(self.name, self._raw_hook(name)))
@@ -230,8 +230,10 @@ class Gradients(Instrument):
         self._handles = []
 
     def _compare_raw(self, watched: WatchedModel, norm: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the gradient used over that which backward left, and how much of this is by clipping, which it tells;
-        the rest is a GradScaler's, who has taken off its scale."""
+        """Return the ratio of the gradient at the step to the gradient after backward, and its part due to clipping.
+
+        The rest of the ratio is the scale removed by a GradScaler.
+        """
         held = [(n, p.grad) for n, p in self._memory.held if n in self._raw and p.grad is not None]
         pairs = [(self._raw.pop(n), gradient.norm()) for n, gradient in held]
         if not pairs:
@@ -246,9 +248,9 @@ class Gradients(Instrument):
         watched.write_deferred("gradient.raw_norm", norm / clipped.clamp(min=1e-30))
         return ratio, clipped
 
-    # Writing per parameter, ever more rarely: the ledger must stay small in long runs.
+    # Values per parameter are written at growing intervals, to keep the ledger of long trainings small.
 
-    def _worth_writing(self, step: int) -> bool:
+    def _is_written_step(self, step: int) -> bool:
         if step == self._last_written:
             return True
         if step <= 10 or step >= self._last_written * 1.05 + 1:
@@ -270,27 +272,27 @@ class Gradients(Instrument):
             watched.deferred.add(values, reader(title))
 
 
-class _Memory:
-    """What is kept of one optimiser from step to step."""
+class _OptimizerState:
+    """Measurements of one optimizer, kept from step to step."""
 
     def __init__(self) -> None:
-        self.steps = 0  # its own, counted at every one
+        self.steps = 0  # number of steps of this optimizer
         self.held: list[tuple[str, Tensor]] = []
         self.sampler: _Sampler | None = None
-        self.last: dict[str, Any] = {}  # of its step before
-        self.at = self.before = -1  # steps of the training at which it was measured last, and the time before
+        self.last: dict[str, Any] = {}  # values of its previous step
+        self.at = self.before = -1  # training steps of the last two measurements
 
     def previous(self, step: int) -> int:
-        """The step of the training before `step` at which it was measured."""
+        """Training step of the last measurement before `step`."""
         return self.before if self.at == step else self.at
 
 
 class _Sampler:
-    """A fixed sample of each parameter's elements, joined into one vector."""
+    """Fixed sample of the elements of each parameter, concatenated to one vector."""
 
     def __init__(self, params: list[Tensor]) -> None:
         device = params[0].device
-        strides = [max(1, math.ceil(p.numel() / SAMPLE)) for p in params]
+        strides = [max(1, math.ceil(p.numel() / MAX_ELEMENTS)) for p in params]
         counts = [math.ceil(p.numel() / s) for p, s in zip(params, strides)]
         self.strides = strides
         self.owner = torch.repeat_interleave(torch.arange(len(params)), torch.tensor(counts)).to(device)
@@ -304,11 +306,11 @@ class _Sampler:
         return torch.cat(parts)
 
     def take_gradients(self, held: list[tuple[str, Tensor]]) -> Tensor:
-        """Of the parameters' gradients; zero where there is none."""
+        """Sample the gradients of the parameters; zero where there is none."""
         return self.take([torch.zeros_like(p) if p.grad is None or p.grad.is_sparse else p.grad for _, p in held])
 
     def by_parameter(self, values: Tensor) -> Tensor:
-        """Sums over each parameter's elements, estimated from the sample."""
+        """Estimate the sum over the elements of each parameter."""
         return torch.zeros(self.count, device=values.device).index_add_(0, self.owner, values * self.scale)
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
@@ -319,7 +321,7 @@ class _Sampler:
 
 
 def sampled(tensor: Tensor, stride: int) -> Tensor:
-    """Every `stride`-th element, in the order of memory, so that no layout is copied."""
+    """Return every `stride`-th element in memory order, without copying the tensor."""
     if tensor.is_contiguous():
         return tensor.reshape(-1)[::stride]
     dense = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride())) + 1 == tensor.numel()
@@ -329,7 +331,7 @@ def sampled(tensor: Tensor, stride: int) -> Tensor:
 
 
 def total_norm(tensors: list[Tensor]) -> Tensor:
-    """Norm of all elements together."""
+    """Return the norm of all elements of all tensors."""
     dense = [t.detach() for t in tensors if not t.is_sparse]
     if not dense:
         return torch.zeros(())

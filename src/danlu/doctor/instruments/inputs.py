@@ -11,19 +11,19 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 MAX_FEATURES = 256
-POSITIONS = 64  # of an image, at most, that the moments rest on
-HASHED = 512  # values per sample, at most, that the hash rests on
-GOLDEN = (5**0.5 - 1) / 2
-MAX_HASHES = 131_072  # some 16 MB; augmentation makes every sample of every epoch a new one
+MAX_POSITIONS = 64  # positions of an image used for the moments
+MAX_HASHED = 512  # values per sample used for the hash
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+MAX_HASHES = 131_072  # about 16 MB; with augmentation every sample of every epoch is new
 
 
 class Inputs(Instrument):
-    """Writes input.*"""
+    """Write input.*"""
 
     name = "inputs"
 
     def start(self, watched: WatchedModel) -> None:
-        self._told = False
+        self._facts_written = False
         self._moments: dict[str, list[tuple[int, list[float]]]] = {"train": [], "val": []}
         self._seen: dict[str, dict[float, int]] = {"train": {}, "val": {}}  # hash -> label, -1 if unknown
         self._epoch: dict[str, list[int]] = {"train": [0, 0], "val": [0, 0]}  # samples, repeats
@@ -31,14 +31,14 @@ class Inputs(Instrument):
         self._leaked: set[float] = set()
         self._conflicts: set[float] = set()
         self._weights: Tensor | None = None
-        self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and of how many values
+        self._places: tuple[Tensor, int] = (torch.zeros(0, dtype=torch.int64), -1)  # and the number of values
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> bool:
         first = next(tensors_in((call.args, call.kwargs)), None)
         if first is None or first.dim() == 0:
             return False
-        if not self._told:
-            self._told = True
+        if not self._facts_written:
+            self._facts_written = True
             watched.write("input.dtype", str(first.dtype))
             watched.write("input.shape", list(first.shape))
         if not watched.may(self.name, call):
@@ -50,8 +50,8 @@ class Inputs(Instrument):
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if "inputs" in call.notes and isinstance(targets, Tensor) and targets.dim() == 1:
-            whole = not targets.is_floating_point()
-            if whole and targets.shape[0] == call.notes["inputs"][0]:
+            is_integer = not targets.is_floating_point()
+            if is_integer and targets.shape[0] == call.notes["inputs"][0]:
                 call.notes["labels"] = targets.detach()
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
@@ -67,7 +67,7 @@ class Inputs(Instrument):
         for phase in ("train", "val"):
             rows, self._moments[phase] = self._moments[phase], []
             if rows:
-                self._tell(watched, phase, rows)
+                self._write(watched, phase, rows)
             count, repeats = self._epoch[phase]
             if count:
                 watched.write("input.hashed", len(self._seen[phase]), phase, watched.epoch)
@@ -87,15 +87,16 @@ class Inputs(Instrument):
         picked = first.detach()
         rows = picked.reshape(picked.shape[0], -1) if picked.dim() > 1 else picked[:, None]
         blank = (rows.amax(1) == rows.amin(1)).sum() if rows.shape[1] > 1 else rows.new_zeros(())
-        few = picked[:: max(1, picked.shape[0] // 32)]
-        if few.dim() >= 3:
-            few = few.flatten(2)
-            few = few.index_select(2, scattered(few.shape[2], POSITIONS).to(few.device)).movedim(1, -1).flatten(0, 1)
-        elif few.dim() == 1:
-            few = few[:, None]
-        few = few[:, :: max(1, few.shape[1] // MAX_FEATURES)].to(kind)
+        subset = picked[:: max(1, picked.shape[0] // 32)]
+        if subset.dim() >= 3:
+            subset = subset.flatten(2)
+            places = scattered(subset.shape[2], MAX_POSITIONS).to(subset.device)
+            subset = subset.index_select(2, places).movedim(1, -1).flatten(0, 1)
+        elif subset.dim() == 1:
+            subset = subset[:, None]
+        subset = subset[:, :: max(1, subset.shape[1] // MAX_FEATURES)].to(kind)
         broken = (~rows.isfinite()).any(1).sum() if rows.is_floating_point() else rows.new_zeros(())
-        means, stds = few.mean(0), few.std(0, correction=0)
+        means, stds = subset.mean(0), subset.std(0, correction=0)
         head = torch.stack([t.to(kind) for t in (rows.amin(), rows.amax(), blank, broken)])
         size = torch.tensor([means.numel()], dtype=kind, device=rows.device)
         return torch.cat([size, head, means, stds, self._hash(rows, kind)])
@@ -103,14 +104,15 @@ class Inputs(Instrument):
     def _hash(self, rows: Tensor, kind: torch.dtype) -> Tensor:
         count = rows.shape[1]
         if self._weights is None or self._places[1] != count or self._weights.device != rows.device:
-            # Irrational weights without a generator: the training's random numbers are not to be touched.
-            steps, places = torch.arange(1, min(count, HASHED) + 1, dtype=torch.float64), scattered(count, HASHED)
+            # Irrational weights: the random generators of the training must not be used.
+            steps = torch.arange(1, min(count, MAX_HASHED) + 1, dtype=torch.float64)
+            places = scattered(count, MAX_HASHED)
             self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(rows.device)
             self._places = (places.to(rows.device), count)
         return rows.index_select(1, self._places[0]).to(kind) @ self._weights
 
     def _read(self, phase: str, at: tuple[int, int], samples: int, numbers: list[float], labelled: bool) -> None:
-        """at: step and pass. What the model is shown again within a step (LBFGS, adversaries, pairs) is no repeat."""
+        """Read a batch. at: step and pass; the same sample twice within a step (LBFGS, pairs) is not a repeat."""
         features = int(numbers[0])
         self._moments[phase].append((samples, numbers[1 : 5 + 2 * features]))
         rest = numbers[5 + 2 * features :]
@@ -132,7 +134,7 @@ class Inputs(Instrument):
                 self._leaked.add(sample)
         self._epoch[phase][0] += samples
 
-    def _tell(self, watched: WatchedModel, phase: str, rows: list[tuple[int, list[float]]]) -> None:
+    def _write(self, watched: WatchedModel, phase: str, rows: list[tuple[int, list[float]]]) -> None:
         width = len(rows[0][1])
         rows = [row for row in rows if len(row[1]) == width]
         total = sum(samples for samples, _ in rows)
@@ -155,9 +157,11 @@ class Inputs(Instrument):
             watched.write(name, value, phase, watched.epoch)
 
 
-def scattered(count: int, most: int) -> Tensor:
-    """Up to `most` places of `count`, always the same; evenly spaced ones would fall into a few columns of an image,
-    whose margin may be blank."""
-    if count <= most:
+def scattered(count: int, max_count: int) -> Tensor:
+    """Return up to `max_count` fixed indices below `count`, spread by the golden ratio.
+
+    Evenly spaced indices would fall into a subset columns of an image, possibly its blank margin.
+    """
+    if count <= max_count:
         return torch.arange(count)
-    return ((torch.arange(1, most + 1, dtype=torch.float64) * GOLDEN) % 1 * count).long()
+    return ((torch.arange(1, max_count + 1, dtype=torch.float64) * GOLDEN_RATIO) % 1 * count).long()

@@ -1,7 +1,7 @@
-"""Labels beside their inputs: do neighbours share them, and does validation show the same samples in each epoch?
+"""Agreement of labels between neighbouring inputs, and changes of the validation set between epochs.
 
-Two samples that lie near one another have more often the same label than two at random, unless inputs and labels do
-not belong together (the nearest-neighbour test of independence, after Friedman and Rafsky 1983, within a batch).
+Two similar samples share a label more often than two random ones, unless inputs and labels are mismatched
+(nearest-neighbour test of independence within a batch, after Friedman and Rafsky 1983).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from torch import Tensor
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
-SAMPLES = 64  # of a batch, at most
-FEATURES, SIDE = 512, 16  # values of a sample, rows of an image: at most twice as many
-MOVED = 1e-3  # change of a sample's projection against its length that no rounding brings about
+MAX_SAMPLES = 64  # per batch
+FEATURES, SIDE = 512, 16  # values per sample and rows per image after striding; less than twice as many are kept
+MIN_CHANGE = 1e-3  # change of a projection relative to its norm, above rounding errors
 
 
 class Labels(Instrument):
-    """Writes label.kinship, label.kinship_chance and input.val_redrawn"""
+    """Write label.kinship, label.kinship_chance and input.val_redrawn"""
 
     name = "labels"
 
     def start(self, watched: WatchedModel) -> None:
-        self._validation_noted = False  # at validation, in this epoch
-        self._before: tuple[list[float], list[float]] | None = None  # labels and projections of the epoch before
+        self._validation_noted = False  # in this epoch
+        self._before: tuple[list[float], list[float]] | None = None  # labels and projections of the previous epoch
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
         inputs = next(tensors_in((call.args, call.kwargs)), None)
@@ -35,8 +35,8 @@ class Labels(Instrument):
             return None
         if not watched.may(self.name, call):
             return None
-        rows = features(inputs.detach()[:SAMPLES])
-        labels = targets.detach()[:SAMPLES].flatten()
+        rows = features(inputs.detach()[:MAX_SAMPLES])
+        labels = targets.detach()[:MAX_SAMPLES].flatten()
         if call.grad:
             found, chance = kinship(rows, labels)
             watched.write_deferred("label.kinship", found, "", call.step)
@@ -50,9 +50,9 @@ class Labels(Instrument):
         self._validation_noted = False
 
     def _note(self, watched: WatchedModel, rows: Tensor, labels: Tensor) -> None:
-        """The first samples of validation: their labels, and of each one number that depends on all its values."""
-        ahead = torch.cos(torch.arange(rows.shape[1], device=rows.device, dtype=torch.float32))
-        projections = rows @ ahead / rows.norm(dim=1).clamp(min=1e-30) / math.sqrt(rows.shape[1])
+        """Compare the first validation samples with those of the previous epoch, by label and projection."""
+        direction = torch.cos(torch.arange(rows.shape[1], device=rows.device, dtype=torch.float32))
+        projections = rows @ direction / rows.norm(dim=1).clamp(min=1e-30) / math.sqrt(rows.shape[1])
         epoch = watched.epoch
 
         def compare(numbers: list[float]) -> None:
@@ -60,21 +60,21 @@ class Labels(Instrument):
             now = (numbers[:half], numbers[half:])
             before, self._before = self._before, now
             if before and before[0] == now[0] and len(set(now[0])) > 1:
-                moved = sum(not abs(a - b) <= MOVED for a, b in zip(before[1], now[1]))
+                moved = sum(not abs(a - b) <= MIN_CHANGE for a, b in zip(before[1], now[1]))
                 watched.ledger.add("input.val_redrawn", moved / half, "val", epoch)
 
         watched.deferred.add(torch.cat([labels.to(projections.dtype), projections]), compare)
 
 
 def paired(inputs: Tensor, targets: Any) -> bool:
-    """One label or value for each of at least eight samples of numbers."""
+    """Return whether there are at least eight floating-point samples with one label or value each."""
     if not isinstance(targets, Tensor) or inputs.dim() < 2 or not inputs.is_floating_point():
         return False
     return 8 <= inputs.shape[0] == targets.shape[0] == targets.numel()
 
 
 def features(inputs: Tensor) -> Tensor:
-    """(N, at most some hundred values of each sample): of images every so many rows and columns."""
+    """Flatten to (N, D) with at most about a thousand values per sample; images are strided in rows and columns."""
     for axis in range(2, inputs.dim()):
         inputs = inputs[(slice(None),) * axis + (slice(None, None, max(1, inputs.shape[axis] // SIDE)),)]
     rows = inputs.flatten(1)
@@ -82,22 +82,26 @@ def features(inputs: Tensor) -> Tensor:
 
 
 def kinship(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(how alike the labels of nearest neighbours are, the standard deviation of that by chance), from one batch.
+    """Measure the agreement of the labels of nearest neighbours in a batch.
 
-    rows: (N, D); labels: (N,), integers for classes, else values (0 and 1 among them). 0 is what unrelated labels show,
-    1 is always the same. For classes the share of neighbours of one class, less what the classes' shares bring about;
-    for values their correlation.
+    Args:
+        rows: inputs, (N, D).
+        labels: (N,), integers for classes, floats for values.
+
+    Returns:
+        The agreement, 0 at chance level and 1 at most (chance-corrected fraction of neighbours of the same class, or
+        correlation of the values), and its standard deviation under independence.
     """
     count = len(rows)
-    scaled = (rows - rows.mean(0)) / rows.std(0).clamp(min=1e-6)  # no column outweighs the others by its unit
+    scaled = (rows - rows.mean(0)) / rows.std(0).clamp(min=1e-6)  # independent of the units of the columns
     near = torch.cdist(scaled, scaled).fill_diagonal_(math.inf).argmin(1)
     if not labels.is_floating_point():
         same = labels[:, None] == labels[None]
-        usual = (same.float().sum() - count) / (count * (count - 1))
+        expected = (same.float().sum() - count) / (count * (count - 1))
         found = (labels[near] == labels).float().mean()
-        rest = (1 - usual).clamp(min=1e-6)
-        # Twice the variance of independent pairs: neighbours are often each other's.
-        return (found - usual) / rest, (2 * usual / rest / count).sqrt()
+        rest = (1 - expected).clamp(min=1e-6)
+        # Twice the variance of independent pairs: being nearest neighbours is often mutual.
+        return (found - expected) / rest, (2 * expected / rest / count).sqrt()
     values = labels.float()
     centred = (values - values.mean()) / values.std(correction=0).clamp(min=1e-12)
     found = (centred[near] * centred).mean() + 1 / (count - 1)

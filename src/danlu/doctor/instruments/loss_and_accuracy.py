@@ -1,4 +1,4 @@
-"""What came out: loss, accuracy, predictions, labels, per step and per epoch."""
+"""Loss, accuracy, predictions and labels, per step and per epoch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from danlu.doctor.losses import kind_by_graph, kind_of
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 MAX_CLASSES = 1000
-ENOUGH = 4  # batches that an epoch's accuracy must rest on at least, where it has as many
-FEW, MUCH = 0.1, 0.8  # a label is contradicted if it gets less than FEW and another class more than MUCH
+MIN_BATCHES = 4  # measured batches for the accuracy of an epoch, if it has as many
+# A label is contradicted if its probability is below the first and that of another class above the second.
+MAX_LABEL_PROBABILITY, MIN_CONFIDENCE = 0.1, 0.8
 
 
 class LossAndAccuracy(Instrument):
-    """Writes loss.*, accuracy.*, class.*, label.*, output.*, target.*, batch.*, epoch.*"""
+    """Write loss.*, accuracy.*, class.*, label.*, output.*, target.*, batch.*, epoch.*"""
 
     name = "loss_and_accuracy"
 
     def start(self, watched: WatchedModel) -> None:
-        self._known = 0  # 1: by a pass without gradients, which tells less; 2
+        self._known = 0  # facts written: 0 none, 1 from a pass without gradients, 2 all
         self._micro: list[Tensor] = []
         self._sizes = 0
         self._last_size = 0
         self._sums = {"train": EpochSums(), "val": EpochSums()}
-        self._label_shares: Tensor | None = None
+        self._label_counts: Tensor | None = None
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
         outputs = outputs if isinstance(outputs, Tensor) else None
@@ -39,7 +40,7 @@ class LossAndAccuracy(Instrument):
             step = watched.step
             loss.register_hook(lambda g: watched.write_deferred("loss.scale", g.mean(), "", step))
         size = outputs.shape[0] if outputs is not None and outputs.dim() else call.size
-        if size > call.size and size % call.size == 0:  # many predictions a sample, laid out in rows
+        if size > call.size and size % call.size == 0:  # several predictions per sample, in rows
             size = call.size
         call.notes["loss_and_accuracy"] = {"loss": loss.detach().mean() if loss.dim() else loss.detach(), "size": size}
         if outputs is None or targets is None:
@@ -75,13 +76,13 @@ class LossAndAccuracy(Instrument):
         sums.write_predictions(watched, "val")
 
     def end_epoch(self, watched: WatchedModel) -> None:
-        if self._micro:  # no optimiser stepped: the losses are told all the same
+        if self._micro:  # no optimizer step in this epoch
             for loss in self._micro:
                 watched.write_deferred("loss.step", loss)
             self._micro, self._sizes = [], 0
         for phase, sums in self._sums.items():
             if sums.batches:
-                sums.tell(watched, phase)
+                sums.write_all(watched, phase)
             self._sums[phase] = EpochSums()
 
     def _write_batch(self, watched: WatchedModel, call: Pass, outcome: dict) -> None:
@@ -100,8 +101,8 @@ class LossAndAccuracy(Instrument):
                 lambda n: watched.ledger.add("target.outside", n[0], "", step) if n[0] else None,
             )
         total = counts.sum()
-        seen = self._label_shares
-        self._label_shares = counts.clone() if seen is None else seen + counts
+        seen = self._label_counts
+        self._label_counts = counts.clone() if seen is None else seen + counts
         if seen is not None:
             shares = seen / seen.sum().clamp(min=1)
             distance = (counts / total.clamp(min=1) - shares).abs().sum() / 2
@@ -135,7 +136,7 @@ class LossAndAccuracy(Instrument):
         if outputs is not None:
             watched.write("output.shape", list(outputs.shape))
             watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
-            if outputs.grad_fn is not None:  # else its graph does not tell
+            if outputs.grad_fn is not None:  # without a graph the activation is unknown
                 found = last_activation(outputs.grad_fn)
                 watched.write("output.activation", found[0] if found else "none")
             watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
@@ -153,7 +154,7 @@ class LossAndAccuracy(Instrument):
 
 
 class EpochSums:
-    """Sums over an epoch of one phase, on the device where they were made."""
+    """Sums over one phase of an epoch, kept on the device."""
 
     def __init__(self) -> None:
         self.batches = self.samples = self.first_size = self.last_size = self.counted = 0
@@ -189,7 +190,7 @@ class EpochSums:
         elif old.shape == value.shape:
             self.sums[name] = old + value
 
-    def tell(self, watched: WatchedModel, phase: str) -> None:
+    def write_all(self, watched: WatchedModel, phase: str) -> None:
         epoch = watched.epoch
         for name, value in (
             ("epoch.samples", self.samples),
@@ -204,7 +205,7 @@ class EpochSums:
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
         write("loss.last_batch", float(self.last["loss"]))
         skipped_steps = watched.skipped_steps if phase == "train" else 0
-        if "correct" in values and self.counted and self.measured >= min(ENOUGH, self.batches + skipped_steps):
+        if "correct" in values and self.counted and self.measured >= min(MIN_BATCHES, self.batches + skipped_steps):
             write("accuracy.mean", float(values["correct"]) / self.counted)
             write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
             if self.measured == self.batches and not skipped_steps:
@@ -214,7 +215,7 @@ class EpochSums:
         self.write_predictions(watched, phase)
 
     def write_predictions(self, watched: WatchedModel, phase: str) -> None:
-        """What of the sums does not depend on how the samples came in batches."""
+        """Write the values that do not depend on the division into batches."""
         values = self._on_host()
         write = lambda name, value: watched.write(name, value, phase, watched.epoch)  # noqa: E731
         if "actual" in values and self.counted:
@@ -250,7 +251,7 @@ class EpochSums:
 
 
 def target_kind(targets: Tensor) -> str:
-    """classes, one_hot, binary or values."""
+    """Return the kind of targets: classes, one_hot, binary or values."""
     if not targets.is_floating_point():
         return "binary" if targets.dtype == torch.bool else "classes"
     if not bool(((targets == 0) | (targets == 1)).all()):
@@ -260,7 +261,7 @@ def target_kind(targets: Tensor) -> str:
 
 
 def measured(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Counts of one batch, as tensors on its device: for classes, for yes or no, or for values."""
+    """Count predictions of one batch, for classes, binary targets or values; tensors stay on their device."""
     whole = not targets.is_floating_point() and outputs.is_floating_point()
     if whole and outputs.dim() >= 2 and outputs.shape[1] > 1 and targets.dim() == outputs.dim() - 1:
         return _classes(outputs, targets)
@@ -286,22 +287,29 @@ def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     guess = scores.argmax(1)
     right = (guess == labels) & inside
     total = scores.exp().sum(1)
-    normal = ((total - 1).abs() < 1e-3).all()  # log-probabilities already; softmax leaves them as they are
+    normal = ((total - 1).abs() < 1e-3).all()  # log-probabilities; softmax leaves them unchanged
     already = ((scores.sum(1) - 1).abs() < 1e-3).all() & (scores >= 0).all() & ~normal
     chances = torch.where(already, scores, torch.softmax(scores, 1))
     top = chances.amax(1)
     own = chances.gather(1, labels[:, None])[:, 0]
-    sure = (top > MUCH) & inside
+    sure = (top > MIN_CONFIDENCE) & inside
     entropy = -(chances * chances.clamp(min=1e-12).log()).sum(1)
     result = {
         "correct": right.sum(),
         "counted": labels.numel(),
         "surest": surest(top, right),
         "spread": _spread(outputs),
-        "sure": torch.stack([(sure & (own < FEW)).sum(), sure.sum(), (sure & right).sum(), entropy.sum()]).double()
+        "sure": torch.stack(
+            [(sure & (own < MAX_LABEL_PROBABILITY)).sum(), sure.sum(), (sure & right).sum(), entropy.sum()]
+        ).double()
         if outputs.device.type != "mps"
         else torch.stack(
-            [(sure & (own < FEW)).sum().float(), sure.sum().float(), (sure & right).sum().float(), entropy.sum()]
+            [
+                (sure & (own < MAX_LABEL_PROBABILITY)).sum().float(),
+                sure.sum().float(),
+                (sure & right).sum().float(),
+                entropy.sum(),
+            ]
         ),
         "extremes": torch.stack([-targets.min(), targets.max()]).float(),
     }

@@ -1,4 +1,4 @@
-"""Memory: graphs that outlive their step, and what process and device hold."""
+"""Memory: graphs that outlive their step, and memory in use by process and device."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class _Mark:
-    """Tied to a node of autograd's graph (Node.metadata): it dies with the node, and with it the graph."""
+    """Marker in the metadata of an autograd node; it is freed with the node and its graph."""
 
 
 class Memory(Instrument):
-    """Writes graph.* and memory.*"""
+    """Write graph.* and memory.*"""
 
     name = "memory"
 
@@ -32,7 +32,7 @@ class Memory(Instrument):
         node = loss.grad_fn
         if node is not None:
             mark = _Mark()
-            metadata: Any = node.metadata  # a property, though torch's stub has it as a method
+            metadata: Any = node.metadata  # a property; the stub of torch declares a method
             metadata["danlu.doctor"] = mark
             call.notes["mark"] = weakref.ref(mark)
 
@@ -61,13 +61,15 @@ class Memory(Instrument):
 
 
 def in_use() -> int:
-    """Memory that the process uses, in bytes: resident, but for pages of files (they can be dropped) and for what the
-    C heap holds free. Blocks of ever different sizes leave gaps in the heap, and it grows for long without a leak."""
+    """Return the memory used by the process in bytes: resident, without file pages and without free heap blocks.
+
+    Allocations of varying sizes fragment the heap, which then grows for a long time without a leak.
+    """
     return max(0, resident() - free_in_heap())
 
 
 def resident() -> int:
-    """Resident memory of the process without pages of files; elsewhere than on Linux the highest it has been."""
+    """Return the resident memory in bytes without file pages; on macOS its peak, on Windows 0."""
     try:
         with open("/proc/self/status", encoding="ascii") as file:
             found = (line.split() for line in file if line.startswith(("RssAnon", "RssShmem")))
@@ -82,10 +84,12 @@ def resident() -> int:
 
 
 def free_in_heap() -> int:
-    """Bytes that the heap of glibc keeps for later, in all its arenas; 0 where there is no way of asking (mallinfo(3)).
-    The heap is walked: some tenths of a millisecond, several where it is full of gaps."""
-    ask = _mallinfo()
-    return ask().fordblks if ask else 0
+    """Return the free bytes in all arenas of the glibc heap (mallinfo(3)); 0 with another C library.
+
+    Walks the heap: some tenths of a millisecond, several if it is fragmented.
+    """
+    mallinfo = _mallinfo()
+    return mallinfo().fordblks if mallinfo else 0
 
 
 class _HeapInfo(ctypes.Structure):
@@ -102,7 +106,7 @@ class _HeapInfo(ctypes.Structure):
 
 @cache
 def _mallinfo() -> Any:
-    """The C library's function, from glibc 2.33 on; None elsewhere."""
+    """Return mallinfo2 of glibc >= 2.33, else None."""
     function = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
     if function is not None:
         function.restype = _HeapInfo

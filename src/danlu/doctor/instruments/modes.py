@@ -72,7 +72,7 @@ class Modes(Instrument):
                 outputs = watched.inner(*call.args, **call.kwargs)
                 for handle in handles:
                     handle.remove()
-                results[mode] = self._outcome(function, outputs, args, kwargs)
+                results[mode] = self._loss_and_accuracy(function, outputs, args, kwargs)
         for mode, (loss, accuracy) in results.items():
             watched.write_deferred(f"mode.loss_{mode}", loss, "", watched.epoch)
             if accuracy is not None:
@@ -98,7 +98,9 @@ class Modes(Instrument):
             watched.write("loop.val_with_grad", counts["val_grad"] / counts["val"], step=watched.epoch)
         self._counts = dict.fromkeys(counts, 0)
 
-    def _outcome(self, function: Any, outputs: Any, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None]:
+    def _loss_and_accuracy(
+        self, function: Any, outputs: Any, args: tuple, kwargs: dict
+    ) -> tuple[Tensor, Tensor | None]:
         if args:
             loss = function(outputs, *args[1:], **kwargs)
             target = args[1] if len(args) > 1 else kwargs.get("target")
@@ -116,7 +118,7 @@ def _shift_hook(name: str, shifts: dict[str, tuple[Tensor, Tensor]]) -> Any:
         values = args[0].detach().float()
         axes = [axis for axis in range(values.dim()) if axis != 1]
         mean, variance = values.mean(axes), values.var(axes, correction=0)
-        # What running statistics were before this pass moved them: they are put back afterwards, not yet here.
+        # The running statistics before this pass updated them.
         running_mean, running_var = module.running_mean, module.running_var
         if running_mean is None or running_var is None:
             return
@@ -128,28 +130,28 @@ def _shift_hook(name: str, shifts: dict[str, tuple[Tensor, Tensor]]) -> Any:
 
 
 def may_replay(model: nn.Module) -> bool:
-    """Hooks of others would see the replay: where there are any, the model is left alone."""
+    """Return whether a batch may be rerun: hooks of the user would be called by it, so there must be none."""
     return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules() if m is not model)
 
 
 @contextmanager
 def undisturbed(watched: WatchedModel) -> Iterator[None]:
-    """Modes, buffers, gradients' recording and all random generators are as before when this ends.
+    """Run the model without gradients, then restore modes, buffers and all random generators.
 
-    Copies stand in for the buffers meanwhile: a graph that waits for its backward pass may have kept the buffers
-    themselves, and would refuse to go back once they had been written to.
+    Buffers are replaced by copies: a graph waiting for its backward pass may have saved the buffers, and modifying them
+    in place would make that backward pass fail.
     """
     model, device = watched.inner, watched.device
     modes = {module: module.training for module in model.modules()}
     buffers = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
     copies = {id(b): b.detach().clone() for _, _, b in buffers}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what loops use
-    cards = [device] if device.type == "cuda" else []
+    gpus = [device] if device.type == "cuda" else []
     watched.replaying = True
     try:
         for module, name, buffer in buffers:
             setattr(module, name, copies[id(buffer)])
-        with torch.no_grad(), torch.random.fork_rng(devices=cards):
+        with torch.no_grad(), torch.random.fork_rng(devices=gpus):
             yield
     finally:
         watched.replaying = False

@@ -1,8 +1,9 @@
 """Signal and noise of the gradient, after McCandlish et al. 2018, appendix A.
 
-The gradient of a batch of B samples is G plus noise: E |gradient|^2 = |G|^2 + tr(Sigma) / B, Sigma the covariance of
-the gradient of a single sample. Two gradients of different sizes, or two independent ones of the same, tell both apart;
-the noise scale is tr(Sigma) / |G|^2. One step's estimate is rough: it is the means over many steps that are divided.
+The gradient of a batch of B samples is G plus noise: E |gradient|^2 = |G|^2 + tr(Sigma) / B, with Sigma the covariance
+of the gradient of a single sample. Two gradients from different batch sizes, or two independent ones of the same size,
+separate signal and noise; the noise scale is tr(Sigma) / |G|^2. The estimate of one step is rough, so the means over
+many steps are divided.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ import torch
 from torch import Tensor
 
 Dot = Callable[[Tensor, Tensor], Tensor]
-MICRO = "micro-batches"  # where in the ledger estimates from them stand; those from successive gradients stand at ""
+MICRO = "micro-batches"  # place in the ledger of these estimates; "" for successive gradients
 
 
 def of_successive(dot: Dot, a: Tensor, b: Tensor, batch_a: int, batch_b: int) -> tuple[Tensor, Tensor]:
-    """(|G|^2, tr(Sigma)) from the gradients of two steps: |G|^2 = a.b, since the noises of two batches are independent.
+    """Estimate (|G|^2, tr(Sigma)) from the gradients of two steps: |G|^2 = a.b, as their noises are independent.
 
-    Between two steps the weights move: the signal is G1.G2, and batch / 2 x |G1 - G2|^2 of the movement counts as
-    noise. Where steps are long against the curvature the noise scale is too high by that: it is an upper bound.
+    The weights move between the steps: the signal is G1.G2, and batch / 2 x |G1 - G2|^2 counts as noise. For large
+    steps the noise scale is therefore an upper bound.
     """
     signal = dot(a, b)
     return signal, (batch_a * (dot(a, a) - signal) + batch_b * (dot(b, b) - signal)) / 2
 
 
 def of_micro_batches(dot: Dot, parts: list[Tensor], whole: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """(|G|^2, tr(Sigma)) from one step's equal micro-batches: unbiased, since the weights are the same for all.
+    """Estimate (|G|^2, tr(Sigma)) from the equal micro-batches of one step; unbiased, as the weights are the same.
 
-    parts: the gradient of each, in the unit of `whole`, which is their mean; batch: the samples of all together.
+    Args:
+        parts: gradient of each micro-batch, scaled like `whole`.
+        whole: their mean.
+        batch: total number of samples.
     """
     size = batch / len(parts)
     small, big = torch.stack([dot(part, part) for part in parts]).mean(), dot(whole, whole)
@@ -39,29 +43,33 @@ def of_micro_batches(dot: Dot, parts: list[Tensor], whole: Tensor, batch: int) -
 
 
 class MicroBatches:
-    """The gradient as it adds up over the passes of one step, where each pass has its own backward."""
+    """Accumulation of the gradient over the passes of one step, if each pass has its own backward."""
 
     def __init__(self, memory: Any = None) -> None:
-        self.memory = memory  # of the optimiser that is expected to step: the one that stepped last
+        self.memory = memory  # state of the optimizer that is expected to step: the last one that stepped
         self._sums: list[Tensor] = []  # before each backward pass
         self._sizes: list[int] = []
         self._waiting, self._in_turn = 0, True
 
     def forward(self) -> None:
-        """A pass begins."""
+        """Called at each forward pass."""
         self._waiting += 1
 
     def backward(self, size: int) -> None:
-        """The backward pass of `size` samples begins: what is there of the gradient comes from those before it."""
-        self._in_turn = self._in_turn and self._waiting == 1  # else several passes have one backward in common
+        """Called before each backward pass of `size` samples: the present gradient is the sum of the earlier ones."""
+        self._in_turn = self._in_turn and self._waiting == 1  # else several passes share one backward
         self._waiting = 0
         self._sizes.append(size)
         if self.memory is not None and self.memory.sampler is not None:
             self._sums.append(self.memory.sampler.take_gradients(self.memory.held))
 
     def gradients(self, whole: Tensor, unit: Tensor) -> tuple[list[Tensor], Tensor] | None:
-        """(that of each micro-batch, their mean), both in the unit of `whole`, the gradient that the step has come to;
-        None where the step has no equal micro-batches. unit: what one of those before is there (1 / a loss's scale)."""
+        """Return the gradients of equal micro-batches and their mean, scaled like `whole`; None if there are none.
+
+        Args:
+            whole: gradient at the optimizer step.
+            unit: factor from the earlier gradients to the scale of `whole` (1 / loss scale).
+        """
         equal = len(self._sizes) > 1 and len(set(self._sizes)) == 1 and len(self._sums) == len(self._sizes)
         if not equal or not self._in_turn or self._waiting or len(self._sums[0]) != len(whole):
             return None

@@ -1,7 +1,7 @@
-"""Where a NaN or an infinity came from.
+"""Origin of a NaN or infinite loss.
 
-Armed at next to no cost: the loss is checked at each step (on an accelerator by a copy that nobody waits for). When it
-trips, the same batch is run again with a hook on every layer, and the first place that is not finite is written down.
+The loss is checked at each step, on a GPU by an asynchronous copy. When it is not finite, the same batch is rerun with
+a hook on every layer, and the first layer with a non-finite output is recorded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from danlu.doctor.instruments.modes import undisturbed
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 # Operations in the graph of the loss whose value or derivative is not finite somewhere.
-SUSPECTS = {
+NONFINITE_OPERATIONS = {
     "LogBackward0": "log of zero",
     "Log2Backward0": "log of zero",
     "Log10Backward0": "log of zero",
@@ -38,7 +38,7 @@ SUSPECTS = {
 
 
 class Nonfinite(Instrument):
-    """Writes nonfinite.*, once."""
+    """Write nonfinite.*, once."""
 
     name = "nonfinite"
 
@@ -110,14 +110,14 @@ class Nonfinite(Instrument):
             return None
         if step <= 1:
             return {"source": "weight", "layer": broken[0], "reason": "weights not finite before the first step"}
-        # A gradient spreads towards the input: the broken parameter nearest to the output is nearest to its source.
+        # A gradient propagates towards the input: the broken parameter closest to the output is the origin.
         trainable = [n for n in broken if n in watched.parameters]
         others = (s for s in suspicious if s not in ("power",))
         reason = "divergence" if self._diverged(watched) else next(others, "gradient not finite")
         return {"source": "gradient", "layer": (trainable or broken)[-1], "reason": reason}
 
     def _diverged(self, watched: WatchedModel) -> bool:
-        """The last finite loss was already far above the first."""
+        """Whether the last finite loss was already far above the first."""
         watched.deferred.drain()
         first = next((v for v in watched.ledger.values("loss.step") if math.isfinite(v)), math.nan)
         return abs(self._finite_before) > 1e3 * max(abs(first), 1e-12)
@@ -182,7 +182,7 @@ class Nonfinite(Instrument):
         return found | ({"samples": samples} if samples else {})
 
     def _samples_in_loss(self, watched: WatchedModel, outputs: Tensor) -> list[int]:
-        """Samples whose loss alone is not finite; none where the loss cannot be taken of a single sample."""
+        """Return the samples with a non-finite loss; none if the loss cannot be computed for a single sample."""
         if watched.last_call is None or not watched.last_call[1]:
             return []
         function, args, kwargs = watched.last_call
@@ -193,7 +193,7 @@ class Nonfinite(Instrument):
                 cut = lambda a, i=i: a[i : i + 1] if isinstance(a, Tensor) and a.dim() and len(a) == count else a  # noqa: E731
                 try:
                     loss = function(outputs[i : i + 1].detach(), *map(cut, args[1:]), **kwargs)
-                except Exception:  # a loss over pairs or whole batches, as its author meant it
+                except Exception:  # a loss over pairs or whole batches
                     return []
                 if not bool(loss.isfinite().all()):
                     broken.append(i)
@@ -201,7 +201,7 @@ class Nonfinite(Instrument):
 
 
 def suspects(loss: Tensor, depth: int = 60) -> list[str]:
-    """What in the last operations of the loss's graph may be not finite, nearest to the loss first."""
+    """Return possible causes among the last operations in the graph of the loss, closest to the loss first."""
     level, found, seen = [loss.grad_fn], [], set()
     for _ in range(depth):
         following = []
@@ -209,7 +209,7 @@ def suspects(loss: Tensor, depth: int = 60) -> list[str]:
             if node is None or id(node) in seen:
                 continue
             seen.add(id(node))
-            reason = SUSPECTS.get(node.name())
+            reason = NONFINITE_OPERATIONS.get(node.name())
             if reason and reason not in found:
                 found.append(reason)
             following.extend(n for n, _ in node.next_functions)
@@ -220,7 +220,7 @@ def suspects(loss: Tensor, depth: int = 60) -> list[str]:
 
 
 def why(values: Tensor) -> str:
-    """Infinity comes from overflow; NaN from 0/0, inf - inf, or a root or logarithm out of its range."""
+    """Return the reason for non-finite values: overflow for infinity, an invalid operation for NaN."""
     infinite = bool(values.isinf().any())
     if values.dtype == torch.float16:
         return "overflow of float16"
@@ -228,7 +228,7 @@ def why(values: Tensor) -> str:
 
 
 def extent(values: Tensor) -> dict[str, Any]:
-    """Which samples (positions in the batch) and what share of the values are not finite."""
+    """Return the indices of samples with non-finite values, and the fraction of such values."""
     broken = ~values.detach().isfinite()
     rows = broken.reshape(broken.shape[0], -1).any(1).nonzero().flatten() if broken.dim() else torch.zeros(0)
     return {"samples": [int(i) for i in rows[:16]], "share": float(broken.float().mean())}

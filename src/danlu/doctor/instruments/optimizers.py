@@ -1,4 +1,4 @@
-"""The optimisers: what they hold, their rates step by step, and whether they are made anew or lose their state."""
+"""Optimizers: their parameters, learning rates by step, and whether they are recreated or lose their state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from danlu.doctor.watched_model import WatchedModel
 
 
 class Optimizers(Instrument):
-    """Writes optimizer.* and parameter.held."""
+    """Write optimizer.* and parameter.held."""
 
     name = "optimizers"
 
@@ -19,11 +19,11 @@ class Optimizers(Instrument):
         self._had_state: set[str] = set()
         self._written_held = 0
         self._steps = 0
-        self._rates: dict[str, float] = {}  # at the start, of groups that a torch scheduler already steers
+        self._scheduled_lr: dict[str, float] = {}  # initial lr of groups that already have a scheduler
         for optimizer in watched.optimizers:
             for index, group in enumerate(optimizer.param_groups):
                 if "initial_lr" in group and not optimizer.state:
-                    self._rates[f"{watched.label(optimizer)}.group{index}"] = float(group["lr"])
+                    self._scheduled_lr[f"{watched.label(optimizer)}.group{index}"] = float(group["lr"])
                 watched.write("optimizer.lr", float(group["lr"]), f"{watched.label(optimizer)}.group{index}", 0)
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
@@ -33,7 +33,7 @@ class Optimizers(Instrument):
         for index, group in enumerate(optimizer.param_groups):
             where = f"{label}.group{index}"
             self._note(watched, "optimizer.lr", where, group.get("lr"))
-            start = self._rates.pop(where, None)
+            start = self._scheduled_lr.pop(where, None)
             if start is not None and start != float(group["lr"]) and not optimizer.state:
                 watched.write("optimizer.early_schedule", start, where)
             self._note(watched, "optimizer.momentum", where, group.get("momentum", (group.get("betas") or (None,))[0]))
@@ -50,7 +50,7 @@ class Optimizers(Instrument):
             self._write_held(watched)
 
     def finish(self, watched: WatchedModel) -> None:
-        for optimizer in watched.optimizers:  # given, but never stepped
+        for optimizer in watched.optimizers:  # passed by the user, but never stepped
             if watched.label(optimizer) not in self._held:
                 self._register(watched, optimizer, watched.label(optimizer))
         if self._held and self._written_held != len(self._held):

@@ -1,8 +1,8 @@
-"""What a stalled training stands at: the ends of the Hessian's spectrum on the last batch, asked for only at a stall.
+"""Curvature on a plateau: the extreme eigenvalues of the Hessian on the last batch, measured only if training stalls.
 
-A training is taken for stalled when its mean loss changed by less than half a percent from one epoch to the next. Some
-twenty products of the Hessian with vectors tell the extreme eigenvalues; what they will cost is foretold from the time
-of a step, and where that is beyond the budget, nothing is measured.
+A plateau is a change of the mean loss by less than half a percent from one epoch to the next. About twenty
+Hessian-vector products give the extreme eigenvalues; their cost is predicted from the time of a step, and nothing is
+measured if it exceeds the budget.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import may_replay, undisturbed
 from danlu.doctor.watched_model import Pass, WatchedModel
 
-STILL = 0.005  # change of the loss between epochs that counts as none, relative
-SAMPLES = 256
-PRODUCTS = 20
-STEPS_EACH = 4  # what a product costs, in training steps on as many samples; so does making the graph
-PART = 0.05  # of the doctor's share of the time
+MAX_PLATEAU_CHANGE = 0.005  # relative change of the loss between epochs
+MAX_SAMPLES = 256
+PRODUCTS = 20  # Hessian-vector products
+STEPS_PER_PRODUCT = 4  # cost of a product, or of the graph, in training steps on the same number of samples
+BUDGET_FRACTION = 0.05  # of the time of the doctor
 
 
 class PlateauCurvature(Instrument):
-    """Writes point.*"""
+    """Write point.*"""
 
     name = "plateau_curvature"
 
@@ -39,7 +39,7 @@ class PlateauCurvature(Instrument):
 
     def end_training(self, watched: WatchedModel) -> bool | None:
         call, self._last = self._last, None
-        if call is None or not self._stalled(watched) or not watched.replayable:
+        if call is None or not self._is_plateau(watched) or not watched.replayable:
             return None
         if not may_replay(watched.inner) or any(p._backward_hooks for p in watched.parameters.values()):
             return None
@@ -58,24 +58,24 @@ class PlateauCurvature(Instrument):
     def finish(self, watched: WatchedModel) -> None:
         self._last = None
 
-    def _stalled(self, watched: WatchedModel) -> bool:
+    def _is_plateau(self, watched: WatchedModel) -> bool:
         losses = watched.ledger.values("loss.mean", "train")[-2:]
         if len(losses) < 2 or not all(map(math.isfinite, losses)):
             return False
-        return abs(losses[1] - losses[0]) < STILL * abs(losses[0])
+        return abs(losses[1] - losses[0]) < MAX_PLATEAU_CHANGE * abs(losses[0])
 
     def _affordable(self, watched: WatchedModel, call: Pass) -> bool:
         times = watched.ledger.values("time.step")[-32:]
         if not times:
             return False
-        share = min(1.0, SAMPLES / max(1, call.size))
-        cost = (PRODUCTS + 3) * STEPS_EACH * median(times) * share
+        fraction = min(1.0, MAX_SAMPLES / max(1, call.size))
+        cost = (PRODUCTS + 3) * STEPS_PER_PRODUCT * median(times) * fraction
         spent = watched.budget.spent[self.name]
-        return spent + cost <= PART * watched.budget.share * watched.budget.elapsed
+        return spent + cost <= BUDGET_FRACTION * watched.budget.fraction * watched.budget.elapsed
 
 
 def ends_of_spectrum(model: torch.nn.Module, call: Pass) -> dict[str, Any] | None:
-    """lowest, highest eigenvalue, loss, gradient norm and kind of point; None where the loss cannot be called again."""
+    """Return extreme eigenvalues, loss, gradient norm and kind of point; None if the loss cannot be called again."""
     from danlu.doctor.curvature.hvp import Hessian
     from danlu.doctor.curvature.lanczos import eigenpairs, random_vector
     from danlu.doctor.curvature.objective import Objective
@@ -84,7 +84,7 @@ def ends_of_spectrum(model: torch.nn.Module, call: Pass) -> dict[str, Any] | Non
     function, args, kwargs = call.notes["replay"]
     if not args or call.kwargs:
         return None
-    first = lambda t: t[:SAMPLES] if isinstance(t, Tensor) and t.dim() else t  # noqa: E731
+    first = lambda t: t[:MAX_SAMPLES] if isinstance(t, Tensor) and t.dim() else t  # noqa: E731
     inputs, others = tuple(map(first, call.args)), tuple(map(first, args[1:]))
     named = {key: first(value) for key, value in kwargs.items()}
     objective = Objective(model, lambda outputs, rest: function(outputs, *rest, **named), [(inputs, others)])

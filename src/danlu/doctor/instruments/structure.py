@@ -1,4 +1,4 @@
-"""The structure of model and optimiser, learnt once, at the first training pass and the first steps."""
+"""Structure of the model, recorded once, at the first training pass and the first steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
 class Structure(Instrument):
-    """Writes parameter.*, layer.*, norm.* facts."""
+    """Write parameter.*, layer.* and norm.*"""
 
     name = "structure"
 
@@ -45,15 +45,15 @@ class Structure(Instrument):
                 watched.write(
                     "parameter.constant", int(p.numel() > 1 and bool((values == values.flatten()[0]).all())), name, 0
                 )
-        mode_layers = [m for m in watched.leaves.values() if matters(m)]
+        mode_layers = [m for m in watched.leaves.values() if depends_on_mode(m)]
         watched.write("loop.mode_matters", int(bool(mode_layers)), step=0)
         self.done = False
         self._calls: list[_Call] = []
-        self._made: dict[int, tuple[weakref.ref, _Call]] = {}  # identity of a layer's output -> it, and that call
+        self._made: dict[int, tuple[weakref.ref, _Call]] = {}  # id of the output of a layer -> the output and the call
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
-        self._told = False
-        self._shared: dict[Any, int] = {}  # of autograd's nodes: how many take from each
+        self._reached_written = False
+        self._shared: dict[Any, int] = {}  # autograd node -> number of consumers
 
     def before_forward(self, watched: WatchedModel, call: Pass) -> None:
         if self.done or not call.grad or watched.compiled:
@@ -76,20 +76,20 @@ class Structure(Instrument):
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
         if self._handles and not self._calls and watched.leaves and "torch._dynamo" in sys.modules:
-            watched.mark_compiled()  # no layer was heard: what was called is made of the model, by torch.compile
+            watched.mark_compiled()  # no hook was called: the model runs inside a compiled function
         self._remove()
         self._made = {}
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of the first steps: which parameters are reached at all."""
-        if watched.step > FREE_STEPS or self._told:
+        """Record which parameters get a gradient in the first steps."""
+        if watched.step > FREE_STEPS or self._reached_written:
             return
         for name, p in watched.parameters.items():
             if p.grad is not None:
                 self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
 
     def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
-        if watched.step >= FREE_STEPS and not self._told:
+        if watched.step >= FREE_STEPS and not self._reached_written:
             self._write_reached(watched)
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
@@ -98,18 +98,18 @@ class Structure(Instrument):
             for name, p in watched.parameters.items():
                 watched.write("parameter.trainable", int(p.requires_grad), name)
             if call.training:
-                asleep = [name for name, m in watched.leaves.items() if matters(m) and not m.training]
-                watched.write("loop.part_in_eval", asleep[:16])
+                in_eval = [name for name, m in watched.leaves.items() if depends_on_mode(m) and not m.training]
+                watched.write("loop.part_in_eval", in_eval[:16])
             self._write_layers(watched)
-        if call.kind == "train" and not self._told and watched.step <= FREE_STEPS:
-            for name, p in watched.parameters.items():  # without an optimiser step gradients are still to be seen here
+        if call.kind == "train" and not self._reached_written and watched.step <= FREE_STEPS:
+            for name, p in watched.parameters.items():  # without optimizer steps gradients are still available here
                 if p.grad is not None:
                     self._had_gradient[name] = self._had_gradient.get(name, False) or bool((p.grad != 0).any())
 
     def finish(self, watched: WatchedModel) -> None:
         self._remove()
         self._calls = []
-        if self.done and not self._told:
+        if self.done and not self._reached_written:
             self._write_reached(watched)
 
     def _remove(self) -> None:
@@ -118,14 +118,14 @@ class Structure(Instrument):
         self._handles = []
 
     def _write_reached(self, watched: WatchedModel) -> None:
-        self._told = True
+        self._reached_written = True
         for name in watched.parameters:
             watched.write("parameter.reached", int(name in self._had_gradient), name)
             if name in self._had_gradient:
                 watched.write("parameter.gradient_zero", int(not self._had_gradient[name]), name)
 
     def _write_layers(self, watched: WatchedModel) -> None:
-        producers: dict[int, _Call] = {}  # the node that a layer left behind -> that call
+        producers: dict[int, _Call] = {}  # output node of a layer -> the call
         counts: dict[str, int] = {}
         links = linear = 0
         self._shared = consumers(node for call in self._calls for node in (call.source, call.node))
@@ -147,7 +147,7 @@ class Structure(Instrument):
         self._calls, self._shared = [], {}
 
     def _write_last_layers(self, watched: WatchedModel) -> None:
-        """Layers that no other linear layer builds on: the outputs, of which a network may have several."""
+        """Record the linear layers without a linear layer after them: the outputs, of which there may be several."""
         calls = [call for call in self._calls if isinstance(call.module, LINEAR_LAYERS) and call.node is not None]
         sources = [call.source for call in calls if call.source is not None]
         within = {*consumers(sources), *sources}
@@ -159,7 +159,7 @@ class Structure(Instrument):
         name, module = call.name, call.module
         watched.write("layer.order", order, name)
         watched.write("layer.kind", type(module).__name__, name)
-        watched.write("layer.input_shape", call.given_shape, name)
+        watched.write("layer.input_shape", call.input_shape, name)
         watched.write("layer.output_shape", call.output_shape, name)
         follows = producers.get(id(call.source)) or call.before
         watched.write("layer.follows", follows.name if follows else "", name)
@@ -169,7 +169,7 @@ class Structure(Instrument):
             watched.write("layer.groups", module.groups, name)
         if isinstance(module, DROPOUTS):
             watched.write("layer.dropout", module.p, name)
-        if matters(module):
+        if depends_on_mode(module):
             watched.write("layer.modes", int(module.training), name)
         if isinstance(module, LINEAR_LAYERS):
             self._write_linear_input(watched, call, producers)
@@ -182,7 +182,7 @@ class Structure(Instrument):
     def _write_linear_input(self, watched: WatchedModel, call: _Call, producers: dict[int, _Call]) -> None:
         via_norm = False
         for node in behind(call.source, norms=True):
-            if self._shared.get(node, 0) > 1:  # others build on it, too: the two are not one linear map
+            if self._shared.get(node, 0) > 1:  # it has other consumers: the two layers are not one linear map
                 break
             maker = producers.get(id(node))
             via_norm = via_norm or node.name() in BATCH_NORM
@@ -206,7 +206,7 @@ class Structure(Instrument):
         watched.write("norm.eps", float(getattr(module, "eps", 0.0) or 0.0), name)
         if not isinstance(module, (*BATCH_NORMS, nn.modules.instancenorm._InstanceNorm)):
             return
-        shape = call.given_shape
+        shape = call.input_shape
         channels = shape[1] if len(shape) > 1 else 1
         watched.write("norm.batch", shape[0], name)
         per_sample = max(1, _product(shape) // max(1, shape[0] * channels))
@@ -225,14 +225,16 @@ class Structure(Instrument):
 
 
 class _Call:
-    """One call of a leaf module: autograd's nodes of its input and output as they were then, not the tensors, which
-    would take memory. before: the call whose output was this one's input."""
+    """One call of a leaf module, with the autograd nodes of input and output instead of the tensors.
+
+    before: the call whose output was the input of this one.
+    """
 
     def __init__(self, name: str, module: nn.Module, given: Tensor, output: Tensor, before: _Call | None) -> None:
         self.name, self.module, self.before = name, module, before
         self.source, self.node = given.grad_fn, output.grad_fn
         self.output_type = output.dtype
-        self.given_shape: list[int] = list(given.shape)
+        self.input_shape: list[int] = list(given.shape)
         self.output_shape: list[int] = list(output.shape)
 
 
@@ -243,8 +245,8 @@ def _product(shape: list[int]) -> int:
     return product
 
 
-def matters(module: nn.Module) -> bool:
-    """Does the module behave differently in train and eval mode?"""
+def depends_on_mode(module: nn.Module) -> bool:
+    """Return whether the module behaves differently in train and eval mode."""
     if isinstance(module, DROPOUTS):
         return module.p > 0
     return isinstance(module, BATCH_NORMS) or (
@@ -253,7 +255,7 @@ def matters(module: nn.Module) -> bool:
 
 
 def role(module: nn.Module, name: str) -> str:
-    """weight, bias, norm_weight, norm_bias, embedding or other."""
+    """Return the role of a parameter: weight, bias, norm_weight, norm_bias, embedding or other."""
     last = name.rpartition(".")[2]
     if isinstance(module, NORMS) or "norm" in type(module).__name__.lower():
         return "norm_bias" if "bias" in last else "norm_weight"
@@ -273,5 +275,5 @@ _ACTIVATION_MODULES = {
 
 
 def activation_kind(module: nn.Module) -> str | None:
-    """relu, sigmoid, ... of an activation module; None for any other."""
+    """Return the kind of an activation module ("relu", "sigmoid", ...), or None for any other module."""
     return _ACTIVATION_MODULES.get(type(module).__name__)
