@@ -34,7 +34,7 @@ def test_a_new_finding_needs_no_entry():
     assert without_remedy(["unheard.of", *FINDINGS])[0] == "unheard.of"
     assert not set(without_remedy(FINDINGS)) & set(REMEDIES)
     assert changes("unheard.of", case()) == []
-    assert why_not("unheard.of") == "no setting is known to cure it"
+    assert why_not("unheard.of").startswith("no setting is known")
     assert {*REMEDIES, *JUDGED_BY} <= set(FINDINGS), "a code that no rule finds"
     assert "A and B get the same number" in why_not("fit.stopped_early")
 
