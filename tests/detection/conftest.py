@@ -18,7 +18,7 @@ def in_half_precision() -> Callable[[Detector, ObjectBatch], tuple[dict[str, Ten
         with torch.autocast("cpu", torch.bfloat16):
             outputs = model(torch.randn(2, 3, 128, 128))
             losses = model.losses(outputs, objects)
-        return losses, model.detect(outputs, score=0.0)
+        return losses, model.detect(outputs, min_score=0.0)
 
     return pass_through
 
@@ -35,7 +35,7 @@ def learnt() -> Callable[..., Iterator[tuple[Detections, Objects]]]:
             model(images, objects)["loss"].backward()
             optimizer.step()
         with torch.no_grad():
-            found = model.detect(model(images), score=score)
+            found = model.detect(model(images), min_score=score)
         return ((one, objects.image(i)) for i, one in enumerate(found))
 
     return learn

@@ -115,7 +115,7 @@ def test_regions_are_judged_in_few_different_numbers_and_the_losses_do_not_mind(
     monkeypatch.setattr(model, "judge", counted)
     model.regions = 25
     losses = model(images(), batch)
-    monkeypatch.setattr("danlu.detection.region_detector.STEP", 1)
+    monkeypatch.setattr("danlu.detection.region_detector.REGION_MULTIPLE", 1)
     plain = model(images(), batch)
     assert counts[0] % 64 == 0
     assert counts[1] < counts[0], "filled up with regions that are there already"

@@ -47,7 +47,7 @@ def test_same_losses_and_detections_as_when_asked_directly(name: str) -> None:
     with torch.no_grad():
         torch.manual_seed(1)  # regions are drawn
         losses = ours(images, objects)
-        found = ours.detect(ours(images), score=0.0, most=10)
+        found = ours.detect(ours(images), min_score=0.0, max_detections=10)
         theirs = ours.model
         theirs.backbone = ours.trunk
         wanted = theirs(list(images))
@@ -74,7 +74,7 @@ def test_train_and_eval_mode_alike_in_half_precision(training: bool) -> None:
     seen = norms[0].running_mean.clone()
     assert torch.equal(seen, before) != training
     losses = model.losses(outputs, objects_of_two())
-    found = model.detect(outputs, score=0.0)
+    found = model.detect(outputs, min_score=0.0)
     assert torch.equal(norms[0].running_mean, seen)
     assert all(m.training == training for m in model.modules())
     assert next(iter(losses)) == "loss"
@@ -96,7 +96,7 @@ def test_masks() -> None:
     with torch.no_grad():
         outputs = model(torch.randn(2, 3, SIDE, SIDE))
         losses = model.losses(outputs, objects_of_two(masks=True))
-        found = model.detect(outputs, score=0.0, most=5)
+        found = model.detect(outputs, min_score=0.0, max_detections=5)
     assert losses["mask"] > 0
     assert found[0].masks is not None
     assert found[0].masks.shape == (5, SIDE, SIDE)

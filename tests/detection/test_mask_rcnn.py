@@ -146,7 +146,7 @@ def test_half_precision():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         out = model(images())
     assert model.losses(out, some())["loss"].isfinite()
-    assert model.detect(out, 0.0, most=3)[0].masks.shape == (3, SIDE, SIDE)
+    assert model.detect(out, 0.0, max_detections=3)[0].masks.shape == (3, SIDE, SIDE)
 
 
 def test_published_form_has_its_parameters():

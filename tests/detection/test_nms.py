@@ -75,7 +75,7 @@ def test_a_batch_is_its_images(labelled: bool):
     boxes, scores = random_boxes(4, 60) - 20, torch.rand(4, 60, generator=torch.Generator().manual_seed(3))
     scores[2] = 0
     labels = torch.randint(3, (4, 60), generator=torch.Generator().manual_seed(4)) if labelled else None
-    chosen, taken = batched_nms(boxes, scores, labels, threshold=0.4, most=12, least_score=0.3)
+    chosen, taken = batched_nms(boxes, scores, labels, iou_iou_threshold=0.4, max_detections=12, min_score=0.3)
     assert chosen.shape == taken.shape == (4, 12)
     for i in range(4):
         above = (scores[i] > 0.3).nonzero()[:, 0]
@@ -94,7 +94,12 @@ def test_a_batch_is_its_images(labelled: bool):
 
 def test_an_empty_batch():
     chosen, taken = batched_nms(
-        torch.zeros(2, 0, 4), torch.zeros(2, 0), torch.zeros(2, 0).long(), threshold=0.5, most=3, least_score=0
+        torch.zeros(2, 0, 4),
+        torch.zeros(2, 0),
+        torch.zeros(2, 0).long(),
+        iou_threshold=0.5,
+        max_detections=3,
+        min_score=0,
     )
     assert chosen.shape == (2, 3)
     assert not taken.any()

@@ -53,7 +53,7 @@ def test_regions_one_by_one_or_together(monkeypatch: pytest.MonkeyPatch):
     with torch.no_grad():
         outputs = model(images)
         whole = model.detect(outputs, 0.0, 0.3, 10)
-        monkeypatch.setattr("danlu.detection.rcnn.TOGETHER", 3)
+        monkeypatch.setattr("danlu.detection.rcnn.REGION_BATCH", 3)
         parts = model.detect(outputs, 0.0, 0.3, 10)
     for a, b in zip(whole, parts):
         assert torch.allclose(a.scores, b.scores, atol=1e-5)

@@ -80,7 +80,7 @@ def test_same_losses_and_detections_as_torchvision() -> None:
     least = float(torch.cat(outputs["logits"], 1).sigmoid().quantile(0.9))
     theirs.score_thresh, theirs.detections_per_img = least, 50
     wanted = theirs.eval()(list(images))
-    found = ours.detect(outputs, score=least, most=50)
+    found = ours.detect(outputs, min_score=least, max_detections=50)
     assert len(found[0]) > 10
     for mine, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.scores, other["scores"], rtol=1e-3, atol=1e-4)

@@ -76,7 +76,7 @@ def test_same_losses_and_detections_as_torchvision(pair: tuple[SSD, nn.Module]) 
 
     theirs.score_thresh, theirs.nms_thresh, theirs.detections_per_img = 0.4, 0.45, 50
     wanted = theirs.eval()(list(images))
-    found = ours.detect(ours(images), score=0.4, overlap=0.45, most=50)
+    found = ours.detect(ours(images), min_score=0.4, nms_iou=0.45, max_detections=50)
     assert len(found[0]) > 10
     for mine, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.scores, other["scores"], rtol=1e-3, atol=1e-4)

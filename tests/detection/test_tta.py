@@ -61,7 +61,7 @@ class Bright(nn.Module):
     def forward(self, images):
         return images
 
-    def detect(self, outputs, score, overlap, most):
+    def detect(self, outputs, min_score, nms_iou, max_detections):
         boxes = []
         for image in outputs[:, 0] > 0.5:
             rows, columns = image.any(1).nonzero()[:, 0], image.any(0).nonzero()[:, 0]

@@ -77,7 +77,7 @@ def test_half_precision_gives_float_losses(training: bool, in_half_precision: An
 def test_detections_are_the_surest_first_and_lie_in_the_image() -> None:
     model = small().eval()
     with torch.no_grad():
-        found = model.detect(model(torch.randn(2, 3, 128, 128)), score=0.0, overlap=0.5, most=20)
+        found = model.detect(model(torch.randn(2, 3, 128, 128)), min_score=0.0, nms_iou=0.5, max_detections=20)
     for one in found:
         assert len(one) == 20
         assert (one.scores.diff() <= 0).all()

@@ -1,6 +1,6 @@
-"""Anchors: boxes of a few sizes and shapes at every cell of a feature map, from which objects are told.
+"""Anchors: boxes of a few sizes and aspect ratios at every cell of a feature map.
 
-Their order is row by row, in a row column by column, in a cell shape by shape; levels follow one another. The anchors
+Their order is level by level, row by row, column by column, shape by shape. The anchors
 of a map are thus the rows of `head(map).permute(0, 2, 3, 1).reshape(N, -1, 4)`.
 """
 
@@ -22,7 +22,7 @@ def shapes(sizes: Sequence[float], ratios: Sequence[float], *, cross: bool, whol
     sizes: n sides; an anchor of size s has area s^2. ratios: m ratios width / height.
     cross: every size in every ratio, n m shapes, ratio by ratio (Faster R-CNN, RetinaNet); else every size in the first
         ratio, then the first size in the others, n + m - 1 shapes (SSD; Dive into Deep Learning 14.4).
-    whole: corners at whole pixels about the centre, as torchvision rounds them.
+    whole: round corners to integer pixels around the centre, as torchvision does.
     """
     if cross:
         pairs = [(size, ratio) for ratio in ratios for size in sizes]
@@ -33,7 +33,7 @@ def shapes(sizes: Sequence[float], ratios: Sequence[float], *, cross: bool, whol
 
 
 def ssd_sizes(scales: Sequence[float], side: float) -> list[tuple[float, float]]:
-    """Per level the two sizes (s_k, sqrt(s_k s_{k+1})) in pixels, from L + 1 scales, shares of the image's side.
+    """Two sizes (s_k, sqrt(s_k s_{k+1})) in pixels per level, from L + 1 scales, fractions of the image's side.
 
     With `shapes(sizes, (1, 2, 1/2, ...), cross=False)` they are SSD's default boxes. Liu et al. 2016, section 2.2.
     """
@@ -41,16 +41,16 @@ def ssd_sizes(scales: Sequence[float], side: float) -> list[tuple[float, float]]
 
 
 def even_scales(levels: int, smallest: float, largest: float) -> list[float]:
-    """Scales from smallest to largest in even steps, one per level, and the one after: levels + 1. Liu et al. 2016."""
+    """Evenly spaced scales from smallest to largest, one per level, and the next one: levels + 1. Liu et al. 2016."""
     step = (largest - smallest) / max(levels - 1, 1)
     return [smallest + step * k for k in range(levels + 1)]
 
 
 def grid(map_size: tuple[int, int], stride: float | tuple[float, float], *, offset: float) -> Tensor:
-    """Where anchors of a map stand in the image: (x, y) of its cells, (rows * columns, 2).
+    """Positions (x, y) of a map's cells in the image, in pixels: (rows * columns, 2).
 
     map_size: (rows, columns). stride: pixels per cell, one number or (down, across).
-    offset: 0.5 for the cells' centres (SSD, FCOS, YOLO), 0 for their first corners (torchvision's anchors).
+    offset: 0.5 for the cells' centres (SSD, FCOS, YOLO), 0 for their upper left corners (torchvision's anchors).
     """
     down, across = stride if isinstance(stride, tuple) else (stride, stride)
     y, x = (torch.arange(map_size[0]) + offset) * down, (torch.arange(map_size[1]) + offset) * across
@@ -78,8 +78,8 @@ def anchors(
 
 
 def cells(map_sizes: Sequence[tuple[int, int]], strides: Sequence[float], *, offset: float) -> list[Tensor]:
-    """One square of a stride's side per cell, (A_l, 4) per level: what detectors without anchors code boxes against.
+    """One square of stride x stride per cell, (A_l, 4) per level: the reference boxes of anchor-free detectors.
 
-    offset 0.5: the cells themselves (FCOS); offset 0: squares about their first corners (YOLOX).
+    offset 0.5: the cells themselves (FCOS); offset 0: squares around their upper left corners (YOLOX).
     """
     return anchors(map_sizes, strides, [torch.full((1, 2), float(s)) for s in strides], offset=offset)

@@ -1,8 +1,8 @@
-"""Boxes: their formats, areas, overlaps and limits.
+"""Box geometry: formats, area, IoU and its variants, clipping.
 
 A box is (x1, y1, x2, y2) in pixels, continuous: its width is x2 - x1 and touching boxes do not overlap. Every function
-takes any leading dimensions; two arguments broadcast as `a + b` would. A box without area overlaps nothing, and nothing
-here is ever NaN for finite boxes, its gradient included.
+takes any leading dimensions; two arguments broadcast as `a + b` would. A box of zero area has IoU 0 with every box.
+Results and gradients are finite for finite boxes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _same(boxes: Tensor) -> Tensor:
     return boxes
 
 
-# Format -> how to come from it to corners, how to get to it from corners.
+# Format -> conversion from it to corners, conversion from corners to it.
 FORMATS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "xyxy": (_same, _same),
     "xywh": (_from_xywh, _to_xywh),
@@ -49,28 +49,28 @@ FORMATS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
 def convert(boxes: Tensor, source: str, target: str) -> Tensor:
-    """Boxes (..., 4) from one format to another: xyxy (corners), xywh (first corner, size), cxcywh (centre, size)."""
+    """Convert boxes (..., 4) between xyxy (corners), xywh (upper left corner, size) and cxcywh (centre, size)."""
     to_corners = FORMATS[one_of("the boxes' format", source, FORMATS, "a known format")][0]
     from_corners = FORMATS[one_of("the boxes' format", target, FORMATS, "a known format")][1]
     return from_corners(to_corners(boxes))
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (...), 0 for a reversed box."""
+    """Area of boxes, (..., 4) -> (...), 0 for a reversed box."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
 
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
-    """Boxes (..., 4) cut at the image's border [0, width] x [0, height]; those outside are left without area."""
+    """Clip boxes (..., 4) to the image [0, width] x [0, height]; boxes outside get zero area."""
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
     return torch.stack([x, y], -1).flatten(-2)
 
 
-def large_enough(boxes: Tensor, least: float) -> Tensor:
-    """bool (...): width and height of (..., 4) are both at least this many pixels."""
+def large_enough(boxes: Tensor, min_side: float) -> Tensor:
+    """bool (...): width and height of boxes (..., 4) are both at least `min_side` pixels."""
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1 >= least) & (y2 - y1 >= least)
+    return (x2 - x1 >= min_side) & (y2 - y1 >= min_side)
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU less the share of the hull that neither box fills, in (-1, 1]. Rezatofighi et al. 2019."""
+    """IoU minus the fraction of the enclosing box that neither box covers, in (-1, 1]. Rezatofighi et al. 2019."""
     inner, union = _intersection_and_union(a, b)
     width, height = _hull(a, b)
     hull = width * height
@@ -87,14 +87,14 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def diou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU less (distance of the centres / diagonal of the hull)^2, in (-1, 1]. Zheng et al. 2020."""
+    """IoU minus (distance of the centres / diagonal of the enclosing box)^2, in (-1, 1]. Zheng et al. 2020."""
     return iou(a, b) - _apart(a, b)
 
 
 def ciou(a: Tensor, b: Tensor) -> Tensor:
-    """DIoU less a term for unlike aspect ratios; b is the target. Zheng et al. 2020.
+    """DIoU minus a term for different aspect ratios; b is the target. Zheng et al. 2020.
 
-    v = (2 / pi (atan(w_b / h_b) - atan(w_a / h_a)))^2 counts alpha = v / (1 - IoU + v), which carries no gradient.
+    v = (2 / pi (atan(w_b / h_b) - atan(w_a / h_a)))^2 is weighted by alpha = v / (1 - IoU + v), which has no gradient.
     """
     overlap = iou(a, b)
     v = (2 / math.pi * (_slant(b) - _slant(a))).square()
@@ -103,7 +103,7 @@ def ciou(a: Tensor, b: Tensor) -> Tensor:
     return overlap - _apart(a, b) - alpha * v
 
 
-# How alike two boxes are -> function; 1 for equal boxes.
+# Name of a similarity -> function; 1 for equal boxes.
 MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
 
@@ -111,21 +111,21 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"iou": iou, "giou": g
 def iou_matrix(a: Tensor, b: Tensor, crowd: Tensor | None = None) -> Tensor:
     """IoU of every box of a with every box of b, without gradient. (..., M, 4), (..., A, 4) -> (..., M, A).
 
-    crowd: bool (..., M); such a box of a counts by the share of b that it covers (intersection / area of b), as COCO
-    does for regions that hold many objects.
+    crowd: bool (..., M); for such a box of a the value is intersection / area of b, as in COCO for regions that contain
+    many objects.
     """
     return columns_iou(columns(a)[..., :, None], columns(b)[..., None, :], crowd)
 
 
 def columns(boxes: Tensor) -> Tensor:
-    """x1, y1, x2, y2 and area, each contiguous: (..., A, 4) -> (5, ..., A). What `columns_iou` reads fastest."""
+    """x1, y1, x2, y2 and area, each contiguous: (..., A, 4) -> (5, ..., A), the layout of `columns_iou`."""
     return torch.cat([boxes.movedim(-1, 0), area(boxes)[None]])
 
 
 def columns_iou(a: Tensor, b: Tensor, crowd: Tensor | None = None) -> Tensor:
     """`iou_matrix` of `columns` that broadcast: (5, ..., M, 1), (5, ..., 1, A) -> (..., M, A).
 
-    Done in place, for the matrix is large.
+    Computed in place, since the matrix is large.
     """
     width = torch.minimum(a[2], b[2]).sub_(torch.maximum(a[0], b[0])).clamp_(min=0)
     height = torch.minimum(a[3], b[3]).sub_(torch.maximum(a[1], b[1])).clamp_(min=0)
@@ -148,14 +148,14 @@ def _intersection_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
-    """(distance of the centres / diagonal of the hull)^2."""
+    """(distance of the centres / diagonal of the enclosing box)^2."""
     width, height = _hull(a, b)
     shift = a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]
     return _ratio(shift.square().sum(-1) / 4, width.square() + height.square())
 
 
 def _hull(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Width and height of the smallest box around both."""
+    """Width and height of the smallest enclosing box."""
     low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
     width, height = (high - low).clamp(min=0).unbind(-1)
     return width, height
@@ -168,5 +168,5 @@ def _slant(boxes: Tensor) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """part / whole, and 0 where there is no whole; dividing by 1 there keeps the gradient finite too."""
+    """part / whole, and 0 where whole is 0; dividing by 1 there keeps the gradient finite too."""
     return part / torch.where(whole > 0, whole, 1)

@@ -1,4 +1,4 @@
-"""How well a detector's anchors suit the objects: an object that no anchor is like is learnt late or never."""
+"""Measure how well anchors match the objects: objects without an anchor at IoU >= 0.5 train slowly or not at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.detector import Detector
 
-TOGETHER = 1 << 24  # pairs of object and anchor that are compared at once
+MAX_PAIRS = 1 << 24  # pairs of object and anchor compared in one operation
 
 
 @torch.no_grad()
 def anchors_of(detector: Detector, channels: int, size: int) -> Tensor | None:
-    """(A, 4) for images of size x size, or None of a detector without anchors. The detector is left as it was."""
+    """Anchors (A, 4) for images of size x size; None for a detector without anchors. The detector is not changed."""
     training = detector.training
     device = next(detector.parameters()).device
     found = detector.eval().outputs(torch.zeros(1, channels, size, size, device=device)).get("anchors")
@@ -24,6 +24,6 @@ def anchors_of(detector: Detector, channels: int, size: int) -> Tensor | None:
 
 
 def best_overlap(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """The greatest IoU that each of (M, 4) boxes has with any of (A, 4) anchors: (M,)."""
-    parts = boxes.split(max(1, TOGETHER // len(anchors)))
+    """Max IoU (M,) of each box (M, 4) with any anchor (A, 4)."""
+    parts = boxes.split(max(1, MAX_PAIRS // len(anchors)))
     return torch.cat([iou_matrix(part, anchors).amax(-1) for part in parts])

@@ -1,4 +1,4 @@
-"""What every detector is: images to raw outputs, and from these the losses of training or the objects found."""
+"""The base class of all detectors: images to raw outputs, and raw outputs to losses or detections."""
 
 from __future__ import annotations
 
@@ -13,38 +13,40 @@ from danlu.objects import Detections, ObjectBatch
 class Detector(nn.Module):
     """Images are (N, C, S, S), normalised; boxes are in pixels of these S x S images.
 
-    Losses and detections may be asked for in train and eval mode alike, also of images without any object.
-    search: images -> regions where some object may be, float32 (N, P, 4), zeros filling up; of detectors that find
-    them in the pixels, without learning. Training images are searched before they are varied, and the regions come
-    back to `forward` with the objects, having moved like them. settles: whether `settle` has anything to do.
+    Losses and detections work in train and eval mode, also for images without objects.
+    search: images -> region proposals from pixels, float32 (N, P, 4), padded with zeros; None for detectors that learn
+    their proposals. Training images are searched before augmentation, and the augmented regions are passed to `forward`
+    with the objects. settles: the class overrides `settle`.
     """
 
     search: Callable[[Tensor], Tensor] | None = None
     settles = False
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
-        """All that `losses` and `detect` need."""
+        """Run the network; return everything that `losses` and `detect` need."""
         raise NotImplementedError
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Named means over the batch, float32; "loss", their weighted sum, comes first."""
+        """Compute named mean losses over the batch, float32; "loss", their weighted sum, comes first."""
         raise NotImplementedError
 
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
-        """Objects of each image, the surest first: at most `most` of at least `score`, and of two of a class that
-        overlap by more than `overlap` (IoU) the surer one."""
+        """Return the detections of each image by descending score, at most `max_detections` of at least `min_score`.
+
+        nms_iou: IoU threshold of non-maximum suppression, per class.
+        """
         raise NotImplementedError
 
     def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
-        """Fits what has a closed form to the weights that a training leaves: nothing, for most.
+        """Fit closed-form parameters after gradient training. No-op for most detectors.
 
-        batches: begins a pass over the training images, not varied, and the objects in them. What is fitted is kept
-        in buffers, so that it travels with the weights.
+        batches: starts a pass over the training images without augmentation, and their objects. Fitted parameters are
+        buffers, saved with the weights.
         """
 
     def forward(self, images: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
-        """Losses where objects are given, raw outputs where not: one call, so that several processes may share it."""
+        """Return losses when objects are given, else raw outputs; one call, as DistributedDataParallel requires."""
         outputs = self.outputs(images)
         return outputs if objects is None else self.losses(outputs, objects)

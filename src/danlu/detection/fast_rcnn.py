@@ -1,7 +1,7 @@
-"""Fast R-CNN: regions found in the pixels are cut out of one map of the whole image (Girshick 2015).
+"""Fast R-CNN: region proposals from pixels, pooled from one feature map of the whole image (Girshick 2015).
 
-R-CNN ran a network on every region; here it runs once, and RoI pooling brings each region's part of the map to one
-size. What is left is slow for another reason: the search for regions, which Faster R-CNN does away with.
+R-CNN runs a network on every region; here it runs once per image, and RoI pooling resizes each region of the map. The
+bottleneck is then the search for proposals, which Faster R-CNN replaces by a network.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from danlu.models.backbone import Backbone
 
 
 class FastRCNN(TwoStage):
-    """backbone: its map of stride 8 or 16 is read. hidden: units of the two dense layers. norm: see `norms.set_norm`.
+    """Fast R-CNN on the backbone's map of stride 8 or 16.
 
-    search: see `Proposer`. proposals: regions looked at in an image. regions: of these drawn for the losses, at most
-    positive_share of them for objects. The published form: vgg16, hidden 4096, proposals 2000, regions 64,
-    positive_share 0.25.
+    hidden: units of the two dense layers. norm: see `norms.set_norm`. search: see `Proposer`. proposals: max number per
+    image. regions: proposals sampled per image for the losses, at most a fraction positive_share of them positive. The
+    published form: vgg16, hidden 4096, proposals 2000, regions 64, positive_share 0.25.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Faster R-CNN: a small network on the maps themselves proposes the regions (Ren et al. 2015).
+"""Faster R-CNN: a region proposal network on the backbone's feature maps (Ren et al. 2015).
 
-At every cell it says of a few anchors whether there is some object, and how the anchor must be moved to it. What it
-proposes goes to the second stage of Fast R-CNN. With a feature pyramid each level has anchors of one size (Lin et al.
-2017), without one the single map has all sizes.
+At every cell it predicts an objectness and a box offset for each of a few anchors. Its proposals go to the second stage
+of Fast R-CNN. With a feature pyramid each level has anchors of one size (Lin et al. 2017), without one the single map
+has all sizes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from danlu.models.backbone import Backbone
 from danlu.objects import ObjectBatch
 
 RATIOS = (2.0, 1.0, 0.5)  # width / height of the anchors
-HIGH, LOW = 0.7, 0.3  # IoU from which an anchor is an object's, and below which it is background
-OVERLAP = 0.7  # of two proposals of a level that overlap more, one goes
-LEAST_SIDE = 0.001  # pixels of a proposal
-ROI_PER_ANCHOR = 1.75  # a pyramid's levels have regions of up to 2 x 1.75 times their anchors: 224 for 128 (Lin et al.)
+HIGH, LOW = 0.7, 0.3  # IoU from which an anchor is positive, and below which it is background
+PROPOSAL_NMS_IOU = 0.7  # IoU threshold of non-maximum suppression among the proposals of a level
+MIN_SIDE = 0.001  # of a proposal, in pixels
+ROI_PER_ANCHOR = 1.75  # a level pools regions of 1.75 to 3.5 times the side of its anchors: 224 for 128 (Lin et al.)
 
 
 class ProposalNetwork(nn.Module):
-    """Maps of `channels` each -> objectness (N, A) and codes (N, A, 4) of all anchors, level after level.
+    """Feature maps of `channels` each -> objectness (N, A) and codes (N, A, 4) of all anchors, level by level.
 
     level_shapes: widths and heights of each level's anchors (k, 2), the same number in each.
     """
@@ -42,7 +42,7 @@ class ProposalNetwork(nn.Module):
     def __init__(self, channels: int, strides: Sequence[int], level_shapes: Sequence[Tensor]) -> None:
         super().__init__()
         self.strides, self.level_shapes = strides, level_shapes
-        self.offset = 0.5  # anchors stand on the cells' centres; 0: on their corners, as torchvision's do
+        self.offset = 0.5  # anchors at the centres of cells; 0: at their corners, as in torchvision
         count = len(level_shapes[0])
         self.see = nn.Conv2d(channels, channels, 3, padding=1)
         self.objectness, self.codes = nn.Conv2d(channels, count, 1), nn.Conv2d(channels, count * 4, 1)
@@ -58,21 +58,21 @@ class ProposalNetwork(nn.Module):
         return torch.cat(objectness, 1).float(), torch.cat(codes, 1).float()
 
     def anchors(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Of each level, (A_l, 4)."""
+        """Anchors (A_l, 4) of each level."""
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         levels = anchors(sizes, self.strides, self.level_shapes, offset=self.offset)
         return [level.to(maps[0].device) for level in levels]
 
 
 class FasterRCNN(TwoStage):
-    """backbone: all its maps from stride 4 on with neck "fpn", one of stride 8 or 16 with "none".
+    """Faster R-CNN on a backbone: all its maps from stride 4 on with neck "fpn", one of stride 8 or 16 with "none".
 
     width: channels of the pyramid. hidden: units of the two dense layers. norm: see `norms.set_norm`. anchor: side of
-    the smallest anchors in pixels; each level's are twice as large. proposals: regions that go to the second stage.
-    candidates: those of each level, by objectness, that are looked at for overlaps. sampled, regions: anchors and
-    regions of an image drawn for the losses, positive_share: of the regions for objects, at most. The published form
-    for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32, proposals and candidates 1000, regions 512,
-    positive_share 0.25.
+    the smallest anchors in pixels, doubled at each level. proposals: max number of regions for the second stage.
+    candidates: anchors per level, by objectness, that enter non-maximum suppression. sampled, regions: anchors and
+    proposals sampled per image for the losses. positive_share: max fraction of positives among the sampled proposals.
+    The published form for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32, proposals and candidates
+    1000, regions 512, positive_share 0.25.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class FasterRCNN(TwoStage):
         self.proposals, self.candidates, self.sampled = proposals, candidates, sampled
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None = None) -> dict[str, Any]:
-        """Besides the proposals: anchors (A, 4), objectness (N, A) and codes (N, A, 4), which learn."""
+        """Proposals; also anchors (A, 4), and with gradient objectness (N, A) and codes (N, A, 4)."""
         objectness, codes = self.proposer(maps)
         levels = self.proposer.anchors(maps)
         proposals, proposed = self._select(objectness.detach(), codes.detach(), levels, images.shape[-2:])
@@ -127,7 +127,7 @@ class FasterRCNN(TwoStage):
     def _select(
         self, objectness: Tensor, codes: Tensor, levels: list[Tensor], size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """The best anchors of each level, moved, without those that overlap better ones of their level."""
+        """Decode the top-scoring anchors of each level and apply non-maximum suppression per level."""
         boxes, scores, level = [], [], []
         parts = zip(*(x.split([len(a) for a in levels], 1) for x in (objectness, codes)))
         for number, (own, (score, code)) in enumerate(zip(levels, parts)):
@@ -136,9 +136,14 @@ class FasterRCNN(TwoStage):
             scores.append(best)
             level.append(torch.full_like(index, number))
         moved = clip(torch.cat(boxes, 1), *size)
-        score = torch.cat(scores, 1).masked_fill(~large_enough(moved, LEAST_SIDE), -torch.inf)
+        score = torch.cat(scores, 1).masked_fill(~large_enough(moved, MIN_SIDE), -torch.inf)
         chosen, taken = batched_nms(
-            moved, score, torch.cat(level, 1), threshold=OVERLAP, most=self.proposals, least_score=-torch.inf
+            moved,
+            score,
+            torch.cat(level, 1),
+            iou_threshold=PROPOSAL_NMS_IOU,
+            max_detections=self.proposals,
+            min_score=-torch.inf,
         )
         return moved.gather(1, chosen[..., None].expand(-1, -1, 4)), taken
 
@@ -148,7 +153,7 @@ class FasterRCNN(TwoStage):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def anchor_losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Means over the anchors drawn: is there an object, and smooth L1 of its box where there is one."""
+        """Mean losses over the sampled anchors: objectness, and smooth L1 of the box for the positive ones."""
         own = outputs["anchors"]
         with torch.no_grad():
             matched = match_by_threshold(objects, own, high=HIGH, low=LOW, best_per_object=True)

@@ -118,10 +118,10 @@ class LibraryDetector(Detector):
 
     @torch.no_grad()
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
         part = getattr(self.model, "roi_heads", self.model)
-        part.score_thresh, part.nms_thresh, part.detections_per_img = score, overlap, most
+        part.score_thresh, part.nms_thresh, part.detections_per_img = min_score, nms_iou, max_detections
         return [self._found(found) for found in self._run(outputs, None)]
 
     def _target(self, objects: ObjectBatch, i: int) -> dict[str, Tensor]:

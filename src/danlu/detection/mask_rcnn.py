@@ -81,10 +81,10 @@ class MaskRCNN(FasterRCNN):
 
     @torch.no_grad()
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
         """As Faster R-CNN; the masks are looked for in the boxes found."""
-        found = super().detect(outputs, score, overlap, most)
+        found = super().detect(outputs, min_score, nms_iou, max_detections)
         counts = [len(one) for one in found]
         boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
         image = torch.cat([one.labels.new_full((count,), i) for i, (one, count) in enumerate(zip(found, counts))])

@@ -1,8 +1,8 @@
-"""Which object each anchor answers for.
+"""Match anchors to objects.
 
-Every rule takes a batch of objects and gives `matched`, int64 (N, A): the index of the anchor's object, BACKGROUND, or
-IGNORED (no part of any loss). Padding and ignored objects are never matched, no anchor is matched to an object that it
-does not touch, and an anchor that lies in an ignored region is not taught to be background. Nothing has a gradient.
+Every rule takes a batch of objects and returns `matched`, int64 (N, A): the index of the anchor's object, BACKGROUND,
+or IGNORED (not in any loss). Padding and ignored objects are never matched, no anchor is matched to an object at IoU 0,
+and anchors in an ignored region are IGNORED instead of BACKGROUND. Nothing has a gradient.
 N images, M objects (padded), A anchors, K classes.
 """
 
@@ -20,9 +20,8 @@ from danlu.objects import ObjectBatch
 
 BACKGROUND = -1
 IGNORED = -2
-# An anchor belongs to an ignored region that covers more than this share of it.
-COVERED = 0.5
-# Overlaps looked at together: as many as stay in a processor's cache, or as fill an accelerator.
+MIN_COVERED = 0.5  # an ignored region that covers more than this fraction of an anchor makes it IGNORED
+# IoU values computed in one operation: as many as fit in a CPU's cache, or as fill an accelerator.
 BLOCK = {"cpu": 2**16, "else": 2**25}
 
 
@@ -30,10 +29,10 @@ BLOCK = {"cpu": 2**16, "else": 2**25}
 def match_by_threshold(
     objects: ObjectBatch, anchors: Tensor, *, high: float, low: float, best_per_object: bool
 ) -> Tensor:
-    """Each anchor takes the object of its largest IoU, from `high` on; below `low` it is background, between IGNORED.
+    """Match each anchor to the object with max IoU if >= `high`; below `low` it is background, in between IGNORED.
 
-    anchors: (A, 4), or (N, A, 4). best_per_object: anchors that are an object's best (all of them, where several tie)
-    are never dropped by the thresholds. Faster R-CNN .7/.3, its second stage .5/.5, RetinaNet .5/.4.
+    anchors: (A, 4), or (N, A, 4). best_per_object: anchors with the max IoU of an object (all of them, if several tie)
+    are matched regardless of the thresholds. Faster R-CNN .7/.3, its second stage .5/.5, RetinaNet .5/.4.
     """
     rows, back = _overlap_rows(objects, anchors)
     shape = torch.Size([len(objects), anchors.shape[-2]])
@@ -42,7 +41,7 @@ def match_by_threshold(
 
 
 def match_overlaps(overlaps: Tensor, *, high: float, low: float, best_per_object: bool) -> Tensor:
-    """`match_by_threshold` on IoUs (N, M, A) that are there already; zero rows match nothing."""
+    """`match_by_threshold` on given IoUs (N, M, A); rows of zeros match nothing."""
     shape = torch.Size([len(overlaps), overlaps.shape[2]])
     return _by_threshold(enumerate(overlaps.unbind(1)), shape, overlaps.device, high, low, best_per_object)
 
@@ -64,22 +63,22 @@ def _by_threshold(
         torch.maximum(best[:n], overlaps, out=best[:n])
         if best_per_object:
             top = overlaps.amax(1, keepdim=True)
-            # Without an overlap an object has no best anchor: all of them would tie at 0.
+            # An object with IoU 0 everywhere has no best anchor: all of them would tie.
             kept[:n].logical_or_(overlaps == top.masked_fill(top <= 0, 2))
     unmatched = torch.where(best < low, BACKGROUND, IGNORED)
     return torch.where(((best >= high) & (best > 0)) | kept, index, unmatched)
 
 
 def _overlap_rows(objects: ObjectBatch, anchors: Tensor) -> tuple[Iterator[tuple[int, Tensor]], Tensor]:
-    """Object after object, the IoUs of every image's m-th object with the anchors: m, (n, A).
+    """Yield (m, IoUs (n, A)) of every image's m-th object with the anchors.
 
-    Images are in an order of their own, those with many objects first, and only the n that have an m-th object are in
-    its row: padding costs nothing, and no matrix of all objects is ever held. Returns also the way back, int64 (N,).
+    Images are sorted by descending number of objects and only the n that have an m-th object are in its row, so padding
+    costs nothing and no matrix of all objects is in memory. Also returns the inverse order, int64 (N,).
     """
     most = objects.labels.shape[1]
     last = (objects.valid * torch.arange(1, most + 1, device=anchors.device)).amax(1)
     order = last.argsort(descending=True)
-    # To ask an accelerator for the counts would be to wait for it: there every image is in every row.
+    # Reading the counts from an accelerator would synchronise: there every image is in every row.
     counts = last[order].tolist() if last.device.type == "cpu" else [most] * len(order)
     a = columns(_only(objects.boxes, objects.valid)[order])
     b = columns(anchors)[:, None] if anchors.ndim == 2 else columns(anchors[order])
@@ -96,10 +95,10 @@ def _overlap_rows(objects: ObjectBatch, anchors: Tensor) -> tuple[Iterator[tuple
 
 @torch.no_grad()
 def match_greedily(objects: ObjectBatch, anchors: Tensor, *, threshold: float) -> Tensor:
-    """Pair by pair, the largest IoU of all takes its object and its anchor out; then every anchor by the threshold.
+    """Match pairs by descending IoU, removing object and anchor of each pair; then the other anchors by the threshold.
 
-    So each object that any anchor touches has at least one, while anchors last. anchors: (A, 4) or (N, A, 4).
-    Dive into Deep Learning 14.4.3; what SSD's "best jaccard overlap" means when two objects like one anchor.
+    Every object with IoU > 0 to some anchor gets at least one, while anchors last. anchors: (A, 4) or (N, A, 4).
+    Dive into Deep Learning 14.4.3; defines SSD's "best jaccard overlap" when two objects have the same best anchor.
     """
     rows, back = _overlap_rows(objects, anchors)
     overlaps = anchors.new_zeros(*objects.labels.shape, anchors.shape[-2])
@@ -109,14 +108,14 @@ def match_greedily(objects: ObjectBatch, anchors: Tensor, *, threshold: float) -
 
 
 def match_overlaps_greedily(overlaps: Tensor, *, threshold: float) -> Tensor:
-    """`match_greedily` on IoUs (N, M, A) that are there already."""
+    """`match_greedily` on given IoUs (N, M, A)."""
     matched = match_overlaps(overlaps, high=threshold, low=threshold, best_per_object=False)
-    best, choice = overlaps.max(2)  # (N, M): each object's best anchor that is not taken
+    best, choice = overlaps.max(2)  # (N, M): each object's best free anchor
     open_ = best > 0
     taken = torch.zeros_like(matched, dtype=torch.bool)
     objects = torch.arange(overlaps.shape[1], device=overlaps.device)
-    # A pair that is best for both sides is one that the greedy rule will come to, whatever happens elsewhere: all such
-    # pairs settle at once, and a few rounds suffice.
+    # A pair that is best for both sides will be chosen by the greedy rule, whatever happens elsewhere. All such pairs
+    # are matched at once, so a few rounds suffice.
     while bool(open_.any()):
         rivals = overlaps.gather(2, choice[:, None].expand(-1, len(objects), -1))  # [n, i, j]: i's IoU with j's choice
         settled = open_ & (rivals.masked_fill(~open_[..., None], -1).argmax(1) == objects)
@@ -143,12 +142,12 @@ def match_simota(
     top: int,
     iou_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Each object takes the cells near its centre whose predictions fit it best, more of them the better they fit.
+    """SimOTA: match each object to the cells near its centre with the best predictions; better ones get more cells.
 
     boxes: predictions (N, A, 4), xyxy. logits: (N, A, K). objectness: logits (N, A) or None. Cells as in
-    `anchors.cells`: one may serve an object if their centres are less than `radius` strides apart in x and in y.
-    An object takes as many as the sum of its `top` largest IoUs, at least one, those of the least cost
-    BCE(sqrt(class x objectness)) - iou_weight log IoU; a cell that several want goes to the one it costs least.
+    `anchors.cells`: candidates of an object are those with centres less than `radius` strides away in x and in y.
+    An object gets as many as the sum of its `top` largest IoUs, at least one, those with the lowest cost
+    BCE(sqrt(class x objectness)) - iou_weight log IoU; a cell wanted by several goes to the one with the lowest cost.
     Returns matched (N, A) and the IoU of each matched prediction (N, A), 0 elsewhere. Ge et al. 2021 (YOLOX).
     """
     index, near = cells_near(objects.boxes, map_sizes, strides, radius)  # (N, M, C)
@@ -166,7 +165,7 @@ def match_simota(
     won = (cost < torch.inf) & (cost == least.gather(1, flat).view_as(cost))
     most = objects.labels.shape[1]
     names = torch.arange(most, device=index.device)[:, None].where(won, most).flatten(1)
-    matched = names.new_full(boxes.shape[:2], most).scatter_reduce(1, flat, names, "amin")  # of equals, the first
+    matched = names.new_full(boxes.shape[:2], most).scatter_reduce(1, flat, names, "amin")  # the first of equals
     won &= matched.gather(1, flat).view_as(index) == torch.arange(most, device=index.device)[:, None]
     quality = torch.zeros_like(least).scatter_reduce(1, flat, (overlap * won).flatten(1), "amax")
     matched = matched.masked_fill(matched == most, BACKGROUND)
@@ -177,15 +176,15 @@ def match_simota(
 def cells_near(
     boxes: Tensor, map_sizes: Sequence[tuple[int, int]], strides: Sequence[float], radius: float
 ) -> tuple[Tensor, Tensor]:
-    """The C cells of all levels that may lie within `radius` strides of the boxes' centres, in x and in y.
+    """The C candidate cells of all levels within `radius` strides of the boxes' centres, in x and in y.
 
-    boxes: (N, M, 4). Returns their numbers, int64 (N, M, C), and whether each does lie there and in its map.
+    boxes: (N, M, 4). Returns their indices, int64 (N, M, C), and bool (N, M, C): inside the radius and the map.
     """
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     steps = torch.arange(math.ceil(2 * radius), device=boxes.device)
     numbers, near, before = [], [], 0
     for (height, width), stride in zip(map_sizes, strides, strict=True):
-        place = (centres / stride)[..., None]  # (N, M, 2, 1), in cells; a cell's centre is its number + 0.5
+        place = (centres / stride)[..., None]  # (N, M, 2, 1), in cells; a cell's centre is its index + 0.5
         cell = (place - radius - 0.5).floor().long() + 1 + steps
         limits = torch.tensor([width, height], device=boxes.device)[:, None]
         inside = (cell >= 0) & (cell < limits) & (cell + 0.5 < place + radius)
@@ -207,21 +206,21 @@ def _class_cost(labels: Tensor, logits: Tensor, objectness: Tensor | None, index
 
 
 def leave_out_ignored(matched: Tensor, objects: ObjectBatch, anchors: Tensor) -> Tensor:
-    """`matched` with IGNORED for background anchors that an ignored region covers. anchors: (A, 4) or (N, A, 4)."""
+    """Set `matched` to IGNORED for background anchors covered by an ignored region. anchors: (A, 4) or (N, A, 4)."""
     ignore = objects.ignore
-    if ignore.device.type == "cpu" and not ignore.any():  # to ask an accelerator is to wait for it
+    if ignore.device.type == "cpu" and not ignore.any():  # reading from an accelerator would synchronise
         return matched
-    covered = iou_matrix(_only(objects.boxes, ignore), anchors, crowd=ignore).amax(1) > COVERED
+    covered = iou_matrix(_only(objects.boxes, ignore), anchors, crowd=ignore).amax(1) > MIN_COVERED
     return matched.masked_fill(covered & (matched == BACKGROUND), IGNORED)
 
 
 def matched_boxes(objects: ObjectBatch, matched: Tensor) -> Tensor:
-    """The box of each anchor's object, (N, A, 4); of no meaning where there is none."""
+    """The box of each anchor's object, (N, A, 4); undefined where there is none."""
     return _gather(objects.boxes, matched.clamp(min=0))
 
 
 def matched_labels(objects: ObjectBatch, matched: Tensor) -> Tensor:
-    """The class of each anchor's object, int64 (N, A); BACKGROUND and IGNORED as they are in `matched`."""
+    """The class of each anchor's object, int64 (N, A); BACKGROUND and IGNORED as in `matched`."""
     return torch.where(matched >= 0, objects.labels.gather(1, matched.clamp(min=0)), matched)
 
 
@@ -232,5 +231,5 @@ def _gather(table: Tensor, index: Tensor) -> Tensor:
 
 
 def _only(boxes: Tensor, mask: Tensor) -> Tensor:
-    """Boxes (N, M, 4) with those outside the mask (N, M) emptied, so that they overlap nothing."""
+    """Set boxes (N, M, 4) outside the mask (N, M) to zero area, so that their IoU is 0."""
     return boxes * mask[..., None]

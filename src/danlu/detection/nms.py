@@ -1,6 +1,6 @@
-"""Non-maximum suppression: of boxes that overlap by more than a threshold, the one of the highest score stays.
+"""Non-maximum suppression: among boxes with an IoU above a threshold, keep the one with the highest score.
 
-A box that was dropped drops no other, and an IoU of exactly the threshold is kept. torchvision's kernel does the work.
+A suppressed box suppresses no other, and an IoU of exactly the threshold is kept. Uses torchvision's kernel.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from torch import Tensor
 
 from danlu.detection.boxes import iou_matrix
 
-# From this many boxes on, a processor is faster group by group: the kernel compares all pairs.
-MANY = 1000
+# From this many boxes on, a CPU is faster group by group: the kernel compares all pairs.
+MIN_BOXES_BY_GROUP = 1000
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Indices of the boxes that stay, by falling score. (D, 4), (D,) -> int64 (<= D,)."""
+    """Indices of the kept boxes by descending score. (D, 4), (D,) -> int64 (<= D,)."""
     import torchvision
 
     return torchvision.ops.nms(boxes, scores.to(boxes.dtype), threshold)
 
 
 def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """`nms` within each group (a class, an image, both), all groups at once; groups: int64 (D,) >= 0.
+    """Run `nms` within each group (a class, an image, both), all groups at once; groups: int64 (D,) >= 0.
 
-    Groups are moved apart, in doubles, so that a thousand of them cost no accuracy, and by more than the boxes' whole
-    extent, so that negative coordinates do not bring two groups together.
+    Groups are shifted apart by more than the extent of all boxes, so that negative coordinates do not make two groups
+    overlap; in double precision, so that a thousand groups cost no accuracy.
     """
     if len(boxes) == 0:
         return torch.zeros(0, dtype=torch.int64, device=boxes.device)
-    if boxes.device.type == "cpu" and len(boxes) > MANY:
+    if boxes.device.type == "cpu" and len(boxes) > MIN_BOXES_BY_GROUP:
         order = groups.argsort(stable=True)
         counts = torch.unique_consecutive(groups[order], return_counts=True)[1].tolist()
         kept = torch.cat([part[nms(boxes[part], scores[part], threshold)] for part in order.split(counts)])
@@ -40,36 +40,36 @@ def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float)
 
 
 def batched_nms(
-    boxes: Tensor, scores: Tensor, labels: Tensor | None, *, threshold: float, most: int, least_score: float
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, *, iou_threshold: float, max_detections: int, min_score: float
 ) -> tuple[Tensor, Tensor]:
-    """Per image and class, the `most` best survivors of each image among boxes that score above `least_score`.
+    """Suppress per image and class; keep the top `max_detections` per image with scores above `min_score`.
 
     boxes: (N, P, 4). scores: (N, P). labels: int64 (N, P), or None for all of one class.
-    Returns chosen, int64 (N, most) by falling score, and taken, bool (N, most): False fills up short rows.
+    Returns chosen, int64 (N, max_detections) by descending score, and taken, bool of that shape: False is padding.
     """
     images = len(boxes)
-    which, candidate = (scores > least_score).nonzero(as_tuple=True)
+    which, candidate = (scores > min_score).nonzero(as_tuple=True)
     groups = which
     if labels is not None and len(which):
         groups = which * (labels.max() + 1) + labels[which, candidate]
-    kept = grouped_nms(boxes[which, candidate], scores[which, candidate], groups, threshold)
+    kept = grouped_nms(boxes[which, candidate], scores[which, candidate], groups, iou_threshold)
     kept = kept[which[kept].argsort(stable=True)]  # by image, in each by score
     owner = which[kept]
     rank = torch.arange(len(kept), device=boxes.device) - torch.searchsorted(owner, owner)
-    owner, kept, rank = owner[rank < most], kept[rank < most], rank[rank < most]
-    chosen = torch.zeros(images, most, dtype=torch.int64, device=boxes.device)
-    taken = torch.zeros(images, most, dtype=torch.bool, device=boxes.device)
+    owner, kept, rank = owner[rank < max_detections], kept[rank < max_detections], rank[rank < max_detections]
+    chosen = torch.zeros(images, max_detections, dtype=torch.int64, device=boxes.device)
+    taken = torch.zeros(images, max_detections, dtype=torch.bool, device=boxes.device)
     chosen[owner, rank], taken[owner, rank] = candidate[kept], True
     return chosen, taken
 
 
 @torch.no_grad()
 def soft_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, *, threshold: float, sigma: float | None) -> Tensor:
-    """Scores lowered by better boxes of the same class instead of boxes dropped. (..., P, 4), (..., P) -> (..., P).
+    """Soft-NMS: lower the scores of overlapping boxes of a class. (..., P, 4), (..., P) -> (..., P).
 
-    Box after box by falling (lowered) score multiplies the scores of those after it: sigma None by 1 - IoU where that
-    is above the threshold (linear), else by exp(-IoU^2 / sigma) (Gaussian). Bodla et al. 2017. Costs P^2 numbers per
-    image and P rounds: cut the candidates first.
+    In order of descending (lowered) score each box multiplies the scores of those after it: with sigma None by 1 - IoU
+    where the IoU is above the threshold (linear), else by exp(-IoU^2 / sigma) (Gaussian). Bodla et al. 2017. Needs P^2
+    numbers per image and P rounds: select candidates first.
     """
     overlap = iou_matrix(boxes, boxes)
     linear = torch.where(overlap > threshold, 1 - overlap, 1)

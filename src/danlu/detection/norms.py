@@ -1,4 +1,4 @@
-"""What becomes of batch norm in a detector: its images are large, its batches small, and their mean is noise."""
+"""Freeze or replace batch norm in detectors, whose batches are too small for reliable statistics."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from danlu.models.parts import norm_layer, stay_in_eval
 from danlu.refuse import one_of
 
 # Name -> normalisation of the layers that a detector adds to its backbone.
-ADDED = {"batch": "batch", "group": "group", "frozen": "none"}
+ADDED_NORM = {"batch": "batch", "group": "group", "frozen": "none"}
 
 
 def set_norm(backbone: nn.Module, norm: str) -> str:
-    """Changes the batch norms of a backbone in place, and names the normalisation of layers added to it.
+    """Change the batch norms of a backbone in place; return the normalisation for layers added to it.
 
-    batch: as they are, from batches of 8 images on. group: group norms in their place, for networks that start from
-    drawn weights (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
-    Refusal for an unknown name.
+    batch: unchanged, for batches of 8 images or more. group: replaced by group norms, for training from random
+    initialisation (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
+    Raises Refusal for an unknown name.
     """
-    one_of("model.norm", norm, ADDED, "batch, group or frozen")
+    one_of("model.norm", norm, ADDED_NORM, "batch, group or frozen")
     for module in list(backbone.modules()) if norm == "group" else []:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -28,11 +28,11 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
                 setattr(module, name, layer)
     if norm == "frozen":
         freeze_norms(backbone)
-    return ADDED[norm]
+    return ADDED_NORM[norm]
 
 
 def freeze_norms(backbone: nn.Module) -> None:
-    """Every batch norm uses its running statistics, and neither these nor its weights change, also in training."""
+    """Make every batch norm use its running statistics; these and its weights no longer change in training."""
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             stay_in_eval(module)

@@ -1,4 +1,4 @@
-"""Regions where some object may be, found in the pixels without learning: what R-CNN and Fast R-CNN begin with."""
+"""Region proposals from pixels, without learning, for R-CNN and Fast R-CNN."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import Tensor
 from danlu.refuse import one_of, refusal
 
 Search = Callable[[np.ndarray], np.ndarray]  # image uint8 (H, W, 3) -> boxes (P, 4), xyxy
-LEAST_SIDE = 6  # pixels: smaller regions are texture
-KEPT = 1 << 15  # images whose regions are remembered
-LEVELS = (3, 5, 8)  # of each channel, where colours are made few
+MIN_SIDE = 6  # pixels; smaller regions are texture
+MAX_CACHED_IMAGES = 1 << 15  # images whose regions are cached
+LEVELS = (3, 5, 8)  # values per channel after quantising colours
 
 
 def selective_search(image: np.ndarray) -> np.ndarray:
-    """Neighbouring areas that are alike are joined until all is one; every area on the way is a region.
+    """Selective search: merge similar neighbouring areas until one is left; every intermediate area is a region.
 
-    Uijlings et al. 2013, in its fast form, as opencv-contrib has it.
+    Uijlings et al. 2013, in the fast form of opencv-contrib. image: uint8 (H, W, 3). Returns boxes (P, 4), xyxy.
     """
     import cv2
 
@@ -36,13 +36,13 @@ def selective_search(image: np.ndarray) -> np.ndarray:
 
 
 def colour_areas(image: np.ndarray) -> np.ndarray:
-    """Connected areas of one colour, after the colours are made few in several ways: a plain stand-in for the above."""
+    """Bounding boxes of connected areas of one colour, for several quantisations; a simple substitute for the above."""
     from scipy.ndimage import find_objects, gaussian_filter, label
 
     smooth = gaussian_filter(image.astype(np.float32), (1, 1, 0))
     found: list[tuple[int, int, int, int]] = []
     for levels in LEVELS:
-        for shift in (0.0, 0.5):  # a colour on the edge of a level may lie amid another
+        for shift in (0.0, 0.5):  # a colour at the edge of a level is inside one after the shift
             steps = (smooth / 256 * levels + shift).astype(np.int64)
             codes = steps @ np.array([(levels + 1) ** 2, levels + 1, 1])
             for code in np.unique(codes):
@@ -55,14 +55,13 @@ SEARCHES: dict[str, Search] = {"selective": selective_search, "colours": colour_
 
 
 class Proposer:
-    """Normalised images -> at most `most` regions of each; those of an image seen before are remembered. The
-    images of a batch are searched side by side, a thread on each core.
+    """Find at most `count` regions in each normalised image, one thread per core; regions are cached by image.
 
-    search: "selective", "colours", or "auto", the first where opencv-contrib is installed. Refusal for another name,
-    and for "selective" where it is not.
+    search: "selective", "colours", or "auto": selective search if opencv-contrib is installed. Raises Refusal for
+    another name, and for "selective" without opencv-contrib.
     """
 
-    def __init__(self, search: str, most: int) -> None:
+    def __init__(self, search: str, count: int) -> None:
         one_of("search", search, ("auto", *SEARCHES), "auto, selective or colours")
         if search == "selective" and not _has_selective():
             raise refusal(
@@ -70,19 +69,19 @@ class Proposer:
             )
         if search == "auto":
             search = "selective" if _has_selective() else "colours"
-        self.search, self.most = SEARCHES[search], most
+        self.search, self.count = SEARCHES[search], count
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> float32 (N, most, 4); zeros fill up."""
-        boxes = torch.zeros(len(images), self.most, 4)
+        """Images (N, C, H, W) -> boxes, float32 (N, count, 4), padded with zeros."""
+        boxes = torch.zeros(len(images), self.count, 4)
         for row, found in zip(boxes, self._regions(_pixels(images))):
             row[: len(found)] = found
         return boxes.to(images.device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Proposer:
-        """A copy of the network, such as its average, need not search anew."""
+        """Copies of the network, such as its moving average, share the cache."""
         return self
 
     def _regions(self, pixels: np.ndarray) -> list[Tensor]:
@@ -93,16 +92,16 @@ class Proposer:
                 found = pool.map(lambda one: self._chosen(self.search(one), one.shape[:2]), unknown.values())
                 self._known |= {key: torch.from_numpy(boxes) for key, boxes in zip(unknown, found)}
         regions = [self._known[key] for key in keys]
-        while len(self._known) > KEPT:
+        while len(self._known) > MAX_CACHED_IMAGES:
             self._known.popitem(last=False)
         return regions
 
     def _chosen(self, found: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        """Without equal and tiny ones; of too many a draw that is always the same, as OpenCV's order is not."""
+        """Drop duplicates and tiny regions; sample reproducibly when there are too many (OpenCV's order varies)."""
         whole = np.array([[0, 0, size[1], size[0]]], dtype=np.float32)
         found = np.unique(np.concatenate([found, whole]), axis=0)
-        found = found[(found[:, 2:] - found[:, :2]).min(1) >= LEAST_SIDE]
-        return found[np.random.default_rng(0).permutation(len(found))[: self.most]]
+        found = found[(found[:, 2:] - found[:, :2]).min(1) >= MIN_SIDE]
+        return found[np.random.default_rng(0).permutation(len(found))[: self.count]]
 
 
 def _has_selective() -> bool:
@@ -114,7 +113,7 @@ def _has_selective() -> bool:
 
 
 def _pixels(images: Tensor) -> np.ndarray:
-    """uint8 (N, H, W, 3): each image from its darkest to its brightest value, its own range being unknown."""
+    """uint8 (N, H, W, 3): each image scaled from its darkest to its brightest value, as its range is unknown."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     share = (images - low) / (high - low).clamp(min=1e-6)
     shown = share.mul(255).round().to(torch.uint8).movedim(1, -1)

@@ -1,4 +1,4 @@
-"""The feature pyramid: every map of a backbone, made to know what the coarser ones know (Lin et al. 2017, FPN)."""
+"""The feature pyramid network: maps of a backbone, each combined with the coarser ones (Lin et al. 2017)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Extension = Literal["pool", "output", "input"]
 
 
 class FeaturePyramid(nn.Module):
-    """Maps of a backbone, fine to coarse -> as many levels, and `extra` coarser ones, all of `width` channels.
+    """Maps of a backbone, fine to coarse -> the same number of levels and `extra` coarser ones, of `width` channels.
 
     channels: of the maps, each half the size of the one before. norm: of `models.parts`, after every convolution.
-    extend: how a further level of half the size comes about: "pool" takes every other cell of the last one (Faster
-        R-CNN), "output" a 3x3 by steps of 2 over the last level, "input" the same over the backbone's last map
-        (RetinaNet); the second and later ones stand on the level before, after a ReLU.
+    extend: source of an extra level of half the size: "pool" takes every other cell of the last level (Faster R-CNN),
+        "output" a 3x3 convolution with stride 2 on the last level, "input" the same on the backbone's last map
+        (RetinaNet); further ones are applied to the level before, after a ReLU.
     """
 
     def __init__(

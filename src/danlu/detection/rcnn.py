@@ -1,10 +1,8 @@
-"""R-CNN: every proposed region is cut out of the image, warped to one size and looked at by a network of its own
-(Girshick et al. 2014).
+"""R-CNN: crop every proposed region from the image, warp it to one size and run a network on it (Girshick et al. 2014).
 
-The network learns to tell regions by a softmax. When it has learnt, its answers are thrown away: its features go to one
-linear support vector machine per class, which learns from the background it finds hardest, and its last map to a ridge
-regression per class, which moves the box. Both have one best solution, so they are fitted once, to
-the weights that a training leaves (`settle`).
+The network is trained as a softmax classifier of regions. After training the softmax is replaced: its features feed one
+linear support vector machine per class, trained with hard negative mining, and its last map feeds one ridge regression
+of the box per class. Both are convex problems, fitted once on the final weights (`settle`).
 """
 
 from __future__ import annotations
@@ -28,18 +26,20 @@ from danlu.detection.support_vectors import LENGTH, MinedMachine
 from danlu.models.backbone import Backbone
 from danlu.objects import ObjectBatch
 
-LEAST_CELLS, MOST_CELLS = 4, 6  # of the last map to a side; the paper's pool5 has 6
-NEGATIVE = 0.3  # IoU with every object of a class below which a region is background to it
-MOVABLE = 0.6  # IoU from which a region can tell where its object is
-STEEPNESS = 2.0  # of the curve from margin to score: on the borders of the margin 0.12 and 0.88
-TOGETHER = 512  # regions that the network looks at in one go
+MIN_CELLS, MAX_CELLS = 4, 6  # per side of the last map; the paper's pool5 has 6
+NEGATIVE = 0.3  # a region with a lower IoU to all objects of a class is a negative of its machine
+MIN_REGRESSION_IOU = 0.6  # of a region and its object, to train the box regression
+STEEPNESS = 2.0  # of the sigmoid from SVM margin to score: 0.12 and 0.88 at margins -1 and 1
+REGION_BATCH = 512  # regions per forward pass of the network
 
 
 class RCNN(RegionDetector):
-    """backbone: run on every region. crop: side of the warped regions, context: share of it to each side that shows
-    what is around. hidden: units of the dense layer whose answers are the features. norm: see `norms.set_norm`. search:
-    see `Proposer`. proposals: regions looked at in an image. regions: of these drawn for the losses, at most
-    positive_share of them for objects. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
+    """R-CNN with a backbone that runs on every region.
+
+    crop: side of the warped regions in pixels. context: margin around the box on each side, as a fraction of crop.
+    hidden: units of the dense layer that computes the features. norm: see `norms.set_norm`. search: see `Proposer`.
+    proposals: max number per image. regions: proposals sampled per image for the losses, at most a fraction
+    positive_share of them positive. The published form: alexnet, crop 227, hidden 4096, proposals 2000.
     """
 
     settles = True
@@ -69,7 +69,7 @@ class RCNN(RegionDetector):
         self.crop, self.context = crop, context
         cut(backbone, _stage(backbone, crop))
         self.backbone = backbone
-        cells = min(MOST_CELLS, crop // backbone.feature_strides[-1])
+        cells = min(MAX_CELLS, crop // backbone.feature_strides[-1])
         self.pool = nn.AdaptiveMaxPool2d(cells)
         wide = backbone.feature_channels[-1] * cells**2
         self.dense, self.logits = nn.Linear(wide, hidden), nn.Linear(hidden, classes + 1)
@@ -77,7 +77,7 @@ class RCNN(RegionDetector):
         nn.init.normal_(self.logits.weight, std=0.01)
         for layer in (self.dense, self.logits):
             nn.init.zeros_(layer.bias)
-        # What `settle` fits; until then the softmax answers.
+        # Fitted by `settle`; until then the softmax is used.
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
         self.register_buffer("machine_weight", torch.zeros(classes, hidden))
         self.register_buffer("machine_bias", torch.zeros(classes))
@@ -86,25 +86,25 @@ class RCNN(RegionDetector):
         self.search = Proposer(search, proposals)
 
     def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """Regions are cut out of the images themselves."""
+        """Proposals, and the images themselves as the map from which regions are cropped."""
         maps = [images.float()]
         return {"maps": maps, "size": tuple(images.shape[-2:]), **self.found(images, regions)}
 
     def look(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The last map of each region, flat (R, W), and the features (R, hidden)."""
+        """Run the network on regions: the last map, flattened (R, W), and the features (R, hidden)."""
         crops = warp(maps[0], boxes, image, size=self.crop, context=self.context)
         cells = self.pool(self.backbone.features(crops)[-1]).flatten(1)
         return cells, self.dense(cells).relu()
 
     def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """By the softmax; boxes stay where they are."""
+        """Class logits of the softmax; box codes are zero."""
         logits = self.logits(self.look(maps, boxes, image)[1]).float()
         return logits, logits.new_zeros(len(logits), self.classes, 4)
 
     @torch.no_grad()
     def rate(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         one = self._rate_settled if self.settled else super().rate
-        parts = [one(maps, *some) for some in zip(boxes.split(TOGETHER), image.split(TOGETHER))]
+        parts = [one(maps, *some) for some in zip(boxes.split(REGION_BATCH), image.split(REGION_BATCH))]
         scores, codes = zip(*parts)
         return torch.cat(scores), torch.cat(codes)
 
@@ -116,7 +116,7 @@ class RCNN(RegionDetector):
         return (STEEPNESS * margins).sigmoid(), codes
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        if self.training:  # the features change: what was fitted to them holds no longer
+        if self.training:  # the features change, so the fitted parameters are no longer valid
             self.settled.fill_(False)
         boxes, matched, taken = self.draw(outputs, objects)
         logits, _ = self.judge_drawn(outputs, boxes, taken)
@@ -125,7 +125,7 @@ class RCNN(RegionDetector):
 
     @torch.no_grad()
     def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
-        """Fits the machines and the ridge regressions to the features as they are. Passes over the batches twice."""
+        """Fit the support vector machines and ridge regressions on the current features, in two passes."""
         training = self.training
         self.eval()
         positives, ridges = self._see_objects(batches())
@@ -144,7 +144,7 @@ class RCNN(RegionDetector):
         self.train(training)
 
     def _see_objects(self, batches: Iterable[tuple[Tensor, ObjectBatch]]) -> tuple[list[np.ndarray], list[BoxRidge]]:
-        """Features of all objects, class by class, and ridges that have seen the regions around them."""
+        """Features of all objects per class, and ridge regressions with the regions around them added."""
         features, labels = [], []
         ridges = [BoxRidge(self.box_weight.shape[2]) for _ in range(self.classes)]
         for images, objects in batches:
@@ -152,7 +152,8 @@ class RCNN(RegionDetector):
             features.append(self._looked(outputs, objects.boxes, real)[1])
             labels.append(objects.labels[real].cpu().numpy())
             boxes = outputs["proposals"]
-            matched = match_by_threshold(objects, boxes, high=MOVABLE, low=MOVABLE, best_per_object=False)
+            min_iou = MIN_REGRESSION_IOU
+            matched = match_by_threshold(objects, boxes, high=min_iou, low=min_iou, best_per_object=False)
             near = (matched >= 0) & outputs["proposed"]
             cells, _ = self._looked(outputs, boxes, near)
             codes = self.coder.encode(matched_boxes(objects, matched)[near], boxes[near]).cpu().numpy()
@@ -163,9 +164,9 @@ class RCNN(RegionDetector):
         return [whole[classes == k] for k in range(self.classes)], ridges
 
     def _negatives(self, images: Tensor, objects: ObjectBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Features (R, hidden) of the regions of a batch, and for which classes each is background, bool (R, K).
+        """Features (R, hidden) of the regions of a batch, and bool (R, K): the region is a negative of the class.
 
-        Objects of other classes are background, too.
+        Objects of other classes are negatives, too.
         """
         outputs = self.outputs(images)
         boxes = torch.cat([outputs["proposals"], objects.boxes], 1)
@@ -178,9 +179,9 @@ class RCNN(RegionDetector):
 
     @torch.no_grad()
     def _looked(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """`look` at the regions taken (N, P) of boxes (N, P, 4), a part at a time."""
+        """`look` for the regions selected by taken (N, P) among boxes (N, P, 4), in batches."""
         image = taken.nonzero()[:, 0]
-        some = zip(boxes[taken].split(TOGETHER), image.split(TOGETHER))
+        some = zip(boxes[taken].split(REGION_BATCH), image.split(REGION_BATCH))
         parts = [self.look(outputs["maps"], *one) for one in some]
         cells, features = (torch.cat(column).float().cpu().numpy() for column in zip(*parts))
         return cells, features
@@ -193,8 +194,8 @@ class RCNN(RegionDetector):
 
 
 def _stage(backbone: Backbone, crop: int) -> int:
-    """The last stage whose map of a region has enough cells to tell where in it something is."""
-    enough = [i for i, stride in enumerate(backbone.feature_strides) if crop // stride >= LEAST_CELLS]
+    """The last stage whose map of a region has at least MIN_CELLS per side, enough for box regression."""
+    enough = [i for i, stride in enumerate(backbone.feature_strides) if crop // stride >= MIN_CELLS]
     return enough[-1] if enough else 0
 
 

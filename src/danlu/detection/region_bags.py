@@ -1,7 +1,7 @@
-"""RoIAlign as weighted sums of cells: what torchvision's kernel computes, several times as fast on a processor.
+"""RoIAlign as an `embedding_bag`: the result of torchvision's kernel, several times as fast on a CPU.
 
-A bin's value is a weighted sum of a few cells of a map, so all bins of all regions are one `embedding_bag` over the
-table of all cells of all levels and images, a row per cell.
+A bin is a weighted sum of a few cells of a map, so all bins of all regions are one `embedding_bag` over a table with
+one row per cell of all levels and images.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def pyramid_bags(
     samples: int,
     aligned: bool = True,
 ) -> Tensor:
-    """As `regions.pyramid_align`: (R, C, size, size). samples: per side of a bin, at least 1. No gradient to boxes."""
+    """Same as `regions.pyramid_align`: (R, C, size, size). samples: per side of a bin, >= 1. No gradient to boxes."""
     images, channels = features[0].shape[:2]
     heights, widths = (boxes.new_tensor([x.shape[k] for x in features])[level] for k in (2, 3))
     stride = boxes.new_tensor(strides)[level]
     rows, down = _cells(boxes[:, 1] / stride, boxes[:, 3] / stride, heights, size, samples, aligned)
     columns, across = _cells(boxes[:, 0] / stride, boxes[:, 2] / stride, widths, size, samples, aligned)
-    # Rows of the table before each level's, and before each image's in it.
+    # Offsets into the table: of the level, then of the image within it.
     cells = [x.shape[2] * x.shape[3] for x in features]
     before = torch.tensor([images * sum(cells[:k]) for k in range(len(cells))], device=level.device)[level]
     before = before + image * torch.tensor(cells, device=level.device)[level]
@@ -45,9 +45,9 @@ def pyramid_bags(
 
 
 def _cells(low: Tensor, high: Tensor, cells: Tensor, bins: int, samples: int, aligned: bool) -> tuple[Tensor, Tensor]:
-    """The cells that each bin between low and high (R,) reads along one axis, and their weights: (R, bins, 2 samples).
+    """Indices and weights (R, bins, 2 samples) of the cells read by each bin between low and high (R,) along one axis.
 
-    All in cells. A point more than a cell outside the map reads 0, one less far the outermost cell.
+    All in cells. A point more than one cell outside the map reads 0, a nearer one the outermost cell.
     """
     if aligned:
         low, size = low - 0.5, high - low

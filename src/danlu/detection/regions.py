@@ -1,7 +1,7 @@
-"""What lies inside a box: features cut from maps to a fixed size, and masks put back into an image.
+"""Pool features inside boxes to a fixed size, and paste masks of boxes into an image.
 
-Boxes are in pixels of the image; a map of stride 16 has one cell for 16 x 16 of them. R regions in all: boxes (R, 4)
-with `image`, int64 (R,), saying which of the N images each belongs to. torchvision's kernels do the pooling.
+Boxes are in pixels of the image; a map of stride 16 has one cell per 16 x 16 pixels. R regions in total: boxes (R, 4)
+and `image`, int64 (R,), the index of each region's image among N. Pooling uses torchvision's kernels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def roi_pool(features: Tensor, boxes: Tensor, image: Tensor, *, size: int, stride: float) -> Tensor:
-    """The largest value in each of size x size bins whose borders are rounded to cells. (R, C, size, size).
+    """Max-pool each region into size x size bins with borders rounded to cells: (R, C, size, size).
 
-    features: (N, C, H, W). Girshick 2015; the last cell is part of the region, and a region has at least one cell.
+    features: (N, C, H, W). Girshick 2015; the last cell is inside the region, and a region has at least one cell.
     """
     import torchvision
 
@@ -32,10 +32,10 @@ def roi_align(
     samples: int,
     aligned: bool = True,
 ) -> Tensor:
-    """The mean of samples^2 interpolated values in each of size x size bins, nothing rounded. (R, C, size, size).
+    """Average samples^2 interpolated values in each of size x size bins, without rounding: (R, C, size, size).
 
-    features: (N, C, H, W). samples: per side of a bin; 0 for as many as the bin has cells. aligned: cell centres lie at
-    half coordinates, as they do; False is the first Mask R-CNN's (and torchvision's detectors'), half a cell off.
+    features: (N, C, H, W). samples: per side of a bin; 0 for as many as the bin has cells. aligned: cell centres are at
+    half coordinates; False is the original Mask R-CNN's form (and that of torchvision's detectors), half a cell off.
     He et al. 2017.
     """
     import torchvision
@@ -45,8 +45,10 @@ def roi_align(
 
 
 def warp(images: Tensor, boxes: Tensor, image: Tensor, *, size: int, context: float) -> Tensor:
-    """Regions of the images stretched to size x size, of which `context` of the side to each side shows what is
-    around the box; beyond the image all is 0. (R, C, size, size). Girshick et al. 2014, appendix A.
+    """Warp regions of the images to size x size, with a margin around the box: (R, C, size, size).
+
+    context: margin on each side as a fraction of `size`; pixels outside the image are 0. Girshick et al. 2014,
+    appendix A.
     """
     margin = (boxes[:, 2:] - boxes[:, :2]) * context / (1 - 2 * context)
     grown = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
@@ -54,9 +56,9 @@ def warp(images: Tensor, boxes: Tensor, image: Tensor, *, size: int, context: fl
 
 
 def level_of(boxes: Tensor, *, lowest: int, highest: int, canonical_size: float, canonical_level: int) -> Tensor:
-    """The pyramid level of each box, int64 (...): floor(level + log2(sqrt(area) / size)), kept in lowest..highest.
+    """The pyramid level of each box, int64 (...): floor(level + log2(sqrt(area) / size)), clamped to lowest..highest.
 
-    Lin et al. 2017 (FPN), equation 1, has level 4 for 224 pixels.
+    Lin et al. 2017 (FPN), equation 1, with level 4 for 224 pixels.
     """
     sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
     # The small term lets a side of exactly 112 or 448 reach its level in float32.
@@ -86,9 +88,9 @@ def pyramid_align(
 
 @torch.no_grad()
 def crop_masks(masks: Tensor, boxes: Tensor, image: Tensor, index: Tensor, *, size: int) -> Tensor:
-    """Masks of objects as seen inside boxes: what a mask branch is to answer, float (R, size, size) in [0, 1].
+    """Crop object masks to boxes, the targets of a mask head: float (R, size, size) in [0, 1].
 
-    masks: uint8 (N, M, H, W). image, index: int64 (R,), whose object each box is matched to.
+    masks: uint8 (N, M, H, W). image, index: int64 (R,), image and object matched to each box.
     """
     number, row = (image * masks.shape[1] + index).unique(return_inverse=True)
     used = masks.flatten(0, 1)[number][:, None].to(boxes.dtype)
@@ -96,7 +98,7 @@ def crop_masks(masks: Tensor, boxes: Tensor, image: Tensor, index: Tensor, *, si
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Masks (D, m, m) of boxes (D, 4) in the whole image: float (D, height, width), 0 outside the box.
+    """Paste masks (D, m, m) of boxes (D, 4) into the whole image: float (D, height, width), 0 outside the box.
 
     The value at a pixel is the mask interpolated at the pixel's centre, so that a mask of ones is its box exactly.
     Interpolation in a box is one matrix for the rows and one for the columns.
@@ -107,12 +109,12 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
 
 
 def _interpolation(low: Tensor, high: Tensor, pixels: int, cells: int) -> Tensor:
-    """Share (D, pixels, cells) of each of the cells between low and high in the value at each pixel's centre."""
+    """Interpolation weights (D, pixels, cells) of the cells between low and high at each pixel's centre."""
     centres = torch.arange(pixels, device=low.device, dtype=low.dtype) + 0.5
     size = (high - low)[:, None]
     inside = (centres > low[:, None]) & (centres < high[:, None])
     place = (centres - low[:, None]) / torch.where(size > 0, size, 1) * cells - 0.5
-    # Beyond the outermost cells' centres, up to the border, their values go on.
+    # Between the outermost cells' centres and the border their values are constant.
     apart = place.clamp(0, cells - 1)[..., None] - torch.arange(cells, device=low.device, dtype=low.dtype)
     return (1 - apart.abs()).clamp(min=0) * inside[..., None]
 

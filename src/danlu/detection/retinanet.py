@@ -1,7 +1,7 @@
-"""RetinaNet: a feature pyramid, nine anchors in every cell, and a loss that leaves the easy ones alone.
+"""RetinaNet: a feature pyramid, nine anchors per cell, and the focal loss (Lin et al. 2017).
 
-A hundred thousand anchors of background would drown the few that matter; the focal loss makes what is already known
-weigh little, so that none need be drawn or left out (Lin et al. 2017).
+The focal loss down-weights easy anchors, so that a hundred thousand background anchors do not dominate and no sampling
+is needed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from danlu.refuse import refusal
 
 FINEST = 8  # stride of the first level
 RATIOS = (2.0, 1.0, 0.5)  # width / height of the anchors
-STEPS = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # their sizes on each level, up to the next level's
-HIGH, LOW = 0.5, 0.4  # IoU from which an anchor answers for an object, and below which it is background
+STEPS = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))  # relative sizes of the anchors within a level
+HIGH, LOW = 0.5, 0.4  # IoU from which an anchor is positive, and below which it is background
 ALPHA, GAMMA = 0.25, 2.0
-PRIOR = 0.01  # first probability of every class at every anchor
-CANDIDATES = 1000  # of each level, by score, that are looked at for overlaps
+PRIOR = 0.01  # initial probability of every class at every anchor
+CANDIDATES = 1000  # top-scoring anchors per level that enter non-maximum suppression
 
 
 class Head(nn.Module):
-    """The same few 3x3 convolutions over every level, then k x `columns` numbers in each cell: (N, A_l, columns)."""
+    """3x3 convolutions shared by all levels, then k x `columns` numbers per cell: (N, A_l, columns)."""
 
     def __init__(self, width: int, depth: int, norm: str, count: int, columns: int, bias: float) -> None:
         super().__init__()
@@ -53,16 +53,18 @@ class Head(nn.Module):
         nn.init.constant_(self.say.bias, bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        said = [self.say(self.see(x)) for x in maps]
-        return [x.permute(0, 2, 3, 1).reshape(len(x), -1, self.columns) for x in said]
+        outputs = [self.say(self.see(x)) for x in maps]
+        return [x.permute(0, 2, 3, 1).reshape(len(x), -1, self.columns) for x in outputs]
 
 
 class RetinaNet(Detector):
-    """backbone: its maps from stride 8 on. width: channels of the pyramid and the heads. depth: convolutions of a head.
+    """RetinaNet on a backbone's maps from stride 8 on.
 
-    norm: see `norms.set_norm`; heads see maps of every size, whose statistics differ, and so have group norms, or none
-    where the backbone's are frozen. anchor: side of the smallest anchors in pixels; each level's are twice as large.
-    levels: of the pyramid, None for as many as have anchors smaller than the image. The published form for COCO:
+    width: channels of the pyramid and the heads. depth: convolutions of a head.
+
+    norm: see `norms.set_norm`; heads are shared by levels with different statistics, so they have group norms, or none
+    if the backbone's are frozen. anchor: side of the smallest anchors in pixels, doubled at each level. levels: of the
+    pyramid, None for those with anchors smaller than the image. The published form for COCO:
     resnet50, width 256, depth 4, norm frozen, anchor 32, levels 5; 34,014,999 parameters for 91 classes.
     """
 
@@ -97,14 +99,14 @@ class RetinaNet(Detector):
             shapes([anchor * stride / strides[0] * step for step in STEPS], RATIOS, cross=True)
             for stride in self.strides
         ]
-        self.offset = 0.5  # anchors stand on the cells' centres; 0: on their corners, as torchvision's do
+        self.offset = 0.5  # anchors at the centres of cells; 0: at their corners, as in torchvision
         count, norm = len(RATIOS) * len(STEPS), "none" if self.frozen else "group"
         self.class_head = Head(width, depth, norm, count, classes, -math.log((1 - PRIOR) / PRIOR))
         self.box_head = Head(width, depth, norm, count, 4, 0.0)
         self.coder = DeltaCoder((1.0, 1.0, 1.0, 1.0))
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
-        """Of each level: logits (N, A_l, K), codes (N, A_l, 4), anchors (A_l, 4)."""
+        """Per level: logits (N, A_l, K), codes (N, A_l, 4), anchors (A_l, 4)."""
         found = self.backbone.features(images)
         maps = self.pyramid([found[i] for i in self.stages])
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
@@ -117,7 +119,7 @@ class RetinaNet(Detector):
         }
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Of every image the sums, divided by the number of its anchors that answer for objects; means of these."""
+        """Sums over each image divided by its number of positive anchors, averaged over the images."""
         boxes = torch.cat(outputs["anchors"])
         matched = match_by_threshold(objects, boxes, high=HIGH, low=LOW, best_per_object=True)
         positive = matched >= 0
@@ -133,19 +135,21 @@ class RetinaNet(Detector):
 
     @torch.no_grad()
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
-        """Every anchor is tried for every class."""
+        """Score every anchor for every class; see `Detector.detect`."""
         parts = zip(outputs["logits"], outputs["codes"], outputs["anchors"])
-        found = [self._surest(logits, codes, boxes) for logits, codes, boxes in parts]
+        found = [self._top_scoring(logits, codes, boxes) for logits, codes, boxes in parts]
         boxes, scores, labels = (torch.cat(part, 1) for part in zip(*found))
         boxes = clip(boxes, *outputs["size"])
-        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        chosen, taken = batched_nms(
+            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
+        )
         kept = [c[t] for c, t in zip(chosen, taken)]
         return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
 
-    def _surest(self, logits: Tensor, codes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of one level the best pairs of an anchor and a class: boxes (N, P, 4), scores and labels (N, P)."""
+    def _top_scoring(self, logits: Tensor, codes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Top-scoring pairs of anchor and class of one level: boxes (N, P, 4), scores and labels (N, P)."""
         scores = logits.float().sigmoid().flatten(1)
         scores, pair = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         place = pair // self.classes

@@ -99,7 +99,7 @@ class SSD(Detector):
 
     @torch.no_grad()
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.45, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.45, max_detections: int = 100
     ) -> list[Detections]:
         boxes = clip(self.coder.decode(outputs["codes"].float(), outputs["anchors"]), *outputs["size"])
         scores = outputs["logits"].float().softmax(2)[..., : self.classes]
@@ -107,7 +107,9 @@ class SSD(Detector):
         labels = torch.arange(self.classes, device=place.device).expand_as(place).flatten(1)
         scores, place = scores.flatten(1), place.flatten(1)
         boxes = boxes.gather(1, place[..., None].expand(-1, -1, 4))
-        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        chosen, taken = batched_nms(
+            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
+        )
         kept = [c[t] for c, t in zip(chosen, taken)]
         return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
 

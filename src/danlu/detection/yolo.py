@@ -119,13 +119,15 @@ class YOLO(Detector):
         return {"loss": class_loss + BOX_WEIGHT * box_loss, "class": class_loss, "box": box_loss}
 
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.6, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.6, max_detections: int = 100
     ) -> list[Detections]:
         scores, labels = outputs["logits"].float().sigmoid().max(2)
         boxes = clip(outputs["boxes"].float(), *outputs["size"])
         scores, order = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         boxes, labels = boxes.gather(1, order[..., None].expand(-1, -1, 4)), labels.gather(1, order)
-        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        chosen, taken = batched_nms(
+            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
+        )
         return [
             Detections(boxes[i, c[t]], scores[i, c[t]], labels[i, c[t]]) for i, (c, t) in enumerate(zip(chosen, taken))
         ]

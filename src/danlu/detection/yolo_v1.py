@@ -96,7 +96,7 @@ class YOLOv1(Detector):
 
     @torch.no_grad()
     def detect(
-        self, outputs: dict[str, Any], score: float = 0.05, overlap: float = 0.5, most: int = 100
+        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
         """A box's score for a class is its confidence times the class's share in the cell."""
         boxes = clip(outputs["boxes"].float().flatten(1, 2), *outputs["size"])
@@ -105,7 +105,9 @@ class YOLOv1(Detector):
         scores, pair = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         labels = pair % self.classes
         boxes = boxes.gather(1, (pair // self.classes)[..., None].expand(-1, -1, 4))
-        chosen, taken = batched_nms(boxes, scores, labels, threshold=overlap, most=most, least_score=score)
+        chosen, taken = batched_nms(
+            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
+        )
         kept = [c[t] for c, t in zip(chosen, taken)]
         return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
 
