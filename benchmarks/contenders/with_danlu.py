@@ -21,7 +21,7 @@ from torch import Tensor
 from danlu.config import DoctorConfig, from_dict
 from danlu.engine.device import make_fabric
 from danlu.engine.display import Display
-from danlu.engine.doctor_watcher import Examiner
+from danlu.engine.doctor_watcher import DoctorWatcher
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.saving import Saver, StopSignal
 from danlu.preparation.assemble import make_plan
@@ -60,8 +60,8 @@ def danlu_train(job: Job) -> Answers:
         f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
         f"{'fused ' if optimizer.defaults.get('fused') else ''}{type(optimizer).__name__}"
     )
-    examiner = Examiner(plan, config, run, run.log) if config.doctor.budget else None
-    with open(os.devnull, "w") as nowhere, StopSignal().listening() as stop, examiner or nullcontext():
+    doctor_watcher = DoctorWatcher(plan, config, run, run.log) if config.doctor.budget else None
+    with open(os.devnull, "w") as nowhere, StopSignal().installed() as stop, doctor_watcher or nullcontext():
 
         def epoch() -> float:
             """Seconds."""
@@ -69,7 +69,7 @@ def danlu_train(job: Job) -> Answers:
             plan.epochs = progress.epoch + 1
             began = time.perf_counter()
             with display:
-                fit(plan, progress, record, [*[examiner] * bool(examiner), display, saver, stopwatch], stop)
+                fit(plan, progress, record, [*[doctor_watcher] * bool(doctor_watcher), display, saver, stopwatch], stop)
             return time.perf_counter() - began
 
         warm = 0.0
@@ -78,7 +78,7 @@ def danlu_train(job: Job) -> Answers:
         stood_still = time.perf_counter()
         yield {"settings": settings}
         while True:
-            leave_out(examiner and examiner.doctor, stood_still)
+            leave_out(doctor_watcher and doctor_watcher.doctor, stood_still)
             seconds = epoch()
             stood_still = time.perf_counter()
             yield {

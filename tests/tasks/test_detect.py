@@ -54,8 +54,8 @@ class Oracle(Detector):
     def losses(self, outputs, objects):
         return {"loss": torch.tensor(0.25)}
 
-    def detect(self, outputs, score=0.05, overlap=0.5, most=100):
-        self.asked = {"score": score, "overlap": overlap, "most": most}
+    def detect(self, outputs, min_score=0.05, nms_iou=0.5, max_detections=100):
+        self.asked = {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections}
         found = []
         for i in outputs["index"]:
             one = self.objects.index_select(0, i[None]).image(0)
@@ -72,7 +72,7 @@ def asked(task: Detect) -> Evaluation:
     batch = Batch(inputs, objects.index_select(0, index), index, 3, 1.0)
     oracle = Oracle(objects)
     answers, targets = task.predict(oracle, batch, None)
-    assert oracle.asked == {"score": 0.01, "overlap": 0.6, "most": 50}
+    assert oracle.asked == {"min_score": 0.01, "nms_iou": 0.6, "max_detections": 50}
     return Evaluation(answers, targets, index)
 
 

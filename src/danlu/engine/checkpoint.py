@@ -1,4 +1,4 @@
-"""Weights to use and state to resume: written whole or not at all, read without running any code from the file."""
+"""Weights and training state on disk: written atomically, read without executing code from the file."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ from danlu.refuse import Refusal, blame
 from danlu.run.folder import write_atomically
 from danlu.run.signature import Signature
 
-# Parts of state.pt.
-STATE = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
+STATE_KEYS = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
 
 
 def save_weights(path: Path, model: nn.Module, signature: Signature) -> None:
-    """Parameters and buffers as safetensors, with the signature in the header."""
+    """Save parameters and buffers as safetensors, with the signature in the header."""
     save_tensors(path, plain_state(model), signature)
 
 
 def save_tensors(path: Path, state: Mapping[str, Tensor], signature: Signature | None) -> None:
-    """Named tensors as safetensors; without a signature they are nothing more."""
-    # Weights shared by two names would be refused by safetensors: clone makes each its own.
+    """Save named tensors as safetensors, with the signature in the header if there is one."""
+    # safetensors refuses tensors that share memory, so each is cloned.
     own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    whole = save(own, metadata={"danlu": signature.to_json()} if signature else None)
-    write_atomically(path, lambda part: part.write_bytes(whole))
+    content = save(own, metadata={"danlu": signature.to_json()} if signature else None)
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
-    """Refusal when the file is missing, cut short, or not danlu's."""
+    """Read weights and their signature. Raises Refusal when the file is missing, truncated, or not written by danlu."""
     signature, state = read_tensors(path)
     if signature is None:
         raise Refusal(f"weights file {path} carries no danlu signature; it was not written by danlu train")
@@ -46,7 +45,7 @@ def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
 
 
 def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
-    """Named tensors of a safetensors file, and the signature where danlu wrote it. Refusal when missing or damaged."""
+    """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal when it is missing or damaged."""
     if not path.is_file():
         raise Refusal(f"weights file {path} does not exist; the run has not finished its first epoch")
     try:
@@ -67,7 +66,7 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load `state` into `model`; Refusal that names the first tensor which does not fit."""
+    """Load `state` into `model`. Raises Refusal naming the first tensor that does not fit."""
     own = model.state_dict()
     for name in [*own, *state]:
         if name not in state or name not in own:
@@ -82,25 +81,26 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    whole = io.BytesIO()  # torch does not say why a file could not be written
-    torch.save(state, whole)
-    write_atomically(path, lambda part: part.write_bytes(whole.getbuffer()))
+    """Save a training state, a dictionary with the keys of `STATE_KEYS`."""
+    content = io.BytesIO()  # in memory first: torch.save hides the reason of a failed write
+    torch.save(state, content)
+    write_atomically(path, lambda part: part.write_bytes(content.getbuffer()))
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Refusal when there is none or it is damaged; only tensors and plain values are ever loaded."""
+    """Read a training state; only tensors and plain values are loaded. Raises Refusal when it is missing or damaged."""
     if not path.is_file():
         raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it anew")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on what kind of pickle it is
+            warnings.simplefilter("ignore")  # about the pickle format
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         why = "it holds more than tensors and plain values, which could run code and is not read"
         raise Refusal(f"{path} is damaged and cannot be resumed from: {why}") from None
     except Exception:  # torch raises a dozen kinds for a damaged file
         raise Refusal(f"{path} is damaged and cannot be resumed from: it is cut short or no checkpoint") from None
-    lacking = [key for key in STATE if not isinstance(state, dict) or key not in state]
+    lacking = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
     if lacking:
         raise Refusal(f"{path} is no state of danlu's, for it lacks {', '.join(map(repr, lacking))}; train it anew")
     return state

@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a run computes: Fabric for devices and processes, a short probe for the format."""
+"""Device, precision and memory format of a run: Fabric for devices and processes, a short benchmark for the format."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from danlu.config.values import Precision
 from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
 
-# Fabric has torch look for the driver's library whenever it asks for cards, and torch's Adam asks at every step: 30 to
-# 200 us where there are none. The runtime's own answer takes 1 us.
+# Fabric makes torch query NVML for GPUs, also at every step of Adam: 30 to 200 us on machines without a GPU. The CUDA
+# runtime answers in 1 us.
 if not torch.cuda.is_available():
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
@@ -29,7 +29,7 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def pick_device(name: str, count: int = 1) -> torch.device:
-    """`auto` is the first card, else Apple's, else the CPU. Refusal when the machine lacks what was asked for."""
+    """Return a device by name; `auto` is the first GPU, else MPS, else the CPU. Raises Refusal if it does not exist."""
     here = ["cpu"]
     if torch.backends.mps.is_available():
         here.append("mps")
@@ -49,12 +49,13 @@ def pick_device(name: str, count: int = 1) -> torch.device:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
+    """Raise Refusal when a device does not support a precision."""
     if precision == "fp16" and device.type == "cpu":
         raise refusal("--precision", "fp32 or bf16 on a cpu", "fp16")
 
 
 def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32") -> Fabric:
-    """A Fabric that is not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on cards)."""
+    """Create a Fabric, not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on GPUs)."""
     check_precision(precision, device)
     if devices > 1:
         where: int | list[int] = devices
@@ -72,7 +73,7 @@ def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32")
 
 
 def set_determinism(device: torch.device, wanted: bool) -> None:
-    """On a card: refuse what varies from run to run, or else let cuDNN try its kernels out; elsewhere nothing."""
+    """On CUDA, forbid nondeterministic operations, or let cuDNN benchmark its kernels. No-op on other devices."""
     if device.type != "cuda":
         return
     torch.backends.cudnn.benchmark = not wanted
@@ -82,12 +83,12 @@ def set_determinism(device: torch.device, wanted: bool) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep what is freed for the next step instead of giving it back to the kernel.
+    """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
-    Left alone it at times gives every step's activations back and takes them again page by page: the same LeNet step
-    then has 1,100 page faults instead of none and runs at two thirds of its speed. Other C libraries are left alone.
+    By default it may return the activations of every step and fault them in again page by page: a LeNet step then has
+    1,100 page faults instead of none and runs at two thirds of its speed. No-op with other C libraries.
     """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # of malloc.h
+    m_trim_threshold, m_mmap_threshold = -1, -3  # constants of malloc.h
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
@@ -97,7 +98,7 @@ def keep_freed_memory() -> None:
 
 
 def in_precision(fabric: Fabric, module: Callable[..., Any]) -> Callable[..., Any]:
-    """`module` in the run's arithmetic, for one process: Fabric's wrapper costs a small network 3 % of its step."""
+    """Run `module` in the Fabric's precision, for one process; Fabric's own wrapper adds 3 % to a small step."""
 
     def forward(*inputs: Any) -> Any:
         with fabric.autocast():
@@ -108,31 +109,33 @@ def in_precision(fabric: Fabric, module: Callable[..., Any]) -> Callable[..., An
 
 @dataclass(frozen=True)
 class Format:
+    """Precision and memory format of a training, and the reason for them."""
+
     precision: Precision
     channels_last: bool
     reason: Message
 
 
 def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float = 0.5) -> Format:
-    """The fastest of fp32, fp32 with channels_last and bf16 with channels_last, by training steps on `inputs`.
+    """Time training steps and return the fastest of fp32, fp32 with channels_last and bf16 with channels_last.
 
-    build: makes the network anew. inputs: one float32 batch (n, C, H, W). A format must beat plain fp32 by 10 % to be
-    chosen, so that noise does not decide.
+    build: creates the network. inputs: one float32 batch (n, C, H, W). seconds: time to spend. Another format must be
+    10 % faster than plain fp32 to be chosen, so that noise does not decide.
     """
     candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True), ("bf16", True)]
     times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
     steps = [_step(build(), inputs, *candidate) for candidate in candidates]
     warm = [_timed(step) + _timed(step) for step in steps]
-    # In turns, so that a machine whose speed drifts drifts for all of them. Short steps come several at a time, for the
-    # first of them finds the others' numbers in the cache. The median: formats with the same least time differ in how
-    # often they reach it.
-    together = 4 if max(warm) < 0.1 else 1
+    # Candidates take turns, so that drift of the machine's speed affects all alike. Short steps run in groups, since
+    # the first of a group starts with a cold cache. Medians, since formats with equal minima differ in how often they
+    # reach it.
+    steps_per_turn = 4 if max(warm) < 0.1 else 1
     end = time.perf_counter() + seconds
     turns = 0
     while turns < 3 or (time.perf_counter() < end and turns < 50):
         for candidate, step in zip(candidates, steps):
-            times[candidate] += [_timed(step) for _ in range(together)]
+            times[candidate] += [_timed(step) for _ in range(steps_per_turn)]
         turns += 1
     torch.set_rng_state(state)
     typical = {candidate: median(taken) for candidate, taken in times.items()}
@@ -148,7 +151,7 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
 
 
 def _timed(step: Callable[[], None]) -> float:
-    """Seconds."""
+    """Seconds that one step takes."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What a person sees while a training runs: bars on a terminal, plain lines elsewhere, the same lines in log.txt."""
+"""Progress of a training: bars on a terminal, plain lines elsewhere, the same lines in log.txt."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.message import translated
 from danlu.run.names import metric_key, split_key
 
-REFRESH = 0.2  # seconds between updates of the bars: a person reads no faster, and drawing costs training time
-SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
+REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time
+LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
+METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
 
 
 def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:
-    """One epoch in one line: `epoch  3/10  train loss 0.081 accuracy 0.975  val loss 0.064 accuracy 0.981 *`."""
+    """Format one epoch as a line: `epoch  3/10  train loss 0.081 accuracy 0.975  val loss 0.064 accuracy 0.981 *`."""
     words = [
         translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch:>{len(str(plan.epochs))}}/{plan.epochs}")
     ]
     for split in ("train", "val"):
-        shown = [f"{metric_key(k)} {row[f'{split}.{k}']:.4f}" for k in SHOWN if f"{split}.{k}" in row]
+        shown = [f"{metric_key(k)} {row[f'{split}.{k}']:.4f}" for k in METRICS_SHOWN if f"{split}.{k}" in row]
         if shown:
             words.append(f"{split_key(split)} {' '.join(shown)}")
     words.append(translated("progress.lr", "lr {lr}", lr=f"{row['lr']:.2g}"))
@@ -42,13 +43,13 @@ def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bo
 
 
 class Display(Watcher):
-    """Bars for epochs and batches with speed, time left and the losses so far. Use as a context manager."""
+    """Bars for epochs and batches with speed, time left and current losses. Use as a context manager."""
 
     def __init__(self, console: Console, log: Callable[[str], None]) -> None:
         self.console, self.log = console, log
         self.live = console.is_terminal
         self._last = 0.0
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._samples, self._since = 0, time.perf_counter()
         columns = (
             TextColumn("{task.description}"),
@@ -59,7 +60,7 @@ class Display(Watcher):
             TimeRemainingColumn(),
         )
         self.bars = Bars(
-            *columns, console=console, refresh_per_second=1 / REFRESH, transient=True, disable=not self.live
+            *columns, console=console, refresh_per_second=1 / REFRESH_SECONDS, transient=True, disable=not self.live
         )
         self._epochs = self._batches = None
 
@@ -73,14 +74,14 @@ class Display(Watcher):
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
         now = time.perf_counter()
         if not self.live:
-            if time.monotonic() - self._said > 30:
-                self._said = time.monotonic()
+            if time.monotonic() - self._last_line > LINE_SECONDS:
+                self._last_line = time.monotonic()
                 total = plan.train.length(progress.epoch)
                 epoch = translated("progress.epoch", "epoch {epoch}", epoch=f"{progress.epoch + 1}/{plan.epochs}")
                 batch = translated("progress.batch", "batch {batch}/{total}", batch=progress.batch, total=total)
                 self.say(f"{epoch}  {batch}  {self._note(parts)}")
             return
-        if now - self._last < REFRESH:
+        if now - self._last < REFRESH_SECONDS:
             return
         self._last = now
         if self._epochs is None or self._batches is None:
@@ -95,7 +96,7 @@ class Display(Watcher):
         self.bars.update(self._epochs, completed=round(done, 2))
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self.say(epoch_line(plan, progress, row, improved))
 
     def _note(self, parts: dict[str, Tensor]) -> str:

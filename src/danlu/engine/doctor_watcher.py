@@ -1,4 +1,4 @@
-"""The doctor at danlu's own loop: it is told the loss, hears the metrics, and its findings are said as they arise."""
+"""The doctor as a watcher of danlu's own training loop: it gets losses and metrics, and findings are printed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run.folder import Run
+from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation
 
-MEANS = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # danlu's metric -> the ledger's
-
-
-# danlu's loss -> the doctor's name for it. Others are none of those it knows, whatever their graphs look like.
+LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
+# The doctor's names of danlu's losses. Other losses have no name there, whatever their graphs look like.
 LOSS_KINDS = {"cross-entropy": "cross_entropy", "squared": "half_mse", "absolute": "l1", "huber": "huber"}
 
 
-class Examiner(Watcher):
-    """Use as a context manager around `fit`. say: prints one line. cured: gives a finding flags for its remedy. Only
-    the first of several processes is watched."""
+class DoctorWatcher(Watcher):
+    """Runs the doctor on a training; use as a context manager around `fit`.
+
+    say: prints one line. cured: adds the flags that fix a finding. With several processes only the first is watched.
+    """
 
     def __init__(
         self,
@@ -39,22 +40,22 @@ class Examiner(Watcher):
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
-        self.doctor: Doctor = watch(plan.called, optimizer, budget=settings.budget, language=settings.language)
+        self.doctor: Doctor = watch(plan.hooked_module, optimizer, budget=settings.budget, language=settings.language)
         self.loss = LOSS_KINDS.get(config.loss.name or "", config.loss.name)
-        self.one_answer = config.task in ("classify", "regress")  # for each sample, beside one target
+        self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
         self.run, self.say, self.cured = run, say, cured
         self._epochs = 0
 
-    def __enter__(self) -> Examiner:
+    def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
-        self.doctor.expect_told(self.loss, hold_outputs=self.one_answer)
+        self.doctor.expect_told(self.loss, hold_outputs=self.hold_outputs)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.doctor.close()
-        with suppress(OSError):  # a full disk: what was measured is not worth losing the run's own error for
+        with suppress(OSError):  # a full disk must not hide the error of the run itself
             self.doctor.ledger.save(self.run.ledger)
-        if error[0] is not None:  # the training broke down: what the doctor knows of it is wanted now
+        if error[0] is not None:  # the training failed: print what is known now
             self.doctor.say_new(self.say, self.cured)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
@@ -67,10 +68,10 @@ class Examiner(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self.doctor.epoch()
-        self._epochs += 1  # of this process: a resumed run has more behind it
-        # The doctor has seen some steps of the training, and nothing of the validation: the loop knows the whole.
+        self._epochs += 1  # in this process; a resumed run had earlier epochs
+        # The doctor samples training steps and does not see validation; the loop has the means over all samples.
         for part in ("train", "val"):
-            for metric, name in MEANS.items():
+            for metric, name in LEDGER_NAMES.items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
         self.doctor.say_new(self.say, self.cured)
@@ -79,7 +80,7 @@ class Examiner(Watcher):
 def findings_of(
     run: Run, language: str = "en", cured: Callable[[Finding], Finding] | None = None
 ) -> list[dict[str, Any]]:
-    """What the doctor says of a run by its ledger, gravest and surest first, as plain values; nothing without one."""
+    """Findings of a run from its ledger as plain values, most severe and most confident first; [] without a ledger."""
     if not run.ledger.exists():
         return []
     found = diagnose(Ledger.read(run.ledger), language)

@@ -1,4 +1,4 @@
-"""One pass over a split without gradients: what a network says, and what it should have said beside it."""
+"""Run a model over a split without gradients; return outputs and targets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from danlu.tasks.task import Evaluation, Task, Views
 
 
 def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None) -> Evaluation:
-    """views: inputs -> versions of them whose outputs are averaged. The result is whole, on the CPU, everywhere."""
-    modes = {module: module.training for module in model.modules()}  # a wrapper's may differ from what it wraps
+    """Evaluate `model` on all `batches`; every process returns the outputs of all samples, on the CPU.
+
+    views: inputs -> versions of them for test-time augmentation; see `Task.predict`.
+    """
+    modes = {module: module.training for module in model.modules()}  # a wrapper's may differ from the module's
     model.eval()
-    columns: tuple[list[Any], ...] = ([], [], [])  # answers, targets, index: a part for each batch
+    columns: tuple[list[Any], ...] = ([], [], [])  # outputs, targets, index, one entry per batch
     with torch.no_grad(), fabric.autocast():
         for batch in batches.epoch():
             counted = len(batch.index) if batch.weight > 0 else 0
@@ -28,7 +31,7 @@ def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, vie
 
 
 def _gathered(fabric: Fabric, parts: list[Any]) -> Any:
-    """The rows of all batches and processes, rank after rank; each may have another number of them."""
+    """Concatenate the rows of all batches and processes in rank order; their numbers may differ."""
     if isinstance(parts[0], Tensor):
         return _gathered_rows(fabric, torch.cat(parts)).cpu()
     mine = [row for part in parts for row in part]
@@ -42,8 +45,9 @@ def _gathered(fabric: Fabric, parts: list[Any]) -> Any:
 def _gathered_rows(fabric: Fabric, rows: Tensor) -> Tensor:
     if fabric.world_size == 1:
         return rows
-    counts = fabric.all_gather(torch.tensor([len(rows)], device=rows.device)).flatten().tolist()
+    lengths: Any = fabric.all_gather(torch.tensor([len(rows)], device=rows.device))
+    counts = lengths.flatten().tolist()
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows
-    everyone = fabric.all_gather(padded)
+    everyone: Any = fabric.all_gather(padded)
     return torch.cat([everyone[rank, :count] for rank, count in enumerate(counts)])

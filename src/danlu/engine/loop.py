@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
@@ -23,24 +24,27 @@ from danlu.run.names import metric_message
 from danlu.run.record import Record
 from danlu.tasks.task import Evaluation, Task
 
-TOGETHER = 16  # batches whose losses and metrics are added up in one go
+BATCHES_PER_SUM = 16  # batches whose losses and metrics are added to the totals in one operation
 
 
 @dataclass
 class Plan:
-    """Everything a training needs, assembled by `assemble.py`.
+    """Everything one training needs, assembled by `preparation/assemble.py`.
 
-    module: the bare network; model: the same one as it is called while training, compiled if it is to be, in the run's
-    arithmetic and, among several processes, with its gradients shared; called: the module whose calls the doctor hears.
-    schedule: step -> factor of the peak rate.
-    views: see `evaluate`. patience: epochs without improvement before stopping.
+    module: the network itself, which is saved and evaluated. training_model: the same network wrapped for the training
+    step: compiled, in the run's precision, and with gradients averaged over processes. hooked_module: the module
+    inside `training_model` to which the doctor attaches its hooks.
+    train, val: batches; val is None without a validation set. schedule: step -> factor of the peak learning rate.
+    plateau: cuts the learning rate when the validation loss stops improving. average: moving average of the weights.
+    views: see `evaluate`. clip_norm, clip_value: see `OptimConfig`. patience: epochs without improvement before
+    stopping. log_every: steps between rows of the record.
     """
 
     fabric: Fabric
     task: Task
     module: nn.Module
-    called: nn.Module
-    model: Callable[[Tensor], Any]
+    training_model: Callable[..., Any]
+    hooked_module: nn.Module
     optimizer: torch.optim.Optimizer
     train: Batches
     val: Batches | None
@@ -59,15 +63,15 @@ class Plan:
 
 @dataclass
 class Progress:
-    """How far a training has come; saved with every checkpoint, so plain values only."""
+    """State of a training besides weights and optimiser, in plain values; saved with every checkpoint."""
 
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches finished in the current epoch
     step: int = 0  # optimiser steps
-    best: tuple[float, float] | None = None  # the monitored metric and minus the loss, larger is better
+    best: tuple[float, float] | None = None  # the monitored metric and the negative loss; larger is better
     best_epoch: int = 0
     stopped: str | None = None
-    seconds: float = 0.0  # in training batches
+    seconds: float = 0.0  # spent on training batches
     rows: int = 0  # rows of the record
     totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
     samples: int = 0  # samples in those sums
@@ -75,34 +79,36 @@ class Progress:
 
 
 class Watcher:
-    """What may look on while a training runs; the display, the checkpoints and the doctor are watchers."""
+    """Base of callbacks of a training: the display, checkpoints and the doctor."""
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
-        """The loss is there, its backward pass is not yet."""
+        """Called with the loss of a batch, before its backward pass."""
 
-    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None: ...
+    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        """Called after each batch. parts: the scalars of `Task.loss`."""
 
     def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
-        """What was said of the validation part; called by every process."""
+        """Called in every process with the outputs and targets of the validation set."""
 
-    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None: ...
+    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        """Called after each epoch. row: its entry of the record. improved: it is the best epoch so far."""
 
 
 def fit(
     plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
 ) -> None:
-    """Train until the epochs are done, patience ends, or `stop()` gives a reason. Changes `progress` in place."""
+    """Train until all epochs are done, patience runs out, or `stop()` returns a reason. Updates `progress` in place."""
     began = time.perf_counter()
     while progress.epoch < plan.epochs and progress.stopped is None:
         means = train_epoch(plan, progress, record, watchers, stop)
         if progress.stopped is not None:
             return
         metrics = validate(plan, watchers)
-        improved = _judge(plan, progress, metrics)
+        improved = _update_best(plan, progress, metrics)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         row = {f"train.{k}": v for k, v in means.items()} | {f"val.{k}": v for k, v in metrics.items()}
         row |= {
-            "lr": _rate(plan),
+            "lr": _lr(plan),
             "seconds": time.perf_counter() - began,
             "samples_per_second": progress.epoch * plan.train.samples / max(progress.seconds, 1e-9),
         }
@@ -113,11 +119,11 @@ def fit(
 
 
 def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:
-    """Metrics on the validation part, by the averaged weights where there are any; nothing without that part."""
+    """Compute metrics on the validation set, with the averaged weights if there are any; {} without that set."""
     if plan.val is None:
         return {}
     model = plan.average.model if plan.average else plan.module
-    if plan.fabric.world_size > 1:  # each process has seen its own last batch; all shall judge by the first one's
+    if plan.fabric.world_size > 1:  # batch norm statistics differ between processes; use those of the first
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
     evaluation = evaluate(plan.fabric, plan.task, model, plan.val, plan.views)
@@ -129,7 +135,7 @@ def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:
 def train_epoch(
     plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
 ) -> dict[str, float]:
-    """One pass over the training set, from `progress.batch` on. Gives the means over the samples seen."""
+    """Train for one epoch, from `progress.batch` on. Return the means of the logged scalars over its samples."""
     plan.module.train()
     totals = progress.running = Totals(progress.totals, progress.samples)
     length = plan.train.length(progress.epoch)
@@ -142,7 +148,7 @@ def train_epoch(
         progress.seconds, since = progress.seconds + now - since, now
         if progress.step % plan.log_every == 0 and plan.train.closes_step(progress.epoch, progress.batch - 1):
             loss = _finite(parts["loss"].item(), progress)
-            values = {"train.loss": loss, "lr": _rate(plan)}
+            values = {"train.loss": loss, "lr": _lr(plan)}
             record.add("step", epoch=progress.epoch + 1, step=progress.step, values=values)
             progress.rows = len(record.rows)
         for watcher in watchers:
@@ -162,13 +168,14 @@ def train_epoch(
 
 
 def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence[Watcher] = ()) -> dict[str, Tensor]:
-    """Forward, backward and, at the end of an accumulated group, one step of the optimiser."""
+    """Run forward and backward passes and, at the end of an accumulation group, one optimiser step."""
     _seed(plan, progress)
-    _set_rate(plan, progress)
+    _set_lr(plan, progress)
     closes = plan.train.closes_step(progress.epoch, progress.batch)
-    alone = plan.fabric.world_size == 1
-    with nullcontext() if alone or closes else plan.fabric.no_backward_sync(plan.model):  # type: ignore[arg-type]
-        parts = plan.task.loss(plan.model, batch)
+    model = plan.training_model
+    # Inside an accumulation group gradients need not be averaged over processes yet.
+    with nullcontext() if closes or not isinstance(model, _FabricModule) else plan.fabric.no_backward_sync(model):
+        parts = plan.task.loss(model, batch)
         for watcher in watchers:
             watcher.on_loss(plan, parts["loss"], batch)
         plan.fabric.backward(parts["loss"] if batch.weight == 1 else parts["loss"] * batch.weight)
@@ -186,10 +193,10 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence
 
 
 class Totals:
-    """Sums of named means, each weighted by its number of samples, kept on the device until the epoch ends.
+    """Sums of named means weighted by their number of samples, kept on the device until the epoch ends.
 
-    A few batches are added at once, for on a small network each call costs a percent of the step. They are added one
-    after the other in double precision, so that it makes no difference where a killed run was cut.
+    Batches are added in groups, since on a small network each call costs about 1 % of a step. Within a group they are
+    added one after the other in double precision, so that the sums do not depend on where a run was interrupted.
     """
 
     def __init__(self, sums: dict[str, float], samples: int) -> None:
@@ -200,12 +207,13 @@ class Totals:
         self.counts: list[int] = []
 
     def add(self, parts: dict[str, Tensor], batch: Batch) -> None:
+        """Add the scalars of one batch; repeated batches that only fill up a step (weight 0) do not count."""
         counted = len(batch.index) if batch.weight > 0 else 0
         self.names = list(parts)
         self.waiting += [value.detach() for value in parts.values()]
         self.counts.append(counted)
         self.samples += counted
-        if len(self.counts) == TOGETHER:
+        if len(self.counts) == BATCHES_PER_SUM:
             self._fold()
 
     def _fold(self) -> None:
@@ -220,21 +228,22 @@ class Totals:
         self.waiting, self.counts = [], []
 
     def state(self) -> tuple[dict[str, float], int]:
+        """Sums by name, and the number of samples in them."""
         self._fold()
         return (dict(zip(self.names, self.sums.tolist())) if self.sums is not None else {}), self.samples
 
     def means(self, fabric: Fabric) -> dict[str, float]:
-        """Over all processes."""
+        """Means by name over the samples of all processes."""
         self._fold()
         assert self.sums is not None
         both = torch.cat([self.sums, self.sums.new_tensor([self.samples])])
         if fabric.world_size > 1:
-            both = fabric.all_reduce(both, reduce_op="sum")
+            both = cast(Tensor, fabric.all_reduce(both, reduce_op="sum"))
         return dict(zip(self.names, (both[:-1] / both[-1]).tolist()))
 
 
 def _seed(plan: Plan, progress: Progress) -> None:
-    """Dropout's random numbers are a function of (seed, epoch, batch, process): resuming needs no saved generator."""
+    """Seed dropout from (seed, epoch, batch, process), so that resuming needs no saved generator state."""
     mixed = hash((plan.seed, progress.epoch, progress.batch, plan.fabric.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF
     torch.default_generator.manual_seed(mixed)
     if plan.fabric.device.type == "cuda":
@@ -243,13 +252,13 @@ def _seed(plan: Plan, progress: Progress) -> None:
         torch.mps.manual_seed(mixed)
 
 
-def _rate(plan: Plan) -> float:
-    """The rate of the last stage, which is the largest where the rates differ."""
+def _lr(plan: Plan) -> float:
+    """The learning rate of the last stage, the largest when they differ by stage."""
     return max(group["lr"] for group in plan.optimizer.param_groups)
 
 
-def _set_rate(plan: Plan, progress: Progress) -> None:
-    """The rate of this step, by the schedule and what the plateau has cut; dropout by its own schedule."""
+def _set_lr(plan: Plan, progress: Progress) -> None:
+    """Set the learning rate and dropout of this step from their schedules and the plateau factor."""
     factor = plan.schedule(progress.step) * (plan.plateau.factor if plan.plateau else 1.0)
     for group in plan.optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
@@ -258,13 +267,13 @@ def _set_rate(plan: Plan, progress: Progress) -> None:
         plan.dropout.set(progress.step / max(total, 1))
 
 
-def _judge(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
-    """Whether this epoch is the best so far; tells the plateau, and stops when patience ends."""
+def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
+    """Return whether this epoch is the best so far; update the plateau, and stop when patience runs out."""
     name, better = plan.task.spec.monitor, plan.task.spec.better
-    if plan.val is None:  # nothing to judge by: the last weights are the ones to use
+    if plan.val is None:  # without validation the last weights are used
         progress.best_epoch = progress.epoch + 1
         return True
-    # Of epochs with the same metric, common in small validation parts, the one with the smaller loss is the better.
+    # Equal metrics are common with small validation sets; the smaller loss decides then.
     value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])
     improved = progress.best is None or not math.isfinite(progress.best[0]) or value > progress.best
     if improved:

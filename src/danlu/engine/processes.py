@@ -1,4 +1,4 @@
-"""Several processes that share one training: started together, stopped together, and what fails in one is said once."""
+"""Train in several processes: start and stop them together, and report an error of any of them once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -25,22 +25,22 @@ from danlu.refuse import Failure, Refusal
 # for this, which ends them at once, and no SIGKILL.
 FORWARDED = getattr(signal, "SIGUSR1", signal.SIGTERM)
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-# Here, not in a function: the children import this file before Lightning announces each of them.
+# At import, since child processes import this file before Lightning logs their start.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 
 
 def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], *args: Any) -> Progress:
-    """`function(fabric, stop, *args)` in every process; gives the first one's progress.
+    """Run `function(fabric, stop, *args)` in every process; return the first one's progress.
 
-    A Refusal or Failure in any of them is raised here. The first signal that `stop` hears makes all of them stop
-    together (`Agreement`; Interrupted when they have not begun yet), a second one ends them at once.
+    A Refusal or Failure in any of them is raised here. The first signal received by `stop` stops all of them after the
+    same step (`Agreement`), or raises Interrupted when they have not started yet; a second one kills them.
     """
     context = multiprocessing.get_context("spawn")
-    said, ready = context.SimpleQueue(), context.Value("i", 0)
+    errors, ready = context.SimpleQueue(), context.Value("i", 0)
 
     def forward(again: bool) -> None:
-        # Before all of them listen there is nothing to save yet.
+        # Before all of them handle signals there is nothing to save yet.
         early = ready.value < fabric.world_size
         for child in multiprocessing.active_children():
             os.kill(child.pid or 0, KILL if again or early else FORWARDED)
@@ -49,15 +49,15 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
 
     stop.forward = forward
     try:
-        progress = fabric.launch(_share, function, args, said, ready)
+        progress = fabric.launch(cast(Callable[[Fabric], Any], _run_process), function, args, errors, ready)
     except (ProcessRaisedException, ProcessExitedException) as error:
-        if not said.empty():
-            kind, sentence = said.get()
+        if not errors.empty():
+            kind, sentence = errors.get()
             raise (Refusal if kind == "Refusal" else Failure)(sentence) from None
         if isinstance(error, ProcessExitedException):
             raise Failure(f"process {error.error_index} of {fabric.world_size} ended by itself: {error}") from None
-        last = str(error).strip().splitlines()[-1]  # of the other process's traceback
-        if "EADDRINUSE" in last:  # found free when they were started, taken before they had come up
+        last = str(error).strip().splitlines()[-1]  # of the traceback of the child
+        if "EADDRINUSE" in last:  # the port was free when the processes were started
             port = os.environ.get("MASTER_PORT")
             raise Failure(
                 f"port {port}, where the processes meet, was taken by another program; start again "
@@ -71,35 +71,37 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
     return progress
 
 
-def _share(fabric: Fabric, function: Callable[..., Progress], args: tuple[Any, ...], said: Any, ready: Any) -> Progress:
-    """What runs in each process."""
+def _run_process(
+    fabric: Fabric, function: Callable[..., Progress], args: tuple[Any, ...], errors: Any, ready: Any
+) -> Progress:
+    """Entry point of each process."""
     warnings.filterwarnings("ignore", ".*all_gather is deprecated.*")
     stop, parent = StopSignal(), os.getppid()
 
     def from_outside(number: int, frame: object) -> None:
-        if os.getppid() != parent:  # the parent was killed, and its lock on the run folder is gone
+        if os.getppid() != parent:  # the parent was killed, and its lock on the run folder released
             os._exit(1)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, from_outside)
-    signal.signal(FORWARDED, stop.heard)
+    signal.signal(FORWARDED, stop.handle)
     with ready.get_lock():
         ready.value += 1
     try:
         progress = function(fabric, stop, *args)
-        gc.collect()  # what still holds the group would outlive it
+        gc.collect()  # free objects that hold the process group
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
+        torch.distributed.destroy_process_group()  # at interpreter exit its threads may abort the process
         return progress
     except (Refusal, Failure) as error:
-        said.put((type(error).__name__, str(error)))
+        errors.put((type(error).__name__, str(error)))
         raise SystemExit(1) from None
 
 
 class Agreement(Watcher):
-    """All processes save, and stop, after the same step: otherwise they would wait for one another.
+    """Make all processes save and stop after the same step, so that none waits for another.
 
-    They ask each other every `log_every` steps and at the end of an epoch. saver: used by the first process alone.
+    They communicate every `log_every` steps and at the end of an epoch. saver: used by the first process only.
     """
 
     def __init__(self, stop: StopSignal, saver: Saver) -> None:
@@ -107,7 +109,7 @@ class Agreement(Watcher):
         self.reason: str | None = None
 
     def __call__(self) -> str | None:
-        """Why all of them stop, for `fit`."""
+        """The reason to stop, or None; passed to `fit` as `stop`."""
         return self.reason
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
@@ -118,7 +120,7 @@ class Agreement(Watcher):
         if not inside or not closed or progress.step % plan.log_every:
             return
         first = plan.fabric.global_rank == 0
-        self.reason, save = self._asked(plan, first and self.saver.due)
+        self.reason, save = self._agree(plan, first and self.saver.due)
         if self.reason or save:
             assert progress.running is not None
             sums: list[Any] = [None] * plan.fabric.world_size
@@ -127,12 +129,12 @@ class Agreement(Watcher):
                 self.saver.save(plan, progress, sums[1:])
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
-        reason, _ = self._asked(plan, False)  # the first process has saved already
+        reason, _ = self._agree(plan, False)  # the first process has saved already
         if reason and progress.epoch < plan.epochs and progress.stopped is None:
             progress.stopped = reason
 
-    def _asked(self, plan: Plan, save: bool) -> tuple[str | None, bool]:
-        """Why to stop and whether to save, if any process wants it."""
-        wishes = torch.tensor([float(self.stop.reason is not None), float(save)], device=plan.fabric.device)
-        stop, save = (plan.fabric.all_reduce(wishes, reduce_op="sum") > 0).tolist()  # type: ignore[operator]
+    def _agree(self, plan: Plan, save: bool) -> tuple[str | None, bool]:
+        """Reason to stop, and whether to save, when any process requests it."""
+        requests = torch.tensor([float(self.stop.reason is not None), float(save)], device=plan.fabric.device)
+        stop, save = (plan.fabric.all_reduce(requests, reduce_op="sum") > 0).tolist()  # type: ignore[operator]
         return message("stop.any_signal", "interrupted by a signal") if stop else None, save

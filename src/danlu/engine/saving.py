@@ -1,4 +1,4 @@
-"""When a run is saved: after every epoch, every few minutes inside a long one, and when it is told to stop."""
+"""Save a run after every epoch, every few minutes inside a long epoch, and when a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 
-Sums = tuple[dict[str, float], int]  # one process's, over samples of the epoch so far, and how many those are
+Sums = tuple[dict[str, float], int]  # `Totals.state` of one process
 
 
 class Saver(Watcher):
-    """Writes weights/best, weights/last and state.pt. minutes: between states inside an epoch.
+    """Writes weights/best, weights/last and state.pt.
 
-    fingerprint: what the data looked like; a resumed run must find the same.
+    fingerprint: of the data; a resumed run must have the same. minutes: between saves inside an epoch.
     """
 
     def __init__(self, run: Run, signature: Signature, fingerprint: str, minutes: float) -> None:
@@ -35,11 +35,12 @@ class Saver(Watcher):
 
     @property
     def due(self) -> bool:
+        """The time between saves has passed."""
         return time.monotonic() - self._saved > self.every
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
-        # Several processes must agree first: `processes.Agreement`.
-        # Inside an accumulated group there are gradients, which are not saved.
+        # Several processes agree first, see `processes.Agreement`. Accumulated gradients are not saved, so not inside a
+        # group.
         alone = plan.fabric.world_size == 1
         if alone and self.due and plan.train.closes_step(progress.epoch, progress.batch - 1):
             self.save(plan, progress)
@@ -52,7 +53,7 @@ class Saver(Watcher):
         self.save(plan, progress)
 
     def save(self, plan: Plan, progress: Progress, others: Sequence[Sums] = ()) -> None:
-        """others: inside an epoch, what the processes after the first have summed up so far."""
+        """Save the training state. others: inside an epoch, the sums of the processes after the first."""
         save_state(self.run.state, self._state(plan, progress) | {"others": list(others)})
         self._saved = time.monotonic()
 
@@ -70,7 +71,7 @@ class Saver(Watcher):
         }
 
     def restore(self, plan: Plan, state: dict[str, Any]) -> Progress:
-        """Put a saved state back; Refusal when it is of another network or the data has changed."""
+        """Load a saved state into `plan`. Raises Refusal when the network or the data differs."""
         if state["fingerprint"] != self.fingerprint:
             raise Refusal(
                 f"--resume {self.run.name}: the data has changed since, or config.yaml was edited "
@@ -99,7 +100,7 @@ INTERRUPTED = "interrupted"
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was stopped by a signal, and all that is needed to go on was saved. code: exit status."""
+    """The training was stopped by a signal after saving its state. code: exit status."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -107,9 +108,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Turns SIGINT and SIGTERM into a wish to stop after the current step; a second one ends at once.
+    """Turns SIGINT and SIGTERM into a request to stop after the current step; a second signal ends at once.
 
-    forward: told of every signal, with whether it is a second one; see `processes.launch`.
+    forward: called at every signal, with True for a second one; see `processes.launch`.
     """
 
     def __init__(self) -> None:
@@ -121,7 +122,8 @@ class StopSignal:
     def __call__(self) -> str | None:
         return self.reason
 
-    def heard(self, number: int, frame: object) -> None:
+    def handle(self, number: int, frame: object) -> None:
+        """Signal handler."""
         again = self.reason is not None
         self.number = number
         self.reason = message("stop.signal", "interrupted by {signal}", signal=signal.Signals(number).name)
@@ -129,18 +131,19 @@ class StopSignal:
             self.forward(again)
         if again:
             old = self._old.get(number, signal.SIG_DFL)
-            if old == signal.SIG_IGN:  # as a shell leaves SIGINT to what it starts in the background
+            if old == signal.SIG_IGN:  # shells ignore SIGINT in background jobs
                 old = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, old)
             os.kill(os.getpid(), number)
 
     @contextmanager
-    def listening(self) -> Iterator[StopSignal]:
-        if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+    def installed(self) -> Iterator[StopSignal]:
+        """Install the signal handlers for the duration of the context."""
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
             yield self
             return
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, self.heard)
+            self._old[number] = signal.signal(number, self.handle)
         try:
             yield self
         finally:

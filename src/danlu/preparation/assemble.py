@@ -101,12 +101,12 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     decay_pruned(module, optimizer, config.model.sparse_refine)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
-    called = torch.compile(module) if config.compile else module
+    hooked = torch.compile(module) if config.compile else module
     if fabric.world_size > 1:
-        model, wrapped = fabric.setup(called, optimizer)
-        called = model if config.compile else module  # Fabric takes a compiled module apart and compiles it with DDP
+        training_model, wrapped = fabric.setup(hooked, optimizer)
+        hooked = training_model if config.compile else module  # Fabric compiles it again with DDP
     else:
-        model, wrapped = in_precision(fabric, called), fabric.setup_optimizers(optimizer)
+        training_model, wrapped = in_precision(fabric, hooked), fabric.setup_optimizers(optimizer)
     augment, _ = transforms(prepared, module.search if isinstance(module, Detector) else None)
     train = make_batches(
         prepared,
@@ -127,8 +127,8 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         fabric=fabric,
         task=make_task(prepared),
         module=module,
-        called=called,
-        model=model,
+        training_model=training_model,
+        hooked_module=hooked,
         optimizer=wrapped,
         train=train,
         val=val,

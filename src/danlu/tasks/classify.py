@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from danlu.data.batches import Batch
 from danlu.learning.losses import build_loss
@@ -40,7 +40,7 @@ class Classify(SampleLossTask):
         """Create the task from a run's data and settings."""
         return cls(data.classes, build_loss(data.config.loss, data.class_counts, cls.spec.name))
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss and accuracy of a batch. Networks with auxiliary classifiers return a tuple while training."""
         outputs, targets = model(batch.inputs), batch.targets
         auxiliary: list[Tensor] = []

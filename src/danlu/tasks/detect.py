@@ -82,7 +82,7 @@ class Detect:
             mirrors=mirrors(config.augment) if config.tta else ((),),
         )
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """The detector's losses of a batch; "loss" is their sum."""
         return model(batch.inputs, batch.targets)
 

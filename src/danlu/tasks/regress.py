@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from danlu.data.batches import Batch
 from danlu.data.columns import TargetScaler
@@ -37,7 +37,7 @@ class Regress(SampleLossTask):
         scaler = data.target_scaler or TargetScaler.from_dict({})
         return cls(build_loss(data.config.loss, task=cls.spec.name), scaler.mean, scaler.std)
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss of a batch."""
         return {"loss": self.sample_loss(model(batch.inputs), batch.targets).mean()}
 

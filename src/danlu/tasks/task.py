@@ -53,7 +53,7 @@ class Task(Protocol):
 
     spec: TaskSpec
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Compute "loss", the mean over the batch with its gradient, and other scalars to log, by name."""
         ...
 
