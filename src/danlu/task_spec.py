@@ -1,6 +1,6 @@
 """The table of tasks: every fact about a task that the rest of danlu needs, on one entry.
 
-This file is on the ground floor, so that reading data and checking settings can use it. The class that computes losses
+This file is on a low floor, so that reading data and checking settings can use it. The class that computes losses
 and metrics for a task is in `tasks/`.
 """
 
@@ -9,10 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from danlu.message import Message, message
+
 TaskName = Literal["classify", "regress", "detect", "segment"]
 ObjectTask = Literal["detect", "segment"]  # tasks whose targets are objects in images
 Targets = Literal["class", "numbers", "objects"]
 Direction = Literal["high", "low"]
+
+NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,13 @@ class TaskSpec:
 
     name: TaskName
     targets: Targets
-    reason: str
+    reason: Message
     metrics: tuple[str, ...]
     monitor: str
     better: Direction = "high"
     masks: bool = False
-    loss: tuple[str, str] | None = None
-    network: tuple[str, str] | None = None
+    loss: tuple[str, Message] | None = None
+    network: tuple[str, Message] | None = None
 
     @property
     def finds_objects(self) -> bool:
@@ -56,38 +60,39 @@ TASKS: dict[TaskName, TaskSpec] = {
         TaskSpec(
             "classify",
             targets="class",
-            reason="classes",
+            reason=message("choice.task.classify", "classes"),
             metrics=("loss", "accuracy", "top5", "f1", "ece"),
             monitor="accuracy",
-            loss=("cross-entropy", "exclusive classes"),
+            loss=("cross-entropy", message("choice.loss.classes", "exclusive classes")),
         ),
         TaskSpec(
             "regress",
             targets="numbers",
-            reason="a number is to be predicted",
+            reason=NUMERIC_TARGET,
             metrics=("loss", "r2", "mae", "rmse"),
             monitor="r2",
-            loss=("squared", "a number is to be predicted"),
+            loss=("squared", NUMERIC_TARGET),
         ),
         TaskSpec(
             "detect",
             targets="objects",
-            reason="boxes around objects",
+            reason=message("choice.task.detect", "boxes around objects"),
             metrics=("loss", "mAP", "mAP50"),
             monitor="mAP",
-            network=("yolo-nano", "a fast detector without anchors"),
+            network=("yolo-nano", message("choice.network.anchor_free", "a fast anchor-free detector")),
         ),
         TaskSpec(
             "segment",
             targets="objects",
-            reason="outlines of objects",
+            reason=message("choice.task.segment", "outlines of objects"),
             metrics=("loss", "mAP", "mAP50", "mask_mAP", "mask_mAP50"),
             monitor="mask_mAP",
             masks=True,
-            network=("mask-rcnn", "finds masks"),
+            network=("mask-rcnn", message("choice.network.masks", "predicts masks")),
         ),
     )
 }
+OBJECT_TASKS = frozenset(name for name, spec in TASKS.items() if spec.finds_objects)
 
 
 def object_task(masks: bool) -> ObjectTask:

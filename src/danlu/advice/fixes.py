@@ -17,6 +17,7 @@ from danlu.doctor.terms import term
 from danlu.engine.device import pick_device
 from danlu.message import speaking
 from danlu.preparation.defaults import choose_training
+from danlu.task_spec import TASKS, TaskName
 
 PROPOSED = 2  # changes that are named for a finding
 NAMES = {key: short for short, key in SHORT_FLAGS.items()}
@@ -27,7 +28,7 @@ class Outline:
     """What the usual settings depend on of the data, as far as a run's own settings tell it."""
 
     kind: str
-    task: str
+    task: TaskName
     classes: tuple[str, ...]
 
 
@@ -37,7 +38,7 @@ def cures(config: Config, samples: int, language: str = "en") -> Callable[[Findi
     config: every setting of the run. samples: of training.
     """
     images = config.data.size is not None
-    classes = ("",) * (config.task in ("classify", "detect", "segment"))
+    classes = ("",) * (TASKS[config.task or "classify"].has_classes)
     outline = Outline("images" if images else "table", config.task or "classify", classes)
     usual = partial(_usual, config, outline, samples)
     preset = partial(_preset, config) if images else None
@@ -75,6 +76,6 @@ def _preset(config: Config, name: str) -> AugmentConfig:
     """An augmentation in full."""
     wanted = AugmentConfig(preset=name)  # type: ignore[arg-type]
     shape = {"size": config.data.size or 0, "channels": 1 if config.data.colour == "grey" else 3}
-    if config.task in ("detect", "segment"):
+    if TASKS[config.task or "classify"].finds_objects:
         return resolve_objects(wanted, **shape)
-    return resolve(wanted, classes=2 * (config.task == "classify"), **shape)
+    return resolve(wanted, classes=2 * (TASKS[config.task or "classify"].targets == "class"), **shape)

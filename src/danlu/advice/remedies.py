@@ -13,6 +13,7 @@ from typing import Any
 from danlu.config import AugmentConfig, Config, get
 from danlu.message import Message, message
 from danlu.models.build import MODELS
+from danlu.task_spec import TASKS
 
 Change = dict[str, Any]
 
@@ -236,7 +237,7 @@ def more_regularised(case: Case) -> list[Change]:
 
 def weighed_classes(case: Case) -> list[Change]:
     """Balanced; before that no weights at all, where somebody chose them by hand."""
-    if case.config.task != "classify":
+    if not _classifies(case.config):
         return []
     by_hand = case.config.loss.class_weights not in (None, "balanced")
     plain: list[Change] = [{"loss.class_weights": None}] if by_hand else []
@@ -245,7 +246,7 @@ def weighed_classes(case: Case) -> list[Change]:
 
 def tolerant(case: Case) -> list[Change]:
     """Labels that are wrong here and there must not be believed wholly (Szegedy et al. 2016, section 7)."""
-    if case.config.task == "classify":
+    if _classifies(case.config):
         return [{"loss.name": "cross-entropy", "loss.smoothing": 0.1}, *more_regularised(case)[-1:]]
     return [{"loss.name": "huber"}]
 
@@ -411,3 +412,7 @@ def why_not(code: str) -> Message:
 def without_remedy(codes: Iterable[str]) -> list[str]:
     """Codes of findings for which neither a change of settings nor a reason against one is listed."""
     return [code for code in codes if code not in REMEDIES | NO_SETTING and code.partition(".")[0] not in NO_SETTING]
+
+
+def _classifies(config: Config) -> bool:
+    return config.task is not None and TASKS[config.task].targets == "class"

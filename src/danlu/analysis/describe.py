@@ -48,7 +48,7 @@ def describe(
         classes=_classes(dataset, split),
         notes=list(dataset.notes),
         problems=[{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
-        targets=_targets(dataset) if dataset.task == "regress" else None,
+        targets=_targets(dataset) if dataset.task_spec.targets == "numbers" else None,
     )
     if dataset.kind in ("columns", "table"):
         return replace(report, columns=_columns(dataset, split.train))
@@ -198,7 +198,7 @@ def _write_contact_sheet(out: Path, dataset: Dataset, images: Images, size: int,
 
 def _examples(dataset: Dataset, shuffled: Tensor) -> list[int]:
     """Samples of the contact sheet: every class in turn."""
-    if dataset.task != "classify":
+    if dataset.task_spec.targets != "class":
         return shuffled[:SHEET_IMAGES].tolist()
     labels = _labels(dataset)[shuffled]
     groups = [shuffled[labels == k].tolist() for k in range(len(dataset.classes))]

@@ -74,7 +74,7 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
     """Duplicates and leaks among images, and findings about labels."""
     dataset, indices = prepared.dataset, prepared.split
     split = Split(indices.train, indices.val, indices.test)
-    targets = dataset.targets if dataset.task == "classify" and isinstance(dataset.targets, Tensor) else None
+    targets = dataset.targets if dataset.task_spec.targets == "class" and isinstance(dataset.targets, Tensor) else None
     findings = []
     if prepared.images is not None and len(dataset) <= MAX_IMAGES:
         stored = prepared.images.source

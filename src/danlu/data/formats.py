@@ -30,6 +30,7 @@ from danlu.data.sources import (
 )
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, nearest, refusal
+from danlu.task_spec import TASKS
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ FORMATS = {
     "folder": Format("a folder with one subfolder of images per class", folder.looks_like, folder.open),
     "csv": Format("a .csv or .tsv table with a target column", csv.looks_like, csv.open),
 }
-OBJECTS = ("detect", "segment")  # the tasks of finding objects
 DEFAULT_ROOT = "~/.cache/danlu"
 
 
@@ -90,8 +90,8 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
-    if config.balance and dataset.task != "classify":
-        what = "objects are to be found" if dataset.task in OBJECTS else "there are no classes"
+    if config.balance and dataset.task_spec.targets != "class":
+        what = "objects are to be found" if dataset.task_spec.finds_objects else "there are no classes"
         raise refusal("--data.balance", f"left out where {what}, as in {config.path}", config.balance)
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
         if isinstance(part, str):
@@ -112,7 +112,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if name is None:
         forms = "; ".join(form.description for form in FORMATS.values())
         raise refusal(str(path), "data in a known format", _what(path), do=f"known are: {forms}")
-    if task and FORMATS[name].objects != (task in OBJECTS):
+    if task and FORMATS[name].objects != TASKS[task].finds_objects:
         raise _other_task(str(path), "detect" if FORMATS[name].objects else "classify or regress", task)
     return FORMATS[name].open(path, config, task)
 
@@ -204,7 +204,7 @@ def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch
     """Targets of both. places: of each class of `part` among those of `main`."""
     first, second = main.targets, part.targets
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        return torch.cat([first, places[second] if main.task == "classify" else second])
+        return torch.cat([first, places[second] if main.task_spec.targets == "class" else second])
     assert not isinstance(first, torch.Tensor)
     assert not isinstance(second, torch.Tensor)
     return [*first, *(replace(one, labels=places[one.labels]) for one in second)]

@@ -147,7 +147,7 @@ class _Cut:
         self.kind = one_of("--split", kind, KINDS, "stratified, random, time:COLUMN or group:COLUMN")
         if bool(column) != (self.kind in ("time", "group")):
             raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
-        if self.kind == "stratified" and dataset.task != "classify":
+        if self.kind == "stratified" and dataset.task_spec.targets != "class":
             self.kind = "random"
         self.config = config
         self.rng = np.random.default_rng(seed)

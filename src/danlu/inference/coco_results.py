@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.task_spec import object_task
 from danlu.data.annotations import parse_runs
 from danlu.data.sources import coco
 from danlu.inference.evaluation_result import EvaluationResult
@@ -48,7 +49,7 @@ def evaluate_results(results: str | Path, data: str | Path | None) -> Evaluation
     seconds = time.perf_counter() - began
     return EvaluationResult(
         run=str(path),
-        task="segment" if "masks" in kinds else "detect",
+        task=object_task("masks" in kinds),
         model="",
         epochs=0,
         metrics=SplitMetrics.of("test", metrics),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from danlu.config import LossConfig
 from danlu.refuse import one_of, refusal
+from danlu.task_spec import TASKS, Targets, TaskName
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -102,30 +103,29 @@ class Loss:
     Args:
         function: (outputs, targets, **options) -> losses (N,).
         description: One line for listings.
-        tasks: Names of the tasks it fits.
+        targets: Type of the targets it takes, see `TaskSpec`.
         options: Fields of LossConfig that `function` takes.
     """
 
     function: Callable[..., Tensor]
     description: str
-    tasks: tuple[str, ...]
+    targets: Targets
     options: tuple[str, ...] = ()
 
 
-CLASSIFY, REGRESS = ("classify",), ("regress",)
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", CLASSIFY, ("smoothing", "rubbish")),
-    "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", CLASSIFY),
-    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", CLASSIFY, ("gamma",)),
-    "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", CLASSIFY),
-    "squared": Loss(squared, "half the squared error", REGRESS),
-    "absolute": Loss(absolute, "absolute error: less sensitive to outliers", REGRESS),
-    "huber": Loss(huber, "squared error up to delta, absolute error beyond", REGRESS, ("delta",)),
+    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", "class", ("smoothing", "rubbish")),
+    "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", "class"),
+    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", "class", ("gamma",)),
+    "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", "class"),
+    "squared": Loss(squared, "half the squared error", "numbers"),
+    "absolute": Loss(absolute, "absolute error: less sensitive to outliers", "numbers"),
+    "huber": Loss(huber, "squared error up to delta, absolute error beyond", "numbers", ("delta",)),
 }
 
 
 def build_loss(
-    config: LossConfig, class_counts: Tensor | None = None, task: str | None = None
+    config: LossConfig, class_counts: Tensor | None = None, task: TaskName | None = None
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Build the loss named by a config: (outputs, targets) -> losses (N,), float32.
 
@@ -139,8 +139,8 @@ def build_loss(
         Refusal: Unknown loss, a loss of another task, or settings that it does not take.
     """
     loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
-    if task is not None and task not in loss.tasks:
-        fitting = [name for name, other in LOSSES.items() if task in other.tasks]
+    if task is not None and TASKS[task].targets != loss.targets:
+        fitting = [name for name, other in LOSSES.items() if TASKS[task].targets == other.targets]
         raise refusal("loss", f"one that can {task}", config.name, do=f"choose from {', '.join(fitting)}")
     if config.smoothing and "smoothing" not in loss.options:
         raise refusal("loss.smoothing", f"0 with {config.name}", config.smoothing, do="use --loss cross-entropy")
@@ -150,7 +150,7 @@ def build_loss(
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)
 
-    if "classify" not in loss.tasks or class_counts is None:
+    if loss.targets != "class" or class_counts is None:
         raise refusal("loss.class_weights", "left out where there are no classes", config.class_weights)
     weights = class_weights(config.class_weights, class_counts)
 

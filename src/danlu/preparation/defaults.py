@@ -15,11 +15,11 @@ import torch
 
 from danlu.config import Config, ResolvedConfig, get, keys, resolve, with_values
 from danlu.data.dataset import Dataset, ImageFiles
-from danlu.data.formats import OBJECTS
 from danlu.detection.build import DETECTORS, find_detector
 from danlu.message import Message, message
 from danlu.models.build import find_network
 from danlu.run.signature import Signature
+from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 DATA_MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # max bytes of images kept on the device
 DEFAULT_LR = {
@@ -34,12 +34,6 @@ FINE_TUNING_LR = 1 / 2  # fraction of the learning rate from random initialisati
 TRAINING_SAMPLES = 600_000  # over all epochs: enough for a small network, minutes on two cores
 CONVEX = message("choice.convex", "a convex problem")
 ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
-TASK_REASONS = {
-    "classify": message("choice.task.classify", "classes"),
-    "regress": message("choice.task.regress", "a numeric target"),
-    "detect": message("choice.task.detect", "boxes around objects"),
-    "segment": message("choice.task.segment", "outlines of objects"),
-}
 FORMAT_KEYS = ("precision", "channels_last")
 
 
@@ -109,7 +103,7 @@ class DataOutline(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def task(self) -> str: ...
+    def task(self) -> TaskName: ...
     @property
     def classes(self) -> Sequence[str]: ...
 
@@ -127,8 +121,8 @@ def choose_training(
 
 
 def _data(chooser: Chooser, dataset: Dataset, device: torch.device, start: Signature | None) -> None:
-    pick, objects = chooser.pick, dataset.task in OBJECTS
-    pick("task", dataset.task, TASK_REASONS[dataset.task])
+    pick, objects = chooser.pick, TASKS[dataset.task].finds_objects
+    pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):
         name, source = (
             chooser["model.name"],
@@ -166,7 +160,7 @@ def _data(chooser: Chooser, dataset: Dataset, device: torch.device, start: Signa
                 max(1, min(os.cpu_count() or 1, 16)),
                 message("choice.workers.per_core", "one per core, to decode images"),
             )
-    if dataset.task == "regress":
+    if TASKS[dataset.task].targets == "numbers":
         pick(
             "data.standardise_target",
             True,
@@ -182,19 +176,16 @@ def _training(
     images = dataset.kind in ("images", "files")
     if start is not None and chooser["model.name"] in (None, start.model):
         _take_over(chooser, start)
-    if dataset.task in OBJECTS:
-        _detector(chooser, dataset.task, samples, device)
+    if TASKS[dataset.task].finds_objects:
+        _detector(chooser, TASKS[dataset.task], samples, device)
         return
     _network(chooser, images, samples)
     network = find_network(chooser["model.name"])
     _budget(chooser, images, network.residual, samples)
     _update_rule(chooser, images, network.residual, network.convex)
-    loss, why = (
-        ("cross-entropy", message("choice.loss.classes", "exclusive classes"))
-        if dataset.classes
-        else ("squared", TASK_REASONS["regress"])
-    )
-    chooser.pick("loss.name", loss, why)
+    loss = TASKS[dataset.task].loss
+    if loss is not None:
+        chooser.pick("loss.name", *loss)
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
         chooser.pick(
             "loss.rubbish",
@@ -214,7 +205,7 @@ def _take_over(chooser: Chooser, start: Signature) -> None:
         chooser.pick("detect.backbone", start.backbone, reason)
     for option, value in start.options.items():
         own = f"detect.{option}"  # a detector's width is not that of a dense layer
-        key = own if start.task in OBJECTS and own in keys() else f"model.{option}"
+        key = own if start.task_spec.finds_objects and own in keys() else f"model.{option}"
         if chooser[key] == keys()[key].default:
             chooser.set(key, value, reason)
 
@@ -241,11 +232,10 @@ def _network(chooser: Chooser, images: bool, samples: int) -> None:
         )
 
 
-def _detector(chooser: Chooser, task: str, samples: int, device: torch.device) -> None:
+def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.device) -> None:
     """Network, epochs and update rule of a detector, which has losses of its own."""
-    if task == "segment":
-        chooser.pick("model.name", "mask-rcnn", message("choice.network.masks", "predicts masks"))
-    chooser.pick("model.name", "yolo-nano", message("choice.network.anchor_free", "a fast anchor-free detector"))
+    if task.network is not None:
+        chooser.pick("model.name", *task.network)
     detector = find_detector(chooser["model.name"])
     two_stages = detector.two_stages
     if detector.light_backbone and device.type == "cpu":

@@ -11,7 +11,6 @@ from danlu.config import ResolvedConfig
 from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset
-from danlu.data.formats import OBJECTS
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
@@ -48,7 +47,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     assert colour is not None
     if size < MIN_SIDE:
         raise refusal("--size", f"at least {MIN_SIDE} pixels", size)
-    objects = dataset.task in OBJECTS
+    objects = dataset.task_spec.finds_objects
     crops = dataset.kind == "files" and config.augment.area is not None and size >= 64 and not objects
     canvas = round(size * CROP_MARGIN) if crops else size
     fit: Fit = config.detect.fit if objects else "crop"
@@ -110,7 +109,7 @@ def object_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
     """Objects of all samples on a square canvas of this many pixels; None for data without objects."""
     if isinstance(dataset.targets, Tensor):
         return None
-    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), masks=dataset.task == "segment")
+    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), masks=dataset.task_spec.masks)
 
 
 def _without(split: Split, void: list[int], samples: int) -> Split:
@@ -127,7 +126,7 @@ def _scaled(config: ResolvedConfig, dataset: Dataset, split: Split) -> tuple[Ten
     """Targets on the scale of the training, and that scale for regression."""
     targets = dataset.targets
     assert isinstance(targets, Tensor)
-    if dataset.task != "regress":
+    if dataset.task_spec.targets != "numbers":
         return targets, None
     scaler = TargetScaler.fit(targets[split.train], on=bool(config.data.standardise_target))
     return scaler.transform(targets), scaler.to_dict()
@@ -140,5 +139,5 @@ def _signature(config: ResolvedConfig, dataset: Dataset) -> Signature:
         model=config.model.name,
         options=model_options(config),
         classes=dataset.classes,
-        target_names=dataset.target_names or (("target",) if dataset.task == "regress" else ()),
+        target_names=dataset.target_names or (("target",) if dataset.task_spec.targets == "numbers" else ()),
     )

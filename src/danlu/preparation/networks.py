@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from danlu.config import Config, ModelConfig
-from danlu.data.formats import OBJECTS
 from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
 from danlu.models.build import build_backbone, build_model
 from danlu.preparation.prepared import Prepared
@@ -43,7 +42,7 @@ def initial_network(signature: Signature, config: Config, transfer: Transfer | N
 
 def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     """The network that a signature describes. pretrained: with published weights instead of fresh ones."""
-    if signature.task in OBJECTS:
+    if signature.task_spec.finds_objects:
         return _detector(signature, pretrained)
     return build_model(
         signature.model,

@@ -13,7 +13,7 @@ from danlu.config import Config, ResolvedConfig, resolve
 from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset
-from danlu.data.formats import OBJECTS, open_dataset
+from danlu.data.formats import open_dataset
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_objects
@@ -118,7 +118,7 @@ def _split(config: Config, dataset: Dataset) -> Split:
 def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConfig:
     """The config with every setting of the augmentation filled in."""
     size, channels = config.data.size or 1, 1 if config.data.colour == "grey" else 3
-    if dataset.task in OBJECTS:
+    if dataset.task_spec.finds_objects:
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels))
     classes = len(dataset.classes)
     return replace(config, augment=resolve_augmentation(config.augment, size=size, channels=channels, classes=classes))

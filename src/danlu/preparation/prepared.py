@@ -55,7 +55,7 @@ class Prepared:
     def class_counts(self) -> Tensor | None:
         """Number of training samples per class (K,), int64; None for tasks other than classification."""
         targets = self.dataset.targets
-        if self.dataset.task != "classify" or not isinstance(targets, Tensor):
+        if self.dataset.task_spec.targets != "class" or not isinstance(targets, Tensor):
             return None
         return torch.bincount(targets[self.split.train], minlength=len(self.dataset.classes))
 

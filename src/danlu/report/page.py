@@ -34,9 +34,10 @@ from danlu.report.run_sections import configuration_section, data_section, machi
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS
+from danlu.task_spec import OBJECT_TASKS, TASKS
 
 CUT_SHORT = ("interrupted", "not finished")
-MAIN = {"classify": "accuracy", "regress": "r2", "detect": "mAP", "segment": "mask_mAP"}
+MAIN = {name: spec.monitor for name, spec in TASKS.items()}
 UNDRAWN = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # in the table they are told, a curve adds nothing
 # Nothing is fetched from anywhere, whatever a class or a file is called.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
@@ -78,7 +79,7 @@ def render(
     evaluation = summary.get("evaluation") or {}
     where = SPLIT_WORDS.get(evaluation.get("split", ""))
     measured = translated("report.lead.results", "Measured on the {split} set.", split=where) if where else ""
-    results = objects_section if summary.get("task") in ("detect", "segment") else evaluation_section
+    results = objects_section if summary.get("task") in OBJECT_TASKS else evaluation_section
     sections = [
         Section(
             "findings",

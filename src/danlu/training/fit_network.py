@@ -11,7 +11,7 @@ from danlu.advice.fixes import cures
 from danlu.config import Config, dump_yaml
 from danlu.engine.checkpoint import read_state
 from danlu.engine.display import Display
-from danlu.engine.doctor_watcher import Examiner
+from danlu.engine.doctor_watcher import DoctorWatcher
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.processes import Agreement
 from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
@@ -79,14 +79,14 @@ def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool)
     return record
 
 
-def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> Examiner:
+def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> DoctorWatcher:
     """The doctor as a watcher, its ledger holding the facts about the data that it cannot measure itself."""
     config = prepared.config
     fixes = cures(config, len(prepared.split.train), config.doctor.language)
-    examiner = Examiner(plan, config, run, display.say, fixes)
+    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fixes)
     if prepared.objects is not None:
-        record_object_facts(examiner.doctor.ledger, prepared, network(prepared.signature))
+        record_object_facts(doctor_watcher.doctor.ledger, prepared, network(prepared.signature))
     if config.loss.class_weights is not None and prepared.class_counts is not None:
         weights = class_weights(config.loss.class_weights, prepared.class_counts)
-        examiner.doctor.ledger.add("loss.class_weights", weights.tolist())
-    return examiner
+        doctor_watcher.doctor.ledger.add("loss.class_weights", weights.tolist())
+    return doctor_watcher

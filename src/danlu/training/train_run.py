@@ -66,7 +66,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
     began = time.perf_counter()
     stop = StopSignal()
     try:
-        with stop.listening():
+        with stop.installed():
             fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
             if config.devices > 1:
                 worker = partial(fit_worker, config)  # Fabric takes no frozen dataclass as an argument

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
 from danlu.data.images import ImageInfo, check_images
 from danlu.data.sources.labelled import Labelled, Thing, relative
 from danlu.refuse import Refusal
+from danlu.task_spec import TASKS, ObjectTask
 
 BAD_IMAGES = 0.05  # more bad images than this share stop the run unless --on-bad skip
 BAD_OBJECTS = 0.5  # so do more bad objects: then it is the format that is misread
@@ -32,7 +32,7 @@ def assemble(
     found: Sequence[Labelled],
     classes: Sequence[str],
     config: DataConfig,
-    task: Literal["detect", "segment"],
+    task: ObjectTask,
     problems: Iterable[Problem] = (),
     notes: Iterable[str] = (),
 ) -> Dataset:
@@ -51,7 +51,7 @@ def assemble(
         raise Refusal(f"{path}: every image is turned against its annotation; write the images without EXIF rotation")
     sizes = [(info.height, info.width) for info in infos]
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
-    if task == "segment":
+    if TASKS[task].masks:
         things = _outlined(path, found, sizes, things, boxes, owner, problems)
     counts = np.bincount(owner, minlength=len(found)).tolist()
     targets, start = [], 0
@@ -60,7 +60,7 @@ def assemble(
     for size, count, its_boxes, its_labels, its_ignore in zip(
         sizes, counts, torch.from_numpy(boxes).split(counts), labels, ignore
     ):
-        shapes = tuple(t.shape for t in things[start : start + count] if t.shape) if task == "segment" else None
+        shapes = tuple(t.shape for t in things[start : start + count] if t.shape) if TASKS[task].masks else None
         targets.append(Annotation(its_boxes, its_labels, its_ignore, size, shapes))
         start += count
     splits = torch.tensor([one.split for one in found], dtype=torch.int8)

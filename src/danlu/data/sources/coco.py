@@ -20,6 +20,7 @@ from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, find_image, relative, split_of, wanted_task
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal, blame, refusal
+from danlu.task_spec import TASKS
 
 MARKS = (b'"images"', b'"annotations"', b'"categories"', b'"image_id"')
 LOOK = 1 << 20  # bytes at either end of a file in which the marks are looked for
@@ -39,7 +40,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     """
     task = wanted_task(path, task, masks=True)
     root = path if path.is_dir() else path.parent
-    read = [_File(file, root, task == "segment") for file in _files(path)]
+    read = [_File(file, root, TASKS[task].masks) for file in _files(path)]
     classes = list(dict.fromkeys(name for file in read for name in file.categories.values()))
     place = {name: k for k, name in enumerate(classes)}
     found = [one for file in read for one in file.images(place)]

@@ -18,6 +18,7 @@ from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, images_in, relative
 from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal
+from danlu.task_spec import TASKS, object_task
 
 IMAGES = ("images", "imgs", "pngimages", "jpegimages", "pictures")
 MASKS = ("masks", "pedmasks", "instance_masks", "instances", "segmentationobject")
@@ -59,7 +60,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
             "mend or remove them, or use --on-bad skip"
         )
     return assemble(
-        path, "instance masks", found, (CLASS,), config, "detect" if task == "detect" else "segment", problems
+        path, "instance masks", found, (CLASS,), config, object_task(task is None or TASKS[task].masks), problems
     )
 
 

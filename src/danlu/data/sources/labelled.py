@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from danlu.data.annotations import Shape
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
 from danlu.data.images import extensions
-from danlu.data.sources.targets import Task
 from danlu.refuse import Refusal
+from danlu.task_spec import TASKS, ObjectTask, TaskName, object_task
 
 SPLIT_WORDS = {"train": TRAIN, "training": TRAIN, "trainval": TRAIN, "val": VAL, "valid": VAL, "validation": VAL}
 SPLIT_WORDS |= {"dev": VAL, "minival": VAL, "test": TEST, "testing": TEST}
@@ -44,11 +44,12 @@ class Labelled:
     shares: bool = False
 
 
-def wanted_task(path: Path, task: Task | None, masks: bool) -> Literal["detect", "segment"]:
+def wanted_task(path: Path, task: TaskName | None, masks: bool) -> ObjectTask:
     """The task to read for, "detect" by default; Refusal where masks are asked for and there are none."""
-    if task == "segment" and not masks:
+    wants_masks = task is not None and TASKS[task].masks
+    if wants_masks and not masks:
         raise Refusal(f"{path} holds boxes but no masks to segment by; use --task detect")
-    return "segment" if task == "segment" else "detect"
+    return object_task(wants_masks)
 
 
 def find_image(folders: Sequence[Path], name: str) -> Path:

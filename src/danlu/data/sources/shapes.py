@@ -16,6 +16,7 @@ from danlu.data.annotations import Annotation, Raster
 from danlu.data.dataset import Dataset
 from danlu.data.sources.sklearn import Known
 from danlu.data.sources.targets import Task
+from danlu.task_spec import TASKS, object_task
 
 NAMES = {"shapes": Known("", "600 drawn images of circles, squares and triangles, with boxes, masks and poses")}
 CLASSES = ("circle", "square", "triangle")
@@ -35,12 +36,13 @@ def looks_like(path: Path) -> bool:
 def open(name: str, task: Task | None = None) -> Dataset:
     """600 images of 128 px, always the same, uint8 (600, 3, 128, 128); boxes only, or masks for "segment"."""
     images, annotations = draw(IMAGES, SIDE, seed=0)
-    if task != "segment":
+    masks = task is not None and TASKS[task].masks
+    if not masks:
         annotations = [Annotation(a.boxes, a.labels, a.ignore, a.size, None, a.poses) for a in annotations]
     return Dataset(
         path=name,
         format="drawn",
-        task="segment" if task == "segment" else "detect",
+        task=object_task(masks),
         inputs=images,
         targets=annotations,
         classes=CLASSES,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from danlu.refuse import Refusal, refusal
+from danlu.task_spec import TaskName as Task
 
-Task = Literal["classify", "regress", "detect", "segment"]
 FEW = 20  # whole numbers with at most this many distinct values, each seen often, are classes
 
 
