@@ -50,7 +50,7 @@ def test_worked_cases(boxes, scores, threshold: float, expected: list[int]):
     ],
 )
 def test_worked_groups(boxes, scores, groups, expected: list[int], many: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MANY", many)
+    monkeypatch.setattr(module, "MIN_BOXES_BY_GROUP", many)
     assert grouped_nms(T(boxes, dtype=torch.float32), T(scores), T(groups), 0.5).tolist() == expected
 
 
