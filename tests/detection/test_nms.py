@@ -75,7 +75,7 @@ def test_a_batch_is_its_images(labelled: bool):
     boxes, scores = random_boxes(4, 60) - 20, torch.rand(4, 60, generator=torch.Generator().manual_seed(3))
     scores[2] = 0
     labels = torch.randint(3, (4, 60), generator=torch.Generator().manual_seed(4)) if labelled else None
-    chosen, taken = batched_nms(boxes, scores, labels, iou_iou_threshold=0.4, max_detections=12, min_score=0.3)
+    chosen, taken = batched_nms(boxes, scores, labels, iou_threshold=0.4, max_detections=12, min_score=0.3)
     assert chosen.shape == taken.shape == (4, 12)
     for i in range(4):
         above = (scores[i] > 0.3).nonzero()[:, 0]
