@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from danlu.task_spec import object_task
 from danlu.data.annotations import parse_runs
 from danlu.data.sources import coco
 from danlu.inference.evaluation_result import EvaluationResult
@@ -20,6 +19,7 @@ from danlu.inference.inputs import siblings
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
 from danlu.refuse import Refusal, refusal
 from danlu.run.summary import SplitMetrics
+from danlu.task_spec import object_task
 
 
 def evaluate_results(results: str | Path, data: str | Path | None) -> EvaluationResult:

@@ -57,7 +57,7 @@ def predict_images(
 
 def to_prediction(name: str, signature: Signature, output: Tensor, top: int = 3) -> Prediction:
     """Name the values of one output. output: (K,) probabilities, or target values in their units."""
-    if signature.task == "classify":
+    if signature.task_spec.targets == "class":
         values, places = output.topk(min(top, len(signature.classes)))
         listed = [(signature.classes[i], round(value, 6)) for i, value in zip(places.tolist(), values.tolist())]
         return Prediction(name, label=listed[0][0], confidence=listed[0][1], top=listed)
@@ -74,7 +74,7 @@ def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Ten
     K class probabilities, or K target values in their units.
     """
     outputs = model(inputs).float()
-    if signature.task == "classify":
+    if signature.task_spec.targets == "class":
         return probabilities(outputs).cpu()
     return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs.cpu())
 
