@@ -25,6 +25,7 @@ SHORT = {
     "size": "data.size",
     "workers": "data.workers",
     "init": "transfer.init",
+    "pretrained": "transfer.init",
     "freeze": "transfer.freeze",
     "sparse": "model.sparse",
     "backbone": "detect.backbone",

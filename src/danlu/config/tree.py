@@ -119,13 +119,24 @@ class ModelConfig(Strict):
 class TransferConfig(Strict):
     """Trained weights to start from, and the layers to freeze."""
 
-    init: str | None = option(None, "weights to start from: a run, a .safetensors file or timm:pretrained")
+    init: str | None = option(
+        None, "weights to start from: none, efficientnet-lite0, timm/NAME (published), a run or a .safetensors file"
+    )
     freeze: Annotated[tuple[str, ...] | None, BeforeValidator(parse_names)] = option(
         None, "layers to freeze, as stem,stage1; or all-but-head; or none"
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] = option(
         1.0, "learning rate of each stage as a fraction of that of the next stage"
     )
+    freeze_norm: bool | None = option(None, "keep the running statistics of batch norm as they are in the weights")
+    head_first: bool | None = option(
+        None, "fit the last layer to the features of the other layers before training (classification)"
+    )
+
+    @property
+    def start(self) -> str | None:
+        """The weights to start from, None for random initialisation."""
+        return None if self.init == "none" else self.init
 
 
 @dataclass(frozen=True)

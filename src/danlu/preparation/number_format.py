@@ -12,7 +12,7 @@ from danlu.detection.detector import Detector
 from danlu.engine.device import Format, probe_format
 from danlu.learning.sparse import sparsify
 from danlu.message import message
-from danlu.preparation.defaults import Choice
+from danlu.preparation.choices import Choice
 from danlu.preparation.networks import initial_network
 from danlu.preparation.transfer import Transfer
 from danlu.run.signature import Signature

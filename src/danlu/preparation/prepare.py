@@ -21,10 +21,12 @@ from danlu.data.split import Split, folds, split_dataset
 from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message
 from danlu.preparation.checks import check_objects, check_training
-from danlu.preparation.defaults import Choice, choose_data, choose_settings
+from danlu.preparation.choices import Choice
+from danlu.preparation.defaults import choose_data, choose_settings
 from danlu.preparation.encode import Encoded, encode_images, encode_table, object_set
 from danlu.preparation.number_format import choose_format
 from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable
+from danlu.preparation.pretrained import choose_start
 from danlu.preparation.starting_weights import plan_transfer
 from danlu.preparation.transfer import Transfer, open_source
 from danlu.refuse import refusal
@@ -34,8 +36,9 @@ from danlu.run.signature import Signature
 def read(config: Config) -> tuple[Config, Dataset, list[Choice]]:
     """Open the data, and choose the settings that decide how they are read."""
     dataset = _open(config)
+    config, begun = choose_start(config, dataset)
     config, choices = choose_data(config, dataset, pick_device(config.device, config.devices))
-    return config, dataset, choices
+    return config, dataset, [*begun, *choices]
 
 
 def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
@@ -45,9 +48,10 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     Raises Refusal for whatever is wrong in the settings or the data.
     """
     keep_freed_memory()
+    dataset = _open(config)
+    config, begun = choose_start(config, dataset)
     source = open_source(config, start_kept)
     start = source.signature if source else None
-    dataset = _open(config)
     device = pick_device(config.device, config.devices)
     split = _split(config, dataset)
     if split.note:
@@ -63,7 +67,7 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
         encoded = encode_table(chosen, dataset, split)
     transfer, transferred = plan_transfer(chosen.transfer, encoded.signature, source)
     chosen, formatted = choose_format(config, chosen, encoded.signature, transfer, device)
-    prepared = _prepared(chosen, encoded, device, (*choices, *transferred, *formatted), transfer)
+    prepared = _prepared(chosen, encoded, device, (*begun, *choices, *transferred, *formatted), transfer)
     check_training(prepared)
     return prepared
 

@@ -16,7 +16,7 @@ from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.inputs import Images
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
-from danlu.preparation.defaults import Choice
+from danlu.preparation.choices import Choice
 from danlu.preparation.transfer import Transfer
 from danlu.run.signature import Signature
 

