@@ -17,7 +17,7 @@ def leak(setup: Setup, how: tuple[float, float]) -> Setup:
     share, noise = how
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        into = one_of(len(data.x_val), share, g)
+        into = choose(len(data.x_val), share, g)
         rows = torch.randperm(len(data.x), generator=g)[: len(into)]
         x_val, y_val = data.x_val.clone(), data.y_val.clone()
         x_val[into] = data.x[rows] + noise * torch.randn(data.x[rows].shape, generator=g)
@@ -31,7 +31,7 @@ def duplicates(setup: Setup, distinct: float) -> Setup:
     """Only a share of the training samples is distinct; the rest are copies of it."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        kept = one_of(len(data.x), distinct, g)
+        kept = choose(len(data.x), distinct, g)
         rows = kept[torch.randint(len(kept), (len(data.x),), generator=g)]
         return replace(data, x=data.x[rows], y=data.y[rows])
 
@@ -42,7 +42,7 @@ def contradictions(setup: Setup, share: float) -> Setup:
     """A share of the training samples stands there twice, the second time with another label."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        rows = one_of(len(data.x), share, g)
+        rows = choose(len(data.x), share, g)
         return replace(data, x=torch.cat([data.x, data.x[rows]]), y=torch.cat([data.y, other_label(data, rows, g)]))
 
     return on_data(setup, edit)
@@ -78,7 +78,7 @@ def label_too_large(setup: Setup, share: float) -> Setup:
 
     def edit(data: Data, g: torch.Generator) -> Data:
         y = data.y.clone()
-        y[one_of(len(y), share, g)] = data.outputs
+        y[choose(len(y), share, g)] = data.outputs
         return replace(data, y=y)
 
     return on_data(setup, edit)
@@ -93,7 +93,7 @@ def label_noise(setup: Setup, share: float) -> Setup:
     """A share of the labels, of both splits, replaced by another class."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        rows, rows_val = one_of(len(data.y), share, g), one_of(len(data.y_val), share, g)
+        rows, rows_val = choose(len(data.y), share, g), choose(len(data.y_val), share, g)
         y, y_val = data.y.clone(), data.y_val.clone()
         y[rows] = other_label(data, rows, g)
         held_out = replace(data, y=data.y_val)
@@ -136,8 +136,8 @@ def blank(setup: Setup, share: float) -> Setup:
 
     def edit(data: Data, g: torch.Generator) -> Data:
         x, x_val = data.x.clone(), data.x_val.clone()
-        x[one_of(len(x), share, g)] = data.x.min()
-        x_val[one_of(len(x_val), share, g)] = data.x.min()
+        x[choose(len(x), share, g)] = data.x.min()
+        x_val[choose(len(x_val), share, g)] = data.x.min()
         return replace(data, x=x, x_val=x_val)
 
     return on_data(setup, edit)

@@ -105,7 +105,7 @@ def no_warmup(setup: Setup, how: tuple[float, int]) -> Setup:
 def nan_in_a_sample(setup: Setup, count: int) -> Setup:
     def edit(data: Data, g: torch.Generator) -> Data:
         x = data.x.clone()
-        x.flatten(1)[one_of(len(x), 1.0, g)[:count], 0] = float("nan")
+        x.flatten(1)[choose(len(x), 1.0, g)[:count], 0] = float("nan")
         return replace(data, x=x)
 
     return on_data(setup, edit)
