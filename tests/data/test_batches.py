@@ -32,6 +32,17 @@ def seen(batches: Batches, epoch: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("last", ["keep", "drop", "carry"])
+@pytest.mark.parametrize(("n", "size"), [(10, 4), (12, 4), (7, 3), (9, 1)])
+def test_samples_before_a_batch_are_those_that_the_batches_before_it_hold(n, size, last):
+    batches, counted = rows(n, size, last=last), 0
+    for epoch in range(5):
+        for number, batch in enumerate(batches.epoch(epoch)):
+            assert batches.samples_before(epoch, number) == counted
+            counted += batch.count
+        assert batches.samples_before(epoch, batches.length(epoch)) == counted
+
+
+@pytest.mark.parametrize("last", ["keep", "drop", "carry"])
 @pytest.mark.parametrize(("n", "size", "per_epoch"), [(1000, 2, 500), (60000, 100, 600), (1000, 100, 10)])
 def test_iterations_per_epoch_are_samples_by_batch_size(n, size, per_epoch, last):
     batches = rows(n, size, last=last)

@@ -1,6 +1,7 @@
 """What the loop does beside descending: it stops, keeps the best, averages, clips, follows the schedule and records."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import danlu
 from danlu.config import Config, with_values
 from danlu.data.batches import Batches, Columns
 from danlu.engine.device import make_fabric
-from danlu.engine.loop import Progress, Totals, Watcher, fit
+from danlu.engine.display import RecentSpeed
+from danlu.engine.loop import Progress, Totals, Watcher, fit, train_epoch
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.prepare import prepare
 from danlu.run.quantities import VOCABULARY
@@ -87,6 +89,61 @@ def test_the_means_of_an_epoch_are_those_of_its_batches():
     losses, accuracies = np.array(steps.noted).T
     assert row["train.loss"] == pytest.approx((losses * sizes).sum() / 200, rel=1e-6)
     assert row["train.accuracy"] == pytest.approx((accuracies * sizes).sum() / 200, rel=1e-6)
+
+
+def test_the_speed_of_an_epoch_is_its_own_not_that_since_the_start():
+    plan = plan_of()
+    steps = Steps(lambda plan, progress, parts: (progress.epoch, progress.seconds))
+    plan.module.register_forward_pre_hook(lambda *_: time.sleep(0.05 if len(steps.noted) < 10 else 0))
+    _, record = fitted(plan, steps)
+    ends = [max(seconds for epoch, seconds in steps.noted if epoch == number) for number in range(3)]
+    samples = plan.train.samples
+    speeds = [row["samples_per_second"] for row in record.of("epoch")]
+    assert speeds == pytest.approx([samples / (end - begin) for begin, end in zip([0.0, *ends], ends)])
+    assert speeds[0] <= 20 / 0.05  # batches of 20, each slowed down
+    assert speeds[1] > samples / ends[1]
+
+
+@pytest.mark.parametrize("stop_at", [3, 8])
+def test_the_speed_of_a_resumed_epoch_is_that_of_its_remaining_batches(stop_at):
+    plan = plan_of(epochs=1)
+    progress, record = Progress(), Record()
+    plan.module.register_forward_pre_hook(lambda *_: time.sleep(0.05 if progress.batch < stop_at else 0))
+    fit(plan, progress, record, [], lambda: "stopped" if progress.batch == stop_at else None)
+    assert progress.stopped == "stopped"
+    assert not record.of("epoch")
+    before, progress.stopped = progress.seconds, None
+    fit(plan, progress, record, [], lambda: None)
+    remaining = plan.train.samples - 20 * stop_at
+    assert record.of("epoch")[0]["samples_per_second"] == pytest.approx(remaining / (progress.seconds - before))
+
+
+def test_the_speed_of_an_epoch_resumed_after_its_last_batch_is_the_mean_so_far():
+    plan = plan_of(epochs=1)
+    progress, record = Progress(), Record()
+    means = train_epoch(plan, progress, record, [], lambda: None)
+    progress.totals, progress.samples = {name: mean * 100 for name, mean in means.items()}, 100
+    seconds = progress.seconds
+    fit(plan, progress, record, [], lambda: None)
+    assert record.of("epoch")[0]["samples_per_second"] == pytest.approx(plan.train.samples / seconds)
+
+
+def test_the_speed_in_a_summary_is_the_mean_over_the_training(tmp_path):
+    run = train(tmp_path)
+    rows = run.record.of("epoch")
+    seconds = sum(1.0 / row["samples_per_second"] for row in rows)  # for one sample in each epoch
+    assert run.summary.samples_per_second == pytest.approx(len(rows) / seconds)
+    assert min(row["samples_per_second"] for row in rows) <= run.summary.samples_per_second
+
+
+def test_the_displayed_speed_is_that_of_the_last_seconds():
+    speed = RecentSpeed(window=2.0)
+    assert speed.add(1000, 50.0) is None  # a resumed training
+    assert speed.add(1010, 51.0) == pytest.approx(10)
+    for second in range(1, 11):
+        shown = speed.add(1010 + 100 * second, 51.0 + second)
+    assert shown == pytest.approx(100)
+    assert speed.add(2010, 91.0) == pytest.approx(0)  # one pause longer than the window
 
 
 def test_patience_ends_a_training_and_the_best_weights_stay(tmp_path):

@@ -141,6 +141,14 @@ class Batches:
         n = self.samples + ((epoch * self.samples) % self.batch_size if self.last == "carry" else 0)
         return -(-n // self.batch_size) if self.last == "keep" else n // self.batch_size
 
+    def samples_before(self, epoch: int, batch: int) -> int:
+        """Number of samples in all batches before this one, from epoch 0 on and over all processes."""
+        if self.last == "keep":
+            return epoch * self.samples + min(batch * self.batch_size, self.samples)
+        if self.last == "drop":
+            return (epoch * self.length() + batch) * self.batch_size
+        return (epoch * self.samples // self.batch_size + batch) * self.batch_size
+
     def closes_step(self, epoch: int, batch: int) -> bool:
         """Whether the optimiser steps after this batch: at the end of an accumulated group, and of the epoch."""
         return (batch + 1) % self.accumulate == 0 or batch + 1 == self.length(epoch)

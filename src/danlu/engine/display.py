@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,12 @@ from rich.progress import (
 )
 from torch import Tensor
 
-from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.engine.loop import Plan, Progress, Watcher, samples_trained
 from danlu.message import translated
 from danlu.run.names import metric_key, split_key
 
 REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time
+SPEED_WINDOW = 5.0  # seconds of training over which the displayed speed is averaged
 LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
 METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
 
@@ -50,7 +52,7 @@ class Display(Watcher):
         self.live = console.is_terminal
         self._last = 0.0
         self._last_line = time.monotonic()
-        self._samples, self._since = 0, time.perf_counter()
+        self._speed = RecentSpeed()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -88,9 +90,8 @@ class Display(Watcher):
             epochs = translated("progress.epochs", "epochs") + " "
             self._epochs = self.bars.add_task(epochs, total=plan.epochs, completed=progress.epoch, note="")
             self._batches = self.bars.add_task(translated("progress.batches", "batches"), total=1, note="")
-        samples = (progress.epoch * plan.train.samples) + progress.batch * plan.train.batch_size
-        speed = samples / max(progress.seconds, 1e-9)
-        note = f"{speed:,.0f}/s  {self._note(parts)}"
+        speed = self._speed.add(samples_trained(plan, progress), progress.seconds)
+        note = self._note(parts) if speed is None else f"{speed:,.0f}/s  {self._note(parts)}"
         self.bars.update(self._batches, completed=progress.batch, total=plan.train.length(progress.epoch), note=note)
         done = progress.epoch + progress.batch / max(plan.train.length(progress.epoch), 1)
         self.bars.update(self._epochs, completed=round(done, 2))
@@ -105,3 +106,25 @@ class Display(Watcher):
     def say(self, line: str) -> None:
         self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self.log(line)
+
+
+class RecentSpeed:
+    """Samples per second of training over the last seconds.
+
+    window: seconds of training, without validation and pauses.
+    """
+
+    def __init__(self, window: float = SPEED_WINDOW) -> None:
+        self.window = window
+        self._points: deque[tuple[int, float]] = deque()
+
+    def add(self, samples: int, seconds: float) -> float | None:
+        """Add a point of the training and return the speed over the window up to it; None at the first point.
+
+        samples, seconds: since the start of the training.
+        """
+        self._points.append((samples, seconds))
+        while len(self._points) > 2 and seconds - self._points[1][1] >= self.window:
+            self._points.popleft()
+        first_samples, first_seconds = self._points[0]
+        return (samples - first_samples) / (seconds - first_seconds) if seconds > first_seconds else None

@@ -100,9 +100,13 @@ def fit(
     """Train until all epochs are done, patience runs out, or `stop()` returns a reason. Updates `progress` in place."""
     began = time.perf_counter()
     while progress.epoch < plan.epochs and progress.stopped is None:
+        seconds, samples = progress.seconds, samples_trained(plan, progress)
         means = train_epoch(plan, progress, record, watchers, stop)
         if progress.stopped is not None:
             return
+        speed = _speed(samples_trained(plan, progress) - samples, progress.seconds - seconds)
+        if speed is None:  # resumed after the last batch of an epoch: the mean since the start
+            speed = _speed(samples_trained(plan, progress), progress.seconds)
         metrics = validate(plan, watchers)
         improved = _update_best(plan, progress, metrics)
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -110,12 +114,17 @@ def fit(
         row |= {
             "lr": _lr(plan),
             "seconds": time.perf_counter() - began,
-            "samples_per_second": progress.epoch * plan.train.samples / max(progress.seconds, 1e-9),
+            "samples_per_second": speed or 0.0,
         }
         record.add("epoch", epoch=progress.epoch, step=progress.step, values=row)
         progress.rows = len(record.rows)
         for watcher in watchers:
             watcher.on_epoch(plan, progress, row, improved)
+
+
+def samples_trained(plan: Plan, progress: Progress) -> int:
+    """Number of samples trained on since the start of the training, over all processes."""
+    return plan.train.samples_before(progress.epoch, progress.batch)
 
 
 def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:
@@ -284,6 +293,11 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
         text = "no better {metric} for {epochs} epochs"
         progress.stopped = message("stop.patience", text, metric=metric_message(name), epochs=plan.patience)
     return improved
+
+
+def _speed(samples: int, seconds: float) -> float | None:
+    """Samples per second; None where nothing was trained on."""
+    return samples / max(seconds, 1e-9) if samples else None
 
 
 def _finite(loss: float, progress: Progress) -> float:

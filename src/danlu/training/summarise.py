@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def summarise(
         epochs=progress.epoch,
         metrics=SplitMetrics.from_json(metrics),
         seconds=round(sum(timings.values()), 3),
-        samples_per_second=epochs[-1]["samples_per_second"] if epochs else 0.0,
+        samples_per_second=_mean_speed(epochs),
         findings=findings_of(run, language, cures(prepared.config, len(split.train), language)),
         best_epoch=progress.best_epoch,
         monitor=task.spec.monitor,
@@ -81,6 +81,12 @@ def summarise(
         augmented=augmented_images(prepared),
         stopped=progress.stopped,
     )
+
+
+def _mean_speed(epochs: Sequence[Mapping[str, Any]]) -> float:
+    """Mean samples per second over a training, from that of each epoch: all epochs have the same number of samples."""
+    speeds = [row["samples_per_second"] for row in epochs]
+    return len(speeds) / sum(1 / speed for speed in speeds) if speeds and all(speeds) else 0.0
 
 
 def _metrics_of(row: dict[str, Any], split: str) -> dict[str, float]:
