@@ -14,7 +14,7 @@ from torch import Tensor
 
 from danlu.engine.checkpoint import save_state, save_weights
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
@@ -61,7 +61,7 @@ class Saver(Watcher):
         if progress.running is not None:
             progress.totals, progress.samples = progress.running.state()
         return {
-            "progress": {k: v for k, v in vars(progress).items() if k != "running"},
+            "progress": _plain(progress),
             "fingerprint": self.fingerprint,
             "model": plan.module.state_dict(),
             "optimizer": plan.optimizer.state_dict(),
@@ -85,7 +85,7 @@ class Saver(Watcher):
                 plan.plateau.load_state_dict(state["plateau"])
             if plan.average:
                 plan.average.load_state_dict(state["average"])
-            progress = Progress(**state["progress"])
+            progress = _progress(state["progress"])
             if rank := plan.fabric.global_rank:
                 progress.totals, progress.samples = state["others"][rank - 1] if state["others"] else ({}, 0)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -94,6 +94,20 @@ class Saver(Watcher):
         if progress.stopped and progress.stopped.startswith(INTERRUPTED):
             progress.stopped = None
         return progress
+
+
+def _plain(progress: Progress) -> dict[str, Any]:
+    """Progress as plain values: state.pt is read without unpickling other types."""
+    values = {name: value for name, value in vars(progress).items() if name != "running"}
+    if isinstance(progress.stopped, Message):
+        values["stopped"] = progress.stopped.to_dict()
+    return values
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """Inverse of `_plain`."""
+    stopped = values["stopped"]
+    return Progress(**values | {"stopped": Message.from_dict(stopped) if isinstance(stopped, dict) else stopped})
 
 
 INTERRUPTED = "interrupted"
