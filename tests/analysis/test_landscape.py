@@ -16,7 +16,7 @@ from danlu.cli import main
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     monkeypatch.setattr(verb, "POINTS", 7)
-    monkeypatch.setattr(verb, "SAMPLES", 256)
+    monkeypatch.setattr(verb, "MAX_SAMPLES", 256)
 
 
 def figures(page: str) -> dict:
