@@ -1,4 +1,4 @@
-"""At danlu's own runs the cure is what to type."""
+"""Remedies of findings at danlu's own runs: flags of the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from danlu.advice.fixes import cures, flags_of
+from danlu.advice.fixes import fixes, flags_of
 from danlu.config import AugmentConfig, Config, with_values
 from danlu.data.presets import resolve
 from danlu.doctor.finding import Finding
@@ -18,14 +18,14 @@ RUN = {
 }  # fmt: skip
 
 
-def cure(code: str, language: str = "en", **evidence: object) -> str:
+def remedy(code: str, language: str = "en", **evidence: object) -> str:
     finding = Finding(code, "warning", 0.9, "", evidence, remedy="for g in optimizer.param_groups: g['lr'] /= 10")
-    return cures(with_values(Config(), RUN), 50_000, language)(finding).remedy
+    return fixes(with_values(Config(), RUN), 50_000, language)(finding).remedy
 
 
-def test_a_rate_too_high_is_cured_by_a_flag() -> None:
-    assert cure("optim.lr_too_high") == "Try --lr 0.003, or --lr 0.1."
-    assert cure("optim.lr_too_high", "zh") == "请试 --lr 0.003，或 --lr 0.1。"
+def test_remedy_of_a_high_learning_rate_is_a_flag() -> None:
+    assert remedy("optim.lr_too_high") == "Try --lr 0.003, or --lr 0.1."
+    assert remedy("optim.lr_too_high", "zh") == "请试 --lr 0.003，或 --lr 0.1。"
 
 
 @pytest.mark.parametrize(
@@ -37,27 +37,27 @@ def test_a_rate_too_high_is_cured_by_a_flag() -> None:
         ("data.imbalance", "--loss.class-weights balanced"),
     ],
 )
-def test_flags_of_the_table(code: str, flag: str) -> None:
-    assert flag in cure(code)
-    assert "optimizer" not in cure(code)
+def test_flags_of_other_findings(code: str, flag: str) -> None:
+    assert flag in remedy(code)
+    assert "optimizer" not in remedy(code)
 
 
-def test_a_batch_that_is_the_usual_one_is_not_proposed() -> None:
-    assert cure("speed.device_idle") == "for g in optimizer.param_groups: g['lr'] /= 10", "128 is more than the usual"
+def test_default_batch_size_is_not_proposed() -> None:
+    assert remedy("speed.device_idle") == "for g in optimizer.param_groups: g['lr'] /= 10", "128 is the default"
 
 
-def test_what_no_setting_cures_keeps_its_words() -> None:
-    assert cure("data.leak") == "for g in optimizer.param_groups: g['lr'] /= 10"
+def test_remedy_without_a_setting_is_unchanged() -> None:
+    assert remedy("data.leak") == "for g in optimizer.param_groups: g['lr'] /= 10"
 
 
-def test_flags_are_spelt_as_people_type_them() -> None:
+def test_flags_are_in_their_short_form() -> None:
     assert flags_of({"optim.lr": 0.003, "optim.clip_norm": 1.0}) == "--lr 0.003 --optim.clip-norm 1"
     assert flags_of({"model.name": "lenet", "model.norm": None}) == "--model lenet --model.norm none"
     assert flags_of({"augment.preset": "light", "augment.flip": "lr", "augment.pad": 4}) == "--augment light"
 
 
-def test_what_was_laid_over_an_augmentation_is_taken_off() -> None:
+def test_setting_added_to_a_preset_is_removed() -> None:
     plain = resolve(AugmentConfig(preset="none", rotate=180.0), size=28, channels=1, classes=10)
     config = replace(with_values(Config(), RUN), augment=plain)
     finding = Finding("data.augmentation_harmful", "warning", 0.9, "", {}, remedy="look at the images")
-    assert cures(config, 50_000)(finding).remedy == "Try --augment.rotate 0."
+    assert fixes(config, 50_000)(finding).remedy == "Try --augment.rotate 0."

@@ -1,10 +1,11 @@
-"""Finding -> change of settings: every code has an answer, and each change is one that the config takes."""
+"""Remedies: every finding has changes or a reason against them, and each change is valid in a config."""
 
 from __future__ import annotations
 
 import pytest
 
-from danlu.advice.remedies import JUDGED_BY, REMEDIES, Case, as_flags, changes, why_not, without_remedy
+from danlu.advice.case import Case, as_flags
+from danlu.advice.remedies import JUDGED_BY, REMEDIES, changes, why_not, without_remedy
 from danlu.config import AugmentConfig, Config, with_values
 from danlu.doctor.findings.table import FINDINGS
 
@@ -50,16 +51,16 @@ def test_a_new_finding_needs_no_entry():
     ids=["usual", "wild", "slow"],
 )
 def test_changes_are_valid_settings_that_differ_from_the_run_and_can_be_pasted(code, settings):
-    patient = case({"raw": 3.0}, **settings)
-    found = changes(code, patient)
+    run_case = case({"raw": 3.0}, **settings)
+    found = changes(code, run_case)
     assert len(found) == len({as_flags(change) for change in found})
     for change in found:
-        healed = with_values(patient.config, change)
-        assert healed != patient.config
+        changed = with_values(run_case.config, change)
+        assert changed != run_case.config
         words = as_flags(change).split()
         pasted = {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2])}
         if None not in change.values() or set(change) == {"transfer.freeze"}:
-            assert with_values(patient.config, pasted) == healed
+            assert with_values(run_case.config, pasted) == changed
 
 
 @pytest.mark.parametrize(
@@ -86,23 +87,23 @@ def test_changes_are_valid_settings_that_differ_from_the_run_and_can_be_pasted(c
         ("numerics.nonfinite", {"precision": "fp16"}, {"precision": "fp32"}),
     ],
 )
-def test_the_first_change_is_the_likeliest_cure(code, settings, first):
+def test_first_change(code, settings, first):
     assert changes(code, case(**settings))[0] == first
 
 
 @pytest.mark.parametrize("code", ["data.augmentation_harmful", "fit.regularisation_too_strong"])
-def test_what_was_laid_over_a_preset_is_undone_whatever_its_name(code):
+def test_setting_added_to_a_preset_is_removed(code):
     turned = case(**{"augment": "none", "augment.rotate": 180.0})
-    assert changes(code, turned)[0] == {"augment.rotate": 10.0}, "that of the stand-in's presets"
-    assert changes(code, case(**{"augment": "none", "augment.rotate": 5.0})) == [], "a preset that would be stronger"
+    assert changes(code, turned)[0] == {"augment.rotate": 10.0}, "the value of the presets in `case`"
+    assert changes(code, case(**{"augment": "none", "augment.rotate": 5.0})) == [], "the preset would be stronger"
 
 
-def test_weaker_presets_come_one_after_the_other():
+def test_weaker_presets_are_tested_from_strong_to_weak():
     found = changes("data.augmentation_harmful", case(**{"augment": "strong", "augment.rotate": 10.0}))
     assert [change["augment.preset"] for change in found] == ["light", "none"]
 
 
-def test_a_clip_is_raised_above_the_measured_norm():
+def test_clip_norm_is_raised_above_the_measured_norm():
     assert changes("optim.clipping_always", case({"raw": 3.0}, **{"optim.clip_norm": 0.01})) == [
         {"optim.clip_norm": 6.0}
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.advice.fixes import cures
+from danlu.advice.fixes import fixes
 from danlu.analysis.diagnosis import Diagnosis
 from danlu.config import Config, with_values
 from danlu.data.dataset import ImageFiles
@@ -46,7 +46,7 @@ def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) ->
         run = Run.open(target)
         config = with_values(run.config, spoken)
         language = config.doctor.language
-        found = findings_of(run, language, cures(run.config, _training_samples(run), language))
+        found = findings_of(run, language, fixes(run.config, _training_samples(run), language))
         return Diagnosis(run.name, language, found)
     config = with_values(Config(), {"data.path": str(target)} | spoken | settings)
     try:

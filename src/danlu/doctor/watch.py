@@ -129,19 +129,19 @@ class Doctor:
             self._watched.deferred.drain()
         return diagnose(self.ledger, self.language)
 
-    def say_new(self, say: Callable[[str], None] = print, cured: Callable[[Finding], Finding] | None = None) -> None:
+    def say_new(self, say: Callable[[str], None] = print, fix: Callable[[Finding], Finding] | None = None) -> None:
         """Report each new error and warning, one line each.
 
         Args:
             say: called with each line.
-            cured: replaces the remedy of a finding, for trainers that are configured instead of programmed.
+            fix: replaces the remedy of a finding, for trainers that are configured instead of programmed.
         """
         findings = self.findings
         follows = {code for finding in findings for code in finding.consequences}  # their cause is reported instead
         for finding in findings:
             if finding.severity != "note" and finding.code not in self._said | follows:
                 self._said.add(finding.code)
-                say(in_one_line(cured(finding) if cured else finding, self.language))
+                say(in_one_line(fix(finding) if fix else finding, self.language))
 
     def epoch(self, **metrics: float) -> None:
         """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""
@@ -152,10 +152,10 @@ class Doctor:
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
         """Report the loss of the last forward pass, for loops whose loss cannot be observed."""
         if not self._observed:
-            self.expect_told()
+            self.expect_observed()
         self._events.loss_computed(loss, outputs, targets, "observe")
 
-    def expect_told(self, kind: str | None = None, hold_outputs: bool = False) -> None:
+    def expect_observed(self, kind: str | None = None, hold_outputs: bool = False) -> None:
         """Expect each loss by `observe`, and remove the hooks that look for it.
 
         Args:

@@ -27,7 +27,7 @@ LOSS_KINDS = {"cross-entropy": "cross_entropy", "squared": "half_mse", "absolute
 class DoctorWatcher(Watcher):
     """Runs the doctor on a training; use as a context manager around `fit`.
 
-    say: prints one line. cured: adds the flags that fix a finding. With several processes only the first is watched.
+    say: prints one line. fix: adds the flags that fix a finding. With several processes only the first is watched.
     """
 
     def __init__(
@@ -36,19 +36,19 @@ class DoctorWatcher(Watcher):
         config: Config,
         run: Run,
         say: Callable[[str], None],
-        cured: Callable[[Finding], Finding] | None = None,
+        fix: Callable[[Finding], Finding] | None = None,
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
         self.doctor: Doctor = watch(plan.hooked_module, optimizer, budget=settings.budget, language=settings.language)
         self.loss = LOSS_KINDS.get(config.loss.name or "", config.loss.name)
         self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
-        self.run, self.say, self.cured = run, say, cured
+        self.run, self.say, self.fix = run, say, fix
         self._epochs = 0
 
     def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
-        self.doctor.expect_told(self.loss, hold_outputs=self.hold_outputs)
+        self.doctor.expect_observed(self.loss, hold_outputs=self.hold_outputs)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -56,7 +56,7 @@ class DoctorWatcher(Watcher):
         with suppress(OSError):  # a full disk must not hide the error of the run itself
             self.doctor.ledger.save(self.run.ledger)
         if error[0] is not None:  # the training failed: print what is known now
-            self.doctor.say_new(self.say, self.cured)
+            self.doctor.say_new(self.say, self.fix)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
         targets = batch.targets if isinstance(batch.targets, Tensor) else None
@@ -74,14 +74,14 @@ class DoctorWatcher(Watcher):
             for metric, name in LEDGER_NAMES.items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
-        self.doctor.say_new(self.say, self.cured)
+        self.doctor.say_new(self.say, self.fix)
 
 
 def findings_of(
-    run: Run, language: str = "en", cured: Callable[[Finding], Finding] | None = None
+    run: Run, language: str = "en", fix: Callable[[Finding], Finding] | None = None
 ) -> list[dict[str, Any]]:
     """Findings of a run from its ledger as plain values, most severe and most confident first; [] without a ledger."""
     if not run.ledger.exists():
         return []
     found = diagnose(Ledger.read(run.ledger), language)
-    return [(cured(finding) if cured else finding).to_dict() for finding in found]
+    return [(fix(finding) if fix else finding).to_dict() for finding in found]

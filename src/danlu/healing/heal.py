@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.advice.remedies import JUDGED_BY, Case, Change, as_flags, changes, why_not
-from danlu.advice.usual import case_of
+from danlu.advice.case import Case, Change, as_flags
+from danlu.advice.remedies import JUDGED_BY, changes, why_not
+from danlu.advice.run_defaults import RunDefaults
 from danlu.config import with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
@@ -233,7 +234,8 @@ class _Healing:
         )
 
     def _case(self, finding: dict[str, Any]) -> Case:
-        return case_of(self.prepared, with_values(self.prepared.config, self.kept), finding["evidence"])
+        config = with_values(self.prepared.config, self.kept)
+        return RunDefaults.of_prepared(self.prepared, config).case(finding["evidence"])
 
     def _length(self) -> Message:
         """Epochs, samples and seeds of a trial."""

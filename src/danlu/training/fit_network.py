@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from danlu.advice.fixes import cures
+from danlu.advice.fixes import fixes
 from danlu.config import Config, dump_yaml
 from danlu.engine.checkpoint import read_state
 from danlu.engine.display import Display
@@ -82,8 +82,8 @@ def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool)
 def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> DoctorWatcher:
     """The doctor as a watcher, its ledger holding the facts about the data that it cannot measure itself."""
     config = prepared.config
-    fixes = cures(config, len(prepared.split.train), config.doctor.language)
-    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fixes)
+    fix = fixes(config, len(prepared.split.train), config.doctor.language)
+    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix)
     if prepared.objects is not None:
         record_object_facts(doctor_watcher.doctor.ledger, prepared, network(prepared.signature))
     if config.loss.class_weights is not None and prepared.class_counts is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from danlu.advice.fixes import cures
+from danlu.advice.fixes import fixes
 from danlu.data.augment import Normalise
 from danlu.data.dataset import SPLITS
 from danlu.engine.doctor_watcher import findings_of
@@ -58,7 +58,7 @@ def summarise(
         metrics=SplitMetrics.from_json(metrics),
         seconds=round(sum(timings.values()), 3),
         samples_per_second=_mean_speed(epochs),
-        findings=findings_of(run, language, cures(prepared.config, len(split.train), language)),
+        findings=findings_of(run, language, fixes(prepared.config, len(split.train), language)),
         best_epoch=progress.best_epoch,
         monitor=task.spec.monitor,
         better=task.spec.better,
