@@ -284,7 +284,7 @@ case("csv text to regress", "train table.csv --target label --task regress", "'l
     "'no'",
     make=table)
 case("csv fractions to classify", "train table.csv --target price --task classify", "'price'",
-    "whole numbers or text for --task classify",
+    "integers or text for --task classify",
     make=table)
 case("csv target without values", "train table.csv --target b", "column 'b' of table.csv must be a target",
     make=lambda: table("a,b\n1,\n2,\n"))
@@ -315,7 +315,7 @@ case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N
 case("npz of seven channels", "train set.npz", "images x in set.npz must be of 1, 3 or 4 channels",
     make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
 case("npz counts differ", "train set.npz", "set.npz: x holds 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
-case("npz one class", "train set.npz", "y in set.npz must hold at least two classes",
+case("npz one class", "train set.npz", "set.npz must hold at least two classes",
     make=lambda: arrays(y=np.zeros(12, int)))
 case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']",
     make=lambda: np.savez("set.npz", a=np.zeros(3), b=np.zeros(3)))
@@ -349,7 +349,7 @@ case("part larger than the set", "train digits --test 5000",
 case("part infinite", "train digits --val inf", "--val must be a fraction between 0 and 1", "'inf'")
 case("part negative", "train digits --val -1", "--val must be a fraction between 0 and 1, a number of samples", "'-1'")
 case("part neither fraction nor count", "train digits --val 1.5", "--val must be a fraction between 0 and 1", "'1.5'")
-case("part misspelt path", "train images --val imagse2", "--val must be a share, a count or an existing path",
+case("part misspelt path", "train images --val imagse2", "--val must be a fraction, a count or an existing path",
     "'images2'",
     make=lambda: (images(), images("images2")))
 case("part with an unknown class", "train images --val other",

@@ -48,7 +48,7 @@ def load(path, task=None, **kw):
 def test_table_of_formats():
     for form in FORMATS.values():
         assert form.description
-        assert callable(form.looks_like)
+        assert callable(form.look)
         assert callable(form.open)
 
 

@@ -27,8 +27,8 @@ def test_grey_rgb_and_palette(tmp_path):
     assert np.array_equal(np.asarray(decode(tmp_path / "grey.png"))[..., 2], array[..., 0])
     close = np.asarray(decode(tmp_path / "palette.png")).astype(int) - array
     assert np.abs(close).mean() < 20
-    assert check_image(tmp_path / "grey.png") == (40, 60, True, True)
-    assert check_image(tmp_path / "palette.png") == (40, 60, False, True)
+    assert check_image(tmp_path / "grey.png")[:4] == (40, 60, True, True)
+    assert check_image(tmp_path / "palette.png")[:4] == (40, 60, False, True)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -67,7 +67,7 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path, name):
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(levels * 257).save(tmp_path / name)
     assert np.array_equal(np.asarray(decode(tmp_path / name, "grey")), levels)
-    assert check_image(tmp_path / name) == (16, 16, True, True)
+    assert check_image(tmp_path / name)[:4] == (16, 16, True, True)
 
 
 def test_float_tiff(tmp_path):
@@ -150,7 +150,7 @@ def test_reasons(tmp_path, whole):
 
 def test_wrong_extension_is_read_by_content(tmp_path):
     Image.fromarray(scene()).save(tmp_path / "a.png", format="JPEG")
-    assert check_image(tmp_path / "a.png") == (40, 60, False, False)
+    assert check_image(tmp_path / "a.png")[:4] == (40, 60, False, False)
 
 
 def test_bomb_is_refused(tmp_path, monkeypatch):

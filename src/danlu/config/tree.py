@@ -57,6 +57,7 @@ class DataConfig(Strict):
 
     path: str = option("", "a file, a folder, or the name of a known data set")
     target: str | None = option(None, "column to predict (csv)")
+    format: str | None = option(None, "data format, where several fit or none (`danlu formats` lists them)")
     val: SplitSize | None = option(
         None, "validation set: a fraction, a number of samples or a path; by default the split that the data come with"
     )
@@ -76,6 +77,9 @@ class DataConfig(Strict):
     )
     size: Count | None = option(None, "side of the network's input images, in pixels")
     colour: Channels | None = option(None, "colour channels of the images")
+    window: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
+        None, "values that become 0 and 255 in images of more than 8 bits, as LOW,HIGH"
+    )
     standardise: bool = option(
         True, "images: use (x - mean) / std of the training set; false leaves pixel values in [0, 1]"
     )

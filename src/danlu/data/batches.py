@@ -79,7 +79,8 @@ class Batches:
     source: uint8 (N, C, H, W) or float32 (N, D) on the device, or `ImageFiles` decoded by worker processes.
     targets: (N,) or (N, T) on the device. index: the split's samples, int64 (n,).
     seed: None keeps the order (validation). last: "keep" the smaller last batch, "drop" it, or "carry" its samples
-    over to the next epoch. classes: see `epoch_order`. rank, world: this process and how many there are.
+    over to the next epoch. min_last: a last batch of fewer samples is left out of training; batch norm needs two per
+    process. classes: see `epoch_order`. rank, world: this process and how many there are.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Batches:
         transform: Transform,
         seed: int | None = None,
         last: Literal["keep", "drop", "carry"] = "keep",
+        min_last: int = 1,
         classes: Tensor | None = None,
         accumulate: int = 1,
         rank: int = 0,
@@ -101,7 +103,7 @@ class Batches:
     ) -> None:
         self.source, self.targets = source, targets
         self.index = index.cpu().numpy()
-        self.batch_size, self.last = batch_size, last
+        self.batch_size, self.last, self.min_last = batch_size, last, min_last
         self.transform, self.seed = transform, seed
         self.classes = None if classes is None else classes.cpu().numpy()
         self.accumulate = accumulate
@@ -117,10 +119,14 @@ class Batches:
     @property
     def batches_per_epoch(self) -> float:
         """Mean number of batches in an epoch; a fraction when the last one is carried over."""
-        whole = self.samples / self.batch_size
-        return {"keep": -(-self.samples // self.batch_size), "drop": self.samples // self.batch_size, "carry": whole}[
-            self.last
-        ]
+        return self.samples / self.batch_size if self.last == "carry" else self.length()
+
+    @property
+    def _kept(self) -> int:
+        """Samples of an epoch with last="keep": without a last batch of fewer than `min_last`, which is left out."""
+        rest = self.samples % self.batch_size
+        leave_out = self.seed is not None and 0 < rest < self.min_last and self.samples > self.batch_size
+        return self.samples - rest if leave_out else self.samples
 
     def order(self, epoch: int) -> np.ndarray:
         """The samples of an epoch in the order they are used, carried ones first."""
@@ -133,13 +139,13 @@ class Batches:
                 before = epoch_order(self.index, self.seed, epoch - 1, self.classes)
                 order = np.concatenate([before[-left:], order])
         if self.last != "keep":
-            order = order[: len(order) // self.batch_size * self.batch_size]
-        return order
+            return order[: len(order) // self.batch_size * self.batch_size]
+        return order[: self._kept]
 
     def length(self, epoch: int = 0) -> int:
         """Number of batches of this epoch."""
         n = self.samples + ((epoch * self.samples) % self.batch_size if self.last == "carry" else 0)
-        return -(-n // self.batch_size) if self.last == "keep" else n // self.batch_size
+        return -(-self._kept // self.batch_size) if self.last == "keep" else n // self.batch_size
 
     def samples_before(self, epoch: int, batch: int) -> int:
         """Number of samples in all batches before this one, from epoch 0 on and over all processes."""

@@ -37,11 +37,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images still on disk, of any size; `data/images.py` decodes them."""
+    """Images still on disk, of any size; `data/images.py` decodes them.
+
+    window: the values that become 0 and 255 in images of more than 8 bits, or None for their full scale.
+    """
 
     paths: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...]  # (height, width) after EXIF rotation
     grey: bool  # every image is grey
+    window: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

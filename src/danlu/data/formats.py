@@ -1,4 +1,8 @@
-"""From what the user named (a file, a folder, a known set) to a Dataset: the table of formats and the one way in."""
+"""The table of data formats, and the one way from a path or the name of a known set to a Dataset.
+
+Every format looks at one survey of the files and gives its evidence. The best is read; none, or two that fit equally
+well, are a refusal that names what was seen.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +18,114 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles
+from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources import (
     cifar,
     coco,
+    createml,
     csv,
+    cvat,
     folder,
     idx,
     instance_masks,
+    label_lines,
+    label_studio,
+    labelled_csv,
+    labelme,
     npz,
     shapes,
     sklearn,
     torchvision,
+    unread,
+    via,
     voc,
     yolo,
 )
-from danlu.data.sources.targets import Task
+from danlu.data.sources.targets import Task, need_two
+from danlu.data.survey import Survey, survey
+from danlu.message import Message, message
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
+
+Opener = Callable[[Any, DataConfig, Task | None], Dataset]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format on disk. looks_like: whether a path is of it; open: (path, config, task) -> Dataset.
+    """One format on disk. look: survey -> evidence for it, or None; open: (survey, config, task) -> Dataset.
 
-    objects: it holds objects to find in images, to detect or to segment.
+    objects: it holds objects to find in images, to detect or to segment. on_request: read only with --format.
     """
 
     description: str
-    looks_like: Callable[[Path], bool]
-    open: Callable[[Path, DataConfig, Task | None], Dataset]
+    look: Callable[[Survey], Evidence | None]
+    open: Opener
     objects: bool = False
+    on_request: bool = False
 
 
-# In this order a path is shown to them: the most particular first.
+def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
+    """`look` of a format that is recognised by its path alone."""
+
+    def look(data: Survey) -> Evidence | None:
+        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
+
+    return look
+
+
+def _of_path(open: Opener) -> Opener:
+    return lambda data, config, task: open(data.path if isinstance(data, Survey) else data, config, task)
+
+
 FORMATS = {
-    "idx": Format("MNIST-style idx files, raw or .gz", idx.looks_like, idx.open),
-    "cifar": Format("CIFAR-10 or CIFAR-100, binary or python batches", cifar.looks_like, cifar.open),
-    "npz": Format("an .npz file with arrays x and y", npz.looks_like, npz.open),
-    "coco": Format("COCO json of boxes or masks", coco.looks_like, coco.open, objects=True),
-    "voc": Format("Pascal VOC xml of boxes", voc.looks_like, voc.open, objects=True),
-    "yolo": Format("YOLO txt of boxes or polygons", yolo.looks_like, yolo.open, objects=True),
-    "instance masks": Format(
-        "a folder of images and one of instance masks", instance_masks.looks_like, instance_masks.open, objects=True
+    "idx": Format("MNIST-style idx files, raw or .gz", _on_path(idx.looks_like, "idx files"), _of_path(idx.open)),
+    "cifar": Format(
+        "CIFAR-10 or CIFAR-100, binary or python batches",
+        _on_path(cifar.looks_like, "CIFAR's batches"),
+        _of_path(cifar.open),
     ),
-    "folder": Format("a folder with one subfolder of images per class", folder.looks_like, folder.open),
-    "csv": Format("a .csv or .tsv table with a target column", csv.looks_like, csv.open),
+    "npz": Format("an .npz file with arrays x and y", _on_path(npz.looks_like, "an .npz file"), _of_path(npz.open)),
+    "coco": Format("COCO json of boxes or masks", coco.look, coco.open, objects=True),
+    "voc": Format("Pascal VOC xml of boxes", voc.look, voc.open, objects=True),
+    "yolo": Format("YOLO or Darknet txt of boxes or polygons", yolo.look, yolo.open, objects=True),
+    "labelme": Format("LabelMe json beside each image", labelme.look, labelme.open, objects=True),
+    "cvat": Format("CVAT for images 1.1, an xml file of boxes, polygons and masks", cvat.look, cvat.open, objects=True),
+    "via": Format("VIA (VGG Image Annotator) json of regions", via.look, via.open, objects=True),
+    "createml": Format("CreateML json of boxes", createml.look, createml.open, objects=True),
+    "label studio": Format(
+        "Label Studio json of rectangles and polygons", label_studio.look, label_studio.open, objects=True
+    ),
+    "kitti": Format("KITTI label_2 txt of boxes", label_lines.look_kitti, label_lines.open_kitti, objects=True),
+    "dota": Format("DOTA labelTxt of oriented boxes", label_lines.look_dota, label_lines.open_dota, objects=True),
+    "csv boxes": Format(
+        "csv of images and boxes (also Open Images)", labelled_csv.look_boxes, labelled_csv.open_boxes, objects=True
+    ),
+    "csv images": Format("csv of images and their label (Kaggle)", labelled_csv.look_images, labelled_csv.open_images),
+    "csv classes": Format(
+        "csv of images and a column of 0 and 1 per class", labelled_csv.look_classes, labelled_csv.open_classes
+    ),
+    "object masks": Format(
+        "a folder of mask files per image, one per object",
+        instance_masks.look_objects,
+        instance_masks.open_objects,
+        objects=True,
+    ),
+    "instance masks": Format(
+        "a folder of images and one of instance masks", instance_masks.look, instance_masks.open, objects=True
+    ),
+    "binary masks": Format(
+        "as instance masks; each separate region of a mask is an object",
+        instance_masks.look,
+        instance_masks.open_binary,
+        objects=True,
+        on_request=True,
+    ),
+    "folder": Format("a folder with one subfolder of images per class", folder.look, folder.open),
+    "csv": Format("a .csv or .tsv table with a target column", csv.look, csv.open),
+    **{
+        name: Format(description, look, unread.open, on_request=True)
+        for name, (description, look) in unread.FORMATS.items()
+    },
 }
 DEFAULT_ROOT = "~/.cache/danlu"
 
@@ -77,9 +144,10 @@ def data_root() -> Path:
     return Path(os.environ.get("DANLU_DATA") or DEFAULT_ROOT).expanduser()
 
 
-def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
+def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bool = False) -> Dataset:
     """Read config.path, and config.val and config.test when they are paths.
 
+    classes_known: a trained network gives the classes, so that one of them is enough.
     task: what the user asked for; None lets the data decide. An existing path goes before the name of a known set.
     Raises Refusal when there is no such data, when it is of no known format or broken, or contradicts `task`; Failure
     when a known set cannot be downloaded.
@@ -93,6 +161,9 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
     if config.balance and dataset.task_spec.targets != "class":
         what = "objects are to be found" if dataset.task_spec.finds_objects else "there are no classes"
         raise refusal("--data.balance", f"left out where {what}, as in {config.path}", config.balance)
+    if dataset.task_spec.targets == "class" and not classes_known:
+        column = f"column {dataset.target_names[0]!r} of " if dataset.target_names else ""
+        need_two(dataset.classes, f"{column}{config.path}")
     for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
         if isinstance(part, str):
             dataset = _join(dataset, _open_part(flag, part, dataset, config), split, flag)
@@ -100,35 +171,105 @@ def open_dataset(config: DataConfig, task: Task | None = None) -> Dataset:
 
 
 def recognise(path: Path) -> str | None:
-    """Name of the first format that `path` looks like."""
-    return next((name for name, form in FORMATS.items() if form.looks_like(path)), None)
+    """Name of the format that `path` is read as, or None where none fits or several do."""
+    try:
+        return choose_format(survey(path), None)[0]
+    except Refusal:
+        return None
+
+
+def evidence_for(data: Survey) -> dict[str, Evidence]:
+    """What speaks for each format, the best first."""
+    found = {name: form.look(data) for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS}
+    kept = {name: evidence for name, evidence in found.items() if evidence is not None}
+    return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
+
+
+def format_named(name: str) -> str:
+    """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
+    plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+    if plain not in FORMATS or plain in unread.FORMATS:
+        known = [one.replace(" ", "-") for one in FORMATS if one not in unread.FORMATS]
+        raise refusal("--format", "a known format (`danlu formats` lists them)", name, near=known)
+    return plain
+
+
+def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message]]:
+    """The format to read `data` as, and notes on it. wanted: the user's --format.
+
+    Raises Refusal where no format fits, where two fit equally well, or where the one that fits is not read.
+    """
+    if wanted:
+        return format_named(wanted), []
+    found = evidence_for(data)
+    good = {name: one for name, one in found.items() if one.refuse is None}
+    best = max((one.fit for one in found.values()), default=Fit.POSSIBLE)
+    first = [name for name, one in good.items() if one.fit == best]
+    if len(first) > 1:
+        raise _ambiguous(data, {name: found[name] for name in first})
+    if len(first) == 1:
+        others = [name for name, one in good.items() if one.fit >= Fit.CONVERTED and name != first[0]]
+        notes = [
+            message("data.also_seen", "not read: {seen} ({name}); --format {flag} reads that instead",
+                    seen=found[name].seen, name=name, flag=name.replace(" ", "-"))
+            for name in others
+        ]  # fmt: skip
+        return first[0], notes
+    if refused := {name: one for name, one in found.items() if one.refuse is not None and one.fit == best}:
+        raise Refusal(f"{data.path}: " + "; ".join(dict.fromkeys(str(one.refuse) for one in refused.values())))
+    raise _unknown(data)
+
+
+def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
+    seen = ", and ".join(f"as {name} ({one.seen})" for name, one in found.items())
+    flags = " or ".join(f"--format {name.replace(' ', '-')}" for name in found)
+    return Refusal(f"{data.path} can be read in {len(found)} ways: {seen}; say which is meant by {flags}")
+
+
+def _unknown(data: Survey) -> Refusal:
+    forms = "; ".join(form.description for name, form in FORMATS.items() if name not in unread.FORMATS)
+    do = f"known are: {forms}"
+    above = data.root.parent if not data.is_file else data.root
+    if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
+        name = recognise_quietly(above)
+        if name:
+            do = f"{above} is data in the format {name}: name that instead; {do}"
+    return refusal(str(data.path), "data in a known format", _what(data), do=do)
+
+
+def recognise_quietly(path: Path) -> str | None:
+    """Format of a folder above the named one, where it is small enough to walk through."""
+    try:
+        return recognise(path) if sum(1 for _ in path.iterdir()) < 50 and path.parent != path else None
+    except OSError:
+        return None
 
 
 def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     try:
-        name = recognise(path)
+        data = survey(path)
     except OSError as error:
         raise refusal(str(path), "readable", error.strerror) from None
-    if name is None:
-        forms = "; ".join(form.description for form in FORMATS.values())
-        raise refusal(str(path), "data in a known format", _what(path), do=f"known are: {forms}")
+    name, notes = choose_format(data, config.format)
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
         raise _other_task(str(path), "detect" if FORMATS[name].objects else "classify or regress", task)
-    return FORMATS[name].open(path, config, task)
+    dataset = FORMATS[name].open(data, config, task)
+    return replace(dataset, notes=[*dataset.notes, *map(str, notes)]) if notes else dataset
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:
     return Refusal(f"{path} is data to {own}, not to {asked} as --task or the run asks")
 
 
-def _what(path: Path) -> str:
-    """A few words on a path that no format recognises."""
-    if path.is_file():
-        return f"a file of {path.stat().st_size} bytes ending in {path.suffix or 'nothing'}"
-    entries = list(path.iterdir())
-    if not entries:
+def _what(data: Survey) -> str:
+    """The kinds of files in a folder that no format explains."""
+    if data.is_file:
+        return f"a file of {data.path.stat().st_size} bytes ending in {data.path.suffix or 'nothing'}"
+    if not data.files and not data.folders:
         return "an empty folder"
-    kinds = Counter("folders" if e.is_dir() else f"{e.suffix or 'unnamed'} files" for e in entries)
+    kinds = Counter(f"{file.suffix or 'unnamed'} files" for file in data.files)
+    if len(data.folders):
+        kinds["folders"] = len(data.folders)
     return "a folder of " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(4))
 
 
@@ -175,7 +316,7 @@ def _open_part(flag: str, part: str, main: Dataset, config: DataConfig) -> Datas
     path = Path(part).expanduser()
     if not path.exists():
         beside = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise refusal(flag, "a share, a count or an existing path", part, near=nearest(part, beside))
+        raise refusal(flag, "a fraction, a count or an existing path", part, near=nearest(part, beside))
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
     return _open_path(path, replace(config, path=part, val=None, test=None, target=target), main.task)
 
@@ -213,7 +354,8 @@ def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch
 def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
     first, second = main.inputs, part.inputs
     if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
-        return ImageFiles(first.paths + second.paths, first.sizes + second.sizes, first.grey and second.grey)
+        window = first.window or second.window
+        return ImageFiles(first.paths + second.paths, first.sizes + second.sizes, first.grey and second.grey, window)
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         if first.shape[1:] != second.shape[1:]:
             raise refusal(

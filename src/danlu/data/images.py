@@ -6,7 +6,9 @@ torch is imported late, so that a worker process starts without it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import math
 import multiprocessing
@@ -34,6 +36,21 @@ if TYPE_CHECKING:
     from danlu.data.dataset import ImageFiles, Problem
 
 Colour = Literal["grey", "rgb"]
+# Extensions of images, readable here or not: a file of one that cannot be read is named, never passed over.
+IMAGE_SUFFIXES = frozenset(
+    suffix
+    for names in (
+        ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .ppm .pgm .pbm .pnm .pfm .tif .tiff .webp .mpo",
+        ".jp2 .j2k .j2c .jpc .jpf .jpx .avif .avifs .heic .heics .heif .heifs .hif .jxl",
+        ".dng .cr2 .cr3 .nef .arw .orf .rw2",
+    )
+    for suffix in names.split()
+)
+# Extensions of formats that need a package: what it is called.
+PLUGINS = dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), ("HEIC", "pillow-heif"))
+PLUGINS |= dict.fromkeys((".avif", ".avifs"), ("AVIF", "pillow-avif-plugin")) | {
+    ".jxl": ("JPEG XL", "pillow-jxl-plugin")
+}
 CHUNK = 256  # images a worker takes at a time
 MANY = 500  # fewer images than this are read faster without starting processes
 CACHE_VERSION = 1  # raise it when the pixels that `read_image` makes change
@@ -49,6 +66,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than 8 bits per channel
+Window = tuple[float, float]  # the values of a deep image that become 0 and 255
 # What a whole file ends with; a file that ends otherwise is decoded to be sure.
 LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b"\x3b"}
 # What PIL raises on broken files, plugin by plugin.
@@ -57,12 +76,17 @@ UNREADABLE += (struct.error, ZeroDivisionError, Image.DecompressionBombError)
 
 
 class ImageInfo(NamedTuple):
-    """What a look at one file tells. height, width: pixels, upright. named_right: the extension fits the content."""
+    """Size and kind of an image file.
+
+    height, width: pixels, upright. named_right: the extension fits the content. levels: of an image of more than 8
+    bits per channel, its least and largest value and the values that 0.5 % of the pixels lie below and above.
+    """
 
     height: int
     width: int
     grey: bool
     named_right: bool
+    levels: tuple[float, float, float, float] | None = None
 
 
 # --- one image -------------------------------------------------------------------------------------------------
@@ -72,7 +96,12 @@ class ImageInfo(NamedTuple):
 def formats() -> tuple[str, ...]:
     """The formats that are read. EPS and WMF are left out: PIL hands them to other programs."""
     Image.init()
-    wanted = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
+    for package in ("pillow_heif", "pillow_avif", "pillow_jxl"):
+        with contextlib.suppress(Exception):  # not installed, or built for another PIL
+            module = importlib.import_module(package)
+            if package == "pillow_heif":
+                module.register_heif_opener()
+    wanted = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF", "HEIF", "JXL")
     return tuple(name for name in wanted if name in Image.OPEN)
 
 
@@ -100,20 +129,53 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
         if os.path.getsize(path) == 0:
             return "empty file"
         with _open(path) as image:
-            if decode or not _ends_well(path, image.format or ""):
+            deep = image.mode in DEEP_MODES
+            if decode or deep or not _ends_well(path, image.format or ""):
                 image.load()
             height, width = _upright_size(image)
             named = extensions().get(os.path.splitext(path)[1].lower())
             kind = "JPEG" if image.format == "MPO" else image.format
-            return ImageInfo(height, width, image.mode in GREY_MODES, named == kind)
+            levels = _levels(np.asarray(image)) if deep else None
+            return ImageInfo(height, width, image.mode in GREY_MODES, named == kind, levels)
     except UNREADABLE as error:
-        return reason_of(error)
+        return reason_of(error, path)
+
+
+def _levels(values: np.ndarray) -> tuple[float, float, float, float]:
+    """(least, 0.5 % percentile, 99.5 % percentile, largest) of the pixels. Raises ValueError for other than numbers."""
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError("pixels that are not finite")
+    step = max(1, values.size // 100_000)
+    low, high = np.percentile(values.ravel()[::step], (0.5, 99.5))
+    return float(values.min()), float(low), float(high), float(values.max())
+
+
+def common_window(levels: Sequence[tuple[float, float, float, float]]) -> Window | None:
+    """One window for all deep images of a set, so that equal values stay equal; None where full scale serves.
+
+    Full scale is 0 to 65535 for integers, and 0 to 1 or 0 to 255 for others. A set that uses less than half of it, or
+    goes beyond it, is spread from its 0.5 % to its 99.5 % percentile.
+    """
+    if not levels:
+        return None
+    least, low, high, largest = (f(values) for f, values in zip((min, min, max, max), zip(*levels)))
+    for full in (1.0, 255.0, 65535.0):
+        if least >= 0 and largest <= full:
+            if high - low >= 0.5 * full:
+                return None
+            break
+    return (low, high) if high > low else (least, largest) if largest > least else (least - 0.5, least + 0.5)
 
 
 def decode(
-    source: str | Path | np.ndarray | Image.Image, colour: Colour = "rgb", least: int | None = None
+    source: str | Path | np.ndarray | Image.Image,
+    colour: Colour = "rgb",
+    least: int | None = None,
+    window: Window | None = None,
 ) -> Image.Image:
     """An upright 8-bit image ("RGB", or "L" when grey) from a file, a PIL image or an array.
+
+    window: values of a file of more than 8 bits that become 0 and 255; by default its full scale.
 
     Arrays are uint8 or float in [0, 1], of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4. Transparent parts
     turn white; of an animation the first frame is taken. least: a JPEG may be decoded at a smaller scale as long as its
@@ -123,18 +185,22 @@ def decode(
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), colour)
     if isinstance(source, Image.Image):
-        return _upright(_convert(source, colour), _orientation(source))
+        return _upright(_convert(source, colour, window), _orientation(source))
     with _open(source) as image:
         if least and image.format in ("JPEG", "MPO"):
             share = least / min(image.size)
             size = math.ceil(share * image.width), math.ceil(share * image.height)
             image.draft("L" if colour == "grey" and image.mode == "RGB" else None, size)  # type: ignore[arg-type]
         image.load()
-        return _upright(_convert(image, colour), _orientation(image))
+        return _upright(_convert(image, colour, window), _orientation(image))
 
 
 def read_image(
-    source: str | Path | np.ndarray | Image.Image, size: int, colour: Colour = "rgb", fit: Fit = "crop"
+    source: str | Path | np.ndarray | Image.Image,
+    size: int,
+    colour: Colour = "rgb",
+    fit: Fit = "crop",
+    window: Window | None = None,
 ) -> np.ndarray:
     """uint8 (C, size, size), resized by antialiased bilinear interpolation. C is 3 for "rgb" and 1 for "grey".
 
@@ -142,8 +208,8 @@ def read_image(
     image (`data/canvas.py`). Raises ValueError or OSError when there is no such image.
     """
     if fit != "crop":
-        return place_image(source, FITS[fit](image_size(source), size), colour)
-    image = decode(source, colour, least=size)
+        return place_image(source, FITS[fit](image_size(source), size), colour, window)
+    image = decode(source, colour, least=size, window=window)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Resizing the central square is resizing and then cropping, in one pass over the pixels that stay.
@@ -162,14 +228,17 @@ def _resize(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int,
 
 
 def place_image(
-    source: str | Path | np.ndarray | Image.Image, placement: Placement, colour: Colour = "rgb"
+    source: str | Path | np.ndarray | Image.Image,
+    placement: Placement,
+    colour: Colour = "rgb",
+    window: Window | None = None,
 ) -> np.ndarray:
     """uint8 (C, H, W): the whole image on the canvas of `placement`, grey around it.
 
     The offset is taken in whole pixels. Raises ValueError or OSError when there is no such image.
     """
     (height, width), (x, y) = placement.original, placement.scale
-    image = decode(source, colour, least=math.ceil(max(x, y) * min(height, width)))
+    image = decode(source, colour, least=math.ceil(max(x, y) * min(height, width)), window=window)
     # A JPEG may come at a half, a quarter or an eighth; its last pixel is then only partly covered by the image.
     reduced = max(1, round(width / image.width))
     part = (0, 0, min(width / reduced, image.width), min(height / reduced, image.height))
@@ -226,10 +295,11 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def _convert(image: Image.Image, colour: Colour) -> Image.Image:
+def _convert(image: Image.Image, colour: Colour, window: Window | None = None) -> Image.Image:
     """Any mode to "L" or "RGB", alpha laid over white."""
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_to_bytes(np.asarray(image)))
+    if image.mode in DEEP_MODES:
+        values = np.asarray(image)
+        image = Image.fromarray(_to_bytes(values) if window is None else _windowed(values, window))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -238,6 +308,14 @@ def _convert(image: Image.Image, colour: Colour) -> Image.Image:
         image = image.convert("RGB")
     mode = "L" if colour == "grey" else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _windowed(values: np.ndarray, window: Window) -> np.ndarray:
+    """uint8: window[0] and below become 0, window[1] and above 255."""
+    if values.size and not np.isfinite(values).all():
+        raise ValueError("pixels that are not finite")
+    low, high = window
+    return np.round((values.astype(np.float64) - low).clip(0, high - low) * (255 / (high - low))).astype(np.uint8)
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
@@ -266,8 +344,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def reason_of(error: Exception) -> str:
-    """PIL's complaint in a few plain words."""
+def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa: PLR0911
+    """PIL's complaint in a few plain words. path: its extension tells which package could read it."""
+    suffix = os.path.splitext(path)[1].lower() if path is not None else ""
+    if suffix in PLUGINS and suffix not in extensions() and not isinstance(error, FileNotFoundError | PermissionError):
+        kind, package = PLUGINS[suffix]
+        return f"{kind} image, which needs the package {package}"
     text = str(error).lower()
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -292,7 +374,12 @@ def check_images(paths: Sequence[Path], decode: bool = True, workers: int | None
 
 
 def load_images(
-    paths: Sequence[Path], size: int, colour: Colour, workers: int | None = None, fit: Fit = "crop"
+    paths: Sequence[Path],
+    size: int,
+    colour: Colour,
+    workers: int | None = None,
+    fit: Fit = "crop",
+    window: Window | None = None,
 ) -> tuple[Tensor, list[Problem]]:
     """All images as one uint8 tensor (N, C, size, size), and those that could not be read: their rows stay zero.
 
@@ -302,7 +389,7 @@ def load_images(
 
     pixels = torch.zeros(len(paths), 1 if colour == "grey" else 3, size, size, dtype=torch.uint8)
     problems, start = [], 0
-    for chunk, bad in _decoded(paths, size, colour, workers, fit):
+    for chunk, bad in _decoded(paths, size, colour, workers, fit, window):
         pixels[start : start + len(chunk)] = torch.from_numpy(chunk)
         problems += bad
         start += len(chunk)
@@ -327,12 +414,14 @@ def cached_images(
     from danlu.data.dataset import Problem
 
     folder = Path(folder)
-    pixels_file = folder / f"{_key(files.paths, size, colour, fit)}.npy"
+    pixels_file = folder / f"{_key(files.paths, size, colour, fit, files.window)}.npy"
     problems_file = pixels_file.with_suffix(".json")
     if not pixels_file.exists():
         try:
             shape = (len(files), 1 if colour == "grey" else 3, size, size)
-            _write_cache(pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers, fit))
+            _write_cache(
+                pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers, fit, files.window)
+            )
         except OSError as error:
             raise blame(error, f"--data.cache {folder}") from None
     # Copy-on-write: the tensor may be written to, the file stays as it is.
@@ -363,8 +452,8 @@ def _write_cache(
             file.unlink(missing_ok=True)
 
 
-def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit) -> str:
-    digest = hashlib.sha256(f"{CACHE_VERSION} {size} {colour} {fit}".encode())
+def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None) -> str:
+    digest = hashlib.sha256(f"{CACHE_VERSION} {size} {colour} {fit} {window or ''}".rstrip().encode())
     for path in paths:
         try:
             stat = os.stat(path)
@@ -376,12 +465,12 @@ def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit) -> str:
 
 
 def _decoded(
-    paths: Sequence[Path], size: int, colour: Colour, workers: int | None, fit: Fit
+    paths: Sequence[Path], size: int, colour: Colour, workers: int | None, fit: Fit, window: Window | None
 ) -> Iterator[tuple[np.ndarray, list[Problem]]]:
     """Chunks of decoded images in order, each with its problems."""
     from danlu.data.dataset import Problem
 
-    work = partial(_decode_chunk, size=size, colour=colour, fit=fit)
+    work = partial(_decode_chunk, size=size, colour=colour, fit=fit, window=window)
     start = 0
     for chunk, bad in _in_order(work, paths, _workers(len(paths), workers)):
         yield chunk, [Problem(str(paths[start + i]), reason) for i, reason in bad]
@@ -395,7 +484,7 @@ def _check_chunk(paths: Sequence[Path], decode: bool) -> list[ImageInfo | str]:
 
 
 def _decode_chunk(
-    paths: Sequence[Path], size: int, colour: Colour, fit: Fit
+    paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     pixels = np.zeros((len(paths), 1 if colour == "grey" else 3, size, size), np.uint8)
     bad = []
@@ -403,9 +492,9 @@ def _decode_chunk(
         warnings.simplefilter("ignore")
         for i, path in enumerate(paths):
             try:
-                pixels[i] = read_image(path, size, colour, fit)
+                pixels[i] = read_image(path, size, colour, fit, window)
             except UNREADABLE as error:
-                bad.append((i, reason_of(error)))
+                bad.append((i, reason_of(error, path)))
     return pixels, bad
 
 

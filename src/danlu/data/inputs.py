@@ -32,7 +32,7 @@ class Decoder:
     def __call__(self, wanted: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
         """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
         paths = [self.files.paths[i] for i in wanted]
-        images, problems = load_images(paths, self.size, self.colour, workers=0, fit=self.fit)
+        images, problems = load_images(paths, self.size, self.colour, workers=0, fit=self.fit, window=self.files.window)
         bad = {problem.where for problem in problems}
         return images, [row for row, path in enumerate(paths) if str(path) in bad], problems
 
@@ -76,7 +76,7 @@ def image_inputs(
     if cache:
         images, problems = cached_images(files, size, colour, cache, workers, fit)
     elif memory:
-        images, problems = load_images(files.paths, size, colour, workers, fit)
+        images, problems = load_images(files.paths, size, colour, workers, fit, files.window)
     else:
         return Images(files, Decoder(files, size, colour, fit))
     bad = {problem.where for problem in problems}

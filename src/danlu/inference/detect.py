@@ -68,6 +68,7 @@ class ImageDetector:
         self.mirrors = mirrors(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
         self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
+        self.window = signature.window
 
     def place(self, source: Any) -> PlacedImage:
         """Resize and pad an image (file, array or PIL image) to the canvas.
@@ -75,7 +76,7 @@ class ImageDetector:
         ValueError or OSError when it cannot be read.
         """
         placement = self.fit(image_size(source), self.canvas)
-        return place_image(source, placement, self.colour), placement
+        return place_image(source, placement, self.colour, self.window), placement
 
     @torch.no_grad()
     def __call__(self, images: Sequence[PlacedImage]) -> list[Detections]:

@@ -40,7 +40,9 @@ def other_data(signature: Signature, config: Config, path: str) -> Prepared:
         limit=None,
         cache=None,
     )
-    dataset = open_dataset(settings, signature.task)
+    window = signature.window if settings.window is None else settings.window
+    settings = replace(settings, window=window)
+    dataset = open_dataset(settings, signature.task, classes_known=True)
     if signature.columns is not None and dataset.kind in ("images", "files"):
         raise refusal("DATA", "a table of rows", f"{dataset.path}, which holds images")
     index = torch.arange(len(dataset))

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from danlu.data.images import UNREADABLE, extensions, is_image, reason_of
+from danlu.data.images import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
 from danlu.refuse import Refusal, refusal
 
 Content = TypeVar("Content")
@@ -92,14 +92,14 @@ def output_name(name: str, taken: set[str], suffix: str = ".png") -> str:
 def _read_folder(folder: Path, read: Callable[[Path], Content]) -> Iterator[InputImage[Content]]:
     """All files with an image extension or image content; hidden files are skipped."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
-    files = [p for p in files if p.suffix.lower() in extensions() or is_image(p)]
+    files = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES or is_image(p)]
     if not files:
         raise refusal("PATH", "a folder with images in it", str(folder))
     for file in files:
         try:
             yield InputImage(str(file), file, read(file))
         except UNREADABLE as error:
-            yield InputImage(str(file), file, None, reason_of(error))
+            yield InputImage(str(file), file, None, reason_of(error, file))
 
 
 def _hidden(path: Path) -> bool:
@@ -119,5 +119,5 @@ def _read(read: Callable[[Any], Content], source: Any, thing: str) -> Content:
     try:
         return read(source)
     except UNREADABLE as error:
-        reason = reason_of(error) if isinstance(source, Path) else str(error)
+        reason = reason_of(error, source) if isinstance(source, Path) else str(error)
         raise Refusal(f"{thing} is no image that can be read: {reason}") from None

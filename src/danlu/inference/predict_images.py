@@ -41,7 +41,9 @@ def predict_images(
     """
     signature = trained.signature
     colour: Colour = "grey" if signature.channels == 1 else "rgb"
-    images = list(read_images(inputs, partial(read_image, size=signature.canvas or 1, colour=colour)))
+    images = list(
+        read_images(inputs, partial(read_image, size=signature.canvas or 1, colour=colour, window=signature.window))
+    )
     readable = [one.content for one in images if one.content is not None]
     outputs = iter(_outputs(trained.members_on(device), device, readable, config) if readable else ())
     predictions = [

@@ -125,6 +125,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         batch_size=config.batch_size,
         seed=config.seed,
         last=config.data.last,
+        min_last=2 * fabric.world_size if _has_batch_norm(module) else 1,
         classes=prepared.dataset.targets[prepared.split.train] if config.data.balance else None,
         accumulate=config.optim.accumulate,
         rank=fabric.global_rank,
@@ -154,6 +155,10 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         seed=config.seed,
         log_every=config.log_every,
     )
+
+
+def _has_batch_norm(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 def _dropout(module: nn.Module, config: Config) -> DropoutSchedule | None:

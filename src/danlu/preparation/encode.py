@@ -10,7 +10,7 @@ from torch import Tensor
 from danlu.config import ResolvedConfig
 from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
-from danlu.data.dataset import Dataset
+from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
@@ -140,4 +140,5 @@ def _signature(config: ResolvedConfig, dataset: Dataset) -> Signature:
         options=model_options(config),
         classes=dataset.classes,
         target_names=dataset.target_names or (("target",) if dataset.task_spec.targets == "numbers" else ()),
+        window=dataset.inputs.window if isinstance(dataset.inputs, ImageFiles) else None,
     )

@@ -31,6 +31,7 @@ class Signature:
         members: Signatures of the networks of an ensemble; empty for a single network.
         backbone: Name of a detector's backbone.
         fit: How a detector makes images square.
+        window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -51,6 +52,7 @@ class Signature:
     members: tuple[Signature, ...] = ()
     backbone: str | None = None
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
+    window: tuple[float, float] | None = None
 
     @property
     def task_spec(self) -> TaskSpec:

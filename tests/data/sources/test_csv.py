@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.sources import csv
+from danlu.data.formats import open_dataset
 from danlu.refuse import Refusal
 
 TABLE = "a,b,kind\n" + "".join(f"{i},{i * 0.5},{'xy'[i % 2]}\n" for i in range(30))
@@ -15,7 +15,7 @@ TABLE = "a,b,kind\n" + "".join(f"{i},{i * 0.5},{'xy'[i % 2]}\n" for i in range(3
 def read(path, text=None, task=None, **kw):
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return csv.open(path, DataConfig(path=str(path), **kw), task)
+    return open_dataset(DataConfig(path=str(path), **kw), task)
 
 
 def test_classes(tmp_path):

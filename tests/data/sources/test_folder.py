@@ -6,7 +6,9 @@ from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
+from danlu.data.formats import open_dataset
 from danlu.data.sources import folder
+from danlu.data.survey import survey
 from danlu.refuse import Refusal
 
 
@@ -17,14 +19,14 @@ def draw(path, count=20, first=0):
 
 
 def read(path, **kw):
-    return folder.open(path, DataConfig(path=str(path), **kw))
+    return open_dataset(DataConfig(path=str(path), **kw))
 
 
 def test_classes_are_sorted_and_every_image_has_its_label(tmp_path):
     for name in ("猫", "dog", "Ärger"):
         draw(tmp_path / name, 21)
     data = read(tmp_path)
-    assert folder.looks_like(tmp_path)
+    assert folder.look(survey(tmp_path)).refuse is None
     assert data.classes == tuple(sorted(["猫", "dog", "Ärger"]))
     assert data.given is None
     for i, path in enumerate(data.inputs.paths):
@@ -130,8 +132,8 @@ def test_header_check_of_large_sets_finds_truncation(tmp_path, monkeypatch):
 
 
 def test_looks_like(tmp_path):
-    assert not folder.looks_like(tmp_path)
+    assert not folder.look(survey(tmp_path))
     (tmp_path / "a").mkdir()
-    assert not folder.looks_like(tmp_path)
+    assert not folder.look(survey(tmp_path))
     draw(tmp_path / "a" / "deep", 1)
-    assert folder.looks_like(tmp_path)
+    assert folder.look(survey(tmp_path))

@@ -5,6 +5,7 @@ import pytest
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN
+from danlu.data.formats import open_dataset
 from danlu.data.sources import npz
 from danlu.refuse import Refusal
 
@@ -17,7 +18,7 @@ def read(tmp_path, task=None, **arrays):
     path = tmp_path / "d.npz"
     np.savez(path, **arrays)
     assert npz.looks_like(path)
-    return npz.open(path, DataConfig(path=str(path)), task)
+    return open_dataset(DataConfig(path=str(path)), task)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ NAN = np.array([[1.0, 2], [np.nan, 3], [1, 1]])
         ({"x": IMAGES[..., :2], "y": LABELS}, None, "channels"),
         ({"x": IMAGES.astype(int) - 9, "y": LABELS}, None, "values from"),
         ({"x": IMAGES, "y": LABELS * 0}, None, "two classes"),
-        ({"x": np.eye(3), "y": np.array([0.5, 1, 2])}, "classify", "whole numbers"),
+        ({"x": np.eye(3), "y": np.array([0.5, 1, 2])}, "classify", "integers"),
         ({"x": np.eye(3), "y": np.array(["a", "b", "c"])}, "regress", "numbers for --task regress"),
         ({"x": np.array([["a"], ["b"]]), "y": LABELS[:2]}, None, "numbers"),
     ],

@@ -163,7 +163,7 @@ REFUSED = {
     "too few": (BOX + "\n0 0.5 0.5", "a.txt line 2", {}),
     "odd polygon": ("0 " + "0.5 " * 7, "8 numbers", {}),
     "words": ("dog 0.5 0.5 0.1 0.1", "a class and numbers", {}),
-    "half a class": ("0.5 0.5 0.5 0.1 0.1", "whole number", {}),
+    "half a class": ("0.5 0.5 0.5 0.1 0.1", "integer", {}),
     "nc": (BOX, "data.yaml: nc", {"nc": 3}),
     "no names": (BOX, "data.yaml: names", {"names": "dog"}),
     "gaps": (BOX, "data.yaml: names", {"names": {0: "a", 2: "b"}}),
@@ -185,8 +185,8 @@ def test_one_sentence_for_a_broken_file(tmp_path, name):
 
 def test_a_broken_line_is_skipped_when_told(tmp_path):
     data = read(write(tmp_path, {"a": BOX, "b": "0 0.5"}), on_bad="skip")
-    assert len(data) == 1
-    assert "line 1" in data.problems[0].reason
+    assert [len(one) for one in data.targets] == [1, 0]
+    assert "line 1" in data.problems[0].where
     assert recognise(tmp_path) == "yolo"
 
 

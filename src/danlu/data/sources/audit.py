@@ -1,10 +1,11 @@
-"""From what annotation files say to a Dataset to detect: every image and every object is checked here, once.
+"""The audit of labelled images: every image and every object is checked here, once, on the way to a Dataset.
 
-What is wrong is skipped, clipped or kept, and named by file and object. Images without objects are kept.
+Faulty ones are skipped, clipped or kept, and named by file and object. Images without objects are kept.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,14 +15,12 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, Shape
-from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.images import ImageInfo, check_images
-from danlu.data.sources.labelled import Labelled, Thing, relative
+from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, too_many_bad
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
 
-BAD_IMAGES = 0.05  # more bad images than this share stop the run unless --on-bad skip
-BAD_OBJECTS = 0.5  # so do more bad objects: then it is the format that is misread
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 ROUNDING = 1.0  # pixels that a box may reach over the edge without being named: tools round, or count from 0
 
@@ -36,7 +35,7 @@ def assemble(
     problems: Iterable[Problem] = (),
     notes: Iterable[str] = (),
 ) -> Dataset:
-    """The checked Dataset. Raises Refusal when there are no images or classes, or too much is bad.
+    """The checked Dataset. Raises Refusal when there are no images or classes, or too many are bad.
 
     task: "segment" keeps the outlines; an object without a usable one is then ignored in training.
     """
@@ -71,7 +70,7 @@ def assemble(
         path=str(path),
         format=form,
         task=task,
-        inputs=ImageFiles(paths, tuple(sizes), all(info.grey for info in infos)),
+        inputs=image_files(paths, infos, config, notes),
         targets=targets,
         classes=tuple(classes),
         given=given,
@@ -120,7 +119,7 @@ def _usable_images(
     ]
     problems += bad
     pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, ImageInfo)]
-    if not pairs or (config.on_bad != "skip" and len(bad) > BAD_IMAGES * len(found)):
+    if not pairs or (config.on_bad != "skip" and too_many_bad(len(bad), len(found))):
         first = ", ".join(f"{p.where}: {p.reason}" for p in bad[:3]) or "it lists none"
         do = "; mend or remove them, or use --on-bad skip" if pairs else ""
         raise Refusal(f"{path}: {len(bad)} of {len(found)} images cannot be used ({first}){do}")
@@ -179,7 +178,7 @@ def _audit(
     height, width = np.asarray(sizes, np.float64)[owner].reshape(-1, 2).T
     edges = np.stack([width, height, width, height], axis=1)
     boxes = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)
-    scale = np.where(np.array([one.shares for one in found])[owner][:, None], edges, 1.0)
+    scale = np.where(np.array([one.fractions for one in found])[owner][:, None], edges, 1.0)
     with np.errstate(all="ignore"):
         boxes = (boxes * scale).astype(np.float32)
         x1, y1, x2, y2 = boxes.T
@@ -209,7 +208,7 @@ def _audit(
         reason = f"box {_box(boxes[i])} is there a second time"
         problems.append(Problem(_where(found[owner[i]], things[i]), reason, "kept", "repeated"))
     notes += _counted(counts, bad, beyond)
-    if config.on_bad != "skip" and bad.sum() > BAD_OBJECTS * len(things):
+    if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(things)):
         first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
         first = first if len(first) < 300 else f"{first[:300]} ..."
         raise Refusal(f"{path}: {bad.sum()} of {len(things)} objects cannot be used ({first}); or use --on-bad skip")
@@ -252,8 +251,16 @@ def _outlined(
     kept, lost = [], 0
     for thing, box, i in zip(things, boxes, owner):
         one, shape = found[i], thing.shape
-        if one.shares and isinstance(shape, Polygons):
+        if one.fractions and isinstance(shape, Polygons):
             shape = Polygons(tuple(ring * (sizes[i][1], sizes[i][0]) for ring in shape.rings))
+        if isinstance(shape, Polygons):
+            whole = tuple(ring for ring in shape.rings if len(ring) >= 3)
+            if whole and len(whole) < len(shape.rings):
+                reason = (
+                    f"{len(shape.rings) - len(whole)} rings of fewer than three corners are left out of its outline"
+                )
+                problems.append(Problem(_where(one, thing), reason, "kept"))
+            shape = Polygons(whole)
         fault = _outline_fault(shape, sizes[i])
         if fault:
             lost += 1
@@ -271,7 +278,7 @@ def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
     if shape is None:
         return "no outline"
     if isinstance(shape, Polygons):
-        if any(len(ring) < 3 for ring in shape.rings):
+        if not shape.rings:
             return "a polygon of fewer than three corners"
         return "" if all(np.isfinite(ring).all() for ring in shape.rings) else "a polygon that is not finite"
     if isinstance(shape, RunLengths):
@@ -283,7 +290,7 @@ def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
 
 
 def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch.Tensor | None) -> list[str]:
-    notes = []
+    notes = similar_names(classes)
     empty = sum(not len(one) for one in targets)
     if empty:
         notes.append(f"{empty} of {len(targets)} images are without objects and kept")
@@ -297,6 +304,15 @@ def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch
         first = ", ".join(repr(name) for name in absent[:5]) + (" ..." if len(absent) > 5 else "")
         notes.append(f"{len(absent)} of {len(classes)} classes have no object to train on: {first}")
     return notes
+
+
+def similar_names(classes: Sequence[str]) -> list[str]:
+    """A note on classes whose names differ only in case, spaces or Unicode form."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    pairs = [" and ".join(map(repr, names)) for names in groups.values() if len(names) > 1]
+    return [f"classes {', '.join(pairs)} differ only in spelling and are kept apart"] if pairs else []
 
 
 def _where(one: Labelled, thing: Thing) -> str:

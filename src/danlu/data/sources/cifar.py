@@ -16,7 +16,7 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
-from danlu.data.sources.targets import Task, need_two, sort_classes
+from danlu.data.sources.targets import Task, sort_classes
 from danlu.refuse import Refusal, refusal
 
 PIXELS = 3 * 32 * 32
@@ -55,7 +55,6 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         classes, targets = tuple(names), torch.cat(labels)
     else:
         classes, targets = sort_classes(names, torch.cat(labels))
-    need_two(classes, path)
     return Dataset(
         path=str(path),
         format="cifar",

@@ -5,9 +5,8 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height]; ca
 
 from __future__ import annotations
 
-import gc
-import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,258 +15,359 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons, RunLengths, Shape, parse_runs
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
-from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, find_image, relative, split_of, wanted_task
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.labelled import Labelled, wanted_task
+from danlu.data.sources.reading import Reading, box_of
 from danlu.data.sources.targets import Task
-from danlu.refuse import Refusal, blame, refusal
+from danlu.data.split_names import split_of, split_of_path
+from danlu.data.survey import File, Survey, as_survey
+from danlu.data.survey import survey as walk
+from danlu.data.text_files import read_json
+from danlu.message import message
+from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS
 
-MARKS = (b'"images"', b'"annotations"', b'"categories"', b'"image_id"')
-LOOK = 1 << 20  # bytes at either end of a file in which the marks are looked for
-OTHER = ("captions", "person_keypoints", "stuff", "panoptic", "image_info", "sem_")  # COCO's files of other kinds
-FOLDERS = ("annotations", "train", "val", "valid", "validation", "test", "train2017", "val2017", "test2017")
+OTHERS = {  # COCO's files of other kinds -> what they hold
+    "coco captions": "captions",
+    "coco panoptic": "panoptic segments",
+    "coco labels": "image labels without boxes",
+    "coco images": "image names without annotations",
+    "coco results": "detections of a model",
+}
+FALSE = (None, False, 0, 0.0, "", "0", "0.0", "false", "False", "no")  # of iscrowd, whatever type a tool wrote
 
 
-def looks_like(path: Path) -> bool:
-    """A json file, whatever is in it, or a folder that holds json files with COCO's keys."""
-    return bool(_files(path))
+def look(survey: Survey) -> Evidence | None:
+    """Json files with COCO's keys."""
+    kinds = survey.json_kinds
+    if files := kinds.get("coco"):
+        total = len(survey.of(".json"))
+        seen = message(
+            "data.seen.coco", "{files} of {total} .json files are COCO annotations", files=len(files), total=total
+        )
+        return Evidence(Fit.MARKED, seen)
+    if survey.is_file and survey.path.suffix.lower() == ".json" and not set(kinds) - {"broken", "other", "list"}:
+        # A single json file of no known kind: what COCO lacks in it is the best that can be said.
+        return Evidence(Fit.POSSIBLE, message("data.seen.json", "it is a .json file"))
+    for kind, what in OTHERS.items():
+        if files := kinds.get(kind):
+            seen = message("data.seen.coco_other", "{file} is COCO json of {what}", file=files[0].relative, what=what)
+            why = message(
+                "data.refuse.coco_other", "COCO json is read where it holds bounding boxes or masks of objects"
+            )
+            return Evidence(Fit.MARKED, seen, why)
+    return None
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations of every json file; file and folder names tell the splits.
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """`ImageFiles` and annotations of every json file; file and folder names give the splits.
 
-    Raises Refusal for a file that is cut, or lacks a key, or whose ids contradict each other.
+    Raises Refusal for a file that is cut or lacks a key, and when more than 5 % of its entries cannot be used.
     """
-    task = wanted_task(path, task, masks=True)
-    root = path if path.is_dir() else path.parent
-    read = [_File(file, root, TASKS[task].masks) for file in _files(path)]
-    classes = list(dict.fromkeys(name for file in read for name in file.categories.values()))
-    place = {name: k for k, name in enumerate(classes)}
-    found = [one for file in read for one in file.images(place)]
-    return assemble(
-        path,
-        "coco",
-        found,
-        classes,
-        config,
-        task,
-        [problem for file in read for problem in file.problems],
-        [note for file in read for note in file.notes],
-    )
+    survey = as_survey(path)
+    task = wanted_task(survey.path, task, masks=True)
+    named = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco") or survey.of(".json")
+    named = [file for file in named if file.name.startswith("instances")] or named  # beside person_keypoints_*.json
+    if survey.is_file:
+        survey = _around(survey)
+        named = [File(survey.path, survey.path.relative_to(survey.root).parts)]
+    files = sorted((_File(file) for file in named), key=lambda file: file.split % 4)  # training set first
+    reading = Reading(survey, config, "coco", [name for file in files for name in file.categories.values()])
+    reading.labels = {name: k for k, name in enumerate(reading.labels)}
+    for file in _without_unions(files, reading.notes):
+        file.read(reading, TASKS[task].masks)
+    return reading.finish(task)
 
 
 def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
-    """What the one annotation file at `path` holds, its keys checked as `open` does, its images not looked for.
+    """The content of the one annotation file at `path`, its keys checked as `open` does, its images not looked for.
 
-    outlines: check these too. Raises Refusal when there is no such file, or more than one.
+    outlines: check these too. Raises Refusal when there is no such file, more than one, or a faulty entry.
     """
-    files = _files(path)
+    survey = as_survey(path)
+    files = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco", [])
     if len(files) != 1:
         got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
         raise refusal("DATA", "a COCO annotation file, or a folder with one of them", got)
-    one = _File(files[0], files[0].parent, outlines)
-    one.images({})
+    one = _File(files[0])
+    try:
+        for where, entry in one.entries("images"):
+            one.identity(entry, "id", where)
+            one.text(entry, "file_name", where)
+        for where, entry in one.entries("annotations"):
+            for key in ("image_id", "category_id"):
+                one.identity(entry, key, where)
+            one.box(entry, where, None)
+            if outlines and (fault := one.outline(entry, where)[1]):
+                raise EntryError(f"{where}.{fault}")
+        for where, entry in one.entries("categories"):
+            if "name" not in entry:
+                raise EntryError(f"{where}.name must be given, got 'no such key'")
+    except EntryError as error:
+        raise Refusal(f"{files[0].path}: {error}") from None
     return one.content
 
 
-def read_json(file: Path, thing: str) -> Any:
-    """What a json file holds. Raises Refusal, which calls it `thing`, when it cannot be read or is none."""
-    collects = gc.isenabled()
-    gc.disable()  # of the millions of objects that are made here none is garbage: looking for some doubles the time
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise blame(error, thing) from None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise Refusal(f"{thing} is no valid json ({reason}): it is cut or damaged, fetch or write it again") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"{thing} is no valid json ({error}): it is cut or damaged, fetch or write it again") from None
-    finally:
-        if collects:
-            gc.enable()
+class EntryError(ValueError):
+    """One entry of a file cannot be used. The message names its place and reason."""
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path] if path.suffix.lower() == ".json" else []
-    folders = [path, *(path / name for name in FOLDERS if (path / name).is_dir())]
-    files = [file for folder in folders for file in sorted(folder.glob("*.json")) if _marked(file)]
-    instances = [file for file in files if file.name.startswith("instances")]
-    return instances or [file for file in files if not file.name.startswith(OTHER)]
+def _around(survey: Survey) -> Survey:
+    """The folder around a json file, where its images are looked for: its own, or that of annotations/."""
+    base = survey.path.parent
+    if base.name.lower() in ("annotations", "annotation", "labels"):
+        base = base.parent
+    found = walk(base)
+    return Survey(survey.path, base, found.files, found.folders, found.links)
 
 
-def _marked(file: Path) -> bool:
-    if file.suffix.lower() != ".json" or not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        ends = stream.read(LOOK)
-        if file.stat().st_size > LOOK:
-            stream.seek(-LOOK, 2)
-            ends += stream.read(LOOK)
-    return any(mark in ends for mark in MARKS)
+def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:
+    """The files without those that repeat the images of others which name splits (instances_all.json)."""
+    split = [file for file in files if file.split != UNASSIGNED]
+    names = {name for file in split for name in file.names}
+    kept = []
+    for file in files:
+        if file.split == UNASSIGNED and len(split) > 1 and file.names and file.names <= names:
+            notes.append(f"{file.name} is not read: its images are those of {', '.join(f.name for f in split[:3])}")
+        else:
+            kept.append(file)
+    return kept
 
 
 class _File:
-    """One json file, its keys checked. categories: id -> name, by id."""
+    """One json file with its top-level keys checked. categories: id -> name, by id. split: by its name or folder."""
 
-    def __init__(self, file: Path, root: Path, outlines: bool) -> None:
-        self.file, self.root, self.outlines = file, root, outlines
-        self.name = relative(file, root)
-        self.problems: list[Problem] = []
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.name = file.relative
+        self.content = read_json(file.path, str(file.path))
+        if not isinstance(self.content, dict):
+            kind = "a list, as of results" if isinstance(self.content, list) else repr(self.content)[:40]
+            raise Refusal(f"{file.path} must be a COCO object with images, annotations and categories, got {kind}")
+        for key in ("images", "annotations", "categories"):
+            if key not in self.content:
+                raise refusal(f"{file.path}: key {key!r}", "there", "no such key", near=[])
+            if not isinstance(self.content[key], list):
+                raise refusal(f"{file.path}: {key}", "a list", _short(self.content[key]))
+        self.split = split_of(file.stem)
+        if self.split == UNASSIGNED:
+            self.split = split_of_path(file.folder)
         self.notes: list[str] = []
-        content = read_json(file, str(file))
-        if not isinstance(content, dict):
-            kind = "a list, as of results" if isinstance(content, list) else repr(content)[:40]
-            raise Refusal(f"{file} must be a COCO object with images, annotations and categories, got {kind}")
-        self.content = content
-        self.entries, self.annotations, categories = (
-            self._entries(content, key) for key in ("images", "annotations", "categories")
-        )
+        self.faulty: set[Any] = set()  # ids of images that cannot be used: their objects go with them
+        self.categories = self._categories()
+
+    @property
+    def names(self) -> set[str]:
+        """File names of its images."""
+        return {str(entry.get("file_name")) for entry in self.content["images"] if isinstance(entry, dict)}
+
+    def _categories(self) -> dict[Any, str]:
         names: dict[Any, str] = {}
-        for i, entry in enumerate(categories):
-            number = self._id(entry, "id", f"categories[{i}]")
-            name = str(self._get(entry, "name", f"categories[{i}]", str)).strip()
-            if names.get(number, name) != name:
-                raise Refusal(f"{file}: categories[{i}].id must be unique, got {number!r} for {name!r} too")
-            names[number] = name
-        self.categories = dict(sorted(names.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
+        try:
+            for where, entry in self.entries("categories"):
+                number = self.identity(entry, "id", where)
+                name = str(entry.get("name", number)).strip()
+                if names.get(number, name) != name:
+                    raise EntryError(f"{where}.id must be unique, got {number!r} for {name!r} too")
+                names[number] = name
+        except EntryError as error:
+            raise Refusal(f"{self.file.path}: {error}") from None
+        if not names:
+            raise Refusal(f"{self.file.path} must name at least one class of objects in categories, got none")
         twice = [name for name, n in Counter(names.values()).items() if n > 1]
         if twice:
             self.notes.append(f"{self.name}: categories of one name are one class ({twice[0]!r})")
+        return dict(sorted(names.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
 
-    def images(self, place: dict[str, int]) -> list[Labelled]:
-        """Every image with its objects. place: class name -> index."""
-        split = split_of(self.file.stem)
-        if split == UNASSIGNED and self.file.parent != self.root:
-            split = split_of(self.file.parent.name)
-        folders = _image_folders(self.file, split)
-        found: dict[Any, Labelled] = {}
+    def read(self, reading: Reading, outlines: bool) -> None:
+        """Add every image with its objects to `reading`. outlines: their masks too."""
+        reading.notes += self.notes
+        found: dict[Any, Labelled | None] = {}
         names: dict[Any, str] = {}
         absolute = 0
-        for i, entry in enumerate(self.entries):
-            where = f"images[{i}]"
-            number, name = self._id(entry, "id", where), self._get(entry, "file_name", where, str)
-            if number in found:
-                if names[number] != name:
-                    raise Refusal(f"{self.file}: {where}.id must be unique, got {number!r} a second time")
-                self.problems.append(Problem(f"{self.name} {where}", f"id {number!r} is given twice"))
+        taken: set[int] = set()
+        for where, entry in self.entries("images", reading):
+            try:
+                number, name = self.identity(entry, "id", where), self.text(entry, "file_name", where)
+                if number in found:
+                    reason = "id {!r} is given twice" if names[number] == name else "id {!r} is given to two images"
+                    raise EntryError(f"{where}.{reason.format(number)}")
+            except EntryError as error:
+                self.faulty.add(self._loose_id(entry))
+                reading.skip(f"{self.name}", str(error))
                 continue
             absolute += name.startswith("/") or name[1:3] in (":\\", ":/")
-            size = None
-            if "height" in entry and "width" in entry:
-                size = (int(self._number(entry, "height", where)), int(self._number(entry, "width", where)))
             names[number] = name
-            found[number] = Labelled(find_image(folders, name), self.name, split=split, size=size)
+            one = reading.image(name, self.name, near=self._near(name), split=self.split, size=_size(entry))
+            if one is not None and id(one) in taken:
+                reading.problems.append(Problem(f"{self.name} {where} {name}", "is listed twice", "kept"))
+            taken.add(id(one))
+            found[number] = one
         if absolute:
-            self.notes.append(f"{self.name}: {absolute} images are named by absolute paths; looked for by name")
-        self._add_objects(found, place)
-        return list(found.values())
+            reading.notes.append(f"{self.name}: {absolute} images are named by absolute paths; looked for by name")
+        self._add_objects(reading, found, outlines)
 
-    def _add_objects(self, found: dict[Any, Labelled], place: dict[str, int]) -> None:
+    def _loose_id(self, entry: dict[str, Any]) -> Any:
+        try:
+            return self.identity(entry, "id", "")
+        except EntryError:
+            return None
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        """Folders whose images a file means first: beside it, or train2017/ for instances_train2017.json."""
+        stem = self.file.stem.partition("_")[2] or self.file.stem
+        return (*self.file.folder[:-1], stem) if self.file.folder[-1:] == ("annotations",) else self.file.folder
+
+    def _add_objects(self, reading: Reading, found: dict[Any, Labelled | None], outlines: bool) -> None:
         seen: Counter[Any] = Counter()
-        for i, entry in enumerate(self.annotations):
-            where = f"annotations[{i}]"
-            number = self._id(entry, "id", where) if "id" in entry else None
-            name = f"annotation {number}" if number is not None else where
-            image, category = self._id(entry, "image_id", where), self._id(entry, "category_id", where)
-            box = self._box(entry, where)
-            shape = self._shape(entry.get("segmentation"), where) if self.outlines else None
-            if image not in found:
-                self.problems.append(Problem(f"{self.name} {name}", f"image_id {image!r} is of no image"))
+        retyped = False
+        for where, entry in self.entries("annotations", reading):
+            name = f"annotation {entry['id']}" if "id" in entry else where
+            try:
+                image, category = self.identity(entry, "image_id", where), self.identity(entry, "category_id", where)
+                shape, fault = self.outline(entry, where)
+                box = self.box(entry, where, shape)
+            except EntryError as error:
+                reading.skip(f"{self.name} {name}" if name != where else self.name, str(error))
                 continue
+            if image in self.faulty:
+                continue
+            if image not in found:
+                reading.skip(f"{self.name} {name}", f"image_id {entry['image_id']!r} is of no image")
+                continue
+            one = found[image]
+            if one is None:
+                continue  # its image is missing and named already
+            reading.entries += 1
+            if fault and outlines:
+                reading.problems.append(Problem(f"{self.name} {name}", fault, "kept"))
             label = self.categories.get(category)
-            fault = "" if label is not None else f"unknown class: category_id {category!r}"
-            crowd = bool(entry.get("iscrowd") or entry.get("ignore"))
-            found[image].things.append(Thing(name, place.get(label or "", -1), box, crowd, shape, fault))
-            if number is not None:
-                seen[number] += 1
+            wrong = "" if label is not None else f"unknown class: category_id {entry['category_id']!r}"
+            retyped |= label is not None and not isinstance(entry["category_id"], int)
+            crowd = entry.get("iscrowd") not in FALSE or entry.get("ignore") not in FALSE
+            reading.add(one, name, label or "", box, shape if outlines else None, ignore=crowd, fault=wrong)
+            if "id" in entry and isinstance(entry["id"], int | str):
+                seen[entry["id"]] += 1
+        if retyped:
+            reading.notes.append(
+                f"{self.name}: category ids written as text or with a decimal point are taken as integers"
+            )
+        self._odd_ids(reading, seen)
+
+    def _odd_ids(self, reading: Reading, seen: Counter[Any]) -> None:
         if seen.get(0):
             reason = "annotation id 0: COCO's own evaluation takes id 0 for no match, ids begin at 1"
-            self.problems.append(Problem(f"{self.name} annotation 0", reason, "kept"))
+            reading.problems.append(Problem(f"{self.name} annotation 0", reason, "kept"))
         for number, times in seen.items():
             if times > 1:
                 reason = f"id {number!r} is given to {times} annotations"
-                self.problems.append(Problem(f"{self.name} annotation {number}", reason, "kept"))
+                reading.problems.append(Problem(f"{self.name} annotation {number}", reason, "kept"))
 
-    def _box(self, entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
-        values = self._get(entry, "bbox", where, list)
-        if len(values) != 4 or not _are_numbers(values):
-            raise refusal(f"{self.file}: {where}.bbox", "four numbers x, y, width, height", _short(values))
+    # --- values of one entry ---
+
+    def entries(self, key: str, reading: Reading | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, entry) of a list; what is no object is skipped by `reading`, else EntryError."""
+        for i, entry in enumerate(self.content[key]):
+            where = f"{key}[{i}]"
+            if isinstance(entry, dict):
+                yield where, entry
+            elif reading is None:
+                raise EntryError(f"{where} must be an object with keys, got {_short(entry)!r}")
+            else:
+                reading.skip(f"{self.name} {where}", f"must be an object with keys, got {_short(entry)!r}")
+
+    def text(self, entry: dict[str, Any], key: str, where: str) -> str:
+        value = entry.get(key)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise EntryError(f"{where}.{key} must be text, got {_short(value) if key in entry else 'no such key'!r}")
+        return value
+
+    def identity(self, entry: dict[str, Any], key: str, where: str) -> int | str:
+        """An id; 7, 7.0 and "7" are one."""
+        value = entry.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | str | float):
+            got = _short(value) if key in entry else "none"
+            raise EntryError(f"{where}.{key} must be a number or a name, got {got!r}")
+        if isinstance(value, int):
+            return value
+        try:
+            number = float(value)
+            whole = number.is_integer() and abs(number) < 2**53
+        except ValueError:
+            return value
+        # "007" is a name of its own beside 7.
+        plain = not isinstance(value, str) or str(int(number)) == value.partition(".")[0] if whole else False
+        return int(number) if plain else value
+
+    def box(self, entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2; without a bbox those of its outline."""
+        values = entry.get("bbox")
+        if not values and isinstance(shape, Polygons) and shape.rings:
+            return box_of(shape)
+        if not values and isinstance(shape, RunLengths):
+            return _box_of_runs(shape)
+        if not isinstance(values, list) or len(values) != 4 or not _are_numbers(values):
+            got = _short(values) if "bbox" in entry else "no such key"
+            raise EntryError(f"{where}.bbox must be four numbers x, y, width, height, got {got!r}")
         x, y, width, height = map(_float, values)
         return x, y, x + width, y + height
 
-    def _shape(self, outline: Any, where: str) -> Shape | None:
-        """Polygons, or run lengths in either form; None when there is nothing."""
-        thing = f"{self.file}: {where}.segmentation"
-        if not outline:
-            return None
-        if isinstance(outline, list):
-            return Polygons(tuple(self._ring(ring, thing) for ring in outline))
-        if not isinstance(outline, dict):
-            raise refusal(thing, "polygons or run lengths", _short(outline))
-        counts, size = outline.get("counts"), outline.get("size")
-        if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
-            raise refusal(f"{thing}.size", "a height and a width", _short(size))
-        if isinstance(counts, str):
-            try:
-                return RunLengths(parse_runs(counts.encode()), (size[0], size[1]))
-            except ValueError as error:
-                raise refusal(f"{thing}.counts", "run lengths", str(error)) from None
-        if not (isinstance(counts, list) and all(isinstance(n, int) and 0 <= n < 2**40 for n in counts)):
-            raise refusal(f"{thing}.counts", "run lengths", _short(counts))
-        return RunLengths(np.array(counts, np.int64), (size[0], size[1]))
-
-    def _ring(self, ring: Any, thing: str) -> np.ndarray:
-        if not (isinstance(ring, list) and len(ring) % 2 == 0 and _are_numbers(ring)):
-            raise refusal(thing, "polygons, each a list of x, y, x, y, ...", _short(ring))
-        return np.array(list(map(_float, ring)), np.float64).reshape(-1, 2)
-
-    # --- keys ---
-
-    def _entries(self, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
-        if key not in content:
-            raise refusal(f"{self.file}: key {key!r}", "there", "no such key", near=[])
-        entries = content[key]
-        if not isinstance(entries, list):
-            raise refusal(f"{self.file}: {key}", "a list", _short(entries))
-        for i, entry in enumerate(entries):
-            if not isinstance(entry, dict):
-                raise refusal(f"{self.file}: {key}[{i}]", "an object with keys", _short(entry))
-        return entries
-
-    def _get(self, entry: dict[str, Any], key: str, where: str, kind: type) -> Any:
-        if key not in entry:
-            raise refusal(f"{self.file}: {where}.{key}", "given", "no such key")
-        if not isinstance(entry[key], kind):
-            words = {str: "text", list: "a list"}
-            raise refusal(f"{self.file}: {where}.{key}", words[kind], _short(entry[key]))
-        return entry[key]
-
-    def _id(self, entry: dict[str, Any], key: str, where: str) -> int | str:
-        value = entry.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise refusal(
-                f"{self.file}: {where}.{key}", "a number or a name", _short(value) if key in entry else "none"
-            )
-        return value
-
-    def _number(self, entry: dict[str, Any], key: str, where: str) -> float:
-        value = entry[key]
-        if not _are_numbers([value]) or not np.isfinite(_float(value)):
-            raise refusal(f"{self.file}: {where}.{key}", "a number", _short(value))
-        return _float(value)
+    def outline(self, entry: dict[str, Any], where: str) -> tuple[Shape | None, str]:
+        """Polygons, or run lengths in either form, and the reason where there are none that can be used."""
+        try:
+            return _shape(entry.get("segmentation")), ""
+        except ValueError as error:
+            if not entry.get("bbox"):
+                raise EntryError(f"{where}.segmentation {error}") from None
+            return None, f"segmentation {error}"
 
 
-def _image_folders(file: Path, split: int) -> list[Path]:
-    """Where the images of a json file may lie, the likeliest first."""
-    base = file.parent.parent if file.parent.name.lower() == "annotations" else file.parent
-    named = [folder for folder in (base, base / "images") if folder.is_dir()]
-    below = [folder for top in named for folder in sorted(top.iterdir()) if folder.is_dir() and folder not in named]
-    mine = [folder for folder in below if split != UNASSIGNED and split_of(folder.name) == split]
-    first = [folder for folder in mine if folder.name in file.stem]
-    deeper = [folder / "images" for folder in mine if (folder / "images").is_dir()]
-    return list(dict.fromkeys([*first, *mine, *deeper, *named, *below]))
+def _shape(outline: Any) -> Shape | None:
+    """Raises ValueError when `outline` is neither polygons nor run lengths."""
+    if not outline:
+        return None
+    if isinstance(outline, list):
+        if _are_numbers(outline):
+            outline = [outline]  # one ring without the list around it
+        return Polygons(tuple(ring for one in outline if len(ring := _ring(one))))
+    if not isinstance(outline, dict):
+        raise ValueError(f"must be polygons or run lengths, got {_short(outline)!r}")
+    counts, size = outline.get("counts"), outline.get("size")
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+        raise ValueError(f"must have a size of height and width, got {_short(size)!r}")
+    if isinstance(counts, str):
+        return RunLengths(parse_runs(counts.encode()), (size[0], size[1]))
+    if not (isinstance(counts, list) and all(isinstance(n, int) and 0 <= n < 2**40 for n in counts)):
+        raise ValueError(f"must have counts that are run lengths, got {_short(counts)!r}")
+    return RunLengths(np.array(counts, np.int64), (size[0], size[1]))
+
+
+def _ring(ring: Any) -> np.ndarray:
+    if not (isinstance(ring, list) and len(ring) % 2 == 0 and _are_numbers(ring)):
+        raise ValueError(f"must be polygons, each a list of x, y, x, y, ..., got {_short(ring)!r}")
+    return np.array(list(map(_float, ring)), np.float64).reshape(-1, 2)
+
+
+def _box_of_runs(runs: RunLengths) -> tuple[float, float, float, float]:
+    from danlu.data.annotations import decode_runs
+
+    height, width = runs.size
+    if not runs.counts.size or int(runs.counts.sum()) != height * width or height * width > 1 << 28:
+        return 0.0, 0.0, 0.0, 0.0
+    rows, columns = np.nonzero(decode_runs(runs))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
+
+
+def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width), where both are numbers."""
+    values = [entry.get("height"), entry.get("width")]
+    try:
+        height, width = (float(value) for value in values if not isinstance(value, bool | type(None)))
+        return int(height), int(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _are_numbers(values: list[Any]) -> bool:
@@ -277,7 +377,7 @@ def _are_numbers(values: list[Any]) -> bool:
 def _float(value: float) -> float:
     try:
         return float(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return float("inf")
 
 

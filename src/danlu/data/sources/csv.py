@@ -14,7 +14,10 @@ import numpy as np
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset, Problem
-from danlu.data.sources.targets import Task, decide, need_two, to_classes, to_numbers
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.survey import Survey
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 if TYPE_CHECKING:
@@ -22,26 +25,34 @@ if TYPE_CHECKING:
 
 USUAL_TARGETS = ("target", "label", "class", "y")
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+MISSING = ("nan", "na", "n/a", "null", "none", "#n/a", "-", "?")  # in lower case: a missing number among numbers
+CODE = r"[+-]?0\d+"  # leading zeros
 DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
 COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
 
 
-def looks_like(path: Path) -> bool:
-    """A csv file, or a folder with exactly one in it."""
-    if path.is_dir():
-        return len(_inside(path)) == 1
-    return path.is_file() and path.name.lower().endswith(ENDINGS)
+def look(survey: Survey) -> Evidence | None:
+    """A csv file, or a folder with exactly one in it and no images."""
+    files = [file for file in survey.files if file.name.lower().endswith(ENDINGS)]
+    if survey.is_file and files:
+        return Evidence(Fit.CONVERTED, message("data.seen.csv_file", "a table"))
+    top = [file for file in files if not file.folder]
+    if len(top) != 1:
+        return None
+    seen = message("data.seen.csv", "the table {file}", file=top[0].name)
+    return Evidence(Fit.POSSIBLE if survey.images else Fit.CONVERTED, seen)
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """The input columns as a DataFrame, not yet encoded, and one target column; rows without target are problems."""
+    path = path.path if isinstance(path, Survey) else path
     file = _inside(path)[0] if path.is_dir() else path
     notes: list[str] = []
     frame, header, lines = _table(file, notes)
     target = _target(file, header, config.target, notes)
     values, keep, problems = _values(file, frame[target], lines)
     where = f"column {target!r} of {file.name}"
-    decided, why = decide(values, task, where)
+    decided, why = decide(values, task, where, target)
     notes.append(f"task {decided}: {why} in {where}" if not task else f"target is {where}")
     inputs = frame.drop(columns=target)[keep].reset_index(drop=True)
     if inputs.shape[1] == 0:
@@ -53,7 +64,6 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     if decided == "regress":
         return Dataset(task="regress", targets=to_numbers(values, where), **common)
     targets, classes = to_classes(values)
-    need_two(classes, where)
     return Dataset(task="classify", targets=targets, classes=classes, **common)
 
 
@@ -134,14 +144,52 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
     decimal = "," if separator == ";" and COMMA_DECIMAL.search(text[:20000]) else "."
     try:
         frame = pandas.read_csv(
-            io.StringIO(text), sep=separator, index_col=False, decimal=decimal, skipinitialspace=True, low_memory=False
-        )
+            io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, dtype=str, keep_default_na=False,
+        )  # fmt: skip
     except (pandas.errors.ParserError, ValueError) as error:
         raise Refusal(f"{file} cannot be read as a table: {str(error).strip().splitlines()[-1]}") from None
     if len(frame) != len(lines):
         raise Refusal(f"{file} holds {len(lines)} rows by its lines but {len(frame)} by its quotes; mend the quotes")
     frame.columns = [str(name).strip() for name in frame.columns]
+    for name in frame.columns:
+        frame[name] = _typed(frame[name], decimal)
     return frame
+
+
+def _typed(column: Any, decimal: str) -> Any:
+    """A column of text as numbers where all its values are such, else as it is written; empty fields are missing.
+
+    A word such as NA stands for a missing number among numbers, and for itself among words: NA may be a region. Numbers
+    with leading zeros are codes, so they stay text.
+    """
+    import numpy
+    import pandas
+
+    column = column.where(column.str.strip() != "", numpy.nan)
+    known = column.dropna()
+    words = known.str.strip()
+    if words.str.fullmatch(CODE).any():
+        return column
+    numbers = words[~words.str.lower().isin(MISSING)]
+    if decimal == ",":
+        numbers = numbers.str.replace(",", ".", regex=False)
+    if not len(numbers):
+        return column if len(words) else column.astype(float)
+    converted: Any = pandas.to_numeric(numbers, errors="coerce")
+    if converted.isna().any():
+        return _with_booleans(column, words)
+    converted = converted.reindex(column.index)
+    whole = (
+        converted.notna().all() and (converted == converted.round()).all() and not numbers.str.contains(r"[.eE]").any()
+    )
+    return converted.astype("int64") if whole and converted.abs().max() < 2**53 else converted.astype(float)
+
+
+def _with_booleans(column: Any, words: Any) -> Any:
+    """True and False as truth values, where nothing else occurs."""
+    if len(words) == len(column) and words.isin(("True", "False")).all():
+        return words == "True"
+    return column
 
 
 def _target(file: Path, header: list[str], wanted: str | None, notes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A folder of images per class, with or without train, val and test inside."""
+"""A folder of images per class, with or without a training, validation and test set inside."""
 
 from __future__ import annotations
 
@@ -8,21 +8,30 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import torch
 
 from danlu.config import DataConfig
-from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
-from danlu.data.images import ImageInfo, check_images, extensions
-from danlu.data.sources.targets import Task, need_two
+from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images
+from danlu.data.sources.labelled import image_files, too_many_bad
+from danlu.data.sources.mask_files import looks_like_mask, mask_pairs, masks_beside_images
+from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of
+from danlu.data.survey import File, Survey, as_survey, entries, normal
+from danlu.message import Message, message
 from danlu.refuse import Refusal
 
-SPLIT_NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
-SPLIT_NAMES |= {"testing": TEST}
-JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # left by file managers, besides hidden files
-BAD_SHARE = 0.05  # more bad files than this share stop the run unless --on-bad skip
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
+SHARED_STEMS = 0.9  # fraction of file names that images and their masks share
+MAX_COMPARED = 12  # class folders whose contents are compared with one another
+SIDECARS = (".json", ".xml", ".txt", ".mat", ".npy", ".csv", ".yaml", ".pts")  # annotations named like their image
+CHANNEL_WORDS = {"rgb", "depth", "ir", "thermal", "nir", "infrared", "disparity", "normals", "flow", "lidar"}
+
+Folder = tuple[str, ...]
 
 
 @dataclass
@@ -37,30 +46,42 @@ class _Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def looks_like(path: Path) -> bool:
-    """A subfolder holds a file named like an image."""
-    if not path.is_dir():
-        return False
-    return any(
-        os.path.splitext(file.name)[1].lower() in extensions()
-        for folder in _folders(path)
-        for file in _walk(folder, path, [])
-    )
+@dataclass
+class _Layout:
+    """Where the classes lie. classes: (class folder, split). notes: what is not read. refuse: why nothing is."""
+
+    classes: list[tuple[Folder, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refuse: Message | None = None
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def look(survey: Survey) -> Evidence | None:
+    """Subfolders of images, unless something else than a class per folder explains them."""
+    if survey.is_file or not survey.images:
+        return None
+    layout = _layout(survey)
+    if not layout.classes and layout.refuse is None:
+        return None
+    names = [folder[-1] for folder, _ in layout.classes]
+    seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
+    return Evidence(Fit.LAYOUT, seen, layout.refuse or _refused(survey, [folder for folder, _ in layout.classes]))
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and the sorted classes of all splits. Every file is looked at; each bad one is named once.
 
     Raises Refusal when more than 5 % are bad or a class is left empty, unless config.on_bad is "skip".
     """
-    listing = _list(path)
+    survey = as_survey(path)
+    path = survey.root
+    listing = _list(survey, _layout(survey))
     found = check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
             problems.append(Problem(_relative(file, path), info))
             # A text file beside the images is named, but it is no broken image.
-            strays += file.suffix.lower() not in extensions()
+            strays += file.suffix.lower() not in IMAGE_SUFFIXES
     _stop_if_many_bad(path, problems, len(problems) - strays, len(found) - strays, config)
     good = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
     classes, dropped = _classes(path, listing, good, config)
@@ -69,64 +90,210 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     infos = [info for i in good if isinstance(info := found[i], ImageInfo)]
     paths = tuple(listing.paths[i] for i in good)
     splits = torch.tensor([listing.splits[i] for i in good], dtype=torch.int8)
+    notes = listing.notes + dropped + _remarks(path, listing, good, paths, infos)
     return Dataset(
         path=str(path),
         format="folder",
         task="classify",
-        inputs=ImageFiles(paths, tuple((f.height, f.width) for f in infos), all(f.grey for f in infos)),
+        inputs=image_files(paths, infos, config, notes),
         targets=torch.tensor([index[listing.classes[i]] for i in good], dtype=torch.int64),
         classes=classes,
         given=splits if len(splits.unique()) > 1 else None,
         name_of=lambda i: _relative(paths[i], path),
         problems=problems,
-        notes=listing.notes + dropped + _remarks(path, listing, good, paths, infos),
+        notes=notes,
     )
 
 
-def _list(root: Path) -> _Listing:
-    listing = _Listing()
-    folders = list(_folders(root))
-    inside = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
-    if TRAIN in inside.values():
-        for folder, split in inside.items():
-            if split is None:
-                listing.notes.append(f"{folder.name}/ is not read: it is neither train, val nor test")
-            else:
-                _list_split(root, folder, split, listing)
-    else:
-        _list_split(root, root, TRAIN, listing)
-    return listing
-
-
-def _list_split(root: Path, folder: Path, split: int, listing: _Listing) -> None:
-    for class_folder in _folders(folder):
+def _list(survey: Survey, layout: _Layout) -> _Listing:
+    listing = _Listing(notes=list(layout.notes))
+    for folder, split in layout.classes:
         # One name may be stored in two ways (é as one letter, or as e and an accent): it is one class.
-        name = unicodedata.normalize("NFC", class_folder.name)
+        name = unicodedata.normalize("NFC", folder[-1])
         listing.seen.add(name)
-        for file in _walk(class_folder, root, listing.notes):
+        for file in _walk(survey.root.joinpath(*folder), survey.root, listing.notes):
             listing.paths.append(Path(file.path))
             listing.classes.append(name)
             listing.splits.append(split)
             with contextlib.suppress(OSError):  # a link to nowhere; the check names it
                 listing.bytes += file.stat().st_size
+    return listing
 
 
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted, without hidden files and what file managers leave."""
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise Refusal(f"folder {folder} must be readable, got: {error.strerror}") from None
-    kept = (e for e in entries if not e.name.startswith(".") and e.name.lower() not in JUNK)
-    return sorted(kept, key=lambda e: e.name)
+# --- where the classes are ---------------------------------------------------------------------------------------
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    """Subfolders; a link back to the folder or to one above it is a loop and left out."""
-    above = os.path.join(os.path.realpath(folder), "")
-    for entry in _entries(folder):
-        if entry.is_dir() and not above.startswith(os.path.join(os.path.realpath(entry.path), "")):
-            yield Path(entry.path)
+def _layout(survey: Survey) -> _Layout:
+    """The class folders: below a training set's folder where there is one, else at the top."""
+    own, below = _image_counts(survey)
+    children: dict[Folder, list[Folder]] = {}
+    for folder in survey.folders:
+        children.setdefault(folder[:-1], []).append(folder)
+    top = _inside_wrappers((), own, below, children)
+    kids = children.get(top, [])
+    layout = _Layout()
+    if top:
+        layout.notes.append(f"read from {'/'.join(top)}/, the only folder there")
+    splits = {kid: split_of(kid[-1]) for kid in kids}
+    containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
+    if own[top]:
+        layout.notes.append(f"{own[top]} loose images beside the folders are in no class and not read")
+    if not containers:
+        layout.classes = [(kid, TRAIN) for kid in kids]
+        with_images = [kid for kid in kids if below[kid]]
+        if with_images and all(splits[kid] != UNASSIGNED for kid in with_images):
+            layout.refuse = message(
+                "data.refuse.no_class_folders",
+                "{folders} hold images, but no folder per class and no file of labels that is known",
+                folders=[f"{kid[-1]}/" for kid in with_images],
+            )
+        if not with_images:
+            layout.classes = []
+        return layout
+    for kid in kids:
+        if splits[kid] == UNASSIGNED:
+            layout.notes.append(f"{'/'.join(kid)}/ is not read: it is neither train, val nor test")
+        elif kid in containers:
+            inner = _inside_wrappers(kid, own, below, children)
+            layout.classes += [(folder, splits[kid]) for folder in children.get(inner, ())]
+            if own[inner]:
+                layout.notes.append(f"{own[inner]} loose images of {'/'.join(inner)}/ are in no class and not read")
+        elif below[kid]:
+            layout.notes.append(
+                f"the {below[kid]} images of {'/'.join(kid)}/ are in no class folder: they are for prediction, not read"
+            )
+    return layout
+
+
+def _image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
+    """Images directly in each folder, and at any depth below it."""
+    own: Counter[Folder] = Counter(file.folder for file in survey.images)
+    below: Counter[Folder] = Counter()
+    for folder, count in own.items():
+        for depth in range(len(folder) + 1):
+            below[folder[:depth]] += count
+    return own, below
+
+
+def _inside_wrappers(
+    folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
+) -> Folder:
+    """Into folders that hold nothing but one folder of folders: set/set/cat, where cat holds the images."""
+    while not own[folder]:
+        kids = [kid for kid in children.get(folder, ()) if below[kid]]
+        if len(kids) != 1 or len(children.get(folder, ())) != 1 or own[kids[0]]:
+            break
+        folder = kids[0]
+    return folder
+
+
+# --- guards --------------------------------------------------------------------------------------------------------
+
+
+def _refused(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Why these folders are no classes, although they hold images."""
+    return (
+        _masks(survey) or _annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
+        or _hidden_masks(survey, folders)
+    )  # fmt: skip
+
+
+def _masks(survey: Survey) -> Message | None:
+    pairs = mask_pairs(survey)
+    if len(pairs) > 2 and 2 * len(pairs) > 0.8 * len(survey.images):
+        return message(
+            "data.refuse.folder_masks", "{masks}/ holds masks of the images in {images}/, named like them",
+            masks="/".join(pairs[0].mask.folder), images="/".join(pairs[0].image.folder),
+        )  # fmt: skip
+    beside = masks_beside_images(survey)
+    if len(beside) > 2 and len(beside) > 0.1 * len(survey.images):
+        image, mask = beside[0]
+        return message(
+            "data.refuse.masks_beside",
+            "{count} masks lie beside their images ({mask} beside {image}) and would be taken for samples "
+            "of the class: move them elsewhere, or use --format folder",
+            count=len(beside), mask=mask.relative, image=image.name,
+        )  # fmt: skip
+    return None
+
+
+def _annotated(survey: Survey) -> Message | None:
+    """Files named like the images, or as many of them: an annotation format that no reader knows."""
+    images = len(survey.images)
+    for suffix in SIDECARS:
+        files = survey.of(suffix)
+        named = [file for file in files if normal(file.stem) in survey.image_stems]
+        if len(named) > 0.5 * images or (len(files) > 3 and len(files) >= 0.9 * images and suffix in (".json", ".xml")):
+            return message(
+                "data.refuse.sidecars",
+                "{count} {suffix} files (first: {first}) lie with {images} images, as annotations of a format that "
+                "is not known; where they are none, use --format folder",
+                count=len(files), suffix=suffix, first=files[0].relative, images=images,
+            )  # fmt: skip
+    return None
+
+
+def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Class folders that hold folders of classes themselves."""
+    own, below = _image_counts(survey)
+    deep = [folder for folder in folders if below[folder] and not own[folder]
+            and sum(below[kid] > 0 for kid in survey.subfolders(folder)) > 1]  # fmt: skip
+    if len(deep) < 2 or len(deep) < 0.5 * len(folders):
+        return None
+    inner = [kid[-1] for kid in survey.subfolders(deep[0])]
+    return message(
+        "data.refuse.too_high",
+        "{folders} hold only folders ({inner}): name the one of them that is the set of data, or use --format "
+        "folder where each of them is a class",
+        folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
+    )  # fmt: skip
+
+
+def _channels(survey: Survey, folders: list[Folder]) -> Message | None:
+    named = [folder for folder in folders if normal(folder[-1]) in CHANNEL_WORDS]
+    for first, second in combinations(named[:MAX_COMPARED], 2):
+        if _shared(_stems(survey, first), _stems(survey, second)):
+            return message(
+                "data.refuse.channels",
+                "{first}/ and {second}/ hold the same names, as channels of one image, which are not read from "
+                "two files; use --format folder where they are classes",
+                first=first[-1], second=second[-1],
+            )  # fmt: skip
+    return None
+
+
+def _hidden_masks(survey: Survey, folders: list[Folder]) -> Message | None:
+    """Two folders whose files share their names, where those of one have the few values of masks."""
+    if len(folders) > MAX_COMPARED:
+        return None
+    stems = {folder: _stems(survey, folder) for folder in folders}
+    for first, second in combinations(folders, 2):
+        if not _shared(stems[first], stems[second]):
+            continue
+        names = sorted(set(stems[first]) & set(stems[second]))[:8]
+        kinds = [[looks_like_mask(stems[folder][name].path) for name in names] for folder in (first, second)]
+        flat = [sum(kind is True for kind in own) for own in kinds]
+        if min(flat) == 0 and max(flat) >= 0.75 * len(names):
+            masks, images = (first, second) if flat[0] else (second, first)
+            return message(
+                "data.refuse.hidden_masks",
+                "{masks}/ and {images}/ hold the same names, and those of {masks}/ look like masks of those of "
+                "{images}/; use --format folder where they are classes",
+                masks=masks[-1], images=images[-1],
+            )  # fmt: skip
+    return None
+
+
+def _stems(survey: Survey, folder: Folder) -> dict[str, File]:
+    return {normal(file.stem): file for file in survey.images if file.folder[: len(folder)] == folder}
+
+
+def _shared(first: dict[str, File], second: dict[str, File]) -> bool:
+    shared = len(set(first) & set(second))
+    return shared > 2 and shared >= SHARED_STEMS * max(len(first), len(second))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
 
 
 def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
@@ -139,7 +306,7 @@ def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[st
     visited = {os.path.realpath(folder)}
     waiting = [str(folder)]
     while waiting:
-        for entry in _entries(waiting.pop()):
+        for entry in entries(waiting.pop()):
             if not entry.is_dir():
                 yield entry
                 continue
@@ -157,9 +324,9 @@ def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[st
 
 
 def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int, config: DataConfig) -> None:
-    if config.on_bad == "skip" or bad <= BAD_SHARE * total:
+    if config.on_bad == "skip" or not too_many_bad(bad, total):
         return
-    broken = [p for p in problems if Path(p.where).suffix.lower() in extensions()]
+    broken = [p for p in problems if Path(p.where).suffix.lower() in IMAGE_SUFFIXES]
     first = ", ".join(f"{p.where} ({p.reason})" for p in broken[:3])
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     raise Refusal(
@@ -177,7 +344,6 @@ def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig)
         which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
         raise Refusal(f"{path}: {which} no usable training image; add some, remove the folder, or use --on-bad skip")
     classes = tuple(sorted(trained))
-    need_two(classes, path)
     return classes, [f"class {name!r} is left out: it has no usable training image" for name in empty]
 
 

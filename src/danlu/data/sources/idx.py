@@ -13,7 +13,7 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
-from danlu.data.sources.targets import Task, need_two, to_classes
+from danlu.data.sources.targets import Task, to_classes
 from danlu.refuse import Refusal, refusal
 
 NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?$")
@@ -42,7 +42,6 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         labels.append(marks)
         given.append(torch.full((len(marks),), _split(head), dtype=torch.int8))
     targets, classes = to_classes(np.concatenate(labels))
-    need_two(classes, path)
     return Dataset(
         path=str(path),
         format="idx",

@@ -1,116 +1,307 @@
 """A folder of images and a folder of masks: each mask's pixels hold 0 or the number of the instance (Penn-Fudan).
 
-An object's box is the box of its pixels. There is one class.
+An object's box is the box of its pixels. There is one class, unless a SegmentationClass folder gives that of each
+pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from danlu.config import DataConfig
-from danlu.data.annotations import MaskFile, read_instances
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.annotations import MaskFile, Raster, Shape, read_instances
+from danlu.data.dataset import Dataset, Problem
+from danlu.data.evidence import Evidence, Fit
 from danlu.data.images import UNREADABLE
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, images_in, relative
+from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
+from danlu.data.sources.mask_files import MAX_VALUES, MaskPair, is_mask_folder, kind_of_masks, mask_pairs
+from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.survey import File, Survey, as_survey, normal
+from danlu.data.text_files import read_lines
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, object_task
 
-IMAGES = ("images", "imgs", "pngimages", "jpegimages", "pictures")
-MASKS = ("masks", "pedmasks", "instance_masks", "instances", "segmentationobject")
-ENDINGS = (
-    "",
-    "_mask",
-    "_masks",
-    "-mask",
-    "_instances",
-    "_label",
-    "_labels",
-)  # what a mask's name adds to its image's
-SPLITS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
-MANY = 1000  # more instances in one image are the noise of a lossy file
 CLASS = "object"
+CLASS_FOLDER = "segmentationclass"
+NO_CLASS = ("__ignore__",)  # the first line of labelme's class_names.txt, which has no number
 
 
-def looks_like(path: Path) -> bool:
-    """Two folders, of images and of masks, in which an image and a mask share their name."""
-    return path.is_dir() and any(_pairs(images, masks)[0] for images, masks, _ in _folders(path))
+# Kind of masks that are not read as instance numbers -> the reason, and what to do.
+REFUSED = {
+    "classes": message(
+        "data.refuse.semantic",
+        "the masks hold a class per pixel (semantic segmentation), which is not read yet; where their values number "
+        "objects, use --format instance-masks",
+    ),
+    "several objects": message(
+        "data.refuse.binary",
+        "one value of the masks covers several separate regions: use --format binary-masks where each region is an "
+        "object, or --format instance-masks where each mask is one object (a class per pixel is not read yet)",
+    ),
+    "unclear": message(
+        "data.refuse.unclear_masks",
+        "the values of the masks may number objects or name classes: use --format instance-masks where they number "
+        "objects (a class per pixel, semantic segmentation, is not read yet)",
+    ),
+    "colours": message(
+        "data.refuse.coloured_masks",
+        "the masks hold colours, as of a class per pixel (semantic segmentation), which is not read yet",
+    ),
+    "lossy": message(
+        "data.refuse.lossy_masks",
+        "the masks were saved with loss or smoothed, so their values mean nothing: write them again as PNG",
+    ),
+    "unreadable": message("data.refuse.unreadable_masks", "no mask could be read as an image of integers"),
+}
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def look(survey: Survey) -> Evidence | None:
+    """Folders of images and of masks in which most masks are named like an image."""
+    pairs = _pairs(survey)
+    if not pairs or survey.is_file:
+        return None
+    masks = [pair.mask for pair in pairs]
+    folder, images = "/".join(masks[0].folder), "/".join(pairs[0].image.folder) or "."
+    seen = message(
+        "data.seen.masks", "{count} masks in {folder}/ named like images in {images}/",
+        count=len(pairs), folder=folder, images=images,
+    )  # fmt: skip
+    return Evidence(Fit.LAYOUT, seen, REFUSED.get(kind_of_masks(masks)))
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and annotations, with masks unless `task` is "detect". Raises Refusal when no mask can be read."""
+    return _open(as_survey(path), config, task, separate=False)
+
+
+def open_binary(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """As `open`, with every separate region of non-zero pixels an object of its own."""
+    return _open(as_survey(path), config, task, separate=True)
+
+
+def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool) -> Dataset:
     found: list[Labelled] = []
-    problems: list[Problem] = []
-    for images, masks, split in _folders(path):
-        pairs, alone = _pairs(images, masks)
-        problems += [Problem(relative(file, path), "no mask of that name") for file in alone]
-        for image, mask in pairs:
-            try:
-                found.append(_read(image, mask, split, path))
-            except UNREADABLE as error:
-                problems.append(Problem(relative(mask, path), f"cannot be read: {error}"))
-    bad = [problem for problem in problems if "no mask" not in problem.reason]
-    if not found or (config.on_bad != "skip" and len(bad) > 0.05 * len(found)):
+    pairs = _pairs(survey)
+    problems = [Problem(file.relative, "no mask of that name") for file in _alone(survey, pairs)]
+    classes = _Classes(survey)
+    bad = []
+    for pair in pairs:
+        try:
+            values = read_instances(pair.mask.path)
+            things = regions(values) if separate else instances(values, pair.mask.path)
+            things = classes.of(pair, values, things)
+            found.append(Labelled(pair.image.path, pair.mask.relative, things, pair.split, size=_size(values)))
+        except UNREADABLE as error:
+            bad.append(Problem(pair.mask.relative, f"cannot be read: {error}"))
+    problems += bad
+    if not found or (config.on_bad != "skip" and too_many_bad(len(bad), len(pairs))):
+        first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
         raise Refusal(
-            f"{path}: {len(bad)} of {len(found) + len(bad)} masks cannot be used ({bad[0].where}: {bad[0].reason}); "
+            f"{survey.path}: {len(bad)} of {len(found) + len(bad)} masks cannot be used{first}; "
             "mend or remove them, or use --on-bad skip"
         )
-    return assemble(
-        path, "instance masks", found, (CLASS,), config, object_task(task is None or TASKS[task].masks), problems
-    )
+    names = classes.finish(found)
+    form = "binary masks" if separate else "instance masks"
+    wanted = object_task(task is None or TASKS[task].masks)
+    return assemble(survey.path, form, found, names, config, wanted, problems, classes.notes)
 
 
-def _folders(path: Path) -> Iterator[tuple[Path, Path, int]]:
-    """(folder of images, folder of masks, split): in the folder itself, or in train/, val/, test/."""
-    for folder, split in ((path, UNASSIGNED), *((path / name, split) for name, split in SPLITS.items())):
-        if not folder.is_dir():
+def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """A mask file per object, in a folder per image: ID/images/ID.png and ID/masks/*.png, or masks/ID/*.png."""
+    survey = as_survey(path)
+    problems: list[Problem] = []
+    found: list[Labelled] = []
+    masks = bad = 0
+    for image, files in _object_groups(survey).items():
+        one = Labelled(image.path, f"{'/'.join(files[0].folder)}", split=_split(image))
+        for file in files:
+            masks += 1
+            try:
+                values = read_instances(file.path)
+            except UNREADABLE as error:
+                bad += 1
+                problems.append(Problem(file.relative, f"cannot be read: {error}"))
+                continue
+            numbers = np.unique(values[values > 0]).tolist()
+            box, shape = _box(values > 0), _shape_of(values, numbers, file.path)
+            fault = "" if numbers else "empty: a mask without a pixel"
+            one.size = one.size or _size(values)
+            if one.size != _size(values):
+                fault = f"mask of another size: {values.shape[1]} x {values.shape[0]}"
+            one.things.append(Thing(file.name, 0, box, shape=shape, fault=fault))
+        found.append(one)
+    stop_if_many_bad(survey.path, bad, masks, problems, config)
+    wanted = object_task(task is None or TASKS[task].masks)
+    alone = len(survey.images) - len(found) - masks
+    notes = [f"{alone} images have no folder of masks and are not read"] if alone > 0 else []
+    return assemble(survey.path, "object masks", found, (CLASS,), config, wanted, problems, notes)
+
+
+def look_objects(survey: Survey) -> Evidence | None:
+    """Folders that hold the masks of one image each."""
+    groups = _object_groups(survey)
+    count = sum(map(len, groups.values()))
+    if len(groups) < 2 or count + len(groups) < 0.5 * len(survey.images):
+        return None
+    seen = message(
+        "data.seen.object_masks", "{images} images with a folder of {masks} mask files, one per object",
+        images=len(groups), masks=count,
+    )  # fmt: skip
+    return Evidence(Fit.LAYOUT, seen)
+
+
+def _object_groups(survey: Survey) -> dict[File, list[File]]:
+    """Image -> its mask files."""
+    folders = {folder: [f for f in files if f in images] for images in [set(survey.images)]
+               for folder, files in survey.by_folder.items()}  # fmt: skip
+    single = {folder[:-1]: files[0] for folder, files in folders.items()
+              if folder and len(files) == 1 and not is_mask_folder(folder[-1:])}  # fmt: skip
+    found: dict[File, list[File]] = {}
+    for folder, files in folders.items():
+        if not folder or not files:
             continue
-        inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
-        images = next((inside[name] for name in IMAGES if name in inside), None)
-        masks = next((inside[name] for name in MASKS if name in inside), None)
-        if images is not None and masks is not None:
-            yield images, masks, split
+        if is_mask_folder(folder[-1:]) and folder[:-1] in single and folder[:-1]:
+            found[single[folder[:-1]]] = files
+        elif len(folder) > 1 and is_mask_folder(folder[-2:-1]):
+            images = [f for f in survey.image_stems.get(normal(folder[-1]), ()) if not is_mask_folder(f.folder)]
+            if len(images) == 1:
+                found[images[0]] = files
+    return found
 
 
-def _pairs(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """(image, its mask), and the images without one."""
-    named = {file.stem: file for file in images_in(masks)}
-    pairs, alone = [], []
-    for image in images_in(images):
-        mask = next((named[image.stem + end] for end in ENDINGS if image.stem + end in named), None)
-        if mask is None:
-            alone.append(image)
-        else:
-            pairs.append((image, mask))
-    return pairs, alone
+# --- pixels --------------------------------------------------------------------------------------------------------
 
 
-def _read(image: Path, mask: Path, split: int, root: Path) -> Labelled:
-    values = read_instances(mask)
+def instances(values: np.ndarray, mask: Path) -> list[Thing]:
+    """One object for each value but 0, (H, W). Raises ValueError for more values than objects can be."""
     rows, columns = np.nonzero(values)
     numbers, which = np.unique(values[rows, columns], return_inverse=True)
-    if len(numbers) > MANY:
+    if len(numbers) > MAX_VALUES:
         raise ValueError(f"{len(numbers)} different values: instance numbers need a lossless file")
+    if not len(numbers):
+        return []
+    order = np.argsort(which, kind="stable")
+    starts = np.searchsorted(which[order], np.arange(len(numbers)))
+    y, x = rows[order], columns[order]
+    edges = np.stack(
+        [
+            np.minimum.reduceat(x, starts),
+            np.minimum.reduceat(y, starts),
+            np.maximum.reduceat(x, starts) + 1,
+            np.maximum.reduceat(y, starts) + 1,
+        ],
+        axis=1,
+    )
+    return [
+        Thing(f"instance {number}", 0, box, shape=MaskFile(mask, number))
+        for number, box in zip(numbers.tolist(), edges.tolist())
+    ]
+
+
+def regions(values: np.ndarray) -> list[Thing]:
+    """One object for each separate region of pixels above 0, (H, W); regions that touch at a corner are one."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(values > 0, structure=np.ones((3, 3)))
     things = []
-    if len(numbers):
-        order = np.argsort(which, kind="stable")
-        starts = np.searchsorted(which[order], np.arange(len(numbers)))
-        y, x = rows[order], columns[order]
-        edges = np.stack(
-            [
-                np.minimum.reduceat(x, starts),
-                np.minimum.reduceat(y, starts),
-                np.maximum.reduceat(x, starts) + 1,
-                np.maximum.reduceat(y, starts) + 1,
-            ],
-            axis=1,
-        )
-        things = [
-            Thing(f"instance {number}", 0, box, shape=MaskFile(mask, number))
-            for number, box in zip(numbers.tolist(), edges.tolist())
-        ]
-    return Labelled(image, relative(mask, root), things, split, size=(values.shape[0], values.shape[1]))
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        pixels = (labels[rows, columns] == number).astype(np.uint8)
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        things.append(Thing(f"region {number}", 0, box, shape=Raster(pixels, columns.start, rows.start)))
+    assert len(things) == count
+    return things
+
+
+def _shape_of(values: np.ndarray, numbers: list[int], path: Path) -> Shape:
+    if len(numbers) == 1:
+        return MaskFile(path, numbers[0])
+    x1, y1, x2, y2 = _box(values > 0)
+    return Raster((values[y1:y2, x1:x2] > 0).astype(np.uint8), x1, y1)
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _size(values: np.ndarray) -> tuple[int, int]:
+    return values.shape[0], values.shape[1]
+
+
+def _split(file: File) -> int:
+    from danlu.data.split_names import split_of_path
+
+    return split_of_path(file.folder)
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+
+def _pairs(survey: Survey) -> list[MaskPair]:
+    pairs = mask_pairs(survey)
+    objects = [pair for pair in pairs if normal(pair.mask.folder[-1]) != CLASS_FOLDER]
+    pairs = objects or pairs
+    masks = {pair.mask.path for pair in pairs}
+    others = [file for file in survey.images if file.path not in masks]
+    return pairs if 2 * len(pairs) >= 0.5 * (len(others) + len(pairs)) else []
+
+
+def _alone(survey: Survey, pairs: list[MaskPair]) -> list[File]:
+    """Images without a mask, in the folders where the others lie."""
+    folders, used = {pair.image.folder for pair in pairs}, {pair.image.path for pair in pairs}
+    return [file for file in survey.images if file.folder in folders and file.path not in used]
+
+
+class _Classes:
+    """The class of each instance, from the masks in a SegmentationClass folder; one class without such a folder."""
+
+    def __init__(self, survey: Survey) -> None:
+        files = [file for file in survey.images if file.folder and normal(file.folder[-1]) == CLASS_FOLDER]
+        self.files = {(file.folder[:-1], normal(file.stem)): file for file in files}
+        self.names = _class_names(survey) if files else []
+        self.notes: list[str] = []
+        self.missing = 0
+
+    def of(self, pair: MaskPair, values: np.ndarray, things: list[Thing]) -> list[Thing]:
+        """The things with the number of their class, by the value that most of their pixels have."""
+        file = self.files.get((pair.mask.folder[:-1], normal(pair.mask.stem)))
+        if file is None:
+            self.missing += bool(self.files)
+            return things
+        classes = read_instances(file.path)
+        if classes.shape != values.shape:
+            raise ValueError(f"{file.relative} is of another size")
+        found = []
+        for thing in things:
+            number = thing.shape.instance if isinstance(thing.shape, MaskFile) else 0
+            counts = np.bincount(classes[values == number] if number else classes[values > 0])
+            found.append(thing._replace(label=int(counts.argmax())))
+        return found
+
+    def finish(self, found: Iterable[Labelled]) -> list[str]:
+        """Class names; the labels in `found` become their places."""
+        if not self.files:
+            return [CLASS]
+        found = list(found)
+        numbers = sorted({thing.label for one in found for thing in one.things})
+        for one in found:
+            one.things = [thing._replace(label=numbers.index(thing.label)) for thing in one.things]
+        if self.missing:
+            self.notes.append(f"{self.missing} masks of instances have no mask of classes beside them")
+        return [self.names[k] if k < len(self.names) else f"class {k}" for k in numbers] or [CLASS]
+
+
+def _class_names(survey: Survey) -> list[str]:
+    for file in survey.of(".txt"):
+        if file.name.lower() in ("class_names.txt", "labels.txt", "classes.txt"):
+            lines = [line.strip() for line in read_lines(file.path) if line.strip()]
+            return [line for line in lines if line not in NO_CLASS]
+    return []

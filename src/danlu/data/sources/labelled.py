@@ -1,4 +1,4 @@
-"""What every source of labelled images gives to the audit, and where it finds the images that its files name."""
+"""The common form in which every reader of labelled images gives its objects to the audit."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from danlu.config import DataConfig
 from danlu.data.annotations import Shape
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL
-from danlu.data.images import extensions
+from danlu.data.dataset import UNASSIGNED, ImageFiles
+from danlu.data.images import ImageInfo, common_window, extensions
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask, TaskName, object_task
 
-SPLIT_WORDS = {"train": TRAIN, "training": TRAIN, "trainval": TRAIN, "val": VAL, "valid": VAL, "validation": VAL}
-SPLIT_WORDS |= {"dev": VAL, "minival": VAL, "test": TEST, "testing": TEST}
+MAX_BAD = 0.05  # fraction of bad entries, objects or images; more stop the run unless --on-bad skip
+
+
+def too_many_bad(bad: int, total: int) -> bool:
+    """Whether so many entries are bad that the run stops. One alone never stops it, unless nothing else is there."""
+    return bad > max(1, MAX_BAD * total) or 0 < total <= bad
 
 
 class Thing(NamedTuple):
     """One object as its file has it. name: what to call it, such as "line 3". fault: why it cannot be used, if so.
 
-    box: x1, y1, x2, y2 in pixels, or in shares of the image where `Labelled.shares`.
+    box: x1, y1, x2, y2 in pixels, or in fractions of the image where `Labelled.fractions`.
     """
 
     name: str
@@ -34,14 +39,34 @@ class Thing(NamedTuple):
 
 @dataclass
 class Labelled:
-    """One image and what its file says of it, unchecked. size: (height, width) as the file has it, if it does."""
+    """One image and its annotation, unchecked. size: (height, width) by its annotation file, if that gives it."""
 
     image: Path
     where: str
     things: list[Thing] = field(default_factory=list)
     split: int = UNASSIGNED
     size: tuple[int, int] | None = None
-    shares: bool = False
+    fractions: bool = False
+
+
+def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataConfig, notes: list[str]) -> ImageFiles:
+    """The files as inputs of a `Dataset`. A window for images of more than 8 bits is chosen, and noted."""
+    deep = [(path, info.levels) for path, info in zip(paths, infos) if info.levels is not None]
+    window = common_window([levels for _, levels in deep]) if config.window is None else config.window
+    if deep and window is not None:
+        low, high = window[0], window[1]
+        how = "--data.window" if config.window is not None else "their range; --data.window LOW,HIGH sets another"
+        notes.append(
+            f"{len(deep)} images of 16-bit or float pixels (first: {deep[0][0].name}): values from {low:g} to {high:g} "
+            f"are spread over 256 levels ({how})"
+        )
+    sizes = tuple((info.height, info.width) for info in infos)
+    return ImageFiles(
+        tuple(paths),
+        sizes,
+        all(info.grey for info in infos),
+        (window[0], window[1]) if deep and window is not None else None,
+    )
 
 
 def wanted_task(path: Path, task: TaskName | None, masks: bool) -> ObjectTask:
@@ -52,39 +77,10 @@ def wanted_task(path: Path, task: TaskName | None, masks: bool) -> ObjectTask:
     return object_task(wants_masks)
 
 
-def find_image(folders: Sequence[Path], name: str) -> Path:
-    """The image file of that name, whatever machine its path was written on, or where it should have been.
-
-    An absolute path from elsewhere, or a wrong folder, is looked for by its last part.
-    """
-    plain = name.replace("\\", "/")
-    for tail in dict.fromkeys((plain, plain.rpartition("/")[2])):
-        for folder in folders:
-            if (folder / tail).is_file():
-                return folder / tail
-    return folders[0] / plain.lstrip("/")
-
-
-def find_by_stem(folders: Sequence[Path], stem: str) -> Path | None:
-    """An image called `stem` and any extension of images."""
-    for folder in folders:
-        for suffix in (".jpg", ".png", ".jpeg", *extensions()):
-            for name in (stem + suffix, stem + suffix.upper()):
-                if (folder / name).is_file():
-                    return folder / name
-    return None
-
-
 def images_in(folder: Path) -> list[Path]:
     """Files named like images, sorted; hidden ones left out."""
     kept = (f for f in folder.iterdir() if f.suffix.lower() in extensions() and not f.name.startswith("."))
     return sorted(f for f in kept if f.is_file())
-
-
-def split_of(name: str) -> int:
-    """The split that a file or folder name tells: "instances_val2017" -> VAL."""
-    words = "".join(letter if letter.isalpha() else " " for letter in name.lower()).split()
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), UNASSIGNED)
 
 
 def relative(file: Path, root: Path) -> str:

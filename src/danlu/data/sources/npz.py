@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
-from danlu.data.sources.targets import Task, decide, need_two, to_classes, to_numbers
+from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.refuse import Refusal, refusal
 
 INPUTS = ("x", "images", "data", "inputs", "features")
@@ -58,7 +58,6 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
             names = tuple(f"{y_name}[{k}]" for k in range(numbers.shape[1])) if numbers.shape[1] > 1 else (y_name,)
             return Dataset(task="regress", targets=numbers, target_names=names, **common)
     targets, classes = to_classes(raw)
-    need_two(classes, where)
     return Dataset(task="classify", targets=targets, classes=classes, **common)
 
 

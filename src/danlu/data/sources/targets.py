@@ -11,13 +11,14 @@ from torch import Tensor
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName as Task
 
-FEW = 20  # whole numbers with at most this many distinct values, each seen often, are classes
+MAX_INTEGER_CLASSES = 20  # integers with at most this many distinct values, each seen often, are classes
+CLASS_COLUMNS = ("label", "labels", "class", "category", "species")  # names of columns whose integers are classes
 
 
-def decide(values: np.ndarray, task: Task | None, where: str) -> tuple[Task, str]:
+def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") -> tuple[Task, str]:
     """The task that a target of shape (N,) asks for, and the reason in a few words. where: its place, for messages.
 
-    task: what the user asked for; Refusal when the values contradict it.
+    name: of its column. task: the user's; Refusal when the values contradict it.
     """
     if values.dtype.kind not in "iuf":
         if task == "regress":
@@ -27,17 +28,19 @@ def decide(values: np.ndarray, task: Task | None, where: str) -> tuple[Task, str
     whole = bool(np.all(distinct == np.round(distinct)))
     if task == "classify" and not whole:
         example = distinct[distinct != np.round(distinct)][0]
-        raise refusal(f"the target {where}", "whole numbers or text for --task classify", float(example))
+        raise refusal(f"the target {where}", "integers or text for --task classify", float(example))
     if task:
         return task, "asked for"
-    often = len(distinct) <= 2 or (len(distinct) <= FEW and len(distinct) < 0.05 * len(values))
+    often = len(distinct) <= 2 or (len(distinct) <= MAX_INTEGER_CLASSES and len(distinct) < 0.05 * len(values))
+    if whole and name.strip().lower() in CLASS_COLUMNS and len(distinct) <= max(2, 0.1 * len(values)):
+        return "classify", f"its {len(distinct)} integers are called {name!r}"
     if whole and often:
-        return "classify", f"only {len(distinct)} whole numbers occur"
+        return "classify", f"only {len(distinct)} integers occur"
     return "regress", f"{len(distinct)} different numbers occur"
 
 
 def to_classes(values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
-    """(N,) of text, whole numbers or booleans to int64 indices (N,) and the classes, sorted (numbers by value)."""
+    """(N,) of text, integers or booleans to int64 indices (N,) and the classes, sorted (numbers by value)."""
     if values.dtype.kind == "f":
         values = values.astype(np.int64)
     elif values.dtype.kind not in "iub":

@@ -7,133 +7,154 @@ Format: Everingham & Winn, The PASCAL Visual Object Classes Challenge 2012 Devel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from danlu.config import DataConfig
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
-from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, find_by_stem, find_image, relative, split_of, wanted_task
+from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.sources.labelled import wanted_task
+from danlu.data.sources.reading import Reading, stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of_path
+from danlu.data.survey import File, Survey, as_survey, normal, sample
+from danlu.data.text_files import read_lines
+from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
-ANNOTATIONS = ("Annotations", "annotations", "annots", "xmls")
-IMAGES = ("JPEGImages", "images", "Images", "PNGImages", "imgs")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # under ImageSets/Main
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A folder of xml files, where their images may lie, and the lists of its splits. split: what its name tells."""
-
-    xmls: Path
-    images: tuple[Path, ...]
-    lists: Path
-    split: int = UNASSIGNED
-
-
-def looks_like(path: Path) -> bool:
-    """A folder with Annotations/*.xml, or with xml files beside images, or one whose subfolders are such."""
-    return path.is_dir() and next(_parts(path), None) is not None
+def look(survey: Survey) -> Evidence | None:
+    """Xml files with the element <annotation>."""
+    xmls = survey.of(".xml")
+    looked = sample(xmls)
+    if not (right := [file for file in looked if survey.xml_root(file) == "annotation"]):
+        return None
+    if len(right) < 0.5 * len(looked):
+        return None
+    seen = message("data.seen.voc", "{files} .xml files with the element <annotation>", files=len(xmls))
+    return Evidence(Fit.MARKED, seen)
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and annotations; objects marked difficult are ignored. Classes are those that occur, sorted.
 
-    Raises Refusal for an xml file that is cut or lacks a key, unless config.on_bad is "skip".
+    Raises Refusal when more than 5 % of the xml files cannot be read, unless config.on_bad is "skip".
     """
-    task = wanted_task(path, task, masks=False)
-    problems: list[Problem] = []
-    notes: list[str] = []
-    pairs: list[tuple[Labelled, list[str]]] = []
-    for part in _parts(path):
-        for xml, split in _listed(part, path, problems, notes):
-            try:
-                pairs.append(_read(xml, part, split, path))
-            except Refusal as error:
-                if config.on_bad != "skip":
-                    raise
-                problems.append(Problem(relative(xml, path), str(error).removeprefix(f"{xml}").strip(" :")))
-    classes = sorted({name for _, names in pairs for name in names})
-    place = {name: k for k, name in enumerate(classes)}
-    for one, names in pairs:
-        one.things = [thing._replace(label=place[name]) for thing, name in zip(one.things, names)]
-    return assemble(path, "voc", [one for one, _ in pairs], classes, config, task, problems, notes)
+    survey = as_survey(path)
+    task = wanted_task(survey.path, task, masks=False)
+    reading = Reading(survey, config, "voc")
+    bad: list[Problem] = []
+    right = {file.folder for file in survey.of(".xml") if survey.xml_root(file) == "annotation"}
+    xmls = [file for file in survey.of(".xml") if file.folder in right]
+    listed = _listed(xmls, survey, reading)
+    for file, split in listed:
+        try:
+            _read(file, split, reading)
+        except Refusal as error:
+            bad.append(Problem(file.relative, str(error).removeprefix(f"{file.path}").strip(" :")))
+    reading.problems += bad
+    stop_if_many_bad(survey.path, len(bad), len(listed), bad, config)
+    return reading.finish(task)
 
 
-def _parts(path: Path) -> Iterator[_Part]:
-    """The folder itself, else each subfolder (VOC2007, VOC2012; train, valid, test) that holds annotations."""
-    own = _part(path)
-    if own is not None:
-        yield own
-        return
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and (part := _part(folder)) is not None:
-            yield part
+def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[File, int]]:
+    """Each annotation file and its split: by the lists in ImageSets/Main, else by the name of a folder above it."""
+    lists = [file for file in survey.of(".txt") if file.folder[-2:] == ("ImageSets", "Main")]
+    groups: dict[tuple[str, ...], list[File]] = {}
+    for file in xmls:
+        groups.setdefault(_base(file), []).append(file)
+    inside = [base for base in groups if any(_is_set(o, groups) and base[: len(o)] == o and base != o for o in groups)]
+    if inside:
+        reading.notes.append(f"{len(inside)} sets in subfolders (first: {'/'.join(inside[0])}/) are not read")
+        others = [file for file in survey.images if any(file.folder[: len(base)] == base for base in inside)]
+        reading.index = ImageIndex([file for file in survey.images if file not in others], survey.root)
+    found: list[tuple[File, int]] = []
+    for base, files in sorted(groups.items()):
+        if base in inside:
+            continue
+        given = {
+            name: own.path
+            for name, _ in LISTS
+            for own in lists
+            if own.folder[:-2] == base and own.name == f"{name}.txt"
+        }
+        if given:
+            here = {stem_of(file): file for file in files}
+            found += _of_lists(here, {name: _names(file, here) for name, file in given.items()}, base, reading)
+        else:
+            found += [(file, split_of_path(file.folder)) for file in files]
+    return found
 
 
-def _part(folder: Path) -> _Part | None:
-    images = (*(folder / name for name in IMAGES if (folder / name).is_dir()), folder)
-    lists = folder / "ImageSets" / "Main"
-    for name in ANNOTATIONS:
-        if (folder / name).is_dir() and _is_annotation(next((folder / name).glob("*.xml"), None)):
-            return _Part(folder / name, (*images, folder / name), lists, split_of(folder.name))
-    if _is_annotation(next(folder.glob("*.xml"), None)):
-        return _Part(folder, images, lists, split_of(folder.name))
-    return None
+def _base(file: File) -> tuple[str, ...]:
+    """The root of the VOC set that an annotation file is of: above Annotations/, or its own folder."""
+    for i in range(len(file.folder) - 1, -1, -1):
+        if normal(file.folder[i]).startswith(("annot", "xml")):
+            above = file.folder[:i]
+            return above[:-1] if above and normal(above[-1]).startswith("annot") else above
+    return file.folder
 
 
-def _is_annotation(xml: Path | None) -> bool:
-    if xml is None:
-        return False
-    with xml.open("rb") as file:
-        return b"<annotation" in file.read(4096)
+def _is_set(base: tuple[str, ...], groups: dict[tuple[str, ...], list[File]]) -> bool:
+    """Whether a folder is the root of a VOC set, with a folder of annotations below it."""
+    return any(len(file.folder) > len(base) for file in groups[base])
 
 
-def _listed(part: _Part, root: Path, problems: list[Problem], notes: list[str]) -> Iterator[tuple[Path, int]]:
-    """Each annotation file and its split: as ImageSets/Main prescribes, else as the folder's name tells."""
-    here = {file.stem: file for file in sorted(part.xmls.glob("*.xml")) if not file.name.startswith(".")}
-    lists = {name: _names(part.lists / f"{name}.txt") for name in ("train", "val", "test", "trainval")}
-    given = {name: stems for name, stems in lists.items() if stems is not None}
-    if not given:
-        yield from ((file, part.split) for file in here.values())
-        return
+def _of_lists(
+    here: dict[str, File], given: dict[str, list[str]], base: tuple[str, ...], reading: Reading
+) -> list[tuple[File, int]]:
+    found: list[tuple[File, int]] = []
     listed: set[str] = set()
-    for name, split in (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN)):
+    place = "/".join((*base, "ImageSets", "Main"))
+    for name, split in LISTS:
         for stem in given.get(name, ()):
             if name == "trainval" and stem in listed:
                 continue
             listed.add(stem)
             if stem in here:
-                yield here[stem], split
+                found.append((here[stem], split))
             else:
-                where = f"{relative(part.lists, root)}/{name}.txt {stem}"
-                problems.append(Problem(where, f"no {stem}.xml in {relative(part.xmls, root)}"))
+                reading.problems.append(Problem(f"{place}/{name}.txt {stem}", f"no {stem}.xml of that name"))
     left = len(set(here) - listed)
     if left:
-        notes.append(f"{left} annotated images are in no list of {relative(part.lists, root)} and not read")
+        reading.notes.append(f"{left} annotated images are in no list of {place} and not read")
+    return found
 
 
-def _names(file: Path) -> list[str] | None:
-    """The names of a list, each once; the 1 or -1 behind a name is left out."""
-    if not file.is_file():
-        return None
+def stem_of(file: File) -> str:
+    """The name that an annotation shares with its image: "a" of a.xml, and of a.xml.xml."""
+    stem = file.stem
+    return stem[:-4] if stem.lower().endswith(".xml") else stem
+
+
+def _names(file: Path, known: dict[str, File]) -> list[str]:
+    """The names of a list, each once; the 1 or -1 behind a name, and the extension of an image, are left out."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(file)
     except UnicodeDecodeError:
         raise refusal(str(file), "a list of names as text", "other bytes") from None
-    names = (line.strip() for line in lines)
-    names = (
-        name.rsplit(None, 1)[0] if name.split()[-1:] in (["1"], ["-1"], ["0"]) and " " in name else name
-        for name in names
-    )
-    return list(dict.fromkeys(name for name in names if name))
+    except OSError as error:
+        raise blame(error, str(file)) from None
+    found: dict[str, None] = {}
+    for line in lines:
+        name = line.strip()
+        if name.split()[-1:] in (["1"], ["-1"], ["0"]) and " " in name:
+            name = name.rsplit(None, 1)[0]
+        name = name_parts(name)[-1] if name_parts(name) else ""
+        if name not in known and name.rpartition(".")[0] in known:
+            name = name.rpartition(".")[0]
+        if name:
+            found[name] = None
+    return list(found)
 
 
-def _read(xml: Path, part: _Part, split: int, root: Path) -> tuple[Labelled, list[str]]:
-    """One file: the image with its objects, and the name of each object's class."""
+def _read(file: File, split: int, reading: Reading) -> None:
+    """Add the image of one file with its objects."""
+    xml = file.path
     try:
         tree = ElementTree.fromstring(xml.read_bytes())
     except OSError as error:
@@ -142,29 +163,54 @@ def _read(xml: Path, part: _Part, split: int, root: Path) -> tuple[Labelled, lis
         raise Refusal(f"{xml} is no valid xml ({error}): it is cut or damaged, fetch or write it again") from None
     if tree.tag != "annotation":
         raise refusal(f"{xml}: the outermost key", "annotation", tree.tag)
-    image = find_by_stem(part.images, xml.stem)
-    if image is None:
-        image = find_image(part.images, (tree.findtext("filename") or "").strip() or f"{xml.stem}.jpg")
-    size, things, names = None, [], []
+    size = None
     sides = tree.find("size")
-    if sides is not None:
+    if sides is not None and (sides.findtext("width") or "").strip():
         height, width = (_number(sides, key, f"{xml}: size") for key in ("height", "width"))
         size = (int(height), int(width)) if math.isfinite(height) and math.isfinite(width) else (0, 0)
-    for i, entry in enumerate(tree.findall("object")):
-        where = f"{xml}: object {i + 1}"
-        name = (entry.findtext("name") or "").strip()
-        if not name:
-            raise refusal(f"{where}.name", "the name of a class", "nothing")
-        corners = entry.find("bndbox")
-        if corners is None:
-            raise refusal(f"{where}.bndbox", "given", "no such key")
-        x1, y1, x2, y2 = (_number(corners, key, f"{where}.bndbox") for key in CORNERS)
-        difficult = entry.find("difficult") is not None and _number(entry, "difficult", where) != 0
-        # By the letter a box of one column or row; in practice a click where no box was drawn.
-        fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
-        things.append(Thing(f"object {i + 1} {name!r}", -1, (x1 - 1, y1 - 1, x2, y2), difficult, fault=fault))
-        names.append(name)
-    return Labelled(image, relative(xml, root), things, split, size), names
+    name = _image_name(file, (tree.findtext("filename") or "").strip(), tree.findtext("folder") or "", reading)
+    one = reading.image(name, file.relative, near=_near(file), split=split, size=size)
+    if one is None:
+        return
+    for i, entry in enumerate(tree.findall("object"), 1):
+        try:
+            label, box, difficult, fault = _object(entry, f"{xml}: object {i}")
+        except Refusal as error:
+            reading.skip(f"{file.relative} object {i}", str(error).removeprefix(f"{xml}: "))
+            continue
+        reading.entries += 1
+        reading.add(one, f"object {i}", label, box, ignore=difficult, fault=fault)
+
+
+def _near(file: File) -> tuple[str, ...]:
+    """Folders of an annotation file without Annotations/: JPEGImages/cam1/ is near Annotations/cam1/."""
+    return tuple(part for part in file.folder if not normal(part).startswith(("annot", "xml", "label")))
+
+
+def _image_name(file: File, given: str, folder: str, reading: Reading) -> str:
+    """The name to look for: that of the annotation file where an image is called so, else the one given in it."""
+    stem = stem_of(file)
+    if normal(stem) in {normal(name) for name in (given, given.rpartition(".")[0])} or not given:
+        return given or stem
+    parts = name_parts(given)
+    if parts and normal(parts[-1].rpartition(".")[0] or parts[-1]) == normal(stem):
+        return given
+    return stem if not isinstance(reading.index.find(stem, _near(file)), str) else given
+
+
+def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, float, float, float], bool, str]:
+    """(class, x1, y1, x2, y2 from 0, difficult, fault)."""
+    name = (entry.findtext("name") or "").strip()
+    if not name:
+        raise refusal(f"{where}.name", "the name of a class", "nothing")
+    corners = entry.find("bndbox")
+    if corners is None:
+        raise refusal(f"{where}.bndbox", "given", "no such key")
+    x1, y1, x2, y2 = (_number(corners, key, f"{where}.bndbox") for key in CORNERS)
+    difficult = bool((entry.findtext("difficult") or "").strip()) and _number(entry, "difficult", where) != 0
+    # By the letter a box of one column or row; in practice a click where no box was drawn.
+    fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
+    return name, (x1 - 1, y1 - 1, x2, y2), difficult, fault
 
 
 def _number(entry: ElementTree.Element, key: str, where: str) -> float:

@@ -1,8 +1,8 @@
-"""YOLO: a text file of labels beside each image, and data.yaml that names the classes and the parts.
+"""YOLO: a text file of labels beside each image, and data.yaml or obj.data that names the classes and the splits.
 
-A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in shares of the image's width and height. The
+A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in fractions of the image's width and height. The
 labels of .../images/x.jpg are .../labels/x.txt, or x.txt beside it; an image without a file of labels is one without
-objects.
+objects, unless its whole split has none.
 """
 
 from __future__ import annotations
@@ -18,86 +18,191 @@ import yaml
 
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
-from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.evidence import Evidence, Fit
 from danlu.data.images import extensions
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.labelled import Labelled, Thing, images_in, relative, split_of, wanted_task
+from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
+from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of_path
+from danlu.data.survey import File, Survey, as_survey, normal, sample
+from danlu.data.text_files import decode_text, read_json, read_lines, read_text
+from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
 PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
 KEYS = (*PARTS, "path", "names", "nc", "kpt_shape")  # of data.yaml
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")
+NOTHING = ("", "null", "~", "none")  # an empty value of data.yaml
+OTHER_TEXTS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt")
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
-def looks_like(path: Path) -> bool:
-    """data.yaml, a folder that holds one, or one of images/ and labels/ of .txt files, or of both side by side."""
-    if not path.is_dir():
-        return _is_description(path)
-    return _description(path) is not None or next(_label_folders(path), None) is not None
+def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
+    """data.yaml, obj.data, or text files of labels that share their names with images."""
+    if survey.is_file:
+        if _is_description(survey.path) or _is_darknet(survey.files[0], survey):
+            return Evidence(
+                Fit.MARKED, message("data.seen.yolo_file", "{file} names classes and splits", file=survey.path.name)
+            )
+        return None
+    if (description := _description(survey)) is not None:
+        seen = message("data.seen.yolo_yaml", "{file} names classes and splits", file=description.relative)
+        return Evidence(Fit.MARKED, seen)
+    if (darknet := _darknet(survey)) is not None:
+        seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)
+        return Evidence(Fit.MARKED, seen)
+    texts = [file for file in survey.of(".txt") if file.name.lower() not in OTHER_TEXTS]
+    paired = [file for file in texts if normal(file.stem) in survey.image_stems]
+    filled = [file for file in sample(paired, 200) if survey.head(file).strip()]
+    labels = [file for file in filled[:50] if _is_labels(survey, file)]
+    if not labels or len(labels) < 0.5 * len(filled[:50]):
+        return None
+    finder = _Labels()
+    if not any(finder(image.path) for image in sample(survey.images, 500)):
+        return None
+    seen = message("data.seen.yolo", "{files} .txt files of labels, named like images", files=len(paired))
+    return Evidence(Fit.MARKED, seen)
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and annotations, classes in the order of their numbers.
 
-    Raises Refusal for a line or key that cannot be read, unless (lines) config.on_bad is "skip".
+    Raises Refusal for a key that cannot be read, and when more than 5 % of the lines cannot, unless config.on_bad is
+    "skip".
     """
-    description = _description(path) if path.is_dir() else path
-    root = path if path.is_dir() else path.parent
-    classes: list[str] = []
+    survey = as_survey(path)
+    root = survey.root
+    labels = _Labels()
     notes: list[str] = []
     shape_of_points = False
-    if description is not None:
+    description = survey.path if survey.is_file else (found.path if (found := _description(survey)) else None)
+    darknet = _darknet(survey)
+    if description is not None and description.suffix.lower() in (".yaml", ".yml"):
         content = _load(description)
         notes += _unread(description, content)
         classes = _classes(description, content)
         shape_of_points = "kpt_shape" in content
         listed = list(_described(description, content))
+    elif darknet is not None:
+        classes, listed = _of_darknet(darknet)
     else:
-        listed = [(file, split) for folder, split in _label_folders(path) for file in images_in(folder)]
-        classes = _class_list(root)
-    reader = _Reader(root, len(classes) if classes else None, shape_of_points)
-    found, problems = [], []
-    for image, split in listed:
-        try:
-            found.append(reader(image, split))
-        except Refusal as error:
-            if config.on_bad != "skip":
-                raise
-            problems.append(Problem(relative(image, root), str(error)))
-    problems += [Problem(relative(file, root), "missing image") for file in _orphans(image for image, _ in listed)]
+        listed = _listed(survey, labels)
+        classes = _class_list(survey)
+    listed = _labelled_splits(listed, labels, notes)
+    reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
+    found = [reader(image, split) for image, split in listed]
+    problems = reader.problems
+    stop_if_many_bad(survey.path, len(problems), reader.lines, problems, config)
+    problems += [Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
         notes.append(f"{len(reader.unlabelled)} images have no file of labels: taken as without objects")
+    if reader.oriented:
+        notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose these")
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
-        raise Refusal(f"{path}: none of {len(listed)} images has a file of labels such as {_labels_of(listed[0][0])}")
-    task = wanted_task(path, task, masks=reader.polygons > 0)
-    return assemble(path, "yolo", found, classes, config, task, problems, notes)
+        raise Refusal(f"{path}: none of {len(listed)} images has a file of labels such as {labels.usual(listed[0][0])}")
+    task = wanted_task(survey.path, task, masks=reader.polygons > 0)
+    return assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
+
+
+class _Labels:
+    """Finds the file of labels of an image, whatever the case and Unicode form of their names."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, dict[str, Path]] = {}
+
+    def __call__(self, image: Path) -> Path | None:
+        for folder in self.folders(image):
+            if found := self._texts(folder).get(normal(image.stem)):
+                return found
+        return None
+
+    def usual(self, image: Path) -> Path:
+        """The file of labels that an image has, or should have."""
+        return self(image) or self.folders(image)[0] / f"{image.stem}.txt"
+
+    def folders(self, image: Path) -> list[Path]:
+        """Where its labels may lie: .../labels/ for .../images/, then beside it."""
+        parts = image.parts
+        places = [i for i, part in enumerate(parts[:-1]) if normal(part) in IMAGE_FOLDERS]
+        found = []
+        for i in reversed(places):
+            above = Path(*parts[:i])
+            own = [name for name in self._folders(above) if normal(name) in LABEL_FOLDERS]
+            found += [above.joinpath(name, *parts[i + 1 : -1]) for name in own or ["labels"]]
+            if own:
+                break
+        return [*found, image.parent]
+
+    def _texts(self, folder: Path) -> dict[str, Path]:
+        if folder not in self._listed:
+            try:
+                files = [file for file in folder.iterdir() if file.suffix.lower() == ".txt"]
+            except OSError:
+                files = []
+            self._listed[folder] = {normal(file.stem): file for file in sorted(files) if not file.name.startswith(".")}
+        return self._listed[folder]
+
+    def _folders(self, folder: Path) -> list[str]:
+        key = folder / "*"
+        if key not in self._listed:
+            try:
+                self._listed[key] = {one.name: one for one in sorted(folder.iterdir()) if one.is_dir()}
+            except OSError:
+                self._listed[key] = {}
+        return list(self._listed[key])
+
+
+def _labelled_splits(listed: list[tuple[Path, int]], labels: _Labels, notes: list[str]) -> list[tuple[Path, int]]:
+    """The images without those of a split in which none has a file of labels: such a split is for prediction."""
+    has = {split: False for _, split in listed}
+    for image, split in listed:
+        has[split] = has[split] or labels(image) is not None
+    for split, labelled in has.items():
+        if not labelled and any(has.values()) and split in (VAL, TEST):
+            count = sum(own == split for _, own in listed)
+            notes.append(
+                f"the {count} images of the {SPLITS[split]} split have no file of labels: "
+                "they are for prediction and not read"
+            )
+    return [(image, split) for image, split in listed if has[split] or not any(has.values()) or split == TRAIN]
 
 
 class _Reader:
-    """Reads the labels of one image after the other. classes: how many there are, or None when nobody says."""
+    """Reads the labels of one image after the other. classes: number of them, or None when no file names them."""
 
-    def __init__(self, root: Path, classes: int | None, points: bool) -> None:
-        self.root, self.classes, self.points = root, classes, points
-        self.polygons = 0
+    def __init__(self, root: Path, labels: _Labels, classes: int | None, points: bool) -> None:
+        self.root, self.labels, self.classes, self.points = root, labels, classes, points
+        self.polygons = self.oriented = self.lines = 0
+        self.problems: list[Problem] = []  # files and lines that cannot be read
         self.unlabelled: set[Path] = set()  # images without a file of labels
 
     def __call__(self, image: Path, split: int) -> Labelled:
-        file = _labels_of(image)
-        one = Labelled(image, relative(file, self.root), split=split, shares=True)
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        file = self.labels(image)
+        one = Labelled(image, relative(self.labels.usual(image), self.root), split=split, fractions=True)
+        if file is None:
             self.unlabelled.add(image)
             return one
+        try:
+            lines = read_lines(file)
         except (UnicodeDecodeError, ValueError):
-            raise refusal(str(file), "lines of numbers as text", "other bytes") from None
+            self.lines += 1
+            self.problems.append(Problem(one.where, "must be lines of numbers as text, got other bytes"))
+            return one
         except OSError as error:
             raise blame(error, str(file)) from None
         for number, line in enumerate(lines, 1):
             if words := line.split():
-                one.things.append(self._thing(words, f"{file} line {number}", number))
+                self.lines += 1
+                try:
+                    one.things.append(self._thing(words, f"{file} line {number}", number))
+                except Refusal as error:
+                    where = f"{file} line {number}"
+                    self.problems.append(Problem(f"{one.where} line {number}", str(error).replace(where, "it")))
         return one
 
     def _thing(self, words: list[str], where: str, number: int) -> Thing:
@@ -111,7 +216,7 @@ class _Reader:
             wanted = "a class and 4 numbers, or a class and the x and y of at least 3 corners"
             raise refusal(where, wanted, f"{len(words)} numbers")
         if not (math.isfinite(label) and label == int(label)):
-            raise refusal(f"the class of {where}", "a whole number", words[0])
+            raise refusal(f"the class of {where}", "an integer", words[0])
         fault = ""
         if label < 0 or (self.classes is not None and label >= self.classes):
             fault = f"unknown class: {int(label)} of {self.classes if self.classes is not None else 'any'}"
@@ -122,98 +227,148 @@ class _Reader:
             cx, cy, w, h = values
             return Thing(name, int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), fault=fault)
         self.polygons += 1
+        self.oriented += len(values) == 8
         ring = np.array(values, np.float64).reshape(-1, 2)
         box = (*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist())
         return Thing(name, int(label), box, shape=Polygons((ring,)), fault=fault)
 
 
-def _labels_of(image: Path) -> Path:
-    """.../images/x.jpg -> .../labels/x.txt; without such a folder, or where only that is there, beside the image."""
-    parts, beside = list(image.parts), image.with_suffix(".txt")
-    places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    usual = Path(*parts).with_suffix(".txt")
-    return beside if places and beside.is_file() and not usual.is_file() else usual
-
-
-def _orphans(images: Iterable[Path]) -> list[Path]:
+def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
     """Files of labels whose image is not there, in the folders where those of the images lie."""
-    folders = {_labels_of(image).parent: image.parent for image in images}
+    folders: dict[Path, set[Path]] = {}
+    for image in images:
+        folders.setdefault(labels.usual(image).parent, set()).add(image.parent)
     found = []
-    for labels, folder in folders.items():
-        beside = labels == folder  # there other texts may lie too
-        there = {p.stem for p in folder.iterdir() if p.suffix.lower() != ".txt"} if folder.is_dir() else set()
-        named = sorted(f for f in labels.glob("*.txt") if not beside or _is_labels(f)) if there else []
-        found += [file for file in named if file.stem not in there and file.name != "classes.txt"]
-    return found
+    for folder, places in folders.items():
+        beside = folder in places  # there other texts may lie too
+        there = {normal(p.stem) for place in places if place.is_dir() for p in place.iterdir()
+                 if p.suffix.lower() != ".txt"}  # fmt: skip
+        named = [f for f in sorted(folder.glob("*.txt")) if not beside or _reads_as_labels(f)] if there else []
+        found += [f for f in named if normal(f.stem) not in there and f.name.lower() not in OTHER_TEXTS]
+    return [file for file in found if not file.name.startswith(".")]
 
 
 # --- where the images are ----------------------------------------------------------------------------------------
 
 
-def _label_folders(path: Path) -> Iterator[tuple[Path, int]]:
-    """Folders of images with a folder of labels: images/, images/train/ ..., train/images/ ..., or labels beside."""
-    if not path.is_dir():
-        return
-    for folder in (path, *(path / name for name in PARTS)):
-        if folder.is_dir() and _labels_beside(folder):
-            yield folder, UNASSIGNED if folder == path else split_of(folder.name)
-        for images in (folder / "images", *(folder / "images" / name for name in PARTS)):
-            labels = _labels_of(images / "x.jpg").parent
-            if images.is_dir() and labels.is_dir() and next(labels.glob("*.txt"), None) is not None:
-                split = split_of(images.name)
-                yield images, split if split != UNASSIGNED or folder == path else split_of(folder.name)
+def _listed(survey: Survey, labels: _Labels) -> list[tuple[Path, int]]:
+    """Images of the folders in which an image has a file of labels, and of the other splits beside them."""
+    folders = {}
+    for folder, files in survey.by_folder.items():
+        images = [file for file in files if file.suffix in extensions()]
+        if images:
+            folders[folder] = images
+    with_labels = {folder for folder, images in folders.items() if any(labels(file.path) for file in images)}
+    shapes = {tuple(part for part in folder if split_of_path((part,)) == UNASSIGNED) for folder in with_labels}
+    found = []
+    for folder, images in folders.items():
+        # images/test without labels beside images/train is a split too; other folders of images are none.
+        alike = tuple(part for part in folder if split_of_path((part,)) == UNASSIGNED) in shapes
+        if folder in with_labels or (alike and split_of_path(folder) != UNASSIGNED):
+            found += [(file.path, split_of_path(folder)) for file in images]
+    return found
 
 
-def _labels_beside(folder: Path) -> bool:
-    """Whether images and their labels lie in one folder, as labelImg and Darknet have them."""
-    stems = {file.stem for file in folder.glob("*.txt")}
-    return bool(stems) and any(_is_labels(p.with_suffix(".txt")) for p in images_in(folder) if p.stem in stems)
+def _is_labels(survey: Survey, file: File) -> bool:
+    """Whether the first line of a text file is an integer and at least four numbers."""
+    return _is_label_line(next(iter(survey.lines(file)), ""))
 
 
-def _is_labels(file: Path) -> bool:
-    """Whether the first line of text is numbers, a whole one first. A file without any tells nothing."""
+def _reads_as_labels(file: Path) -> bool:
     try:
-        with file.open(encoding="utf-8") as stream:
-            line = next((line for line in stream if line.strip()), "")
-        label, *numbers = map(float, line.split())
+        with file.open("rb") as stream:
+            text = decode_text(stream.readline())
     except (OSError, ValueError):
         return False
-    return label.is_integer() and len(numbers) >= 4
+    return _is_label_line(text)
 
 
-def _class_list(root: Path) -> list[str]:
-    """The names in classes.txt, as labelling tools write it."""
-    places = ("classes.txt", "labels/classes.txt", "train/classes.txt", "train/_darknet.labels")
-    for file in (root / place for place in places):
-        if file.is_file():
-            try:
-                return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            except UnicodeDecodeError:
-                raise refusal(str(file), "a list of names as text", "other bytes") from None
-    return []
+def _is_label_line(line: str) -> bool:
+    try:
+        label, *numbers = map(float, line.split())
+    except ValueError:
+        return False
+    # In fractions of the image: KITTI's and MOT's lines hold pixels.
+    return label.is_integer() and len(numbers) >= 4 and all(-1 <= value <= 2 for value in numbers[:4])
 
 
-def _description(folder: Path) -> Path | None:
-    return next(
-        (f for pattern in ("*.yaml", "*.yml") for f in sorted(folder.glob(pattern)) if _is_description(f)), None
-    )
+def _class_list(survey: Survey) -> list[str]:
+    """Names in classes.txt or another list that labelling tools write."""
+    for name in CLASS_LISTS:
+        for file in survey.files:
+            if file.name.lower() == name:
+                return _names_of(file.path)
+    for file in survey.of(".json"):
+        if file.name.lower() == "notes.json":  # Label Studio
+            content = read_json(file.path, str(file.path))
+            rows = content.get("categories") if isinstance(content, dict) else None
+            if isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows):
+                return [str(row["name"]) for row in sorted(rows, key=lambda row: int(row.get("id", 0)))]
+    names = survey.of(".names")
+    return _names_of(names[0].path) if len(names) == 1 else []
+
+
+def _names_of(file: Path) -> list[str]:
+    try:
+        return [line.strip() for line in read_lines(file) if line.strip()]
+    except UnicodeDecodeError:
+        raise refusal(str(file), "a list of names as text", "other bytes") from None
+    except OSError as error:
+        raise blame(error, str(file)) from None
+
+
+def _darknet(survey: Survey) -> File | None:
+    return next((file for file in survey.of(".data") if _is_darknet(file, survey)), None)
+
+
+def _is_darknet(file: File, survey: Survey) -> bool:
+    keys = {line.partition("=")[0].strip() for line in survey.lines(file)}
+    return file.suffix == ".data" and {"names"} < keys and bool(keys & {"train", "valid"})
+
+
+def _of_darknet(file: File) -> tuple[list[str], list[tuple[Path, int]]]:
+    """Classes, and (image, split), of Darknet's obj.data: "key = path" in each line."""
+    pairs = [line.partition("=") for line in read_lines(file.path) if "=" in line]
+    content = {key.strip(): value.strip() for key, _, value in pairs}
+    names = _place([file.path.parent], content["names"])
+    listed: list[tuple[Path, int]] = []
+    for key, split in PARTS.items():
+        if not content.get(key):
+            continue
+        place = _place([file.path.parent], content[key])
+        if place is None and key == "train":
+            raise refusal(f"{file.path}: {key}", "a list of images that exists", content[key])
+        if place is not None:
+            listed += [(image, split) for image in _images(place, f"{file.path}: {key}", file.path.parent)]
+    splits = {split for _, split in listed}
+    if len(splits) == 1:
+        listed = [(image, UNASSIGNED) for image, _ in listed]
+    return _names_of(names) if names is not None else [], listed
+
+
+def _description(survey: Survey) -> File | None:
+    """A data.yaml at the top, or the only one in a folder below."""
+    files = [file for file in survey.of(".yaml", ".yml") if _is_description(file.path)]
+    top = [file for file in files if not file.folder]
+    return next(iter(top or (files if len(files) == 1 else [])), None)
 
 
 def _is_description(file: Path) -> bool:
     if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
         return False
     with file.open("rb") as stream:
-        lines = stream.read(1 << 16).splitlines()
-    return any(line.startswith(b"names") for line in lines) and any(
-        line.startswith((b"train", b"val")) for line in lines
-    )
+        data = stream.read(1 << 16)
+    try:
+        lines = decode_text(data).splitlines()
+    except UnicodeDecodeError:
+        lines = data.decode("latin-1").splitlines()
+    return any(line.startswith("names") for line in lines) and any(line.startswith(("train", "val")) for line in lines)
 
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # Every value stays the text it is written as: classes may be called on, 001 or 12:30.
+        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except OSError as error:
         raise blame(error, str(file)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
@@ -243,8 +398,8 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
         names = [numbered[k] for k in range(len(numbered))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise refusal(f"{file}: names", "a list of the classes", repr(names)[:60])
-    count = content.get("nc", len(names))
-    if count != len(names):
+    count = content.get("nc", str(len(names)))
+    if count != str(len(names)):
         raise refusal(f"{file}: nc", f"{len(names)}, as many as names", count)
     found = [str(name).strip() for name in names]
     twice = next((name for name in found if found.count(name) > 1), None)
@@ -259,6 +414,7 @@ def _described(file: Path, content: dict[str, Any]) -> Iterator[tuple[Path, int]
     bases = [file.parent]
     if isinstance(base, str) and "\0" not in base:
         bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
+    content = {key: None if str(value).lower() in NOTHING else value for key, value in content.items()}
     if not any(content.get(key) for key in PARTS):
         raise refusal(f"{file}: train", "a folder of images or a list of them", "nothing")
     for key, split in PARTS.items():
@@ -288,7 +444,7 @@ def _place(bases: list[Path], entry: str) -> Path | None:
     return None
 
 
-def _images(place: Path, where: str) -> Iterator[Path]:
+def _images(place: Path, where: str, root: Path | None = None) -> Iterator[Path]:
     if place.is_dir():
         found = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in extensions() and not f.name.startswith(".")]
         if not found:
@@ -296,9 +452,9 @@ def _images(place: Path, where: str) -> Iterator[Path]:
         yield from found
         return
     try:
-        lines = place.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(place)
     except (OSError, ValueError):
         raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
     for line in lines:
         if name := line.strip():
-            yield _place([place.parent], name) or place.parent / name
+            yield _place([place.parent, *([root] if root else [])], name) or place.parent / name

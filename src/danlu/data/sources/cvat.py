@@ -1,0 +1,130 @@
+"""CVAT for images 1.1: one xml file with boxes, polygons and masks of every image."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from danlu.config import DataConfig
+from danlu.data.annotations import Polygons, Raster, Shape
+from danlu.data.dataset import UNASSIGNED, Dataset
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.labelled import wanted_task
+from danlu.data.sources.labelme import ellipse, rectangle
+from danlu.data.sources.reading import Reading, box_of
+from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of, split_of_path
+from danlu.data.survey import File, Survey, as_survey
+from danlu.message import message
+from danlu.refuse import Refusal, blame
+
+NO_AREA = ("points", "polyline", "tag", "skeleton", "cuboid")
+
+
+def look(survey: Survey) -> Evidence | None:
+    """An xml file with the element <annotations>."""
+    files = _files(survey)
+    if not files:
+        return None
+    seen = message("data.seen.cvat", "{file} has CVAT's element <annotations>", file=files[0].relative)
+    if all(b"<track" in survey.head(file) and b"<image " not in survey.head(file) for file in files):
+        why = message(
+            "data.refuse.cvat_video", "{file} holds tracks of a video (CVAT for video): export it as CVAT for images",
+            file=files[0].relative,
+        )  # fmt: skip
+        return Evidence(Fit.MARKED, seen, why)
+    return Evidence(Fit.MARKED, seen)
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """`ImageFiles` and annotations; a rotated box is read as the box around it. Classes sorted by name."""
+    survey = as_survey(path)
+    reading = Reading(survey, config, "cvat")
+    left_out: Counter[str] = Counter()
+    for file in _files(survey):
+        _read(file, reading, left_out)
+    if rotated := left_out.pop("rotated", 0):
+        reading.notes.append(f"{rotated} rotated boxes are read as the boxes around them")
+    if left_out:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        reading.notes.append(f"shapes without an area are not read: {listed}")
+    return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
+
+
+def _files(survey: Survey) -> list[File]:
+    return [file for file in survey.of(".xml") if survey.xml_root(file) == "annotations"]
+
+
+def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+    try:
+        tree = ElementTree.fromstring(file.path.read_bytes())
+    except OSError as error:
+        raise blame(error, str(file.path)) from None
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise Refusal(f"{file.path} is no valid xml ({error}): it is cut or damaged, write it again") from None
+    for entry in tree.iter("image"):
+        name = entry.get("name", "")
+        where = f"{file.relative} image {entry.get('id', '')}"
+        split = next((s for s in (split_of(entry.get("subset", "")), split_of(file.stem), split_of_path(file.folder))
+                      if s != UNASSIGNED), UNASSIGNED)  # fmt: skip
+        one = reading.image(name, where, near=file.folder, split=split, size=_size(entry))
+        for i, shape in enumerate(entry if one is not None else (), 1):
+            if shape.tag in NO_AREA:
+                left_out[shape.tag] += 1
+                continue
+            label = (shape.get("label") or "").strip()
+            try:
+                outline, box = _shape(shape)
+            except (ValueError, KeyError, TypeError) as error:
+                reading.skip(f"{where} {shape.tag} {i}", f"cannot be read: {error}")
+                continue
+            left_out["rotated"] += shape.tag == "box" and float(shape.get("rotation", 0)) != 0
+            reading.entries += 1
+            assert one is not None
+            reading.add(one, f"{shape.tag} {i}", label, box, outline, fault="" if label else "no label")
+    left_out += Counter()
+
+
+def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float, float, float]]:
+    """(outline, box). Raises ValueError or KeyError."""
+    if shape.tag == "box":
+        x1, y1, x2, y2 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        angle = math.radians(float(shape.get("rotation", 0)))
+        if not angle:
+            return None, (x1, y1, x2, y2)
+        ring = _rotated(rectangle(x1, y1, x2, y2), angle)
+        return Polygons((ring,)), box_of(Polygons((ring,)))
+    if shape.tag == "polygon":
+        points = np.array([[float(v) for v in pair.split(",")] for pair in shape.attrib["points"].split(";")])
+        outline = Polygons((points,))
+        return outline, box_of(outline)
+    if shape.tag == "ellipse":
+        centre = np.array([float(shape.attrib["cx"]), float(shape.attrib["cy"])])
+        outline = Polygons((ellipse(centre, float(shape.attrib["rx"]), float(shape.attrib["ry"])),))
+        return outline, box_of(outline)
+    if shape.tag == "mask":
+        left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
+        counts = [int(v) for v in shape.attrib["rle"].split(",")]  # along rows, zeros first
+        if sum(counts) != width * height:
+            raise ValueError("run lengths that do not fill the mask")
+        pixels = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8).reshape(height, width)
+        return Raster(pixels, left, top), (left, top, left + width, top + height)
+    raise ValueError(f"a shape called {shape.tag}")
+
+
+def _rotated(ring: np.ndarray, angle: float) -> np.ndarray:
+    """The ring (K, 2) turned about its middle, clockwise on the image."""
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    middle = ring.mean(axis=0)
+    return (ring - middle) @ turn + middle
+
+
+def _size(entry: ElementTree.Element) -> tuple[int, int] | None:
+    try:
+        return int(entry.attrib["height"]), int(entry.attrib["width"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,120 @@
+"""LabelMe: a json file beside each image, with polygons, rectangles and circles of named objects.
+
+Shapes of one label and one group_id are parts of one object. Points and lines are no objects and are counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.config import DataConfig
+from danlu.data.annotations import Polygons
+from danlu.data.dataset import Dataset
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.labelled import wanted_task
+from danlu.data.sources.reading import Reading, box_of, corners
+from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of_path
+from danlu.data.survey import File, Survey, as_survey
+from danlu.data.text_files import read_json
+from danlu.message import message
+from danlu.refuse import Refusal
+
+NO_AREA = ("point", "points", "line", "linestrip")
+CIRCLE_CORNERS = 48  # of the polygon that stands for a circle or an ellipse
+
+
+def look(survey: Survey) -> Evidence | None:
+    """Json files with LabelMe's keys."""
+    files = survey.json_kinds.get("labelme")
+    if not files:
+        return None
+    return Evidence(Fit.MARKED, message("data.seen.labelme", "{files} .json files of LabelMe", files=len(files)))
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """`ImageFiles` and annotations; classes sorted by name. Images without a json file are named and not read."""
+    survey = as_survey(path)
+    reading = Reading(survey, config, "labelme")
+    left_out: Counter[str] = Counter()
+    for file in survey.json_kinds.get("labelme", []):
+        _read(file, reading, left_out)
+    if left_out:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        reading.notes.append(f"shapes without an area are not read: {listed}")
+    alone = len(survey.images) - len(reading.found)
+    if alone > 0:
+        reading.notes.append(f"{alone} images have no json file and are not read")
+    return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
+
+
+def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+    try:
+        content = read_json(file.path, file.relative)
+    except Refusal as error:
+        reading.skip(file.relative, str(error))
+        return
+    name = content.get("imagePath")
+    own = name if isinstance(name, str) and name else file.stem
+    if isinstance(reading.index.find(own, file.folder), str):
+        own = file.stem  # a renamed image: the json file goes by its name
+    one = reading.image(own, file.relative, near=file.folder, split=split_of_path(file.folder), size=_size(content))
+    if one is None:
+        return
+    groups: dict[Any, list[np.ndarray]] = {}
+    for i, shape in enumerate(content["shapes"], 1):
+        where = f"{file.relative} shape {i}"
+        if isinstance(shape, dict) and shape.get("shape_type") in NO_AREA:
+            left_out[str(shape["shape_type"])] += 1
+            continue
+        try:
+            label, ring = _shape(shape)
+        except ValueError as error:
+            reading.skip(where, str(error))
+            continue
+        group = shape.get("group_id")
+        groups.setdefault((label, i) if group is None else (label, "group", str(group)), []).append(ring)
+    for i, ((label, *_), rings) in enumerate(groups.items(), 1):
+        reading.entries += 1
+        outline = Polygons(tuple(rings))
+        reading.add(one, f"shape {i}", label, box_of(outline), outline)
+
+
+def _shape(shape: Any) -> tuple[str, np.ndarray]:
+    """(label, ring (K, 2)) of one shape. Raises ValueError."""
+    if not isinstance(shape, dict):
+        raise ValueError("is no shape")
+    label = str(shape.get("label") or "").strip()
+    if not label:
+        raise ValueError("has no label")
+    points = corners(shape.get("points"))
+    kind = shape.get("shape_type") or "polygon"
+    if kind == "circle" and len(points) == 2:
+        return label, ellipse(points[0], math.dist(*points), math.dist(*points))
+    if kind in ("rectangle", "mask") and len(points) == 2:
+        return label, rectangle(*points[0], *points[1])
+    if len(points) < 3:
+        raise ValueError(f"a {kind} of {len(points)} points")
+    return label, points
+
+
+def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
+    """The four corners (4, 2) of a box between two opposite corners."""
+    (left, right), (top, bottom) = sorted((x1, x2)), sorted((y1, y2))
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
+def ellipse(centre: np.ndarray, width: float, height: float) -> np.ndarray:
+    """A polygon (CIRCLE_CORNERS, 2) around an ellipse. width, height: half axes."""
+    angles = np.linspace(0, 2 * np.pi, CIRCLE_CORNERS, endpoint=False)
+    return np.stack([centre[0] + width * np.cos(angles), centre[1] + height * np.sin(angles)], axis=1)
+
+
+def _size(content: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = content.get("imageHeight"), content.get("imageWidth")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and height > 0 < width else None

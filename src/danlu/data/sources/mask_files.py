@@ -1,0 +1,231 @@
+"""Images and the mask files that belong to them: found by folder and name, and told apart by their pixels.
+
+A mask may number the instances of an image, name the class of every pixel, or show one object or all of them in one
+value. Only the pixels can tell, and not always: an unclear set is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from danlu.data.dataset import UNASSIGNED
+from danlu.data.images import UNREADABLE, extensions
+from danlu.data.split_names import WORD, split_of, split_of_path
+from danlu.data.survey import File, Survey, normal, sample
+
+# Words in the name of a folder, or at the end of a file's name, that say "mask".
+MASK_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth", "truth")
+MASK_WORDS += (
+    "seg",
+    "segmentation",
+    "segmentations",
+    "instance",
+    "instances",
+    "semantic",
+    "segmap",
+    "target",
+    "targets",
+)
+MASK_WORDS += (
+    "trimap",
+    "trimaps",
+    "matte",
+    "pedmasks",
+    "segmentationobject",
+    "segmentationclass",
+    "labelled",
+    "labeled",
+)
+INSTANCE_WORDS = ("instance", "instances", "pedmasks", "segmentationobject", "object")
+IMAGE_WORDS = ("image", "images", "img", "imgs", "jpegimages", "pngimages", "picture", "pictures", "photo", "photos")
+IMAGE_WORDS += ("rgb", "original", "originals", "raw", "input", "inputs", "jpg", "png")
+MASK_ENDING = re.compile(
+    r"[ _.-]?(masks?|labels?|gt|seg(mentation)?|instances?|annotations?|lab|l|color|labelids)$", re.I
+)
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
+MAX_VALUES = 1000  # more values in one mask are the noise of a lossy file
+MAX_CLASS_COLOURS = 64  # a mask of class colours has no more
+PHOTO_VALUES = 64  # a photograph of some size has more grey levels than this
+
+Kind = Literal["instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "unreadable"]
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    image: File
+    mask: File
+    split: int
+
+
+def mask_pairs(survey: Survey, words: tuple[str, ...] = MASK_WORDS) -> list[MaskPair]:
+    """Each image with the mask that bears its name, in folders such as images/ and masks/ at any depth."""
+    return _pairs(survey, words, loose=False) or _pairs(survey, words, loose=True)
+
+
+def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair]:
+    masks: list[File] = []
+    images: dict[tuple[tuple[str, ...], str], File] = {}
+    for file in survey.images:
+        if is_mask_folder(file.folder, words) and file.suffix in MASK_SUFFIXES:
+            masks.append(file)
+        elif file.suffix in extensions():
+            images.setdefault((_place(file.folder, loose), normal(file.stem)), file)
+    found = []
+    for mask in masks:
+        place, stem = _place(mask.folder, loose), normal(mask.stem)
+        plain = MASK_ENDING.sub("", stem)
+        names = (stem, plain, f"{plain}_image", f"{plain}_sat")
+        image = next((images[place, name] for name in names if (place, name) in images), None)
+        if image is not None:
+            found.append(MaskPair(image, mask, split_of_path((*image.folder, *mask.folder))))
+    return found
+
+
+def is_mask_folder(folder: tuple[str, ...], words: tuple[str, ...] = MASK_WORDS) -> bool:
+    """Whether one of the folders is called as folders of masks are."""
+    return any(_words(part) & set(words) or normal(part).endswith("annot") for part in folder)
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in WORD.findall(name)} | {name.lower()}
+
+
+def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
+    """Folders without the words that say image or mask: equal for images/train and masks/train.
+
+    loose: of a folder with such a word only the name of a split is kept: equal for PNGImages and PedMasks.
+    """
+    kept = []
+    for part in folder:
+        words = [word.lower() for word in WORD.findall(part)] or [part.lower()]
+        rest = [word.removesuffix("annot") for word in words if word not in MASK_WORDS and word not in IMAGE_WORDS]
+        if loose and len(rest) < len(words):
+            rest = [word for word in rest if split_of(word) != UNASSIGNED]
+        elif len(rest) == len(words):
+            rest = [part.lower().removesuffix("annot")]
+        if "".join(rest):
+            kept.append("-".join(rest))
+    return tuple(kept)
+
+
+def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
+    """(image, mask) of masks that lie in the folder of their image: a.jpg and a_mask.png."""
+    found = []
+    for files in survey.by_folder.values():
+        stems = {normal(file.stem): file for file in files if file.suffix in extensions()}
+        for file in files:
+            plain = re.sub(r"[ _.-](mask|masks|seg|segmentation|gt)(_?\d+)?$", "", normal(file.stem))
+            if plain != normal(file.stem) and plain in stems and file.suffix in extensions():
+                found.append((stems[plain], file))
+    return found
+
+
+# --- pixels --------------------------------------------------------------------------------------------------------
+
+
+def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
+    """The meaning of the pixels, from a sample of masks."""
+    from danlu.data.annotations import read_instances
+
+    values: list[set[int]] = []
+    parts: list[int] = []  # separate regions of each value of each mask
+    colours = lossy = unreadable = 0
+    looked = sample(masks)
+    for mask in looked:
+        try:
+            pixels = read_instances(mask.path)
+        except ValueError as error:
+            colours += "colours" in str(error)
+            unreadable += "colours" not in str(error)
+            continue
+        except UNREADABLE:
+            unreadable += 1
+            continue
+        own = np.unique(pixels)
+        if len(own) > MAX_VALUES or _is_smoothed(own, pixels):
+            lossy += 1
+            continue
+        values.append(set(own.tolist()) - {0})
+        parts += _regions(pixels, sorted(values[-1]))
+    if not values:
+        return "colours" if colours else "lossy" if lossy else "unreadable"
+    if lossy > 0.5 * len(looked):
+        return "lossy"
+    every = set().union(*values)
+    if len(every) <= 1:
+        return "several objects" if max(parts, default=1) > 1 else "one object"
+    if set(_last_words(looked[0])) & set(INSTANCE_WORDS):
+        return "instances"
+    if sum(count > 1 for count in parts) > 0.25 * len(parts):
+        return "classes"
+    if not _last_words(looked[0]) & {"mask", "masks"}:
+        return "unclear"  # labels, gt and annotations name classes as often as objects
+    return "instances" if _are_numbered_through(values) else "unclear"
+
+
+def _are_numbered_through(values: list[set[int]]) -> bool:
+    """Whether images hold different numbers of values, and those with fewer hold the first ones, as numbers do."""
+    often = Counter(value for own in values for value in own)
+    common = sorted(value for value, count in often.items() if count > 1 or len(values) < 4)
+    first = sum(sorted(own) == (common or sorted(often))[: len(own)] for own in values)
+    largest = max(map(len, values))
+    # Many values, of which the images with most have nearly all: numbers again, with gaps.
+    dense = sum(len(own) > 0.5 * (max(own, default=0) or 1) for own in values)
+    return len({len(own) for own in values}) > 1 and (
+        first >= 0.8 * len(values) or (largest > 8 and dense > 0.8 * len(values))
+    )
+
+
+def _last_words(file: File) -> set[str]:
+    return set().union(*(_words(part) for part in file.folder)) if file.folder else set()
+
+
+def _is_smoothed(values: np.ndarray, pixels: np.ndarray) -> bool:
+    """Whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels near the two ends."""
+    if len(values) < 8 or pixels.max() > 255 or pixels.max() < 200:
+        return False
+    near = (pixels < 16) | (pixels > 239)
+    between = len(values[(values > 16) & (values < 239)])
+    return bool(near.mean() > 0.9 and (between > 8 or len(values) > 16))
+
+
+def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
+    """Separate regions of each value; specks of less than a fiftieth of the value's area are left out."""
+    from scipy import ndimage
+
+    step = max(1, max(pixels.shape) // 512)
+    pixels = pixels[::step, ::step]
+    found = []
+    for value in values[:200]:
+        labels, _ = ndimage.label(pixels == value, structure=np.ones((3, 3)))
+        sizes = np.bincount(labels.ravel())[1:]
+        found.append(int((sizes > max(3, 0.02 * sizes.sum())).sum()) if len(sizes) else 0)
+    return found
+
+
+def looks_like_mask(path: Path) -> bool | None:
+    """Whether an image has the few values of a mask; None where it cannot be read or says nothing."""
+    try:
+        with Image.open(path) as image:
+            size = (min(image.width, 512), min(image.height, 512))
+            small = image.resize(size, Image.Resampling.NEAREST)
+            pixels = np.asarray(small if small.mode != "RGBA" else small.convert("RGB"))
+    except UNREADABLE:
+        return None
+    if pixels.size < 64:
+        return None
+    flat = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1, 1)
+    distinct = len(np.unique(flat, axis=0))
+    if distinct == 1:
+        return None
+    if distinct <= MAX_CLASS_COLOURS and distinct < 0.05 * len(flat):
+        return True
+    grey = flat.min(axis=1) if flat.dtype == np.uint8 else None
+    return bool(grey is not None and ((grey < 16) | (grey > 239)).mean() > 0.97)

@@ -1,0 +1,172 @@
+"""A reader's working table: images found by name, their objects, and every entry that had to be skipped.
+
+One bad entry costs itself and nothing else; more than 5 % of them stop the run unless --on-bad skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from danlu.config import DataConfig
+from danlu.data.annotations import Polygons, Shape
+from danlu.data.dataset import UNASSIGNED, Dataset, Problem
+from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.sources.audit import assemble
+from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
+from danlu.data.split_names import split_of_path
+from danlu.data.survey import File, Survey
+from danlu.refuse import Refusal
+from danlu.task_spec import ObjectTask
+
+
+class Reading:
+    """Collects what the annotation files of one format hold, and makes the checked Dataset of it.
+
+    form: name of the format. classes: names in the order of their numbers, where the format numbers them; otherwise
+    they are collected from the objects and sorted.
+    """
+
+    def __init__(self, survey: Survey, config: DataConfig, form: str, classes: Sequence[str] | None = None) -> None:
+        self.survey, self.config, self.form = survey, config, form
+        self.index = ImageIndex.of(survey)
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.found: dict[tuple[Path, int], Labelled] = {}
+        self.fixed = classes is not None
+        self.labels: dict[str, int] = {name: k for k, name in enumerate(classes or ())}
+        self.entries = self.bad = self.missing = 0
+        self.has_shapes = False
+
+    def skip(self, where: str, reason: str) -> None:
+        """Note an entry that cannot be used."""
+        self.entries += 1
+        self.bad += 1
+        self.problems.append(Problem(where, reason))
+
+    def image(
+        self,
+        name: str,
+        where: str,
+        *,
+        near: tuple[str, ...] = (),
+        split: int = UNASSIGNED,
+        size: tuple[int, int] | None = None,
+        fractions: bool = False,
+    ) -> Labelled | None:
+        """The record of the image called `name`, made at its first call; None, and a problem, where it is not found.
+
+        where: the annotation file and entry. near: its folder. size: (height, width). fractions: boxes are in [0, 1].
+        """
+        found = self.index.find(name, near)
+        if not isinstance(found, str) and self._of_another_split(found, split, name):
+            found = f"missing image ({found.relative} is of another split)"
+        if isinstance(found, str):
+            self.missing += 1
+            self.problems.append(Problem(f"{name} (of {where})", found))
+            return None
+        return self.record(found, where, split=split, size=size, fractions=fractions)
+
+    def _of_another_split(self, file: File, split: int, name: str) -> bool:
+        """Whether an image was found by its bare name in the folder of another split, though the split has one."""
+        if split == UNASSIGNED or len(name_parts(name)) > 1:
+            return False
+        own = split_of_path(file.folder)
+        return own not in (UNASSIGNED, split) and split in self._splits_with_images
+
+    @cached_property
+    def _splits_with_images(self) -> set[int]:
+        return {split_of_path(folder) for folder in {file.folder for file in self.survey.images}}
+
+    def record(
+        self,
+        file: File,
+        where: str,
+        *,
+        split: int = UNASSIGNED,
+        size: tuple[int, int] | None = None,
+        fractions: bool = False,
+    ) -> Labelled:
+        """The record of an image file, made at its first call."""
+        key = (file.path, split)
+        if key not in self.found:
+            self.found[key] = Labelled(file.path, where, split=split, size=size, fractions=fractions)
+        return self.found[key]
+
+    def add(
+        self,
+        one: Labelled,
+        name: str,
+        label: str,
+        box: Sequence[float] | None = None,
+        shape: Shape | None = None,
+        *,
+        ignore: bool = False,
+        fault: str = "",
+    ) -> None:
+        """Add an object. box: x1, y1, x2, y2; by default that of its polygons."""
+        if box is None:
+            box = box_of(shape) if isinstance(shape, Polygons) else (0.0, 0.0, 0.0, 0.0)
+            fault = fault or ("" if isinstance(shape, Polygons) else "no box and no outline")
+        if self.fixed and label not in self.labels:
+            fault = fault or f"unknown class: {label!r}"
+        number = self.labels.get(label, -1) if self.fixed else self.labels.setdefault(label, len(self.labels))
+        self.has_shapes |= shape is not None
+        one.things.append(Thing(f"{name} {label!r}", number, box, ignore, shape, fault))
+
+    def finish(self, task: ObjectTask) -> Dataset:
+        """The checked Dataset. Raises Refusal when nothing was found or too many entries are bad."""
+        images = self.missing + len(self.found)
+        stop_if_many_bad(self.survey.path, self.missing, images, self.problems, self.config, "images")
+        stop_if_many_bad(self.survey.path, self.bad, self.entries, self.problems, self.config)
+        classes = list(self.labels)
+        if not self.fixed:
+            order = sorted(range(len(classes)), key=lambda k: classes[k])
+            place = {k: i for i, k in enumerate(order)}
+            classes = [classes[k] for k in order]
+            for one in self.found.values():
+                one.things = [thing._replace(label=place.get(thing.label, -1)) for thing in one.things]
+        notes = self.notes + self.index.notes()
+        return assemble(
+            self.survey.path, self.form, list(self.found.values()), classes, self.config, task, self.problems, notes
+        )
+
+
+def stop_if_many_bad(
+    path: Path, bad: int, entries: int, problems: Sequence[Problem], config: DataConfig, what: str = "entries"
+) -> None:
+    """Raise Refusal when more than 5 % of the entries cannot be used, unless --on-bad skip keeps some."""
+    if not too_many_bad(bad, entries) or (config.on_bad == "skip" and bad < entries):
+        return
+    skipped = [problem for problem in problems if problem.done == "skipped"]
+    first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
+    raise Refusal(
+        f"{path}: {bad} of {entries} {what} cannot be used ({first[:400]}); mend or remove them, or use --on-bad skip"
+    )
+
+
+def box_of(shape: Polygons) -> tuple[float, float, float, float]:
+    """x1, y1, x2, y2 around all rings."""
+    points = np.concatenate([ring.reshape(-1, 2) for ring in shape.rings]) if shape.rings else np.zeros((0, 2))
+    if not len(points):
+        return 0.0, 0.0, 0.0, 0.0
+    low, high = points.min(axis=0), points.max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def corners(points: object) -> np.ndarray:
+    """A list of [x, y], of {"x": x, "y": y}, or of numbers x, y, x, y, ... as float64 (K, 2). Raises ValueError."""
+    if isinstance(points, list) and points and all(isinstance(one, dict) for one in points):
+        points = [[one.get("x"), one.get("y")] for one in points]
+    try:
+        values = np.array(points, np.float64)
+    except TypeError:
+        raise ValueError("points that are no numbers") from None
+    if values.ndim == 1 and values.size % 2 == 0:
+        values = values.reshape(-1, 2)
+    if values.ndim != 2 or values.shape[1] != 2 or not len(values):
+        raise ValueError("points that are no pairs of numbers")
+    return values

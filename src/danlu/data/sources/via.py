@@ -1,0 +1,128 @@
+"""VIA (VGG Image Annotator): one json file of regions for all images, alone or inside a project file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.config import DataConfig
+from danlu.data.annotations import Polygons
+from danlu.data.dataset import Dataset
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources.labelled import wanted_task
+from danlu.data.sources.labelme import ellipse, rectangle
+from danlu.data.sources.reading import Reading, box_of
+from danlu.data.sources.targets import Task
+from danlu.data.split_names import split_of, split_of_path
+from danlu.data.survey import File, Survey, as_survey
+from danlu.data.text_files import read_json
+from danlu.message import message
+from danlu.refuse import Refusal
+
+CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object", "object_name")
+ONE_CLASS = "object"  # of regions without attributes
+
+
+def look(survey: Survey) -> Evidence | None:
+    """Json files with VIA's keys."""
+    files = survey.json_kinds.get("via")
+    if not files:
+        return None
+    return Evidence(Fit.MARKED, message("data.seen.via", "{file} holds regions of VIA", file=files[0].relative))
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """`ImageFiles` and annotations; the class is the one attribute of the regions, or that called class or label."""
+    survey = as_survey(path)
+    reading = Reading(survey, config, "via")
+    left_out: Counter[str] = Counter()
+    for file in survey.json_kinds.get("via", []):
+        _read(file, reading, left_out)
+    if left_out:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        reading.notes.append(f"shapes without an area are not read: {listed}")
+    return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
+
+
+def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
+    content = read_json(file.path, str(file.path))
+    entries = content.get("_via_img_metadata", content)
+    entries = [entry for entry in entries.values() if isinstance(entry, dict)]
+    attribute = _class_attribute(file, entries)
+    split = split_of(file.stem)
+    split = split if split >= 0 else split_of_path(file.folder)
+    for entry in entries:
+        one = reading.image(str(entry.get("filename", "")), file.relative, near=file.folder, split=split)
+        if one is None:
+            continue
+        for i, region in enumerate(_regions(entry), 1):
+            where = f"{file.relative} {entry['filename']} region {i}"
+            shape = region.get("shape_attributes") or {}
+            if shape.get("name") in ("point", "polyline"):
+                left_out[shape["name"]] += 1
+                continue
+            try:
+                outline = Polygons((_ring(shape),))
+                label = _label(region.get("region_attributes") or {}, attribute)
+            except (ValueError, TypeError, KeyError) as error:
+                reading.skip(where, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error))
+                continue
+            reading.entries += 1
+            reading.add(one, f"region {i}", label, box_of(outline), outline)
+
+
+def _regions(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Regions, a list or (VIA 1) number -> region."""
+    regions = entry.get("regions") or []
+    values = regions.values() if isinstance(regions, dict) else regions
+    return [region for region in values if isinstance(region, dict)]
+
+
+def _class_attribute(file: File, entries: list[dict[str, Any]]) -> str | None:
+    """The attribute that names the class. Raises Refusal where several may."""
+    names = Counter(name for entry in entries for region in _regions(entry)
+                    for name in (region.get("region_attributes") or {}))  # fmt: skip
+    if len(names) <= 1:
+        return next(iter(names), None)
+    usual = [name for name in names if name.strip().lower() in CLASS_ATTRIBUTES]
+    if len(usual) != 1:
+        raise Refusal(
+            f"{file.path} gives its regions the attributes {', '.join(names)}, and it is not clear which is the "
+            "class: call one of them class"
+        )
+    return usual[0]
+
+
+def _label(attributes: dict[str, Any], attribute: str | None) -> str:
+    if attribute is None:
+        return ONE_CLASS
+    value = attributes.get(attribute)
+    if isinstance(value, dict):  # check boxes: name -> true
+        chosen = [name for name, on in value.items() if on]
+        if len(chosen) != 1:
+            raise ValueError(f"{len(chosen)} classes are ticked in {attribute}")
+        value = chosen[0]
+    label = str(value or "").strip()
+    if not label:
+        raise ValueError(f"no value of {attribute}, the class")
+    return label
+
+
+def _ring(shape: dict[str, Any]) -> np.ndarray:
+    """The polygon (K, 2) of a region. Raises ValueError, TypeError or KeyError."""
+    kind = shape.get("name")
+    if kind in ("polygon", "polyline"):
+        ring = np.stack([np.array(shape["all_points_x"], float), np.array(shape["all_points_y"], float)], axis=1)
+        if len(ring) < 3:
+            raise ValueError(f"a polygon of {len(ring)} points")
+        return ring
+    if kind == "rect":
+        x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
+        return rectangle(x, y, x + width, y + height)
+    if kind in ("circle", "ellipse"):
+        centre = np.array([float(shape["cx"]), float(shape["cy"])])
+        return ellipse(centre, float(shape.get("rx", shape.get("r"))), float(shape.get("ry", shape.get("r"))))
+    raise ValueError(f"a shape called {kind!r}")

@@ -1,0 +1,320 @@
+"""One walk through the data that a user named: every file by kind and folder, and the first bytes of text files.
+
+Formats look at a `Survey` and never at the disk, so that each sees everything that lies there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from danlu.data.images import IMAGE_SUFFIXES
+from danlu.data.text_files import decode_text
+from danlu.refuse import refusal
+
+JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # written by file managers, besides hidden files
+HEAD = 1 << 16  # bytes of a text file that are looked at
+WHOLE_JSON = 4 << 20  # a json file up to this many bytes is parsed to find its kind
+SAMPLED_FILES = 24  # files of one kind that are looked into
+MAX_FILES = 3_000_000  # more than this is no set of data but a disk
+
+
+@dataclass(frozen=True)
+class File:
+    """A file below the root. parts: its path relative to the root."""
+
+    path: Path
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.parts[-1]
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[0] or self.name
+
+    @property
+    def suffix(self) -> str:
+        """Lower case, with its dot."""
+        return os.path.splitext(self.name)[1].lower()
+
+    @property
+    def folder(self) -> tuple[str, ...]:
+        return self.parts[:-1]
+
+    @property
+    def relative(self) -> str:
+        return "/".join(self.parts)
+
+
+@dataclass
+class Survey:
+    """Everything visible below a folder, or the one file that was named.
+
+    path: as named. root: the folder, or the folder of the file. files, folders: sorted by path, relative to the root.
+    """
+
+    path: Path
+    root: Path
+    files: list[File] = field(default_factory=list)
+    folders: list[tuple[str, ...]] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)  # links back into the folder, not followed
+
+    @property
+    def is_file(self) -> bool:
+        return self.path != self.root
+
+    @cached_property
+    def by_suffix(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = defaultdict(list)
+        for file in self.files:
+            found[file.suffix].append(file)
+        return dict(found)
+
+    @cached_property
+    def by_folder(self) -> dict[tuple[str, ...], list[File]]:
+        found: dict[tuple[str, ...], list[File]] = defaultdict(list)
+        for file in self.files:
+            found[file.folder].append(file)
+        return dict(found)
+
+    @cached_property
+    def images(self) -> list[File]:
+        """Files with the extension of an image, readable here or not."""
+        return [file for file in self.files if file.suffix in IMAGE_SUFFIXES]
+
+    @cached_property
+    def image_stems(self) -> dict[str, list[File]]:
+        """Normalised stem -> images called so."""
+        found: dict[str, list[File]] = defaultdict(list)
+        for file in self.images:
+            found[normal(file.stem)].append(file)
+        return dict(found)
+
+    def of(self, *suffixes: str) -> list[File]:
+        """Files with one of these lower-case extensions."""
+        return [file for suffix in suffixes for file in self.by_suffix.get(suffix, ())]
+
+    def subfolders(self, folder: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+        """Folders directly inside `folder`."""
+        return [one for one in self.folders if one[:-1] == folder]
+
+    @cached_property
+    def _heads(self) -> dict[Path, bytes]:
+        return {}
+
+    def head(self, file: File) -> bytes:
+        """The first bytes of a file, empty where it cannot be read."""
+        if file.path not in self._heads:
+            try:
+                with file.path.open("rb") as stream:
+                    self._heads[file.path] = stream.read(HEAD)
+            except OSError:
+                self._heads[file.path] = b""
+        return self._heads[file.path]
+
+    def lines(self, file: File) -> list[str]:
+        """The first lines of a text file, without empty ones; none where it is no text."""
+        data = self.head(file)
+        cut = len(data) == HEAD
+        try:
+            text = decode_text(data[: data.rfind(b"\n")] if cut else data)
+        except UnicodeDecodeError:
+            text = "" if b"\0" in data else data.decode("latin-1")
+        return [line for line in text.splitlines() if line.strip()]
+
+    def xml_root(self, file: File) -> str:
+        """Name of the outermost element of an xml file, empty where there is none."""
+        try:
+            text = decode_text(self.head(file)[:4096].ljust(4096))
+        except UnicodeDecodeError:
+            text = self.head(file)[:4096].decode("latin-1")
+        found = re.search(r"<([A-Za-z_][\w.-]*)[\s/>]", re.sub(r"<\?.*?\?>|<!--.*?-->", "", text, flags=re.DOTALL))
+        return found.group(1) if found else ""
+
+    @cached_property
+    def json_kinds(self) -> dict[str, list[File]]:
+        """Kind -> json files of it. Of many files in one folder a few are looked into and stand for the others."""
+        groups: dict[tuple[Any, ...], list[File]] = defaultdict(list)
+        for file in self.of(".json"):
+            groups[file.folder].append(file)
+        found: dict[str, list[File]] = defaultdict(list)
+        for files in groups.values():
+            kinds = {file: json_kind(file.path) for file in sample(files)}
+            if len(kinds) == len(files):
+                for file, kind in kinds.items():
+                    found[kind].append(file)
+                continue
+            usual = max(set(kinds.values()), key=list(kinds.values()).count)
+            for file in files:
+                found[kinds.get(file, usual)].append(file)
+        return dict(found)
+
+
+def survey(path: Path) -> Survey:
+    """Walk through `path` once. Raises Refusal when a folder cannot be read, or holds more files than any data set."""
+    if not path.is_dir():
+        one = Survey(path, path.parent)
+        one.files.append(File(path, (path.name,)))
+        return one
+    found = Survey(path, path)
+    home = os.path.join(os.path.realpath(path), "")
+    visited = {os.path.realpath(path)}
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        for entry in entries(path.joinpath(*parts)):
+            below = (*parts, entry.name)
+            if not entry.is_dir():
+                found.files.append(File(Path(entry.path), below))
+                continue
+            real = os.path.realpath(entry.path)
+            if entry.is_symlink():
+                target = os.path.join(real, "")
+                if target.startswith(home) or home.startswith(target):
+                    found.links.append("/".join(below))
+                    continue
+            if real not in visited:
+                visited.add(real)
+                found.folders.append(below)
+                waiting.append(below)
+        if len(found.files) > MAX_FILES:
+            raise refusal(str(path), "the folder of one set of data", f"more than {MAX_FILES:,} files")
+    found.files.sort(key=lambda file: file.parts)
+    found.folders.sort()
+    return found
+
+
+def as_survey(data: Path | Survey) -> Survey:
+    return data if isinstance(data, Survey) else survey(data)
+
+
+def entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """Entries of a folder, sorted, without hidden files and those of file managers. Raises Refusal."""
+    try:
+        found = list(os.scandir(folder))
+    except OSError as error:
+        raise refusal(f"folder {folder}", "readable", error.strerror) from None
+    return sorted((e for e in found if visible(e.name)), key=lambda e: e.name)
+
+
+def visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in JUNK
+
+
+def normal(name: str) -> str:
+    """A name for comparison: one Unicode form, lower case, slashes."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
+
+
+def sample(files: Sequence[File], count: int = SAMPLED_FILES) -> list[File]:
+    """Up to `count` files, evenly spread."""
+    if len(files) <= count:
+        return list(files)
+    step = (len(files) - 1) / (count - 1)
+    return [files[round(i * step)] for i in range(count)]
+
+
+# --- json ----------------------------------------------------------------------------------------------------------
+
+
+def json_kind(path: Path) -> str:
+    """The kind of annotation file that a json file is: "coco", "labelme", ..., "other", or "broken"."""
+    try:
+        size = path.stat().st_size
+        if size > WHOLE_JSON:
+            with path.open("rb") as stream:
+                ends = stream.read(1 << 20)
+                stream.seek(-(1 << 20), os.SEEK_END)
+                return _kind_of_marks(ends + stream.read())
+        content = json.loads(decode_text(path.read_bytes()))
+    except OSError:
+        return "broken"
+    except (ValueError, RecursionError):
+        return _kind_of_marks(path.read_bytes()) if size else "broken"
+    return _kind_of_content(content)
+
+
+def _kind_of_marks(data: bytes) -> str:  # noqa: PLR0911
+    """By the keys that occur, for files that are large or cut."""
+    marks = {mark for mark in (b"images", b"annotations", b"categories", b"image_id", b"shapes", b"regions", b"bbox",
+                               b"imagePath", b"caption", b"segments_info", b"segmentation", b"file_name",
+                               b"coordinates") if b'"' + mark + b'"' in data}  # fmt: skip
+    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start == b"[":
+        return "createml" if b"coordinates" in marks else "coco results" if b"image_id" in marks else "list"
+    if b"segments_info" in marks:
+        return "coco panoptic"
+    if b"caption" in marks and b"bbox" not in marks:
+        return "coco captions"
+    if {b"shapes", b"imagePath"} <= marks:
+        return "labelme"
+    if b"regions" in marks and b"categories" not in marks:
+        return "via"
+    if {b"images", b"annotations"} <= marks or {b"images", b"categories"} <= marks or b"image_id" in marks:
+        return "coco"
+    return "other"
+
+
+def _kind_of_content(content: Any) -> str:
+    if isinstance(content, dict):
+        return _kind_of_object(content)
+    if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
+        first = content[0]
+        if "annotations" in first and ("image" in first or "imagefilename" in first):
+            return "createml"
+        if "data" in first and ("annotations" in first or "completions" in first or "predictions" in first):
+            return "label studio"
+        if "image_id" in first and ("bbox" in first or "segmentation" in first):
+            return "coco results"
+        return "list"
+    return "list" if isinstance(content, list) else "other"
+
+
+def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
+    keys = set(content)
+    if "shapes" in keys and isinstance(content["shapes"], list):
+        return "labelme"
+    if "_via_img_metadata" in keys or _is_via(content):
+        return "via"
+    if isinstance(content.get("items"), list) and "categories" in keys:
+        return "datumaro"
+    if isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list):
+        return "segment anything"
+    if "asset" in keys and "regions" in keys:
+        return "vott"
+    if "images" in keys and ("annotations" in keys or "categories" in keys):
+        return _kind_of_coco(content)
+    if "annotations" in keys and "categories" in keys:
+        return "coco"
+    return "other"
+
+
+def _is_via(content: dict[str, Any]) -> bool:
+    values = [value for value in content.values() if isinstance(value, dict)]
+    return bool(values) and len(values) == len(content) and all("filename" in v and "regions" in v for v in values)
+
+
+def _kind_of_coco(content: dict[str, Any]) -> str:
+    if "annotations" not in content:
+        return "coco images" if isinstance(content["images"], list) and "categories" not in content else "coco"
+    if not content["annotations"] and "categories" not in content:
+        return "coco images"
+    rows = content["annotations"]
+    first = next((row for row in rows if isinstance(row, dict)), {}) if isinstance(rows, list) else {}
+    if "segments_info" in first:
+        return "coco panoptic"
+    if "caption" in first and "bbox" not in first:
+        return "coco captions"
+    if first and all("bbox" not in row and "segmentation" not in row for row in rows if isinstance(row, dict)):
+        return "coco labels" if any("category_id" in row for row in rows if isinstance(row, dict)) else "coco"
+    return "coco"
