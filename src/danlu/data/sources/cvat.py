@@ -56,7 +56,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 def _files(survey: Survey) -> list[File]:
-    return [file for file in survey.of(".xml") if survey.xml_root(file) == "annotations"]
+    found = [file for file in survey.of(".xml") if survey.xml_root(file) == "annotations"]
+    return [file for file in found if any(mark in survey.head(file) for mark in (b"<image ", b"<track ", b"<meta>"))]
 
 
 def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
