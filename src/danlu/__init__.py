@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Public name -> its module. Imported on first use, so that `danlu --help` need not import torch. The imports for type
-# checkers below are the same names; a test compares them.
+# Public name -> its module, imported on first use, so that `danlu --help` does not import torch. The imports for type
+# checkers below have the same names; a test compares them.
 _PUBLIC = {
     "train": "danlu.training.train",
     "evaluate": "danlu.inference.evaluate",
@@ -27,7 +27,7 @@ _PUBLIC = {
     "Refusal": "danlu.refuse",
     "Failure": "danlu.refuse",
 }
-# Not in `from danlu import *`: they need libraries that danlu does not.
+# Not in `from danlu import *`: they need libraries that danlu does not depend on.
 _ADAPTERS = ("LightningDoctor", "TransformersDoctor")
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The command line `danlu VERB ...`. Torch is imported only when a verb runs, so that --help is quick."""
+"""The command line `danlu VERB ...`. Torch is imported only when a verb runs, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from danlu.console.errors import complain, unforeseen
+from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
 from danlu.refuse import Failure, Refusal, blame
@@ -16,23 +16,23 @@ PARSER_FLAGS = ("-h", "--help", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 128 + n stopped by signal n."""
+    """Run one command. Return the exit code: 0 done, 1 failed, 2 wrong input, 128 + n stopped by signal n."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(argv)
     except (Refusal, Failure) as error:
         verb = VERBS.get(ALIASES.get(argv[0], argv[0])) if argv else None
-        return complain(under_typed_flag(error, argv, verb.setting_names if verb else None), error)
+        return print_error(under_typed_flag(error, argv, verb.setting_names if verb else None), error)
     except KeyboardInterrupt:
         print("danlu: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has closed it, as in `danlu describe X | head`
+    except BrokenPipeError:  # the reader closed the pipe, as in `danlu describe X | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a file that the user named, or the disk
-        return complain(blame(error), error)
+    except OSError as error:  # a missing or unreadable file, a full disk
+        return print_error(blame(error), error)
     except Exception as error:
-        return complain(unforeseen(error), error)
+        return print_error(unexpected(error), error)
 
 
 def _run(argv: list[str]) -> int:

@@ -46,7 +46,7 @@ def test_looks_at_the_test_split_are_counted_and_said(copy, capfd):
     assert danlu.evaluate(copy)["test_looks"] == 2
     assert danlu.evaluate(copy, part="val")["test_looks"] is None
     assert cli.main(["eval", copy.name]) == 0
-    assert "this was look 3 at the test split" in capfd.readouterr().out
+    assert "evaluation 3 on the test set" in capfd.readouterr().out
     assert copy.summary["test_looks"] == 3
 
 

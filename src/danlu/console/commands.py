@@ -1,4 +1,4 @@
-"""Each verb of the command line: its values to a public function, and what is printed of the answer."""
+"""Commands: call the public function of a verb with the values of the command line, and print its result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.training.train import train
 
-OBJECTS_NAMED = 12  # of an image, in the table; all of them are in --json
+MAX_OBJECTS_LISTED = 12  # per image in the table; --json has all of them
 
 
 def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -48,7 +48,7 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     return run.summary.public(), 0
 
 
-def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
     figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
     console.print(
@@ -56,7 +56,7 @@ def eval_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     )
     if (result.test_looks or 0) > 1:
         console.print(
-            f"note: this was look {result.test_looks} at the test split; what is chosen after it is chosen by it",
+            f"note: evaluation {result.test_looks} on the test set; choices made since the first may depend on it",
             soft_wrap=True,
         )
     return result.to_json(), 0
@@ -88,27 +88,28 @@ def _objects_table(predictions: list[Prediction]) -> Table:
         if row.objects is None:
             table.add_row(Text(row.path), "", Text(f"unreadable: {row.error}"))
             continue
-        more = len(row.objects) - OBJECTS_NAMED
-        listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:OBJECTS_NAMED])
+        more = len(row.objects) - MAX_OBJECTS_LISTED
+        listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
         table.add_row(Text(row.path), str(len(row.objects)), Text(listed + (f" and {more} more" if more > 0 else "")))
     return table
 
 
-def data_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     data, out = values.pop("data.path"), values.pop("out")
-    # To look at data leaves nothing among the user's own files, unless a place is named.
-    folder = None if out else Path(tempfile.mkdtemp(prefix="danlu-"))
-    try:
-        found = describe(data, out=out or folder / f"{Path(data).stem or 'data'}.png", **values)
-    finally:
-        with suppress(OSError):
-            if folder:
-                folder.rmdir()  # where nothing was drawn
+    if out is not None:
+        found = describe(data, out=out, **values)
+    else:  # describing data must not write files into the user's folders
+        folder = Path(tempfile.mkdtemp(prefix="danlu-"))
+        try:
+            found = describe(data, out=folder / f"{Path(data).stem or 'data'}.png", **values)
+        finally:
+            with suppress(OSError):  # not empty: it holds the contact sheet
+                folder.rmdir()
     print_description(console, found)
     return found.to_json(), 0
 
 
-def doctor_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     target, lang = values.pop("target"), values.pop("lang")
     healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
     drawing, directions = values.pop("landscape"), values.pop("directions")
@@ -138,8 +139,8 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     if others:
         names = [*([model] if model else []), *others]
         given = _given(values)
-        if strange := sorted(given.keys() - {"input", "classes"}):
-            raise refusal(f"--{strange[0].replace('_', '-')}", "left out with --compare", given[strange[0]])
+        if unused := sorted(given.keys() - {"input", "classes"}):
+            raise refusal(f"--{unused[0].replace('_', '-')}", "left out with --compare", given[unused[0]])
         found = compare_networks(*names, **given)
         print_comparison(console, found)
         return found, 0
@@ -154,28 +155,29 @@ def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run, lang = Run.open(values["run"]), values["lang"]
     if lang is not None:
         one_of("--lang", lang, ("en", "zh"), "en or zh")
-    # The doctor says in another language what the run's ledger tells; without one his words stay as they are.
+    # Findings in another language are diagnosed again from the ledger; without a ledger they stay as they are.
     findings = diagnose(run.folder, lang=lang).findings if lang and run.ledger.exists() else None
     try:
         page = write_page(run.folder, lang, findings)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:  # files that hold JSON, but not a run's
+    except (KeyError, TypeError, AttributeError, IndexError) as error:  # valid JSON with other contents
         raise Refusal(
-            f"RUN {run.name}: its files do not hold what a run writes ({error!r}); were they edited?"
+            f"RUN {run.name}: its files do not have the contents of a run ({error!r}); were they edited?"
         ) from None
     console.print(str(page), highlight=False, soft_wrap=True)
     return {"report": str(page)}, 0
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that are not None, so that the functions keep their own defaults."""
     return {k: v for k, v in values.items() if v is not None}
 
 
 COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "train": train_command,
-    "evaluate": eval_command,
+    "evaluate": evaluate_command,
     "predict": predict_command,
-    "describe": data_command,
-    "diagnose": doctor_command,
+    "describe": describe_command,
+    "diagnose": diagnose_command,
     "inspect": inspect_command,
     "report": report_command,
 }

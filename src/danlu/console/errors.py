@@ -9,16 +9,16 @@ import traceback
 from danlu.refuse import Failure, Refusal
 
 
-def complain(error: Refusal | Failure, cause: Exception) -> int:
-    """Print an error in one line, with the traceback of its cause if DANLU_DEBUG is set; return the exit code."""
+def print_error(error: Refusal | Failure, cause: Exception) -> int:
+    """Print an error as one line, after the traceback of its cause if DANLU_DEBUG is set; return the exit code."""
     if os.environ.get("DANLU_DEBUG"):
         traceback.print_exception(cause)
     print(f"danlu: {' '.join(str(error).split())}", file=sys.stderr)
     return 2 if isinstance(error, Refusal) else 1
 
 
-def unforeseen(error: Exception) -> Failure:
-    """An error that no code planned for (out of memory, a failed compilation, a bug of danlu) as a `Failure`."""
+def unexpected(error: Exception) -> Failure:
+    """Convert an unexpected exception (out of memory, failed compilation, a bug in danlu) to a `Failure`."""
     text = " ".join(str(error).split())[:200]
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or "can't allocate memory" in text:

@@ -1,7 +1,7 @@
 """Flags of the command line, made from the settings of `danlu.config`.
 
-Every setting has a flag with its dotted key (`--optim.momentum 0.8`), and a short one where it is common. Values stay
-text here: the config parses and checks them, so that flags, YAML and Python give the same refusals.
+Every setting has a flag with its dotted key (`--optim.momentum 0.8`); common ones also have a short flag. Values are
+kept as text here: the config parses and checks them, so that flags, YAML and Python give the same errors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 from danlu.config import SHORT_FLAGS, Setting, keys
 from danlu.refuse import Failure, Refusal, nearest
 
-# The flags of each setting, the shortest first: `--lr`, `--optim.lr`. Underscores may be written for dashes.
+# Flags of each setting, the shortest first: `--lr`, `--optim.lr`. Underscores are accepted instead of dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
 for _name, _key in SHORT_FLAGS.items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
 SWITCHES = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
 LISTS = {flag for key, flags in FLAGS.items() if keys()[key].is_list for flag in flags}
-NO_FLAG = ("data.path", "data.fold")  # an argument, and a setting of the folds
+NO_FLAG = ("data.path", "data.fold")  # a positional argument, and a setting that cross-validation sets itself
 TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             )
 
     def unknown(self, word: str, argv: Sequence[str]) -> Refusal:
-        """The refusal of a word of `argv` that the parser does not know, with the nearest flag."""
+        """Error for a word of `argv` that the parser does not know, with the nearest flag."""
         if not word.startswith("-"):
             place = argv.index(word)
             flag = next((one for one in reversed(argv[:place]) if one.startswith("--")), "")
@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def normalised(argv: Sequence[str]) -> list[str]:
-    """`--batch_size` as `--batch-size`, and a switch without a value as true: `--tta x` becomes `--tta true x`."""
+    """Write `--batch_size` as `--batch-size`, and switches without a value as true: `--tta x` as `--tta true x`."""
     out: list[str] = []
     for word, after in zip(argv, [*argv[1:], ""]):
         flag, equals, value = word.partition("=")
@@ -82,9 +82,9 @@ def normalised(argv: Sequence[str]) -> list[str]:
 def under_typed_flag(
     error: Refusal | Failure, argv: Sequence[str], names: dict[str, str] | None = None
 ) -> Refusal | Failure:
-    """The refusal of a setting under the flag that the user typed, or could type: `--lr` for `optim.lr`.
+    """Name the setting of an error by the flag that the user typed or could type: `--lr` for `optim.lr`.
 
-    names: what the verb calls some settings, by key.
+    names: names of settings that differ in this command, by key.
     """
     if isinstance(error, Failure):
         return error
@@ -99,7 +99,7 @@ def under_typed_flag(
 
 
 def hint(close: Sequence[str], otherwise: str) -> str:
-    """The nearest choices as a question, or what to do instead."""
+    """The nearest choices as a question; `otherwise` without any."""
     return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise
 
 

@@ -11,15 +11,15 @@ from danlu.console.flags import Parser, hint
 from danlu.refuse import Refusal, nearest
 
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
-NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # change no layer
+NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
 
 
 @dataclass(frozen=True)
 class Verb:
     """A command.
 
-    arguments: as its usage shows them. text: one line for --help. add: adds its arguments and flags to a parser.
-    alias: another name for it. setting_names: names of settings that differ in this command, by key.
+    arguments: as shown in the usage line. text: one line for --help. add: adds the arguments and flags to a parser.
+    alias: second name. setting_names: names of settings that differ in this command, by key.
     """
 
     arguments: str
@@ -121,12 +121,12 @@ ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}
 
 
 def find_verb(word: str) -> str:
-    """Name of the verb for what the user typed, a name or an alias. Raises Refusal with the nearest."""
+    """Name of the verb for a name or alias that the user typed. Raises Refusal with the nearest verb."""
     name = ALIASES.get(word, word)
     if name not in VERBS:
-        what = "a verb must come before" if word.startswith("-") else "unknown verb"
+        fault = "a verb must come before" if word.startswith("-") else "unknown verb"
         otherwise = f"choose from {', '.join(VERBS)}"
-        raise Refusal(f"{what} {word!r}; {hint(nearest(word, [*VERBS, *ALIASES]), otherwise)}")
+        raise Refusal(f"{fault} {word!r}; {hint(nearest(word, [*VERBS, *ALIASES]), otherwise)}")
     return name
 
 

@@ -25,7 +25,7 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, penalty: float 
 
     fitted = LogisticRegression(C=1 / penalty, max_iter=MAX_ITERATIONS)
     fitted.fit(features.detach().cpu().double().numpy(), labels.cpu().numpy())
-    matrix, bias = fitted.coef_, fitted.intercept_
+    matrix, bias = np.asarray(fitted.coef_), np.asarray(fitted.intercept_)
     if len(matrix) == 1:  # two classes: one logit, halved to be the difference of two
         matrix, bias = np.concatenate((-matrix, matrix)) / 2, np.concatenate((-bias, bias)) / 2
     weight = torch.zeros(classes, features.shape[1])
