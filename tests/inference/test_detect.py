@@ -181,7 +181,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence(drawn_run, digits_run, draw
     ):
         with pytest.raises(danlu.Refusal, match=said):
             danlu.predict(drawn_run, *given, **settings)
-    with pytest.raises(danlu.Refusal, match="--score must be left out where no objects are to be found"):
+    with pytest.raises(danlu.Refusal, match="--score must be left out for tasks without objects"):
         danlu.predict(digits_run, np.zeros((8, 8), np.uint8), score=0.5)
 
 

@@ -1,4 +1,4 @@
-"""Starting from trained weights: what is copied, what stays frozen, how the rates differ, and what is refused."""
+"""Transfer from trained weights: copied tensors, frozen layers, learning rates by depth, and wrong input."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
 from danlu.models.layer_depth import head_name, levels
-from danlu.preparation.transfer import Source, freeze, frozen_parts, match, rate_shares
+from danlu.preparation.transfer import Source, freeze, frozen_parts, lr_factors, match
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
 
@@ -222,20 +222,20 @@ def test_the_optimiser_holds_no_frozen_weights():
         assert (id(parameter) in held) == (not name.startswith(("stage1.", "stage2.0."))), name
 
 
-def test_rates_by_depth():
-    """resnet20: stages 1 to 3 and the head, so 1/8, 1/4, 1/2 and 1 of the rate."""
+def test_learning_rates_by_depth():
+    """resnet20: stages 1 to 3 and the head have factors 1/8, 1/4, 1/2 and 1."""
     model = build_model("resnet20", channels=3, size=32, classes=4)
-    shares = rate_shares(model, 0.5)
-    by_part = {name.partition(".")[0]: share for name, share in shares.items()}
+    factors = lr_factors(model, 0.5)
+    by_part = {name.partition(".")[0]: factor for name, factor in factors.items()}
     assert by_part == {"stage1": 0.125, "stage2": 0.25, "stage3": 0.5, "head": 1.0}
-    optimizer = build_optimizer(model, OptimConfig(name="momentum", lr=0.4, weight_decay=0.01), lr_factors=shares)
+    optimizer = build_optimizer(model, OptimConfig(name="momentum", lr=0.4, weight_decay=0.01), lr_factors=factors)
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        assert rates[id(parameter)] == (0.4 * shares[name], 0.01 if parameter.ndim > 1 else 0.0)
-    assert len(rates) == len(shares)
+        assert rates[id(parameter)] == (0.4 * factors[name], 0.01 if parameter.ndim > 1 else 0.0)
+    assert len(rates) == len(factors)
 
 
-def test_the_schedule_acts_on_all_rates(start, tmp_path):
+def test_schedule_scales_all_learning_rates(start, tmp_path):
     run = tuned(start, tmp_path, **{"transfer.layer_decay": 0.5, "schedule": "cosine", "lr": 0.01, "log_every": 1})
     groups = torch.load(run.state, weights_only=True)["optimizer"]["param_groups"]
     assert sorted({group["peak_lr"] for group in groups}) == [0.0025, 0.005, 0.01]
@@ -254,9 +254,9 @@ def test_every_network_has_levels(name, count):
     assert any(n.startswith(head_name(model) + ".") for n in found[-1])
 
 
-def test_muon_with_rates_by_depth_keeps_the_head_apart():
+def test_muon_with_factors_by_depth_keeps_the_head_apart():
     model = build_model("resnet20", channels=3, size=32, classes=4)
-    optimizer = build_optimizer(model, OptimConfig(name="muon", lr=0.1), lr_factors=rate_shares(model, 0.5))
+    optimizer = build_optimizer(model, OptimConfig(name="muon", lr=0.1), lr_factors=lr_factors(model, 0.5))
     assert not any(p is model.head[2].weight for p in optimizer.hidden)  # type: ignore[attr-defined]
 
 
@@ -343,7 +343,7 @@ def here(start, tmp_path, monkeypatch):
 
 WRONG = {
     "another architecture": ("--init RUN --model resnet20", "no layer has the same name and shape"),
-    "another architecture, no names": ("--init whole.pt --model resnet20", "give the network it is of"),
+    "another architecture, no names": ("--init whole.pt --model resnet20", "choose its network by --model"),
     "missing": ("--init RUN/best.safetensors", "--init must be a run, a .safetensors"),
     "unknown run": ("--init RUNS", "did you mean 'RUN'"),
     "young": ("--init young", "has not finished its first epoch"),

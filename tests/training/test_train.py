@@ -45,7 +45,7 @@ def test_a_table_with_gaps_and_words_is_learnt(houses_run):
     assert houses_run.signature.target_names == ("price",)
 
 
-@pytest.mark.parametrize(("split", "why"), [("group:rooms", "rows belong together"), ("time:rooms", "only dates")])
+@pytest.mark.parametrize(("split", "why"), [("group:rooms", "groups of rows"), ("time:rooms", "the time of a row")])
 def test_the_column_that_a_split_goes_by_is_no_input(split, why, houses, tmp_path):
     """As the groups of scikit-learn are none: a network that knows them by heart is worth nothing on others."""
     settings = {"model": "linear", "epochs": 1, "target": "price", "device": "cpu"}

@@ -110,7 +110,7 @@ class LoadedRun(Run):
         if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
         if score is not None:
-            raise refusal("--score", "left out where no objects are to be found", score)
+            raise refusal("--score", "left out for tasks without objects", score)
         if self.signature.columns is None:
             return predict_images(self.network, place, inputs, config, top=int(top), out=folder)
         if out is not None:

@@ -25,7 +25,7 @@ from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepared import Prepared
-from danlu.preparation.transfer import rate_shares
+from danlu.preparation.transfer import lr_factors
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
 
@@ -106,8 +106,8 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
     fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)
     decay = config.transfer.layer_decay
-    shares = rate_shares(module, decay) if decay < 1 else None
-    optimizer = build_optimizer(module, config.optim, fused, shares)
+    factors = lr_factors(module, decay) if decay < 1 else None
+    optimizer = build_optimizer(module, config.optim, fused, factors)
     decay_pruned(module, optimizer, config.model.sparse_refine)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]

@@ -1,4 +1,4 @@
-"""Checks that settings fit the data and one another, made before any training begins."""
+"""Check that settings fit the data and each other, before any training."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
         fresh = DetectConfig()
         for name, value in vars(config.detect).items():
             if value != getattr(fresh, name):
-                raise refusal(f"--detect.{name}", "left out where no objects are to be found", value)
+                raise refusal(f"--detect.{name}", "left out for tasks without objects", value)
         return
-    for part, index in (("train", encoded.split.train), ("val", encoded.split.val)):
+    for split, index in (("training", encoded.split.train), ("validation", encoded.split.val)):
         if len(index) and not any((~objects.annotations[i].ignore).any() for i in index.tolist()):
-            some = sum(bool((~one.ignore).any()) for one in objects.annotations)
+            with_objects = sum(bool((~one.ignore).any()) for one in objects.annotations)
             raise Refusal(
-                f"the {part} part of {encoded.dataset.path} has {len(index)} images and no object in them "
-                f"({some:,} of all {len(objects):,} have one); cut it otherwise with --val or --data.seed"
+                f"the {split} set of {encoded.dataset.path} must contain objects, got {len(index)} images without any "
+                f"({with_objects:,} of all {len(objects):,} images have one); change the split by --val or --data.seed"
             )
     _check_detector(config)
     if config.model.sparse:
-        raise refusal("--sparse", "left out where objects are to be found", config.model.sparse)
+        raise refusal("--sparse", "left out for detectors", config.model.sparse)
     for name in ("name", "class_weights"):
         value = getattr(config.loss, name)
         if value is not None:
-            raise refusal(f"--loss.{name}", "left out for a detector, which has losses of its own", value)
+            raise refusal(f"--loss.{name}", "left out for detectors, which have their own losses", value)
 
 
 def check_training(prepared: Prepared) -> None:
-    """Refuse now what assembling the training would refuse, and settings that could never act."""
+    """Refuse invalid losses, schedules and number formats, and settings that would have no effect."""
     config = prepared.config
     if prepared.objects is None:
         build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
@@ -51,14 +51,12 @@ def check_training(prepared: Prepared) -> None:
             ("--regularise.patience", config.regularise.patience),
         ):
             if given:
-                raise Refusal(
-                    f"{thing} waits for the validation figure to stop improving, but there is no validation part"
-                )
+                raise Refusal(f"{thing} depends on the validation metric, but there is no validation set; see --val")
     if prepared.images is None:
         for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
             value = get(config, key)
             if value not in (None, False, "none"):
-                raise refusal(f"--{key}", "left out for a table, it is for images", value)
+                raise refusal(f"--{key}", "left out for tables, as it is for images", value)
 
 
 def _check_detector(config: ResolvedConfig) -> None:
@@ -69,4 +67,4 @@ def _check_detector(config: ResolvedConfig) -> None:
             takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
             raise refusal(f"--detect.{name}", f"left out for {config.model.name}, which takes {takes}", value)
     if config.model.width is not None:
-        raise refusal("--model.width", "left out for a detector", config.model.width, do="see --detect.width")
+        raise refusal("--model.width", "left out for detectors", config.model.width, do="see --detect.width")

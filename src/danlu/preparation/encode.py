@@ -1,4 +1,4 @@
-"""Samples in the form that a network takes, and the signature of that network."""
+"""Encode samples as inputs and targets of a network, and derive the signature of that network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from danlu.preparation.networks import model_options
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 
-MAX_STATISTICS_IMAGES = 20_000  # training images for the mean and standard deviation, of images in memory
-MAX_STATISTICS_FILES = 512  # the same, where they have to be decoded first
+MAX_STATISTICS_IMAGES = 20_000  # training images in memory from which mean and standard deviation are computed
+MAX_STATISTICS_FILES = 512  # the same for images that must be decoded from files
 MIN_SIDE = 4  # pixels of an image
-NOT_LEARNT = {  # why the column of --split is not an input
-    "group": "says which rows belong together and the network is to be judged on others (--split)",
-    "time": "only dates the rows and every later row lies beyond what was seen of it (--split)",
+SPLIT_COLUMN_REASONS = {  # reasons why the column of --split is not an input
+    "group": "identifies groups of rows, and the network is evaluated on other groups (--split)",
+    "time": "is the time of a row, and the network is evaluated on later times than it was trained on (--split)",
 }
-CROP_MARGIN = 8 / 7  # files are decoded larger than the network's input by this factor, where crops are random
+MIN_CROP_SIDE = 64  # pixels; smaller inputs are decoded without a margin
+CROP_MARGIN = 8 / 7  # factor by which files are decoded larger than the input for random crops
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Encoded:
 
 
 def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start: Signature | None) -> Encoded:
-    """Decode images to one size; take their mean and std from the training set or the weights to start from."""
+    """Decode images to one size, with mean and std of the training set or of the weights to start from."""
     size, colour = config.data.size, config.data.colour
-    assert size is not None  # chosen for every set of images
+    assert size is not None  # chosen for all image data
     assert colour is not None
     if size < MIN_SIDE:
         raise refusal("--size", f"at least {MIN_SIDE} pixels", size)
     objects = dataset.task_spec.finds_objects
-    crops = dataset.kind == "files" and config.augment.area is not None and size >= 64 and not objects
+    crops = dataset.kind == "files" and config.augment.area is not None and size >= MIN_CROP_SIDE and not objects
     canvas = round(size * CROP_MARGIN) if crops else size
     fit: Fit = config.detect.fit if objects else "crop"
     images = image_inputs(
@@ -64,10 +65,8 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     limit = MAX_STATISTICS_IMAGES if config.data.memory else MAX_STATISTICS_FILES
     mean, std = channel_statistics(images.some(split.train[:: -(-len(split.train) // limit)].tolist()))
     channels = len(mean)
-    if (
-        start is not None and start.channels == channels
-    ):  # trained weights expect the normalisation they were trained with
-        mean, std = start.mean, start.std
+    if start is not None and start.channels == channels:
+        mean, std = start.mean, start.std  # pretrained weights need the normalisation of their training
     elif not config.data.standardise:
         mean, std = (0.0,) * channels, (1.0,) * channels
     targets = object_set(dataset, canvas, fit)
@@ -90,8 +89,8 @@ def encode_table(config: ResolvedConfig, dataset: Dataset, split: Split) -> Enco
     """Encode the columns of a table as numbers, fitted on the training set."""
     frame = frame_of(dataset)
     kind, _, column = config.data.split.partition(":")
-    unlearnt = {column: NOT_LEARNT[kind]} if kind in NOT_LEARNT else {}
-    encoder = ColumnEncoder.fit(frame.iloc[split.train.numpy()], unlearnt)
+    excluded = {column: SPLIT_COLUMN_REASONS[kind]} if kind in SPLIT_COLUMN_REASONS else {}
+    encoder = ColumnEncoder.fit(frame.iloc[split.train.numpy()], excluded)
     dataset = replace(dataset, notes=[*dataset.notes, *encoder.notes])
     columns = encoder.transform(frame)
     targets, scale = _scaled(config, dataset, split)
@@ -106,7 +105,7 @@ def encode_table(config: ResolvedConfig, dataset: Dataset, split: Split) -> Enco
 
 
 def object_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
-    """Objects of all samples on a square canvas of this many pixels; None for data without objects."""
+    """Objects of all samples on a square canvas of `canvas` pixels per side; None for data without objects."""
     if isinstance(dataset.targets, Tensor):
         return None
     return ObjectSet(dataset.targets, placements(dataset, canvas, fit), masks=dataset.task_spec.masks)
@@ -123,7 +122,7 @@ def _without(split: Split, void: list[int], samples: int) -> Split:
 
 
 def _scaled(config: ResolvedConfig, dataset: Dataset, split: Split) -> tuple[Tensor, dict[str, list[float]] | None]:
-    """Targets on the scale of the training, and that scale for regression."""
+    """Targets as trained on: standardised for regression, with the scale."""
     targets = dataset.targets
     assert isinstance(targets, Tensor)
     if dataset.task_spec.targets != "numbers":

@@ -1,4 +1,4 @@
-"""What a training takes over from trained weights, which layers are frozen, and how learning rates differ by layer."""
+"""Plan a transfer: the tensors copied from trained weights, frozen layers and learning rates by layer, as choices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from danlu.message import Message, clauses, message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice
 from danlu.preparation.networks import network
-from danlu.preparation.transfer import Source, Transfer, freeze, frozen_parts, match, rate_shares
+from danlu.preparation.transfer import Source, Transfer, freeze, frozen_parts, lr_factors, match
 from danlu.run.signature import Signature
 
 
@@ -33,7 +33,7 @@ def plan_transfer(
         reason = message("transfer.frozen", text, frozen=frozen, total=total, parts=parts)
         choices.append(Choice("transfer.freeze", ",".join(settings.freeze), reason))
     if settings.layer_decay < 1:
-        factors = [f"{factor:.3g}" for factor in sorted(set(rate_shares(model, settings.layer_decay).values()))]
+        factors = [f"{factor:.3g}" for factor in sorted(set(lr_factors(model, settings.layer_decay).values()))]
         reason = message("transfer.layer_decay", "learning-rate factors from input to head: {factors}", factors=factors)
         choices.append(Choice("transfer.layer_decay", settings.layer_decay, reason))
     return transfer, choices

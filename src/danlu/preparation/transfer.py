@@ -1,7 +1,7 @@
-"""Starting from trained weights: where they come from, what of them fits the network, and what of it may change.
+"""Transfer learning: load trained weights, copy the tensors that fit a network, and freeze layers.
 
-Tensors are copied by name and shape. The classifier, which is what changes its shape with the number of classes, takes
-over the rows of classes of the same name; everything else of it is new.
+Tensors are copied by name and shape. In the classifier, the tensors whose shape depends on the number of classes, only
+the rows of classes with the same name are copied; its other rows keep their random initialisation.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from danlu.run.signature import Signature
 PUBLISHED = "timm:pretrained"
 ALL_BUT_HEAD = "all-but-head"
 PICKLED = (".pt", ".pth")
-NAMED = 6  # tensors that a sentence lists by name
+MAX_NAMES = 6  # tensors that a sentence lists by name
 
 
 @dataclass(frozen=True)
 class Source:
-    """Trained weights by tensor name, and what their network took and gave, where that is known.
+    """Trained weights by tensor name, with the signature of their network where the file has one.
 
-    name: as the user gave it.
+    name: as the user wrote it.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Source:
 
 
 def open_source(config: Config, kept: Path | None = None) -> Source | None:
-    """The weights that `--init` names; None without it.
+    """Load the weights that `--init` names; None without it.
 
-    kept: the run's own copy of them, read instead where there is one: a run goes on without the place that it started
-    from. Refusal when there are no weights under that name, or they are damaged.
+    kept: the run's own copy, read instead if it exists, so that a run can be resumed without its source. Raises Refusal
+    when there are no weights under that name, or they are damaged.
     """
     init = config.transfer.start
     if init is None:
@@ -85,7 +85,7 @@ def _published(config: Config) -> Source:
 
 
 def _packaged(config: Config, weights: PackagedWeights) -> Source:
-    """Weights that a package installed. Raises Refusal for another network than theirs."""
+    """Weights that an installed package contains. Raises Refusal when the config names another network."""
     model = f"timm/{weights.network}"
     if config.model.name not in (None, model) and not config.detect.backbone:
         raise refusal(f"--model with --init {weights.name}", model, config.model.name)
@@ -101,22 +101,22 @@ def _read(name: str, path: Path) -> Source:
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """A state dict that torch saved, bare or under `model` or `state_dict`; no code of the file is run."""
+    """Read a state dict saved by torch, also under the key `model` or `state_dict`, without running the file's code."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on what kind of pickle it is
+            warnings.simplefilter("ignore")  # on the pickle format
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        why = "it holds more than tensors and plain values, which could run code and is not read"
-        raise Refusal(f"weights file {path} cannot be used: {why}") from None
-    except Exception:  # torch raises a dozen kinds for a damaged file
-        raise Refusal(f"weights file {path} is damaged: it is cut short or no file of torch's") from None
+        why = "it contains objects other than tensors and plain values, which could run code"
+        raise Refusal(f"weights file {path} is not read: {why}") from None
+    except Exception:  # torch raises many types for a damaged file
+        raise Refusal(f"weights file {path} is damaged: it is truncated or was not saved by torch") from None
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
-        raise Refusal(f"weights file {path} holds no named tensors")
+        raise Refusal(f"weights file {path} contains no named tensors")
     for prefix in ("module.", "_orig_mod."):  # of a network wrapped by DDP or torch.compile
         if all(str(key).startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
@@ -125,12 +125,12 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 @dataclass
 class Transfer:
-    """What of a source goes into a network.
+    """Tensors that are copied from a source into a network, by name.
 
-    whole: tensors copied as they are. colours: those of the input layer, summed or spread over the colours.
-    outputs: those with one row per class, of which the rows `pairs` (here, there) are copied; classes: their names.
-    left: the network's other tensors, with the reason. unused: the source's tensors that have no place here.
-    copied, weights: numbers in the network's parameters, those copied and all.
+    whole: tensors copied unchanged. colours: of the input layer, summed or spread over the colour channels.
+    outputs: tensors with one row per class, of which the rows `pairs` (network, source) are copied; classes: the names
+    of these rows. left: the network's other tensors, with the reason. unused: tensors of the source that the network
+    does not have. copied, weights: number of copied parameters, and of all.
     """
 
     source: Source
@@ -146,7 +146,7 @@ class Transfer:
 
     @torch.no_grad()
     def fill(self, model: nn.Module) -> None:
-        """Copy into a network of the kind that was matched."""
+        """Copy the tensors into a network of the matched architecture, in place."""
         own, there = model.state_dict(), self.source.state
         for name in self.whole:
             own[name].copy_(there[name])
@@ -157,40 +157,40 @@ class Transfer:
                 own[name][new] = there[name][old].to(own[name].dtype)
 
     def sentences(self) -> list[Message]:
-        """Sentences on which tensors were copied and which were not."""
+        """Describe which tensors were copied and which were not."""
         tensors = len(self.whole) + len(self.colours) + len(self.outputs)
         everything = tensors + len(self.left)
         text = "{weights:,} of {all_weights:,} weights, {tensors} of {all_tensors} tensors copied by name and shape"
         counts = {"weights": self.copied, "all_weights": self.weights, "tensors": tensors, "all_tensors": everything}
-        said = [message("transfer.copied", text, **counts)]
-        said += [
+        sentences = [message("transfer.copied", text, **counts)]
+        sentences += [
             message("transfer.colours", "{tensor}: {how}", tensor=name, how=how) for name, how in self.colours.items()
         ]
         if self.outputs:
             text = "{tensors}: only the rows of {classes}, which have the same names in the source"
             values = {"tensors": _listed(self.outputs), "classes": _listed(self.classes)}
-            said.append(message("transfer.rows", text, **values))
+            sentences.append(message("transfer.rows", text, **values))
         if self.left:
             left = _listed(
                 [message("transfer.left", "{tensor} ({why})", tensor=name, why=why) for name, why in self.left.items()]
             )
-            said.append(message("transfer.not_copied", "not copied: {tensors}", tensors=left))
+            sentences.append(message("transfer.not_copied", "not copied: {tensors}", tensors=left))
         if self.unused:
             unused = _listed(self.unused)
-            said.append(message("transfer.unused", "unused tensors of the source: {tensors}", tensors=unused))
-        return said
+            sentences.append(message("transfer.unused", "unused tensors of the source: {tensors}", tensors=unused))
+        return sentences
 
     def to_dict(self) -> dict[str, Any]:
-        """For the summary, every tensor by name."""
+        """JSON form for the summary, with the names of all tensors."""
         names = ("whole", "colours", "outputs", "classes", "left", "unused", "copied", "weights")
         return {"from": self.source.name} | {name: getattr(self, name) for name in names}
 
 
 def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signature) -> Transfer:
-    """What of the source fits the network.
+    """Find the tensors of a source that fit a network.
 
-    wider: the same network with one output more: the tensors whose shapes differ from it are the classifier.
-    signature: the network's. Refusal when nothing but a row of the classifier fits.
+    wider: the same network with one more output; tensors whose shapes differ between the two are the classifier.
+    signature: of the network. Raises Refusal when no layer fits.
     """
     own, there = model.state_dict(), source.state
     parameters = {name for name, _ in model.named_parameters()}
@@ -217,16 +217,20 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     found.copied = rows + sum(own[name].numel() for name in (*found.whole, *found.colours) if name in parameters)
     if not (found.outputs or found.colours or any(own[name].ndim > 1 for name in found.whole)):
         whose = f"weights of {source.signature.model}" if source.signature else "weights of another network"
-        do = "leave --model out to take the source's network over" if source.signature else "give the network it is of"
+        do = (
+            "leave --model out to use the network of the source"
+            if source.signature
+            else "choose its network by --model"
+        )
         raise Refusal(
             f"--init must be weights that fit {signature.model}, got {source.name!r}, {whose}, "
-            f"of which no layer has the same name and shape; {do}"
+            f"in which no layer has the same name and shape; {do}"
         )
     return found
 
 
 def _outputs(signature: Signature | None, task: str) -> Sequence[str]:
-    """Names of the outputs, in their order."""
+    """Names of the outputs in order; none for another task."""
     if signature is None or signature.task != task:
         return ()
     return signature.classes or signature.target_names
@@ -235,7 +239,7 @@ def _outputs(signature: Signature | None, task: str) -> Sequence[str]:
 def _match_outputs(
     found: Transfer, name: str, here: Tensor, there: Tensor, old: Sequence[str], parameter: bool
 ) -> None:
-    if not parameter:  # codes of the classes, which the network sets by itself
+    if not parameter:  # fixed code vectors of the classes
         found.left[name] = message("transfer.fixed", "fixed by the number of classes")
     elif there.shape != (len(old), *here.shape[1:]):
         shapes = {"there": _shape(there), "here": _shape(here)}
@@ -248,7 +252,7 @@ def _match_outputs(
 
 
 def _colours(there: Tensor, here: Tensor) -> Message | None:
-    """How the kernels (O, C, h, w) of an input layer are fitted to another number of colours; None: they are not."""
+    """Describe how kernels (O, C, h, w) of an input layer fit another number of colours; None where they do not."""
     same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
     if not same or {there.shape[1], here.shape[1]} != {1, 3}:
         return None
@@ -258,7 +262,7 @@ def _colours(there: Tensor, here: Tensor) -> Message | None:
 
 
 def _recoloured(kernels: Tensor, channels: int) -> Tensor:
-    """A grey image gives the same output through either, whether it comes as one channel or as three equal ones."""
+    """Sum or spread the kernels (O, C, h, w); grey images as one channel or as three equal ones get equal outputs."""
     return kernels.sum(1, keepdim=True) if channels == 1 else kernels.expand(-1, channels, -1, -1) / channels
 
 
@@ -267,19 +271,19 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _listed(names: Sequence[str]) -> list[str]:
-    """The first few names, and how many more there are."""
-    if len(names) <= NAMED:
+    """The first names, and the number of those left out."""
+    if len(names) <= MAX_NAMES:
         return list(names)
     return [
-        *names[:NAMED],
-        message("transfer.more", "and {count} more (all in summary.json)", count=len(names) - NAMED),
+        *names[:MAX_NAMES],
+        message("transfer.more", "and {count} more (all in summary.json)", count=len(names) - MAX_NAMES),
     ]
 
 
 def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Modules and parameters that `--freeze` names, as prefixes of dotted names.
 
-    Refusal when a pattern matches nothing (the nearest names are offered), or nothing is left to train.
+    Raises Refusal when a pattern matches nothing, with the nearest names, or when nothing is left to train.
     """
     parameters = [name for name, _ in model.named_parameters()]
     known = {".".join(parts[:i]) for parts in (n.split(".") for n in parameters) for i in range(1, len(parts) + 1)}
@@ -294,14 +298,19 @@ def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
             near = [n for n in known if n.count(".") <= pattern.count(".")]
             raise refusal("--freeze", "parts of the network with parameters", pattern, near=[*near, ALL_BUT_HEAD])
     if all(any(within(name, part) for part in parts) for name in parameters):
-        raise refusal("--freeze", "parts that leave something to train", ",".join(patterns), do="the head is to learn")
+        raise refusal(
+            "--freeze",
+            "parts that leave something to train",
+            ",".join(patterns),
+            do="all-but-head trains the head only",
+        )
     return parts
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:
-    """Keep these parts as they are: no gradients, and every module of them in eval mode, whatever `train()` says.
+    """Freeze these parts, in place: no gradients, and their modules stay in eval mode even after `model.train()`.
 
-    So batch norms neither use nor change their batch's statistics, and dropout is off: a frozen part is a fixed map.
+    Batch norms then use their running statistics without updating them, and dropout is off.
     """
     for name, parameter in model.named_parameters():
         if any(within(name, part) for part in parts):
@@ -312,16 +321,16 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
 
 
 def freeze_norms(model: nn.Module) -> None:
-    """Keep every batch norm in eval mode: it uses and keeps its running statistics; scale and shift are trained."""
+    """Keep every batch norm in eval mode, with its running statistics; scale and shift are still trained."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             stay_in_eval(module)
 
 
-def rate_shares(model: nn.Module, decay: float) -> dict[str, float]:
-    """Parameter name -> share of the learning rate: 1 in the head, `decay` in the stage before it, decay^2 before that.
+def lr_factors(model: nn.Module, decay: float) -> dict[str, float]:
+    """Learning-rate factor of each parameter by name: 1 in the head, `decay` one stage before it, decay^2 before that.
 
-    Discriminative rates: Howard and Ruder, "Universal Language Model Fine-tuning", 2018, section 3.1.
+    Discriminative fine-tuning: Howard and Ruder, "Universal Language Model Fine-tuning", 2018, section 3.1.
     """
     depths = levels(model)
     return {name: decay ** (len(depths) - 1 - depth) for depth, names in enumerate(depths) for name in names}
