@@ -350,7 +350,7 @@ WRONG = {
     "of another kind": ("--init notes.txt", "--init must be a run"),
     "truncated": ("--init cut.safetensors", "cut.safetensors is damaged"),
     "truncated pt": ("--init cut.pt", "cut.pt is damaged"),
-    "no tensors": ("--init empty.pt", "empty.pt holds no named tensors"),
+    "no tensors": ("--init empty.pt", "empty.pt contains no named tensors"),
     "code": ("--init code.pt", "could run code"),
     "published without timm": ("--init timm:pretrained --model lenet", "must be timm/NAME, got 'lenet'"),
     "twice": ("--init RUN --model.pretrained", "left out with --init"),
