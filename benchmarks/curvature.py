@@ -1,8 +1,9 @@
-"""Curvature beside PyHessian and curvlinops, in one run: `python benchmarks/curvature.py --peers DIR`.
+"""Compare curvature with PyHessian and curvlinops in one run: `python benchmarks/curvature.py --peers DIR`.
 
-The largest Hessian eigenvalue of LeNet on 2,048 images of MNIST's size to 1 %, and a Hessian-vector product against a
-gradient. Contenders work in turns as in speed.py: each warm, those out of turn stand still, ratios are medians of the
-rounds' ratios. Each peer runs at the loosest tolerance whose answer is within 1 % of its own converged one.
+Measures the largest Hessian eigenvalue of LeNet on 2,048 MNIST-sized images to 1 %, and a Hessian-vector product
+relative to a gradient. Contenders take turns as in speed.py: each is warmed up, the others are stopped meanwhile, and
+ratios are medians of the ratios within each round. Each peer runs at the loosest tolerance whose result is within 1 %
+of its converged value.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from material import write_arrays
 from speed import HERE, PEERS, Contender, compare, say
 
 RESULTS = HERE / "results" / "curvature.md"
-GOALS = {"PyHessian": 1.5, "curvlinops": 4.0}  # times danlu's speed
-PRODUCT_GOAL = 2.2  # times a gradient
+GOALS = {"PyHessian": 1.5, "curvlinops": 4.0}  # danlu's speed over theirs
+PRODUCT_GOAL = 2.2  # time of a product over the time of a gradient
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each contender [7]")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds per contender [7]")
     parser.add_argument("--count", type=int, default=2048, help="images [2048]")
     parser.add_argument("--peers", type=Path, default=PEERS, help="environment with the peers [.venv-peers]")
     options = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def report(contenders: list[Contender], said: str, count: int, rounds: int) -> list[str]:
-    """The page, as lines of Markdown."""
+    """Format the page as lines of Markdown."""
     lines = [
         "# Curvature",
         "",

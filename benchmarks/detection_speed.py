@@ -1,11 +1,11 @@
-"""Training speed of the detectors beside torchvision's: `python benchmarks/detection_speed.py`.
+"""Compare the training speed of the detectors with torchvision's: `python benchmarks/detection_speed.py`.
 
-The same network, size and batch: forward, losses, backward and step. Every contender is a process of its own, as its
-users would have it, and they work in turns, in another order every round, so that a machine whose speed drifts drifts
-for all of them. Two comparisons: in equal arithmetic, float32 both, where only the order of numbers in memory, the
-matching and the losses differ; and each with its own defaults, where danlu takes the precision that it measures to be
-fastest, as `danlu train` does, and torchvision float32. How much the first can give at most is said too: what
-torchvision's step does besides convolutions. Last, torchvision as a user may set it up by hand.
+Both sides train the same network at the same size and batch: forward, losses, backward and step. Each contender runs in
+its own process. Contenders take turns in a rotating order, so that drift in machine speed affects all of them equally.
+Two comparisons are made. Equal arithmetic: both in float32, where only memory format, matching and losses differ. Own
+defaults: danlu in the precision it measures to be fastest, as `danlu train` does, and torchvision in float32. An upper
+bound for the first comparison is printed too, from the fraction of torchvision's step that is not convolutions. The
+last row is torchvision with bf16 and channels_last set by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GOAL = 1.5
 
 @dataclass(frozen=True)
 class Pair:
-    """A detector of danlu and torchvision's. options: what makes ours the same network."""
+    """A detector of danlu and its torchvision counterpart. options: settings that make ours the same network."""
 
     ours: str
     theirs: str
@@ -63,7 +63,7 @@ PAIRS = (
 
 
 class Trainer:
-    """One network that is trained on one batch, over and over."""
+    """Train one network repeatedly on one batch."""
 
     def __init__(self, model: nn.Module, loss: Callable[[], Tensor], fused: bool) -> None:
         self.loss = loss
@@ -77,7 +77,7 @@ class Trainer:
         self.optimiser.step()
 
     def convolutions(self) -> float:
-        """Their share of the time of a step."""
+        """Fraction of the time of a step that convolutions take."""
         with profile(activities=[ProfilerActivity.CPU]) as record:
             self.step()
         events = record.key_averages()
@@ -86,7 +86,7 @@ class Trainer:
 
 
 def draw(pair: Pair) -> tuple[Tensor, ObjectBatch]:
-    """Images of noise with objects of an eighth to a half of their side."""
+    """Make noise images with objects of 1/8 to 1/2 of their side."""
     torch.manual_seed(0)
     images, batch = torch.randn(pair.batch, 3, pair.size, pair.size), []
     for _ in range(pair.batch):
@@ -102,7 +102,7 @@ def draw(pair: Pair) -> tuple[Tensor, ObjectBatch]:
 
 
 def ours(pair: Pair, precision: str, channels_last: bool) -> Trainer:
-    """danlu, set up as `danlu train` does it, in this arithmetic."""
+    """Build danlu's trainer as `danlu train` does, at the given precision."""
     keep_freed_memory()
     images, objects = draw(pair)
     backbone = build_backbone(pair.backbone or DETECTORS[pair.ours].backbone or "", channels=3, size=pair.size)
@@ -118,7 +118,7 @@ def ours(pair: Pair, precision: str, channels_last: bool) -> Trainer:
 
 
 def theirs(pair: Pair, precision: str, channels_last: bool) -> Trainer:
-    """torchvision, asked directly: images and targets as lists, no resizing, batch norms as they are at rest."""
+    """Build torchvision's trainer: images and targets as lists, no resizing, frozen batch norms."""
     import torchvision
 
     images, objects = draw(pair)
@@ -157,7 +157,7 @@ def _arithmetic(precision: str) -> torch.autocast:
 
 
 class Contender:
-    """A trainer in a process of its own. goal: the comparison it stands for, or nothing."""
+    """A trainer in its own process. goal: the name of its comparison, or an empty string."""
 
     def __init__(self, name: str, build: Callable[..., Trainer], *settings: Any, goal: str = "") -> None:
         self.name, self.goal = name, goal
@@ -170,7 +170,7 @@ class Contender:
         self.parameters: int = self.line.recv()
 
     def ask(self, request: int | str) -> float:
-        """Seconds of so many steps, or the share of "convolutions"."""
+        """Time of a number of steps in seconds, or the fraction of "convolutions"."""
         self.line.send(request)
         return self.line.recv()
 
@@ -198,7 +198,7 @@ def _serve(line: Connection, build: Callable[..., Trainer], *settings: Any) -> N
 
 
 def contenders(pair: Pair) -> list[Contender]:
-    """torchvision first. Float32 is shown in danlu's own memory format."""
+    """List the contenders, torchvision first; danlu's float32 uses its own memory format."""
     backbone = pair.backbone or DETECTORS[pair.ours].backbone or ""
     best = probe_format(lambda: build_backbone(backbone, channels=3, size=pair.size), draw(pair)[0])
     found = [Contender("torchvision", theirs, pair, "fp32", False)]
@@ -214,7 +214,7 @@ def contenders(pair: Pair) -> list[Contender]:
 
 
 def measure(pair: Pair, rounds: int, steps: int) -> str:
-    """The part of the page about one pair."""
+    """Measure one pair; return its section of the page."""
     rivals = contenders(pair)
     for number in range(rounds):
         turn = number % len(rivals)
@@ -240,26 +240,26 @@ def measure(pair: Pair, rounds: int, steps: int) -> str:
         spread = f"{min(ratios):.2f} - {max(ratios):.2f}"
         row = [rival.name, f"{rival.parameters:,}", f"{speed:.2f}", f"{ratio:.2f}", spread, rival.goal, goal]
         lines.append(f"| {' | '.join(row)} |")
-    bound = f"Convolutions are {share:.0%} of torchvision's step: were all the rest free and they as fast as its own, "
+    bound = f"Convolutions are {share:.0%} of torchvision's step. If everything else took no time, "
     return "\n".join([*lines, "", f"{bound}a step in float32 would be {1 / share:.2f} times as fast."])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[pair.ours for pair in PAIRS], help="may be given again")
-    parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each contender [7]")
+    parser.add_argument("--only", action="append", choices=[pair.ours for pair in PAIRS], help="may be repeated")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds per contender [7]")
     parser.add_argument("--steps", type=int, default=3, help="steps in a round [3]")
-    parser.add_argument("--quick", action="store_true", help="two rounds of one step, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="two rounds of one step, to test the script")
     options = parser.parse_args()
     rounds, steps = (2, 1) if options.quick else (options.rounds, options.steps)
     load = os.getloadavg()[0]
-    busy = " (BUSY: the figures are not to be trusted)" if load > 0.5 else ""
+    busy = " (BUSY: do not trust the figures)" if load > 0.5 else ""
     parts = [
         "# Training speed of detectors\n\n"
-        f"{os.cpu_count()} cores, torch works with {torch.get_num_threads()} threads; load before the run "
+        f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads; load before the run "
         f"{load:.1f}{busy}. "
         f"danlu {version('danlu')}, torch {torch.__version__}, torchvision {version('torchvision')}."
-        + "\n\nQUICK: a trial of the program, too short to measure."
+        + "\n\nQUICK: a test of the script, too short to measure."
         * options.quick
     ]
     for pair in PAIRS:

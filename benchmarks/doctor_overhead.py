@@ -1,10 +1,10 @@
-"""What the doctor costs, beside Cockpit, in one run: `python benchmarks/doctor_overhead.py --peers DIR`.
+"""Measure the overhead of the doctor and of Cockpit in one run: `python benchmarks/doctor_overhead.py --peers DIR`.
 
-The same plain loop in processes of their own, unwatched, watched by danlu and by Cockpit where it runs. They work in
-turns as in speed.py; a ratio is the median of the rounds' ratios. Memory is the most that a process came to hold,
-against the unwatched one's: from one start to the next it differs by some MiB of its own. danlu's own account is what
-the doctor itself says it used; its share of the first seconds is larger, so each process first trains --warm seconds
-that do not count.
+The same plain loop runs in separate processes: unwatched, under danlu's doctor, and under Cockpit where it is
+installed. They take turns as in speed.py; a ratio is the median of the ratios within each round. Memory is the peak
+resident size relative to the unwatched process; it varies by a few MiB between starts. "Own account" is the time the
+doctor's budget recorded. The doctor may use a larger fraction of the first seconds, so each process first trains for
+--warm seconds that are not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from speed import HERE, PEERS, Contender, circumstances, compare, say
 
 RESULTS = HERE / "results" / "doctor_overhead.md"
-GOAL, MEMORY_GOAL = 0.03, 0.01  # of the step's time, and of the training's memory
+GOAL, MEMORY_GOAL = 0.03, 0.01  # fractions of the step time and of the training's memory
 WORKS: dict[str, dict[str, Any]] = {
     "LeNet, batch 256": {"model": "lenet", "channels": 1, "size": 28, "batch": 256, "steps": 100},
     "MLP of 20 layers, batch 128": {
@@ -31,9 +31,9 @@ WORKS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="counted rounds of each contender [9]")
+    parser.add_argument("--rounds", type=int, default=9, help="measured rounds per contender [9]")
     parser.add_argument("--warm", type=float, default=10.0, help="seconds of training before the first round [10]")
-    parser.add_argument("--only", action="append", choices=list(WORKS), help="this work only; may be given again")
+    parser.add_argument("--only", action="append", choices=list(WORKS), help="this work only; may be repeated")
     parser.add_argument("--peers", type=Path, default=PEERS, help="environment with Cockpit [.venv-peers]")
     options = parser.parse_args()
     python = options.peers / "bin" / "python"
@@ -47,7 +47,7 @@ def main() -> None:
         for title in options.only or WORKS:
             say(title)
             job = {"options": {}, "warm": options.warm} | WORKS[title]
-            names = ["nobody", "danlu", *(["Cockpit"] if python.exists() else [])]
+            names = ["unwatched", "danlu", *(["Cockpit"] if python.exists() else [])]
             contenders = [
                 Contender(n, "doctor_training.py", job | {"watcher": n}, *([str(python)] if n == "Cockpit" else []))
                 for n in names
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def row(title: str, rounds: dict[str, dict[str, list[float]]]) -> str:
-    alone = rounds["nobody"]["seconds"]
+    alone = rounds["unwatched"]["seconds"]
 
     def cost(name: str) -> list[float]:
         return [watched / bare - 1 for watched, bare in zip(rounds[name]["seconds"], alone)]
 
     def memory(name: str) -> str:
-        bare = rounds["nobody"]["kilobytes"][-1]
+        bare = rounds["unwatched"]["kilobytes"][-1]
         grown = rounds[name]["kilobytes"][-1] - bare
         return f"{grown / 1024:+.1f} MiB, {grown / bare:+.1%}"
 

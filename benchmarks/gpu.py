@@ -1,9 +1,9 @@
-"""danlu on a card, in one call: `python benchmarks/gpu.py`; `--quick --device cpu` tries the script itself.
+"""Measure danlu on a GPU in one call: `python benchmarks/gpu.py`; `--quick --device cpu` tests the script itself.
 
-Each line of the first table is one `danlu train ... --json` in a process of its own, so that one that breaks down
-leaves the others alone, and none finds the card's memory taken: formats, compilation, data on the card and photographs
-decoded by the processor, accumulated and shared batches, detectors at full size, with and without the doctor. Then a
-training that is killed and resumed is held against one that was not, and 2:4 kernels against dense ones.
+Each line of the first table is one `danlu train ... --json` in its own process, so that a failure does not affect the
+others and GPU memory is free at the start. The cases cover precisions, compilation, data in GPU memory, JPEGs decoded
+on the CPU, accumulated and distributed batches, detectors at full size, and training with and without the doctor. Then
+a killed and resumed training is compared with an uninterrupted one, and 2:4 kernels with dense ones.
 """
 
 from __future__ import annotations
@@ -54,19 +54,20 @@ CASES = {
     "Faster R-CNN, ResNet-50, 512 px": f"{OBJECTS} --task detect --model faster-rcnn --backbone resnet50 --size 512",
     "Mask R-CNN, ResNet-50, 512 px": f"{OBJECTS} --task segment --model mask-rcnn --backbone resnet50 --size 512",
 }
-ON_ALL = "ResNet-18 at 32 px on every card"
-QUICK = "--data.limit 48 --val 64 --test 64 --batch-size 16 --epochs 1 --workers 0"  # the last word counts
+ON_ALL = "ResNet-18 at 32 px on every GPU"
+# Appended to the words of a case: the last value of a repeated flag wins.
+QUICK = "--data.limit 48 --val 64 --test 64 --batch-size 16 --epochs 1 --workers 0"
 
 
 def train(words: str, out: Path) -> dict[str, Any]:
-    """What `danlu train WORDS --json` printed; {"error": its last line} where it failed."""
+    """Run `danlu train WORDS --json` and return its JSON, or {"error": last line} if it failed."""
     command = [DANLU, "train", *words.split(), "--json", "--out", str(out)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
         return {"error": f"not done within {LIMIT:.0f} s"}
     if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
     return json.loads(done.stdout)
 
 
@@ -80,11 +81,18 @@ def row(title: str, found: dict[str, Any], seconds: float) -> str:
 
 
 def resumed(words: str, folder: Path) -> str:
-    """A training that is killed after its first epoch and resumed, against one that was left alone."""
+    """Compare the weights of a training killed after its first epoch and resumed with an uninterrupted one."""
     whole, cut = folder / "whole", folder / "cut"
     if "error" in (found := train(words, whole)):
         return found["error"]
-    same = [DANLU, "train", "--config", str(whole / "config.yaml"), "--out", str(cut)]  # the format as it was chosen
+    same = [
+        DANLU,
+        "train",
+        "--config",
+        str(whole / "config.yaml"),
+        "--out",
+        str(cut),
+    ]  # precision and memory format of the first run
     process = subprocess.Popen(same, stdout=subprocess.DEVNULL)
     end = time.perf_counter() + LIMIT
     while process.poll() is None and time.perf_counter() < end and not (cut / "weights" / "last.safetensors").exists():
@@ -94,13 +102,13 @@ def resumed(words: str, folder: Path) -> str:
     again = [DANLU, "train", "--resume", str(cut)]
     said = subprocess.run(again, capture_output=True, text=True, timeout=LIMIT, check=False)
     if said.returncode:
-        return (said.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return (said.stderr.strip().splitlines() or ["no output"])[-1]
     both = [(run / "weights" / "last.safetensors").read_bytes() for run in (whole, cut)]
-    return "the same bits" if both[0] == both[1] else "OTHER WEIGHTS"
+    return "bit-identical" if both[0] == both[1] else "DIFFERENT WEIGHTS"
 
 
 def sparse(device: torch.device) -> str:
-    """Two dense layers of a transformer's block with 2:4 weights: fp16 on dense kernels and on the sparse ones."""
+    """Compare dense and sparse fp16 kernels on the two linear layers of a transformer block with 2:4 weights."""
     torch.manual_seed(0)
     pruned = nn.Sequential(nn.Linear(1024, 4096), nn.GELU(), nn.Linear(4096, 1024)).to(device)
     sparsify(pruned, ModelConfig(sparse="2:4"))
@@ -116,13 +124,12 @@ def sparse(device: torch.device) -> str:
         except Refusal as error:
             return str(error)
         apart = (quick(x) - wanted).abs().max() / wanted.abs().max()
-        return (
-            f"{len(layers)} layers, {slow / timed(quick, x):.2f} x as fast, apart by {apart:.1e} of the largest output"
-        )
+        speed_up = slow / timed(quick, x)
+        return f"{len(layers)} layers, {speed_up:.2f} x as fast, max difference {apart:.1e} of the largest output"
 
 
 def timed(network: Callable[[Tensor], Tensor], x: Tensor, rounds: int = 30) -> float:
-    """Median seconds of a forward pass on the card, after three that are not counted."""
+    """Median time of a forward pass in seconds, after three warm-up passes."""
     taken = []
     for number in range(rounds + 3):
         torch.cuda.synchronize() if x.is_cuda else None
@@ -137,13 +144,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="cases with this in their title; may be repeated")
     parser.add_argument("--device", default="cuda", help="[cuda]")
-    parser.add_argument("--quick", action="store_true", help="a few samples of everything, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="a few samples of everything, to test the script")
     options = parser.parse_args()
-    cards = torch.cuda.device_count() if options.device == "cuda" else 1
-    chosen = CASES | ({ON_ALL: f"{WIDE} --devices {cards}"} if cards > 1 else {})
+    gpus = torch.cuda.device_count() if options.device == "cuda" else 1
+    chosen = CASES | ({ON_ALL: f"{WIDE} --devices {gpus}"} if gpus > 1 else {})
     chosen = {t: w for t, w in chosen.items() if not options.only or any(part in t for part in options.only)}
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no card"
-    lines = [circumstances(None, options.quick), "", f"Cards: {cards} x {name}.", ""]
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    lines = [circumstances(None, options.quick), "", f"GPUs: {gpus} x {name}.", ""]
     lines += ["| training | samples/s | result | seconds in all | errors and warnings |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory(prefix="danlu-gpu-") as made:
         folder = Path(made)

@@ -1,4 +1,4 @@
-"""What all contenders train on: real sets where $DANLU_DATA has them, stand-ins of the same shape where it has not."""
+"""Training data for all contenders: real sets from $DANLU_DATA, or synthetic stand-ins of the same shape."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from danlu.data.formats import data_root, open_dataset
 from danlu.data.inputs import image_inputs
 
 PHOTOGRAPH = (375, 500)  # height, width: the usual size of ImageNet's images
-STEEPNESS = 1.35  # of the fall of amplitude with frequency; gives the files their length
+STEEPNESS = 1.35  # exponent of the decay of amplitude with frequency; chosen for realistic file sizes
 CLASSES = 3
 
 
 def write_arrays(name: str, side: int, channels: int, count: int, path: Path) -> str:
-    """The training part of a known set as an .npz of x uint8 (N, side, side[, 3]) and y int64 (N,); says what it is.
+    """Write the training split of a known set as .npz and return a description.
 
-    count: images of the stand-in, drawn at random, when there is no such set.
+    The file holds x uint8 (N, side, side[, 3]) and y int64 (N,).
+
+    count: number of random images to write when the set is not found.
     """
     if any(data_root().glob(f"{name}*")):
         dataset = open_dataset(DataConfig(path=name))
         train = dataset.given == TRAIN if dataset.given is not None else slice(None)
         images = image_inputs(dataset, size=side, colour="grey" if channels == 1 else "rgb").source[train]  # type: ignore[index]
         x, y = images.permute(0, 2, 3, 1).numpy(), dataset.targets[train].numpy()
-        said = f"{name}, {len(y):,} training images in memory"
+        description = f"{name}, {len(y):,} training images in memory"
     else:
         rng = np.random.default_rng(0)
         x = rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
         y = rng.integers(0, 10, count)
-        said = f"synthetic images in the shape of {name} ($DANLU_DATA has none), {count:,} in memory"
+        description = f"synthetic images in the shape of {name} ($DANLU_DATA has none), {count:,} in memory"
     np.savez(path, x=x[..., 0] if channels == 1 else x, y=y)
-    return said
+    return description
 
 
 def write_photographs(folder: Path, count: int) -> str:
-    """Folders of JPEGs by class that are as hard to decode as photographs: about 500 x 375 px and 60 kB; says so."""
+    """Write class folders of JPEGs as costly to decode as photographs (500 x 375 px, 60 kB). Returns a description."""
     rng = np.random.default_rng(0)
     size = 0
     for number in range(count):
@@ -51,7 +53,7 @@ def write_photographs(folder: Path, count: int) -> str:
 
 
 def photograph(rng: np.random.Generator) -> Image.Image:
-    """Noise whose amplitude falls with the frequency, as in natural images, with a few shapes for edges."""
+    """Generate noise whose amplitude decays with frequency, as in natural images, with a few shapes for edges."""
     height, width = (round(side * rng.uniform(0.9, 1.1)) for side in PHOTOGRAPH)
     rows, columns = np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width
     falloff = np.maximum(np.hypot(rows, columns), 1) ** -STEEPNESS

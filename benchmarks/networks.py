@@ -1,8 +1,8 @@
-"""Does each network learn what the books say? `python benchmarks/networks.py [--only NAME ...]`.
+"""Compare the test accuracy of networks with published figures: `python benchmarks/networks.py [--only NAME ...]`.
 
-Trains networks by `danlu train`'s own function on MNIST and CIFAR-10 (looked for under $DANLU_DATA) and prints test
-accuracy, time per epoch and parameters beside the published figure and its source. Sizes fit two cores: full sets for
-the small networks, stated subsets for the others. --long adds the papers' full recipes.
+Trains networks with `danlu.train` on MNIST and CIFAR-10 (from $DANLU_DATA) and prints test accuracy, time per epoch and
+parameters with the published figure and its source. Workloads fit two cores: full sets for the small networks, stated
+subsets for the others. --long adds the papers' full recipes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ import danlu
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "docs" / "networks.md"
-PREFACE = """# Networks beside their papers
+PREFACE = """# Networks and their published figures
 
-`python benchmarks/networks.py` trains each and writes this table (`--only NAME` one of them, `--long` the long recipes
-too). Two cores of an AMD EPYC; seconds an epoch are of one busy core where they are long. CIFAR-10 is read from JPEG
-files of quality 75 with halved colour, which cost accuracy: published figures are of the pixels themselves. The
-rows of lenet5 and resnet20 were trained by `danlu train` with the same settings and written down by hand.
+`python benchmarks/networks.py` trains each network and writes this table (`--only NAME` trains one, `--long` adds the
+long recipes). Two cores of an AMD EPYC; long times per epoch were measured on one busy core. CIFAR-10 is read from JPEG
+files of quality 75 with chroma subsampling, which lowers accuracy: published figures are for the original pixels. The
+rows of lenet5 and resnet20 were trained by `danlu train` with the same settings and entered by hand.
 
 """
 HEAD = (
-    "| data | network | parameters | test accuracy | seconds an epoch | published | recipe |",
+    "| data | network | parameters | test accuracy | seconds per epoch | published | recipe |",
     "|---|---|---|---|---|---|---|",
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """settings: of danlu.train. published: accuracy in % with its source. note: the recipe in words. long: hours."""
+    """One training.
+
+    settings: of danlu.train; published: accuracy in % with source; note: recipe in words; long: takes hours.
+    """
 
     data: str
     model: str
@@ -50,12 +53,12 @@ class Case:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """By which its line of the table is found again."""
+        """Key of its row in the table."""
         return self.data, self.model, self.recipe
 
 
 def paper(epochs: int, *cuts: int) -> dict[str, Any]:
-    """He et al. 2015, section 4.2: 64,000 steps of 128 are 182 epochs, with cuts at a half and three quarters."""
+    """Recipe of He et al. 2015, section 4.2: 64,000 steps of 128 are 182 epochs, with lr cuts at 1/2 and 3/4."""
     return {
         "epochs": epochs, "batch_size": 128, "optim": {"name": "momentum", "lr": 0.1, "weight_decay": 1e-4},
         "schedule": {"name": "step", "milestones": cuts or (epochs / 2, epochs * 3 / 4), "factor": 0.1},
@@ -63,15 +66,15 @@ def paper(epochs: int, *cuts: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def few(network: str, published: str, size: int = 32, **settings: Any) -> Case:
-    """A minute or two of a network that is too large for a processor: does it learn at all, and how fast?"""
+def subset(network: str, published: str, size: int = 32, **settings: Any) -> Case:
+    """Short training on 2,500 images of a network that is too large for a CPU: does it learn, and how fast?"""
     settings = {"epochs": 6, "batch_size": 64, "data.limit": 2500, "size": size} | settings
     note = "2,500 images, 6 epochs" + (f", enlarged to {size} px" if size > 32 else "")
     return Case("cifar10", network, settings, f"{published}, all images, its own size and recipe", note)
 
 
 HE = "91.25 (He et al. 2015, 182 epochs)"
-# Deep networks without normalisation start from He's weights, at a lower rate.
+# Deep networks without normalisation use He initialisation and a lower learning rate.
 PLAIN: dict[str, Any] = {"optim": {"name": "adamw", "lr": 5e-4}}
 CASES = (
     Case("mnist", "softmax", {"epochs": 12}, "92 (d2l); 91.6 linear (LeCun et al. 1998)"),
@@ -89,22 +92,22 @@ CASES = (
         "the paper's 91 epochs before the first cut, then 20 and 10 in place of 45 each", long=True,
     ),
     Case("cifar10", "resnet20", paper(182), HE, "the paper's recipe", long=True),
-    few("alexnet", "57.1 top-1 on ImageNet (BVLC's replication)", 67, **PLAIN, model={"init": "he"}),
-    few("vgg11-cifar", "about 92"),
-    few("nin-cifar", "89.6 to 91.2 (Lin et al. 2013)", **PLAIN, model={"init": "he"}),
-    few("googlenet", "68.7 top-1 on ImageNet (BVLC's replication)", 64, **PLAIN, model={"init": "he"}),
-    few("bn-inception", "73.5 top-1 on ImageNet", 64),
-    few("inception-v3", "77.3 top-1 on ImageNet (torchvision)", 75),
-    few("resnet18-cifar", "93.0 (pytorch-cifar)"),
-    few("detnet59", "76.5 top-1 on ImageNet (Li et al. 2018)", 64),
-    few("vit-mini", "74, a ViT-Ti/2 without pretraining (IcarusWizard/MAE)"),
+    subset("alexnet", "57.1 top-1 on ImageNet (BVLC's replication)", 67, **PLAIN, model={"init": "he"}),
+    subset("vgg11-cifar", "about 92"),
+    subset("nin-cifar", "89.6 to 91.2 (Lin et al. 2013)", **PLAIN, model={"init": "he"}),
+    subset("googlenet", "68.7 top-1 on ImageNet (BVLC's replication)", 64, **PLAIN, model={"init": "he"}),
+    subset("bn-inception", "73.5 top-1 on ImageNet", 64),
+    subset("inception-v3", "77.3 top-1 on ImageNet (torchvision)", 75),
+    subset("resnet18-cifar", "93.0 (pytorch-cifar)"),
+    subset("detnet59", "76.5 top-1 on ImageNet (Li et al. 2018)", 64),
+    subset("vit-mini", "74, a ViT-Ti/2 without pretraining (IcarusWizard/MAE)"),
 )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", help="networks by name; may be given again")
-    parser.add_argument("--long", action="store_true", help="the papers' full recipes too (hours on a processor)")
+    parser.add_argument("--only", action="append", help="networks by name; may be repeated")
+    parser.add_argument("--long", action="store_true", help="the papers' full recipes too (hours on a CPU)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     lines = known()
@@ -119,7 +122,7 @@ def main() -> None:
 
 
 def known() -> dict[tuple[str, str, str], str]:
-    """The lines of earlier runs, by case: running some cases anew keeps those of the others."""
+    """Load the rows of earlier runs by case, so that rerunning some cases keeps the others."""
     if not RESULTS.exists():
         return {}
     cells = {line: [cell.strip() for cell in line.split("|")[1:-1]] for line in RESULTS.read_text("utf-8").splitlines()}
@@ -133,7 +136,7 @@ def write(lines: dict[tuple[str, str, str], str]) -> None:
 
 
 def row(case: Case, out: Path, seed: int) -> str:
-    """One training, as a line of the table."""
+    """Run one training; return its row of the table."""
     model = {"name": case.model} | case.settings.get("model", {})
     settings = case.settings | {"model": model, "seed": seed, "out": str(out), "console": Console(quiet=True)}
     try:

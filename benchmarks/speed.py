@@ -1,8 +1,8 @@
-"""Training speed beside other ways to train, in one run on one machine: `python benchmarks/speed.py` or `make bench`.
+"""Compare training speed with other trainers on one machine: `python benchmarks/speed.py` or `make bench`.
 
-Every contender is a process of its own that stays warm. They work in turns, each for one round at a time and in another
-order every round, so that a machine whose speed drifts drifts for all of them. Shown are medians over the rounds;
-a ratio is the median of the rounds' ratios. What is timed stands in contenders/, one small file each.
+Each contender is a process that stays warm. Contenders take turns, one round at a time in a rotating order, so that
+drift in machine speed affects all of them equally. The page shows medians over the rounds; a ratio is the median of
+the ratios within each round. The timed code is in contenders/, one small file each.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ import danlu
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "speed.md"
 PEERS = HERE.parent / ".venv-peers"
-WORKERS = 2  # processes that decode JPEGs, for both sides
-STARTS = 3  # fresh processes of each contender: where its memory comes to lie moves a process's speed by a tenth
+WORKERS = 2  # processes that decode JPEGs, on both sides
+STARTS = 3  # fresh processes per contender: memory placement changes the speed of a process by about 10 %
 
 
-NO_PEERS = "Lightning is missing here: its environment could not be made."
+NO_PEERS = "Lightning is missing: its environment could not be created."
 
 
-class BrokenDown(RuntimeError):
-    """A contender that could not be started or broke down."""
+class ContenderFailed(RuntimeError):
+    """A contender could not be started or failed."""
 
 
 @dataclass
 class Contender:
-    """One process that prepares once and then works round by round; see contenders/protocol.py for the talk.
+    """One process that prepares once and then runs round by round; contenders/protocol.py has the protocol.
 
     rounds: figure -> its value in each round, in images per second.
     """
@@ -58,7 +58,7 @@ class Contender:
     process: subprocess.Popen[str] | None = None
 
     def start(self, folder: Path) -> None:
-        """Returns when it is ready."""
+        """Start the process; return when it is ready."""
         self.log = folder / f"{self.name.replace(' ', '-').replace(',', '')}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ class Contender:
         self._send(signal.SIGSTOP)
 
     def work(self, counted: bool) -> None:
-        """One round."""
+        """Run one round."""
         assert self.process
         assert self.process.stdin
         self._send(signal.SIGCONT)
@@ -84,13 +84,13 @@ class Contender:
         self._send(signal.SIGSTOP)
 
     def stop(self) -> None:
-        """The end of its input ends it."""
+        """Close its input and wait for it to exit."""
         if self.process is not None:
             self._send(signal.SIGCONT)
             self.process.communicate()
 
     def _send(self, number: int) -> None:
-        """To the process and its workers: whoever is not in turn stands still, spinning threads included."""
+        """Signal the process and its workers; contenders out of turn are stopped, spinning threads included."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, number)
 
@@ -100,14 +100,14 @@ class Contender:
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
-            last = (self.log.read_text().strip().splitlines() or ["it said nothing"])[-1]
-            raise BrokenDown(f"{self.name} broke down: {last}")
+            last = (self.log.read_text().strip().splitlines() or ["no output"])[-1]
+            raise ContenderFailed(f"{self.name} failed: {last}")
         return json.loads(line)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network on a known set. batches: how many of them are a round, after `warm` untimed ones where data load."""
+    """A network on a known set. batches: timed batches per round; warm: untimed batches before them."""
 
     title: str
     model: str
@@ -140,9 +140,9 @@ JPEG_RATIOS: Ratios = (
 
 
 def peers_python(folder: Path) -> str:
-    """The interpreter of the peers' environment, made when it is not there or peers.txt has changed since.
+    """Return the interpreter of the peers' environment; create it if it is missing or peers.txt has changed.
 
-    It sees danlu and torch of this environment through a .pth file, which spares 5 GB: pip finds torch installed.
+    A .pth file makes danlu and torch of this environment visible there, so that pip does not download torch (5 GB).
     """
     python, wanted, stamp = folder / "bin" / "python", HERE / "peers.txt", folder / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted.read_text():
@@ -158,12 +158,12 @@ def peers_python(folder: Path) -> str:
 
 
 def compare(contenders: list[Contender], rounds: int, folder: Path, starts: int = 1) -> list[str]:
-    """Fills each contender's `rounds`, from `starts` processes one after the other; gives what went wrong."""
+    """Fill the `rounds` of each contender from `starts` successive processes; return failure messages."""
     return [line for _ in range(starts) for line in _compare_once(contenders, rounds, folder)]
 
 
 def _compare_once(contenders: list[Contender], rounds: int, folder: Path) -> list[str]:
-    """Rounds in turns, after one that is not counted."""
+    """Run rounds in turns after one warm-up round."""
     lost: list[str] = []
     with ExitStack() as processes:
         running = []
@@ -173,7 +173,7 @@ def _compare_once(contenders: list[Contender], rounds: int, folder: Path) -> lis
                 processes.callback(contender.stop)
                 contender.start(folder)
                 running.append(contender)
-            except BrokenDown as error:
+            except ContenderFailed as error:
                 lost.append(str(error))
         for number in range(rounds + 1):
             say(f"  round {number} of {rounds}" if number else "  warming up")
@@ -181,16 +181,16 @@ def _compare_once(contenders: list[Contender], rounds: int, folder: Path) -> lis
             for contender in running[turn:] + running[:turn]:
                 try:
                     contender.work(counted=number > 0)
-                except BrokenDown as error:
+                except ContenderFailed as error:
                     lost.append(str(error))
                     running.remove(contender)
     return lost
 
 
 def run_network(network: Network, rounds: int, starts: int, python: str | None, folder: Path) -> str:
-    """The table of one network: the limit, danlu, a plain loop, Lightning."""
+    """Measure one network: the limit, danlu, a plain loop, Lightning. Returns its section."""
     data = folder / f"{network.known}.npz"
-    count = (network.batches + network.warm) * network.batch * 5 // 4  # a part goes to validation
+    count = (network.batches + network.warm) * network.batch * 5 // 4  # one fifth goes to validation
     said = write_arrays(network.known, network.side, network.channels, count, data)
     job = vars(network) | {"data": str(data), "folder": str(folder)}
     contenders = [
@@ -202,12 +202,12 @@ def run_network(network: Network, rounds: int, starts: int, python: str | None, 
     if python:
         contenders.append(Contender("Lightning", "with_lightning.py", job, python))
     lost = compare(contenders, rounds, folder, starts) + ([] if python else [NO_PEERS])
-    facts = f"{said}; {network.batches} batches of {network.batch} a round, {starts} x {rounds} rounds."
+    facts = f"{said}; {network.batches} batches of {network.batch} per round, {starts} x {rounds} rounds."
     return chapter(network.title, facts, contenders, TRAINING_RATIOS, lost)
 
 
 def run_jpeg(images: int, rounds: int, starts: int, folder: Path) -> str:
-    """The table of the input side for folders of photographs."""
+    """Measure the input pipeline for JPEG folders. Returns its section."""
     data = folder / "photographs"
     said = write_photographs(data, images)
     job = {"data": str(data), "size": 224, "batch": 64, "workers": WORKERS, "cache": None}
@@ -217,18 +217,18 @@ def run_jpeg(images: int, rounds: int, starts: int, folder: Path) -> str:
         Contender("torchvision", "jpeg_torchvision.py", job),
     ]
     lost = compare(contenders, rounds, folder, starts)
-    facts = f"{said}; one pass a round in batches of 64, {starts} x {rounds} rounds; no network is trained."
-    return chapter("224-pixel JPEG folders: the input side", facts, contenders, JPEG_RATIOS, lost)
+    facts = f"{said}; one pass per round in batches of 64, {starts} x {rounds} rounds; no network."
+    return chapter("224-pixel JPEG folders: input pipeline", facts, contenders, JPEG_RATIOS, lost)
 
 
 def chapter(title: str, facts: str, contenders: list[Contender], wanted: Ratios, lost: list[str]) -> str:
-    """One part of the page, as Markdown. lost: what is missing, and why."""
+    """Format one section of the page as Markdown. lost: messages on missing contenders."""
     parts = ["\n".join(table(contenders)), "\n".join(ratios(contenders, wanted)), *lost]
     return "\n\n".join([f"## {title}", facts, *parts])
 
 
 def table(contenders: list[Contender]) -> list[str]:
-    """A row per figure, in images per second."""
+    """Format one row per figure, in images per second."""
     lines = ["| | images/s, median | min - max | settings |", "|---|---|---|---|"]
     for contender in contenders:
         for figure, values in contender.rounds.items():
@@ -239,7 +239,7 @@ def table(contenders: list[Contender]) -> list[str]:
 
 
 def ratios(contenders: list[Contender], wanted: Ratios) -> list[str]:
-    """Medians of the ratios taken round by round."""
+    """Format the medians of the ratios within each round."""
     speeds = {c.name: c.rounds["images_per_second"] for c in contenders if c.rounds}
     lines = ["| ratio | median | min - max | goal |", "|---|---|---|---|"]
     for upper, lower, goal in wanted:
@@ -252,7 +252,7 @@ def ratios(contenders: list[Contender], wanted: Ratios) -> list[str]:
 
 
 def circumstances(python: str | None, quick: bool) -> str:
-    """Machine, versions, threads, and whether something else was at work."""
+    """Describe machine, versions, threads and load."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
     load = os.getloadavg()[0]
     lightning = ""
@@ -263,12 +263,12 @@ def circumstances(python: str | None, quick: bool) -> str:
         "# Speed",
         "",
         f"Machine: {names[0] if names else platform.processor()}, {os.cpu_count()} cores, no accelerator used; "
-        f"torch works with {torch.get_num_threads()} threads; load before the run {load:.1f}"
-        + (" (BUSY: the figures are not to be trusted)." if load > 0.5 else "."),
+        f"torch uses {torch.get_num_threads()} threads; load before the run {load:.1f}"
+        + (" (BUSY: do not trust the figures)." if load > 0.5 else "."),
         f"Versions: Python {platform.python_version()}, danlu {version('danlu')}, torch {torch.__version__}, "
         f"torchvision {version('torchvision')}{lightning}.",
     ]
-    return "\n".join(lines + ["", "QUICK: a trial of the program, too short to measure."] * quick)
+    return "\n".join(lines + ["", "QUICK: a test of the script, too short to measure."] * quick)
 
 
 def _cpu_lines() -> list[str]:
@@ -283,9 +283,9 @@ def say(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     events = [*NETWORKS, "jpeg", "startup"]
-    parser.add_argument("--only", action="append", choices=events, help="this part only; may be given again")
-    parser.add_argument("--rounds", type=int, default=7, help=f"counted rounds of each of {STARTS} processes [7]")
-    parser.add_argument("--quick", action="store_true", help="two tiny rounds, to see that it works")
+    parser.add_argument("--only", action="append", choices=events, help="this section only; may be repeated")
+    parser.add_argument("--rounds", type=int, default=7, help=f"measured rounds of each of {STARTS} processes [7]")
+    parser.add_argument("--quick", action="store_true", help="two tiny rounds, to test the script")
     parser.add_argument("--peers", type=Path, default=PEERS, help="environment of the peers [.venv-peers]")
     options = parser.parse_args()
     only, rounds, starts = options.only or events, options.rounds, STARTS

@@ -1,4 +1,4 @@
-"""How long `danlu --help` takes, and which packages it spends the time importing.
+"""Measure the time of `danlu --help` and its slowest imports.
 
 python benchmarks/start_up.py [--runs 10]
 """
@@ -18,7 +18,7 @@ SHOWN = 5
 
 
 def help_seconds(runs: int = 10) -> list[float]:
-    """Wall time of `danlu --help` in fresh processes, after one that warms the disk's cache."""
+    """Wall time of `danlu --help` in fresh processes, after one warm-up for the disk cache."""
     command = [str(Path(sys.executable).with_name("danlu")), "--help"]
     times = []
     for _ in range(runs + 1):
@@ -29,19 +29,19 @@ def help_seconds(runs: int = 10) -> list[float]:
 
 
 def slowest_imports() -> list[tuple[str, float]]:
-    """The packages with the longest import, in seconds, each counted without what it imports from others."""
+    """Slowest packages to import, in seconds, excluding their own imports of other packages."""
     command = [sys.executable, "-X", "importtime", "-m", "danlu.cli", "--help"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()
     seconds: Counter[str] = Counter()
     for line in lines:
         fields = line.removeprefix("import time:").split("|")
-        if len(fields) == 3 and fields[0].strip().isdigit():  # microseconds itself | with its imports | name
+        if len(fields) == 3 and fields[0].strip().isdigit():  # self [us] | cumulative | name
             seconds[fields[2].strip().partition(".")[0]] += int(fields[0]) / 1e6  # type: ignore[assignment]
     return seconds.most_common(SHOWN)
 
 
 def table(runs: int = 10) -> str:
-    """Both as Markdown."""
+    """Format both as Markdown."""
     times = help_seconds(runs)
     reached = "reached" if median(times) < GOAL else "missed"
     lines = [

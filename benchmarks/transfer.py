@@ -1,13 +1,13 @@
-"""What trained weights are worth where labels are few: `python benchmarks/transfer.py mnist` (without: everything).
+"""Compare fine-tuning with random initialisation on few labels: `python benchmarks/transfer.py [mnist ...]`.
 
-A network is trained on the first five classes of a set with all their labels (`cifar10-tenth`: on the first nine).
-Then, for the other five (`cifar10-tenth`: for all ten, the classifier's rows of the nine known classes used again), of
-which only a few labels per class are used, it is fine-tuned (`--init`, and with `--freeze all-but-head`) and, beside
-that, the same network is trained from drawn weights: for as many epochs, and for three times as many. All other
-settings are danlu's own for each. Shown is the accuracy on all test images of these classes, by the weights of the
-last epoch: mean and standard deviation over seeds, each with its own pretraining, labels and order.
+A network is pretrained on the first five classes of a set with all labels (`cifar10-tenth`: the first nine). It is then
+fine-tuned (`--init`, and with `--freeze all-but-head`) on the other five classes with a few labels per class
+(`cifar10-tenth`: on all ten, reusing the classifier rows of the nine known classes). For comparison, the same network
+is trained from random initialisation for the same number of epochs and for three times as many. All other settings are
+danlu's defaults. The figure is the accuracy of the last epoch's weights on all test images of these classes: mean and
+standard deviation over seeds, each with its own pretraining, labels and order.
 
-MNIST and CIFAR-10 are looked for under $DANLU_DATA. Everything runs on the processor.
+MNIST and CIFAR-10 are read from $DANLU_DATA. Everything runs on the CPU.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ QUIET = Console(quiet=True)
 
 @dataclass(frozen=True)
 class Experiment:
-    """known: classes of the pretraining; again: whether they are among those of the second task. shots: labels per
-    class."""
+    """One experiment.
+
+    known: classes of the pretraining; again: whether the second task contains them too; shots: labels per class.
+    """
 
     data: str
     model: str
@@ -54,17 +56,17 @@ EXPERIMENTS = {
     "cifar10-tenth": Experiment("cifar10", "resnet20", 32, "rgb", 6, 20, (100,), known=9, again=True),
 }
 
-# Way of training -> settings beside those of the experiment; epochs are in units of the experiment's.
+# Method -> additional settings; epochs are a multiple of the experiment's.
 WAYS: dict[str, dict[str, Any]] = {
-    "drawn weights": {},
-    "drawn weights, three times the epochs": {"epochs": 3},
+    "random initialisation": {},
+    "random initialisation, three times the epochs": {"epochs": 3},
     "fine-tuned": {"init": True},
     "fine-tuned, all but the head frozen": {"init": True, "freeze": "all-but-head"},
 }
 
 
 class Images:
-    """A set in memory: x (N, side, side[, 3]) uint8, y the names of the classes, and which are for testing."""
+    """A set in memory: x uint8 (N, side, side[, 3]), y class names (N,), and the mask of test samples."""
 
     def __init__(self, experiment: Experiment) -> None:
         dataset = open_dataset(DataConfig(path=experiment.data))
@@ -79,7 +81,7 @@ class Images:
         self.then = dataset.classes if experiment.again else dataset.classes[experiment.known :]
 
     def write(self, path: Path, classes: tuple[str, ...], shots: int | None = None, seed: int = 0) -> str:
-        """An .npz of these classes' training images (all, or `shots` drawn per class) and all of their test ones."""
+        """Write an .npz of these classes: their training images (all, or `shots` per class) and all test images."""
         rng = np.random.default_rng(seed)
         rows = [np.flatnonzero(self.train & (self.y == name)) for name in classes]
         train = np.concatenate([part if shots is None else rng.choice(part, shots, replace=False) for part in rows])
@@ -91,14 +93,14 @@ class Images:
 
 
 def trained(data: str, out: Path, experiment: Experiment, epochs: int, **settings: Any) -> float:
-    """Accuracy on the test part by the last weights; the run is left in `out`."""
+    """Train and return the test accuracy of the last weights; the run is kept in `out`."""
     shape = {"model": experiment.model, "val": 0, "epochs": epochs, "device": "cpu"}
     run = danlu.train(data, out=str(out), console=QUIET, **shape, **settings)
     return run.summary["metrics"]["test"]["accuracy"]
 
 
 def measure(name: str, seeds: int, folder: Path) -> dict[tuple[str, int], list[float]]:
-    """(way, labels per class) -> accuracy per seed."""
+    """Train every method; return (method, labels per class) -> accuracy per seed."""
     experiment, found = EXPERIMENTS[name], dict[tuple[str, int], list[float]]()
     images = Images(experiment)
     everything = images.write(folder / "first.npz", images.first)

@@ -1,15 +1,16 @@
-"""Large batches give steady gradients and quick epochs; past a size they reach a worse validation accuracy.
+"""Large batches have low gradient noise and fast epochs; beyond a size validation accuracy drops.
 
-The gradient of a batch is the mean over its samples, so its noise falls with the root of the batch size. With 20
-samples a full batch makes one update an epoch, batches of one make 20 noisy ones. The lecture notes say that the time of
-an epoch is flat until the hardware is full; it is the time of a *step* that is flat, so an epoch's falls as 1/batch and
-is flat only after that. Bigger batch, bigger rate: scaling the rate with the batch wins back much of the lost accuracy.
+The gradient of a batch is the mean over its samples, so its noise falls with the square root of the batch size.
+With 20 samples a full batch makes one update per epoch, batches of one make 20 noisy ones. The lecture notes claim that
+the time per epoch is constant until the hardware is saturated; in fact the time per *step* is constant, so the time per
+epoch falls as 1/batch first. Scaling the learning rate with the batch recovers much of the lost accuracy.
 
     python experiments/batch_size.py        24 s
 
-Seen: the noise of the gradient falls from 7.1 (batch 1) to 0.23 (batch 1024), as the root; an epoch takes 0.20 s at batch
-1, 14 ms at 16, 1.5 ms at 1024. With one rate for all, validation accuracy falls from 0.979 (batch 1) to 0.920 (64) and
-0.442 (1024); with the rate scaled by the batch it stays at 0.96 up to 256, and 1024 fails altogether.
+Result: the noise of the gradient falls from 7.1 (batch 1) to 0.23 (batch 1024), as the square root; an
+epoch takes 0.20 s at batch 1, 14 ms at 16, 1.5 ms at 1024. With one learning rate, validation accuracy falls from 0.979
+(batch 1) to 0.920 (64) and 0.442 (1024); with the learning rate scaled by the batch it stays at 0.96 up to 256, and
+1024 fails.
 """
 
 import time
@@ -26,13 +27,13 @@ from danlu.learning.losses import cross_entropy, squared
 from danlu.learning.optim import build_optimizer
 from danlu.models.mlp import MLP
 
-RATE, AT = 0.02, 8  # the fixed rate; the scaled one equals it at this batch size
+LR, BASE_BATCH = 0.02, 8  # fixed learning rate; the scaled one equals it at this batch size
 
 
-def descend(model, loss, x, y, size, rate, epochs, seed=0):
-    """Plain gradient descent over danlu's batches, shuffled anew each epoch; pauses after every update."""
+def descend(model, loss, x, y, size, lr, epochs, seed=0):
+    """Run plain gradient descent over danlu's batches, reshuffled each epoch; yield after every update."""
     batches = Batches(x, y, torch.arange(len(x)), batch_size=size, transform=Columns(), seed=seed)
-    optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=rate))
+    optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=lr))
     for epoch in range(epochs):
         for batch in batches.epoch(epoch):
             optimizer.zero_grad()
@@ -41,19 +42,21 @@ def descend(model, loss, x, y, size, rate, epochs, seed=0):
             yield model
 
 
-def on_digits(size, rate, epochs, seed):
-    """Validation accuracy, and seconds per epoch."""
+def on_digits(size, lr, epochs, seed):
+    """Train on the digits; return validation accuracy and seconds per epoch."""
     x, y, x_val, y_val = digits(seed)
     torch.manual_seed(seed)
     model = MLP(64, 10, width=(128,))
     began = time.perf_counter()
-    for _ in descend(model, lambda said, true: cross_entropy(said, true, 0.0), x, y, size, rate, epochs, seed):
+    for _ in descend(
+        model, lambda outputs, targets: cross_entropy(outputs, targets, 0.0), x, y, size, lr, epochs, seed
+    ):
         pass
     return (model(x_val).argmax(1) == y_val).float().mean().item(), (time.perf_counter() - began) / epochs
 
 
 def gradient_noise(sizes, draws):
-    """Root mean square distance of a batch's gradient from the whole set's, as a share of that one's length."""
+    """RMS distance of a batch gradient from the full gradient, relative to the norm of the full gradient."""
     x, y, *_ = digits()
     torch.manual_seed(0)
     model = MLP(64, 10, width=(128,))
@@ -71,8 +74,8 @@ def run(quick=False):
     sizes = [8, 64, 1024] if quick else [1, 4, 16, 64, 256, 1024]
     epochs, seeds = (2, 1) if quick else (12, 3)
     noise = gradient_noise(sizes, 20 if quick else 100)
-    fixed = [[on_digits(n, RATE, epochs, s) for s in range(seeds)] for n in sizes]
-    scaled = [[on_digits(n, RATE * n / AT, epochs, s)[0] for s in range(seeds)] for n in sizes]
+    fixed = [[on_digits(n, LR, epochs, s) for s in range(seeds)] for n in sizes]
+    scaled = [[on_digits(n, LR * n / BASE_BATCH, epochs, s)[0] for s in range(seeds)] for n in sizes]
     seconds = [min(s for _, s in row) for row in fixed]
     fixed = [[a for a, _ in row] for row in fixed]
 
@@ -80,18 +83,18 @@ def run(quick=False):
     updates = draw_paths(axes[0, 0])
     lines = [noise, [1000 * s for s in seconds]]
     titles = ["The noise falls as $1/\\sqrt{batch}$", "An epoch falls as 1/batch, then is flat"]
-    labels = ["noise / length of the gradient", "milliseconds per epoch"]
+    labels = ["noise / norm of the gradient", "milliseconds per epoch"]
     for axis, line, title, label, power in zip(axes[0, 1:], lines, titles, labels, (-0.5, -1)):
         axis.loglog(sizes, line, "o-", color=BLUE)
         axis.plot(sizes, line[0] * (np.array(sizes) / sizes[0]) ** power, "--", color=GREY, linewidth=1)
         axis.set(xlabel="batch size", ylabel=label, title=title)
-    for lines, colour, name in ((fixed, ORANGE, f"rate {RATE}"), (scaled, GREEN, f"rate {RATE} x batch/{AT}")):
+    for lines, colour, name in ((fixed, ORANGE, f"lr {LR}"), (scaled, GREEN, f"lr {LR} x batch/{BASE_BATCH}")):
         axes[0, 3].semilogx(sizes, np.mean(lines, 1), "o-", color=colour)
         for n, row in zip(sizes, lines):
             axes[0, 3].plot([n] * len(row), row, ".", color=colour, alpha=0.35)
         note(axes[0, 3], name, 1.2, 0.35 if colour == ORANGE else 0.45, colour)
     axes[0, 3].set(
-        xlabel="batch size", ylabel=f"validation accuracy, {epochs} epochs", title="Too large learns too little"
+        xlabel="batch size", ylabel=f"validation accuracy, {epochs} epochs", title="Large batches learn too little"
     )
     save(figure, "batch_size", quick)
     by_size = {"noise": noise, "seconds per epoch": seconds, "fixed": np.mean(fixed, 1), "scaled": np.mean(scaled, 1)}
@@ -99,7 +102,7 @@ def run(quick=False):
 
 
 def draw_paths(axis):
-    """Five epochs of linear regression on 20 samples: the weights after each update."""
+    """Draw five epochs of linear regression on 20 samples: the weights after each update."""
     random = torch.Generator().manual_seed(3)
     x = torch.randn(20, 2, generator=random) * torch.tensor([1.0, 0.7])
     y = x @ torch.tensor([2.0, -1.0]) + 1.2 * torch.randn(20, generator=random)

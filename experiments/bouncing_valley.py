@@ -1,15 +1,15 @@
-"""A training that stalls need not stand at a critical point: it may bounce between the walls of a valley, and this can be cured.
+"""A stalled training is not always at a critical point: it may oscillate between the walls of a valley.
 
 The valley is f(x, y) = x²/20 + sqrt(1 + 25 y²) - 1: a gentle slope along x, steep walls of slope 5 along y, curvature 25 at the
-bottom. A rate of 0.2 is beyond 2/25 = 0.08, so each step crosses to the other wall, and the walls, being straight, throw it
-back for ever. The loss stands still though the gradient is large, which no minimum and no saddle point could do. Two cures:
-a third of the rate from step 60 on, or momentum that averages, v <- (v + g) / 2, in which the two walls cancel.
+bottom. A learning rate of 0.2 exceeds 2/25 = 0.08, so each step crosses to the other wall, and since the walls are straight,
+this never ends. The loss stalls although the gradient is large, unlike at a minimum or saddle point. Two fixes: a third
+of the learning rate from step 60 on, or averaging momentum, v <- (v + g) / 2, in which the two walls cancel.
 
     python experiments/bouncing_valley.py        2 s
 
-Seen: after 120 steps the bouncing run stands at a loss of 1.53 with a gradient of 4.6; successive updates have a cosine of -1,
-and the doctor says optim.oscillation. With the lower rate the loss is 0.14, with momentum, which keeps the full rate along the
-floor, 0.024; the doctor is content with both.
+Result: after 120 steps the oscillating run has a loss of 1.53 and a gradient of 4.6; successive updates have a cosine of
+-1, and the doctor reports optim.oscillation. With the lower learning rate the loss is 0.14, with momentum, which keeps
+the full learning rate along the floor, 0.024; the doctor reports nothing for either.
 """
 
 import torch
@@ -18,12 +18,12 @@ from torch import nn
 
 import danlu
 
-RATE, LOWER, CUT, BETA = 0.2, 0.06, 60, 0.5
+LR, LOWER_LR, CUT_STEP, BETA = 0.2, 0.06, 60, 0.5
 START = (-8.0, 0.9)
 
 
 class Valley(nn.Module):
-    """A point that is to be moved downwards; its forward pass gives the height."""
+    """Model with a point as its parameter; the forward pass returns the height there."""
 
     def __init__(self):
         super().__init__()
@@ -39,14 +39,14 @@ def height(x, y):
 
 
 def descend(steps, momentum=0.0, cut=None):
-    """Points, losses, gradient norms and cosines of successive updates; and the codes of what the doctor finds."""
+    """Return points, losses, gradient norms, cosines of successive updates, and the codes of the findings."""
     model = Valley()
-    descent = torch.optim.SGD(model.parameters(), RATE, momentum=momentum, dampening=momentum)
+    descent = torch.optim.SGD(model.parameters(), LR, momentum=momentum, dampening=momentum)
     points, losses, norms = [model.point.tolist()], [], []
     with danlu.watch(model, descent, budget=1.0) as doctor:
         for step in range(steps):
             if step == cut:
-                descent.param_groups[0]["lr"] = LOWER
+                descent.param_groups[0]["lr"] = LOWER_LR
             descent.zero_grad()
             loss = model()
             loss.backward()
@@ -81,16 +81,16 @@ def draw(seen, quick):
         cosines.plot(one["cosines"], color=colours[name], linewidth=1.4)
     paths.plot(0, 0, marker="*", markersize=11, color="black", linestyle="none")
     end = len(seen["bounces"]["losses"])
-    losses.set(xlabel="step", ylabel="loss", title="The loss stands still ...", ylim=(0, 5))
+    losses.set(xlabel="step", ylabel="loss", title="The loss stalls ...", ylim=(0, 5))
     note(losses, "bounces", end * 0.98, seen["bounces"]["losses"][-1] + 0.1, ORANGE, ha="right", va="bottom")
-    note(losses, "a third of the rate", CUT + 4, 0.42, BLUE, va="bottom")
+    note(losses, "a third of the lr", CUT_STEP + 4, 0.42, BLUE, va="bottom")
     note(losses, "momentum", 2, 0.15, GREEN, va="bottom")
     gradients.set(
-        xlabel="step", ylabel="norm of the gradient", title="... though the gradient is large", ylim=(0, None)
+        xlabel="step", ylabel="norm of the gradient", title="... although the gradient is large", ylim=(0, None)
     )
-    cosines.set(xlabel="step", ylabel="cosine", ylim=(-1.15, 1.15), title="Successive updates point against each other")
+    cosines.set(xlabel="step", ylabel="cosine", ylim=(-1.15, 1.15), title="Successive updates have opposite directions")
     cosines.axhline(-0.75, color="black", linewidth=0.8, linestyle=":")
-    note(cosines, "below: the doctor says optim.oscillation", end * 0.98, -0.72, ha="right", va="bottom")
+    note(cosines, "below: the doctor reports optim.oscillation", end * 0.98, -0.72, ha="right", va="bottom")
     save(figure, "bouncing_valley", quick)
 
 
@@ -98,7 +98,7 @@ def run(quick=False):
     steps = 120
     seen = {
         "bounces": descend(steps),
-        "lower rate": descend(steps, cut=CUT),
+        "lower lr": descend(steps, cut=CUT_STEP),
         "momentum": descend(steps, momentum=BETA),
     }
     draw(seen, quick)
@@ -106,7 +106,7 @@ def run(quick=False):
         "last loss": {name: one["losses"][-1] for name, one in seen.items()},
         "last gradient": {name: one["norms"][-1] for name, one in seen.items()},
         "last cosine": {name: one["cosines"][-1] for name, one in seen.items()},
-        "the doctor finds": {name: one["found"] for name, one in seen.items()},
+        "findings": {name: one["found"] for name, one in seen.items()},
     }
 
 

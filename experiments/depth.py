@@ -1,15 +1,15 @@
-"""Products over depth: what shrinks or grows by a factor per layer is soon gone or beyond all numbers.
+"""Products over depth: a constant factor per layer soon underflows or overflows.
 
-Thirty layers of 256 units, drawn in three ways: N(0, 0.01²) as one would for a shallow net, Xavier (variance 2 / (n_in + n_out))
-and He (2 / n_in). Forward, what keeps the scale is n_in times the variance, times 1/2 behind a ReLU; backward the same with
-n_out. Then the digits are learnt by a net of 2 and by one of 20 layers.
+Thirty layers of 256 units with three initialisations: N(0, 0.01²) as for a shallow network, Xavier (variance
+2 / (n_in + n_out)) and He (2 / n_in). Forward, the scale is multiplied per layer by n_in times the variance, times 1/2
+after a ReLU; backward likewise with n_out. Then networks of 2 and of 20 layers are trained on the digits.
 
     python experiments/depth.py        18 s
 
-Seen: 1.5^100 is 4.1e17 and 0.8^100 2.0e-10; float16 is left after 28 factors and after 44. Over 30 ReLU layers the outputs keep
-0.69 of their scale with He, 3e-5 with Xavier (half of the variance goes at each ReLU), 2e-28 with N(0, 0.01²); the gradients 0.98,
-4e-5 and 4e-28 on their way back, 6e-19 through sigmoids. After 25 epochs the small net drawn from N(0, 0.01²) has a training loss
-of 0.10, the deep one 2.303, which is ln 10 to the last digit, and the deep one after He 0.14.
+Result: 1.5^100 is 4.1e17 and 0.8^100 2.0e-10; they leave the range of float16 after 28 and 44 factors. Over 30 ReLU
+layers the outputs keep 0.69 of their scale with He, 3e-5 with Xavier (each ReLU halves the variance), 2e-28 with
+N(0, 0.01²); gradients 0.98, 4e-5 and 4e-28 on the backward pass, 6e-19 through sigmoids. After 25 epochs the shallow
+network with N(0, 0.01²) has a training loss of 0.10, the deep one 2.303 = ln 10, and the deep one with He 0.14.
 """
 
 import math
@@ -20,13 +20,13 @@ from style import BLUE, GREEN, GREY, ORANGE, PURPLE, note, panels, save, start
 from torch import nn
 from training import digits
 
-WIDTH, HALF = 256, (2**-14, 65504)  # the normal numbers of float16
+WIDTH, HALF = 256, (2**-14, 65504)  # range of normal float16 numbers
 DRAWN = {
     "N(0, 0.01²)": lambda weight: nn.init.normal_(weight, std=0.01),
     "Xavier": nn.init.xavier_normal_,
     "He": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
 }
-PLACES = {  # of the last panel's labels: share of the epochs, and loss
+PLACES = {  # label positions in the last panel: fraction of the epochs, loss
     (2, "N(0, 0.01²)"): (0.58, 1.75),
     (20, "N(0, 0.01²)"): (1, 2.36),
     (20, "He"): (0.62, 0.68),
@@ -46,9 +46,9 @@ def stack(depth, init, activation, width=WIDTH, inputs=WIDTH, outputs=WIDTH):
 
 
 def scales(depth, init, activation):
-    """Root mean square of each layer's output, and of the gradient there of a random direction at the end."""
+    """RMS of each layer's output, and of the gradient there of a random direction at the last layer."""
     torch.manual_seed(0)
-    net = stack(depth, init, activation).double()  # squares of what is left leave single precision
+    net = stack(depth, init, activation).double()  # the squares underflow in float32
     x = torch.randn(128, WIDTH, dtype=torch.float64)
     outputs = []
     for layer in net:
@@ -63,7 +63,7 @@ def scales(depth, init, activation):
 
 
 def learn(depth, init, epochs):
-    """Training loss of each epoch on the digits, momentum 0.9."""
+    """Train on the digits with momentum 0.9; return the training loss of each epoch."""
     x, y, *_ = digits()
     x = x.flatten(1)
     torch.manual_seed(0)
@@ -109,9 +109,9 @@ def draw(powers, forward, backward, learnt, quick):
     products.set(xlabel="factors", ylabel="product", title="A factor per layer is a power of depth", ylim=(1e-14, 1e21))
     outputs.set(xlabel="layer", ylabel="root mean square", title="Forward, ReLU: He keeps the scale", ylim=(None, 1e5))
     gradients.set(xlabel="layer", ylabel="root mean square of the gradient", ylim=(1e-33, 1e5))
-    gradients.set_title("Backward: the first layers get nothing")
+    gradients.set_title("Backward: gradients of the first layers vanish")
     training.set(xlabel="epoch", ylabel="training loss", ylim=(-0.15, 2.6))
-    training.set_title("N(0, 0.01²) does for 2 layers, not for 20")
+    training.set_title("N(0, 0.01²) works for 2 layers, not for 20")
     save(figure, "depth", quick)
 
 

@@ -1,12 +1,13 @@
-"""Full-batch descent sharpens the loss until 2/rate and stays there (Cohen, Kaur, Li, Kolter and Talwalkar, 2021).
+"""Full-batch gradient descent raises sharpness to 2/lr and stays there (Cohen, Kaur, Li, Kolter and Talwalkar, 2021).
 
-A tanh network on 300 digits with squared error. The largest eigenvalue of the Hessian, measured as training goes, rises until
-the rate is as long as the curvature allows; from then on the loss goes up and down from step to step and still falls.
+A tanh network on 300 digits with squared error. The largest eigenvalue of the Hessian rises during training
+to the largest value that is stable at this learning rate; from then on the loss is not monotonic but still falls.
 
     python experiments/edge_of_stability.py        8 s
 
-Seen: from 12.2 at the start sharpness goes to 9.995 at a limit of 10 and to 19.99 at 20, and is at 20 on its way up at 40. The
-loss rises on 26 %, 7 % and 0 % of the steps and ends at 0.006, 0.013 and 0.027: the rate at the edge is the fastest.
+Result: from 12.2 at the start sharpness goes to 9.995 at a limit of 10 and to 19.99 at 20, and has reached 20 at a limit
+of 40. The loss rises on 26 %, 7 % and 0 % of the steps and ends at 0.006, 0.013 and 0.027: the largest learning rate is
+the fastest.
 """
 
 from itertools import pairwise
@@ -24,7 +25,7 @@ def squared(said, true):
 
 
 def descend(x, y, rate, steps, every):
-    """Losses of all steps, and sharpness every so many."""
+    """Return the losses of all steps and the sharpness at intervals."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
     descent, losses, sharp = torch.optim.SGD(net.parameters(), rate), [], []
@@ -52,17 +53,17 @@ def run(quick=False):
         left.semilogy(losses, color=colour, linewidth=1)
         right.plot(range(0, steps, every), sharp, color=colour)
         right.axhline(2 / rate, color=colour, linestyle="--", linewidth=1)
-        note(right, f"2/rate = {2 / rate:g}", steps * 0.02, 2 / rate, colour, va="bottom")
-    left.set(xlabel="step", ylabel="training loss", title="The loss falls, though not at every step")
-    right.set(xlabel="step", ylabel="largest eigenvalue", title="Sharpness rises to 2/rate and stays")
+        note(right, f"2/lr = {2 / rate:g}", steps * 0.02, 2 / rate, colour, va="bottom")
+    left.set(xlabel="step", ylabel="training loss", title="The loss falls, but not at every step")
+    right.set(xlabel="step", ylabel="largest eigenvalue", title="Sharpness rises to 2/lr and stays")
     save(figure, "edge_of_stability", quick)
     return {
-        "limits 2/rate": {rate: 2 / rate for rate in rates},
+        "limits 2/lr": {rate: 2 / rate for rate in rates},
         "sharpness at the start": {rate: sharp[0] for rate, (_, sharp) in seen.items()},
         "sharpness, mean of the last quarter": {
             rate: sum(sharp[-len(sharp) // 4 :]) / len(sharp[-len(sharp) // 4 :]) for rate, (_, sharp) in seen.items()
         },
-        "share of steps on which the loss rises": {
+        "fraction of steps on which the loss rises": {
             rate: sum(b > a for a, b in pairwise(losses)) / steps for rate, (losses, _) in seen.items()
         },
         "last loss": {rate: losses[-1] for rate, (losses, _) in seen.items()},

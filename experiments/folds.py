@@ -1,11 +1,11 @@
-"""One hold-out is a lottery on few samples; the mean over k folds is far steadier.
+"""A single hold-out has high variance on few samples; the mean over k folds is more stable.
 
-300 digits, softmax regression. Left: the validation accuracy of one hold-out of 60 (each dot another seed) beside the mean
-over 5 folds of the same 300, over the same seeds. Every sample validates once in the folds, so all of them count.
+300 digits, softmax regression. Left: the validation accuracy of one hold-out of 60 (each dot another seed) and the
+mean over 5 folds of the same 300, over the same seeds. Each sample is in one validation fold, so all are used.
 
     python experiments/folds.py        3 s
 
-Seen: one hold-out 0.977 +- 0.014, the mean over 5 folds 0.976 +- 0.003: the same mean, a spread four times smaller.
+Result: one hold-out 0.977 +- 0.014, the mean over 5 folds 0.976 +- 0.003: the same mean, a spread four times smaller.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ SAMPLES = 300
 
 
 def accuracy(inputs, targets, split):
-    """Of softmax regression fitted on split.train, on split.val; scikit-learn solves it exactly, so only the split varies."""
+    """Fit softmax regression on split.train, score split.val; scikit-learn solves it exactly, so only the split varies."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(max_iter=500).fit(inputs[split.train], targets[split.train])

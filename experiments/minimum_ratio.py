@@ -1,12 +1,12 @@
-"""The share of positive eigenvalues over a training (claim D1): even at the end of it, few directions curve upwards.
+"""Fraction of positive Hessian eigenvalues during training: a third of the directions is not positive at the end.
 
-A network of 114 weights on two moons, full batch, so that all eigenvalues of its Hessian can be taken exactly. The notes' image
-of a loss with the minimum ratio beside it; eigenvalues that are zero to within rounding are counted apart.
+A network of 114 weights on two moons, full batch, so that all eigenvalues of its Hessian can be computed exactly.
+Reproduces the figure of the notes, loss and minimum ratio; eigenvalues of zero up to rounding are counted separately.
 
     python experiments/minimum_ratio.py        4 s
 
-Seen: while the loss falls from 0.70 to 0.017, the minimum ratio rises from 0.47 to 0.65 and ends at 0.62; the smallest
-eigenvalue goes from -0.46 to -0.0007, the largest from 1.3 to 3.2. By its signs the end of training is still a saddle.
+Result: while the loss falls from 0.70 to 0.017, the minimum ratio rises from 0.47 to 0.65 and ends at 0.62; the smallest
+eigenvalue goes from -0.46 to -0.0007, the largest from 1.3 to 3.2. By the signs, training ends at a saddle.
 """
 
 import torch
@@ -41,7 +41,7 @@ def run(quick=False):
     share.stackplot(at, positive, [1 - p - n for p, n in zip(positive, negative)], negative, colors=[BLUE, GREY, RED])
     note(share, "positive", at[-1] * 0.5, positive[-1] / 2, BLUE)
     note(share, "negative", at[-1] * 0.5, 1 - negative[-1] / 2, RED)
-    share.set(xlabel="epoch", ylabel="share of eigenvalues", ylim=(0, 1), title="The minimum ratio")
+    share.set(xlabel="epoch", ylabel="fraction of eigenvalues", ylim=(0, 1), title="The minimum ratio")
     ends.plot(at, [c.top[0].value for _, c in seen], color=BLUE)
     ends.plot(at, [c.bottom[0].value for _, c in seen], color=RED)
     ends.set(xlabel="epoch", ylabel="eigenvalue", yscale="symlog", title="Largest and smallest eigenvalue")

@@ -1,14 +1,14 @@
-"""Where a NaN began: the doctor runs the broken batch again and names operation, layer, step and sample.
+"""Origin of a NaN: the doctor reruns the failing batch and reports operation, layer, step and sample.
 
-A loss of NaN says nothing: it may have come from the data, a layer, the loss or the descent. Five small trainings on the
-digits break in five ways. The doctor watches each (its account of the loss is armed at no cost); when the loss trips, it
-looks in this order: the batch, the weights, every layer on the same batch, the loss.
+A NaN loss may come from the data, a layer, the loss or divergence. Five small trainings on the digits fail in five ways.
+The doctor watches each; when the loss is not finite, it checks in this order: the batch, the weights, every layer on
+the same batch, the loss.
 
     python experiments/nan_autopsy.py        6 s
 
-Seen: the NaN pixel is found at its step, 20, in sample 17; the root of a negative number at step 26 in layer "middle", of
-sample 28; the logarithm of zero at step 20, in 14 samples of 64; the overflow of float16 by name; the rate as divergence,
-after 3 steps.
+Result: the NaN pixel is found at its step, 20, in sample 17; the root of a negative number at step 26 in layer "middle", of
+sample 28; the logarithm of zero at step 20, in 14 samples of 64; the overflow of float16; the learning rate as
+divergence, after 3 steps.
 """
 
 import math
@@ -26,14 +26,14 @@ BATCH = 64
 
 
 class Root(nn.Module):
-    """A square root: NaN below zero."""
+    """Layer with a square root: NaN for negative inputs."""
 
     def forward(self, x):
         return torch.sqrt(x + 2.2)
 
 
 class Own(nn.Module):
-    """Cross entropy by hand: the logarithm of a probability that underflows to zero."""
+    """Cross entropy as the logarithm of a probability that underflows to zero."""
 
     def forward(self, said, true):
         return -torch.softmax(said, 1).log()[torch.arange(len(true)), true].mean()
@@ -46,7 +46,7 @@ def network(middle=None):
 
 
 def cases(steps):
-    """Name -> model, loss, rate, and what is done to the inputs at a step."""
+    """Map case name -> model, loss, learning rate, and change of the inputs at a step."""
     bad = steps // 2
 
     def spoil(step, x):
@@ -59,20 +59,20 @@ def cases(steps):
         return x * factor if step == bad else x
 
     def burst(step, x):
-        return loud(step, x, 20_000)  # still within float16, but not what the first layer makes of it
+        return loud(step, x, 20_000)  # within float16, but the output of the first layer is not
 
     as_it_is = lambda step, x: x  # noqa: E731
     return {
-        "a pixel is NaN": (network(), nn.CrossEntropyLoss(), 0.05, spoil),
-        "a root below zero": (network(Root()), nn.CrossEntropyLoss(), 0.05, as_it_is),
-        "a logarithm of zero": (network(), Own(), 0.05, loud),
+        "NaN pixel": (network(), nn.CrossEntropyLoss(), 0.05, spoil),
+        "root of a negative number": (network(Root()), nn.CrossEntropyLoss(), 0.05, as_it_is),
+        "logarithm of zero": (network(), Own(), 0.05, loud),
         "float16 overflows": (network().half(), nn.CrossEntropyLoss(), 0.05, lambda step, x: burst(step, x).half()),
-        "a rate of 500": (network(nn.Identity()), nn.MSELoss(), 500.0, as_it_is),
+        "learning rate 500": (network(nn.Identity()), nn.MSELoss(), 500.0, as_it_is),
     }
 
 
 def break_down(model, loss_fn, rate, change, steps):
-    """Losses, and the doctor's first word on the NaN."""
+    """Train until the loss is not finite; return losses and the doctor's finding on the NaN."""
     x, y = digits()[:2]
     optimizer, losses = torch.optim.SGD(model.parameters(), rate), []
     torch.manual_seed(0)
@@ -102,16 +102,18 @@ def run(quick=False):
             axis.set_yscale("log")
         axis.axvline(found["step"], color=RED, linewidth=1.2)
         axis.set(xlim=(0, steps + 1), xlabel="step", title=name)
-        below = axis.text(0.0, -0.27, told(found), transform=axis.transAxes, fontsize=8.5, color=RED, va="top")
+        below = axis.text(
+            0.0, -0.27, wrapped_evidence(found), transform=axis.transAxes, fontsize=8.5, color=RED, va="top"
+        )
         below.set_in_layout(False)
     axes[0, 0].set_ylabel("training loss")
-    figure.get_layout_engine().set(rect=(0, 0.2, 1, 0.8))  # room for what the doctor says
+    figure.get_layout_engine().set(rect=(0, 0.2, 1, 0.8))  # space for the finding
     save(figure, "nan_autopsy", quick)
     return {name: found | {"first finding": first} for name, (_, found, first) in seen.items()}
 
 
-def told(found):
-    """The doctor's evidence in a few lines."""
+def wrapped_evidence(found):
+    """Wrap the evidence of the finding into a few lines."""
     lines = [f"step {found['step']}, {found['source']} {found.get('layer', '')}".rstrip()]
     lines += textwrap.wrap(found["reason"], 36)
     if found.get("samples"):

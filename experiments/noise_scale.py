@@ -1,16 +1,16 @@
-"""How large a batch pays is told by the noise of its gradient (McCandlish, Kaplan, Amodei and others, 2018).
+"""The gradient noise scale predicts the largest useful batch size (McCandlish, Kaplan, Amodei and others, 2018).
 
-The noise scale is the trace of the covariance of single samples' gradients over the squared length of the true gradient.
-In batches far below it every doubling halves the steps that are needed; far above it a doubling only doubles the work:
-steps = least (1 + scale / batch). The doctor estimates it from pairs of successive gradients, without a pass of its own.
+The noise scale is the trace of the covariance of per-sample gradients over the squared norm of the true gradient. For
+batches far below it, doubling the batch halves the required steps; far above it, doubling only doubles the work:
+steps = min_steps (1 + scale / batch). The doctor estimates it from pairs of successive gradients without extra passes.
 
     python experiments/noise_scale.py        32 s
 
-Seen: the noise scale grows from 48 to 418 samples until the loss is 0.2. Up to a batch of 16 half the steps are needed for
-twice the batch (576 steps at 2, 96 at 16); from 128 on 25 to 30 are needed whatever the batch, so 1024 costs 22 times the
-samples of 2. Twice the least steps are needed at 48. The doctor's estimate is right while the scale is small (within a
-third for 250 steps) and too high later (median 1.4 of the exact one, up to 17 times): between two steps the weights
-move, which turns their gradients away from each other and hides the signal. At a rate five times higher it fails.
+Result: the noise scale grows from 48 to 418 samples until the loss is 0.2. Up to a batch of 16 doubling the batch halves
+the steps (576 steps at 2, 96 at 16); from 128 on 25 to 30 are needed at any batch size, so 1024 costs 22
+times the samples of 2. Twice the minimum number of steps is needed at 48. The doctor's estimate is right while the scale is small (within a
+third for 250 steps) and too high later (median 1.4 times the exact one, up to 17 times): between two steps the weights
+move, which turns their gradients away from each other and hides the signal. At a learning rate five times higher it fails.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ from training import digits
 
 import danlu
 
-TARGET = 0.2  # training loss to reach
-WINDOW = 50  # pairs of steps that the doctor's estimate is averaged over
+TARGET_LOSS = 0.2  # training loss to reach
+WINDOW = 50  # pairs of steps over which the doctor's estimate is averaged
 
 
 def network(seed=0):
@@ -32,13 +32,13 @@ def network(seed=0):
 
 
 def batches(count, size, steps, seed=0):
-    """Rows of each step's batch, drawn anew every time."""
+    """Yield the random rows of each step's batch."""
     random = torch.Generator().manual_seed(seed)
     return (torch.randint(count, (size,), generator=random) for _ in range(steps))
 
 
 def exact(model, x, y):
-    """The noise scale from the gradient of every sample."""
+    """Compute the noise scale from the gradient of every sample."""
     weights = {name: p.detach() for name, p in model.named_parameters()}
 
     def loss(weights, one, label):
@@ -50,7 +50,7 @@ def exact(model, x, y):
 
 
 def measured(x, y, size, rate, steps, every):
-    """Until the loss is down at TARGET: the exact scale every so many steps, and the doctor's; step -> value."""
+    """Train to TARGET_LOSS; return the exact scale at intervals and the doctor's estimate, both step -> value."""
     model, loss_fn = network(), nn.CrossEntropyLoss()
     descent, truth = torch.optim.SGD(model.parameters(), rate), {}
     with danlu.watch(model, descent, loss_fn, budget=float("inf")) as doctor:
@@ -58,7 +58,7 @@ def measured(x, y, size, rate, steps, every):
             if step % every == 0:
                 truth[step] = exact(model, x, y)
                 with torch.no_grad():
-                    if nn.functional.cross_entropy(model(x), y) <= TARGET:
+                    if nn.functional.cross_entropy(model(x), y) <= TARGET_LOSS:
                         break
             descent.zero_grad()
             loss_fn(model(x[rows]), y[rows]).backward()
@@ -71,7 +71,7 @@ def measured(x, y, size, rate, steps, every):
 
 
 def steps_to(x, y, size, rate, limit, every):
-    """Steps until the training loss is down at TARGET; infinite where it never is."""
+    """Number of steps until the training loss reaches TARGET_LOSS; infinite if never."""
     model = network()
     descent = torch.optim.SGD(model.parameters(), rate)
     for step, rows in enumerate(batches(len(x), size, limit), 1):
@@ -80,7 +80,7 @@ def steps_to(x, y, size, rate, limit, every):
         descent.step()
         if step % every == 0:
             with torch.no_grad():
-                if nn.functional.cross_entropy(model(x), y) <= TARGET:
+                if nn.functional.cross_entropy(model(x), y) <= TARGET_LOSS:
                     return step
     return np.inf
 
@@ -94,7 +94,7 @@ def run(quick=False):
     )
     needed = {n: min(steps_to(x, y, n, rate, 3000, max(1, 64 // n)) for rate in rates) for n in sizes}
     inverse = np.array([[1.0, 1 / n] for n in sizes])
-    weights = 1 / np.array([needed[n] for n in sizes])  # every batch size counts alike, though their steps differ
+    weights = 1 / np.array([needed[n] for n in sizes])  # equal weight for every batch size, though their steps differ
     least, slope = np.linalg.lstsq(inverse * weights[:, None], np.ones(len(sizes)), rcond=None)[0]
     scale = float(np.exp(np.mean(np.log(list(truth.values())))))
 
@@ -104,7 +104,7 @@ def run(quick=False):
     over.semilogy(list(said), list(said.values()), "o", color=ORANGE)
     note(over, "from every sample's gradient", 0.98, 0.12, BLUE, transform=over.transAxes, ha="right")
     note(over, "the doctor's, from pairs of steps", 0.98, 0.04, ORANGE, transform=over.transAxes, ha="right")
-    over.set(xlabel="step", ylabel="noise scale, samples", title="The noise scale grows as training goes")
+    over.set(xlabel="step", ylabel="noise scale, samples", title="The noise scale grows during training")
     counts = np.array(list(needed.values()), float)
     fine = np.geomspace(sizes[0], sizes[-1], 100)
     for axis, seen, line in ((left, counts, least + slope / fine), (right, counts * sizes, least * fine + slope)):
@@ -114,10 +114,14 @@ def run(quick=False):
         axis.axvline(slope / least, color=GREY, linestyle="--", linewidth=1)
         axis.yaxis.set_minor_formatter("")
     left.set_yticks([25, 50, 100, 200, 400], ["25", "50", "100", "200", "400"])
-    note(left, f"{slope / least:.0f}: twice the least steps", 0.5, 0.93, GREY, transform=left.transAxes)
+    note(left, f"{slope / least:.0f}: twice the minimum steps", 0.5, 0.93, GREY, transform=left.transAxes)
     note(left, "the noise scale until then", 0.5, 0.85, BLUE, transform=left.transAxes)
-    left.set(xlabel="batch size", ylabel=f"steps to a loss of {TARGET}", title="Past the scale, no fewer steps")
-    right.set(xlabel="batch size", ylabel=f"samples to a loss of {TARGET}", title="Below it, no more work")
+    left.set(
+        xlabel="batch size", ylabel=f"steps to a loss of {TARGET_LOSS}", title="Above the noise scale: no fewer steps"
+    )
+    right.set(
+        xlabel="batch size", ylabel=f"samples to a loss of {TARGET_LOSS}", title="Below the noise scale: no more work"
+    )
     save(figure, "noise_scale", quick)
     near = [(value, truth[min(truth, key=lambda t: abs(t - step))]) for step, value in said.items()]
     return {
@@ -125,7 +129,7 @@ def run(quick=False):
         "the doctor's over the exact one, median": float(np.median([a / b for a, b in near])) if near else None,
         "geometric mean of the exact scale": scale,
         "steps needed": needed,
-        "batch at which steps are twice the least": float(slope / least),
+        "batch at which steps are twice the minimum": float(slope / least),
     }
 
 

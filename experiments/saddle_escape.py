@@ -1,12 +1,12 @@
-"""A stall at a saddle point, told from a minimum by its curvature, and left by one step (claim D1).
+"""A stall at a saddle point: identified by its curvature and ended by one step.
 
-Two tanh layers with very small weights: the gradient is next to nothing, the loss stands still, and it looks like a minimum.
-The Hessian's smallest eigenvalue is negative: along its eigenvector the loss falls, and one step that way ends the stall.
+With two tanh layers and very small weights the gradient is almost zero and the loss stalls, as at a minimum. The smallest
+eigenvalue of the Hessian is negative: along its eigenvector the loss falls, and one step that way ends the stall.
 
     python experiments/saddle_escape.py        2 s
 
-Seen: after 40 steps the loss is still 0.676, the gradient 0.018, the eigenvalues -1.20 to 1.20: a saddle. One step along the
-escape takes the loss to 0.354; half of it is gone at step 40 instead of 62.
+Result: after 40 steps the loss is still 0.676, the gradient 0.018, the eigenvalues -1.20 to 1.20: a saddle. One step along the
+eigenvector takes the loss to 0.354; the loss is halved at step 40 instead of 62.
 """
 
 import copy
@@ -17,11 +17,11 @@ from torch import nn
 
 import danlu
 
-RATE = 0.2
+LR = 0.2
 
 
 def problem():
-    """100 points of a smooth function of two inputs, and a network that stands at the saddle around zero."""
+    """Return 100 points of a smooth function of two inputs, and a network at the saddle around zero."""
     torch.manual_seed(0)
     x = torch.randn(100, 2, dtype=torch.float64)
     y = torch.sin(2 * x[:, :1]) + x[:, 1:] * 0.5
@@ -32,8 +32,8 @@ def problem():
 
 
 def descend(net, x, y, steps):
-    """Full-batch gradient descent; losses before each step."""
-    losses, descent = [], torch.optim.SGD(net.parameters(), RATE)
+    """Run full-batch gradient descent; return the loss before each step."""
+    losses, descent = [], torch.optim.SGD(net.parameters(), LR)
     for _ in range(steps):
         loss = nn.functional.mse_loss(net(x), y)
         losses.append(loss.item())
@@ -83,7 +83,7 @@ def run(quick=False):
         "smallest and largest eigenvalue": [at_stall.bottom[0].value, at_stall.top[0].value],
         "minimum ratio": at_stall.minimum_ratio.value,
         "loss at the stall and after one step along the escape": [at_stall.loss, at_stall.loss - way.drop],
-        "steps until half of the loss is gone, alone and with the escape": reached,
+        "steps until the loss is halved, without and with the escape": reached,
     }
 
 

@@ -1,4 +1,4 @@
-"""The one look of all images, and the one way a script is started: `python experiments/NAME.py [--quick]`."""
+"""Shared style of the figures, and the command line of the scripts: `python experiments/NAME.py [--quick]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # the backend has to be chosen first
+import matplotlib.pyplot as plt  # the backend must be selected first
 
 IMAGES = Path(__file__).parent / "images"
 INK, GREY, PALE = "#22262b", "#868c95", "#dfe3e8"
@@ -50,18 +50,18 @@ plt.rcParams.update(
 
 
 def panels(columns: int, rows: int = 1, *, width: float = 9.6, height: float = 3.9, **settings: Any):
-    """A figure and its axes, laid out so that nothing overlaps."""
+    """Create a figure and its axes with constrained layout."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings)
 
 
 def note(axis: Any, text: str, x: float, y: float, colour: str = INK, **settings: Any) -> None:
-    """A direct label at (x, y) in data units, on a faint white ground so that lines do not strike it out."""
+    """Write a label at (x, y) in data units, on a translucent white background."""
     ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2}
     axis.text(x, y, text, color=colour, bbox=ground, **({"fontsize": 9} | settings))
 
 
 def save(figure: Any, name: str, quick: bool) -> None:
-    """images/NAME.png in 128 colours, which halves its size; a quick run draws it too but leaves the file alone."""
+    """Save images/NAME.png in 128 colours, which halves its size; a quick run draws it without saving."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
@@ -73,7 +73,7 @@ def save(figure: Any, name: str, quick: bool) -> None:
 
 
 def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], levels: Any) -> None:
-    """Pale contour lines of loss(x, y) over the axis's present limits."""
+    """Draw pale contour lines of loss(x, y) within the current axis limits."""
     x, y = np.meshgrid(np.linspace(*axis.get_xlim(), 200), np.linspace(*axis.get_ylim(), 200))
     axis.contour(x, y, loss(x, y), levels, colors=GREY, linewidths=0.6, alpha=0.55)
     axis.grid(False)
@@ -82,7 +82,9 @@ def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], le
 def start(run: Callable[..., dict[str, Any]]) -> None:
     """Run a script from the command line and print its figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="a small version in a second or two; no image is kept")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version in a second or two, without saving a figure"
+    )
     began = time.perf_counter()
     figures = run(**vars(parser.parse_args()))
     for name, value in figures.items():

@@ -1,4 +1,4 @@
-"""What the experiments train: danlu in silence, and the digits as plain tensors where the raw loop is the point."""
+"""Training for the experiments: danlu without output, and the digits as plain tensors for hand-written loops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from danlu.data.split import split_dataset
 
 
 def train(data: str = "digits", **settings: Any) -> dict[str, Any]:
-    """`danlu.train` without a word, in a folder that is thrown away. Gives the summary, and under "epochs" its record."""
+    """Run `danlu.train` silently in a temporary folder; return the summary, with its record under "epochs"."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run")
         given = {"precision": "fp32", "device": "cpu"} | settings  # the same numbers on every machine
@@ -25,7 +25,7 @@ def train(data: str = "digits", **settings: Any) -> dict[str, Any]:
 
 
 def digits(seed: int = 0, limit: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training inputs float32 (n, 1, 8, 8) of zero mean and unit variance, their classes (n,), and the same to validate."""
+    """Load the digits: standardised inputs float32 (n, 1, 8, 8) and classes (n,), for training and validation."""
     config = DataConfig(path="digits", limit=limit)
     dataset = open_dataset(config, None)
     split = split_dataset(dataset, config, seed)

@@ -1,11 +1,11 @@
-"""Weight decay pulls the minimum towards zero, most along the directions in which the loss is flat.
+"""Weight decay moves the minimum towards zero, mainly along flat directions of the loss.
 
-Minimise loss + lambda/2 |w|^2, which is w <- (1 - rate lambda) w - rate gradient; biases are left out. Here the loss is
+Minimise loss + lambda/2 |w|^2, which is w <- (1 - lr lambda) w - lr gradient; biases are excluded. Here the loss is
 (8 (x - 2)^2 + (y - 2)^2) / 2: steep in x, flat in y. The minimum of both is (2 8/(8 + lambda), 2/(1 + lambda)).
 
     python experiments/weight_decay.py        1 s
 
-Seen: SGD ends at (2, 2), (1.88, 1.33), (1.6, 0.67) and (1, 0.22) for lambda 0, 0.5, 2 and 8, as the formula says.
+Result: SGD ends at (2, 2), (1.88, 1.33), (1.6, 0.67) and (1, 0.22) for lambda 0, 0.5, 2 and 8, as the formula says.
 """
 
 import torch
@@ -20,7 +20,7 @@ DECAYS = {0.0: INK, 0.5: BLUE, 2.0: ORANGE, 8.0: RED}
 
 
 def descend(decay, steps=400):
-    """Where danlu's SGD ends, and its way there, (steps + 1, 2)."""
+    """Run danlu's SGD; return the points after each step, (steps + 1, 2)."""
     model = nn.Linear(2, 1, bias=False)
     model.weight.data = torch.tensor([[-0.6, -0.4]])
     optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=0.05, weight_decay=decay))

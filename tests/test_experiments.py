@@ -1,4 +1,4 @@
-"""Every experiment runs in its quick form, and its central claim holds for the figures that it gives."""
+"""Run the quick version of every experiment and check its central claim."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
-    """Name of a script -> the figures of its quick run."""
+    """Map the name of a script to the figures of its quick run."""
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def run(name: str) -> dict[str, Any]:
@@ -29,15 +29,15 @@ def quick(monkeypatch: pytest.MonkeyPatch):
 def test_gradient_descent_by_hand(quick) -> None:
     figures = quick("gradient_descent_by_hand")
     assert figures["a"] == pytest.approx([1, 1.8, 1.96, 1.992], abs=1e-4)
-    assert figures["without a rate"] == 9
+    assert figures["learning rate 1"] == 9
     left = figures["distance left"]
-    assert left["right"] < left["swings"] < left["too small"]
+    assert left["right"] < left["oscillates"] < left["too small"]
 
 
 def test_batch_size(quick) -> None:
     figures = quick("batch_size")
     noise = figures["noise"]
-    assert noise[8] / noise[1024] == pytest.approx((1024 / 8) ** 0.5, rel=0.5)  # falls as the root
+    assert noise[8] / noise[1024] == pytest.approx((1024 / 8) ** 0.5, rel=0.5)  # falls as the square root
 
 
 def test_optimizers(quick) -> None:
@@ -65,16 +65,14 @@ def test_folds(quick) -> None:
 
 def test_training_script_faults(quick) -> None:
     figures = quick("training_script_faults")
-    assert figures["training loss, optimiser made anew"] > figures["training loss, optimiser made once"]
+    assert figures["training loss, recreated optimiser"] > figures["training loss, one optimiser"]
     assert figures["accuracy by batches x size"] == pytest.approx(figures["accuracy"] * 270 / 384)
     assert figures["MiB kept by the graph"] > 5
 
 
 def test_augmentation(quick) -> None:
     figures = quick("augmentation")
-    assert all(
-        len(figures[way]) == len(figures["training digits"]) for way in ("as they are", "distorted", "and shifted")
-    )
+    assert all(len(figures[way]) == len(figures["training digits"]) for way in ("none", "distorted", "and shifted"))
 
 
 def test_saddle_escape(quick) -> None:
@@ -82,7 +80,7 @@ def test_saddle_escape(quick) -> None:
     assert figures["kind of point"] == "saddle"
     before, after = figures["loss at the stall and after one step along the escape"]
     assert after < before
-    alone, helped = figures["steps until half of the loss is gone, alone and with the escape"]
+    alone, helped = figures["steps until the loss is halved, without and with the escape"]
     assert helped < alone
 
 
@@ -95,17 +93,17 @@ def test_minimum_ratio(quick) -> None:
 def test_edge_of_stability(quick) -> None:
     figures = quick("edge_of_stability")
     start, end = figures["sharpness at the start"], figures["sharpness, mean of the last quarter"]
-    assert start[0.2] > figures["limits 2/rate"][0.2] > 0.9 * end[0.2]  # it starts beyond and comes down
+    assert start[0.2] > figures["limits 2/lr"][0.2] > 0.9 * end[0.2]  # it starts above the limit and decreases
 
 
 def test_bouncing_valley(quick) -> None:
     figures = quick("bouncing_valley")
     loss, gradient, cosine = figures["last loss"], figures["last gradient"], figures["last cosine"]
-    assert gradient["bounces"] > 4  # no critical point, though the loss stands still
+    assert gradient["bounces"] > 4  # not a critical point, although the loss stalls
     assert cosine["bounces"] < -0.99
-    assert max(loss["lower rate"], loss["momentum"]) < 0.2 * loss["bounces"]
-    assert "optim.oscillation" in figures["the doctor finds"]["bounces"]
-    assert "optim.oscillation" not in figures["the doctor finds"]["momentum"]
+    assert max(loss["lower lr"], loss["momentum"]) < 0.2 * loss["bounces"]
+    assert "optim.oscillation" in figures["findings"]["bounces"]
+    assert "optim.oscillation" not in figures["findings"]["momentum"]
 
 
 def test_depth(quick) -> None:
@@ -114,19 +112,19 @@ def test_depth(quick) -> None:
     forward = figures["scale of the last layer's output over the first's"]
     backward = figures["gradient at the first layer over the last's"]
     assert forward["He"] == pytest.approx(1, abs=0.4)
-    assert forward["Xavier"] == pytest.approx(0.5 ** (9 / 2), rel=0.4)  # half of the variance at each of nine ReLUs
+    assert forward["Xavier"] == pytest.approx(0.5 ** (9 / 2), rel=0.4)  # each of nine ReLUs halves the variance
     assert backward["N(0, 0.01²)"] < 1e-6
-    assert backward["sigmoid"] < 0.25**9  # its slope is a quarter at most
+    assert backward["sigmoid"] < 0.25**9  # its slope is at most 1/4
 
 
 def test_nan_autopsy(quick) -> None:
     figures = quick("nan_autopsy")
-    pixel, root, log = (figures[n] for n in ("a pixel is NaN", "a root below zero", "a logarithm of zero"))
+    pixel, root, log = (figures[n] for n in ("NaN pixel", "root of a negative number", "logarithm of zero"))
     assert (pixel["step"], pixel["source"], pixel["samples"]) == (16, "input", [17])
     assert (root["source"], root["layer"]) == ("activation", "middle")
     assert (log["step"], log["source"], log["reason"]) == (16, "loss", "log of zero")
     assert figures["float16 overflows"]["reason"] == "overflow of float16"
-    assert figures["a rate of 500"]["reason"] == "divergence"
+    assert figures["learning rate 500"]["reason"] == "divergence"
 
 
 def test_noise_scale(quick) -> None:

@@ -1,4 +1,4 @@
-"""The gym of faults: its halves are fair, its healthy runs are healthy, its faults do harm, its baselines say what they should."""
+"""Planted faults: independent halves, healthy runs that learn, harmful faults, and baselines as published."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "faults"
-SHARDS = 40  # of the slow test of all cases
+SHARDS = 40  # parts of the slow test of all cases
 
 
 @pytest.fixture
 def gym(monkeypatch: pytest.MonkeyPatch):
-    """Name of a module of the gym -> the module."""
+    """Import a module of benchmarks/faults by name."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
     for file in FOLDER.glob("*.py"):
@@ -67,7 +67,7 @@ def test_a_run_is_the_same_each_time(gym) -> None:
     assert base.make().run() == base.make().run()
 
 
-def test_baselines_say_what_their_papers_say(gym) -> None:
+def test_baselines_report_as_in_their_papers(gym) -> None:
     faults, setups = gym("faults").FAULTS, {setup.name: setup for setup in gym("setups").SETUPS}
     baselines = gym("baselines")
 
@@ -85,18 +85,18 @@ def test_baselines_say_what_their_papers_say(gym) -> None:
     )
 
 
-def test_the_guard_and_a_sample_are_fixed_parts_of_the_cases(gym) -> None:
+def test_quick_and_sample_are_fixed_subsets(gym) -> None:
     cases = gym("cases")
     every = cases.cases("tuned")
-    guard, third = cases.quick(every), cases.sample(every, 1 / 3, seed=1)
-    assert [case.name for case in guard] == [case.name for case in cases.quick(cases.cases("tuned"))]
-    assert {case.codes[0] for case in guard if case.codes} == {case.codes[0] for case in every if case.codes}
+    fixed, third = cases.quick(every), cases.sample(every, 1 / 3, seed=1)
+    assert [case.name for case in fixed] == [case.name for case in cases.quick(cases.cases("tuned"))]
+    assert {case.codes[0] for case in fixed if case.codes} == {case.codes[0] for case in every if case.codes}
     assert [case.name for case in third] == [case.name for case in cases.sample(every, 1 / 3, seed=1)]
     assert [case.name for case in third] != [case.name for case in cases.sample(every, 1 / 3, seed=2)]
     assert len(third) == pytest.approx(len(every) / 3, abs=2)
 
 
-def test_the_guard_notices_a_rule_that_falls_silent_and_one_that_cries_wolf(gym) -> None:
+def test_bounds_notice_a_missing_finding_and_false_alarms(gym) -> None:
     bounds, outcome = gym("bounds"), gym("score").Outcome
 
     def run(planted: str, found: str):
@@ -113,7 +113,7 @@ def test_the_guard_notices_a_rule_that_falls_silent_and_one_that_cries_wolf(gym)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_healthy_runs_are_healthy_and_faulty_ones_suffer(gym, shard: int) -> None:
+def test_healthy_runs_learn_and_faults_do_harm(gym, shard: int) -> None:
     verify = gym("verify")
     objections = {case.name: verify.objection(case) for case in gym("cases").cases()[shard::SHARDS]}
     assert not {name: reason for name, reason in objections.items() if reason}

@@ -1,4 +1,4 @@
-"""curvlinops' Hessian under SciPy's eigsh, as its documentation has it; the loosest tolerance that gives 1 %."""
+"""curvlinops' Hessian with SciPy's eigsh, as in its documentation, at the loosest tolerance that reaches 1 %."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""danlu: the gradient, one product on kept graphs, and the largest eigenvalue from nothing."""
+"""danlu: the gradient, one Hessian-vector product on kept graphs, and the largest eigenvalue from scratch."""
 
 from __future__ import annotations
 

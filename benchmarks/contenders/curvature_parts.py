@@ -1,4 +1,4 @@
-"""The same trained network, images and reference for all who compute curvature."""
+"""Trained network, images and reference shared by all curvature contenders."""
 
 from __future__ import annotations
 

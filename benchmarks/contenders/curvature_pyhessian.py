@@ -1,4 +1,4 @@
-"""PyHessian's power iteration on one batch, with its graph kept; the loosest tolerance that gives 1 %."""
+"""PyHessian's power iteration on one batch, with its graph kept; at the loosest tolerance that reaches 1 %."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def with_pyhessian(job: Job) -> Answers:
     net, x, y = network_and_images(job)
 
     def top(tolerance: float) -> float:
-        torch.manual_seed(0)  # it draws its start vector
+        torch.manual_seed(0)  # seed of its random start vector
         net.zero_grad(set_to_none=True)
         values, _ = hessian(net, nn.CrossEntropyLoss(), data=(x, y), cuda=False).eigenvalues(tol=tolerance, top_n=1)
         return values[0]

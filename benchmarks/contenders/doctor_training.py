@@ -1,4 +1,4 @@
-"""A plain training loop under nobody's eyes, under the doctor's, or under Cockpit's. One round: some steps."""
+"""Plain training loop, unwatched, under the doctor or under Cockpit. One round is a number of steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def training(job: Job) -> Answers:
             seconds = time.perf_counter() - began
             answer = {"seconds": seconds / job["steps"], "kilobytes": peak()}
             if doctor is not None:
-                budget = doctor._patient.budget
+                budget = doctor._watched.budget
                 answer["own account"] = budget.total / max(budget.elapsed + budget.total, 1e-9)
             stood_still = time.perf_counter()
             yield answer
@@ -48,7 +48,7 @@ def training(job: Job) -> Answers:
 
 
 def peak() -> int:
-    """The most memory that the process has held, in KiB (Linux)."""
+    """Peak resident memory of the process in KiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
@@ -70,13 +70,13 @@ def _plain(network: nn.Module, optimizer: Any, loss_fn: nn.Module, batches: list
 
 
 def _under_cockpit(network: nn.Module, optimizer: Any, loss_fn: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Any:
-    """Cockpit's default quantities ("economy"), every tenth step, as its documentation advises."""
+    """Cockpit's default quantities ("economy"), every tenth step, as its documentation recommends."""
     from backpack import extend
     from cockpit import Cockpit
     from cockpit.utils.configuration import configuration
     from cockpit.utils.schedules import linear
 
-    for module in network.modules():  # BackPACK's hooks and torch forbid each other writing in place
+    for module in network.modules():  # BackPACK's hooks do not work with in-place activations
         if hasattr(module, "inplace"):
             module.inplace = False
     network, loss_fn = extend(network), extend(loss_fn)

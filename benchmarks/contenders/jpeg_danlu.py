@@ -1,7 +1,7 @@
-"""danlu's input side for folders of photographs: files to augmented, normalised float batches. No network is trained.
+"""danlu's input pipeline for JPEG folders: files to augmented, normalised float batches, without a network.
 
-Without `cache` worker processes decode and this process augments a batch at a time; with it, the resized images of an
-earlier run are read from disk (the first reading, which writes the cache, is not timed).
+Without `cache`, worker processes decode and this process augments whole batches; with it, resized images are read from
+a cache on disk (the first pass, which writes the cache, is not timed).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def jpeg_danlu(job: Job) -> Answers:
             "workers": job["workers"],
             "cache": job["cache"],
         },
-        "model": "lenet",  # any: it is not used
+        "model": "lenet",  # unused
         "batch_size": job["batch"],
         # The same settings as jpeg_torchvision.py.
         "augment": {

@@ -1,4 +1,4 @@
-"""The usual input side for folders of photographs: ImageFolder and torchvision.transforms.v2 in a DataLoader."""
+"""The usual input pipeline for JPEG folders: ImageFolder and torchvision.transforms.v2 in a DataLoader."""
 
 from __future__ import annotations
 

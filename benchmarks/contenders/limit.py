@@ -1,7 +1,7 @@
-"""The limit: forward, backward and step on tensors that lie ready, in the fastest format. No data, metrics or display.
+"""Upper limit: forward, backward and step on ready tensors in the fastest format, without data, metrics or display.
 
-As many different batches as danlu trains on in a round: one batch repeated would stay in the processor's cache. Freed
-memory is kept, as danlu keeps it: without that some processes run at two thirds of others' speed.
+Uses the same number of distinct batches as a round of danlu: one repeated batch would stay in the CPU cache. The
+allocator keeps freed memory as in danlu; otherwise some processes run at two thirds of the speed of others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROBE_BATCHES, PROBE_TURNS = 8, 4
 
 @dataclass
 class Trainee:
-    """A network with danlu's own default optimiser for it, in one format."""
+    """A network with danlu's default optimiser, in one format."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -36,7 +36,7 @@ class Trainee:
     channels_last: bool
 
     def train(self, batches: list[tuple[Tensor, Tensor]]) -> float:
-        """Seconds for one pass."""
+        """Train one pass; return its time in seconds."""
         began = time.perf_counter()
         for inputs, targets in batches:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
@@ -58,12 +58,12 @@ def limit(job: Job) -> Answers:
     del batches, in_format
     yield {"settings": _settings(best)}
     while True:
-        best.train(chosen[: job["warm"]])  # it stood still: its memory may have to be fetched back
+        best.train(chosen[: job["warm"]])  # it was stopped: its memory may have been swapped out of the caches
         yield {"images_per_second": len(targets) / best.train(chosen)}
 
 
 def _tensors(job: Job) -> tuple[Tensor, Tensor]:
-    """Float images (N, C, H, W) and classes (N,) of one round."""
+    """Load float images (N, C, H, W) and classes (N,) of one round."""
     count = job["batches"] * job["batch"]
     with np.load(job["data"]) as arrays:
         images, targets = arrays["x"][:count], arrays["y"][:count]
@@ -84,9 +84,9 @@ def _trainee(job: Job, inputs: Tensor, targets: Tensor, precision: str, channels
 
 
 def _fastest(trainees: list[Trainee], batches: dict[bool, list[tuple[Tensor, Tensor]]]) -> Trainee:
-    """By the least time of a few steps, taken in turns so that a machine whose speed drifts drifts for all."""
+    """Select the trainee with the lowest time over a few steps, measured in turns."""
     least = [float("inf")] * len(trainees)
-    for turn in range(1 + PROBE_TURNS):  # the first warms up
+    for turn in range(1 + PROBE_TURNS):  # the first turn is warm-up
         for i, trainee in enumerate(trainees):
             seconds = trainee.train(batches[trainee.channels_last][:PROBE_BATCHES])
             if turn:

@@ -1,6 +1,6 @@
-"""What the plain loop and Lightning share: torchvision's transforms in a DataLoader, and the usual optimiser, in fp32.
+"""Shared parts of the plain loop and Lightning: torchvision's transforms in a DataLoader, an optimiser, in fp32.
 
-Written as their documentation writes it. Both try the loader without and with two worker processes and keep the faster.
+They follow the documentation of both. Both try the loader without and with two worker processes and keep the faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORKERS = (0, 2)
 
 
 class ArrayImages(Dataset):
-    """Images uint8 (N, H, W) or (N, H, W, 3) in memory, one by one as torchvision hands them out."""
+    """Images uint8 (N, H, W) or (N, H, W, 3) in memory, returned one by one."""
 
     def __init__(self, images: np.ndarray, targets: np.ndarray, transform: Callable) -> None:
         self.images, self.targets, self.transform = images, targets.tolist(), transform
@@ -34,7 +34,7 @@ class ArrayImages(Dataset):
 
 
 def make_loader(job: Job, workers: int) -> DataLoader:
-    """Batches of one round: `warm` ones that are not timed, then `batches`."""
+    """Build the loader of one round: `warm` untimed batches, then `batches`."""
     count = (job["warm"] + job["batches"]) * job["batch"]
     with np.load(job["data"]) as arrays:
         images, targets = arrays["x"][:count], arrays["y"][:count]
@@ -56,7 +56,7 @@ def make_loader(job: Job, workers: int) -> DataLoader:
 
 
 def make_network(job: Job) -> nn.Module:
-    """The same network as danlu's."""
+    """Build the same network as danlu's."""
     torch.manual_seed(0)
     with np.load(job["data"]) as arrays:
         shape = arrays["x"].shape
@@ -64,7 +64,7 @@ def make_network(job: Job) -> nn.Module:
 
 
 def make_optimizer(job: Job, model: nn.Module) -> torch.optim.Optimizer:
-    """The rule that danlu uses by default for this network, as torch makes it when no more is said."""
+    """Build the optimiser danlu uses by default for this network, with torch's default options."""
     if job["model"] == "lenet":
         return torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
     return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -75,6 +75,6 @@ def settings(optimizer: torch.optim.Optimizer, workers: int) -> str:
 
 
 def faster_workers(rate: Callable[[DataLoader], float], loaders: dict[int, DataLoader]) -> int:
-    """How many workers give the higher rate; each count is tried twice and judged by its better try."""
+    """Return the number of workers with the higher throughput, the better of two passes each."""
     rates = {workers: max(rate(loader), rate(loader)) for workers, loader in loaders.items()}
     return max(rates, key=rates.__getitem__)

@@ -1,4 +1,4 @@
-"""A training loop as PyTorch's tutorial has it: DataLoader, torchvision.transforms.v2 per image, fp32."""
+"""The training loop of PyTorch's tutorial: DataLoader, torchvision.transforms.v2 per image, fp32."""
 
 from __future__ import annotations
 

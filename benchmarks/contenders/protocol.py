@@ -1,7 +1,7 @@
-"""How speed.py and a contender talk: one line in, one line out, so that many contenders stay warm side by side.
+"""Line protocol between speed.py and its contenders, so that many contenders stay warm side by side.
 
-A contender is a generator. Its first value is a dictionary of facts ("it has prepared"); each further one is what one
-round of work measured. It is asked for the next value by a line on standard input and answers with a line of JSON.
+A contender is a generator. Its first value is a dictionary of settings, yielded when it is ready; each further value is
+the measurement of one round. A line on standard input requests the next value, which is returned as a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Answers = Iterator[dict[str, Any]]
 def serve(contender: Callable[[Job], Answers]) -> None:
     """Run a contender until standard input ends."""
     answer = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not be taken for an answer
+    os.dup2(2, 1)  # output of libraries goes to standard error
     values = contender(json.loads(sys.argv[1]))
     print(json.dumps(next(values)), file=answer)
     for _ in sys.stdin:
@@ -28,6 +28,6 @@ def serve(contender: Callable[[Job], Answers]) -> None:
 
 
 def leave_out(doctor: Any, since: float) -> None:
-    """While others were in turn this process stood still: that is no time of which the doctor may use a share."""
+    """Exclude the time this process was stopped since `since` from the doctor's time budget."""
     if doctor is not None:
-        doctor._patient.budget._begun += time.perf_counter() - since
+        doctor._watched.budget._started += time.perf_counter() - since

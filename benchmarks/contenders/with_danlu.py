@@ -1,9 +1,8 @@
-"""danlu train as a user gets it: augmentation, metrics, bars on a terminal, doctor, record, validation, checkpoints.
+"""danlu train with its defaults: augmentation, metrics, progress bars, doctor, record, validation, checkpoints.
 
-Data are read and settings chosen once, then each round is one more epoch of `engine.loop.fit` with the watchers that
-`danlu train` has. Precision and memory format are what danlu's own probe chooses. Two figures: the training pass, from
-the call of `fit` to the end of the last batch, timed from outside with all that happens on the way; and the whole
-epoch, with validation, metrics, record and checkpoints.
+Data are read and settings chosen once; each round is one more epoch of `engine.loop.fit` with the watchers of
+`danlu train`. Precision and memory format are chosen by danlu's probe. Two figures: the training pass, from the call of
+`fit` to the end of the last batch; and the whole epoch with validation, metrics, record and checkpoints.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from danlu.preparation.prepare import prepare
 from danlu.run.folder import Run
 from danlu.run.record import Record
 
-EPOCHS = 1000  # more than there will be rounds: the schedule needs an end
-WARM = 12.0  # seconds of training before the first round: the doctor has 0.3 s of the first ones beside its share
+EPOCHS = 1000  # more than the number of rounds: the schedule needs a length
+WARM = 12.0  # seconds of training before the first round; the doctor may use 0.3 s beyond its budget at the start
 
 
 class Stopwatch(Watcher):
-    """Times the batches of an epoch after the warm ones."""
+    """Time the batches of an epoch after the warm ones."""
 
     def __init__(self, warm: int) -> None:
         self.warm, self.first, self.last = warm, 0.0, 0.0
@@ -64,7 +63,7 @@ def danlu_train(job: Job) -> Answers:
     with open(os.devnull, "w") as nowhere, StopSignal().installed() as stop, doctor_watcher or nullcontext():
 
         def epoch() -> float:
-            """Seconds."""
+            """Train one epoch; return its time in seconds."""
             display = Display(Console(file=nowhere, force_terminal=True, width=120), run.log)
             plan.epochs = progress.epoch + 1
             began = time.perf_counter()
@@ -88,7 +87,7 @@ def danlu_train(job: Job) -> Answers:
 
 
 def _settings(job: Job, samples: int) -> dict[str, Any]:
-    """The optimiser, its rate, precision and format are left for danlu to choose."""
+    """Settings of the run; optimiser, learning rate, precision and format are left to danlu."""
     flip = "lr" if job["flip"] else "none"
     return {
         "data": {"path": job["data"], "limit": samples, "val": samples // 9, "test": 0},  # the default 9 : 1

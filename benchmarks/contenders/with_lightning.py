@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 
 class Classifier(LightningModule):
-    """Lightning's introductory module: a loss, logged, and an optimiser."""
+    """Lightning's introductory module: a logged loss and an optimiser."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Classifier(LightningModule):
 
 
 class Stopwatch(Callback):
-    """Times the batches after the warm ones."""
+    """Time the batches after the warm ones."""
 
     def __init__(self, warm: int) -> None:
         self.warm = warm
@@ -47,7 +47,7 @@ class Stopwatch(Callback):
 
 def with_lightning(job: Job) -> Answers:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")  # advice on workers: both counts are tried
+    warnings.filterwarnings("ignore")  # warnings on worker counts: both are tried
     module = Classifier(job)
 
     def train(loader: DataLoader) -> float:

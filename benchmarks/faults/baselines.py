@@ -2,17 +2,17 @@
 
 AutoTrainer: Zhang, Zhai, Ma, Shen, "AutoTrainer: An Automatic DNN Training Problem Detection and Repair System", ICSE
 2021. Numbers: the default parameters of the authors' published tool (Theta 0.7, beta_1 1e-3, beta_2 1e-4, beta_3 70,
-gamma 0.7, delta 0.01, zeta 0.03, eta 0.2, checks from 0.3 of the planned epochs on). It knows accuracy only; for
-numbers R2 stands in its place, which is ours. The planned number of epochs is unknown from outside, so the checks of
+gamma 0.7, delta 0.01, zeta 0.03, eta 0.2, checks from 0.3 of the planned epochs on). It uses accuracy only; for
+regression this file uses R2 instead. The planned number of epochs is unknown from outside, so the checks of
 the curve are made at the end of the run: this favours the baseline.
 
 UMLAUT: Schoop, Huang, Hartmann, "UMLAUT: Debugging Deep Learning Programs using Program Structure and Model Behavior",
-CHI 2021. Numbers: the heuristics of the authors' published tool (inputs outside [-1, 1]; rate above 0.01 or below 1e-7;
-NaN loss; validation loss rises while training loss does not; validation accuracy above 0.95 or above training accuracy
-from the fourth epoch on; linear layers with no activation between; cross entropy without softmax, or a second softmax).
-Its check of dropout above 0.5 is taken from memory of the paper, not from its source.
+CHI 2021. Numbers: the heuristics of the authors' published tool (inputs outside [-1, 1]; learning rate above 0.01
+or below 1e-7; NaN loss; validation loss rises while training loss does not; validation accuracy above 0.95 or above
+training accuracy from the fourth epoch on; linear layers with no activation between; cross entropy without
+softmax, or a second softmax). Its check of dropout above 0.5 is taken from memory of the paper, not from its source.
 
-Both look at the run through one small collector with the gym's interface, watch(model, optimizer, loss_fn).
+Both observe the run through one small collector with the interface of this benchmark, watch(model, optimizer, loss_fn).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NON_LINEAR = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.LeakyReLU, nn.ELU, nn.Si
 
 @dataclass(frozen=True)
 class Complaint:
-    """What a baseline says, in our codes; it knows no degrees."""
+    """Problem reported by a baseline, as one of danlu's codes, without severity."""
 
     code: str
     severity: str = "error"
@@ -38,14 +38,16 @@ class Complaint:
 
 
 class Collector:
-    """Per step: input range; per epoch: the metrics told, the rate, the norms and zero share of the last gradients."""
+    """Record per step the input range; per epoch metrics, lr, norms and zero fraction of the last gradients."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss_fn: nn.Module) -> None:
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
         self.low, self.high, self.floating, self.nan_input = math.inf, -math.inf, True, False
         self.epochs: list[dict[str, float]] = []
         self.rates: list[float] = []
-        self.gradients: list[tuple[float, float, float]] = []  # first layer's norm, first / last, share of zeros
+        self.gradients: list[
+            tuple[float, float, float]
+        ] = []  # norm of the first layer, first / last, fraction of zeros
         self.findings: list[Complaint] = []
 
     def __enter__(self) -> Collector:
@@ -72,7 +74,7 @@ class Collector:
             self.gradients.append((first, first / last if last else math.nan, zeros))
 
     def series(self, part: str) -> list[float]:
-        """Of every epoch one metric: "train_loss", "val_loss", or "train" and "val" for accuracy or R2."""
+        """Values of one metric over epochs: "train_loss", "val_loss", or "train" and "val" for accuracy or R2."""
         names = (part,) if part.endswith("loss") else (f"{part}_accuracy", f"{part}_r2")
         return [next(row[name] for name in names if name in row) for row in self.epochs]
 
@@ -81,7 +83,7 @@ class Collector:
 
 
 class AutoTrainer(Collector):
-    """At most one problem a run, as in the original: numbers out of range, then gradients, then the curve."""
+    """Report at most one problem per run, as the original: non-finite values, then gradients, then the curve."""
 
     satisfied, improves = 0.7, 0.01  # Theta, delta
     ratio_low, norm_low, ratio_high = 1e-3, 1e-4, 70.0  # beta_1, beta_2, beta_3
@@ -128,7 +130,7 @@ class AutoTrainer(Collector):
 
 
 class Umlaut(Collector):
-    """Every check is made on its own; any number of complaints."""
+    """Run every check independently; report any number of problems."""
 
     rate_high, rate_low = 0.01, 1e-7
     accuracy_high, from_epoch = 0.95, 3
@@ -149,7 +151,7 @@ class Umlaut(Collector):
         if self.epochs and "val_accuracy" in self.epochs[0]:
             late = list(zip(self.series("train"), self.series("val")))[self.from_epoch :]
             if any(val > self.accuracy_high or val > train for train, val in late):
-                yield "data.leak"  # "unusually high validation accuracy": what it warns of is a leak
+                yield "data.leak"  # "unusually high validation accuracy" warns of a leak
 
     def of_the_input(self) -> Iterable[str]:
         if self.low < -1 or self.high > 1 or not self.floating:
@@ -171,6 +173,6 @@ class Umlaut(Collector):
 
     @staticmethod
     def stacked(part: nn.Sequential) -> bool:
-        """Two layers with weights and nothing non-linear between (the original minds separate activations too)."""
+        """Whether two layers with weights have no non-linearity between them."""
         weighted = [i for i, layer in enumerate(part) if isinstance(layer, (nn.Linear, nn.Conv2d))]
         return any(not any(isinstance(layer, NON_LINEAR) for layer in part[a:b]) for a, b in pairwise(weighted))

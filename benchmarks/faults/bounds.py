@@ -1,7 +1,8 @@
-"""What `score.py --quick` asks of danlu: bounds with room for chance, since budgets and speeds vary with the machine.
+"""Bounds that danlu must meet in `score.py --quick`.
 
-The shares leave room below what the sample shows. And every code must be named in at least one of the runs in which it
-was planted: so a rule that falls silent is noticed, though it moves the shares by a hundredth only.
+The bounds are below the measured fractions, since time budgets and machine speed cause variation. In addition, every
+code must be found in at least one run in which it was planted, so that a rule that stops working is noticed although it
+changes the totals by about 0.01.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ DETECTED = 0.94  # at least
 RIGHT_FIRST = 0.84  # at least
 FALSE_ALARMS = 0.03  # at most
 
-# Planted in one or two runs of the sample, and by signs that chance, memory or time may hide there.
+# Planted in one or two runs of the sample, with evidence that depends on chance, memory or time.
 WEAK = (
     "data.labels_shuffled",
     "fit.not_learning",
@@ -26,7 +27,7 @@ WEAK = (
 
 
 class Outcome(Protocol):
-    """What a bound asks of the outcome of one run."""
+    """Attributes of the outcome of one run that the bounds use."""
 
     kind: str
     planted: tuple[str, ...]
@@ -41,7 +42,7 @@ class Outcome(Protocol):
 
 
 def broken(found: Sequence[Outcome]) -> list[str]:
-    """One sentence for each bound that does not hold."""
+    """List one sentence for each bound that is not met."""
     ill = [one for one in found if one.kind != "healthy"]
     well = [one for one in found if one.kind == "healthy"]
     detected = sum(one.detected for one in ill) / len(ill)
@@ -54,11 +55,11 @@ def broken(found: Sequence[Outcome]) -> list[str]:
         said.append(f"the right cause first in {first:.1%}, at least {RIGHT_FIRST:.0%} wanted")
     if alarms > FALSE_ALARMS:
         said.append(f"false alarms at {alarms:.1%} of the healthy runs, at most {FALSE_ALARMS:.0%} wanted")
-    return said + [f"{code} was planted and never named" for code in silent(ill)]
+    return said + [f"{code} was planted and never found" for code in silent(ill)]
 
 
 def silent(ill: Sequence[Outcome]) -> list[str]:
-    """Codes that were named in none of the runs in which they were planted."""
+    """List codes that were found in none of the runs in which they were planted."""
     planted = {code for one in ill for code in one.planted}
     named = {code for one in ill for code, _ in one.found if code in one.planted}
     return sorted(planted - named - set(WEAK))

@@ -1,7 +1,7 @@
-"""All cases of the gym, in an order that depends on nothing but the tables: faults, pairs of faults, and healthy runs.
+"""All cases of the benchmark in a fixed order: faults, pairs of faults and healthy runs.
 
-A case names the codes that are right for it (none for a healthy one) and the half it belongs to; the halves differ in
-architecture, data and seed. `build` makes its set-up.
+A case has the correct codes (none for a healthy run) and a half; the halves differ in architecture, data and
+seed. `build` makes its set-up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ QUICK_HEALTHY = 3  # --quick takes every third of the healthy cases and of the p
 
 @dataclass(frozen=True)
 class Case:
-    """name is unique in its half; codes: the planted ones; also: look-alikes, as right; twin: the sound set-up."""
+    """One run.
+
+    name: unique in its half; codes: planted; also: equally correct codes; twin: the set-up without the fault.
+    """
 
     name: str
     half: str
@@ -40,30 +43,30 @@ class Case:
 
 
 def cases(half: str = "all") -> list[Case]:
-    """Every case of one half or of all. Set-ups whose data are not here are left out."""
+    """List the cases of one half or of both, without set-ups whose data are missing."""
     halves = HALVES if half == "all" else (half,)
     return [case for one in halves for case in (*faulty(one), *pairs(one), *healthy(one))]
 
 
 def quick(found: list[Case]) -> list[Case]:
-    """A fixed subset: of each fault and strength the first case, of the healthy ones and the pairs every third."""
+    """Select a fixed subset: the first case of each fault and strength, every third healthy run and pair."""
     faults = {case.name.partition(" / ")[0]: case for case in reversed(found) if case.kind == "fault"}
     others = [case for case in found if case.kind != "fault"]
     return [*reversed(faults.values()), *others[::QUICK_HEALTHY]]
 
 
-def sample(found: list[Case], share: float, seed: int) -> list[Case]:
-    """Of faulty cases, of pairs and of healthy ones a random `share` each, the same for the same seed."""
+def sample(found: list[Case], fraction: float, seed: int) -> list[Case]:
+    """Select a random fraction of the faulty cases, of the pairs and of the healthy cases."""
     draw = random.Random(seed)
     kinds = [[case for case in found if case.kind == kind] for kind in ("fault", "pair", "healthy")]
-    return [case for kind in kinds for case in draw.sample(kind, round(share * len(kind)))]
+    return [case for kind in kinds for case in draw.sample(kind, round(fraction * len(kind)))]
 
 
 def faulty(half: str) -> list[Case]:
     found = []
     for fault in FAULTS.values():
         fitting = [one for one in healthy_setups(half) if fault.fits(one)]
-        turn = zlib.crc32(fault.name.encode())  # so that not every fault begins with the same set-up
+        turn = zlib.crc32(fault.name.encode())  # names seed the choice of set-ups: keep them
         for number, (strength, value) in enumerate(fault.strengths.items()):
             for pick in range(min(PICKS, len(fitting))):
                 place = turn + number * PICKS + pick
@@ -107,14 +110,14 @@ def healthy(half: str) -> list[Case]:
         for number, (name, change) in enumerate(VARIATIONS.items()):
             for seed in range(2):
                 run = change(base).but(seed=FIRST_SEED[half] + 200 + 10 * place + number + 1000 * seed)
-                found.append(sound(f"{name} / {base.name} / {seed}", half, run))
+                found.append(healthy_case(f"{name} / {base.name} / {seed}", half, run))
     for name, base in ODD.items():
         if base.half == half and present(base.data):
             for number in range(7):
                 run = base.but(seed=FIRST_SEED[half] + 400 + zlib.crc32(name.encode()) % 50 + number)
-                found.append(sound(f"{name} / {number}", half, run))
+                found.append(healthy_case(f"{name} / {number}", half, run))
     return found
 
 
-def sound(name: str, half: str, setup: Setup) -> Case:
+def healthy_case(name: str, half: str, setup: Setup) -> Case:
     return Case(f"healthy: {name}", half, "healthy", (), (), "score", setup, lambda: setup)

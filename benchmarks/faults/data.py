@@ -1,4 +1,4 @@
-"""The data of the gym: small real and synthetic sets as tensors, standardised, split once into training and validation.
+"""Data of the benchmark: small real and synthetic sets as standardised tensors with a fixed training/validation split.
 
 MNIST (idx), CIFAR-10 (JPEG folders) and California housing are read from $DANLU_DATA; without it their set-ups are left
 out (`missing()` says which).
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CIFAR_CLASSES = ("airplane", "automobile", "frog")  # three that a small net tells apart in seconds
+CIFAR_CLASSES = ("airplane", "automobile", "frog")  # three that a small network separates in seconds
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Data:
     outputs: int
 
 
-def split(x: np.ndarray, y: np.ndarray, task: str, seed: int, share: float = 0.25) -> Data:
-    """A hold-out of `share`, stratified for classes; inputs and numbers standardised by the training part."""
+def split(x: np.ndarray, y: np.ndarray, task: str, seed: int, fraction: float = 0.25) -> Data:
+    """Hold out a fraction, stratified for classes; standardise inputs and numbers by the training set."""
     from sklearn.model_selection import train_test_split
 
-    parts = train_test_split(x, y, test_size=share, random_state=seed, stratify=None if task == "numbers" else y)
+    parts = train_test_split(x, y, test_size=fraction, random_state=seed, stratify=None if task == "numbers" else y)
     x, x_val = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
     y, y_val = (torch.tensor(part) for part in parts[2:])
-    over = 0 if x.dim() == 2 else None  # columns each for itself, images as a whole
+    over = 0 if x.dim() == 2 else None  # per column; one mean and deviation for images
     mean = x.mean(over)
     scale = x.std(over).clamp_min(1e-6)
     x, x_val = (x - mean) / scale, (x_val - mean) / scale
@@ -118,7 +118,7 @@ def california(seed: int) -> Data:
 def _california() -> np.ndarray:
     table = np.genfromtxt(root() / "california-housing" / "housing.csv", delimiter=",", skip_header=1, usecols=range(9))
     table = table[~np.isnan(table).any(axis=1)]
-    table[:, 3:7] = np.log1p(table[:, 3:7])  # counts of rooms and people: long tails
+    table[:, 3:7] = np.log1p(table[:, 3:7])  # counts of rooms and people have long tails
     return table
 
 
@@ -177,5 +177,5 @@ def present(data: Callable[[int], Data]) -> bool:
 
 
 def missing() -> list[str]:
-    """Names of the sets that $DANLU_DATA lacks."""
+    """Names of the sets missing from $DANLU_DATA."""
     return [data.__name__ for data in NEEDS if not present(data)]

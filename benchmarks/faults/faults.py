@@ -9,7 +9,7 @@ from faults_optim import OPTIM_FAULTS
 from planting import Fault
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in DATA_FAULTS + MODEL_FAULTS + LOOP_FAULTS + OPTIM_FAULTS}
-DETECTION = ("data.bad_boxes", "model.receptive_field")  # codes that need boxes or large images: not in this gym
+DETECTION = ("data.bad_boxes", "model.receptive_field")  # codes that need boxes or large images: not planted here
 
 # Two faults at once: (name, strength) each; either code counts as the right cause.
 PAIRS = [

@@ -1,6 +1,6 @@
 """Faults of the data: leaks, duplicates, labels, scale, order, shift, augmentation."""
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,16 +8,16 @@ from dataclasses import replace
 import torch
 from data import Data
 from loop import Batches, Setup
-from planting import Fault, choose, on_data, on_loop
+from planting import Fault, on_data, on_loop, random_rows
 from torch import Tensor, nn
 
 
 def leak(setup: Setup, how: tuple[float, float]) -> Setup:
-    """Training samples among the validation samples: (share of validation, noise added in standard deviations)."""
-    share, noise = how
+    """Copy training samples into the validation set: (fraction of validation, added noise in standard deviations)."""
+    fraction, noise = how
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        into = choose(len(data.x_val), share, g)
+        into = random_rows(len(data.x_val), fraction, g)
         rows = torch.randperm(len(data.x), generator=g)[: len(into)]
         x_val, y_val = data.x_val.clone(), data.y_val.clone()
         x_val[into] = data.x[rows] + noise * torch.randn(data.x[rows].shape, generator=g)
@@ -28,21 +28,21 @@ def leak(setup: Setup, how: tuple[float, float]) -> Setup:
 
 
 def duplicates(setup: Setup, distinct: float) -> Setup:
-    """Only a share of the training samples is distinct; the rest are copies of it."""
+    """Keep a fraction of distinct training samples; replace the rest by copies."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        kept = choose(len(data.x), distinct, g)
+        kept = random_rows(len(data.x), distinct, g)
         rows = kept[torch.randint(len(kept), (len(data.x),), generator=g)]
         return replace(data, x=data.x[rows], y=data.y[rows])
 
     return on_data(setup, edit)
 
 
-def contradictions(setup: Setup, share: float) -> Setup:
-    """A share of the training samples stands there twice, the second time with another label."""
+def contradictions(setup: Setup, fraction: float) -> Setup:
+    """Duplicate a fraction of the training samples with another label."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        rows = choose(len(data.x), share, g)
+        rows = random_rows(len(data.x), fraction, g)
         return replace(data, x=torch.cat([data.x, data.x[rows]]), y=torch.cat([data.y, other_label(data, rows, g)]))
 
     return on_data(setup, edit)
@@ -55,7 +55,7 @@ def other_label(data: Data, rows: Tensor, g: torch.Generator) -> Tensor:
 
 
 def imbalance(setup: Setup, rare: float) -> Setup:
-    """All classes but the first are thinned out to a share of what they were, in both splits."""
+    """Reduce all classes but the first to a fraction of their samples, in both splits."""
 
     def thin(x: Tensor, y: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
         keep = (y.flatten() == 0) | (torch.rand(len(y), generator=g) < rare)
@@ -69,31 +69,31 @@ def imbalance(setup: Setup, rare: float) -> Setup:
 
 
 def labels_from_one(setup: Setup, _: None) -> Setup:
-    """Classes counted from 1, and one output more so that the loss does not complain."""
+    """Number classes from 1, with one more output so that the loss raises no error."""
     return on_data(setup, lambda data, g: replace(data, y=data.y + 1, y_val=data.y_val + 1, outputs=data.outputs + 1))
 
 
-def label_too_large(setup: Setup, share: float) -> Setup:
-    """Some labels are one past the last class: the loss raises an error."""
+def label_too_large(setup: Setup, fraction: float) -> Setup:
+    """Set some labels one past the last class: the loss raises an error."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         y = data.y.clone()
-        y[choose(len(y), share, g)] = data.outputs
+        y[random_rows(len(y), fraction, g)] = data.outputs
         return replace(data, y=y)
 
     return on_data(setup, edit)
 
 
 def signed_labels(setup: Setup, _: None) -> Setup:
-    """-1 and +1 for a loss that wants 0 and 1."""
+    """Give labels -1 and +1 to a loss that expects 0 and 1."""
     return on_data(setup, lambda data, g: replace(data, y=2 * data.y - 1, y_val=2 * data.y_val - 1))
 
 
-def label_noise(setup: Setup, share: float) -> Setup:
-    """A share of the labels, of both splits, replaced by another class."""
+def label_noise(setup: Setup, fraction: float) -> Setup:
+    """Replace a fraction of the labels of both splits by another class."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
-        rows, rows_val = choose(len(data.y), share, g), choose(len(data.y_val), share, g)
+        rows, rows_val = random_rows(len(data.y), fraction, g), random_rows(len(data.y_val), fraction, g)
         y, y_val = data.y.clone(), data.y_val.clone()
         y[rows] = other_label(data, rows, g)
         held_out = replace(data, y=data.y_val)
@@ -104,7 +104,7 @@ def label_noise(setup: Setup, share: float) -> Setup:
 
 
 def labels_shuffled(setup: Setup, both: bool) -> Setup:
-    """Inputs and labels shuffled separately; in training only, or in both splits."""
+    """Shuffle inputs and labels separately, in training only or in both splits."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         y = data.y[torch.randperm(len(data.y), generator=g)]
@@ -115,13 +115,13 @@ def labels_shuffled(setup: Setup, both: bool) -> Setup:
 
 
 def rescale(setup: Setup, how: tuple[float, float]) -> Setup:
-    """Inputs multiplied and moved: (factor, offset)."""
+    """Scale and shift the inputs: (factor, offset)."""
     factor, offset = how
     return on_data(setup, lambda data, g: replace(data, x=data.x * factor + offset, x_val=data.x_val * factor + offset))
 
 
 def uneven_columns(setup: Setup, spread: float) -> Setup:
-    """Columns in units from 1 to `spread`, each far from zero: metres beside dollars."""
+    """Scale columns by 1 to `spread`, each far from zero, such as metres next to dollars."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         columns = data.x.shape[1]
@@ -131,20 +131,20 @@ def uneven_columns(setup: Setup, spread: float) -> Setup:
     return on_data(setup, edit)
 
 
-def blank(setup: Setup, share: float) -> Setup:
-    """A share of the samples, of both splits, are empty images (the smallest value everywhere)."""
+def blank(setup: Setup, fraction: float) -> Setup:
+    """Replace a fraction of the samples of both splits by empty images (the smallest value everywhere)."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         x, x_val = data.x.clone(), data.x_val.clone()
-        x[choose(len(x), share, g)] = data.x.min()
-        x_val[choose(len(x_val), share, g)] = data.x.min()
+        x[random_rows(len(x), fraction, g)] = data.x.min()
+        x_val[random_rows(len(x_val), fraction, g)] = data.x.min()
         return replace(data, x=x, x_val=x_val)
 
     return on_data(setup, edit)
 
 
 class Unshuffled:
-    """The loader goes through the training set in the order in which it lies there."""
+    """Loader that reads the training set in stored order."""
 
     def make_loaders(self):
         train, val = super().make_loaders()
@@ -153,7 +153,7 @@ class Unshuffled:
 
 
 def not_shuffled(setup: Setup, run: int) -> Setup:
-    """Classes lie in runs of `run` samples (0: each class in one piece) and the loader does not shuffle."""
+    """Order classes in runs of `run` samples (0: sort by class) without shuffling in the loader."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         order = torch.argsort(data.y.flatten(), stable=True)
@@ -166,24 +166,24 @@ def not_shuffled(setup: Setup, run: int) -> Setup:
 
 
 def shifted_inputs(setup: Setup, how: tuple[float, float]) -> Setup:
-    """Validation was preprocessed otherwise than training: (factor, offset)."""
+    """Preprocess validation differently from training: (factor, offset)."""
     factor, offset = how
     return on_data(setup, lambda data, g: replace(data, x_val=data.x_val * factor + offset))
 
 
-def shifted_labels(setup: Setup, share: float) -> Setup:
-    """The upper half of the classes occurs in training only with `share` of its samples: the split went by the label."""
+def shifted_labels(setup: Setup, fraction: float) -> Setup:
+    """Keep a fraction of the training samples of the upper half of the classes: a split by label."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         late = data.y >= data.outputs // 2
-        keep = ~late | (torch.rand(len(data.y), generator=g) < share)
+        keep = ~late | (torch.rand(len(data.y), generator=g) < fraction)
         return replace(data, x=data.x[keep], y=data.y[keep])
 
     return on_data(setup, edit)
 
 
 def any_quarter_turn(x: Tensor) -> Tensor:
-    """Each image turned by 0, 90, 180 or 270 degrees and mirrored or not: 6 and 9 become the same."""
+    """Rotate each image by 0, 90, 180 or 270 degrees and mirror it at random: 6 and 9 become the same."""
     turned = torch.stack(
         [torch.rot90(x, k, (2, 3)) for k in range(4)] + [torch.rot90(x.flip(3), k, (2, 3)) for k in range(4)]
     )
@@ -195,7 +195,7 @@ def strong_noise(x: Tensor) -> Tensor:
 
 
 def mostly_erased(x: Tensor) -> Tensor:
-    """Seven in eight pixels set to zero."""
+    """Set seven of eight pixels to zero."""
     return x * (torch.rand_like(x[:, :1]) < 0.125)
 
 
@@ -204,7 +204,7 @@ def harmful_augmentation(setup: Setup, augment) -> Setup:
 
 
 class AugmentedValidation:
-    """The same transform is given to both loaders."""
+    """Use the same augmentation in both loaders."""
 
     def make_loaders(self):
         train, val = super().make_loaders()
@@ -220,7 +220,7 @@ def jitter(x: Tensor) -> Tensor:
 
 
 def crop_and_noise(x: Tensor) -> Tensor:
-    """A random crop after padding by two pixels, and a little noise."""
+    """Crop at random after padding by two pixels and add a little noise."""
     side = x.shape[-1]
     padded = nn.functional.pad(x, (2, 2, 2, 2), value=x.min().item())
     top, left = (int(torch.randint(5, ())) for _ in range(2))

@@ -1,6 +1,6 @@
-"""Faults of the loop: what is forgotten, done twice, or done in the wrong order; and of speed and memory."""
+"""Faults of the loop (omitted, repeated or misordered steps), of speed and of memory."""
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 import copy
@@ -30,7 +30,7 @@ class ZeroGradOncePerEpoch(NoZeroGrad):
 
 
 class Negated:
-    """A minus stands before the loss, as before a reward."""
+    """Negate the loss, as for a reward."""
 
     def train_step(self, x: Tensor, y: Tensor):
         self.optimizer.zero_grad()
@@ -60,7 +60,7 @@ class NoBackward:
 
 
 class ZeroGradBeforeStep:
-    """zero_grad stands between backward and step: the step sees no gradients."""
+    """Call zero_grad between backward and step: the step has no gradients."""
 
     def train_step(self, x: Tensor, y: Tensor):
         outputs = self.model(x)
@@ -72,21 +72,21 @@ class ZeroGradBeforeStep:
 
 
 class OtherTensors:
-    """The optimiser was given the parameters of a copy."""
+    """Give the optimiser the parameters of a copy."""
 
     def make_optimizer(self):
         return self.setup.optim.build(copy.deepcopy(self.model).parameters())
 
 
 class OnlyTheHead:
-    """The optimiser was given the last layer alone."""
+    """Give the optimiser the last layer only."""
 
     def make_optimizer(self):
         return self.setup.optim.build(list(self.model.children())[-1].parameters())
 
 
 class WithoutFirstLayer:
-    """The optimiser misses the parameters of the first layer with weights."""
+    """Leave the first layer with weights out of the optimiser."""
 
     def make_optimizer(self):
         first = next(layer for layer in self.model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d)))
@@ -95,7 +95,7 @@ class WithoutFirstLayer:
 
 
 class Recreated:
-    """A new optimiser each epoch; its momentum starts from nothing."""
+    """Create a new optimiser each epoch, which resets its momentum."""
 
     def train_epoch(self):
         lr = self.optimizer.param_groups[0]["lr"]
@@ -111,21 +111,21 @@ class RecreatedEachStep:
 
 
 class TrainInEval:
-    """model.eval() stands where model.train() should: normalisation and dropout are off in training."""
+    """Call model.eval() instead of model.train(): no batch statistics and no dropout in training."""
 
     def begin_training(self):
         self.model.eval()
 
 
 class ValidateInTrain:
-    """Validation without model.eval()."""
+    """Validate without model.eval()."""
 
     def begin_validation(self):
         pass
 
 
 class KeepsGraph:
-    """Losses are summed without .item(): every graph of the epoch stays alive."""
+    """Sum losses without .item(): every graph of the epoch stays in memory."""
 
     def train_epoch(self):
         self.running = 0.0
@@ -138,7 +138,7 @@ class KeepsGraph:
 
 
 class ValidationRecorded:
-    """Validation without torch.no_grad()."""
+    """Validate without torch.no_grad()."""
 
     def validate(self):
         self.begin_validation()
@@ -152,7 +152,7 @@ class ValidationRecorded:
 
 
 class MeanOfMeans:
-    """Loss and score are averaged over batches, though the last one is smaller."""
+    """Average loss and score over batches although the last one is smaller."""
 
     def make_loaders(self):
         train, val = super().make_loaders()
@@ -171,7 +171,7 @@ class MeanOfMeans:
 
 
 class DividedByFullBatches(MeanOfMeans):
-    """Correct answers are divided by batch size times batches."""
+    """Divide correct predictions by batch size times number of batches."""
 
     def validate(self):
         self.begin_validation()
@@ -185,17 +185,17 @@ class DividedByFullBatches(MeanOfMeans):
 
 
 def last_of(count: int) -> int:
-    """A batch size from 100 on whose last batch is a small one."""
+    """Smallest batch size of at least 100 that leaves a small last batch."""
     return next(size for size in range(100, 200) if 0 < count % size <= size // 4)
 
 
 def per_batch(setup: Setup, step: int) -> Setup:
-    """The rate is cut by ten every `step` epochs, the author thinks; the scheduler is stepped each batch."""
+    """Step a scheduler every batch that is meant to divide the lr by ten every `step` epochs."""
     return setup.but(schedule=lambda optimizer, epochs, batches: StepLR(optimizer, step), schedule_per="batch")
 
 
 def per_epoch(setup: Setup, _: None) -> Setup:
-    """A warm-up and cosine over all batches, stepped once an epoch: the rate never gets beyond its beginning."""
+    """Step a warm-up and cosine over all batches once per epoch: the lr stays in the warm-up."""
 
     def schedule(optimizer, epochs, batches):
         return torch.optim.lr_scheduler.OneCycleLR(
@@ -206,7 +206,7 @@ def per_epoch(setup: Setup, _: None) -> Setup:
 
 
 class StepBeforeOptimizer:
-    """scheduler.step() before optimizer.step(): the first rate is never used."""
+    """Call scheduler.step() before optimizer.step(): the first lr is never used."""
 
     def train_step(self, x: Tensor, y: Tensor):
         self.scheduler.step()
@@ -214,7 +214,7 @@ class StepBeforeOptimizer:
 
 
 def before_optimizer(setup: Setup, _: None) -> Setup:
-    """And per batch, so that the cosine runs up and down many times."""
+    """Also step it per batch, so that the cosine repeats many times."""
 
     def schedule(optimizer, epochs, batches):
         return CosineAnnealingLR(optimizer, T_max=epochs)
@@ -223,7 +223,7 @@ def before_optimizer(setup: Setup, _: None) -> Setup:
 
 
 class SlowLoader:
-    """The loader takes `wait` seconds for each batch."""
+    """Loader that takes `wait` seconds per batch."""
 
     wait = 0.02
 
@@ -251,7 +251,7 @@ def slow_loader(setup: Setup, wait: float) -> Setup:
 
 
 class OneByOne(nn.Module):
-    """The batch goes through the model sample by sample: hundreds of tiny kernels."""
+    """Run the model sample by sample: hundreds of tiny kernels."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ def one_by_one(setup: Setup, _: None) -> Setup:
 
 
 class ManySyncs:
-    """Every parameter's norm is read to the host, one by one, in every step, and written to a log with a pause."""
+    """Copy the norm of every parameter to the host in every step and log it with a pause."""
 
     def train_step(self, x: Tensor, y: Tensor):
         loss, outputs = super().train_step(x, y)
@@ -276,7 +276,7 @@ class ManySyncs:
 
 
 class KeepsOutputs(nn.Module):
-    """Every batch's features are appended to a list 'for later'."""
+    """Append the features of every batch to a list."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -289,7 +289,7 @@ class KeepsOutputs(nn.Module):
 
 
 class KeepsBatches:
-    """Every batch, its gradients too, is kept in a list."""
+    """Keep every batch and its gradients in a list."""
 
     def train_step(self, x: Tensor, y: Tensor):
         loss, outputs = super().train_step(x, y)

@@ -1,6 +1,6 @@
 """Faults of the model: structure, output and loss, initialisation, normalisation, activations, capacity."""
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 from dataclasses import replace
@@ -18,17 +18,17 @@ def no_nonlinearity(setup: Setup, _: None) -> Setup:
 
 
 def at_the_end(setup: Setup, layer) -> Setup:
-    """One layer more after the last."""
+    """Add a layer after the last."""
     return on_model(setup, lambda model: nn.Sequential(model, layer()))
 
 
 def nll_of_logits(setup: Setup, _: None) -> Setup:
-    """NLLLoss wants log-probabilities and gets the raw outputs."""
+    """Give raw outputs to NLLLoss, which expects log-probabilities."""
     return setup.but(loss=nn.NLLLoss)
 
 
 def too_many_outputs(setup: Setup, outputs: int) -> Setup:
-    """The last layer of another data set left in place."""
+    """Keep the last layer of another data set."""
     return on_data(setup, lambda data, g: replace(data, outputs=outputs))
 
 
@@ -41,14 +41,14 @@ def binary_loss(setup: Setup, _: None) -> Setup:
 
 
 def one_output(setup: Setup, _: None) -> Setup:
-    """Cross entropy over a single output is always zero."""
+    """Use cross entropy on a single output, which is always zero."""
     return on_data(
         setup, lambda data, g: replace(data, y=data.y.flatten().long() * 0, y_val=data.y_val.flatten().long() * 0)
     ).but(loss=nn.CrossEntropyLoss)
 
 
 def class_index(setup: Setup, _: None) -> Setup:
-    """Squared error against the number of the class, one output."""
+    """Use squared error against the class index with one output."""
     return on_data(
         setup, lambda data, g: replace(data, y=data.y[:, None].float(), y_val=data.y_val[:, None].float(), outputs=1)
     ).but(loss=nn.MSELoss)
@@ -84,7 +84,7 @@ def large_last_layer(setup: Setup, times: float) -> Setup:
 
 
 class Detached(nn.Module):
-    """The features are detached before the last layer: only that layer learns."""
+    """Detach the features before the last layer: only that layer learns."""
 
     def __init__(self, model: nn.Sequential) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Detached(nn.Module):
 
 
 class NoGradFeatures(Detached):
-    """The first half of the layers runs under no_grad, though its parameters ask for gradients."""
+    """Run the first half of the layers under no_grad although its parameters require gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         half = len(self.features) // 2
@@ -105,7 +105,7 @@ class NoGradFeatures(Detached):
 
 
 class WithUnused(nn.Module):
-    """A second branch is declared and its output never used."""
+    """Declare a second branch whose output is never used."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def too_small(setup: Setup, width: int) -> Setup:
 
 
 def too_large(setup: Setup, how: tuple[int, int]) -> Setup:
-    """(samples, width): two wide layers for a handful of samples, trained until they know them by heart."""
+    """Train two wide layers on a few samples until they are memorised: (samples, width)."""
     samples, width = how
     setup = on_data(setup, lambda data, g: replace(data, x=data.x[:samples], y=data.y[:samples]))
     return setup.but(model=mlp(width, width), optim=Optim("adam", 1e-3), batch_size=16, epochs=60, schedule=constant)
@@ -148,28 +148,28 @@ def deep_sigmoid(setup: Setup, depth: int) -> Setup:
 
 
 def shrinking(setup: Setup, depth: int) -> Setup:
-    """ReLU layers in torch's own initialisation, which loses a factor of about 2.4 in scale with every layer."""
+    """ReLU layers with torch's default initialisation, which shrinks the scale by about 2.4 per layer."""
     return setup.but(model=mlp(*[64] * depth))
 
 
 def growing_recurrence(setup: Setup, scale: float) -> Setup:
-    """A recurrence over the pixels whose state grows by `scale` a step."""
+    """Recurrence over the pixels whose state grows by `scale` per step."""
     return setup.but(model=recurrent(48, chunk=4, scale=scale))
 
 
 def negative_bias(setup: Setup, how: tuple[float, float]) -> Setup:
-    """(share of the hidden units, bias): they start below zero for every sample and stay there."""
-    share, bias = how
+    """Start a fraction of the hidden units below zero for every sample: (fraction, bias)."""
+    fraction, bias = how
 
     def edit(model: nn.Module) -> None:
         for layer in hidden(model):
-            nn.init.constant_(layer.bias[: round(share * len(layer.bias))], bias)
+            nn.init.constant_(layer.bias[: round(fraction * len(layer.bias))], bias)
 
     return on_model(setup, edit)
 
 
 def saturated(setup: Setup, bias: float) -> Setup:
-    """Biases so far out that the squashing units start pinned at their ends."""
+    """Set biases so large that sigmoid or tanh units start saturated."""
 
     def edit(model: nn.Module) -> None:
         with torch.no_grad():
@@ -180,14 +180,14 @@ def saturated(setup: Setup, bias: float) -> Setup:
 
 
 class BatchMean(nn.Module):
-    """The mean over the samples where the mean over the features was meant: all rows become equal."""
+    """Average over samples instead of features: all rows become equal."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(0, keepdim=True).expand_as(x)
 
 
 class NormOfOne(nn.Module):
-    """A bottleneck of one unit, normalised over itself: the result is always zero."""
+    """Normalise a bottleneck of one unit over itself: the result is always zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

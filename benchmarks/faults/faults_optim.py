@@ -1,6 +1,6 @@
-"""Faults of the optimisation, of numerics and of the fit: rate, momentum, decay, batch, clipping, NaN, half precision, budget."""
+"""Faults of optimisation, numerics and fit: lr, momentum, decay, batch, clipping, NaN, half precision, epochs."""
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ import torch
 from data import Data
 from loop import ClippingLoop, Optim, Setup
 from networks import mlp, transformer
-from planting import Fault, choose, on_data, on_model, on_optim, weighted
+from planting import Fault, on_data, on_model, on_optim, random_rows, weighted
 from setups import constant
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ def rate(setup: Setup, times: float) -> Setup:
 
 
 def at_the_edge(setup: Setup, factor: float) -> Setup:
-    """Linear regression by full batches with a rate of factor / (top eigenvalue of the Hessian): it bounces."""
+    """Full-batch linear regression with lr = factor / (largest eigenvalue of the Hessian): it oscillates."""
 
     def rate_of(x: Tensor) -> float:
         wide = torch.cat([x, torch.ones(len(x), 1)], 1)
@@ -36,7 +36,7 @@ def at_the_edge(setup: Setup, factor: float) -> Setup:
 
 
 def saddle(setup: Setup, scale: float) -> Setup:
-    """A tanh net started so near zero that all gradients vanish together: the origin is a saddle."""
+    """Tanh network initialised so close to zero that all gradients vanish: the origin is a saddle."""
 
     def shrink(model: nn.Module) -> None:
         with torch.no_grad():
@@ -49,12 +49,12 @@ def saddle(setup: Setup, scale: float) -> Setup:
 
 
 def at_the_minimum(setup: Setup, epochs: int) -> Setup:
-    """A linear model at its (only) minimum after a few epochs, and the loop goes on."""
+    """Linear model that reaches its only minimum after a few epochs and continues."""
     return setup.but(model=mlp(), optim=Optim("sgd", 0.1), batch_size=10**6, epochs=epochs, schedule=constant)
 
 
 def ill_conditioned(setup: Setup, spread: float) -> Setup:
-    """Inputs that nearly repeat each other: the stable rate is far too small for the flat directions."""
+    """Nearly collinear inputs: the stable lr is far too small for the flat directions."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         mix = torch.randn(data.x.shape[1], data.x.shape[1], generator=g)
@@ -68,19 +68,19 @@ def ill_conditioned(setup: Setup, spread: float) -> Setup:
 
 
 def decay(setup: Setup, times: float) -> Setup:
-    """Decay so that lr x decay is `times` a step."""
+    """Set weight decay so that lr x decay is `times` per step."""
     kind = "adamw" if setup.optim.kind.startswith("adam") else "sgd"
     optim = replace(setup.optim, kind=kind).but(weight_decay=times / setup.optim.lr)
     return setup.but(optim=optim)
 
 
 def heavy_ball(setup: Setup, value: float) -> Setup:
-    """Momentum `value` at a rate that suits 0.9: each gradient is pushed along 1 / (1 - value) times."""
+    """Use momentum `value` with an lr for 0.9: each gradient is applied 1 / (1 - value) times."""
     return on_optim(setup.but(schedule=constant), 2.0, momentum=value)
 
 
 def tiny_batches(setup: Setup, how: tuple[int, float]) -> Setup:
-    """(batch size, factor of the rate) with a fifth of the epochs: same rate as for the large batch."""
+    """Use a small batch with a fifth of the epochs: (batch size, factor of the lr)."""
     size, times = how
     return on_optim(setup.but(batch_size=size, epochs=max(2, setup.epochs // 5), schedule=constant), times)
 
@@ -97,7 +97,7 @@ def clip(setup: Setup, norm: float) -> Setup:
 
 
 def no_warmup(setup: Setup, how: tuple[float, int]) -> Setup:
-    """(rate, depth): a transformer with normalisation after the sum, Adam at its full rate from the first step."""
+    """Train a post-norm transformer with Adam at full lr from the first step: (lr, depth)."""
     lr, depth = how
     return setup.but(model=transformer(48, depth, norm_first=False), optim=Optim("adam", lr), batch_size=32, epochs=6)
 
@@ -105,14 +105,14 @@ def no_warmup(setup: Setup, how: tuple[float, int]) -> Setup:
 def nan_in_a_sample(setup: Setup, count: int) -> Setup:
     def edit(data: Data, g: torch.Generator) -> Data:
         x = data.x.clone()
-        x.flatten(1)[choose(len(x), 1.0, g)[:count], 0] = float("nan")
+        x.flatten(1)[random_rows(len(x), 1.0, g)[:count], 0] = float("nan")
         return replace(data, x=x)
 
     return on_data(setup, edit)
 
 
 class LogOfSoftmax(nn.Module):
-    """Cross entropy written by hand: the logarithm of a probability that can be exactly zero."""
+    """Cross entropy as the logarithm of a probability that can be exactly zero."""
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         probabilities = torch.softmax(outputs, 1)
@@ -120,7 +120,7 @@ class LogOfSoftmax(nn.Module):
 
 
 def log_of_zero(setup: Setup, times: float) -> Setup:
-    """With logits large enough for a probability to underflow."""
+    """Make logits large enough for a probability to underflow."""
 
     def edit(model: nn.Module) -> None:
         with torch.no_grad():
@@ -130,7 +130,7 @@ def log_of_zero(setup: Setup, times: float) -> Setup:
 
 
 def zero_by_zero(setup: Setup, _: None) -> Setup:
-    """A constant column divided by its standard deviation of zero."""
+    """Divide a constant column by its standard deviation of zero."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         x, x_val = data.x.clone(), data.x_val.clone()
@@ -142,7 +142,7 @@ def zero_by_zero(setup: Setup, _: None) -> Setup:
 
 
 class RootOfZero(nn.Module):
-    """The root of what a distance goes beyond 0.5, masked: its slope at zero is infinite, times the mask's zero NaN."""
+    """Masked square root of a distance beyond 0.5: infinite slope times zero of the mask is NaN."""
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         beyond = (outputs - targets).abs() - 0.5
@@ -150,7 +150,7 @@ class RootOfZero(nn.Module):
 
 
 class Half(nn.Module):
-    """The model in float16; inputs are multiplied by `times` first, outputs come back in float32."""
+    """Model in float16; inputs are multiplied by `times` first, outputs are float32."""
 
     def __init__(self, model: nn.Module, times: float) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def half(setup: Setup, times: float) -> Setup:
 
 
 class TinyLoss(nn.Module):
-    """The loss is divided by 1e6, so that the gradients fall below what float16 can hold."""
+    """Loss divided by 1e6, so that the gradients underflow in float16."""
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
@@ -180,14 +180,14 @@ def half_underflow(setup: Setup, _: None) -> Setup:
 
 
 def few_samples(setup: Setup, how: tuple[int, int]) -> Setup:
-    """(samples, epochs): far too few to learn from, trained long by Adam at a constant rate."""
+    """Train long on too few samples with Adam at a constant lr: (samples, epochs)."""
     samples, epochs = how
     setup = on_data(setup, lambda data, g: replace(data, x=data.x[:samples], y=data.y[:samples]))
     return setup.but(epochs=epochs, batch_size=16, optim=Optim("adam", 3e-3), schedule=constant)
 
 
 def few_columns(setup: Setup, columns: int) -> Setup:
-    """Most of what decides the answer is not among the inputs."""
+    """Remove most of the informative inputs."""
 
     def keep(x: Tensor) -> Tensor:
         flat = x.flatten(1).clone()
@@ -198,7 +198,7 @@ def few_columns(setup: Setup, columns: int) -> Setup:
 
 
 def upside_down_weights(setup: Setup, times: float) -> Setup:
-    """A class weight meant for a rare class given to a common one."""
+    """Give a common class the weight meant for a rare one."""
     if "binary" in setup.tags:
         return setup.but(loss=lambda: nn.BCEWithLogitsLoss(pos_weight=torch.tensor([times])))
 
@@ -212,7 +212,7 @@ def upside_down_weights(setup: Setup, times: float) -> Setup:
 
 
 def parity(setup: Setup, bits: int) -> Setup:
-    """The label is the parity of many bits: determined, and beyond what the net can find from these samples."""
+    """Set the label to the parity of many bits: deterministic, but not learnable from these samples."""
 
     def bits_and_parity(count: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
         x = torch.randint(0, 2, (count, bits), generator=g).float() * 2 - 1
@@ -238,7 +238,7 @@ def strong_dropout(setup: Setup, p: float) -> Setup:
 
 
 def smoothing(setup: Setup, value: float) -> Setup:
-    """Inputs disturbed so much by noise layers within the model that training cannot fit them."""
+    """Add noise layers so strong that training cannot fit."""
     return on_model(setup, lambda model: nn.Sequential(nn.Dropout(value), model))
 
 
@@ -257,7 +257,7 @@ OPTIM_FAULTS = [
     Fault("start at a saddle", "optim.plateau_saddle", saddle, {"1e-3": 1e-3, "1e-2": 1e-2}, "classes|numbers mlp", also=("model.bad_init", "gradient.vanishing")),
     Fault("at the minimum", "optim.plateau_minimum", at_the_minimum, {"150 epochs": 150}, "numbers", also=("model.too_small", "fit.underfitting", "fit.trained_too_long"), proof="code"),
     Fault("ill-conditioned", "optim.slow_convergence", ill_conditioned, {"300": 300.0, "100": 100.0}, "table mlp classes|numbers", avoid="deep", also=("fit.stopped_early", "optim.lr_too_low", "data.not_normalised")),
-    Fault("strong decay", "optim.weight_decay_too_strong", decay, {"0.1 a step": 0.1, "0.03 a step": 0.03}, "mlp", also=("fit.regularisation_too_strong",)),
+    Fault("strong decay", "optim.weight_decay_too_strong", decay, {"0.1 per step": 0.1, "0.03 per step": 0.03}, "mlp", also=("fit.regularisation_too_strong",)),
     Fault("heavy ball", "optim.momentum_too_high", heavy_ball, {"0.999": 0.999, "0.997": 0.997}, "momentum"),
     Fault("batches of one", "optim.batch_too_small", tiny_batches, {"1": (1, 2.0), "2": (2, 4.0)}, "momentum", avoid="bn", also=("optim.lr_too_high",)),
     Fault("full batches", "optim.batch_too_large", full_batches, {"all": 10**6, "half": 1500}, "classes|numbers", also=("optim.slow_convergence", "fit.stopped_early", "optim.lr_too_low")),

@@ -1,11 +1,11 @@
-"""How many planted bad settings `danlu doctor RUN --heal` repairs, on danlu's own runs.
+"""Measure the fraction of planted bad settings that `danlu diagnose RUN --heal` repairs in runs of danlu.
 
     python benchmarks/faults/heal.py [--only NAME ...] [--budget SECONDS] [--out FILE.md]
 
-Each case trains a sound run and the same run with one bad setting, lets the doctor look at the bad one and heal it, and
-trains the bad run's settings with the kept changes again in full. Judged on validation, over the seeds below, paired
-by seed and with the same split: repaired where the healed run is not worse than the sound one by more than the noise
-(Student's t at 5 % times the standard error, at least one validation sample), and the bad one was.
+Each case trains a healthy run and the same run with one bad setting, diagnoses and heals the bad run, and trains its
+settings with the accepted changes again in full. Runs are compared on validation over the seeds below, paired by seed
+with the same split. A case is repaired if the bad run was worse than the healthy one by more than the noise (Student's
+t at 5 % times the standard error, at least one validation sample) and the healed run is not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from danlu.healing.trials import compare
 from danlu.run.folder import Run
 
 QUIET = Console(quiet=True)
-SEEDS = (11, 12, 13)  # others than those that the healing itself sees
+SEEDS = (11, 12, 13)  # disjoint from the seeds that healing uses
 PLAIN = {"device": "cpu", "precision": "fp32", "channels_last": False}
 MLP = {"model": "mlp", "epochs": 15, "augment": "none"}
 CNN = {"model": "small-cnn", "epochs": 6, "augment": "none", "model.dropout": None}
@@ -38,21 +38,21 @@ SIGMOID = {"model": "mlp", "model.width": "64,64,64,64,64", "epochs": 15, "augme
 
 @dataclass(frozen=True)
 class Case:
-    """A sound run's settings, and the bad ones laid over them. data: "digits" or "rings", which is drawn."""
+    """Settings of a healthy run and the bad ones that override them. data: "digits" or "rings" (generated)."""
 
     name: str
-    sound: dict[str, Any]
+    healthy: dict[str, Any]
     bad: dict[str, Any] = field(default_factory=dict)
     data: str = "digits"
 
 
 RINGS = {"model": "mlp", "model.width": "32,32", "epochs": 30}
 CASES = (
-    Case("rate x 100 (adamw)", MLP, {"optim.lr": 0.3}),
-    Case("rate x 1000 (adamw)", MLP, {"optim.lr": 3.0}),
-    Case("rate x 100 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.lr": 5.0}),
-    Case("rate / 1000", MLP, {"optim.lr": 3e-6}),
-    Case("rate / 100 (convolutions)", CNN, {"optim.lr": 3e-5}),
+    Case("lr x 100 (adamw)", MLP, {"optim.lr": 0.3}),
+    Case("lr x 1000 (adamw)", MLP, {"optim.lr": 3.0}),
+    Case("lr x 100 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.lr": 5.0}),
+    Case("lr / 1000", MLP, {"optim.lr": 3e-6}),
+    Case("lr / 100 (convolutions)", CNN, {"optim.lr": 3e-5}),
     Case("decay 10", MLP, {"optim.weight_decay": 10.0}),
     Case("decay 1 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.weight_decay": 1.0}),
     Case("dropout 0.9", MLP, {"model.dropout": 0.9}),
@@ -69,10 +69,10 @@ CASES = (
     Case("no augmentation, few samples", MLP | {"augment": None, "data.limit": 150, "epochs": 60}, {"augment": "none"}),
     Case("class weights on one class", MLP, {"loss.class_weights": "200,1,1,1,1,1,1,1,1,1"}),
     Case("all but the head frozen", SIGMOID, {"transfer.freeze": "hidden"}),
-    Case("rate x 1000 (table)", RINGS, {"optim.lr": 3.0}, "rings"),
-    Case("rate x 100 (convolutions)", CNN, {"optim.lr": 0.3}),
-    Case("rate / 1000 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.lr": 5e-5}),
-    Case("rate / 1000 (table)", RINGS, {"optim.lr": 2e-6}, "rings"),
+    Case("lr x 1000 (table)", RINGS, {"optim.lr": 3.0}, "rings"),
+    Case("lr x 100 (convolutions)", CNN, {"optim.lr": 0.3}),
+    Case("lr / 1000 (momentum)", MLP | {"optim.name": "momentum"}, {"optim.lr": 5e-5}),
+    Case("lr / 1000 (table)", RINGS, {"optim.lr": 2e-6}, "rings"),
     Case("decay 10 (convolutions)", CNN, {"optim.weight_decay": 10.0}),
     Case("decay 30 (table)", RINGS, {"optim.weight_decay": 30.0}, "rings"),
     Case("dropout 0.95 (convolutions)", CNN, {"model.dropout": 0.95}),
@@ -81,18 +81,18 @@ CASES = (
     Case("gradient clipped by value", MLP | {"optim.name": "momentum"}, {"optim.clip_value": 1e-6}),
     Case("deep tanh net, tiny first weights", SIGMOID | {"model.activation": "tanh"}, {"model.init": "normal:0.001"}),
     Case("one hidden unit (table)", RINGS, {"model.width": "1"}, "rings"),
-    Case("sigmoid convolutions at a small rate", CNN, {"model.activation": "sigmoid", "optim.lr": 3e-5}),
+    Case("sigmoid convolutions at a small lr", CNN, {"model.activation": "sigmoid", "optim.lr": 3e-5}),
 )  # fmt: skip
 HEALTHY = (
-    Case("sound: digits, mlp", MLP),
-    Case("sound: digits, momentum", MLP | {"optim.name": "momentum"}),
-    Case("sound: digits, convolutions", CNN),
-    Case("sound: rings", RINGS, data="rings"),
+    Case("healthy: digits, mlp", MLP),
+    Case("healthy: digits, momentum", MLP | {"optim.name": "momentum"}),
+    Case("healthy: digits, convolutions", CNN),
+    Case("healthy: rings", RINGS, data="rings"),
 )
 
 
 def rings(folder: Path) -> str:
-    """Two rings, one within the other, as a table of 800 rows: no straight line parts them."""
+    """Generate two concentric rings as a table of 800 rows, not linearly separable."""
     rng = np.random.default_rng(0)
     inner = rng.integers(0, 2, 800)
     radius, angle = 1.0 + inner + rng.normal(0, 0.15, 800), rng.uniform(0, 2 * np.pi, 800)
@@ -103,9 +103,10 @@ def rings(folder: Path) -> str:
 
 
 def figures(data: str, settings: dict[str, Any], folder: Path, config: Path | None = None) -> list[float | None]:
-    """Validation accuracy of one training for each of SEEDS, on the split of seed 0; None where it broke down.
+    """Train once per seed of SEEDS on the split of seed 0; return validation accuracies, None if a training failed.
 
-    config: the settings of a run, on which `settings` are laid."""
+    config: settings of a run, overridden by `settings`.
+    """
     found: list[float | None] = []
     for seed in SEEDS:
         try:
@@ -120,8 +121,8 @@ def figures(data: str, settings: dict[str, Any], folder: Path, config: Path | No
 
 def judge(case: Case, data: str, budget: float, folder: Path) -> dict[str, Any]:
     more = {"target": "ring"} if case.data == "rings" else {}
-    sound, bad = case.sound | more, case.sound | more | case.bad
-    reference = figures(data, PLAIN | sound, folder / "sound")
+    healthy, bad = case.healthy | more, case.healthy | more | case.bad
+    reference = figures(data, PLAIN | healthy, folder / "healthy")
     before = figures(data, PLAIN | bad, folder / "bad") if case.bad else reference
     began = time.perf_counter()
     with suppress(danlu.Failure):
@@ -131,13 +132,13 @@ def judge(case: Case, data: str, budget: float, folder: Path) -> dict[str, Any]:
     findings = [f for f in danlu.diagnose(folder / "run")["findings"] if f["severity"] != "note"]
     kept, config = healed["settings"], folder / "run" / "config.yaml"
     after = figures(data, kept, folder / "healed", config) if kept else before
-    counts = Run.open(folder / "sound" / f"seed-{SEEDS[0]}").summary["data"]["counts"]
+    counts = Run.open(folder / "healthy" / f"seed-{SEEDS[0]}").summary["data"]["counts"]
     least = 1 / counts["val"]
     hurt = not case.bad or compare(reference, before, high=False, min_gain=least).better
     worse = compare(reference, after, high=False, min_gain=least).better
     return {
         "case": case.name,
-        "sound": reference,
+        "healthy": reference,
         "bad": before,
         "healed": after,
         "hurt": hurt,
@@ -151,9 +152,9 @@ def judge(case: Case, data: str, budget: float, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", help="cases whose name holds one of these")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of each healing [60]")
-    parser.add_argument("--out", help="a file for the table")
+    parser.add_argument("--only", nargs="+", help="cases whose name contains one of these")
+    parser.add_argument("--budget", type=float, default=60.0, help="time of each healing in seconds [60]")
+    parser.add_argument("--out", help="file for the table")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -173,7 +174,7 @@ def chosen(cases: Iterable[Case], only: list[str] | None) -> list[Case]:
 
 
 def line(row: dict[str, Any]) -> str:
-    shown = " | ".join(mean(row[key]) for key in ("sound", "bad", "healed"))
+    shown = " | ".join(mean(row[key]) for key in ("healthy", "bad", "healed"))
     verdict = "yes" if row["repaired"] else "not hurt" if not row["hurt"] else "no"
     words = [row["case"], shown, row["found"], f"`{row['kept'][:80]}`", row["tried"], verdict, f"{row['seconds']:.0f}"]
     return f"| {' | '.join(map(str, words))} |"
@@ -181,20 +182,20 @@ def line(row: dict[str, Any]) -> str:
 
 def mean(values: list[float | None]) -> str:
     finished = [value for value in values if value is not None]
-    broke = f" ({len(values) - len(finished)} broke down)" if len(finished) < len(values) else ""
+    broke = f" ({len(values) - len(finished)} failed)" if len(finished) < len(values) else ""
     return (f"{fmean(finished):.3f}" if finished else "-") + broke
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    planted = [row for row in rows if not row["case"].startswith("sound")]
+    planted = [row for row in rows if not row["case"].startswith("healthy")]
     hurt = [row for row in planted if row["hurt"]]
-    healthy = [row for row in rows if row["case"].startswith("sound")]
+    healthy = [row for row in rows if row["case"].startswith("healthy")]
     left = sum(row["kept"] == "nothing" for row in healthy)
-    head = ["case", "sound", "bad", "healed", "findings", "kept", "tried", "repaired", "s"]
-    said = f"repaired {sum(row['repaired'] for row in hurt)} of {len(hurt)} that were worse than the sound run"
+    head = ["case", "healthy", "bad", "healed", "findings", "kept", "tried", "repaired", "s"]
+    said = f"repaired {sum(row['repaired'] for row in hurt)} of {len(hurt)} that were worse than the healthy run"
     if len(planted) > len(hurt):
         said += f" ({len(planted) - len(hurt)} planted settings did no measurable harm)"
-    said += f"; {left} of {len(healthy)} sound runs left as they are" if healthy else ""
+    said += f"; {left} of {len(healthy)} healthy runs left unchanged" if healthy else ""
     return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *map(line, rows), "", said, ""])
 
 

@@ -1,10 +1,10 @@
-"""Healthy runs: every set-up in sound variations, and odd ones that look suspicious but are not.
+"""Healthy runs: harmless variations of every set-up, and unusual runs that look suspicious but are correct.
 
-A fixed threshold tends to fire on the odd ones: tiny batches, sigmoid nets, high dropout, long plateaus, strong decay, a
-single layer, uneven classes handled with weights, frozen backbones, LBFGS, loud input scales that the net normalises.
+Fixed thresholds tend to fire on the unusual ones: tiny batches, sigmoid networks, high dropout, long plateaus, strong
+decay, a single layer, weighted classes, frozen backbones, LBFGS, large input scales that the network normalises.
 """
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -70,12 +70,12 @@ VARIATIONS: dict[str, Callable[[Setup], Setup]] = {
 
 
 def balanced(setup: Setup, rare: float = 0.1) -> Setup:
-    """One class is rare in both splits; its loss carries the weight that evens it out."""
+    """Make one class rare in both splits and weight its loss accordingly."""
     return imbalance(setup, rare).but(loss=lambda: nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1 / rare])))
 
 
 class FrozenBackbone(Loop):
-    """The first layers are frozen on purpose: requires_grad False, and not given to the optimiser."""
+    """Freeze the first layers on purpose: requires_grad False, not in the optimiser."""
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         layers = list(self.model.children())
@@ -85,7 +85,7 @@ class FrozenBackbone(Loop):
 
 
 class TwoRates(Loop):
-    """The last layer gets five times the rate, biases no decay: parameter groups."""
+    """Use parameter groups: five times the lr for the last layer, no decay for biases."""
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         *body, head = self.model.children()
@@ -98,7 +98,7 @@ class TwoRates(Loop):
 
 
 class NoneIsZero(Loop):
-    """zero_grad after the step instead of before the forward pass."""
+    """Call zero_grad after the step instead of before the forward pass."""
 
     def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.model(x)
@@ -110,19 +110,19 @@ class NoneIsZero(Loop):
 
 
 def gentle(x: Tensor) -> Tensor:
-    """A shift by up to one pixel and a little noise: labels survive."""
+    """Shift by up to one pixel and add a little noise; labels stay valid."""
     down, right = (int(torch.randint(-1, 2, ())) for _ in range(2))
     return torch.roll(x, (down, right), (2, 3)) + 0.05 * torch.randn_like(x)
 
 
 def normalised_inside(setup: Setup) -> Setup:
-    """Raw images (0 to 255), and a batch normalisation as the first layer."""
+    """Use raw images (0 to 255) with batch normalisation as the first layer."""
     raw = on_data(setup, lambda data, g: replace(data, x=data.x * 60 + 100, x_val=data.x_val * 60 + 100))
     return on_model(raw, lambda model: nn.Sequential(nn.BatchNorm2d(1, affine=False), *model.children()))
 
 
 def zero_to_one(setup: Setup) -> Setup:
-    """Images in [0, 1], the commonest scaling of all."""
+    """Scale images to [0, 1], the most common scaling."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         low, high = data.x.min(), data.x.max()
@@ -132,7 +132,7 @@ def zero_to_one(setup: Setup) -> Setup:
 
 
 def softmax_then_nll(setup: Setup) -> Setup:
-    """Log-softmax in the model and NLLLoss: the same as cross entropy."""
+    """Use log-softmax in the model and NLLLoss, equivalent to cross entropy."""
     return on_model(setup, lambda model: nn.Sequential(*model.children(), nn.LogSoftmax(dim=1))).but(loss=nn.NLLLoss)
 
 
@@ -143,7 +143,7 @@ def sigmoid_then_bce(setup: Setup) -> Setup:
 
 
 class Probabilities(Loop):
-    """Outputs are probabilities: the border lies at one half."""
+    """Loop whose outputs are probabilities: the threshold is 0.5."""
 
     def positive(self, outputs: Tensor) -> Tensor:
         return outputs > 0.5
@@ -154,7 +154,7 @@ def smoothed(setup: Setup) -> Setup:
 
 
 def squashed_output(setup: Setup) -> Setup:
-    """Targets scaled into [0, 1] and a sigmoid on the output: they fit each other."""
+    """Scale targets to [0, 1] with a sigmoid on the output."""
 
     def edit(data: Data, g: torch.Generator) -> Data:
         low, high = data.y.min() - 0.3, data.y.max() + 0.3
@@ -167,7 +167,7 @@ def halves(name: str, tuned: Setup, untuned: Setup) -> dict[str, Setup]:
     return {f"{name} (tuned)": tuned.but(half="tuned"), f"{name} (untuned)": untuned.but(half="untuned")}
 
 
-# Shorthand for the odd ones: half is set by `halves`.
+# Shorthand for the unusual runs; `halves` sets the half.
 build = partial(setup, "tuned")
 DIGITS = build(sets.digits, "mlp2", mlp(192), momentum(0.03), 0.93, "classes mlp relu images", batch_size=32)
 BLOBS = build(sets.blobs, "mlp3", mlp(64, 64), Optim("adam", 1e-3), 0.92, "classes mlp relu table", batch_size=32)

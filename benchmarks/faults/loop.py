@@ -1,6 +1,6 @@
-"""The training loop of the gym, as any engineer writes it, each part a method that a fault can get wrong.
+"""Training loop of the benchmark; every step is a method that a fault can override.
 
-A Setup is a whole script as data: a Loop is made from it, and it may name a loop of another kind.
+A Setup describes a training script as data; it makes a Loop and may name a subclass of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Watch = Callable[[nn.Module, torch.optim.Optimizer, nn.Module], AbstractContextM
 
 
 class Batches:
-    """The whole set in memory, sliced into batches; in a new order each epoch where `shuffle` is set."""
+    """Set in memory, sliced into batches; reshuffled each epoch if `shuffle` is set."""
 
     def __init__(self, x: Tensor, y: Tensor, batch_size: int, shuffle: bool, augment: Callable | None = None) -> None:
         self.x, self.y, self.batch_size, self.shuffle, self.augment = x, y, batch_size, shuffle, augment
@@ -40,7 +40,7 @@ class Batches:
 
 
 class Loop:
-    """Builds everything from the set-up, trains and validates epoch by epoch; `history` keeps one dict per epoch."""
+    """Build everything from the set-up, train and validate; `history` has one dict per epoch."""
 
     def __init__(self, setup: Setup) -> None:
         random.seed(setup.seed)
@@ -125,7 +125,7 @@ class Loop:
         return "r2" if self.data.task == "numbers" else "accuracy"
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
-        """Accuracy, or R2 for numbers; targets as indices, as one-hot rows, or as 0/1 in a column."""
+        """Compute accuracy, or R2 for numbers; targets are indices, one-hot rows, or a column of 0/1."""
         if self.data.task == "numbers":
             return (1 - (outputs - targets).square().mean() / targets.var(correction=0)).item()
         if outputs.shape[-1] == 1:
@@ -140,7 +140,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Optim:
-    """An optimiser by name with its arguments; a fault changes the arguments."""
+    """Optimiser name and arguments; a fault changes the arguments."""
 
     kind: str
     lr: float
@@ -159,7 +159,7 @@ def cosine(optimizer: torch.optim.Optimizer, epochs: int, batches: int) -> LRSch
 
 @dataclass(frozen=True)
 class Setup:
-    """A training script as data; `floor` is the validation score that the sound one reaches, whatever the seed."""
+    """Training script as data; `floor` is the validation score that it reaches with any seed."""
 
     name: str
     half: str
@@ -185,7 +185,7 @@ class Setup:
 
 
 class LBFGSLoop(Loop):
-    """The closure that torch.optim.LBFGS asks for: it may evaluate the loss several times a step."""
+    """Loop with the closure of torch.optim.LBFGS, which may evaluate the loss several times per step."""
 
     def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         def closure() -> Tensor:
@@ -200,7 +200,7 @@ class LBFGSLoop(Loop):
 
 
 class AccumulatingLoop(Loop):
-    """Four small batches make one step: the loss is divided by four and the gradients add up."""
+    """Accumulate the gradients of four small batches per step; the loss is divided by four."""
 
     parts = 4
 
@@ -218,7 +218,7 @@ class AccumulatingLoop(Loop):
 
 
 class ClippingLoop(Loop):
-    """Clips the global gradient norm between backward and step."""
+    """Clip the global gradient norm between backward and step."""
 
     max_norm = 5.0
 

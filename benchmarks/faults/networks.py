@@ -1,4 +1,4 @@
-"""The networks of the gym, small enough to train in a second: MLP, LeNet, VGG, ResNet, transformer, recurrent."""
+"""Networks of the benchmark, small enough to train in a second: MLP, LeNet, VGG, ResNet, transformer, recurrent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Build = Callable[[Data], nn.Module]
 
 
 def mlp(*hidden: int, activation: Activation = nn.ReLU, dropout: float = 0.0, init: str = "") -> Build:
-    """Linear layers with an activation after each but the last; init "he", "xavier" or torch's own."""
+    """Linear layers with an activation after each but the last; init "he", "xavier" or torch's default."""
 
     def build(data: Data) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
@@ -72,7 +72,7 @@ def vgg(*widths: int, norm: bool = True) -> Build:
 
 
 class Residual(nn.Module):
-    """Two convolutions with batch normalisation, and the way past them."""
+    """Two convolutions with batch normalisation and a skip connection."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Residual(nn.Module):
 
 
 def resnet(*widths: int) -> Build:
-    """A stem and one residual block per width, each but the first halving the sides."""
+    """A stem and one residual block per width, each but the first halving the resolution."""
 
     def build(data: Data) -> nn.Module:
         stem = nn.Conv2d(data.x.shape[1], widths[0], 3, padding=1, bias=False)
@@ -100,7 +100,7 @@ def resnet(*widths: int) -> Build:
 
 
 class Transformer(nn.Module):
-    """A small vision transformer: rows of the image as tokens, learned places, the mean of the tokens."""
+    """A small vision transformer: rows of the image as tokens, learned position embeddings, mean of the tokens."""
 
     def __init__(self, data: Data, width: int, depth: int, norm_first: bool) -> None:
         super().__init__()

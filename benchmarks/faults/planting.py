@@ -1,4 +1,4 @@
-"""What planting a fault takes: a Fault's entry in the table, and changing one part of a set-up while the rest stays."""
+"""Table entry of a fault, and functions that change one part of a set-up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh)
 class Fault:
     """One fault of the table.
 
-    needs, avoid: tags that a set-up must (all of; a|b: either) and must not carry. also: codes that are right too,
-    where no measurement could tell them from `code`. proof: how it is checked that the planted run really is faulty:
-    "score" (validation score falls), "overfit" (validation loss rises), "crash" (an error ends it), or "code" (the
-    fault stands in the program and need not show in the score).
+    needs, avoid: tags that a set-up must have (all; a|b: either) and must not have. also: codes that are correct too,
+    because no measurement distinguishes them from `code`. proof: evidence that the planted run is faulty: "score"
+    (validation score falls), "overfit" (validation loss rises), "crash" (an error ends it), or "code" (the fault is in
+    the program and need not affect the score).
     """
 
     name: str
@@ -39,7 +39,7 @@ class Fault:
 
 
 def on_data(setup: Setup, edit: Callable[[Data, torch.Generator], Data]) -> Setup:
-    """The set-up whose data go through `edit`; the generator is seeded by the run's seed."""
+    """Return the set-up with its data edited; the generator is seeded with the seed of the run."""
 
     def data(seed: int) -> Data:
         return edit(setup.data(seed), torch.Generator().manual_seed(seed + 1000))
@@ -48,7 +48,7 @@ def on_data(setup: Setup, edit: Callable[[Data, torch.Generator], Data]) -> Setu
 
 
 def on_model(setup: Setup, edit: Callable[[nn.Module], nn.Module | None]) -> Setup:
-    """The set-up whose model is changed in place, or replaced by what `edit` returns."""
+    """Return the set-up with its model edited in place or replaced by the result of `edit`."""
 
     def model(data: Data) -> nn.Module:
         built = setup.model(data)
@@ -59,12 +59,12 @@ def on_model(setup: Setup, edit: Callable[[nn.Module], nn.Module | None]) -> Set
 
 
 def on_optim(setup: Setup, times: float = 1.0, **arguments) -> Setup:
-    """The set-up with its rate multiplied by `times` and other arguments of the optimiser set."""
+    """Return the set-up with its lr multiplied by `times` and other optimiser arguments set."""
     return setup.but(optim=replace(setup.optim.but(**arguments), lr=setup.optim.lr * times))
 
 
 def on_loop(setup: Setup, part: type) -> Setup:
-    """The set-up whose loop has the methods of `part` in front of its own."""
+    """Return the set-up with `part` mixed into its loop class."""
     return setup.but(loop=type(part.__name__, (part, setup.loop), {}))
 
 
@@ -97,6 +97,6 @@ def one_hot(data: Data) -> Data:
     return replace(data, y=rows(data.y), y_val=rows(data.y_val))
 
 
-def choose(count: int, share: float, generator: torch.Generator) -> Tensor:
-    """Indices of a random `share` of `count` things."""
-    return torch.randperm(count, generator=generator)[: round(share * count)]
+def random_rows(count: int, fraction: float, generator: torch.Generator) -> Tensor:
+    """Draw the indices of a random fraction of `count` rows."""
+    return torch.randperm(count, generator=generator)[: round(fraction * count)]

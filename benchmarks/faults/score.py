@@ -1,15 +1,14 @@
-"""How well a watcher finds the planted faults: `python benchmarks/faults/score.py`.
+"""Score watchers on the planted faults: `python benchmarks/faults/score.py`.
 
-Every case is trained under each watcher, in two processes. Printed as markdown, for the untuned half unless --half
-says otherwise: faults detected at all, the right cause first, false alarms on healthy runs, recall and precision of
-each code. `--quick` is the guard of every change: danlu alone on a fixed sample of the tuned half (the untuned one
-would be tuned by and by if each change were held against it) that needs no downloaded data; it exits with 1 where a
-bound of bounds.py is broken.
+Trains every case under each watcher, in two processes. Prints as Markdown, by default for the untuned half: faults
+detected, correct cause ranked first, false alarms on healthy runs, and recall and precision per code. `--quick` is the
+regression check: danlu only, on a fixed sample of the tuned half (checking every change on the untuned half would
+gradually tune on it), without downloaded data; it exits with 1 if a bound of bounds.py is not met.
 
-Detected: any finding. Right cause first: the gravest finding has a planted code, or that of a look-alike that nothing
-tells from it. False alarm: a healthy run with an error or a warning (notes are free). Recall of a code: planted, and
-named anywhere among the findings. Precision of a code: of the runs in which it was named as error or warning, those
-where it is right.
+Detected: any finding. Right cause first: the most severe finding has a planted code or an equivalent code that no
+measurement distinguishes. False alarm: a healthy run with an error or a warning (notes do not count). Recall of a code:
+fraction of the runs with the planted code in which it is found. Precision: fraction of the runs with this error or
+warning in which it is correct.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ WATCHERS: dict[str, Callable] = {"danlu": doctor, "AutoTrainer": AutoTrainer, "U
 
 @dataclass(frozen=True)
 class Outcome:
-    """One case under one watcher: (code, severity) of its findings, the gravest first."""
+    """Result of one case under one watcher: (code, severity) of its findings, most severe first."""
 
     watcher: str
     name: str
@@ -77,7 +76,7 @@ class Outcome:
 
 
 def examine(watcher: str, case: Case) -> Outcome:
-    """Train one case under one watcher. Some faults end in an error; what the watcher found until then counts."""
+    """Train one case under one watcher. If a fault ends in an error, findings until then count."""
     held: list = []
 
     def watch(*arguments):
@@ -88,7 +87,7 @@ def examine(watcher: str, case: Case) -> Outcome:
     loop = case.build().make()
     try:
         loop.run(watch)
-    except Exception as error:  # a broken case must not end the others
+    except Exception as error:  # a failing case must not end the others
         broke = f"{type(error).__name__}: {error}".splitlines()[0]
     found = tuple((one.code, one.severity) for one in (held[0].findings if held else ()))
     seconds = time.perf_counter() - start
@@ -96,16 +95,16 @@ def examine(watcher: str, case: Case) -> Outcome:
 
 
 def work(job: tuple[str, str, int]) -> Outcome:
-    """Cases are not sent to the workers, only their numbers: the list is the same everywhere."""
+    """Run the case with this index; workers build the same list of cases."""
     watcher, half, number = job
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler")  # one of the faults
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler")  # caused by one of the faults
     give_back_memory()
     return examine(watcher, cases(half)[number])
 
 
 def give_back_memory() -> None:
-    """What the run before has freed would hide the growth of the next: back to the system with it (glibc)."""
+    """Return freed memory to the system (glibc), so that it does not hide the memory growth of the next run."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
@@ -120,30 +119,30 @@ def outcomes(watchers: Iterable[str], half: str, chosen: list[Case], processes: 
         return list(pool.imap_unordered(work, jobs, chunksize=8))
 
 
-def share(count: int, of: int) -> str:
+def fraction(count: int, of: int) -> str:
     return f"{100 * count / of:.1f} % ({count}/{of})" if of else "-"
 
 
 def summary(found: list[Outcome]) -> list[str]:
     lines = [
-        "| watcher | detected | right cause first | healthy runs with a false alarm | seconds a run |",
+        "| watcher | detected | right cause first | healthy runs with a false alarm | seconds per run |",
         "|---|---|---|---|---|",
     ]
     for watcher in dict.fromkeys(one.watcher for one in found):
         mine = [one for one in found if one.watcher == watcher]
-        ill = [one for one in mine if one.kind != "healthy"]
-        well = [one for one in mine if one.kind == "healthy"]
+        faulty = [one for one in mine if one.kind != "healthy"]
+        healthy = [one for one in mine if one.kind == "healthy"]
         lines.append(
-            f"| {watcher} | {share(sum(one.detected for one in ill), len(ill))} "
-            f"| {share(sum(one.right_first for one in ill), len(ill))} "
-            f"| {share(sum(one.false_alarm for one in well), len(well))} "
+            f"| {watcher} | {fraction(sum(one.detected for one in faulty), len(faulty))} "
+            f"| {fraction(sum(one.right_first for one in faulty), len(faulty))} "
+            f"| {fraction(sum(one.false_alarm for one in healthy), len(healthy))} "
             f"| {sum(one.seconds for one in mine) / len(mine):.2f} |"
         )
     return lines
 
 
 def per_code(found: list[Outcome]) -> list[str]:
-    """Recall and precision of every code that was planted or named, one watcher after another."""
+    """Format recall and precision of every planted or found code, per watcher."""
     watchers = list(dict.fromkeys(one.watcher for one in found))
     codes = sorted({code for one in found for code in one.planted} | {code for one in found for code, _ in one.found})
     lines = ["| code | cases | " + " | ".join(f"{w} recall | {w} precision" for w in watchers) + " |"]
@@ -155,17 +154,17 @@ def per_code(found: list[Outcome]) -> list[str]:
             mine = [one for one in planted if one.watcher == watcher]
             named = [one for one in found if one.watcher == watcher and one.alarms(code)]
             hit = sum(any(code == other for other, _ in one.found) for one in mine)
-            cells.append(f"| {rate(hit, len(mine))} | {rate(sum(code in one.right for one in named), len(named))} ")
+            cells.append(f"| {ratio(hit, len(mine))} | {ratio(sum(code in one.right for one in named), len(named))} ")
         lines.append("".join(cells) + "|")
     return lines
 
 
-def rate(count: int, of: int) -> str:
+def ratio(count: int, of: int) -> str:
     return f"{count / of:.2f}" if of else "-"
 
 
 def misses(found: list[Outcome], watcher: str) -> list[str]:
-    """Every run the watcher got wrong, with what it said instead."""
+    """List every run the watcher got wrong, with its findings."""
     lines = []
     for one in found:
         fine = not one.false_alarm if one.kind == "healthy" else one.right_first
@@ -179,15 +178,15 @@ def misses(found: list[Outcome], watcher: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Scores watchers on the gym of faults.")
+    parser = argparse.ArgumentParser(description="Score watchers on planted faults.")
     parser.add_argument("--half", choices=("tuned", "untuned", "all"), default="untuned")
-    parser.add_argument("--quick", action="store_true", help="the guard: danlu on a fixed sample, held to its bounds")
-    parser.add_argument("--sample", type=float, metavar="SHARE", help="a random share of the cases, e.g. 0.33")
-    parser.add_argument("--seed", type=int, default=0, help="of --sample (default: 0)")
+    parser.add_argument("--quick", action="store_true", help="regression check: danlu on a fixed sample, with bounds")
+    parser.add_argument("--sample", type=float, metavar="FRACTION", help="a random fraction of the cases, e.g. 0.33")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of --sample (default: 0)")
     parser.add_argument("--watchers", nargs="+", choices=list(WATCHERS), default=list(WATCHERS))
     parser.add_argument("--misses", action="store_true", help="list every run got wrong, by the first watcher")
     parser.add_argument("--processes", type=int, default=2, help="workers of one thread each (default: 2)")
-    parser.add_argument("--json", metavar="FILE", help="write every outcome there")
+    parser.add_argument("--json", metavar="FILE", help="write all outcomes to this file")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.half, arguments.watchers, arguments.misses = "tuned", ["danlu"], True
@@ -206,11 +205,11 @@ def main() -> int:
     if arguments.sample:
         part = f", a sample of {arguments.sample:g} by seed {arguments.seed}"
     print(
-        f"Gym of faults, {arguments.half} half{part}: {kinds['fault']} faulty runs, "
+        f"Planted faults, {arguments.half} half{part}: {kinds['fault']} faulty runs, "
         f"{kinds['pair']} with two faults, {kinds['healthy']} healthy; {time.perf_counter() - start:.0f} s."
     )
     if missing() and not arguments.quick:
-        print(f"Left out for want of data in $DANLU_DATA: {', '.join(missing())}.")
+        print(f"Left out, data missing from $DANLU_DATA: {', '.join(missing())}.")
     print("", *summary(found), "", *per_code(found), sep="\n")
     if arguments.misses:
         print("", *misses(found, arguments.watchers[0]), sep="\n")

@@ -1,9 +1,9 @@
-"""The healthy set-ups: data x network x optimiser, each assigned to one half of the gym, with the score it reaches.
+"""The healthy set-ups: data x network x optimiser, each assigned to one half of the benchmark, with the score it reaches.
 
-The halves share no pair of data and architecture. Thresholds of a watcher are tuned on "tuned" and reported on "untuned".
+The halves share no pair of data and architecture. Thresholds are tuned on "tuned" and reported on "untuned".
 """
 
-# ruff: noqa: E501 - tables of cases, one a line
+# ruff: noqa: E501 - tables of cases, one per line
 from __future__ import annotations
 
 import math
@@ -79,5 +79,5 @@ SETUPS = [
 
 
 def healthy_setups(half: str) -> list[Setup]:
-    """Those of a half whose data are here."""
+    """Set-ups of a half whose data are available."""
     return [one for one in SETUPS if one.half == half and present(one.data)]

@@ -1,9 +1,8 @@
-"""Do the healthy runs learn, and do the faulty ones suffer? Runs cases without any watcher and says which do not.
+"""Check without a watcher that healthy runs learn and planted faults do harm; list the cases that fail.
 
-A healthy run reaches its floor, does not overfit (last validation loss at most 1.3 x the best) and has settled. A
-faulty one with proof "score" ends visibly below its sound twin of the same seed; with proof "overfit" its validation
-loss has risen well above its best; with proof "crash" it raises an error; with proof "code" the fault stands
-in the program, whatever the score.
+A healthy run reaches its floor, does not overfit (last validation loss at most 1.3 x the best) and has converged. A
+faulty run with proof "score" ends measurably below its healthy twin of the same seed; with "overfit" its validation
+loss ends above its best; with "crash" it raises an error; with "code" the fault is in the program, whatever the score.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ import torch
 from cases import Case, cases
 from loop import Setup
 
-OVERFIT = 1.3  # last validation loss against the best; relative, for losses above SMALL
-SMALL = 0.05  # below such a loss the ratio says nothing
-RISES = 1.08  # of a run that overfits: its last validation loss against its best
-UNSETTLED = 0.03  # gain of the score over the last quarter of the epochs
-SUFFERS = 0.02  # loss of score against the twin
+MAX_RISE = 1.3  # last validation loss over the best, for losses above SMALL_LOSS
+SMALL_LOSS = 0.05  # below this loss the ratio is not meaningful
+MIN_RISE = 1.08  # last validation loss over the best, in a run that overfits
+MAX_LATE_GAIN = 0.03  # gain of the score over the last quarter of the epochs
+MIN_LOSS_OF_SCORE = 0.02  # against the healthy twin
 
-twins: dict[tuple[str, int], float] = {}  # scores of sound twins already trained
+twins: dict[tuple[str, int], float] = {}  # scores of healthy twins already trained
 
 
 def trained(setup: Setup) -> list[dict[str, float]] | str:
-    """The history, or the error that ended the run."""
+    """Train; return the history, or the error that ended the run."""
     try:
         return setup.make().run()
     except (RuntimeError, IndexError, ValueError) as error:
@@ -47,37 +46,37 @@ def twin_score(case: Case) -> float:
 
 
 def objection(case: Case) -> str:
-    """What is wrong with the case as a case, "" when nothing is."""
+    """Explain why the case is not valid; "" if it is."""
     history = trained(case.build())
     if case.proof == "crash":
-        return "" if isinstance(history, str) else "it runs through"
+        return "" if isinstance(history, str) else "no error raised"
     if isinstance(history, str):
-        return f"it breaks off: {history}"
-    return unsound(case, history) if case.kind == "healthy" else unharmed(case, history)
+        return f"fails: {history}"
+    return invalid_healthy(case, history) if case.kind == "healthy" else invalid_fault(case, history)
 
 
-def unsound(case: Case, history: list[dict[str, float]]) -> str:
+def invalid_healthy(case: Case, history: list[dict[str, float]]) -> str:
     final, losses = score(history), [row["val_loss"] for row in history]
     if not final >= case.twin.floor:
         return f"ends at {final:.3f}, below {case.twin.floor}"
-    if losses[-1] > max(OVERFIT * min(losses), min(losses) + SMALL):
+    if losses[-1] > max(MAX_RISE * min(losses), min(losses) + SMALL_LOSS):
         return f"overfits: validation loss {losses[-1]:.3f} against {min(losses):.3f}"
     late = len(history) - max(2, len(history) // 4)
-    if final - max(score(history[: i + 1]) for i in range(late)) > UNSETTLED:
-        return f"has not settled: {score(history[:late]):.3f} to {final:.3f}"
+    if final - max(score(history[: i + 1]) for i in range(late)) > MAX_LATE_GAIN:
+        return f"has not converged: {score(history[:late]):.3f} to {final:.3f}"
     return ""
 
 
-def unharmed(case: Case, history: list[dict[str, float]]) -> str:
+def invalid_fault(case: Case, history: list[dict[str, float]]) -> str:
     final = score(history)
     if case.proof == "code" or not math.isfinite(final) or not math.isfinite(history[-1]["val_loss"]):
         return ""
     if case.proof == "overfit":
         losses = [row["val_loss"] for row in history]
-        rises = losses[-1] > RISES * min(losses)
+        rises = losses[-1] > MIN_RISE * min(losses)
         return "" if rises else f"validation loss {losses[-1]:.3f}, best {min(losses):.3f}"
     twin = twin_score(case)
-    return "" if final < twin - SUFFERS else f"ends at {final:.3f}, its sound twin at {twin:.3f}"
+    return "" if final < twin - MIN_LOSS_OF_SCORE else f"ends at {final:.3f}, its healthy twin at {twin:.3f}"
 
 
 def main() -> None:
@@ -97,8 +96,8 @@ def main() -> None:
         wrong += bool(reason)
         seconds = time.perf_counter() - begun
         if reason or seconds > 5:
-            print(f"{case.half:8} {case.name}: {reason or 'sound, but slow'} ({seconds:.1f} s)", flush=True)
-    print(f"{len(chosen)} cases, {wrong} to be mended, {time.perf_counter() - start:.0f} s")
+            print(f"{case.half:8} {case.name}: {reason or 'valid, but slow'} ({seconds:.1f} s)", flush=True)
+    print(f"{len(chosen)} cases, {wrong} not valid, {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
