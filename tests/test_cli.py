@@ -25,6 +25,7 @@ OWN_FLAGS = {
     "evaluate": ["--part", "--weights", "--device", "--tta", "--json"],
     "predict": ["--out", "--top", "--weights", "--device", "--tta", "--json"],
     "describe": ["--out", "--seed", "--data.target", "--json"],
+    "formats": ["--json"],
     "report": ["--json"],
 }
 
@@ -103,7 +104,7 @@ def test_version(capsys):
 
 def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypatch):
     assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
-    assert {*VERBS} - {*danlu.__all__} == {"report"}
+    assert {*VERBS} - {*danlu.__all__} == {"formats", "report"}
     assert commands.COMMANDS.keys() == VERBS.keys()
     for alias, verb in ALIASES.items():
         monkeypatch.setitem(commands.COMMANDS, verb, lambda values, console: ({"given": str(values)}, 0))
@@ -231,3 +232,12 @@ def test_the_last_guard(error, code, says, debug, capsys, monkeypatch):
     shown = debug and not isinstance(error, KeyboardInterrupt)
     assert ("Traceback" in err) == shown
     assert shown or err.count("\n") == 1
+
+
+def test_formats_are_listed_as_the_flag_takes_them(capsys):
+    from danlu.data.formats import format_named
+
+    listed = as_json("formats", capsys)["formats"]
+    assert {"coco", "instance-masks", "csv-boxes", "folder"} <= set(listed)
+    assert all(format_named(name) == name.replace("-", " ") for name in listed)
+    assert all(name in run("formats", capsys)[1] for name in listed)

@@ -42,6 +42,7 @@ class DataReport(Result):
     mean: list[float] | None = None  # images: by channel, of values in [0, 1]
     std: list[float] | None = None  # images: by channel, of values in [0, 1]
     objects: ObjectsReport | None = None
+    seen: str | None = None  # the files that the format was recognised by
     contact_sheet: str | None = None  # file with example images
 
     ALWAYS: ClassVar[tuple[str, ...]] = ("contact_sheet",)

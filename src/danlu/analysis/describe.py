@@ -48,6 +48,7 @@ def describe(
         classes=_classes(dataset, split),
         notes=list(dataset.notes),
         problems=[{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
+        seen=str(dataset.seen) if dataset.seen is not None else None,
         targets=_targets(dataset) if dataset.task_spec.targets == "numbers" else None,
     )
     if dataset.kind in ("columns", "table"):

@@ -16,6 +16,7 @@ from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
+from danlu.data.formats import readable_formats
 from danlu.engine.saving import Interrupted
 from danlu.healing.heal import heal, own_run
 from danlu.inference.evaluate import evaluate
@@ -109,6 +110,15 @@ def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     return found.to_json(), 0
 
 
+def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    named = {name.replace(" ", "-"): form.description for name, form in readable_formats().items()}
+    table = plain_table(("format", "description"), whole=("format",))
+    for name, description in named.items():
+        table.add_row(name, description)
+    console.print(table)
+    return {"formats": named}, 0
+
+
 def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     target, lang = values.pop("target"), values.pop("lang")
     healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
@@ -179,5 +189,6 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "describe": describe_command,
     "diagnose": diagnose_command,
     "inspect": inspect_command,
+    "formats": formats_command,
     "report": report_command,
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
     from danlu.data.annotations import Annotation
+    from danlu.message import Message
 
 TRAIN, VAL, TEST, UNASSIGNED = 0, 1, 2, -1
 SPLITS = ("train", "val", "test")
@@ -63,6 +64,7 @@ class Dataset:
     name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
     problems: files or rows that were skipped, each once.
     notes: what the reader should know of how the data was read.
+    seen: the files that the format was recognised by, None for a known set that is no path.
     """
 
     path: str
@@ -76,6 +78,7 @@ class Dataset:
     name_of: Callable[[int], str] = lambda i: f"sample {i}"
     problems: Sequence[Problem] = ()
     notes: Sequence[str] = ()
+    seen: Message | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

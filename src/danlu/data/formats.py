@@ -185,22 +185,27 @@ def evidence_for(data: Survey) -> dict[str, Evidence]:
     return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
 
 
+def readable_formats() -> dict[str, Format]:
+    """The formats that are read, without those that are only recognised and named."""
+    return {name: form for name, form in FORMATS.items() if name not in unread.FORMATS}
+
+
 def format_named(name: str) -> str:
     """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
     plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if plain not in FORMATS or plain in unread.FORMATS:
-        known = [one.replace(" ", "-") for one in FORMATS if one not in unread.FORMATS]
+    if plain not in readable_formats():
+        known = [one.replace(" ", "-") for one in readable_formats()]
         raise refusal("--format", "a known format (`danlu formats` lists them)", name, near=known)
     return plain
 
 
-def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message]]:
-    """The format to read `data` as, and notes on it. wanted: the user's --format.
+def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message], Message]:
+    """The format to read `data` as, notes on it, and the evidence for it. wanted: the user's --format.
 
     Raises Refusal where no format fits, where two fit equally well, or where the one that fits is not read.
     """
     if wanted:
-        return format_named(wanted), []
+        return format_named(wanted), [], message("data.seen.named", "--format {format}", format=wanted)
     found = evidence_for(data)
     good = {name: one for name, one in found.items() if one.refuse is None}
     best = max((one.fit for one in found.values()), default=Fit.POSSIBLE)
@@ -214,7 +219,7 @@ def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message]]
                     seen=found[name].seen, name=name, flag=name.replace(" ", "-"))
             for name in others
         ]  # fmt: skip
-        return first[0], notes
+        return first[0], notes, found[first[0]].seen
     if refused := {name: one for name, one in found.items() if one.refuse is not None and one.fit == best}:
         raise Refusal(f"{data.path}: " + "; ".join(dict.fromkeys(str(one.refuse) for one in refused.values())))
     raise _unknown(data)
@@ -227,7 +232,7 @@ def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
 
 
 def _unknown(data: Survey) -> Refusal:
-    forms = "; ".join(form.description for name, form in FORMATS.items() if name not in unread.FORMATS)
+    forms = "; ".join(form.description for form in readable_formats().values())
     do = f"known are: {forms}"
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
@@ -250,11 +255,11 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         data = survey(path)
     except OSError as error:
         raise refusal(str(path), "readable", error.strerror) from None
-    name, notes = choose_format(data, config.format)
+    name, notes, seen = choose_format(data, config.format)
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
         raise _other_task(str(path), "detect" if FORMATS[name].objects else "classify or regress", task)
     dataset = FORMATS[name].open(data, config, task)
-    return replace(dataset, notes=[*dataset.notes, *map(str, notes)]) if notes else dataset
+    return replace(dataset, notes=[*dataset.notes, *map(str, notes)], seen=seen)
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:

@@ -144,7 +144,8 @@ class _Cut:
 
     def __init__(self, dataset: Dataset, config: DataConfig, seed: int) -> None:
         kind, _, column = config.split.partition(":")
-        self.kind = one_of("--split", kind, (*KINDS, "time", "group"), "stratified, random, time:COLUMN or group:COLUMN")
+        kinds = (*KINDS, "time", "group")
+        self.kind = one_of("--split", kind, kinds, "stratified, random, time:COLUMN or group:COLUMN")
         if bool(column) != (self.kind in ("time", "group")):
             raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
         if self.kind == "stratified" and dataset.task_spec.targets != "class":

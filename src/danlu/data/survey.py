@@ -18,12 +18,13 @@ from typing import Any
 
 from danlu.data.images import IMAGE_SUFFIXES
 from danlu.data.text_files import decode_text
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
 
 JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # written by file managers, besides hidden files
 HEAD = 1 << 16  # bytes of a text file that are looked at
 WHOLE_JSON = 4 << 20  # a json file up to this many bytes is parsed to find its kind
 SAMPLED_FILES = 24  # files of one kind that are looked into
+MAX_FILES_AROUND = 300_000  # files around an annotation file that are listed to find its images
 MAX_FILES = 3_000_000  # more than this is no set of data but a disk
 
 
@@ -68,6 +69,7 @@ class Survey:
     files: list[File] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # links back into the folder, not followed
+    memo: dict[str, Any] = field(default_factory=dict)  # what a format found by looking, for when it reads
 
     @property
     def is_file(self) -> bool:
@@ -160,8 +162,11 @@ class Survey:
         return dict(found)
 
 
-def survey(path: Path) -> Survey:
-    """Walk through `path` once. Raises Refusal when a folder cannot be read, or holds more files than any data set."""
+def survey(path: Path, partly: bool = False) -> Survey:
+    """Walk through `path` once. Raises Refusal when a folder cannot be read, or holds more files than any data set.
+
+    partly: the folder was not named by the user: leave out what cannot be read, and stop after a while.
+    """
     if not path.is_dir():
         one = Survey(path, path.parent)
         one.files.append(File(path, (path.name,)))
@@ -172,7 +177,13 @@ def survey(path: Path) -> Survey:
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
-        for entry in entries(path.joinpath(*parts)):
+        try:
+            listed = entries(path.joinpath(*parts))
+        except Refusal:
+            if not partly:
+                raise
+            continue
+        for entry in listed:
             below = (*parts, entry.name)
             if not entry.is_dir():
                 found.files.append(File(Path(entry.path), below))
@@ -187,6 +198,8 @@ def survey(path: Path) -> Survey:
                 visited.add(real)
                 found.folders.append(below)
                 waiting.append(below)
+        if partly and len(found.files) > MAX_FILES_AROUND:
+            break
         if len(found.files) > MAX_FILES:
             raise refusal(str(path), "the folder of one set of data", f"more than {MAX_FILES:,} files")
     found.files.sort(key=lambda file: file.parts)

@@ -117,7 +117,7 @@ def _around(survey: Survey) -> Survey:
     base = survey.path.parent
     if base.name.lower() in ("annotations", "annotation", "labels"):
         base = base.parent
-    found = walk(base)
+    found = walk(base, partly=True)
     return Survey(survey.path, base, found.files, found.folders, found.links)
 
 

@@ -9,9 +9,9 @@ import ast
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from danlu.data.sources.labelled import image_files, wanted_task
 from danlu.data.sources.reading import Reading, stop_if_many_bad
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.split_names import split_of, split_of_path
-from danlu.data.survey import File, Survey, as_survey, survey
+from danlu.data.survey import File, Survey, as_survey, normal, survey
 from danlu.data.text_files import decode_text
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
@@ -72,6 +72,10 @@ BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
 ENDINGS = (".csv", ".tsv")
+STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "images"}  # hardly in other tables
+USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
+ANNOTATION_FOLDERS = ("data", "annotations", "annotation", "labels", "label", "csv", "meta", "metadata")
+MAX_SHEETS = 100  # csv files that are looked into
 MAX_LOOKED = 200  # rows whose images are looked for
 
 
@@ -320,30 +324,37 @@ def _sheets_of(data: Survey, kind: str) -> list[Sheet]:
 
 
 def _sheets(data: Survey) -> list[Sheet]:
-    files = [file for file in data.files if file.suffix in ENDINGS and SUBMISSION not in file.name.lower()]
-    if not files or len(files) > 100:
-        return []
-    index = ImageIndex.of(_around(data))
-    return [sheet for file in files if (sheet := _sheet(file, index, data)) is not None]
+    if "sheets" not in data.memo:
+        files = [file for file in data.files if file.suffix in ENDINGS and SUBMISSION not in file.name.lower()]
+        files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
+        index = ImageIndex.of(_around(data)) if files else None
+        found = [_sheet(file, index) for file in files if index is not None]
+        data.memo["sheets"] = [sheet for sheet in found if sheet is not None]
+    return data.memo["sheets"]
+
+
+def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
+    """Whether a table may have a column of images: by the header, or by an image's extension in its first lines."""
+    header = {name.strip(" \"'\ufeff").lower() for name in re.split(r"[,;\t]", lines[0])} if lines else set()
+    named = header & (set(IMAGE_COLUMNS) if data.images else STRONG_COLUMNS)
+    return bool(named) or any(suffix in line.lower() for line in lines[:MAX_LOOKED] for suffix in USUAL_SUFFIXES)
 
 
 def _around(data: Survey) -> Survey:
-    """The survey in which images are looked for: of a csv file, its folder, or the one above where that has none."""
+    """The survey in which images are looked for: of a csv file, its folder, or that above a folder of annotations."""
     if not data.is_file:
         return data
-    for folder in (data.root, data.root.parent):
-        found = _walk(folder, data.root.stat().st_mtime_ns)
-        if found.images:
-            return Survey(data.path, folder, found.files, found.folders, found.links)
-    return data
+    if "around" not in data.memo:
+        folders = [data.root, *([data.root.parent] if normal(data.root.name) in ANNOTATION_FOLDERS else [])]
+        for folder in folders:
+            found = survey(folder, partly=True)
+            if found.images:
+                break
+        data.memo["around"] = Survey(data.path, found.root, found.files, found.folders, found.links)
+    return data.memo["around"]
 
 
-@lru_cache(maxsize=2)
-def _walk(folder: Path, changed: int) -> Survey:
-    return survey(folder)
-
-
-def _sheet(file: File, index: ImageIndex, data: Survey) -> Sheet | None:
+def _sheet(file: File, index: ImageIndex) -> Sheet | None:
     read = _read(file)
     if read is None:
         return None
