@@ -37,7 +37,7 @@ def test_random_directions_show_a_minimum_and_the_way_there(digits_run, capsys):
     assert min(field["x"]) <= min(way["x"])
     assert max(way["x"]) <= max(field["x"])
     assert max(map(max, field["customdata"])) > 1.5, "the first weights guess"
-    assert "drawn again from the seed" in found["path_note"]
+    assert "regenerated from the seed" in found["path_note"]
 
 
 def test_eigenvectors_come_by_their_curvature(houses_run):

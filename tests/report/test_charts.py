@@ -60,7 +60,7 @@ def test_curves_join_train_val_steps_and_best() -> None:
 
 def test_curves_of_what_was_not_recorded_are_none() -> None:
     assert charts.curves(ROWS, "r2") is None
-    assert charts.rate([]) is None
+    assert charts.learning_rate([]) is None
     assert charts.speed([]) is None
     assert charts.scatter([]) is None
     assert charts.residuals([]) is None
@@ -68,7 +68,7 @@ def test_curves_of_what_was_not_recorded_are_none() -> None:
 
 
 def test_rate_follows_the_steps_and_speed_the_epochs() -> None:
-    assert list(valid(charts.rate(ROWS) or {})["data"][0]["y"]) == [0.1, 0.05]
+    assert list(valid(charts.learning_rate(ROWS) or {})["data"][0]["y"]) == [0.1, 0.05]
     assert list(valid(charts.speed(ROWS) or {})["data"][0]["y"]) == [9.0, 8.0]
 
 
@@ -85,7 +85,7 @@ def test_confusion_of_very_many_classes_keeps_those_with_most_mistakes() -> None
     matrix = 5 * np.eye(300, dtype=int)
     matrix[250, 7] = 9
     figure, shown = charts.confusion(matrix.tolist(), [str(i) for i in range(300)])
-    assert shown == charts.CLASSES_KEPT
+    assert shown == charts.REDUCED_CLASSES
     assert {"7", "250"} <= set(figure["data"][0]["x"])
     assert len(json.dumps(figure)) < 100_000
 
@@ -112,7 +112,7 @@ def test_reliability_leaves_empty_bins_out_and_draws_the_gap() -> None:
 def test_scatter_skips_what_is_not_finite_and_thins_what_is_too_much() -> None:
     assert valid(charts.scatter(PAIRS) or {})["data"][0]["x"] == [0.0, 1.0]
     many = charts.scatter([[i, i] for i in range(10_000)]) or {}
-    assert 2000 <= len(many["data"][0]["x"]) <= charts.POINTS_SHOWN
+    assert 2000 <= len(many["data"][0]["x"]) <= charts.MAX_POINTS
 
 
 def test_residuals_count_every_sample_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from danlu.metrics.detection import run_lengths
-from danlu.report.mask_svg import FINE, outline
+from danlu.report.mask_svg import MAX_SIDE, outline
 
 
 def told(pixels: np.ndarray) -> dict:
@@ -55,9 +55,9 @@ def test_nothing_and_damage_draw_nothing():
 
 
 def test_large_images_are_drawn_coarser():
-    pixels = np.zeros((4 * FINE, 100), bool)
+    pixels = np.zeros((4 * MAX_SIDE, 100), bool)
     pixels[400:800, 40:60] = True
-    xs = filled(outline(told(pixels)), 4 * FINE, 100)
+    xs = filled(outline(told(pixels)), 4 * MAX_SIDE, 100)
     assert (xs == pixels).all()
-    speckled = np.random.default_rng(0).random((2 * FINE, 20)) < 0.5
-    assert len(outline(told(speckled))) < len(outline(told(speckled[:FINE])))
+    speckled = np.random.default_rng(0).random((2 * MAX_SIDE, 20)) < 0.5
+    assert len(outline(told(speckled))) < len(outline(told(speckled[:MAX_SIDE])))

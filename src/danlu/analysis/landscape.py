@@ -17,6 +17,7 @@ from danlu.doctor.curvature.objective import Objective
 from danlu.doctor.curvature.summary import curvature
 from danlu.engine.checkpoint import read_weights
 from danlu.inference.loaded_run import load
+from danlu.message import Message, message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepare import prepare
@@ -124,12 +125,13 @@ def _path_plane(objective: Objective, snapshots: dict[str, Any]) -> Landscape:
     return draw_landscape(objective, directions, span=reach, points=POINTS, path=path)
 
 
-def _path_note(best: int | None, epochs: int | None) -> str:
-    place = f" (epoch {best} of {epochs})" if best and epochs else ""
-    return (
-        f"path: a run keeps its best{place} and its last weights, and its first can be drawn again from the seed; "
-        "what lies between them is not kept, so the path is drawn as straight lines"
-    )
+def _path_note(best: int | None, epochs: int | None) -> Message:
+    note = "path: straight lines between the first weights (regenerated from the seed), the best"
+    rest = " and the last; a run keeps none in between"
+    if best and epochs:
+        text = note + " (epoch {best} of {epochs})" + rest
+        return message("landscape.path_note_epoch", text, best=best, epochs=epochs)
+    return message("landscape.path_note", note + rest)
 
 
 def _seconds(function: Callable[[], Any]) -> float:

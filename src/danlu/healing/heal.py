@@ -20,7 +20,7 @@ from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, co
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal, refusal
-from danlu.report.markup import is_share
+from danlu.report.markup import is_percentage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 
@@ -159,7 +159,7 @@ class _Healing:
         metric = self._metric_for(finding)
         new = after.values(metric)
         old = self.best.values(metric)[: len(new)]
-        one_sample = 1 / len(self.prepared.split.val) if is_share(metric) else 0.0
+        one_sample = 1 / len(self.prepared.split.val) if is_percentage(metric) else 0.0
         high = self.better == "high" or metric != self.metric
         return compare(old, new, high=high, min_gain=one_sample, alpha=ALPHA[finding["severity"]] / MAX_ROUNDS)
 

@@ -1,4 +1,4 @@
-"""What `danlu inspect --compare` prints: layers side by side, shares, blocks of branches, what dominates."""
+"""Terminal output of `danlu inspect --compare`: layers side by side, cost fractions, branched blocks, summary."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from rich.table import Table
 
 from danlu.inspection.dominance import FIGURES
 from danlu.inspection.drawing import short
+from danlu.printing.lines import print_line
 
 
 def print_comparison(console: Console, found: dict[str, Any]) -> None:
-    """found: of `danlu.analysis.inspect.compare_networks`. Networks beyond the width come further down."""
+    """Print the result of `danlu.analysis.inspect.compare_networks`, in several tables if the console is narrow."""
     for table in _side_by_side(console, found["rows"], found["models"]):
         console.print(table)
-    console.print(_shares(found["shares"]))
+    console.print(_fractions(found["shares"]))
     for name, rows in found["branched"].items():
         if rows:
             console.print(_branched(name, rows))
     for name, sentences in found["dominates"].items():
         for sentence in sentences:
-            console.print(f"{name}: {sentence}", highlight=False, markup=False, soft_wrap=True)
+            print_line(console, f"{name}: {sentence}")
 
 
 def _side_by_side(console: Console, rows: list[dict[str, Any]], names: list[str]) -> list[Table]:
-    """As many networks in a table as the console is wide enough for, the rest in further ones."""
+    """Tables of the layers, each with as many networks as fit the width of the console."""
     tables, group = [], names[:1]
-    endless = console.options.update(width=10_000)  # of a narrow one a table says that it fits, cut
+    unlimited = console.options.update(width=10_000)  # otherwise the measured width is clipped to the console
     for name in names[1:]:
-        if console.measure(_layers(rows, [*group, name]), options=endless).maximum > console.width:
+        if console.measure(_layers(rows, [*group, name]), options=unlimited).maximum > console.width:
             tables.append(_layers(rows, group))
             group = []
         group = [*group, name]
@@ -37,7 +38,7 @@ def _side_by_side(console: Console, rows: list[dict[str, Any]], names: list[str]
 
 
 def _layers(rows: list[dict[str, Any]], names: list[str]) -> Table:
-    """Output, parameters and multiply-adds of each layer that one of these networks has."""
+    """Table of output shape, parameters and multiply-adds of all layers of these networks."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
     for name in names:
@@ -56,21 +57,21 @@ def _layers(rows: list[dict[str, Any]], names: list[str]) -> Table:
     return table
 
 
-def _shares(shares: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """A line per network and family."""
+def _fractions(fractions: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """Fraction of each cost per network and layer family."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("share of", "layers"):
+    for heading in ("network", "layers"):
         table.add_column(heading)
     for heading in FIGURES.values():
         table.add_column(heading, justify="right")
-    for name, families in shares.items():
+    for name, families in fractions.items():
         for family, own in families.items():
             table.add_row(name, family, *(f"{100 * own[figure]:.1f} %" if own[figure] else "" for figure in FIGURES))
     return table
 
 
 def _branched(name: str, rows: list[dict[str, Any]]) -> Table:
-    """Costs as the notes write them: parameters/multiply-adds."""
+    """Table of branched blocks with their cost (parameters/multiply-adds) and that of a single convolution."""
     kernels = list(rows[0]["instead"])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(name, no_wrap=True)
@@ -88,5 +89,5 @@ def _cost(cost: dict[str, Any]) -> str:
 
 
 def _count(number: float) -> str:
-    """105415200 -> 105M"""
+    """Abbreviate a count: 105415200 -> "105M"."""
     return short(number).replace(" ", "")

@@ -1,4 +1,4 @@
-"""What the verbs print for people: tables before and after the work."""
+"""Terminal output of the commands: chosen settings, results, findings and descriptions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.terms import severity_term, term
 from danlu.message import speaking, translated
 from danlu.preparation.prepared import Prepared
+from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.run.folder import Run
 from danlu.run.names import metric_key, split_key
 from danlu.run.summary import Summary
 
-PROBLEMS_TOLD = 20  # lines about single samples before a training; its log has all of them
+MAX_PROBLEMS = 20  # printed lines about single samples; the log of the run has all of them
+MAX_CLASS_ROWS = 200
 
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
-    """What was recognised, and one line for every setting that was chosen from the data."""
+    """Print the data set and a table of the settings chosen from the data, with reasons; also to the run's log."""
     dataset, split = prepared.dataset, prepared.split
     sizes = {name: len(getattr(split, name)) for name in SPLITS}
     counts = translated("report.comma", ", ").join(
@@ -31,17 +33,17 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
         for name, size in sizes.items()
         if size
     )
-    what = (
+    target = (
         translated("printing.classes", "{count} classes", count=len(dataset.classes))
         if dataset.classes
         else translated("printing.regression", "regression")
     )
     shape = " x ".join(map(str, prepared.signature.input_shape))
     text = "{path}: {format}, {target}, input {shape}, {counts} ({split})"
-    facts = {"path": dataset.path, "format": dataset.format, "target": what, "shape": shape}
-    _tell(console, run, translated("printing.dataset", text, **facts, counts=counts, split=split.how))
+    facts = {"path": dataset.path, "format": dataset.format, "target": target, "shape": shape}
+    print_and_log(console, run, translated("printing.dataset", text, **facts, counts=counts, split=split.how))
     for note in dataset.notes:
-        _tell(console, run, translated("printing.note", "note: {note}", note=note))
+        print_and_log(console, run, translated("printing.note", "note: {note}", note=note))
     for i, problem in enumerate(dataset.problems):
         line = translated(
             "printing.problem",
@@ -50,12 +52,12 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
             where=problem.where,
             reason=problem.reason,
         )
-        if i < PROBLEMS_TOLD:
-            _tell(console, run, line)
+        if i < MAX_PROBLEMS:
+            print_and_log(console, run, line)
         else:
             run.log(line)
-    if more := len(dataset.problems[PROBLEMS_TOLD:]):
-        _tell(
+    if more := len(dataset.problems[MAX_PROBLEMS:]):
+        print_and_log(
             console,
             run,
             translated(
@@ -80,26 +82,26 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
 
 
 def print_result(console: Console, run: Run, summary: Summary) -> None:
-    """Metrics by split, findings that are no notes, and where the report is."""
+    """Print metrics, serious findings, reason of a stop, time and report of a finished training; also to its log."""
     for split, metrics in summary.metrics.items():
         if metrics:
-            told = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.to_json().items() if v is not None)
-            _tell(console, run, f"{split_key(split):>5}  {told}")
+            line = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.to_json().items() if v is not None)
+            print_and_log(console, run, f"{split_key(split):>5}  {line}")
     findings = summary.findings
     serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
     for finding in serious:
-        _tell(console, run, in_one_line(finding, run.config.doctor.language))
+        print_and_log(console, run, in_one_line(finding, run.config.doctor.language))
     if not serious and run.ledger.exists():
-        _tell(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
+        print_and_log(console, run, checked_line(judged(Ledger.read(run.ledger)), len(findings)))
     if summary.stopped:
-        _tell(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary.stopped))
+        print_and_log(console, run, translated("printing.stopped", "stopped: {reason}", reason=summary.stopped))
     text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
     facts = {"epochs": summary.epochs, "seconds": summary.seconds, "speed": summary.samples_per_second}
-    _tell(console, run, translated("printing.result", text, **facts, report=run.report))
+    print_and_log(console, run, translated("printing.result", text, **facts, report=run.report))
 
 
 def checked_line(checked: Checked, notes: int = 0) -> str:
-    """How many kinds of faults the doctor checked where it found nothing worse than `notes` notes."""
+    """Number of kinds of faults that were checked, for a run with `notes` notes and no serious finding."""
     values = {"count": checked.n, "missing": len(checked.not_judged)}
     if notes:
         text = "The doctor checked {count} kinds of faults and found only notes, see the report; not judged: {missing}."
@@ -109,10 +111,7 @@ def checked_line(checked: Checked, notes: int = 0) -> str:
 
 
 def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
-    """Print findings (as in findings.json), most severe first; consequences and minor ones take one line each."""
-
-    def tell(line: object, **style: Any) -> None:
-        console.print(str(line), highlight=False, markup=False, soft_wrap=True, **style)
+    """Print findings (as in findings.json), most severe first; consequences and minor ones on one line each."""
 
     with speaking(language):
         first, folded = shown(findings)
@@ -120,12 +119,13 @@ def print_findings(console: Console, findings: list[dict[str, Any]], language: s
             text = "{severity}: {title}  [{code}, confidence {percent}]"
             severity, percent = severity_term(one["severity"]), f"{one['confidence']:.0%}"
             heading = term("heading", text, severity=severity, title=one["title"], code=one["code"], percent=percent)
-            tell(heading, style="bold")
-            place = one.get("place") or one["where"]
-            tell(f"  {term('at', 'at {place}: {cause}', place=place, cause=one['cause']) if place else one['cause']}")
-            tell(f"  {term('fix_line', 'fix: {fix}', fix=one['remedy'])}")
+            print_line(console, heading, style="bold")
+            place, cause = one.get("place") or one["where"], one["cause"]
+            print_line(console, f"  {term('at', 'at {place}: {cause}', place=place, cause=cause) if place else cause}")
+            print_line(console, f"  {term('fix_line', 'fix: {fix}', fix=one['remedy'])}")
             if one["consequences"]:
-                tell(f"  {term('explains_line', 'explains: {codes}', codes=', '.join(one['consequences']))}")
+                codes = ", ".join(one["consequences"])
+                print_line(console, f"  {term('explains_line', 'explains: {codes}', codes=codes)}")
         causes = {code: one["code"] for one in reversed(findings) for code in one["consequences"]}
         for one in folded:
             severity = severity_term(one["severity"])
@@ -133,24 +133,19 @@ def print_findings(console: Console, findings: list[dict[str, Any]], language: s
             line = term("folded_line", text, severity=severity, title=one["title"], code=one["code"])
             if one["code"] in causes:
                 line = term("follows", "{line} (follows from {code})", line=line, code=causes[one["code"]])
-            tell(line)
+            print_line(console, line)
         if not findings:
-            tell(term("nothing_found", "nothing wrong was found"))
+            print_line(console, term("nothing_found", "nothing wrong was found"))
 
 
 def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:
-    """Where the drawing is, and what of the optimiser's path it shows."""
+    """Print the path of the loss landscape's page and the note on the optimiser's path."""
     with speaking(language):
         for line in (
             translated("printing.landscape", "landscape: {page}", page=found["page"]),
             str(found["path_note"]),
         ):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _tell(console: Console, run: Run, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-    run.log(line)
+            print_line(console, line)
 
 
 def _short(value: Any) -> str:
@@ -160,46 +155,47 @@ def _short(value: Any) -> str:
 
 
 def print_description(console: Console, found: Mapping[str, Any]) -> None:
-    """What `danlu data` found, for a person."""
-
-    def tell(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    """Print the result of `danlu data`."""
 
     counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
-    tell(
+    print_line(
+        console,
         f"{found['data']}: {found['format']}, {found['task']}, "
-        f"{found['samples']:,} samples: {counts} ({found['split']})"
+        f"{found['samples']:,} samples: {counts} ({found['split']})",
     )
     if "seen" in found:
         tell(f"read as {found['format']}: {found['seen']}; if it is something else, --format NAME (`danlu formats`)")
     if "sizes" in found:
         height, width = found["sizes"]["height"], found["sizes"]["width"]
-        tell(f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
-        tell(
+        print_line(console, f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
+        print_line(
+            console,
             "mean "
             + " ".join(f"{v:.3g}" for v in found["mean"])
             + ", std "
-            + " ".join(f"{v:.3g}" for v in found["std"])
+            + " ".join(f"{v:.3g}" for v in found["std"]),
         )
     rows = [{"class": name} | per for name, per in found["classes"].items()] or found.get("columns", [])
     if rows:
         headings = list(dict.fromkeys(key for row in rows for key in row))
-        print_in_parts(console, headings, [[_short(row.get(key, "")) for key in headings] for row in rows[:200]])
+        cells = [[_short(row.get(key, "")) for key in headings] for row in rows[:MAX_CLASS_ROWS]]
+        print_in_parts(console, headings, cells)
     if "objects" in found:
         objects = found["objects"]
         sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
-        tell(
+        print_line(
+            console,
             f"{objects['count']:,} objects, {_range(objects['per_image'])} per image{sides}; "
-            f"{objects['ignored']:,} ignored; {objects['images_without']:,} images without"
+            f"{objects['ignored']:,} ignored; {objects['images_without']:,} images without",
         )
     for name, target in found.get("targets", {}).items():
-        tell(f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
+        print_line(console, f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
     for note in found["notes"]:
-        tell(f"note: {note}")
+        print_line(console, f"note: {note}")
     for problem in found["problems"]:
-        tell(f"{problem['done']} {problem['where']}: {problem['reason']}")
+        print_line(console, f"{problem['done']} {problem['where']}: {problem['reason']}")
     if found["contact_sheet"]:
-        tell(f"contact sheet: {found['contact_sheet']}")
+        print_line(console, f"contact sheet: {found['contact_sheet']}")
 
 
 def _range(values: list[int]) -> str:
@@ -208,7 +204,7 @@ def _range(values: list[int]) -> str:
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
-    """What `danlu inspect` found, for a person: a line per layer, then the totals."""
+    """Print the result of `danlu inspect`: one line per layer, then the totals."""
     headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
     timed = found.get("time", {}).get("layers", {})
     headings += ("forward ms", "backward ms", "step ms") if timed else ()
@@ -226,24 +222,22 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
     print_in_parts(console, headings, rows, right=headings[4:])
     memory, capacity = found["memory"], found["vc_dimension"]
 
-    def tell(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     shape = " x ".join(map(str, found["input"]))
     counts = f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds"
-    tell(f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
-    tell(
+    print_line(console, f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
+    print_line(
+        console,
         f"training at batch {memory['batch_size']} with {memory['optimizer']}: {_bytes(memory['total'])} = parameters "
         f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
-        f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}"
+        f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}",
     )
-    tell(f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
+    print_line(console, f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
     for sentence in found["dominates"]:
-        tell(sentence)
+        print_line(console, sentence)
     if timed:
         times = found["time"]
         spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
-        tell(f"measured at batch {times['batch_size']}: {spent}")
+        print_line(console, f"measured at batch {times['batch_size']}: {spent}")
 
 
 def _bytes(number: float) -> str:

@@ -1,4 +1,4 @@
-"""The one look of the tables that verbs print, at any width of the terminal."""
+"""Tables for the terminal, at any width."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-GAP = 2  # signs between columns, of which a Chinese one takes two
+COLUMN_GAP = 2  # terminal cells
 
 
 def plain_table(headings: Sequence[str], right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
-    """An empty table whose cells fold where the line is too short.
+    """Create an empty table whose cells wrap when the terminal is too narrow.
 
-    right, whole: the headings of columns that are set flush right, and of those (of short cells) that never fold.
+    Args:
+        headings: Column headings.
+        right: Headings of right-aligned columns.
+        whole: Headings of columns that never wrap.
     """
-    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold")
     for heading in headings:
         side = "right" if heading in right else "left"
         table.add_column(heading, overflow="fold", min_width=cell_len(heading), justify=side, no_wrap=heading in whole)
@@ -27,16 +30,16 @@ def plain_table(headings: Sequence[str], right: Collection[str] = (), whole: Col
 def print_in_parts(
     console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()
 ) -> None:
-    """Columns that the line is too short for come in further tables, each of which begins with the first column."""
-    widths = [max(map(cell_len, column)) + GAP for column in zip(headings, *rows)]
-    widths[0] = min(widths[0], console.width // 2)  # it may fold
-    parts, part = list[list[int]](), [0]
+    """Print a table; columns beyond the width of the console go to further tables that repeat the first column."""
+    columns: list[tuple[str, ...]] = list(zip(headings, *rows))
+    widths = [max(map(cell_len, column)) + COLUMN_GAP for column in columns]
+    widths[0] = min(widths[0], console.width // 2)  # the first column may wrap
+    parts: list[list[int]] = [[0]]  # column indices of each table
     for k in range(1, len(headings)):
-        if len(part) > 1 and sum(widths[i] for i in [*part, k]) > console.width:
-            parts.append(part)
-            part = [0]
-        part = [*part, k]
-    for indices in [*parts, part]:
+        if len(parts[-1]) > 1 and sum(widths[i] for i in [*parts[-1], k]) > console.width:
+            parts.append([0])
+        parts[-1].append(k)
+    for indices in parts:
         table = plain_table([headings[i] for i in indices], right)
         for row in rows:
             table.add_row(*(Text(row[i]) for i in indices))

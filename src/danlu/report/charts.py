@@ -1,7 +1,7 @@
-"""Plain numbers -> Plotly figures, as dictionaries {"data": [...], "layout": {...}}.
+"""Plotly figures of the report, as dictionaries {"data": [...], "layout": {...}}.
 
-Colours are written "var(--name)": the page's style sheet holds the palette, once, for light and for dark, and its
-script fills the colours in when it draws. Text is escaped because Plotly reads a subset of HTML in it.
+Colours are written "var(--name)": page.css defines the palette for light and dark mode, and page.js replaces the names
+when it draws. Names are escaped because Plotly interprets a subset of HTML.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from typing import Any
 import numpy as np
 
 from danlu.message import translated
-from danlu.report.markup import clip, is_number, is_share, number
+from danlu.report.markup import Figure, clip, is_number, is_percentage, number
 from danlu.run.names import SPLIT_WORDS
 
-Figure = dict[str, Any]
 Row = Mapping[str, Any]
 
 INK, MUTED, GRID, SURFACE = "var(--ink)", "var(--muted)", "var(--line)", "var(--surface)"
 TRAIN, VAL, FAINT = "var(--train)", "var(--val)", "var(--train-faint)"
-POINTS_SHOWN = 3000  # an SVG of more points is slow to draw, and no more can be told apart
-CLASSES_SHOWN = 120  # beyond, a cell of the matrix is thinner than three pixels
-CLASSES_KEPT = 40
+MAX_POINTS = 3000  # per line or scatter chart; more are slow to draw as SVG and indistinguishable
+MAX_CLASSES = 120  # of a full confusion matrix; with more, a cell is narrower than three pixels
+REDUCED_CLASSES = 40  # shown of a confusion matrix with more than MAX_CLASSES classes
+MAX_CLASSES_WITH_COUNTS = 16  # with more, the counts do not fit into the cells
+MAX_CLASS_TICKS = 25
 
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """Plotly axis in the style of the report; `more` overrides its settings."""
     plain = {
         "gridcolor": GRID,
         "zeroline": False,
@@ -40,6 +42,7 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Plotly layout in the style of the report; `more` overrides its settings."""
     plain = {
         "xaxis": x,
         "yaxis": y,
@@ -55,9 +58,9 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> Figure | None:
-    """Train and validation of one metric over the epochs; the logged steps faintly behind the training line.
+    """Training and validation curves of one metric over the epochs, with the logged steps as a faint line.
 
-    rows: the rows of metrics.jsonl, both kinds. None when no row bears the metric.
+    rows: all rows of metrics.jsonl, epochs and steps. Returns None if no row has the metric.
     """
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     data = []
@@ -84,42 +87,48 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
         )
     if not data:
         return None
-    form = ".2%" if is_share(metric) else ".4~g"
-    y_axis = axis(tickformat=".3~p" if is_share(metric) else "~g", hoverformat=form, nticks=7)
+    form = ".2%" if is_percentage(metric) else ".4~g"
+    y_axis = axis(tickformat=".3~p" if is_percentage(metric) else "~g", hoverformat=form, nticks=7)
     figure = {"data": data, "layout": layout(_epoch_axis(epochs), y_axis, hovermode="x unified", showlegend=True)}
     return _mark_best(figure, epochs, metric, best_epoch)
 
 
-def rate(rows: Sequence[Row]) -> Figure | None:
-    """The learning rate over the epochs, by step where steps were logged."""
+def learning_rate(rows: Sequence[Row]) -> Figure | None:
+    """Learning rate over the epochs, per step where steps were logged, otherwise per epoch."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
     return _single(points, epochs, translated("report.axis.learning_rate", "learning rate"), "~g", ".4~g")
 
 
 def speed(rows: Sequence[Row]) -> Figure | None:
-    """Training samples per second, epoch by epoch."""
+    """Training samples per second of each epoch."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     points = [(r["epoch"], r["samples_per_second"]) for r in epochs if is_number(r.get("samples_per_second"))]
     return _single(points, epochs, translated("report.samples_s", "samples/s"), "~s", ",.0f")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[Figure, int]:
-    """Rows true, columns said; counts, coloured by the share of the true class: right one hue, mistakes another.
+    """Confusion matrix: rows are true classes, columns predicted ones, colours fractions of the row.
 
-    Beyond `CLASSES_SHOWN` classes only the `CLASSES_KEPT` with most mistakes are drawn. Returns the figure and how
-    many classes it shows.
+    Of more than `MAX_CLASSES` classes only the `REDUCED_CLASSES` with the most mistakes are drawn.
+
+    Args:
+        matrix: Counts, (C, C).
+        classes: C names.
+
+    Returns:
+        The figure and the number of classes it shows.
     """
     counts = np.asarray(matrix, dtype=np.int64)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = _distinct([escape(clip(name, 60), quote=False) for name in classes])
-    kept = np.arange(len(counts))
-    if len(counts) > CLASSES_SHOWN:
+    kept = list(range(len(counts)))
+    if len(counts) > MAX_CLASSES:
         wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
-        kept = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES_KEPT])
-    counts, shares, names = counts[np.ix_(kept, kept)], shares[np.ix_(kept, kept)], [names[i] for i in kept]
-    signed = np.where(np.eye(len(counts), dtype=bool), shares, -shares)
-    # The steps are denser near zero: a class lost once in a hundred times must be seen.
+        kept = sorted(np.argsort(-wrong, kind="stable")[:REDUCED_CLASSES].tolist())
+    counts, fractions, names = counts[np.ix_(kept, kept)], fractions[np.ix_(kept, kept)], [names[i] for i in kept]
+    signed = np.where(np.eye(len(counts), dtype=bool), fractions, -fractions)
+    # Denser stops near zero: one mistake in a hundred must be visible.
     stops = [
         (0, "--val"),
         (0.3, "--heat-wrong-2"),
@@ -128,7 +137,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         (0.5, "--heat-none"),
     ]
     stops += [(0.5005, "--heat-right-0"), (0.7, "--heat-right-1"), (1, "--train")]
-    few = len(counts) <= 16
+    few = len(counts) <= MAX_CLASSES_WITH_COUNTS
     cells = {
         "type": "heatmap",
         "x": names,
@@ -136,7 +145,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         "z": np.round(signed, 4).tolist(),
         "zmin": -1,
         "zmax": 1,
-        "customdata": np.stack([counts, np.round(100 * shares, 1)], axis=-1).tolist(),
+        "customdata": np.stack([counts, np.round(100 * fractions, 1)], axis=-1).tolist(),
         "colorscale": [[at, f"var({name})"] for at, name in stops],
         "showscale": False,
         "xgap": 1 if few else 0,
@@ -146,10 +155,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
         + translated("report.hover.confusion_count", "%{customdata[0]:,} (%{customdata[1]} % of the class)")
         + "<extra></extra>",
     }
-    if few:  # an empty cell says 0 by being empty
+    if few:  # zeros are left empty
         cells |= {"text": [[str(c) if c else "" for c in row] for row in counts.tolist()], "texttemplate": "%{text}"}
     short = [escape(clip(classes[i], 14), quote=False) for i in kept]
-    every = max(1, -(-len(names) // 25))
+    every = max(1, -(-len(names) // MAX_CLASS_TICKS))
     ticks = {"type": "category", "tickmode": "array", "tickvals": names[::every], "ticktext": short[::every]}
     bare = {
         "showgrid": False,
@@ -166,46 +175,46 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[
 
 
 def reliability(bins: Sequence[Row]) -> Figure | None:
-    """Accuracy against confidence, bin by bin, over the diagonal of perfect calibration; counts beneath.
+    """Reliability diagram: accuracy against confidence per bin, with the counts below (Guo et al. 2017, figure 1).
 
-    bins: {"low", "high", "count", "confidence", "accuracy"}; empty bins are left out. Guo et al. 2017, figure 1.
+    bins: {"low", "high", "count", "confidence", "accuracy"}; empty bins are left out.
     """
     full = [b for b in bins if b.get("count")]
     if not full:
         return None
     middle = [(b["low"] + b["high"]) / 2 for b in full]
     shared = {"type": "bar", "x": middle, "width": [0.94 * (b["high"] - b["low"]) for b in full]}
-    spoken = [[b["confidence"], b["accuracy"], b["count"], b["low"], b["high"]] for b in full]
+    values = [[b["confidence"], b["accuracy"], b["count"], b["low"], b["high"]] for b in full]
     hover = (
         translated("report.hover.confidence", "confidence %{customdata[3]:.0%} to %{customdata[4]:.0%}"),
         translated("report.hover.calibration", "confidence %{customdata[0]:.1%}, accuracy %{customdata[1]:.1%}"),
         translated("report.hover.samples", "%{customdata[2]:,} samples"),
     )
-    told = {"customdata": spoken, "hovertemplate": "<br>".join(hover) + "<extra></extra>"}
-    right = {"y": [b["accuracy"] for b in full], "marker": {"color": TRAIN}} | shared | told
+    hovering = {"customdata": values, "hovertemplate": "<br>".join(hover) + "<extra></extra>"}
+    accuracy = {"y": [b["accuracy"] for b in full], "marker": {"color": TRAIN}} | shared | hovering
     gap = [b["confidence"] - b["accuracy"] for b in full]
-    missing = {"y": gap, "base": right["y"], "marker": {"color": "var(--val-faint)"}} | shared | told
+    missing = {"y": gap, "base": accuracy["y"], "marker": {"color": "var(--val-faint)"}} | shared | hovering
     ideal = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
     ideal["line"] = {"color": MUTED, "width": 1, "dash": "dot"}
-    counts = {"y": [b["count"] for b in full], "yaxis": "y2", "marker": {"color": FAINT}} | shared | told
-    share = {"range": [0, 1.02], "tickformat": ".0%"}
+    counts = {"y": [b["count"] for b in full], "yaxis": "y2", "marker": {"color": FAINT}} | shared | hovering
+    fraction = {"range": [0, 1.02], "tickformat": ".0%"}
     figure = layout(
-        axis(translated("report.axis.confidence", "confidence"), showgrid=False, anchor="y2", **share),
-        axis(translated("report.accuracy", "accuracy"), domain=[0.3, 1], **share),
+        axis(translated("report.axis.confidence", "confidence"), showgrid=False, anchor="y2", **fraction),
+        axis(translated("report.accuracy", "accuracy"), domain=[0.3, 1], **fraction),
         yaxis2=axis(translated("report.axis.samples", "samples"), domain=[0, 0.2], nticks=3, tickformat="~s"),
         barmode="overlay",
         bargap=0,
     )
-    return {"data": [right, missing, ideal, counts], "layout": figure}
+    return {"data": [accuracy, missing, ideal, counts], "layout": figure}
 
 
 def scatter(pairs: Sequence[Sequence[float]]) -> Figure | None:
-    """Predicted against true, over the diagonal. pairs: (true, predicted)."""
+    """Scatter plot of predicted against true values, with the diagonal. pairs: (true, predicted)."""
     points = _finite(pairs)
     if not len(points):
         return None
     low, high = float(points.min()), float(points.max())
-    shown = points[:: -(-len(points) // POINTS_SHOWN)]
+    shown = points[:: -(-len(points) // MAX_POINTS)]
     dots = {"type": "scatter", "mode": "markers", "x": _numbers(shown[:, 0]), "y": _numbers(shown[:, 1])}
     dots |= {"marker": {"color": TRAIN, "size": 5, "opacity": 0.35 if len(shown) > 500 else 0.6}}
     dots["hovertemplate"] = (
@@ -224,7 +233,7 @@ def scatter(pairs: Sequence[Sequence[float]]) -> Figure | None:
 
 
 def residuals(pairs: Sequence[Sequence[float]]) -> Figure | None:
-    """How often predicted - true takes which value; the outermost bars hold what lies beyond them."""
+    """Histogram of predicted - true; the outermost bars include all larger errors. pairs: (true, predicted)."""
     points = _finite(pairs)
     if not len(points):
         return None
@@ -282,14 +291,14 @@ def _single(
 
 
 def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[float, float]]:
-    """(epoch with its fraction, value) of the logged steps, thinned to what a chart can show."""
+    """(fractional epoch, value) of the logged steps, thinned to at most `MAX_POINTS`."""
     per_epoch = [row["step"] / row["epoch"] for row in epochs if row.get("step") and row.get("epoch")]
     if not per_epoch:
         return []
     steps = [
         row for row in rows if row.get("kind") == "step" and is_number(row.get(key)) and is_number(row.get("step"))
     ]
-    thin = steps[:: -(-len(steps) // POINTS_SHOWN) or 1]
+    thin = steps[:: -(-len(steps) // MAX_POINTS) or 1]
     return [(round(row["step"] / per_epoch[-1], 4), row[key]) for row in thin]
 
 
@@ -305,36 +314,36 @@ def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
 
 
 def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | None) -> Figure:
-    at = [row.get(f"val.{metric}") for row in epochs if row.get("epoch") == best]
-    if best is None or not at:
+    values = [row.get(f"val.{metric}") for row in epochs if row.get("epoch") == best]
+    if best is None or not values:
         return figure
     dotted = {"color": MUTED, "width": 1, "dash": "dot"}
     line = {"type": "line", "x0": best, "x1": best, "yref": "paper", "y0": 0, "y1": 1, "line": dotted, "layer": "below"}
     figure["layout"]["shapes"] = [line]
     right = best > 0.5 * max(row["epoch"] for row in epochs)
-    word = {
+    text = {
         "text": translated("report.best_mark", "best: epoch {epoch}", epoch=number(best)),
         "x": best,
         "xref": "x",
         "y": 1,
         "yref": "paper",
     }
-    word |= {"yanchor": "top", "xanchor": "right" if right else "left"}
-    word |= {"showarrow": False, "font": {"color": MUTED, "size": 11}}
-    figure["layout"]["annotations"] = [word]
-    if is_number(at[0]):
+    text |= {"yanchor": "top", "xanchor": "right" if right else "left"}
+    text |= {"showarrow": False, "font": {"color": MUTED, "size": 11}}
+    figure["layout"]["annotations"] = [text]
+    if is_number(values[0]):
         ring = {"color": SURFACE, "size": 10, "line": {"color": VAL, "width": 2.5}}
-        dot = {"type": "scatter", "mode": "markers", "x": [best], "y": at, "marker": ring}
+        dot = {"type": "scatter", "mode": "markers", "x": [best], "y": values, "marker": ring}
         figure["data"].append(dot | {"hoverinfo": "skip", "showlegend": False})
     return figure
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names cut short may meet; an axis of categories would merge them."""
+    """Number equal names, as a category axis would merge them."""
     seen: set[str] = set()
     out = []
-    for place, name in enumerate(names):
-        out.append(f"{name} ({place})" if name in seen else name)
+    for index, name in enumerate(names):
+        out.append(f"{name} ({index})" if name in seen else name)
         seen.add(name)
     return out
 
@@ -345,5 +354,5 @@ def _finite(pairs: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _numbers(values: np.ndarray) -> list[float]:
-    """Six significant digits: the page carries no more than the eye can use."""
+    """Round to six significant digits, which keeps the page small."""
     return [float(f"{v:.6g}") for v in values]

@@ -1,4 +1,4 @@
-"""The part of the page that shows how good the model is: one function an image of it, from summary["evaluation"]."""
+"""Results sections of the report for classification and regression, from summary["evaluation"]."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from danlu.message import Message, message, translated
 from danlu.report import charts
 from danlu.report.markup import (
+    Figures,
     card,
     chart,
     clip,
@@ -25,12 +26,12 @@ from danlu.report.markup import (
 from danlu.report.markup import label as metric_label
 from danlu.run.names import SPLIT_TITLES
 
-PAIRS_SHOWN = 12
+MAX_PAIRS = 12  # rows in the table of most frequent mistakes
 CONFUSION_NOTE = message("report.confusion_note", "Rows are true classes, columns predicted classes.")
 
 
-def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
-    """Metrics of every split, then what the task draws."""
+def evaluation_section(summary: Mapping[str, Any], figures: Figures) -> str:
+    """Metrics of every split, then confusion matrix, classes and reliability, or the regression charts."""
     found = summary.get("evaluation") or {}
     parts = [metrics_card(summary.get("metrics") or {})]
     if found.get("confusion"):
@@ -44,7 +45,7 @@ def evaluation_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> s
 
 
 def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
-    """Confident mistakes as images; as a table where the inputs are no images."""
+    """Gallery of the most confident mistakes; a table if the inputs are not images."""
     if not mistakes:
         return ""
     if any(image(m.get("image"), "") for m in mistakes):
@@ -64,10 +65,11 @@ def mistakes_section(mistakes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def augmented_section(images: Sequence[str]) -> str:
+    """Gallery of augmented training images, given as data URIs."""
     shown = "".join(
-        f"<figure>{shown}</figure>"
-        for p in images
-        if (shown := image(p, translated("report.augmented_training_image", "augmented training image")))
+        f"<figure>{element}</figure>"
+        for uri in images
+        if (element := image(uri, translated("report.augmented_training_image", "augmented training image")))
     )
     return f'<div class="gallery">{shown}</div>' if shown else ""
 
@@ -104,6 +106,7 @@ def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
 
 
 def metrics_card(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Table of all metrics, one column per split. metrics: {split: {metric: value}}."""
     splits = [split for split in SPLIT_TITLES if metrics.get(split)]
     names = list(dict.fromkeys(name for split in splits for name in metrics[split]))
     rows = [
@@ -120,9 +123,9 @@ def metrics_card(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def confusion_cards(
-    matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: dict[str, Any], note: Message = CONFUSION_NOTE
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], figures: Figures, note: Message = CONFUSION_NOTE
 ) -> str:
-    """The matrix, and its largest mistakes beside it. note: what rows and columns are."""
+    """Confusion matrix beside a table of the most frequent mistakes. note: meaning of rows and columns."""
     figure, shown = charts.confusion(matrix, classes)
     height = max(420, min(580, 130 + 44 * shown))
     notes = [str(note), translated("report.confusion_colour", "Colour is the fraction of the row.")]
@@ -135,15 +138,17 @@ def confusion_cards(
                 shown=shown,
             )
         )
-    place = chart(figure, figures, "confusion", height, "square")
+    matrix_chart = chart(figure, figures, "confusion", height, "square")
     pairs = _pairs(matrix, classes)
     left = card(
         translated("report.confusion_matrix", "Confusion matrix"),
-        place,
+        matrix_chart,
         note=translated("report.word_space", " ").join(notes),
     )
-    taken = translated("report.pairs_note", "Predicted class for each true class, and the fraction of the true class.")
-    right = card(translated("report.most_frequent_mistakes", "Most frequent mistakes"), pairs, note=taken)
+    pairs_note = translated(
+        "report.pairs_note", "Predicted class for each true class, and the fraction of the true class."
+    )
+    right = card(translated("report.most_frequent_mistakes", "Most frequent mistakes"), pairs, note=pairs_note)
     return f'<div class="grid wide-left">{left}{right}</div>' if pairs else left
 
 
@@ -159,9 +164,9 @@ def _pairs(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
             name_cell(classes[i]),
             name_cell(classes[j]),
             number_cell(count, number(count)),
-            number_cell(share, percent(share, 1)),
+            number_cell(fraction, percent(fraction, 1)),
         ]
-        for count, i, j, share in sorted(wrong, key=lambda w: (-w[0], -w[3]))[:PAIRS_SHOWN]
+        for count, i, j, fraction in sorted(wrong, key=lambda w: (-w[0], -w[3]))[:MAX_PAIRS]
     ]
     head = [
         translated("report.true", "True"),
@@ -196,7 +201,7 @@ def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: dict[str, Any]) -> str:
+def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: Figures) -> str:
     figure = charts.reliability(found.get("reliability") or [])
     ece = ((summary.get("metrics") or {}).get(found.get("split") or "val") or {}).get("ece")
     tools = f'<span class="chip">ECE {escape(percent(ece))}</span>' if is_number(ece) else ""
@@ -211,9 +216,9 @@ def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: 
     )
 
 
-def _regression(pairs: Sequence[Sequence[float]], figures: dict[str, Any]) -> str:
+def _regression(pairs: Sequence[Sequence[float]], figures: Figures) -> str:
     notes = [translated("report.scatter_note", "Exact predictions lie on the dotted line.")]
-    if len(pairs) > charts.POINTS_SHOWN:
+    if len(pairs) > charts.MAX_POINTS:
         notes.append(translated("report.scatter_cut", "An even sample of {points} points.", points=number(len(pairs))))
     dots = chart(charts.scatter(pairs), figures, "scatter", 400)
     left = card(
@@ -252,19 +257,19 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mistake(mistake: Mapping[str, Any]) -> str:
-    true, said, name = (mistake.get(key, "") for key in ("true", "said", "name"))
-    sure = mistake.get("confidence")
-    share = max(0.0, min(1.0, sure)) if is_number(sure) else 0.0
+    true, predicted, name = (mistake.get(key, "") for key in ("true", "said", "name"))
+    confidence = mistake.get("confidence")
+    width = max(0.0, min(1.0, confidence)) if is_number(confidence) else 0.0
     truth = escape(translated("report.true_is", "true: {name}", name=true))
     return (
         f'<figure title="{escape(name)}">{image(mistake.get("image"), str(name))}<figcaption>'
-        f'<span class="said">{escape(said)}</span><span class="true">{truth}</span>'
-        f'<span class="sure"><i style="width:{100 * share:.1f}%"></i></span>'
-        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(sure, 1))}</b></span>'
+        f'<span class="predicted">{escape(predicted)}</span><span class="true">{truth}</span>'
+        f'<span class="confidence"><i style="width:{100 * width:.1f}%"></i></span>'
+        f'<span class="file"><bdi>{escape(clip(name, 80))}</bdi><b>{escape(percent(confidence, 1))}</b></span>'
         f"</figcaption></figure>"
     )
 
 
 def side_by_side(left: str, right: str) -> str:
-    """Two cards in a row; one alone takes all of it."""
+    """Place two panels in a row; a single one takes the full width."""
     return f'<div class="grid">{left}{right}</div>' if left and right else left + right

@@ -1,4 +1,4 @@
-"""The part of the page that shows which remedies were tried on a run, and which of them helped."""
+"""Healing section of the report: the fixes that were tried on a run and their effect."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from html import escape as plain
 from typing import Any
 
 from danlu.message import translated
-from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, Figure, axis, layout
+from danlu.report.charts import MUTED, SURFACE, TRAIN, VAL, axis, layout
 from danlu.report.markup import (
-    NOTHING,
+    MISSING,
+    Figure,
+    Figures,
     card,
     chart,
     clip,
     escape,
     is_number,
-    is_share,
+    is_percentage,
     label,
     metric_value,
     number_cell,
@@ -24,11 +26,11 @@ from danlu.report.markup import (
 )
 from danlu.run.names import SPLIT_TITLES, metric_key
 
-ROW = 34  # pixels of an attempt in the chart
+ROW_HEIGHT = 34  # pixels per attempt in the chart
 
 
-def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
-    """What `danlu doctor RUN --heal` left in heal.json; nothing without it."""
+def healing_section(healing: Mapping[str, Any], figures: Figures) -> str:
+    """Outcome, table and chart of the attempts in heal.json; empty without them."""
     attempts = healing.get("attempts") or []
     if not healing:
         return ""
@@ -45,7 +47,7 @@ def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
     ]
     none = translated("report.healing_none", "There was no setting to try.")
     body = table([*head, ""], rows, kind="settings") if rows else f"<p>{none}</p>"
-    drawn = chart(_before_and_after(attempts), figures, "healing", 70 + ROW * len(attempts))
+    drawn = chart(_before_and_after(attempts), figures, "healing", 70 + ROW_HEIGHT * len(attempts))
     untried = [
         translated("report.pair", "{name}: {text}", name=one.get("finding", ""), text=one.get("why", ""))
         for one in healing.get("not_tried") or []
@@ -62,11 +64,11 @@ def healing_section(healing: Mapping[str, Any], figures: dict[str, Any]) -> str:
 def _outcome(healing: Mapping[str, Any]) -> str:
     metric = str(healing.get("metric", ""))
     if not healing.get("command"):
-        left = translated("report.healing_unchanged", "No change was better than the noise: the run is left as it is.")
-        return card(translated("report.outcome", "Outcome"), f"<p>{left}</p>")
+        text = translated("report.healing_unchanged", "No change was better than the noise: the run is left as it is.")
+        return card(translated("report.outcome", "Outcome"), f"<p>{text}</p>")
     before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
     measured = label(metric, within=SPLIT_TITLES["val"])
-    said = translated(
+    text = translated(
         "report.healing_result",
         "{metric} in the trials: {before} before, {after} after. To repeat the training in full:",
         metric=measured,
@@ -75,7 +77,7 @@ def _outcome(healing: Mapping[str, Any]) -> str:
     )
     return card(
         translated("report.outcome", "Outcome"),
-        f"<p>{escape(said)}</p><p><code>{escape(healing['command'])}</code></p>",
+        f"<p>{escape(text)}</p><p><code>{escape(healing['command'])}</code></p>",
     )
 
 
@@ -94,15 +96,15 @@ def _row(attempt: Mapping[str, Any]) -> list[str]:
 
 
 def difference(attempt: Mapping[str, Any]) -> str:
-    """`+0.319 ± 0.178`: by how much, and what chance could make of it."""
+    """Format the change of the metric with its noise: "+0.319 ± 0.178"."""
     mean, noise = attempt.get("difference"), attempt.get("noise")
     if not is_number(mean):
-        return NOTHING
+        return MISSING
     return f"{mean:+.3g}" + (f" ± {noise:.2g}" if is_number(noise) else "")
 
 
 def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """A line from before to after for each attempt, with the noise about its end."""
+    """Chart with one line per attempt, from the metric before to after; error bars show the noise."""
     shown = [a for a in attempts if is_number(a.get("before")) and is_number(a.get("after"))]
     if not shown:
         return None
@@ -129,10 +131,10 @@ def _before_and_after(attempts: Sequence[Mapping[str, Any]]) -> Figure | None:
         "name": translated("report.axis.after", "after"),
     }
     new["error_x"] = noise
-    share = all(is_share(str(a["metric"])) for a in shown)
+    percentage = all(is_percentage(str(a["metric"])) for a in shown)
     across = axis(
         translated("report.validation_metric", "validation {metric}", metric=metric_key(str(shown[0]["metric"]))),
-        tickformat=".3~p" if share else "~g",
+        tickformat=".3~p" if percentage else "~g",
     )
     down = axis(type="category", autorange="reversed", showgrid=False)
     return {"data": [old, new], "layout": layout(across, down, shapes=lines, hovermode="closest")}

@@ -1,4 +1,4 @@
-"""Images for people: uint8 tensors -> data URIs, contact sheets and captioned images. Pure functions."""
+"""Render uint8 image tensors as data URIs, contact sheets and annotated images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from danlu.data.annotations import RunLengths, decode_runs, parse_runs
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-TINY = 64  # images up to this side are enlarged pixel by pixel and kept lossless
-VEIL = 0.45  # share of a mask's colour over the image
-COLOURS = (  # of classes, told apart on most images
+TINY_SIDE = 64  # pixels; images up to this side are enlarged by an integer factor and stored as PNG
+MASK_ALPHA = 0.45  # opacity of a mask over the image
+COLOURS = (  # RGB per class
     (230, 72, 46), (40, 116, 229), (30, 160, 92), (244, 176, 30), (150, 80, 210), (20, 178, 190), (226, 70, 150),
     (130, 100, 60), (120, 190, 50), (90, 100, 120),
 )  # fmt: skip
 PAPER, INK = (255, 255, 255), (40, 40, 38)
-FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korean but the last
+FONTS = (  # in order of preference; all but the last have Chinese, Japanese and Korean glyphs
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
@@ -37,13 +37,17 @@ FONTS = (  # the first that exists; all of them show Chinese, Japanese and Korea
 
 
 def to_data_uri(pixels: Tensor, side: int) -> str:
-    """An image as `data:image/...;base64,...`, its longer side about `side` pixels.
+    """Encode an image as `data:image/...;base64,...`, resized so that its longer side has about `side` pixels.
 
-    pixels: uint8 (C, H, W) with C 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA). Tiny images grow by a whole
-    factor without smoothing and become PNG, so that an 8 x 8 digit is crisp; larger ones become JPEG.
+    Tiny images are enlarged by an integer factor with nearest-neighbour interpolation and stored as PNG, which keeps an
+    8 x 8 digit sharp; larger ones become JPEG.
+
+    Args:
+        pixels: uint8 (C, H, W) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+        side: Target length of the longer side in pixels.
     """
     image = _resized(_image(pixels), side)
-    photo = max(pixels.shape[1:]) > TINY
+    photo = max(pixels.shape[1:]) > TINY_SIDE
     buffer = io.BytesIO()
     if photo:
         image.convert("RGB").save(buffer, "JPEG", quality=85)
@@ -53,11 +57,11 @@ def to_data_uri(pixels: Tensor, side: int) -> str:
 
 
 def contact_sheet(images: Tensor, captions: Sequence[str], columns: int) -> Image.Image:
-    """Images in rows of `columns`, each over its caption. images: uint8 (N, C, H, W); captions: N texts."""
+    """Arrange images in rows of `columns`, each above its caption. images: uint8 (N, C, H, W); captions: N texts."""
     from PIL import Image, ImageDraw
 
     if len(images) != len(captions):
-        raise ValueError(f"{len(images)} images need as many captions, got {len(captions)}")
+        raise ValueError(f"one caption per image expected: {len(images)} images, {len(captions)} captions")
     side, gap, line = 112, 12, 20
     columns = max(1, min(columns, len(images) or 1))
     rows = -(-len(images) // columns)
@@ -73,23 +77,36 @@ def contact_sheet(images: Tensor, captions: Sequence[str], columns: int) -> Imag
 
 
 def draw_boxes(image: Tensor, boxes: Tensor, colours: Sequence[str] = ()) -> Tensor:
-    """uint8 (C, H, W) with boxes (M, 4) drawn -> (3, H, W). colours: one for each, lime by default."""
+    """Draw boxes on an image; empty boxes are skipped.
+
+    Args:
+        image: uint8 (C, H, W), C = 1 or 3.
+        boxes: (M, 4) as x1, y1, x2, y2 in pixels.
+        colours: M colour names; lime by default.
+
+    Returns:
+        uint8 (3, H, W).
+    """
     from torchvision.utils import draw_bounding_boxes
 
     image = image.cpu().expand(3, -1, -1)
     height, width = image.shape[1:]
     boxes = boxes.cpu()
-    seen = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
-    if not seen.any():
+    drawable = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+    if not drawable.any():
         return image
-    kept = [colour for colour, one in zip(colours or ["lime"] * len(boxes), seen.tolist()) if one]
-    return draw_bounding_boxes(image, boxes[seen], colors=kept, width=max(1, max(height, width) // 200))
+    names = colours or ["lime"] * len(boxes)
+    kept: list[str | tuple[int, int, int]] = [name for name, ok in zip(names, drawable.tolist()) if ok]
+    return draw_bounding_boxes(image, boxes[drawable], colors=kept, width=max(1, max(height, width) // 200))
 
 
 def draw_objects(image: Image.Image, objects: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Image.Image:
-    """The image, RGB and of its own size, with half-transparent masks, boxes, and class and score at each.
+    """Draw detections on a copy of the image: semi-transparent masks, boxes, class names and scores.
 
-    objects: {"class", "score", "box": [x1, y1, x2, y2], "mask": COCO run lengths, if any}, the surest first.
+    Args:
+        image: Any mode; converted to RGB.
+        objects: {"class", "score", "box": [x1, y1, x2, y2], optionally "mask": COCO run lengths}, top-scoring first.
+        classes: All class names, which define the colours.
     """
     from PIL import Image, ImageDraw
 
@@ -99,14 +116,14 @@ def draw_objects(image: Image.Image, objects: Sequence[Mapping[str, Any]], class
         if "mask" in one:
             runs = RunLengths(parse_runs(one["mask"]["counts"].encode()), tuple(one["mask"]["size"]))
             mask = decode_runs(runs)
-            rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             if len(rows):
                 left, top = int(columns[0]), int(rows[0])
-                veil = mask[top : rows[-1] + 1, left : columns[-1] + 1] * np.uint8(255 * VEIL)
-                out.paste(colours[one["class"]], (left, top), Image.fromarray(veil))
+                alpha = mask[top : rows[-1] + 1, left : columns[-1] + 1] * np.uint8(255 * MASK_ALPHA)
+                out.paste(colours[one["class"]], (left, top), Image.fromarray(alpha))
     draw = ImageDraw.Draw(out)
     line, size = max(1, round(max(out.size) / 240)), max(10, round(max(out.size) / 45))
-    for one in reversed(objects):  # the surest lies on top
+    for one in reversed(objects):  # the top-scoring one is drawn last, on top
         (left, top, right, bottom), colour = one["box"], colours[one["class"]]
         draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)
         _label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, _font(size), out.size)
@@ -121,29 +138,29 @@ def _label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
 ) -> None:
-    """Words on the box's colour: above its upper left corner, or below where the image ends."""
-    words = _fitting(text, font, size[0] - 4)
-    left, top, right, bottom = font.getbbox(words)
+    """Draw a label above the upper left corner of a box, or inside it at the top edge of the image."""
+    line = _fitting(text, font, size[0] - 4)
+    left, top, right, bottom = font.getbbox(line)
     width, height = right - left + 4, bottom - top + 4
     x = max(0, min(corner[0], size[0] - width))
     y = corner[1] - height if corner[1] >= height else corner[1]
     draw.rectangle((x, y, x + width, y + height), fill=colour)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    draw.text((x + 2 - left, y + 2 - top), words, fill=(0, 0, 0) if bright else PAPER, font=font)
+    draw.text((x + 2 - left, y + 2 - top), line, fill=(0, 0, 0) if bright else PAPER, font=font)
 
 
 def annotate(image: Tensor, text: str) -> Image.Image:
-    """The image with a line of text beneath it. image: uint8 (C, H, W); tiny ones are enlarged to be readable."""
+    """Add a line of text below an image. image: uint8 (C, H, W); small images are enlarged to 256 pixels."""
     from PIL import Image, ImageDraw
 
     height, width = image.shape[1:]
-    image = _resized(_image(image), max(height, width, 256)).convert("RGB")
-    size = max(14, image.width // 32)
-    font, line = _font(size), 2 * size
-    out = Image.new("RGB", (image.width, image.height + line), PAPER)
-    out.paste(image, (0, 0))
-    words = _fitting(text, font, image.width - size)
-    ImageDraw.Draw(out).text((size // 2, image.height + size // 3), words, fill=INK, font=font)
+    shown = _resized(_image(image), max(height, width, 256)).convert("RGB")
+    size = max(14, shown.width // 32)
+    font, line_height = _font(size), 2 * size
+    out = Image.new("RGB", (shown.width, shown.height + line_height), PAPER)
+    out.paste(shown, (0, 0))
+    line = _fitting(text, font, shown.width - size)
+    ImageDraw.Draw(out).text((size // 2, shown.height + size // 3), line, fill=INK, font=font)
     return out
 
 
@@ -157,11 +174,11 @@ def _image(image: Tensor) -> Image.Image:
 
 
 def _resized(image: Image.Image, side: int) -> Image.Image:
-    """Longer side `side` or a little less for tiny images, whose pixels must stay squares of one size."""
+    """Resize the longer side to `side`; for tiny images to the largest integer multiple within `side`."""
     from PIL import Image
 
     longest = max(image.size)
-    if longest <= TINY and longest <= side:
+    if longest <= TINY_SIDE and longest <= side:
         factor = side // longest
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     scale = side / longest
@@ -177,13 +194,13 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         if Path(path).is_file():
             try:
                 return ImageFont.truetype(path, size)
-            except OSError:  # found, but not readable as a font
+            except OSError:  # not readable as a font
                 continue
     return ImageFont.load_default(size)
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """One line of `text`, cut at the end to `width` pixels. A bitmap font without Chinese shows "?" in its place."""
+    """Truncate text to one line of `width` pixels; characters that a bitmap font lacks become "?"."""
     line = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())[:500]
     try:
         font.getlength(line)

@@ -1,4 +1,4 @@
-"""The page of a run's loss landscape: two planes through its weights, as contours and as a surface."""
+"""Page of the loss landscape of a run: two planes in weight space, as contours and as a surface."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 from danlu.doctor.curvature.landscape import Landscape
 from danlu.message import message, speaking, translated
-from danlu.report.charts import INK, MUTED, SURFACE, VAL, Figure, axis, layout
-from danlu.report.markup import card, chart, escape, number
+from danlu.report.charts import INK, MUTED, SURFACE, VAL, axis, layout
+from danlu.report.markup import Figure, Figures, card, chart, escape, number
 from danlu.report.page import document
 from danlu.run.folder import Run
 
 NAME = "landscape.html"
-SEEN = 1e3  # losses beyond so many times the least are drawn as that
+MAX_LOSS_RATIO = 1e3  # larger losses are clipped to this multiple of the smallest one
 TITLES = {
     "random": message("report.landscape.random", "Random directions, scaled to the norms of the filters"),
     "eigenvectors": message("report.landscape.eigenvectors", "The two directions of greatest curvature"),
 }
-ROLES = {  # of weights
+CHECKPOINTS = {
     "first": message("report.landscape.role.first", "first"),
     "best": message("report.landscape.role.best", "best"),
     "last": message("report.landscape.role.last", "last"),
@@ -32,14 +32,25 @@ ROLES = {  # of weights
 def write_landscape(
     run: Run, plane: Landscape, course: Landscape, found: Mapping[str, Any], language: str = "en"
 ) -> Path:
-    """Write RUN/landscape.html; gives its path."""
+    """Write landscape.html into the folder of a run.
+
+    Args:
+        run: Run to write to.
+        plane: Losses around the best weights.
+        course: Losses in the plane of the first, best and last weights.
+        found: Summary: "directions", "samples", "loss", "path", "path_note" (see `danlu.analysis.landscape`).
+        language: "en" or "zh".
+
+    Returns:
+        Path of the page.
+    """
     with speaking(language):
         run.write_text(NAME, _page(run.name, plane, course, found))
     return run.folder / NAME
 
 
 def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, Any]) -> str:
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     unit = (
         translated("report.landscape.unit_norm", "norms of the weights")
         if found["directions"] == "random"
@@ -51,7 +62,7 @@ def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, An
         translated("report.landscape.second", "second direction ({unit})", unit=unit),
     )
     contours = chart(_contours(plane, {}, *axes), figures, "plane", 470)
-    solid = chart(_surface(plane), figures, "surface", 470)
+    surface = chart(_surface(plane), figures, "surface", 470)
     places = dict(zip(found["path"], course.path)) | {"best": np.zeros(2)}
     names = (
         translated("report.landscape.away", "away from the best weights"),
@@ -68,7 +79,7 @@ def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, An
         )
         + card(
             translated("report.landscape.surface", "The same loss as a surface"),
-            solid,
+            surface,
             note=translated("report.landscape.surface_note", "Drag to rotate."),
         )
         + "</div>"
@@ -87,15 +98,15 @@ def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, An
 
 
 def _logarithms(losses: np.ndarray) -> np.ndarray:
-    """log10 of the losses, what is beyond or not finite cut to a thousand times the least."""
+    """log10 of the losses; large and non-finite losses are clipped to `MAX_LOSS_RATIO` times the smallest."""
     finite = losses[np.isfinite(losses) & (losses > 0)]
-    least = float(finite.min()) if finite.size else 1.0
+    smallest = float(finite.min()) if finite.size else 1.0
     clean = np.where(np.isfinite(losses), losses, np.inf)
-    return np.log10(np.clip(clean, max(least, 1e-12), SEEN * max(least, 1e-12)))
+    return np.log10(np.clip(clean, max(smallest, 1e-12), MAX_LOSS_RATIO * max(smallest, 1e-12)))
 
 
 def _scale(heights: np.ndarray) -> dict[str, Any]:
-    """Ticks at round losses on the scale of logarithms; where it spans too little for them, at even steps."""
+    """Ticks of a log10 axis at round losses (1, 2, 5, 10, ...), or evenly spaced if the range is too small for them."""
     low, high = float(heights.min()), float(heights.max())
     ticks = [m * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
     ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
@@ -106,28 +117,28 @@ def _scale(heights: np.ndarray) -> dict[str, Any]:
 
 
 def _colours() -> dict[str, Any]:
-    """From low, strong, to high, faint."""
+    """Colour scale from strong (low loss) to faint (high loss)."""
     stops = [[0, "var(--train)"], [0.35, "var(--heat-right-1)"], [0.7, "var(--heat-right-0)"], [1, "var(--val-faint)"]]
     return {"colorscale": stops}
 
 
-def _bar(heights: np.ndarray) -> dict[str, Any]:
+def _colour_bar(heights: np.ndarray) -> dict[str, Any]:
     title = {"text": translated("report.axis.loss", "loss"), "font": {"color": MUTED, "size": 12}}
     bar = {"title": title, "tickfont": {"color": MUTED, "size": 11}}
     return bar | {"thickness": 12, "outlinewidth": 0, "tickmode": "array"} | _scale(heights)
 
 
-def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], across: str, up: str) -> Figure:
+def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], x_title: str, y_title: str) -> Figure:
     heights = _logarithms(drawn.losses)
     field = {"type": "contour", "x": drawn.x.tolist(), "y": drawn.y.tolist(), "z": heights.round(5).tolist()}
     field |= {"contours": {"coloring": "heatmap", "showlines": True}, "line": {"width": 0.6, "color": MUTED}}
-    field |= {"ncontours": 24, "colorbar": _bar(heights), "customdata": drawn.losses.tolist()} | _colours()
+    field |= {"ncontours": 24, "colorbar": _colour_bar(heights), "customdata": drawn.losses.tolist()} | _colours()
     field["hovertemplate"] = (
         "%{x:.3g}, %{y:.3g}<br>" + translated("report.hover.loss", "loss %{customdata:.4g}") + "<extra></extra>"
     )
     data = [field]
     if places:
-        order = [name for name in ROLES if name in places]
+        order = [name for name in CHECKPOINTS if name in places]
         x, y = ([float(places[name][i]) for name in order] for i in (0, 1))
         marks = {"color": SURFACE, "size": 11, "line": {"color": VAL, "width": 2.5}}
         way = {"type": "scatter", "mode": "lines+markers+text", "x": x, "y": y, "line": {"color": VAL, "width": 2}}
@@ -136,24 +147,24 @@ def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], across: str, u
     else:
         here = {"type": "scatter", "mode": "markers", "x": [0], "y": [0], "hoverinfo": "skip"}
         data.append(here | {"marker": {"color": SURFACE, "size": 9, "line": {"color": VAL, "width": 2.5}}})
-    return {"data": data, "layout": layout(axis(across, showgrid=False), axis(up, showgrid=False))}
+    return {"data": data, "layout": layout(axis(x_title, showgrid=False), axis(y_title, showgrid=False))}
 
 
 def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
-    """Of points at the same place only the first is named, for all of them."""
-    told: dict[tuple[float, float], list[str]] = {}
+    """Labels of the points; points at the same place share one label, at the first of them."""
+    groups: dict[tuple[float, float], list[str]] = {}
     spread = max(np.ptp(x), np.ptp(y), 1e-12)
     keys = [(round(a / spread, 2), round(b / spread, 2)) for a, b in zip(x, y)]
     for name, key in zip(order, keys):
-        told.setdefault(key, []).append(name)
-    first = {key: keys.index(key) for key in told}
+        groups.setdefault(key, []).append(name)
+    first = {key: keys.index(key) for key in groups}
     names = {
         key: translated(
             "report.landscape.weights",
             "{names} weights",
-            names=translated("report.and", " and ").join(str(ROLES[role]) for role in told[key]),
+            names=translated("report.and", " and ").join(str(CHECKPOINTS[one]) for one in groups[key]),
         )
-        for key in told
+        for key in groups
     }
     return [names[key] if first[key] == i else "" for i, key in enumerate(keys)]
 

@@ -1,6 +1,6 @@
-"""Plain values as HTML: escaped text, numbers a reader can take in, tables, and charts' places on the page.
+"""HTML building blocks of the report: escaped text, formatted numbers, tables, panels and chart placeholders.
 
-Class names, file names and messages are hostile input: everything that reaches the page passes through `escape`.
+Class names, file names and messages are untrusted input: all text of the page passes through `escape`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Any, TypeGuard
 from danlu.message import Message, message, translated
 from danlu.run.quantities import METRICS
 
-NOTHING = "–"
+Figure = dict[str, Any]  # Plotly figure: {"data": [...], "layout": {...}}
+Figures = dict[str, Figure]  # figures of a page by the name of their placeholder
+
+MISSING = "–"  # shown for missing values
 LABELS: dict[str, str] = {
     "loss": message("metric.name.loss", "Loss"),
     "accuracy": message("metric.name.accuracy", "Accuracy"),
@@ -72,12 +75,12 @@ MASK = message("report.mask", "Mask")
 
 
 def escape(value: object) -> str:
-    """Any value as text that HTML shows literally; file names that are no valid Unicode lose only those bytes."""
+    """Escape a value for HTML text and attributes; invalid Unicode (in file names) becomes "?"."""
     return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def clip(value: object, length: int) -> str:
-    """Unescaped text of at most `length` characters; the middle goes first, as names differ at both ends."""
+    """Shorten text to at most `length` characters by cutting its middle, as names differ at both ends. Not escaped."""
     text = str(value)
     if len(text) <= length:
         return text
@@ -86,38 +89,40 @@ def clip(value: object, length: int) -> str:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a finite number; true and false are none."""
+    """Return whether a value is a finite number (bool does not count as a number)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: object) -> str:
-    """Four significant digits, thousands separated; a dash for what is missing or not finite.
+    """Format with four significant digits and thousands separators; a dash for missing or non-finite values.
 
     >>> number(55000), number(0.023456), number(None)
     ('55,000', '0.02346', '–')
     """
     if not is_number(value):
-        return NOTHING
+        return MISSING
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def percent(value: object, digits: int = 2) -> str:
-    return f"{100 * value:.{digits}f}\u202f%" if is_number(value) else NOTHING
+    """Format a fraction as percent: 0.1234 -> "12.34 %"."""
+    return f"{100 * value:.{digits}f}\u202f%" if is_number(value) else MISSING
 
 
-def is_share(metric: str) -> bool:
-    """Shares are shown in percent; R² is one by its definition, and never written so."""
+def is_percentage(metric: str) -> bool:
+    """Return whether a metric is shown in percent: all fractions but R²."""
     return metric != "r2" and metric in METRICS and METRICS[metric].unit == "fraction"
 
 
 def metric_value(metric: str, value: object) -> str:
-    return percent(value) if is_share(metric) else number(value)
+    """Format the value of a metric, in percent where it is a fraction."""
+    return percent(value) if is_percentage(metric) else number(value)
 
 
 def label(metric: str, within: Message | None = None) -> str:
-    """A metric's name for people; after other words, `within`, its first letter is small unless it is a symbol's.
+    """Display name of a metric, in lower case after a split title `within`, except for symbols such as R².
 
     >>> from danlu.run.names import SPLIT_TITLES
     >>> label("accuracy", within=SPLIT_TITLES["test"]), label("r2", within=SPLIT_TITLES["test"])
@@ -136,7 +141,7 @@ def label(metric: str, within: Message | None = None) -> str:
 
 
 def short_label(metric: str) -> str:
-    """A metric's name where there is little room."""
+    """Short display name of a metric, for buttons and legends."""
     own = metric.removeprefix("mask_")
     name = str(SHORT.get(own, own))
     return (
@@ -147,12 +152,13 @@ def short_label(metric: str) -> str:
 
 
 def duration(seconds: object) -> str:
-    """
+    """Format a duration in its two largest units.
+
     >>> duration(12.34), duration(252), duration(7500)
     ('12.3 s', '4 min 12 s', '2 h 5 min')
     """
     if not is_number(seconds):
-        return NOTHING
+        return MISSING
     if seconds < 60:
         return translated("report.seconds", "{seconds} s", seconds=f"{seconds:.1f}")
     minutes, rest = divmod(round(seconds), 60)
@@ -162,7 +168,7 @@ def duration(seconds: object) -> str:
 
 
 def words(value: object) -> str:
-    """A setting, or a part of a finding, as one line of unescaped text."""
+    """Format the value of a setting as one line of text. Not escaped."""
     if value is None:
         return translated("report.none", "none")
     if isinstance(value, bool):
@@ -177,24 +183,31 @@ def words(value: object) -> str:
 
 
 def text_cell(value: object, kind: str = "") -> str:
+    """Table cell with text; kind: CSS classes."""
     return f'<td class="{kind}">{escape(value)}</td>' if kind else f"<td>{escape(value)}</td>"
 
 
 def name_cell(value: object) -> str:
-    """The name of a class or a file: cut to a few lines, whole when pointed at."""
+    """Table cell with the name of a class or file, shortened; the tooltip has the full name."""
     return f'<td class="name" title="{escape(value)}">{escape(clip(value, 72))}</td>'
 
 
 def number_cell(value: object, shown: str, bar: float | None = None) -> str:
-    """A right-aligned number; bar in [0, 1] is drawn behind it. The raw value is what sorting compares."""
+    """Table cell with a right-aligned number, sorted by `value`; `bar` in [0, 1] draws a bar below it."""
     raw = f' data-value="{value}"' if is_number(value) else ""
     width = f' style="--bar:{100 * min(max(bar, 0.0), 1.0):.1f}%"' if bar is not None else ""
     return f'<td class="number{" bar" if width else ""}"{raw}{width}>{escape(shown)}</td>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0, kind: str = "") -> str:
-    """A table in a box that scrolls by itself. head: plain text, of which the last `numbers` columns are numeric;
-    rows: cells made by `text_cell` and `number_cell`; kind: CSS classes, "sortable" among them."""
+    """Scrollable HTML table.
+
+    Args:
+        head: Column titles, plain text.
+        rows: Rows of HTML cells (`text_cell`, `name_cell`, `number_cell`).
+        numbers: Number of numeric columns, the last ones; their titles are right-aligned.
+        kind: CSS classes: "sortable", "settings", "whole" (no limit on the height).
+    """
     first = len(head) - numbers
     titles = "".join(f"<th{' class=number' if i >= first else ''}>{escape(t)}</th>" for i, t in enumerate(head))
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
@@ -205,14 +218,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 
 
 
 def image(uri: object, alt: str) -> str:
-    """An <img>, only ever of a data URI: the page loads nothing from anywhere."""
+    """<img> element of a data URI; empty for any other URI, as the page loads nothing from outside."""
     if not (isinstance(uri, str) and uri.startswith("data:image/")):
         return ""
     return f'<img src="{escape(uri)}" alt="{escape(alt)}">'
 
 
-def chart(figure: Mapping[str, Any] | None, figures: dict[str, Any], name: str, height: int, kind: str = "") -> str:
-    """The place of a chart; the figure itself joins `figures`, which the page's script draws from."""
+def chart(figure: Figure | None, figures: Figures, name: str, height: int, kind: str = "") -> str:
+    """Placeholder element of a chart, `height` pixels high; adds the figure to `figures`, which page.js draws."""
     if figure is None:
         return ""
     figures[name] = figure
@@ -220,7 +233,7 @@ def chart(figure: Mapping[str, Any] | None, figures: dict[str, Any], name: str, 
 
 
 def card(title: str, body: str, *, note: str = "", tools: str = "", kind: str = "") -> str:
-    """title and note: plain text; body and tools: HTML. Nothing when the body is empty."""
+    """Card with a title, a note and a body; empty if the body is. title, note: plain text; body, tools: HTML."""
     if not body:
         return ""
     note = f'<p class="note">{escape(note)}</p>' if note else ""

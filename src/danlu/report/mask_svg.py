@@ -1,4 +1,4 @@
-"""A mask as a path of SVG: along the edges of its pixels, around the outside and around every hole."""
+"""Convert a mask to an SVG path along its pixel edges, including the edges of holes."""
 
 from __future__ import annotations
 
@@ -11,63 +11,67 @@ import numpy as np
 
 from danlu.data.annotations import RunLengths, decode_runs, parse_runs
 
-FINE = 640  # pixels of the longer side: of larger images only every second, third ... pixel is looked at
+MAX_SIDE = 640  # pixels; larger masks are subsampled by an integer step
 
-Corner = tuple[int, int]
+Corner = tuple[int, int]  # x, y
 
 
 def outline(mask: Mapping[str, Any]) -> str:
-    """COCO's run lengths {"size": [height, width], "counts": text} -> the `d` of a path, in pixels; "" of no mask.
+    """Return the `d` attribute of a path around a mask, for the fill rule "evenodd".
 
-    To be filled by the rule "evenodd".
+    Args:
+        mask: COCO run lengths {"size": [height, width], "counts": compressed text}.
+
+    Returns:
+        Path in pixels; "" if the mask is empty or invalid.
     """
     try:
         height, width = (int(side) for side in mask["size"])
         runs = RunLengths(parse_runs(str(mask["counts"]).encode()), (height, width))
         pixels = decode_runs(runs).astype(bool)
-    except (KeyError, TypeError, ValueError):  # a summary that was cut or edited
+    except (KeyError, TypeError, ValueError):  # truncated or edited summary
         return ""
-    step = -(-max(height, width) // FINE)
+    step = -(-max(height, width) // MAX_SIDE)
     return "".join(_path(corners, step) for corners in _loops(pixels[::step, ::step]))
 
 
 def _loops(pixels: np.ndarray) -> list[list[Corner]]:
-    """Closed ways along the edges, the pixels of the mask on the right-hand side."""
-    ahead = _edges(np.pad(pixels, 1))
+    """Closed loops along the edges, with the pixels of the mask on their right-hand side."""
+    edges = _edges(np.pad(pixels, 1))
     loops = []
-    while ahead:
-        start = next(iter(ahead))
-        loop, here = [start], start
+    while edges:
+        start = next(iter(edges))
+        loop, corner = [start], start
         while True:
-            ends = ahead[here]
-            there = ends.pop()
+            ends = edges[corner]
+            following = ends.pop()
             if not ends:
-                del ahead[here]
-            here = there
-            loop.append(here)
-            if here == start:
+                del edges[corner]
+            corner = following
+            loop.append(corner)
+            if corner == start:
                 break
         loops.append(loop)
     return loops
 
 
 def _edges(padded: np.ndarray) -> dict[Corner, list[Corner]]:
-    """Edges between pixels inside and outside, from corner to corner (x, y); where two pixels touch, two begin."""
-    inside, ahead = padded[1:-1, 1:-1], defaultdict[Corner, list[Corner]](list)
-    sides = (  # the neighbour that is outside, and the edge's two corners from the pixel's upper left one
+    """Map the start corner of each edge to its end corners; two edges start where two pixels touch diagonally."""
+    inside, edges = padded[1:-1, 1:-1], defaultdict[Corner, list[Corner]](list)
+    sides = (  # neighbour across the edge; start and end of the edge, relative to the upper left corner of the pixel
         (padded[:-2, 1:-1], (0, 0), (1, 0)),
         (padded[1:-1, 2:], (1, 0), (1, 1)),
         (padded[2:, 1:-1], (1, 1), (0, 1)),
         (padded[1:-1, :-2], (0, 1), (0, 0)),
     )
-    for beside, (x1, y1), (x2, y2) in sides:
-        for y, x in np.argwhere(inside & ~beside).tolist():
-            ahead[x + x1, y + y1].append((x + x2, y + y2))
-    return ahead
+    for neighbour, (x1, y1), (x2, y2) in sides:
+        for y, x in np.argwhere(inside & ~neighbour).tolist():
+            edges[x + x1, y + y1].append((x + x2, y + y2))
+    return edges
 
 
 def _path(corners: list[Corner], step: int) -> str:
-    """Straight runs of edges as one line each."""
+    """Path of a loop, with consecutive edges of one direction merged into one line."""
     moves = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(corners)]
     lines = []
     for (x, y), same in groupby(moves):

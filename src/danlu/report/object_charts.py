@@ -1,4 +1,4 @@
-"""Charts of detectors, as `charts.py` makes those of other networks: plain numbers -> Plotly figures."""
+"""Plotly figures for detection and segmentation, in the style of `charts.py`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from danlu.message import message, translated
-from danlu.report.charts import GRID, INK, MUTED, TRAIN, VAL, Figure, Row, axis, layout
-from danlu.report.markup import clip, is_number, short_label
+from danlu.report.charts import GRID, INK, MUTED, TRAIN, VAL, Row, axis, layout
+from danlu.report.markup import Figure, clip, is_number, short_label
 
-SERIES = 8  # colours in the style sheet: --series-0 ...
-KINDS = {
+SERIES_COLOURS = 8  # --series-0 to --series-7 in page.css
+ERROR_KINDS = {
     "class": message("report.error_kind.class", "wrong class"),
     "place": message("report.error_kind.place", "poor localisation"),
     "both": message("report.error_kind.both", "class and localisation"),
@@ -26,10 +26,10 @@ KINDS = {
 
 
 def add_loss_parts(figure: Figure, rows: Sequence[Row], names: Sequence[str]) -> Figure:
-    """The parts of the training loss as thin lines beneath their sum."""
+    """Add the terms of the training loss to the figure of the total, as thin dotted lines."""
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     for k, name in enumerate(names):
-        line = {"color": f"var(--series-{(k + 2) % SERIES})", "width": 1.25, "dash": "dot"}
+        line = {"color": f"var(--series-{(k + 2) % SERIES_COLOURS})", "width": 1.25, "dash": "dot"}
         x, y = [row["epoch"] for row in epochs], [row.get(f"train.{name}") for row in epochs]
         figure["data"].append(
             {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": short_label(name), "line": line}
@@ -38,14 +38,14 @@ def add_loss_parts(figure: Figure, rows: Sequence[Row], names: Sequence[str]) ->
 
 
 def precision_recall(curves: Mapping[str, Any]) -> Figure | None:
-    """Precision over recall, a line per class; of more classes than colours all are faint, and their mean is bold.
+    """Precision-recall curves, one per class, and their mean; faint lines for more classes than colours.
 
     curves: {"recall": (R,), "precision": {class: (R,)}}.
     """
     recall, lines = curves.get("recall") or [], curves.get("precision") or {}
     if not lines:
         return None
-    few = len(lines) <= SERIES
+    few = len(lines) <= SERIES_COLOURS
     data = []
     for k, (name, values) in enumerate(lines.items()):
         colour = {"color": f"var(--series-{k})", "width": 2} if few else {"color": GRID, "width": 1}
@@ -60,22 +60,25 @@ def precision_recall(curves: Mapping[str, Any]) -> Figure | None:
                 {"color": INK, "width": 2, "dash": "dot" if few else "solid"},
             )
         )
-    share = {"range": [0, 1.02], "tickformat": ".0%", "nticks": 6}
+    fraction = {"range": [0, 1.02], "tickformat": ".0%", "nticks": 6}
     legend = {"showlegend": few and len(lines) > 1, "hovermode": "closest"}
     return {
         "data": data,
         "layout": layout(
-            axis(translated("report.axis.recall", "recall"), **share),
-            axis(translated("report.axis.precision", "precision"), **share),
+            axis(translated("report.axis.recall", "recall"), **fraction),
+            axis(translated("report.axis.precision", "precision"), **fraction),
             **legend,
         ),
     }
 
 
 def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
-    """What each kind of mistake costs in mAP at IoU 0.5, the dearest on top."""
-    known = {str(KINDS[kind]): told for kind, told in errors.items() if kind in KINDS}
-    rows = [(kind, told["cost"], told["count"]) for kind, told in known.items() if is_number(told.get("cost"))]
+    """Bar chart of the mAP at IoU 0.5 lost to each kind of mistake, largest on top.
+
+    errors: {kind: {"cost": lost mAP, "count": detections or objects}} (TIDE, Bolya et al. 2020).
+    """
+    known = {str(ERROR_KINDS[kind]): error for kind, error in errors.items() if kind in ERROR_KINDS}
+    rows = [(name, error["cost"], error["count"]) for name, error in known.items() if is_number(error.get("cost"))]
     if not rows:
         return None
     rows.sort(key=lambda row: row[1])
@@ -96,17 +99,21 @@ def error_kinds(errors: Mapping[str, Mapping[str, float]]) -> Figure | None:
         )
         + "<extra></extra>",
     }
-    most = max(*costs, 0.01)
+    largest = max(*costs, 0.01)
     x = axis(
-        translated("report.axis.lost_map", "lost mAP at IoU 0.5"), range=[0, 1.18 * most], tickformat=".2~p", nticks=5
+        translated("report.axis.lost_map", "lost mAP at IoU 0.5"),
+        range=[0, 1.18 * largest],
+        tickformat=".2~p",
+        nticks=5,
     )
     return {"data": [bars], "layout": layout(x, axis(showgrid=False), bargap=0.4)}
 
 
 def sizes(found: Mapping[str, Any]) -> Figure | None:
-    """How many objects are how large, on a logarithmic axis; with the strides of the maps, or the anchors' coverage.
+    """Histogram of object sizes on a log2 axis, with feature map strides or anchor coverage.
 
-    found: see `preparation/object_sizes.py`.
+    found: {"edges": (B + 1,) in pixels, "counts": (B,), "strides", "coverage": (B,) fractions or None}, from
+    `preparation/object_sizes.py`.
     """
     edges, counts = found.get("edges") or [], found.get("counts") or []
     if not counts:
@@ -126,12 +133,12 @@ def sizes(found: Mapping[str, Any]) -> Figure | None:
         )
         + "<extra></extra>",
     }
-    across = _doubling(logs, found.get("strides") or [])
+    across = _log2_axis(logs, found.get("strides") or [])
     figure: Figure = {"data": [bars], "layout": layout(across, axis(translated("report.axis.objects", "objects")))}
     _mark_strides(figure, found.get("strides") or [])
-    shares = found.get("coverage")
-    if shares:
-        line = {"type": "scatter", "mode": "lines+markers", "x": middle, "y": shares, "yaxis": "y2"}
+    coverage = found.get("coverage")
+    if coverage:
+        line = {"type": "scatter", "mode": "lines+markers", "x": middle, "y": coverage, "yaxis": "y2"}
         line |= {"line": {"color": VAL, "width": 2}, "marker": {"color": VAL, "size": 6}, "connectgaps": True}
         line |= {
             "name": translated("report.axis.covered_short", "covered"),
@@ -160,8 +167,8 @@ def _curve(x: Sequence[float], y: Sequence[float], name: str, line: Mapping[str,
     }
 
 
-def _doubling(logs: np.ndarray, strides: Sequence[float]) -> dict[str, Any]:
-    """An axis of log2 whose ticks are powers of two."""
+def _log2_axis(logs: np.ndarray, strides: Sequence[float]) -> dict[str, Any]:
+    """Axis of log2 values with powers of two as tick labels."""
     low = min([float(logs[0]), *(math.log2(s) for s in strides if s > 0)])
     high = max([float(logs[-1]), *(math.log2(s) for s in strides if s > 0)])
     ticks = list(range(math.ceil(low), math.floor(high) + 1))
@@ -174,19 +181,19 @@ def _doubling(logs: np.ndarray, strides: Sequence[float]) -> dict[str, Any]:
 
 
 def _mark_strides(figure: Figure, strides: Sequence[float]) -> None:
-    shapes, words = [], []
+    shapes, labels = [], []
     for stride in strides:
-        at = math.log2(stride)
+        x = math.log2(stride)
         dotted = {"color": MUTED, "width": 1, "dash": "dot"}
-        shapes.append({"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": dotted})
-        word = {
+        shapes.append({"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": dotted})
+        text = {
             "text": translated("report.stride", "stride {stride}", stride=f"{stride:g}"),
-            "x": at,
+            "x": x,
             "xref": "x",
             "y": 1,
             "yref": "paper",
         }
-        word |= {"yanchor": "bottom", "showarrow": False}
-        words.append(word | {"font": {"color": MUTED, "size": 11}, "xanchor": "center"})
+        text |= {"yanchor": "bottom", "showarrow": False}
+        labels.append(text | {"font": {"color": MUTED, "size": 11}, "xanchor": "center"})
     if shapes:
-        figure["layout"] |= {"shapes": shapes, "annotations": words, "margin": {"l": 8, "r": 12, "t": 24, "b": 8}}
+        figure["layout"] |= {"shapes": shapes, "annotations": labels, "margin": {"l": 8, "r": 12, "t": 24, "b": 8}}

@@ -1,4 +1,4 @@
-"""The parts of the page that show how well a detector finds: from summary["evaluation"] of `tasks/detect.py`."""
+"""Report sections for detection and segmentation, from summary["evaluation"] of `tasks/detect.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from danlu.message import message, translated
 from danlu.report import object_charts
 from danlu.report.evaluation import confusion_cards, metrics_card, side_by_side
 from danlu.report.markup import (
+    Figures,
     card,
     chart,
     clip,
@@ -26,13 +27,13 @@ CONFUSION_NOTE = (
     "Rows are true classes, columns predicted classes, for scores of at least {score} and an IoU of at least 0.5. "
     "The last row holds false positives, the last column missed objects."
 )
-LABELLED = 14  # boxes of an image that bear a name; beyond, only mistakes do
-NAMES_SHOWN = 30
-Plate = tuple[float, float, float, float]  # left, top, right, bottom
+MAX_LABELLED_BOXES = 14  # per image; with more, only mistakes are labelled
+MAX_LABELS = 30  # per image
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
-    """Metrics of every split, then curves, classes, kinds of mistakes and the confusion of classes."""
+def objects_section(summary: Mapping[str, Any], figures: Figures) -> str:
+    """Metrics, precision-recall curves, classes, kinds of mistakes and the confusion matrix."""
     found = summary.get("evaluation") or {}
     curves = card(
         translated("report.precision_recall", "Precision-recall curves"),
@@ -61,7 +62,7 @@ def objects_section(summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
 
 
 def examples_section(examples: Sequence[Mapping[str, Any]]) -> str:
-    """What is there, on the left, beside what was found: masks and boxes over the image, mistakes marked."""
+    """Images with the annotated objects on the left and the detections on the right, mistakes marked."""
     shown = "".join(_example(one, f"example-{i}") for i, one in enumerate(examples))
     right = translated("report.legend.right", "correct detection")
     wrong = translated("report.legend.wrong", "missed (left) or false positive (right)")
@@ -69,8 +70,8 @@ def examples_section(examples: Sequence[Mapping[str, Any]]) -> str:
     return f'{legend}<div class="examples">{shown}</div>' if shown else ""
 
 
-def sizes_section(found: Mapping[str, Any], figures: dict[str, Any]) -> str:
-    """Object sizes at the training resolution; with the anchors' coverage, or the strides of the maps."""
+def sizes_section(found: Mapping[str, Any], figures: Figures) -> str:
+    """Object sizes at training resolution, with anchor coverage or feature map strides."""
     side, tools = number(found.get("side")), ""
     notes = [
         translated(
@@ -107,12 +108,12 @@ def sizes_section(found: Mapping[str, Any], figures: dict[str, Any]) -> str:
 def _per_class(found: Mapping[str, Any]) -> str:
     rows = []
     for row in found.get("per_class") or []:
-        shares = [
+        scores = [
             number_cell(v := row.get(key), percent(v, 1), bar=v if is_number(v) else 0)
             for key in ("mAP", "mAP50", "f1")
         ]
         counts = [number_cell(v := row.get(key), number(_rounded(v))) for key in ("score", "objects")]
-        rows.append([name_cell(row.get("name", "")), *shares, *counts])
+        rows.append([name_cell(row.get("name", "")), *scores, *counts])
     best = found.get("threshold") or {}
     note = ""
     if is_number(best.get("score")):
@@ -146,7 +147,7 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     if not (isinstance(uri, str) and uri.startswith("data:image/") and all(is_number(s) and s > 0 for s in size)):
         return ""
     true, found = one.get("true") or [], one.get("found") or []
-    missed, alarms = sum(bool(t.get("missed")) for t in true), sum(bool(f.get("false")) for f in found)
+    missed, false_positives = sum(bool(t.get("missed")) for t in true), sum(bool(f.get("false")) for f in found)
     height, width = size
     image = f'<image id="{name}" href="{escape(uri)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
     left = _panel(image, true, "missed", size, translated("report.annotated", "{count} annotated", count=len(true)))
@@ -161,10 +162,10 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     wrong += (
         [
             translated("report.false_positive", "1 false positive")
-            if alarms == 1
-            else translated("report.false_positives", "{count} false positives", count=alarms)
+            if false_positives == 1
+            else translated("report.false_positives", "{count} false positives", count=false_positives)
         ]
-        if alarms
+        if false_positives
         else []
     )
     found_wrong = translated("report.comma", ", ").join(wrong) or translated("report.all_found", "all found")
@@ -177,61 +178,62 @@ def _example(one: Mapping[str, Any], name: str) -> str:
 
 
 def _panel(image: str, boxes: Sequence[Mapping[str, Any]], mistake: str, size: Sequence[float], title: str) -> str:
-    """One drawing: the image and its boxes, mistakes last, so that they lie on top."""
+    """SVG of an image and its boxes, with mistakes drawn on top."""
     height, width = size
     ordered = sorted(boxes, key=lambda box: bool(box.get(mistake)))
-    marks = [_mark(box, bool(box.get(mistake)), size) for box in ordered]
-    named = [box for box in ordered if len(boxes) <= LABELLED or box.get(mistake)][-NAMES_SHOWN:]
-    taken: list[Plate] = []
-    words = [_word(box, bool(box.get(mistake)), size, taken) for box in reversed(named)]  # mistakes choose first
+    shapes = [_shape(box, bool(box.get(mistake)), size) for box in ordered]
+    named = [box for box in ordered if len(boxes) <= MAX_LABELLED_BOXES or box.get(mistake)][-MAX_LABELS:]
+    taken: list[Rectangle] = []
+    labels = [_label(box, bool(box.get(mistake)), size, taken) for box in reversed(named)]  # mistakes first
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-        f"{image}{''.join(marks)}{''.join(reversed(words))}</svg>"
+        f"{image}{''.join(shapes)}{''.join(reversed(labels))}</svg>"
     )
 
 
-def _mark(box: Mapping[str, Any], wrong: bool, size: Sequence[float]) -> str:
+def _shape(box: Mapping[str, Any], wrong: bool, size: Sequence[float]) -> str:
     left, top, right, bottom = _corners(box, size)
-    place = f'x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}"'
+    position = f'x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}"'
     score = f" {box['score']:.2f}" if is_number(box.get("score")) else ""
     title = f"<title>{escape(box.get('class', ''))}{score}</title>"
     mask = f'<path d="{outline(box["mask"])}"/>' if isinstance(box.get("mask"), Mapping) else ""
     kind = "wrong" if wrong else "right"
-    return f'<g class="{kind}">{mask}<rect class="under" {place}/><rect {place}>{title}</rect></g>'
+    return f'<g class="{kind}">{mask}<rect class="under" {position}/><rect {position}>{title}</rect></g>'
 
 
-def _word(box: Mapping[str, Any], wrong: bool, size: Sequence[float], taken: list[Plate]) -> str:
-    """The class, and its score, on a small plate at the box, where no other plate of `taken` lies if that can be."""
-    letter = 0.046 * max(size)
+def _label(box: Mapping[str, Any], wrong: bool, size: Sequence[float], taken: list[Rectangle]) -> str:
+    """SVG label with class and score at a free position; its rectangle is appended to `taken`."""
+    font_size = 0.046 * max(size)
     name = clip(box.get("class", ""), 18)
     text = f"{name} {box['score']:.2f}" if is_number(box.get("score")) else name
-    # Letters are about half as wide as high, Chinese ones as wide as high.
-    long, high = letter * (0.6 + sum(1.0 if ord(c) > 0x2E7F else 0.56 for c in text)), 1.3 * letter
-    x, y = _free_place(_corners(box, size), long, high, size, taken)
-    taken.append((x, y, x + long, y + high))
+    # A Latin letter is about half as wide as the font size, a Chinese one as wide.
+    width = font_size * (0.6 + sum(1.0 if ord(c) > 0x2E7F else 0.56 for c in text))
+    height = 1.3 * font_size
+    x, y = _free_position(_corners(box, size), width, height, size, taken)
+    taken.append((x, y, x + width, y + height))
     return (
-        f'<g class="word {"wrong" if wrong else "right"}"><rect x="{x:.1f}" y="{y:.1f}" width="{long:.1f}" '
-        f'height="{high:.1f}"/><text x="{x + 0.3 * letter:.1f}" y="{y + letter:.1f}" '
-        f'font-size="{letter:.1f}">{escape(text)}</text></g>'
+        f'<g class="word {"wrong" if wrong else "right"}"><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}"/><text x="{x + 0.3 * font_size:.1f}" y="{y + font_size:.1f}" '
+        f'font-size="{font_size:.1f}">{escape(text)}</text></g>'
     )
 
 
-def _free_place(
-    corners: Plate, long: float, high: float, size: Sequence[float], taken: list[Plate]
+def _free_position(
+    corners: Rectangle, width: float, height: float, size: Sequence[float], taken: list[Rectangle]
 ) -> tuple[float, float]:
-    """Above the box, or below it, or within; the first where nothing is written yet."""
+    """First position above, below or inside the box that overlaps no other label; above it if there is none."""
     left, top, right, bottom = corners
-    places = []
-    for y in (top - high, bottom, top, bottom - high):
-        for x in (left, right - long):
-            places.append((max(0.0, min(x, size[1] - long)), max(0.0, min(y, size[0] - high))))
-    for x, y in places:
-        if not any(x < end and start < x + long and y < under and over < y + high for start, over, end, under in taken):
+    positions = []
+    for y in (top - height, bottom, top, bottom - height):
+        for x in (left, right - width):
+            positions.append((max(0.0, min(x, size[1] - width)), max(0.0, min(y, size[0] - height))))
+    for x, y in positions:
+        if not any(x < x2 and x1 < x + width and y < y2 and y1 < y + height for x1, y1, x2, y2 in taken):
             return x, y
-    return places[0]
+    return positions[0]
 
 
-def _corners(box: Mapping[str, Any], size: Sequence[float]) -> Plate:
+def _corners(box: Mapping[str, Any], size: Sequence[float]) -> Rectangle:
     values = [float(v) if is_number(v) else 0.0 for v in box.get("box") or []]
     left, top, right, bottom = (*values, 0.0, 0.0, 0.0, 0.0)[:4]
     left, top = min(max(left, 0.0), size[1]), min(max(top, 0.0), size[0])

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that works offline, made from the run folder's own files and nothing else."""
+"""Report of a run: one self-contained HTML file, written from the files of the run folder."""
 
 from __future__ import annotations
 
@@ -37,19 +37,26 @@ from danlu.run.quantities import LOSS_TERMS, METRICS
 from danlu.task_spec import OBJECT_TASKS, TASKS
 
 CUT_SHORT = ("interrupted", "not finished")
-MAIN = {name: spec.monitor for name, spec in TASKS.items()}
-UNDRAWN = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # in the table they are told, a curve adds nothing
-# Nothing is fetched from anywhere, whatever a class or a file is called.
+MAIN_METRICS = {name: spec.monitor for name, spec in TASKS.items()}
+TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
+# Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None) -> Path:
-    """Write `run_folder`/report.html from summary.json, metrics.jsonl, config.yaml, environment.json, findings.json,
-    what the doctor measured, and, where it was tried to heal the run, heal.json.
+    """Write `run_folder`/report.html and return its path.
 
-    lang: en or zh; the run's own by default, in which findings.json is. findings: in place of those there.
-    Missing files leave their part of the page out (an interrupted run has no summary). Raises Refusal for a file that
-    is there and cannot be read, Failure when the page cannot be written.
+    Reads summary.json, metrics.jsonl, config.yaml, environment.json, findings.json, the doctor's ledger and heal.json.
+    The section of a missing file is left out (an interrupted run has no summary).
+
+    Args:
+        run_folder: Folder of the run.
+        lang: "en" or "zh"; by default the language of the run's configuration.
+        findings: Findings to show instead of those in findings.json.
+
+    Raises:
+        Refusal: A file exists but cannot be read.
+        Failure: The page cannot be written.
     """
     run = Run(Path(run_folder))
     config = run.config if (run.folder / "config.yaml").exists() else None
@@ -71,20 +78,20 @@ def render(
     healing: Mapping[str, Any] | None = None,
     ledger: Ledger | None = None,
 ) -> str:
-    """The page as text, in the language that is spoken. Sections without content are left out, also of the navigation.
+    """Render the page as HTML in the current language, leaving out sections without content.
 
-    ledger: what the doctor measured; findings are drawn from it.
+    ledger: the doctor's measurements, for the charts of the findings.
     """
     figures: dict[str, Any] = {}
     evaluation = summary.get("evaluation") or {}
-    where = SPLIT_WORDS.get(evaluation.get("split", ""))
-    measured = translated("report.lead.results", "Measured on the {split} set.", split=where) if where else ""
+    split = SPLIT_WORDS.get(evaluation.get("split", ""))
+    measured = translated("report.lead.results", "Measured on the {split} set.", split=split) if split else ""
     results = objects_section if summary.get("task") in OBJECT_TASKS else evaluation_section
     sections = [
         Section(
             "findings",
             translated("report.heading.findings", "Findings"),
-            cards(findings, ledger or Ledger(), language()) if findings else _nothing_found(ledger),
+            cards(findings, ledger or Ledger(), language()) if findings else _no_findings(ledger),
         ),
         Section(
             "healing",
@@ -135,13 +142,13 @@ def render(
     shown = [section for section in sections if section.body]
     links = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
     body = "\n".join(map(_section, shown))
-    name = _name(summary)
+    name = str(summary.get("run") or "run")
     return document(name, links, f"{_head(summary, name)}\n{body}", figures)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page. anchor: its id, which links point to. title, lead: plain text; body: HTML."""
+    """One section of the page. anchor: HTML id and link target; title, lead: plain text; body: HTML."""
 
     anchor: str
     title: str
@@ -155,7 +162,7 @@ def _section(section: Section) -> str:
 
 
 def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
-    """A whole page in the house's style: `links` and `body` are HTML, `name` is plain text."""
+    """Build a complete HTML page: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
 <html lang="{language()}">
 <head>
@@ -164,7 +171,7 @@ def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> st
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(clip(name, 80))} · danlu</title>
-<style>{_beside("page.css")}{style()}</style>
+<style>{_asset("page.css")}{style()}</style>
 </head>
 <body>
 <nav><div><a class="brand" href="#top">danlu</a>{links}</div></nav>
@@ -173,14 +180,14 @@ def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> st
 </main>
 <script>{_plotly() if figures else ""}</script>
 <script type="application/json" id="figures">{_script_json(figures)}</script>
-<script>{_beside("page.js")}</script>
+<script>{_asset("page.js")}</script>
 </body>
 </html>
 """
 
 
-def _nothing_found(ledger: Ledger | None) -> str:
-    """How many findings the doctor checked, where none was found; nothing where it did not watch."""
+def _no_findings(ledger: Ledger | None) -> str:
+    """Number of findings that were checked when none was found; empty for a run without the doctor."""
     checked = judged(ledger) if ledger is not None else None
     if checked is None or not checked.n:
         return ""
@@ -193,7 +200,7 @@ def _nothing_found(ledger: Ledger | None) -> str:
 
 
 def _ledger(run: Run) -> Ledger:
-    """What the doctor measured; nothing where it did not watch, or its file was cut short."""
+    """Read the doctor's measurements; an empty ledger when the file is missing or truncated."""
     try:
         return Ledger.read(run.ledger)
     except (OSError, ValueError, KeyError, TypeError):
@@ -203,7 +210,7 @@ def _ledger(run: Run) -> Ledger:
 def _completed(
     summary: dict[str, Any], rows: Sequence[Mapping[str, Any]], folder: Path, config: Config | None
 ) -> dict[str, Any]:
-    """What an unfinished run can still say of itself: its name, task and the metrics of its last epoch."""
+    """Complete the summary of an unfinished run: name, task, model and the metrics of its last epoch."""
     out = {"run": str(folder)} | summary
     if config is not None:
         out = {"task": config.task, "model": config.model.name} | out
@@ -220,36 +227,34 @@ def _completed(
     return out
 
 
-def _name(summary: Mapping[str, Any]) -> str:
-    return str(summary.get("run") or "run")
-
-
 def _head(summary: Mapping[str, Any], name: str) -> str:
     model, data = summary.get("model"), summary.get("data") or {}
-    on = Path(str(data["path"])).name or data["path"] if data.get("path") else None
-    known = [escape(clip(part, 60)) for part in (model, on) if part] or [escape(clip(name, 60))]
-    title = known[0]
-    if len(known) == 2:
-        title = translated("report.title", "{model} on {data}", model=known[0], data=known[1])
+    source = Path(str(data["path"])).name or data["path"] if data.get("path") else None
+    parts = [escape(clip(part, 60)) for part in (model, source) if part] or [escape(clip(name, 60))]
+    title = parts[0]
+    if len(parts) == 2:
+        title = translated("report.title", "{model} on {data}", model=parts[0], data=parts[1])
     return (
         f'<div class="head"><p class="eyebrow">{escape(clip(name, 120))}</p><h1>{title}</h1>'
-        f'<p class="lead">{escape(_in_words(summary))}</p>{_notices(summary)}{_headline(summary)}</div>'
+        f'<p class="lead">{escape(_summary_text(summary))}</p>{_notices(summary)}{_headline(summary)}</div>'
     )
 
 
-def _in_words(summary: Mapping[str, Any]) -> str:
-    """Two or three sentences: what was learned from what, for how long, and when it was best."""
+def _summary_text(summary: Mapping[str, Any]) -> str:
+    """Two or three sentences: training set, number of parameters, best epoch, reason of an early stop."""
     data = summary.get("data") or {}
     train = (data.get("counts") or {}).get("train")
     classes = data.get("classes") or []
-    said = []
+    sentences = []
     if is_number(train):
-        goal = translated("report.in_classes", " in {classes} classes", classes=number(len(classes))) if classes else ""
-        said.append(
-            translated("report.trained", "Trained on {samples} samples{goal}.", samples=number(train), goal=goal)
+        target = (
+            translated("report.in_classes", " in {classes} classes", classes=number(len(classes))) if classes else ""
+        )
+        sentences.append(
+            translated("report.trained", "Trained on {samples} samples{goal}.", samples=number(train), goal=target)
         )
     if is_number(summary.get("parameters")):
-        said.append(translated("report.parameters", "{count} parameters.", count=number(summary["parameters"])))
+        sentences.append(translated("report.parameters", "{count} parameters.", count=number(summary["parameters"])))
     best, epochs, monitor = summary.get("best_epoch"), summary.get("epochs"), summary.get("monitor")
     if is_number(best) and is_number(epochs):
         measured = (
@@ -257,7 +262,7 @@ def _in_words(summary: Mapping[str, Any]) -> str:
             if monitor
             else ""
         )
-        said.append(
+        sentences.append(
             translated(
                 "report.best_epoch",
                 "Best at epoch {best} of {epochs}{monitor}.",
@@ -268,14 +273,14 @@ def _in_words(summary: Mapping[str, Any]) -> str:
         )
     stopped = summary.get("stopped") or ""
     if stopped and not stopped.startswith(CUT_SHORT):
-        said.append(translated("report.ended", "Stopped early: {reason}.", reason=stopped))
-    return translated("report.word_space", " ").join(said)
+        sentences.append(translated("report.ended", "Stopped early: {reason}.", reason=stopped))
+    return translated("report.word_space", " ").join(sentences)
 
 
 def _notices(summary: Mapping[str, Any]) -> str:
-    """What the reader must know before the numbers."""
-    said = []
-    stopped, looks = summary.get("stopped") or "", summary.get("test_looks")
+    """Warnings above the numbers: interrupted run, test set evaluated more than once."""
+    notices = []
+    stopped, evaluations = summary.get("stopped") or "", summary.get("test_looks")
     if stopped.startswith(CUT_SHORT):
         epochs = summary.get("epochs")
         sentences = [translated("report.cut_short", "This run was {reason}.", reason=stopped)]
@@ -285,15 +290,15 @@ def _notices(summary: Mapping[str, Any]) -> str:
                     "report.last_epoch", "All numbers are from the last finished epoch, {epoch}.", epoch=number(epochs)
                 )
             )
-        said.append(translated("report.word_space", " ").join(sentences))
-    if is_number(looks) and looks > 1:
+        notices.append(translated("report.word_space", " ").join(sentences))
+    if is_number(evaluations) and evaluations > 1:
         text = "The test set was evaluated {times} times: choices made in between make its numbers optimistic."
-        said.append(translated("report.test_looks", text, times=number(looks)))
-    return "".join(f'<p class="notice">{escape(text)}</p>' for text in said)
+        notices.append(translated("report.test_looks", text, times=number(evaluations)))
+    return "".join(f'<p class="notice">{escape(text)}</p>' for text in notices)
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    """The few numbers to remember, the first of them largest."""
+    """Up to four key numbers, the main metric first and largest."""
     metrics = summary.get("metrics") or {}
     first = _main_metric(summary)
     names = [first, *(n for n in ("mask_mAP50", "mAP50", "r2", "rmse", "mae", "f1", "ece", "loss") if n != first)]
@@ -308,9 +313,9 @@ def _headline(summary: Mapping[str, Any]) -> str:
 
 
 def _main_metric(summary: Mapping[str, Any]) -> str:
-    """What the run was judged by; a loss says little to a reader, so the task's own metric stands for it."""
+    """Monitored metric; the main metric of the task if the loss is monitored."""
     monitor = summary.get("monitor")
-    return monitor if monitor in METRICS and monitor != "loss" else MAIN.get(summary.get("task") or "", "loss")
+    return monitor if monitor in METRICS and monitor != "loss" else MAIN_METRICS.get(summary.get("task") or "", "loss")
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
@@ -319,7 +324,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
         key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key
     }
     parts = [name for name in LOSS_TERMS if name in recorded]
-    drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in UNDRAWN}
+    drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in TABLE_ONLY}
     names = sorted(drawn - {"loss", *LOSS_TERMS}, key=lambda n: (n != main, list(METRICS).index(n)))
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
@@ -339,7 +344,9 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
     cards = [
         card(translated("report.loss", "Loss"), loss, tools=scale),
         card(label(names[0]) if len(names) == 1 else translated("report.metrics", "Metrics"), panels, tools=tabs),
-        card(translated("report.learning_rate", "Learning rate"), chart(charts.rate(rows), figures, "rate", 220)),
+        card(
+            translated("report.learning_rate", "Learning rate"), chart(charts.learning_rate(rows), figures, "rate", 220)
+        ),
         card(translated("report.speed", "Speed"), chart(charts.speed(rows), figures, "speed", 220)),
     ]
     shown = "".join(cards)
@@ -347,7 +354,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
 
 
 def _script_json(value: Any) -> str:
-    """JSON that no text inside can end the script with."""
+    """JSON for a script element, with "<" escaped so that no text can close the element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -357,5 +364,5 @@ def _plotly() -> str:
     return get_plotlyjs()
 
 
-def _beside(name: str) -> str:
+def _asset(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The part of the page that shows what the result rests on: data, settings, time and machine."""
+"""Report sections on the data, the configuration, the time and the machine of a run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from danlu.report.markup import (
 )
 from danlu.run.names import SPLIT_TITLES
 
-PROBLEMS_SHOWN = 200
+MAX_PROBLEMS = 200  # rows in the table of skipped samples
 
 
 def data_section(data: Mapping[str, Any]) -> str:
-    """What was read, how it was split, and what could not be used."""
+    """Source, format, splits and notes of the data set, and the samples that were skipped."""
     if not data:
         return ""
     counts = data.get("counts") or {}
@@ -46,11 +46,11 @@ def data_section(data: Mapping[str, Any]) -> str:
 
 
 def configuration_section(config: Config | None, choices: Sequence[Mapping[str, Any]]) -> str:
-    """First what differs from the defaults and why; every other setting folded away beneath."""
+    """Settings that differ from the defaults with their reasons, and all others in a collapsed table."""
     if config is None:
         return ""
     reasons = {choice.get("key"): choice.get("reason") for choice in choices}
-    mine = changed(config)
+    changed_keys = changed(config)
     head = [
         translated("report.setting", "Setting"),
         translated("report.value", "Value"),
@@ -58,9 +58,10 @@ def configuration_section(config: Config | None, choices: Sequence[Mapping[str, 
         translated("report.meaning", "Meaning"),
     ]
     rows = [
-        _setting(config, key, reasons.get(key) or message("report.set_for_run", "set for this run")) for key in mine
+        _setting(config, key, reasons.get(key) or message("report.set_for_run", "set for this run"))
+        for key in changed_keys
     ]
-    rest = [_setting(config, key, "") for key in keys() if key not in mine]
+    rest = [_setting(config, key, "") for key in keys() if key not in changed_keys]
     note = translated(
         "report.settings_note",
         "Settings that differ from the defaults: chosen from the data, with the reason, or set for this run.",
@@ -74,7 +75,7 @@ def configuration_section(config: Config | None, choices: Sequence[Mapping[str, 
 
 
 def machine_section(summary: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """Where the time went, and on what."""
+    """Time per phase of the run, and the environment."""
     timings = {k: v for k, v in (summary.get("timings") or {}).items() if is_number(v)}
     total = sum(timings.values()) or 1.0
     rows = [
@@ -117,17 +118,16 @@ def _setting(config: Config, key: str, why: str | None) -> list[str]:
 
 
 def _problems(problems: Sequence[Mapping[str, Any]]) -> str:
-    told = [(p.get("where", ""), p.get("reason", "")) for p in problems[:PROBLEMS_SHOWN]]
-    rows = [[name_cell(where), text_cell(reason)] for where, reason in told]
+    rows = [[name_cell(p.get("where", "")), text_cell(p.get("reason", ""))] for p in problems[:MAX_PROBLEMS]]
     if not rows:
         return ""
-    what = translated("report.samples_skipped", "{count} samples were skipped", count=number(len(problems)))
+    summary = translated("report.samples_skipped", "{count} samples were skipped", count=number(len(problems)))
     if len(problems) == 1:
-        what = translated("report.sample_skipped", "1 sample was skipped")
-    cut = translated("report.problems_cut", "The first {count} of them.", count=PROBLEMS_SHOWN)
-    more = f"<p class=note>{cut}</p>" if len(problems) > PROBLEMS_SHOWN else ""
+        summary = translated("report.sample_skipped", "1 sample was skipped")
+    cut = translated("report.problems_cut", "The first {count} of them.", count=MAX_PROBLEMS)
+    more = f"<p class=note>{cut}</p>" if len(problems) > MAX_PROBLEMS else ""
     head = [translated("report.where", "Where"), translated("report.why", "Why")]
-    return f"<details class=card><summary>{what}</summary>{more}{table(head, rows)}</details>"
+    return f"<details class=card><summary>{summary}</summary>{more}{table(head, rows)}</details>"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
