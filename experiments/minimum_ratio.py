@@ -33,7 +33,7 @@ def run(quick=False):
         descent.step()
 
     at = [epoch for epoch, _ in seen]
-    positive, negative = ([getattr(c.shares, name) for _, c in seen] for name in ("positive", "negative"))
+    positive, negative = ([getattr(c.sign_fractions, name) for _, c in seen] for name in ("positive", "negative"))
     figure, axes = panels(3, width=13.0)
     loss, share, ends = axes[0]
     loss.semilogy(at, [c.loss for _, c in seen], color=INK)

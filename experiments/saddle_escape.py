@@ -55,7 +55,7 @@ def run(quick=False):
     before = descend(net, x, y, stalled)
     at_stall = danlu.curvature(net, nn.functional.mse_loss, (x, y))
     helped = copy.deepcopy(net)
-    step_along(helped, at_stall.escape)
+    step_along(helped, at_stall.negative_curvature)
     waiting, escaped = (before + descend(n, x, y, steps - stalled) for n in (net, helped))
     half = 0.5 * (before[0] + min(waiting + escaped))
     reached = [next((i for i, loss in enumerate(line) if loss < half), steps) for line in (waiting, escaped)]
@@ -68,7 +68,7 @@ def run(quick=False):
     note(left, "descent alone", reached[0] * 0.98, half, BLUE, ha="right" if reached[0] > steps / 2 else "left")
     note(left, "one step along\nthe escape", stalled * 1.2, half * 0.75, GREEN)
     left.set(xlabel="step", ylabel="training loss", title="A stall that is not a minimum")
-    way = at_stall.escape
+    way = at_stall.negative_curvature
     near = [(s, v) for s, v in zip(way.steps, way.losses) if abs(s) <= 1.0]
     right.plot(*zip(*near), "o-", color=RED)
     right.set(

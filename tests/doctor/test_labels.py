@@ -13,7 +13,7 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.gradient.exploding import exploding
 from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.instruments.labels import kinship
-from danlu.doctor.instruments.loss_and_accuracy import surest
+from danlu.doctor.instruments.loss_and_accuracy import top_third_correct
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.watch import watch
 
@@ -63,7 +63,7 @@ def test_kinship_does_not_depend_on_units() -> None:
 def test_surest_third_is_taken_by_certainty() -> None:
     certainty = torch.tensor([0.9, 0.1, 0.8, 0.2, 0.3, 0.7])
     right = torch.tensor([True, True, False, False, False, True])
-    assert surest(certainty, right).tolist() == [1.0, 2.0]
+    assert top_third_correct(certainty, right).tolist() == [1.0, 2.0]
 
 
 def train(change_validation: bool = False, shuffled: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import danlu
-from danlu.doctor.derived.progress import chance_loss, even_epochs
+from danlu.doctor.derived.progress import chance_loss, has_even_epochs
 from danlu.doctor.findings.loop.metric_last_batch import metric_last_batch
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.losses import kind_by_graph
@@ -134,7 +134,7 @@ def test_epochs_are_as_long_as_one_another(ends: list[int], even: bool) -> None:
     ledger = Ledger()
     for epoch, end in enumerate(ends, 1):
         ledger.add("run.steps", end, "", epoch)
-    assert even_epochs(ledger) == even
+    assert has_even_epochs(ledger) == even
 
 
 def test_an_autoencoder_of_grey_values_is_measured_by_the_mean_grey() -> None:

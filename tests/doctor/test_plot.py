@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from danlu.doctor.axis import Axis, smooth, thinned, written
+from danlu.doctor.axis import Axis, format_number, smooth, thinned
 from danlu.doctor.plot import Chain, Curves, Line, Row, Rows, render
 
 
@@ -56,8 +56,8 @@ def test_the_course_behind_noise_is_the_mean() -> None:
     ("value", "expected"), [(0, "0"), (1e-10, "10⁻¹⁰"), (2.5e-5, "2.5·10⁻⁵"), (0.05, "0.05"), (12345.0, "12,345")]
 )
 def test_numbers_are_short(value: float, expected: str) -> None:
-    assert written(value) == expected
-    assert written(0.1234, share=True) == "12.3 %"
+    assert format_number(value) == expected
+    assert format_number(0.1234, share=True) == "12.3 %"
 
 
 def test_a_broken_curve_stays_broken_and_a_mark_stands_where_it_should() -> None:

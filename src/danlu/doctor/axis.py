@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 Point = tuple[float, float]
-MAX_POINTS = 240  # of a curve, each the least or the greatest of its part
+MAX_POINTS = 240  # of a curve, each the minimum or maximum of its interval
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -39,7 +39,7 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, wanted: int) -> list[float]:
-        """Round values inside the axis, about `wanted` of them."""
+        """Round values inside the axis, about `wanted` in number."""
         if self.log and self.high - self.low >= 1.3:
             step = max(1, math.ceil((self.high - self.low) / (wanted + 1)))
             return [10.0**k for k in range(math.ceil(self.low), math.floor(self.high) + 1) if k % step == 0]
@@ -50,10 +50,10 @@ class Axis:
         return [float(f"{k * step:.10g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def written(value: float, share: bool = False) -> str:
-    """A number as short as it can be read.
+def format_number(value: float, share: bool = False) -> str:
+    """Format a number as briefly as it can be read.
 
-    >>> written(0.25, share=True), written(1e-7), written(31250), written(0.0312)
+    >>> format_number(0.25, share=True), format_number(1e-7), format_number(31250), format_number(0.0312)
     ('25 %', '10⁻⁷', '31,250', '0.0312')
     """
     if not math.isfinite(value):

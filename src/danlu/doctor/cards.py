@@ -1,4 +1,4 @@
-"""Findings as HTML cards, each with the chart of its evidence: for the doctor's own page and for a run's report."""
+"""Findings as HTML panels, each with the chart of its evidence: for the doctor's own page and for a run's report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from danlu.message import language, speaking
 
 
 def style() -> str:
-    """Style sheet of cards and charts. The page defines --ink --muted --line --soft --surface --train --val --warn."""
+    """Style sheet of panels and charts. The page defines --ink --muted --line --soft --surface --train --val --warn."""
     return Path(__file__).with_name("findings.css").read_text(encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ def explained_by(found: Sequence[Finding]) -> dict[str, list[str]]:
 
 
 def _reached(explained: dict[str, list[str]], cause: str) -> set[str]:
-    """Codes that follow from `cause`, directly or by others."""
+    """Codes that follow from `cause`, directly or through others."""
     codes: set[str] = set()
     ahead = [cause]
     while ahead:

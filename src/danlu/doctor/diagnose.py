@@ -1,4 +1,4 @@
-"""From the ledger to the findings: run every rule, rank, and put causes before consequences."""
+"""Diagnosis of a ledger: run every rule, rank the findings, put causes before consequences."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
     """Run every rule on a ledger and rank the findings.
 
     language: code of the language of their texts, by default the current one.
-    Returns findings by severity and confidence, each with the codes of its consequences; findings that another explains
-    come after all that nothing explains.
+    Returns findings by severity and confidence, each with the codes of its consequences; findings that
+    another one explains come last.
     """
     found = [finding for spec in FINDINGS.values() for finding in spec.rule(ledger)]
     found.sort(key=rank, reverse=True)
     explained = explained_by(found)
     linked = [replace(f, consequences=explained.get(f.code, [])) for f in found]
-    follows = {code for codes in explained.values() for code in codes}
-    linked.sort(key=lambda f: (f.code not in follows, rank(f)), reverse=True)
+    consequences = {code for codes in explained.values() for code in codes}
+    linked.sort(key=lambda f: (f.code not in consequences, rank(f)), reverse=True)
     return [worded(finding, language) for finding in linked]
 
 
 def shown(findings: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Split findings (as in findings.json) into at most MAX_SHOWN to show and the rest to fold, consequences first."""
-    follows = {code for one in findings for code in one.get("consequences") or ()}
-    first = [one for one in findings if one.get("code") not in follows][:MAX_SHOWN]
+    consequences = {code for one in findings for code in one.get("consequences") or ()}
+    first = [one for one in findings if one.get("code") not in consequences][:MAX_SHOWN]
     return first, [one for one in findings if not any(one is other for other in first)]
 
 

@@ -1,4 +1,4 @@
-"""Count the findings that a run could be checked for, and list those that could not be judged, with the reason."""
+"""Number of findings checked in a run, and the list of those that could not be judged, with the reason."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ UNSEEN = {"layer.": "layers", "activation.": "layers", "mode.": "replay", "loss.
 
 
 def judged(ledger: Ledger) -> Checked:
-    """Tell which findings the ledger can decide: how many were checked, and which could not be judged and why."""
+    """Count the findings that the ledger can decide, and list the others with the reason."""
     applying = {code: spec.needs for code, spec in FINDINGS.items() if spec.concerns(ledger)}
-    missing = {code: lacking for code, needs in applying.items() if (lacking := _lacking(ledger, needs))}
+    missing = {code: lacking for code, needs in applying.items() if (lacking := _missing_entry(ledger, needs))}
     return Checked(
-        len(applying) - len(missing), [NotJudged(code, need, _why(ledger, need)) for code, need in missing.items()]
+        len(applying) - len(missing), [NotJudged(code, need, _reason(ledger, need)) for code, need in missing.items()]
     )
 
 
-def _lacking(ledger: Ledger, needs: tuple[str, ...]) -> str | None:
+def _missing_entry(ledger: Ledger, needs: tuple[str, ...]) -> str | None:
     """First entry that is not in the ledger."""
     for need in needs:
         name, _, where = need.rstrip("]").partition("[")
@@ -77,7 +77,7 @@ def _lacking(ledger: Ledger, needs: tuple[str, ...]) -> str | None:
     return None
 
 
-def _why(ledger: Ledger, need: str) -> Message:
+def _reason(ledger: Ledger, need: str) -> Message:
     known = ledger.facts("run.unseen")
     for beginning, what in UNSEEN.items():
         if need.startswith(beginning) and what in known:

@@ -45,7 +45,7 @@ NAMES: dict[str, Name] = {
     "run.epoch_by": Name(
         "once", "", "", "how ends of epochs are known: 'epoch()', 'validation', or 'none' (one epoch: the run)"
     ),
-    # Parameters and the optimiser: who holds what.
+    # Parameters and optimisers.
     "parameter.order": Name("once", "parameter", "", "position in model.named_parameters(), from 0"),
     "parameter.size": Name("once", "parameter", "elements", "number of elements"),
     "parameter.shape": Name("once", "parameter", "", "shape, a list"),
@@ -115,7 +115,7 @@ NAMES: dict[str, Name] = {
     "layer.linear_via_norm": Name("once", "layer", "0/1", "beside linear_after: a batch norm lies in between"),
     "layer.linear_layers": Name("once", "", "", "number of linear and convolution layers"),
     "layer.linear_links": Name(
-        "once", "", "", "of these, how many take their input from another of them, whatever lies between"
+        "once", "", "", "number of these that take their input from another of them, directly or not"
     ),
     "layer.bias_before_norm": Name(
         "once",
@@ -252,7 +252,7 @@ NAMES: dict[str, Name] = {
         "fraction of validation's first samples whose inputs changed since the epoch before, under "
         "the same labels in the same order",
     ),
-    "input.hashed": Name("epoch", "phase", "samples", "different samples seen so far, told by a hash of their values"),
+    "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
     "input.repeated": Name(
         "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"
     ),
@@ -310,7 +310,7 @@ NAMES: dict[str, Name] = {
     ),
     "activation.dead_samples": Name("step", "layer", "samples", "samples that dead_units rests on"),
     "activation.spread": Name(
-        "step", "layer", "", "variance over samples / mean square: 0 if every sample gives the same"
+        "step", "layer", "", "variance over samples / mean square: 0 if the output is the same for every sample"
     ),
     "activation.rank": Name(
         "step", "layer", "", "effective rank over samples, centred: tr(G)^2 / tr(G^2), at most samples - 1"
@@ -350,7 +350,7 @@ NAMES: dict[str, Name] = {
     ),
     "memory.device": Name("epoch", "", "bytes", "memory allocated by torch on the device"),
     "memory.process_step": Name("step", "", "bytes", "the same, at sampled steps"),
-    # Numbers that are not finite.
+    # Non-finite values.
     "nonfinite.step": Name("event", "", "", "the loss, or a gradient, of this step is NaN or inf; value: nan or inf"),
     "nonfinite.source": Name(
         "event", "", "", "where it arose first: input, target, weight, activation, loss, gradient or unknown"

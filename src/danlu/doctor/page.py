@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from danlu.doctor.cards import cards, style
-from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, series, told_by_loop
+from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, reported_metrics, series
 from danlu.doctor.finding import Finding
 from danlu.doctor.judged import judged
 from danlu.doctor.ledger import Ledger
@@ -94,7 +94,7 @@ def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
     title = text(term("title", "The doctor's report"))
     nothing = f'<p class="well">{text(term("nothing", "Nothing wrong was found."))}</p>'
     found = cards([one.to_dict() for one in findings], ledger) or nothing
-    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + told_by_loop(ledger)
+    drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + reported_metrics(ledger)
     charts = "".join(render(figure) for figure in drawn)
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
     watched = term("watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs)
@@ -102,12 +102,12 @@ def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
         f'<!doctype html><html lang="{current_language()}"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
         f"<style>{STYLE}{style()}</style></head><body><h1>{title}</h1>"
-        f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_not_seen(ledger)}'
+        f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_unobserved(ledger)}'
         f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div></body></html>'
     )
 
 
-def _not_seen(ledger: Ledger) -> str:
+def _unobserved(ledger: Ledger) -> str:
     """Number of findings that were checked, those that could not be judged with the reason, and what was not seen."""
     checked = judged(ledger)
     lines = [

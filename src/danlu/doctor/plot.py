@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from danlu.doctor.axis import Axis, Point, thinned, written
+from danlu.doctor.axis import Axis, Point, format_number, thinned
 from danlu.message import Message, message
 
 MAX_ROWS = 14  # of a chart
@@ -55,7 +55,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Row:
-    """One bar or dot. other: a second value; low: start of the bar; bad: marked as what the finding is about."""
+    """One bar or dot. other: a second value; low: start of the bar; bad: marked as the subject of the finding."""
 
     name: Text
     value: float
@@ -76,7 +76,7 @@ class Rows:
     band: tuple[float, float, Text] | None = None
     level: tuple[float, Text] | None = None
     keys: Sequence[Text] = ()
-    more: int = 0  # rows that are left out
+    more: int = 0  # omitted rows
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Field:
     points: Sequence[Point]
     across: Axis
     up: Axis
-    floor: float  # what lies below is drawn there, zero on a logarithmic axis above all
+    floor: float  # lower values are drawn here, such as zero on a logarithmic axis
 
     @classmethod
     def of(cls, figure: Curves) -> Field:
@@ -137,12 +137,12 @@ class Field:
     def place(self, point: Point) -> str:
         return f"{self.left(point[0]):.2f} {100 - self.high(point[1]):.2f}"
 
-    def crowded_above(self, left: float) -> bool:
+    def is_top_crowded(self, left: float) -> bool:
         """Whether the curves cover the upper edge beside a mark but not the lower one."""
         near = [self.high(y) for x, y in self.points if abs(self.left(x) - left) < 25]
         return bool(near) and max(near) > 80 and min(near) > 20
 
-    def freer_below(self, high: float) -> bool:
+    def has_room_below(self, high: float) -> bool:
         """Whether the label of a level, at the right end, has more room below its line than above it."""
         near = [self.high(y) for x, y in self.points if self.left(x) > 70]
         over = sum(at >= high - 1 for at in near) > 0.5 * len(near)
@@ -151,19 +151,19 @@ class Field:
 
 def _curves(figure: Curves) -> str:
     field = Field.of(figure)
-    shapes, words = _ground(figure, field)
+    shapes, words = _background(figure, field)
     for line, kind in zip(figure.lines, _kinds(figure.lines)):
         path = "".join(_path(part, field.place) for part in _unbroken(thinned(line.points)))
         shapes += f'<path class="line {kind}" d="{path}"/>'
         if not line.faint and len(line.points) <= 30:
             dots = "".join(f"M{field.place(p)}h0" for p in line.points if math.isfinite(p[1]))
             shapes += f'<path class="dots {kind}" d="{dots}"/>'
-    more, said = _pointers(figure, field)
-    labels = [(at, written(t, figure.share)) for at, t in field.ticks()]
+    more, said = _annotations(figure, field)
+    labels = [(at, format_number(t, figure.share)) for at, t in field.ticks()]
     gutter = max((len(label) for _, label in labels), default=1)
     side = "".join(f'<i style="bottom:{at:.2f}%">{label}</i>' for at, label in labels)
-    below = [(0.0, figure.ends[0]), (100.0, figure.ends[1])] if figure.ends else _feet(field.across)
-    feet = "".join(_foot(at, label) for at, label in below)
+    below = [(0.0, figure.ends[0]), (100.0, figure.ends[1])] if figure.ends else _x_labels(field.across)
+    feet = "".join(_x_label(at, label) for at, label in below)
     return (
         f'<div class="plot" style="--gutter:{gutter}ch"><b class="up">{text(figure.y)}</b>'
         f'<div class="side">{side}</div>'
@@ -173,34 +173,34 @@ def _curves(figure: Curves) -> str:
     )
 
 
-def _ground(figure: Curves, field: Field) -> tuple[str, str]:
+def _background(figure: Curves, field: Field) -> tuple[str, str]:
     """Grid, band and highlighted interval behind the curves, and their labels."""
     shapes = "".join(f'<path class="grid" d="M0 {100 - at:.2f}h100"/>' for at, _ in field.ticks())
     words = ""
     if figure.band:
         low, high = (min(100.0, max(0.0, field.high(v))) for v in figure.band[:2])
         shapes += f'<path class="band" d="M0 {100 - high:.2f}h100V{100 - low:.2f}H0z"/>'
-        words += _word(figure.band[2], 1, high, "good below left")
+        words += _field_label(figure.band[2], 1, high, "good below left")
     if figure.stretch:
         left, right = (min(100.0, max(0.0, field.left(v))) for v in figure.stretch[:2])
         shapes += f'<path class="stretch" d="M{left:.2f} 0H{right:.2f}V100H{left:.2f}z"/>'
-        words += _word(figure.stretch[2], (left + right) / 2, 0, "above middle")
+        words += _field_label(figure.stretch[2], (left + right) / 2, 0, "above middle")
     return shapes, words
 
 
-def _pointers(figure: Curves, field: Field) -> tuple[str, str]:
+def _annotations(figure: Curves, field: Field) -> tuple[str, str]:
     """Levels, marks and rings over the curves, and their labels."""
     shapes = words = ""
     for value, label in figure.levels:
         high = field.high(value)
         shapes += f'<path class="level" d="M0 {100 - high:.2f}h100"/>'
-        words += _word(label, 100, high, "right " + ("below" if field.freer_below(high) else "above"))
+        words += _field_label(label, 100, high, "right " + ("below" if field.has_room_below(high) else "above"))
     for at, label in figure.marks:
         left = field.left(at)
         shapes += f'<path class="mark" d="M{left:.2f} 0v100"/>'
-        low = field.crowded_above(left)
+        low = field.is_top_crowded(left)
         kind = f"alarm {'above' if low else 'below'} {'right' if left > 50 else 'left'}"
-        words += _word(label, left, 0 if low else 100, kind)
+        words += _field_label(label, left, 0 if low else 100, kind)
     rings = "".join(f"M{field.place(p)}h0" for p in figure.rings)
     shapes += f'<path class="ring" d="{rings}"/><path class="hole" d="{rings}"/>' if rings else ""
     return shapes, words
@@ -234,19 +234,19 @@ def _path(points: Sequence[Point], place: Callable[[Point], str]) -> str:
     return "M" + "L".join(place(point) for point in points)
 
 
-def _feet(across: Axis) -> list[tuple[float, Text]]:
+def _x_labels(across: Axis) -> list[tuple[float, Text]]:
     """Labels of the x axis: the first step, the last, and round ones between."""
-    ends = [(0.0, written(round(across.low))), (100.0, written(round(across.high)))]
-    between = [(100 * across.at(t), written(t)) for t in across.ticks(4) if t == round(t)]
+    ends = [(0.0, format_number(round(across.low))), (100.0, format_number(round(across.high)))]
+    between = [(100 * across.at(t), format_number(t)) for t in across.ticks(4) if t == round(t)]
     return [ends[0], *((at, label) for at, label in between if 12 < at < 86), ends[1]]
 
 
-def _foot(at: float, label: Text) -> str:
+def _x_label(at: float, label: Text) -> str:
     kind = "first" if at < 4 else "last" if at > 96 else ""
     return f'<i class="{kind}" style="left:{at:.2f}%">{text(label)}</i>'
 
 
-def _word(label: Text, left: float, up: float, kind: str) -> str:
+def _field_label(label: Text, left: float, up: float, kind: str) -> str:
     """A label on the field, at percentages of its width and height from the lower left corner."""
     return f'<em class="{kind}" style="left:{left:.2f}%;bottom:{up:.2f}%">{text(label)}</em>' if label else ""
 
@@ -272,7 +272,7 @@ def _rows(figure: Rows) -> str:
     lines = "".join(_row(row, at, behind, figure) for row in figure.rows)
     note = figure.band[2] if figure.band else figure.level[1] if figure.level else ""
     kind = "good" if figure.band else "quiet"
-    feet = "".join(_foot(100 * axis.at(t), written(t, figure.share)) for t in axis.ticks(3))
+    feet = "".join(_x_label(100 * axis.at(t), format_number(t, figure.share)) for t in axis.ticks(3))
     rest = (
         f"<span>{text(message('doctor.chart.more_rows', '{count} more', count=figure.more))}</span>"
         if figure.more
@@ -306,9 +306,9 @@ def _row(row: Row, at: Callable[[float], float], behind: str, figure: Rows) -> s
             left, width = min(start, end), abs(end - start)
             marks += f'<u class="bar {kind}" style="left:{left:.2f}%;width:max(2px,{width:.2f}%)"></u>'
     if row.low is not None:
-        shown = f"{written(row.low, figure.share)} … {written(row.value, figure.share)}"
+        shown = f"{format_number(row.low, figure.share)} … {format_number(row.value, figure.share)}"
     else:
-        shown = " / ".join(written(v, figure.share) for v in (row.value, row.other) if v is not None)
+        shown = " / ".join(format_number(v, figure.share) for v in (row.value, row.other) if v is not None)
     two = " two" if row.other is not None and not figure.log else ""
     return (
         f'<span class="name{bad}" title="{text(row.name)}"><bdi>{text(row.name)}</bdi></span>'

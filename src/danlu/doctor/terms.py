@@ -1,4 +1,4 @@
-"""Words around the findings, on the terminal, on the cards and on the doctor's page."""
+"""Words around the findings, on the terminal and on the doctor's page."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ EVENTS = (
     "end_epoch",
 )
 MIN_VALIDATION_GAP = (
-    8  # steps since the last pass without gradients from which the next is for validation, loss or no loss
+    8  # steps since the last pass without gradients from which the next counts as validation, with or without a loss
 )
 MAX_PASSES_WITHOUT_STEP = (
     32  # training passes without an optimiser step after which each pass counts as a step of its own
 )
-INITIAL_STEPS = 64  # steps at the start of the training which the doctor all attends
-MIN_OBSERVED_BLOCK = 16  # steps that it attends at least before it rests again
-READ_BACK_EVERY = 16  # steps between readings of what the device has measured
+INITIAL_STEPS = 64  # steps at the start of the training, all observed
+MIN_OBSERVED_BLOCK = 16  # min consecutive steps observed before steps are skipped again
+READ_BACK_EVERY = 16  # steps between reads of deferred values from the device
 
 
 class TrainingEvents:
@@ -361,6 +361,6 @@ class TrainingEvents:
         for listeners in self._callbacks.values():
             listeners[:] = [listener for listener in listeners if listener[0] is not instrument]
         self.watched.mark_unobservable(
-            instrument.name, f"the instrument failed and was put aside: {type(error).__name__}: {error}"
+            instrument.name, f"the instrument failed and was disabled: {type(error).__name__}: {error}"
         )
         instrument.finish(self.watched)

@@ -81,7 +81,7 @@ class Doctor:
         self._watched.optimizers.extend(optimizers)
         self._hooks = Hooks(self._watched, self._events)
         self._watching = self._observed = False
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def __enter__(self) -> Doctor:
         watched = self._watched
@@ -124,7 +124,7 @@ class Doctor:
 
     @property
     def findings(self) -> list[Finding]:
-        """What is wrong so far, in words, gravest and surest first; causes before what follows from them."""
+        """Findings so far, most severe and confident first; causes before their consequences."""
         if self._watching:
             self._watched.deferred.drain()
         return diagnose(self.ledger, self.language)
@@ -137,10 +137,11 @@ class Doctor:
             fix: replaces the remedy of a finding, for trainers that are configured instead of programmed.
         """
         findings = self.findings
-        follows = {code for finding in findings for code in finding.consequences}  # their cause is reported instead
+        # Of a consequence, only its cause is reported.
+        consequences = {code for finding in findings for code in finding.consequences}
         for finding in findings:
-            if finding.severity != "note" and finding.code not in self._said | follows:
-                self._said.add(finding.code)
+            if finding.severity != "note" and finding.code not in self._reported | consequences:
+                self._reported.add(finding.code)
                 say(in_one_line(fix(finding) if fix else finding, self.language))
 
     def epoch(self, **metrics: float) -> None:
@@ -168,12 +169,12 @@ class Doctor:
             self._watched.write("loss.kind", kind)
         self._hooks.stop_searching()
 
-    def began(self, *args: Any) -> None:
+    def forward_started(self, *args: Any) -> None:
         """Mark the start of a forward pass without a call of the model. args: the batch."""
         self._events.forward_started(args, {})
 
-    def ended(self, outputs: Any) -> None:
-        """Mark the end of the pass started by `began`, with its outputs or its loss."""
+    def forward_ended(self, outputs: Any) -> None:
+        """Mark the end of the pass started by `forward_started`, with its outputs or its loss."""
         self._events.forward_ended(outputs)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
@@ -181,7 +182,7 @@ class Doctor:
         self._events.validated(outputs, targets)
 
     def expect_no_replay(self) -> None:
-        """Never rerun a batch: the model cannot be called on the arguments of `began`."""
+        """Never rerun a batch: the model cannot be called on the arguments of `forward_started`."""
         self._watched.replayable = False
 
     @property

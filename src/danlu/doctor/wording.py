@@ -49,7 +49,7 @@ def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -
 
 
 def place(where: str) -> str:
-    """Where a finding is, for people, in the current language."""
+    """Place of a finding as text in the current language."""
     return str(layer_place(where))
 
 

@@ -24,11 +24,11 @@ def test_the_exact_spectrum_is_exact(problem) -> None:
     spectrum, values, vectors = exact_spectrum(hessian.matrix())
     assert values == pytest.approx(true, abs=1e-9)
     assert np.abs(vectors.T @ vectors - np.eye(len(true))).max() < 1e-9
-    shares = spectrum.shares()
-    assert shares.positive == pytest.approx(np.mean(true > 1e-10))
-    assert shares.negative == pytest.approx(np.mean(true < -1e-10))
-    assert shares.positive + shares.negative + shares.flat == pytest.approx(1)
-    assert shares.error == 0
+    fractions = spectrum.sign_fractions()
+    assert fractions.positive == pytest.approx(np.mean(true > 1e-10))
+    assert fractions.negative == pytest.approx(np.mean(true < -1e-10))
+    assert fractions.positive + fractions.negative + fractions.flat == pytest.approx(1)
+    assert fractions.error == 0
     assert spectrum.trace().value == pytest.approx(true.sum())
     assert spectrum.trace().error == 0
 
@@ -39,13 +39,13 @@ def test_estimates_hold_within_their_errors(problem) -> None:
     off_trace, off_moment, off_plus = [], [], []
     for seed in range(runs):
         spectrum = estimated_spectrum(probe(hessian.product, hessian.gradient, probes=4, steps=40, seed=seed))
-        trace, shares = spectrum.trace(), spectrum.shares()
+        trace, fractions = spectrum.trace(), spectrum.sign_fractions()
         off_trace.append((trace.value - true.sum()) / trace.error)
         off_moment.append(spectrum.moment(2) / np.mean(true**2) - 1)
         # The true share lies between the positive ones and those that are not told from zero.
-        assert shares.positive - 4 * shares.error <= np.mean(true > 1e-10)
-        assert np.mean(true > 1e-10) <= shares.positive + shares.flat + 4 * shares.error
-        assert shares.negative - 4 * shares.error <= np.mean(true < -1e-10)
+        assert fractions.positive - 4 * fractions.error <= np.mean(true > 1e-10)
+        assert np.mean(true > 1e-10) <= fractions.positive + fractions.flat + 4 * fractions.error
+        assert fractions.negative - 4 * fractions.error <= np.mean(true < -1e-10)
         plus = hutch_plus_plus(hessian.product, hessian.gradient, products=30, seed=seed)
         off_plus.append((plus.value - true.sum()) / plus.error)
     assert 0.3 < np.std(off_trace) < 2  # the stated error is the true one
@@ -85,11 +85,13 @@ def test_hutch_plus_plus_is_exact_where_the_rank_is_low() -> None:
 
 
 def test_an_indefinite_and_a_positive_map_are_told_apart() -> None:
-    """Half of the eigenvalues negative; all positive: known shares of a map too large to be taken whole."""
+    """Half of the eigenvalues negative; all positive: known fractions of a map too large to be taken whole."""
     for share in (0.5, 1.0, 0.25):
         signs = torch.ones(2000, dtype=torch.float64)
         signs[int(2000 * share) :] = -1
         diagonal = signs * torch.linspace(0.5, 2, 2000, dtype=torch.float64)[torch.randperm(2000)]
-        shares = estimated_spectrum(probe(lambda v, d=diagonal: d * v, diagonal, probes=4, steps=40, seed=0)).shares()
-        assert shares.positive == pytest.approx(share, abs=4 * shares.error + shares.flat + 1e-6)
-        assert shares.flat < 0.05
+        fractions = estimated_spectrum(
+            probe(lambda v, d=diagonal: d * v, diagonal, probes=4, steps=40, seed=0)
+        ).sign_fractions()
+        assert fractions.positive == pytest.approx(share, abs=4 * fractions.error + fractions.flat + 1e-6)
+        assert fractions.flat < 0.05

@@ -51,23 +51,23 @@ def test_rosenbrocks_eigenvalues() -> None:
     assert found.trace.value == pytest.approx(1002)
 
 
-def test_the_escape_lowers_the_loss_as_far_as_it_says() -> None:
+def test_the_step_along_negative_curvature_lowers_the_loss_by_its_drop() -> None:
     point = Point([0.0, 0.0], monkey)
     found = danlu.curvature(point, itself, NOTHING)
-    way = found.escape
-    assert way is not None
-    assert way.lowers
-    assert way.curvature == pytest.approx(-2)
-    assert way.direction["at"].abs().tolist() == pytest.approx([0, 1])
-    assert way.steps == sorted(way.steps)
-    assert dict(zip(way.steps, way.losses))[0] == 1
+    step = found.negative_curvature
+    assert step is not None
+    assert step.lowers
+    assert step.curvature == pytest.approx(-2)
+    assert step.direction["at"].abs().tolist() == pytest.approx([0, 1])
+    assert step.steps == sorted(step.steps)
+    assert dict(zip(step.steps, step.losses))[0] == 1
     with torch.no_grad():
-        point.at += way.step * way.direction["at"]
-    assert 1 - monkey(point.at).item() == pytest.approx(way.drop)
+        point.at += step.step * step.direction["at"]
+    assert 1 - monkey(point.at).item() == pytest.approx(step.drop)
 
 
-def test_a_minimum_has_no_escape() -> None:
-    assert danlu.curvature(Point([1.0, 1.0], rosenbrock), itself, NOTHING).escape is None
+def test_a_minimum_has_no_negative_curvature() -> None:
+    assert danlu.curvature(Point([1.0, 1.0], rosenbrock), itself, NOTHING).negative_curvature is None
 
 
 def test_the_origin_of_a_deep_linear_net_is_a_saddle() -> None:
@@ -81,7 +81,7 @@ def test_the_origin_of_a_deep_linear_net_is_a_saddle() -> None:
     assert found.kind == "saddle"
     assert found.gradient_norm == 0
     assert found.top[0].value == pytest.approx(-found.bottom[0].value, rel=1e-4)
-    assert found.shares.positive == pytest.approx(found.shares.negative, abs=1e-6)
+    assert found.sign_fractions.positive == pytest.approx(found.sign_fractions.negative, abs=1e-6)
 
 
 def test_the_kinds_by_their_numbers() -> None:
@@ -104,4 +104,4 @@ def test_sharpness_against_the_rate() -> None:
             descent.step()
         stable = bool(weight.abs() < 1)
         assert stable == (found.sharpness < found.limit)
-        assert ("beyond" in str(found)) != stable
+        assert ("above it" in str(found)) != stable

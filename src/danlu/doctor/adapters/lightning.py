@@ -48,7 +48,7 @@ class LightningDoctor(DoctorCallback, Callback):
         else:
             self._parts = _Parts(self._module)
             doctor = self._start(self._parts, replayable=False)
-        doctor.began(*args)
+        doctor.forward_started(*args)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._open(pl_module, batch)
@@ -84,11 +84,11 @@ class LightningDoctor(DoctorCallback, Callback):
     def _open(self, module: nn.Module, batch: Any) -> None:
         if self._parts is not None and self.doctor is not None and self.doctor.watching:
             self._parts.training = module.training
-            self.doctor.began(batch)
+            self.doctor.forward_started(batch)
 
     def _close(self, outputs: Any) -> None:
         if self._parts is not None and self.doctor is not None and self.doctor.watching:
-            self.doctor.ended(outputs)
+            self.doctor.forward_ended(outputs)
 
     def _remove_first_call_hook(self) -> None:
         if self._first_call_handle is not None:

@@ -33,7 +33,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Shares:
+class SignFractions:
     """Fractions of all P eigenvalues by sign; they sum to 1.
 
     flat: zero within rounding, or not distinguished from zero by this number of products. error: standard error of the
@@ -65,7 +65,7 @@ class Spectrum:
     rounding: float  # magnitudes up to this count as zero
     exact: bool = False
 
-    def shares(self) -> Shares:
+    def sign_fractions(self) -> SignFractions:
         """Fractions by sign; variance of the weight of a random direction on a subspace: p(1-p) / (P/2 + 1)."""
         above, below = (
             float(np.mean([weights[sign * values > self.rounding].sum() for values, weights in self.radau]))
@@ -73,7 +73,7 @@ class Spectrum:
         )
         spread = max(above * (1 - above), below * (1 - below)) / (self.size / 2 + 1)
         error = 0.0 if self.exact else (max(spread, 0.0) / len(self.radau)) ** 0.5
-        return Shares(above, below, max(1 - above - below, 0.0), error)
+        return SignFractions(above, below, max(1 - above - below, 0.0), error)
 
     def moment(self, power: int) -> float:
         """Mean of eigenvalue^power over all eigenvalues."""
@@ -134,12 +134,12 @@ def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 30, seed:
         unit = torch.eye(size, device=like.device, dtype=like.dtype)
         return Estimate(sum(torch.dot(row, product(row)).item() for row in unit), 0.0)
     sketch = torch.stack([product(random_vector(like, generator)) for _ in range(third)], 1)
-    caught = torch.linalg.qr(sketch).Q.T  # (third, P)
-    inside = sum(torch.dot(row, product(row)).item() for row in caught)
+    basis = torch.linalg.qr(sketch).Q.T  # (third, P)
+    inside = sum(torch.dot(row, product(row)).item() for row in basis)
     rest = []
     for _ in range(third):
         vector = random_vector(like, generator)
-        vector = vector - caught.T @ (caught @ vector)
+        vector = vector - basis.T @ (basis @ vector)
         rest.append(torch.dot(vector, product(vector)).item())
     return Estimate(inside + float(np.mean(rest)), float(np.std(rest, ddof=1)) / third**0.5)
 

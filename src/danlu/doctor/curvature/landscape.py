@@ -20,7 +20,7 @@ from danlu.doctor.curvature.objective import Objective
 from danlu.refuse import refusal
 
 Snapshot = Tensor | Mapping[str, Tensor]  # flat (P,), or parameter name -> tensor as in a state dict
-Ways = Literal["random", "eigenvectors", "path"]
+LandscapeDirections = Literal["random", "eigenvectors", "path"]
 
 
 @dataclass(frozen=True)

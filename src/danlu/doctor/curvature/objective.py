@@ -58,7 +58,7 @@ class Objective:
 
     batches: pairs (inputs, targets), or one such pair of tensors; all of them are used at every evaluation.
     loss_fn: (outputs, targets) -> scalar, the mean over the samples of a batch.
-    seed: of whatever the forward pass draws at random, so that every evaluation draws the same.
+    seed: random seed of the forward pass (dropout), the same for every evaluation.
     Raises Refusal on a model without trainable parameters, on no batches and on a loss that is not a finite scalar.
     """
 

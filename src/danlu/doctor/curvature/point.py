@@ -1,4 +1,4 @@
-"""Kind of point at the current weights, and escape from a saddle.
+"""Kind of point at the current weights, and a step out of a saddle along negative curvature.
 
 At a zero gradient the signs of the eigenvalues of the Hessian decide: all positive is a minimum, all negative a
 maximum, both a saddle, where a step along an eigenvector with a negative eigenvalue lowers the loss. A stalled training
@@ -18,14 +18,14 @@ from danlu.doctor.curvature.objective import Objective
 
 Kind = Literal["slope", "minimum", "maximum", "saddle", "flat"]
 MIN_RELATIVE_CHANGE = 1e-3  # of the loss; smaller changes count as none
-ESCAPE_STEPS = (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # relative to the norm of the weights
+STEP_LENGTHS = (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # relative to the norm of the weights
 
-SAYS: dict[str, str] = {
+KIND_TEXT: dict[str, str] = {
     "slope": "no critical point: the gradient is not small",
     "minimum": "a minimum: no direction of negative curvature was found",
     "maximum": "a maximum: curvature is negative in every direction",
     "saddle": "a saddle point: curvature is positive in some directions and negative in others",
-    "flat": "a flat place: neither slope nor curvature changes the loss over the length of the weights",
+    "flat": "a flat region: neither slope nor curvature changes the loss over the length of the weights",
 }
 
 
@@ -56,8 +56,8 @@ def kind_of_point(
 
 
 @dataclass(frozen=True)
-class Escape:
-    """Losses along an eigenvector of negative curvature, in both directions.
+class NegativeCurvatureStep:
+    """Losses along an eigenvector of negative curvature, in both directions, and the best step.
 
     Attributes:
         curvature: the eigenvalue.
@@ -77,14 +77,15 @@ class Escape:
 
     @property
     def lowers(self) -> bool:
+        """Whether the best step lowers the loss."""
         return self.drop > 0
 
 
-def escape(objective: Objective, vector: Tensor, curvature: float) -> Escape:
+def best_step_along(objective: Objective, vector: Tensor, curvature: float) -> NegativeCurvatureStep:
     """Evaluate the loss along the unit vector (P,) in both directions; the weights are restored."""
     here = objective.weights()
     length = max(here.norm().item(), 1.0)
-    lengths = [share * length for share in ESCAPE_STEPS]
+    lengths = [fraction * length for fraction in STEP_LENGTHS]
     steps = [-step for step in reversed(lengths)] + [0.0] + lengths
     losses = [objective.value(here + step * vector) for step in steps]
     loss = losses[len(lengths)]
@@ -92,4 +93,5 @@ def escape(objective: Objective, vector: Tensor, curvature: float) -> Escape:
     if steps[best] < 0:
         vector, steps, losses = -vector, [-step for step in reversed(steps)], losses[::-1]
         best = len(steps) - 1 - best
-    return Escape(curvature, loss, objective.named(vector), steps, losses, steps[best], loss - losses[best])
+    direction, drop = objective.named(vector), loss - losses[best]
+    return NegativeCurvatureStep(curvature, loss, direction, steps, losses, steps[best], drop)

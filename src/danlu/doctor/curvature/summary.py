@@ -14,7 +14,7 @@ from torch import nn
 from danlu.doctor.curvature.density import (
     Density,
     Estimate,
-    Shares,
+    SignFractions,
     Spectrum,
     estimated_spectrum,
     exact_spectrum,
@@ -23,10 +23,16 @@ from danlu.doctor.curvature.density import (
 )
 from danlu.doctor.curvature.hvp import Hessian
 from danlu.doctor.curvature.lanczos import Eigenpair, eigenpairs, random_vector
-from danlu.doctor.curvature.landscape import Landscape, Snapshot, Ways, path_directions, random_directions
+from danlu.doctor.curvature.landscape import (
+    Landscape,
+    LandscapeDirections,
+    Snapshot,
+    path_directions,
+    random_directions,
+)
 from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import LossFunction, Objective
-from danlu.doctor.curvature.point import SAYS, Escape, Kind, escape, kind_of_point
+from danlu.doctor.curvature.point import KIND_TEXT, Kind, NegativeCurvatureStep, best_step_along, kind_of_point
 from danlu.refuse import refusal
 
 MAX_EXACT_SIZE = 128  # parameters up to which the full Hessian is computed
@@ -40,9 +46,9 @@ class Curvature:
 
     Attributes:
         top, bottom: largest eigenpairs, descending, and smallest, ascending.
-        shares: fractions of positive (the minimum ratio), negative and flat eigenvalues.
+        sign_fractions: fractions of positive (the minimum ratio), negative and flat eigenvalues.
         kind: kind of point.
-        escape: None if no negative curvature was found.
+        negative_curvature: step along the most negative direction; None if no negative curvature was found.
         exact: whether the full Hessian was computed.
     """
 
@@ -52,10 +58,10 @@ class Curvature:
     gradient_norm: float
     top: list[Eigenpair]
     bottom: list[Eigenpair]
-    shares: Shares
+    sign_fractions: SignFractions
     trace: Estimate
     kind: Kind
-    escape: Escape | None
+    negative_curvature: NegativeCurvatureStep | None
     density: Density | None
     landscape: Landscape | None
     lr: float | None
@@ -71,8 +77,18 @@ class Curvature:
 
     @property
     def minimum_ratio(self) -> Estimate:
-        """Fraction of positive eigenvalues; flat ones (see `shares`) do not count as positive."""
-        return Estimate(self.shares.positive, self.shares.error)
+        """Fraction of positive eigenvalues; flat ones (see `sign_fractions`) do not count as positive."""
+        return Estimate(self.sign_fractions.positive, self.sign_fractions.error)
+
+    @property
+    def shares(self) -> SignFractions:
+        """Former name of `sign_fractions`."""
+        return self.sign_fractions
+
+    @property
+    def escape(self) -> NegativeCurvatureStep | None:
+        """Former name of `negative_curvature`."""
+        return self.negative_curvature
 
     @property
     def limit(self) -> float | None:
@@ -80,26 +96,27 @@ class Curvature:
         return None if self.lr is None else 2 * (1 + self.momentum) / self.lr
 
     def __str__(self) -> str:
-        shares = self.shares
+        fractions, step = self.sign_fractions, self.negative_curvature
         lines = [
-            f"{self.kind}: {SAYS[self.kind]}",
+            f"{self.kind}: {KIND_TEXT[self.kind]}",
             f"loss {self.loss:.5g} on {self.samples:,} samples, gradient norm {self.gradient_norm:.3g}, "
             f"{self.parameters:,} parameters",
             f"largest eigenvalues {_values(self.top)}; smallest {_values(self.bottom)}",
-            f"minimum ratio {self.minimum_ratio}: {shares.positive:.1%} positive, {shares.negative:.1%} negative, "
-            f"{shares.flat:.1%} zero" + ("" if self.exact else " or not told from zero") + f"; trace {self.trace}",
+            f"minimum ratio {self.minimum_ratio}: {fractions.positive:.1%} positive, "
+            f"{fractions.negative:.1%} negative, {fractions.flat:.1%} zero"
+            + ("" if self.exact else " or not distinguished from zero")
+            + f"; trace {self.trace}",
         ]
         if self.limit is not None:
-            side = "beyond it: steps overshoot" if self.sharpness > self.limit else "below it"
+            side = "above it: steps overshoot" if self.sharpness > self.limit else "below it"
             lines.append(
                 f"sharpness {self.sharpness:.4g} against a limit of {self.limit:.4g} at lr {self.lr:g}: {side}"
             )
-        if self.escape is not None and self.escape.lowers:
-            way = self.escape
+        if step is not None and step.lowers:
             lines.append(
-                f"a step of {way.step:.3g} along the most negative direction lowers the loss by {way.drop:.3g}"
+                f"a step of {step.step:.3g} along the most negative direction lowers the loss by {step.drop:.3g}"
             )
-        elif self.escape is not None:
+        elif step is not None:
             lines.append("no step along the most negative direction lowers the loss measurably")
         lines.append(f"{self.products} Hessian-vector products, {self.seconds:.2g} s")
         return "\n".join(lines)
@@ -117,7 +134,7 @@ def curvature(
     lr: float | None = None,
     momentum: float = 0.0,
     density: bool = False,
-    landscape: bool | Ways = False,
+    landscape: bool | LandscapeDirections = False,
     path: Sequence[Snapshot] = (),
     memory: int | None = None,
     seed: int = 0,
@@ -144,7 +161,7 @@ def curvature(
         Refusal: an argument is wrong, or the loss is not finite.
     """
     _check(top, bottom, tolerance, steps, lr, landscape)
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     objective = Objective(model, loss_fn, batches, seed=seed)
     hessian = Hessian(objective, memory=memory)
     norm = hessian.gradient.norm().item()
@@ -163,15 +180,17 @@ def curvature(
         weights_norm=objective.weights().norm().item(),
         rounding=spectrum.rounding,
     )
-    way = escape(objective, worst.vector, worst.value) if worst.value < -spectrum.rounding else None
+    step = None
+    if worst.value < -spectrum.rounding:
+        step = best_step_along(objective, worst.vector, worst.value)
     surface = None
     if plane:
-        ways = {
+        directions = {
             "random": lambda: random_directions(objective, seed=seed),
             "eigenvectors": lambda: [pair.vector for pair in highest[:2]],
             "path": lambda: path_directions(objective, path),
         }[plane]()
-        surface = draw_landscape(objective, ways, span=1.0 if plane == "random" else _reach(objective), path=path)
+        surface = draw_landscape(objective, directions, span=1.0 if plane == "random" else _reach(objective), path=path)
     return Curvature(
         loss=hessian.loss,
         samples=objective.count,
@@ -179,16 +198,16 @@ def curvature(
         gradient_norm=norm,
         top=highest[:top],
         bottom=lowest[:bottom],
-        shares=spectrum.shares(),
+        sign_fractions=spectrum.sign_fractions(),
         trace=trace,
         kind=kind,
-        escape=way,
+        negative_curvature=step,
         density=spectrum.density() if density else None,
         landscape=surface,
         lr=lr,
         momentum=momentum,
         products=hessian.products,
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - start_time,
         exact=spectrum.exact,
     )
 

@@ -9,7 +9,7 @@ from danlu.doctor.phrase import message
 from danlu.message import Message
 
 
-def inputs_apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
+def input_shift(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     """Compare the input statistics of training and validation.
 
     Returns the phase whose inputs deviate and the statistics, or None where they agree within sampling error. The phase
@@ -29,7 +29,7 @@ def inputs_apart(ledger: Ledger) -> tuple[str, dict[str, float]] | None:
     return ("train" if odd[0] > odd[1] else "val"), facts
 
 
-def inputs_apart_text(facts: dict[str, float]) -> Message:
+def input_shift_text(facts: dict[str, float]) -> Message:
     text = "training inputs have mean {train_mean} and deviation {train_std}, validation's {val_mean} and {val_std}"
     return message("doctor.inputs_apart", text, **facts)
 
@@ -39,6 +39,6 @@ def mean_of_epochs(ledger: Ledger, name: str, phase: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def calls_again(ledger: Ledger) -> bool:
+def reevaluates_batches(ledger: Ledger) -> bool:
     """Whether an optimiser evaluates the same batch several times per step (LBFGS)."""
     return any("LBFGS" in str(kind) for kind in ledger.facts("optimizer.kind").values())

@@ -21,9 +21,9 @@ def chance_loss(ledger: Ledger) -> float | None:
     """Loss at chance level (of the best constant answer); None where loss or targets are not known well enough."""
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
-    shares = shares or ledger.first("class.actual", "val")  # training's may all have been mixed
+    shares = shares or ledger.first("class.actual", "val")  # training labels may all have been mixed
     mean = ledger.first("target.mean", "train", ledger.first("target.mean", "val"))
-    if kind in ("bce", "bce_logits") and mean is not None and (outputs > 2 or not shares):  # many answers to a sample
+    if kind in ("bce", "bce_logits") and mean is not None and (outputs > 2 or not shares):  # several outputs per sample
         entropy = -(weighted_log(mean) + weighted_log(1 - mean)) if 0 <= mean <= 1 else 0.0
         return entropy if entropy > 0.01 else None
     if kind in CROSS_ENTROPIES and shares:
@@ -67,13 +67,13 @@ def epoch_samples(ledger: Ledger) -> int:
     return max(ledger.values("epoch.samples", "train"), default=0)
 
 
-def goes_back(ledger: Ledger) -> bool:
+def has_backward_passes(ledger: Ledger) -> bool:
     """Whether there are at least half as many backward passes as steps; else training looks like validation."""
     backwards, steps = ledger.last("run.backwards", default=1), ledger.last("run.steps", default=0)
     return backwards > 0 and 2 * backwards >= steps
 
 
-def even_epochs(ledger: Ledger) -> bool:
+def has_even_epochs(ledger: Ledger) -> bool:
     """Whether epochs that end with a validation have the same length.
 
     They do not where the model is called without gradients at irregular times, as by an agent that acts.
@@ -90,7 +90,7 @@ def steps_taken(ledger: Ledger) -> int:
     return max(int(ledger.last("run.finished", default=0) or 0), max(steps, default=0), len(steps))
 
 
-def rose(ledger: Ledger) -> bool:
+def loss_diverged(ledger: Ledger) -> bool:
     """Whether the loss rose far above its start and the loss at chance level, and did not come back below that.
 
     A loss that falls afterwards recovers from a bad start or a learning rate that is too high; it does not lack time.
@@ -114,7 +114,7 @@ def loss_blocks(ledger: Ledger, blocks: int = 10) -> list[float]:
     return [sum(losses[i : i + size]) / size for i in range(0, len(losses) - size + 1, size)]
 
 
-def typical(values: list[float]) -> float | None:
+def finite_median(values: list[float]) -> float | None:
     """Median of the finite values."""
     finite = [v for v in values if math.isfinite(v)]
     return median(finite) if finite else None
@@ -134,12 +134,12 @@ def descent(ledger: Ledger) -> float | None:
     return (fmean(before) - fmean(late)) / scale
 
 
-def still_falls(losses: list[float]) -> bool:
+def is_best_epoch_late(losses: list[float]) -> bool:
     """Whether the best epoch is among the last tenth of the epochs."""
     return losses.index(min(losses)) >= 0.9 * len(losses) - 1
 
 
-def both_losses(ledger: Ledger) -> tuple[list[float], list[float], float] | None:
+def epoch_losses_of_splits(ledger: Ledger) -> tuple[list[float], list[float], float] | None:
     """(training losses, validation losses, loss at chance level) by epoch; None unless all are known and finite."""
     train, val = ledger.values("loss.mean", "train"), ledger.values("loss.mean", "val")
     chance = chance_loss(ledger)

@@ -1,4 +1,4 @@
-"""Quantities of the optimiser's steps: learning rates, momentum, updates over weights, clipping."""
+"""Optimizer steps: learning rates, momentum, updates over weights, clipping."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def late_cosines(ledger: Ledger) -> list[float]:
     return [c for c in cosines[len(cosines) // 2 :] if math.isfinite(c)]
 
 
-def crosses(ledger: Ledger) -> bool:
+def updates_oscillate(ledger: Ledger) -> bool:
     late = late_cosines(ledger)
     return len(late) >= 3 and median(late) < -0.75
 
 
-def searches(ledger: Ledger) -> bool:
+def has_line_search(ledger: Ledger) -> bool:
     """Whether the optimiser chooses its step length by itself (LBFGS)."""
     return "LBFGS" in ledger.facts("optimizer.kind").values()
 
@@ -40,7 +40,7 @@ def groups(ledger: Ledger) -> list[str]:
     return ledger.wheres("optimizer.lr")
 
 
-def top_rate(ledger: Ledger) -> float:
+def top_lr(ledger: Ledger) -> float:
     """Largest learning rate of any group at any time."""
     return max((max(ledger.values("optimizer.lr", g)) for g in groups(ledger)), default=0.0)
 
@@ -56,11 +56,11 @@ def first_update(ledger: Ledger) -> float:
     return median(known) if known else 0.0
 
 
-def ratios_at_full_rate(ledger: Ledger) -> list[float]:
+def update_ratios_at_top_lr(ledger: Ledger) -> list[float]:
     """Update over weight, scaled to the largest learning rate so far (a step is proportional to its learning rate)."""
     by_group = [list(zip(*ledger.series("optimizer.lr", group))) for group in groups(ledger)]
     ahead = list(reversed(max(by_group, key=lambda rates: max(rate for _, rate in rates), default=[])))
-    found, rate, top = [], 0.0, top_rate(ledger)
+    found, rate, top = [], 0.0, top_lr(ledger)
     for step, ratio in zip(*ledger.series("update.ratio")):
         while ahead and ahead[-1][0] <= step:
             rate = ahead.pop()[1]
@@ -73,11 +73,11 @@ def top_momentum(ledger: Ledger) -> float:
     return max((max(ledger.values("optimizer.momentum", g)) for g in ledger.wheres("optimizer.momentum")), default=0.0)
 
 
-def clip_shares(ledger: Ledger) -> list[float]:
+def clip_ratios(ledger: Ledger) -> list[float]:
     """Norm of the gradient used over its norm before clipping, for steps with a gradient."""
     return [s for s in ledger.values("gradient.clip_ratio") if math.isfinite(s) and s > 1e-12]
 
 
 def is_clipped(ledger: Ledger) -> bool:
-    shares = clip_shares(ledger)
+    shares = clip_ratios(ledger)
     return len(shares) >= 5 and median(shares) < 0.5

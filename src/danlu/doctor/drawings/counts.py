@@ -12,7 +12,7 @@ from danlu.doctor.phrase import message
 from danlu.doctor.plot import MAX_ROWS, Row, Rows
 from danlu.message import Message
 
-HARMLESS = ("clipped", "repeated")  # boxes that are used all the same
+HARMLESS = ("clipped", "repeated")  # boxes that are used nevertheless
 FAULTS = {
     "reversed": message("doctor.chart.reversed", "reversed"),
     "empty": message("doctor.chart.empty", "empty"),
@@ -154,7 +154,7 @@ def columns(ledger: Ledger, finding: Fact) -> Rows | None:
     )
 
 
-def spans_apart(ledger: Ledger, finding: Fact) -> Rows | None:
+def input_ranges(ledger: Ledger, finding: Fact) -> Rows | None:
     """Inputs of training and validation, mean ± deviation; or, where labels differ, the class frequencies."""
     facts = facts_of(finding)
     if "train_mean" not in facts:
@@ -180,7 +180,7 @@ def spans_apart(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def curvature(ledger: Ledger, finding: Fact) -> Rows | None:
-    """Smallest and largest eigenvalue of the Hessian where the loss stands still."""
+    """Smallest and largest eigenvalue of the Hessian on a plateau of the loss."""
     low, high = facts_of(finding).get("lowest"), facts_of(finding).get("highest")
     if low is None or high is None:
         return None
@@ -189,13 +189,13 @@ def curvature(ledger: Ledger, finding: Fact) -> Rows | None:
         Row(message("doctor.chart.largest", "largest"), high),
     ]
     return Rows(
-        message("doctor.chart.curvature_where_the_loss_stands", "Curvature where the loss stands still"),
+        message("doctor.chart.curvature_where_the_loss_stands", "Curvature on a plateau of the loss"),
         message("doctor.chart.eigenvalue_of_the_hessian", "eigenvalue of the Hessian"),
         rows,
     )
 
 
-def kinds_of_faults(ledger: Ledger, finding: Fact) -> Rows | None:
+def box_faults(ledger: Ledger, finding: Fact) -> Rows | None:
     """Number of boxes with each fault."""
     found = ledger.facts("object.faults")
     rows = [

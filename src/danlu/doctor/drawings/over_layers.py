@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from danlu.doctor.derived.gradients import EARLY, LATE, gradient_profile
-from danlu.doctor.derived.progress import typical
+from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_time import Fact, series
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
@@ -20,7 +20,7 @@ GOOD_UPDATES = (5e-4, 1e-2)  # update over weight: about a thousandth a step is 
 def gradient_over_depth(ledger: Ledger, finding: Fact) -> Curves | None:
     """Gradient at each layer's output on a logarithmic axis, where a constant factor per layer is a straight line.
 
-    The first or the last steps, whichever the finding rests on; for a recurrence the growth from call to call.
+    The first or the last steps, as used by the finding; for a recurrence the growth from call to call.
     """
     facts, layer = finding.get("evidence") or {}, str(finding.get("where", ""))
     if "calls" in facts:
@@ -126,7 +126,7 @@ def updates_by_layer(ledger: Ledger, finding: Fact) -> Rows | Curves | None:
     ]
     rows = []
     for name in sorted(weights, key=lambda n: order.get(n, 0)):
-        ratio = typical([v for v in ledger.values("update.ratio", name) if v > 0])
+        ratio = finite_median([v for v in ledger.values("update.ratio", name) if v > 0])
         if ratio:
             rows.append(Row(name, ratio, bad=not GOOD_UPDATES[0] <= ratio <= GOOD_UPDATES[1]))
     band = (*GOOD_UPDATES, message("doctor.chart.good", "good"))
@@ -234,7 +234,7 @@ def _profile(found: Sequence[tuple[str, float]], title: Message, y: Message, log
 
 
 def _layers(title: Message, axis: Message, rows: list[Row], **more: Any) -> Rows | None:
-    """Rows in order of depth; of too many, the marked ones and an even selection of the others."""
+    """Rows in order of depth; if too many, the marked ones and an even selection of the others."""
     if not rows:
         return None
     if len(rows) > MAX_ROWS:

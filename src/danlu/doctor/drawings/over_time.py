@@ -17,6 +17,7 @@ from danlu.message import Message
 Fact = Mapping[str, Any]  # a finding, as in findings.json
 MIN_SHOWN_STEPS = 60  # of a run whose loss peaks in its first steps
 X_AXES = {"step": message("doctor.chart.step", "step"), "epoch": message("doctor.chart.epoch", "epoch")}
+CHANCE_LEVEL = message("doctor.chart.chance_level", "chance level")
 MAX_RAW_POINTS = 120  # longer curves are smoothed
 
 
@@ -50,7 +51,7 @@ def omitted(ledger: Ledger, points: list[Point]) -> Message | str:
     )
 
 
-def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
+def step_losses(ledger: Ledger, **more: Any) -> Curves | None:
     """Training loss of each step."""
     points = points_of(ledger, "loss.step")
     if sum(math.isfinite(y) for _, y in points) < 2:
@@ -71,7 +72,7 @@ def steps_of_loss(ledger: Ledger, **more: Any) -> Curves | None:
     )
 
 
-def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
+def rising_loss(ledger: Ledger, finding: Fact) -> Curves | None:
     """Unsmoothed training loss with its peak, the step where it stops being finite, and chance level."""
     points = points_of(ledger, "loss.step")
     finite = [(s, v) for s, v in points if math.isfinite(v)]
@@ -85,14 +86,14 @@ def loss_that_rises(ledger: Ledger, finding: Fact) -> Curves | None:
         else []
     )
     chance = chance_loss(ledger)
-    levels = [(chance, message("doctor.chart.guessing", "chance level"))] if chance else []
+    levels = [(chance, CHANCE_LEVEL)] if chance else []
     title = message(
         "doctor.chart.training_loss_of_each_step_highest",
         "Training loss of each step; highest at step {step}",
         step=f"{peak[0]:,}",
     )
     near = max(MIN_SHOWN_STEPS, 4 * (broken or peak[0]))
-    if near < 0.5 * points[-1][0]:  # an early peak is a hair's breadth of the whole run
+    if near < 0.5 * points[-1][0]:  # an early peak is too narrow to see in the whole run
         points = [p for p in points if p[0] <= near]
         title = message(
             "doctor.chart.loss_of_the_first_steps",
@@ -121,9 +122,7 @@ def loss_and_chance(ledger: Ledger, finding: Fact) -> Curves | None:
         stretch = (steps[0], min(still, steps[-1]), message("doctor.chart.stands_still", "stands still"))
     elif finding.get("code") == "optim.slow_convergence" and steps:
         stretch = (steps[3 * len(steps) // 4], steps[-1], message("doctor.chart.still_falling", "still falling"))
-    return steps_of_loss(
-        ledger, levels=[(chance, message("doctor.chart.guessing", "chance level"))] if chance else [], stretch=stretch
-    )
+    return step_losses(ledger, levels=[(chance, CHANCE_LEVEL)] if chance else [], stretch=stretch)
 
 
 def loss_with_restarts(ledger: Ledger, finding: Fact) -> Curves | None:
@@ -133,7 +132,7 @@ def loss_with_restarts(ledger: Ledger, finding: Fact) -> Curves | None:
         (s, message("doctor.chart.optimiser_made_anew", "optimiser made anew") if i == 0 else "")
         for i, s in enumerate(steps)
     ]
-    return steps_of_loss(ledger, marks=marks)
+    return step_losses(ledger, marks=marks)
 
 
 def loss_and_floor(ledger: Ledger, finding: Fact) -> Curves | None:
@@ -144,7 +143,7 @@ def loss_and_floor(ledger: Ledger, finding: Fact) -> Curves | None:
     if facts.get("loss") != "cross_entropy" or facts.get("activation") not in spans or outputs < 2:
         return None
     floor = math.log(1 + (outputs - 1) * math.exp(-spans[facts["activation"]]))
-    return steps_of_loss(
+    return step_losses(
         ledger,
         levels=[
             (
@@ -195,7 +194,7 @@ def epoch_losses(ledger: Ledger, finding: Fact) -> Curves | None:
     rings = [p for p in val if p[0] == best]
     marks = [(best, message("doctor.chart.best_epoch", "best: epoch {epoch}", epoch=best))] if best else []
     beyond = bool(chance) and chance > 3 * max((y for _, y in train + val if math.isfinite(y)), default=0.0)
-    levels = [(chance, message("doctor.chart.guessing", "chance level"))] if chance and not beyond and not best else []
+    levels = [(chance, CHANCE_LEVEL)] if chance and not beyond and not best else []
     title = message("doctor.chart.mean_loss_of_each_epoch", "Mean loss of each epoch")
     return Curves(
         title,
@@ -233,7 +232,7 @@ def epoch_accuracies(ledger: Ledger, finding: Fact) -> Curves | None:
         )
         if line
     ]
-    levels = [(level, message("doctor.chart.guessing", "chance level"))] if level is not None else []
+    levels = [(level, CHANCE_LEVEL)] if level is not None else []
     return Curves(title, message("doctor.chart.epoch", "epoch"), y, lines, share=y != "R²", levels=levels)
 
 
@@ -241,7 +240,7 @@ def contradicted(ledger: Ledger, finding: Fact) -> Curves | None:
     """Fraction of labels that confident predictions contradict, by epoch."""
     facts = finding.get("evidence") or {}
     if (facts.get("confident") or 0.0) < 0.3 or (facts.get("contradicted") or 0.0) < 0.045:
-        return None  # it rests on other signs
+        return None  # based on other signs
     lines = [
         Line(name, found)
         for name, phase in (
@@ -333,7 +332,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
     )
 
 
-def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
+def fractions_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
     """Fraction of passes in the wrong mode, or number of graphs that are kept, by epoch."""
     code, where = finding.get("code"), finding.get("where")
     if code == "loop.wrong_mode":
@@ -373,7 +372,7 @@ def shares_by_epoch(ledger: Ledger, finding: Fact) -> Curves | None:
     )
 
 
-def told_by_loop(ledger: Ledger) -> list[Curves]:
+def reported_metrics(ledger: Ledger) -> list[Curves]:
     """One chart for each metric reported by doctor.epoch(name=value), except accuracies, which have their own."""
     drawn = []
     for metric in ledger.wheres("user.metric"):
@@ -390,7 +389,7 @@ def told_by_loop(ledger: Ledger) -> list[Curves]:
     return drawn
 
 
-def told_and_right(ledger: Ledger, finding: Fact) -> Curves | None:
+def reported_and_correct(ledger: Ledger, finding: Fact) -> Curves | None:
     """Metric as reported by the loop against the mean over all samples."""
     metric = str(finding.get("where", ""))
     phase = "val" if "val" in metric.lower() or "test" in metric.lower() else "train"

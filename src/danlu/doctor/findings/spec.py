@@ -19,7 +19,7 @@ class Words:
     """English wording of a finding: format strings over its evidence and `{where}`.
 
     A number is shown with three digits, "{fraction:%}" is a percentage, evidence that is missing becomes "?", braces of
-    code are doubled. cause: what was measured and why it is harmful, written for a student. fix: what to do, so that it
+    code are doubled. cause: what was measured and why it is harmful, for readers who are new to the topic. fix: what to do, so that it
     can be pasted. Translations have the ids finding.CODE.title, .cause and .fix.
     """
 

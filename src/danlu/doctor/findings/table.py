@@ -1,6 +1,6 @@
 """The table of all findings.
 
-A finding is the file FAMILY/NAME.py beside this one; its line here makes the doctor look for it. The order breaks ties:
+A finding is the file FAMILY/NAME.py beside this one; its line here enables it. The order breaks ties:
 of findings with the same severity and confidence, the first in the table is reported first.
 """
 

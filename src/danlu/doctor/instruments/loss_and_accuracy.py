@@ -177,7 +177,7 @@ class EpochSums:
 
     def add_predictions(self, outcome: dict[str, Any]) -> None:
         self.counted += outcome.get("counted", 0)
-        for name in ("correct", "predicted", "actual", "hits", "sure", "surest", "moments", "extremes"):
+        for name in ("correct", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes"):
             if name in outcome:
                 self._sum(name, outcome[name])
 
@@ -229,8 +229,8 @@ class EpochSums:
             write("label.confident", confident)
             write("label.confident_correct", right / confident if confident else 0.0)
             write("class.entropy", entropy)
-        if "surest" in values:
-            right, count = values["surest"].tolist()
+        if "top_third" in values:
+            right, count = values["top_third"].tolist()
             write("label.surest_correct", right / count)
         if "extremes" in values:
             write("target.min", -float(values["extremes"][0]))
@@ -297,7 +297,7 @@ def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     result = {
         "correct": right.sum(),
         "counted": labels.numel(),
-        "surest": surest(top, right),
+        "top_third": top_third_correct(top, right),
         "spread": _spread(outputs),
         "sure": torch.stack(
             [(sure & (own < MAX_LABEL_PROBABILITY)).sum(), sure.sum(), (sure & right).sum(), entropy.sum()]
@@ -323,15 +323,15 @@ def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
     return result
 
 
-def surest(certainty: Tensor, right: Tensor) -> Tensor:
-    """(right ones among the surest third of a batch, their number): whoever is sure must be right, whatever it says."""
+def top_third_correct(certainty: Tensor, right: Tensor) -> Tensor:
+    """Count the correct predictions among the top-scoring third of a batch: (correct, size of that third)."""
     third = max(1, len(right) // 3)
     picked = right[certainty.topk(third).indices].float().sum()
     return torch.stack([picked, torch.full_like(picked, third)])
 
 
 def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Values, or yes and no: an accuracy only where the targets are 0 and 1."""
+    """Values, or binary targets: an accuracy only where the targets are 0 and 1."""
     guess, truth = outputs.float().reshape(-1), targets.float().reshape(-1)
     yes_no = bool(((truth == 0) | (truth == 1)).all()) if truth.device.type == "cpu" else targets.dtype == torch.bool
     result: dict[str, Any] = {
@@ -352,7 +352,7 @@ def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         said = torch.where(are_chances, guess > 0.5, guess > 0)
         right = said == (truth > 0.5)
         result |= {"correct": right.sum(), "counted": truth.numel()}
-        result["surest"] = surest((guess - torch.where(are_chances, 0.5, 0.0)).abs(), right)
+        result["top_third"] = top_third_correct((guess - torch.where(are_chances, 0.5, 0.0)).abs(), right)
         counts = truth.sum()
         result["actual"] = torch.stack([truth.numel() - counts, counts])
         positive = said.float().sum()

@@ -49,7 +49,7 @@ class Memory(Instrument):
     def end_epoch(self, watched: WatchedModel) -> None:
         for phase, marks in self._marks.items():
             if self._passes[phase]:
-                # The loop may still hold the last loss of all: that is no fault.
+                # The loop may still hold its very last loss, which is no fault.
                 alive = sum(mark() is not None for mark in marks[:-1])
                 watched.write("graph.alive", alive, phase, watched.epoch)
                 watched.write("graph.passes", self._passes[phase], phase, watched.epoch)

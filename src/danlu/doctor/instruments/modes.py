@@ -1,7 +1,7 @@
-"""Train mode against eval mode: how passes are made, and what the same batch gives in both modes.
+"""Train mode against eval mode: modes of the passes, and the outputs of one batch in both modes.
 
 At the end of an epoch's training the last training batch is run again in both modes, without gradients, with every
-buffer, mode and generator put back as it was.
+buffer, mode and generator restored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from danlu.doctor.watched_model import Pass, WatchedModel
 
 
 class Modes(Instrument):
-    """Writes mode.*, norm.mean_shift, norm.var_shift, norm.running_nonfinite, loop.*"""
+    """Write mode.*, norm.mean_shift, norm.var_shift, norm.running_nonfinite, loop.*"""
 
     name = "modes"
 
@@ -145,7 +145,7 @@ def undisturbed(watched: WatchedModel) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     buffers = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
     copies = {id(b): b.detach().clone() for _, _, b in buffers}
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what loops use
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - used by loops
     gpus = [device] if device.type == "cuda" else []
     watched.replaying = True
     try:

@@ -49,7 +49,7 @@ class MicroBatches:
         self.memory = memory  # state of the optimizer that is expected to step: the last one that stepped
         self._sums: list[Tensor] = []  # before each backward pass
         self._sizes: list[int] = []
-        self._waiting, self._in_turn = 0, True
+        self._waiting, self._alternating = 0, True
 
     def forward(self) -> None:
         """Called at each forward pass."""
@@ -57,7 +57,7 @@ class MicroBatches:
 
     def backward(self, size: int) -> None:
         """Called before each backward pass of `size` samples: the present gradient is the sum of the earlier ones."""
-        self._in_turn = self._in_turn and self._waiting == 1  # else several passes share one backward
+        self._alternating = self._alternating and self._waiting == 1  # else several passes share one backward
         self._waiting = 0
         self._sizes.append(size)
         if self.memory is not None and self.memory.sampler is not None:
@@ -71,7 +71,7 @@ class MicroBatches:
             unit: factor from the earlier gradients to the scale of `whole` (1 / loss scale).
         """
         equal = len(self._sizes) > 1 and len(set(self._sizes)) == 1 and len(self._sums) == len(self._sizes)
-        if not equal or not self._in_turn or self._waiting or len(self._sums[0]) != len(whole):
+        if not equal or not self._alternating or self._waiting or len(self._sums[0]) != len(whole):
             return None
         sums = [added_up * unit for added_up in self._sums] + [whole]
         return [len(self._sizes) * (after - before) for before, after in pairwise(sums)], sums[-1] - sums[0]

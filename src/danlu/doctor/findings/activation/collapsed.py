@@ -12,7 +12,7 @@ from danlu.doctor.phrase import message
 
 
 def collapsed(ledger: Ledger) -> Iterable[Finding]:
-    """A layer gives the same output for every sample, so that later layers cannot distinguish samples.
+    """A layer returns the same output for every sample, so that later layers cannot distinguish samples.
 
     One of several outputs may do so (it may start at zero or at the prior) and is not reported.
     """
@@ -38,10 +38,10 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=collapsed,
     words=Words(
-        title="{where} gives the same for every sample",
+        title="{where} returns the same output for every sample",
         cause=(
-            "The variance over {samples} samples is {spread} of the mean square: layers after it cannot tell samples "
-            "apart."
+            "The variance over {samples} samples is {spread} of the mean square: layers after it cannot distinguish "
+            "samples."
         ),
         fix=(
             "Check the layer's input and initialisation; lower the learning rate or the weight decay; use normalisation layers or "
@@ -50,7 +50,7 @@ SPEC = FindingSpec(
     ),
     charts=(
         by_layer(
-            message("doctor.chart.how_much_each_layer_tells", "How much each layer tells samples apart"),
+            message("doctor.chart.how_much_each_layer_tells", "Differences between samples at each layer"),
             message("doctor.chart.variance_over_samples_mean_square", "variance over samples / mean square"),
             "activation.spread",
             log=True,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import inputs_apart, inputs_apart_text
+from danlu.doctor.derived.inputs import input_shift, input_shift_text
 from danlu.doctor.derived.labels import late_accuracy
-from danlu.doctor.drawings.counts import spans_apart
+from danlu.doctor.drawings.counts import input_ranges
 from danlu.doctor.drawings.over_time import redrawn
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -31,13 +31,13 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": problem, "do": do, "share": redrawn[-1], "epochs": len(redrawn) + 1, "threshold": 0.5}
         yield Finding("data.augmentation_harmful", "warning", 0.85, VALIDATION, facts)
         return
-    apart = inputs_apart(ledger)
+    apart = input_shift(ledger)
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
-        problem = inputs_apart_text(apart[1])
+        problem = input_shift_text(apart[1])
         do = message(
             "finding.data.augmentation_harmful.weaken",
-            "Weaken it until training images can be told by eye: smaller noise, erasing and rotation.",
+            "Weaken it until training images can be recognised by eye: smaller noise, erasing and rotation.",
         )
         facts = {"problem": problem, "do": do, "train": fitted, "val": held} | apart[1]
         yield Finding("data.augmentation_harmful", "warning", 0.85, TRAINING, facts)
@@ -54,7 +54,7 @@ SPEC = FindingSpec(
     ),
     charts=(
         redrawn,
-        spans_apart,
+        input_ranges,
     ),
     explains=(
         "fit.*",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import detects
-from danlu.doctor.drawings.counts import kinds_of_faults
+from danlu.doctor.drawings.counts import box_faults
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -51,7 +51,7 @@ SPEC = FindingSpec(
             "at a larger size: --size 640."
         ),
     ),
-    charts=(kinds_of_faults,),
+    charts=(box_faults,),
     needs=("object.count",),
     concerns=detects,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from danlu.doctor.derived.inputs import calls_again
-from danlu.doctor.derived.progress import even_epochs
+from danlu.doctor.derived.inputs import reevaluates_batches
+from danlu.doctor.derived.progress import has_even_epochs
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -17,12 +17,14 @@ from danlu.doctor.places import TRAINING
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
     """Samples that occur more than once in an epoch, or with different labels."""
-    if calls_again(ledger) or not even_epochs(ledger):
+    if reevaluates_batches(ledger) or not has_even_epochs(ledger):
         return
     conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
-    told = ledger.last("run.epoch_by", default="") != "none"  # else the whole run is one epoch, and all comes again
-    repeated = ledger.values("input.repeated", "train") if told else []
-    # Copies come back each epoch; what the last batch carries over into the next one need not.
+    known_epochs = (
+        ledger.last("run.epoch_by", default="") != "none"
+    )  # otherwise the whole run is one epoch, and all samples repeat
+    repeated = ledger.values("input.repeated", "train") if known_epochs else []
+    # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
     share = fmean(repeated) if repeated else 0.0
     facts = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
     if conflicts >= 2 and conflicts > 0.005 * hashed:

@@ -22,14 +22,14 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
     held = mean_rows(ledger.values("class.correct", "val"))
     seen = max(ledger.values("epoch.samples", "train"), default=math.inf)
     if len(shares) < 2 or len(shares) > 100 or seen < 20 * len(shares):
-        return  # of so few samples a class may be rare by chance
+        return  # with so few samples a class may be rare by chance
     if any(True for _ in not_shuffled(ledger)):
-        return  # the batches looked at are no fair sample of sorted data
+        return  # the measured batches do not represent sorted data
     k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
     if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
         found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
         facts = {"class": k, "share": shares[k], "common": shares[most], "found": found[0], "found_common": found[1]}
-        hidden = shares[k] * len(shares) < 0.06  # so rare that never saying it costs next to nothing
+        hidden = shares[k] * len(shares) < 0.06  # so rare that never predicting it costs almost nothing
         badly = 0 <= found[0] < found[1] - 0.1
         places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
         severity = "warning" if (badly or hidden) and not places else "note"  # most places are background

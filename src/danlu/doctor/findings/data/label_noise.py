@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import classifies
-from danlu.doctor.derived.inputs import inputs_apart
+from danlu.doctor.derived.inputs import input_shift
 from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
 from danlu.doctor.drawings.over_time import contradicted, epoch_accuracies, pair
 from danlu.doctor.finding import Finding
@@ -19,40 +19,47 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
     """Labels that confident predictions contradict, in training and in validation (Northcutt et al. 2021).
 
     Confident predictions (above 0.8) that are often wrong give a warning if the top-scoring third errs at least half as
-    often as all: a model that is merely overconfident is right there. If noise kept the model from being confident, equal
-    error rates of the top-scoring third and of all give a note: overlapping classes and underfitting cause errors where
-    scores are low.
+    often as all: the top-scoring third of a merely overconfident model is right. If noise kept the model from being
+    confident, equal error rates of the top-scoring third and of all give a note: overlapping classes and underfitting
+    cause errors where scores are low.
     """
     learned, fitted = late_accuracy(ledger, "val"), late_accuracy(ledger, "train")
     chance = chance_accuracy(ledger)
     if learned is None or learned < min(2 * chance, chance + 0.25) or (fitted or 0) - learned >= 0.1:
         return
-    if any(True for _ in split_shift(ledger)) or inputs_apart(ledger):
-        return  # a class that training lacks is contradicted in validation, and rightly labelled
+    if any(True for _ in split_shift(ledger)) or input_shift(ledger):
+        return  # a class missing in training is contradicted in validation although its labels are right
     train, val = (late_mean(ledger, "label.contradicted", phase) for phase in ("train", "val"))
     sure, right = (late_mean(ledger, name, "val") for name in ("label.confident", "label.confident_correct"))
-    surest, errors = surest_and_all_errors(ledger, "val")
-    known = {"contradicted": val, "training": train, "confident": sure, "right": right, "surest": 1 - surest}
+    top_third, errors = top_third_and_all_errors(ledger, "val")
+    known = {
+        "contradicted": val,
+        "training": train,
+        "confident": sure,
+        "right": right,
+        "top_third_correct": 1 - top_third,
+    }
     facts = {name: value for name, value in known.items() if value is not None}
     contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
-    if contradicted > 0.045 and (not errors or 0.5 * errors < surest < 0.5):  # beyond that it has not learnt the task
+    # Above an error rate of 0.5 the model has not learnt the task.
+    if contradicted > 0.045 and (not errors or 0.5 * errors < top_third < 0.5):
         yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * contradicted), "", facts)
-    elif min(surest, surest_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
+    elif min(top_third, top_third_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
         yield Finding("data.label_noise", "note", 0.7, "", facts)
 
 
-def surest_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
+def top_third_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
     """Error rates of the top-scoring third of the predictions and of all, in the second half of the run.
 
     (0, 0) where none was measured.
     """
     epochs = len(ledger.values("loss.mean", phase))
-    surest = dict(zip(*ledger.series("label.surest_correct", phase)))
+    top_third = dict(zip(*ledger.series("label.surest_correct", phase)))
     every = dict(zip(*ledger.series("accuracy.mean", phase)))
-    late = [epoch for epoch in surest if epoch in every and epoch > epochs / 2]
+    late = [epoch for epoch in top_third if epoch in every and epoch > epochs / 2]
     if not late:
         return 0.0, 0.0
-    return 1 - sum(surest[epoch] for epoch in late) / len(late), 1 - sum(every[epoch] for epoch in late) / len(late)
+    return 1 - sum(top_third[epoch] for epoch in late) / len(late), 1 - sum(every[epoch] for epoch in late) / len(late)
 
 
 SPEC = FindingSpec(
@@ -65,9 +72,9 @@ SPEC = FindingSpec(
     words=Words(
         title="Many labels look wrong",
         cause=(
-            "Labels contradict the model even where it is surest: of the surest third of its predictions in validation "
-            "{surest:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the samples carry a label that "
-            "a prediction above 0.8 leaves less than 0.1. Training is no better."
+            "Labels contradict the model even where it is most confident: of the top-scoring third of its predictions in "
+            "validation {top_third_correct:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the "
+            "samples carry a label that a prediction above 0.8 leaves less than 0.1. Training is no better."
         ),
         fix=(
             "Look at the contradicted samples first: most are mislabelled. Then use label smoothing "
@@ -78,10 +85,11 @@ SPEC = FindingSpec(
         contradicted,
         pair(
             message(
-                "doctor.chart.validation_surest_third_of_the", "Validation: surest third of the predictions, and all"
+                "doctor.chart.validation_surest_third_of_the",
+                "Validation: top-scoring third of the predictions, and all",
             ),
             message("doctor.chart.accuracy", "accuracy"),
-            ("label.surest_correct", "val", message("doctor.chart.surest_third", "surest third")),
+            ("label.surest_correct", "val", message("doctor.chart.surest_third", "top-scoring third")),
             ("accuracy.mean", "val", message("doctor.chart.all", "all")),
             x="epoch",
             share=True,

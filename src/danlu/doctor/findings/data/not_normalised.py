@@ -20,7 +20,7 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
         return  # tokens
     order = ledger.facts("layer.order")
     if order and "Norm" in str(ledger.facts("layer.kind").get(min(order, key=order.__getitem__))):
-        return  # the model begins by normalising
+        return  # the first layer normalises
     stds = [s for s in ledger.last("input.feature_stds", "train", []) if s > 0]
     spread = max(stds) / min(stds) if len(stds) > 1 else 1.0
     offset = abs(mean) / max(std, 1e-12)

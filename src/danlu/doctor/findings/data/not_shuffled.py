@@ -14,14 +14,14 @@ from danlu.doctor.phrase import message
 
 
 def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
-    """Batches whose labels differ from all labels by far more than chance has it.
+    """Batches whose labels differ from all labels by far more than expected by chance.
 
     Either from batch to batch, or, where few batches were looked at, because the first ones hold few of the classes.
     """
     steps, distances = ledger.series("batch.label_distance")
     expected = dict(zip(*ledger.series("batch.label_distance_expected")))
     pairs = [(d, expected.get(s, 0.0)) for s, d in zip(steps, distances)]
-    held = mean_rows(ledger.values("class.actual", "val"))  # empty where the loop takes no loss in validation
+    held = mean_rows(ledger.values("class.actual", "val"))  # empty if no loss is computed in validation
     known = held or mean_rows(ledger.values("class.actual", "train"))
     if len(pairs) < 3 or len(known) < 3:
         return
@@ -29,7 +29,7 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
     first = (ledger.values("class.actual", "train") or [[]])[0]
     size = (ledger.values("batch.size") or [0])[0]
     classes = sum(share > 0 for share in first)
-    # A shuffled batch of `size` misses a class of share p with chance (1 - p)^size.
+    # A shuffled batch of `size` misses a class of frequency p with probability (1 - p)^size.
     usual = sum(1 - (1 - p) ** size for p in known)
     facts = {"distance": distance, "expected": chance, "batches": len(pairs), "classes": classes, "usual": usual}
     one_class = size >= 8 and len(first) == len(held) and classes < 0.4 * usual

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.inputs import inputs_apart, inputs_apart_text
+from danlu.doctor.derived.inputs import input_shift, input_shift_text
 from danlu.doctor.derived.labels import labels_seen, mean_rows
-from danlu.doctor.drawings.counts import spans_apart
+from danlu.doctor.drawings.counts import input_ranges
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -18,17 +18,17 @@ MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
 
 
 def split_shift(ledger: Ledger) -> Iterable[Finding]:
-    """Validation inputs or labels that are distributed otherwise than training's."""
-    apart = inputs_apart(ledger)
+    """Validation inputs or labels whose distribution differs from training."""
+    apart = input_shift(ledger)
     if apart and apart[0] == "val":
-        yield Finding("data.split_shift", "error", 0.9, INPUTS, {"problem": inputs_apart_text(apart[1])} | apart[1])
+        yield Finding("data.split_shift", "error", 0.9, INPUTS, {"problem": input_shift_text(apart[1])} | apart[1])
         return
     train, val = (mean_rows(ledger.values("class.actual", phase)) for phase in ("train", "val"))
     if len(train) == len(val) > 1:
         distance = sum(abs(a - b) for a, b in zip(train, val)) / 2
         least = max(0.02, MIN_EXPECTED_LABELS / max(1, labels_seen(ledger)))
         missing = [k for k, (a, b) in enumerate(zip(train, val)) if b > least and a < 0.15 * b]
-        if distance > 0.3 and missing and not _runs(ledger):
+        if distance > 0.3 and missing and not _is_sorted_by_class(ledger):
             problem = message(
                 "finding.data.split_shift.missing_classes",
                 "training has hardly any labels of the classes {classes}",
@@ -38,8 +38,8 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
             yield Finding("data.split_shift", "error", 0.85, LABELS, facts)
 
 
-def _runs(ledger: Ledger) -> bool:
-    """Whether classes come in runs: then a look at some batches says nothing of all labels."""
+def _is_sorted_by_class(ledger: Ledger) -> bool:
+    """Whether the data is sorted by class: then some batches do not represent all labels."""
     return any(True for _ in not_shuffled(ledger))
 
 
@@ -62,7 +62,7 @@ SPEC = FindingSpec(
         cause="Validation or test has classes without a single training sample: {classes}.",
         fix="Split at random within classes (--split stratified), or take these classes out.",
     ),
-    charts=(spans_apart,),
+    charts=(input_ranges,),
     explains=("fit.*",),
     needs=(
         "input.mean[train]",

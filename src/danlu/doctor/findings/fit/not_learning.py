@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import accuracies, both_losses, descent, still_falls
+from danlu.doctor.derived.progress import accuracies, descent, epoch_losses_of_splits, is_best_epoch_late
 from danlu.doctor.drawings.over_time import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -12,20 +12,22 @@ from danlu.doctor.ledger import Ledger
 
 
 def not_learning(ledger: Ledger) -> Iterable[Finding]:
-    """After all epochs no better on validation than the best constant answer, and nothing graver was found."""
-    course = both_losses(ledger)
+    """Validation is no better than the best constant answer after all epochs."""
+    course = epoch_losses_of_splits(ledger)
     if course is None or len(course[1]) < 5:
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
-    falls = (descent(ledger) or 0.0) > 0.02 and still_falls(val)  # from far above: it has not had its time
-    if best < 0.02 and (mostly_frozen(ledger) or not beats_guessing(ledger)) and not falls:
+    falls = (descent(ledger) or 0.0) > 0.02 and is_best_epoch_late(
+        val
+    )  # the loss started far above and is still falling
+    if best < 0.02 and (is_mostly_frozen(ledger) or not beats_chance(ledger)) and not falls:
         facts = {"skill": skill, "val_skill": best, "epochs": len(val), "chance": chance, "threshold": 0.02}
         yield Finding("fit.not_learning", "warning", 0.5, "", facts)
 
 
-def beats_guessing(ledger: Ledger) -> bool:
-    """Accuracy on validation, where there is one, clearly above the fraction of the commonest class."""
+def beats_chance(ledger: Ledger) -> bool:
+    """Accuracy on validation, where there is one, clearly above the frequency of the most frequent class."""
     scores, shares = accuracies(ledger, "val"), ledger.last("class.actual", "val")
     if not scores or not shares:
         return False
@@ -33,8 +35,8 @@ def beats_guessing(ledger: Ledger) -> bool:
     return max(scores.values()) > guess + min(0.1, (1 - guess) / 3)
 
 
-def mostly_frozen(ledger: Ledger) -> bool:
-    """More than half of the weights are not trained: the rest may beat chance level and yet hardly move the loss."""
+def is_mostly_frozen(ledger: Ledger) -> bool:
+    """More than half of the weights are not trained: the others may beat chance level although the loss hardly changes."""
     sizes, trainable = ledger.facts("parameter.size"), ledger.facts("parameter.trainable")
     frozen = sum(sizes.get(name, 0) for name, value in trainable.items() if not value)
     return 2 * frozen > sum(sizes.values())

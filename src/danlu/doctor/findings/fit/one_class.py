@@ -19,7 +19,7 @@ from danlu.message import Message
 
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
-    """All predictions fall to one class; or a weight in the loss favours one beyond what the fractions ask for."""
+    """All predictions are of one class, or a weight in the loss favours one more than the class frequencies justify."""
     said, real = ledger.last("class.predicted", "val"), ledger.last("class.actual", "val")
     favoured, excess = heaviest_class(ledger)
     if excess > 10:
@@ -36,7 +36,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         return
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
-        return  # of the beginning alone it says nothing
+        return  # not measured late enough
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
     facts["shares"] = told_shares(facts)
@@ -87,8 +87,10 @@ def told_shares(facts: dict[str, Any]) -> Message:
 
 
 def heaviest_class(ledger: Ledger) -> tuple[int, float]:
-    """(class, its weight over what its fraction asks for): a class may weigh as much as the median one, or as much more as
-    it is rarer. (0, 0) where no weights are known."""
+    """Class with the largest weight, and that weight over the one justified by its frequency.
+
+    A class may weigh as much as the median one, times its rarity. (0, 0) where no weights are known.
+    """
     weights, shares = ledger.last("loss.class_weights"), ledger.last("class.actual", "val")
     shares = shares or ledger.last("class.actual", "train")
     if not weights or not shares or len(weights) != len(shares) or len(weights) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from danlu.doctor.derived.progress import both_losses, steps_taken, still_falls
+from danlu.doctor.derived.progress import epoch_losses_of_splits, is_best_epoch_late, steps_taken
 from danlu.doctor.drawings.over_time import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,7 +16,7 @@ MIN_STEPS = 20  # training steps; shorter curves are mostly noise
 
 def overfitting(ledger: Ledger) -> Iterable[Finding]:
     """Validation worsens while training still improves (Prechelt 1998)."""
-    course = both_losses(ledger)
+    course = epoch_losses_of_splits(ledger)
     if course is None or 0 < steps_taken(ledger) < MIN_STEPS:
         return
     train, val, chance = course
@@ -29,7 +29,7 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
     learnt = 1 - train[-1] / chance > 0.5
     if share > 1.3 and rise > 0.1 and gained > 0.02 and learnt and gap > 0.1:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
-    elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not still_falls(val):
+    elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
         yield Finding("fit.overfitting", "note", 0.75, "", facts)
 
 

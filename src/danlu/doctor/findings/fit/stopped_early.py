@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import descent, rose, skills
+from danlu.doctor.derived.progress import descent, loss_diverged, skills
 from danlu.doctor.drawings.over_time import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,7 +16,14 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
     """The last of only a few epochs still lowered the loss steeply."""
     train, val, late = ledger.values("loss.mean", "train"), ledger.values("loss.mean", "val"), descent(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
-    if not train or len(train) > 5 or late is None or skill is None or not math.isfinite(skill) or rose(ledger):
+    if (
+        not train
+        or len(train) > 5
+        or late is None
+        or skill is None
+        or not math.isfinite(skill)
+        or loss_diverged(ledger)
+    ):
         return
     improving = len(val) < 2 or val[-1] <= min(val)
     if late > 0.02 and improving and skill > -1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import accuracies, both_losses
+from danlu.doctor.derived.progress import accuracies, epoch_losses_of_splits
 from danlu.doctor.drawings.over_time import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -12,8 +12,8 @@ from danlu.doctor.ledger import Ledger
 
 
 def trained_too_long(ledger: Ledger) -> Iterable[Finding]:
-    """The best epoch lies long past, and what came after brought nothing (Prechelt 1998)."""
-    course = both_losses(ledger)
+    """The best epoch is long past, and later epochs brought no improvement (Prechelt 1998)."""
+    course = epoch_losses_of_splits(ledger)
     if course is None or len(course[1]) < 20:
         return
     _, val, chance = course

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from danlu.doctor.derived.progress import both_losses, descent, steps_taken
+from danlu.doctor.derived.progress import descent, epoch_losses_of_splits, steps_taken
 from danlu.doctor.drawings.over_time import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -13,21 +13,21 @@ from danlu.doctor.ledger import Ledger
 
 
 def underfitting(ledger: Ledger) -> Iterable[Finding]:
-    """Both splits stay poor and alike, and the loss no longer falls: neither learning rate nor time is what is missing."""
-    course, late = both_losses(ledger), descent(ledger)
+    """Training and validation stay equally poor while the loss no longer falls, and lr and time suffice."""
+    course, late = epoch_losses_of_splits(ledger), descent(ledger)
     if course is None or late is None or len(course[0]) < 5:
         return
     train, val, chance = course
     skill, gap = 1 - train[-1] / chance, (val[-1] - train[-1]) / chance
     quarter = max(1, len(val) // 4)
     still = late < 0.02 or fmean(val[-2 * quarter : -quarter]) - fmean(val[-quarter:]) < 0.01 * chance
-    if 0.02 < skill < 0.8 and gap < 0.15 and still and val[-1] < chance and rate_lives(ledger):
+    if 0.02 < skill < 0.8 and gap < 0.15 and still and val[-1] < chance and lr_stays_high(ledger):
         facts = {"skill": skill, "val_skill": 1 - val[-1] / chance, "descent": late, "epochs": len(train)}
         yield Finding("fit.underfitting", "note", 0.65, "", facts)
 
 
-def rate_lives(ledger: Ledger) -> bool:
-    """Whether half-way through the run a group still had a twentieth of its highest learning rate."""
+def lr_stays_high(ledger: Ledger) -> bool:
+    """Whether the lr of a group was at least 5 % of its maximum half-way through the run."""
     middle = steps_taken(ledger) / 2
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from danlu.doctor.derived.gradients import EARLY, LATE, gradient_ends
-from danlu.doctor.derived.progress import typical
+from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_layers import gradient_over_depth
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -23,7 +23,7 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     profile, output = gradient_ends(ledger)
     norms = [v for v in ledger.values("gradient.norm") if not math.isnan(v)]
     largest = max((v for v in norms if v < math.inf), default=0.0)
-    # Outputs that have nothing to learn just now get no gradient at all: that is no growth.
+    # Outputs with no gradient at all (nothing to learn at this step) do not count as growth.
     deep = len(profile) >= 4 and output > 1e-30
     ratio = profile[0][1] / output if deep else 1.0
     factor = ratio ** (1 / max(1, len(profile) - 1))
@@ -64,7 +64,7 @@ def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:
     found = [("", 0.0, 0)]
     for layer in ledger.wheres("layer.gradient_growth"):
         values = ledger.values("layer.gradient_growth", layer)
-        ends = [typical(values[when]) or 0.0 for when in (EARLY, LATE)]
+        ends = [finite_median(values[when]) or 0.0 for when in (EARLY, LATE)]
         found.append((layer, max(ends), int(calls.get(layer, 0))))
     return max(found, key=lambda one: one[1])
 

@@ -19,7 +19,7 @@ LOW_SKILL = 0.8  # training skill below which a slow start did harm
 
 def vanishing(ledger: Ledger) -> Iterable[Finding]:
     """The gradient shrinks by a constant factor per layer towards the input, at the end of the run or at its start."""
-    late, early = fall(*gradient_ends(ledger)), fall(*gradient_ends(ledger, EARLY))
+    late, early = gradient_decay(*gradient_ends(ledger)), gradient_decay(*gradient_ends(ledger, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
     facts = late or (early if skill < LOW_SKILL else None)
     if facts:
@@ -29,7 +29,7 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("gradient.vanishing", "error" if severe else "warning", confidence, where, facts)
 
 
-def fall(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
+def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str, Any] | None:
     """Evidence of a gradient that falls by a factor per layer, None where it does not.
 
     Where a single layer causes most of the fall, that layer is dead or collapsed, and depth is not the cause.

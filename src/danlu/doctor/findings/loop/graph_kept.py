@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import goes_back
-from danlu.doctor.drawings.over_time import shares_by_epoch
+from danlu.doctor.derived.progress import has_backward_passes
+from danlu.doctor.drawings.over_time import fractions_by_epoch
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -27,7 +27,7 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
             yield Finding("loop.graph_kept", "warning", 0.95, PHASES[phase], facts)
             return
     shares = ledger.values("loop.val_with_grad")
-    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and goes_back(ledger):
+    if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and has_backward_passes(ledger):
         facts = {
             "problem": message("finding.loop.graph_kept.val_with_grad", "validation records gradients"),
             "share": max(shares),
@@ -46,7 +46,7 @@ SPEC = FindingSpec(
         cause=("A tensor that carries a gradient keeps the whole graph of its batch, with all activations, in memory."),
         fix="{do}",
     ),
-    charts=(shares_by_epoch,),
+    charts=(fractions_by_epoch,),
     explains=("speed.memory_growth",),
     needs=("graph.alive",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import reports_metrics
-from danlu.doctor.drawings.over_time import told_and_right
+from danlu.doctor.drawings.over_time import reported_and_correct
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -20,10 +20,10 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
         family = "accuracy" if "acc" in low else "loss" if "loss" in low else None
         if family is None:
             continue
-        told = dict(zip(*ledger.series("user.metric", metric)))
+        reported = dict(zip(*ledger.series("user.metric", metric)))
         right = dict(zip(*ledger.series(f"{family}.mean", phase)))
         whole = dict(zip(*ledger.series("epoch.measured", phase))), dict(zip(*ledger.series("epoch.batches", phase)))
-        for wrong_name, said in (
+        for wrong_name, how in (
             (f"{family}.batch_mean", message("finding.loop.metric_last_batch.batch_mean", "the mean of the batches")),
             ("accuracy.padded", message("finding.loop.metric_last_batch.padded", "divided by batch size x batches")),
         ):
@@ -32,22 +32,22 @@ def metric_last_batch(ledger: Ledger) -> Iterable[Finding]:
             wrong = dict(zip(*ledger.series(wrong_name, phase)))
             epochs = [
                 e
-                for e in told
+                for e in reported
                 if e in right and e in wrong and (family == "loss" or whole[0].get(e) == whole[1].get(e))
             ]
             apart = [e for e in epochs if abs(wrong[e] - right[e]) > 1e-5 * max(1.0, abs(right[e]))]
-            hits = [e for e in apart if _near(told[e], wrong[e], right[e])]
+            hits = [e for e in apart if _near(reported[e], wrong[e], right[e])]
             if hits and len(hits) >= 0.6 * len(epochs):
                 e = hits[-1]
-                facts = {"metric": metric, "told": told[e], "right": right[e], "how": said, "epoch": e}
+                facts = {"metric": metric, "told": reported[e], "right": right[e], "how": how, "epoch": e}
                 yield Finding("loop.metric_last_batch", "warning", 0.9, metric, facts)
                 break
 
 
-def _near(told: float, wrong: float, right: float) -> bool:
+def _near(reported: float, wrong: float, right: float) -> bool:
     """Whether the reported value, as a fraction or in percent, is the wrong one."""
     gap = abs(wrong - right)
-    return any(abs(told / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
+    return any(abs(reported / unit - wrong) < min(0.1 * gap, 1e-3) for unit in (1, 100))
 
 
 SPEC = FindingSpec(
@@ -65,7 +65,7 @@ SPEC = FindingSpec(
             "len(y); accuracy = correct / total"
         ),
     ),
-    charts=(told_and_right,),
+    charts=(reported_and_correct,),
     needs=("loss.batch_mean",),
     concerns=reports_metrics,
 )

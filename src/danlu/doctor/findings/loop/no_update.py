@@ -23,7 +23,7 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     reason, confidence = None, 0.0
     if steps == 0 and backwards and backwards >= 4:
         reason, confidence = message("finding.loop.no_update.no_step", "optimizer.step() is never called"), 0.97
-    elif steps and backwards == 0 and steps >= 2 and forwards:  # a model that is never called may be called otherwise
+    elif steps and backwards == 0 and steps >= 2 and forwards:  # a model without recorded calls may be called in parts
         reason = message(
             "finding.loop.no_update.no_backward",
             "backward() is never called, or on something that does not depend on the model",

@@ -33,15 +33,15 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         elif len(rates) < 5 or not ends or max(rates) <= 0:
             continue
         else:
-            found = _died(steps, rates, ends) or _never_rose(ledger, steps, rates, ends)
+            found = _lr_vanishes(steps, rates, ends) or _warmup_unfinished(ledger, steps, rates, ends)
         if found:
             facts = {"problem": found[0], "do": found[1], "group": group, "changes": len(rates), "epochs": len(ends)}
             yield Finding("loop.scheduler_misuse", "warning", 0.85, group, facts)
             return
 
 
-def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Message, Message] | None:
-    """The learning rate fell to nothing within the first epoch, or within the first third of the run."""
+def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Message, Message] | None:
+    """The learning rate fell to nearly zero within the first epoch, or within the first third of the run."""
     do = message(
         "finding.loop.scheduler_misuse.fix_fast",
         "Call scheduler.step() once per epoch, or give the schedule epochs * len(loader) steps.",
@@ -56,7 +56,7 @@ def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Messag
             times=len(inside),
             fraction=fallen,
         ), do
-    if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # restarts are meant so
+    if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # warm restarts are intended
         return None
     third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
     between = sum(s - 1 not in ends for s in steps[2:])
@@ -69,7 +69,7 @@ def _died(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Messag
     return None
 
 
-def _never_rose(
+def _warmup_unfinished(
     ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]
 ) -> tuple[Message, Message] | None:
     """The learning rate changed only between epochs and was still in its warm-up when the run ended."""

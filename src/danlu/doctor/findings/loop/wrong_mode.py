@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import has_modes
-from danlu.doctor.derived.progress import goes_back
-from danlu.doctor.drawings.over_time import shares_by_epoch
+from danlu.doctor.derived.progress import has_backward_passes
+from danlu.doctor.drawings.over_time import fractions_by_epoch
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -30,7 +30,7 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, PHASES["train"], facts)
     epochs, shares = ledger.series("loop.val_in_train")
     wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
-    if wrong and goes_back(ledger):
+    if wrong and has_backward_passes(ledger):
         problem = message("finding.loop.wrong_mode.val_in_train", "validation runs in train mode")
         facts = {
             "problem": problem,
@@ -54,7 +54,7 @@ SPEC = FindingSpec(
         ),
         fix="Call {call} before each {part} loop.",
     ),
-    charts=(shares_by_epoch,),
+    charts=(fractions_by_epoch,),
     explains=(
         "norm.train_eval_gap",
         "fit.*",

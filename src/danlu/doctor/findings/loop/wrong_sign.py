@@ -11,7 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
-# Losses whose least value is the best: a reward or a critic's score may well be made large.
+# Losses that are best at their minimum; a reward or a critic's score may be maximised.
 MINIMISED = (
     *("cross_entropy", "nll", "bce", "bce_logits", "hinge", "kl"),
     *("mse", "half_mse", "l1", "smooth_l1", "huber", "triplet"),

@@ -80,7 +80,7 @@ def _constant_weights(ledger: Ledger) -> list[str]:
         for n in weights
         if ledger.last("parameter.constant", n, 0)
         and ledger.last("parameter.size", n, 0) > 8
-        and max(ledger.last("parameter.shape", n, [2, 2])[1:], default=1) > 1  # else a gain per channel: it may
+        and max(ledger.last("parameter.shape", n, [2, 2])[1:], default=1) > 1  # otherwise it is a gain per channel
     ]
     layers, last = ledger.facts("parameter.layer"), ledger.facts("layer.last")
     outputs = [n for n in weights if last.get(layers.get(n, ""))] or weights[-1:]

@@ -50,7 +50,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     if kind not in ("cross_entropy", "nll") or top is None or not outputs:
         return
     unused, samples = outputs - (top + 1), epoch_samples(ledger)
-    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # so many samples, and never one of that class
+    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # no sample of that class among so many
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
         facts |= {
             "problem": message(
@@ -124,7 +124,7 @@ def _applied_last(ledger: Ledger, activation: str) -> str:
 
 
 def _head(ledger: Ledger) -> str:
-    """The linear layer that gives the outputs, where there is only one."""
+    """The linear output layer, where there is only one."""
     last = [layer for layer, is_last in ledger.facts("layer.last").items() if is_last]
     return last[0] if len(last) == 1 else ""
 

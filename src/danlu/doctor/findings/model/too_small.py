@@ -35,7 +35,7 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
                 classes=outputs,
             )
             facts |= {"what": what, "width": widths[layer]}
-            severity = "warning" if len(layers) <= 4 else "note"  # in deep nets it may lie on a side branch
+            severity = "warning" if len(layers) <= 4 else "note"  # in deep networks it may be on a side branch
             yield Finding("model.too_small", severity, 0.9, layer, facts)
             return
     late = descent(ledger)

@@ -99,7 +99,7 @@ SPEC = FindingSpec(
         title="{what}",
         cause="It arose first in {place}{extent}.",
         fix=(
-            "Cure the source: clean the input; add an epsilon inside log, sqrt and divisions "
+            "Fix the source: clean the input; add an epsilon inside log, sqrt and divisions "
             "(torch.log(p.clamp_min(1e-8))); use losses on logits; lower the learning rate or clip: "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)."
         ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from danlu.doctor.derived.noise import batch_size, noise_scale
 from danlu.doctor.derived.progress import descent, epoch_samples, skills, steps_taken
-from danlu.doctor.derived.updates import crosses
+from danlu.doctor.derived.updates import updates_oscillate
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -22,7 +22,7 @@ def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
         return
     scale, _ = noise_scale(ledger) or (None, False)
     facts = {"batch": batch, "samples": samples, "steps": steps, "descent": late, "skill": skill, "noise_scale": scale}
-    if batch < 0.3 * samples or batch < 256 or skill > 0.95 or crosses(ledger):
+    if batch < 0.3 * samples or batch < 256 or skill > 0.95 or updates_oscillate(ledger):
         return
     if steps <= 200 and late > 0.02:
         yield Finding("optim.batch_too_large", "warning", 0.8, "", facts)

@@ -24,14 +24,14 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
     if not batch or batch > 8 or measured is None or skill is None or steps_taken(ledger) * batch < MIN_SAMPLES:
         return
     scale = measured[0]
-    facts = {"batch": batch, "noise_scale": scale, "balance": _told(*measured), "skill": skill}
+    facts = {"batch": batch, "noise_scale": scale, "balance": _noise_scale_text(*measured), "skill": skill}
     if scale > 10 * batch and skill < 0.3:
         yield Finding("optim.batch_too_small", "warning", 0.85, "", facts)
     elif scale > 20 * batch and batch <= 4:
         yield Finding("optim.batch_too_small", "note", 0.7, "", facts)
 
 
-def _told(scale: float, unbiased: bool) -> Message:
+def _noise_scale_text(scale: float, unbiased: bool) -> Message:
     if unbiased:
         return message(
             "finding.optim.batch_too_small.measured",

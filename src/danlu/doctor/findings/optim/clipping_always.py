@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from danlu.doctor.derived.progress import typical
-from danlu.doctor.derived.updates import clip_shares
+from danlu.doctor.derived.progress import finite_median
+from danlu.doctor.derived.updates import clip_ratios
 from danlu.doctor.drawings.over_time import pair
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,12 +16,12 @@ from danlu.doctor.phrase import message
 
 def clipping_always(ledger: Ledger) -> Iterable[Finding]:
     """Nearly every step is clipped: its length is learning rate x limit for any gradient (Zhang et al. 2020)."""
-    shares = clip_shares(ledger)
+    shares = clip_ratios(ledger)
     if len(shares) < 5:
         return
     clipped = sum(share < 0.95 for share in shares) / len(shares)
-    limit = typical(ledger.values("gradient.norm"))
-    raw = typical([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
+    limit = finite_median(ledger.values("gradient.norm"))
+    raw = finite_median([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
     facts = {"clipped": clipped, "share": median(shares), "limit": limit, "raw": raw, "threshold": 0.9}
     if clipped >= 0.9 and median(shares) < 0.5:
         yield Finding("optim.clipping_always", "warning", 0.9, "", facts)

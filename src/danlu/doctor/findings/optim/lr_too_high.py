@@ -6,8 +6,15 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.progress import chance_loss, steps_taken
-from danlu.doctor.derived.updates import HEAVY_MOMENTUM, first_update, initial_gains, searches, top_momentum, top_rate
-from danlu.doctor.drawings.over_time import loss_that_rises
+from danlu.doctor.derived.updates import (
+    HEAVY_MOMENTUM,
+    first_update,
+    has_line_search,
+    initial_gains,
+    top_lr,
+    top_momentum,
+)
+from danlu.doctor.drawings.over_time import rising_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -25,7 +32,7 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     """
     (steps, losses), momentum = ledger.series("loss.step"), top_momentum(ledger)
     finite = [loss for loss in losses if math.isfinite(loss)]
-    if not finite or momentum >= HEAVY_MOMENTUM or spoilt_elsewhere(ledger):
+    if not finite or momentum >= HEAVY_MOMENTUM or broken_by_data(ledger):
         return
     chance = chance_loss(ledger)
     start = max(losses[0] if math.isfinite(losses[0]) else 0.0, chance or 0.0, 1e-12)
@@ -34,7 +41,7 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     growth, step = max((loss / start, step) for step, loss in zip(steps, losses) if math.isfinite(loss))
     first, few = first_update(ledger), steps_taken(ledger) < MIN_STEPS
     broke, gains = len(finite) < len(losses), initial_gains(ledger)
-    facts = {"growth": growth, "step": step, "lr": top_rate(ledger), "update_ratio": first, "threshold": 3.0}
+    facts = {"growth": growth, "step": step, "lr": top_lr(ledger), "update_ratio": first, "threshold": 3.0}
     if broke and (growth > 3 or first > 0.3):
         facts["broke"] = next(step for step, loss in zip(steps, losses) if not math.isfinite(loss))
         facts["what"] = message(
@@ -57,7 +64,9 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
             step=step,
         )
         yield Finding("optim.lr_too_high", "warning", 0.8, "", facts)
-    elif first > 0.1 and growth > 1.1 and len(gains) > 1 and max(gains) > 0.3 and not searches(ledger) and not few:
+    elif (
+        first > 0.1 and growth > 1.1 and len(gains) > 1 and max(gains) > 0.3 and not has_line_search(ledger) and not few
+    ):
         facts["what"] = message(
             "finding.optim.lr_too_high.first_steps",
             "The first steps changed the weights by {fraction:%} each",
@@ -66,8 +75,8 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("optim.lr_too_high", "warning", 0.7, "", facts)
 
 
-def spoilt_elsewhere(ledger: Ledger) -> bool:
-    """Whether the first non-finite value came with the data or the labels."""
+def broken_by_data(ledger: Ledger) -> bool:
+    """Whether the first non-finite value was in the data or the labels."""
     return ledger.first("nonfinite.source") in ("input", "target")
 
 
@@ -89,7 +98,7 @@ SPEC = FindingSpec(
             "long, begin small: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
         ),
     ),
-    charts=(loss_that_rises,),
+    charts=(rising_loss,),
     explains=(
         "data.label_noise",
         "gradient.vanishing",

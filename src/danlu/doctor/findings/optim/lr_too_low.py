@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from danlu.doctor.derived.progress import descent, skills
-from danlu.doctor.derived.updates import initial_gains, is_clipped, ratios_at_full_rate, top_rate
+from danlu.doctor.derived.updates import initial_gains, is_clipped, top_lr, update_ratios_at_top_lr
 from danlu.doctor.drawings.over_layers import updates_by_layer
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -15,14 +15,14 @@ from danlu.doctor.ledger import Ledger
 
 def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
     """Updates far below a thousandth of the weights, the usual size (Karpathy 2015), and little progress."""
-    ratios = ratios_at_full_rate(ledger)  # a warm-up's are meant to be small
+    ratios = update_ratios_at_top_lr(ledger)  # small during a warm-up
     skill, late = (skills(ledger, "train") or [None])[-1], descent(ledger)
-    if len(ratios) < 5 or skill is None or late is None or is_clipped(ledger) or top_rate(ledger) == 0:
+    if len(ratios) < 5 or skill is None or late is None or is_clipped(ledger) or top_lr(ledger) == 0:
         return
     if max(initial_gains(ledger), default=1.0) > 2:
-        return  # weights far too large: updates look small against them
+        return  # weights far too large: relative updates are small
     early = median(ratios[: max(5, len(ratios) // 2)])
-    facts = {"update_ratio": early, "threshold": 5e-4, "lr": top_rate(ledger), "descent": late}
+    facts = {"update_ratio": early, "threshold": 5e-4, "lr": top_lr(ledger), "descent": late}
     facts["skill"] = max(skill, 0.0)
     soon = len(ledger.values("loss.mean", "train")) < 3 and not ledger.has(
         "run.finished"

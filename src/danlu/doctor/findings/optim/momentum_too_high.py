@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.progress import chance_loss, loss_blocks, steps_taken
-from danlu.doctor.derived.updates import HEAVY_MOMENTUM, top_momentum, top_rate
-from danlu.doctor.drawings.over_time import loss_that_rises
+from danlu.doctor.derived.updates import HEAVY_MOMENTUM, top_lr, top_momentum
+from danlu.doctor.drawings.over_time import rising_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -24,8 +24,8 @@ def momentum_too_high(ledger: Ledger) -> Iterable[Finding]:
     low = blocks.index(min(blocks))
     bounce = (max(blocks[low:]) - blocks[low]) / scale if all(map(math.isfinite, blocks)) else math.inf
     steps = steps_taken(ledger)
-    facts = {"momentum": momentum, "reach": reach, "steps": steps, "bounce": bounce, "lr": top_rate(ledger)}
-    facts["effective"] = top_rate(ledger) * reach
+    facts = {"momentum": momentum, "reach": reach, "steps": steps, "bounce": bounce, "lr": top_lr(ledger)}
+    facts["effective"] = top_lr(ledger) * reach
     if bounce > 0.15:
         yield Finding("optim.momentum_too_high", "error" if bounce > 0.5 else "warning", 0.9, "", facts)
     elif reach > 0.2 * steps:
@@ -51,7 +51,7 @@ SPEC = FindingSpec(
             "new) / (1 - old)."
         ),
     ),
-    charts=(loss_that_rises,),
+    charts=(rising_loss,),
     explains=(
         "gradient.vanishing",
         "optim.plateau_minimum",

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.progress import chance_loss
-from danlu.doctor.derived.updates import first_update, groups, top_rate
-from danlu.doctor.drawings.over_time import loss_that_rises
+from danlu.doctor.derived.updates import first_update, groups, top_lr
+from danlu.doctor.drawings.over_time import rising_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
@@ -29,7 +29,7 @@ def no_warmup(ledger: Ledger) -> Iterable[Finding]:
         return
     first = first_update(ledger)
     spike, settled = max(early[1:]) / chance, fmean(early[-10:]) / chance
-    facts = {"spike": spike, "after": settled, "update_ratio": first, "lr": top_rate(ledger), "steps": len(early)}
+    facts = {"spike": spike, "after": settled, "update_ratio": first, "lr": top_lr(ledger), "steps": len(early)}
     if first > 0.03 and spike > 1.15 and settled > 0.8:
         yield Finding("optim.no_warmup", "warning", 0.85, "", facts)
     elif first > 0.035:
@@ -55,7 +55,7 @@ SPEC = FindingSpec(
             "stepped per batch; or put the normalisation first (norm_first=True)."
         ),
     ),
-    charts=(loss_that_rises,),
+    charts=(rising_loss,),
     explains=(
         "gradient.vanishing",
         "activation.saturated",

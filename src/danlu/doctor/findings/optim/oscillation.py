@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from danlu.doctor.derived.updates import crosses, late_cosines, top_rate
+from danlu.doctor.derived.updates import late_cosines, top_lr, updates_oscillate
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,8 +16,8 @@ from danlu.doctor.phrase import message
 def oscillation(ledger: Ledger) -> Iterable[Finding]:
     """Successive updates point against each other: each step crosses the valley (Cohen et al. 2021)."""
     late = late_cosines(ledger)
-    if crosses(ledger):
-        facts = {"cosine": median(late), "measured": len(late), "threshold": -0.75, "lr": top_rate(ledger)}
+    if updates_oscillate(ledger):
+        facts = {"cosine": median(late), "measured": len(late), "threshold": -0.75, "lr": top_lr(ledger)}
         yield Finding("optim.oscillation", "warning", min(0.95, 0.3 - 0.65 * median(late)), "", facts)
 
 

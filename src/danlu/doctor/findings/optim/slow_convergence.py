@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import descent, rose, skills, steps_taken
+from danlu.doctor.derived.progress import descent, loss_diverged, skills, steps_taken
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,7 +16,7 @@ def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
     """The loss still falls at the end: ill-conditioned, or too few epochs."""
     epochs, late = len(ledger.values("loss.mean", "train")), descent(ledger)
     skill = (skills(ledger, "train") or [None])[-1]
-    if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or rose(ledger):
+    if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or loss_diverged(ledger):
         return
     facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": steps_taken(ledger)}
     if late > 0.02:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import typical
+from danlu.doctor.derived.progress import finite_median
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -20,12 +20,12 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     if not pulls or max(pulls.values()) <= 0:
         return
     group = max(pulls, key=pulls.__getitem__)
-    ratio = typical(ledger.values("decay.ratio")) or 0.0
+    ratio = finite_median(ledger.values("decay.ratio")) or 0.0
     norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
     shrunk = norms[-1] / norms[0] if norms and norms[0] > 0 else 1.0
     facts = {"decay": decays[group], "pull": pulls[group], "half_life": math.log(2) / pulls[group], "ratio": ratio}
     facts |= {"shrunk": shrunk, "threshold": 0.005}
-    # Weights that grow all the same are driven by the rate, not held by the decay.
+    # Weights that grow nevertheless are governed by the lr, not by the decay.
     if pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5):
         yield Finding("optim.weight_decay_too_strong", "error" if shrunk < 0.3 else "warning", 0.92, group, facts)
 

@@ -17,7 +17,7 @@ MEGABYTE = 2**20
 def memory_growth(ledger: Ledger) -> Iterable[Finding]:
     """Memory that grows step after step without levelling off."""
     for name, least in (("memory.device", 4), ("memory.process_step", 5), ("memory.process", 6)):
-        steps, sizes = _once_warm(ledger, name)
+        steps, sizes = _after_warmup(ledger, name)
         if len(steps) < least or not leaks(steps, sizes):
             continue
         facts = {"from": sizes[0] / MEGABYTE, "to": sizes[-1] / MEGABYTE, "readings": len(sizes)}
@@ -25,7 +25,7 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
         return
 
 
-def _once_warm(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
+def _after_warmup(ledger: Ledger, name: str) -> tuple[list[int], list[int]]:
     """Readings without the first quarter and without the first epoch (if there are others), in which caches fill."""
     steps, sizes = ledger.series(name)
     first_epoch = 0
