@@ -164,7 +164,8 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
         f"{found['samples']:,} samples: {counts} ({found['split']})",
     )
     if "seen" in found:
-        tell(f"read as {found['format']}: {found['seen']}; if it is something else, --format NAME (`danlu formats`)")
+        seen = f"read as {found['format']}: {found['seen']}"
+        print_line(console, f"{seen}; if it is something else, --format NAME (`danlu formats`)")
     if "sizes" in found:
         height, width = found["sizes"]["height"], found["sizes"]["width"]
         print_line(console, f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
