@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from danlu.doctor.ledger import Ledger
 from danlu.report import charts
 
 ROWS = [
@@ -49,9 +50,11 @@ def valid(figure: dict) -> dict:
 
 
 def test_curves_join_train_val_steps_and_best() -> None:
-    figure = valid(charts.curves(ROWS, "loss", best_epoch=1) or {})
+    assert len(valid(charts.curves(ROWS, "loss"))["data"]) == 2, "no line of steps through a single step per epoch"
+    more = {"kind": "step", "step": 18, "epoch": 2, "train.loss": 1.2, "lr": 0.04}
+    figure = valid(charts.curves([*ROWS, more], "loss", best_epoch=1) or {})
     steps, train, val, best = figure["data"]
-    assert list(steps["x"]) == [0.5, 1.5]
+    assert list(steps["x"]) == [0.5, 1.5, 1.8]
     assert train["y"] == [2.0, 1.0]
     assert val["y"] == [2.5, None]  # a loss that was not finite leaves a gap
     assert (best["x"], best["y"]) == ([1], [2.5])
@@ -70,6 +73,16 @@ def test_curves_of_what_was_not_recorded_are_none() -> None:
 def test_rate_follows_the_steps_and_speed_the_epochs() -> None:
     assert list(valid(charts.learning_rate(ROWS) or {})["data"][0]["y"]) == [0.1, 0.05]
     assert list(valid(charts.speed(ROWS) or {})["data"][0]["y"]) == [9.0, 8.0]
+
+
+def test_a_warmup_between_two_logged_steps_is_drawn() -> None:
+    epochs = [{"kind": "epoch", "epoch": epoch, "step": 10 * epoch, "lr": 0.1} for epoch in (1, 2)]
+    ledger = Ledger()
+    for step, value in enumerate((0.1, 0.01, 0.05, 0.09)):
+        ledger.add("optimizer.lr", value, "optimizer0.group0", step)
+        ledger.add("optimizer.lr", value / 10, "optimizer0.group1", step)
+    line = valid(charts.learning_rate(epochs, ledger) or {})["data"][0]
+    assert list(zip(line["x"], line["y"])) == [(0.1, 0.01), (0.2, 0.05), (0.3, 0.09), (1, 0.1), (2, 0.1)]
 
 
 def test_confusion_counts_and_row_shares() -> None:

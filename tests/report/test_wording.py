@@ -16,6 +16,7 @@ from rich.console import Console
 
 import danlu
 from danlu.advice import remedies
+from danlu.config import keys
 from danlu.message import message, speaking, table, translated
 from danlu.report.page import write_page
 from danlu.run.folder import Run
@@ -28,11 +29,11 @@ CODE = re.compile(r"--[\w.-]+|\w+(?:[._]\w+)+|\d\S*")  # flags, names of setting
 NUMBERS = re.compile(
     r"<details><summary>数据</summary>.*?</details>"
 )  # of findings, under the names that rules give them
-# Names that Chinese books write so as well, and what a run's environment is made of.
+# Names that Chinese texts write in Latin letters too, and the values of the environment.
 NAMES = {"danlu", "F1", "ECE", "MAE", "RMSE", "mAP", "AP", "IoU", "Top-", "TIDE", "Bolya", "MiB", "predict"}
 NAMES |= {"Python", "torch", "platform", "git", "Linux", "none", "cores", "scikit-learn", "adamw"}
-UNSEEN = ("script", "style", "code", "bdi", "text", "title")  # class and file names, and what is no text
-NAMED = ("key", "value", "name", "file", "eyebrow", "chip", "said", "true")
+UNSEEN = ("script", "style", "code", "bdi", "text", "title")  # names of classes and files, and elements without text
+NAMED = ("key", "value", "name", "file", "eyebrow", "chip", "predicted", "true")
 
 
 class Page(HTMLParser):
@@ -83,7 +84,7 @@ def strange(page: str, names: set[str]) -> dict[str, list[str]]:
     parser.feed(NUMBERS.sub("", page))
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
     texts = [*parser.texts, *drawn(figures)]
-    settings = {text for id, text in table("zh").items() if id.startswith("settings.")}
+    settings = {str(table("zh").get(f"settings.{key}", option.text)) for key, option in keys().items()}
     told = {text: WORD.findall(CODE.sub("", text)) for text in texts if text not in settings}
     found = {text: [word for word in words if word not in NAMES | names] for text, words in told.items()}
     return {text: words for text, words in found.items() if words}
@@ -110,7 +111,7 @@ def test_no_english_beneath_the_headings(kind: str, run_of: Callable[[str], Path
     run = tmp_path / kind
     shutil.copytree(run_of(kind), run)
     if (run / "summary.json").exists():
-        summary = Run(run).summary
+        summary = Run(run).read_json("summary.json", default={})
         summary["data"] |= SAID
         summary["choices"] = [
             {"key": "optim.lr", "reason": message("choice.lr.usual", "usual for {optimiser}", optimiser="adamw")}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.doctor.ledger import Ledger
 from danlu.message import translated
 from danlu.report.markup import Figure, clip, is_number, is_percentage, number
 from danlu.run.names import SPLIT_WORDS
@@ -69,7 +70,7 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
         if any(is_number(row.get(key)) for row in epochs):
             data.append(_line(epochs, key, str(SPLIT_WORDS[split]), colour))
     steps = _steps(rows, epochs, f"train.{metric}")
-    if steps:
+    if len(steps) > len(epochs):  # fewer would look like a second, contradictory curve
         x, y = zip(*steps)
         line = {"color": FAINT, "width": 1}
         data.insert(
@@ -93,11 +94,21 @@ def curves(rows: Sequence[Row], metric: str, best_epoch: int | None = None) -> F
     return _mark_best(figure, epochs, metric, best_epoch)
 
 
-def learning_rate(rows: Sequence[Row]) -> Figure | None:
-    """Learning rate over the epochs, per step where steps were logged, otherwise per epoch."""
+def learning_rate(rows: Sequence[Row], ledger: Ledger | None = None) -> Figure | None:
+    """Largest learning rate of all parameter groups over the epochs.
+
+    Args:
+        rows: Rows of metrics.jsonl: logged steps, or epochs where no step was logged.
+        ledger: The doctor's measurements, which have nearly every step and so show a warmup of a few steps.
+    """
     epochs = [row for row in rows if row.get("kind") == "epoch"]
-    points = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
-    return _single(points, epochs, translated("report.axis.learning_rate", "learning rate"), "~g", ".4~g")
+    logged = _steps(rows, epochs, "lr") or [(row["epoch"], row["lr"]) for row in epochs if is_number(row.get("lr"))]
+    points = dict(logged)
+    if ledger is not None and (steps_per_epoch := _steps_per_epoch(epochs)):
+        for step, value in _largest_lr(ledger).items():
+            points.setdefault(round(step / steps_per_epoch, 4), value)
+    thinned = sorted(points.items())[:: -(-len(points) // MAX_POINTS) or 1]
+    return _single(thinned, epochs, translated("report.axis.learning_rate", "learning rate"), "~g", ".4~g")
 
 
 def speed(rows: Sequence[Row]) -> Figure | None:
@@ -292,14 +303,29 @@ def _single(
 
 def _steps(rows: Sequence[Row], epochs: Sequence[Row], key: str) -> list[tuple[float, float]]:
     """(fractional epoch, value) of the logged steps, thinned to at most `MAX_POINTS`."""
-    per_epoch = [row["step"] / row["epoch"] for row in epochs if row.get("step") and row.get("epoch")]
-    if not per_epoch:
+    steps_per_epoch = _steps_per_epoch(epochs)
+    if not steps_per_epoch:
         return []
     steps = [
         row for row in rows if row.get("kind") == "step" and is_number(row.get(key)) and is_number(row.get("step"))
     ]
     thin = steps[:: -(-len(steps) // MAX_POINTS) or 1]
-    return [(round(row["step"] / per_epoch[-1], 4), row[key]) for row in thin]
+    return [(round(row["step"] / steps_per_epoch, 4), row[key]) for row in thin]
+
+
+def _steps_per_epoch(epochs: Sequence[Row]) -> float | None:
+    ratios = [row["step"] / row["epoch"] for row in epochs if row.get("step") and row.get("epoch")]
+    return ratios[-1] if ratios else None
+
+
+def _largest_lr(ledger: Ledger) -> dict[int, float]:
+    """Map steps to the largest learning rate of all groups; without step 0, which precedes the schedule."""
+    largest: dict[int, float] = {}
+    for group in ledger.wheres("optimizer.lr"):
+        for step, value in zip(*ledger.series("optimizer.lr", group)):
+            if step and is_number(value):
+                largest[step] = max(value, largest.get(step, value))
+    return largest
 
 
 def _epoch_axis(epochs: Sequence[Row]) -> dict[str, Any]:
@@ -328,7 +354,7 @@ def _mark_best(figure: Figure, epochs: Sequence[Row], metric: str, best: int | N
         "y": 1,
         "yref": "paper",
     }
-    text |= {"yanchor": "top", "xanchor": "right" if right else "left"}
+    text |= {"yanchor": "top", "xanchor": "right" if right else "left", "xshift": -6 if right else 6}
     text |= {"showarrow": False, "font": {"color": MUTED, "size": 11}}
     figure["layout"]["annotations"] = [text]
     if is_number(values[0]):

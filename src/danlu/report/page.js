@@ -1,10 +1,10 @@
 "use strict";
-// Draws the charts in the colours of the style sheet, sorts tables, and works the small switches.
+// Draw charts in the colours of page.css, redraw them on resize, sort tables, handle switches.
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const touch = matchMedia("(pointer: coarse)").matches;
 
-// "var(--name)" under a key that names a colour becomes the style sheet's value; other text is never touched.
+// Replace "var(--name)" by its value in the style sheet, only under keys that name a colour.
 function coloured(value, palette, inColour) {
   if (typeof value === "string") {
     const name = inColour && /^var\((--[a-z0-9-]+)\)$/.exec(value);
@@ -21,14 +21,23 @@ function coloured(value, palette, inColour) {
 }
 
 function draw(box) {
-  if (!box.offsetWidth) return; // hidden: drawn when it is shown
+  if (!box.offsetWidth) return; // hidden; drawn when shown
   const palette = getComputedStyle(document.documentElement);
   const figure = coloured(figures[box.dataset.figure], palette, false);
   figure.layout.font.family = getComputedStyle(document.body).fontFamily;
-  figure.layout.dragmode = touch ? false : "zoom"; // on a phone a finger on a chart scrolls the page
+  figure.layout.dragmode = touch ? false : "zoom"; // on touch screens, dragging over a chart scrolls the page
   if (box.dataset.scale) figure.layout.yaxis.type = box.dataset.scale;
-  Plotly.react(box, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+  Plotly.react(box, figure.data, figure.layout, { displayModeBar: false }).then(() => resized.observe(box));
 }
+
+// A box also changes its size without a resize of the window: rotation, side panels, frames.
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const drawn = target._fullLayout;
+    const changed = drawn && (drawn.width !== target.clientWidth || drawn.height !== target.clientHeight);
+    if (changed && target.offsetWidth) requestAnimationFrame(() => Plotly.Plots.resize(target));
+  }
+});
 
 function drawAll() {
   document.querySelectorAll("[data-figure]").forEach(draw);

@@ -17,6 +17,7 @@ from danlu.report import charts
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
 from danlu.report.markup import (
+    Figures,
     card,
     chart,
     clip,
@@ -82,7 +83,7 @@ def render(
 
     ledger: the doctor's measurements, for the charts of the findings.
     """
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     evaluation = summary.get("evaluation") or {}
     split = SPLIT_WORDS.get(evaluation.get("split", ""))
     measured = translated("report.lead.results", "Measured on the {split} set.", split=split) if split else ""
@@ -99,7 +100,7 @@ def render(
             healing_section(healing or {}, figures),
             translated("report.lead.healing", "Fixes tried for these findings."),
         ),
-        Section("curves", translated("report.heading.curves", "Curves"), _curves(rows, summary, figures)),
+        Section("curves", translated("report.heading.curves", "Curves"), _curves(rows, summary, ledger, figures)),
         Section("results", translated("report.heading.results", "Results"), results(summary, figures), measured),
         Section(
             "folds",
@@ -161,7 +162,7 @@ def _section(section: Section) -> str:
     return f'<section id="{section.anchor}"><h2>{section.title}</h2>{lead}{section.body}</section>'
 
 
-def document(name: str, links: str, body: str, figures: Mapping[str, Any]) -> str:
+def document(name: str, links: str, body: str, figures: Figures) -> str:
     """Build a complete HTML page: `links` and `body` are HTML, `name` is plain text."""
     return f"""<!doctype html>
 <html lang="{language()}">
@@ -318,7 +319,9 @@ def _main_metric(summary: Mapping[str, Any]) -> str:
     return monitor if monitor in METRICS and monitor != "loss" else MAIN_METRICS.get(summary.get("task") or "", "loss")
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figures: dict[str, Any]) -> str:
+def _curves(
+    rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], ledger: Ledger | None, figures: Figures
+) -> str:
     best, main = summary.get("best_epoch"), _main_metric(summary)
     recorded = {
         key.split(".", 1)[1] for row in rows for key in row if key.split(".", 1)[0] in SPLIT_TITLES and "." in key
@@ -345,7 +348,8 @@ def _curves(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], figur
         card(translated("report.loss", "Loss"), loss, tools=scale),
         card(label(names[0]) if len(names) == 1 else translated("report.metrics", "Metrics"), panels, tools=tabs),
         card(
-            translated("report.learning_rate", "Learning rate"), chart(charts.learning_rate(rows), figures, "rate", 220)
+            translated("report.learning_rate", "Learning rate"),
+            chart(charts.learning_rate(rows, ledger), figures, "rate", 220),
         ),
         card(translated("report.speed", "Speed"), chart(charts.speed(rows), figures, "speed", 220)),
     ]
