@@ -244,7 +244,7 @@ def test_options_left_at_the_default_of_the_config_are_the_networks_own():
         ({"name": "lenet", "init": "normal:0"}, "greater than 0"),
         ({"name": "lenet", "init": "kaiming"}, "model.init"),
         ({"name": "lenet", "width": (3,)}, "model.width must be left out for lenet"),
-        ({"name": "lenet", "classes": 0}, "classes must be a whole number of at least 1"),
+        ({"name": "lenet", "classes": 0}, "classes must be an integer of at least 1"),
         ({"name": "lenet", "channels": 0}, "channels must be"),
         ({"name": "lenet", "size": None}, "size must be"),
         ({"name": "lenet", "inputs": 4}, "rows of numbers"),

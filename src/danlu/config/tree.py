@@ -1,6 +1,6 @@
 """The tree of all settings of a run; every default stands here, once.
 
-`None` means "open": `preparation/defaults.py` chooses a value from the data and gives the reason. A `Config` may hold
+`None` means "open": `preparation/defaults.py` chooses a value from the data and states the reason. A `Config` may hold
 open settings; a `ResolvedConfig` (`config/resolved.py`) holds none.
 """
 

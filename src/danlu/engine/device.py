@@ -40,7 +40,7 @@ def pick_device(name: str, count: int = 1) -> torch.device:
     if name not in here:
         raise Refusal(f"--device must be one that this machine has, got {name!r}; choose from auto, {', '.join(here)}")
     if name.startswith("cuda") and count > torch.cuda.device_count():
-        raise refusal("--devices", f"at most {torch.cuda.device_count()}, the cards of this machine", count)
+        raise refusal("--devices", f"at most {torch.cuda.device_count()}, the GPUs of this machine", count)
     if name == "mps" and count > 1:
         raise refusal("--devices", "1 on mps", count)
     if name == "cpu" and count > 64:

@@ -219,7 +219,7 @@ def find_network(name: str) -> NetworkSpec:
 
 def _positive(argument: str, value: object) -> int:
     if not isinstance(value, int) or value < 1:
-        raise refusal(argument, "a whole number of at least 1", value)
+        raise refusal(argument, "an integer of at least 1", value)
     return value
 
 

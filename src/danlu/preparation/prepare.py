@@ -1,4 +1,4 @@
-"""From a config to prepared data: read, split, encoded and checked, with every setting decided."""
+"""Prepare a training: read, split, encode and check the data of a config, and decide every setting."""
 
 from __future__ import annotations
 

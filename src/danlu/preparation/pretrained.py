@@ -1,4 +1,4 @@
-"""Which images are fine-tuned from ImageNet weights by default, and the settings of that fine-tuning."""
+"""Fine-tuning from ImageNet weights: the images that get it by default, and its settings."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ SampleLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What a task's class may need of a run: settings and facts about the data.
+    """Settings and facts about the data that a task's class may need.
 
     classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
     classification. objects: annotations and placements of all samples, where the targets are objects.
