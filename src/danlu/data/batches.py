@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.dataset import ImageFiles, Problem
+from danlu.data.object_set import ObjectSet
 from danlu.refuse import Failure
 
 ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
@@ -25,13 +26,14 @@ TOGETHER, TOGETHER_NUMBERS = 16, 1 << 21  # batches transformed at once: at most
 class Batch:
     """What one process trains on in one step. n samples of the batch's `count` over all processes.
 
-    inputs: float32 (n, C, H, W) or (n, D). targets: int64 (n,), or float32 (n, K) after mixing, or float32 (n, T).
-    index: int64 (n,), places in the dataset. weight: factor of the local mean loss, so that gradients summed over an
+    inputs: float32 (n, C, H, W) or (n, D). targets: int64 (n,), or float32 (n, K) after mixing, or float32 (n, T),
+    or an `ObjectBatch`. index: int64 (n,), sample numbers in the dataset. weight: factor of the local mean loss, so
+    that gradients summed over an
     accumulated group and averaged over the processes are those of the group's mean.
     """
 
     inputs: Tensor
-    targets: Tensor
+    targets: Any
     index: Tensor
     count: int
     weight: float
@@ -46,7 +48,7 @@ class Transform(Protocol):
 
     def draw(self, rng: np.random.Generator, n: int) -> Any: ...
 
-    def __call__(self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Any) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, source: Tensor, index: Tensor | None, targets: Any, draws: Any) -> tuple[Tensor, Any]: ...
 
 
 class Columns:
@@ -86,7 +88,7 @@ class Batches:
     def __init__(
         self,
         source: Tensor | ImageFiles,
-        targets: Tensor,
+        targets: Tensor | ObjectSet,
         index: Tensor,
         *,
         batch_size: int,
@@ -204,7 +206,7 @@ class Batches:
             return None
         return self.transform.draw(np.random.default_rng([self.seed, epoch, AUGMENT, head]), n)
 
-    def _load(self, index: Tensor, draws: Any) -> tuple[Tensor, Tensor]:
+    def _load(self, index: Tensor, draws: Any) -> tuple[Tensor, Any]:
         """Samples in memory, transformed, and their targets."""
         source, targets = self.source, self.targets.index_select(0, index)
         assert isinstance(source, Tensor)
@@ -216,7 +218,7 @@ class Batches:
 
     def _finish(
         self, images: Tensor, void: list[int], problems: list[Problem], index: Tensor, draws: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Any, Tensor]:
         """Decoded images, transformed, their targets and places, without those that could not be read."""
         if void:
             self.problems += problems

@@ -111,7 +111,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     decay_pruned(module, optimizer, config.model.sparse_refine)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
-    hooked = torch.compile(module) if config.compile else module
+    hooked = _compiled(module) if config.compile else module
     if fabric.world_size > 1:
         training_model, wrapped = fabric.setup(hooked, optimizer)
         hooked = training_model if config.compile else module  # Fabric compiles it again with DDP
@@ -126,11 +126,12 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         seed=config.seed,
         last=config.data.last,
         min_last=2 * fabric.world_size if _has_batch_norm(module) else 1,
-        classes=prepared.dataset.targets[prepared.split.train] if config.data.balance else None,
+        classes=_training_classes(prepared) if config.data.balance else None,
         accumulate=config.optim.accumulate,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
+    assert isinstance(wrapped, torch.optim.Optimizer)  # Fabric's wrapper is a subclass of the wrapped class
     val = evaluation_batches(prepared, prepared.split.val, fabric) if len(prepared.split.val) else None
     steps = train.batches_per_epoch / config.optim.accumulate
     plateau = Plateau(config.schedule.factor, config.schedule.patience) if config.schedule.name == "plateau" else None
@@ -159,6 +160,18 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
 
 def _has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def _compiled(module: nn.Module) -> nn.Module:
+    compiled = torch.compile(module)
+    assert isinstance(compiled, nn.Module)
+    return compiled
+
+
+def _training_classes(prepared: Prepared) -> Tensor | None:
+    """Class of each training sample (n,), int64; None for objects."""
+    targets = prepared.dataset.targets
+    return targets[prepared.split.train] if isinstance(targets, Tensor) else None
 
 
 def _dropout(module: nn.Module, config: Config) -> DropoutSchedule | None:

@@ -218,7 +218,7 @@ def _network(chooser: Chooser, images: bool, samples: int) -> None:
 
 
 def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.device) -> None:
-    """Network, epochs and update rule of a detector, which has losses of its own."""
+    """Network, epochs and update rule of a detector, which has its own losses."""
     if task.network is not None:
         chooser.pick("model.name", *task.network)
     detector = find_detector(chooser["model.name"])
