@@ -11,6 +11,7 @@ from PIL import Image
 
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
+from danlu.data.split import split_dataset
 from danlu.refuse import Refusal
 
 WIDTH, HEIGHT = 48, 32
@@ -326,6 +327,7 @@ def test_a_split_without_labels_is_for_prediction(tmp_path):
         data = read(tmp_path)
         assert (len(data), data.given.tolist()) == (12, [0] * 6 + [1] * 6)
         assert any("test split" in note for note in data.notes)
+        assert len(split_dataset(data, DataConfig(), 0).test) == 0  # no other test set is cut in its place
 
 
 def test_nested_folders_without_data_yaml(tmp_path):

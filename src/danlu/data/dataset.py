@@ -64,6 +64,7 @@ class Dataset:
     name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
     problems: files or rows that were skipped, each once.
     notes: what the reader should know of how the data was read.
+    unlabelled: splits (VAL, TEST) whose images are there without labels, and therefore not among the samples.
     seen: the files that the format was recognised by, None for a known set that is no path.
     """
 
@@ -79,6 +80,7 @@ class Dataset:
     problems: Sequence[Problem] = ()
     notes: Sequence[str] = ()
     seen: Message | None = None
+    unlabelled: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -43,7 +43,8 @@ class Split:
 def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     """One training, one validation and one test part.
 
-    Given parts are taken as they are and missing ones cut from the training samples. A part whose size the user sets is
+    Given parts are taken as they are and missing ones cut from the training samples, except for a test set that is
+    there without labels. A part whose size the user sets is
     cut anew: the given one joins the samples it is cut from.
     Raises Refusal when no training sample would be left, or a column to split by does not exist.
     """
@@ -51,6 +52,8 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     pool, test, val = _given(dataset, config)
     total = len(pool)
     wanted_test = 0 if len(test) else _count("--test", config.test, total)
+    if config.test is None and TEST in dataset.unlabelled:
+        wanted_test = 0  # the data come with a test set, for which only others have the labels
     wanted_val = 0 if len(val) else _count("--val", config.val, total)
     if wanted_test + wanted_val >= total:
         got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
@@ -80,6 +83,8 @@ def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
     pool, test, val = _given(dataset, config)
     pool = np.sort(np.concatenate([pool, val]))
     wanted = 0 if len(test) else min(_count("--test", config.test, len(pool)), len(pool) - 1)
+    if config.test is None and TEST in dataset.unlabelled:
+        wanted = 0
     if wanted:
         pool, test = cut(pool, wanted, "--test", config.test is not None, leave=2)
     found = []

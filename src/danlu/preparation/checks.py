@@ -26,7 +26,7 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
         if len(index) and not any((~objects.annotations[i].ignore).any() for i in index.tolist()):
             with_objects = sum(bool((~one.ignore).any()) for one in objects.annotations)
             raise Refusal(
-                f"the {split} set of {encoded.dataset.path} must contain objects, got {len(index)} images without any "
+                f"the {split} set of {encoded.dataset.path} holds no object in its {len(index)} images "
                 f"({with_objects:,} of all {len(objects):,} images have one); change the split by --val or --data.seed"
             )
     _check_detector(config)

@@ -53,6 +53,7 @@ class _Layout:
     classes: list[tuple[Folder, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refuse: Message | None = None
+    unlabelled: tuple[int, ...] = ()  # splits of images without class folders
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -74,7 +75,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """
     survey = as_survey(path)
     path = survey.root
-    listing = _list(survey, _layout(survey))
+    layout = _layout(survey)
+    listing = _list(survey, layout)
     found = check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
     problems, strays = [], 0
     for file, info in zip(listing.paths, found, strict=True):
@@ -102,6 +104,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         name_of=lambda i: _relative(paths[i], path),
         problems=problems,
         notes=notes,
+        unlabelled=layout.unlabelled,
     )
 
 
@@ -159,6 +162,7 @@ def _layout(survey: Survey) -> _Layout:
             if own[inner]:
                 layout.notes.append(f"{own[inner]} loose images of {'/'.join(inner)}/ are in no class and not read")
         elif below[kid]:
+            layout.unlabelled += (splits[kid],)
             layout.notes.append(
                 f"the {below[kid]} images of {'/'.join(kid)}/ are in no class folder: they are for prediction, not read"
             )

@@ -227,7 +227,8 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
         f"{s.file.relative} names images without labels: they are for prediction and not read" for s in unlabelled
     ]
     stop_if_many_bad(data.path, bad, total, problems, config)
-    return _dataset(around, form, labels, config, task, problems, notes + index.notes())
+    dataset = _dataset(around, form, labels, config, task, problems, notes + index.notes())
+    return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
 
 
 def _dataset(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     else:
         listed = _listed(survey, labels)
         classes = _class_list(survey)
-    listed = _labelled_splits(listed, labels, notes)
+    listed, unlabelled = _labelled_splits(listed, labels, notes)
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
     problems = reader.problems
@@ -106,7 +107,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
         raise Refusal(f"{path}: none of {len(listed)} images has a file of labels such as {labels.usual(listed[0][0])}")
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
-    return assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
+    dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
+    return replace(dataset, unlabelled=unlabelled)
 
 
 class _Labels:
@@ -157,8 +159,10 @@ class _Labels:
         return list(self._listed[key])
 
 
-def _labelled_splits(listed: list[tuple[Path, int]], labels: _Labels, notes: list[str]) -> list[tuple[Path, int]]:
-    """The images without those of a split in which none has a file of labels: such a split is for prediction."""
+def _labelled_splits(
+    listed: list[tuple[Path, int]], labels: _Labels, notes: list[str]
+) -> tuple[list[tuple[Path, int]], tuple[int, ...]]:
+    """The images without those of a split in which none has a file of labels, which is for prediction; those splits."""
     has = {split: False for _, split in listed}
     for image, split in listed:
         has[split] = has[split] or labels(image) is not None
@@ -169,7 +173,8 @@ def _labelled_splits(listed: list[tuple[Path, int]], labels: _Labels, notes: lis
                 f"the {count} images of the {SPLITS[split]} split have no file of labels: "
                 "they are for prediction and not read"
             )
-    return [(image, split) for image, split in listed if has[split] or not any(has.values()) or split == TRAIN]
+    without = tuple(split for split in (VAL, TEST) if any(has.values()) and not has.get(split, True))
+    return [(image, split) for image, split in listed if split not in without], without
 
 
 class _Reader:
