@@ -14,9 +14,9 @@ def test_the_formula():
     rng = np.random.default_rng(0)
     x, y = rng.normal(2, 5, (300, 7)), rng.normal(1, 1, (300, 4))
     ridge = BoxRidge(7)
-    ridge.see(x[:100], y[:100])
-    ridge.see(x[100:], y[100:])
-    ridge.train()
+    ridge.add(x[:100], y[:100])
+    ridge.add(x[100:], y[100:])
+    ridge.fit()
     centred = x - x.mean(0)
     wanted = np.linalg.solve(centred.T @ centred + box_ridge.PENALTY * np.eye(7), centred.T @ (y - y.mean(0))).T
     assert ridge.weight == pytest.approx(wanted, abs=1e-5)
@@ -25,18 +25,18 @@ def test_the_formula():
 
 def test_without_regions_boxes_stay():
     ridge = BoxRidge(3)
-    ridge.train()
+    ridge.fit()
     assert not ridge.weight.any()
     assert not ridge.bias.any()
 
 
 def test_only_so_many_regions_are_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(box_ridge, "MOST", 10)
+    monkeypatch.setattr(box_ridge, "MAX_REGIONS", 10)
     few, many = BoxRidge(2), BoxRidge(2)
     x, y = np.random.default_rng(0).normal(size=(30, 2)), np.random.default_rng(1).normal(size=(30, 4))
-    few.see(x[:10], y[:10])
+    few.add(x[:10], y[:10])
     for start in range(0, 30, 6):
-        many.see(x[start : start + 6], y[start : start + 6])
-    few.train()
-    many.train()
+        many.add(x[start : start + 6], y[start : start + 6])
+    few.fit()
+    many.fit()
     assert many.weight == pytest.approx(few.weight)

@@ -24,8 +24,8 @@ def test_mining_gives_what_all_the_background_would_give():
     positives, negatives = clouds()
     machine = MinedMachine(positives)
     for part in np.split(negatives, 6):
-        machine.see(part)
-    machine.train()
+        machine.add(part)
+    machine.fit()
     examples, answers = np.concatenate([positives, negatives]), np.arange(len(positives) + len(negatives)) < 60
     whole = LinearSVC(
         C=support_vectors.PENALTY, class_weight={True: 2.0}, intercept_scaling=10.0, random_state=0, max_iter=20_000
@@ -39,13 +39,13 @@ def test_mining_gives_what_all_the_background_would_give():
 
 def test_a_class_without_objects_is_never_found():
     machine = MinedMachine(np.zeros((0, 4), np.float32))
-    machine.see(np.ones((50, 4), np.float32))
-    machine.train()
+    machine.add(np.ones((50, 4), np.float32))
+    machine.fit()
     assert (machine.margins(np.ones((3, 4), np.float32)) == NEVER).all()
 
 
 def test_no_background_at_all():
     machine = MinedMachine(np.ones((5, 4), np.float32))
-    machine.see(np.zeros((0, 4), np.float32))
-    machine.train()
+    machine.add(np.zeros((0, 4), np.float32))
+    machine.fit()
     assert machine.margins(np.ones((1, 4), np.float32)) == 0

@@ -1,4 +1,4 @@
-"""Name -> detector: the table of all detectors, and what each stands on by default."""
+"""The table of all detectors, with their facts and defaults."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from danlu.refuse import refusal
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """build: (backbone, classes, size, **options). backbone: the network it stands on where none is named; None: it
-    brings its own.
+    """Facts about one detector.
 
-    masks: it finds masks too. multiple: of which the side of the images must be one. size: the side it is made for.
-    two_stages: proposes regions, then classifies each: it takes smaller batches and a lower learning rate.
-    per_region: runs the backbone on every region separately (R-CNN).
-    training_images: images of 320 px to train on by default, over all epochs; fewer of larger, more of smaller images.
-    light_backbone, light_width: backbone and pyramid channels to use on a CPU without trained weights, where the
-    default backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression.
+    build: constructor (backbone, classes, size, **options). description: one line. backbone: default backbone; None for
+    detectors with a built-in backbone. masks: predicts masks too. multiple: the image side must be a multiple of it.
+    size: image side in pixels that it is designed for; None for any. two_stages: proposes regions, then classifies
+    them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
+    training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
+    light_backbone, light_width: backbone and pyramid channels on a CPU without pretrained weights, where the default
+    backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression.
     """
 
     build: Callable[..., Detector]
@@ -49,7 +49,7 @@ class DetectorSpec:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Its own, after those of the detector that it adds to and hands the rest on to (**options)."""
+        """Names of its options: its own after those of the base class that gets its **options."""
         build = self.build.func if isinstance(self.build, partial) else self.build
         found: tuple[str, ...] = ()
         for one in inspect.getmro(build) if inspect.isclass(build) else (build,):
@@ -60,7 +60,7 @@ class DetectorSpec:
         return found
 
 
-# Of Faster and Mask R-CNN on a feature pyramid; on published weights with norm "frozen".
+# Options of the published Faster and Mask R-CNN with a feature pyramid; pretrained weights need norm "frozen".
 PUBLISHED: dict[str, Any] = {
     "width": 256,
     "hidden": 1024,
@@ -73,7 +73,7 @@ PUBLISHED: dict[str, Any] = {
 
 DETECTORS: dict[str, DetectorSpec] = {
     "yolo-nano": DetectorSpec(
-        partial(YOLO, width=64), "anchor-free YOLO on cspnet-nano: fast, also without a card", "cspnet-nano"
+        partial(YOLO, width=64), "anchor-free YOLO on cspnet-nano: fast, also without a GPU", "cspnet-nano"
     ),
     "yolo-tiny": DetectorSpec(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
     "yolo-small": DetectorSpec(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
@@ -89,7 +89,7 @@ DETECTORS: dict[str, DetectorSpec] = {
     ),
     "fast-rcnn": DetectorSpec(
         FastRCNN,
-        "regions found in the pixels, cut out of one map of the image",
+        "proposals from pixels, pooled from one feature map",
         "resnet18",
         two_stages=True,
         training_images=6_000,
@@ -97,7 +97,7 @@ DETECTORS: dict[str, DetectorSpec] = {
     ),
     "faster-rcnn": DetectorSpec(
         FasterRCNN,
-        "two stages: proposed regions, then what each shows",
+        "a region proposal network, then a classifier of regions",
         "resnet18",
         two_stages=True,
         training_images=9_000,
@@ -106,7 +106,7 @@ DETECTORS: dict[str, DetectorSpec] = {
     ),
     "mask-rcnn": DetectorSpec(
         MaskRCNN,
-        "Faster R-CNN that finds masks too",
+        "Faster R-CNN with a mask head",
         "resnet18",
         masks=True,
         two_stages=True,
@@ -129,21 +129,19 @@ DETECTORS: dict[str, DetectorSpec] = {
         two_stages=True,
         training_images=6_000,
     ),
-    "ssd": DetectorSpec(ssd, "SSD on the maps of a small network", "cspnet-nano"),
-    "ssd300": DetectorSpec(ssd300, "SSD300 on VGG-16, the paper's form", "vgg16", multiple=1, size=300),
+    "ssd": DetectorSpec(ssd, "SSD on a small backbone", "cspnet-nano"),
+    "ssd300": DetectorSpec(ssd300, "SSD300 on VGG-16, as published", "vgg16", multiple=1, size=300),
     "retinanet": DetectorSpec(
-        RetinaNet, "feature pyramid, anchors and focal loss, narrow", "cspnet-nano", training_images=15_000
+        RetinaNet, "a narrow RetinaNet: feature pyramid, anchors, focal loss", "cspnet-nano", training_images=15_000
     ),
     "retinanet-resnet50": DetectorSpec(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
     ),
-    "yolo-v1": DetectorSpec(
-        YOLOv1, "YOLO's first idea: one grid, an object to a cell", "cspnet-nano", training_images=18_000
-    ),
+    "yolo-v1": DetectorSpec(YOLOv1, "YOLO v1: one grid, one object per cell", "cspnet-nano", training_images=18_000),
     **{
         f"torchvision/{name}": DetectorSpec(
             builder(name),
-            "of torchvision",
+            "torchvision's implementation",
             None,
             masks=name in MASKED,
             multiple=1,
@@ -155,28 +153,28 @@ DETECTORS: dict[str, DetectorSpec] = {
 }
 
 
-# Options that some detector takes.
-DETECTOR_OPTIONS = frozenset(option for entry in DETECTORS.values() for option in entry.options)
+# Options of any detector.
+DETECTOR_OPTIONS = frozenset(option for spec in DETECTORS.values() for option in spec.options)
 
 
 def find_detector(name: str) -> DetectorSpec:
-    """Refusal, with the nearest name, when there is no such detector."""
+    """Look up a detector. Raises Refusal, with the nearest name, if it does not exist."""
     if name not in DETECTORS:
         raise refusal("--model", "a detector", name, near=DETECTORS)
     return DETECTORS[name]
 
 
 def build_detector(name: str, backbone: Any, *, classes: int, size: int, **options: Any) -> Detector:
-    """A detector with drawn weights on a backbone (`models.build_backbone`), for images of size x size.
+    """Build a randomly initialised detector on a backbone (`models.build_backbone`), for images of size x size pixels.
 
-    Refusal for an unknown name, an option that it does not take, or a size it cannot.
+    Raises Refusal for an unknown name, an option that it does not have, or a size that is not supported.
     """
-    entry = find_detector(name)
+    spec = find_detector(name)
     options = {k: v for k, v in options.items() if v is not None}
     for option, value in options.items():
-        if option not in entry.options:
-            takes = ", ".join(entry.options) or "no options"
+        if option not in spec.options:
+            takes = ", ".join(spec.options) or "no options"
             raise refusal(option, f"left out for {name}, which takes {takes}", value)
-    if size % entry.multiple:
-        raise refusal("--size", f"a multiple of {entry.multiple} for {name}", size)
-    return entry.build(backbone, classes, size, **options)
+    if size % spec.multiple:
+        raise refusal("--size", f"a multiple of {spec.multiple} for {name}", size)
+    return spec.build(backbone, classes, size, **options)

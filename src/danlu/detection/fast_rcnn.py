@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from danlu.detection.neck import Neck
+from danlu.detection.norms import set_norm
 from danlu.detection.proposals import Proposer
 from danlu.detection.two_stage import TwoStage
 from danlu.models.backbone import Backbone
@@ -18,9 +20,9 @@ from danlu.models.backbone import Backbone
 class FastRCNN(TwoStage):
     """Fast R-CNN on the backbone's map of stride 8 or 16.
 
-    hidden: units of the two dense layers. norm: see `norms.set_norm`. search: see `Proposer`. proposals: max number per
-    image. regions: proposals sampled per image for the losses, at most a fraction positive_share of them positive. The
-    published form: vgg16, hidden 4096, proposals 2000, regions 64, positive_share 0.25.
+    norm: see `norms.set_norm`. search: see `Proposer`. proposals: max number per image. options: hidden, regions and
+    positive_share of `TwoStage`. The published form: vgg16, hidden 4096, proposals 2000, regions 64, positive_share
+    0.25.
     """
 
     def __init__(
@@ -29,26 +31,13 @@ class FastRCNN(TwoStage):
         classes: int,
         size: int,
         *,
-        hidden: int = 256,
         norm: str = "batch",
         search: str = "auto",
         proposals: int = 300,
-        regions: int = 32,
-        positive_share: float = 0.5,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            classes,
-            size,
-            neck="none",
-            width=0,
-            hidden=hidden,
-            norm=norm,
-            regions=regions,
-            positive_share=positive_share,
-            finest=1.0,
-            rounded=True,
-        )
+        neck = Neck(backbone, "none", width=0, size=size, norm=set_norm(backbone, norm))
+        super().__init__(backbone, neck, classes, rounded=True, **options)
         self.search = Proposer(search, proposals)
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from danlu.detection.box_losses import smooth_l1
 from danlu.detection.boxes import clip, large_enough
 from danlu.detection.coding import DeltaCoder
 from danlu.detection.matching import match_by_threshold, matched_boxes
+from danlu.detection.neck import Neck
 from danlu.detection.nms import batched_nms
+from danlu.detection.norms import set_norm
 from danlu.detection.sampling import sample
 from danlu.detection.two_stage import BETA, TwoStage
 from danlu.models.backbone import Backbone
@@ -67,12 +69,11 @@ class ProposalNetwork(nn.Module):
 class FasterRCNN(TwoStage):
     """Faster R-CNN on a backbone: all its maps from stride 4 on with neck "fpn", one of stride 8 or 16 with "none".
 
-    width: channels of the pyramid. hidden: units of the two dense layers. norm: see `norms.set_norm`. anchor: side of
-    the smallest anchors in pixels, doubled at each level. proposals: max number of regions for the second stage.
-    candidates: anchors per level, by objectness, that enter non-maximum suppression. sampled, regions: anchors and
-    proposals sampled per image for the losses. positive_share: max fraction of positives among the sampled proposals.
-    The published form for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32, proposals and candidates
-    1000, regions 512, positive_share 0.25.
+    width: channels of the pyramid. norm: see `norms.set_norm`. anchor: side of the smallest anchors in pixels, doubled
+    at each level. proposals: max number of regions for the second stage. candidates: anchors per level, by objectness,
+    that enter non-maximum suppression. sampled: anchors sampled per image for the losses. options: hidden, regions and
+    positive_share of `TwoStage`. The published form for COCO: resnet50, width 256, hidden 1024, norm frozen, anchor 32,
+    proposals and candidates 1000, regions 512, positive_share 0.25.
     """
 
     def __init__(
@@ -83,28 +84,15 @@ class FasterRCNN(TwoStage):
         *,
         neck: str = "fpn",
         width: int = 128,
-        hidden: int = 256,
         norm: str = "batch",
         anchor: float = 16.0,
         proposals: int = 100,
         candidates: int = 200,
         sampled: int = 256,
-        regions: int = 32,
-        positive_share: float = 0.5,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            classes,
-            size,
-            neck=neck,
-            width=width,
-            hidden=hidden,
-            norm=norm,
-            regions=regions,
-            positive_share=positive_share,
-            finest=ROI_PER_ANCHOR * anchor,
-            extra=1 if neck == "fpn" else 0,
-        )
+        maps = Neck(backbone, neck, width=width, size=size, norm=set_norm(backbone, norm), extra=1)
+        super().__init__(backbone, maps, classes, finest=ROI_PER_ANCHOR * anchor, **options)
         levels = len(self.neck.strides)
         if levels > 1:
             sizes = [[anchor * stride / self.neck.strides[0]] for stride in self.neck.strides]

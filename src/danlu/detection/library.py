@@ -1,7 +1,7 @@
-"""torchvision's detectors, behind the contract of danlu's own: torchvision/fasterrcnn_resnet50_fpn and so on.
+"""torchvision's detectors behind the `Detector` interface: torchvision/fasterrcnn_resnet50_fpn and so on.
 
-They want lists of images and dicts, give losses in train mode only and detections in eval mode only, and know no
-ignored regions: those are kept from them, so that what lies there counts as background.
+They take lists of images and dicts, return losses in train mode only and detections in eval mode only, and have no
+ignored regions: objects to ignore are not passed to them, so their regions count as background.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from danlu.detection.detector import Detector
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.refuse import one_of
 
-# Name -> whether class 0 means background to it.
+# Name -> class 0 is background.
 NAMES = {
     "fasterrcnn_resnet50_fpn": True,
     "fasterrcnn_resnet50_fpn_v2": True,
@@ -40,7 +40,7 @@ TWO_STAGES = (
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     *MASKED,
 )
-# Its losses by danlu's names. What FCOS says of a box beside its class is how central the cell is.
+# torchvision's losses -> danlu's names. FCOS has a centre-ness where others have an objectness.
 LOSSES = {
     "classification": "class",
     "loss_classifier": "class",
@@ -51,12 +51,12 @@ LOSSES = {
     "loss_rpn_box_reg": "proposal_box",
     "loss_mask": "mask",
 }
-# Modules whose mode says what they compute. The rest, batch norm above all, keep the mode of the whole detector.
+# Modules whose training flag selects losses or detections. The others, such as batch norm, keep the detector's mode.
 MODAL = ("", "transform", "rpn", "roi_heads")
 
 
-class Given(nn.Module):
-    """Stands in a detector's backbone's place and hands out maps that were computed before."""
+class PrecomputedMaps(nn.Module):
+    """Replaces the backbone of a torchvision detector; returns maps computed before."""
 
     maps: Any = None
 
@@ -64,8 +64,8 @@ class Given(nn.Module):
         return self.maps
 
 
-class Coarsest(nn.Module):
-    """A backbone of torchvision that gives its last map alone, as danlu's do without their head."""
+class LastMap(nn.Module):
+    """A torchvision backbone that returns its last map only, like danlu's backbones without their head."""
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
@@ -77,10 +77,10 @@ class Coarsest(nn.Module):
 
 
 class LibraryDetector(Detector):
-    """A detector of torchvision for `classes` classes. name: one of NAMES, else a refusal.
+    """A torchvision detector for `classes` classes; raises Refusal if `name` is not in NAMES.
 
-    pretrained: its backbone starts from ImageNet weights, with batch norms that stay as they are.
-    The SSDs resize every image to the one size they take, the others read images as they come.
+    pretrained: load ImageNet weights into the backbone and freeze its batch norms.
+    SSDs resize every image to their fixed size, other detectors use images as they are.
     """
 
     def __init__(self, name: str, classes: int, size: int, *, pretrained: bool = False) -> None:
@@ -95,23 +95,24 @@ class LibraryDetector(Detector):
             weights=None,
             weights_backbone="DEFAULT" if pretrained else None,
             num_classes=classes + self.shift,
-            image_mean=[0.0] * 3,  # danlu's images are normalised already
+            image_mean=[0.0] * 3,  # images are normalised before
             image_std=[1.0] * 3,
             **own_size,
         )
-        self.trunk, self.model.backbone = self.model.backbone, Given()
+        self.trunk, self.model.backbone = self.model.backbone, PrecomputedMaps()
 
     @property
     def backbone(self) -> nn.Module:
-        return Coarsest(self.trunk)
+        """The backbone as a network that returns one tensor."""
+        return LastMap(self.trunk)
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
-        """images, and the backbone's maps of them, as torchvision has resized or padded them."""
+        """images, and the backbone's maps of the images as resized or padded by torchvision."""
         canvas, _ = self.model.transform(list(images))
         return {"images": images, "maps": self.trunk(canvas.tensors)}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Those of torchvision, and their sum."""
+        """torchvision's losses, and their sum."""
         targets = [self._target(objects, i) for i in range(len(objects))]
         parts = {LOSSES[name]: value for name, value in self._run(outputs, targets).items()}
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
@@ -135,7 +136,7 @@ class LibraryDetector(Detector):
         return Detections(found["boxes"], found["scores"], found["labels"] - self.shift, masks)
 
     def _run(self, outputs: dict[str, Any], targets: list[dict[str, Tensor]] | None) -> Any:
-        """All that comes after the backbone, in float32: anchors in half precision would be off by pixels."""
+        """Run everything after the backbone, in float32, since anchors in half precision are off by pixels."""
         images, maps = outputs["images"].float(), outputs["maps"]
         maps = {k: v.float() for k, v in maps.items()} if isinstance(maps, dict) else maps.float()
         self.model.backbone.maps = maps
@@ -143,7 +144,7 @@ class LibraryDetector(Detector):
             with self._mode(targets is not None), torch.autocast(images.device.type, enabled=False):
                 return self.model(list(images), targets)
         finally:
-            self.model.backbone.maps = None  # else the last batch's graph would stay in memory
+            self.model.backbone.maps = None  # free the graph of the batch
 
     @contextmanager
     def _mode(self, losses: bool) -> Iterator[None]:
@@ -160,7 +161,7 @@ class LibraryDetector(Detector):
 
 
 def builder(name: str) -> Callable[..., LibraryDetector]:
-    """(backbone, classes, size, *, pretrained) -> detector, as danlu's own are built; the backbone is its own."""
+    """Constructor (backbone, classes, size, *, pretrained) as in `DetectorSpec.build`; the backbone is not used."""
     return partial(_build, name)
 
 

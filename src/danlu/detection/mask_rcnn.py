@@ -1,7 +1,7 @@
-"""Mask R-CNN: of every region that shows an object, also which of its pixels are the object's (He et al. 2017).
+"""Mask R-CNN: Faster R-CNN with a mask head on every detected region (He et al. 2017).
 
-The regions are cut out without rounding (RoIAlign), for a mask half a cell off is a wrong mask; a few convolutions
-answer for each class apart, so that classes do not compete, and only the object's own class is asked.
+Regions are pooled without rounding (RoIAlign), since an offset of half a cell would shift the mask. The head predicts a
+mask per class with a sigmoid, so classes do not compete; loss and detection use the mask of the object's class.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from danlu.models.backbone import Backbone
 from danlu.objects import Detections, ObjectBatch
 from danlu.refuse import Failure
 
-POOLED = 14  # cells of a region to each side; the mask has twice as many
-LIKELY = 0.5  # share from which a pixel is the object's
+POOLED_SIZE = 14  # cells per side of a pooled region; the mask has twice as many
+MASK_THRESHOLD = 0.5  # min probability of a pixel in the mask
 
 
 class MaskHead(nn.Sequential):
-    """Pooled regions (R, C, 14, 14) -> mask logits (R, K, 28, 28): 3x3 convolutions, one that doubles, and a 1x1."""
+    """Pooled regions (R, C, 14, 14) -> mask logits (R, K, 28, 28): 3x3 convolutions, a transposed one, a 1x1."""
 
     def __init__(self, channels: int, classes: int, width: int, layers: int) -> None:
         inputs = [channels, *[width] * layers]
@@ -38,8 +38,11 @@ class MaskHead(nn.Sequential):
 
 
 class MaskRCNN(FasterRCNN):
-    """mask_width, mask_layers: channels and number of the convolutions that see the mask (the paper: 256 and 4); the
-    rest is Faster R-CNN's."""
+    """Mask R-CNN.
+
+    mask_width, mask_layers: channels and number of convolutions of the mask head (256 and 4 in the paper). options:
+    see `FasterRCNN`.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,8 @@ class MaskRCNN(FasterRCNN):
         self.mask_head = MaskHead(self.neck.channels, classes, mask_width, mask_layers)
 
     def mask_logits(self, maps: list[Tensor], boxes: Tensor, image: Tensor, labels: Tensor) -> Tensor:
-        """(R, 28, 28), each region's for its own class (R,)."""
-        logits = self.mask_head(self.cut(maps, boxes, image, POOLED)).float()
+        """Mask logits (R, 28, 28) of each region for its class, labels (R,)."""
+        logits = self.mask_head(self.cut(maps, boxes, image, POOLED_SIZE)).float()
         return logits[torch.arange(len(labels), device=labels.device), labels]
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
@@ -68,7 +71,7 @@ class MaskRCNN(FasterRCNN):
     def mask_loss(
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
     ) -> Tensor:
-        """Mean binary cross-entropy over the cells of the regions that answer for objects; 0 without any."""
+        """Mean binary cross-entropy over the mask cells of positive regions; 0 without any."""
         image, slot = (taken & (matched >= 0)).nonzero(as_tuple=True)
         own, index = boxes[image, slot], matched[image, slot]
         logits = self.mask_logits(outputs["maps"], own, image, objects.labels[image, index])
@@ -83,12 +86,12 @@ class MaskRCNN(FasterRCNN):
     def detect(
         self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:
-        """As Faster R-CNN; the masks are looked for in the boxes found."""
+        """Detect as Faster R-CNN, then predict a mask in each detected box; see `Detector.detect`."""
         found = super().detect(outputs, min_score, nms_iou, max_detections)
         counts = [len(one) for one in found]
         boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
         image = torch.cat([one.labels.new_full((count,), i) for i, (one, count) in enumerate(zip(found, counts))])
         likely = self.mask_logits(outputs["maps"], boxes, image, labels).sigmoid()
         for one, masks in zip(found, likely.split(counts)):
-            one.masks = (paste_masks(masks, one.boxes, *outputs["size"]) >= LIKELY).to(torch.uint8)
+            one.masks = (paste_masks(masks, one.boxes, *outputs["size"]) >= MASK_THRESHOLD).to(torch.uint8)
         return found

@@ -1,4 +1,4 @@
-"""Which maps of a backbone a detector of regions reads: all of them through a feature pyramid, or one as it is."""
+"""Select the backbone maps used by a region detector: all of them with a feature pyramid, or one map."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from danlu.models.backbone import Backbone
 from danlu.refuse import one_of
 
 NECKS = ("fpn", "none")
-FINEST = 4  # stride of a pyramid's first level
-COARSEST, LEAST_CELLS = 16, 16  # without one: the coarsest map of at most this stride with so many cells to a side
+MIN_STRIDE = 4  # of a pyramid's first level
+MAX_STRIDE, MIN_CELLS = 16, 16  # without a pyramid: the coarsest map with at most this stride and these cells per side
 
 
 class Neck(nn.Module):
-    """Maps of all stages of a backbone -> the maps that are read, fine to coarse: `channels`, and `strides` of each.
+    """Maps of all stages of a backbone -> the used maps, fine to coarse, with `channels` and `strides`.
 
-    kind: "fpn", a pyramid of `width` channels with `extra` further levels, or "none", one map, for which the stages of
-    the backbone after it are taken off. size: side of the images. norm: of the pyramid.
+    kind: "fpn", a pyramid of `width` channels with `extra` more levels, or "none", one map; the backbone's stages after
+    it are removed. size: side of the images in pixels. norm: normalisation of the pyramid.
     """
 
     def __init__(self, backbone: Backbone, kind: str, *, width: int, size: int, norm: str, extra: int = 0) -> None:
@@ -27,31 +27,32 @@ class Neck(nn.Module):
         one_of("neck", kind, NECKS, "fpn or none")
         strides = backbone.feature_strides
         self.pyramid: FeaturePyramid | None = None
+        self.extra = extra if kind == "fpn" else 0
         if kind == "fpn":
-            self.stages = stages_from(strides, FINEST)
+            self.stages = stages_from(strides, MIN_STRIDE)
             self.channels = width
             self.strides = [strides[i] for i in self.stages]
             self.strides += [self.strides[-1] * 2 ** (k + 1) for k in range(extra)]
             channels = [backbone.feature_channels[i] for i in self.stages]
             self.pyramid = FeaturePyramid(channels, width, extra=extra, norm=norm)
         else:
-            largest = max(FINEST, min(COARSEST, size / LEAST_CELLS))
+            largest = max(MIN_STRIDE, min(MAX_STRIDE, size / MIN_CELLS))
             self.stages = [i for i, stride in enumerate(strides) if stride <= largest][-1:] or [0]
             cut(backbone, self.stages[0])
             self.channels, self.strides = backbone.feature_channels[-1], [backbone.feature_strides[-1]]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        read = [maps[i] for i in self.stages]
-        return self.pyramid(read) if self.pyramid is not None else read
+        used = [maps[i] for i in self.stages]
+        return self.pyramid(used) if self.pyramid is not None else used
 
 
 def stages_from(strides: Sequence[int], finest: int) -> list[int]:
-    """The stages that a pyramid stands on: of every stride from `finest` on, the last."""
+    """Stages used by a pyramid: the last one of every stride from `finest` on."""
     return [i for i, s in enumerate(strides) if s >= finest and s not in strides[i + 1 :]]
 
 
 def cut(backbone: Backbone, stage: int) -> None:
-    """Takes off the stages after this one; those of timm's networks stay, without use."""
+    """Remove the stages after this one; those of timm's networks stay, unused."""
     for name in backbone.stage_names[stage + 1 :]:
         if hasattr(backbone, name):
             delattr(backbone, name)

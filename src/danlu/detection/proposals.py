@@ -27,7 +27,7 @@ def selective_search(image: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    search: Any = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()  # type: ignore[attr-defined]
+    search: Any = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))  # OpenCV's images are BGR
     search.switchToSelectiveSearchFast()
     found = search.process().astype(np.float32).reshape(-1, 4)
@@ -46,7 +46,8 @@ def colour_areas(image: np.ndarray) -> np.ndarray:
             steps = (smooth / 256 * levels + shift).astype(np.int64)
             codes = steps @ np.array([(levels + 1) ** 2, levels + 1, 1])
             for code in np.unique(codes):
-                areas: Any = find_objects(label(codes == code)[0])  # type: ignore[index]
+                labelled: Any = label(codes == code)
+                areas: Any = find_objects(labelled[0])
                 found += [(x.start, y.start, x.stop, y.stop) for y, x in areas]
     return np.array(found, dtype=np.float32).reshape(-1, 4)
 

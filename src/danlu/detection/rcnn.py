@@ -135,9 +135,9 @@ class RCNN(RegionDetector):
         for images, objects in batches():
             features, negative = self._negatives(images, objects)
             for k, machine in enumerate(machines):
-                machine.see(features[negative[:, k]] * scale)
+                machine.add(features[negative[:, k]] * scale)
         for machine in machines:
-            machine.train()
+            machine.fit()
         self.machine_weight.copy_(torch.from_numpy(np.stack([m.weight for m in machines]) * scale))
         self.machine_bias.copy_(torch.tensor([m.bias for m in machines]))
         self.settled.fill_(True)
@@ -159,7 +159,7 @@ class RCNN(RegionDetector):
             codes = self.coder.encode(matched_boxes(objects, matched)[near], boxes[near]).cpu().numpy()
             classes = matched_labels(objects, matched)[near].cpu().numpy()
             for k, ridge in enumerate(ridges):
-                ridge.see(cells[classes == k], codes[classes == k])
+                ridge.add(cells[classes == k], codes[classes == k])
         whole, classes = np.concatenate(features), np.concatenate(labels)
         return [whole[classes == k] for k in range(self.classes)], ridges
 
@@ -188,7 +188,7 @@ class RCNN(RegionDetector):
 
     def _set_ridges(self, ridges: list[BoxRidge]) -> None:
         for k, ridge in enumerate(ridges):
-            ridge.train()
+            ridge.fit()
             self.box_weight[k] = torch.from_numpy(ridge.weight)
             self.box_bias[k] = torch.from_numpy(ridge.bias)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ class Head(nn.Module):
                 nn.init.normal_(layer.weight, std=0.01)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.say.bias, bias)  # type: ignore[arg-type]
+        nn.init.constant_(cast(Tensor, self.say.bias), bias)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         outputs = [self.say(self.see(x)) for x in maps]

@@ -1,7 +1,7 @@
-"""SSD: every cell of several maps says of a few default boxes what is in each and how to move it (Liu et al. 2016).
+"""SSD: predict a class and an offset for a few default boxes at every cell of several maps (Liu et al. 2016).
 
-Background is a class like the others, and as nearly all boxes are background, only the worst mistaken of them count:
-three for every box that answers for an object.
+Background is one of the classes. As nearly all boxes are background, the loss uses only the hardest of them: three per
+positive box.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from danlu.objects import Detections, ObjectBatch
 from danlu.refuse import refusal
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
-THRESHOLD = 0.5  # IoU from which a default box answers for an object that it is not the best for
-NEGATIVES = 3  # background boxes that count, for each that answers for an object
-# An image without objects teaches as much background as one with a single box; in the paper it teaches nothing.
-LEAST_NEGATIVES = 3
-CANDIDATES = 400  # boxes of an image and class, by score, that are looked at for overlaps
-RATIOS = ((1, 2, 1 / 2), (1, 2, 1 / 2, 3, 1 / 3))  # width / height: four boxes in a cell, or six
+POSITIVE_IOU = 0.5  # min IoU of a positive default box that is not an object's best
+NEGATIVE_RATIO = 3  # background boxes in the loss per positive one
+MIN_NEGATIVES = 3  # in an image without objects, as with one positive box; in the paper it has none
+CANDIDATES = 400  # top-scoring boxes per image and class that enter non-maximum suppression
+RATIOS = ((1, 2, 1 / 2), (1, 2, 1 / 2, 3, 1 / 3))  # width / height: four boxes per cell, or six
 
 # SSD300, section 3.1, in the form for COCO: the smallest boxes are 0.07 of the image.
 SCALES_300 = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
 RATIOS_300 = tuple(RATIOS[i] for i in (0, 1, 1, 1, 0, 0))
-LEAST_300 = 260  # pixels: below, the last maps would vanish
+MIN_SIZE_300 = 260  # pixels; the last maps of smaller images have no cells
 
-FINEST = 8  # stride of the first map of the small form
-SIDE = 2.5  # its smallest box, in strides; each level's are twice as large
+MIN_STRIDE = 8  # of the first map of the small form
+BOX_STRIDES = 2.5  # side of its smallest box in strides; doubled at each level
 
 
 class SSD(Detector):
-    """trunk: images -> maps, fine to coarse. channels, strides: of the maps. level_shapes: (k, 2) for each of them.
+    """SSD on a trunk: images -> maps, fine to coarse.
 
-    strides: None means the image's side over the map's.
+    channels, strides: of the maps; stride None means the image's side / the map's side. level_shapes: widths and
+    heights (k, 2) of each map's default boxes.
     """
 
     def __init__(
         self,
-        trunk: nn.Module,
+        trunk: VGGTrunk | SmallTrunk,
         classes: int,
         channels: Sequence[int],
         strides: Sequence[float | None],
@@ -69,10 +69,11 @@ class SSD(Detector):
 
     @property
     def backbone(self) -> nn.Module:
-        return self.trunk.backbone  # type: ignore[return-value]
+        """The backbone of the trunk."""
+        return self.trunk.backbone
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
-        """logits: (N, A, K + 1), background last. codes, anchors: (N, A, 4), (A, 4)."""
+        """logits (N, A, K + 1), background last; codes (N, A, 4); anchors (A, 4)."""
         maps, height = self.trunk(images), images.shape[-2]
         logits = torch.cat([_rows(head(x), self.classes + 1) for head, x in zip(self.logits, maps)], 1)
         codes = torch.cat([_rows(head(x), 4) for head, x in zip(self.codes, maps)], 1)
@@ -82,14 +83,14 @@ class SSD(Detector):
         return {"logits": logits, "codes": codes, "anchors": boxes, "size": tuple(images.shape[-2:])}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        """Both are sums over the batch, divided by the number of boxes that answer for objects."""
+        """Cross-entropy and smooth L1, both summed over the batch and divided by the number of positive boxes."""
         logits, codes, boxes = outputs["logits"].float(), outputs["codes"].float(), outputs["anchors"]
-        matched = match_greedily(objects, boxes, threshold=THRESHOLD)
+        matched = match_greedily(objects, boxes, threshold=POSITIVE_IOU)
         labels = matched_labels(objects, matched)
         positive = labels >= 0
         wanted = labels.where(positive, self.classes)
         entropy = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
-        mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVES, least=LEAST_NEGATIVES)
+        mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVE_RATIO, least=MIN_NEGATIVES)
         count = positive.sum().clamp(min=1)
         class_loss = (entropy * (positive | mistaken)).sum() / count
         image, place = positive.nonzero(as_tuple=True)
@@ -115,11 +116,16 @@ class SSD(Detector):
 
 
 def _heads(channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:
-    heads = nn.ModuleList(nn.Conv2d(c, out, 3, padding=1) for c, out in zip(channels, outputs, strict=True))
+    heads = [nn.Conv2d(c, out, 3, padding=1) for c, out in zip(channels, outputs, strict=True)]
     for head in heads:
-        nn.init.xavier_uniform_(head.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-    return heads
+        _initialise(head)
+    return nn.ModuleList(heads)
+
+
+def _initialise(layer: nn.Conv2d) -> None:
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _rows(x: Tensor, columns: int) -> Tensor:
@@ -128,9 +134,9 @@ def _rows(x: Tensor, columns: int) -> Tensor:
 
 
 class VGGTrunk(nn.Module):
-    """VGG-16 up to its fifth stage, its dense layers as convolutions, and four blocks more: strides 8 to 300.
+    """VGG-16 up to its fifth stage, its dense layers as convolutions, and four more blocks: strides 8 to 300.
 
-    backbone: five stages of strides 1, 2, 4, 8, 16 that begin with their pooling.
+    backbone: five stages of strides 1, 2, 4, 8, 16, each starting with its pooling.
     """
 
     channels = (512, 1024, 512, 256, 256, 256)
@@ -139,8 +145,8 @@ class VGGTrunk(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        pool = next(m for m in backbone.stage4.modules() if isinstance(m, nn.MaxPool2d))  # type: ignore[union-attr]
-        pool.ceil_mode = True  # a map of 75 becomes one of 38, as the paper has it
+        pool = next(m for m in backbone.get_submodule("stage4").modules() if isinstance(m, nn.MaxPool2d))
+        pool.ceil_mode = True  # a map of 75 becomes one of 38, as in the paper
         self.scale = nn.Parameter(torch.full((512, 1, 1), 20.0))
         self.dense = nn.Sequential(nn.MaxPool2d(3, 1, 1), _dilated(512, 1024, 6), conv(1024, 1024, 1))
         widths = (1024, *self.channels[2:])
@@ -150,13 +156,12 @@ class VGGTrunk(nn.Module):
         )
         for layer in [*self.dense.modules(), *self.further.modules()]:
             if isinstance(layer, nn.Conv2d):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                _initialise(layer)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         *_, fine, x = self.backbone.features(images)
         x = self.dense(x)
-        # Values of the fine map are much larger than those of the others: it is brought to length 20, then learned.
+        # The fine map has much larger values than the others: normalise it to length 20, a learnt scale.
         maps = [self.scale * F.normalize(fine), x]
         for block in self.further:
             x = block(x)
@@ -169,9 +174,9 @@ def _dilated(inputs: int, outputs: int, dilation: int) -> nn.Sequential:
 
 
 class SmallTrunk(nn.Module):
-    """The maps of a backbone from stride 8 on, and 3x3 convolutions by steps of 2 for as many levels as are wanted.
+    """The maps of a backbone from stride 8 on, and further levels by 3x3 convolutions with stride 2.
 
-    size: of the images; the largest level is the last whose smallest box is smaller than they are.
+    size: side of the images; the coarsest level is the last whose smallest box is smaller than the image.
     width: channels of all maps. norm: see `norms.set_norm`.
     """
 
@@ -179,15 +184,15 @@ class SmallTrunk(nn.Module):
         super().__init__()
         added = set_norm(backbone, norm)
         self.backbone = backbone
-        self.stages = stages_from(backbone.feature_strides, FINEST)
+        self.stages = stages_from(backbone.feature_strides, MIN_STRIDE)
         if not self.stages:
             raise refusal(
-                "detect.backbone", f"a network with maps of stride {FINEST} or more", backbone.feature_strides
+                "detect.backbone", f"a network with maps of stride {MIN_STRIDE} or more", backbone.feature_strides
             )
         strides = [backbone.feature_strides[i] for i in self.stages]
         self.read = nn.ModuleList(conv(backbone.feature_channels[i], width, 3, norm=added) for i in self.stages)
         self.further = nn.ModuleList()
-        while 2 * strides[-1] * SIDE < size:
+        while 2 * strides[-1] * BOX_STRIDES < size:
             strides.append(2 * strides[-1])
             self.further.append(conv(width, width, 3, stride=2, norm=added))
         self.strides, self.channels = tuple(strides), (width,) * len(strides)
@@ -203,10 +208,10 @@ class SmallTrunk(nn.Module):
 def ssd300(backbone: Backbone, classes: int, size: int) -> SSD:
     """SSD300 on a VGG-16: at 300 pixels 8732 default boxes; 26,285,486 parameters for VOC's 20 classes.
 
-    Other sizes from 260 pixels on have maps, and boxes, to match. Refusal below, or for another kind of backbone.
+    Maps and boxes scale with other sizes. Raises Refusal below 260 pixels, or for other kinds of backbones.
     """
-    if size < LEAST_300:
-        raise refusal("--size", f"at least {LEAST_300} for ssd300, best 300", size)
+    if size < MIN_SIZE_300:
+        raise refusal("--size", f"at least {MIN_SIZE_300} for ssd300, best 300", size)
     if backbone.feature_channels[3:] != (512, 512) or backbone.feature_strides[3:] != (8, 16):
         raise refusal("detect.backbone", "vgg16, or another vgg of full width, for ssd300", backbone.feature_channels)
     tables = [
@@ -217,8 +222,8 @@ def ssd300(backbone: Backbone, classes: int, size: int) -> SSD:
 
 
 def ssd(backbone: Backbone, classes: int, size: int, *, width: int = 128, norm: str = "batch") -> SSD:
-    """The small form, on the maps of any backbone: boxes of 20 pixels and more, four in a cell, from stride 8 on."""
+    """A small SSD on the maps of any backbone from stride 8 on, with boxes of 20 pixels or more, four per cell."""
     trunk = SmallTrunk(backbone, size, width, norm)
-    sides = [SIDE * stride for stride in trunk.strides]
+    sides = [BOX_STRIDES * stride for stride in trunk.strides]
     tables = [shapes((a, a * 2**0.5), RATIOS[0], cross=False).clamp(max=size) for a in sides]
     return SSD(trunk, classes, trunk.channels, trunk.strides, tables)

@@ -1,7 +1,7 @@
-"""The second stage of the R-CNN family: features of proposed regions -> what each shows and where its box really is.
+"""The second stage of Fast, Faster and Mask R-CNN: classify pooled regions and refine their boxes.
 
-Every region is brought to one size, and two dense layers say its class, or that it is background, and how its box must
-be moved for each class (Girshick 2015). Who proposes the regions is left open: `propose`.
+Every region is pooled to one size; two dense layers predict its class, including background, and a box offset per class
+(Girshick 2015). Subclasses define the proposals (`propose`).
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from danlu.detection.box_losses import smooth_l1
 from danlu.detection.matching import matched_boxes
 from danlu.detection.neck import Neck
-from danlu.detection.norms import set_norm
 from danlu.detection.region_bags import pyramid_bags
 from danlu.detection.region_detector import RegionDetector
 from danlu.detection.regions import level_of, pyramid_align, roi_pool
 from danlu.models.backbone import Backbone
 from danlu.objects import ObjectBatch
 
-POOLED = 7  # cells of a region to each side
-SAMPLES = 2  # points of RoIAlign in a cell, to each side
-BETA = 1 / 9  # of the box losses: where the square turns straight
+POOLED_SIZE = 7  # cells per side of a pooled region
+SAMPLES = 2  # RoIAlign sampling points per side of a cell
+BETA = 1 / 9  # smooth L1: error at which the loss becomes linear
 
 
 class RegionHead(nn.Module):
@@ -31,7 +30,7 @@ class RegionHead(nn.Module):
 
     def __init__(self, channels: int, classes: int, hidden: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(channels * POOLED**2, hidden), nn.Linear(hidden, hidden)
+        self.first, self.second = nn.Linear(channels * POOLED_SIZE**2, hidden), nn.Linear(hidden, hidden)
         self.logits, self.codes = nn.Linear(hidden, classes + 1), nn.Linear(hidden, classes * 4)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -46,53 +45,49 @@ class RegionHead(nn.Module):
 
 
 class TwoStage(RegionDetector):
-    """backbone, neck, `propose`, and the second stage.
+    """A backbone, a neck, `propose`, and the second stage.
 
-    neck, width, extra: see `Neck`. hidden: units of the dense layers. norm: see `norms.set_norm`. regions,
-    positive_share: see `RegionDetector`. finest: regions of less than twice this side, in pixels, are cut from the
-    first map, up to four times from the second, and so on. rounded: RoI pooling in place of RoIAlign, for one map.
+    finest: side in pixels; regions smaller than 2 finest are pooled from the first map, those smaller than 4 finest
+    from the second, and so on. rounded: RoI pooling instead of RoIAlign, for a single map. hidden: units of the dense
+    layers. regions, positive_share: see `RegionDetector`.
     """
 
     def __init__(
         self,
         backbone: Backbone,
+        neck: Neck,
         classes: int,
-        size: int,
-        *,
-        neck: str,
-        width: int,
-        hidden: int,
-        norm: str,
-        regions: int,
-        positive_share: float,
-        finest: float,
-        extra: int = 0,
+        finest: float = 1.0,
         rounded: bool = False,
+        *,
+        hidden: int = 256,
+        regions: int = 32,
+        positive_share: float = 0.5,
     ) -> None:
         super().__init__(classes, regions=regions, positive_share=positive_share)
-        added = set_norm(backbone, norm)
-        self.backbone = backbone
-        self.neck = Neck(backbone, neck, width=width, size=size, norm=added, extra=extra)
-        self.pooled_levels = len(self.neck.strides) - extra
+        self.backbone, self.neck = backbone, neck
+        self.pooled_levels = len(neck.strides) - neck.extra
         self.head = RegionHead(self.neck.channels, classes, hidden)
         self.finest, self.rounded = finest, rounded
-        self.aligned = True  # False: half a cell off, as torchvision's detectors are
+        self.aligned = True  # False: half a cell off, as in torchvision's detectors
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
-        """At least "proposals", boxes (N, P, 4) in the image without gradient, and "proposed", bool (N, P): False
-        fills up the rows of images that have fewer."""
+        """At least "proposals", boxes (N, P, 4) without gradient, and "proposed", bool (N, P): False is padding.
+
+        images: (N, C, S, S). maps: of the neck. regions: result of `search`, if already computed.
+        """
         raise NotImplementedError
 
     def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """maps: what regions are cut from, float32. size: of the images. And all that `propose` gives."""
+        """maps: from which regions are pooled, float32; size: of the images; and the outputs of `propose`."""
         maps = self.neck(self.backbone.features(images))
         proposed = self.propose(images, maps, regions)
-        # In half precision a box would be placed to a whole pixel or two: regions are cut in float32.
+        # Pool in float32: in half precision box coordinates are off by a pixel or two.
         pooled = [x.float() for x in maps[: self.pooled_levels]]
         return {"maps": pooled, "size": tuple(images.shape[-2:]), **proposed}
 
     def cut(self, maps: list[Tensor], boxes: Tensor, image: Tensor, size: int) -> Tensor:
-        """Regions (R, 4) of the images `image` (R,) out of the maps: (R, C, size, size)."""
+        """Pool regions (R, 4) of the images `image` (R,) from the maps: (R, C, size, size)."""
         if self.rounded:
             return roi_pool(maps[0], boxes, image, size=size, stride=self.neck.strides[0])
         highest = len(maps) - 1
@@ -103,12 +98,12 @@ class TwoStage(RegionDetector):
 
     def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (R, K + 1) and box codes (R, K, 4) of regions (R, 4)."""
-        return self.head(self.cut(maps, boxes, image, POOLED))
+        return self.head(self.cut(maps, boxes, image, POOLED_SIZE))
 
     def region_losses(
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
     ) -> dict[str, Tensor]:
-        """Means over the regions drawn: cross-entropy of the class, and smooth L1 of the box of those that have one."""
+        """Mean losses over the sampled regions: cross-entropy of the class, smooth L1 of the box for positive ones."""
         logits, codes = self.judge_drawn(outputs, boxes, taken)
         entropy, labels = self.class_loss(logits, objects, matched, taken)
         positive = (labels >= 0).nonzero()[:, 0]

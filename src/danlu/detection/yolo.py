@@ -1,15 +1,15 @@
-"""A detector without anchors: every cell of three maps says what is at it and how far the sides of its box are.
+"""An anchor-free YOLO: every cell of three maps predicts class scores and the distances to the sides of a box.
 
-The shape is that of YOLOX (Ge et al. 2021): a pyramid that runs down and up again, separate branches for class and box,
-and SimOTA, by which each object takes the cells that predict it best. As in RTMDet (Lyu et al. 2022) there is no
-separate objectness: the class score itself learns the IoU that its box reaches.
+The design follows YOLOX (Ge et al. 2021): a pyramid with a top-down and a bottom-up path, separate branches for class
+and box, and SimOTA, which assigns to each object the cells with the best predictions. As in RTMDet (Lyu et al. 2022)
+there is no objectness; the target of the class score is the IoU of the predicted box.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,16 +28,16 @@ from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
 
 LEVELS = 3
-RADIUS, TOP, IOU_WEIGHT = 2.5, 10, 3.0  # of SimOTA
-BOX_WEIGHT = 2.0  # beside the class loss, as in RTMDet
-PRIOR = 0.01  # first probability of every class at every cell: most cells are background (Lin et al. 2017)
-CANDIDATES = 1000  # boxes of an image, by score, that are looked at for overlaps
+RADIUS, TOP, IOU_WEIGHT = 2.5, 10, 3.0  # of SimOTA, see `match_simota`
+BOX_WEIGHT = 2.0  # relative to the class loss, as in RTMDet
+PRIOR = 0.01  # initial probability of every class at every cell: most cells are background (Lin et al. 2017)
+CANDIDATES = 1000  # top-scoring boxes per image that enter non-maximum suppression
 
 
 class Pyramid(nn.Module):
-    """Coarse maps tell fine ones what is there, then fine ones tell coarse ones where (Liu et al. 2018, PAN).
+    """A path aggregation network: a top-down path, then a bottom-up path (Liu et al. 2018, PAN).
 
-    widths: channels of the three maps, fine to coarse. All that come out have `width` channels.
+    widths: channels of the input maps, fine to coarse. Output maps have `width` channels.
     """
 
     def __init__(self, widths: list[int], width: int, norm: str) -> None:
@@ -59,23 +59,27 @@ class Pyramid(nn.Module):
 
 
 class Head(nn.Module):
-    """Two branches of two 3x3 for one map: class logits (N, K, H, W) and box codes (N, 4, H, W)."""
+    """Two branches of two 3x3 convolutions for one map: class logits (N, K, H, W) and box codes (N, 4, H, W)."""
 
     def __init__(self, width: int, classes: int, norm: str) -> None:
         super().__init__()
         block = partial(conv, norm=norm, activation="silu")
-        self.class_branch = nn.Sequential(block(width, width, 3), block(width, width, 3), nn.Conv2d(width, classes, 1))
-        self.box_branch = nn.Sequential(block(width, width, 3), block(width, width, 3), nn.Conv2d(width, 4, 1))
-        nn.init.constant_(self.class_branch[-1].bias, -math.log((1 - PRIOR) / PRIOR))
-        nn.init.zeros_(self.box_branch[-1].weight)
-        nn.init.constant_(self.box_branch[-1].bias, 1.0)  # first boxes: e strides to every side
+        self.class_branch = nn.Sequential(block(width, width, 3), block(width, width, 3))
+        logits = nn.Conv2d(width, classes, 1)
+        self.class_branch.append(logits)
+        self.box_branch = nn.Sequential(block(width, width, 3), block(width, width, 3))
+        codes = nn.Conv2d(width, 4, 1)
+        self.box_branch.append(codes)
+        nn.init.constant_(cast(Tensor, logits.bias), -math.log((1 - PRIOR) / PRIOR))
+        nn.init.zeros_(codes.weight)
+        nn.init.constant_(cast(Tensor, codes.bias), 1.0)  # initial boxes: e strides to every side
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.class_branch(x), self.box_branch(x)
 
 
 class YOLO(Detector):
-    """backbone: its last three maps are read, strides 8, 16 and 32 as a rule. width: channels of pyramid and head."""
+    """YOLO on the last three maps of a backbone, usually of strides 8, 16, 32. width: channels of pyramid and head."""
 
     def __init__(self, backbone: Backbone, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
         super().__init__()
@@ -86,10 +90,12 @@ class YOLO(Detector):
         self.coder = DistanceCoder(log=True)
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
-        """boxes: (N, A, 4) in pixels. logits: (N, A, K). Cells of the fine map first."""
+        """boxes (N, A, 4) in pixels and logits (N, A, K), cells of the fine map first."""
         maps = self.pyramid(self.backbone.features(images)[-LEVELS:])
-        answers = [head(x) for head, x in zip(self.heads, maps)]
-        logits, codes = (torch.cat([x.flatten(2).transpose(1, 2) for x in part], 1).float() for part in zip(*answers))
+        predictions = [head(x) for head, x in zip(self.heads, maps)]
+        logits, codes = (
+            torch.cat([x.flatten(2).transpose(1, 2) for x in part], 1).float() for part in zip(*predictions)
+        )
         sizes = [tuple(x.shape[-2:]) for x in maps]
         squares = torch.cat(cells(sizes, self.strides, offset=0.5)).to(codes.device)
         boxes = self.coder.decode(codes, squares)
@@ -114,8 +120,8 @@ class YOLO(Detector):
             wanted = torch.zeros_like(logits).scatter_(2, labels[..., None], (quality * positive)[..., None])
             total = quality.mul(positive).sum().clamp(min=1)
         class_loss = (quality_focal(logits, wanted, beta=2.0).sum(2) * (matched != IGNORED)).sum() / total
-        overlap = giou(boxes[positive], matched_boxes(objects, matched)[positive])
-        box_loss = ((1 - overlap) * quality[positive]).sum() / total
+        similarity = giou(boxes[positive], matched_boxes(objects, matched)[positive])
+        box_loss = ((1 - similarity) * quality[positive]).sum() / total
         return {"loss": class_loss + BOX_WEIGHT * box_loss, "class": class_loss, "box": box_loss}
 
     def detect(

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -25,7 +25,11 @@ from danlu.refuse import Refusal, refusal
 if not torch.cuda.is_available():
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+FABRIC_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
 
 def pick_device(name: str, count: int = 1) -> torch.device:
@@ -68,7 +72,7 @@ def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32")
         accelerator=device.type,
         devices=where,
         strategy="ddp_spawn" if devices > 1 else "auto",
-        precision=PRECISIONS[precision],  # type: ignore[arg-type]
+        precision=FABRIC_PRECISIONS[precision],
     )
 
 

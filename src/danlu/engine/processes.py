@@ -136,5 +136,6 @@ class Agreement(Watcher):
     def _agree(self, plan: Plan, save: bool) -> tuple[str | None, bool]:
         """Reason to stop, and whether to save, when any process requests it."""
         requests = torch.tensor([float(self.stop.reason is not None), float(save)], device=plan.fabric.device)
-        stop, save = (plan.fabric.all_reduce(requests, reduce_op="sum") > 0).tolist()  # type: ignore[operator]
+        total = cast(Tensor, plan.fabric.all_reduce(requests, reduce_op="sum"))
+        stop, save = (total > 0).tolist()
         return message("stop.any_signal", "interrupted by a signal") if stop else None, save

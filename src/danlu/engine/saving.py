@@ -106,8 +106,10 @@ def _plain(progress: Progress) -> dict[str, Any]:
 
 def _progress(values: dict[str, Any]) -> Progress:
     """Inverse of `_plain`."""
-    stopped = values["stopped"]
-    return Progress(**values | {"stopped": Message.from_dict(stopped) if isinstance(stopped, dict) else stopped})
+    progress = Progress(**values)
+    if isinstance(values["stopped"], dict):
+        progress.stopped = Message.from_dict(values["stopped"])
+    return progress
 
 
 INTERRUPTED = "interrupted"

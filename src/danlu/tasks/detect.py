@@ -109,7 +109,8 @@ class Detect:
             objects = Objects(annotation.boxes, annotation.labels, annotation.ignore)
             if self.masks:
                 original = Placement(annotation.size, annotation.size, (1.0, 1.0))
-                objects.masks = run_lengths(annotation.masks(original))  # type: ignore[assignment]
+                masks: Any = run_lengths(annotation.masks(original))
+                objects.masks = masks
             self._truth[index] = objects
         return self._truth[index]
 
