@@ -57,8 +57,8 @@ class Message(str):
         made.id, made.text, made.values = id, text, values
         return made
 
-    def __getnewargs__(self) -> tuple[str, str, Mapping[str, Any]]:
-        return self.id, self.text, self.values
+    def __reduce__(self) -> tuple[type[Message], tuple[str, str, Mapping[str, Any]]]:
+        return type(self), (self.id, self.text, self.values)
 
     def __str__(self) -> str:
         return self.render(language())

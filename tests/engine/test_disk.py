@@ -1,4 +1,4 @@
-"""A full disk, a place that cannot be written, a run in use, a missing card: one sentence, and nothing lost."""
+"""A full disk, a place that cannot be written, a run in use, a missing GPU: one sentence, and nothing lost."""
 
 import shlex
 import signal
@@ -15,12 +15,12 @@ LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 KILLED_IN_THE_THIRD_EPOCH = """
 import os
 import danlu.engine.loop as loop
-judge = loop._judge
+update_best = loop._update_best
 def kill(plan, progress, metrics):
     if progress.epoch == 2:
         os.kill(os.getpid(), 9)
-    return judge(plan, progress, metrics)
-loop._judge = kill
+    return update_best(plan, progress, metrics)
+loop._update_best = kill
 """
 
 

@@ -47,7 +47,9 @@ IMAGE_SUFFIXES = frozenset(
     for suffix in names.split()
 )
 # Extensions of formats that need a package: what it is called.
-PLUGINS = dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), ("HEIC", "pillow-heif"))
+PLUGINS: dict[str, tuple[str, str]] = dict.fromkeys(
+    (".heic", ".heics", ".heif", ".heifs", ".hif"), ("HEIC", "pillow-heif")
+)
 PLUGINS |= dict.fromkeys((".avif", ".avifs"), ("AVIF", "pillow-avif-plugin")) | {
     ".jxl": ("JPEG XL", "pillow-jxl-plugin")
 }

@@ -242,6 +242,7 @@ def sample(files: Sequence[File], count: int = SAMPLED_FILES) -> list[File]:
 
 def json_kind(path: Path) -> str:
     """The kind of annotation file that a json file is: "coco", "labelme", ..., "other", or "broken"."""
+    size = 0
     try:
         size = path.stat().st_size
         if size > WHOLE_JSON:

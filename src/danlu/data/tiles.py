@@ -8,7 +8,8 @@ resized pixels follow. A canvas has one tile, or four (mosaic); what no tile cov
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor
 from danlu.data.canvas import PAD
 from danlu.objects import PADDING, ObjectBatch
 
-SEEN = 0.2  # least share of its box that an object cut off by an edge must show to be kept
+SEEN = 0.2  # smallest fraction of its box that an object cut off by an edge must show to be kept
 SIDE = 2.0  # pixels; an object narrower than this, by a cut or a reduction, is dropped
 
 
@@ -53,8 +54,8 @@ class Tiles:
 
     def rows(self, rows: slice) -> Tiles:
         """The tiles of some of the canvases."""
-        parts = (getattr(self, f.name)[rows] for f in fields(self)[:4])
-        return Tiles(*parts, self.image, self.canvas)
+        parts = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:4]}
+        return replace(self, **parts)
 
     def lay(self, images: Tensor) -> Tensor:
         """uint8 (N, C, S, S) -> uint8 (n, C, canvas, canvas); pixels that keep their size are copied as they are."""
@@ -190,7 +191,7 @@ def _twice(pairs: Tensor) -> Tensor:
     return torch.cat((pairs, pairs), -1)
 
 
-def _part(box: list[int]) -> tuple[object, slice, slice]:
+def _part(box: list[int]) -> tuple[EllipsisType, slice, slice]:
     x1, y1, x2, y2 = box
     return (..., slice(y1, y2), slice(x1, x2))
 

@@ -107,8 +107,9 @@ def _plain(progress: Progress) -> dict[str, Any]:
 def _progress(values: dict[str, Any]) -> Progress:
     """Inverse of `_plain`."""
     progress = Progress(**values)
-    if isinstance(values["stopped"], dict):
-        progress.stopped = Message.from_dict(values["stopped"])
+    kept: Any = progress.stopped
+    if isinstance(kept, dict):
+        progress.stopped = Message.from_dict(kept)
     return progress
 
 

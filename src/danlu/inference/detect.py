@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from danlu.config import Config
 from danlu.data.augment import Normalise, mirrors
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
+from danlu.detection.detector import Detector
 from danlu.detection.tta import detect_mirrored, merge
 from danlu.inference.coco_export import write_coco_results
 from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
@@ -62,7 +63,7 @@ class ImageDetector:
     def __init__(self, trained: TrainedNetwork, device: torch.device, config: Config) -> None:
         signature, self.device, self.settings = trained.signature, device, config.detect
         self.members = [
-            (model, Normalise(size=own.size or 1, mean=own.mean, std=own.std))
+            (cast(Detector, model), Normalise(size=own.size or 1, mean=own.mean, std=own.std))
             for own, model in trained.members_on(device)
         ]
         self.mirrors = mirrors(config.augment) if config.tta else [()]

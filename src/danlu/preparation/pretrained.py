@@ -8,7 +8,7 @@ import torch
 
 from danlu.config import Config, ModelConfig, with_values
 from danlu.data.dataset import Dataset, ImageFiles
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.task_spec import TASKS
@@ -56,7 +56,7 @@ def is_pretrained(init: str | None) -> bool:
     return init is not None and (init in PACKAGED or init.startswith("timm"))
 
 
-def choose_size(dataset: Dataset, samples: int, device: torch.device) -> tuple[int, str]:
+def choose_size(dataset: Dataset, samples: int, device: torch.device) -> tuple[int, Message]:
     """Input side in pixels for fine-tuning: as large as the time allows, at most half again the images' own."""
     if isinstance(dataset.inputs, ImageFiles):
         typical = int(median(min(size) for size in dataset.inputs.sizes))

@@ -290,14 +290,15 @@ class _File:
             raise EntryError(f"{where}.{key} must be a number or a name, got {got!r}")
         if isinstance(value, int):
             return value
+        name = str(value)
         try:
             number = float(value)
             whole = number.is_integer() and abs(number) < 2**53
         except ValueError:
-            return value
+            return name
         # "007" is a name of its own beside 7.
-        plain = not isinstance(value, str) or str(int(number)) == value.partition(".")[0] if whole else False
-        return int(number) if plain else value
+        plain = whole and (not isinstance(value, str) or str(int(number)) == value.partition(".")[0])
+        return int(number) if plain else name
 
     def box(self, entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[float, float, float, float]:
         """x1, y1, x2, y2; without a bbox those of its outline."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -208,7 +209,8 @@ def regions(values: np.ndarray) -> list[Thing]:
     """One object for each separate region of pixels above 0, (H, W); regions that touch at a corner are one."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(values > 0, structure=np.ones((3, 3)))
+    found: Any = ndimage.label(values > 0, structure=np.ones((3, 3)))
+    labels, count = found
     things = []
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         pixels = (labels[rows, columns] == number).astype(np.uint8)

@@ -346,11 +346,9 @@ def _around(data: Survey) -> Survey:
     if not data.is_file:
         return data
     if "around" not in data.memo:
-        folders = [data.root, *([data.root.parent] if normal(data.root.name) in ANNOTATION_FOLDERS else [])]
-        for folder in folders:
-            found = survey(folder, partly=True)
-            if found.images:
-                break
+        found = survey(data.root, partly=True)
+        if not found.images and normal(data.root.name) in ANNOTATION_FOLDERS:
+            found = survey(data.root.parent, partly=True)
         data.memo["around"] = Survey(data.path, found.root, found.files, found.folders, found.links)
     return data.memo["around"]
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -204,7 +204,8 @@ def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
     pixels = pixels[::step, ::step]
     found = []
     for value in values[:200]:
-        labels, _ = ndimage.label(pixels == value, structure=np.ones((3, 3)))
+        labelled: Any = ndimage.label(pixels == value, structure=np.ones((3, 3)))
+        labels, _ = labelled
         sizes = np.bincount(labels.ravel())[1:]
         found.append(int((sizes > max(3, 0.02 * sizes.sum())).sum()) if len(sizes) else 0)
     return found

@@ -124,5 +124,6 @@ def _ring(shape: dict[str, Any]) -> np.ndarray:
         return rectangle(x, y, x + width, y + height)
     if kind in ("circle", "ellipse"):
         centre = np.array([float(shape["cx"]), float(shape["cy"])])
-        return ellipse(centre, float(shape.get("rx", shape.get("r"))), float(shape.get("ry", shape.get("r"))))
+        radii = [shape.get(name, shape.get("r")) for name in ("rx", "ry")]
+        return ellipse(centre, *(float("nan" if radius is None else radius) for radius in radii))
     raise ValueError(f"a shape called {kind!r}")
