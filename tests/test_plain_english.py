@@ -1,0 +1,114 @@
+"""House words and docstring openings that an ML engineer does not expect, kept out of code, help and documents."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("src", "examples", "experiments", "benchmarks")
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/**/*.md", "experiments/*.md", "packages/**/*.md")
+    for page in ROOT.glob(pattern)
+    if "zh-CN" not in page.name
+)
+# Files whose words are still to be revised; an entry that passes must go.
+PENDING = (Path(__file__).parent / "plain_english_pending.txt").read_text(encoding="utf-8").split()
+CODE = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+
+# Pattern -> the term to use.
+BANNED = {
+    r"\bpictures?\b": "image (or figure, chart)",
+    r"\bdrawn weights\b": "random initialisation",
+    r"\bwhole numbers?\b": "integer",
+    r"\bhow many\b": "number of",
+    r"\bsurest\b": "top-scoring, most confident",
+    r"\bguessing\b": "chance level",
+    r"\bcures?\b": "fix",
+    r"\bcured\b": "fixed",
+    r"\b(?:a|no|the|one|each|without) (?:graphics )?card\b": "GPU",
+    r"\bcards\b(?! of (?:the|a) (?:page|report))": "GPUs (or panels of a page)",
+    r"\blearning rates? (?:share|part)\b": "learning rate fraction",
+    r"\bshares? of\b": "fraction of",
+    r"\bat (?:the )?most so many\b": "maximum number of",
+    r"\blooks? away\b": "skips",
+    r"\bhears?\b": "receives, is called with",
+    r"\bis told\b": "receives",
+    r"\bare told\b": "receive",
+    r"\bnobody\b": "no one (or rewrite)",
+    r"\bthereof\b|\bwhereof\b|\bwherein\b|\btherein\b|\bhitherto\b|\bhenceforth\b|\blest\b": "plain words",
+    r"\bof its own accord\b|\bat the doors?\b|\bits kin\b|\bin their place\b": "plain words",
+    r"\ball that is\b|\ball of which\b|\bwhatever else\b": "plain words",
+    r"\bis made of\b|\bare made of\b": "consists of",
+    r"\bgives the\b": "returns the",
+}
+OPENINGS = re.compile(r"^(?:What|How|Which|Where|Who|Whose|From|All that|Everything that|Of)\b")
+
+
+def texts_of(file: Path) -> list[tuple[int, str]]:
+    """(line, text) of every comment and string constant of a Python file."""
+    source = file.read_text(encoding="utf-8")
+    found = [
+        (token.start[0], token.string)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append((node.lineno, node.value))
+    return found
+
+
+def banned_in(text: str) -> list[str]:
+    """Banned phrases of a text, each with the term to use."""
+    return [
+        f"{match.group(0)!r}: use {better}"
+        for pattern, better in BANNED.items()
+        for match in re.finditer(pattern, text, re.IGNORECASE)
+    ]
+
+
+def faults(file: Path) -> list[str]:
+    """Banned words of a Python file, and docstrings that open with a question word."""
+    found = [f"{file.name}:{line} {word}" for line, text in texts_of(file) for word in banned_in(text)]
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, holders) and (doc := ast.get_docstring(node)) and OPENINGS.match(doc):
+            found.append(f"{file.name}:{getattr(node, 'lineno', 1)} opens with {doc.splitlines()[0]!r}")
+    return found
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("file", [file for file in CODE if name_of(file) not in PENDING], ids=name_of)
+def test_code_is_in_plain_english(file: Path) -> None:
+    assert not (found := faults(file)), "\n".join(found)
+
+
+@pytest.mark.parametrize("name", PENDING)
+def test_pending_files_are_still_to_be_revised(name: str) -> None:
+    assert faults(ROOT / name), f"{name} is in plain English now: take it off the list"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_documents_use_the_terms_of_the_field(page: Path) -> None:
+    found = []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        found += [f"{page.name}:{number} {word}" for word in banned_in(line)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["predict", "--help"]], ids=" ".join)
+def test_help_uses_the_terms_of_the_field(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "danlu", *words], capture_output=True, text=True, check=True)
+    assert not banned_in(done.stdout)
