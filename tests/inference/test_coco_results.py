@@ -182,12 +182,19 @@ def test_wrong_results_are_one_sentence(files, tmp_path, text, said):
 def test_wrong_places_are_one_sentence(files, tmp_path):
     found, truth = files / "found.json", files / "truth.json"
     (tmp_path / "cut.json").write_text(truth.read_text()[:500])
-    (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (tmp_path / "no_classes.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
+    several = tmp_path / "several"
+    several.mkdir()
+    for name in ("a.json", "b.json"):
+        (several / name).write_text(truth.read_text())
     for run, data, settings, said in (
         (found, None, {}, "DATA must be the COCO annotations"),
         (files / "fuond.json", truth, {}, r"RESULTS must be an existing file.*did you mean .*found\.json"),
         (found, files / "nothing.json", {}, "DATA must be an existing file"),
+        (found, several, {}, "DATA must be a COCO annotation file"),
         (found, tmp_path / "cut.json", {}, "cut.json is no valid json"),
+        (found, tmp_path / "no_classes.json", {}, "must name at least one class of objects in categories, got none"),
         (found, tmp_path / "empty.json", {}, "must hold objects to find, got none"),
         (found, found, {}, "a list, as of results"),
         (found, truth, {"part": "val"}, "--part must be left out where detections are given"),
