@@ -228,5 +228,7 @@ def looks_like_mask(path: Path) -> bool | None:
         return None
     if distinct <= MAX_CLASS_COLOURS and distinct < 0.05 * len(flat):
         return True
-    grey = flat.min(axis=1) if flat.dtype == np.uint8 else None
-    return bool(grey is not None and ((grey < 16) | (grey > 239)).mean() > 0.97)
+    if flat.dtype != np.uint8:
+        return False
+    # Black or white in every channel: a saturated colour, as of a red flower, is near the ends in one channel alone.
+    return bool(((flat < 16).all(axis=1) | (flat > 239).all(axis=1)).mean() > 0.97)
