@@ -85,6 +85,7 @@ class LoadedRun(Run):
         *inputs: Any,
         top: int | str = 3,
         out: str | Path | None = None,
+        weights: str | None = None,
         device: str | None = None,
         tta: bool | str | None = None,
         score: float | str | None = None,
@@ -95,11 +96,14 @@ class LoadedRun(Run):
         (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table rows
         csv files, DataFrames or arrays (N, D). Images in memory are named "array 0", "array 1", ...
         top: number of classes listed (classification). out: folder for the images with the prediction on them.
+        weights: "best" or "last"; those the run was loaded with by default.
         device: "cpu", "cuda", ...; the run's by default. tta: average over flipped views (test-time augmentation).
         score: min score of a detection.
 
         An unreadable image in a folder gives a prediction with an `error`; one that was named itself raises Refusal.
         """
+        if (other := load(self, weights)) is not self:
+            return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
         if not str(top).isdigit() or int(top) < 1:
             raise refusal("--top", "an integer of at least 1", top)
@@ -122,15 +126,19 @@ class LoadedRun(Run):
         data: str | Path | None = None,
         *,
         part: str | None = None,
+        weights: str | None = None,
         device: str | None = None,
         tta: bool | str | None = None,
     ) -> EvaluationResult:
         """Evaluate on a split of the run's own data, or on other labelled data with the run's classes.
 
         data: other data; its test split is used where it defines one, else all of it. part: train, val or test (the
-        default) of the run's own data. Evaluations on the run's own test split are counted in its summary, because
+        default) of the run's own data. weights: "best" or "last"; those the run was loaded with by default.
+        Evaluations on the run's own test split are counted in its summary, because
         choosing by the test metrics biases them: `result.test_looks`.
         """
+        if (other := load(self, weights)) is not self:
+            return other.evaluate(data, part=part, device=device, tta=tta)
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
             raise refusal("--part", "left out when other DATA is given", part)
