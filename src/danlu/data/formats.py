@@ -73,8 +73,8 @@ def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey]
     return look
 
 
-def _of_path(open: Opener) -> Opener:
-    return lambda data, config, task: open(data.path if isinstance(data, Survey) else data, config, task)
+def _of_path(opener: Opener) -> Opener:
+    return lambda data, config, task: opener(data.path if isinstance(data, Survey) else data, config, task)
 
 
 FORMATS = {
