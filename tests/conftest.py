@@ -106,7 +106,7 @@ def drawn_coco(tmp_path_factory) -> Path:
 def drawn_run(drawn_coco, tmp_path_factory):
     """A detector that has seen a little: it finds some shapes, and much else."""
     out = tmp_path_factory.mktemp("runs") / "drawn"
-    settings = {"size": 96, "epochs": 12, "batch_size": 8, "lr": 0.003, "augment": "none"}
+    settings = {"size": 96, "epochs": 60, "batch_size": 8, "lr": 0.003, "augment": "none"}
     plain = {"precision": "fp32", "channels_last": False, "device": "cpu"}
     return danlu.train(drawn_coco, task="detect", out=str(out), console=QUIET, **settings, **plain)
 
