@@ -13,6 +13,8 @@ from danlu.doctor.plot import Figure
 Rule = Callable[[Ledger], Iterable[Finding]]
 Drawing = Callable[[Ledger, Mapping[str, Any]], Figure | None]
 
+LAST = 1000  # default of `FindingSpec.order`: after all findings that have a place of their own
+
 
 @dataclass(frozen=True)
 class Words:
@@ -37,14 +39,16 @@ def always(ledger: Ledger) -> bool:
 class FindingSpec:
     """Everything about one finding.
 
-    code: FAMILY.NAME, stable, as in findings.json.
+    code: FAMILY.NAME, stable, as in findings.json; the path of its file.
     severities: severities that the rule may give it.
     rule: pure function from a ledger to findings with this code, at most one.
-    words: wording after a training. before_training: wording of the same finding by static_checks.py.
+    words: wording after a training.
     charts: drawings of the evidence; the first for which the ledger has the numbers is shown.
     explains: codes of findings that are consequences where both are found; "fit.*" is a family.
     needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
+    before_training: wording of the same finding by static_checks.py.
+    order: of findings with the same severity and confidence, the lowest is reported first; then by code.
     """
 
     code: str
@@ -56,3 +60,4 @@ class FindingSpec:
     needs: tuple[str, ...] = ()
     concerns: Callable[[Ledger], bool] = always
     before_training: Words | None = None
+    order: int = LAST

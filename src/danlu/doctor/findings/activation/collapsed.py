@@ -35,6 +35,7 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="activation.collapsed",
+    order=470,
     severities=("error",),
     rule=collapsed,
     words=Words(

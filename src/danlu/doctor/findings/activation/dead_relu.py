@@ -37,6 +37,7 @@ def dead_relu(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="activation.dead_relu",
+    order=450,
     severities=(
         "error",
         "warning",

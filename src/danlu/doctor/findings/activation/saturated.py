@@ -35,6 +35,7 @@ def saturated(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="activation.saturated",
+    order=460,
     severities=("warning",),
     rule=saturated,
     words=Words(

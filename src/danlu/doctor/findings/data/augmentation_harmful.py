@@ -45,6 +45,7 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.augmentation_harmful",
+    order=80,
     severities=("warning",),
     rule=augmentation_harmful,
     words=Words(

@@ -35,6 +35,7 @@ def bad_boxes(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.bad_boxes",
+    order=600,
     severities=(
         "warning",
         "note",

@@ -26,6 +26,7 @@ def degenerate(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.degenerate",
+    order=50,
     severities=(
         "error",
         "warning",

@@ -35,6 +35,7 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.duplicates",
+    order=20,
     severities=("warning",),
     rule=duplicates,
     words=Words(

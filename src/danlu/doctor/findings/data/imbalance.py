@@ -38,6 +38,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.imbalance",
+    order=30,
     severities=(
         "warning",
         "note",

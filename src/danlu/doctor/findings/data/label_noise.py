@@ -64,6 +64,7 @@ def top_third_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
 
 SPEC = FindingSpec(
     code="data.label_noise",
+    order=100,
     severities=(
         "warning",
         "note",

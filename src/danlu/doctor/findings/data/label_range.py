@@ -53,6 +53,7 @@ def _extreme(ledger: Ledger, name: str, of: Callable[[list[float]], float]) -> f
 
 SPEC = FindingSpec(
     code="data.label_range",
+    order=90,
     severities=("error",),
     rule=label_range,
     words=Words(

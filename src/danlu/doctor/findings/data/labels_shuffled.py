@@ -61,6 +61,7 @@ def kinship(ledger: Ledger) -> tuple[float, float]:
 
 SPEC = FindingSpec(
     code="data.labels_shuffled",
+    order=110,
     severities=(
         "error",
         "warning",

@@ -30,6 +30,7 @@ def leak(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.leak",
+    order=10,
     severities=(
         "error",
         "warning",

@@ -34,6 +34,7 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.not_normalised",
+    order=40,
     severities=(
         "error",
         "warning",

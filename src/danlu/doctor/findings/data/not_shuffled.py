@@ -41,6 +41,7 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="data.not_shuffled",
+    order=60,
     severities=("error",),
     rule=not_shuffled,
     words=Words(

@@ -45,6 +45,7 @@ def _is_sorted_by_class(ledger: Ledger) -> bool:
 
 SPEC = FindingSpec(
     code="data.split_shift",
+    order=70,
     severities=("error",),
     rule=split_shift,
     words=Words(

@@ -44,6 +44,7 @@ def is_mostly_frozen(ledger: Ledger) -> bool:
 
 SPEC = FindingSpec(
     code="fit.not_learning",
+    order=530,
     severities=("warning",),
     rule=not_learning,
     words=Words(

@@ -128,6 +128,7 @@ def uncounted_errors(ledger: Ledger) -> tuple[float, float]:
 
 SPEC = FindingSpec(
     code="fit.one_class",
+    order=520,
     severities=(
         "error",
         "warning",

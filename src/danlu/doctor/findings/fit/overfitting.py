@@ -35,6 +35,7 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="fit.overfitting",
+    order=500,
     severities=(
         "warning",
         "note",

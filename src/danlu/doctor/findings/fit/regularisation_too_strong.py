@@ -35,6 +35,7 @@ def regularisation_too_strong(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="fit.regularisation_too_strong",
+    order=540,
     severities=(
         "error",
         "warning",

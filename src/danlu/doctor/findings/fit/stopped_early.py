@@ -33,6 +33,7 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="fit.stopped_early",
+    order=550,
     severities=("note",),
     rule=stopped_early,
     words=Words(

@@ -27,6 +27,7 @@ def trained_too_long(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="fit.trained_too_long",
+    order=560,
     severities=("note",),
     rule=trained_too_long,
     words=Words(

@@ -38,6 +38,7 @@ def lr_stays_high(ledger: Ledger) -> bool:
 
 SPEC = FindingSpec(
     code="fit.underfitting",
+    order=510,
     severities=("note",),
     rule=underfitting,
     words=Words(

@@ -71,6 +71,7 @@ def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:
 
 SPEC = FindingSpec(
     code="gradient.exploding",
+    order=440,
     severities=("error",),
     rule=exploding,
     words=Words(

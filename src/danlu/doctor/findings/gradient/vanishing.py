@@ -47,6 +47,7 @@ def gradient_decay(profile: list[tuple[str, float]], output: float) -> dict[str,
 
 SPEC = FindingSpec(
     code="gradient.vanishing",
+    order=430,
     severities=(
         "error",
         "warning",

@@ -39,6 +39,7 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.graph_kept",
+    order=280,
     severities=("warning",),
     rule=graph_kept,
     words=Words(

@@ -52,6 +52,7 @@ def _near(reported: float, wrong: float, right: float) -> bool:
 
 SPEC = FindingSpec(
     code="loop.metric_last_batch",
+    order=300,
     severities=("warning",),
     rule=metric_last_batch,
     words=Words(

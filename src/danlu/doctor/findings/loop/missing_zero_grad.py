@@ -31,6 +31,7 @@ def missing_zero_grad(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.missing_zero_grad",
+    order=220,
     severities=("error",),
     rule=missing_zero_grad,
     words=Words(

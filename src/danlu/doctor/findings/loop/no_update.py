@@ -60,6 +60,7 @@ def _holds_nothing(ledger: Ledger) -> bool:
 
 SPEC = FindingSpec(
     code="loop.no_update",
+    order=240,
     severities=("error",),
     rule=no_update,
     words=Words(

@@ -31,6 +31,7 @@ def optimizer_recreated(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.optimizer_recreated",
+    order=260,
     severities=(
         "warning",
         "note",

@@ -29,6 +29,7 @@ def params_not_in_optimizer(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.params_not_in_optimizer",
+    order=250,
     severities=("error",),
     rule=params_not_in_optimizer,
     words=Words(

@@ -91,6 +91,7 @@ def _warmup_unfinished(
 
 SPEC = FindingSpec(
     code="loop.scheduler_misuse",
+    order=290,
     severities=("warning",),
     rule=scheduler_misuse,
     words=Words(

@@ -44,6 +44,7 @@ def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.wrong_mode",
+    order=270,
     severities=("error",),
     rule=wrong_mode,
     words=Words(

@@ -32,6 +32,7 @@ def wrong_sign(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="loop.wrong_sign",
+    order=230,
     severities=("error",),
     rule=wrong_sign,
     words=Words(

@@ -29,6 +29,7 @@ def anchor_coverage(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.anchor_coverage",
+    order=620,
     severities=(
         "warning",
         "note",

@@ -93,6 +93,7 @@ def _constant_weights(ledger: Ledger) -> list[str]:
 
 SPEC = FindingSpec(
     code="model.bad_init",
+    order=130,
     severities=(
         "error",
         "warning",

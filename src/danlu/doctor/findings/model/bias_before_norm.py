@@ -20,6 +20,7 @@ def bias_before_norm(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.bias_before_norm",
+    order=150,
     severities=("note",),
     rule=bias_before_norm,
     words=Words(

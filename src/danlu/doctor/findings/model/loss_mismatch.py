@@ -41,6 +41,7 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.loss_mismatch",
+    order=190,
     severities=(
         "error",
         "warning",

@@ -39,6 +39,7 @@ def _width(ledger: Ledger, name: str, layer: str) -> int:
 
 SPEC = FindingSpec(
     code="model.no_nonlinearity",
+    order=120,
     severities=(
         "error",
         "warning",

@@ -192,6 +192,7 @@ def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message
 
 SPEC = FindingSpec(
     code="model.output_mismatch",
+    order=180,
     severities=(
         "error",
         "note",

@@ -39,6 +39,7 @@ def receptive_field(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.receptive_field",
+    order=610,
     severities=(
         "warning",
         "note",

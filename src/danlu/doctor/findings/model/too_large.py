@@ -25,6 +25,7 @@ def too_large(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.too_large",
+    order=170,
     severities=("note",),
     rule=too_large,
     words=Words(

@@ -59,6 +59,7 @@ def _normed(ledger: Ledger, layer: str) -> int:
 
 SPEC = FindingSpec(
     code="model.too_small",
+    order=160,
     severities=(
         "warning",
         "note",

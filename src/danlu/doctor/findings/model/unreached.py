@@ -27,6 +27,7 @@ def unreached(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="model.unreached",
+    order=140,
     severities=(
         "error",
         "warning",

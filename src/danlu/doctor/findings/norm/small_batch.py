@@ -27,6 +27,7 @@ def small_batch(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="norm.small_batch",
+    order=200,
     severities=(
         "warning",
         "note",

@@ -37,6 +37,7 @@ def train_eval_gap(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="norm.train_eval_gap",
+    order=210,
     severities=(
         "error",
         "warning",

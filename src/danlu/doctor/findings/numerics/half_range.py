@@ -54,6 +54,7 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="numerics.half_range",
+    order=490,
     severities=(
         "error",
         "warning",

@@ -93,6 +93,7 @@ def extent_of(samples: list[int] | None, largest: float | None) -> Message | str
 
 SPEC = FindingSpec(
     code="numerics.nonfinite",
+    order=480,
     severities=("error",),
     rule=nonfinite,
     words=Words(

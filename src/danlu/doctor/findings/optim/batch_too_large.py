@@ -32,6 +32,7 @@ def batch_too_large(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.batch_too_large",
+    order=420,
     severities=(
         "warning",
         "note",

@@ -43,6 +43,7 @@ def _noise_scale_text(scale: float, unbiased: bool) -> Message:
 
 SPEC = FindingSpec(
     code="optim.batch_too_small",
+    order=410,
     severities=(
         "warning",
         "note",

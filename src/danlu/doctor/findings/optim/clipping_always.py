@@ -31,6 +31,7 @@ def clipping_always(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.clipping_always",
+    order=370,
     severities=(
         "warning",
         "note",

@@ -82,6 +82,7 @@ def broken_by_data(ledger: Ledger) -> bool:
 
 SPEC = FindingSpec(
     code="optim.lr_too_high",
+    order=310,
     severities=(
         "error",
         "warning",

@@ -35,6 +35,7 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.lr_too_low",
+    order=320,
     severities=(
         "warning",
         "note",

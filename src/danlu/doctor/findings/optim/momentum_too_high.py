@@ -34,6 +34,7 @@ def momentum_too_high(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.momentum_too_high",
+    order=350,
     severities=(
         "error",
         "warning",

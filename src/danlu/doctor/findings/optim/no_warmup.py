@@ -38,6 +38,7 @@ def no_warmup(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.no_warmup",
+    order=360,
     severities=(
         "warning",
         "note",

@@ -23,6 +23,7 @@ def oscillation(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.oscillation",
+    order=330,
     severities=("warning",),
     rule=oscillation,
     words=Words(

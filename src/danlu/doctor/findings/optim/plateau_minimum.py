@@ -31,6 +31,7 @@ def plateau_minimum(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.plateau_minimum",
+    order=390,
     severities=("note",),
     rule=plateau_minimum,
     words=Words(

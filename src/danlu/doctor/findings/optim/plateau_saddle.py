@@ -49,6 +49,7 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.plateau_saddle",
+    order=380,
     severities=(
         "error",
         "warning",

@@ -25,6 +25,7 @@ def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.slow_convergence",
+    order=400,
     severities=("note",),
     rule=slow_convergence,
     words=Words(

@@ -32,6 +32,7 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="optim.weight_decay_too_strong",
+    order=340,
     severities=(
         "error",
         "warning",

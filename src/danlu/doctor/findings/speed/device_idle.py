@@ -32,6 +32,7 @@ def device_idle(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="speed.device_idle",
+    order=580,
     severities=(
         "warning",
         "note",

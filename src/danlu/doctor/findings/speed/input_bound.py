@@ -26,6 +26,7 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
 
 SPEC = FindingSpec(
     code="speed.input_bound",
+    order=570,
     severities=("warning",),
     rule=input_bound,
     words=Words(

@@ -53,6 +53,7 @@ def leaks(steps: list[int], sizes: list[int]) -> bool:
 
 SPEC = FindingSpec(
     code="speed.memory_growth",
+    order=590,
     severities=("warning",),
     rule=memory_growth,
     words=Words(
