@@ -128,7 +128,7 @@ def test_mixup_blends_image_and_label_by_the_same_share():
     plain = augment.normalise(source, None, labels)[0]
     assert torch.allclose(targets.sum(1), torch.ones(8))
     for i in range(8):
-        mate, share = i ^ 1, draws.share[i]
+        mate, share = i ^ 1, draws.mix_ratio[i]
         assert torch.allclose(got[i], share * plain[i] + (1 - share) * plain[mate], atol=1e-5)
         assert torch.isclose(targets[i, labels[i]], share, atol=1e-6)
 
@@ -144,7 +144,7 @@ def test_cutmix_labels_count_the_pixels():
     assert torch.allclose(targets[:, 0], white, atol=1e-6)
     assert torch.allclose(targets.sum(1), torch.ones(64))
     # The box has at most the area drawn for it; whole, it misses less than one row and one column of pixels.
-    lost = white[::2] - draws.share[::2]
+    lost = white[::2] - draws.mix_ratio[::2]
     assert lost.min() >= -1e-6
     assert (lost < 2 / 16).sum() >= 8
     assert white[::2].min() < 0.5
@@ -166,7 +166,7 @@ def test_mixup_of_numbers_blends_them():
     draws = augment.draw(rng(), 6)
     _, mixed = augment(images(6), None, targets, draws)
     mates = targets.view(3, 2).flip(1).reshape(6)
-    assert torch.allclose(mixed[:, 0], draws.share * targets[:, 0] + (1 - draws.share) * mates)
+    assert torch.allclose(mixed[:, 0], draws.mix_ratio * targets[:, 0] + (1 - draws.mix_ratio) * mates)
 
 
 def test_erasing_puts_the_mean_colour_on_a_rectangle_of_the_papers_area():

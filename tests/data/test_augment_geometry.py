@@ -12,12 +12,12 @@ from danlu.data.augment import WIDTH, Augment, Draws
 from danlu.data.geometry import (
     affine,
     centre_side,
+    integers,
     log_between,
     pad_crop_flip,
     random_boxes,
     rectangles,
     resample,
-    whole,
 )
 
 OFF = {"preset": "none"}
@@ -72,10 +72,10 @@ def test_flips_alone_happen_to_half_the_images_and_move_whole_pixels(flip):
 
 def test_every_crop_offset_is_as_likely_as_any_other():
     n, pad = 5000, 2
-    counts = torch.bincount(whole(torch.rand(n, generator=torch.Generator().manual_seed(0)), 2 * pad + 1))
+    counts = torch.bincount(integers(torch.rand(n, generator=torch.Generator().manual_seed(0)), 2 * pad + 1))
     assert len(counts) == 5
     assert (counts - n / 5).abs().max() < 4 * math.sqrt(n * 0.2 * 0.8)
-    assert whole(torch.tensor([0.99999997]), 9).item() == 8
+    assert integers(torch.tensor([0.99999997]), 9).item() == 8
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from danlu.data.augment_objects import AugmentObjects
 from danlu.data.canvas import PAD, stretch
 from danlu.data.object_set import ObjectSet
 from danlu.data.sources.shapes import draw
-from danlu.data.tiles import SEEN, SIDE, mask_boxes
+from danlu.data.tiles import MIN_OBJECT_SIDE, MIN_VISIBLE_FRACTION, mask_boxes
 from danlu.objects import PADDING, ObjectBatch
 from danlu.refuse import Refusal
 
@@ -88,7 +88,7 @@ def test_regions_move_as_boxes_do(shapes, moves):
             assert (boxes[:, None] == regions).all(2).any(1).all()
         kept = moved.regions[..., 2] > 0
         sides = moved.regions[..., 2:] - moved.regions[..., :2]
-        assert (sides[kept] >= SIDE).all()
+        assert (sides[kept] >= MIN_OBJECT_SIDE).all()
         assert (moved.regions[~kept] == 0).all()
         assert kept.sum() >= (moved.labels != PADDING).sum()
 
@@ -110,7 +110,7 @@ def test_an_object_of_which_too_little_is_seen_is_dropped(shapes):
     before = sum(len(one) for one in bare.annotations)
     real = moved.labels != PADDING
     assert 0 < real.sum() < before
-    assert ((moved.boxes[..., 2:] - moved.boxes[..., :2])[real] >= SIDE * SEEN).all()
+    assert ((moved.boxes[..., 2:] - moved.boxes[..., :2])[real] >= MIN_OBJECT_SIDE * MIN_VISIBLE_FRACTION).all()
 
 
 def test_what_no_image_covers_is_grey(shapes):

@@ -1,4 +1,4 @@
-"""What each augmentation preset sets, and how a user's settings and a preset become one whole recipe."""
+"""Augmentation presets, and their combination with the user's settings."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from danlu.config import AugmentConfig
-from danlu.data.geometry import LARGE
+from danlu.data.geometry import PHOTO_SIDE
 from danlu.refuse import Refusal, one_of, refusal
 
-A = TypeVar("A", bound=AugmentConfig)  # the type of section that comes in goes out
-WHOLE = (1.0, 1.0)  # area of a crop that keeps the whole image
-CROPS = (0.3, 1.0)  # area of crops around objects, where only their chance is given
-STRIDE = 32  # sides of multi-scale training are multiples of the coarsest grid's step
-PAD = 8  # small images are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
-OBJECTS_ONLY = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # settings of detection, when off
-INSTEAD = {
-    "pad": "augment.translate shifts",
-    "rotate": "a box that turns is no longer tight",
-    "shear": "a box that is sheared is no longer tight",
-    "cutmix": "augment.mosaic puts images side by side",
+A = TypeVar("A", bound=AugmentConfig)  # the same type of section is returned
+WHOLE_AREA = (1.0, 1.0)  # augment.area without cropping
+OBJECT_CROP_AREA = (0.3, 1.0)  # augment.area when only augment.iou_crop is given
+STRIDE = 32  # pixels; sizes of multi-scale training are multiples of the largest stride of the detectors
+PAD_DIVISOR = 8  # small images are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
+OFF_WITHOUT_OBJECTS = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # setting -> value that is off
+# Setting that detection does not support -> the reason or the alternative.
+ALTERNATIVES = {
+    "pad": "augment.translate shifts images",
+    "rotate": "the box of a rotated object is no longer tight",
+    "shear": "the box of a sheared object is no longer tight",
+    "cutmix": "augment.mosaic combines images",
 }
 
 
 def _none(size: int, channels: int) -> dict[str, Any]:
     off: dict[str, Any] = {f.name: 0.0 for f in fields(AugmentConfig)}
-    return off | {"preset": "none", "flip": "none", "pad": 0, "area": WHOLE, "ratio": (3 / 4, 4 / 3), "zoom_out": 1.0}
+    return off | {
+        "preset": "none",
+        "flip": "none",
+        "pad": 0,
+        "area": WHOLE_AREA,
+        "ratio": (3 / 4, 4 / 3),
+        "zoom_out": 1.0,
+    }
 
 
 def _light(size: int, channels: int) -> dict[str, Any]:
-    # Grey images are often signs, which have a left and a right; photographs rarely mind a mirror.
+    # Grey images are often characters, which must not be mirrored; mirrored photographs are usually still valid.
     flip = "lr" if channels == 3 else "none"
-    if size < LARGE:
-        pad = size // PAD if size >= 2 * PAD else 0  # a pixel is much of an 8-pixel digit
+    if size < PHOTO_SIDE:
+        pad = size // PAD_DIVISOR if size >= 2 * PAD_DIVISOR else 0  # one pixel is too much for an 8-pixel digit
         return _none(size, channels) | {"preset": "light", "flip": flip, "pad": pad}
     mild = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2 if channels == 3 else 0.0}
     return _none(size, channels) | {"preset": "light", "flip": flip, "area": (0.25, 1.0)} | mild
@@ -42,24 +50,24 @@ def _light(size: int, channels: int) -> dict[str, Any]:
 
 def _strong(size: int, channels: int) -> dict[str, Any]:
     more: dict[str, Any] = {"preset": "strong", "rotate": 10.0, "erase": 0.25, "mixup": 0.2}
-    if size >= LARGE:
+    if size >= PHOTO_SIDE:
         more |= {"area": (0.08, 1.0)}
     if channels == 3:
         return _light(size, channels) | more | {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "cutmix": 1.0}
     return _light(size, channels) | more | {"scale": 0.1}
 
 
-# Name -> what it sets for images of this side and these channels.
+# Name -> function of the image side and the number of channels that returns the settings.
 PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {"none": _none, "light": _light, "strong": _strong}
 
 
 def _objects_none(size: int, channels: int) -> dict[str, Any]:
-    return _none(size, channels) | {"ratio": (1 / 2, 2)}  # of SSD's crops (Liu et al. 2016, section 2.2)
+    return _none(size, channels) | {"ratio": (1 / 2, 2)}  # as SSD's crops (Liu et al. 2016, section 2.2)
 
 
 def _objects_light(size: int, channels: int) -> dict[str, Any]:
     colour = {"saturation": 0.2, "hue": 0.02, "flip": "lr"} if channels == 3 else {}
-    crops = {"zoom_out": 2.0, "iou_crop": 0.5, "area": CROPS, "scale": 0.1, "translate": 0.05}
+    crops = {"zoom_out": 2.0, "iou_crop": 0.5, "area": OBJECT_CROP_AREA, "scale": 0.1, "translate": 0.05}
     mild = {"preset": "light", "brightness": 0.2, "contrast": 0.2}
     return _objects_none(size, channels) | mild | colour | crops
 
@@ -71,7 +79,7 @@ def _objects_strong(size: int, channels: int) -> dict[str, Any]:
     return _objects_none(size, channels) | more | colour | mixing
 
 
-# The same for images with objects.
+# Presets for detection and segmentation.
 OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "none": _objects_none,
     "light": _objects_light,
@@ -80,20 +88,21 @@ OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
 
 
 def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
-    """`config` with every None filled from its preset ("light" when it names none).
+    """Fill settings that are None from the preset ("light" by default), for classification and regression.
 
-    size: side of the images the network sees. classes: 0 for regression, whose presets do not mix samples.
-    Raises Refusal for what cannot be done: saturation of grey images, a pad beyond the side, cutmix of numbers.
+    size: side of the network's input in pixels. channels: of the images. classes: 0 for regression, whose presets do
+    not mix samples. Returns a copy of `config` without None.
+    Raises Refusal for invalid settings: saturation of grey images, padding of at least the side, cutmix of numbers.
     """
     preset = config.preset or "light"
     values = PRESETS[one_of("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
     if not classes:
         values |= {"mixup": 0.0, "cutmix": 0.0}
-    mine = _given(config)
-    # Both move a window at random: the one that was asked for replaces the preset's.
+    mine = _set_by_user(config)
+    # Padding and area both crop at random: the user's setting replaces the preset's.
     if mine.get("pad"):
-        values["area"] = WHOLE
-    if tuple(mine.get("area", WHOLE)) != WHOLE:
+        values["area"] = WHOLE_AREA
+    if tuple(mine.get("area", WHOLE_AREA)) != WHOLE_AREA:
         values["pad"] = 0
     filled = replace(config, **(values | mine))
     _check(filled, size, channels, classes)
@@ -101,68 +110,72 @@ def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
 
 
 def resolve_objects(config: A, *, size: int, channels: int) -> A:
-    """As `resolve`, for detection and segmentation.
+    """Fill settings that are None from the preset ("light" by default), for detection and segmentation.
 
-    Raises Refusal for what boxes cannot follow (rotation, shear, cutmix) and for values that cannot be.
+    size: side of the network's input in pixels. channels: of the images. Returns a copy of `config` without None.
+    Raises Refusal for transforms that boxes do not support (rotation, shear, cutmix) and for invalid values.
     """
     preset = config.preset or "light"
     table = OBJECT_PRESETS
     values = table[one_of("augment.preset", preset, table, "none, light or strong")](size, channels)
-    mine = _given(config)
+    mine = _set_by_user(config)
     if mine.get("iou_crop"):
-        values["area"] = CROPS
+        values["area"] = OBJECT_CROP_AREA
     if mine.get("iou_crop") == 0:
-        values["area"] = WHOLE
+        values["area"] = WHOLE_AREA
     filled = replace(config, **(values | mine))
     _check_ranges(filled, channels)
     _check_objects(filled, size)
     return filled
 
 
-def sides(size: int, multi_scale: float) -> list[int]:
-    """Sides in pixels that batches of multi-scale training may have."""
+def multi_scale_sizes(size: int, multi_scale: float) -> list[int]:
+    """List the image sides of multi-scale training, in pixels.
+
+    size: default side. multi_scale: max relative difference from it; 0: only `size` itself, else multiples of `STRIDE`.
+    """
     if not multi_scale:
         return [size]
     low, high = (size * (1 + sign * multi_scale) / STRIDE for sign in (-1, 1))
     return [STRIDE * k for k in range(max(1, math.ceil(low)), math.floor(high) + 1)]
 
 
-def _given(config: AugmentConfig) -> dict[str, Any]:
-    """What the user set."""
+def _set_by_user(config: AugmentConfig) -> dict[str, Any]:
+    """Settings that are not None."""
     return {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
 
 
 def _check_objects(config: Any, size: int) -> None:
     for name in ("pad", "rotate", "shear", "cutmix"):
         if getattr(config, name):
-            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=INSTEAD[name])
-    if config.iou_crop and tuple(config.area) == WHOLE:
+            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=ALTERNATIVES[name])
+    if config.iou_crop and tuple(config.area) == WHOLE_AREA:
         raise refusal("augment.area", "less than the whole image for augment.iou_crop", "1,1", do="0.3,1 is usual")
-    if not sides(size, config.multi_scale):
+    if not multi_scale_sizes(size, config.multi_scale):
         wanted = f"large enough for a multiple of {STRIDE} pixels around data.size {size}"
         raise refusal("augment.multi_scale", wanted, config.multi_scale)
 
 
 def _check(config: Any, size: int, channels: int, classes: int) -> None:
-    for name, off in OBJECTS_ONLY.items():
+    for name, off in OFF_WITHOUT_OBJECTS.items():
         if getattr(config, name) != off:
-            raise refusal(f"augment.{name}", f"{off:g} without boxes, being for detection", getattr(config, name))
+            raise refusal(f"augment.{name}", f"{off:g} except for detection and segmentation", getattr(config, name))
     _check_ranges(config, channels)
     if config.pad >= size:
         raise refusal("augment.pad", f"less than the image's side of {size} pixels", config.pad)
-    if config.pad and tuple(config.area) != WHOLE:
+    if config.pad and tuple(config.area) != WHOLE_AREA:
         raise Refusal(
             "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1"
         )
     if config.cutmix and not classes:
-        raise refusal("augment.cutmix", "0 for regression", config.cutmix, do="augment.mixup blends numbers as well")
+        raise refusal("augment.cutmix", "0 for regression", config.cutmix, do="augment.mixup also supports regression")
 
 
 def _check_ranges(config: Any, channels: int) -> None:
     for name in ("saturation", "hue"):
         value = getattr(config, name)
         if value and channels != 3:
-            raise refusal(f"augment.{name}", "0 for images without colour", value)
+            raise refusal(f"augment.{name}", "0 for grey images", value)
     for name, top in (("area", 1.0), ("ratio", math.inf)):
         low, high = getattr(config, name)
         if not 0 < low <= high <= top:

@@ -1,8 +1,8 @@
-"""Parts of images laid on new canvases: every movement of detection's augmentation, for pixels, boxes and masks.
+"""Canvases composed of resized windows of images, for the geometric augmentation of pixels, boxes and masks.
 
-A tile takes a window of an image, in whole pixels, and fills a rectangle of the canvas with it, in whole pixels too.
-So each tile is one exact map per axis (x' = gain x + shift, perhaps mirrored), and boxes move by the very map that the
-resized pixels follow. A canvas has one tile, or four (mosaic); what no tile covers is grey.
+A tile resizes a window of an image to a rectangle of the canvas; both have integer pixel coordinates. Each tile is
+therefore one exact map per axis (x' = gain x + shift, with an optional flip) that pixels and boxes share. A canvas has
+one tile, or four (mosaic); pixels outside the tiles are grey.
 """
 
 from __future__ import annotations
@@ -18,120 +18,127 @@ from torch import Tensor
 from danlu.data.canvas import PAD
 from danlu.objects import PADDING, ObjectBatch
 
-SEEN = 0.2  # smallest fraction of its box that an object cut off by an edge must show to be kept
-SIDE = 2.0  # pixels; an object narrower than this, by a cut or a reduction, is dropped
+MIN_VISIBLE_FRACTION = 0.2  # of the area of its box; a clipped object with less is dropped
+MIN_OBJECT_SIDE = 2.0  # pixels; an object that clipping or reduction makes narrower is dropped
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """K tiles on each of n canvases, on the processor.
+    """K tiles on each of n canvases, as tensors on the CPU.
 
-    source: int64 (n, K), the image shown. mirrored: bool (n, K, 2), left-right and up-down, before anything else.
-    window: int64 (n, K, 4), x1, y1, x2, y2 in the (mirrored) image. target: int64 (n, K, 4) on the canvas; one
-    without area shows nothing. image, canvas: their sides in pixels.
+    source: index of the image, int64 (n, K). flipped: left-right and up-down flip, applied first, bool (n, K, 2).
+    window: x1, y1, x2, y2 in the (flipped) image, int64 (n, K, 4). target: rectangle on the canvas, int64 (n, K, 4); a
+    tile with an empty one is not drawn. image, canvas: their sides in pixels.
     """
 
     source: Tensor
-    mirrored: Tensor
+    flipped: Tensor
     window: Tensor
     target: Tensor
     image: int
     canvas: int
 
     @classmethod
-    def of(cls, place: Tensor, clip: Tensor, source: Tensor, mirrored: Tensor, image: int, canvas: int) -> Tiles:
-        """Whole pixels nearest to what is wanted.
+    def of(cls, rectangle: Tensor, clip: Tensor, source: Tensor, flipped: Tensor, image: int, canvas: int) -> Tiles:
+        """Round rectangles of images on the canvas to tiles with integer coordinates.
 
-        place: float (n, K, 4), where the whole image would lie on the canvas, in its pixels. clip: (n, K, 4) whole
-        numbers, the rectangle of the canvas that the tile may fill.
+        rectangle: of the whole image on the canvas, float (n, K, 4), in pixels of the canvas. clip: the rectangle of
+        the canvas that the tile may fill, integers (n, K, 4).
         """
-        target = _within(place, clip).round()
-        gain = (place[..., 2:] - place[..., :2]) / image
-        window = ((target - _twice(place[..., :2])) / _twice(gain)).round()
+        target = _clip(rectangle, clip).round()
+        gain = (rectangle[..., 2:] - rectangle[..., :2]) / image
+        window = ((target - _twice(rectangle[..., :2])) / _twice(gain)).round()
         first = window[..., :2].clamp(0, image - 1)  # a window is never empty
         window = torch.cat((first, window[..., 2:].clamp(max=image).maximum(first + 1)), -1)
-        return cls(source, mirrored, window.long(), target.long(), image, canvas)
+        return cls(source, flipped, window.long(), target.long(), image, canvas)
 
     def rows(self, rows: slice) -> Tiles:
-        """The tiles of some of the canvases."""
+        """Select the tiles of some of the canvases."""
         parts = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:4]}
         return replace(self, **parts)
 
-    def lay(self, images: Tensor) -> Tensor:
-        """uint8 (N, C, S, S) -> uint8 (n, C, canvas, canvas); pixels that keep their size are copied as they are."""
-        laid = images.new_full((len(self.source), images.shape[1], self.canvas, self.canvas), PAD)
-        for i, _, source, mirrored, window, target in self._shown():
-            laid[i][_part(target)] = _resized(_mirror(images[source], mirrored)[_part(window)], target)
-        return laid
+    def render(self, images: Tensor) -> Tensor:
+        """Draw the canvases, uint8 (n, C, canvas, canvas), from images, uint8 (N, C, S, S).
 
-    def move(self, objects: ObjectBatch) -> ObjectBatch:
-        """Objects of the N images -> those of the n canvases, cut off at the edges of their tiles.
+        A tile with a gain of 1 copies its pixels without resampling.
+        """
+        canvases = images.new_full((len(self.source), images.shape[1], self.canvas, self.canvas), PAD)
+        for i, _, source, flipped, window, target in self._drawn():
+            canvases[i][_pixels(target)] = _resized(_flip(images[source], flipped)[_pixels(window)], target)
+        return canvases
 
-        An object of which less than `SEEN` is left, or less than `SIDE` pixels of a side, becomes padding. With masks,
-        the box of an object that was cut off is that of the mask that is left, and one without a pixel is dropped.
-        Of a region stays what is seen of it.
+    def transform_objects(self, objects: ObjectBatch) -> ObjectBatch:
+        """Map the objects of the N images to the n canvases, clipped at the edges of their tiles.
+
+        An object with less than `MIN_VISIBLE_FRACTION` of its area or `MIN_OBJECT_SIDE` pixels of a side left becomes
+        padding. With masks, the box of a clipped object is recomputed from its mask, and an object with an empty mask
+        is dropped. Region proposals are clipped.
         """
         sides = objects.boxes[..., 2:] - objects.boxes[..., :2]
         moved = self.boxes(objects.boxes)  # (n, K, M, 4)
-        left = _within(moved, self.target[:, :, None].to(moved.dtype))
-        seen = _area(left)
-        kept = (seen > 0) & (seen >= SEEN * _area(moved)) & _wide(left, sides[self.source])
+        clipped = _clip(moved, self.target[:, :, None].to(moved.dtype))
+        visible = _area(clipped)
+        kept = (visible > 0) & (visible >= MIN_VISIBLE_FRACTION * _area(moved))
+        kept &= _wide_enough(clipped, sides[self.source])
         kept &= (objects.labels != PADDING)[self.source]
         labels, ignore = (x[self.source].flatten(1) for x in (objects.labels, objects.ignore))
-        found, order = pack(ObjectBatch(left.flatten(1, 2), labels, ignore), kept.flatten(1))
+        found, order = pack(ObjectBatch(clipped.flatten(1, 2), labels, ignore), kept.flatten(1))
         if objects.masks is not None:
             found.masks = self._masks(objects.masks, order, found.labels != PADDING)
-            found = _fit(found, (left != moved).any(-1).flatten(1).gather(1, order))
+            found = _fit_boxes_to_masks(found, (clipped != moved).any(-1).flatten(1).gather(1, order))
         found.regions = None if objects.regions is None else self._regions(objects.regions)
         return found
 
     def boxes(self, boxes: Tensor) -> Tensor:
-        """float (N, M, 4) of the images -> (n, K, M, 4) on the canvas, not cut off."""
-        boxes = mirror_boxes(boxes[self.source], self.mirrored[:, :, None], self.image)
+        """Map boxes of the images, float (N, M, 4), to the canvases, (n, K, M, 4), without clipping."""
+        boxes = flip_boxes(boxes[self.source], self.flipped[:, :, None], self.image)
         window, target = (x[:, :, None].to(boxes.dtype) for x in (self.window, self.target))
         gain = (target[..., 2:] - target[..., :2]) / (window[..., 2:] - window[..., :2])
         return (boxes - _twice(window[..., :2])) * _twice(gain) + _twice(target[..., :2])
 
     def _regions(self, regions: Tensor) -> Tensor:
-        """float (N, P, 4) -> (n, K P, 4), cut off at the edges of their tiles; zeros for those of which too little is
-        seen."""
-        left = _within(self.boxes(regions), self.target[:, :, None].to(regions.dtype))
-        kept = ((left[..., 2:] - left[..., :2]) >= SIDE).all(-1, keepdim=True)
-        return (left * kept).flatten(1, 2)
+        """Map regions (N, P, 4) to (n, K P, 4), clipped to their tiles; zeros for those that become too small."""
+        clipped = _clip(self.boxes(regions), self.target[:, :, None].to(regions.dtype))
+        kept = ((clipped[..., 2:] - clipped[..., :2]) >= MIN_OBJECT_SIDE).all(-1, keepdim=True)
+        return (clipped * kept).flatten(1, 2)
 
     def _masks(self, masks: Tensor, order: Tensor, kept: Tensor) -> Tensor:
-        """uint8 (N, M, S, S) -> (n, m, canvas, canvas): of each kept object, whose tile and number `order` holds."""
-        most = masks.shape[1]
-        laid = masks.new_zeros(*order.shape, self.canvas, self.canvas)
-        tiles, numbers = order // most, order % most
-        for i, k, source, mirrored, window, target in self._shown():
+        """Map masks, uint8 (N, M, S, S), to the canvases, (n, m, canvas, canvas).
+
+        order: tile * M + index of each object, int64 (n, m). kept: False for padding, bool (n, m).
+        """
+        slots_per_tile = masks.shape[1]
+        moved = masks.new_zeros(*order.shape, self.canvas, self.canvas)
+        tiles, numbers = order // slots_per_tile, order % slots_per_tile
+        for i, k, source, flipped, window, target in self._drawn():
             slots = (kept[i] & (tiles[i] == k)).nonzero()[:, 0]
             if len(slots):
-                shown = _mirror(masks[source], mirrored)[_part(window)][numbers[i, slots].to(masks.device)]
+                shown = _flip(masks[source], flipped)[_pixels(window)][numbers[i, slots].to(masks.device)]
                 x1, y1, x2, y2 = target
                 shown = F.interpolate(shown[:, None], (y2 - y1, x2 - x1), mode="nearest-exact")[:, 0]
-                laid[i, slots.to(masks.device), y1:y2, x1:x2] = shown
-        return laid
+                moved[i, slots.to(masks.device), y1:y2, x1:x2] = shown
+        return moved
 
-    def _shown(self) -> Iterator[tuple[int, int, int, list[bool], list[int], list[int]]]:
-        """Each tile that shows something: its canvas, number, image, mirrors, window and target."""
+    def _drawn(self) -> Iterator[tuple[int, int, int, list[bool], list[int], list[int]]]:
+        """Iterate over the tiles that are not empty: canvas, tile, source, flips, window and target."""
         sides = self.target[..., 2:] - self.target[..., :2]
-        places = (sides > 0).all(-1).nonzero()
-        tables = (self.source, self.mirrored, self.window, self.target)
-        columns = (x[places[:, 0], places[:, 1]].tolist() for x in tables)
-        for (i, k), *tile in zip(places.tolist(), *columns):
+        numbers = (sides > 0).all(-1).nonzero()
+        tables = (self.source, self.flipped, self.window, self.target)
+        columns = (x[numbers[:, 0], numbers[:, 1]].tolist() for x in tables)
+        for (i, k), *tile in zip(numbers.tolist(), *columns):
             yield i, k, *tile
 
 
-def mirror_boxes(boxes: Tensor, mirrored: Tensor, side: int) -> Tensor:
-    """float (..., 4), bool (..., 2) for left-right and up-down -> boxes of the mirrored image."""
-    return torch.where(_twice(mirrored), side - boxes[..., [2, 3, 0, 1]], boxes)
+def flip_boxes(boxes: Tensor, flipped: Tensor, side: int) -> Tensor:
+    """Map boxes, float (..., 4), to the flipped image. flipped: left-right and up-down, bool (..., 2)."""
+    return torch.where(_twice(flipped), side - boxes[..., [2, 3, 0, 1]], boxes)
 
 
 def pack(objects: ObjectBatch, kept: Tensor) -> tuple[ObjectBatch, Tensor]:
-    """The kept objects, bool (n, M), moved to the front in their order, and as much padding as is needed behind them.
+    """Drop objects and move the others to the front, followed by padding. kept: bool (n, M).
 
-    Returns a batch of m objects, the most that an image keeps but at least one, and their old numbers, int64 (n, m).
+    Returns a batch of m objects per image, where m is the max number of kept ones and at least 1, and their previous
+    indices, int64 (n, m).
     """
     order = kept.byte().sort(dim=1, descending=True, stable=True).indices[:, : max(1, int(kept.sum(1).max()))]
     kept = kept.gather(1, order)
@@ -144,42 +151,42 @@ def pack(objects: ObjectBatch, kept: Tensor) -> tuple[ObjectBatch, Tensor]:
 
 
 def pick(masks: Tensor, image: Tensor, number: Tensor, kept: Tensor) -> Tensor:
-    """uint8 (N, M, H, W) -> (n, m, H, W): the masks named by image and number, int64 (n, m), zeros where not kept."""
+    """Gather masks, uint8 (N, M, H, W), to (n, m, H, W) by image and number, int64 (n, m); zeros where not kept."""
     picked = masks[image.to(masks.device), number.to(masks.device)]
     picked[~kept.to(masks.device)] = 0
     return picked
 
 
-def _fit(objects: ObjectBatch, cut: Tensor) -> ObjectBatch:
-    """The boxes of objects that were cut off shrink to their masks; objects without a mask are dropped."""
+def _fit_boxes_to_masks(objects: ObjectBatch, clipped: Tensor) -> ObjectBatch:
+    """Shrink the boxes of clipped objects to their masks and drop objects with an empty mask."""
     assert objects.masks is not None
     bounds = mask_boxes(objects.masks).to(objects.boxes.device)
-    boxes = torch.where(cut[..., None], bounds, objects.boxes)
+    boxes = torch.where(clipped[..., None], bounds, objects.boxes)
     real = objects.labels != PADDING
-    kept = real & (bounds[..., 2] > 0) & (~cut | ((bounds[..., 2:] - bounds[..., :2]) >= SIDE).all(-1))
+    kept = real & (bounds[..., 2] > 0) & (~clipped | ((bounds[..., 2:] - bounds[..., :2]) >= MIN_OBJECT_SIDE).all(-1))
     fitted = ObjectBatch(boxes, objects.labels, objects.ignore, objects.masks)
     return fitted if torch.equal(kept, real) else pack(fitted, kept)[0]
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
-    """uint8 (..., H, W) of 0 and 1 -> float32 (..., 4), the smallest box around the ones; zeros for an empty mask."""
+    """Compute bounding boxes, float32 (..., 4), of masks, uint8 (..., H, W) of 0 and 1; zeros for an empty mask."""
     edges = []
-    for seen in (masks.amax(-2), masks.amax(-1)):  # the columns, then the rows, that hold a one
-        side = seen.shape[-1]
-        first, last = seen.argmax(-1), side - seen.flip(-1).argmax(-1)
-        edges.append(torch.stack((first, last), -1) * seen.amax(-1, keepdim=True))
+    for occupied in (masks.amax(-2), masks.amax(-1)):  # columns, then rows, that contain a 1
+        side = occupied.shape[-1]
+        first, last = occupied.argmax(-1), side - occupied.flip(-1).argmax(-1)
+        edges.append(torch.stack((first, last), -1) * occupied.amax(-1, keepdim=True))
     return torch.stack((edges[0], edges[1]), -1).flatten(-2).float()
 
 
-def _within(boxes: Tensor, bounds: Tensor) -> Tensor:
-    """Boxes cut off at the bounds; without area where they do not meet."""
+def _clip(boxes: Tensor, bounds: Tensor) -> Tensor:
+    """Clip boxes to bounds; the result is empty if they do not intersect."""
     low, high = _twice(bounds[..., :2]), _twice(bounds[..., 2:])
     return boxes.maximum(low).minimum(high)
 
 
-def _wide(boxes: Tensor, before: Tensor) -> Tensor:
-    """Whether both sides are at least `SIDE` pixels, or as wide as they were `before`, (..., 2)."""
-    return ((boxes[..., 2:] - boxes[..., :2]) >= (0.99 * before).clamp(max=SIDE)).all(-1)
+def _wide_enough(boxes: Tensor, before: Tensor) -> Tensor:
+    """Whether both sides are at least `MIN_OBJECT_SIDE` pixels, or not smaller than `before`, (..., 2)."""
+    return ((boxes[..., 2:] - boxes[..., :2]) >= (0.99 * before).clamp(max=MIN_OBJECT_SIDE)).all(-1)
 
 
 def _area(boxes: Tensor) -> Tensor:
@@ -187,22 +194,22 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def _twice(pairs: Tensor) -> Tensor:
-    """x, y -> x, y, x, y."""
+    """Repeat x, y as x, y, x, y."""
     return torch.cat((pairs, pairs), -1)
 
 
-def _part(box: list[int]) -> tuple[EllipsisType, slice, slice]:
+def _pixels(box: list[int]) -> tuple[EllipsisType, slice, slice]:
     x1, y1, x2, y2 = box
     return (..., slice(y1, y2), slice(x1, x2))
 
 
-def _mirror(image: Tensor, mirrored: list[bool]) -> Tensor:
-    axes = [axis for axis, on in zip((-1, -2), mirrored) if on]
+def _flip(image: Tensor, flipped: list[bool]) -> Tensor:
+    axes = [axis for axis, on in zip((-1, -2), flipped) if on]
     return image.flip(axes) if axes else image
 
 
 def _resized(window: Tensor, target: list[int]) -> Tensor:
-    """uint8 (C, h, w) at the size of the target, antialiased. On a processor the kernel for uint8 is the fast one."""
+    """Resize uint8 (C, h, w) to the size of the target, antialiased. On a CPU the kernel for uint8 is faster."""
     x1, y1, x2, y2 = target
     if window.shape[1:] == (y2 - y1, x2 - x1):
         return window

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, mirrors
+from danlu.data.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.detector import Detector
@@ -66,7 +66,7 @@ class ImageDetector:
             (cast(Detector, model), Normalise(size=own.size or 1, mean=own.mean, std=own.std))
             for own, model in trained.members_on(device)
         ]
-        self.mirrors = mirrors(config.augment) if config.tta else [()]
+        self.view_flips = view_flips(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
         self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
         self.window = signature.window
@@ -90,7 +90,7 @@ class ImageDetector:
         min_score = score / len(self.members)  # averaging over the members may raise a score
         each = [
             detect_mirrored(
-                model, normalise.scale(normalise.centre(raw)), self.mirrors, min_score, iou_threshold, max_objects
+                model, normalise.scale(normalise.centre(raw)), self.view_flips, min_score, iou_threshold, max_objects
             )
             for model, normalise in self.members
         ]

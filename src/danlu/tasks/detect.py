@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from danlu.data.annotations import Annotation
-from danlu.data.augment import mirrors
+from danlu.data.augment import view_flips
 from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
@@ -48,7 +48,7 @@ class Detect:
     """Detection of objects with boxes, or with masks too.
 
     annotations, placements: of every sample, by its number. masks: predict and evaluate masks.
-    nms_iou, max_detections: see `Detector.detect`. mirrors: see `tta.detect_mirrored`; ((),) for no augmentation.
+    nms_iou, max_detections: see `Detector.detect`. view_flips: see `tta.detect_mirrored`; ((),) for no augmentation.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Detect:
         masks: bool,
         nms_iou: float,
         max_detections: int,
-        mirrors: Sequence[tuple[int, ...]] = ((),),
+        view_flips: Sequence[tuple[int, ...]] = ((),),
     ) -> None:
         self.spec = TASKS[object_task(masks)]
         self.classes, self.annotations, self.placements, self.masks = classes, annotations, placements, masks
-        self.nms_iou, self.max_detections, self.mirrors = nms_iou, max_detections, mirrors
+        self.nms_iou, self.max_detections, self.view_flips = nms_iou, max_detections, view_flips
         self._truth: dict[int, Objects] = {}
 
     @classmethod
@@ -79,7 +79,7 @@ class Detect:
             masks=objects.masks,
             nms_iou=config.detect.overlap,
             max_detections=config.detect.most,
-            mirrors=mirrors(config.augment) if config.tta else ((),),
+            view_flips=view_flips(config.augment) if config.tta else ((),),
         )
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
@@ -93,11 +93,11 @@ class Detect:
         assert isinstance(batch.targets, ObjectBatch)
         outputs = model(batch.inputs)
         loss = float(detector.losses(outputs, batch.targets)["loss"])
-        if len(self.mirrors) == 1:
+        if len(self.view_flips) == 1:
             found = detector.detect(outputs, MIN_SCORE, self.nms_iou, self.max_detections)
         else:
             limits = MIN_SCORE, self.nms_iou, self.max_detections
-            found = detect_mirrored(detector, batch.inputs, self.mirrors, *limits)
+            found = detect_mirrored(detector, batch.inputs, self.view_flips, *limits)
         index = batch.index.tolist()
         predictions = [Prediction(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
         return predictions, [self.truth(i) for i in index]
