@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from faults_behaviour import BEHAVIOUR_FAULTS
 from faults_data import DATA_FAULTS
 from faults_loop import LOOP_FAULTS
 from faults_model import MODEL_FAULTS
 from faults_optim import OPTIM_FAULTS
 from planting import Fault
 
-FAULTS: dict[str, Fault] = {fault.name: fault for fault in DATA_FAULTS + MODEL_FAULTS + LOOP_FAULTS + OPTIM_FAULTS}
+EVERY = DATA_FAULTS + MODEL_FAULTS + BEHAVIOUR_FAULTS + LOOP_FAULTS + OPTIM_FAULTS
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in EVERY}
 DETECTION = ("data.bad_boxes", "model.receptive_field")  # codes that need boxes or large images: not planted here
 
 # Two faults at once: (name, strength) each; either code counts as the right cause.

@@ -17,7 +17,8 @@ from data import Data
 from faults_data import imbalance
 from loop import AccumulatingLoop, ClippingLoop, LBFGSLoop, Loop, Optim, Setup
 from networks import lenet, mlp, transformer, vgg
-from planting import on_data, on_model, on_optim
+from planting import on_data, on_model, on_optim, random_rows
+from sequences import NextItemLoss, NextItems, decoder, rows_of_images, walks
 from setups import constant, momentum, setup, sigmoid, tanh, warm_up
 from torch import Tensor, nn
 
@@ -163,6 +164,52 @@ def squashed_output(setup: Setup) -> Setup:
     return on_model(on_data(setup, edit), lambda model: nn.Sequential(*model.children(), nn.Sigmoid()))
 
 
+def soft_targets(setup: Setup) -> Setup:
+    """Use class probabilities as targets: 0.8 for the label, the rest spread evenly."""
+
+    def edit(data: Data, g: torch.Generator) -> Data:
+        spread = lambda y: 0.8 * one_hot_rows(y, data.outputs) + 0.2 / data.outputs  # noqa: E731
+        return replace(data, y=spread(data.y), y_val=spread(data.y_val))
+
+    return on_data(setup, edit)
+
+
+def one_hot_rows(y: Tensor, classes: int) -> Tensor:
+    return nn.functional.one_hot(y, classes).float()
+
+
+def some_ignored(setup: Setup, label: int = 255) -> Setup:
+    """Leave a tenth of the training labels out of the loss by ignore_index."""
+
+    def edit(data: Data, g: torch.Generator) -> Data:
+        y = data.y.clone()
+        y[random_rows(len(y), 0.1, g)] = label
+        return replace(data, y=y)
+
+    return on_data(setup, edit).but(loss=lambda: nn.CrossEntropyLoss(ignore_index=label))
+
+
+def summed(setup: Setup) -> Setup:
+    """Sum the loss over the batch, with an lr that is smaller by the batch size."""
+    return on_optim(setup.but(loss=lambda: nn.CrossEntropyLoss(reduction="sum")), 1 / setup.batch_size)
+
+
+def weighed(setup: Setup) -> Setup:
+    return setup.but(loss=lambda: nn.CrossEntropyLoss(weight=torch.tensor([2.0] + [1.0] * 9)))
+
+
+class Noisy(nn.Module):
+    """Add noise to the features in both modes, as the sampling of a variational model does."""
+
+    def __init__(self, model: nn.Sequential) -> None:
+        super().__init__()
+        self.features, self.head = model[:-1], model[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.head(x + 0.1 * torch.randn_like(x))
+
+
 def halves(name: str, tuned: Setup, untuned: Setup) -> dict[str, Setup]:
     return {f"{name} (tuned)": tuned.but(half="tuned"), f"{name} (untuned)": untuned.but(half="untuned")}
 
@@ -185,6 +232,10 @@ LENET = build(
 VGG = build(sets.digits, "vgg", vgg(16, 24), Optim("adam", 3e-3), 0.93, "classes conv bn relu images", batch_size=32)
 CANCER = build(sets.cancer, "linear", mlp(), momentum(0.05), 0.93, "binary mlp table", batch_size=16)
 DIABETES = build(sets.diabetes, "linear", mlp(), Optim("sgd", 0.01), 0.3, "numbers mlp table", batch_size=32)
+
+NEXT = build(
+    walks, "decoder", decoder(), Optim("adam", 3e-3), 0.4, "classes transformer", batch_size=32, epochs=10
+).but(loss=NextItemLoss, loop=NextItems)
 
 ODD: dict[str, Setup] = {
     **halves("one layer", DIGITS.but(model=mlp(), floor=0.92), CANCER),
@@ -210,6 +261,13 @@ ODD: dict[str, Setup] = {
     **halves("sigmoid and BCE", sigmoid_then_bce(MOONS), sigmoid_then_bce(CIRCLES)),
     **halves("sigmoid on bounded targets", squashed_output(FRIEDMAN.but(optim=Optim("adam", 1e-2))), squashed_output(FRIEDMAN2.but(optim=Optim("adam", 1e-2)))),
     **halves("label smoothing", smoothed(LENET), smoothed(DIGITS)),
+    **halves("soft targets", soft_targets(LENET), soft_targets(DIGITS)),
+    **halves("ignored labels", some_ignored(LENET), some_ignored(DIGITS)),
+    **halves("summed loss", summed(DIGITS), summed(DIGITS.but(model=mlp(128, 64), optim=momentum(0.02)))),
+    **halves("weighted classes", weighed(LENET), weighed(DIGITS)),
+    **halves("noise in both modes", on_model(LENET, Noisy), on_model(DIGITS, Noisy)),
+    **halves("recurrence over rows", LENET.but(model=rows_of_images(), optim=Optim("adam", 5e-3), epochs=20, floor=0.88), DIGITS.but(model=rows_of_images(), optim=Optim("adam", 3e-3), epochs=25, floor=0.88)),
+    **halves("next items", NEXT, NEXT.but(optim=Optim("adamw", 5e-3))),
     **halves("absolute error", FRIEDMAN.but(loss=nn.L1Loss), FRIEDMAN2.but(loss=nn.SmoothL1Loss)),
     **halves("high rate that is right", BLOBS.but(model=mlp(), optim=Optim("sgd", 0.5)), DIGITS.but(model=mlp(), optim=Optim("sgd", 0.3), floor=0.92)),
     **halves("constant rate", DIGITS.but(schedule=constant, optim=momentum(0.005), epochs=20), LENET.but(schedule=constant, optim=Optim("adam", 5e-4), epochs=25)),
