@@ -13,8 +13,8 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.gradient.exploding import exploding
 from danlu.doctor.findings.gradient.vanishing import vanishing
 from danlu.doctor.instruments.labels import kinship
-from danlu.doctor.instruments.loss_and_accuracy import top_third_correct
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.predictions import top_third_correct
 from danlu.doctor.watch import watch
 
 

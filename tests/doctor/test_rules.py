@@ -79,6 +79,10 @@ def times(step: float, wait: float) -> list[tuple]:
     return [(f"time.{n}", v, "", s) for s in range(1, 31) for n, v in (("step", step), ("wait", wait))]
 
 
+def told_and_seen(told: float, seen: float) -> list[tuple]:
+    return [("user.metric", told, "val_accuracy"), ("accuracy.mean", seen, "val")]
+
+
 # code -> (records with the fault, records of the same run without it).
 CASES = {
     "loop.missing_zero_grad": (
@@ -120,6 +124,41 @@ CASES = {
     "loop.scheduler_misuse": (
         [("optimizer.lr", 0.1 * 0.5**s, "g", s) for s in range(20)] + [("run.steps", 20), ("run.steps", 40)],
         [("optimizer.lr", 0.1 * 0.5**s, "g", 20 * s) for s in range(20)] + [("run.steps", 20), ("run.steps", 40)],
+    ),
+    "loop.metric_wrong": (
+        [(name, v, where, e) for e in range(1, 7) for name, v, where in told_and_seen(0.39, 0.95)],
+        [(name, v, where, e) for e in range(1, 7) for name, v, where in told_and_seen(0.93, 0.95)],
+    ),
+    "model.unregistered": (
+        [("parameter.size", 400, "out.weight"), ("leaf.unregistered", 900, "model.layers[0].weight")],
+        [("parameter.size", 400, "out.weight")],
+    ),
+    "model.mixes_samples": (
+        [("probe.mixing", 0.6), ("probe.mixing_layer", "LSTM", "rnn")],
+        [("probe.mixing", 1e-7)],
+    ),
+    "model.sees_future": ([("probe.future", 0.05)], [("probe.future", 0.0)]),
+    "model.random_in_eval": (
+        [("probe.random", 0.7), ("probe.dropout", 0.3)],
+        [("probe.random", 0.7)],  # the sampling of a VAE
+    ),
+    "model.inputs_unused": (
+        [("input.shape", [8, 28, 4]), ("probe.used_inputs", 0.04), ("probe.unused_inputs", 27 / 28, "axis1")],
+        [("input.shape", [8, 28, 4]), ("probe.used_inputs", 1.0), ("probe.unused_inputs", 0.0, "axis1")],
+    ),
+    "data.targets_not_scaled": (
+        [
+            ("loss.kind", "mse"),
+            ("target.mean", 2e5, "train"),
+            ("target.std", 6e4, "train"),
+            ("loss.mean", 3e9, "train"),
+        ],
+        [
+            ("loss.kind", "mse"),
+            ("target.mean", 0.1, "train"),
+            ("target.std", 1.0, "train"),
+            ("loss.mean", 0.8, "train"),
+        ],
     ),
     "loop.metric_last_batch": (
         [("user.metric", 0.81, "val_acc"), ("accuracy.mean", 0.80, "val"), ("accuracy.batch_mean", 0.81, "val")],

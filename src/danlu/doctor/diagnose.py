@@ -11,6 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged, judged
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.overcome import rejudged
 from danlu.doctor.wording import worded
 
 __all__ = ["Checked", "NotJudged", "diagnose", "judged", "rank", "shown"]
@@ -26,7 +27,7 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
     Returns findings by severity and confidence, each with the codes of its consequences; findings that
     another one explains come last.
     """
-    found = [finding for spec in FINDINGS.values() for finding in spec.rule(ledger)]
+    found = rejudged([finding for spec in FINDINGS.values() for finding in spec.rule(ledger)], ledger)
     found.sort(key=rank, reverse=True)
     explained = explained_by(found)
     linked = [replace(f, consequences=explained.get(f.code, [])) for f in found]

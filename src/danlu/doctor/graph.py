@@ -21,6 +21,7 @@ POOLING = {
 }  # fmt: skip
 MAX_POOLING = {"MaxPool2DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0", "MaxPool1DWithIndicesBackward0"}
 SCALING = {"MulBackward0", "DivBackward0", "AddBackward0", "SubBackward0"}  # with an operand that has no gradient
+PAIRWISE = {*SCALING, "RsubBackward1", "PowBackward1"}  # elementwise operations of two tensors
 BATCH_NORM = {"NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBatchNormBackward0"}
 ACTIVATIONS = {
     "ReluBackward0": "relu", "SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "SoftmaxBackward0": "softmax",
@@ -78,10 +79,74 @@ def consumers(starts: Iterable[Any]) -> dict[Any, int]:
 def last_activation(node: Any) -> tuple[str, Any] | None:
     """Return the name and node of the activation that produced a tensor, past rearrangements and pooling, or None.
 
+    The logarithm of a softmax or sigmoid, written as two operations, counts as log_softmax or log_sigmoid.
+
     Args:
         node: grad_fn of the tensor.
     """
     for item in behind(node, max_pooling=True):
         if item.name() in ACTIVATIONS:
             return ACTIVATIONS[item.name()], item
+        if item.name() == "LogBackward0":
+            inner = last_activation(_unclamped(_previous(item)))
+            return (f"log_{inner[0]}", inner[1]) if inner and inner[0] in ("softmax", "sigmoid") else None
     return None
+
+
+def _unclamped(node: Any) -> Any:
+    """Skip a clamp, as in log(p.clamp(min=1e-7))."""
+    while node is not None and node.name().startswith("Clamp"):
+        node = _previous(node)
+    return node
+
+
+def is_scaled(node: Any) -> bool:
+    """Whether a tensor is its last activation scaled or shifted, as 5 * sigmoid(x): its range is another one."""
+    return any(item.name() in SCALING for item in behind(node, max_pooling=True))
+
+
+def softmax_axis(node: Any) -> tuple[int, list[int]] | None:
+    """Axis of a softmax or log_softmax, not negative, and the shape of its result; None if autograd freed them.
+
+    Args:
+        node: its node in the graph.
+    """
+    try:
+        shape, axis = list(node._saved_result.shape), int(node._saved_dim)
+    except (AttributeError, RuntimeError):
+        return None
+    if axis >= 2**63:  # negative axes are saved as unsigned numbers
+        axis -= 2**64
+    return axis % max(1, len(shape)), shape
+
+
+def shape_of(node: Any) -> list[int]:
+    """Shape of the result of an operation; empty if unknown."""
+    known = getattr(node, "_input_metadata", None)
+    return list(known[0].shape) if known else []
+
+
+def broadcast_pairs(loss: Any, outputs: Any, limit: int = 64) -> list[int]:
+    """Shape that outputs of shape (N,) or (N, 1) take on in a loss written by hand, if it is every pair: (N, N).
+
+    Args:
+        loss, outputs: grad_fn of both.
+        limit: max number of nodes.
+
+    Returns:
+        The shape; empty if the outputs are combined with a tensor of the same shape.
+    """
+    before = shape_of(outputs)
+    if not before or before[0] < 2 or before[1:] not in ([], [1]):
+        return []
+    pending, seen = [loss], set()
+    while pending and len(seen) < limit:
+        node = pending.pop(0)
+        if node is None or node in seen or node is outputs:
+            continue
+        seen.add(node)
+        sources = [source for source, _ in node.next_functions]
+        if outputs in sources and node.name() in PAIRWISE and shape_of(node) == [before[0], before[0]]:
+            return shape_of(node)
+        pending += sources
+    return []

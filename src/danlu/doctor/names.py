@@ -37,6 +37,7 @@ NAMES: dict[str, Name] = {
         "once", "what", "", "what the doctor cannot see ('loss', 'layers', ...), with the reason as a sentence"
     ),
     "run.finished": Name("once", "", "steps", "written at the end: training steps done"),
+    "run.weights_moved": Name("once", "", "0/1", "at the end a parameter is another than at the start"),
     "run.forwards": Name("epoch", "phase", "passes", "passes through the model in this phase, since the start"),
     "run.backwards": Name("epoch", "", "passes", "passes that a backward pass went through, since the start"),
     "run.optimizer_steps": Name("epoch", "", "steps", "calls of optimizer.step, of all optimisers, since the start"),
@@ -149,6 +150,19 @@ NAMES: dict[str, Name] = {
     "loss.graph": Name("once", "", "", "grad_fn of the loss: NllLossBackward0, MseLossBackward0, ..."),
     "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
     "loss.class_weights": Name("once", "", "", "weight of each class in the loss, a list; only their ratios matter"),
+    "loss.option": Name(
+        "once",
+        "option",
+        "",
+        "option of the loss that is not at its default: ignore_index, reduction, label_smoothing, pos_weight (a list)",
+    ),
+    "loss.chance": Name(
+        "step",
+        "",
+        "",
+        "loss of the best constant answer, measured by calling the loss; only where options or kind of the loss "
+        "leave no formula for it",
+    ),
     "loss.initial": Name("once", "", "", "loss of the first training pass"),
     "output.shape": Name("once", "", "", "shape of what is given to the loss, a list"),
     "output.count": Name("once", "", "", "number of outputs: size of dimension 1 (1 where there is none)"),
@@ -156,6 +170,12 @@ NAMES: dict[str, Name] = {
     "output.activation": Name(
         "once", "", "", "what is applied to the outputs last: none, softmax, log_softmax, sigmoid, relu, tanh"
     ),
+    "output.activation_before": Name(
+        "once", "", "", "activation right before a final softmax or log_softmax: none, relu, softmax, ..."
+    ),
+    "output.scaled": Name("once", "", "0/1", "the last activation is scaled or shifted before it reaches the loss"),
+    "output.softmax_axis": Name("once", "", "", "axis of a final softmax or log_softmax"),
+    "output.softmax_shape": Name("once", "", "", "shape of its result, a list"),
     "output.std": Name("step", "", "", "standard deviation of the outputs"),
     "output.mean": Name("step", "", "", "mean of the outputs"),
     "output.sample_std": Name(
@@ -231,6 +251,27 @@ NAMES: dict[str, Name] = {
     ),
     "batch.label_distance_expected": Name("step", "", "", "the same expected of a shuffled batch of this size"),
     "user.metric": Name("epoch", "metric", "", "metric that the loop reported by doctor.epoch(name=value)"),
+    # Leaves of the autograd graph that are no parameters of the model.
+    "leaf.unregistered": Name(
+        "once", "name in code", "elements", "a tensor in the graph of the loss that no optimiser holds: its size"
+    ),
+    "leaf.created": Name("once", "", "elements", "size of the parameters that are created anew in each pass"),
+    # Behaviour on a few samples of one batch in eval mode, after the first steps.
+    "probe.random": Name(
+        "once", "", "", "difference of two runs on the same samples, relative to the deviation of the outputs"
+    ),
+    "probe.dropout": Name("once", "", "", "largest probability of a dropout that is active in eval mode"),
+    "probe.mixing": Name(
+        "once", "", "", "difference between a sample run alone and within its batch, relative as above"
+    ),
+    "probe.mixing_layer": Name("once", "layer", "", "class of the first layer whose output differs so"),
+    "probe.future": Name(
+        "once", "", "", "change of the predictions of next items when these items are replaced, relative as above"
+    ),
+    "probe.used_inputs": Name("once", "", "", "fraction of the input positions that an output depends on"),
+    "probe.unused_inputs": Name(
+        "once", "axis", "", "fraction of the positions along an axis of the inputs that no output depends on"
+    ),
     # Inputs (sampled batches).
     "input.dtype": Name("once", "", "", "type of the first input"),
     "input.shape": Name("once", "", "", "shape of the first input, a list"),

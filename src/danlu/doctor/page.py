@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from danlu.doctor.cards import cards, style
+from danlu.doctor.derived.learning import MIN_SKILL, final_skill
 from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, reported_metrics, series
 from danlu.doctor.finding import Finding
 from danlu.doctor.judged import judged
@@ -69,6 +70,8 @@ h1{font-size:clamp(28px,4.4vw,40px);line-height:1.15;letter-spacing:-.025em;marg
 h2{font-size:22px;letter-spacing:-.015em;margin:48px 0 16px}.lead{margin:0;color:var(--muted);font-size:16px}
 .well{background:var(--surface);border:1px solid var(--line);border-left:4px solid #2f9068;border-radius:12px;
 padding:20px 22px;margin:0}
+.unjudged{background:var(--surface);border:1px solid var(--line);border-left:4px solid var(--warn);border-radius:12px;
+padding:20px 22px;margin:0}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:20px}
 .curves>.proof{background:var(--surface);border:1px solid var(--line);border-radius:12px;padding:18px 20px}
 .curves .proof{--bad:var(--val);--good-soft:#2f906820;--good:#2f9068}
@@ -92,7 +95,7 @@ def write_page(
 
 def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
     title = text(term("title", "The doctor's report"))
-    nothing = f'<p class="well">{text(term("nothing", "Nothing wrong was found."))}</p>'
+    nothing = _nothing(ledger)
     found = cards([one.to_dict() for one in findings], ledger) or nothing
     drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + reported_metrics(ledger)
     charts = "".join(render(figure) for figure in drawn)
@@ -105,6 +108,21 @@ def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
         f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_unobserved(ledger)}'
         f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div></body></html>'
     )
+
+
+def _nothing(ledger: Ledger) -> str:
+    """Paragraph of a page without findings; it is no praise where learning was not judged or did not happen."""
+    skill = final_skill(ledger)
+    if skill is None:
+        words = term(
+            "not_judged",
+            "No fault was found. Whether the model learns was not judged: the loss at chance level is not known.",
+        )
+    elif skill < MIN_SKILL:
+        words = term("at_chance", "No fault was found, but at the end the loss was no better than at chance level.")
+    else:
+        words = term("nothing", "Nothing wrong was found.")
+    return f'<p class="{"well" if skill is not None and skill >= MIN_SKILL else "unjudged"}">{text(words)}</p>'
 
 
 def _unobserved(ledger: Ledger) -> str:

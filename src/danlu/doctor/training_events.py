@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.doctor.budget import FREE_STEPS
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
@@ -152,6 +153,8 @@ class TrainingEvents:
             if index == 0:
                 call.outputs = weakref.ref(tensor)
                 call.held_outputs = tensor if self.holds_outputs and call.grad else None
+                if call.grad and self.watched.step <= FREE_STEPS:
+                    call.notes["output_node"] = tensor.grad_fn
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
                 tensor.register_hook(self._backward_hook(call))
         if not call.auxiliary:

@@ -9,6 +9,7 @@ from typing import Any
 from danlu.doctor.finding import Finding, in_english
 from danlu.doctor.findings.spec import Words
 from danlu.doctor.findings.table import FINDINGS
+from danlu.doctor.overcome import past
 from danlu.doctor.phrase import readable
 from danlu.doctor.places import layer_place
 from danlu.message import Message, fields, language, speaking
@@ -36,6 +37,8 @@ def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -
             title, cause, fix = (
                 str(Message(f"{id}.{part}", getattr(words, part), values)) for part in ("title", "cause", "fix")
             )
+        if "overcome" in finding.evidence:
+            cause = f"{cause} {past(finding.evidence['overcome'])}"
         return replace(
             finding,
             where=in_english(finding.where),

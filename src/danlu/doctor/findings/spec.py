@@ -46,6 +46,7 @@ class FindingSpec:
     charts: drawings of the evidence; the first for which the ledger has the numbers is shown.
     explains: codes of findings that are consequences where both are found; "fit.*" is a family.
     needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
+    overcome_at: skill at the end of a run (1 - loss / loss at chance level) from which the finding is only a note, as past.
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
     before_training: wording of the same finding by static_checks.py.
     order: of findings with the same severity and confidence, the lowest is reported first; then by code.
@@ -60,4 +61,5 @@ class FindingSpec:
     needs: tuple[str, ...] = ()
     concerns: Callable[[Ledger], bool] = always
     before_training: Words | None = None
+    overcome_at: float | None = None
     order: int = LAST

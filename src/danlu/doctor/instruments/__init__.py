@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from danlu.doctor.instruments.activations import Activations
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.behaviour import Behaviour
+from danlu.doctor.instruments.chance import Chance
 from danlu.doctor.instruments.gradients import Gradients
+from danlu.doctor.instruments.graph_leaves import GraphLeaves
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
@@ -20,6 +23,9 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "structure": Structure,
     "optimizers": Optimizers,
     "loss_and_accuracy": LossAndAccuracy,
+    "chance": Chance,
+    "graph_leaves": GraphLeaves,
+    "behaviour": Behaviour,
     "nonfinite": Nonfinite,
     "gradients": Gradients,
     "activations": Activations,

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.graph import last_activation
+from danlu.doctor.graph import broadcast_pairs, is_scaled, last_activation, shape_of, softmax_axis
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.loss_options import loss_options, summands
 from danlu.doctor.losses import kind_by_graph, kind_of
+from danlu.doctor.predictions import IGNORED, measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
-MAX_CLASSES = 1000
 MIN_BATCHES = 4  # measured batches for the accuracy of an epoch, if it has as many
-# A label is contradicted if its probability is below the first and that of another class above the second.
-MAX_LABEL_PROBABILITY, MIN_CONFIDENCE = 0.1, 0.8
 
 
 class LossAndAccuracy(Instrument):
@@ -30,6 +29,8 @@ class LossAndAccuracy(Instrument):
         self._last_size = 0
         self._sums = {"train": EpochSums(), "val": EpochSums()}
         self._label_counts: Tensor | None = None
+        self._ignored = IGNORED
+        self._sums_losses = False  # the loss is summed over the batch
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
         outputs = outputs if isinstance(outputs, Tensor) else None
@@ -42,12 +43,15 @@ class LossAndAccuracy(Instrument):
         size = outputs.shape[0] if outputs is not None and outputs.dim() else call.size
         if size > call.size and size % call.size == 0:  # several predictions per sample, in rows
             size = call.size
-        call.notes["loss_and_accuracy"] = {"loss": loss.detach().mean() if loss.dim() else loss.detach(), "size": size}
+        value = loss.detach().mean() if loss.dim() else loss.detach()
+        if self._sums_losses and targets is not None:
+            value = value / summands(outputs, targets, self._ignored)
+        call.notes["loss_and_accuracy"] = {"loss": value, "size": size}
         if outputs is None or targets is None:
             return False
         if not watched.may(self.name, call):
             return False
-        call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach())
+        call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach(), self._ignored)
         return True
 
     def settled(self, watched: WatchedModel, call: Pass) -> None:
@@ -87,7 +91,7 @@ class LossAndAccuracy(Instrument):
 
     def _write_batch(self, watched: WatchedModel, call: Pass, outcome: dict) -> None:
         if "correct" in outcome:
-            watched.write_deferred("accuracy.step", outcome["correct"] / max(1, outcome["counted"]), "", call.step)
+            watched.write_deferred("accuracy.step", outcome["correct"] / outcome["counted"].clamp(min=1), "", call.step)
         if "spread" in outcome:
             for name, value in zip(("output.mean", "output.std", "output.sample_std"), outcome["spread"]):
                 watched.write_deferred(name, value, "", call.step)
@@ -120,14 +124,14 @@ class LossAndAccuracy(Instrument):
         if kind is None and (call.grad or kind_of(function)):
             kind = kind_of(function) or kind_by_graph(loss) or getattr(function, "__name__", type(function).__name__)
             watched.write("loss.kind", str(kind))
+        self._write_options(watched, str(kind))
         watched.write("loss.seen_by", by)
         watched.write("loss.graph", loss.grad_fn.name() if loss.grad_fn is not None else "")
         if call.grad:
             watched.write("loss.attached", int(loss.requires_grad))
-            watched.write_deferred("loss.initial", loss.detach().mean())
-        weights = getattr(function, "weight", None)
-        if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
-            watched.write("loss.class_weights", weights.tolist())
+            initial = loss.detach().mean()
+            divisor = summands(outputs, targets, self._ignored) if self._sums_losses and targets is not None else 1
+            watched.write_deferred("loss.initial", initial / divisor)
         if torch.is_autocast_enabled(watched.device.type):
             short = str(torch.get_autocast_dtype(watched.device.type)).removeprefix("torch.")
             watched.write("run.precision", f"autocast-{short}")
@@ -137,9 +141,12 @@ class LossAndAccuracy(Instrument):
             watched.write("output.shape", list(outputs.shape))
             watched.write("output.count", outputs.shape[1] if outputs.dim() > 1 else 1)
             if outputs.grad_fn is not None:  # without a graph the activation is unknown
-                found = last_activation(outputs.grad_fn)
-                watched.write("output.activation", found[0] if found else "none")
+                self._write_activation(watched, outputs)
             watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
+        node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
+        pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
+        if pairs and not watched.ledger.has("target.broadcast"):
+            watched.write("target.broadcast", f"{shape_of(node)} against {[1, pairs[0]]}")
         if targets is None:
             return
         watched.write("target.shape", list(targets.shape))
@@ -152,12 +159,40 @@ class LossAndAccuracy(Instrument):
         if outputs is not None and alike and outputs.shape != targets.shape:
             watched.write("target.broadcast", f"{list(outputs.shape)} against {list(targets.shape)}")
 
+    def _write_activation(self, watched: WatchedModel, outputs: Tensor) -> None:
+        """Record the last activation of the outputs, the axis of a softmax, and an activation right before it."""
+        found = last_activation(outputs.grad_fn)
+        watched.write("output.activation", found[0] if found else "none")
+        watched.write("output.scaled", int(is_scaled(outputs.grad_fn)))
+        if found is None or found[0] not in ("softmax", "log_softmax"):
+            return
+        earlier = last_activation(found[1].next_functions[0][0])
+        watched.write("output.activation_before", earlier[0] if earlier else "none")
+        axis = softmax_axis(found[1])
+        if axis is not None:
+            watched.write("output.softmax_axis", axis[0])
+            watched.write("output.softmax_shape", axis[1])
+
+    def _write_options(self, watched: WatchedModel, kind: str) -> None:
+        """Record the options of the loss that change its value or the labels it counts."""
+        options = loss_options(watched.last_call)
+        self._ignored = int(options.get("ignore_index", IGNORED))
+        self._sums_losses = options.get("reduction") == "sum"
+        weights = options.get("weight")
+        if kind in ("cross_entropy", "nll") and isinstance(weights, Tensor) and weights.dim() == 1:
+            watched.write("loss.class_weights", weights.tolist())
+        for name, value in options.items():
+            if not isinstance(value, Tensor):
+                watched.write("loss.option", value, name)
+            elif name == "pos_weight":
+                watched.write("loss.option", value.flatten().tolist()[:100], name)
+
 
 class EpochSums:
     """Sums over one phase of an epoch, kept on the device."""
 
     def __init__(self) -> None:
-        self.batches = self.samples = self.first_size = self.last_size = self.counted = 0
+        self.batches = self.samples = self.first_size = self.last_size = 0
         self.measured = 0
         self.sums: dict[str, Tensor] = {}
         self.last: dict[str, Any] = {}
@@ -172,12 +207,11 @@ class EpochSums:
         self._sum("batch_loss", outcome["loss"])
         if "correct" in outcome:
             self.measured += 1
-            self._sum("batch_accuracy", outcome["correct"] / max(1, outcome["counted"]))
+            self._sum("batch_accuracy", outcome["correct"] / outcome["counted"].clamp(min=1))
         self.add_predictions(outcome)
 
     def add_predictions(self, outcome: dict[str, Any]) -> None:
-        self.counted += outcome.get("counted", 0)
-        for name in ("correct", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes"):
+        for name in ("correct", "counted", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes"):
             if name in outcome:
                 self._sum(name, outcome[name])
 
@@ -200,38 +234,40 @@ class EpochSums:
         ):
             watched.write(name, value, phase, epoch)
         values = self._on_host()
+        counted = float(values.get("counted", 0.0))
         write = lambda name, value: watched.write(name, value, phase, epoch)  # noqa: E731
         write("loss.mean", float(values["loss"]) / max(1, self.samples))
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
         write("loss.last_batch", float(self.last["loss"]))
         skipped_steps = watched.skipped_steps if phase == "train" else 0
-        if "correct" in values and self.counted and self.measured >= min(MIN_BATCHES, self.batches + skipped_steps):
-            write("accuracy.mean", float(values["correct"]) / self.counted)
+        if "correct" in values and counted and self.measured >= min(MIN_BATCHES, self.batches + skipped_steps):
+            write("accuracy.mean", float(values["correct"]) / counted)
             write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
             if self.measured == self.batches and not skipped_steps:
                 write("accuracy.padded", float(values["correct"]) / (self.first_size * self.batches))
             if "correct" in self.last:
-                write("accuracy.last_batch", float(self.last["correct"]) / max(1, self.last["counted"]))
+                write("accuracy.last_batch", float(self.last["correct"]) / max(1, int(self.last["counted"])))
         self.write_predictions(watched, phase)
 
     def write_predictions(self, watched: WatchedModel, phase: str) -> None:
         """Write the values that do not depend on the division into batches."""
         values = self._on_host()
+        counted = float(values.get("counted", 0.0))
         write = lambda name, value: watched.write(name, value, phase, watched.epoch)  # noqa: E731
-        if "actual" in values and self.counted:
+        if "actual" in values and counted:
             actual, predicted, hits = values["actual"], values["predicted"], values["hits"]
             write("class.predicted", (predicted / predicted.sum().clamp(min=1)).tolist())
             write("class.actual", (actual / actual.sum().clamp(min=1)).tolist())
             write("class.correct", torch.where(actual > 0, hits / actual.clamp(min=1), -1.0).tolist())
-        if "sure" in values and self.counted:
-            contradicted, confident, right, entropy = (values["sure"] / self.counted).tolist()
+        if "sure" in values and counted:
+            contradicted, confident, right, entropy = (values["sure"] / counted).tolist()
             write("label.contradicted", contradicted)
             write("label.confident", confident)
             write("label.confident_correct", right / confident if confident else 0.0)
             write("class.entropy", entropy)
         if "top_third" in values:
             right, count = values["top_third"].tolist()
-            write("label.surest_correct", right / count)
+            write("label.surest_correct", right / max(1.0, count))
         if "extremes" in values:
             write("target.min", -float(values["extremes"][0]))
             write("target.max", float(values["extremes"][1]))
@@ -248,124 +284,3 @@ class EpochSums:
             name: value.double().cpu() if value.device.type != "mps" else value.cpu()
             for name, value in self.sums.items()
         }
-
-
-def target_kind(targets: Tensor) -> str:
-    """Return the kind of targets: classes, one_hot, binary or values."""
-    if not targets.is_floating_point():
-        return "binary" if targets.dtype == torch.bool else "classes"
-    if not bool(((targets == 0) | (targets == 1)).all()):
-        return "values"
-    rows = targets.flatten(1) if targets.dim() > 1 else targets[:, None] if targets.dim() else targets.reshape(1, 1)
-    return "one_hot" if rows.shape[1] > 1 and bool((rows.sum(1) == 1).all()) else "binary"
-
-
-def measured(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Count predictions of one batch, for classes, binary targets or values; tensors stay on their device."""
-    whole = not targets.is_floating_point() and outputs.is_floating_point()
-    if whole and outputs.dim() >= 2 and outputs.shape[1] > 1 and targets.dim() == outputs.dim() - 1:
-        return _classes(outputs, targets)
-    if outputs.shape != targets.shape and outputs.numel() != targets.numel():
-        return {}
-    return _values(outputs, targets)
-
-
-def _spread(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    values = outputs.float()
-    by_sample = values.reshape(values.shape[0], -1) if values.dim() else values.reshape(1, 1)
-    deviation = by_sample.std(0, correction=0).mean()
-    return values.mean(), values.std(correction=0), deviation
-
-
-def _classes(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """outputs (N, K, ...): scores, log-probabilities or probabilities; targets (N, ...): integers."""
-    classes = outputs.shape[1]
-    scores = outputs.float().movedim(1, -1).reshape(-1, classes)
-    labels = targets.reshape(-1).long()
-    inside = (labels >= 0) & (labels < classes)
-    labels = labels.clamp(0, classes - 1)
-    guess = scores.argmax(1)
-    right = (guess == labels) & inside
-    total = scores.exp().sum(1)
-    normal = ((total - 1).abs() < 1e-3).all()  # log-probabilities; softmax leaves them unchanged
-    already = ((scores.sum(1) - 1).abs() < 1e-3).all() & (scores >= 0).all() & ~normal
-    chances = torch.where(already, scores, torch.softmax(scores, 1))
-    top = chances.amax(1)
-    own = chances.gather(1, labels[:, None])[:, 0]
-    sure = (top > MIN_CONFIDENCE) & inside
-    entropy = -(chances * chances.clamp(min=1e-12).log()).sum(1)
-    result = {
-        "correct": right.sum(),
-        "counted": labels.numel(),
-        "top_third": top_third_correct(top, right),
-        "spread": _spread(outputs),
-        "sure": torch.stack(
-            [(sure & (own < MAX_LABEL_PROBABILITY)).sum(), sure.sum(), (sure & right).sum(), entropy.sum()]
-        ).double()
-        if outputs.device.type != "mps"
-        else torch.stack(
-            [
-                (sure & (own < MAX_LABEL_PROBABILITY)).sum().float(),
-                sure.sum().float(),
-                (sure & right).sum().float(),
-                entropy.sum(),
-            ]
-        ),
-        "extremes": torch.stack([-targets.min(), targets.max()]).float(),
-    }
-    if classes <= MAX_CLASSES:
-        ones, zero = inside.float(), torch.zeros(classes, device=outputs.device)
-        result["actual"] = zero.index_add(0, labels, ones)
-        result["predicted"] = zero.index_add(0, guess, ones)
-        result["hits"] = zero.index_add(0, labels, right.float())
-        # -100 is the ignore_index of torch's losses; other negative labels and labels >= K are outside.
-        result["outside"] = (~inside & (targets.reshape(-1) != -100)).sum()
-    return result
-
-
-def top_third_correct(certainty: Tensor, right: Tensor) -> Tensor:
-    """Count the correct predictions among the top-scoring third of a batch: (correct, size of that third)."""
-    third = max(1, len(right) // 3)
-    picked = right[certainty.topk(third).indices].float().sum()
-    return torch.stack([picked, torch.full_like(picked, third)])
-
-
-def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Values, or binary targets: an accuracy only where the targets are 0 and 1."""
-    guess, truth = outputs.float().reshape(-1), targets.float().reshape(-1)
-    yes_no = bool(((truth == 0) | (truth == 1)).all()) if truth.device.type == "cpu" else targets.dtype == torch.bool
-    result: dict[str, Any] = {
-        "spread": _spread(outputs),
-        "extremes": torch.stack([-truth.min(), truth.max()]),
-        "moments": torch.stack(
-            [
-                torch.full_like(truth[0], truth.numel()),
-                truth.sum(),
-                truth.square().sum(),
-                (guess - truth).square().sum(),
-            ]
-        ),
-    }
-    if yes_no and outputs.shape == targets.shape and (outputs.dim() == 1 or outputs.shape[-1] == 1):
-        # Probabilities are above one half where logits are above zero.
-        are_chances = (guess.amin() >= 0) & (guess.amax() <= 1)
-        said = torch.where(are_chances, guess > 0.5, guess > 0)
-        right = said == (truth > 0.5)
-        result |= {"correct": right.sum(), "counted": truth.numel()}
-        result["top_third"] = top_third_correct((guess - torch.where(are_chances, 0.5, 0.0)).abs(), right)
-        counts = truth.sum()
-        result["actual"] = torch.stack([truth.numel() - counts, counts])
-        positive = said.float().sum()
-        result["predicted"] = torch.stack([truth.numel() - positive, positive])
-        hit = (said & (truth > 0.5)).float().sum()
-        result["hits"] = torch.stack([((~said) & (truth <= 0.5)).float().sum(), hit])
-        result["outside"] = None
-    elif outputs.dim() == 2 and outputs.shape == targets.shape and yes_no and outputs.shape[1] <= MAX_CLASSES:
-        one_hot = targets.float()
-        best, label = outputs.argmax(1), one_hot.argmax(1)
-        zero, ones = torch.zeros(outputs.shape[1], device=outputs.device), torch.ones(len(best), device=outputs.device)
-        result |= {"correct": (best == label).sum(), "counted": len(best), "outside": None}
-        result["actual"] = zero.index_add(0, label, ones)
-        result["predicted"] = zero.index_add(0, best, ones)
-        result["hits"] = zero.index_add(0, label, (best == label).float())
-    return result

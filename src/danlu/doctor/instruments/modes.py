@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.instruments.base import Instrument
-from danlu.doctor.instruments.loss_and_accuracy import measured
 from danlu.doctor.instruments.structure import BATCH_NORMS
+from danlu.doctor.loss_options import loss_options
+from danlu.doctor.predictions import IGNORED, measured
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 
@@ -108,8 +109,9 @@ class Modes(Instrument):
             first = next(iter(kwargs))
             loss = function(**{**kwargs, first: outputs})
             target = kwargs.get("target")
-        found = measured(outputs, target) if isinstance(target, Tensor) and isinstance(outputs, Tensor) else {}
-        accuracy = found["correct"] / max(1, found["counted"]) if "correct" in found else None
+        ignored = int(loss_options((function, args, kwargs)).get("ignore_index", IGNORED))
+        found = measured(outputs, target, ignored) if isinstance(target, Tensor) and isinstance(outputs, Tensor) else {}
+        accuracy = found["correct"] / found["counted"].clamp(min=1) if "correct" in found else None
         return loss.detach().mean(), accuracy
 
 

@@ -75,7 +75,7 @@ class Structure(Instrument):
         return hook
 
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> None:
-        if self._handles and not self._calls and watched.leaves and "torch._dynamo" in sys.modules:
+        if self._handles and not self._calls and watched.leaves and has_compiled():
             watched.mark_compiled()  # no hook was called: the model runs inside a compiled function
         self._remove()
         self._made = {}
@@ -109,8 +109,16 @@ class Structure(Instrument):
     def finish(self, watched: WatchedModel) -> None:
         self._remove()
         self._calls = []
+        changed = [name for name, p in watched.parameters.items() if p.numel() and self._has_moved(watched, name, p)]
+        watched.write("run.weights_moved", int(bool(changed)), step=watched.steps_done)
         if self.done and not self._reached_written:
             self._write_reached(watched)
+
+    def _has_moved(self, watched: WatchedModel, name: str, p: nn.Parameter) -> bool:
+        """Whether the mean or the deviation of a parameter is another than at the start."""
+        values = p.detach().float()
+        now = [float(values.mean()), float(values.std(unbiased=False))]
+        return now != [watched.ledger.last(f"parameter.{kind}", name) for kind in ("mean", "std")]
 
     def _remove(self) -> None:
         for handle in self._handles:
@@ -222,6 +230,12 @@ class Structure(Instrument):
                 return
             if node.name() not in REARRANGING:
                 return
+
+
+def has_compiled() -> bool:
+    """Return whether torch.compile has compiled anything in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return dynamo is not None and bool(getattr(dynamo, "counters", {}).get("frames"))
 
 
 class _Call:

@@ -36,7 +36,10 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="activation.collapsed",
     order=470,
-    severities=("error",),
+    severities=(
+        "error",
+        "note",
+    ),
     rule=collapsed,
     words=Words(
         title="{where} returns the same output for every sample",
@@ -65,4 +68,5 @@ SPEC = FindingSpec(
         "model.no_nonlinearity",
     ),
     needs=("activation.spread",),
+    overcome_at=0.9,
 )

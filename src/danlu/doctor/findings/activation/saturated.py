@@ -36,7 +36,10 @@ def saturated(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="activation.saturated",
     order=460,
-    severities=("warning",),
+    severities=(
+        "warning",
+        "note",
+    ),
     rule=saturated,
     words=Words(
         title="Saturated {kind} units in {where}",
@@ -68,4 +71,5 @@ SPEC = FindingSpec(
         "optim.plateau_saddle",
     ),
     needs=("activation.std",),
+    overcome_at=0.9,
 )

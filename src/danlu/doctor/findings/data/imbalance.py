@@ -32,8 +32,20 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         hidden = shares[k] * len(shares) < 0.06  # so rare that never predicting it costs almost nothing
         badly = 0 <= found[0] < found[1] - 0.1
         places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
-        severity = "warning" if (badly or hidden) and not places else "note"  # most places are background
+        weighed = _is_weighed(ledger, k, most)
+        # Most places are background.
+        severity = "warning" if (badly or hidden) and not places and not weighed else "note"
         yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(k), facts)
+
+
+def _is_weighed(ledger: Ledger, rare: int, common: int) -> bool:
+    """Whether the loss already weighs the rare class at least twice as much as the common one."""
+    weights, positive = ledger.last("loss.class_weights"), ledger.last("loss.option", "pos_weight")
+    if weights and max(rare, common) < len(weights):
+        return weights[rare] >= 2 * weights[common]
+    if isinstance(positive, list) and len(positive) == 1:
+        return positive[0] >= 2 if rare == 1 else positive[0] <= 0.5
+    return False
 
 
 SPEC = FindingSpec(

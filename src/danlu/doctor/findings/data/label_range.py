@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from danlu.doctor.derived.labels import labels_seen, mean_rows
 from danlu.doctor.drawings.counts import label_span
 from danlu.doctor.finding import Finding
+from danlu.doctor.findings.model.loss_mismatch import is_regression
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
@@ -28,7 +29,9 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
             "",
             facts | {"problem": message("finding.data.label_range.outside", "outside")},
         )
-    elif kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1):
+    elif (
+        kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1) and not is_regression(ledger)
+    ):
         yield Finding(
             "data.label_range", "error", 0.95, "", facts | {"problem": message("finding.data.label_range.sign", "sign")}
         )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
-from danlu.doctor.derived.progress import accuracies
+from danlu.doctor.derived.learning import final_skill
+from danlu.doctor.derived.progress import accuracies, steps_taken
 from danlu.doctor.drawings.over_time import epoch_accuracies, epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
+MIN_STEPS = 100
 
 
 def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
@@ -30,21 +36,40 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         best = max(accuracies(ledger, "val").values())
         learning = losses[-1] < 0.97 * losses[0]
         worse = held_losses[-1] > min(held_losses) * 1.02
-        facts = {"train": fitted, "val": held, "best": best, "chance": chance, "kinship": kin}
+        facts = _course({"train": fitted, "val": held, "best": best, "chance": chance, "kinship": kin})
         if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
             yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
         elif unrelated and best < chance + 0.06 and len(losses) >= 5:
             yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return
+    skill = final_skill(ledger)
+    if held is None and not held_losses and unrelated and skill is not None:
+        if skill < MAX_SKILL and steps_taken(ledger) >= MIN_STEPS:
+            facts = {"train": skill, "kinship": kin, "steps": steps_taken(ledger)}
+            facts["course"] = message(
+                "finding.data.labels_shuffled.no_validation",
+                "After {steps} steps the training loss explains only {train:%} of the loss at chance level",
+                steps=steps_taken(ledger),
+                train=skill,
+            )
+            yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
+        return
     explained = ledger.values("explained.mean", "val")
     fit = late_mean(ledger, "explained.mean", "train")
     if not explained or fit is None or max(explained) >= 0.03:
         return
-    facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "kinship": kin}
+    facts = _course({"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "kinship": kin})
     if fit > 0.15:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
     elif unrelated and len(losses) >= 5:
         yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
+
+
+def _course(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts, with the sentence that compares training and validation."""
+    text = "Training reaches {train:%} while validation stays at {val:%} (best {best:%}, chance {chance:%})"
+    numbers = {name: facts[name] for name in ("train", "val", "best", "chance")}
+    return facts | {"course": message("finding.data.labels_shuffled.validation", text, **numbers)}
 
 
 def kinship(ledger: Ledger) -> tuple[float, float]:
@@ -70,9 +95,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Labels say nothing about inputs",
         cause=(
-            "Training reaches {train:%} while validation stays at {val:%} (best {best:%}, chance {chance:%}): what is "
-            "learnt, if anything, is memorised and holds for no other sample. Likeness of the labels of nearest inputs: "
-            "{kinship} (0 by chance, 1 always the same)."
+            "{course}: what is learnt, if anything, is memorised and holds for no other sample. Likeness of the labels of "
+            "nearest inputs: {kinship} (0 by chance, 1 always the same)."
         ),
         fix=(
             "Check that inputs and labels are still in the same order: shuffle or sort them together (i = "
@@ -90,5 +114,5 @@ SPEC = FindingSpec(
         "optim.*",
         "model.too_large",
     ),
-    needs=("loss.mean[val]",),
+    needs=("loss.step",),
 )

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from statistics import fmean
 
-from danlu.doctor.derived.progress import accuracies, descent, epoch_losses_of_splits, is_best_epoch_late
-from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.derived.progress import (
+    accuracies,
+    chance_loss,
+    descent,
+    epoch_losses_of_splits,
+    is_best_epoch_late,
+    loss_blocks,
+    steps_taken,
+)
+from danlu.doctor.drawings.over_time import epoch_losses, loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
+MIN_SKILL = 0.02  # fraction of the loss at chance level explained
 
 
 def not_learning(ledger: Ledger) -> Iterable[Finding]:
-    """Validation is no better than the best constant answer after all epochs."""
+    """The loss is no better than that of the best constant answer: in validation, or without one in training."""
     course = epoch_losses_of_splits(ledger)
     if course is None or len(course[1]) < 5:
+        yield from _by_training_loss(ledger)
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
-    falls = (descent(ledger) or 0.0) > 0.02 and is_best_epoch_late(
+    falls = (descent(ledger) or 0.0) > MIN_SKILL and is_best_epoch_late(
         val
     )  # the loss started far above and is still falling
-    if best < 0.02 and (is_mostly_frozen(ledger) or not beats_chance(ledger)) and not falls:
-        facts = {"skill": skill, "val_skill": best, "epochs": len(val), "chance": chance, "threshold": 0.02}
+    if best < MIN_SKILL and (is_mostly_frozen(ledger) or not beats_chance(ledger)) and not falls:
+        facts = {"skill": skill, "val_skill": best, "epochs": len(val), "chance": chance, "threshold": MIN_SKILL}
+        facts["seen"] = message(
+            "finding.fit.not_learning.validation",
+            "After {epochs} epochs the validation loss was at best {loss}",
+            epochs=len(val),
+            loss=min(val),
+        )
         yield Finding("fit.not_learning", "warning", 0.5, "", facts)
 
 
-def beats_chance(ledger: Ledger) -> bool:
-    """Accuracy on validation, where there is one, clearly above the frequency of the most frequent class."""
-    scores, shares = accuracies(ledger, "val"), ledger.last("class.actual", "val")
+def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
+    """The training loss of the last quarter of the steps, where validation losses are missing or too few."""
+    chance, steps, blocks = chance_loss(ledger), steps_taken(ledger), loss_blocks(ledger, 8)
+    if not chance or steps < MIN_STEPS or len(blocks) < 8 or not all(map(math.isfinite, blocks)):
+        return
+    late = fmean(blocks[-2:])
+    skill = 1 - late / chance
+    still_falling = (descent(ledger) or 0.0) > MIN_SKILL
+    if skill < MIN_SKILL and not still_falling and not beats_chance(ledger) and not beats_chance(ledger, "train"):
+        facts = {"skill": skill, "steps": steps, "loss": late, "chance": chance, "threshold": MIN_SKILL}
+        facts["seen"] = message(
+            "finding.fit.not_learning.training",
+            "After {steps} steps the training loss was {loss}",
+            steps=steps,
+            loss=late,
+        )
+        yield Finding("fit.not_learning", "warning", 0.5, "", facts)
+
+
+def beats_chance(ledger: Ledger, phase: str = "val") -> bool:
+    """Accuracy in a phase, where there is one, clearly above the frequency of the most frequent class."""
+    scores = accuracies(ledger, phase)
+    shares = ledger.last("class.actual", phase) or ledger.last("class.actual", "train")
     if not scores or not shares:
         return False
     guess = max(shares)
@@ -49,10 +90,7 @@ SPEC = FindingSpec(
     rule=not_learning,
     words=Words(
         title="Nothing is learnt",
-        cause=(
-            "After {epochs} epochs the validation loss is no better than that of the best constant answer ({chance}), "
-            "and no graver fault was found."
-        ),
+        cause=("{seen}, no better than the {chance} of the best constant answer, which is the same for every sample."),
         fix=(
             "Overfit one batch first: train on 16 samples until the loss is near zero. If that works, check that inputs "
             "and labels belong together and that the inputs can tell the answer."
@@ -66,9 +104,12 @@ SPEC = FindingSpec(
         ),
         fix="Do not train longer: look at the model, the loss and the labels first.",
     ),
-    charts=(epoch_losses,),
+    charts=(
+        epoch_losses,
+        loss_and_chance,
+    ),
     needs=(
-        "loss.mean[val]",
+        "loss.step",
         "loss.kind",
     ),
 )

@@ -72,7 +72,10 @@ def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:
 SPEC = FindingSpec(
     code="gradient.exploding",
     order=440,
-    severities=("error",),
+    severities=(
+        "error",
+        "note",
+    ),
     rule=exploding,
     words=Words(
         title="Gradients explode",
@@ -93,4 +96,5 @@ SPEC = FindingSpec(
         "layer.gradient",
         "gradient.norm",
     ),
+    overcome_at=0.9,
 )

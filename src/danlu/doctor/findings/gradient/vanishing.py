@@ -51,6 +51,7 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=vanishing,
     words=Words(
@@ -75,4 +76,5 @@ SPEC = FindingSpec(
         "model.too_small",
     ),
     needs=("layer.gradient",),
+    overcome_at=0.9,
 )

@@ -21,6 +21,8 @@ def no_update(ledger: Ledger) -> Iterable[Finding]:
     frozen = bool(changed) and max(changed) == 0 and len(ledger.values("update.norm")) >= 2
     trains = ledger.last("loop.val_in_train", default=0) > 0.5 or ledger.last("loop.val_with_grad", default=0) > 0.5
     reason, confidence = None, 0.0
+    if steps == 0 and ledger.last("run.weights_moved"):
+        return  # the loop updates them itself
     if steps == 0 and backwards and backwards >= 4:
         reason, confidence = message("finding.loop.no_update.no_step", "optimizer.step() is never called"), 0.97
     elif steps and backwards == 0 and steps >= 2 and forwards:  # a model without recorded calls may be called in parts

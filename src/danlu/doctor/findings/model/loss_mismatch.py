@@ -28,6 +28,8 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     facts = {"loss": kind, "outputs": outputs, "targets": KINDS.get(str(targets), str(targets)), "distinct": distinct}
     if kind == "cross_entropy" and outputs == 1 and len(ledger.last("output.shape", default=[])) > 1:
         yield Finding("model.loss_mismatch", "error", 0.99, LOSS, facts | {"better": "BCEWithLogitsLoss"})
+    elif kind in ("bce", "bce_logits") and is_regression(ledger):
+        yield Finding("model.loss_mismatch", "error", 0.96, LOSS, facts | {"better": "MSELoss"})
     elif kind in SQUARED and targets == "one_hot":
         yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in SQUARED and targets in ("binary", "classes"):
@@ -37,6 +39,14 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.loss_mismatch", "warning", 0.75, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in ("bce", "bce_logits") and targets == "one_hot" and (outputs or 0) > 2:
         yield Finding("model.loss_mismatch", "warning", 0.7, LOSS, facts | {"better": "CrossEntropyLoss"})
+
+
+def is_regression(ledger: Ledger) -> bool:
+    """Whether targets are continuous values of a wider range than the probabilities that a binary loss expects."""
+    if ledger.last("target.kind") != "values" or (ledger.last("target.distinct", default=0) or 0) <= 3:
+        return False
+    ends = [ledger.last(f"target.{end}", "train") for end in ("min", "max")]
+    return all(end is not None for end in ends) and (ends[0] < 0 or ends[1] > 1)
 
 
 SPEC = FindingSpec(
@@ -62,6 +72,8 @@ SPEC = FindingSpec(
         "gradient.*",
         "activation.*",
         "model.output_mismatch",
+        "data.label_range",
+        "data.targets_not_scaled",
         "numerics.nonfinite",
         "model.bad_init",
     ),

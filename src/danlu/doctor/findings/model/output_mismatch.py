@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.progress import SQUARED, epoch_samples
+from danlu.doctor.derived.softmax_axis import wrong_axis
 from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.drawings.over_time import loss_and_floor
 from danlu.doctor.finding import Finding
@@ -36,9 +37,15 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         }
         yield Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts)
         return
+    axis = wrong_axis(ledger)
+    if axis is not None:
+        yield axis
+        return
     problem = _activation_problem(ledger, kind, last)
     if problem:
         severity, confidence, wanted = problem
+        if last == "log_softmax":  # it fits; what precedes it does not
+            kind, last = "log_softmax", ledger.last("output.activation_before")
         layer = _applied_last(ledger, str(last))
         facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
         facts["problem"] = _before(str(last), str(kind))
@@ -47,7 +54,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         return
     tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
     outputs, top = ledger.last("output.count"), max(tops, default=None)
-    if kind not in ("cross_entropy", "nll") or top is None or not outputs:
+    if kind not in ("cross_entropy", "nll") or ledger.last("target.kind") != "classes" or top is None or not outputs:
         return
     unused, samples = outputs - (top + 1), epoch_samples(ledger)
     if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # no sample of that class among so many
@@ -91,6 +98,11 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     }
     if kind in table and last in table[kind]:
         return "error", table[kind][last], wanted[kind]
+    before = ledger.last("output.activation_before")
+    if kind == "nll" and last == "log_softmax" and before in table["cross_entropy"]:
+        return "error", table["cross_entropy"][before], wanted["cross_entropy"]
+    if ledger.last("output.scaled"):
+        return None
     if kind in SQUARED and last in RANGES and ledger.last("target.kind") == "values":
         low, high = RANGES[last]
         smallest, largest = ledger.last("target.min", "train"), ledger.last("target.max", "train")
@@ -218,6 +230,11 @@ SPEC = FindingSpec(
         "activation.*",
         "model.bad_init",
         "model.too_small",
+        "model.mixes_samples",
+        "model.inputs_unused",
+        "loop.no_update",
+        "loop.metric_wrong",
+        "data.labels_shuffled",
     ),
     needs=(
         "loss.kind",

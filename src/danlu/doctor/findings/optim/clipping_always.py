@@ -63,4 +63,5 @@ SPEC = FindingSpec(
         "fit.underfitting",
     ),
     needs=("gradient.clip_ratio",),
+    overcome_at=0.9,
 )

@@ -41,7 +41,20 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     growth, step = max((loss / start, step) for step, loss in zip(steps, losses) if math.isfinite(loss))
     first, few = first_update(ledger), steps_taken(ledger) < MIN_STEPS
     broke, gains = len(finite) < len(losses), initial_gains(ledger)
-    facts = {"growth": growth, "step": step, "lr": top_lr(ledger), "update_ratio": first, "threshold": 3.0}
+    facts = {
+        "growth": growth,
+        "step": step,
+        "lr": top_lr(ledger),
+        "update_ratio": first,
+        "threshold": 3.0,
+        "source": "",
+    }
+    if ledger.last("loss.option", "reduction") == "sum":
+        facts["source"] = message(
+            "finding.optim.lr_too_high.summed",
+            " The loss is summed over the batch (reduction='sum'), which makes each step as many times longer as the "
+            "batch has samples: use reduction='mean'.",
+        )
     if broke and (growth > 3 or first > 0.3):
         facts["broke"] = next(step for step, loss in zip(steps, losses) if not math.isfinite(loss))
         facts["what"] = message(
@@ -86,13 +99,14 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=lr_too_high,
     words=Words(
         title="The learning rate is too high",
         cause=(
             "{what} (learning rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
-            "% is usual). The steps jump across the valley and land higher than they began."
+            "% is usual). The steps jump across the valley and land higher than they began.{source}"
         ),
         fix=(
             "Divide the learning rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are too "
@@ -123,4 +137,5 @@ SPEC = FindingSpec(
         "optimizer.lr",
         "update.ratio",
     ),
+    overcome_at=0.9,
 )

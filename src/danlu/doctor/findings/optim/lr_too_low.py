@@ -65,4 +65,5 @@ SPEC = FindingSpec(
         "loss.mean[train]",
         "loss.kind",
     ),
+    overcome_at=0.9,
 )

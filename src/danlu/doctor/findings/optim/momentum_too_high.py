@@ -69,4 +69,5 @@ SPEC = FindingSpec(
         "optimizer.momentum",
         "loss.step",
     ),
+    overcome_at=0.9,
 )

@@ -71,4 +71,5 @@ SPEC = FindingSpec(
         "layer.kind",
         "update.ratio",
     ),
+    overcome_at=0.9,
 )

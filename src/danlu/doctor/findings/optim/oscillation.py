@@ -24,7 +24,10 @@ def oscillation(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="optim.oscillation",
     order=330,
-    severities=("warning",),
+    severities=(
+        "warning",
+        "note",
+    ),
     rule=oscillation,
     words=Words(
         title="Steps bounce across a valley",
@@ -33,8 +36,9 @@ SPEC = FindingSpec(
             "edge of what the steepest direction allows, so the steps jump from wall to wall and cancel."
         ),
         fix=(
-            "Halve the learning rate: for g in optimizer.param_groups: g['lr'] /= 2; or let it fall: "
-            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)."
+            "Let the learning rate fall towards the end of training: "
+            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs), stepped once per epoch. At this edge a "
+            "constant lower rate often trains no better."
         ),
     ),
     charts=(
@@ -46,4 +50,5 @@ SPEC = FindingSpec(
         ),
     ),
     needs=("update.cosine",),
+    overcome_at=0.9,
 )

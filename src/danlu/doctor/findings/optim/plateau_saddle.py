@@ -83,4 +83,5 @@ SPEC = FindingSpec(
         "loss.kind",
         "parameter.std",
     ),
+    overcome_at=0.5,
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
+from danlu.doctor.derived.progress import steps_taken
 from danlu.doctor.drawings.over_time import pair
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+
+MIN_SECONDS = 10.0  # of waiting in the whole run; less is not worth a change, and on a busy machine says little
 
 
 def input_bound(ledger: Ledger) -> Iterable[Finding]:
@@ -21,13 +24,17 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
     share = wait / max(step, 1e-12)
     if share > 0.4 and wait > 0.5e-3:
         facts = {"share": share, "wait": 1000 * wait, "step": 1000 * step}
-        yield Finding("speed.input_bound", "warning", min(0.95, 0.6 + share / 2), "", facts)
+        severity = "warning" if wait * steps_taken(ledger) > MIN_SECONDS else "note"
+        yield Finding("speed.input_bound", severity, min(0.95, 0.6 + share / 2), "", facts)
 
 
 SPEC = FindingSpec(
     code="speed.input_bound",
     order=570,
-    severities=("warning",),
+    severities=(
+        "warning",
+        "note",
+    ),
     rule=input_bound,
     words=Words(
         title="The step waits for data",

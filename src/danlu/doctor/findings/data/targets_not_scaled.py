@@ -1,0 +1,78 @@
+"""Finding data.targets_not_scaled: rule, wording and chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.progress import SQUARED, chance_loss, loss_diverged, skills
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MAX_DEVIATION = 20.0  # standard deviation, or mean, of targets that a network reaches without scaling
+MIN_SKILL = 0.5  # fraction of the loss at chance level explained; above it the scale did no harm
+
+
+def targets_not_scaled(ledger: Ledger) -> Iterable[Finding]:
+    """Targets of a regression far from the scale of a network's outputs, which start near 0 with a deviation near 1."""
+    if ledger.last("loss.kind") not in SQUARED:
+        return
+    mean, std = (ledger.last(f"target.{name}", "train") for name in ("mean", "std"))
+    if mean is None or std is None or max(abs(mean), std) <= MAX_DEVIATION:
+        return
+    skill, chance = (skills(ledger, "train") or [None])[-1], chance_loss(ledger)
+    facts = {"mean": mean, "std": std, "skill": skill, "chance": chance, "threshold": MAX_DEVIATION}
+    harmful = loss_diverged(ledger) or ledger.has("nonfinite.step") or skill is None or skill < MIN_SKILL
+    if harmful:
+        yield Finding("data.targets_not_scaled", "error", 0.96, "", facts)
+    elif skill is not None and skill < 0.9:
+        yield Finding("data.targets_not_scaled", "note", 0.6, "", facts)
+
+
+SPEC = FindingSpec(
+    code="data.targets_not_scaled",
+    order=115,
+    severities=(
+        "error",
+        "note",
+    ),
+    rule=targets_not_scaled,
+    words=Words(
+        title="The targets are not scaled",
+        cause=(
+            "The targets have mean {mean} and standard deviation {std}, while the outputs of a network start near 0 with a "
+            "deviation near 1: the errors and their gradients are as large as the targets, so that a usual learning rate "
+            "is too high for the hidden layers and too low to reach such values."
+        ),
+        fix=(
+            "Train on y = (y - y_train.mean()) / y_train.std() and turn predictions back with pred * y_train.std() + "
+            "y_train.mean(); for prices and counts take the logarithm first."
+        ),
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.scale_of_the_targets", "Scale of the targets"),
+            message("doctor.chart.value", "value"),
+            [
+                ("mean", message("doctor.chart.mean", "mean"), True),
+                ("std", message("doctor.chart.standard_deviation", "standard deviation"), True),
+                ("threshold", message("doctor.chart.allowed", "allowed"), False),
+            ],
+            log=True,
+        ),
+    ),
+    explains=(
+        "optim.*",
+        "gradient.*",
+        "activation.*",
+        "numerics.nonfinite",
+        "fit.*",
+        "model.bad_init",
+        "model.too_small",
+        "data.labels_shuffled",
+    ),
+    needs=("target.std[train]",),
+    concerns=lambda ledger: ledger.last("target.kind") == "values",
+)

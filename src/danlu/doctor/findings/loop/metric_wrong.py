@@ -1,0 +1,75 @@
+"""Finding loop.metric_wrong: rule, wording and chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.derived.applies import reports_metrics
+from danlu.doctor.drawings.over_time import reported_and_correct
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MIN_GAP = 0.08  # of two accuracies
+MIN_EPOCHS = 3
+
+
+def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
+    """An accuracy reported by the loop lies far from the accuracy of the outputs and targets that the loss saw.
+
+    Only where a sample has one label: accuracies of pixels or words may leave out some of them on purpose.
+    """
+    places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
+    if places:
+        return
+    for metric in ledger.wheres("user.metric"):
+        low = metric.lower()
+        if not low.endswith(("acc", "accuracy")) or "top" in low or "bal" in low:
+            continue
+        phase = "val" if "val" in low or "test" in low else "train"
+        told, seen = dict(zip(*ledger.series("user.metric", metric))), dict(zip(*ledger.series("accuracy.mean", phase)))
+        epochs = sorted(told.keys() & seen.keys())
+        if len(epochs) < MIN_EPOCHS or phase == "train":
+            continue
+        unit = 100 if max(told.values()) > 1.01 else 1
+        late = epochs[len(epochs) // 3 :]
+        gaps = [told[e] / unit - seen[e] for e in late]
+        if min(map(abs, gaps)) < MIN_GAP or min(gaps) * max(gaps) < 0:
+            continue
+        facts = {"metric": metric, "told": told[late[-1]] / unit, "seen": seen[late[-1]], "epochs": len(late)}
+        facts["do"] = (
+            message(
+                "finding.loop.metric_wrong.one_output",
+                "The model has one output, and argmax over one output is always 0: use pred = outputs[:, 0] > 0 for "
+                "scores, > 0.5 for probabilities.",
+            )
+            if ledger.last("output.count") == 1
+            else message(
+                "finding.loop.metric_wrong.compare",
+                "Compute it as (outputs.argmax(1) == y).float().mean() on exactly the outputs and labels of validation, "
+                "and check the axis of argmax, shapes that broadcast, and stale predictions.",
+            )
+        )
+        yield Finding("loop.metric_wrong", "warning", 0.9, metric, facts)
+        return
+
+
+SPEC = FindingSpec(
+    code="loop.metric_wrong",
+    order=305,
+    severities=("warning",),
+    rule=metric_wrong,
+    words=Words(
+        title="{metric} does not fit the predictions",
+        cause=(
+            "The loop reported {metric} = {told} while the outputs and labels given to the loss in validation have an "
+            "accuracy of {seen}, for {epochs} epochs in a row: the metric is computed wrongly."
+        ),
+        fix="{do}",
+    ),
+    charts=(reported_and_correct,),
+    explains=("fit.*", "loop.metric_last_batch"),
+    needs=("accuracy.mean[val]",),
+    concerns=reports_metrics,
+)

@@ -1,0 +1,87 @@
+"""Finding model.mixes_samples: rule, wording and chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MIN_DIFFERENCE = 0.01  # relative to the deviation of the outputs
+RECURRENT = ("LSTM", "GRU", "RNN")
+FIRST_IS_TIME = (*RECURRENT, "MultiheadAttention", "TransformerEncoderLayer", "NonDynamicallyQuantizableLinear")
+
+
+def mixes_samples(ledger: Ledger) -> Iterable[Finding]:
+    """The outputs of a sample change when it is run without the others of its batch, in eval mode."""
+    difference = ledger.last("probe.mixing", default=0.0)
+    if difference <= MIN_DIFFERENCE:
+        return
+    layer, kind = next(iter(ledger.facts("probe.mixing_layer").items()), ("", ""))
+    if "Norm" in kind:
+        return  # batch statistics in eval mode: a choice of the layer
+    facts = {"difference": difference, "threshold": MIN_DIFFERENCE, "layer": layer, "kind": kind}
+    if kind in FIRST_IS_TIME:
+        facts["source"] = message(
+            "finding.model.mixes_samples.time",
+            "the {kind} takes dimension 0 for time, so it runs along the samples of the batch",
+            kind=kind if kind != "NonDynamicallyQuantizableLinear" else "MultiheadAttention",
+        )
+        facts["do"] = message(
+            "finding.model.mixes_samples.batch_first",
+            "Build it with batch_first=True for inputs of shape (batch, time, features).",
+        )
+    else:
+        facts["source"] = message(
+            "finding.model.mixes_samples.operation",
+            "an operation before or in {layer} works across the batch",
+            layer=layer or "forward()",
+        )
+        facts["do"] = message(
+            "finding.model.mixes_samples.look",
+            "Look for softmax(dim=0), a view or reshape whose first size is not the batch size (x.view(len(x), -1)), a "
+            "transpose, and attention or a recurrent layer without batch_first=True.",
+        )
+    yield Finding("model.mixes_samples", "error", 0.94, layer, facts)
+
+
+SPEC = FindingSpec(
+    code="model.mixes_samples",
+    order=192,
+    severities=("error",),
+    rule=mixes_samples,
+    words=Words(
+        title="The answer for a sample depends on its neighbours in the batch",
+        cause=(
+            "Run alone, a sample gets outputs that differ by {difference:%} of their spread from those it gets within its "
+            "batch: {source}."
+        ),
+        fix="{do}",
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.one_sample_alone", "One sample alone against the same within its batch"),
+            message("doctor.chart.difference_in_deviations", "difference in deviations"),
+            [
+                ("difference", message("doctor.chart.measured", "measured"), True),
+                ("threshold", message("doctor.chart.allowed", "allowed"), False),
+            ],
+        ),
+    ),
+    explains=(
+        "fit.*",
+        "optim.*",
+        "model.too_small",
+        "model.too_large",
+        "model.inputs_unused",
+        "data.labels_shuffled",
+        "activation.*",
+        "gradient.*",
+        "norm.train_eval_gap",
+        "loop.metric_wrong",
+    ),
+    needs=("probe.mixing",),
+)

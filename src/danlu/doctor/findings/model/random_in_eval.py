@@ -1,0 +1,49 @@
+"""Finding model.random_in_eval: rule, wording and chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu.doctor.drawings.counts import counts
+from danlu.doctor.finding import Finding
+from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+
+MIN_DIFFERENCE = 1e-3  # relative to the deviation of the outputs
+
+
+def random_in_eval(ledger: Ledger) -> Iterable[Finding]:
+    """Functional dropout that is active in eval mode. Other noise may be meant, as the sampling of a VAE."""
+    difference, dropout = ledger.last("probe.random", default=0.0), ledger.last("probe.dropout", default=0.0)
+    if difference > MIN_DIFFERENCE and dropout:
+        facts = {"difference": difference, "dropout": dropout, "threshold": MIN_DIFFERENCE}
+        yield Finding("model.random_in_eval", "warning", 0.95, "", facts)
+
+
+SPEC = FindingSpec(
+    code="model.random_in_eval",
+    order=194,
+    severities=("warning",),
+    rule=random_in_eval,
+    words=Words(
+        title="Dropout stays on in evaluation",
+        cause=(
+            "After model.eval() two runs on the same samples differ by {difference:%} of the outputs' spread: forward() calls "
+            "F.dropout with p={dropout}, which drops values unless training=False is passed."
+        ),
+        fix="Write F.dropout(x, p, training=self.training), or use the module nn.Dropout(p).",
+    ),
+    charts=(
+        counts(
+            message("doctor.chart.two_runs_in_eval_mode", "Two runs on the same samples in eval mode"),
+            message("doctor.chart.difference_in_deviations", "difference in deviations"),
+            [
+                ("difference", message("doctor.chart.measured", "measured"), True),
+                ("threshold", message("doctor.chart.allowed", "allowed"), False),
+            ],
+        ),
+    ),
+    explains=("fit.*", "optim.*"),
+    needs=("probe.random",),
+)

@@ -1,0 +1,88 @@
+"""Behaviour of the model on a few samples of one training batch, run again in eval mode after the first steps.
+
+Each test needs no list of patterns: outputs that differ between two runs are random, outputs of a sample that depend on
+its neighbours in the batch mix samples, predictions of the next item that depend on that item see the answer, and input
+positions without a gradient are not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.modes import may_replay, undisturbed
+from danlu.doctor.probes.future import future_effect
+from danlu.doctor.probes.mixing import mixing
+from danlu.doctor.probes.randomness import DropoutCalls
+from danlu.doctor.probes.sample import Sample, first_tensor
+from danlu.doctor.probes.unused_inputs import unused_inputs
+from danlu.doctor.watched_model import Pass, WatchedModel
+
+AT_STEP = 6  # early enough for short runs, late enough for biases and running statistics to have moved
+MAX_ELEMENTS = 4_000_000  # input values of the samples that are run again
+NOISE = 1e-5  # difference of two equal runs, relative to the deviation of the outputs, by rounding
+
+
+class Behaviour(Instrument):
+    """Write probe.*"""
+
+    name = "behaviour"
+
+    def start(self, watched: WatchedModel) -> None:
+        self._done = False
+        self._last: tuple[Pass, Any] | None = None  # the last training pass with the targets of its loss
+
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        if not self._done and call.grad:
+            call.notes["targets"] = targets.detach() if isinstance(targets, Tensor) else None
+
+    def settled(self, watched: WatchedModel, call: Pass) -> None:
+        if not self._done and call.kind == "train":
+            self._last = (call, call.notes.pop("targets", None))
+
+    def after_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
+        return self._probe(watched) if not self._done and watched.steps_done + 1 >= AT_STEP else None
+
+    def end_training(self, watched: WatchedModel) -> bool | None:
+        return None if self._done or watched.steps_done < 1 else self._probe(watched)
+
+    def finish(self, watched: WatchedModel) -> None:
+        self._last = None
+
+    def _probe(self, watched: WatchedModel) -> bool | None:
+        self._done = True
+        last, self._last = self._last, None
+        if last is None or not watched.replayable or not may_replay(watched.inner):
+            return None
+        sample = Sample.of(watched.inner, last[0], last[1])
+        if sample is None or sample.inputs.numel() > MAX_ELEMENTS:
+            return None
+        with undisturbed(watched):
+            try:
+                watched.inner.eval()
+                self._run(watched, sample)
+            except Exception as error:  # the model may refuse fewer samples, or a tensor of another module
+                watched.mark_unobservable("behaviour", f"{type(error).__name__}: {error}".splitlines()[0])
+        return True
+
+    def _run(self, watched: WatchedModel, sample: Sample) -> None:
+        with DropoutCalls() as dropout:
+            base = first_tensor(sample.run())
+        again = first_tensor(sample.run())
+        if base is None or again is None or base.shape != again.shape or not base.is_floating_point():
+            return
+        scale = float(base.float().std(correction=0))
+        if not scale or not base.isfinite().all():
+            return
+        noise = float((base - again).float().abs().mean()) / scale
+        watched.write("probe.random", noise)
+        if dropout.active:
+            watched.write("probe.dropout", max(dropout.active))
+        if noise <= NOISE:
+            for name, value, where in (*mixing(sample, base, scale), *future_effect(sample, base, scale)):
+                watched.write(name, value, where)
+        for name, value, where in unused_inputs(sample):
+            watched.write(name, value, where)

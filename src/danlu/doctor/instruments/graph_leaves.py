@@ -1,0 +1,101 @@
+"""Leaves of the autograd graph of the loss against the parameters of the model and of the optimisers.
+
+A layer in a Python list, a plain tensor with requires_grad, and a layer created inside forward() take part in the loss
+and get a gradient, but they are not in model.parameters(), so that an optimiser made from it never updates them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
+
+MEASURED_PASSES = (2, 4)  # training passes; two, to tell new tensors in each pass from lasting ones
+MAX_NODES = 50_000
+MAX_WRITTEN = 16  # leaves
+
+
+class GraphLeaves(Instrument):
+    """Write leaf.*"""
+
+    name = "graph_leaves"
+
+    def start(self, watched: WatchedModel) -> None:
+        self._passes = 0
+        self._before: list[weakref.ref] = []  # unregistered leaves of the first measured pass
+        self._found: list[tuple[weakref.ref, str, int]] = []  # tensor, name, number of elements
+        self._created = 0  # elements of parameters created anew in each pass
+
+    def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
+        if not call.grad or loss.grad_fn is None:
+            return
+        self._passes += 1
+        if self._passes not in MEASURED_PASSES:
+            return
+        known = watched.parameter_names.keys() | {id(t) for t in tensors_in((call.args, call.kwargs))}
+        unknown = [leaf for leaf in leaves(loss.grad_fn) if id(leaf) not in known]
+        if self._passes == MEASURED_PASSES[0]:
+            self._before = [weakref.ref(leaf) for leaf in unknown]
+            return
+        lasting = {id(tensor) for ref in self._before if (tensor := ref()) is not None}
+        names = hidden_tensors(watched.inner) if unknown else {}
+        for leaf in unknown:
+            if id(leaf) in lasting and id(leaf) in names:
+                self._found.append((weakref.ref(leaf), names[id(leaf)], leaf.numel()))
+            elif id(leaf) not in lasting and isinstance(leaf, nn.Parameter):
+                self._created += leaf.numel()
+
+    def finish(self, watched: WatchedModel) -> None:
+        if not len(watched.optimizers):
+            return  # a step written by hand may update any tensor
+        held = {id(p) for optimizer in watched.optimizers for group in optimizer.param_groups for p in group["params"]}
+        for ref, name, size in self._found[:MAX_WRITTEN]:
+            leaf = ref()
+            if leaf is not None and id(leaf) not in held:
+                watched.write("leaf.unregistered", size, name)
+        if self._created:
+            watched.write("leaf.created", self._created)
+
+
+def leaves(root: Any) -> Iterator[Tensor]:
+    """Iterate over the leaf tensors that get a gradient from a node of the graph."""
+    seen, pending = {root}, [root]
+    while pending and len(seen) < MAX_NODES:
+        node = pending.pop()
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            yield variable
+        for source, _ in node.next_functions:
+            if source is not None and source not in seen:
+                seen.add(source)
+                pending.append(source)
+
+
+def hidden_tensors(model: nn.Module) -> dict[int, str]:
+    """Map the id of each trainable tensor that a module keeps outside its parameters to its name in code."""
+    found: dict[int, str] = {}
+    for prefix, module in model.named_modules():
+        at = f"model.{prefix}" if prefix else "model"
+        for attribute, value in vars(module).items():
+            if attribute not in ("_parameters", "_buffers", "_modules"):
+                _collect(value, f"{at}.{attribute}", found, depth=3)
+    return found
+
+
+def _collect(value: Any, name: str, found: dict[int, str], depth: int) -> None:
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            found.setdefault(id(value), name)
+    elif isinstance(value, nn.Module):
+        for inner, p in value.named_parameters():
+            found.setdefault(id(p), f"{name}.{inner}")
+    elif depth and isinstance(value, list | tuple | dict) and len(value) <= 1000:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            if isinstance(item, Tensor | nn.Module | list | tuple | dict):
+                _collect(item, f"{name}[{key!r}]", found, depth - 1)

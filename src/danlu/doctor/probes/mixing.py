@@ -1,0 +1,75 @@
+"""Outputs of a sample that depend on the other samples of its batch.
+
+The last sample is run alone and within the batch. Where the outputs differ, the first layer whose output differs is
+named: a recurrent layer that takes the samples for time steps, or whatever follows a softmax over the batch or a view
+that crosses samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from danlu.doctor.probes.sample import Sample, first_tensor
+
+MIN_DIFFERENCE = 0.01  # mean difference relative to the deviation of the outputs
+
+Record = tuple[str, Any, str]  # name, value and place in the ledger
+
+
+def mixing(sample: Sample, base: Tensor, scale: float) -> Iterator[Record]:
+    """Yield probe.mixing, and probe.mixing_layer where samples are mixed."""
+    count = sample.inputs.shape[0]
+    if not samples_are_rows(sample) or base.shape[0] != count:
+        return
+    within, alone = LayerOutputs(sample.model), LayerOutputs(sample.model)
+    with within:
+        sample.run()
+    with alone:
+        found = first_tensor(sample.run(change=lambda tensor: tensor[-1:]))
+    if found is None or found.shape != base[-1:].shape:
+        return
+    difference = float((found - base[-1:]).float().abs().mean()) / scale
+    yield "probe.mixing", difference, ""
+    if difference <= MIN_DIFFERENCE:
+        return
+    for (name, module, whole), (_, _, one) in zip(within.seen, alone.seen):
+        if whole.shape[0] == count and one.shape == whole[-1:].shape:
+            spread = float(whole.float().std(correction=0)) or 1.0
+            if float((one - whole[-1:]).float().abs().mean()) / spread > MIN_DIFFERENCE:
+                yield "probe.mixing_layer", type(module).__name__, name
+                return
+
+
+def samples_are_rows(sample: Sample) -> bool:
+    """Whether dimension 0 of the inputs holds the samples: there is one row of targets for each, or one vector."""
+    if sample.labels is not None:
+        return sample.labels == sample.batch and sample.batch not in sample.inputs.shape[1:2]
+    return sample.inputs.dim() in (2, 4) and sample.inputs.is_floating_point()
+
+
+class LayerOutputs:
+    """Outputs of the leaf modules in the order of their calls, collected while the context is active."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.seen: list[tuple[str, nn.Module, Tensor]] = []
+        self._leaves = [(name, m) for name, m in model.named_modules() if not any(m.children())]
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> LayerOutputs:
+        self._handles = [module.register_forward_hook(self._hook(name)) for name, module in self._leaves]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            found = first_tensor(output)
+            if found is not None and found.dim() and found.is_floating_point():
+                self.seen.append((name, module, found))
+
+        return hook

@@ -1,0 +1,74 @@
+"""A few samples of a training batch that can be given to the model again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from danlu.doctor.watched_model import Pass, tensors_in
+
+MAX_SAMPLES = 8
+
+
+@dataclass
+class Sample:
+    """The first samples of a batch.
+
+    inputs: first tensor passed to the model, samples in dimension 0. targets: of the same samples where known.
+    batch: number of samples of the whole batch; labels: number of targets of the whole batch, None if unknown.
+    """
+
+    model: nn.Module
+    args: tuple
+    kwargs: dict
+    inputs: Tensor
+    targets: Tensor | None
+    batch: int
+    labels: int | None
+
+    @classmethod
+    def of(cls, model: nn.Module, call: Pass, targets: Tensor | None) -> Sample | None:
+        """The first MAX_SAMPLES of a pass; None if its first argument is no batch of at least two samples."""
+        inputs = call.args[0] if call.args else next(tensors_in(call.kwargs), None)
+        if not isinstance(inputs, Tensor) or inputs.dim() < 2 or inputs.shape[0] < 2:
+            return None
+        batch, few = inputs.shape[0], min(MAX_SAMPLES, inputs.shape[0])
+        for other in tensors_in((call.args[1:], call.kwargs)):
+            if other is not inputs and batch in other.shape[1:]:
+                return None  # such as the adjacency of a graph: samples belong together
+        args, kwargs = cut((call.args, call.kwargs), batch, lambda t: t[:few].detach())
+        first = args[0] if args else next(tensors_in(kwargs))
+        labels = None if targets is None or not targets.dim() else targets.shape[0]
+        own = targets[:few] if targets is not None and labels == batch else targets
+        return cls(model, args, kwargs, first, own, batch, labels)
+
+    def run(self, change: Callable[[Tensor], Tensor] | None = None, inputs: Tensor | None = None) -> Any:
+        """Call the model. change: applied to every tensor with samples; inputs: in place of the first tensor."""
+        args, kwargs = self.args, self.kwargs
+        if inputs is not None:
+            if not args:
+                return self.model(**{**kwargs, next(iter(kwargs)): inputs})
+            return self.model(inputs, *args[1:], **kwargs)
+        if change is not None:
+            args, kwargs = cut((args, kwargs), self.inputs.shape[0], change)
+        return self.model(*args, **kwargs)
+
+
+def cut(tree: Any, batch: int, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply `change` to every tensor of `batch` rows in nested tuples, lists and dicts."""
+    if isinstance(tree, Tensor):
+        return change(tree) if tree.dim() and tree.shape[0] == batch else tree
+    if isinstance(tree, list | tuple) and type(tree) in (list, tuple):
+        return type(tree)(cut(item, batch, change) for item in tree)
+    if isinstance(tree, dict):
+        return {key: cut(item, batch, change) for key, item in tree.items()}
+    return tree
+
+
+def first_tensor(tree: Any) -> Tensor | None:
+    """First tensor of the outputs of a model, detached."""
+    found = next(tensors_in(tree), None)
+    return None if found is None else found.detach()

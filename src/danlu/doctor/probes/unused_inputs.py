@@ -1,0 +1,47 @@
+"""Input positions that no output depends on: their gradient is exactly zero for every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from danlu.doctor.probes.mixing import Record
+from danlu.doctor.probes.sample import Sample
+from danlu.doctor.watched_model import tensors_in
+
+MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass
+
+
+def unused_inputs(sample: Sample) -> Iterator[Record]:
+    """Yield probe.unused_inputs: fraction of unused positions along each axis of the inputs after the first.
+
+    An output may depend on an input without a gradient (a rounded index); so all outputs, weighted differently, are
+    taken together, and integers are left out.
+    """
+    if not sample.inputs.is_floating_point() or sample.inputs.numel() > MAX_ELEMENTS:
+        return
+    with torch.enable_grad():
+        inputs = sample.inputs.detach().clone().requires_grad_()
+        outputs = [t for t in tensors_in(sample.run(inputs=inputs)) if t.requires_grad]
+        total = sum((weighted(t) for t in outputs), torch.zeros((), device=inputs.device))
+        if not outputs or total.grad_fn is None:
+            return
+        (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
+    used = torch.zeros_like(inputs[0], dtype=torch.bool) if gradient is None else (gradient != 0).any(0)
+    yield "probe.used_inputs", float(used.float().mean()), ""
+    if not bool(used.any()):
+        return
+    for axis in range(used.dim()):
+        rest = [other for other in range(used.dim()) if other != axis]
+        along = used.any(rest[0]) if len(rest) == 1 else used.flatten() if not rest else used.any(rest[1]).any(rest[0])
+        if len(rest) > 2 or used.shape[axis] < 2:
+            continue
+        yield "probe.unused_inputs", float((~along).float().mean()), f"axis{axis + 1}"
+
+
+def weighted(outputs: Tensor) -> Tensor:
+    """Sum of outputs with irrational weights, so that gradients do not cancel (softmax sums to 1)."""
+    weights = torch.cos(torch.arange(outputs.numel(), device=outputs.device, dtype=torch.float32) * 2**0.5)
+    return (outputs.float().reshape(-1) * weights).sum()
