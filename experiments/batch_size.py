@@ -25,7 +25,7 @@ from danlu.config import OptimConfig
 from danlu.data.batches import Batches, Columns
 from danlu.learning.losses import cross_entropy, squared
 from danlu.learning.optim import build_optimizer
-from danlu.models.mlp import MLP
+from danlu.models.networks.mlp import MLP
 
 LR, BASE_BATCH = 0.02, 8  # fixed learning rate; the scaled one equals it at this batch size
 

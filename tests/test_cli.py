@@ -26,6 +26,7 @@ OWN_FLAGS = {
     "predict": ["--out", "--top", "--weights", "--device", "--tta", "--json"],
     "describe": ["--out", "--seed", "--data.target", "--json"],
     "formats": ["--json"],
+    "networks": ["--json"],
     "report": ["--json"],
 }
 
@@ -104,7 +105,7 @@ def test_version(capsys):
 
 def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypatch):
     assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
-    assert {*VERBS} - {*danlu.__all__} == {"formats", "report"}
+    assert {*VERBS} - {*danlu.__all__} == {"formats", "networks", "report"}
     assert commands.COMMANDS.keys() == VERBS.keys()
     for alias, verb in ALIASES.items():
         monkeypatch.setitem(commands.COMMANDS, verb, lambda values, console: ({"given": str(values)}, 0))
@@ -241,3 +242,11 @@ def test_formats_are_listed_as_the_flag_takes_them(capsys):
     assert {"coco", "instance-masks", "csv-boxes", "folder"} <= set(listed)
     assert all(format_named(name) == name.replace("-", " ") for name in listed)
     assert all(name in run("formats", capsys)[1] for name in listed)
+
+
+def test_networks_are_listed_as_the_flag_takes_them(capsys):
+    listed = as_json("networks", capsys)
+    assert {"lenet", "resnet18", "vit-tiny"} <= set(listed["networks"])
+    assert {"yolo-nano", "mask-rcnn", "torchvision/fcos_resnet50_fpn"} <= set(listed["detectors"])
+    shown = run("networks", capsys)[1]
+    assert all(name in shown for group in listed.values() for name in group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.models.bn_inception import TABLE
+from danlu.models.networks.bn_inception import TABLE
 
 
 def test_channel_sums():

@@ -11,8 +11,8 @@ from torch import nn
 from danlu.config import ModelConfig
 from danlu.models.backbone import Backbone
 from danlu.models.build import MODELS, build_backbone, build_model
+from danlu.models.networks.vit import ViT
 from danlu.models.sparse_convolution import SparseConvolution
-from danlu.models.vit import ViT
 from danlu.refuse import Refusal
 
 # Tens of millions of parameters: seconds and gigabytes each.

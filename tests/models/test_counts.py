@@ -88,7 +88,8 @@ NOT_COUNTED = {
 }
 
 
-def test_every_network_is_counted_or_has_a_reason():
+def test_every_network_of_a_paper_is_counted_or_has_a_reason():
     counted = {row[0] for row in COUNTS}
+    published = {name for name, spec in MODELS.items() if spec.paper}
     assert counted.isdisjoint(NOT_COUNTED)
-    assert counted | NOT_COUNTED.keys() == MODELS.keys()
+    assert published <= counted | NOT_COUNTED.keys() <= MODELS.keys()

@@ -10,7 +10,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.build import build_backbone, build_model
-from danlu.models.inception import InceptionV3
+from danlu.models.networks.inception import InceptionV3
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from danlu.models.build import build_model
-from danlu.models.lenet5 import C3_TABLE, RadialBasis, SparseConvolution, Subsampling, codes
+from danlu.models.networks.lenet5 import C3_TABLE, RadialBasis, SparseConvolution, Subsampling, codes
 
 
 def count(module: nn.Module) -> int:

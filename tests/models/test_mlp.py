@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from danlu.models.build import build_model
-from danlu.models.mlp import MLP
+from danlu.models.networks.mlp import MLP
 
 
 def test_without_a_non_linearity_depth_adds_nothing():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu.models.build import build_model
-from danlu.models.perceptron import learn, mistake_bound
+from danlu.models.networks.perceptron import learn, mistake_bound
 from danlu.refuse import Refusal
 
 

@@ -17,11 +17,13 @@ from danlu.analysis.diagnose import diagnose
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
 from danlu.data.formats import readable_formats
+from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
 from danlu.healing.heal import heal, own_run
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
+from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
 from danlu.printing.healing import print_healing
 from danlu.printing.results import (
@@ -112,11 +114,24 @@ def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int
 
 def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     named = {name.replace(" ", "-"): form.description for name, form in readable_formats().items()}
-    table = plain_table(("format", "description"), whole=("format",))
+    _print_names(console, "format", named)
+    return {"formats": named}, 0
+
+
+def networks_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    networks = {name: spec.description for name, spec in MODELS.items()}
+    detectors = {name: spec.description for name, spec in DETECTORS.items()}
+    _print_names(console, "network", networks)
+    _print_names(console, "detector", detectors)
+    console.print("also timm/NAME and torchvision/NAME", highlight=False, soft_wrap=True)
+    return {"networks": networks, "detectors": detectors}, 0
+
+
+def _print_names(console: Console, what: str, named: dict[str, str]) -> None:
+    table = plain_table((what, "description"), whole=(what,))
     for name, description in named.items():
         table.add_row(name, description)
     console.print(table)
-    return {"formats": named}, 0
 
 
 def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -190,5 +205,6 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "diagnose": diagnose_command,
     "inspect": inspect_command,
     "formats": formats_command,
+    "networks": networks_command,
     "report": report_command,
 }

@@ -116,6 +116,7 @@ VERBS = {
         setting_names=INSPECT_NAMES,
     ),
     "formats": Verb("", "list the data formats that are read", lambda parser: None),
+    "networks": Verb("", "list the networks and detectors for --model", lambda parser: None),
     "report": Verb("RUN", "write the report page of a run again", _report),
 }
 ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}

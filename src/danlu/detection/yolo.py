@@ -23,7 +23,7 @@ from danlu.detection.detector import Detector
 from danlu.detection.matching import IGNORED, match_simota, matched_boxes, matched_labels
 from danlu.detection.nms import batched_nms
 from danlu.models.backbone import Backbone
-from danlu.models.cspnet import CSP
+from danlu.models.networks.cspnet import CSP
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
 

@@ -5,137 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from torch import nn
 
 from danlu.config import ModelConfig, from_dict
-from danlu.models.alexnet import alexnet, alexnet_2014, alexnet_plain
+from danlu.models import networks
 from danlu.models.backbone import Backbone
-from danlu.models.bn_inception import bn_inception
-from danlu.models.cspnet import SIZES as CSP_SIZES
-from danlu.models.cspnet import cspnet
-from danlu.models.detnet import detnet59
-from danlu.models.googlenet import GoogLeNet
-from danlu.models.inception import InceptionV3, inception_v4
-from danlu.models.lenet import lenet, lenet_bn
-from danlu.models.lenet5 import lenet5
 from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
-from danlu.models.linear import Linear
-from danlu.models.mlp import MLP
-from danlu.models.nin import nin, nin_cifar, nin_plain
 from danlu.models.parts import initialise, normalise_weights
-from danlu.models.perceptron import Perceptron
-from danlu.models.resnet import resnet
-from danlu.models.resnet_cifar import resnet_cifar
-from danlu.models.small_cnn import small_cnn
 from danlu.models.spec import NetworkSpec
-from danlu.models.vgg import vgg, vgg_cifar
-from danlu.models.vit import SIZES as VIT_SIZES
-from danlu.models.vit import ViT
 from danlu.refuse import refusal
 
-ROW, GREY_28, RGB_32, RGB_299 = (784,), (1, 28, 28), (3, 32, 32), (3, 299, 299)  # input shapes
-
-# Families: the facts that several entries share.
-dense = partial(NetworkSpec, tabular=True, default_input=ROW)
-linear = partial(dense, family="linear", convex=True)
-lenets = partial(NetworkSpec, family="lenet")
-alexnets = partial(NetworkSpec, family="alexnet", paper="Krizhevsky, Sutskever & Hinton 2012")
-vggs = partial(NetworkSpec, family="vgg", paper="Simonyan & Zisserman 2014", min_size=32)
-nins = partial(NetworkSpec, family="nin", paper="Lin, Chen & Yan 2013")
-inceptions = partial(NetworkSpec, family="inception")
-resnets = partial(NetworkSpec, family="resnet", paper="He et al. 2015", residual=True)
-csps = partial(NetworkSpec, family="cspnet", paper="Wang et al. 2020")
-vits = partial(NetworkSpec, family="vit", paper="Dosovitskiy et al. 2021", min_size=4)
-
-VGG_DEPTHS = (11, 13, 16, 19)
-
-MODELS: dict[str, NetworkSpec] = {
-    "linear": linear(Linear, "linear regression: one affine map"),
-    "softmax": linear(Linear, "softmax regression: one affine map to logits"),
-    "perceptron": linear(Perceptron, "one affine map, for the perceptron loss", paper="Rosenblatt 1958"),
-    "mlp": dense(
-        MLP, "multilayer perceptron: dense layers (256 hidden units)", paper="Rumelhart et al. 1986", family="mlp",
-    ),
-    "small-cnn": NetworkSpec(
-        small_cnn, "four 3x3 convolutions with batch norm, for small images",
-        family="small-cnn", min_size=2, default_input=(1, 8, 8),
-    ),
-    "lenet": lenets(
-        lenet, "LeNet with ReLU and max pooling", paper="LeCun et al. 1998", min_size=4, default_input=GREY_28,
-    ),
-    "lenet-bn": lenets(
-        lenet_bn, "LeNet with batch norm, sigmoid and no padding, as in textbooks",
-        paper="LeCun et al. 1998; Ioffe & Szegedy 2015", min_size=16, default_input=GREY_28,
-    ),
-    "lenet5": lenets(
-        lenet5, "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels", paper="LeCun et al. 1998",
-        sizes=(28, 32), default_input=(1, 32, 32), distance_outputs=True,
-    ),
-    "alexnet": alexnets(
-        alexnet, "AlexNet of 2012: two groups, local response normalisation; 227 pixels",
-        min_size=67, default_input=(3, 227, 227),
-    ),
-    "alexnet-2014": alexnets(
-        alexnet_2014, "AlexNet in one tower, as in torchvision; 224 pixels", paper="Krizhevsky 2014", min_size=63,
-    ),
-    "alexnet-plain": alexnets(
-        alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", min_size=65,
-    ),
-    **{f"vgg{d}": vggs(partial(vgg, d), f"VGG-{d}; 224 pixels") for d in VGG_DEPTHS},
-    **{f"vgg{d}-bn": vggs(partial(vgg, d, norm="batch"), f"VGG-{d} with batch norm; 224 pixels") for d in VGG_DEPTHS},
-    **{
-        f"vgg{d}-cifar": vggs(
-            partial(vgg_cifar, d), f"VGG-{d} for 32-pixel images, one dense layer", default_input=RGB_32
-        )
-        for d in VGG_DEPTHS
-    },
-    "nin": nins(nin, "Network in Network; 224 pixels", min_size=67),
-    "nin-plain": nins(nin_plain, "Network in Network with the narrow last block of textbooks; 224 pixels", min_size=67),
-    "nin-cifar": nins(
-        nin_cifar, "Network in Network as in the paper, for 32-pixel images", min_size=4, default_input=RGB_32,
-    ),
-    **{
-        f"resnet{depth}": resnets(
-            partial(resnet_cifar, depth), f"ResNet-{depth} for small images (CIFAR form)", default_input=RGB_32
-        )
-        for depth in (20, 32, 44, 56, 110)
-    },
-    "googlenet": inceptions(
-        GoogLeNet, "GoogLeNet (Inception v1) as in the paper; 224 pixels", paper="Szegedy et al. 2014",
-    ),
-    "bn-inception": inceptions(
-        bn_inception, "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels", paper="Ioffe & Szegedy 2015",
-    ),
-    "inception-v3": inceptions(
-        InceptionV3, "Inception v3 of torchvision; 299 pixels", paper="Szegedy et al. 2015",
-        min_size=75, default_input=RGB_299,
-    ),
-    "inception-v4": inceptions(
-        inception_v4, "Inception v4 of timm; 299 pixels", paper="Szegedy et al. 2016",
-        min_size=75, default_input=RGB_299,
-    ),
-    **{f"resnet{d}": resnets(partial(resnet, d), f"ResNet-{d}; 224 pixels") for d in (18, 34, 50, 101, 152)},
-    **{
-        f"resnet{d}-cifar": resnets(
-            partial(resnet, d, stem="3x3"), f"ResNet-{d} with a 3x3 stem; 32 pixels", default_input=RGB_32
-        )
-        for d in (18, 34, 50)
-    },
-    **{
-        f"cspnet-{kind}": csps(partial(cspnet, kind), f"CSPNet, {kind}: backbone of the yolo detectors")
-        for kind in CSP_SIZES
-    },
-    "detnet59": NetworkSpec(
-        detnet59, "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels",
-        paper="Li et al. 2018", family="detnet",
-    ),
-    **{
-        f"vit-{kind}": vits(partial(ViT, kind), f"vision transformer, {kind}; a multiple of 4 pixels")
-        for kind in VIT_SIZES
-    },
-}  # fmt: skip
+# Name -> its spec, from the files in networks/. Adding a file adds its networks.
+MODELS: dict[str, NetworkSpec] = {}
+for _file in iter_modules(networks.__path__):
+    MODELS |= import_module(f"{networks.__name__}.{_file.name}").NETWORKS
 
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
 RESIDUAL_MODULES = ("resnet", "resnetv2", "senet", "sknet", "tresnet")  # Python modules of timm and torchvision

@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One entry of `danlu.models.build.MODELS`.
+    """One entry of `NETWORKS` in a file of `models/networks/`, and so of `danlu.models.build.MODELS`.
 
     Args:
         build: (channels, size, classes, **options) -> module; (inputs, outputs, **options) if `tabular`. Its

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal, response_norm
+from danlu.models.spec import NetworkSpec
 
 # Module -> channels of: 1x1 | 3x3 reduction, 3x3 | 5x5 reduction, 5x5 | pool projection
 TABLE = {
@@ -129,3 +130,13 @@ def _aux_head(inputs: int, side: int, classes: int, norm: str, activation: str) 
         nn.Dropout(0.7),
         nn.Linear(1024, classes),
     )
+
+
+NETWORKS = {
+    "googlenet": NetworkSpec(
+        GoogLeNet,
+        "GoogLeNet (Inception v1) as in the paper; 224 pixels",
+        paper="Szegedy et al. 2014",
+        family="inception",
+    )
+}

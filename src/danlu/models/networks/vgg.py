@@ -9,6 +9,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
+from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
 
 # Depth -> convolutions per stage (columns A, B, D, E of the paper).
@@ -99,3 +100,21 @@ def _vgg(
     network = Backbone(stages, head, channels=width, strides=(1, 2, 4, 8, 16))
     he_normal(network)
     return network
+
+
+_vggs = partial(NetworkSpec, family="vgg", paper="Simonyan & Zisserman 2014", min_size=32)
+NETWORKS = {
+    **{f"vgg{depth}": _vggs(partial(vgg, depth), f"VGG-{depth}; 224 pixels") for depth in CONVS},
+    **{
+        f"vgg{depth}-bn": _vggs(partial(vgg, depth, norm="batch"), f"VGG-{depth} with batch norm; 224 pixels")
+        for depth in CONVS
+    },
+    **{
+        f"vgg{depth}-cifar": _vggs(
+            partial(vgg_cifar, depth),
+            f"VGG-{depth} for 32-pixel images, one dense layer",
+            default_input=(3, 32, 32),
+        )
+        for depth in CONVS
+    },
+}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
+from danlu.models.spec import NetworkSpec
 from danlu.models.stochastic_depth import StochasticDepth, rates
 from danlu.refuse import one_of, refusal
 
@@ -147,3 +148,17 @@ def _stem(
         return {"stage1": nn.Sequential(OrderedDict(stem=first, blocks=stage1))}, (1, 2, 4, 8)
     first = conv(channels, 64, 7, stride=2, norm=norm, activation=activation)
     return {"stem": first, "stage1": nn.Sequential(nn.MaxPool2d(3, 2, padding=1), *stage1)}, (2, 4, 8, 16, 32)
+
+
+_resnets = partial(NetworkSpec, family="resnet", paper="He et al. 2015", residual=True)
+NETWORKS = {
+    **{f"resnet{depth}": _resnets(partial(resnet, depth), f"ResNet-{depth}; 224 pixels") for depth in BLOCKS},
+    **{
+        f"resnet{depth}-cifar": _resnets(
+            partial(resnet, depth, stem="3x3"),
+            f"ResNet-{depth} with a 3x3 stem; 32 pixels",
+            default_input=(3, 32, 32),
+        )
+        for depth in (18, 34, 50)
+    },
+}

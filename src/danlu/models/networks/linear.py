@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
+
+from danlu.models.spec import NetworkSpec
 
 
 class Linear(nn.Module):
@@ -21,3 +25,10 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x.flatten(1))
+
+
+_linear = partial(NetworkSpec, Linear, family="linear", tabular=True, default_input=(784,), convex=True)
+NETWORKS = {
+    "linear": _linear("linear regression: one affine map"),
+    "softmax": _linear("softmax regression: one affine map to logits"),
+}

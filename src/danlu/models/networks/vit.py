@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, norm_layer, weighted
+from danlu.models.spec import NetworkSpec
 from danlu.models.stochastic_depth import StochasticDepth, rates
 from danlu.refuse import refusal
 
@@ -151,3 +154,15 @@ class ViT(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, size, size) -> outputs (N, K)."""
         return self.head(self.tokens(x)[:, 0])
+
+
+NETWORKS = {
+    f"vit-{kind}": NetworkSpec(
+        partial(ViT, kind),
+        f"vision transformer, {kind}; a multiple of 4 pixels",
+        paper="Dosovitskiy et al. 2021",
+        family="vit",
+        min_size=4,
+    )
+    for kind in SIZES
+}

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from danlu.models.backbone import Backbone
 from danlu.models.parts import ScaledTanh, norm_layer, weighted
 from danlu.models.sparse_convolution import SparseConvolution, uniform
+from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
 
 # Table I of the paper: input maps (of S2) of each output map of C3.
@@ -117,3 +118,16 @@ DIGITS = """
 ##...## ...#... ##..... ##...## ....##. ##...## ##...## .##.... ##...## ...##..
 .#####. .#####. ####### .#####. ....##. .#####. .#####. .##.... .#####. .###...
 """
+
+
+NETWORKS = {
+    "lenet5": NetworkSpec(
+        lenet5,
+        "LeNet-5 of 1998, with sparse C3 and RBF output; 28 or 32 pixels",
+        paper="LeCun et al. 1998",
+        family="lenet",
+        sizes=(28, 32),
+        default_input=(1, 32, 32),
+        distance_outputs=True,
+    )
+}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
+from danlu.models.spec import NetworkSpec
 
 
 class Block(nn.Module):
@@ -58,3 +61,16 @@ def resnet_cifar(
     )
     he_normal(network)
     return network
+
+
+NETWORKS = {
+    f"resnet{depth}": NetworkSpec(
+        partial(resnet_cifar, depth),
+        f"ResNet-{depth} for small images (CIFAR form)",
+        paper="He et al. 2015",
+        family="resnet",
+        residual=True,
+        default_input=(3, 32, 32),
+    )
+    for depth in (20, 32, 44, 56, 110)
+}

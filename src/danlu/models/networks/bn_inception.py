@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv, he_normal
+from danlu.models.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,13 @@ def bn_inception(
     )
     he_normal(network)
     return network
+
+
+NETWORKS = {
+    "bn-inception": NetworkSpec(
+        bn_inception,
+        "Inception v2: batch norm, pairs of 3x3 convolutions; 224 pixels",
+        paper="Ioffe & Szegedy 2015",
+        family="inception",
+    )
+}

@@ -7,8 +7,9 @@ from functools import partial
 from torch import nn
 
 from danlu.models.backbone import Backbone
+from danlu.models.networks.resnet import Bottleneck, resnet
 from danlu.models.parts import he_normal
-from danlu.models.resnet import Bottleneck, resnet
+from danlu.models.spec import NetworkSpec
 
 
 def detnet59(
@@ -38,3 +39,13 @@ def detnet59(
     )
     he_normal(network)
     return network
+
+
+NETWORKS = {
+    "detnet59": NetworkSpec(
+        detnet59,
+        "DetNet-59: ResNet-50 whose last stages keep stride 16; 224 pixels",
+        paper="Li et al. 2018",
+        family="detnet",
+    )
+}

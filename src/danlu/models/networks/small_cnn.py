@@ -8,6 +8,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv, he_normal
+from danlu.models.spec import NetworkSpec
 
 
 def small_cnn(
@@ -36,3 +37,14 @@ def small_cnn(
     )
     he_normal(network)
     return network
+
+
+NETWORKS = {
+    "small-cnn": NetworkSpec(
+        small_cnn,
+        "four 3x3 convolutions with batch norm, for small images",
+        family="small-cnn",
+        min_size=2,
+        default_input=(1, 8, 8),
+    )
+}

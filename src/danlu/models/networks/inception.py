@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.library import replace_norms, timm_model, torchvision_inception_v3
+from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
 
 # Stage -> torchvision's names of its modules. A stage ends with the last map of its resolution.
@@ -91,3 +93,10 @@ def inception_v4(
         stages[stage], begin = full.features[begin:end], end
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), full.last_linear)
     return Backbone(stages, head, channels=(64, 192, 384, 1024, 1536), strides=STRIDES)
+
+
+_inceptions = partial(NetworkSpec, family="inception", min_size=75, default_input=(3, 299, 299))
+NETWORKS = {
+    "inception-v3": _inceptions(InceptionV3, "Inception v3 of torchvision; 299 pixels", paper="Szegedy et al. 2015"),
+    "inception-v4": _inceptions(inception_v4, "Inception v4 of timm; 299 pixels", paper="Szegedy et al. 2016"),
+}

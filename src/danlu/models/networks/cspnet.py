@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
+from danlu.models.spec import NetworkSpec
 
 # Size -> channels of the stem, and bottlenecks of the four stages after it.
 SIZES: dict[str, tuple[int, tuple[int, ...]]] = {
@@ -86,3 +87,14 @@ def cspnet(
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return network
+
+
+NETWORKS = {
+    f"cspnet-{kind}": NetworkSpec(
+        partial(cspnet, kind),
+        f"CSPNet, {kind}: backbone of the yolo detectors",
+        paper="Wang et al. 2020",
+        family="cspnet",
+    )
+    for kind in SIZES
+}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from danlu.models.linear import Linear
+from danlu.models.networks.linear import Linear
+from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
 
 
@@ -77,3 +78,16 @@ def mistake_bound(x: Tensor, y: Tensor, weights: Tensor, bias: Tensor | float) -
     scale = torch.sqrt(weights.square().sum() + torch.as_tensor(bias) ** 2)
     margin = float((y * (x @ weights + bias)).min() / scale)
     return float(x.square().sum(1).max() + 1) / margin**2 if margin > 0 else float("inf")
+
+
+NETWORKS = {
+    "perceptron": NetworkSpec(
+        Perceptron,
+        "one affine map, for the perceptron loss",
+        paper="Rosenblatt 1958",
+        family="linear",
+        tabular=True,
+        default_input=(784,),
+        convex=True,
+    )
+}

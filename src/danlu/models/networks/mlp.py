@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from danlu.models.parts import activation_layer, norm_layer, shifts
+from danlu.models.spec import NetworkSpec
 
 
 class MLP(nn.Module):
@@ -43,3 +44,15 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hidden(x.flatten(1)))
+
+
+NETWORKS = {
+    "mlp": NetworkSpec(
+        MLP,
+        "multilayer perceptron: dense layers (256 hidden units)",
+        paper="Rumelhart et al. 1986",
+        family="mlp",
+        tabular=True,
+        default_input=(784,),
+    )
+}

@@ -8,6 +8,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, norm_layer, shifts
+from danlu.models.spec import NetworkSpec
 from danlu.refuse import one_of
 
 POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
@@ -91,3 +92,15 @@ def _dense(inputs: int, outputs: int, activation: str, norm: str, dropout: float
     layers = [nn.Linear(inputs, outputs, bias), norm_layer(flat, outputs, flat=True)]
     layers += [activation_layer(activation), nn.Dropout(dropout)]
     return [layer for layer in layers if not isinstance(layer, nn.Identity)]
+
+
+_lenets = partial(NetworkSpec, family="lenet", default_input=(1, 28, 28))
+NETWORKS = {
+    "lenet": _lenets(lenet, "LeNet with ReLU and max pooling", paper="LeCun et al. 1998", min_size=4),
+    "lenet-bn": _lenets(
+        lenet_bn,
+        "LeNet with batch norm, sigmoid and no padding, as in textbooks",
+        paper="LeCun et al. 1998; Ioffe & Szegedy 2015",
+        min_size=16,
+    ),
+}

@@ -8,6 +8,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal, response_norm
+from danlu.models.spec import NetworkSpec
 
 
 def alexnet(
@@ -136,3 +137,20 @@ def _last_side(size: int, padding: int) -> int:
     for _ in range(3):
         side = (side - 3) // 2 + 1
     return side
+
+
+_alexnets = partial(NetworkSpec, family="alexnet", paper="Krizhevsky, Sutskever & Hinton 2012")
+NETWORKS = {
+    "alexnet": _alexnets(
+        alexnet,
+        "AlexNet of 2012: two groups, local response normalisation; 227 pixels",
+        min_size=67,
+        default_input=(3, 227, 227),
+    ),
+    "alexnet-2014": _alexnets(
+        alexnet_2014, "AlexNet in one tower, as in torchvision; 224 pixels", paper="Krizhevsky 2014", min_size=63
+    ),
+    "alexnet-plain": _alexnets(
+        alexnet_plain, "AlexNet without groups and response normalisation; 224 pixels", min_size=65
+    ),
+}

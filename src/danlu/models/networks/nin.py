@@ -8,6 +8,7 @@ from torch import nn
 
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv, he_normal
+from danlu.models.spec import NetworkSpec
 
 
 def nin_cifar(
@@ -86,3 +87,18 @@ def _nin(
     network = Backbone(stages, head, channels, strides)
     he_normal(network)
     return network
+
+
+_nins = partial(NetworkSpec, family="nin", paper="Lin, Chen & Yan 2013")
+NETWORKS = {
+    "nin": _nins(nin, "Network in Network; 224 pixels", min_size=67),
+    "nin-plain": _nins(
+        nin_plain, "Network in Network with the narrow last block of textbooks; 224 pixels", min_size=67
+    ),
+    "nin-cifar": _nins(
+        nin_cifar,
+        "Network in Network as in the paper, for 32-pixel images",
+        min_size=4,
+        default_input=(3, 32, 32),
+    ),
+}
