@@ -8,7 +8,8 @@ import torch
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import Dataset
 from danlu.data.sources.shapes import CLASSES, draw
-from danlu.preparation.defaults import choose_data, choose_training
+from danlu.preparation.data_defaults import choose_data
+from danlu.preparation.defaults import choose_training
 from danlu.run.signature import Signature
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda")

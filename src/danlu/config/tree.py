@@ -1,7 +1,7 @@
 """The tree of all settings of a run; every default stands here, once.
 
-`None` means "open": `preparation/defaults.py` chooses a value from the data and states the reason. A `Config` may hold
-open settings; a `ResolvedConfig` (`config/resolved.py`) holds none.
+`None` means "open": `preparation/defaults.py` and `data_defaults.py` choose a value from the data and state the reason.
+A `Config` may hold open settings; a `ResolvedConfig` (`config/resolved.py`) holds none.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from danlu.doctor.cards import cards, style
 from danlu.doctor.derived.learning import MIN_SKILL, final_skill
-from danlu.doctor.drawings.over_time import epoch_accuracies, pair, rate, reported_metrics, series
+from danlu.doctor.drawings.over_epochs import epoch_accuracies, reported_metrics
+from danlu.doctor.drawings.over_time import pair, rate, series
 from danlu.doctor.finding import Finding
 from danlu.doctor.judged import judged
 from danlu.doctor.ledger import Ledger

@@ -1,28 +1,26 @@
-"""Values for open settings, chosen from the data and the machine, each with its reason.
+"""Values for open settings of the training, chosen from the data and the machine, each with its reason.
 
 A setting that the user gave is never changed. The reasons are printed before training and kept in the report.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from statistics import median
 from typing import Protocol
 
 import torch
 
 from danlu.config import Config, ResolvedConfig, keys, resolve, with_values
-from danlu.data.dataset import Dataset, ImageFiles
-from danlu.detection.build import DETECTORS, find_detector
-from danlu.message import Message, message
+from danlu.data.dataset import Dataset
+from danlu.detection.build import find_detector
+from danlu.message import message
 from danlu.models.build import find_network
 from danlu.preparation.choices import Choice, Chooser
-from danlu.preparation.pretrained import ONE_CYCLE, choose_fine_tuning, choose_size, is_pretrained
+from danlu.preparation.data_defaults import pick_data_settings, starting_weights
+from danlu.preparation.pretrained import ONE_CYCLE, choose_fine_tuning, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
-DATA_MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # max bytes of images kept on the device
 DEFAULT_LR = {
     "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
     "rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "muon": 2e-3,
@@ -46,19 +44,10 @@ def choose_settings(
     `preparation/number_format.py` chooses them.
     """
     chooser = Chooser(config)
-    _data(chooser, dataset, samples, device, start)
+    pick_data_settings(chooser, dataset, samples, device, start)
     _training(chooser, dataset, samples, device, start)
     format = {key: value for key, value in zip(FORMAT_KEYS, ("fp32", False)) if chooser[key] is None}
     return resolve(with_values(chooser.chosen(), format)), chooser.choices
-
-
-def choose_data(
-    config: Config, dataset: Dataset, device: torch.device, start: Signature | None = None
-) -> tuple[Config, list[Choice]]:
-    """Values for the settings that decide how data are read: task, image size, colour, memory."""
-    chooser = Chooser(config)
-    _data(chooser, dataset, len(dataset), device, start)
-    return chooser.chosen(), chooser.choices
 
 
 class DataOutline(Protocol):
@@ -84,58 +73,6 @@ def choose_training(
     return chooser.chosen(), chooser.choices
 
 
-def _data(chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None) -> None:
-    pick, objects = chooser.pick, TASKS[dataset.task].finds_objects
-    pick("task", dataset.task, TASKS[dataset.task].reason)
-    if dataset.kind in ("images", "files"):
-        name, source = (
-            chooser["model.name"],
-            message("choice.same_as_source", "that of {source}", source=_start(chooser)),
-        )
-        same = start is not None and name in (None, start.model)
-        if start is not None and start.size and same:
-            pick("data.size", start.size, source)
-        detector = DETECTORS.get(name or "")
-        if objects and detector is not None and detector.size:
-            pick(
-                "data.size",
-                detector.size,
-                message("choice.size.of_network", "the input size {network} was designed for", network=name),
-            )
-        if is_pretrained(_start(chooser)) and not objects:
-            pick("data.size", *choose_size(dataset, samples, device))
-        pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
-        if start is not None and start.channels == 3 and same:
-            pick("data.colour", "rgb", source)
-        if objects:
-            pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
-        grey = dataset.inputs.grey if isinstance(dataset.inputs, ImageFiles) else dataset.inputs.shape[1] == 1
-        if grey:
-            pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
-        pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
-        channels = 1 if chooser["data.colour"] == "grey" else 3
-        size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
-        fits = size_bytes <= DATA_MEMORY[device.type]
-        mib = size_bytes / 2**20
-        if fits:
-            pick("data.memory", True, message("choice.memory.fits", "{size:,.0f} MiB as bytes fit", size=mib))
-        pick("data.memory", False, message("choice.memory.too_large", "{size:,.0f} MiB as bytes do not fit", size=mib))
-        if not chooser["data.memory"]:
-            pick(
-                "data.workers",
-                max(1, min(os.cpu_count() or 1, 16)),
-                message("choice.workers.per_core", "one per core, to decode images"),
-            )
-    if TASKS[dataset.task].targets == "numbers":
-        pick(
-            "data.standardise_target",
-            True,
-            message("choice.standardise_target", "targets of unit scale work with any learning rate"),
-        )
-    pick("data.memory", True, message("choice.memory.table", "a table is small"))
-    pick("data.workers", 0, message("choice.workers.none", "everything is in memory"))
-
-
 def _training(
     chooser: Chooser, dataset: DataOutline, samples: int, device: torch.device, start: Signature | None
 ) -> None:
@@ -145,7 +82,7 @@ def _training(
     if TASKS[dataset.task].finds_objects:
         _detector(chooser, TASKS[dataset.task], samples, device)
         return
-    if images and is_pretrained(_start(chooser)):
+    if images and is_pretrained(starting_weights(chooser)):
         _fine_tuning(chooser, samples, TASKS[dataset.task])
         return
     _network(chooser, images, samples)
@@ -164,12 +101,6 @@ def _training(
     _augmentation(chooser, images and not network.convex, samples)
 
 
-def _start(chooser: Chooser) -> str | None:
-    """The weights to start from, None for random initialisation."""
-    init = chooser["transfer.init"]
-    return None if init == "none" else init
-
-
 def _fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     """Settings of an image network that starts from ImageNet weights."""
     choose_fine_tuning(chooser, samples, task.targets == "class")
@@ -184,7 +115,7 @@ def _loss(chooser: Chooser, task: TaskSpec) -> None:
 
 def _take_over(chooser: Chooser, start: Signature) -> None:
     """Choose the network of the weights to start from, and its options where the user gave none."""
-    reason = message("choice.same_as_source", "that of {source}", source=_start(chooser))
+    reason = message("choice.same_as_source", "that of {source}", source=starting_weights(chooser))
     chooser.pick("model.name", start.model, reason)
     if start.backbone:
         chooser.pick("detect.backbone", start.backbone, reason)
@@ -232,7 +163,7 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     chooser.pick("batch_size", min(batch, samples), why)
     seen = detector.training_images * max(1.0, 320 / (chooser["data.size"] or 320))
     epochs = max(10, min(120, round(seen / max(samples, 1))))
-    if _start(chooser):
+    if starting_weights(chooser):
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
             "epochs",
@@ -300,7 +231,7 @@ def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> Non
     )
     min_epochs = 30 if residual else 10
     epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples, 1)))) if images else 60
-    if _start(chooser):
+    if starting_weights(chooser):
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
             "epochs",
@@ -340,7 +271,7 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     else:
         lr = 3e-3 if images and rule in ("adam", "adamw", "muon") else DEFAULT_LR[rule]
         why = message("choice.lr.usual", "usual for {optimiser}", optimiser=rule)
-    if _start(chooser) and chooser["transfer.freeze"] != ("all-but-head",):
+    if starting_weights(chooser) and chooser["transfer.freeze"] != ("all-but-head",):
         why = message(
             "choice.lr.fine_tuning", "fine-tuning: half of {lr:g}, to keep the pretrained weights intact", lr=lr
         )
@@ -370,36 +301,3 @@ def _augmentation(chooser: Chooser, augmented: bool, samples: int) -> None:
         "light",
         message("choice.augment.light", "moderate variation that keeps the class of most images"),
     )
-
-
-def _image_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
-    """Image side for classification and regression: the median short side, limited by the device."""
-    if not isinstance(dataset.inputs, ImageFiles):
-        height, width = dataset.inputs.shape[-2:]  # type: ignore[union-attr]
-        return max(height, width), message(
-            "choice.size.images", "images are {width} x {height} px", width=width, height=height
-        )
-    short = [min(size) for size in dataset.inputs.sizes]
-    typical = int(median(short))
-    if typical <= 80:
-        return typical, message("choice.size.median", "the median short side is {median} px", median=typical)
-    full = 224 if device.type == "cuda" else 128
-    side = min(full, typical)
-    values = {"median": typical, "limit": full}
-    if device.type == "cuda":
-        text = "the median short side is {median} px; {limit} px suit a GPU"
-        return side, message("choice.size.gpu", text, **values)
-    text = "the median short side is {median} px; {limit} px suit a CPU"
-    return side, message("choice.size.cpu", text, **values)
-
-
-def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
-    """Image side for detectors: the median long side, a multiple of 32 pixels, limited by the device."""
-    if isinstance(dataset.inputs, ImageFiles):
-        typical = int(median(max(size) for size in dataset.inputs.sizes))
-    else:
-        typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
-    full = 640 if device.type == "cuda" else 320
-    side = max(64, min(full, round(typical / 32) * 32))
-    text = "the median long side is {median} px; at most {limit} px by default on this device, in steps of 32"
-    return side, message("choice.size.detector", text, median=typical, limit=full)

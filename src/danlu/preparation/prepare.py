@@ -22,7 +22,8 @@ from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message
 from danlu.preparation.checks import check_objects, check_training
 from danlu.preparation.choices import Choice
-from danlu.preparation.defaults import choose_data, choose_settings
+from danlu.preparation.data_defaults import choose_data
+from danlu.preparation.defaults import choose_settings
 from danlu.preparation.encode import Encoded, encode_images, encode_table, object_set
 from danlu.preparation.number_format import choose_format
 from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable

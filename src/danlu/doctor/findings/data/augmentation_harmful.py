@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from danlu.doctor.derived.inputs import input_shift, input_shift_text
 from danlu.doctor.derived.labels import late_accuracy
 from danlu.doctor.drawings.counts import input_ranges
-from danlu.doctor.drawings.over_time import redrawn
+from danlu.doctor.drawings.over_epochs import redrawn
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

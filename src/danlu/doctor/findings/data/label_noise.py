@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from danlu.doctor.derived.applies import classifies
 from danlu.doctor.derived.inputs import input_shift
 from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
-from danlu.doctor.drawings.over_time import contradicted, epoch_accuracies, pair
+from danlu.doctor.drawings.over_epochs import contradicted, epoch_accuracies
+from danlu.doctor.drawings.over_time import pair
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.spec import FindingSpec, Words

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import accuracies, steps_taken
-from danlu.doctor.drawings.over_time import epoch_accuracies, epoch_losses
+from danlu.doctor.drawings.over_epochs import epoch_accuracies, epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

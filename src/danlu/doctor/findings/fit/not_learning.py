@@ -15,7 +15,8 @@ from danlu.doctor.derived.progress import (
     loss_blocks,
     steps_taken,
 )
-from danlu.doctor.drawings.over_time import epoch_losses, loss_and_chance
+from danlu.doctor.drawings.over_epochs import epoch_losses
+from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from danlu.doctor.derived.progress import epoch_losses_of_splits, is_best_epoch_late, steps_taken
-from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

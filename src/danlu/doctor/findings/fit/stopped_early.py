@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.progress import descent, loss_diverged, skills
-from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.progress import descent, epoch_losses_of_splits, steps_taken
-from danlu.doctor.drawings.over_time import epoch_losses
+from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

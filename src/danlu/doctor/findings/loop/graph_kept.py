@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.progress import has_backward_passes
-from danlu.doctor.drawings.over_time import fractions_by_epoch
+from danlu.doctor.drawings.over_epochs import fractions_by_epoch
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

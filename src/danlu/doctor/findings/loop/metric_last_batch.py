@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import reports_metrics
-from danlu.doctor.drawings.over_time import reported_and_correct
+from danlu.doctor.drawings.over_epochs import reported_and_correct
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from danlu.doctor.derived.applies import has_modes
 from danlu.doctor.derived.progress import has_backward_passes
-from danlu.doctor.drawings.over_time import fractions_by_epoch
+from danlu.doctor.drawings.over_epochs import fractions_by_epoch
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger

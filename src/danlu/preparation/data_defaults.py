@@ -1,0 +1,122 @@
+"""Values for the open settings that decide how data are read: task, image size, colour, memory and workers."""
+
+from __future__ import annotations
+
+import os
+from statistics import median
+
+import torch
+
+from danlu.config import Config
+from danlu.data.dataset import Dataset, ImageFiles
+from danlu.detection.build import DETECTORS
+from danlu.message import Message, message
+from danlu.preparation.choices import Choice, Chooser
+from danlu.preparation.pretrained import choose_size, is_pretrained
+from danlu.run.signature import Signature
+from danlu.task_spec import TASKS
+
+DATA_MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # max bytes of images kept on the device
+
+
+def choose_data(
+    config: Config, dataset: Dataset, device: torch.device, start: Signature | None = None
+) -> tuple[Config, list[Choice]]:
+    """Values for the settings that decide how data are read: task, image size, colour, memory."""
+    chooser = Chooser(config)
+    pick_data_settings(chooser, dataset, len(dataset), device, start)
+    return chooser.chosen(), chooser.choices
+
+
+def pick_data_settings(
+    chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None
+) -> None:
+    """Pick the settings of `choose_data` that are open. samples: of training, as far as they are known."""
+    pick, objects = chooser.pick, TASKS[dataset.task].finds_objects
+    pick("task", dataset.task, TASKS[dataset.task].reason)
+    if dataset.kind in ("images", "files"):
+        name, source = (
+            chooser["model.name"],
+            message("choice.same_as_source", "that of {source}", source=starting_weights(chooser)),
+        )
+        same = start is not None and name in (None, start.model)
+        if start is not None and start.size and same:
+            pick("data.size", start.size, source)
+        detector = DETECTORS.get(name or "")
+        if objects and detector is not None and detector.size:
+            pick(
+                "data.size",
+                detector.size,
+                message("choice.size.of_network", "the input size {network} was designed for", network=name),
+            )
+        if is_pretrained(starting_weights(chooser)) and not objects:
+            pick("data.size", *choose_size(dataset, samples, device))
+        pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
+        if start is not None and start.channels == 3 and same:
+            pick("data.colour", "rgb", source)
+        if objects:
+            pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
+        grey = dataset.inputs.grey if isinstance(dataset.inputs, ImageFiles) else dataset.inputs.shape[1] == 1
+        if grey:
+            pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
+        pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
+        channels = 1 if chooser["data.colour"] == "grey" else 3
+        size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
+        fits = size_bytes <= DATA_MEMORY[device.type]
+        mib = size_bytes / 2**20
+        if fits:
+            pick("data.memory", True, message("choice.memory.fits", "{size:,.0f} MiB as bytes fit", size=mib))
+        pick("data.memory", False, message("choice.memory.too_large", "{size:,.0f} MiB as bytes do not fit", size=mib))
+        if not chooser["data.memory"]:
+            pick(
+                "data.workers",
+                max(1, min(os.cpu_count() or 1, 16)),
+                message("choice.workers.per_core", "one per core, to decode images"),
+            )
+    if TASKS[dataset.task].targets == "numbers":
+        pick(
+            "data.standardise_target",
+            True,
+            message("choice.standardise_target", "targets of unit scale work with any learning rate"),
+        )
+    pick("data.memory", True, message("choice.memory.table", "a table is small"))
+    pick("data.workers", 0, message("choice.workers.none", "everything is in memory"))
+
+
+def starting_weights(chooser: Chooser) -> str | None:
+    """The weights to start from, None for random initialisation."""
+    init = chooser["transfer.init"]
+    return None if init == "none" else init
+
+
+def _image_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
+    """Image side for classification and regression: the median short side, limited by the device."""
+    if not isinstance(dataset.inputs, ImageFiles):
+        height, width = dataset.inputs.shape[-2:]  # type: ignore[union-attr]
+        return max(height, width), message(
+            "choice.size.images", "images are {width} x {height} px", width=width, height=height
+        )
+    short = [min(size) for size in dataset.inputs.sizes]
+    typical = int(median(short))
+    if typical <= 80:
+        return typical, message("choice.size.median", "the median short side is {median} px", median=typical)
+    full = 224 if device.type == "cuda" else 128
+    side = min(full, typical)
+    values = {"median": typical, "limit": full}
+    if device.type == "cuda":
+        text = "the median short side is {median} px; {limit} px suit a GPU"
+        return side, message("choice.size.gpu", text, **values)
+    text = "the median short side is {median} px; {limit} px suit a CPU"
+    return side, message("choice.size.cpu", text, **values)
+
+
+def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
+    """Image side for detectors: the median long side, a multiple of 32 pixels, limited by the device."""
+    if isinstance(dataset.inputs, ImageFiles):
+        typical = int(median(max(size) for size in dataset.inputs.sizes))
+    else:
+        typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
+    full = 640 if device.type == "cuda" else 320
+    side = max(64, min(full, round(typical / 32) * 32))
+    text = "the median long side is {median} px; at most {limit} px by default on this device, in steps of 32"
+    return side, message("choice.size.detector", text, median=typical, limit=full)
