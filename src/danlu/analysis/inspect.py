@@ -13,6 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.analysis.inspected import (
+    InspectedNetwork,
+    LayerCosts,
+    MeasuredTime,
+    MemoryCosts,
+    NetworkComparison,
+    VCDimension,
+)
 from danlu.config import OptimConfig
 from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.dominance import dominant, vc_dimension
@@ -40,17 +48,6 @@ class TracedNetwork:
     traced: Traced
     memory: TrainingMemory
 
-    def totals(self) -> dict[str, Any]:
-        """Parameters and costs of the whole network, per sample."""
-        return {
-            "model": self.name,
-            "input": list(self.shape),
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "multiply_adds": self.traced.total("multiply_adds"),
-            "activation_bytes": self.traced.total("activation_bytes"),
-            "depth": self.traced.depth,
-        }
-
 
 def inspect(
     model: str | nn.Module,
@@ -62,57 +59,52 @@ def inspect(
     plot: str | Path | None = None,
     time: bool | str = False,
     **options: Any,
-) -> dict[str, Any]:
+) -> InspectedNetwork:
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
     model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
     default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure forward,
     backward and step of every layer on this machine. options: of the network, as norm="group".
 
-    Returns {"model", "input", "parameters", "multiply_adds", "activation_bytes", "layers": [...], ...} as plain
-    values; bytes and multiply-adds are per sample, "memory" is that of training at `batch_size` with the state of
-    `optimizer`. Refusal for an unknown network or an input that does not fit it.
+    Bytes and multiply-adds of the result are per sample; its `memory` is that of training at `batch_size` with the
+    state of `optimizer`. Refusal for an unknown network or an input that does not fit it.
     """
     timed = _boolean("--time", time)
     traced_network = _trace_network(model, input, classes, batch_size, optimizer, options)
     traced, memory = traced_network.traced, traced_network.memory
-    capacity, basis = vc_dimension(traced.layers, math.prod(traced_network.shape))
-    found = traced_network.totals() | {
-        "memory": {**vars(memory), "total": memory.total, "optimizer": optimizer},
-        "vc_dimension": {"estimate": capacity, "basis": basis},
-        "dominates": dominant(traced.layers),
-        "layers": [_row(layer) for layer in traced.layers if layer.used or layer.parameters],
-    }
-    if timed:
-        network = (
-            _network(model, traced_network.shape, int(classes), options) if isinstance(model, str) else deepcopy(model)
-        )
-        found["time"] = _time(network, traced_network.shape, memory.batch_size, optimizer)
     if plot is not None:
         _plot(Path(plot), traced.layers, traced_network.shape, traced_network.name)
-    return found
+    return InspectedNetwork(
+        model=traced_network.name,
+        input=list(traced_network.shape),
+        parameters=sum(p.numel() for p in traced_network.network.parameters()),
+        multiply_adds=traced.total("multiply_adds"),
+        activation_bytes=traced.total("activation_bytes"),
+        depth=traced.depth,
+        memory=MemoryCosts(**vars(memory), total=memory.total, optimizer=optimizer),
+        vc_dimension=VCDimension(*vc_dimension(traced.layers, math.prod(traced_network.shape))),
+        dominates=dominant(traced.layers),
+        layers=[_layer_costs(layer) for layer in traced.layers if layer.used or layer.parameters],
+        time=_time(model, traced_network, int(classes), optimizer, options) if timed else None,
+    )
 
 
-def compare_networks(*names: str, input: str | None = None, classes: int | str = 10) -> dict[str, Any]:
+def compare_networks(*names: str, input: str | None = None, classes: int | str = 10) -> NetworkComparison:
     """Compare two or more networks layer by layer.
 
-    input: as for `inspect`; by default each network's own input size.
-
-    Returns {"models", "rows", "shares", "branched", "dominates"} as plain values. rows: see
-    `danlu.inspection.comparison.compare`. shares, branched, dominates: by name, the fraction of the costs in each kind
-    of layer, the cost of blocks with branches against one convolution, and what dominates. Refusal as for `inspect`.
+    input: as for `inspect`; by default each network's own input size. Refusal as for `inspect`.
     """
     if len(set(names)) < 2:
         raise refusal("--compare", "two networks or more", " ".join(names))
     networks = {name: _trace_network(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
     layers = {name: one.traced.layers for name, one in networks.items()}
-    return {
-        "models": list(layers),
-        "rows": compare(layers),
-        "shares": {name: family_fractions(own) for name, own in layers.items()},
-        "branched": {name: branched(own, networks[name].shape) for name, own in layers.items()},
-        "dominates": {name: dominant(own) for name, own in layers.items()},
-    }
+    return NetworkComparison(
+        models=list(layers),
+        rows=compare(layers),
+        fractions={name: family_fractions(own) for name, own in layers.items()},
+        branched={name: branched(own, networks[name].shape) for name, own in layers.items()},
+        dominates={name: dominant(own) for name, own in layers.items()},
+    )
 
 
 def _trace_network(
@@ -196,19 +188,29 @@ def _boolean(flag: str, value: bool | str) -> bool:
     return BOOLEANS[str(value).lower()]
 
 
-def _row(layer: Layer) -> dict[str, Any]:
-    kept = ("name", "kind", "detail", "output", "parameters", "multiply_adds", "activation_bytes", "used")
-    row = {key: getattr(layer, key) for key in kept} | {"output": list(layer.output)}
-    return row | {
-        "receptive_field": list(layer.receptive_field) if layer.receptive_field else None,
-        "jump": list(layer.jump) if layer.jump else None,
-    }
+def _layer_costs(layer: Layer) -> LayerCosts:
+    return LayerCosts(
+        layer.name,
+        layer.kind,
+        layer.detail,
+        list(layer.output),
+        layer.parameters,
+        layer.multiply_adds,
+        layer.activation_bytes,
+        layer.used,
+        list(layer.receptive_field) if layer.receptive_field else None,
+        list(layer.jump) if layer.jump else None,
+    )
 
 
-def _time(network: nn.Module, shape: tuple[int, ...], batch_size: int, optimizer: str) -> dict[str, Any]:
+def _time(
+    model: str | nn.Module, traced: TracedNetwork, classes: int, optimizer: str, options: dict[str, Any]
+) -> MeasuredTime:
+    """Time every layer of a network with weights; a module that the user gave is copied, since training changes it."""
+    network = _network(model, traced.shape, classes, options) if isinstance(model, str) else deepcopy(model)
     config = OptimConfig(name=optimizer, lr=1e-9)  # type: ignore[arg-type]
-    timed = time_layers(network, torch.randn(batch_size, *shape), lambda module: build_optimizer(module, config))
-    return vars(timed)
+    batch = torch.randn(traced.memory.batch_size, *traced.shape)
+    return MeasuredTime(**vars(time_layers(network, batch, lambda module: build_optimizer(module, config))))
 
 
 def _plot(path: Path, layers: list[Layer], shape: tuple[int, ...], name: str) -> None:

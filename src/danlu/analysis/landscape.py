@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import one_of, refusal
 from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run
+from danlu.run.result import Result
 from danlu.tasks.task import SampleLossTask
 
 DIRECTIONS = ("random", "eigenvectors")
@@ -35,7 +37,19 @@ HALF_WIDTH = 0.1  # of a plane along unit vectors, as a fraction of the weights'
 PATH_MARGIN = 0.3  # of a plane through the path, as a fraction of the path's length
 
 
-def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunLandscape(Result):
+    """The training loss around the best weights of a run."""
+
+    page: str  # the HTML page
+    directions: str  # of the first plane: random or eigenvectors
+    samples: int  # training samples that the losses are means of
+    loss: float  # at the best weights
+    path: dict[str, list[float]]  # "first", "last" -> coordinates in the second plane; the best weights are at 0, 0
+    path_note: Message
+
+
+def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | None = None) -> RunLandscape:
     """Compute the loss on two planes through the run's best weights and write RUN/landscape.html.
 
     The first plane is spanned by `directions`: "random", each filter scaled to the norm of its weights (Li et al.,
@@ -44,7 +58,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     again from the seed.
     lang: en or zh, of the page; the run's own by default.
 
-    Returns {"page", "directions", "samples", "loss", "path", "path_note"}. Refusal for detectors and ensembles.
+    Refusal for detectors and ensembles.
     """
     one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
     trained = load(run)
@@ -60,7 +74,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     }
     path = _path_plane(objective, snapshots)
     summary = trained.summary
-    found = {
+    found: dict[str, Any] = {
         "directions": directions,
         "samples": objective.count,
         "loss": objective.value(),
@@ -68,7 +82,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
         "path_note": _path_note(summary.best_epoch, summary.epochs),
     }
     page = write_landscape(trained, plane, path, found, language)
-    return {"page": str(page)} | found
+    return RunLandscape(page=str(page), **found)
 
 
 def _objective(prepared: Prepared, best: Path) -> Objective:

@@ -87,7 +87,7 @@ def resolve(config: Config) -> ResolvedConfig:
     still_open = [key for key in required_keys() if _value(config, key) is None]
     if still_open:
         verb = "is" if len(still_open) == 1 else "are"
-        raise Refusal(f"settings must be complete, but {', '.join(still_open)} {verb} open; prepare the data first")
+        raise Refusal(f"settings must be complete, but {', '.join(still_open)} {verb} open")
     sections = {name: kind(**vars(getattr(config, name))) for name, kind in SECTIONS.items()}
     return ResolvedConfig(**{**vars(config), **sections})
 

@@ -150,8 +150,9 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     language, found = diagnosis.language, diagnosis.to_json()
     print_findings(console, diagnosis.findings, language)
     if run is not None and drawing:
-        found["landscape"] = landscape(run, lang=language, **_given({"directions": directions}))
-        print_landscape(console, found["landscape"], language)
+        drawn = landscape(run, lang=language, **_given({"directions": directions}))
+        print_landscape(console, drawn, language)
+        found["landscape"] = drawn.to_json()
     if run is not None and healing:
         healed = heal(run, console=console, lang=language, **_given({"seeds": seeds, "budget": budget}))
         print_healing(console, healed, language)
@@ -168,12 +169,12 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
             raise refusal(f"--{unused[0].replace('_', '-')}", "left out with --compare", given[unused[0]])
         found = compare_networks(*names, **given)
         print_comparison(console, found)
-        return found, 0
+        return found.to_json(), 0
     if not model:
         raise refusal("MODEL", "a network, or --compare with several", "nothing")
     found = inspect(model, **{key.removeprefix("model."): value for key, value in _given(values).items()})
     print_inspection(console, found)
-    return found, 0
+    return found.to_json(), 0
 
 
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:

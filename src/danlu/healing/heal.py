@@ -13,7 +13,7 @@ from rich.console import Console
 from danlu.advice.case import Case, Change, as_flags
 from danlu.advice.remedies import JUDGED_BY, changes, why_not
 from danlu.advice.run_defaults import RunDefaults
-from danlu.config import with_values
+from danlu.config import resolve, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
 from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, compare, first_fold
@@ -83,7 +83,7 @@ class _Healing:
 
     def __init__(self, run: Run, seeds: int, budget: float, console: Console) -> None:
         self.began, self.budget, self.console = time.perf_counter(), budget, console
-        self.run, self.config = run, run.config
+        self.run, self.config = run, resolve(run.config)
         self.prepared = prepare(first_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
             raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
@@ -91,7 +91,7 @@ class _Healing:
         self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
         shutil.rmtree(folder, ignore_errors=True)  # trials of an earlier healing
-        self.trials = Trials(run, folder, seeds, console)
+        self.trials = Trials(run, self.config, folder, seeds, console)
         self.kept: Change = {}
         self.attempts: list[Attempt] = []
         self.not_tried: list[dict[str, str]] = []

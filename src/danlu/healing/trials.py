@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from danlu.config import Config, dump_yaml, with_values
+from danlu.config import Config, ResolvedConfig, dump_yaml, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.message import Message, message
 from danlu.refuse import Failure
@@ -69,12 +69,11 @@ class Trials:
     The split is that of the run for every seed, so that no choice depends on its test samples.
     """
 
-    def __init__(self, run: Run, folder: Path, seeds: int, console: Console) -> None:
-        self.run, self.folder, self.console = run, folder, console
-        config = run.config
+    def __init__(self, run: Run, config: ResolvedConfig, folder: Path, seeds: int, console: Console) -> None:
+        self.run, self.config, self.folder, self.console = run, config, folder, console
         self.first_seeds = seeds  # trainings of a change in the first round
         self.seeds = [config.seed + i for i in range(self.seeds_until(MAX_ROUNDS))]
-        self.run_epochs = config.epochs or 1
+        self.run_epochs = config.epochs
         self.epochs, self.limit = self.run_epochs, config.data.limit
 
     def seeds_until(self, round_: int) -> int:
@@ -93,14 +92,13 @@ class Trials:
         self.epochs = min(self.run_epochs, max(min_epochs, int(seconds / per_epoch)))
         fraction = seconds / (min_epochs * per_epoch)
         if fraction < 1:
-            batch = self.run.config.batch_size or 1
-            self.limit = min(samples, max(int(fraction * samples), 4 * batch))
+            self.limit = min(samples, max(int(fraction * samples), 4 * self.config.batch_size))
 
     def first_round(self, change: Change, name: str) -> TrialResult:
         """Train the first seeds with a change, in the sub-folder `name`. Refusal when the settings are not possible."""
         result = TrialResult([], [], 0.0)
         self.next_round(result, change, name, 1)
-        result.findings = findings_of(Run(self._folder(name, self.seeds[0])), self.run.config.doctor.language)
+        result.findings = findings_of(Run(self._folder(name, self.seeds[0])), self.config.doctor.language)
         return result
 
     def next_round(self, result: TrialResult, change: Change, name: str, round_: int) -> None:
@@ -116,7 +114,7 @@ class Trials:
 
     def _train(self, change: Mapping[str, Any], folder: Path) -> Run:
         """One training; its weights are removed. A failed training is printed and leaves a run without a summary."""
-        config = self._shortened(with_values(self.run.config, change))
+        config = self._shortened(with_values(self.config, change))
         file = folder.with_suffix(".yaml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dump_yaml(config), encoding="utf-8")
@@ -142,7 +140,7 @@ class Trials:
         shorter["schedule.milestones"] = tuple(epoch * fraction for epoch in config.schedule.milestones)
         shorter["schedule.patience"] = max(1, round(config.schedule.patience * fraction))
         if config.data.seed is None:
-            shorter["data.seed"] = self.run.config.seed
+            shorter["data.seed"] = self.config.seed
         if config.transfer.start and self.run.weights("start").exists():
             shorter["transfer.init"] = str(self.run.weights("start"))
         shorter["doctor.budget"] = max(config.doctor.budget, MIN_DOCTOR_BUDGET)

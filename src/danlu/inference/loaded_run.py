@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from danlu.config import Config, with_values
+from danlu.config import Config, ResolvedConfig, resolve, with_values
 from danlu.data.dataset import SPLITS
 from danlu.engine.device import pick_device
 from danlu.inference.detect import detect
@@ -39,6 +39,14 @@ class LoadedRun(Run):
 
     def __repr__(self) -> str:
         return f"LoadedRun({self.summary if self.summary else self.name})"
+
+    @property
+    def config(self) -> ResolvedConfig:
+        """config.yaml, of which nothing is open. Refusal where it was edited and lacks a setting."""
+        try:
+            return resolve(super().config)
+        except Refusal as refused:
+            raise Refusal(f"{self.folder / 'config.yaml'} was edited: {refused}", refused.thing) from None
 
     @cached_property
     def network(self) -> TrainedNetwork:

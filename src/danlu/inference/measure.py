@@ -35,12 +35,12 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
     The members of an ensemble each take the samples in their own encoding; their outputs are combined by the task.
     """
     config = prepared.config
-    fabric = make_fabric(prepared.device, 1, config.precision or "fp32")
+    fabric = make_fabric(prepared.device, 1, config.precision)
     fabric.launch()
     task = make_task(prepared)
     index, views = getattr(prepared.split, split), evaluation_views(config)
     each = []
-    for signature, model in trained.members_on(fabric.device, bool(config.channels_last)):
+    for signature, model in trained.members_on(fabric.device, config.channels_last):
         batches = evaluation_batches(_encoded_for(signature, prepared), index, fabric)
         one = evaluate(fabric, task, fabric.setup(model), batches, views)
         each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from danlu.inspection.drawing import short
 from danlu.printing.lines import print_line
 
 
-def print_comparison(console: Console, found: dict[str, Any]) -> None:
+def print_comparison(console: Console, found: Mapping[str, Any]) -> None:
     """Print the result of `danlu.analysis.inspect.compare_networks`, in several tables if the console is narrow."""
     for table in _side_by_side(console, found["rows"], found["models"]):
         console.print(table)

@@ -138,7 +138,7 @@ def print_findings(console: Console, findings: list[dict[str, Any]], language: s
             print_line(console, term("nothing_found", "nothing wrong was found"))
 
 
-def print_landscape(console: Console, found: dict[str, Any], language: str = "en") -> None:
+def print_landscape(console: Console, found: Mapping[str, Any], language: str = "en") -> None:
     """Print the path of the loss landscape's page and the note on the optimiser's path."""
     with speaking(language):
         for line in (
@@ -204,7 +204,7 @@ def _range(values: list[int]) -> str:
     return f"{low}" if low == high else f"{low} to {high} (median {middle})"
 
 
-def print_inspection(console: Console, found: dict[str, Any]) -> None:
+def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
     """Print the result of `danlu inspect`: one line per layer, then the totals."""
     headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
     timed = found.get("time", {}).get("layers", {})

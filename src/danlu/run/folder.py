@@ -132,7 +132,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        """config.yaml."""
+        """config.yaml. Settings of a cross-validation that has not finished may be open."""
         return load_yaml(self.folder / "config.yaml")
 
     @property

@@ -31,14 +31,14 @@ def fit_closed_form(run: Run, prepared: Prepared, progress: Progress) -> dict[st
     if not (isinstance(model, Detector) and model.settles):
         return None
     config = prepared.config
-    fabric = make_fabric(prepared.device, 1, config.precision or "fp32")
+    fabric = make_fabric(prepared.device, 1, config.precision)
     fabric.launch()
     _, normalise = transforms(prepared)
     batches = make_batches(prepared, prepared.split.train, normalise, batch_size=config.batch_size)
     same_weights = progress.best_epoch == progress.epoch
     for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
         network = load(run, names[0]).network
-        ((signature, detector),) = network.members_on(fabric.device, bool(config.channels_last))
+        ((signature, detector),) = network.members_on(fabric.device, config.channels_last)
         assert isinstance(detector, Detector)
         with fabric.autocast():
             detector.settle(lambda: _images_and_objects(batches))

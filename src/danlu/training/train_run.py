@@ -67,7 +67,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
     stop = StopSignal()
     try:
         with stop.installed():
-            fabric = make_fabric(prepared.device, config.devices, config.precision or "fp32")
+            fabric = make_fabric(prepared.device, config.devices, config.precision)
             if config.devices > 1:
                 worker = partial(fit_worker, config)  # Fabric takes no frozen dataclass as an argument
                 progress = launch(fabric, stop, worker, str(run.folder), console.quiet, job.resume)
