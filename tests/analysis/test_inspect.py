@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import danlu
+from danlu.analysis.inspect import compare_networks
 from danlu.cli import main
 from danlu.inspection.layers import trace
 from danlu.models.build import build_model
@@ -76,6 +77,18 @@ def test_memory_counts_what_autograd_saves() -> None:
     measured = sum(size for place, size in saved.items() if place not in own)
     assert found["activations"] == pytest.approx(measured, rel=0.05)
     assert found["optimizer_state"] == 2 * found["gradients"]
+
+
+def test_the_result_has_attributes_and_the_same_keys() -> None:
+    found = danlu.inspect("lenet")
+    assert found.memory.total == found["memory"]["total"] > found.memory.parameters
+    assert sum(layer.parameters for layer in found.layers) == found.parameters
+    assert found.layers[0].output == [6, 28, 28]
+    assert "time" not in found
+    assert str(found).startswith("InspectedNetwork(lenet on 1x28x28: 61,706 parameters")
+    assert json.loads(json.dumps(found.to_json())) == found.to_json()
+    compared = compare_networks("lenet", "mlp")
+    assert compared.fractions is compared["shares"]
 
 
 def test_the_verb_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path) -> None:

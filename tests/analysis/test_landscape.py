@@ -42,7 +42,10 @@ def test_random_directions_show_a_minimum_and_the_way_there(digits_run, capsys):
 
 def test_eigenvectors_come_by_their_curvature(houses_run):
     found = danlu.landscape(houses_run, directions="eigenvectors")
-    drawn = figures(Path(found["page"]).read_text(encoding="utf-8"))["plane"]["data"][0]
+    assert found.directions == "eigenvectors"
+    assert found.samples > 0
+    assert set(found.to_json()) == {"page", "directions", "samples", "loss", "path", "path_note"}
+    drawn = figures(Path(found.page).read_text(encoding="utf-8"))["plane"]["data"][0]
     along = {"first": drawn["customdata"][3], "second": [row[3] for row in drawn["customdata"]]}
     bends = {name: line[0] + line[6] - 2 * line[3] for name, line in along.items()}
     assert bends["first"] > bends["second"] > 0, "the first direction is that of greatest curvature"

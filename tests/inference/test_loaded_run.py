@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import danlu
-from danlu.config import dump_yaml, with_values
+from danlu.config import ResolvedConfig, dump_yaml, with_values
 
 
 def test_a_run_is_the_same_after_loading(digits_run):
@@ -18,6 +18,15 @@ def test_a_run_is_the_same_after_loading(digits_run):
     assert not loaded.model.training
     image = load_digits().images[0].astype(np.uint8) * 15
     assert loaded.predict(image) == digits_run.predict(image)
+
+
+def test_the_config_of_a_run_is_complete(digits_run, tmp_path):
+    assert isinstance(digits_run.config, ResolvedConfig)
+    shutil.copytree(digits_run.folder, tmp_path / "edited")
+    run = danlu.load(tmp_path / "edited")
+    run.write_text("config.yaml", dump_yaml(with_values(run.config, {"optim.lr": None})))
+    with pytest.raises(danlu.Refusal, match=r"config\.yaml was edited: .* optim\.lr is open"):
+        run.evaluate()
 
 
 def test_the_model_stays_as_it_is_whatever_is_done_with_the_run(coloured_run, tmp_path):
