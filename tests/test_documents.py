@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,9 @@ def test_networks_named_in_the_readme_exist(page: str, title: str, table: dict) 
     named = set(re.findall(r"`([a-z0-9-]+)`", paragraph))
     assert len(named) > 5
     assert named - {"--backbone"} <= set(table)
+
+
+def test_the_page_of_the_python_api_is_up_to_date() -> None:
+    """docs/python.md is written by tools/python_page.py."""
+    tool = runpy.run_path(str(ROOT / "tools" / "python_page.py"))
+    assert (ROOT / "docs" / "python.md").read_text(encoding="utf-8") == tool["page"]()

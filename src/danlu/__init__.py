@@ -22,6 +22,8 @@ _PUBLIC = {
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
     "watch": "danlu.doctor.watch",
+    "Callback": "danlu.own.callbacks",
+    "TrainingState": "danlu.own.callbacks",
     "LightningDoctor": "danlu.doctor.adapters.lightning",
     "TransformersDoctor": "danlu.doctor.adapters.transformers",
     "Refusal": "danlu.refuse",
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from danlu.inference.loaded_run import load as load
     from danlu.inference.predict import predict as predict
     from danlu.models.build import build_model as build_model
+    from danlu.own.callbacks import Callback as Callback
+    from danlu.own.callbacks import TrainingState as TrainingState
     from danlu.refuse import Failure as Failure
     from danlu.refuse import Refusal as Refusal
     from danlu.training.train import train as train
@@ -60,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*_PUBLIC, "__version__"])

@@ -371,5 +371,5 @@ def test_a_softmax_before_cross_entropy_is_named_with_the_line_to_change() -> No
     layer = [("layer.order", 0, "0"), ("layer.order", 1, "1"), ("layer.kind", "Softmax", "1")]
     named = next(iter(RULES["model.output_mismatch"](written(*records, *layer, ("layer.activation", "softmax", "1")))))
     assert named.where == "1"
-    assert "Delete model[1], the nn.Softmax" in worded(named).remedy
+    assert "Delete layer 1, the nn.Softmax" in worded(named).remedy
     assert "nn.Softmax" in worded(named, "zh").remedy

@@ -20,6 +20,8 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
+from danlu.own.collect import collect, with_data
+from danlu.own.parts import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts
@@ -28,18 +30,19 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run, runs_beside
 from danlu.tasks.task import SampleLossTask
+from danlu.user_objects import using
 
 MAX_IMAGES = 200_000  # images compared with one another
 
 
-def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) -> Diagnosis:
+def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagnosis:
     """Diagnose a run from its ledger, or data and the network that would be trained on it.
 
-    target: a run folder, or data as for `train`; settings as there, for data only. lang: en or zh, of the findings.
-    Refusal when the target is neither.
+    target: a run or its folder, or data as for `train`; settings and objects of the user as there, for data only.
+    lang: en or zh, of the findings. Refusal when the target is neither.
     """
     spoken = {"doctor.language": lang} if lang else {}
-    if (Path(target) / "config.yaml").exists():
+    if not is_data(target) and (Path(target) / "config.yaml").exists():
         if settings:
             name, value = next(iter(settings.items()))
             raise refusal(f"--{name}", "left out for a run, which has its own", value)
@@ -47,20 +50,28 @@ def diagnose(target: str | Path, *, lang: str | None = None, **settings: Any) ->
         config = with_values(run.config, spoken)
         language = config.doctor.language
         found = findings_of(run, language, fixes(run.config, _training_samples(run), language))
-        return Diagnosis(run.name, language, found)
-    config = with_values(Config(), {"data.path": str(target)} | spoken | settings)
+        return Diagnosis(run.name, language, [Finding.from_dict(one) for one in found])
+    plain, objects = collect(settings)
+    path = {} if is_data(target) else {"data.path": str(target)}
+    config = with_values(Config(), path | spoken | plain)
+    config, objects = with_data(config, target, None, None, objects)
+    with using(objects):
+        return _diagnose_data(config, target)
+
+
+def _diagnose_data(config: Config, target: Any) -> Diagnosis:
+    """Findings about data and a network before training."""
     try:
         prepared = prepare(config)
     except Refusal as refused:
-        if refused.thing != "DATA":
+        if refused.thing != "DATA" or is_data(target):
             raise
         near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
         wanted = "a run folder, or data: a file, a folder or the name of a known set"
         raise refusal("RUN|DATA", wanted, str(target), near=near) from None
     findings = [*_data_findings(prepared, config.doctor.language), *_model_findings(prepared, config.doctor.language)]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
-    found = [finding.to_dict() for finding in findings]
-    return Diagnosis(prepared.dataset.path, config.doctor.language, found)
+    return Diagnosis(prepared.dataset.path, config.doctor.language, findings)
 
 
 def _training_samples(run: Run) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from danlu.doctor.finding import Finding
 from danlu.run.result import Result
 
 
@@ -15,7 +16,7 @@ class Diagnosis(Result):
 
     target: str  # run folder or data
     language: str  # en or zh, of the findings' texts
-    findings: list[dict[str, Any]]  # by severity and confidence, see `doctor.finding.Finding`
+    findings: list[Finding]  # by severity and confidence
     landscape: Mapping[str, Any] | None = None  # with --landscape
     healing: Mapping[str, Any] | None = None  # with --heal
 

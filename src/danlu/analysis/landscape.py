@@ -17,7 +17,7 @@ from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import Objective
 from danlu.doctor.curvature.summary import curvature
 from danlu.engine.checkpoint import read_weights
-from danlu.inference.loaded_run import load
+from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import Message, message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
@@ -28,6 +28,7 @@ from danlu.report.landscape_page import write_landscape
 from danlu.run.folder import Run
 from danlu.run.result import Result
 from danlu.tasks.task import SampleLossTask
+from danlu.user_objects import using
 
 DIRECTIONS = ("random", "eigenvectors")
 POINTS = 25  # along each side of the plane
@@ -65,6 +66,12 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
     if trained.signature.task_spec.finds_objects or trained.signature.members:
         raise refusal("--landscape", "used on one network that classifies or predicts numbers", trained.name)
+    with using(trained.objects):
+        return _landscape(trained, directions, language)
+
+
+def _landscape(trained: LoadedRun, directions: str, language: str) -> dict[str, Any]:
+    """`landscape` with checked arguments."""
     prepared = prepare(trained.config, trained.weights("start"))
     objective = _objective(prepared, trained.weights("best"))
     plane = _plane(objective, directions)

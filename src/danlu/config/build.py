@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from danlu.config.refusals import sentence
-from danlu.config.settings import SHORT, keys, sections
+from danlu.config.settings import SHORT, SYNONYMS, keys, sections
 from danlu.config.tree import Config
 from danlu.refuse import Refusal, refusal
 
@@ -86,7 +86,10 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         for dotted, leaf in branch.items():
             if dotted not in keys():
                 place = f" in {where}" if where else ""
-                raise refusal(f"setting {dotted!r}{place}", "a known one", dotted, near=[*keys(), *SHORT])
+                thing = f"setting {dotted!r}{place}"
+                if (synonym := SYNONYMS.get(dotted)) is not None:
+                    raise Refusal(f"{thing} must be a known one, got {dotted!r}; did you mean {synonym!r}?", thing)
+                raise refusal(thing, "a known one", dotted, near=[*keys(), *SHORT])
             plain = str(leaf) if isinstance(leaf, Path) else leaf  # paths are text in the tree
             head, _, tail = dotted.partition(".")
             if tail:

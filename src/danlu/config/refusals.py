@@ -19,6 +19,8 @@ def sentence(error: ValidationError, where: str) -> Refusal:
         place.pop()
     key = ".".join(place)
     mine = [p for p in problems if ".".join(map(str, p["loc"])).startswith(key)]
+    # Names that stand for objects of the user are not typed.
+    mine = [p for p in mine if p["type"] != "string_pattern_mismatch"] or mine
     wanted = " or ".join(dict.fromkeys(_wanted(p) for p in mine))
     got = problems[0]["input"]
     thing = f"{key} in {where}" if where else key

@@ -16,7 +16,7 @@ from danlu.config.tree import (
     OptimConfig,
     ScheduleConfig,
 )
-from danlu.config.values import AugmentPreset, OptimizerName, Precision, ScheduleName
+from danlu.config.values import AugmentPreset, OptimizerName, OwnName, Precision, ScheduleName
 from danlu.refuse import Refusal
 from danlu.task_spec import TaskName
 
@@ -39,14 +39,14 @@ class ResolvedModel(ModelConfig):
 
 @dataclass(frozen=True)
 class ResolvedOptim(OptimConfig):
-    name: OptimizerName = required()
+    name: OptimizerName | OwnName = required()
     lr: float = required()
     weight_decay: float = required()
 
 
 @dataclass(frozen=True)
 class ResolvedSchedule(ScheduleConfig):
-    name: ScheduleName = required()
+    name: ScheduleName | OwnName = required()
 
 
 @dataclass(frozen=True)

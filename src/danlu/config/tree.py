@@ -24,6 +24,7 @@ from danlu.config.values import (
     NotNegative,
     Numbers,
     OptimizerName,
+    OwnName,
     Positive,
     Precision,
     ScheduleName,
@@ -91,13 +92,14 @@ class DataConfig(Strict):
         "keep", "incomplete last batch: keep | drop | carry into the next epoch"
     )
     balance: bool = option(False, "sample all classes equally often")
+    transform: OwnName | None = option(None, "transform of your own for samples or batches: FILE.py:NAME")
 
 
 @dataclass(frozen=True)
 class ModelConfig(Strict):
     """The network and its architecture options."""
 
-    name: str | None = option(None, "a danlu network, timm/NAME or torchvision/NAME")
+    name: str | None = option(None, "a danlu network, timm/NAME, torchvision/NAME, or your own: FILE.py:NAME")
     width: Counts | None = option(None, "hidden units per layer, as 256,128 (mlp)")
     activation: Activation | None = option(None, "activation function")
     norm: str | None = option(None, "normalisation layer")
@@ -188,7 +190,7 @@ class DetectConfig(Strict):
 class OptimConfig(Strict):
     """The update rule and its parameters."""
 
-    name: OptimizerName | None = option(None, "update rule")
+    name: OptimizerName | OwnName | None = option(None, "update rule")
     lr: Positive | None = option(None, "learning rate")
     momentum: Fraction = option(0.9, "momentum, nesterov, muon: momentum coefficient")
     alpha: Fraction = option(0.99, "rmsprop: decay of the average squared gradient")
@@ -207,7 +209,7 @@ class OptimConfig(Strict):
 class ScheduleConfig(Strict):
     """The learning rate schedule."""
 
-    name: ScheduleName | None = option(None, "learning rate schedule")
+    name: ScheduleName | OwnName | None = option(None, "learning rate schedule")
     warmup: NotNegative = option(0.0, "epochs of linear warm-up")
     every: Positive = option(30.0, "step: epochs between cuts")
     milestones: Annotated[tuple[Positive, ...], BeforeValidator(parse_numbers)] = option(
@@ -225,7 +227,7 @@ class ScheduleConfig(Strict):
 class LossConfig(Strict):
     """The loss function."""
 
-    name: LossName | None = option(None, "loss per sample; detectors have their own")
+    name: LossName | OwnName | None = option(None, "loss per sample; detectors have their own")
     smoothing: Fraction = option(0.0, "cross-entropy: label smoothing")
     rubbish: Positive | None = option(
         None, "cross-entropy: minus this is the logit of one more class that is never the target"
@@ -311,6 +313,12 @@ class Config(Strict):
     augment: AugmentConfig = section(AugmentConfig)
     regularise: RegulariseConfig = section(RegulariseConfig)
     doctor: DoctorConfig = section(DoctorConfig)
+    metrics: Annotated[tuple[OwnName, ...] | None, BeforeValidator(parse_names)] = option(
+        None, "metrics of your own besides the task's: FILE.py:NAME,..."
+    )
+    callbacks: Annotated[tuple[OwnName, ...] | None, BeforeValidator(parse_names)] = option(
+        None, "callbacks of your own: FILE.py:NAME,..."
+    )
     tta: bool = option(
         False, "test-time augmentation: average predictions over the mirrored image in evaluate and predict"
     )

@@ -19,6 +19,7 @@ ScheduleName = Literal["constant", "step", "exponential", "cosine", "one-cycle",
 LossName = Literal["cross-entropy", "binary-cross-entropy", "focal", "perceptron", "squared", "absolute", "huber"]
 AugmentPreset = Literal["none", "light", "strong"]
 Flip = Literal["none", "lr", "ud", "both"]
+OwnName = Annotated[str, Field(pattern=r"^own:")]  # stands for an object of the user, see `user_objects.py`
 Precision = Literal["fp32", "bf16", "fp16"]
 Language = Literal["en", "zh"]
 

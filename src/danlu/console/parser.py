@@ -43,6 +43,8 @@ def _train(parser: Parser) -> None:
 def _evaluate(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
     parser.add_argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
+    for name in ("loss", "metrics"):
+        parser.flag(f"--{name}", metavar="FILE.py:NAME", default=None, help=f"{name} of your own, as in the training")
     parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
     _trained_network(parser)
 
@@ -96,6 +98,8 @@ def _report(parser: Parser) -> None:
 
 
 def _trained_network(parser: Parser) -> None:
+    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
     parser.flag("--device", metavar="TEXT", default=None, help=_text("device"))
     parser.flag("--tta", default=None, metavar="[true|false]", help=_text("tta"))

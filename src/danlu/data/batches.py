@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.dataset import ImageFiles, Problem
+from danlu.data.dataset import ImageFiles, Problem, Samples
 from danlu.data.object_set import ObjectSet
 from danlu.refuse import Failure
 
@@ -39,8 +39,10 @@ class Batch:
     weight: float
 
 
-# Sample numbers -> their images uint8 (n, C, S, S), the places in it that could not be read, and why.
-Decode = Callable[[np.ndarray], tuple[Tensor, list[int], list[Problem]]]
+# Sample numbers and epoch -> their inputs (n, ...), the places in it that could not be read, and why.
+Decode = Callable[[np.ndarray, int], tuple[Tensor, list[int], list[Problem]]]
+
+Wanted = tuple[np.ndarray, int]  # sample numbers of a batch, and the epoch
 
 
 class Transform(Protocol):
@@ -78,7 +80,8 @@ def epoch_order(index: np.ndarray, seed: int, epoch: int, classes: np.ndarray | 
 class Batches:
     """Batches of one split.
 
-    source: uint8 (N, C, H, W) or float32 (N, D) on the device, or `ImageFiles` decoded by worker processes.
+    source: uint8 (N, C, H, W) or other tensors (N, ...) on the device, or `ImageFiles` or `Samples` read by worker
+    processes.
     targets: (N,) or (N, T) on the device. index: the split's samples, int64 (n,).
     seed: None keeps the order (validation). last: "keep" the smaller last batch, "drop" it, or "carry" its samples
     over to the next epoch. min_last: a last batch of fewer samples is left out of training; batch norm needs two per
@@ -87,7 +90,7 @@ class Batches:
 
     def __init__(
         self,
-        source: Tensor | ImageFiles,
+        source: Tensor | ImageFiles | Samples,
         targets: Tensor | ObjectSet,
         index: Tensor,
         *,
@@ -168,7 +171,7 @@ class Batches:
         on_device = torch.from_numpy(order).to(self.targets.device)
         decoded = None
         if self.decode is not None:
-            decoded = self._decoded([order[slice(*self._mine(b, total)[:2])] for b in range(start, length)])
+            decoded = self._decoded([(order[slice(*self._mine(b, total)[:2])], epoch) for b in range(start, length)])
         together = self._together() if decoded is None else 1
         for head in range(start - start % together, length, together):
             tail = min(head + together, length)
@@ -254,8 +257,8 @@ class Batches:
             return good
         return [good[row % len(good)] if row in void else row for row in range(n)]
 
-    def _decoded(self, wanted: list[np.ndarray]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
-        """Decoded images of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
+    def _decoded(self, wanted: list[Wanted]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
+        """Decoded inputs of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
         assert self.decode is not None
         if self._loader is None:
             self._wanted = _Wanted()
@@ -272,23 +275,23 @@ class Batches:
         return iter(self._loader)
 
 
-class _Wanted(torch.utils.data.Sampler[np.ndarray]):
-    """The sample numbers of the batches to come; given anew for each epoch."""
+class _Wanted(torch.utils.data.Sampler[Wanted]):
+    """The sample numbers of the batches to come, and their epoch; given anew for each epoch."""
 
-    batches: list[np.ndarray]
+    batches: list[Wanted]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Wanted]:
         return iter(self.batches)
 
 
 class _Decoding(torch.utils.data.Dataset):
-    """Sample numbers of a batch -> their decoded images, for DataLoader's worker processes."""
+    """Sample numbers of a batch -> their decoded inputs, for DataLoader's worker processes."""
 
     def __init__(self, decode: Decode) -> None:
         self.decode = decode
 
-    def __getitem__(self, numbers: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
-        return self.decode(numbers)
+    def __getitem__(self, wanted: Wanted) -> tuple[Tensor, list[int], list[Problem]]:
+        return self.decode(*wanted)

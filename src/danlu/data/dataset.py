@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -53,11 +54,35 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Map-style datasets one after the other, whose items are tensors of one shape.
+
+    parts: each has a length and items by number. read: item -> its input. shape: of one input, without the batch.
+    """
+
+    parts: tuple[Any, ...]
+    read: Any
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def item(self, number: int) -> Any:
+        """Item of this number, counted over all parts."""
+        for part in self.parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        raise IndexError(number)
+
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Samples in the order of the disk, before any split is made. N samples, K classes, T target columns.
 
     inputs: images as uint8 (N, C, H, W), or `ImageFiles`, or float32 columns (N, D), or a DataFrame of N rows
-        (csv: encoded only after the split, with training statistics).
+        (csv: encoded only after the split, with training statistics); of data given in Python also tensors (N, ...)
+        that are used as they are, or `Samples`.
     targets: int64 (N,) class indices into `classes`, or float32 (N, T), or an `Annotation` for each of N images.
     classes: sorted names, or those of objects in the order of their file; empty for regression.
     given: int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED when the disk prescribes splits.
@@ -65,13 +90,14 @@ class Dataset:
     problems: files or rows that were skipped, each once.
     notes: what the reader should know of how the data was read.
     unlabelled: splits (VAL, TEST) whose images are there without labels, and therefore not among the samples.
+    raw: tensors are passed to the network as they are, also rows (N, D), which are columns of a table otherwise.
     seen: the files that the format was recognised by, None for a known set that is no path.
     """
 
     path: str
     format: str
     task: TaskName
-    inputs: Tensor | ImageFiles | pandas.DataFrame
+    inputs: Tensor | ImageFiles | pandas.DataFrame | Samples
     targets: Tensor | Sequence[Annotation]
     classes: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
@@ -81,9 +107,20 @@ class Dataset:
     notes: Sequence[str] = ()
     seen: Message | None = None
     unlabelled: tuple[int, ...] = ()
+    raw: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        known = f"{len(self.classes)} classes" if self.classes else f"target {', '.join(self.target_names)}"
+        return f"Dataset({self.path}: {self.format}, {self.task}, {len(self):,} samples, {known}, {self.kind})"
+
+    def _repr_html_(self) -> str:
+        facts = {"format": self.format, "task": self.task, "samples": f"{len(self):,}", "inputs": self.kind}
+        facts |= {"classes": ", ".join(self.classes[:20])} if self.classes else {"target": ", ".join(self.target_names)}
+        rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
+        return f"<p>{escape(self.path)}</p><table><tbody>{rows}</tbody></table>"
 
     @property
     def task_spec(self) -> TaskSpec:
@@ -91,10 +128,13 @@ class Dataset:
         return TASKS[self.task]
 
     @property
-    def kind(self) -> Literal["images", "files", "columns", "table"]:
-        """images: uint8 tensor; files: ImageFiles; columns: float tensor; table: DataFrame."""
+    def kind(self) -> Literal["images", "files", "columns", "table", "tensors"]:
+        """images: uint8 tensor; files: ImageFiles; columns: float tensor (N, D); table: DataFrame; tensors: others,
+        in memory or read by `Samples`."""
         if isinstance(self.inputs, ImageFiles):
             return "files"
         if isinstance(self.inputs, Tensor):
-            return "images" if self.inputs.dtype == torch.uint8 else "columns"
-        return "table"
+            if self.inputs.dtype == torch.uint8:
+                return "images"
+            return "tensors" if self.raw or self.inputs.ndim != 2 else "columns"
+        return "table" if hasattr(self.inputs, "columns") else "tensors"

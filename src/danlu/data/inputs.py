@@ -29,7 +29,7 @@ class Decoder:
     colour: Colour
     fit: Fit = "crop"
 
-    def __call__(self, wanted: np.ndarray) -> tuple[Tensor, list[int], list[Problem]]:
+    def __call__(self, wanted: np.ndarray, epoch: int = 0) -> tuple[Tensor, list[int], list[Problem]]:
         """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
         paths = [self.files.paths[i] for i in wanted]
         images, problems = load_images(paths, self.size, self.colour, workers=0, fit=self.fit, window=self.files.window)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from danlu.doctor.terms import severity_term, term
@@ -12,8 +13,8 @@ from danlu.message import Message, language, speaking
 SEVERITIES = ("error", "warning", "note")
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Mapping[str, Any]):
     """One thing that is wrong, with its evidence.
 
     code: stable name ("loop.missing_zero_grad"), documented in docs/findings.md.
@@ -45,6 +46,31 @@ class Finding:
     def __str__(self) -> str:
         return in_one_line(self, self.language)
 
+    def __repr__(self) -> str:
+        place = f", {str(self.where)!r}" if self.where else ""
+        return f"Finding({self.code!r}, {self.severity!r}, confidence={self.confidence:.2f}{place})"
+
+    def _repr_html_(self) -> str:
+        return findings_table([self])
+
+    # A finding is also a mapping, with the keys of its JSON form.
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Finding:
+        """Read the JSON form. Unknown keys are ignored."""
+        if isinstance(kept, Finding):
+            return kept
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in kept.items() if name in known})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, as in findings.json. `where` and the evidence are in English, whatever the language."""
         return {
@@ -59,6 +85,16 @@ class Finding:
             "remedy": self.remedy,
             "consequences": list(self.consequences),
         }
+
+
+def findings_table(findings: Sequence[Finding]) -> str:
+    """The findings as an HTML table, for notebooks."""
+    columns = ("severity", "code", "place", "confidence", "cause", "remedy")
+    left = " style='text-align:left'"
+    cells = [[f"<td{left}>{html.escape(str(one[column] or ''))}</td>" for column in columns] for one in findings]
+    rows = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    head = "".join(f"<th{left}>{column}</th>" for column in columns)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if findings else ""
 
 
 def in_english(value: Any) -> Any:

@@ -13,7 +13,7 @@ instruments.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -65,6 +65,7 @@ class TrainingEvents:
         self.backwards = self.optimizer_steps = 0
         self.forwards = {"train": 0, "val": 0}
         self.epochs_by = "none"
+        self.after_step: Callable[[], object] = lambda: None  # called after each observed step
         self.holds_outputs = False  # keep the outputs until the loss is observed
         self._open: list[Pass] = []  # passes whose phase is not known yet
         self._passes = 0
@@ -216,6 +217,7 @@ class TrainingEvents:
             if watched.step <= 3 or watched.step % READ_BACK_EVERY == 0:
                 watched.deferred.send()
         self._stop_timer(started)
+        self.after_step()
         self._step_ended = (perf_counter(), watched.budget.total)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,14 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.announcer import Announcer, summary_line
 from danlu.doctor.budget import Budget
 from danlu.doctor.diagnose import diagnose
-from danlu.doctor.finding import Finding, in_one_line
+from danlu.doctor.finding import Finding, findings_table, in_one_line
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import WatchedModel
+from danlu.message import speaking
+
+PUBLIC = (
+    "close", "epoch", "findings", "language", "ledger", "loss", "observe", "report", "validated", "watching",
+)  # fmt: skip
 
 
 def watch(
@@ -27,8 +34,10 @@ def watch(
     *,
     budget: float = 0.03,
     language: str = "en",
+    quiet: bool = False,
+    prefix: str = "",
 ) -> Doctor:
-    """Watch the training of `model` inside a `with` block.
+    """Watch the training of `model` inside a `with` block, and print each new error and warning.
 
     The results of the training are bit for bit the same with and without it; all hooks are removed at the end.
 
@@ -38,6 +47,8 @@ def watch(
         loss_fn: loss module or function; None for the first loss that is computed.
         budget: max fraction of the training time used by the doctor (0.03 is 3 %); infinity measures every step.
         language: "en" or "zh", for findings and report.
+        quiet: print nothing; `findings` has everything.
+        prefix: name of `model` inside a larger module; the names of layers begin with it.
 
     Raises:
         TypeError: `model` is not a module, or an optimizer not a torch optimizer.
@@ -59,7 +70,7 @@ def watch(
     for one in optimizers:
         if not isinstance(one, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, several or None, got {type(one).__name__}")
-    return Doctor(model, optimizers, loss_fn, budget=budget, language=language)
+    return Doctor(model, optimizers, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)
 
 
 class Doctor:
@@ -73,15 +84,19 @@ class Doctor:
         *,
         budget: float = 0.03,
         language: str = "en",
+        quiet: bool = True,
+        prefix: str = "",
     ) -> None:
         self.ledger = Ledger()
         self.language = language
-        self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(budget))
+        self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(budget), prefix)
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)
         self._hooks = Hooks(self._watched, self._events)
         self._watching = self._observed = False
         self._reported: set[str] = set()
+        self._announcer = Announcer(lambda: self.findings, language, quiet)
+        self._events.after_step = self._announcer.step
 
     def __enter__(self) -> Doctor:
         watched = self._watched
@@ -110,7 +125,28 @@ class Doctor:
         elif "between 0 and 1" in str(error[1]) and not self._watched.steps_done:  # BCELoss on logits
             self._watched.write("loss.kind", "bce")
             self._watched.write("output.activation", "none")
+        announces = self._watching
         self.close()
+        if announces:
+            self._announcer.finish(self._watched.steps_done)
+
+    def __repr__(self) -> str:
+        state = "watching" if self._watching else "done" if self._watched.steps_done else "not started"
+        found = ", ".join(f"{one.severity} {one.code}" for one in self.findings) or "nothing found"
+        return f"Doctor({type(self._watched.model).__name__}, {state}, {self._watched.steps_done:,} steps: {found})"
+
+    def __str__(self) -> str:
+        with speaking(self.language):
+            lines = [in_one_line(one, self.language) for one in self.findings]
+            return "\n".join([summary_line(self.findings, self._watched.steps_done), *lines])
+
+    def _repr_html_(self) -> str:
+        with speaking(self.language):
+            head = html.escape(summary_line(self.findings, self._watched.steps_done))
+        return f"<p>{head}</p>" + findings_table(self.findings)
+
+    def __dir__(self) -> list[str]:
+        return list(PUBLIC)
 
     def close(self) -> None:
         """Remove all hooks and read all values left on the device. Called at the end of the `with` block."""
@@ -149,6 +185,7 @@ class Doctor:
         for name, value in metrics.items():
             self._watched.write("user.metric", float(value), name, self._watched.epoch)
         self._events.epoch_ended()
+        self._announcer.look()
 
     def observe(self, loss: Tensor, outputs: Any = None, targets: Any = None) -> None:
         """Report the loss of the last forward pass, for loops whose loss cannot be observed."""

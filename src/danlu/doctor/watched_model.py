@@ -89,7 +89,7 @@ class OptimizersSeen:
 class WatchedModel:
     """State shared by all instruments. They record values with `write` and `write_deferred`."""
 
-    def __init__(self, model: nn.Module, loss_fn: Any, ledger: Ledger, budget: Budget) -> None:
+    def __init__(self, model: nn.Module, loss_fn: Any, ledger: Ledger, budget: Budget, prefix: str = "") -> None:
         self.model = model
         self.inner = unwrapped(model)
         self.loss_fn = loss_fn
@@ -101,9 +101,10 @@ class WatchedModel:
         self.skipped_steps = 0  # steps of this epoch that were not observed
         self.epoch = 1  # current epoch, from 1
         self.optimizers = OptimizersSeen()
-        self.parameters = dict(self.inner.named_parameters())
+        self.prefix = prefix  # of all names of layers and parameters
+        self.parameters = dict(self.inner.named_parameters(prefix=prefix))
         self.parameter_names = {id(p): name for name, p in self.parameters.items()}
-        self.leaves = {name: m for name, m in self.inner.named_modules() if not any(m.children())}
+        self.leaves = {name: m for name, m in self.inner.named_modules(prefix=prefix) if not any(m.children())}
         self.compiled = is_compiled(model)
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         # A batch can be rerun: this neither recompiles the model nor needs other processes.

@@ -18,6 +18,7 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run.folder import Run
 from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation
+from danlu.user_objects import find, is_own
 
 LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
 # The doctor's names of danlu's losses. Other losses have no name there, whatever their graphs look like.
@@ -40,8 +41,10 @@ class DoctorWatcher(Watcher):
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
-        self.doctor: Doctor = watch(plan.hooked_module, optimizer, budget=settings.budget, language=settings.language)
-        self.loss = LOSS_KINDS.get(config.loss.name or "", config.loss.name)
+        self.doctor: Doctor = watch(
+            plan.hooked_module, optimizer, budget=settings.budget, language=settings.language, quiet=True
+        )
+        self.loss = _loss_kind(config.loss.name)
         self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
         self.run, self.say, self.fix = run, say, fix
         self._epochs = 0
@@ -75,6 +78,13 @@ class DoctorWatcher(Watcher):
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
         self.doctor.say_new(self.say, self.fix)
+
+
+def _loss_kind(name: str | None) -> str | None:
+    """The doctor's name of the loss; None where it is to be derived from the graph."""
+    if is_own(name):
+        return find("loss", str(name)).kind
+    return LOSS_KINDS.get(name or "", name)
 
 
 def findings_of(

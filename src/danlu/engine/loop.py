@@ -81,6 +81,9 @@ class Progress:
 class Watcher:
     """Base of callbacks of a training: the display, checkpoints and the doctor."""
 
+    def on_start(self, plan: Plan, progress: Progress) -> None:
+        """Called before the first batch, also of a resumed training."""
+
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
         """Called with the loss of a batch, before its backward pass."""
 
@@ -93,12 +96,17 @@ class Watcher:
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         """Called after each epoch. row: its entry of the record. improved: it is the best epoch so far."""
 
+    def on_end(self, plan: Plan, progress: Progress) -> None:
+        """Called after the last epoch, not after an interruption."""
+
 
 def fit(
     plan: Plan, progress: Progress, record: Record, watchers: list[Watcher], stop: Callable[[], str | None]
 ) -> None:
     """Train until all epochs are done, patience runs out, or `stop()` returns a reason. Updates `progress` in place."""
     began = time.perf_counter()
+    for watcher in watchers:
+        watcher.on_start(plan, progress)
     while progress.epoch < plan.epochs and progress.stopped is None:
         seconds, samples = progress.seconds, samples_trained(plan, progress)
         means = train_epoch(plan, progress, record, watchers, stop)
@@ -120,6 +128,8 @@ def fit(
         progress.rows = len(record.rows)
         for watcher in watchers:
             watcher.on_epoch(plan, progress, row, improved)
+    for watcher in watchers:
+        watcher.on_end(plan, progress)
 
 
 def samples_trained(plan: Plan, progress: Progress) -> int:

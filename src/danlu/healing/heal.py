@@ -17,12 +17,14 @@ from danlu.config import resolve, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
 from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, compare, first_fold
+from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
+from danlu.user_objects import current, using
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change in the first round; seconds for all trainings
 MAX_ATTEMPTS = 12  # changes
@@ -58,7 +60,7 @@ def heal(
     language = with_values(run.config, {"doctor.language": lang} if lang else {}).doctor.language
     run.lock()
     try:
-        with speaking(language):
+        with speaking(language), using(run.objects if isinstance(run, LoadedRun) else current()):
             report = _Healing(run, seeds, budget, console or Console(quiet=True)).try_all()
         run.write_json("heal.json", report)
         write_page(run.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from danlu.inference.coco_results import evaluate_results
 from danlu.inference.evaluation_result import EvaluationResult
@@ -13,21 +14,27 @@ from danlu.run.folder import Run
 
 def evaluate(
     run: str | Path | Run,
-    data: str | Path | None = None,
+    data: Any = None,
     *,
     part: str | None = None,
     weights: str | None = None,
     device: str | None = None,
     tta: bool | str | None = None,
+    model: Any = None,
+    loss: Any = None,
+    transform: Any = None,
+    metrics: Any = None,
 ) -> EvaluationResult:
     """Evaluate a run on a split of its own data, or on other labelled `data`; see `LoadedRun.evaluate`.
 
     run: a run folder; or a .json file with detections of any system in COCO's results form, evaluated against the
-    annotations `data` (see `inference/coco_results.py`), with no other arguments.
+    annotations `data` (see `inference/coco_results.py`), with no other arguments. model, loss, transform, metrics: see
+    `load`.
     """
     if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
         for name, value in {"part": part, "weights": weights, "device": device, "tta": tta}.items():
             if value is not None:
                 raise refusal(f"--{name}", f"left out where detections are given, as in {run}", value)
         return evaluate_results(run, data)
-    return load(run, weights).evaluate(data, part=part, device=device, tta=tta)
+    loaded = load(run, weights, model=model, loss=loss, transform=transform, metrics=metrics)
+    return loaded.evaluate(data, part=part, device=device, tta=tta)

@@ -10,11 +10,14 @@ import torch
 from danlu.config import Config
 from danlu.data.dataset import SPLITS
 from danlu.data.formats import open_dataset
+from danlu.own.data import open_data
+from danlu.own.parts import is_data
 from danlu.preparation.prepare import prepare, prepare_for
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
+from danlu.user_objects import is_own
 
 
 def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prepared:
@@ -27,11 +30,11 @@ def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prep
     return prepared
 
 
-def other_data(signature: Signature, config: Config, path: str) -> Prepared:
+def other_data(signature: Signature, config: Config, data: Any) -> Prepared:
     """Read other labelled data in the encoding of the network; its test split where it defines one, else all of it."""
     settings = replace(
         config.data,
-        path=path,
+        path="" if is_data(data) else str(data),
         val=None,
         test=None,
         fold=None,
@@ -42,7 +45,13 @@ def other_data(signature: Signature, config: Config, path: str) -> Prepared:
     )
     window = signature.window if settings.window is None else settings.window
     settings = replace(settings, window=window)
-    dataset = open_dataset(settings, signature.task, classes_known=True)
+    if is_data(data):
+        raw = is_own(signature.model)
+        settings = replace(settings, target=config.data.target if signature.columns is not None else None)
+        dataset, _ = open_data(data, None, None, settings, signature.task, raw=raw, classes=signature.classes)
+        dataset = replace(dataset, raw=raw)
+    else:
+        dataset = open_dataset(settings, signature.task, classes_known=True)
     if signature.columns is not None and dataset.kind in ("images", "files"):
         raise refusal("DATA", "a table of rows", f"{dataset.path}, which holds images")
     index = torch.arange(len(dataset))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from danlu.doctor.finding import Finding
 from danlu.run.result import Result
 from danlu.run.summary import SplitMetrics
 
@@ -20,7 +21,7 @@ class EvaluationResult(Result):
     metrics: SplitMetrics  # of `part`; empty for the other splits
     seconds: float  # reading and evaluation
     samples_per_second: float
-    findings: list[dict[str, Any]]  # of the doctor during the training
+    findings: list[Finding]  # of the doctor during the training
     data: str  # evaluated data
     part: str  # evaluated split: train, val or test; test for other data
     samples: int  # images or rows

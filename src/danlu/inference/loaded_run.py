@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from danlu.config import Config, ResolvedConfig, resolve, with_values
 from danlu.data.dataset import SPLITS
+from danlu.doctor.finding import Finding
 from danlu.engine.device import pick_device
 from danlu.inference.detect import detect
 from danlu.inference.evaluation_data import other_data, own_data
@@ -18,27 +20,45 @@ from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.measure import measure
 from danlu.inference.predict_images import predict_images
 from danlu.inference.predict_rows import predict_rows
+from danlu.inference.predict_tensors import predict_tensors
 from danlu.inference.prediction import Prediction
+from danlu.inference.run_display import curves_figure, run_html
 from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.own.collect import collect
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 from danlu.run.summary import SplitMetrics
+from danlu.user_objects import UserObjects, current, is_own, using
+
+PUBLIC = (
+    "classes", "config", "evaluate", "findings", "folder", "history", "metrics", "model", "name", "plot", "predict",
+    "report", "signature", "summary", "task", "weights",
+)  # fmt: skip
+WORDS = {"model": "network", "transform": "transform"}
 
 
 class LoadedRun(Run):
     """A run with its trained network; returned by `danlu.train` and `danlu.load`.
 
     Results: `summary`, `metrics`, `findings`, `classes`. Network: `model` (or `members` of an ensemble), `signature`.
-    Use: `predict(...)`, `evaluate(...)`. weights_used: "best" or "last".
+    Use: `predict(...)`, `evaluate(...)`. weights_used: "best" or "last". objects: of the user
+    in the training.
     """
 
-    def __init__(self, folder: Path, weights_used: str = "best") -> None:
+    def __init__(self, folder: Path, weights_used: str = "best", objects: UserObjects | None = None) -> None:
         super().__init__(folder)
         self.weights_used = weights_used
+        self.objects = current() if objects is None else objects
 
     def __repr__(self) -> str:
-        return f"LoadedRun({self.summary if self.summary else self.name})"
+        return f"LoadedRun({str(self.summary)[8:-1] if self.summary else self.name})"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
+    def __dir__(self) -> list[str]:
+        return list(PUBLIC)
 
     @property
     def config(self) -> ResolvedConfig:
@@ -51,7 +71,7 @@ class LoadedRun(Run):
     @cached_property
     def network(self) -> TrainedNetwork:
         """Weights and signature. Refusal when the weights file is missing or damaged."""
-        return TrainedNetwork(self.weights(self.weights_used))
+        return TrainedNetwork(self.weights(self.weights_used), self.objects)
 
     @property
     def signature(self) -> Signature:
@@ -67,6 +87,28 @@ class LoadedRun(Run):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes in the order of the outputs; empty for regression."""
         return self.signature.classes
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Findings of the doctor, most severe first."""
+        return [Finding.from_dict(one) for one in super().findings]
+
+    @property
+    def history(self) -> Any:
+        """Metrics of every epoch: a pandas DataFrame with the epoch as index, or a list of rows without pandas."""
+        rows = [{key: value for key, value in row.items() if key != "kind"} for row in self.record.of("epoch")]
+        try:
+            import pandas
+        except ImportError:
+            return rows
+        return pandas.DataFrame(rows).set_index("epoch") if rows else pandas.DataFrame()
+
+    def plot(self, *metrics: str) -> Any:
+        """Training and validation curves as a plotly figure, which notebooks show.
+
+        metrics: names such as "loss" and "accuracy"; by default the loss and the metric that chooses the best epoch.
+        """
+        return curves_figure(self, metrics)
 
     @property
     def metrics(self) -> SplitMetrics:
@@ -123,15 +165,26 @@ class LoadedRun(Run):
             return detect(self.network, place, inputs, config, folder)
         if score is not None:
             raise refusal("--score", "left out for tasks without objects", score)
+        with using(self.objects):
+            return self._predict(place, inputs, config, int(top), folder)
+
+    def _predict(
+        self, place: torch.device, inputs: tuple[Any, ...], config: Config, top: int, out: Path | None
+    ) -> list[Prediction]:
+        """Predictions of a network that finds no objects."""
+        if self.signature.columns is None and self.signature.channels is None:
+            if out is not None:
+                raise refusal("--out", "left out for a network of tensors", str(out))
+            return predict_tensors(self.network, place, inputs, top=top)
         if self.signature.columns is None:
-            return predict_images(self.network, place, inputs, config, top=int(top), out=folder)
+            return predict_images(self.network, place, inputs, config, top=top, out=out)
         if out is not None:
             raise refusal("--out", "left out for a network of table rows", str(out))
         return predict_rows(self.network, place, inputs)
 
     def evaluate(
         self,
-        data: str | Path | None = None,
+        data: Any = None,
         *,
         part: str | None = None,
         weights: str | None = None,
@@ -140,9 +193,9 @@ class LoadedRun(Run):
     ) -> EvaluationResult:
         """Evaluate on a split of the run's own data, or on other labelled data with the run's classes.
 
-        data: other data; its test split is used where it defines one, else all of it. part: train, val or test (the
-        default) of the run's own data. weights: "best" or "last"; those the run was loaded with by default.
-        Evaluations on the run's own test split are counted in its summary, because
+        data: other data, a path or as `danlu.train` takes it; its test split is used where it defines one, else all of
+        it. part: train, val or test (the default) of the run's own data. weights: "best" or "last"; those the run was
+        loaded with by default. Evaluations on the run's own test split are counted in its summary, because
         choosing by the test metrics biases them: `result.test_looks`.
         """
         if (other := load(self, weights)) is not self:
@@ -151,11 +204,16 @@ class LoadedRun(Run):
         if data is not None and part is not None:
             raise refusal("--part", "left out when other DATA is given", part)
         began = time.perf_counter()
+        with using(self.objects):
+            return self._evaluate(data, part, config, began)
+
+    def _evaluate(self, data: Any, part: str | None, config: Config, began: float) -> EvaluationResult:
+        """`evaluate` with checked arguments. began: time of the call."""
         if data is None:
             split = one_of("--part", part or "test", SPLITS, "train, val or test")
             prepared = own_data(self, self.signature, config, split)
         else:
-            split, prepared = "test", other_data(self.signature, config, str(data))
+            split, prepared = "test", other_data(self.signature, config, data)
         measured = measure(self.network, prepared, split)
         seconds = time.perf_counter() - began
         samples = len(getattr(prepared.split, split))
@@ -168,7 +226,7 @@ class LoadedRun(Run):
             seconds=round(seconds, 3),
             samples_per_second=samples / max(seconds, 1e-9),
             findings=self.findings,
-            data=str(data) if data is not None else self.config.data.path,
+            data=prepared.dataset.path,
             part=split,
             samples=samples,
             test_looks=self._count_test_look() if data is None and split == "test" else None,
@@ -188,16 +246,38 @@ class LoadedRun(Run):
         return kept["test_looks"]
 
 
-def load(run: str | Path | Run, weights: str | None = None) -> LoadedRun:
+def load(
+    run: str | Path | Run,
+    weights: str | None = None,
+    *,
+    model: Any = None,
+    loss: Any = None,
+    transform: Any = None,
+    metrics: Any = None,
+) -> LoadedRun:
     """Open a run folder.
 
-    weights: "best" or "last"; by default those of an open run, else "best". Refusal when the folder is no run or its
-    weights are missing or damaged.
+    weights: "best" or "last"; by default those of an open run, else "best". model, loss, transform, metrics: objects of
+    the user with which the run was trained, as `danlu.train` takes them. Loading a run never imports code, so that a
+    network and a transform of the user must be given here; loss and metrics are needed by `evaluate`.
+
+    Refusal when the folder is no run, its weights are missing or damaged, or its network is not given.
     """
-    if isinstance(run, LoadedRun) and weights in (None, run.weights_used):
+    objects = {"model": model, "loss": loss, "transform": transform, "metrics": metrics}
+    objects = {name: one for name, one in objects.items() if one is not None}
+    if isinstance(run, LoadedRun) and weights in (None, run.weights_used) and not objects:
         return run
+    known = run.objects if isinstance(run, LoadedRun) else current()
+    given = collect(objects)[1].or_else(known)
     folder = run.folder if isinstance(run, Run) else Path(run)
     which = one_of("--weights", weights or "best", ("best", "last"), "best or last")
-    loaded = LoadedRun(Run.open(folder).folder, which)
-    _ = loaded.network  # refuse damaged weights here, not at the first prediction
+    loaded = LoadedRun(Run.open(folder).folder, which, given)
+    signature = loaded.network.signature  # refuse damaged weights here, not at the first prediction
+    for kind, name in (("model", signature.model), ("transform", signature.transform)):
+        if is_own(name) and getattr(given, kind) is None:
+            raise Refusal(
+                f"{folder} was trained with a {WORDS[kind]} of your own, {str(name).removeprefix('own:')}, which a run "
+                f"cannot save: danlu.load({str(folder)!r}, {kind}=...)",
+                kind,
+            )
     return loaded

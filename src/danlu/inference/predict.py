@@ -19,6 +19,9 @@ def predict(
     device: str | None = None,
     tta: bool | str | None = None,
     score: float | str | None = None,
+    model: Any = None,
+    transform: Any = None,
 ) -> list[Prediction]:
-    """Predict with the network of a run folder: `load(run, weights).predict(...)`; see `LoadedRun.predict`."""
-    return load(run, weights).predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
+    """Predict with the network of a run folder: `load(run, ...).predict(...)`; see there."""
+    loaded = load(run, weights, model=model, transform=transform)
+    return loaded.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)

@@ -18,9 +18,11 @@ from danlu.data.images import Colour, decode, read_image
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.preparation.own_transform import around
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
 from danlu.tasks.classify import probabilities
+from danlu.user_objects import find
 
 CHUNK = 256  # images on the device at once
 
@@ -45,6 +47,8 @@ def predict_images(
         read_images(inputs, partial(read_image, size=signature.canvas or 1, colour=colour, window=signature.window))
     )
     readable = [one.content for one in images if one.content is not None]
+    if signature.transform is not None and readable:
+        find("transform", signature.transform).fit(torch.from_numpy(readable[0]))
     outputs = iter(_outputs(trained.members_on(device), device, readable, config) if readable else ())
     predictions = [
         Prediction(one.name, error=one.error)
@@ -62,7 +66,8 @@ def to_prediction(name: str, signature: Signature, output: Tensor, top: int = 3)
     if signature.task_spec.targets == "class":
         values, places = output.topk(min(top, len(signature.classes)))
         listed = [(signature.classes[i], round(value, 6)) for i, value in zip(places.tolist(), values.tolist())]
-        return Prediction(name, label=listed[0][0], confidence=listed[0][1], top=listed)
+        every = {label: round(value, 6) for label, value in zip(signature.classes, output.tolist())}
+        return Prediction(name, label=listed[0][0], confidence=listed[0][1], top=listed, probabilities=every)
     numbers = output.tolist()
     if len(numbers) == 1:
         return Prediction(name, value=numbers[0])
@@ -89,7 +94,8 @@ def _outputs(members: Sequence[Member], device: torch.device, images: Sequence[n
         outputs = []
         for signature, model in members:
             normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
-            batch, _ = normalise(raw, None, torch.zeros(len(raw)), None)
+            _, prepare = around(signature, normalise, normalise)
+            batch, _ = prepare(raw, None, torch.zeros(len(raw), device=device), None)
             seen = views(batch, config.augment) if config.tta else [batch]
             outputs += [member_output(signature, model, view) for view in seen]
         chunks.append(torch.stack(outputs).mean(0))

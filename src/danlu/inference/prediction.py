@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from danlu.run.result import Result
+from danlu.run.result import Result, html_table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +37,18 @@ class Prediction(Result):
     objects: list[Detection] | None = None  # detection and segmentation, by descending score
     error: str | None = None  # why the image could not be read; all other fields are None then
 
+    probabilities: Mapping[str, float] | None = None  # classification: of all classes, by name; not in the JSON form
+
     KEYS: ClassVar[Mapping[str, str]] = {"label": "class", "targets": "values"}
+
+    def _attributes(self) -> dict[str, str]:
+        return {key: name for key, name in super()._attributes().items() if name != "probabilities"}
+
+    def _repr_html_(self) -> str:
+        shown = dict(self.items())
+        if self.top is not None:
+            shown["top"] = ", ".join(f"{name} {probability:.3f}" for name, probability in self.top)
+        return html_table(shown)
 
     def __str__(self) -> str:
         if self.error is not None:

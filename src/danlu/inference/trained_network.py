@@ -13,6 +13,7 @@ from danlu.engine.checkpoint import fill, read_weights
 from danlu.preparation.networks import network
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
+from danlu.user_objects import UserObjects, current, is_own, using
 
 Member = tuple[Signature, nn.Module]
 
@@ -20,12 +21,13 @@ Member = tuple[Signature, nn.Module]
 class TrainedNetwork:
     """One network, or several whose predictions are averaged.
 
-    path: a weights file, read at once; the networks are built on first use. Refusal when the file is missing or
-    damaged.
+    path: a weights file, read at once; the networks are built on first use. objects: of the user, with which the
+    network was trained. Refusal when the file is missing or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, objects: UserObjects | None = None) -> None:
         self.path = path
+        self.objects = current() if objects is None else objects
         self.signature, self._state = read_weights(path)
         self._copies: dict[tuple[torch.device, bool], list[Member]] = {}
 
@@ -37,8 +39,11 @@ class TrainedNetwork:
         """
         signatures = self.signature.members or (self.signature,)
         try:
-            networks = nn.ModuleList([network(one) for one in signatures])
+            with using(self.objects):
+                networks = nn.ModuleList([network(one) for one in signatures])
         except (Refusal, TypeError, ValueError, RuntimeError) as error:
+            if is_own(self.signature.model):
+                raise
             raise Refusal(f"weights file {self.path} describes a network that cannot be built: {error}") from None
         fill(networks if self.signature.members else networks[0], self._state, self.path)
         return list(zip(signatures, networks.eval()))

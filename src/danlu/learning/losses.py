@@ -17,6 +17,7 @@ from torch import Tensor
 from danlu.config import LossConfig
 from danlu.refuse import one_of, refusal
 from danlu.task_spec import TASKS, Targets, TaskName
+from danlu.user_objects import find, is_own
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -138,6 +139,8 @@ def build_loss(
     Raises:
         Refusal: Unknown loss, a loss of another task, or settings that it does not take.
     """
+    if is_own(config.name):
+        return _own_loss(config)
     loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
     if task is not None and TASKS[task].targets != loss.targets:
         fitting = [name for name, other in LOSSES.items() if TASKS[task].targets == other.targets]
@@ -160,6 +163,16 @@ def build_loss(
         return per_sample * function(outputs.float(), targets)
 
     return weighted
+
+
+def _own_loss(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The user's loss. Refusal for settings that belong to danlu's losses."""
+    fresh = LossConfig(name=config.name)
+    for name, value in vars(config).items():
+        if value != getattr(fresh, name):
+            raise refusal(f"loss.{name}", "left out with a loss of your own", value)
+    loss = find("loss", str(config.name))
+    return lambda outputs, targets: loss(outputs.float(), targets)
 
 
 def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 
 from danlu.config import OptimConfig
 from danlu.refuse import one_of, refusal
+from danlu.user_objects import find, is_own
 
 Groups = list[dict[str, Any]]
 
@@ -166,6 +167,8 @@ def build_optimizer(
     Raises:
         Refusal: Unknown name, no learning rate, or a model without trainable parameters.
     """
+    if is_own(config.name):
+        return find("optimizer", str(config.name)).build(model, config, lr_factors or {})
     name = one_of("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
     groups = parameter_groups(model, config, lr_factors or {})
     if not groups:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from danlu.config import ScheduleConfig
 from danlu.refuse import one_of, refusal
+from danlu.user_objects import find, is_own
 
 DEFAULT_FACTOR = {"step": 0.1, "exponential": 0.95, "plateau": 0.5}  # for `schedule.factor: None`
 ONE_CYCLE_START = 1 / 25  # initial learning rate of one-cycle, as a fraction of the peak
@@ -77,7 +78,9 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def build_schedule(config: ScheduleConfig, epochs: float, steps_per_epoch: float) -> Callable[[int], float]:
+def build_schedule(
+    config: ScheduleConfig, epochs: float, steps_per_epoch: float, lr: float = 1.0
+) -> Callable[[int], float]:
     """Build a schedule: step (from 0) -> factor of the peak learning rate for that step.
 
     A warm-up of W steps rises linearly, (step + 1) / (W + 1); the curve of the schedule covers the rest. For "plateau"
@@ -86,10 +89,15 @@ def build_schedule(config: ScheduleConfig, epochs: float, steps_per_epoch: float
     Args:
         epochs: Length of the training in epochs, warm-up included.
         steps_per_epoch: Optimiser steps per epoch.
+        lr: Peak learning rate, which a scheduler of the user may refer to.
 
     Raises:
         Refusal: Unknown schedule, or a warm-up as long as the training.
     """
+    if is_own(config.name):
+        if config.warmup:
+            raise refusal("schedule.warmup", "0 with a scheduler of your own", config.warmup)
+        return find("scheduler", str(config.name))(epochs, steps_per_epoch, lr)
     curve = SCHEDULES[one_of("schedule", str(config.name), SCHEDULES, "a known schedule")].curve
     if config.warmup >= epochs:
         raise refusal("schedule.warmup", f"less than the {epochs:g} epochs of the training", config.warmup)

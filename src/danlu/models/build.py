@@ -18,6 +18,7 @@ from danlu.models.library import defining_module, timm_backbone, timm_model, tor
 from danlu.models.parts import initialise, normalise_weights
 from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
+from danlu.user_objects import find, is_own
 
 # Name -> its spec, from the files in networks/. Adding a file adds its networks.
 MODELS: dict[str, NetworkSpec] = {}
@@ -95,6 +96,8 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
 
 def find_network(name: str) -> NetworkSpec:
     """Return the spec of a network of MODELS, timm/NAME or torchvision/NAME. Refusal for any other name."""
+    if is_own(name):
+        return find("model", name)
     library, slash, inner = name.partition("/")
     if slash and library in LIBRARIES:
         residual = defining_module(library, inner) in RESIDUAL_MODULES

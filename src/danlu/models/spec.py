@@ -10,6 +10,21 @@ from torch import nn
 
 
 @dataclass(frozen=True)
+class NetworkFacts:
+    """Facts about the data from which a network of the user is built.
+
+    classes: number of outputs. shape: of one input. channels, size: of images (C, size, size). inputs: of rows (D,).
+    None where the data have no such fact.
+    """
+
+    classes: int
+    shape: tuple[int, ...]
+    channels: int | None = None
+    size: int | None = None
+    inputs: int | None = None
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """One entry of `NETWORKS` in a file of `models/networks/`, and so of `danlu.models.build.MODELS`.
 
@@ -27,6 +42,7 @@ class NetworkSpec:
         convex: Its loss is convex in the parameters. Decides default settings.
         residual: A residual network with batch norm. Decides default settings.
         distance_outputs: Its outputs are minus squared distances to class prototypes, not logits. Decides the loss.
+        name: Name of a network of the user, whose `build` takes `NetworkFacts`; "" for the entries of tables.
     """
 
     build: Callable[..., nn.Module]
@@ -41,6 +57,7 @@ class NetworkSpec:
     convex: bool = False
     residual: bool = False
     distance_outputs: bool = False
+    name: str = ""
 
     @property
     def options(self) -> tuple[str, ...]:

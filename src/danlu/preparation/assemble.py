@@ -24,10 +24,12 @@ from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
+from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import lr_factors
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
+from danlu.user_objects import find
 
 
 def make_task(prepared: Prepared) -> Task:
@@ -38,12 +40,20 @@ def make_task(prepared: Prepared) -> Task:
         class_counts=prepared.class_counts,
         objects=prepared.objects,
         target_scaler=TargetScaler.from_dict(prepared.signature.target_scale or {}),
+        metrics=find("metrics", ",".join(prepared.config.metrics)) if prepared.config.metrics else None,
     )
     return build_task(prepared.dataset.task, data)
 
 
 def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None) -> tuple[Transform, Transform]:
     """Transforms of training and of evaluation batches. search: finds region proposals (`Detector.search`)."""
+    return around(prepared.signature, *_own_transforms(prepared, search))
+
+
+def _own_transforms(
+    prepared: Prepared, search: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Transform, Transform]:
+    """danlu's own, before or after which the user's is applied."""
     if prepared.images is None:
         return Columns(), Columns()
     config, signature = prepared.config, prepared.signature
@@ -57,7 +67,6 @@ def transforms(prepared: Prepared, search: Callable[[Tensor], Tensor] | None = N
 
 def make_batches(prepared: Prepared, index: Tensor, transform: Transform, **settings: Any) -> Batches:
     """Batches of the samples `index` on the device of the training. settings: of `Batches`, as batch_size."""
-    decoder = prepared.images.decoder if prepared.images is not None else None
     inputs = prepared.inputs
     if isinstance(inputs, Tensor) and prepared.config.data.memory:
         inputs = inputs.to(prepared.device)
@@ -66,7 +75,7 @@ def make_batches(prepared: Prepared, index: Tensor, transform: Transform, **sett
         prepared.targets.to(prepared.device),
         index,
         transform=transform,
-        decode=decoder,
+        decode=prepared.decoder,
         workers=prepared.config.data.workers,
         **settings,
     )
@@ -145,7 +154,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
         train=train,
         val=val,
         epochs=config.epochs,
-        schedule=build_schedule(config.schedule, config.epochs, steps),
+        schedule=build_schedule(config.schedule, config.epochs, steps, config.optim.lr),
         plateau=plateau,
         average=average,
         dropout=_dropout(module, config),

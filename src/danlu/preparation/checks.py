@@ -9,8 +9,10 @@ from danlu.engine.device import check_precision
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
 from danlu.preparation.encode import Encoded
+from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
+from danlu.user_objects import is_own
 
 
 def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
@@ -52,6 +54,8 @@ def check_training(prepared: Prepared) -> None:
         ):
             if given:
                 raise Refusal(f"{thing} depends on the validation metric, but there is no validation set; see --val")
+    if is_own(config.model.name) or is_own(config.loss.name):
+        check_own(prepared)
     if prepared.images is None:
         for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
             value = get(config, key)

@@ -8,13 +8,14 @@ from statistics import median
 import torch
 
 from danlu.config import Config
-from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.detection.build import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.pretrained import choose_size, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS
+from danlu.user_objects import is_own
 
 DATA_MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # max bytes of images kept on the device
 
@@ -73,7 +74,12 @@ def pick_data_settings(
                 max(1, min(os.cpu_count() or 1, 16)),
                 message("choice.workers.per_core", "one per core, to decode images"),
             )
+    if isinstance(dataset.inputs, Samples):
+        pick("data.memory", False, message("choice.memory.dataset", "your dataset is read batch by batch"))
     if TASKS[dataset.task].targets == "numbers":
+        if is_own(chooser["loss.name"]):
+            reason = message("choice.own_loss_targets", "your loss gets the targets as they are")
+            pick("data.standardise_target", False, reason)
         pick(
             "data.standardise_target",
             True,

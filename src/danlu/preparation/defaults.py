@@ -17,9 +17,11 @@ from danlu.message import message
 from danlu.models.build import find_network
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights
+from danlu.preparation.own_defaults import choose_for_own, choose_network_for_tensors
 from danlu.preparation.pretrained import ONE_CYCLE, choose_fine_tuning, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
+from danlu.user_objects import is_own
 
 DEFAULT_LR = {
     "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 1e-2,
@@ -85,8 +87,12 @@ def _training(
     if images and is_pretrained(starting_weights(chooser)):
         _fine_tuning(chooser, samples, TASKS[dataset.task])
         return
+    if dataset.kind == "tensors":
+        choose_network_for_tensors(chooser, dataset)
     _network(chooser, images, samples)
     network = find_network(chooser["model.name"])
+    if network.name or is_own(chooser["optim.name"]):
+        choose_for_own(chooser)
     _budget(chooser, images, network.residual, samples)
     _update_rule(chooser, images, network.residual, network.convex)
     _loss(chooser, TASKS[dataset.task])
@@ -98,6 +104,8 @@ def _training(
                 "choice.loss.distances", "outputs are negative distances; the one of the true class must approach 0"
             ),
         )
+    if chooser["data.transform"] is not None:
+        chooser.pick("augment.preset", "none", message("choice.augment.own", "your transform takes its place"))
     _augmentation(chooser, images and not network.convex, samples)
 
 
@@ -255,6 +263,9 @@ def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> Non
 
 
 def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -> None:
+    if is_own(chooser["optim.name"]):  # its settings are its own, see `choose_for_own`
+        chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
+        return
     if convex:
         chooser.pick("optim.name", "momentum", CONVEX)
     elif residual:

@@ -10,7 +10,7 @@ from torch import Tensor
 from danlu.config import ResolvedConfig
 from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
-from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
@@ -31,7 +31,7 @@ CROP_MARGIN = 8 / 7  # factor by which files are decoded larger than the input f
 
 @dataclass(frozen=True)
 class Encoded:
-    """Inputs and targets of all samples. images, columns: one of them is None. split: without unreadable samples."""
+    """Inputs and targets of all samples: images, columns or tensors. split: without unreadable samples."""
 
     dataset: Dataset
     split: Split
@@ -39,6 +39,7 @@ class Encoded:
     targets: Tensor | ObjectSet
     images: Images | None = None
     columns: Tensor | None = None
+    tensors: Tensor | Samples | None = None
 
 
 def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start: Signature | None) -> Encoded:
@@ -102,6 +103,16 @@ def encode_table(config: ResolvedConfig, dataset: Dataset, split: Split) -> Enco
         backbone=config.detect.backbone,
     )
     return Encoded(dataset, split, signature, targets, columns=columns)
+
+
+def encode_tensors(config: ResolvedConfig, dataset: Dataset, split: Split) -> Encoded:
+    """Tensors of the user as they are."""
+    tensors = dataset.inputs
+    assert isinstance(tensors, Tensor | Samples)
+    targets, scale = _scaled(config, dataset, split)
+    shape = tuple(tensors.shape[1:] if isinstance(tensors, Tensor) else tensors.shape)
+    signature = replace(_signature(config, dataset), shape=shape, target_scale=scale)
+    return Encoded(dataset, split, signature, targets, tensors=tensors)
 
 
 def object_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:

@@ -9,7 +9,8 @@ from torch import nn
 
 from danlu.config import Config, ModelConfig
 from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
-from danlu.models.build import build_backbone, build_model
+from danlu.models.build import build_backbone, build_model, find_network
+from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_parts
 from danlu.refuse import refusal
@@ -46,14 +47,30 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     """The network that a signature describes. pretrained: with published weights instead of fresh ones."""
     if signature.task_spec.finds_objects:
         return _detector(signature, pretrained)
+    spec, facts = find_network(signature.model), facts_of(signature)
+    if spec.name:
+        return spec.build(facts)
     return build_model(
         signature.model,
-        channels=signature.channels or 1,
-        size=signature.size or 1,
+        channels=facts.channels,
+        size=facts.size,
         classes=signature.outputs,
-        inputs=signature.inputs,
+        inputs=facts.inputs,
         pretrained=pretrained,
         **signature.options,
+    )
+
+
+def facts_of(signature: Signature) -> NetworkFacts:
+    """Facts about the data for a network of the user."""
+    shape = tuple(signature.input_shape)
+    square = len(shape) == 3 and shape[1] == shape[2]
+    return NetworkFacts(
+        classes=signature.outputs,
+        shape=shape,
+        channels=shape[0] if len(shape) == 3 else None,
+        size=shape[1] if square else None,
+        inputs=shape[0] if len(shape) == 1 else None,
     )
 
 

@@ -16,6 +16,7 @@ from danlu.preparation.choices import Choice
 from danlu.preparation.networks import initial_network
 from danlu.preparation.transfer import Transfer
 from danlu.run.signature import Signature
+from danlu.user_objects import is_own
 
 MAX_PROBE_BATCH = 128
 
@@ -42,7 +43,9 @@ def choose_format(
         choices.append(Choice("model.sparse", config.model.sparse, reason))
     if asked.precision is not None and asked.channels_last is not None:
         return config, choices
-    if signature.size is None or not any(isinstance(m, nn.Conv2d) for m in probe.modules()):
+    if is_own(config.model.name):
+        found = Format("fp32", False, message("choice.precision.own", "a network of your own; bf16 on request"))
+    elif signature.size is None or not any(isinstance(m, nn.Conv2d) for m in probe.modules()):
         found = Format("fp32", False, message("choice.precision.no_convolutions", "no convolutions to speed up"))
     elif asked.precision is not None or asked.channels_last is not None:
         reason = message("choice.precision.given", "matches the given setting")

@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.config import Config, ResolvedConfig, resolve
 from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.columns import ColumnEncoder, TargetScaler
-from danlu.data.dataset import Dataset
+from danlu.data.dataset import Dataset, Samples
 from danlu.data.formats import open_dataset
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.object_set import ObjectSet
@@ -24,14 +24,16 @@ from danlu.preparation.checks import check_objects, check_training
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_settings
-from danlu.preparation.encode import Encoded, encode_images, encode_table, object_set
+from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, object_set
 from danlu.preparation.number_format import choose_format
-from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable
+from danlu.preparation.own_transform import with_own_transform
+from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable, PreparedTensors
 from danlu.preparation.pretrained import choose_start
 from danlu.preparation.starting_weights import plan_transfer
 from danlu.preparation.transfer import Transfer, open_source
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
+from danlu.user_objects import find, is_own
 
 
 def read(config: Config) -> tuple[Config, Dataset, list[Choice]]:
@@ -64,8 +66,11 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
         chosen = _with_augmentation(chosen, dataset)
         encoded = encode_images(chosen, dataset, split, start)
         check_objects(chosen, encoded)
+    elif dataset.kind == "tensors":
+        encoded = encode_tensors(chosen, dataset, split)
     else:
         encoded = encode_table(chosen, dataset, split)
+    encoded = with_own_transform(chosen, encoded)
     transfer, transferred = plan_transfer(chosen.transfer, encoded.signature, source)
     chosen, formatted = choose_format(config, chosen, encoded.signature, transfer, device)
     prepared = _prepared(chosen, encoded, device, (*begun, *choices, *transferred, *formatted), transfer)
@@ -81,7 +86,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         dataset = _with_classes(dataset, signature.classes)
     empty = torch.empty(0, dtype=torch.long)
     split = Split(train=empty, val=empty, test=index, how=message("split.all", "all samples"))
-    config, images, columns, targets = resolve(config), None, None, dataset.targets
+    config, images, columns, tensors, targets = resolve(config), None, None, None, dataset.targets
     if signature.target_scale is not None and isinstance(targets, Tensor):
         targets = TargetScaler.from_dict(signature.target_scale).transform(targets)
     if signature.columns is not None:
@@ -92,16 +97,24 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         memory = config.data.memory
         images = image_inputs(dataset, size=canvas, colour=colour, memory=memory, fit=signature.fit)
         targets = object_set(dataset, canvas, signature.fit) or targets
+    elif dataset.kind == "tensors" and signature.channels is None:
+        tensors = dataset.inputs
+        if tuple(tensors.shape[-len(signature.input_shape) :]) != tuple(signature.input_shape):
+            raise refusal("DATA", f"inputs of shape {tuple(signature.input_shape)}", tuple(tensors.shape))
+        assert isinstance(tensors, Tensor | Samples)
     else:
-        raise refusal("DATA", "images", f"{dataset.path}, which holds columns")
+        wanted = f"tensors of shape {tuple(signature.input_shape)}" if signature.channels is None else "images"
+        raise refusal("DATA", wanted, f"{dataset.path}, which holds {dataset.kind}")
     assert isinstance(targets, Tensor | ObjectSet)
-    encoded = Encoded(dataset, split, signature, targets, images, columns)
+    encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
     return _prepared(config, encoded, pick_device(config.device))
 
 
 def _open(config: Config) -> Dataset:
     if not config.data.path:
         raise refusal("DATA", "a file, a folder or the name of a known set", "nothing", do="try `danlu train digits`")
+    if is_own(config.data.path):
+        return find("data", config.data.path)
     dataset = open_dataset(config.data, config.task)
     target = config.data.target
     if target and dataset.kind != "table" and target not in dataset.target_names:
@@ -163,5 +176,7 @@ def _prepared(
         return PreparedObjects(**shared, images=encoded.images, targets=encoded.targets)
     if encoded.images is not None:
         return PreparedImages(**shared, images=encoded.images, targets=encoded.targets)
+    if encoded.tensors is not None:
+        return PreparedTensors(**shared, tensors=encoded.tensors, targets=encoded.targets)
     assert encoded.columns is not None
     return PreparedTable(**shared, columns=encoded.columns, targets=encoded.targets)

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from danlu.config import ResolvedConfig
 from danlu.data.annotations import Annotation
-from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.batches import Decode
+from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.inputs import Images
 from danlu.data.object_set import ObjectSet
+from danlu.data.samples import SampleReader
 from danlu.data.split import Split
 from danlu.preparation.choices import Choice
 from danlu.preparation.transfer import Transfer
@@ -23,7 +25,7 @@ from danlu.run.signature import Signature
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A training ready to be assembled: one of `PreparedImages`, `PreparedObjects` and `PreparedTable`.
+    """A training ready to be assembled: one of the four types below.
 
     signature: the network's input and output. device: where the training runs. images, columns: the inputs, one of
     them None. targets: of all samples, on the scale of the training. choices: values that danlu chose for open
@@ -42,9 +44,14 @@ class Prepared:
     transfer: Transfer | None = None
 
     @property
-    def inputs(self) -> Tensor | ImageFiles:
-        """Inputs of all samples: uint8 (N, C, S, S) in memory, image files, or columns (N, D)."""
+    def inputs(self) -> Tensor | ImageFiles | Samples:
+        """Inputs of all samples: uint8 (N, C, S, S) in memory, image files, columns (N, D), or the user's tensors."""
         raise NotImplementedError
+
+    @property
+    def decoder(self) -> Decode | None:
+        """Reads the inputs of a batch where they are not in memory."""
+        return self.images.decoder if self.images is not None else None
 
     @property
     def objects(self) -> ObjectSet | None:
@@ -110,6 +117,24 @@ class PreparedTable(Prepared):
     @property
     def inputs(self) -> Tensor:
         return self.columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTensors(Prepared):
+    """Tensors (N, ...) of the user, in memory or read sample by sample."""
+
+    images: None = None
+    columns: None = None
+    targets: Tensor
+    tensors: Tensor | Samples
+
+    @property
+    def inputs(self) -> Tensor | Samples:
+        return self.tensors
+
+    @property
+    def decoder(self) -> Decode | None:
+        return SampleReader(self.tensors, self.config.seed) if isinstance(self.tensors, Samples) else None
 
 
 def _bytes(targets: Tensor | Sequence[Annotation]) -> bytes:

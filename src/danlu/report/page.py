@@ -329,6 +329,7 @@ def _curves(
     parts = [name for name in LOSS_TERMS if name in recorded]
     drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in TABLE_ONLY}
     names = sorted(drawn - {"loss", *LOSS_TERMS}, key=lambda n: (n != main, list(METRICS).index(n)))
+    names += sorted(recorded - set(METRICS))  # metrics of the user
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
     linear, log = translated("report.linear", "linear"), translated("report.log", "log")

@@ -90,6 +90,10 @@ class Run:
             raise refusal("RUN", wanted, str(folder), near=runs_beside(folder))
         return cls(folder)
 
+    def __fspath__(self) -> str:
+        """Path of the folder, so that a run stands for it wherever a path is taken."""
+        return str(self.folder)
+
     # One process at a time writes a run folder. The kernel releases the lock when the process dies for any reason.
     def lock(self) -> None:
         """Lock the folder for this process. Refusal if another process holds the lock or the folder is read-only."""

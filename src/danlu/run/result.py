@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Self
@@ -48,11 +49,24 @@ class Result(Mapping[str, Any]):
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return self.to_json() | dict(other)
 
+    def _repr_html_(self) -> str:
+        return html_table(self)
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_short(getattr(self, name))}" for name in self._attributes().values())
         return f"{type(self).__name__}({shown})"
 
     __str__ = __repr__
+
+
+def html_table(values: Mapping[str, Any]) -> str:
+    """Names and values as an HTML table, for notebooks."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(str(name))}</th>"
+        f"<td style='text-align:left'>{html.escape(_short(value))}</td></tr>"
+        for name, value in values.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
 
 
 def _fields(cls: type) -> tuple[Field[Any], ...]:

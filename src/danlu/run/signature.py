@@ -32,6 +32,8 @@ class Signature:
         backbone: Name of a detector's backbone.
         fit: How a detector makes images square.
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
+        shape: Shape of one input that the network takes as it is given (tensors of the user).
+        transform: Name of the user's transform of the inputs.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -53,6 +55,8 @@ class Signature:
     backbone: str | None = None
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     window: tuple[float, float] | None = None
+    shape: tuple[int, ...] | None = None
+    transform: str | None = None
 
     @property
     def task_spec(self) -> TaskSpec:
@@ -66,7 +70,9 @@ class Signature:
 
     @property
     def input_shape(self) -> list[int]:
-        """Shape of one input: [inputs], or [channels, size, size]."""
+        """Shape of one input: [inputs], [channels, size, size], or that of the user's tensors."""
+        if self.shape is not None:
+            return list(self.shape)
         return [self.inputs] if self.inputs is not None else [self.channels or 1, self.size or 1, self.size or 1]
 
     def to_json(self) -> str:

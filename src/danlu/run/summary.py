@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
-from danlu.run.result import Result
+from danlu.run.result import Result, html_table
 
 PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_second", "findings")
 
@@ -73,10 +74,17 @@ class Metrics(Result):
         names = {key: name for key, name in super()._attributes().items() if name != "other"}
         return names | {name: name for name in self.other}
 
+    def _repr_html_(self) -> str:
+        return html_table({name: f"{value:.4f}" for name, value in self.items()})
+
     def __repr__(self) -> str:
         return f"Metrics({', '.join(f'{name}={value:.4g}' for name, value in self.items())})"
 
     __str__ = __repr__
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,6 +103,16 @@ class SplitMetrics(Result):
     def of(cls, split: str, metrics: Mapping[str, float]) -> Self:
         """Metrics of one split, the others empty."""
         return cls.from_json({split: metrics})
+
+    def _repr_html_(self) -> str:
+        splits = {split: metrics for split, metrics in self.items() if metrics}
+        names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        rows = "".join(
+            f"<tr><th>{split}</th>" + "".join(f"<td>{_figure(metrics.get(name))}</td>" for name in names) + "</tr>"
+            for split, metrics in splits.items()
+        )
+        return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     @property
     def last(self) -> tuple[str, Metrics]:

@@ -17,7 +17,7 @@ from danlu.metrics.classification import (
     reliability,
 )
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData
+from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData, UserMetrics, rows
 
 MAX_MISTAKES_SHOWN = 24  # in the report
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss (Szegedy et al., "Going Deeper with Convolutions", 2014)
@@ -31,14 +31,16 @@ class Classify(SampleLossTask):
 
     spec = TASKS["classify"]
 
-    def __init__(self, classes: tuple[str, ...], sample_loss: SampleLoss) -> None:
-        super().__init__(sample_loss)
+    def __init__(
+        self, classes: tuple[str, ...], sample_loss: SampleLoss, user_metrics: UserMetrics | None = None
+    ) -> None:
+        super().__init__(sample_loss, user_metrics)
         self.classes = classes
 
     @classmethod
     def build(cls, data: TaskData) -> Classify:
         """Create the task from a run's data and settings."""
-        return cls(data.classes, build_loss(data.config.loss, data.class_counts, cls.spec.name))
+        return cls(data.classes, build_loss(data.config.loss, data.class_counts, cls.spec.name), data.metrics)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss and accuracy of a batch. Networks with auxiliary classifiers return a tuple while training."""
@@ -46,6 +48,7 @@ class Classify(SampleLossTask):
         auxiliary: list[Tensor] = []
         if isinstance(outputs, tuple):
             outputs, *auxiliary = outputs
+        outputs = rows(outputs)
         hard = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed labels the class with the larger weight
         loss = self.sample_loss(outputs, targets).mean()
         for output in auxiliary:
@@ -61,8 +64,12 @@ class Classify(SampleLossTask):
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Loss, accuracy, top5, f1 and ece; see `metrics.classification`."""
-        scores = classification_metrics(probabilities(evaluation.outputs), evaluation.targets)
-        return {"loss": self.mean_loss(evaluation)} | scores
+        outputs, targets = evaluation.outputs, evaluation.targets
+        p = probabilities(outputs)
+        scores = {"loss": self.mean_loss(evaluation)} | classification_metrics(p, targets)
+        if self.user_metrics is not None:
+            scores |= self.user_metrics(outputs, targets, predicted_class(outputs), p)
+        return scores
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]

@@ -13,7 +13,7 @@ from danlu.data.columns import TargetScaler
 from danlu.learning.losses import build_loss
 from danlu.metrics.regression import regression_metrics
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData
+from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData, UserMetrics, rows
 
 MAX_POINTS_SHOWN, MAX_WORST_SHOWN = 2000, 12  # in the report
 
@@ -27,19 +27,21 @@ class Regress(SampleLossTask):
 
     spec = TASKS["regress"]
 
-    def __init__(self, sample_loss: SampleLoss, mean: Tensor, std: Tensor) -> None:
-        super().__init__(sample_loss)
+    def __init__(
+        self, sample_loss: SampleLoss, mean: Tensor, std: Tensor, user_metrics: UserMetrics | None = None
+    ) -> None:
+        super().__init__(sample_loss, user_metrics)
         self.mean, self.std = mean.cpu(), std.cpu()
 
     @classmethod
     def build(cls, data: TaskData) -> Regress:
         """Create the task from a run's data and settings."""
         scaler = data.target_scaler or TargetScaler.from_dict({})
-        return cls(build_loss(data.config.loss, task=cls.spec.name), scaler.mean, scaler.std)
+        return cls(build_loss(data.config.loss, task=cls.spec.name), scaler.mean, scaler.std, data.metrics)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss of a batch."""
-        return {"loss": self.sample_loss(model(batch.inputs), batch.targets).mean()}
+        return {"loss": self.sample_loss(rows(model(batch.inputs)), batch.targets).mean()}
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """Mean of the outputs."""
@@ -51,8 +53,11 @@ class Regress(SampleLossTask):
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Loss, r2, mae and rmse; see `metrics.regression`."""
-        scores = regression_metrics(self.in_units(evaluation.outputs), self.in_units(evaluation.targets))
-        return {"loss": self.mean_loss(evaluation)} | scores
+        outputs, targets = self.in_units(evaluation.outputs), self.in_units(evaluation.targets)
+        scores = {"loss": self.mean_loss(evaluation)} | regression_metrics(outputs, targets)
+        if self.user_metrics is not None:
+            scores |= self.user_metrics(outputs, targets, outputs, outputs)
+        return scores
 
     def details(
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]

@@ -12,6 +12,7 @@ from danlu.config import Config
 from danlu.data.batches import Batch
 from danlu.data.columns import TargetScaler
 from danlu.data.object_set import ObjectSet
+from danlu.refuse import refusal
 from danlu.task_spec import TaskSpec
 
 
@@ -29,6 +30,7 @@ class Evaluation:
 
 
 Views = Callable[[Tensor], list[Tensor]]  # inputs -> versions of them for test-time augmentation
+UserMetrics = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, float]]
 SampleLoss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (N,), float32
 
 
@@ -38,7 +40,8 @@ class TaskData:
 
     classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
     classification. objects: annotations and placements of all samples, where the targets are objects.
-    target_scaler: scale of the numeric targets that the network is trained on.
+    target_scaler: scale of the numeric targets that the network is trained on. metrics: of the user,
+    (outputs, targets, predicted classes or values, probabilities or values) -> name -> number.
     """
 
     config: Config
@@ -46,6 +49,7 @@ class TaskData:
     class_counts: Tensor | None = None
     objects: ObjectSet | None = None
     target_scaler: TargetScaler | None = None
+    metrics: UserMetrics | None = None
 
 
 class Task(Protocol):
@@ -85,14 +89,15 @@ class Task(Protocol):
 class SampleLossTask:
     """Base of tasks whose network outputs are tensors with one row per sample, trained with a loss per sample."""
 
-    def __init__(self, sample_loss: SampleLoss) -> None:
+    def __init__(self, sample_loss: SampleLoss, user_metrics: UserMetrics | None = None) -> None:
         self.sample_loss = sample_loss
+        self.user_metrics = user_metrics
 
     def predict(self, model: nn.Module, batch: Batch, views: Views | None) -> tuple[Tensor, Tensor]:
         """Raw network outputs, float32, and targets of one batch."""
         if views is None:
-            return model(batch.inputs).float(), batch.targets
-        return self.combine([model(view).float() for view in views(batch.inputs)]), batch.targets
+            return rows(model(batch.inputs)).float(), batch.targets
+        return self.combine([rows(model(view)).float() for view in views(batch.inputs)]), batch.targets
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """Merge the outputs of several views or networks for the same samples into one."""
@@ -101,3 +106,11 @@ class SampleLossTask:
     def mean_loss(self, evaluation: Evaluation) -> float:
         """Mean of the sample losses of an evaluation."""
         return self.sample_loss(evaluation.outputs, evaluation.targets).mean().item()
+
+
+def rows(outputs: Any) -> Tensor:
+    """Outputs of a network as (N, K): a tensor, or an object with `logits`. Refusal for anything else."""
+    outputs = getattr(outputs, "logits", outputs)
+    if not isinstance(outputs, Tensor):
+        raise refusal("model", "a network that returns one tensor (N, K)", type(outputs).__name__)
+    return outputs[:, None] if outputs.ndim == 1 else outputs

@@ -24,6 +24,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 from danlu.run.record import Record
+from danlu.user_objects import UserObjects, current, using
 
 
 def fit_network(
@@ -46,6 +47,8 @@ def fit_network(
     agreement = Agreement(stop, saver)
     if several:
         watchers.append(agreement)
+    if first and (callbacks := current().callbacks) is not None:
+        watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
     with display, ExitStack() as stack:
         if first and prepared.config.doctor.budget:
             watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))
@@ -55,11 +58,13 @@ def fit_network(
     return progress
 
 
-def fit_worker(config: Config, fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool) -> Progress:
+def fit_worker(
+    config: Config, objects: UserObjects, fabric: Fabric, stop: StopSignal, folder: str, quiet: bool, resume: bool
+) -> Progress:
     """Body of each process of a multi-device training: read the data, then fit on a fraction of each batch."""
     run = Run.open(folder)
     console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
-    with speaking(config.doctor.language):
+    with speaking(config.doctor.language), using(objects):
         return fit_network(fabric, run, prepare(config, run.weights("start")), console, stop, resume=resume)
 
 

@@ -22,6 +22,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.report.images import draw_boxes, to_data_uri
 from danlu.run.folder import Run
 from danlu.run.summary import DataSummary, SplitMetrics, Summary
+from danlu.user_objects import PREFIX
 
 IMAGE_SIDE = 96  # pixels, of images in the report
 OBJECTS_SIDE = 192  # pixels, of augmented images with boxes
@@ -53,7 +54,7 @@ def summarise(
     return Summary(
         run=run.name,
         task=dataset.task,
-        model=prepared.signature.model,
+        model=prepared.signature.model.removeprefix(PREFIX),
         epochs=progress.epoch,
         metrics=SplitMetrics.from_json(metrics),
         seconds=round(sum(timings.values()), 3),
@@ -110,7 +111,7 @@ def image_uri(prepared: Prepared, index: int) -> str:
 
 def augmented_images(prepared: Prepared) -> list[str]:
     """First training images after augmentation, without normalisation, as data URIs; empty for tables."""
-    if prepared.images is None:
+    if prepared.images is None or prepared.signature.shape is not None:
         return []
     augment, _ = transforms(prepared)
     signature = prepared.signature

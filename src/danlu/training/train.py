@@ -2,51 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from danlu.config import Config, load_yaml, with_values
 from danlu.inference.loaded_run import LoadedRun
-from danlu.message import speaking
+from danlu.message import speaking, translated
+from danlu.own.collect import collect, with_data
+from danlu.own.naming import check_sendable
+from danlu.own.parts import WANTED, is_data
+from danlu.printing.lines import print_line
 from danlu.refuse import refusal
 from danlu.run.folder import Run
+from danlu.task_spec import TaskName
 from danlu.training.folds import folds_unfinished, train_folds
 from danlu.training.train_run import new_job, resume_run, resumed_config, train_run
+from danlu.user_objects import PREFIX, UserObjects, is_own, using
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 def train(
-    data: str | Path = "",
+    data: Any = "",
     *,
+    model: str | nn.Module | Callable[..., nn.Module] | Mapping[str, Any] | None = None,
+    loss: str | Callable[..., Any] | Mapping[str, Any] | None = None,
+    optimizer: str | type | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer | None = None,
+    scheduler: str | Callable[..., Any] | None = None,
+    metrics: Callable[..., Any] | Sequence[Any] | Mapping[str, Any] | None = None,
+    transform: Callable[..., Any] | Sequence[Any] | Mapping[str, Any] | None = None,
+    callbacks: Any = None,
+    val: Any = None,
+    test: Any = None,
+    target: str | None = None,
+    task: TaskName | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    size: int | None = None,
+    augment: str | Mapping[str, Any] | None = None,
+    pretrained: str | None = None,
+    folds: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    devices: int | None = None,
+    precision: str | None = None,
+    out: str | Path | None = None,
     config: str | Path | None = None,
-    resume: str | Path | None = None,
+    resume: str | Path | Run | None = None,
     console: Console | None = None,
     **settings: Any,
 ) -> LoadedRun:
     """Train a network on `data` and write a run folder.
 
-    data: a file, a folder or the name of a known data set. config: a YAML file to start from. resume: folder of a run
-    to continue. settings: any setting of the config tree, by short, dotted or nested name: `lr=0.1`,
-    `optim={"momentum": 0.8}`. console: where progress is shown; standard output by default, `Console(quiet=True)` for
-    silence.
+    An argument that is None is left open: danlu chooses a value from the data and prints the reason.
 
-    Returns the run: `run.metrics.test.accuracy`, `run.summary`, `run.findings`, `run.predict(...)`. Raises Refusal for
-    wrong input, Failure when the training fails, Interrupted when a signal stopped it.
+    Args:
+        data: A file, a folder or the name of a known data set; or a pair (inputs, targets) of tensors or arrays, a
+            torch Dataset or DataLoader, a pandas DataFrame with `target`, a Hugging Face dataset; or (train, val) or
+            (train, val, test) of these.
+        model: Name of a network; or an nn.Module, which is copied, or a function that builds one, to which `classes`,
+            `channels`, `size`, `inputs` and `shape` are passed where it has parameters of these names.
+        loss: Name of a loss; or a function f(outputs, targets) that returns the mean, or one value per sample.
+        optimizer: Name of an optimiser; or a class, a function of the parameters, or an optimiser of `model`.
+        scheduler: Name of a schedule; or a scheduler class of torch, or a function of the optimiser.
+        metrics: Besides the task's metrics: functions f(outputs, targets), metrics of torchmetrics, functions of
+            scikit-learn; one, a list, or a mapping with names.
+        transform: Of one sample (torchvision v2, albumentations, a function), or of a batch, f(inputs, targets); a list
+            of both, or a pair (train, val). One that returns uint8 images is applied to training samples only.
+        callbacks: Objects with moments of `danlu.Callback`, or functions called after every epoch; one or a list.
+        val, test: Validation and test set: a fraction, a number of samples, a path, or data as `data`.
+        target: Column to predict (tables).
+        task: classify, regress, detect or segment.
+        epochs: Passes over the training set.
+        batch_size: Samples per batch, over all devices.
+        lr: Peak learning rate.
+        size: Side of the network's input images in pixels.
+        augment: none, light or strong; or a mapping of the augmentation's settings.
+        pretrained: Weights to start from: none, efficientnet-lite0, timm/NAME, a run or a .safetensors file.
+        folds: Number of folds of a cross-validation.
+        seed: Of shuffling, augmentation, initialisation and dropout.
+        device: auto, cpu, cuda, cuda:0 or mps.
+        devices: Number of processes (cpu) or GPUs that share each batch.
+        precision: fp32, bf16 or fp16.
+        out: Run folder; the next free runs/N by default.
+        config: A YAML file to start from.
+        resume: Folder of a run to continue. Objects of the user must be given again.
+        console: Where progress is shown; standard output by default, `Console(quiet=True)` for silence.
+        settings: Any other setting (docs/python.md lists them), by dotted or nested name: `optim={"momentum": 0.8}`.
+
+    Returns:
+        The run: `run.metrics.test.accuracy`, `run.history`, `run.findings`, `run.predict(...)`, `run.model`.
+
+    Raises:
+        Refusal: Wrong input, in one sentence.
+        Failure: The training fails.
+        Interrupted: A signal stopped it; it can be resumed.
     """
+    named = {
+        "model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler, "metrics": metrics,
+        "transform": transform, "callbacks": callbacks, "target": target, "task": task, "epochs": epochs,
+        "batch_size": batch_size, "lr": lr, "size": size, "augment": augment, "pretrained": pretrained, "folds": folds,
+        "seed": seed, "device": device, "devices": devices, "precision": precision, "out": out,
+        "val": None if is_data(val) else val, "test": None if is_data(test) else test,
+    }  # fmt: skip
+    plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
     console = console or Console()
     if resume is not None:
-        if data or config:
+        if config or (isinstance(data, str | Path) and str(data)):
             raise refusal("--resume", "alone, for it knows its data and config", str(data or config))
-        return _resume(Path(resume), settings, console)
+        folder = resume.folder if isinstance(resume, Run) else Path(resume)
+        return _resume(folder, plain, (data, val, test), objects, console)
     base = load_yaml(config) if config else Config()
-    wanted = with_values(base, ({"data.path": str(data)} if data else {}) | settings)
+    in_memory = is_data(data)
+    if not in_memory and not isinstance(data, str | Path):
+        raise refusal("DATA", WANTED, data)
+    wanted = with_values(base, ({"data.path": str(data)} if not in_memory and str(data) else {}) | plain)
     _check_folds(wanted)
     with speaking(wanted.doctor.language):
-        if wanted.data.folds and wanted.data.fold is None:
-            return train_folds(wanted, console)
-        return train_run(new_job(wanted, console), console)
+        if not in_memory and (is_data(val) or is_data(test)):
+            raise refusal("val and test", "paths or sizes where DATA is a path", type(val or test).__name__)
+        wanted, objects = with_data(wanted, data, val, test, objects)
+        if wanted.devices > 1:
+            check_sendable(objects)
+        with using(objects):
+            if wanted.data.folds and wanted.data.fold is None:
+                return train_folds(wanted, console)
+            return train_run(new_job(wanted, console), console)
 
 
 def _check_folds(config: Config) -> None:
@@ -60,11 +147,20 @@ def _check_folds(config: Config) -> None:
         raise refusal("--val", "left out with --folds, whose every part validates once", data.val)
 
 
-def _resume(folder: Path, settings: Mapping[str, Any], console: Console) -> LoadedRun:
-    """Continue a run, or a cross-validation."""
+def _resume(
+    folder: Path, settings: Mapping[str, Any], data: tuple[Any, Any, Any], objects: UserObjects, console: Console
+) -> LoadedRun:
+    """Continue a run, or a cross-validation. data: training, validation and test data given in Python."""
     run = Run.open(folder)
     with speaking(run.config.doctor.language), run.locked():
         config = resumed_config(run, settings)
-        if folds_unfinished(run, config):
-            return train_folds(config, console, run)
-        return resume_run(run, config, console)
+        if config.callbacks and objects.callbacks is None:
+            names = ", ".join(name.removeprefix(PREFIX) for name in config.callbacks)
+            text = "callbacks {names} are not called: a run cannot save them; give callbacks= again"
+            print_line(console, translated("training.no_callbacks", text, names=names))
+        if is_own(config.data.path) and is_data(data[0]):
+            _, objects = with_data(config, *data, objects)
+        with using(objects):
+            if folds_unfinished(run, config):
+                return train_folds(config, console, run)
+            return resume_run(run, config, console)

@@ -25,8 +25,16 @@ from danlu.training.environment import describe_environment
 from danlu.training.finish import finish_run
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
+from danlu.user_objects import current
 
-RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every")  # settings that --resume may change
+RESUMABLE = (
+    "epochs",
+    "device",
+    "data.workers",
+    "log_every",
+    "save_every",
+    "callbacks",
+)  # settings that --resume may change
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         with stop.installed():
             fabric = make_fabric(prepared.device, config.devices, config.precision)
             if config.devices > 1:
-                worker = partial(fit_worker, config)  # Fabric takes no frozen dataclass as an argument
+                worker = partial(fit_worker, config, current())  # Fabric takes no frozen dataclass as an argument
                 progress = launch(fabric, stop, worker, str(run.folder), console.quiet, job.resume)
             else:
                 fabric.launch()
@@ -91,9 +99,10 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
 
 def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
     """Config of a run with changed settings. Refusal for settings other than RESUMABLE."""
-    config = with_values(run.config, settings)
+    before = run.config  # read once: it is a file
+    config = with_values(before, settings)
     for key in keys():
-        if key not in RESUMABLE and get(run.config, key) != get(config, key):
+        if key not in RESUMABLE and get(before, key) != get(config, key):
             allowed = ", ".join(name.removeprefix("data.") for name in RESUMABLE)
             raise refusal(
                 key,

@@ -37,8 +37,8 @@ class DoctorCallback:
         """See `Doctor.findings`; empty before the training has started."""
         return self.doctor.findings if self.doctor is not None else []
 
-    def _start(self, model: nn.Module, replayable: bool = True) -> Doctor:
-        self.doctor = watch(model, budget=self.budget, language=self.language)
+    def _start(self, model: nn.Module, replayable: bool = True, prefix: str = "") -> Doctor:
+        self.doctor = watch(model, budget=self.budget, language=self.language, quiet=True, prefix=prefix)
         if not replayable:
             self.doctor.expect_no_replay()
         return self.doctor.__enter__()

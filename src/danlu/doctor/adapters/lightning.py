@@ -44,7 +44,9 @@ class LightningDoctor(DoctorCallback, Callback):
         whole = all(id(p) in owned for p in self._module.parameters() if p.requires_grad)
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         if whole and not (module is self._module and distributed):
-            doctor = self._start(module)
+            # Layers are named as in the user's LightningModule.
+            prefix = next(name for name, part in self._module.named_modules() if part is module)
+            doctor = self._start(module, prefix=prefix)
         else:
             self._parts = _Parts(self._module)
             doctor = self._start(self._parts, replayable=False)

@@ -28,7 +28,7 @@ class Structure(Instrument):
     def start(self, watched: WatchedModel) -> None:
         owners = {
             id(p): (name, module)
-            for name, module in watched.inner.named_modules()
+            for name, module in watched.inner.named_modules(prefix=watched.prefix)
             for p in module.parameters(recurse=False)
         }
         for order, (name, p) in enumerate(watched.parameters.items()):

@@ -13,7 +13,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import OUTPUT
+from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message
 
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
@@ -75,7 +75,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         facts["do"] = message(
             "finding.model.output_mismatch.fix_outputs",
             "Change {layer}: let it give {outputs} outputs.",
-            layer=_in_code(facts["layer"]) or message("finding.model.output_mismatch.last_layer", "the last layer"),
+            layer=layer_place(facts["layer"]) or message("finding.model.output_mismatch.last_layer", "the last layer"),
             outputs=int(top) + 1,
         )
         yield Finding("model.output_mismatch", "note", 0.6, OUTPUT, facts)
@@ -141,12 +141,6 @@ def _head(ledger: Ledger) -> str:
     return last[0] if len(last) == 1 else ""
 
 
-def _in_code(layer: str) -> str:
-    """Attribute path of a layer: net.3 as model.net[3]."""
-    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in layer.split(".")]
-    return "model" + "".join(parts) if layer else ""
-
-
 def _called(activation: str, layer: str) -> Message:
     """Last activation, with its place in the code."""
     if activation in ("none", "None"):
@@ -156,7 +150,7 @@ def _called(activation: str, layer: str) -> Message:
             "finding.model.output_mismatch.called",
             "{activation} ({layer})",
             activation=activation,
-            layer=_in_code(layer),
+            layer=layer_place(layer),
         )
         if layer
         else message("finding.model.output_mismatch.in_forward", "{activation} in forward()", activation=activation)
@@ -165,7 +159,7 @@ def _called(activation: str, layer: str) -> Message:
 
 def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message:
     """Fix for the line of code that causes the mismatch."""
-    name = _in_code(layer) if layer else last
+    name = layer_place(layer) if layer else last
     if kind == "bce" and last == "none":
         return message(
             "finding.model.output_mismatch.fix_bce_scores",

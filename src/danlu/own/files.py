@@ -1,0 +1,70 @@
+"""Objects named as FILE.py:NAME: the file is run and NAME taken from it, only where the user typed it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from danlu.refuse import Refusal, refusal
+
+REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^:\\/]+)")
+
+
+def is_reference(value: object) -> bool:
+    """Whether a value is text of the form FILE.py:NAME."""
+    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
+
+
+def load_reference(thing: str, value: str) -> Any:
+    """Run the file and return the object of that name. thing: the setting, for messages.
+
+    Raises Refusal for a missing file, a file that fails, and a name that is not in it.
+    """
+    match = REFERENCE.fullmatch(value)
+    assert match is not None
+    file, name = Path(match["file"]).expanduser(), match["name"]
+    if not file.is_file():
+        beside = [f"{one}:{name}" for one in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise refusal(thing, "FILE.py:NAME with an existing file", value, near=beside)
+    module = _module(thing, file)
+    if not hasattr(module, name):
+        public = [one for one in vars(module) if not one.startswith("_")]
+        raise refusal(f"{thing} {file}", "a file with the object after the colon", name, near=public)
+    return getattr(module, name)
+
+
+def _module(thing: str, file: Path) -> Any:
+    """Import the file as the module of its stem, so that its classes can be sent to other processes."""
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    known = sys.modules.get(file.stem)
+    if known is not None and Path(getattr(known, "__file__", "") or ".").resolve() == file.resolve():
+        return known
+    name = file.stem if known is None else f"danlu_file_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = error.lineno if isinstance(error, SyntaxError) else _line(error, file)
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Refusal(f"{thing} {file} cannot be run, line {line}: {why}") from error
+    return module
+
+
+def _line(error: BaseException, file: Path) -> int:
+    """Last line of the file in the traceback of an error."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == file.resolve():
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

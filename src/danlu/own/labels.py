@@ -1,0 +1,92 @@
+"""Labels of the user's samples: classes or numbers, and the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.sources.targets import decide, to_classes, to_numbers
+from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
+from danlu.refuse import Refusal, refusal
+from danlu.task_spec import TaskName
+
+MAX_INTEGER_CLASSES = 1000  # integers with at most this many distinct values, each seen twice on average, are classes
+
+
+def as_labels(values: Any, where: str) -> np.ndarray:
+    """Labels (N,) or (N, T) of numbers or text. Refusal for other shapes and for missing values."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    if array.dtype == object:
+        kinds = {type(one) for one in array.ravel().tolist()}
+        if any(issubclass(kind, list | tuple | dict | Tensor | np.ndarray) for kind in kinds):
+            raise refusal(where, "one class, or the same number of numbers, per sample", "lists of different lengths")
+        if all(issubclass(kind, int | float | np.number) for kind in kinds):
+            array = array.astype(float)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim not in (1, 2):
+        raise refusal(where, "one class (N,), or numbers (N,) or (N, T)", f"shape {array.shape}")
+    if array.ndim == 2 and array.dtype.kind not in "iufb":
+        raise refusal(where, "one class per sample", f"text of shape {array.shape}")
+    return array
+
+
+def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str) -> TaskName:
+    """classify or regress. task: the user's wish. loss: kind of the user's loss. name: of a table's target column."""
+    if task in ("detect", "segment"):
+        raise refusal("task", "classify or regress for data given in Python", task, do="pass the folder's path")
+    if labels.ndim == 2:
+        if task == "classify":
+            raise refusal(where, "one label per sample to classify", f"shape {labels.shape}")
+        return "regress"
+    if task is None and loss in CLASS_KINDS:
+        task = "classify"
+    if task is None and loss in NUMBER_KINDS and labels.dtype.kind in "iuf":
+        task = "regress"
+    if task is None and loss in BINARY_KINDS and set(np.unique(labels).tolist()) <= {0, 1}:
+        task = "classify"
+    if task is not None or name:
+        return decide(labels, task, where, name)[0]
+    if labels.dtype.kind == "f":
+        return "regress"
+    if labels.dtype.kind in "iu":
+        distinct = len(np.unique(labels))
+        return "classify" if distinct <= MAX_INTEGER_CLASSES and 2 * distinct <= len(labels) else "regress"
+    return "classify"
+
+
+def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tuple[Tensor, tuple[str, ...], list[str]]:
+    """Class indices (N,), class names and notes.
+
+    names: of the classes 0, 1, ..., where the data have them. keep: the user's network knows the integers as they are,
+    so that integers from 0 keep their value even where some do not occur.
+    """
+    if labels.dtype.kind == "f":
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind in "iu" and len(labels):
+        low, high, distinct = int(labels.min()), int(labels.max()), np.unique(labels)
+        if names is not None and low >= 0 and high < len(names):
+            return torch.from_numpy(labels.astype(np.int64)), tuple(names), []
+        if keep and low == 0 and high < 10 * len(distinct):
+            missing = sorted(set(range(high + 1)) - set(distinct.tolist()))
+            notes = [f"no sample of class {', '.join(map(str, missing[:8]))}"] if missing else []
+            return torch.from_numpy(labels.astype(np.int64)), tuple(map(str, range(high + 1))), notes
+        targets, classes = to_classes(labels)
+        changed = distinct.tolist() != list(range(len(distinct)))
+        shown = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
+        return targets, classes, [f"labels {shown} are numbered from 0 in this order"] if changed else []
+    targets, classes = to_classes(labels)
+    return targets, classes, []
+
+
+def numbers(labels: np.ndarray, where: str) -> Tensor:
+    """Targets of regression, float32 (N, T)."""
+    if labels.dtype.kind not in "iufb":
+        raise Refusal(f"{where} must be numbers to predict numbers, got text such as {str(labels.ravel()[0])!r}")
+    return to_numbers(labels.astype(float), where)

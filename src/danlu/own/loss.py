@@ -1,0 +1,77 @@
+"""The user's loss: a module, a class of modules, or a function f(outputs, targets)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.losses import kind_of
+from danlu.own.naming import own_name, parameters_of, required, shown
+from danlu.refuse import Refusal, refusal
+
+# Kinds of losses (`doctor/losses.py`) by the targets they take.
+CLASS_KINDS = ("cross_entropy", "nll", "hinge")
+BINARY_KINDS = ("bce", "bce_logits")
+NUMBER_KINDS = ("mse", "l1", "smooth_l1", "huber", "poisson")
+
+
+class OwnLoss:
+    """A loss of the user as danlu calls it: (outputs, targets) -> one value per sample, or their mean.
+
+    kind: the loss as the doctor names it, None where its name is unknown.
+    """
+
+    def __init__(self, loss: Any) -> None:
+        self.name = own_name(loss)
+        if inspect.isclass(loss) and issubclass(loss, nn.Module):
+            loss = loss()
+        if not callable(loss):
+            wanted = "a loss's name or a function f(outputs, targets)"
+            raise refusal("loss", wanted, loss if isinstance(loss, int | float) else type(loss).__name__)
+        if not isinstance(loss, nn.Module) and len(required(parameters_of(loss))) > 2:
+            needs = ", ".join(required(parameters_of(loss)))
+            raise Refusal(
+                f"loss {shown(self.name)} must be a function f(outputs, targets), it requires {needs}", "loss"
+            )
+        if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+            raise Refusal(
+                f"loss {shown(self.name)} has parameters, which danlu does not train; make them part of the model",
+                "loss",
+            )
+        self.function, self.kind = loss, kind_of(loss)
+        self._copies: dict[torch.device, nn.Module] = {}
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        targets = self._fitting(outputs, targets)
+        try:
+            value = self._on(outputs.device)(outputs, targets)
+        except Exception as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
+            raise Refusal(
+                f"loss {shown(self.name)} fails on {shapes}, {str(targets.dtype).removeprefix('torch.')}: {why}", "loss"
+            ) from error
+        if not isinstance(value, Tensor):
+            raise refusal(f"loss {shown(self.name)}", "a function that returns a tensor", type(value).__name__)
+        return value
+
+    def _fitting(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Targets in the shape and type that such a loss takes, without broadcasting (N, 1) against (N,)."""
+        same_numbers = outputs.shape != targets.shape and outputs.numel() == targets.numel()
+        if same_numbers and (targets.is_floating_point() or self.kind in (*BINARY_KINDS, *NUMBER_KINDS)):
+            targets = targets.reshape(outputs.shape)
+        if self.kind in (*BINARY_KINDS, *NUMBER_KINDS) and not targets.is_floating_point():
+            targets = targets.to(outputs.dtype)
+        return targets
+
+    def _on(self, device: torch.device) -> Any:
+        """The loss with its buffers (class weights) on the device."""
+        if not isinstance(self.function, nn.Module) or not list(self.function.buffers()):
+            return self.function
+        if device not in self._copies:
+            self._copies[device] = copy.deepcopy(self.function).to(device)
+        return self._copies[device]

@@ -1,0 +1,111 @@
+"""The user's network as a `NetworkSpec`: a module, a class of modules, or a function that builds one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from danlu.models.spec import NetworkFacts, NetworkSpec
+from danlu.own.naming import own_name, parameters_of, required, shown
+from danlu.refuse import Refusal, refusal
+
+# Fact about the data -> names of parameters of a builder to which it is passed.
+OFFERED = {
+    "classes": ("classes", "num_classes", "n_classes", "num_labels", "outputs", "out_features", "output_dim"),
+    "channels": ("channels", "in_channels", "in_chans", "num_channels", "n_channels", "input_channels"),
+    "size": ("size", "image_size", "img_size", "input_size"),
+    "inputs": ("inputs", "in_features", "num_features", "n_features", "features", "input_dim"),
+    "shape": ("shape", "input_shape"),
+}  # fmt: skip
+
+
+def network_spec(model: Any) -> NetworkSpec:
+    """The spec of a network of the user. Raises Refusal for what is neither a module nor builds one.
+
+    A module is copied, here and for every training, so that the user's own stays as it is and every fold starts from
+    the same weights. A builder is called anew for every training, after the random generators are seeded.
+    """
+    name = own_name(model)
+    if isinstance(model, nn.Module):
+        if not list(model.parameters()):
+            raise refusal("model", "a network with parameters to train", type(model).__name__)
+        return _spec(Copies(model), name)
+    if not callable(model):
+        wanted = "a network's name, an nn.Module or a function that builds one"
+        raise refusal("model", wanted, model if isinstance(model, int | float) else type(model).__name__)
+    parameters = parameters_of(model)
+    offered = {name for names in OFFERED.values() for name in names}
+    if missing := [name for name in required(parameters) if name not in offered]:
+        facts = ", ".join(OFFERED)
+        raise Refusal(
+            f"model {shown(name)}: its parameter {missing[0]!r} has no default; danlu passes {facts}, "
+            f"give the others by functools.partial(..., {missing[0]}=...)",
+            "model",
+        )
+    return _spec(Builder(model, name), name)
+
+
+def _spec(build: Any, name: str) -> NetworkSpec:
+    return NetworkSpec(build, "a network of your own", name=name)
+
+
+class Copies:
+    """Returns copies of a module, on the CPU, as it was when it was given."""
+
+    def __init__(self, module: nn.Module) -> None:
+        if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+            raise Refusal(
+                f"model {type(module).__name__} has lazy layers that have no shape yet; call it once on a batch before",
+                "model",
+            )
+        try:
+            self.module = copy.deepcopy(module).cpu()
+        except Exception as error:
+            why = " ".join(str(error).split())[:200]
+            raise Refusal(
+                f"model {type(module).__name__} cannot be copied ({why}); give a function that builds it", "model"
+            ) from error
+
+    def __call__(self, facts: NetworkFacts) -> nn.Module:
+        return copy.deepcopy(self.module)
+
+
+class Builder:
+    """Calls a function that builds a network, with those facts about the data that its parameters name."""
+
+    def __init__(self, function: Any, name: str) -> None:
+        self.function, self.name = function, name
+
+    def __call__(self, facts: NetworkFacts) -> nn.Module:
+        parameters = parameters_of(self.function)
+        wanted = {
+            parameter: getattr(facts, fact)
+            for fact, names in OFFERED.items()
+            for parameter in names
+            if parameter in parameters
+        }
+        for parameter in [p for p, value in wanted.items() if value is None]:
+            if parameters[parameter].default is inspect.Parameter.empty:
+                raise Refusal(
+                    f"model {shown(self.name)}: no value for its {parameter!r} with inputs of shape {facts.shape}",
+                    "model",
+                )
+            del wanted[parameter]
+        any_keyword = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        if any_keyword and not set(OFFERED["classes"]) & set(parameters):  # torchvision.models.resnet18(**kwargs)
+            wanted["num_classes"] = facts.classes
+        try:
+            model = self.function(**wanted)
+        except Refusal:
+            raise
+        except Exception as error:
+            given = ", ".join(f"{k}={v}" for k, v in wanted.items())
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise Refusal(f"model {shown(self.name)}({given}) fails: {why}", "model") from error
+        if not isinstance(model, nn.Module):
+            raise refusal(f"model {shown(self.name)}", "a function that returns an nn.Module", type(model).__name__)
+        return model.cpu()

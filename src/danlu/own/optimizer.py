@@ -1,0 +1,120 @@
+"""The user's optimiser: a class, a function of the parameters or of the model, or an optimiser of the user's module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from danlu.config import OptimConfig
+from danlu.learning.optim import parameter_groups
+from danlu.own.naming import own_name, parameters_of, required, shown
+from danlu.refuse import Refusal, refusal
+
+MODEL_PARAMETERS = ("model", "module", "net", "network")  # names by which a function asks for the model
+SETTINGS = ("lr", "weight_decay")  # settings that are passed to a class or a function that takes them
+
+
+@dataclass(frozen=True)
+class OwnOptimizer:
+    """An optimiser of the user.
+
+    make: (model, parameters, settings) -> optimiser. takes: settings it can be given. lr, weight_decay: its own
+    values, used where the user sets no other.
+    """
+
+    name: str
+    make: Callable[[nn.Module, Any, dict[str, float]], torch.optim.Optimizer]
+    takes: tuple[str, ...]
+    lr: float | None
+    weight_decay: float
+
+    def build(self, model: nn.Module, config: OptimConfig, lr_factors: Mapping[str, float]) -> torch.optim.Optimizer:
+        """The optimiser for the trainable parameters of `model`, with the learning rate and decay of the config.
+
+        Every parameter decays, as outside danlu. lr_factors: see `learning.optim.build_optimizer`.
+        """
+        uniform = OptimConfig(lr=config.lr, weight_decay=config.weight_decay, decay_all=True)
+        groups = parameter_groups(model, uniform, lr_factors)
+        if not groups:
+            raise refusal("model", "a network with parameters to train", type(model).__name__)
+        given = {name: getattr(config, name) for name in SETTINGS if name in self.takes}
+        parameters = groups if len(groups) > 1 else groups[0]["params"]
+        made = _called(self.name, self.make, model, parameters, given)
+        if len(groups) == 1 and len(made.param_groups) == 1:
+            made.param_groups[0]["lr"] = config.lr
+        return made
+
+
+def own_optimizer(optimizer: Any, model: Any) -> OwnOptimizer:
+    """The optimiser that the user gave. model: the user's network, which an optimiser that exists belongs to."""
+    name = own_name(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        made = Rebuilt(optimizer, model)
+        return OwnOptimizer(name, made, (), made.lr, made.weight_decay)
+    if not callable(optimizer):
+        wanted = "an optimiser's name, class, or a function of the parameters"
+        raise refusal(
+            "optimizer", wanted, optimizer if isinstance(optimizer, int | float) else type(optimizer).__name__
+        )
+    make = Called(optimizer)
+    trial = _called(name, make, nn.Linear(1, 1), [nn.Parameter(torch.zeros(1))], {})
+    if isinstance(trial, torch.optim.LBFGS):
+        raise Refusal("optimizer LBFGS needs the loss several times a step, which danlu does not compute", "optimizer")
+    group = trial.param_groups[0]
+    takes = tuple(one for one in SETTINGS if one in parameters_of(optimizer))
+    return OwnOptimizer(name, make, takes, group.get("lr"), group.get("weight_decay", 0.0))
+
+
+@dataclass(frozen=True)
+class Called:
+    """Calls the user's class or function with the parameters, or with the model where it asks for that."""
+
+    function: Any
+
+    def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:
+        first = next(iter(required(parameters_of(self.function))), "params")
+        return self.function(model if first in MODEL_PARAMETERS else parameters, **settings)
+
+
+class Rebuilt:
+    """Builds an optimiser like one that exists, for a copy of the module whose parameters it has."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, model: Any) -> None:
+        names = {id(p): name for name, p in model.named_parameters()} if isinstance(model, nn.Module) else {}
+        self.kind = type(optimizer)
+        self.groups: list[dict[str, Any]] = []
+        takes = parameters_of(self.kind)
+        self.defaults = {name: value for name, value in optimizer.defaults.items() if name in takes}
+        for group in optimizer.param_groups:
+            members = [names.get(id(p)) for p in group["params"]]
+            if None in members:
+                raise Refusal(
+                    f"optimizer {self.kind.__name__} has parameters that are not those of model=; "
+                    f"give the class, optimizer=torch.optim.{self.kind.__name__}, or a function of the parameters",
+                    "optimizer",
+                )
+            self.groups.append({k: v for k, v in group.items() if k in self.defaults} | {"params": members})
+        self.lr = max(float(group.get("lr", 0.0)) for group in self.groups)
+        self.weight_decay = max(float(group.get("weight_decay", 0.0)) for group in self.groups)
+
+    def __call__(self, model: nn.Module, parameters: Any, settings: dict[str, float]) -> torch.optim.Optimizer:
+        named = dict(model.named_parameters())
+        groups = [group | {"params": [named[name] for name in group["params"]]} for group in self.groups]
+        return self.kind(groups, **self.defaults)
+
+
+def _called(name: str, make: Any, model: nn.Module, parameters: Any, settings: dict[str, float]) -> Any:
+    try:
+        made = make(model, parameters, settings)
+    except Refusal:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Refusal(f"optimizer {shown(name)} fails on a list of parameters: {why}", "optimizer") from error
+    if not isinstance(made, torch.optim.Optimizer):
+        raise refusal(f"optimizer {shown(name)}", "a class or function that returns an optimiser", type(made).__name__)
+    return made

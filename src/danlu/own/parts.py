@@ -1,0 +1,180 @@
+"""Recognition of the data that the user gave: the splits, and the kind of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
+
+from danlu.refuse import Refusal, nearest
+
+SPLIT_KEYS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test",
+}  # fmt: skip
+PAIR_KEYS = (("x", "y"), ("X", "y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
+WANTED = (
+    "a path, the name of a known set, a pair (inputs, targets) of arrays or tensors, a torch Dataset or DataLoader, "
+    "a pandas DataFrame with target=, a Hugging Face dataset, or (train, val) or (train, val, test) of these"
+)
+PLAIN_SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Settings of a DataLoader, used in the training where the user gives no others."""
+
+    batch_size: int | None = None
+    workers: int | None = None
+
+
+def is_data(value: object) -> bool:
+    """Whether an argument is data in memory rather than a path, a name or the size of a split."""
+    return not (value is None or isinstance(value, str | int | float) or hasattr(value, "__fspath__"))
+
+
+def splits_of(data: Any, val: Any, test: Any) -> dict[str, Any]:
+    """The data of each split: "train", and "val" and "test" where they are given. Refusal for what is no data."""
+    parts = _splits(data)
+    for name, one in (("val", val), ("test", test)):
+        if is_data(one):
+            if name in parts:
+                raise Refusal(f"{name} is given twice, in the data and as {name}=", name)
+            parts[name] = one
+    for name, one in parts.items():
+        if not _is_split(one):
+            raise Refusal(f"{name if name != 'train' else 'DATA'} must be {WANTED}, got {described(one)}", "DATA")
+    return parts
+
+
+def _splits(data: Any) -> dict[str, Any]:
+    if isinstance(data, Mapping):
+        if keys := next((keys for keys in PAIR_KEYS if all(key in data for key in keys)), None):
+            return {"train": (data[keys[0]], data[keys[1]])}
+        named = {SPLIT_KEYS[str(key).lower()]: one for key, one in data.items() if str(key).lower() in SPLIT_KEYS}
+        if "train" not in named:
+            near = nearest(next(iter(data), ""), SPLIT_KEYS)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise Refusal(f"DATA must have the key 'train' or the keys 'x' and 'y', got {sorted(map(str, data))}{hint}")
+        return named
+    if _is_split(data) or not isinstance(data, tuple | list):
+        return {"train": data}
+    if len(data) in (2, 3) and all(_is_split(one) for one in data):
+        return dict(zip(("train", "val", "test"), data))
+    if data and all(is_array(one) for one in data):
+        _refuse_arrays(data)
+    return {"train": data}
+
+
+def _refuse_arrays(data: Sequence[Any]) -> None:
+    """Refuse arrays that are no pair (inputs, targets)."""
+    lengths = [len(one) if np.ndim(one) else 0 for one in data]
+    if len(data) == 2:
+        raise Refusal(
+            f"DATA (inputs, targets) must have as many inputs as targets, got {lengths[0]:,} and {lengths[1]:,}", "DATA"
+        )
+    listed = ", ".join(f"{n:,}" for n in lengths)
+    raise Refusal(
+        f"DATA must be one pair (inputs, targets) or ((x, y), (x_val, y_val)), got {len(data)} arrays of lengths "
+        f"{listed}",
+        "DATA",
+    )
+
+
+def _is_split(data: Any) -> bool:
+    """Whether this is one set of labelled samples."""
+    return (
+        is_pair(data) or is_frame(data) or is_hugging_face(data) or is_map_style(data) or isinstance(data, DataLoader)
+    )
+
+
+def is_array(value: Any) -> bool:
+    """A tensor, a numpy array, or a list or Series that can become one; no dataset."""
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim > 0
+    if type(value).__module__.startswith("pandas") and hasattr(value, "to_numpy"):
+        return True
+    plain = (int, float, str, bool, np.generic)
+    return isinstance(value, list) and bool(value) and all(isinstance(one, plain) or _is_numbers(one) for one in value)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, int | float) for one in value)
+
+
+def is_pair(data: Any) -> bool:
+    """(inputs, targets): two arrays, or a DataFrame and an array, of the same length."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return False
+    if isinstance(data, list) and all(_is_numbers(one) for one in data):
+        return False
+    first, second = data
+    return is_array(first) and is_array(second) and len(first) == len(second)
+
+
+def is_frame(data: Any) -> bool:
+    return type(data).__name__ == "DataFrame" and hasattr(data, "columns") and hasattr(data, "iloc")
+
+
+def is_hugging_face(data: Any) -> bool:
+    return all(hasattr(data, name) for name in ("features", "column_names", "__getitem__", "__len__"))
+
+
+def is_map_style(data: Any) -> bool:
+    """A torch Dataset with a length, or a list of samples."""
+    if isinstance(data, list):
+        return bool(data) and all(isinstance(one, tuple | list | Mapping) and len(one) >= 2 for one in data)
+    if (
+        isinstance(data, IterableDataset | DataLoader | str | bytes | Mapping | tuple)
+        or is_array(data)
+        or is_frame(data)
+    ):
+        return False
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, type)
+
+
+def described(value: Any) -> str:
+    """Describe a value in a few words."""
+    if isinstance(value, IterableDataset):
+        return f"{type(value).__name__}, a stream without a length; collect it: list(dataset)"
+    if isinstance(value, Tensor | np.ndarray):
+        return f"one {type(value).__name__} of shape {tuple(value.shape)} without targets"
+    if isinstance(value, tuple | list):
+        inner = ", ".join(_kind(one) for one in value[:4]) + ", ..." * (len(value) > 4)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if hasattr(value, "__next__"):
+        return f"a {type(value).__name__}, which can be read once only; collect it: list(...)"
+    return _kind(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def unwrapped(data: Any) -> tuple[Any, Any, Loading]:
+    """A DataLoader's dataset, its collate function where it is not torch's own, and its settings."""
+    if not isinstance(data, DataLoader):
+        return data, None, Loading()
+    if isinstance(data.dataset, IterableDataset):
+        raise Refusal(f"DATA must be {WANTED}, got a DataLoader of {described(data.dataset)}", "DATA")
+    sampler = getattr(data, "sampler", None)
+    if not isinstance(sampler, PLAIN_SAMPLERS) or data.batch_size is None:
+        name = type(sampler if not isinstance(sampler, PLAIN_SAMPLERS) else data.batch_sampler).__name__
+        raise Refusal(
+            f"DATA: the DataLoader's {name} cannot be used, as danlu orders the samples itself; leave it out "
+            "(data={'balance': True} draws all classes equally often), or pass the dataset",
+            "DATA",
+        )
+    dataset: Any = data.dataset
+    if isinstance(sampler, SubsetRandomSampler):
+        dataset = Subset(dataset, list(sampler.indices))
+    collate = data.collate_fn if data.collate_fn is not torch.utils.data.default_collate else None
+    return dataset, collate, Loading(data.batch_size, data.num_workers)

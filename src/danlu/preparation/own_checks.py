@@ -1,0 +1,73 @@
+"""Try the user's network and loss on a few training samples before the training, so that errors are one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from danlu.preparation.assemble import make_batches, make_task, transforms
+from danlu.preparation.networks import initial_network
+from danlu.preparation.prepared import Prepared
+from danlu.refuse import Refusal, refusal
+from danlu.tasks.task import rows
+from danlu.user_objects import PREFIX, is_own
+
+SAMPLES = 4  # training samples; batch norm of a training pass needs at least two
+
+
+def check_own(prepared: Prepared) -> None:
+    """Refuse a network that fails on the data or has other outputs than the data need, and a loss that fails on them.
+
+    Everything runs on the CPU, and leaves random generators and the user's objects as they were.
+    """
+    config = prepared.config
+    state = torch.get_rng_state()
+    index = prepared.split.train[:SAMPLES]
+    _, evaluation = transforms(prepared)
+    batch = next(make_batches(prepared, index, evaluation, batch_size=len(index)).epoch())
+    inputs, targets = batch.inputs.cpu(), batch.targets.cpu()
+    model = initial_network(prepared.signature, config, prepared.transfer, config.seed).eval()
+    outputs = _outputs(model, inputs, str(config.model.name))
+    wanted = prepared.signature.outputs
+    classify = prepared.dataset.task_spec.targets == "class"
+    got = outputs.shape[1] if outputs.ndim == 2 else tuple(outputs.shape[1:])
+    if got != wanted and not (classify and wanted == 2 and got == 1):
+        name = _shown(config.model.name)
+        what = f"{wanted} classes" if classify else f"{wanted} numbers to predict"
+        hint = f"; {_near_miss(model, wanted)}" if isinstance(got, int) else ""
+        raise Refusal(f"model {name} gives {got} outputs per sample, but the data have {what}{hint}", "model")
+    if is_own(config.loss.name):
+        task = make_task(prepared)
+        loss = task.loss(lambda x: outputs, replace(batch, inputs=inputs, targets=targets))["loss"]
+        if not bool(torch.isfinite(loss)):
+            raise refusal(f"loss {_shown(config.loss.name)}", "finite on the first samples", float(loss))
+        if any(p.requires_grad for p in model.parameters()) and not loss.requires_grad:
+            raise Refusal(
+                f"loss {_shown(config.loss.name)} has no gradient: it detaches the outputs or uses numpy", "loss"
+            )
+    torch.set_rng_state(state)
+
+
+def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
+    try:
+        return rows(model(inputs))
+    except Refusal:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
+        raise Refusal(f"model {_shown(name)} fails on a batch of shape {shape}, {kind}: {why}", "model") from error
+
+
+def _near_miss(model: nn.Module, wanted: int) -> str:
+    """Name the change of the last dense layer."""
+    layers = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.Linear)]
+    return (
+        f"its last layer {layers[-1][0]!r} should have {wanted}" if layers else f"its last layer should have {wanted}"
+    )
+
+
+def _shown(name: str | None) -> str:
+    return str(name).removeprefix(PREFIX)
