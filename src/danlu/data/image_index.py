@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
+from danlu.data.dataset import UNASSIGNED
+from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, normal
+
+AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
 
 
 @dataclass
@@ -34,30 +39,45 @@ class ImageIndex:
     def of(cls, survey: Survey) -> ImageIndex:
         return cls(survey.images, survey.root)
 
-    def find(self, name: str, near: tuple[str, ...] = (), any_suffix: bool = True) -> File | str:
-        """The image called `name`, or in a few words why there is none.
+    def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:
+        """The image called `name` (with any extension, or none), or in a few words why there is none.
 
-        near: folder of the annotation file; of several matches those that share most of its folders are meant.
-        any_suffix: also match another extension, or none.
+        Args:
+            name: as an annotation file gives it, a bare name or a path of any system.
+            near: folder of the annotation file; of several matches those that share most of its folders are meant.
+            split: that of the annotation; of matches that are equally near those in a folder of this split are meant.
         """
         parts = name_parts(name)
         if not parts:
             return "no file name"
-        candidates = self._names.get(normal(parts[-1]), [])
-        exact = [file for file in candidates if file.name == parts[-1]]
-        chosen = self._longest(exact or candidates, parts, near)
-        if not chosen and any_suffix:
+        chosen = self._longest(self._names.get(normal(parts[-1]), []), parts, near, split)
+        exact = [file for file in chosen if file.name == parts[-1]]
+        if len({file.folder for file in chosen}) == 1 and len(exact) == 1:
+            chosen = exact  # a.jpg beside a.JPG
+        if not chosen:
             stem = parts[-1]
-            chosen = self._longest(self._stems.get(normal(stem), []), parts, near, stems=True)
+            chosen = self._longest(self._stems.get(normal(stem), []), parts, near, split)
             if not chosen and "." in stem:
-                chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, stems=True)
+                chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, split)
         if not chosen:
             return "missing image"
+        if len(chosen) == 1 and self._of_another_split(chosen[0], parts, split):
+            return f"missing image ({chosen[0].relative} is of another split)"
         if len(chosen) > 1:
-            return f"ambiguous: {chosen[0].relative} and {chosen[1].relative} are both called so"
+            return f"{AMBIGUOUS}: {chosen[0].relative} and {chosen[1].relative} are both called so"
         if chosen[0].name != parts[-1] and chosen[0].stem != parts[-1]:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
+
+    def _of_another_split(self, file: File, parts: tuple[str, ...], split: int) -> bool:
+        """Whether an image was found by its bare name in the folder of another split, though the split has images."""
+        if split == UNASSIGNED or _shared_end(tuple(map(normal, file.folder)), tuple(map(normal, parts[:-1]))):
+            return False
+        return split_of_path(file.folder) not in (UNASSIGNED, split) and split in self._splits_with_images
+
+    @cached_property
+    def _splits_with_images(self) -> set[int]:
+        return {split_of_path(folder) for folder in {file.folder for file in self.images}}
 
     def notes(self) -> list[str]:
         """A note on names that matched only inexactly."""
@@ -69,24 +89,20 @@ class ImageIndex:
             f"(first: {name} is {file})"
         ]
 
-    def _longest(
-        self, files: Iterable[File], parts: tuple[str, ...], near: tuple[str, ...], stems: bool = False
-    ) -> list[File]:
-        """The files whose path ends like `parts` for longest; of equals, those with most folders of `near`."""
-        wanted = tuple(map(normal, parts[:-1]))
+    def _longest(self, files: Iterable[File], parts: tuple[str, ...], near: tuple[str, ...], split: int) -> list[File]:
+        """The files whose path shares the longest ending with `parts`; of equals, those nearest to `near`."""
+        wanted, close = tuple(map(normal, parts[:-1])), tuple(map(normal, near))
         best: list[File] = []
-        score = (-1, -1, -1)
+        score = (-1, -1, -1, -1)
         for file in files:
             folders = tuple(map(normal, file.folder))
-            close = tuple(map(normal, near))
+            of_split = split != UNASSIGNED and split_of_path(file.folder) == split
             # Folders that the name gives come first, then those of the annotation file: its own, and its subfolders.
-            own = (_shared_end(folders, wanted), _shared_end(folders, close), _shared_start(folders, close))
+            own = (_shared_end(folders, wanted), _shared_end(folders, close), of_split, _shared_start(folders, close))
             if own > score:
                 best, score = [file], own
             elif own == score:
                 best.append(file)
-        if stems and len(best) > 1:  # x.jpg and x.png side by side
-            return best
         return best
 
 

@@ -25,6 +25,7 @@ HEAD = 1 << 16  # bytes of a text file that are looked at
 WHOLE_JSON = 4 << 20  # a json file up to this many bytes is parsed to find its kind
 SAMPLED_FILES = 24  # files of one kind that are looked into
 MAX_FILES_AROUND = 300_000  # files around an annotation file that are listed to find its images
+IMAGE_NAME = re.compile(r"([^\"\\/]+\.(?:jpe?g|png|bmp|tiff?|webp|gif))\"", re.I)  # at the end of a text in json
 MAX_FILES = 3_000_000  # more than this is no set of data but a disk
 
 
@@ -95,6 +96,14 @@ class Survey:
         return [file for file in self.files if file.suffix in IMAGE_SUFFIXES]
 
     @cached_property
+    def image_root(self) -> tuple[str, ...]:
+        """The deepest folder that holds all images at some depth."""
+        folders = [file.folder for file in self.images] or [()]
+        first, last = min(folders), max(folders)
+        shared = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
+        return first[:shared]
+
+    @cached_property
     def image_stems(self) -> dict[str, list[File]]:
         """Normalised stem -> images called so."""
         found: dict[str, list[File]] = defaultdict(list)
@@ -142,6 +151,20 @@ class Survey:
             text = self.head(file)[:4096].decode("latin-1")
         found = re.search(r"<([A-Za-z_][\w.-]*)[\s/>]", re.sub(r"<\?.*?\?>|<!--.*?-->", "", text, flags=re.DOTALL))
         return found.group(1) if found else ""
+
+    @cached_property
+    def cut_json(self) -> list[File]:
+        """Json files that are cut or damaged and name an image that is there: annotations of some kind."""
+        names = {normal(file.name) for file in self.images}
+        return [file for file in self.json_kinds.get("broken", ()) if names & set(self.names_in(file))]
+
+    def names_in(self, file: File) -> list[str]:
+        """Normalised names of image files that occur as values at the start of a json file."""
+        return [normal(name) for name in IMAGE_NAME.findall(self.head(file).decode("utf-8", "replace"))]
+
+    def json_of(self, kind: str) -> list[File]:
+        """Json files of a kind, and those that are too damaged to tell: their reader names the fault."""
+        return sorted({*self.json_kinds.get(kind, ()), *self.cut_json}, key=lambda file: file.parts)
 
     @cached_property
     def json_kinds(self) -> dict[str, list[File]]:
@@ -254,7 +277,8 @@ def json_kind(path: Path) -> str:
     except OSError:
         return "broken"
     except (ValueError, RecursionError):
-        return _kind_of_marks(path.read_bytes()) if size else "broken"
+        kind = _kind_of_marks(path.read_bytes()) if size else "broken"
+        return "broken" if kind in ("other", "list") else kind
     return _kind_of_content(content)
 
 

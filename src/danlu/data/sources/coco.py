@@ -67,6 +67,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     task = wanted_task(survey.path, task, masks=True)
     named = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco") or survey.of(".json")
+    named = named if survey.is_file else [*named, *(file for file in survey.cut_json if file not in named)]
     named = [file for file in named if file.name.startswith("instances")] or named  # beside person_keypoints_*.json
     if survey.is_file:
         survey = _around(survey)

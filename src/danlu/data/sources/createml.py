@@ -30,7 +30,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     wanted = wanted_task(survey.path, task, masks=False)
     reading = Reading(survey, config, "createml")
-    for file in survey.json_kinds.get("createml", []):
+    for file in survey.json_of("createml"):
         _read(file, reading)
     return reading.finish(wanted)
 

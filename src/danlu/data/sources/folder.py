@@ -18,7 +18,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images
 from danlu.data.sources.labelled import image_files, too_many_bad
-from danlu.data.sources.mask_files import looks_like_mask, mask_pairs, masks_beside_images
+from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of
 from danlu.data.survey import File, Survey, as_survey, entries, normal
@@ -30,6 +30,8 @@ SHARED_STEMS = 0.9  # fraction of file names that images and their masks share
 MAX_COMPARED = 12  # class folders whose contents are compared with one another
 SIDECARS = (".json", ".xml", ".txt", ".mat", ".npy", ".csv", ".yaml", ".pts")  # annotations named like their image
 CHANNEL_WORDS = {"rgb", "depth", "ir", "thermal", "nir", "infrared", "disparity", "normals", "flow", "lidar"}
+MIN_MASKS = 0.3  # fraction of images that lie in folders of masks where some do
+MIN_LISTED = 3  # images that a whole json file names where it is an annotation of them
 
 Folder = tuple[str, ...]
 
@@ -87,6 +89,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     _stop_if_many_bad(path, problems, len(problems) - strays, len(found) - strays, config)
     good = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
     classes, dropped = _classes(path, listing, good, config)
+    problems += [
+        Problem(_relative(listing.paths[i], path), f"class {listing.classes[i]!r} has no usable training image")
+        for i in good if listing.classes[i] not in classes
+    ]  # fmt: skip
     good = [i for i in good if listing.classes[i] in classes]
     index = {name: k for k, name in enumerate(classes)}
     infos = [info for i in good if isinstance(info := found[i], ImageInfo)]
@@ -136,11 +142,11 @@ def _layout(survey: Survey) -> _Layout:
     kids = children.get(top, [])
     layout = _Layout()
     if top:
-        layout.notes.append(f"read from {'/'.join(top)}/, the only folder there")
+        layout.notes.append(f"read from {'/'.join(top)}/, the only folder of images")
     splits = {kid: split_of(kid[-1]) for kid in kids}
     containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
-    if own[top]:
-        layout.notes.append(f"{own[top]} loose images beside the folders are in no class and not read")
+    if loose := sum(own[top[:depth]] for depth in range(len(top) + 1)):
+        layout.notes.append(f"{loose} loose images beside the folders are in no class and not read")
     if not containers:
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
@@ -182,13 +188,13 @@ def _image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
 def _inside_wrappers(
     folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
 ) -> Folder:
-    """Into folders that hold nothing but one folder of folders: set/set/cat, where cat holds the images."""
-    while not own[folder]:
+    """Into folders of which one folder holds folders of images, and nothing else does: set/set/cat."""
+    while True:
         kids = [kid for kid in children.get(folder, ()) if below[kid]]
-        if len(kids) != 1 or len(children.get(folder, ())) != 1 or own[kids[0]]:
-            break
+        alone = len(kids) == 1 and not own[kids[0]]
+        if not alone or (own[folder] and sum(below[one] > 0 for one in children.get(kids[0], ())) < 2):
+            return folder
         folder = kids[0]
-    return folder
 
 
 # --- guards --------------------------------------------------------------------------------------------------------
@@ -198,11 +204,18 @@ def _refused(survey: Survey, folders: list[Folder]) -> Message | None:
     """Why these folders are no classes, although they hold images."""
     return (
         _masks(survey) or _annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
-        or _hidden_masks(survey, folders)
+        or _hidden_masks(survey, folders) or _copies(survey, folders)
     )  # fmt: skip
 
 
 def _masks(survey: Survey) -> Message | None:
+    beside = _mask_folders(survey)
+    if len(beside) > 1 and sum(file.folder in beside for file in survey.images) > MIN_MASKS * len(survey.images):
+        masks, images = min(beside.items())
+        return message(
+            "data.refuse.folder_words", "{images}/ and {masks}/ are called like folders of images and of their masks; "
+            "use --format folder if they are classes", images="/".join(images), masks="/".join(masks),
+        )  # fmt: skip
     pairs = mask_pairs(survey)
     if len(pairs) > 2 and 2 * len(pairs) > 0.8 * len(survey.images):
         return message(
@@ -221,6 +234,13 @@ def _masks(survey: Survey) -> Message | None:
     return None
 
 
+def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
+    """Folders called like masks -> the folder beside each that is called like images."""
+    images = {folder[:-1]: folder for folder in survey.folders if normal(folder[-1]) in IMAGE_WORDS}
+    return {folder: images[folder[:-1]] for folder in survey.folders
+            if normal(folder[-1]) in MASK_WORDS and folder[:-1] in images}  # fmt: skip
+
+
 def _annotated(survey: Survey) -> Message | None:
     """Files named like the images, or as many of them: an annotation format that no reader knows."""
     images = len(survey.images)
@@ -234,6 +254,23 @@ def _annotated(survey: Survey) -> Message | None:
                 "is not known; where they are none, use --format folder",
                 count=len(files), suffix=suffix, first=files[0].relative, images=images,
             )  # fmt: skip
+    return _listed_in_json(survey)
+
+
+def _listed_in_json(survey: Survey) -> Message | None:
+    """A json file of no known kind that names the images: annotations that are cut, or of an unknown format."""
+    names = {normal(file.name) for file in survey.images}
+    for kind in ("broken", "other", "list"):
+        for file in survey.json_kinds.get(kind, ()):
+            found = set(survey.names_in(file))
+            enough = min(MIN_LISTED, len(names)) if kind != "broken" else 1
+            if len(found & names) >= enough and len(found & names) > 0.5 * len(found):
+                return message(
+                    "data.refuse.listed_in_json",
+                    "{file} names the images and is cut, or json of annotations in an unknown format; if it is "
+                    "neither, use --format folder",
+                    file=file.relative,
+                )  # fmt: skip
     return None
 
 
@@ -284,6 +321,25 @@ def _hidden_masks(survey: Survey, folders: list[Folder]) -> Message | None:
                 "{masks}/ and {images}/ hold the same names, and those of {masks}/ look like masks of those of "
                 "{images}/; use --format folder where they are classes",
                 masks=masks[-1], images=images[-1],
+            )  # fmt: skip
+    return None
+
+
+def _copies(survey: Survey, folders: list[Folder]) -> Message | None:
+    """A folder that holds the names of all images of two or more others, which share none among themselves."""
+    stems = {folder: own for folder in folders if (own := set(_stems(survey, folder)))}
+    if len(stems) < 3:
+        return None
+    count = Counter(name for own in stems.values() for name in own)
+    for folder, own in stems.items():
+        others = Counter(count) - Counter(own)
+        shared = len(own & set(others))
+        if shared == len(own) > 2 and shared >= SHARED_STEMS * len(others) and max(others.values()) == 1:
+            return message(
+                "data.refuse.copies",
+                "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
+                "or use --format folder if it is a class",
+                folder=folder[-1],
             )  # fmt: skip
     return None
 

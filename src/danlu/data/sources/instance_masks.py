@@ -90,6 +90,9 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
     found: list[Labelled] = []
     pairs = _pairs(survey)
     problems = [Problem(file.relative, "no mask of that name") for file in _alone(survey, pairs)]
+    problems += [
+        Problem(file.relative, "missing image: a mask without its image") for file in _lonely_masks(survey, pairs)
+    ]
     classes = _Classes(survey)
     bad = []
     for pair in pairs:
@@ -116,10 +119,12 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
 def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """A mask file per object, in a folder per image: ID/images/ID.png and ID/masks/*.png, or masks/ID/*.png."""
     survey = as_survey(path)
-    problems: list[Problem] = []
     found: list[Labelled] = []
+    groups = _object_groups(survey)
+    problems = [Problem("/".join(folder), "missing image: a folder of masks without its image")
+                for folder in _lonely_groups(survey, groups)]  # fmt: skip
     masks = bad = 0
-    for image, files in _object_groups(survey).items():
+    for image, files in groups.items():
         one = Labelled(image.path, f"{'/'.join(files[0].folder)}", split=_split(image))
         for file in files:
             masks += 1
@@ -174,6 +179,18 @@ def _object_groups(survey: Survey) -> dict[File, list[File]]:
             if len(images) == 1:
                 found[images[0]] = files
     return found
+
+
+def _lonely_groups(survey: Survey, groups: dict[File, list[File]]) -> list[tuple[str, ...]]:
+    """Folders of masks that belong to no image, called like those that do."""
+    used = {files[0].folder for files in groups.values()}
+    names = {normal(folder[-1]) for folder in used}
+    above = {folder[:-1] for folder in used}
+    images = {file.folder for file in survey.images}
+    return sorted(
+        folder for folder in images - used
+        if folder and is_mask_folder(folder[-2:]) and (normal(folder[-1]) in names or folder[:-1] in above)
+    )  # fmt: skip
 
 
 # --- pixels --------------------------------------------------------------------------------------------------------
@@ -260,6 +277,13 @@ def _alone(survey: Survey, pairs: list[MaskPair]) -> list[File]:
     """Images without a mask, in the folders where the others lie."""
     folders, used = {pair.image.folder for pair in pairs}, {pair.image.path for pair in pairs}
     return [file for file in survey.images if file.folder in folders and file.path not in used]
+
+
+def _lonely_masks(survey: Survey, pairs: list[MaskPair]) -> list[File]:
+    """Masks without an image, in the folders where the others lie."""
+    folders, used = {pair.mask.folder for pair in pairs}, {pair.mask.path for pair in pairs}
+    return [file for file in survey.images if file.folder in folders and file.path not in used
+            and file.folder not in {pair.image.folder for pair in pairs}]  # fmt: skip
 
 
 class _Classes:

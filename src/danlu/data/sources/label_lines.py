@@ -21,19 +21,30 @@ from danlu.message import message
 
 KITTI_FIELDS = (15, 16)  # type, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle; score of results
 DOTA_FIELDS = (9, 10)  # 8 of the corners, class, difficult
+FOLDERS = ("label_2", "labels", "label", "labeltxt", "labels_txt", "annotations", "labeltxt-v1.0", "labeltxt-v1.5")
 IGNORED = "DontCare"  # KITTI's regions in which objects are not labelled
 
 
 def is_kitti(line: str) -> bool:
-    """Whether a line is "Car 0.00 0 -1.57 614 181 727 284 ..."."""
-    fields = line.split()
-    return len(fields) in KITTI_FIELDS and not _is_number(fields[0]) and all(map(_is_number, fields[1:]))
+    """Whether a line is "Car 0.00 0 -1.57 614 181 727 284 ...", with a class that is no number."""
+    return _reads_as_kitti(line) and not _is_number(line.split(maxsplit=1)[0])
 
 
 def is_dota(line: str) -> bool:
-    """Whether a line is eight numbers, a class and perhaps a difficulty."""
+    """Whether a line is eight numbers, a class that is no number, and perhaps a difficulty."""
+    return _reads_as_dota(line) and not _is_number(line.split()[8])
+
+
+def _reads_as_kitti(line: str) -> bool:
     fields = line.split()
-    return len(fields) in DOTA_FIELDS and all(map(_is_number, fields[:8])) and not _is_number(fields[8])
+    return len(fields) in KITTI_FIELDS and all(map(_is_number, fields[1:]))
+
+
+def _reads_as_dota(line: str) -> bool:
+    fields = line.split()
+    if len(fields) not in DOTA_FIELDS or not all(map(_is_number, [*fields[:8], *fields[9:]])):
+        return False
+    return len(fields) == max(DOTA_FIELDS) or not _is_number(fields[8])  # nine numbers lack the class
 
 
 def look_kitti(survey: Survey) -> Evidence | None:
@@ -63,7 +74,7 @@ def open_kitti(path: Path | Survey, config: DataConfig, task: Task | None = None
             if not fields or fields[0] == IGNORED:
                 ignored += bool(fields)
                 continue
-            if not is_kitti(line):
+            if not _reads_as_kitti(line):
                 reading.skip(f"{file.relative} line {number}", f"must have 15 fields, got {line[:60]!r}")
                 continue
             reading.entries += 1
@@ -85,7 +96,7 @@ def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None)
             fields = line.split()
             if not fields or line.lower().startswith(("imagesource", "gsd")):
                 continue
-            if not is_dota(line):
+            if not _reads_as_dota(line):
                 reading.skip(f"{file.relative} line {number}", f"must be 8 numbers and a class, got {line[:60]!r}")
                 continue
             reading.entries += 1
@@ -97,14 +108,30 @@ def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None)
 
 
 def _files(survey: Survey, fits: Callable[[str], bool]) -> list[File]:
-    """Text files named like images, in folders where most of those that say anything have such lines."""
-    found: list[File] = []
-    for files in survey.by_folder.values():
-        texts = [file for file in files if file.suffix == ".txt" and normal(file.stem) in survey.image_stems]
-        filled = [lines for file in sample(texts) if (lines := _content(survey.lines(file)))]
-        if filled and sum(fits(lines[0]) for lines in filled) > 0.5 * len(filled):
-            found += texts
-    return found
+    """Text files of labels: all of the folders in which most files that hold lines hold lines of this form.
+
+    A folder of the same name beside such a one holds labels too, whatever its lines.
+    """
+    folders = {folder: [file for file in files if file.suffix == ".txt"] for folder, files in survey.by_folder.items()}
+    found = [folder for folder, texts in folders.items() if _are_labels(survey, texts, fits)]
+    names = {normal(folder[-1]) for folder in found if folder and normal(folder[-1]) in FOLDERS}
+    return [
+        file for folder, texts in folders.items() for file in texts
+        if (folder in found or (folder and normal(folder[-1]) in names))
+        and (normal(file.stem) in survey.image_stems or _may_be_labels(survey, file, names, fits))
+    ]  # fmt: skip
+
+
+def _may_be_labels(survey: Survey, file: File, names: set[str], fits: Callable[[str], bool]) -> bool:
+    """Whether a text file that no image is called like holds labels: lines of them, or none in a folder of labels."""
+    lines = _content(survey.lines(file))
+    return any(map(fits, lines)) or (not lines and file.folder[-1:] != () and normal(file.folder[-1]) in names)
+
+
+def _are_labels(survey: Survey, texts: Sequence[File], fits: Callable[[str], bool]) -> bool:
+    named = [file for file in texts if normal(file.stem) in survey.image_stems]
+    filled = [lines for file in sample(named) if (lines := _content(survey.lines(file)))]
+    return bool(filled) and sum(any(map(fits, lines)) for lines in filled) > 0.5 * len(filled)
 
 
 def _content(lines: Sequence[str]) -> list[str]:

@@ -41,7 +41,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     reading = Reading(survey, config, "label studio")
     unlabelled = several = 0
-    for file in survey.json_kinds.get("label studio", []):
+    for file in survey.json_of("label studio"):
         for k, entry in enumerate(read_json(file.path, str(file.path))):
             where = (
                 f"{file.relative} task {entry.get('id', k)}" if isinstance(entry, dict) else f"{file.relative} [{k}]"

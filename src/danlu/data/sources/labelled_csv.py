@@ -21,7 +21,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images
 from danlu.data.sources.labelled import image_files, wanted_task
 from danlu.data.sources.reading import Reading, stop_if_many_bad
@@ -140,6 +140,14 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
         file=sheet.file.relative, columns=names,
     )  # fmt: skip
     if not any(one.found for one in sheets):
+        name = sheet.rows[0][sheet.image] if sheet.rows else ""
+        reason = ImageIndex.of(_around(data)).find(name, sheet.file.folder, sheet.split)
+        if isinstance(reason, str) and reason.startswith(AMBIGUOUS):
+            why = message(
+                "data.refuse.csv_ambiguous", "{file} names images that several files are called after ({reason}): "
+                "move the others elsewhere", file=sheet.file.relative, reason=reason,
+            )  # fmt: skip
+            return Evidence(Fit.MARKED if data.is_file else fit, seen, why)
         why = message(
             "data.refuse.csv_images", "{file} names images ({name}) that lie neither beside it nor below",
             file=sheet.file.relative, name=sheet.rows[0][sheet.image],
@@ -206,7 +214,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
         for row, line, name in zip(sheet.rows, sheet.lines, _labels(sheet, label)):
             where = f"{sheet.file.relative} line {line}"
             total += 1
-            found = index.find(row[sheet.image], sheet.file.folder)
+            found = index.find(row[sheet.image], sheet.file.folder, sheet.split)
             if isinstance(found, str) or not name:
                 bad += 1
                 problems.append(
@@ -330,8 +338,19 @@ def _sheets(data: Survey) -> list[Sheet]:
         files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
         index = ImageIndex.of(_around(data)) if files else None
         found = [_sheet(file, index) for file in files if index is not None]
-        data.memo["sheets"] = [sheet for sheet in found if sheet is not None]
+        sheets = [sheet for sheet in found if sheet is not None]
+        data.memo["sheets"] = [_like_others(sheet, sheets, index) for sheet in sheets if index is not None]
     return data.memo["sheets"]
+
+
+def _like_others(sheet: Sheet, sheets: Sequence[Sheet], index: ImageIndex) -> Sheet:
+    """A sheet of no kind, as one with the same columns whose images were found, as the csv of another split."""
+    header = [name.lower() for name in sheet.header]
+    for other in sheets if not sheet.kind else ():
+        if other.kind and other.found and [name.lower() for name in other.header] == header:
+            own = replace(other, file=sheet.file, rows=sheet.rows, lines=sheet.lines)
+            return replace(own, found=_found(own, index))
+    return sheet
 
 
 def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
@@ -430,7 +449,7 @@ def _found(sheet: Sheet, index: ImageIndex) -> float:
     if not looked:
         return 0.0
     names = [row[sheet.image] for row in looked]
-    return sum(not isinstance(index.find(name, sheet.file.folder), str) for name in names) / len(names)
+    return sum(not isinstance(index.find(name, sheet.file.folder, sheet.split), str) for name in names) / len(names)
 
 
 def _read(file: File) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...]] | None:

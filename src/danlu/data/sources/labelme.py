@@ -20,7 +20,7 @@ from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading, box_of, corners
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey
+from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal
@@ -42,7 +42,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     reading = Reading(survey, config, "labelme")
     left_out: Counter[str] = Counter()
-    for file in survey.json_kinds.get("labelme", []):
+    for file in _files(survey):
         _read(file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
@@ -53,11 +53,25 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
+def _files(survey: Survey) -> list[File]:
+    """LabelMe's json files, and those beside them that are named like an image and cannot be recognised."""
+    found = survey.json_kinds.get("labelme", [])
+    folders = {file.folder for file in found}
+    cut = [
+        file for kind in ("broken", "other", "list") for file in survey.json_kinds.get(kind, [])
+        if file.folder in folders and normal(file.stem) in survey.image_stems
+    ]  # fmt: skip
+    return sorted([*found, *cut], key=lambda file: file.parts)
+
+
 def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
     try:
         content = read_json(file.path, file.relative)
     except Refusal as error:
         reading.skip(file.relative, str(error))
+        return
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        reading.skip(file.relative, "is no LabelMe json: it has no list of shapes")
         return
     name = content.get("imagePath")
     own = name if isinstance(name, str) and name else file.stem

@@ -72,8 +72,9 @@ def mask_pairs(survey: Survey, words: tuple[str, ...] = MASK_WORDS) -> list[Mask
 def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair]:
     masks: list[File] = []
     images: dict[tuple[tuple[str, ...], str], File] = {}
+    above = len(survey.image_root)
     for file in survey.images:
-        if is_mask_folder(file.folder, words) and file.suffix in MASK_SUFFIXES:
+        if is_mask_folder(file.folder[above:], words) and file.suffix in MASK_SUFFIXES:
             masks.append(file)
         elif file.suffix in extensions():
             images.setdefault((_place(file.folder, loose), normal(file.stem)), file)

@@ -6,7 +6,6 @@ One bad entry costs itself and nothing else; more than 5 % of them stop the run 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.annotations import Polygons, Shape
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
-from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.image_index import ImageIndex
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
-from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
@@ -38,7 +36,8 @@ class Reading:
         self.found: dict[tuple[Path, int], Labelled] = {}
         self.fixed = classes is not None
         self.labels: dict[str, int] = {name: k for k, name in enumerate(classes or ())}
-        self.entries = self.bad = self.missing = 0
+        self.entries = self.bad = 0
+        self.missing: set[tuple[str, int]] = set()  # names of images that were not found, and their split
         self.has_shapes = False
 
     def skip(self, where: str, reason: str) -> None:
@@ -61,25 +60,13 @@ class Reading:
 
         where: the annotation file and entry. near: its folder. size: (height, width). fractions: boxes are in [0, 1].
         """
-        found = self.index.find(name, near)
-        if not isinstance(found, str) and self._of_another_split(found, split, name):
-            found = f"missing image ({found.relative} is of another split)"
+        found = self.index.find(name, near, split)
         if isinstance(found, str):
-            self.missing += 1
-            self.problems.append(Problem(f"{name} (of {where})", found))
+            if (name, split) not in self.missing:
+                self.problems.append(Problem(f"{name} (of {where})", found))
+            self.missing.add((name, split))
             return None
         return self.record(found, where, split=split, size=size, fractions=fractions)
-
-    def _of_another_split(self, file: File, split: int, name: str) -> bool:
-        """Whether an image was found by its bare name in the folder of another split, though the split has one."""
-        if split == UNASSIGNED or len(name_parts(name)) > 1:
-            return False
-        own = split_of_path(file.folder)
-        return own not in (UNASSIGNED, split) and split in self._splits_with_images
-
-    @cached_property
-    def _splits_with_images(self) -> set[int]:
-        return {split_of_path(folder) for folder in {file.folder for file in self.survey.images}}
 
     def record(
         self,
@@ -111,16 +98,20 @@ class Reading:
         if box is None:
             box = box_of(shape) if isinstance(shape, Polygons) else (0.0, 0.0, 0.0, 0.0)
             fault = fault or ("" if isinstance(shape, Polygons) else "no box and no outline")
-        if self.fixed and label not in self.labels:
+        if not label:
+            fault = fault or "no label"
+        elif self.fixed and label not in self.labels:
             fault = fault or f"unknown class: {label!r}"
-        number = self.labels.get(label, -1) if self.fixed else self.labels.setdefault(label, len(self.labels))
+        elif not self.fixed:
+            self.labels.setdefault(label, len(self.labels))
+        number = self.labels.get(label, -1)
         self.has_shapes |= shape is not None
         one.things.append(Thing(f"{name} {label!r}", number, box, ignore, shape, fault))
 
     def finish(self, task: ObjectTask) -> Dataset:
         """The checked Dataset. Raises Refusal when nothing was found or too many entries are bad."""
-        images = self.missing + len(self.found)
-        stop_if_many_bad(self.survey.path, self.missing, images, self.problems, self.config, "images")
+        images = len(self.missing) + len(self.found)
+        stop_if_many_bad(self.survey.path, len(self.missing), images, self.problems, self.config, "images")
         stop_if_many_bad(self.survey.path, self.bad, self.entries, self.problems, self.config)
         classes = list(self.labels)
         if not self.fixed:

@@ -39,7 +39,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     reading = Reading(survey, config, "via")
     left_out: Counter[str] = Counter()
-    for file in survey.json_kinds.get("via", []):
+    for file in survey.json_of("via"):
         _read(file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))

@@ -21,13 +21,15 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_index import ImageIndex
 from danlu.data.images import extensions
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, sample
+from danlu.data.survey import File, Survey, as_survey, normal, sample, visible
+from danlu.data.survey import survey as walk
 from danlu.data.text_files import decode_text, read_json, read_lines, read_text
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
@@ -78,6 +80,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     root = survey.root
     labels = _Labels()
     notes: list[str] = []
+    index = ImageIndex.of(survey if not survey.is_file else walk(root, partly=True))
     shape_of_points = False
     description = survey.path if survey.is_file else (found.path if (found := _description(survey)) else None)
     darknet = _darknet(survey)
@@ -86,9 +89,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         notes += _unread(description, content)
         classes = _classes(description, content)
         shape_of_points = "kpt_shape" in content
-        listed = list(_described(description, content))
+        listed = list(_described(description, content, index))
     elif darknet is not None:
-        classes, listed = _of_darknet(darknet)
+        classes, listed = _of_darknet(darknet, index)
     else:
         listed = _listed(survey, labels)
         classes = _class_list(survey)
@@ -105,7 +108,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if reader.oriented:
         notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose these")
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
-        raise Refusal(f"{path}: none of {len(listed)} images has a file of labels such as {labels.usual(listed[0][0])}")
+        raise Refusal(
+            f"{survey.path}: none of {len(listed)} images has a file of labels such as {labels.usual(listed[0][0])}"
+        )
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
     return replace(dataset, unlabelled=unlabelled)
@@ -331,7 +336,7 @@ def _is_darknet(file: File, survey: Survey) -> bool:
     return file.suffix == ".data" and {"names"} < keys and bool(keys & {"train", "valid"})
 
 
-def _of_darknet(file: File) -> tuple[list[str], list[tuple[Path, int]]]:
+def _of_darknet(file: File, index: ImageIndex) -> tuple[list[str], list[tuple[Path, int]]]:
     """Classes, and (image, split), of Darknet's obj.data: "key = path" in each line."""
     pairs = [line.partition("=") for line in read_lines(file.path) if "=" in line]
     content = {key.strip(): value.strip() for key, _, value in pairs}
@@ -344,7 +349,7 @@ def _of_darknet(file: File) -> tuple[list[str], list[tuple[Path, int]]]:
         if place is None and key == "train":
             raise refusal(f"{file.path}: {key}", "a list of images that exists", content[key])
         if place is not None:
-            listed += [(image, split) for image in _images(place, f"{file.path}: {key}", file.path.parent)]
+            listed += [(image, split) for image in _images(place, f"{file.path}: {key}", index, file.path.parent)]
     splits = {split for _, split in listed}
     if len(splits) == 1:
         listed = [(image, UNASSIGNED) for image, _ in listed]
@@ -413,7 +418,7 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
     return found
 
 
-def _described(file: Path, content: dict[str, Any]) -> Iterator[tuple[Path, int]]:
+def _described(file: Path, content: dict[str, Any], index: ImageIndex) -> Iterator[tuple[Path, int]]:
     """Each image and its split, as train, val and test of data.yaml tell: folders, lists of files, or several."""
     base = content.get("path")
     bases = [file.parent]
@@ -432,7 +437,7 @@ def _described(file: Path, content: dict[str, Any]) -> Iterator[tuple[Path, int]
                 continue  # exporters name a test part whether there is one or not
             if place is None:
                 raise refusal(f"{file}: {key}", f"a folder or list that exists (looked under {bases[0]})", entry)
-            yield from ((image, split) for image in _images(place, f"{file}: {key}"))
+            yield from ((image, split) for image in _images(place, f"{file}: {key}", index))
 
 
 def _place(bases: list[Path], entry: str) -> Path | None:
@@ -449,9 +454,11 @@ def _place(bases: list[Path], entry: str) -> Path | None:
     return None
 
 
-def _images(place: Path, where: str, root: Path | None = None) -> Iterator[Path]:
+def _images(place: Path, where: str, index: ImageIndex, root: Path | None = None) -> Iterator[Path]:
+    """Images of a folder, or of a text file that lists them by paths: as written, else by their names in `index`."""
     if place.is_dir():
-        found = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in extensions() and not f.name.startswith(".")]
+        named = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in extensions()]
+        found = [file for file in named if all(map(visible, file.relative_to(place).parts))]
         if not found:
             raise refusal(where, "a folder of images", f"{place}, which holds none")
         yield from found
@@ -462,4 +469,6 @@ def _images(place: Path, where: str, root: Path | None = None) -> Iterator[Path]
         raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
     for line in lines:
         if name := line.strip():
-            yield _place([place.parent, *([root] if root else [])], name) or place.parent / name
+            listed = _place([place.parent, *([root] if root else [])], name)
+            known = index.find(name) if listed is None else None
+            yield listed or (known.path if isinstance(known, File) else place.parent / name)
