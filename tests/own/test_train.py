@@ -180,6 +180,22 @@ def test_refused_before_the_training(train: Any, settings: dict[str, Any], sente
     assert list(tmp_path.iterdir()) == []  # no run is left
 
 
+def test_several_arguments_without_a_name() -> None:
+    with pytest.raises(Refusal, match=r"did you mean danlu.train\(\(inputs, targets\), ...\)"):
+        danlu.train(X, Y, model=net())
+    with pytest.raises(Refusal, match="val=..."):
+        danlu.train(Noisy(), Noisy(), model=net())
+
+
+def test_the_doctor_before_training(train: Any) -> None:
+    found = danlu.diagnose((X, Y), model=net(), loss=F.cross_entropy)
+    assert found.target == "arrays"
+    run = train((X, Y), model=net(), loss=F.cross_entropy)
+    assert danlu.diagnose(run).target == run.name
+    with pytest.raises(Refusal, match="fails on a batch"):
+        danlu.diagnose((X, Y), model=nn.Linear(3, 2))
+
+
 def test_files_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "own_parts.py"
     file.write_text(

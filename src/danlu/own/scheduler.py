@@ -72,7 +72,7 @@ class Ahead:
         if "cycle_momentum" in parameters and "cycle_momentum" not in getattr(own.function, "keywords", {}):
             given["cycle_momentum"] = False  # danlu sets the learning rate only
         try:
-            self.scheduler = own.function(self.optimizer, **given)
+            self.scheduler: Any = own.function(self.optimizer, **given)
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise Refusal(f"scheduler {shown(own.name)} cannot be built: {why}", "scheduler") from error

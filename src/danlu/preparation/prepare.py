@@ -99,9 +99,9 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         targets = object_set(dataset, canvas, signature.fit) or targets
     elif dataset.kind == "tensors" and signature.channels is None:
         tensors = dataset.inputs
+        assert isinstance(tensors, Tensor | Samples)
         if tuple(tensors.shape[-len(signature.input_shape) :]) != tuple(signature.input_shape):
             raise refusal("DATA", f"inputs of shape {tuple(signature.input_shape)}", tuple(tensors.shape))
-        assert isinstance(tensors, Tensor | Samples)
     else:
         wanted = f"tensors of shape {tuple(signature.input_shape)}" if signature.channels is None else "images"
         raise refusal("DATA", wanted, f"{dataset.path}, which holds {dataset.kind}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Run:
         return Summary.from_json(self.read_json("summary.json", default={}))
 
     @property
-    def findings(self) -> list[dict[str, Any]]:
+    def findings(self) -> Sequence[Mapping[str, Any]]:
         """findings.json; empty before the run has finished."""
         return self.read_json("findings.json", default=[])
 

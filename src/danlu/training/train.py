@@ -13,9 +13,9 @@ from danlu.inference.loaded_run import LoadedRun
 from danlu.message import speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
-from danlu.own.parts import WANTED, is_data
+from danlu.own.parts import WANTED, is_data, is_pair
 from danlu.printing.lines import print_line
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.task_spec import TaskName
 from danlu.training.folds import folds_unfinished, train_folds
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def train(
     data: Any = "",
-    *,
+    *more: Any,
     model: str | nn.Module | Callable[..., nn.Module] | Mapping[str, Any] | None = None,
     loss: str | Callable[..., Any] | Mapping[str, Any] | None = None,
     optimizer: str | type | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer | None = None,
@@ -66,6 +66,7 @@ def train(
         data: A file, a folder or the name of a known data set; or a pair (inputs, targets) of tensors or arrays, a
             torch Dataset or DataLoader, a pandas DataFrame with `target`, a Hugging Face dataset; or (train, val) or
             (train, val, test) of these.
+        more: Refused, with the spelling that is meant: data are one argument, (inputs, targets), the others have names.
         model: Name of a network; or an nn.Module, which is copied, or a function that builds one, to which `classes`,
             `channels`, `size`, `inputs` and `shape` are passed where it has parameters of these names.
         loss: Name of a loss; or a function f(outputs, targets) that returns the mean, or one value per sample.
@@ -104,6 +105,8 @@ def train(
         Failure: The training fails.
         Interrupted: A signal stopped it; it can be resumed.
     """
+    if more:
+        raise _too_many(data, more)
     named = {
         "model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler, "metrics": metrics,
         "transform": transform, "callbacks": callbacks, "target": target, "task": task, "epochs": epochs,
@@ -134,6 +137,14 @@ def train(
             if wanted.data.folds and wanted.data.fold is None:
                 return train_folds(wanted, console)
             return train_run(new_job(wanted, console), console)
+
+
+def _too_many(data: Any, more: tuple[Any, ...]) -> Refusal:
+    """The refusal of several positional arguments."""
+    pair = len(more) == 1 and is_pair((data, more[0]))
+    spelling = "danlu.train((inputs, targets), ...)" if pair else "danlu.train(DATA, val=..., model=...)"
+    got = f"{1 + len(more)} arguments without a name"
+    return Refusal(f"danlu.train takes one argument without a name, DATA, got {got}; did you mean {spelling}?")
 
 
 def _check_folds(config: Config) -> None:
