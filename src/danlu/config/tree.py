@@ -190,7 +190,7 @@ class DetectConfig(Strict):
 class OptimConfig(Strict):
     """The update rule and its parameters."""
 
-    name: OptimizerName | OwnName | None = option(None, "update rule")
+    name: OptimizerName | OwnName | None = option(None, "update rule, or your own: FILE.py:NAME")
     lr: Positive | None = option(None, "learning rate")
     momentum: Fraction = option(0.9, "momentum, nesterov, muon: momentum coefficient")
     alpha: Fraction = option(0.99, "rmsprop: decay of the average squared gradient")
@@ -209,7 +209,7 @@ class OptimConfig(Strict):
 class ScheduleConfig(Strict):
     """The learning rate schedule."""
 
-    name: ScheduleName | OwnName | None = option(None, "learning rate schedule")
+    name: ScheduleName | OwnName | None = option(None, "learning rate schedule, or your own: FILE.py:NAME")
     warmup: NotNegative = option(0.0, "epochs of linear warm-up")
     every: Positive = option(30.0, "step: epochs between cuts")
     milestones: Annotated[tuple[Positive, ...], BeforeValidator(parse_numbers)] = option(
@@ -227,7 +227,7 @@ class ScheduleConfig(Strict):
 class LossConfig(Strict):
     """The loss function."""
 
-    name: LossName | OwnName | None = option(None, "loss per sample; detectors have their own")
+    name: LossName | OwnName | None = option(None, "loss, or your own: FILE.py:NAME; detectors have theirs")
     smoothing: Fraction = option(0.0, "cross-entropy: label smoothing")
     rubbish: Positive | None = option(
         None, "cross-entropy: minus this is the logit of one more class that is never the target"

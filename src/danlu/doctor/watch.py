@@ -23,7 +23,7 @@ from danlu.doctor.watched_model import WatchedModel
 from danlu.message import speaking
 
 PUBLIC = (
-    "close", "epoch", "findings", "language", "ledger", "loss", "observe", "report", "validated", "watching",
+    "close", "epoch", "findings", "language", "ledger", "loss", "observe", "report", "steps", "validated", "watching",
 )  # fmt: skip
 
 
@@ -221,6 +221,11 @@ class Doctor:
     def expect_no_replay(self) -> None:
         """Never rerun a batch: the model cannot be called on the arguments of `forward_started`."""
         self._watched.replayable = False
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer so far."""
+        return self._watched.steps_done
 
     @property
     def watching(self) -> bool:

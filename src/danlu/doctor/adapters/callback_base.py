@@ -8,7 +8,9 @@ from collections.abc import Callable
 from torch import nn
 
 from danlu.doctor.finding import Finding
+from danlu.doctor.phrase import message
 from danlu.doctor.watch import Doctor, watch
+from danlu.message import speaking
 
 
 class DoctorCallback:
@@ -49,4 +51,6 @@ class DoctorCallback:
         self.doctor.__exit__(type(error) if error else None, error, None)
         self.doctor.say_new(self.say)
         if self.report is not None:
-            self.doctor.report(self.report)
+            page = str(self.doctor.report(self.report))
+            with speaking(self.language):
+                self.say(str(message("doctor.watch.report", "doctor: findings and charts are in {page}", page=page)))
