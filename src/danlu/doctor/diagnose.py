@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from danlu.doctor.causes import explained_by
+from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged, judged
@@ -27,7 +28,9 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
     Returns findings by severity and confidence, each with the codes of its consequences; findings that
     another one explains come last.
     """
-    found = rejudged([finding for spec in FINDINGS.values() for finding in spec.rule(ledger)], ledger)
+    several = is_one_of_several(ledger)
+    specs = [spec for spec in FINDINGS.values() if not (spec.alone and several)]
+    found = rejudged([finding for spec in specs for finding in spec.rule(ledger)], ledger)
     found.sort(key=rank, reverse=True)
     explained = explained_by(found)
     linked = [replace(f, consequences=explained.get(f.code, [])) for f in found]

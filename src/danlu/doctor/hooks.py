@@ -131,6 +131,9 @@ class Hooks:
         if any(id(p) in names for group in optimizer.param_groups for p in group["params"]) or not watched.optimizers:
             watched.optimizers.append(optimizer)
             return True
+        if optimizer not in watched.other_optimizers:
+            watched.other_optimizers.add(optimizer)
+            watched.write("optimizer.others", len(watched.other_optimizers))
         return False
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:

@@ -61,7 +61,7 @@ UNSEEN = {"layer.": "layers", "activation.": "layers", "mode.": "replay", "loss.
 
 def judged(ledger: Ledger) -> Checked:
     """Count the findings that the ledger can decide, and list the others with the reason."""
-    applying = {code: spec.needs for code, spec in FINDINGS.items() if spec.concerns(ledger)}
+    applying = {code: spec.needs for code, spec in FINDINGS.items() if spec.applies(ledger)}
     missing = {code: lacking for code, needs in applying.items() if (lacking := _missing_entry(ledger, needs))}
     return Checked(
         len(applying) - len(missing), [NotJudged(code, need, _reason(ledger, need)) for code, need in missing.items()]

@@ -67,6 +67,9 @@ NAMES: dict[str, Name] = {
     ),
     "optimizer.kind": Name("once", "optimizer", "", "class of the optimiser; where: optimizer0, optimizer1, ..."),
     "optimizer.foreign": Name("once", "optimizer", "tensors", "tensors it holds that are not the model's parameters"),
+    "optimizer.others": Name(
+        "event", "", "optimisers", "optimisers seen to step that hold no parameter of the model, beside its own"
+    ),
     "optimizer.lr": Name(
         "step", "group", "", "learning rate used by the step; step 0 is that at the start; written when it changes"
     ),

@@ -103,6 +103,7 @@ class WatchedModel:
         self.optimizers = OptimizersSeen()
         self.prefix = prefix  # of all names of layers and parameters
         self.parameters = dict(self.inner.named_parameters(prefix=prefix))
+        self.other_optimizers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()  # of other models
         self.parameter_names = {id(p): name for name, p in self.parameters.items()}
         self.leaves = {name: m for name, m in self.inner.named_modules(prefix=prefix) if not any(m.children())}
         self.compiled = is_compiled(model)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.plot import Figure
@@ -47,6 +48,7 @@ class FindingSpec:
     explains: codes of findings that are consequences where both are found; "fit.*" is a family.
     needs: ledger entries without which the rule cannot decide: "loss.step", "loss.mean[val]" (name[where]).
     overcome_at: skill at the end of a run (1 - loss / loss at chance level) from which the finding is only a note, as past.
+    alone: the finding applies only where the watched model is the only one that is trained, not to one half of a GAN.
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
     before_training: wording of the same finding by static_checks.py.
     order: of findings with the same severity and confidence, the lowest is reported first; then by code.
@@ -62,4 +64,10 @@ class FindingSpec:
     concerns: Callable[[Ledger], bool] = always
     before_training: Words | None = None
     overcome_at: float | None = None
+    alone: bool = False
+
+    def applies(self, ledger: Ledger) -> bool:
+        """Whether the finding applies to the run."""
+        return self.concerns(ledger) and not (self.alone and is_one_of_several(ledger))
+
     order: int = LAST

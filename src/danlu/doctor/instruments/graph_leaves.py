@@ -53,7 +53,8 @@ class GraphLeaves(Instrument):
     def finish(self, watched: WatchedModel) -> None:
         if not len(watched.optimizers):
             return  # a step written by hand may update any tensor
-        held = {id(p) for optimizer in watched.optimizers for group in optimizer.param_groups for p in group["params"]}
+        optimizers = [*watched.optimizers, *watched.other_optimizers]
+        held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
         for ref, name, size in self._found[:MAX_WRITTEN]:
             leaf = ref()
             if leaf is not None and id(leaf) not in held:

@@ -49,7 +49,8 @@ class LossAndAccuracy(Instrument):
         call.notes["loss_and_accuracy"] = {"loss": value, "size": size}
         if outputs is None or targets is None:
             return False
-        if not watched.may(self.name, call):
+        first = not call.grad and self._sums["val"].batches < MIN_BATCHES
+        if not first and not watched.may(self.name, call):
             return False
         call.notes["loss_and_accuracy"] |= measured(outputs.detach(), targets.detach(), self._ignored)
         return True

@@ -66,4 +66,5 @@ SPEC = FindingSpec(
         "input.mean[train]",
         "input.mean[val]",
     ),
+    alone=True,
 )

@@ -69,4 +69,5 @@ SPEC = FindingSpec(
         ),
     ),
     needs=("input.repeated[train]",),
+    alone=True,
 )

@@ -83,4 +83,5 @@ SPEC = FindingSpec(
     explains=("fit.one_class",),
     needs=("class.actual[train]",),
     concerns=classifies,
+    alone=True,
 )

@@ -106,4 +106,5 @@ SPEC = FindingSpec(
     ),
     needs=("label.confident[val]",),
     concerns=classifies,
+    alone=True,
 )

@@ -80,4 +80,5 @@ SPEC = FindingSpec(
         "loss.kind",
         "target.min[train]",
     ),
+    alone=True,
 )

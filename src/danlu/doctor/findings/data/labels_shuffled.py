@@ -115,4 +115,5 @@ SPEC = FindingSpec(
         "model.too_large",
     ),
     needs=("loss.step",),
+    alone=True,
 )

@@ -70,4 +70,5 @@ SPEC = FindingSpec(
         "input.hashed[train]",
         "input.hashed[val]",
     ),
+    alone=True,
 )

@@ -70,4 +70,5 @@ SPEC = FindingSpec(
     ),
     needs=("batch.label_distance",),
     concerns=classifies,
+    alone=True,
 )

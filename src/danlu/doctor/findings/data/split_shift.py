@@ -69,4 +69,5 @@ SPEC = FindingSpec(
         "input.mean[train]",
         "input.mean[val]",
     ),
+    alone=True,
 )

@@ -113,4 +113,5 @@ SPEC = FindingSpec(
         "loss.step",
         "loss.kind",
     ),
+    alone=True,
 )

@@ -156,4 +156,5 @@ SPEC = FindingSpec(
     ),
     needs=("class.predicted[val]",),
     concerns=classifies,
+    alone=True,
 )

@@ -61,4 +61,5 @@ SPEC = FindingSpec(
         "loss.mean[val]",
         "loss.kind",
     ),
+    alone=True,
 )

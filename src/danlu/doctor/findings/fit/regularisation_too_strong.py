@@ -70,4 +70,5 @@ SPEC = FindingSpec(
         "loss.mean[val]",
         "loss.kind",
     ),
+    alone=True,
 )

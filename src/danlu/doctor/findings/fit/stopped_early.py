@@ -49,4 +49,5 @@ SPEC = FindingSpec(
         "loss.mean[train]",
         "loss.kind",
     ),
+    alone=True,
 )

@@ -46,4 +46,5 @@ SPEC = FindingSpec(
         "loss.mean[val]",
         "loss.kind",
     ),
+    alone=True,
 )

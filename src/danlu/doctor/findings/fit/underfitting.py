@@ -58,4 +58,5 @@ SPEC = FindingSpec(
         "loss.mean[val]",
         "loss.kind",
     ),
+    alone=True,
 )

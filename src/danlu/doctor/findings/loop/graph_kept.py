@@ -50,4 +50,5 @@ SPEC = FindingSpec(
     charts=(fractions_by_epoch,),
     explains=("speed.memory_growth",),
     needs=("graph.alive",),
+    alone=True,
 )

@@ -69,4 +69,5 @@ SPEC = FindingSpec(
     charts=(reported_and_correct,),
     needs=("loss.batch_mean",),
     concerns=reports_metrics,
+    alone=True,
 )

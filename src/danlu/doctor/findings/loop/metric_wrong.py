@@ -72,4 +72,5 @@ SPEC = FindingSpec(
     explains=("fit.*", "loop.metric_last_batch"),
     needs=("accuracy.mean[val]",),
     concerns=reports_metrics,
+    alone=True,
 )

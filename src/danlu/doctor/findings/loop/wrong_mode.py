@@ -65,4 +65,5 @@ SPEC = FindingSpec(
         "loop.val_in_train",
     ),
     concerns=has_modes,
+    alone=True,
 )

@@ -67,4 +67,5 @@ SPEC = FindingSpec(
         "batch.size",
         "loss.mean[train]",
     ),
+    alone=True,
 )

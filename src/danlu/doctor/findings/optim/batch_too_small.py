@@ -83,4 +83,5 @@ SPEC = FindingSpec(
         "gradient.noise",
         "loss.mean[train]",
     ),
+    alone=True,
 )

@@ -138,4 +138,5 @@ SPEC = FindingSpec(
         "update.ratio",
     ),
     overcome_at=0.9,
+    alone=True,
 )

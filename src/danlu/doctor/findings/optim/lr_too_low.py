@@ -66,4 +66,5 @@ SPEC = FindingSpec(
         "loss.kind",
     ),
     overcome_at=0.9,
+    alone=True,
 )

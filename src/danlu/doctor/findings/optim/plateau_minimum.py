@@ -56,4 +56,5 @@ SPEC = FindingSpec(
         "gradient.norm",
         "loss.step",
     ),
+    alone=True,
 )

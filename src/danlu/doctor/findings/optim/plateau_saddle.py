@@ -84,4 +84,5 @@ SPEC = FindingSpec(
         "parameter.std",
     ),
     overcome_at=0.5,
+    alone=True,
 )

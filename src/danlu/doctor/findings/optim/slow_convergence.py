@@ -41,4 +41,5 @@ SPEC = FindingSpec(
         "loss.mean[train]",
         "loss.kind",
     ),
+    alone=True,
 )
