@@ -96,6 +96,16 @@ def in_dollars(setup: Setup, scale: float) -> Setup:
     return on_data(setup, edit)
 
 
+def reshaped(setup: Setup, _: None) -> Setup:
+    """Colour images with the channels last, reshaped to channels first."""
+
+    def tinted(x: Tensor) -> Tensor:
+        colours = torch.cat([x, 0.6 * x + 0.4, 0.2 - 0.8 * x], 1)
+        return colours.permute(0, 2, 3, 1).reshape(colours.shape)
+
+    return on_data(setup, lambda data, g: replace(data, x=tinted(data.x), x_val=tinted(data.x_val)))
+
+
 def without_mask(setup: Setup, _: None) -> Setup:
     """Predict the next item of random walks with attention to all items."""
     return setup.but(
@@ -115,6 +125,7 @@ BEHAVIOUR_FAULTS = [
     Fault("first time step only", "model.inputs_unused", with_model(rows_of_images(step=0)), needs="images classes", proof="code"),
     Fault("functional dropout", "model.random_in_eval", lambda setup, p: on_model(setup, lambda model: FunctionalDropout(model, p)), {"0.5": 0.5, "0.3": 0.3}, "classes mlp|conv", proof="code"),
     Fault("no causal mask", "model.sees_future", without_mask, needs="classes mlp", proof="code"),
+    Fault("reshape for permute", "data.axes_scrambled", reshaped, needs="conv images", avoid="residual", proof="code"),
     Fault("targets in dollars", "data.targets_not_scaled", in_dollars, {"1e5": 1e5, "1e4": 1e4}, "numbers", proof="code"),
     Fault("argmax of one output", "loop.metric_wrong", lambda setup, _: on_loop(setup, ArgmaxOfOne), needs="binary", proof="code"),
 ]  # fmt: skip

@@ -198,6 +198,12 @@ def weighed(setup: Setup) -> Setup:
     return setup.but(loss=lambda: nn.CrossEntropyLoss(weight=torch.tensor([2.0] + [1.0] * 9)))
 
 
+def coloured(setup: Setup) -> Setup:
+    """Tint grey images to three channels."""
+    tint = lambda x: torch.cat([x, 0.6 * x + 0.4, 0.2 - 0.8 * x], 1)  # noqa: E731
+    return on_data(setup, lambda data, g: replace(data, x=tint(data.x), x_val=tint(data.x_val)))
+
+
 class Noisy(nn.Module):
     """Add noise to the features in both modes, as the sampling of a variational model does."""
 
@@ -266,6 +272,7 @@ ODD: dict[str, Setup] = {
     **halves("summed loss", summed(DIGITS), summed(DIGITS.but(model=mlp(128, 64), optim=momentum(0.02)))),
     **halves("weighted classes", weighed(LENET), weighed(DIGITS)),
     **halves("noise in both modes", on_model(LENET, Noisy), on_model(DIGITS, Noisy)),
+    **halves("coloured images", coloured(LENET), coloured(VGG)),
     **halves("recurrence over rows", LENET.but(model=rows_of_images(), optim=Optim("adam", 5e-3), epochs=20, floor=0.88), DIGITS.but(model=rows_of_images(), optim=Optim("adam", 3e-3), epochs=25, floor=0.88)),
     **halves("next items", NEXT, NEXT.but(optim=Optim("adamw", 5e-3))),
     **halves("absolute error", FRIEDMAN.but(loss=nn.L1Loss), FRIEDMAN2.but(loss=nn.SmoothL1Loss)),

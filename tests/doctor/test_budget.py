@@ -25,3 +25,14 @@ def test_every_instrument_that_asks_has_a_part() -> None:
             asked |= {f"{name}/val" for name in names}
     assert {"labels", "labels/val", "gradients", "modes"} <= asked
     assert asked <= set(budget.INSTRUMENT_FRACTIONS)
+
+
+def test_scheduled_steps_depend_on_their_number_alone_and_become_rare() -> None:
+    steps = [step for step in range(1, 1025) if budget.is_scheduled(step)]
+    assert steps[:20] == [*range(1, 17), 20, 24, 28, 32]
+    assert [step for step in steps if step > 256] == [320, 384, 448, 512, 640, 768, 896, 1024]
+    spent = budget.Budget(0.0)
+    spent.charge("gradients", 100.0, 50)
+    assert spent.may("gradients", 64)
+    assert not spent.may("gradients", 65)
+    assert not spent.may("labels/val", 64)

@@ -146,6 +146,10 @@ CASES = {
         [("input.shape", [8, 28, 4]), ("probe.used_inputs", 0.04), ("probe.unused_inputs", 27 / 28, "axis1")],
         [("input.shape", [8, 28, 4]), ("probe.used_inputs", 1.0), ("probe.unused_inputs", 0.0, "axis1")],
     ),
+    "data.axes_scrambled": (
+        [("input.shape", [8, 3, 32, 32]), ("input.row_order", 0.4)],
+        [("input.shape", [8, 3, 32, 32]), ("input.row_order", 1.6)],
+    ),
     "data.targets_not_scaled": (
         [
             ("loss.kind", "mse"),

@@ -277,6 +277,12 @@ NAMES: dict[str, Name] = {
     ),
     # Inputs (sampled batches).
     "input.dtype": Name("once", "", "", "type of the first input"),
+    "input.row_order": Name(
+        "once",
+        "",
+        "",
+        "colour images: difference of rows that lie as many apart as there are channels, over that of adjacent rows",
+    ),
     "input.shape": Name("once", "", "", "shape of the first input, a list"),
     "input.mean": Name("epoch", "phase", "", "mean of all input values"),
     "input.std": Name("epoch", "phase", "", "standard deviation of all input values"),

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.budget import FREE_STEPS
+from danlu.doctor.budget import FREE_STEPS, is_scheduled
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
@@ -121,7 +121,7 @@ class TrainingEvents:
         """
         watched = self.watched
         regular = self._stepped and self._trained and not self._validated and not watched.paused
-        if not regular or watched.step < INITIAL_STEPS:
+        if not regular or watched.step < INITIAL_STEPS or is_scheduled(watched.step + 1):
             self._skipping = False
             return False
         if self._skipping:

@@ -8,6 +8,7 @@ from danlu.doctor.instruments.behaviour import Behaviour
 from danlu.doctor.instruments.chance import Chance
 from danlu.doctor.instruments.gradients import Gradients
 from danlu.doctor.instruments.graph_leaves import GraphLeaves
+from danlu.doctor.instruments.input_axes import InputAxes
 from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import Labels
 from danlu.doctor.instruments.loss_and_accuracy import LossAndAccuracy
@@ -30,6 +31,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {
     "gradients": Gradients,
     "activations": Activations,
     "inputs": Inputs,
+    "input_axes": InputAxes,
     "labels": Labels,
     "modes": Modes,
     "plateau_curvature": PlateauCurvature,

@@ -23,6 +23,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
+MANY_STEPS = 300  # after which it is a warning
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
 
 
@@ -64,7 +65,7 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
             steps=steps,
             loss=late,
         )
-        yield Finding("fit.not_learning", "warning", 0.5, "", facts)
+        yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS else "note", 0.5, "", facts)
 
 
 def beats_chance(ledger: Ledger, phase: str = "val") -> bool:
@@ -87,7 +88,10 @@ def is_mostly_frozen(ledger: Ledger) -> bool:
 SPEC = FindingSpec(
     code="fit.not_learning",
     order=530,
-    severities=("warning",),
+    severities=(
+        "warning",
+        "note",
+    ),
     rule=not_learning,
     words=Words(
         title="Nothing is learnt",

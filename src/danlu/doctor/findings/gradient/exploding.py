@@ -9,12 +9,14 @@ from typing import Any
 
 from danlu.doctor.derived.gradients import EARLY, LATE, gradient_ends
 from danlu.doctor.derived.progress import finite_median
+from danlu.doctor.derived.updates import clip_ratios
 from danlu.doctor.drawings.over_layers import gradient_over_depth
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MIN_LENGTH = 16  # time steps
 MIN_GROWTH = 100.0  # of the gradient from the last call of a recurrent layer to its first
 
 
@@ -31,7 +33,17 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
     facts: dict[str, Any] = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
     layer, growth, calls = recurrent_growth(ledger)
-    if growth > MIN_GROWTH:
+    recurrent, length = recurrent_module(ledger)
+    if recurrent and length >= MIN_LENGTH and breaks_without_clipping(ledger):
+        facts |= {"length": length, "kind": ledger.last("layer.kind", recurrent)}
+        facts["how"] = message(
+            "finding.gradient.exploding.through_time",
+            "passes {length} time steps of the {kind} without clipping, and one long step broke the weights",
+            length=length,
+            kind=facts["kind"],
+        )
+        yield Finding("gradient.exploding", "error", 0.95, recurrent, facts)
+    elif growth > MIN_GROWTH:
         facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
         facts["how"] = message(
             "finding.gradient.exploding.over_calls",
@@ -53,6 +65,22 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
             "finding.gradient.exploding.over_steps", "grew from norm {start} over the steps", start=norms[0]
         )
         yield Finding("gradient.exploding", "error", 0.8, "", facts)
+
+
+def recurrent_module(ledger: Ledger) -> tuple[str, int]:
+    """Name of the first recurrent module, and the number of its time steps; ("", 0) without one."""
+    for layer, kind in ledger.facts("layer.kind").items():
+        if kind in ("RNN", "LSTM", "GRU"):
+            shape = ledger.last("layer.input_shape", layer, [])
+            return layer, max(shape[:2]) if len(shape) == 3 else 0
+    return "", 0
+
+
+def breaks_without_clipping(ledger: Ledger) -> bool:
+    """Whether losses stopped being finite for no fault of the data, in a loop that never clips its gradients."""
+    broke = any(not math.isfinite(loss) for loss in ledger.values("loss.step"))
+    clipped = any(ratio < 0.999 for ratio in clip_ratios(ledger))
+    return broke and not clipped and ledger.first("nonfinite.source") not in ("input", "target")
 
 
 def recurrent_growth(ledger: Ledger) -> tuple[str, float, int]:

@@ -1,0 +1,190 @@
+"""Behaviour on a kept batch, leaves of the graph and options of the loss, in short trainings with and without a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.doctor.watch import Doctor, watch
+
+SAMPLES, FEATURES, CLASSES, BATCH = 96, 12, 3, 16
+
+
+def trained(
+    model: nn.Module, loss_fn: Callable, x: Tensor, y: Tensor, watched_loss: Callable | None = None, epochs: int = 2
+) -> Doctor:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, optimizer, watched_loss) as doctor:
+        for _ in range(epochs):
+            for i in range(0, len(x), BATCH):
+                optimizer.zero_grad()
+                loss_fn(model(x[i : i + BATCH]), y[i : i + BATCH]).backward()
+                optimizer.step()
+    return doctor
+
+
+def table(seed: int = 0) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(SAMPLES, FEATURES, generator=g)
+    return x, x[:, :CLASSES].argmax(1)
+
+
+def codes(doctor: Doctor) -> list[str]:
+    return [one.code for one in doctor.findings if one.severity != "note"]
+
+
+class Net(nn.Module):
+    """A network with one of several faults."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        hidden = [nn.Linear(FEATURES, 16), nn.Linear(16, 16)]
+        self.hidden = hidden if fault == "list" else nn.ModuleList(hidden)
+        self.head, self.fault = nn.Linear(16, CLASSES), fault
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.hidden:
+            x = torch.relu(layer(x))
+        if self.fault == "created":
+            x = nn.Linear(16, 16)(x)
+        if self.fault == "dropout":
+            x = F.dropout(x, 0.4)
+        if self.fault == "noise":
+            x = x + 0.1 * torch.randn_like(x)
+        return self.head(x.softmax(0) if self.fault == "batch" else x)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("list", "model.unregistered"),
+        ("created", "model.unregistered"),
+        ("dropout", "model.random_in_eval"),
+        ("batch", "model.mixes_samples"),
+        ("noise", None),
+        ("", None),
+    ],
+)
+def test_behaviour_tells_a_fault_from_a_sound_network(fault: str, code: str | None) -> None:
+    torch.manual_seed(0)
+    found = codes(trained(Net(fault), F.cross_entropy, *table()))
+    assert found[:1] == ([code] if code else [])
+
+
+class Rows(nn.Module):
+    def __init__(self, batch_first: bool, step: int) -> None:
+        super().__init__()
+        self.rnn, self.head, self.step = nn.GRU(3, 8, batch_first=batch_first), nn.Linear(8, CLASSES), step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x.view(len(x), 4, 3))[0][:, self.step])
+
+
+@pytest.mark.parametrize(
+    ("batch_first", "step", "code"),
+    [(False, -1, "model.mixes_samples"), (True, 0, "model.inputs_unused"), (True, -1, None)],
+)
+def test_a_recurrence_must_run_over_time_and_its_end_be_used(batch_first: bool, step: int, code: str | None) -> None:
+    torch.manual_seed(0)
+    x, y = table()
+    found = codes(trained(nn.Sequential(nn.Unflatten(1, (4, 3)), Rows(batch_first, step)), F.cross_entropy, x, y))
+    assert found[:1] == ([code] if code else [])
+
+
+class Decoder(nn.Module):
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.items, self.head, self.causal = nn.Embedding(8, 16), nn.Linear(16, 8), causal
+        self.block = nn.TransformerEncoderLayer(16, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]) if self.causal else None
+        return self.head(self.block(self.items(x), src_mask=mask))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_prediction_must_not_depend_on_the_item_it_predicts(causal: bool) -> None:
+    torch.manual_seed(0)
+    items = torch.randint(0, 8, (SAMPLES, 9))
+    loss = lambda outputs, y: F.cross_entropy(outputs.reshape(-1, 8), y.reshape(-1))  # noqa: E731
+    found = codes(trained(Decoder(causal), loss, items[:, :-1], items[:, 1:]))
+    assert ("model.sees_future" in found) is not causal
+
+
+def options() -> dict[str, nn.Module]:
+    return {
+        "sum": nn.CrossEntropyLoss(reduction="sum"),
+        "ignored": nn.CrossEntropyLoss(ignore_index=255),
+        "smoothed": nn.CrossEntropyLoss(label_smoothing=0.2),
+        "weighted": nn.CrossEntropyLoss(weight=torch.tensor([3.0, 1.0, 1.0])),
+    }
+
+
+@pytest.mark.parametrize("name", options())
+def test_options_of_a_loss_give_no_false_finding(name: str) -> None:
+    torch.manual_seed(0)
+    x, y = table()
+    if name == "ignored":
+        y = y.clone()
+        y[::7] = 255
+    assert codes(trained(Net(""), options()[name], x, y, options()[name])) == []
+
+
+def test_the_loss_at_chance_level_is_measured_by_the_loss_itself() -> None:
+    x, y = table()
+    loss = nn.CrossEntropyLoss(label_smoothing=0.2)
+    ledger = trained(Net(""), loss, x, y, loss).ledger
+    shares = torch.bincount(y, minlength=CLASSES) / len(y)
+    expected = loss(shares.log().expand(len(y), -1), y).item()  # equation of cross entropy, at the class frequencies
+    assert ledger.last("loss.chance") == pytest.approx(expected, abs=0.05)
+
+
+def test_a_broadcast_in_a_loss_written_by_hand_is_found() -> None:
+    torch.manual_seed(0)
+    x, _ = table()
+    model = nn.Sequential(nn.Linear(FEATURES, 1))
+    assert codes(trained(model, lambda outputs, y: ((outputs - y) ** 2).mean(), x, x[:, 0]))[:1] == [
+        "model.output_mismatch"
+    ]
+    assert codes(trained(model, lambda outputs, y: ((outputs[:, 0] - y) ** 2).mean(), x, x[:, 0])) == []
+
+
+def test_training_is_the_same_with_and_without_the_tests_of_behaviour() -> None:
+    weights = []
+    for watched in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(FEATURES, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, CLASSES))
+        x, y = table()
+        if watched:
+            trained(model, F.cross_entropy, x, y)
+        else:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            for _ in range(2):
+                for i in range(0, len(x), BATCH):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x[i : i + BATCH]), y[i : i + BATCH]).backward()
+                    optimizer.step()
+        weights.append(torch.cat([value.flatten().float() for value in model.state_dict().values()]))
+    assert torch.equal(*weights)
+
+
+def test_one_half_of_a_gan_is_not_judged_by_chance_level() -> None:
+    torch.manual_seed(0)
+    generator, critic = nn.Linear(4, 2), nn.Linear(2, 1)
+    optimizers = [torch.optim.Adam(part.parameters(), 1e-3) for part in (generator, critic)]
+    loss_fn = nn.BCEWithLogitsLoss()
+    with watch(critic, optimizers[1], loss_fn) as doctor:
+        for _ in range(120):
+            real, made = torch.randn(16, 2), generator(torch.randn(16, 4))
+            optimizers[1].zero_grad()
+            loss = loss_fn(critic(real), torch.ones(16, 1)) + loss_fn(critic(made.detach()), torch.zeros(16, 1))
+            loss.backward()
+            optimizers[1].step()
+            optimizers[0].zero_grad()
+            loss_fn(critic(made), torch.ones(16, 1)).backward()
+            optimizers[0].step()
+    assert codes(doctor) == []
