@@ -102,6 +102,7 @@ NAMES: dict[str, Name] = {
     "layer.order": Name("once", "layer", "", "position in the order of first calls, from 0"),
     "layer.kind": Name("once", "layer", "", "class name of the module"),
     "layer.calls": Name("once", "layer", "", "calls in one pass"),
+    "layer.recurrent": Name("once", "layer", "", "an nn.RNN, LSTM or GRU: its class and the number of time steps"),
     "layer.input_shape": Name("once", "layer", "", "shape of its first input, a list"),
     "layer.output_shape": Name("once", "layer", "", "shape of its output, a list"),
     "layer.follows": Name("once", "layer", "", "leaf module whose output is its input unchanged, '' if none is"),

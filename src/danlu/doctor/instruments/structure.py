@@ -50,6 +50,7 @@ class Structure(Instrument):
         self.done = False
         self._calls: list[_Call] = []
         self._made: dict[int, tuple[weakref.ref, _Call]] = {}  # id of the output of a layer -> the output and the call
+        self._recurrent: dict[str, list] = {}  # recurrent modules: kind and number of time steps
         self._handles: list[Any] = []
         self._had_gradient: dict[str, bool] = {}
         self._reached_written = False
@@ -66,6 +67,9 @@ class Structure(Instrument):
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             given = next((a for a in args if isinstance(a, Tensor)), None)
+            if isinstance(module, nn.RNNBase) and given is not None and given.dim() == 3:
+                length = given.shape[1 if module.batch_first else 0]
+                self._recurrent[name] = [type(module).__name__, int(length)]
             if isinstance(output, Tensor) and given is not None:
                 known, before = self._made.get(id(given), (None, None))
                 call = _Call(name, module, given, output, before if known and known() is given else None)
@@ -149,6 +153,8 @@ class Structure(Instrument):
                 producers[id(call.node)] = call
         for name, count in counts.items():
             watched.write("layer.calls", count, name)
+        for name, facts in self._recurrent.items():
+            watched.write("layer.recurrent", facts, name)
         watched.write("layer.linear_layers", linear)
         watched.write("layer.linear_links", links)
         watched.write("run.layer_types", sorted({str(call.output_type).removeprefix("torch.") for call in self._calls}))

@@ -63,6 +63,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "fit.*",
         "gradient.vanishing",
         "model.no_nonlinearity",

@@ -64,6 +64,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "fit.*",
         "activation.collapsed",
         "gradient.vanishing",

@@ -62,6 +62,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "activation.collapsed",
         "gradient.vanishing",
         "fit.*",

@@ -39,6 +39,7 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
         shares = mean_rows(ledger.values("class.actual", "train"))
         held = mean_rows(ledger.values("class.actual", "val"))
         absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
+        absent = absent and ledger.last("loss.option", "ignore_index") != 0
         if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(shares):
             yield Finding(
                 "data.label_range",

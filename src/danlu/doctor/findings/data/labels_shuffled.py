@@ -16,7 +16,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
-MIN_STEPS = 100
+MIN_STEPS = 300
 
 
 def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
@@ -43,7 +43,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
             yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return
     skill = final_skill(ledger)
-    if held is None and not held_losses and unrelated and skill is not None:
+    if held is None and not held_losses and unrelated and skill is not None and fitted is not None:
         if skill < MAX_SKILL and steps_taken(ledger) >= MIN_STEPS:
             facts = {"train": skill, "kinship": kin, "steps": steps_taken(ledger)}
             facts["course"] = message(

@@ -53,6 +53,7 @@ SPEC = FindingSpec(
     ),
     charts=(columns,),
     explains=(
+        "model.inputs_unused",
         "numerics.nonfinite",
         "model.bad_init",
         "optim.lr_too_high",

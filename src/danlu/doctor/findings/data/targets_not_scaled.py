@@ -64,6 +64,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "optim.*",
         "gradient.*",
         "activation.*",

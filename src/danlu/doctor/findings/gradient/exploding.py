@@ -35,7 +35,7 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     layer, growth, calls = recurrent_growth(ledger)
     recurrent, length = recurrent_module(ledger)
     if recurrent and length >= MIN_LENGTH and breaks_without_clipping(ledger):
-        facts |= {"length": length, "kind": ledger.last("layer.kind", recurrent)}
+        facts |= {"length": length, "kind": ledger.last("layer.recurrent", recurrent)[0]}
         facts["how"] = message(
             "finding.gradient.exploding.through_time",
             "passes {length} time steps of the {kind} without clipping, and one long step broke the weights",
@@ -68,12 +68,9 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
 
 
 def recurrent_module(ledger: Ledger) -> tuple[str, int]:
-    """Name of the first recurrent module, and the number of its time steps; ("", 0) without one."""
-    for layer, kind in ledger.facts("layer.kind").items():
-        if kind in ("RNN", "LSTM", "GRU"):
-            shape = ledger.last("layer.input_shape", layer, [])
-            return layer, max(shape[:2]) if len(shape) == 3 else 0
-    return "", 0
+    """Name of the recurrent module with the most time steps, and their number; ("", 0) without one."""
+    found = ledger.facts("layer.recurrent").items()
+    return max(((layer, length) for layer, (_, length) in found), key=lambda one: one[1], default=("", 0))
 
 
 def breaks_without_clipping(ledger: Ledger) -> bool:

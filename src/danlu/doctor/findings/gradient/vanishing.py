@@ -67,6 +67,7 @@ SPEC = FindingSpec(
     ),
     charts=(gradient_over_depth,),
     explains=(
+        "model.inputs_unused",
         "activation.collapsed",
         "fit.*",
         "optim.lr_too_low",

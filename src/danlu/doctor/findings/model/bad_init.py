@@ -123,6 +123,7 @@ SPEC = FindingSpec(
     ),
     charts=(scale_over_depth,),
     explains=(
+        "model.inputs_unused",
         "data.label_noise",
         "gradient.*",
         "activation.*",

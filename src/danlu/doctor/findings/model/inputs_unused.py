@@ -23,7 +23,7 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
         facts["problem"] = message(
             "finding.model.inputs_unused.none", "The gradient of the outputs with respect to the inputs is exactly 0"
         )
-        yield Finding("model.inputs_unused", "error", 0.85, "", facts)
+        yield Finding("model.inputs_unused", "warning", 0.6, "", facts)
         return
     axes = ledger.facts("probe.unused_inputs")
     where, fraction = max(axes.items(), key=lambda item: item[1], default=("", 0.0))
@@ -45,10 +45,7 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
 SPEC = FindingSpec(
     code="model.inputs_unused",
     order=196,
-    severities=(
-        "error",
-        "warning",
-    ),
+    severities=("warning",),
     rule=inputs_unused,
     words=Words(
         title="The outputs do not depend on most of the inputs",

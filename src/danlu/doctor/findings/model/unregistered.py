@@ -69,6 +69,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "fit.*",
         "optim.*",
         "model.too_small",

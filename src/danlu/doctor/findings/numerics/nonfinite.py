@@ -110,6 +110,7 @@ SPEC = FindingSpec(
         chain,
     ),
     explains=(
+        "model.inputs_unused",
         "fit.overfitting",
         "fit.underfitting",
         "fit.one_class",

@@ -115,6 +115,7 @@ SPEC = FindingSpec(
     ),
     charts=(rising_loss,),
     explains=(
+        "model.inputs_unused",
         "data.label_noise",
         "gradient.vanishing",
         "optim.plateau_minimum",

@@ -54,6 +54,7 @@ SPEC = FindingSpec(
     ),
     charts=(rising_loss,),
     explains=(
+        "model.inputs_unused",
         "gradient.vanishing",
         "optim.plateau_minimum",
         "optim.slow_convergence",

@@ -58,6 +58,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "model.inputs_unused",
         "optim.lr_too_high",
         "activation.*",
         "optim.plateau_saddle",
