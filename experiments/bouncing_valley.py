@@ -43,7 +43,7 @@ def descend(steps, momentum=0.0, cut=None):
     model = Valley()
     descent = torch.optim.SGD(model.parameters(), LR, momentum=momentum, dampening=momentum)
     points, losses, norms = [model.point.tolist()], [], []
-    with danlu.watch(model, descent, budget=1.0) as doctor:
+    with danlu.watch(model, descent, budget=1.0, quiet=True) as doctor:
         for step in range(steps):
             if step == cut:
                 descent.param_groups[0]["lr"] = LOWER_LR

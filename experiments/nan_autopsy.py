@@ -77,7 +77,7 @@ def break_down(model, loss_fn, rate, change, steps):
     optimizer, losses = torch.optim.SGD(model.parameters(), rate), []
     torch.manual_seed(0)
     order = torch.cat([torch.randperm(len(x)) for _ in range(1 + steps * BATCH // len(x))]).split(BATCH)
-    with danlu.watch(model, optimizer, loss_fn) as doctor:
+    with danlu.watch(model, optimizer, loss_fn, quiet=True) as doctor:
         for step in range(1, steps + 1):
             rows = order[step - 1]
             true = nn.functional.one_hot(y[rows], 10).float() if isinstance(loss_fn, nn.MSELoss) else y[rows]

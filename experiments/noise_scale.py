@@ -53,7 +53,7 @@ def measured(x, y, size, rate, steps, every):
     """Train to TARGET_LOSS; return the exact scale at intervals and the doctor's estimate, both step -> value."""
     model, loss_fn = network(), nn.CrossEntropyLoss()
     descent, truth = torch.optim.SGD(model.parameters(), rate), {}
-    with danlu.watch(model, descent, loss_fn, budget=float("inf")) as doctor:
+    with danlu.watch(model, descent, loss_fn, budget=float("inf"), quiet=True) as doctor:
         for step, rows in enumerate(batches(len(x), size, steps)):
             if step % every == 0:
                 truth[step] = exact(model, x, y)

@@ -56,7 +56,7 @@ def peak() -> int:
 def _watch(watcher: str, network: nn.Module, optimizer: Any, loss_fn: nn.Module) -> AbstractContextManager[Any]:
     if watcher != "danlu":
         return nullcontext()
-    return watch(network, optimizer, loss_fn)
+    return watch(network, optimizer, loss_fn, quiet=True)
 
 
 def _plain(network: nn.Module, optimizer: Any, loss_fn: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Any:

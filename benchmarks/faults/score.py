@@ -39,7 +39,7 @@ ALARMS = ("error", "warning")
 def doctor(model, optimizer, loss_fn):
     import danlu
 
-    return danlu.watch(model, optimizer, loss_fn)
+    return danlu.watch(model, optimizer, loss_fn, quiet=True)
 
 
 WATCHERS: dict[str, Callable] = {"danlu": doctor, "AutoTrainer": AutoTrainer, "UMLAUT": Umlaut}
