@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, formats, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, formats, networks, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "train, evaluate, predict, describe, diagnose, inspect, formats, report")
+    "train, evaluate, predict, describe, diagnose, inspect, formats, networks, report")
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
@@ -164,7 +164,7 @@ case("detector misspelt", "train shapes --task detect --model yolo-nan", "did yo
 case("detector's size", "train shapes --task detect --size 100", "--size must be a multiple of 32 for yolo-nano")
 case("backbone misspelt", "train shapes --task detect --backbone lennet", "must be a known network")
 case("backbone of a classifier", "train digits --backbone lenet", "left out for tasks without objects")
-case("mosaic of digits", "train digits --augment.mosaic 0.5", "--augment.mosaic must be 0 without boxes")
+case("mosaic of digits", "train digits --augment.mosaic 0.5", "--augment.mosaic must be 0 except for detection")
 case("boxes turned", "train shapes --task detect --augment.rotate 10", "--augment.rotate must be 0 for detection")
 case("loss of a detector", "train shapes --task detect --loss focal", "--loss must be left out for detectors")
 case("task of other data", "train digits --task detect", "digits is data to classify, not to detect")
