@@ -14,19 +14,35 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from danlu.data.dataset import UNASSIGNED
-from danlu.data.split_names import split_of_path
+from danlu.data.split_names import WORD, split_of_path
 from danlu.data.survey import File, Survey, normal
 
+# Words in the names of folders that hold drawings or small copies of the images beside them.
+DERIVED_WORDS = (
+    "visualization",
+    "visualizations",
+    "visualisation",
+    "viz",
+    "thumbnails",
+    "thumbs",
+    "previews",
+    "preview",
+)
 AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
 
 
 @dataclass
 class ImageIndex:
-    """The images of a survey by name. inexact: names that matched a file only with another case, form or extension."""
+    """The images of a survey by name.
+
+    inexact: names that matched a file only with another case, form or extension. derived: folder of drawings or small
+    copies -> number of images passed over in it for the original of that name.
+    """
 
     images: Sequence[File]
     root: Path
     inexact: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._names: dict[str, list[File]] = defaultdict(list)
@@ -64,10 +80,20 @@ class ImageIndex:
         if len(chosen) == 1 and self._of_another_split(chosen[0], parts, split):
             return f"missing image ({chosen[0].relative} is of another split)"
         if len(chosen) > 1:
+            chosen = self._originals(chosen)
+        if len(chosen) > 1:
             return f"{AMBIGUOUS}: {chosen[0].relative} and {chosen[1].relative} are both called so"
         if chosen[0].name != parts[-1] and chosen[0].stem != parts[-1]:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
+
+    def _originals(self, files: list[File]) -> list[File]:
+        """The files without those in folders of drawings or small copies."""
+        kept = [file for file in files if not any(map(is_derived, file.folder))]
+        for file in files if len(kept) == 1 else ():
+            if file is not kept[0]:
+                self.derived["/".join(file.folder)] = self.derived.get("/".join(file.folder), 0) + 1
+        return kept or files
 
     def _of_another_split(self, file: File, parts: tuple[str, ...], split: int) -> bool:
         """Whether an image was found by its bare name in the folder of another split, though the split has images."""
@@ -80,13 +106,17 @@ class ImageIndex:
         return {split_of_path(folder) for folder in {file.folder for file in self.images}}
 
     def notes(self) -> list[str]:
-        """A note on names that matched only inexactly."""
+        """Notes on names that matched only inexactly, and on images passed over as copies."""
+        notes = [
+            f"{n} images of {folder}/ are not read: drawings or copies of others" for folder, n in self.derived.items()
+        ]
         if not self.inexact:
-            return []
+            return notes
         name, file = next(iter(self.inexact.items()))
         return [
+            *notes,
             f"{len(self.inexact)} images are found by name with another case, accent form or extension "
-            f"(first: {name} is {file})"
+            f"(first: {name} is {file})",
         ]
 
     def _longest(self, files: Iterable[File], parts: tuple[str, ...], near: tuple[str, ...], split: int) -> list[File]:
@@ -104,6 +134,11 @@ class ImageIndex:
             elif own == score:
                 best.append(file)
         return best
+
+
+def is_derived(folder: str) -> bool:
+    """Whether a folder is called like one of drawings or small copies: "AnnotationsVisualization", "thumbs"."""
+    return any(word.lower() in DERIVED_WORDS for word in WORD.findall(folder))
 
 
 def name_parts(name: str) -> tuple[str, ...]:

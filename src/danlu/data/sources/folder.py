@@ -8,7 +8,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -17,23 +16,15 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images
+from danlu.data.sources.folder_guards import Folder, image_counts, not_classes
 from danlu.data.sources.labelled import image_files, too_many_bad
-from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of
-from danlu.data.survey import File, Survey, as_survey, entries, normal
+from danlu.data.survey import Survey, as_survey, entries
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
-SHARED_STEMS = 0.9  # fraction of file names that images and their masks share
-MAX_COMPARED = 12  # class folders whose contents are compared with one another
-SIDECARS = (".json", ".xml", ".txt", ".mat", ".npy", ".csv", ".yaml", ".pts")  # annotations named like their image
-CHANNEL_WORDS = {"rgb", "depth", "ir", "thermal", "nir", "infrared", "disparity", "normals", "flow", "lidar"}
-MIN_MASKS = 0.3  # fraction of images that lie in folders of masks where some do
-MIN_LISTED = 3  # images that a whole json file names where it is an annotation of them
-
-Folder = tuple[str, ...]
 
 
 @dataclass
@@ -67,7 +58,7 @@ def look(survey: Survey) -> Evidence | None:
         return None
     names = [folder[-1] for folder, _ in layout.classes]
     seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
-    return Evidence(Fit.LAYOUT, seen, layout.refuse or _refused(survey, [folder for folder, _ in layout.classes]))
+    return Evidence(Fit.LAYOUT, seen, layout.refuse or not_classes(survey, [folder for folder, _ in layout.classes]))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -134,7 +125,7 @@ def _list(survey: Survey, layout: _Layout) -> _Listing:
 
 def _layout(survey: Survey) -> _Layout:
     """The class folders: below a training set's folder where there is one, else at the top."""
-    own, below = _image_counts(survey)
+    own, below = image_counts(survey)
     children: dict[Folder, list[Folder]] = {}
     for folder in survey.folders:
         children.setdefault(folder[:-1], []).append(folder)
@@ -150,7 +141,8 @@ def _layout(survey: Survey) -> _Layout:
     if not containers:
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
-        if with_images and all(splits[kid] != UNASSIGNED for kid in with_images):
+        named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
+        if with_images and (all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
             layout.refuse = message(
                 "data.refuse.no_class_folders",
                 "{folders} hold images, but no folder per class and no file of labels that is known",
@@ -175,16 +167,6 @@ def _layout(survey: Survey) -> _Layout:
     return layout
 
 
-def _image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
-    """Images directly in each folder, and at any depth below it."""
-    own: Counter[Folder] = Counter(file.folder for file in survey.images)
-    below: Counter[Folder] = Counter()
-    for folder, count in own.items():
-        for depth in range(len(folder) + 1):
-            below[folder[:depth]] += count
-    return own, below
-
-
 def _inside_wrappers(
     folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
 ) -> Folder:
@@ -195,162 +177,6 @@ def _inside_wrappers(
         if not alone or (own[folder] and sum(below[one] > 0 for one in children.get(kids[0], ())) < 2):
             return folder
         folder = kids[0]
-
-
-# --- guards --------------------------------------------------------------------------------------------------------
-
-
-def _refused(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Why these folders are no classes, although they hold images."""
-    return (
-        _masks(survey) or _annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
-        or _hidden_masks(survey, folders) or _copies(survey, folders)
-    )  # fmt: skip
-
-
-def _masks(survey: Survey) -> Message | None:
-    beside = _mask_folders(survey)
-    if len(beside) > 1 and sum(file.folder in beside for file in survey.images) > MIN_MASKS * len(survey.images):
-        masks, images = min(beside.items())
-        return message(
-            "data.refuse.folder_words", "{images}/ and {masks}/ are called like folders of images and of their masks; "
-            "use --format folder if they are classes", images="/".join(images), masks="/".join(masks),
-        )  # fmt: skip
-    pairs = mask_pairs(survey)
-    if len(pairs) > 2 and 2 * len(pairs) > 0.8 * len(survey.images):
-        return message(
-            "data.refuse.folder_masks", "{masks}/ holds masks of the images in {images}/, named like them",
-            masks="/".join(pairs[0].mask.folder), images="/".join(pairs[0].image.folder),
-        )  # fmt: skip
-    beside = masks_beside_images(survey)
-    if len(beside) > 2 and len(beside) > 0.1 * len(survey.images):
-        image, mask = beside[0]
-        return message(
-            "data.refuse.masks_beside",
-            "{count} masks lie beside their images ({mask} beside {image}) and would be taken for samples "
-            "of the class: move them elsewhere, or use --format folder",
-            count=len(beside), mask=mask.relative, image=image.name,
-        )  # fmt: skip
-    return None
-
-
-def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
-    """Folders called like masks -> the folder beside each that is called like images."""
-    images = {folder[:-1]: folder for folder in survey.folders if normal(folder[-1]) in IMAGE_WORDS}
-    return {folder: images[folder[:-1]] for folder in survey.folders
-            if normal(folder[-1]) in MASK_WORDS and folder[:-1] in images}  # fmt: skip
-
-
-def _annotated(survey: Survey) -> Message | None:
-    """Files named like the images, or as many of them: an annotation format that no reader knows."""
-    images = len(survey.images)
-    for suffix in SIDECARS:
-        files = survey.of(suffix)
-        named = [file for file in files if normal(file.stem) in survey.image_stems]
-        if len(named) > 0.5 * images or (len(files) > 3 and len(files) >= 0.9 * images and suffix in (".json", ".xml")):
-            return message(
-                "data.refuse.sidecars",
-                "{count} {suffix} files (first: {first}) lie with {images} images, as annotations of a format that "
-                "is not known; where they are none, use --format folder",
-                count=len(files), suffix=suffix, first=files[0].relative, images=images,
-            )  # fmt: skip
-    return _listed_in_json(survey)
-
-
-def _listed_in_json(survey: Survey) -> Message | None:
-    """A json file of no known kind that names the images: annotations that are cut, or of an unknown format."""
-    names = {normal(file.name) for file in survey.images}
-    for kind in ("broken", "other", "list"):
-        for file in survey.json_kinds.get(kind, ()):
-            found = set(survey.names_in(file))
-            enough = min(MIN_LISTED, len(names)) if kind != "broken" else 1
-            if len(found & names) >= enough and len(found & names) > 0.5 * len(found):
-                return message(
-                    "data.refuse.listed_in_json",
-                    "{file} names the images and is cut, or json of annotations in an unknown format; if it is "
-                    "neither, use --format folder",
-                    file=file.relative,
-                )  # fmt: skip
-    return None
-
-
-def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Class folders that hold folders of classes themselves."""
-    own, below = _image_counts(survey)
-    deep = [folder for folder in folders if below[folder] and not own[folder]
-            and sum(below[kid] > 0 for kid in survey.subfolders(folder)) > 1]  # fmt: skip
-    if len(deep) < 2 or len(deep) < 0.5 * len(folders):
-        return None
-    inner = [kid[-1] for kid in survey.subfolders(deep[0])]
-    return message(
-        "data.refuse.too_high",
-        "{folders} hold only folders ({inner}): name the one of them that is the set of data, or use --format "
-        "folder where each of them is a class",
-        folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
-    )  # fmt: skip
-
-
-def _channels(survey: Survey, folders: list[Folder]) -> Message | None:
-    named = [folder for folder in folders if normal(folder[-1]) in CHANNEL_WORDS]
-    for first, second in combinations(named[:MAX_COMPARED], 2):
-        if _shared(_stems(survey, first), _stems(survey, second)):
-            return message(
-                "data.refuse.channels",
-                "{first}/ and {second}/ hold the same names, as channels of one image, which are not read from "
-                "two files; use --format folder where they are classes",
-                first=first[-1], second=second[-1],
-            )  # fmt: skip
-    return None
-
-
-def _hidden_masks(survey: Survey, folders: list[Folder]) -> Message | None:
-    """Two folders whose files share their names, where those of one have the few values of masks."""
-    if len(folders) > MAX_COMPARED:
-        return None
-    stems = {folder: _stems(survey, folder) for folder in folders}
-    for first, second in combinations(folders, 2):
-        if not _shared(stems[first], stems[second]):
-            continue
-        names = sorted(set(stems[first]) & set(stems[second]))[:8]
-        kinds = [[looks_like_mask(stems[folder][name].path) for name in names] for folder in (first, second)]
-        flat = [sum(kind is True for kind in own) for own in kinds]
-        if min(flat) == 0 and max(flat) >= 0.75 * len(names):
-            masks, images = (first, second) if flat[0] else (second, first)
-            return message(
-                "data.refuse.hidden_masks",
-                "{masks}/ and {images}/ hold the same names, and those of {masks}/ look like masks of those of "
-                "{images}/; use --format folder where they are classes",
-                masks=masks[-1], images=images[-1],
-            )  # fmt: skip
-    return None
-
-
-def _copies(survey: Survey, folders: list[Folder]) -> Message | None:
-    """A folder that holds the names of all images of two or more others, which share none among themselves."""
-    stems = {folder: own for folder in folders if (own := set(_stems(survey, folder)))}
-    if len(stems) < 3:
-        return None
-    count = Counter(name for own in stems.values() for name in own)
-    for folder, own in stems.items():
-        others = Counter(count) - Counter(own)
-        shared = len(own & set(others))
-        if shared == len(own) > 2 and shared >= SHARED_STEMS * len(others) and max(others.values()) == 1:
-            return message(
-                "data.refuse.copies",
-                "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
-                "or use --format folder if it is a class",
-                folder=folder[-1],
-            )  # fmt: skip
-    return None
-
-
-def _stems(survey: Survey, folder: Folder) -> dict[str, File]:
-    return {normal(file.stem): file for file in survey.images if file.folder[: len(folder)] == folder}
-
-
-def _shared(first: dict[str, File], second: dict[str, File]) -> bool:
-    shared = len(set(first) & set(second))
-    return shared > 2 and shared >= SHARED_STEMS * max(len(first), len(second))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile, Raster, Shape, read_instances
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_index import is_derived
 from danlu.data.images import UNREADABLE
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
@@ -269,7 +270,10 @@ def _pairs(survey: Survey) -> list[MaskPair]:
     objects = [pair for pair in pairs if normal(pair.mask.folder[-1]) != CLASS_FOLDER]
     pairs = objects or pairs
     masks = {pair.mask.path for pair in pairs}
-    others = [file for file in survey.images if file.path not in masks]
+    others = [
+        file for file in survey.images
+        if file.path not in masks and not any(normal(part) == CLASS_FOLDER or is_derived(part) for part in file.folder)
+    ]  # fmt: skip
     return pairs if 2 * len(pairs) >= 0.5 * (len(others) + len(pairs)) else []
 
 

@@ -76,6 +76,7 @@ STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "i
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 ANNOTATION_FOLDERS = ("data", "annotations", "annotation", "labels", "label", "csv", "meta", "metadata")
 MAX_SHEETS = 100  # csv files that are looked into
+MAX_LABEL_COLUMNS = 3  # columns of a csv of images and labels, which holds nothing to learn from without the images
 MAX_LOOKED = 200  # rows whose images are looked for
 
 
@@ -152,7 +153,9 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
             "data.refuse.csv_images", "{file} names images ({name}) that lie neither beside it nor below",
             file=sheet.file.relative, name=sheet.rows[0][sheet.image],
         )  # fmt: skip
-        return Evidence(Fit.MARKED if data.is_file else Fit.POSSIBLE, seen, why)
+        # Names of image files beside a label or a box are no column of a table, though the images are elsewhere.
+        of_images = _names_images(sheet) and (kind == "boxes" or len(sheet.header) <= MAX_LABEL_COLUMNS)
+        return Evidence(Fit.MARKED if data.is_file or of_images else Fit.POSSIBLE, seen, why)
     return Evidence(Fit.MARKED if data.is_file else fit, seen)
 
 

@@ -25,6 +25,7 @@ from danlu.data.text_files import read_json
 from danlu.message import message
 from danlu.refuse import Refusal
 
+IGNORED = "__ignore__"  # LabelMe's name for regions that belong to no class
 NO_AREA = ("point", "points", "line", "linestrip")
 CIRCLE_CORNERS = 48  # of the polygon that stands for a circle or an ellipse
 
@@ -46,7 +47,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         _read(file, reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        reading.notes.append(f"shapes without an area are not read: {listed}")
+        reading.notes.append(f"shapes without an area or class are not read: {listed}")
     alone = len(survey.images) - len(reading.found)
     if alone > 0:
         reading.notes.append(f"{alone} images have no json file and are not read")
@@ -90,6 +91,9 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
             label, ring = _shape(shape)
         except ValueError as error:
             reading.skip(where, str(error))
+            continue
+        if label == IGNORED:
+            left_out[f"called {IGNORED}"] += 1
             continue
         group = shape.get("group_id")
         groups.setdefault((label, i) if group is None else (label, "group", str(group)), []).append(ring)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.image_index import is_derived
 from danlu.data.images import UNREADABLE, extensions
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
@@ -76,7 +77,7 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
     for file in survey.images:
         if is_mask_folder(file.folder[above:], words) and file.suffix in MASK_SUFFIXES:
             masks.append(file)
-        elif file.suffix in extensions():
+        elif file.suffix in extensions() and not any(map(is_derived, file.folder)):
             images.setdefault((_place(file.folder, loose), normal(file.stem)), file)
     found = []
     for mask in masks:
@@ -91,7 +92,8 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
 
 def is_mask_folder(folder: tuple[str, ...], words: tuple[str, ...] = MASK_WORDS) -> bool:
     """Whether one of the folders is called as folders of masks are."""
-    return any(_words(part) & set(words) or normal(part).endswith("annot") for part in folder)
+    named = any(_words(part) & set(words) or normal(part).endswith("annot") for part in folder)
+    return named and not any(map(is_derived, folder))
 
 
 def _words(name: str) -> set[str]:

@@ -23,6 +23,7 @@ from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Pr
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_index import ImageIndex
 from danlu.data.images import extensions
+from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
@@ -51,7 +52,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
                 Fit.MARKED, message("data.seen.yolo_file", "{file} names classes and splits", file=survey.path.name)
             )
         return None
-    if (description := _description(survey)) is not None:
+    if (description := _description(survey)) is not None and not _has_corners_only(survey):
         seen = message("data.seen.yolo_yaml", "{file} names classes and splits", file=description.relative)
         return Evidence(Fit.MARKED, seen)
     if (darknet := _darknet(survey)) is not None:
@@ -68,6 +69,13 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
         return None
     seen = message("data.seen.yolo", "{files} .txt files of labels, named like images", files=len(paired))
     return Evidence(Fit.MARKED, seen)
+
+
+def _has_corners_only(survey: Survey) -> bool:
+    """Whether the labels beside a data.yaml are DOTA's corners and none are YOLO's, as in exports of oriented boxes."""
+    return label_lines.look_dota(survey) is not None and not any(
+        _is_labels(survey, file) for file in sample(survey.of(".txt"), 200)
+    )
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
