@@ -118,7 +118,7 @@ def _listed_in_json(survey: Survey) -> Message | None:
 
 
 def _listed_in_text(survey: Survey) -> Message | None:
-    """A text file that gives the images labels, or boxes in the lines below their names."""
+    """A text file of labels of the images, or of boxes in the lines below their names."""
     names = {normal(file.name) for file in survey.images}
     for file in survey.of(".txt"):
         found, labelled, boxes = set(), 0, 0
@@ -133,7 +133,7 @@ def _listed_in_text(survey: Survey) -> Message | None:
         if len(found) >= min(MIN_LISTED, len(names)) and max(labelled, boxes) > 0.5 * len(found):
             return message(
                 "data.refuse.listed_in_text",
-                "{file} gives the images labels or boxes in a form that is not known; if it does not, use --format "
+                "{file} lists labels or boxes of the images in an unknown form; if it does not, use --format "
                 "folder",
                 file=file.relative,
             )  # fmt: skip
