@@ -15,7 +15,7 @@ from danlu.config import Config, with_values
 from danlu.data.formats import open_dataset
 from danlu.models.build import build_model
 from danlu.models.packaged import EFFICIENTNET_LITE0
-from danlu.preparation import pretrained
+from danlu.preparation import assemble, pretrained
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.head_first import last_layer
 from danlu.preparation.networks import build_network
@@ -108,6 +108,17 @@ def test_the_head_starts_as_a_logistic_regression_on_frozen_features(prepared):
     labels = prepared.dataset.targets[index].repeat(2).numpy()
     theirs = LogisticRegression(max_iter=1000).fit(features, labels).predict_proba(features[: len(index)])
     assert np.abs(ours.numpy() - theirs).max() < 0.05  # crops are resized by a pixel or so
+
+
+def test_a_resumed_training_does_not_fit_the_head_again(prepared, monkeypatch):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    fitted = []
+    monkeypatch.setattr(assemble, "fit_head", lambda *arguments: fitted.append(arguments))
+    make_plan(prepared, fabric, restored=True)
+    assert not fitted
+    make_plan(prepared, fabric)
+    assert len(fitted) == 1
 
 
 def test_a_network_without_a_dense_last_layer_is_refused():

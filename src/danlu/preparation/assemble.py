@@ -99,8 +99,11 @@ def evaluation_views(config: Config) -> Views | None:
     return (lambda images: views(images, config.augment)) if config.tta else None
 
 
-def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
-    """Network, optimiser, schedule and batches, on the device of a launched fabric."""
+def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> Plan:
+    """Network, optimiser, schedule and batches, on the device of a launched fabric.
+
+    restored: the caller loads the weights of a checkpoint next, so that the head is not fitted to the features.
+    """
     config = prepared.config
     prepared = replace(prepared, device=fabric.device)
     set_determinism(fabric.device, config.deterministic)
@@ -109,7 +112,7 @@ def make_plan(prepared: Prepared, fabric: Fabric) -> Plan:
     module = module.to(fabric.device)
     if config.channels_last:
         module = module.to(memory_format=torch.channels_last)
-    if config.transfer.head_first and len(prepared.split.train):
+    if config.transfer.head_first and not restored and len(prepared.split.train):
         fit_head(module, _probe_batches(prepared), prepared)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)

@@ -35,9 +35,10 @@ def fit_network(
     fabric: launched. Checkpoints, metrics and the doctor's ledger are written to `run` by the first process. resume:
     continue from the last checkpoint, if there is one.
     """
-    plan = make_plan(prepared, fabric)
+    restored = resume and _has_checkpoint(run)
+    plan = make_plan(prepared, fabric, restored=restored)
     saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
-    progress = _restored_progress(run, plan, saver) if resume else Progress()
+    progress = saver.restore(plan, read_state(run.state)) if restored else Progress()
     display = Display(console, run.log)
     record, watchers = Record(), list[Watcher]()
     first = fabric.global_rank == 0
@@ -68,11 +69,9 @@ def fit_worker(
         return fit_network(fabric, run, prepare(config, run.weights("start")), console, stop, resume=resume)
 
 
-def _restored_progress(run: Run, plan: Plan, saver: Saver) -> Progress:
-    """Load the checkpoint into `plan`; a run that was killed before its first checkpoint starts from the beginning."""
-    if run.state.exists() or run.summary.epochs:
-        return saver.restore(plan, read_state(run.state))
-    return Progress()
+def _has_checkpoint(run: Run) -> bool:
+    """Whether a checkpoint was saved; a run that was killed before its first one starts from the beginning."""
+    return run.state.exists() or bool(run.summary.epochs)
 
 
 def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool) -> Record:
