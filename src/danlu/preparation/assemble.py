@@ -22,6 +22,8 @@ from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
+from danlu.models.folding import fold_frozen_norms
+from danlu.models.packaged import PACKAGED
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
 from danlu.preparation.own_transform import around
@@ -112,6 +114,8 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
     module = module.to(fabric.device)
     if config.channels_last:
         module = module.to(memory_format=torch.channels_last)
+    if config.transfer.init in PACKAGED and not config.compile:  # the compiler folds by itself
+        fold_frozen_norms(module)
     if config.transfer.head_first and not restored and len(prepared.split.train):
         fit_head(module, _probe_batches(prepared), prepared)
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
