@@ -98,6 +98,13 @@ def test_setting_added_to_a_preset_is_removed(code):
     assert changes(code, case(**{"augment": "none", "augment.rotate": 5.0})) == [], "the preset would be stronger"
 
 
+@pytest.mark.parametrize("code", REMEDIES)
+def test_a_fine_tuning_is_not_offered_another_network_initialisation_or_optimiser(code):
+    found = changes(code, case({"raw": 3.0}, **{"transfer.init": "efficientnet-lite0", "optim.clip_norm": 0.001}))
+    unsuitable = {"optim.name", "model.name", "model.init", "model.norm", "model.activation", "model.width"}
+    assert not [change for change in found if unsuitable & set(change)]
+
+
 def test_weaker_presets_are_tested_from_strong_to_weak():
     found = changes("data.augmentation_harmful", case(**{"augment": "strong", "augment.rotate": 10.0}))
     assert [change["augment.preset"] for change in found] == ["light", "none"]

@@ -377,3 +377,15 @@ def test_a_softmax_before_cross_entropy_is_named_with_the_line_to_change() -> No
     assert named.where == "1"
     assert "Delete layer 1, the nn.Softmax" in worded(named).remedy
     assert "nn.Softmax" in worded(named, "zh").remedy
+
+
+def test_a_linear_layer_that_feeds_another_part_of_the_model_is_intended():
+    def found(first: str, second: str, links: int) -> list[Finding]:
+        ledger = Ledger()
+        ledger.add("layer.linear_after", first, second, 1)
+        ledger.add("layer.linear_links", links, "", 1)
+        return list(FINDINGS["model.no_nonlinearity"].rule(ledger))
+
+    assert not found("backbone.block.conv", "pyramid.enter", 74)
+    assert found("backbone.block.conv", "backbone.block.conv2", 74)
+    assert found("backbone.block.conv", "pyramid.enter", 1)  # no activation anywhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from danlu.doctor.derived.noise import noise_scale
 from danlu.doctor.derived.progress import accuracies, chance_loss, descent, skills, steps_taken
@@ -263,6 +264,24 @@ def test_chance_is_the_entropy_of_the_labels_or_the_variance_of_the_targets():
     values.add("target.std", 3.0, "train", 1)
     assert chance_loss(values) == pytest.approx(9.0)
     assert chance_loss(Ledger()) is None
+
+
+def test_skill_of_the_lowest_loss_under_label_smoothing_is_one():
+    classes, smoothing = 17, 0.1
+    logits = torch.full((1, classes), math.log(smoothing / classes))
+    logits[0, 0] = math.log(1 - smoothing + smoothing / classes)  # the smoothed label itself
+    lowest = torch.nn.functional.cross_entropy(logits, torch.tensor([0]), label_smoothing=smoothing).item()
+    ledger = Ledger()
+    for name, value, where in (
+        ("loss.kind", "cross_entropy", ""),
+        ("loss.option", smoothing, "label_smoothing"),
+        ("output.count", classes, ""),
+        ("class.actual", [1 / classes] * classes, "train"),
+        ("loss.mean", lowest, "train"),
+        ("loss.mean", math.log(classes), "train"),
+    ):
+        ledger.add(name, value, where, len(ledger.values(name, where)))
+    assert skills(ledger, "train") == pytest.approx([1, 0], abs=1e-6)
 
 
 def test_descent_is_what_the_last_quarter_gained_on_the_half_before():

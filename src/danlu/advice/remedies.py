@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 
 from danlu.advice.case import Case, Change
-from danlu.config import AugmentConfig, Config, get
+from danlu.config import AugmentConfig, Config, ModelConfig, get
 from danlu.message import Message, message
 from danlu.task_spec import TASKS
 
@@ -26,6 +26,10 @@ USUAL_DROPOUT = 0.2  # probability; above it a network that underfits gets less
 STRONG_DROPOUT = 0.3  # probability, against overfitting
 USUAL_SMOOTHING = 0.1  # label smoothing; above it a network that underfits gets none
 MIN_NORM_BATCH = 32  # samples; batch norm has reliable statistics from here on
+# Settings that suit a training from random initialisation only.
+OF_RANDOM_INITIALISATION = frozenset(
+    ("optim.name", *(f"model.{field.name}" for field in fields(ModelConfig) if field.name != "dropout"))
+)
 LR_FAR_TOO_HIGH = 3  # times the default learning rate; from there on it is the likely cause
 AUGMENTATIONS = ("none", "light", "strong")  # presets from weak to strong
 
@@ -55,9 +59,16 @@ def without_remedy(codes: Iterable[str]) -> list[str]:
 
 
 def _different(table: Mapping[str, Remedy], code: str, case: Case) -> list[Change]:
-    """Changes of one finding without repetitions and without values that the run already has."""
+    """Changes of one finding without repetitions and without values that the run already has.
+
+    A run that started from trained weights is not offered another network or initialisation, which they do not fit, or
+    another optimiser: its settings are those of a fine-tuning.
+    """
     found: list[Change] = []
+    pretrained = case.config.transfer.start is not None or case.config.model.pretrained
     for change in table[code](case) if code in table else []:
+        if pretrained and any(key in OF_RANDOM_INITIALISATION for key in change):
+            continue
         new = case.differing(change)
         if new and new not in found:
             found.append(new)

@@ -93,4 +93,6 @@ def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> Docto
     if config.loss.class_weights is not None and prepared.class_counts is not None:
         weights = class_weights(config.loss.class_weights, prepared.class_counts)
         doctor_watcher.doctor.ledger.add("loss.class_weights", weights.tolist())
+    if config.loss.smoothing:
+        doctor_watcher.doctor.ledger.add("loss.option", config.loss.smoothing, "label_smoothing")
     return doctor_watcher

@@ -1,7 +1,8 @@
 """Progress of a training on a scale that does not depend on the task.
 
 Skill is 1 - loss / loss at chance level, where chance level is the best constant answer: 0 is chance level, 1 is
-perfect. For squared errors it is R2, for cross entropy the explained fraction of the labels' entropy (McFadden 1974).
+perfect. Both losses are counted from the lowest possible one, which label smoothing raises above 0. For squared errors
+skill is R2, for cross entropy the explained fraction of the labels' entropy (McFadden 1974).
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ def chance_loss(ledger: Ledger) -> float | None:
     return None
 
 
+def lowest_loss(ledger: Ledger) -> float:
+    """Lowest possible loss: for a cross entropy with label smoothing, the entropy of a smoothed label; else 0."""
+    smoothing, outputs = ledger.last("loss.option", "label_smoothing") or 0.0, ledger.last("output.count") or 1
+    if ledger.last("loss.kind") != "cross_entropy" or not 0 < smoothing < 1 or outputs < 2:
+        return 0.0
+    other = smoothing / outputs
+    return -weighted_log(1 - smoothing + other) - (outputs - 1) * weighted_log(other)
+
+
 def weighted_log(share: float) -> float:
     return share * math.log(share) if share > 0 else 0.0
 
@@ -49,7 +59,10 @@ def skills(ledger: Ledger, phase: str) -> list[float]:
     chance = chance_loss(ledger)
     if not chance:
         return []
-    return [1 - loss / chance if math.isfinite(loss) else -math.inf for loss in ledger.values("loss.mean", phase)]
+    lowest = lowest_loss(ledger)
+    lowest = lowest if lowest < chance else 0.0
+    losses = ledger.values("loss.mean", phase)
+    return [1 - (loss - lowest) / (chance - lowest) if math.isfinite(loss) else -math.inf for loss in losses]
 
 
 def accuracies(ledger: Ledger, phase: str) -> dict[int, float]:

@@ -22,12 +22,25 @@ def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
     if not pairs:
         return
     links = ledger.last("layer.linear_links", default=len(pairs))
+    if len(pairs) < links:
+        pairs = [pair for pair in pairs if not _joins_parts(*pair)]
+    if not pairs:
+        return
     everywhere = len(pairs) >= links
     hidden = [p for p in pairs if not ledger.last("layer.linear_via_norm", p[1], 0)]
     confidence = 0.97 if everywhere else 0.9 if hidden else 0.75
     evidence = {"pairs": len(pairs), "links": links, "first": pairs[0][0], "second": pairs[0][1]}
     severity = "error" if everywhere else "warning"
     yield Finding("model.no_nonlinearity", severity, confidence, pairs[0][1], evidence)
+
+
+def _joins_parts(first: str, second: str) -> bool:
+    """Whether two layers are inside different children of the model.
+
+    A linear layer at the end of one part may feed another part by design, as the linear bottlenecks of MobileNetV2 feed
+    the neck of a detector.
+    """
+    return "." in first and "." in second and first.partition(".")[0] != second.partition(".")[0]
 
 
 def _width(ledger: Ledger, name: str, layer: str) -> int:
