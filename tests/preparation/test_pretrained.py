@@ -21,6 +21,7 @@ from danlu.preparation.head_first import last_layer
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepare import prepare
 from danlu.preparation.pretrained import choose_start
+from danlu.preparation.transfer import lr_factors
 from danlu.refuse import Refusal
 
 COUNT, SIDE = 12, 72
@@ -64,6 +65,49 @@ def test_colour_photographs_start_from_imagenet(tmp_path):
 )
 def test_what_the_user_said_stays(tmp_path, settings, expected):
     assert started(photographs(tmp_path / "a"), **settings) == expected
+
+
+def boxed(root: Path) -> Path:
+    """The same crops with a box each, in the layout of YOLO."""
+    photographs(root / "images" / "train", side=128)
+    for image in sorted(root.glob("images/train/*/*.png")):
+        label = root / "labels" / image.relative_to(root / "images").with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("0 0.5 0.5 0.6 0.4\n")
+    (root / "data.yaml").write_text("names: [thing]\ntrain: images/train\nval: images/train\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "efficientnet-lite0"),
+        ({"model__name": "yolo-tiny"}, "efficientnet-lite0"),
+        ({"model__name": "retinanet-resnet50"}, None),  # published with another backbone
+        ({"detect__backbone": "resnet18"}, None),
+        ({"transfer__init": "none"}, "none"),
+    ],
+)
+def test_detectors_on_colour_photographs_start_from_imagenet(tmp_path, settings, expected):
+    assert started(boxed(tmp_path / "a"), task="detect", **settings) == expected
+
+
+def test_the_backbone_of_a_detector_has_the_weights_of_imagenet(tmp_path):
+    values = {"data.path": str(boxed(tmp_path)), "data.size": 64, "precision": "fp32", "channels_last": False}
+    prepared = prepare(with_values(Config(), values | {"device": "cpu"}))
+    model = build_network(prepared, 0).train()
+    published = EFFICIENTNET_LITE0.load().state
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("backbone.")}
+    assert all(torch.equal(tensor, published[name.removeprefix("backbone.network.")]) for name, tensor in own.items())
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert {name.split(".")[2] for name in frozen} == {"conv_stem", "bn1", "blocks"}
+    norms = {name: m.training for name, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    assert all(training != name.startswith("backbone.") for name, training in norms.items())
+    factors = lr_factors(model, 0.5)
+    assert factors["heads.0.class_branch.2.weight"] == factors["pyramid.enter.0.0.weight"] == 1
+    assert factors["backbone.network.blocks.6.0.conv_pw.weight"] == 0.5
+    assert factors["backbone.network.blocks.4.0.conv_pw.weight"] == 0.25
+    assert factors["backbone.network.conv_stem.weight"] == 0.5**5
 
 
 def test_without_the_package_training_starts_at_random_and_says_so(tmp_path, monkeypatch):

@@ -31,7 +31,8 @@ class DetectorSpec:
     them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
     light_backbone, light_width: backbone and pyramid channels on a CPU without pretrained weights, where the default
-    backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression.
+    backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression. packaged: its default backbone on
+    colour photographs is the packaged ImageNet network.
     """
 
     build: Callable[..., Detector]
@@ -46,6 +47,7 @@ class DetectorSpec:
     light_backbone: str | None = None
     light_width: int | None = None
     nms_iou: float = 0.6
+    packaged: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -73,10 +75,15 @@ PUBLISHED: dict[str, Any] = {
 
 DETECTORS: dict[str, DetectorSpec] = {
     "yolo-nano": DetectorSpec(
-        partial(YOLO, width=64), "anchor-free YOLO on cspnet-nano: fast, also without a GPU", "cspnet-nano"
+        partial(YOLO, width=64),
+        "anchor-free YOLO on cspnet-nano: fast, also without a GPU",
+        "cspnet-nano",
+        packaged=True,
     ),
-    "yolo-tiny": DetectorSpec(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny"),
-    "yolo-small": DetectorSpec(partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small"),
+    "yolo-tiny": DetectorSpec(partial(YOLO, width=96), "anchor-free YOLO on cspnet-tiny", "cspnet-tiny", packaged=True),
+    "yolo-small": DetectorSpec(
+        partial(YOLO, width=128), "anchor-free YOLO on cspnet-small", "cspnet-small", packaged=True
+    ),
     "rcnn": DetectorSpec(
         RCNN,
         "a network on every region, then support vector machines",

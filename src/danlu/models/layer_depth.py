@@ -18,10 +18,15 @@ def levels(model: nn.Module) -> list[list[str]]:
     """Return the names of all parameters grouped by depth, from the input to the head.
 
     Networks of danlu have one level per stage (`Backbone.levels`), timm's are grouped as timm groups them, others have
-    one level per child module.
+    one level per child module. A network on a backbone, such as a detector, has the backbone's levels and one for its
+    other parameters.
     """
     if hasattr(model, "group_matcher"):
         return timm_levels(model)
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, Backbone):
+        own = [name for name, _ in model.named_parameters() if not within(name, "backbone")]
+        return [*([f"backbone.{name}" for name in names] for names in levels(backbone)), own]
     if isinstance(model, Backbone):
         groups = model.levels()
     else:

@@ -136,9 +136,25 @@ class TimmBackbone(Backbone):
         self.stage_names = tuple(info.module_name())
         self.network = network
 
+    def levels(self) -> list[tuple[str, ...]]:
+        """Return names of parameters by depth: those up to the end of each stage whose map is read."""
+        modules = [name for name, _ in self.network.named_modules()]
+        stages = [(name, name.replace(".", "_")) for name in self.stage_names]  # timm flattens some names
+        ends = [max(i for i, m in enumerate(modules) if _begins(m, stage)) for stage in stages]
+        groups: list[list[str]] = [[] for _ in stages]
+        for name, _ in self.network.named_parameters():
+            place = modules.index(name.rpartition(".")[0])
+            groups[min(sum(end < place for end in ends), len(ends) - 1)].append(f"network.{name}")
+        return [tuple(group) for group in groups]
+
     def features(self, x: Tensor) -> list[Tensor]:
         """Return one map (N, C_i, H_i, W_i) per stage, fine to coarse."""
         return self.network(x)
+
+
+def _begins(module: str, names: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of `names` or below it."""
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
 def timm_backbone(

@@ -40,7 +40,7 @@ def pick_data_settings(
             chooser["model.name"],
             message("choice.same_as_source", "that of {source}", source=starting_weights(chooser)),
         )
-        same = start is not None and name in (None, start.model)
+        same = start is not None and name in (None, start.model) and start.task_spec.finds_objects == objects
         if start is not None and start.size and same:
             pick("data.size", start.size, source)
         detector = DETECTORS.get(name or "")

@@ -15,10 +15,11 @@ from danlu.data.dataset import Dataset
 from danlu.detection.build import find_detector
 from danlu.message import message
 from danlu.models.build import find_network
+from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights
 from danlu.preparation.own_defaults import choose_for_own, choose_network_for_tensors
-from danlu.preparation.pretrained import ONE_CYCLE, choose_fine_tuning, is_pretrained
+from danlu.preparation.pretrained import ONE_CYCLE, choose_detector_fine_tuning, choose_fine_tuning, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 from danlu.user_objects import is_own
@@ -79,7 +80,10 @@ def _training(
     chooser: Chooser, dataset: DataOutline, samples: int, device: torch.device, start: Signature | None
 ) -> None:
     images = dataset.kind in ("images", "files")
-    if start is not None and chooser["model.name"] in (None, start.model):
+    if start is not None and TASKS[dataset.task].finds_objects and not start.task_spec.finds_objects:
+        reason = message("choice.same_as_source", "that of {source}", source=starting_weights(chooser))
+        chooser.pick("detect.backbone", start.model, reason)
+    elif start is not None and chooser["model.name"] in (None, start.model):
         _take_over(chooser, start)
     if TASKS[dataset.task].finds_objects:
         _detector(chooser, TASKS[dataset.task], samples, device)
@@ -164,6 +168,8 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     two_stages = detector.two_stages
     if detector.light_backbone and device.type == "cpu":
         _lighten(chooser, detector.light_backbone, detector.light_width)
+    if is_pretrained(starting_weights(chooser)):
+        choose_detector_fine_tuning(chooser, samples, device)
     batch = 16 if samples >= 64 and not two_stages else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     if two_stages:
@@ -222,7 +228,8 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
 
 def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
     """Choose a small backbone and a narrow pyramid unless trained weights or a backbone are given."""
-    if any(chooser[key] for key in ("transfer.init", "model.pretrained", "detect.backbone")):
+    packaged = (starting_weights(chooser) or "") in PACKAGED
+    if chooser["model.pretrained"] or (not packaged and (starting_weights(chooser) or chooser["detect.backbone"])):
         return
     why = message("choice.backbone.no_gpu", "without a GPU, more images help more than a larger network")
     chooser.pick("detect.backbone", backbone, why)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import torch
 
 from danlu.config import Config, ModelConfig, with_values
 from danlu.data.dataset import Dataset, ImageFiles
+from danlu.detection.build import DETECTORS, find_detector
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
@@ -24,6 +26,13 @@ LAYER_DECAY = 0.75
 WEIGHT_DECAY = 0.05
 SMOOTHING = 0.1
 DROPOUT = 0.2
+
+DETECTOR_IMAGES = 3_600  # over all epochs, on a CPU, at DETECTOR_SIDE; minutes on two cores
+DETECTOR_SIDE = 320
+DETECTOR_MIN_SIDE = 128  # pixels of the median short side; smaller images have few cells of stride 32
+DETECTOR_EPOCHS = 10, 60
+DETECTOR_LR = 2e-3  # of adamw in the pyramid and heads
+DETECTOR_LAYER_DECAY = 0.6
 
 ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
 
@@ -43,12 +52,18 @@ def choose_start(config: Config, dataset: Dataset) -> tuple[Config, list[Choice]
 
 def _suitable(config: Config, dataset: Dataset) -> bool:
     """Whether the images are colour photographs large enough, and nothing is said about the network."""
-    inputs = dataset.inputs
-    if TASKS[dataset.task].finds_objects or config.model != ModelConfig() or config.data.colour == "grey":
+    inputs, task = dataset.inputs, TASKS[dataset.task]
+    if config.data.colour == "grey":
+        return False
+    if task.finds_objects:
+        detector = DETECTORS.get(config.model.name or (task.network[0] if task.network else ""))
+        if detector is None or not detector.packaged or config.detect.backbone:
+            return False
+    if replace(config.model, name=None) != ModelConfig() or (config.model.name and not task.finds_objects):
         return False
     if not isinstance(inputs, ImageFiles) or inputs.grey:
         return False
-    return median(min(size) for size in inputs.sizes) >= MIN_SIDE
+    return median(min(size) for size in inputs.sizes) >= (DETECTOR_MIN_SIDE if task.finds_objects else MIN_SIDE)
 
 
 def is_pretrained(init: str | None) -> bool:
@@ -107,3 +122,31 @@ def choose_fine_tuning(chooser: Chooser, samples: int, classify: bool) -> None:
             chooser.set("loss.smoothing", SMOOTHING, usual)
     if chooser["model.dropout"] is None and weights is not None:
         chooser.set("model.dropout", DROPOUT, usual)
+
+
+def choose_detector_fine_tuning(chooser: Chooser, samples: int, device: torch.device) -> None:
+    """Settings of a detector whose backbone starts from ImageNet weights, and whose other layers are random."""
+    pick, detector = chooser.pick, find_detector(chooser["model.name"])
+    batch = 8 if samples < 1000 else 16
+    pick(
+        "batch_size",
+        min(batch, samples),
+        message("choice.batch_size.images", "{samples:,} training images", samples=samples),
+    )
+    budget = float(detector.training_images)
+    if device.type == "cpu":
+        budget = DETECTOR_IMAGES * (DETECTOR_SIDE / (chooser["data.size"] or DETECTOR_SIDE)) ** 2
+    low, high = DETECTOR_EPOCHS
+    epochs = max(low, min(high, round(budget / max(samples, 1))))
+    text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
+    pick("epochs", epochs, message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples))
+    if chooser["optim.name"] in (None, "adamw"):
+        lr = DETECTOR_LR / (3 if detector.two_stages else 1)
+        pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
+    weights = PACKAGED.get(chooser["transfer.init"] or "")
+    if weights is not None and chooser["transfer.freeze"] is None:
+        chooser.keep("transfer.freeze", tuple(f"backbone.network.{name}" for name in weights.early_layers))
+    if chooser["transfer.layer_decay"] == 1.0:
+        chooser.keep("transfer.layer_decay", DETECTOR_LAYER_DECAY)
+    text = "batch norm keeps the source's statistics; those of few images are noise"
+    pick("transfer.freeze_norm", True, message("choice.freeze_norm", text))

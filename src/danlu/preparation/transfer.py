@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import Config
+from danlu.detection.build import DETECTORS
+from danlu.detection.detector import Detector
 from danlu.engine.checkpoint import read_tensors
 from danlu.message import Message, message
+from danlu.models.backbone import Backbone
 from danlu.models.layer_depth import head_name, levels, within
-from danlu.models.library import timm_weights
+from danlu.models.library import TimmBackbone, timm_weights
 from danlu.models.packaged import PACKAGED, PackagedWeights
 from danlu.models.parts import stay_in_eval
 from danlu.refuse import Refusal, refusal
@@ -87,7 +90,7 @@ def _published(config: Config) -> Source:
 def _packaged(config: Config, weights: PackagedWeights) -> Source:
     """Weights that an installed package contains. Raises Refusal when the config names another network."""
     model = f"timm/{weights.network}"
-    if config.model.name not in (None, model) and not config.detect.backbone:
+    if config.model.name not in (None, model, *DETECTORS):
         raise refusal(f"--model with --init {weights.name}", model, config.model.name)
     shape = {"channels": len(weights.mean), "mean": weights.mean, "std": weights.std}
     return Source(weights.name, weights.load().state, Signature(task="classify", model=model, **shape))
@@ -130,7 +133,8 @@ class Transfer:
     whole: tensors copied unchanged. colours: of the input layer, summed or spread over the colour channels.
     outputs: tensors with one row per class, of which the rows `pairs` (network, source) are copied; classes: the names
     of these rows. left: the network's other tensors, with the reason. unused: tensors of the source that the network
-    does not have. copied, weights: number of copied parameters, and of all.
+    does not have. copied, weights: number of copied parameters, and of all. prefix: of the network's names for the
+    source's tensors, where the source is the backbone of a detector.
     """
 
     source: Source
@@ -143,11 +147,17 @@ class Transfer:
     unused: list[str] = field(default_factory=list)
     copied: int = 0
     weights: int = 0
+    prefix: str = ""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors of the source under the network's names."""
+        return {self.prefix + name: tensor for name, tensor in self.source.state.items()}
 
     @torch.no_grad()
     def fill(self, model: nn.Module) -> None:
         """Copy the tensors into a network of the matched architecture, in place."""
-        own, there = model.state_dict(), self.source.state
+        own, there = model.state_dict(), self.tensors
         for name in self.whole:
             own[name].copy_(there[name])
         for name in self.colours:
@@ -192,11 +202,12 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     wider: the same network with one more output; tensors whose shapes differ between the two are the classifier.
     signature: of the network. Raises Refusal when no layer fits.
     """
-    own, there = model.state_dict(), source.state
-    parameters = {name for name, _ in model.named_parameters()}
+    own, parameters = model.state_dict(), {name for name, _ in model.named_parameters()}
     classifier = {name for name, tensor in wider.state_dict().items() if tensor.shape != own[name].shape}
     old, new = _outputs(source.signature, signature.task), _outputs(signature, signature.task)
-    found = Transfer(source, weights=sum(own[name].numel() for name in parameters))
+    weights = sum(own[name].numel() for name in parameters)
+    found = Transfer(source, weights=weights, prefix=_backbone_prefix(source, model))
+    there = found.tensors
     found.pairs = [(new.index(name), old.index(name)) for name in new if name in old]
     found.classes = [new[here] for here, _ in found.pairs]
     for name, tensor in own.items():
@@ -227,6 +238,21 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
             f"in which no layer has the same name and shape; {do}"
         )
     return found
+
+
+def _backbone_prefix(source: Source, model: nn.Module) -> str:
+    """Prefix of a detector's names for its backbone's tensors, where the source is no detector; "" elsewhere."""
+    if source.signature is None or source.signature.task_spec.finds_objects or not isinstance(model, Detector):
+        return ""
+    return backbone_prefix(model)
+
+
+def backbone_prefix(model: Detector) -> str:
+    """Prefix of the names of a detector's parameters that belong to the network its backbone is made from."""
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        return ""
+    return "backbone.network." if isinstance(backbone, TimmBackbone) else "backbone."
 
 
 def _outputs(signature: Signature | None, task: str) -> Sequence[str]:
@@ -321,8 +347,12 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
 
 
 def freeze_norms(model: nn.Module) -> None:
-    """Keep every batch norm in eval mode, with its running statistics; scale and shift are still trained."""
-    for module in model.modules():
+    """Keep every batch norm in eval mode, with its running statistics; scale and shift are still trained.
+
+    Of a detector, only those of its backbone: the others have no statistics yet.
+    """
+    pretrained = getattr(model, "backbone", model) if isinstance(model, Detector) else model
+    for module in pretrained.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             stay_in_eval(module)
 
