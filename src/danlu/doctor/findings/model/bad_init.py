@@ -50,7 +50,7 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         and loss is not None
         and not math.isnan(loss)
     ):
-        expected = ledger.first("loss.chance") or math.log(outputs)
+        expected = max(math.log(outputs), ledger.first("loss.chance", default=0.0))
         if loss > 3 * expected + 1:
             facts = {
                 "problem": message(
