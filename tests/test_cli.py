@@ -106,7 +106,7 @@ def test_version(capsys):
 def test_verbs_are_the_names_in_python_and_aliases_do_the_same(capsys, monkeypatch):
     assert ALIASES == {"eval": "evaluate", "data": "describe", "doctor": "diagnose"}
     assert {*VERBS} - {*danlu.__all__} == {"formats", "networks", "report"}
-    assert commands.COMMANDS.keys() == VERBS.keys()
+    assert commands.COMMANDS.keys() == VERBS.keys() - {"watch"}  # it runs before torch is imported
     for alias, verb in ALIASES.items():
         monkeypatch.setitem(commands.COMMANDS, verb, lambda values, console: ({"given": str(values)}, 0))
         assert as_json(f"{alias} runs/1", capsys) == as_json(f"{verb} runs/1", capsys)

@@ -21,7 +21,7 @@ _PUBLIC = {
     "inspect": "danlu.analysis.inspect",
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
-    "watch": "danlu.doctor.watch",
+    "watch": "danlu.doctor.start",
     "Callback": "danlu.own.callbacks",
     "TrainingState": "danlu.own.callbacks",
     "LightningDoctor": "danlu.doctor.adapters.lightning",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature as curvature
-    from danlu.doctor.watch import watch as watch
+    from danlu.doctor.start import watch as watch
     from danlu.healing.heal import heal as heal
     from danlu.inference.evaluate import evaluate as evaluate
     from danlu.inference.loaded_run import load as load

@@ -39,6 +39,10 @@ def _run(argv: list[str]) -> int:
     parser, parsers = build_parsers()
     if argv and argv[0] not in PARSER_FLAGS:
         find_verb(argv[0])
+    if argv[:1] == ["watch"]:  # the words after the script are the script's own
+        from danlu.console.watch import watch_command
+
+        return watch_command(argv[1:], parsers["watch"])
     parsed, unknown = parser.parse_known_args(normalised(argv))
     values = vars(parsed)
     typed, version = values.pop("verb"), values.pop("version")

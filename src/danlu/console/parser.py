@@ -97,6 +97,12 @@ def _report(parser: Parser) -> None:
     parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
 
 
+def _watch(parser: Parser) -> None:
+    parser.flag("--out", metavar="DIR", help="folder for doctor.html and findings.json [doctor_SCRIPT]")
+    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+    parser.flag("--budget", metavar="N", default=None, help="max fraction of the training time for the doctor [0.03]")
+
+
 def _trained_network(parser: Parser) -> None:
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
     parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
@@ -121,6 +127,11 @@ VERBS = {
     ),
     "formats": Verb("", "list the data formats that are read", lambda parser: None),
     "networks": Verb("", "list the networks and detectors for --model", lambda parser: None),
+    "watch": Verb(
+        "[FLAGS] SCRIPT|-m MODULE|torchrun ... [ARGS...]",
+        "run any PyTorch program unchanged under the doctor",
+        _watch,
+    ),
     "report": Verb("RUN", "write the report page of a run again", _report),
 }
 ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}
@@ -147,11 +158,14 @@ def build_parsers() -> tuple[Parser, dict[str, Parser]]:
             name,
             help=verb.text,
             description=verb.text + (f" (alias: danlu {verb.alias})" if verb.alias else ""),
-            usage=f"danlu {name} {verb.arguments} [FLAGS]",
+            usage=f"danlu {name} {verb.arguments}" + ("" if "[FLAGS]" in verb.arguments else " [FLAGS]"),
             allow_abbrev=False,
             aliases=[verb.alias] if verb.alias else [],
         )
-        made.flag("--json", action="store_true", help="print one JSON object; everything else goes to standard error")
+        if name != "watch":  # its standard output is that of the program
+            made.flag(
+                "--json", action="store_true", help="print one JSON object; everything else goes to standard error"
+            )
         verb.add(made)
         parsers[name] = made
     return parser, parsers

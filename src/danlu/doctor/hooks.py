@@ -24,17 +24,22 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from danlu.doctor.losses import FUNCTIONS, kind_of
 from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
 from danlu.doctor.training_events import TrainingEvents
-from danlu.doctor.watched_model import WatchedModel, tensors_in
+from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 # Modules with fused kernels for passes without gradients.
 FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 class Hooks:
-    """All hooks of one doctor: `attach` and `detach`."""
+    """All hooks of one doctor: `attach` and `detach`.
 
-    def __init__(self, watched: WatchedModel, events: TrainingEvents) -> None:
+    searches: look for the loss and for optimizers of this model's parameters; else only optimizers that hold some of
+    them count, and losses come by `loss_computed` and `backward_called`.
+    """
+
+    def __init__(self, watched: WatchedModel, events: TrainingEvents, searches: bool = True) -> None:
         self.watched = watched
+        self.searches = searches
         self.events = events
         self._handles: list[Any] = []
         self._searching: Any = None
@@ -50,13 +55,15 @@ class Hooks:
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
+        if not self.searches:
+            return
         if not self.watched.compiled:
             self._searching = register_module_forward_hook(self._search_loss, with_kwargs=True)
         elif isinstance(loss_fn, nn.Module):
             self._handles.append(loss_fn.register_forward_hook(self._after_loss_module, with_kwargs=True))
         if isinstance(loss_fn, nn.Module):
             return
-        self._mode = LossFunctionMode(self._after_loss_function, self._backward_called)
+        self._mode = LossFunctionMode(self._after_loss_function, self.backward_called)
         self._mode.__enter__()
 
     def _model_hooks(self, model: nn.Module) -> list[Any]:
@@ -128,7 +135,8 @@ class Hooks:
         if any(optimizer is seen for seen in watched.optimizers):
             return True
         names = watched.parameter_names
-        if any(id(p) in names for group in optimizer.param_groups for p in group["params"]) or not watched.optimizers:
+        holds_some = any(id(p) in names for group in optimizer.param_groups for p in group["params"])
+        if holds_some or (self.searches and not watched.optimizers):
             watched.optimizers.append(optimizer)
             return True
         if optimizer not in watched.other_optimizers:
@@ -170,6 +178,12 @@ class Hooks:
         self._loss(function, args, kwargs, loss, "function")
 
     def _loss(self, function: Any, args: tuple, kwargs: dict, loss: Any, by: str) -> None:
+        self.loss_computed(function, args, kwargs, loss, by)
+
+    def loss_computed(
+        self, function: Any, args: tuple, kwargs: dict, loss: Any, by: str, call: Pass | None = None
+    ) -> None:
+        """Record a loss with the arguments it was computed from. call: its pass, if it is known."""
         if self.watched.paused or not isinstance(loss, Tensor):
             return
         tensors = list(tensors_in((args, kwargs)))
@@ -180,7 +194,7 @@ class Hooks:
                 self.watched.last_call = (function, (None, *args[1:]), kwargs)
             else:
                 self.watched.last_call = (function, (), {**kwargs, next(iter(kwargs)): None})
-        self.events.loss_computed(loss, outputs, targets, by)
+        self.events.loss_computed(loss, outputs, targets, by, call)
 
     def wrapped(self, function: Callable) -> Callable:
         """Wrap a loss function so that its arguments and result are recorded."""
@@ -192,9 +206,10 @@ class Hooks:
 
         return loss
 
-    def _backward_called(self, loss: Tensor) -> None:
+    def backward_called(self, loss: Tensor, call: Pass | None = None) -> None:
+        """Record the tensor that a backward pass starts from. call: its forward pass, if it is known."""
         if not self.watched.paused and self.events.current is not None:
-            self.events.loss_computed(loss, None, None, "backward")
+            self.events.loss_computed(loss, None, None, "backward", call)
 
 
 class CompiledCallHooks:

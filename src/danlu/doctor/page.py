@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from danlu.doctor.cards import cards, style
@@ -81,21 +82,54 @@ ul{color:var(--muted)}
 """
 
 
+@dataclass(frozen=True)
+class Section:
+    """One training on the page. title: name of the training; "" where the page has only one."""
+
+    ledger: Ledger
+    findings: Sequence[Finding]
+    title: str = ""
+
+
 def write_page(
     path: str | os.PathLike[str], ledger: Ledger, findings: Sequence[Finding], language: str | None = None
 ) -> Path:
     """Write the page and return its path. language: language code, by default the current language."""
+    return write_sections(path, [Section(ledger, findings)], language)
+
+
+def write_sections(
+    path: str | os.PathLike[str],
+    sections: Sequence[Section],
+    language: str | None = None,
+    not_found: Sequence[str] = (),
+) -> Path:
+    """Write one page for several trainings and return its path.
+
+    Args:
+        language: language code, by default the current language.
+        not_found: sentences about parts of the program that were not found.
+    """
     path = Path(path)
     with speaking(language or current_language()):
-        page = _page(ledger, findings)
+        title = text(term("title", "The doctor's report"))
+        missing = "".join(f"<li>{text(one)}</li>" for one in not_found)
+        page = (
+            f'<!doctype html><html lang="{current_language()}"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+            f"<style>{STYLE}{style()}</style></head><body><h1>{title}</h1>"
+            + "".join(_section(one) for one in sections)
+            + (f"<h2>{term('missing', 'What was not found')}</h2><ul>{missing}</ul>" if missing else "")
+            + "</body></html>"
+        )
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
 
 
-def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
-    title = text(term("title", "The doctor's report"))
+def _section(section: Section) -> str:
+    ledger, findings = section.ledger, section.findings
     nothing = _nothing(ledger)
     found = cards([one.to_dict() for one in findings], ledger) or nothing
     drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + reported_metrics(ledger)
@@ -103,11 +137,9 @@ def _page(ledger: Ledger, findings: Sequence[Finding]) -> str:
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
     watched = term("watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs)
     return (
-        f'<!doctype html><html lang="{current_language()}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-        f"<style>{STYLE}{style()}</style></head><body><h1>{title}</h1>"
-        f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_unobserved(ledger)}'
-        f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div></body></html>'
+        (f"<h2>{text(section.title)}</h2>" if section.title else "")
+        + f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_unobserved(ledger)}'
+        f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div>'
     )
 
 

@@ -162,9 +162,14 @@ class TrainingEvents:
             self._notify("after_forward", call, outputs)
         self._stop_timer(started)
 
-    def loss_computed(self, loss: Any, outputs: Any, targets: Any, by: str) -> None:
-        """Called for each loss. by: "module", "function", "observe", "output" or "backward"."""
-        call = self._pass_of_loss(loss)
+    def loss_computed(self, loss: Any, outputs: Any, targets: Any, by: str, call: Pass | None = None) -> None:
+        """Called for each loss.
+
+        Args:
+            by: "module", "function", "observe", "output" or "backward".
+            call: the pass that the loss was computed from; None: derived from the order of events.
+        """
+        call = call or self._pass_of_loss(loss)
         if call is None or call.loss is not None or self.watched.paused:
             return
         started = self._start_timer()
@@ -251,7 +256,7 @@ class TrainingEvents:
 
     def _backward_hook(self, call: Pass) -> Any:
         def hook(gradient: Tensor) -> None:
-            if self.watched.paused or call.notes.get("backward_at") == self._passes:
+            if self.watched.paused or call.auxiliary or call.notes.get("backward_at") == self._passes:
                 return
             started = self._start_timer()
             self.backwards += "backward_at" not in call.notes

@@ -86,13 +86,15 @@ class Doctor:
         language: str = "en",
         quiet: bool = True,
         prefix: str = "",
+        searches: bool = True,
     ) -> None:
+        """searches: see `Hooks`. Other arguments: see `watch`."""
         self.ledger = Ledger()
         self.language = language
         self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(budget), prefix)
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)
-        self._hooks = Hooks(self._watched, self._events)
+        self._hooks = Hooks(self._watched, self._events, searches)
         self._watching = self._observed = False
         self._reported: set[str] = set()
         self._announcer = Announcer(lambda: self.findings, language, quiet)

@@ -1,0 +1,358 @@
+"""Find what a program trains by hooks of torch and wrapped constructors, and watch each training.
+
+A training is a module that is called with gradients and holds parameters of an optimizer. A module that holds all
+parameters of its optimizers is watched from its first call. Modules that share an optimizer (encoder and decoder) are
+watched together, from the second step.
+
+Of programs with several trainings (a GAN), the graph of a loss leads to the passes it was computed from; which of these
+trainings it belongs to is learnt from the optimizers that step after its backward pass.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from danlu.doctor.losses import kind_of
+from danlu.doctor.script.loss_search import LossSearch
+from danlu.doctor.script.patches import Patches
+from danlu.doctor.script.training import TAG, Parts, Training
+from danlu.doctor.watched_model import Pass, is_compiled
+
+MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
+MAX_NODES_SINGLE = 64  # the same with one training: other losses belong to its last pass
+QUIET_STEPS = 32  # optimizer steps without a new training after which the search for models pauses
+MAX_TRAININGS = 8  # at the same time
+LOOK_EVERY = 30.0  # seconds between looks for new findings, besides those at the end of each epoch
+Reached = list[tuple[Training, Pass]]
+
+
+class Search:
+    """All trainings of a program. `start` and `stop`."""
+
+    def __init__(self, *, budget: float, language: str, look: Callable[[], None]) -> None:
+        """look: called when there may be new findings."""
+        self.budget, self.language, self.look = budget, language, look
+        self.trainings: list[Training] = []
+        self.unowned: set[str] = set()  # kinds of optimizers of which no parameter was in a module that was called
+        self.schedulers: set[str] = set()
+        self.backwards = self.optimizers_seen = 0
+        self._losses = LossSearch(self._loss_computed, self._backward_called)
+        self._patches = Patches()
+        self._optimizers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
+        self._live: dict[int, weakref.ref] = {}  # modules that need no second look, by id
+        self._parts: dict[int, list[nn.Module]] = {}  # id of an optimizer -> modules that hold a part of its parameters
+        self._compiled = self._handmade = False
+        self._calls_handle: Any = None
+        self._step_handle: Any = None
+        self._quiet = 0  # optimizer steps since the last discovery
+        self._loader: Any = None
+        self._votes: dict[frozenset[int], set[int]] = defaultdict(set)  # trainings reached -> trainings that stepped
+        self._since_step: set[frozenset[int]] = set()
+        self._stepped = False
+        self._look_at = perf_counter() + LOOK_EVERY
+
+    def start(self) -> None:
+        optimizer, loader = torch.optim.Optimizer, torch.utils.data.DataLoader
+        self._patches.wrap(optimizer, "add_param_group", self._parameters_added)
+        self._patches.wrap(loader, "__iter__", self._loader_started)
+        self._patches.wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._scheduler_made)
+        self._step_handle = register_optimizer_step_post_hook(self._after_step)
+        self._losses.attach()
+        for one in gc.get_objects():  # made before the search began
+            if issubclass(type(one), optimizer) and hasattr(one, "param_groups"):  # isinstance would call properties
+                self._optimizers.add(one)
+        self.optimizers_seen = len(self._optimizers)
+        self._search_calls()
+
+    def stop(self) -> None:
+        """Remove all hooks and end all trainings."""
+        self._patches.undo()
+        self._losses.detach()
+        self._pause()
+        if self._step_handle is not None:
+            self._step_handle.remove()
+            self._step_handle = None
+        for training in self.trainings:
+            training.close()
+
+    # Optimizers, schedulers and loaders.
+
+    def _parameters_added(self, original: Callable, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        result = original(optimizer, *args, **kwargs)
+        self.optimizers_seen += optimizer not in self._optimizers
+        self._optimizers.add(optimizer)
+        self._live.clear()
+        self._close_ended()
+        self._search_calls()
+        return result
+
+    def _scheduler_made(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
+        self.schedulers.add(type(scheduler).__name__)
+        original(scheduler, *args, **kwargs)
+
+    def _loader_started(self, original: Callable, loader: Any) -> Iterator[Any]:
+        latest, self._loader = self._loader, weakref.ref(loader)
+        ended = [one.loader_started(loader, latest() if latest else None) for one in self.trainings]
+        if any(ended):
+            self._look()
+        return original(loader)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        trainings = [one for one in self.trainings if one.doctor and optimizer in one.doctor._watched.optimizers]
+        if not trainings and optimizer in self._optimizers:
+            self._optimizer_without_model(optimizer)
+        for key in self._since_step:
+            self._votes[key] |= {id(one) for one in trainings}
+        self._stepped = True
+        self._quiet += 1
+        if self._quiet == QUIET_STEPS and not self._compiled and self.trainings:
+            self._pause()
+        if perf_counter() > self._look_at:
+            self._look()
+
+    def _optimizer_without_model(self, optimizer: torch.optim.Optimizer) -> None:
+        """Watch the parts that were called since the last step together, or search on."""
+        parts = self._parts.pop(id(optimizer), [])
+        if len(parts) == 1:
+            self._watch(_names.get(parts[0], ""), parts[0], [optimizer])
+        elif parts:
+            names = [_names.get(part, "") for part in parts]
+            if len(set(names)) < len(parts):
+                names = [f"{name}{number}" for number, name in enumerate(names)]
+            named = dict(zip(names, parts))
+            self._watch(" + ".join(named), Parts(named), [optimizer], parts)
+        elif self._calls_handle is None:
+            self._live.clear()
+            self._search_calls()
+        elif not parts and type(optimizer).__name__ not in self.unowned and self._quiet > 2:
+            self.unowned.add(type(optimizer).__name__)
+
+    def _close_ended(self) -> None:
+        """End the trainings whose optimizers are gone, so that their models can be freed."""
+        for training in self.trainings:
+            doctor = training.doctor
+            if doctor is not None and training.optimizer_kinds and not list(doctor._watched.optimizers):
+                training.close()
+
+    # Models.
+
+    def _search_calls(self) -> None:
+        self._quiet = 0
+        if self._calls_handle is None:
+            self._calls_handle = register_module_forward_pre_hook(self._before_call)
+
+    def _pause(self) -> None:
+        if self._calls_handle is not None:
+            self._calls_handle.remove()
+            self._calls_handle = None
+
+    def _before_call(self, module: nn.Module, args: tuple) -> None:
+        if torch.compiler.is_compiling():
+            return
+        known = self._live.get(id(module))
+        if known is not None and known() is module:
+            return
+        if any(one.doctor and one.doctor._watched.replaying for one in self.trainings):
+            return
+        self._losses.module_called(module)
+        if not torch.is_grad_enabled() or kind_of(module) is not None:
+            return
+        if self._consider(module, args):
+            self._live[id(module)] = weakref.ref(module)
+
+    def _consider(self, module: nn.Module, args: tuple) -> bool:
+        """Watch a module that is called, if it is trained. Return whether that is decided for good."""
+        owned = {id(p) for p in module.parameters() if p.requires_grad}
+        if not owned:
+            return True
+        if self._is_inside(owned):
+            return True
+        if not self._optimizers:
+            if self._handmade:
+                self._watch(_name_in_frames(module), module, []).call_started(args, _kwargs_of_call())
+            return self._handmade
+        owners = [one for one in self._optimizers if owned & _parameters(one)]
+        if not owners:
+            return True  # until an optimizer gets its parameters
+        trained = set().union(*map(_parameters, owners))
+        if trained <= owned:
+            self._watch(_name_in_frames(module), module, owners).call_started(args, _kwargs_of_call())
+            return True
+        for optimizer in owners:
+            parts = self._parts.setdefault(id(optimizer), [])
+            parts[:] = [part for part in parts if not {id(p) for p in part.parameters()} <= owned] + [module]
+        _names[module] = _name_in_frames(module)
+        return True
+
+    def _is_inside(self, owned: set[int]) -> bool:
+        """Whether the parameters belong to a training or a part that is known."""
+        models = [one.doctor._watched.model for one in self.trainings if one.doctor]
+        models += [part for parts in self._parts.values() for part in parts]
+        return any(owned <= {id(p) for p in model.parameters()} for model in models)
+
+    def _watch(
+        self, name: str, model: nn.Module, optimizers: list[torch.optim.Optimizer], parts: list[nn.Module] | None = None
+    ) -> Training:
+        self._close_ended()
+        watched = [one for one in self.trainings if one.doctor]
+        if len(watched) >= MAX_TRAININGS:
+            watched.pop(0).close()
+        names = [one.name for one in self.trainings]
+        name = next(n for n in (name, *(f"{name}{i}" for i in range(2, 10_000))) if n not in names)
+        made = Training(
+            name, model, optimizers, parts=parts, budget=self.budget / (len(watched) + 1), language=self.language
+        )
+        for one in watched:
+            if one.doctor:
+                one.doctor._watched.budget.fraction = self.budget / (len(watched) + 1)
+        self.trainings.append(made)
+        self.unowned -= set(made.optimizer_kinds)
+        self._compiled |= is_compiled(model)
+        self._quiet = 0
+        return made
+
+    # Losses.
+
+    def _loss_computed(self, function: Any, args: tuple, kwargs: dict, loss: Tensor, by: str) -> None:
+        if not self.trainings or self._replaying():
+            return
+        if not loss.requires_grad:
+            training = self._called_last()
+            if training is not None:
+                training.loss_computed(function, args, kwargs, loss, by, None)
+            return
+        reached = self._passes_behind(loss)
+        owners = self._owners(reached)
+        for index, (training, call) in enumerate(reached):
+            if id(training) not in owners:
+                call.auxiliary = True
+            elif index == 0:
+                training.loss_computed(function, args, kwargs, loss, by, call)
+            else:
+                training.backward_called(loss, call)
+        if not reached and (only := self._called_last()) is not None:
+            only.loss_computed(function, args, kwargs, loss, by, None)
+
+    def _backward_called(self, loss: Tensor) -> None:
+        self.backwards += 1
+        if self._replaying():
+            return
+        if not self.trainings:
+            if not self._optimizers:
+                self._handmade = True
+                self._live.clear()
+                self._search_calls()
+            return
+        reached = self._passes_behind(loss)
+        owners = self._owners(reached)
+        for training, call in reached:
+            if id(training) in owners:
+                training.backward_called(loss, call)
+            else:
+                call.auxiliary = True
+        if not reached and len(self.trainings) == 1:
+            self.trainings[0].backward_called(loss, None)
+        if self._stepped:
+            self._since_step, self._stepped = set(), False
+        if len(reached) > 1:
+            self._since_step.add(frozenset(id(training) for training, _ in reached))
+
+    def _replaying(self) -> bool:
+        return any(one.doctor and one.doctor._watched.paused for one in self.trainings)
+
+    def _called_last(self) -> Training | None:
+        """The training whose model was called last."""
+        live = [one for one in self.trainings if one.doctor and one.doctor._events.current is not None]
+        return max(live, key=lambda one: one.called_at, default=None)
+
+    def _owners(self, reached: Reached) -> set[int]:
+        """Trainings that a loss belongs to: those whose optimizers stepped after earlier losses of this kind."""
+        ids = frozenset(id(training) for training, _ in reached)
+        stepped = self._votes.get(ids) or ids
+        if len(ids) > 1 and stepped != ids:
+            for training, _ in reached:
+                training.adversarial = True
+        return set(stepped)
+
+    def _passes_behind(self, loss: Tensor) -> Reached:
+        """Passes that a loss was computed from, the nearest of each training, found in the autograd graph."""
+        live = sum(one.doctor is not None for one in self.trainings)
+        limit = MAX_NODES if live > 1 else MAX_NODES_SINGLE
+        found: dict[int, tuple[Training, Pass]] = {}
+        level, seen = [loss.grad_fn], set()
+        while level and len(seen) < limit and len(found) < live:
+            following = []
+            for node in level:
+                if node is None or node in seen:
+                    continue
+                seen.add(node)
+                tag = node.metadata.get(TAG)
+                training, call = (one() for one in tag) if tag else (None, None)
+                if training is not None and call is not None:
+                    found.setdefault(id(training), (training, call))
+                following += [source for source, _ in node.next_functions]
+            level = following
+        return list(found.values())
+
+    def _look(self) -> None:
+        started = perf_counter()
+        self.look()
+        now = perf_counter()
+        self._look_at = now + max(LOOK_EVERY, 100 * (now - started))
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
+
+
+# Names of modules.
+
+_names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def _name_in_frames(module: nn.Module) -> str:
+    """Name of the variable or attribute by which the caller knows the module; its class where there is none."""
+    frame = sys._getframe(1)
+    for _ in range(12):
+        if frame is None:
+            break
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in ("torch", "danlu"):
+            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
+                if value is module and name != "self" and not name.startswith("_"):
+                    return name
+            for name, value in _attributes(frame.f_locals.get("self")):
+                if value is module and name:
+                    return name.lstrip("_")
+        frame = frame.f_back
+    return type(module).__name__
+
+
+def _attributes(owner: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(owner, nn.Module):
+        return owner.named_modules()
+    return list(vars(owner).items()) if hasattr(owner, "__dict__") else ()
+
+
+def _kwargs_of_call() -> dict[str, Any]:
+    """Keyword arguments of the call that the global hook interrupts: torch passes it only the others."""
+    frame = sys._getframe(1)
+    for _ in range(8):
+        if frame is None:
+            return {}
+        if frame.f_code.co_name in ("inner", "_call_impl"):
+            kwargs = frame.f_locals.get("kwargs")
+            return dict(kwargs) if isinstance(kwargs, dict) else {}
+        frame = frame.f_back
+    return {}

@@ -1,0 +1,174 @@
+"""One training of a program: the model, or the parts of it that are called separately, with its doctor."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.finding import Finding
+from danlu.doctor.watch import Doctor
+from danlu.doctor.watched_model import Pass, tensors_in
+
+TAG = "danlu.pass"  # key in the metadata of autograd nodes
+MAX_TAGGED = 8  # outputs of one call
+MIN_EPOCH = 0.9  # fraction of a data loader that an epoch has used
+
+
+class Training:
+    """A doctor, and the hooks that tell it about passes and epochs it cannot see itself.
+
+    name: the variable that holds the model. adversarial: other models are trained against this one by its losses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        optimizers: Iterable[torch.optim.Optimizer],
+        *,
+        budget: float,
+        language: str,
+        parts: list[nn.Module] | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = " + ".join(type(one).__name__ for one in parts or [model])
+        self.language = language
+        self.adversarial = False
+        self.optimizer_kinds = sorted({type(one).__name__ for one in optimizers})
+        self.loader_kind = ""
+        doctor = Doctor(model, list(optimizers), None, budget=budget, language=language, searches=False)
+        self.doctor: Doctor | None = doctor
+        self.ledger = doctor.ledger
+        self._parts = parts
+        self._called: set[int] = set()  # parts called in the open pass
+        self._is_open = False
+        self._loader: weakref.ref | None = None
+        self.called_at = 0.0  # time of the last call of the model
+        self._passes = self._passes_at_start = 0  # training passes in this epoch, now and when a loader started last
+        doctor.__enter__()
+        if parts:
+            doctor.expect_no_replay()
+        self._handles: list[Any] = []
+        for module in parts or [model]:
+            if getattr(module, "_compiled_call_impl", None) is None:  # hooks would become part of the compiled graph
+                self._handles.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(self._after))
+
+    # Passes.
+
+    def call_started(self, args: tuple, kwargs: dict) -> None:
+        """Start the pass whose call had begun before this training was found."""
+        if self.doctor is not None:
+            self.doctor._events.forward_started(args, kwargs)
+            self._passes += 1
+            self.called_at = perf_counter()
+
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self.doctor is None or self.doctor._watched.paused:
+            return
+        self._passes += torch.is_grad_enabled()
+        self.called_at = perf_counter()
+        if self._parts is None:
+            return
+        if not self._is_open or id(module) in self._called:
+            self.end_parts(None)
+            self.doctor._watched.model.training = module.training
+            self.doctor._events.forward_started(args, kwargs)
+            self._is_open = True
+        self._called.add(id(module))
+
+    def _after(self, module: nn.Module, args: tuple, outputs: Any) -> None:
+        """Tag the autograd nodes of the outputs with the pass, so that the pass of a loss can be found."""
+        if self.doctor is None or self.doctor._watched.paused:
+            return
+        call = self.doctor._events.current
+        if call is None or not call.grad:
+            return
+        tag = (weakref.ref(self), weakref.ref(call))
+        for index, tensor in enumerate(tensors_in(outputs)):
+            if index == MAX_TAGGED:
+                break
+            if tensor.grad_fn is not None:
+                tensor.grad_fn.metadata[TAG] = tag
+
+    def end_parts(self, outputs: Any) -> None:
+        """End a pass through separate parts, with the outputs of the last one."""
+        if self._parts is not None and self._is_open and self.doctor is not None:
+            self._is_open = False
+            self._called.clear()
+            self.doctor._events.forward_ended(outputs)
+
+    # Losses.
+
+    def loss_computed(self, function: Any, args: tuple, kwargs: dict, loss: Tensor, by: str, call: Pass | None) -> None:
+        """Record a loss of this training."""
+        if self.doctor is not None:
+            self.end_parts(next(tensors_in((args, kwargs)), loss))
+            self.doctor._hooks.loss_computed(function, args, kwargs, loss, by, call)
+
+    def backward_called(self, loss: Tensor, call: Pass | None) -> None:
+        """Record the start of a backward pass."""
+        if self.doctor is not None:
+            self.end_parts(loss)
+            self.doctor._hooks.backward_called(loss, call)
+
+    # Epochs.
+
+    def loader_started(self, loader: Any, latest: Any) -> bool:
+        """End the epoch if `loader`, which gave the last training batches, starts again. Return whether it ended.
+
+        latest: the loader that was started before this one.
+        """
+        if self.doctor is None:
+            return False
+        if latest is not None and self._passes > self._passes_at_start:
+            self._loader = weakref.ref(latest)
+            self.loader_kind = type(latest).__name__
+            self.doctor._events.epochs_by = "epoch()"
+        self._passes_at_start = self._passes
+        if self._loader is None or self._loader() is not loader:
+            return False
+        passes, self._passes, self._passes_at_start = self._passes, 0, 0
+        if passes < max(2, MIN_EPOCH * _length(loader)):
+            return False
+        self.doctor.epoch()
+        return True
+
+    # End.
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Findings so far, see `Doctor.findings`."""
+        return self.doctor.findings if self.doctor is not None else diagnose(self.ledger, self.language)
+
+    def close(self) -> None:
+        """Stop watching and drop the model; the ledger stays."""
+        if self.doctor is not None:
+            self.end_parts(None)
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
+            self.doctor.close()
+            self.doctor, self._parts = None, None
+
+
+def _length(loader: Any) -> int:
+    with contextlib.suppress(TypeError):
+        return len(loader)
+    return 0  # an iterable data set
+
+
+class Parts(nn.Module):
+    """Container of modules that are trained together and called separately; never called itself."""
+
+    def __init__(self, parts: dict[str, nn.Module]) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
