@@ -65,3 +65,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*_PUBLIC, "__version__"])
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Watch the trainings of a notebook: `%load_ext danlu`."""
+    importlib.import_module("danlu.doctor.script.notebook").load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Stop watching and print the findings: `%unload_ext danlu`."""
+    importlib.import_module("danlu.doctor.script.notebook").unload(shell)

@@ -88,9 +88,12 @@ def test_a_finding_without_a_translation_is_in_english(monkeypatch: pytest.Monke
 def test_a_line_in_chinese_has_no_english_frame() -> None:
     finding = Finding("fit.one_class", "warning", 0.8, class_place(3), {"class": 3, "predicted": 0.5})
     line = in_one_line(worded(finding, "zh"), "zh")
-    assert line.startswith("警告：fit.one_class（类别 3）：")
-    assert in_one_line(worded(finding)).startswith("warning: fit.one_class (class 3): ")
-    assert str(worded(finding, "zh")) == line == in_one_line(worded(finding, "zh").to_dict(), "zh")
+    assert line.startswith(f"警告：{worded(finding, 'zh').title}〔fit.one_class（类别 3）〕。")
+    title = worded(finding).title
+    assert in_one_line(worded(finding)).startswith(f"warning: {title} [fit.one_class (class 3)]. ")
+    assert line == in_one_line(worded(finding, "zh").to_dict(), "zh")
+    assert str(worded(finding)).startswith(f"{title} [warning, fit.one_class, class 3]. ")
+    assert str(worded(finding, "zh")).startswith(worded(finding, "zh").title)
 
 
 def test_json_is_english_where_it_is_no_sentence() -> None:

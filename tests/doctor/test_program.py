@@ -224,3 +224,32 @@ def test_watch_without_a_model_watches_the_program() -> None:
         classifier(1)
     assert isinstance(doctor, ProgramDoctor)
     assert str(doctor).startswith("danlu watched model (Sequential, SGD): steps 12, epochs 1")
+
+
+def test_a_notebook_loads_it_as_an_extension(capsys: pytest.CaptureFixture[str]) -> None:
+    """The shell is the part of IPython's interface that the extension uses; the trainings are real."""
+
+    class Shell:
+        def __init__(self) -> None:
+            self.events, self.names, self.callbacks = self, {}, []
+
+        def push(self, names: dict) -> None:
+            self.names.update(names)
+
+        def register(self, event: str, callback: Callable) -> None:
+            assert event == "post_run_cell"
+            self.callbacks.append(callback)
+
+        def unregister(self, event: str, callback: Callable) -> None:
+            self.callbacks.remove(callback)
+
+    shell = Shell()
+    danlu.load_ipython_extension(shell)
+    classifier(epochs=2, clear=False)
+    for callback in shell.callbacks:
+        callback(None)
+    assert "loop.missing_zero_grad" in capsys.readouterr().err
+    assert shell.names["danlu_doctor"].findings
+    danlu.unload_ipython_extension(shell)
+    assert not shell.callbacks
+    assert "danlu watched model" in capsys.readouterr().err

@@ -44,7 +44,13 @@ class Finding(Mapping[str, Any]):
             raise ValueError(f"severity must be one of {SEVERITIES}, got {self.severity!r}")
 
     def __str__(self) -> str:
-        return in_one_line(self, self.language)
+        """The title, then severity, code and place, the cause and the fix."""
+        with speaking(self.language):
+            facts = {"title": self.title or self.code, "severity": severity_term(self.severity), "code": self.code}
+            facts |= {"cause": self.cause, "remedy": self.remedy, "place": self.place}
+            if not self.place:
+                return str(term("text_short", "{title} [{severity}, {code}]. {cause} {remedy}", **facts)).strip()
+            return str(term("text", "{title} [{severity}, {code}, {place}]. {cause} {remedy}", **facts)).strip()
 
     def __repr__(self) -> str:
         place = f", {str(self.where)!r}" if self.where else ""
@@ -103,7 +109,7 @@ def in_english(value: Any) -> Any:
 
 
 def in_one_line(finding: Finding | Mapping[str, Any], code: str | None = None) -> str:
-    """`warning: optim.lr_too_high (head): why. What to do.`
+    """`warning: TITLE [optim.lr_too_high (head)]. Why. What to do.`
 
     code: language code, the current language by default.
     """
@@ -111,6 +117,7 @@ def in_one_line(finding: Finding | Mapping[str, Any], code: str | None = None) -
     with speaking(code or language()):
         place = facts.get("place") or facts.get("where")
         name = term("at_place", "{code} ({place})", code=facts["code"], place=place) if place else facts["code"]
-        text = "{severity}: {code}: {cause} {remedy}"
+        text = "{severity}: {title} [{code}]. {cause} {remedy}"
         severity, cause, remedy = severity_term(facts["severity"]), facts["cause"], facts["remedy"]
-        return str(term("line", text, severity=severity, code=name, cause=cause, remedy=remedy)).strip()
+        title = facts.get("title") or facts["code"]
+        return str(term("line", text, severity=severity, title=title, code=name, cause=cause, remedy=remedy)).strip()

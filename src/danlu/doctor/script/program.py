@@ -53,7 +53,7 @@ class ProgramDoctor:
             say: called with each line of the report.
         """
         self.language, self.out, self.say = language, Path(out) if out is not None else None, say
-        self._search = Search(budget=budget, language=language, look=self._say_new)
+        self._search = Search(budget=budget, language=language, look=self.say_new)
         self._reported: set[tuple[str, str]] = set()
         self._pid = os.getpid()
         self._open = True
@@ -174,7 +174,7 @@ class ProgramDoctor:
         ]
         return write_sections(path, sections, self.language, self.not_found)
 
-    def _say_new(self) -> None:
+    def say_new(self) -> None:
         """Report each new error and warning on one line."""
         for training in self.trainings:
             if training.doctor is None:
