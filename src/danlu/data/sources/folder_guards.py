@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from itertools import combinations
 
+from danlu.data.dataset import TRAIN
 from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
-from danlu.data.split_names import WORD
+from danlu.data.split_names import WORD, split_of
 from danlu.data.survey import File, Survey, normal
 from danlu.message import Message, message
 
@@ -145,8 +146,11 @@ def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
     own, below = image_counts(survey)
     deep = [folder for folder in folders if below[folder] and not own[folder]
             and sum(below[kid] > 0 for kid in survey.subfolders(folder)) > 1]  # fmt: skip
-    if len(deep) < 2 or len(deep) < 0.5 * len(folders):
+    divided = [folder for folder in folders
+               if {TRAIN} < {split_of(kid[-1]) for kid in survey.subfolders(folder) if below[kid]}]  # fmt: skip
+    if not divided and (len(deep) < 2 or len(deep) < 0.5 * len(folders)):
         return None
+    deep = divided or deep
     inner = [kid[-1] for kid in survey.subfolders(deep[0])]
     return message(
         "data.refuse.too_high",
