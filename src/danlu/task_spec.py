@@ -11,9 +11,9 @@ from typing import Literal
 
 from danlu.message import Message, message
 
-TaskName = Literal["classify", "regress", "detect", "segment"]
+TaskName = Literal["classify", "multilabel", "regress", "detect", "segment"]
 ObjectTask = Literal["detect", "segment"]  # tasks whose targets are objects in images
-Targets = Literal["class", "numbers", "objects"]
+Targets = Literal["class", "labels", "numbers", "objects"]
 Direction = Literal["high", "low"]
 
 NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
@@ -23,9 +23,10 @@ NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
 class TaskSpec:
     """Facts about one task.
 
-    targets: type of one sample's target. "class": an index into the class names; "numbers": one float per target
-        column; "objects": boxes with labels, and masks where `masks` is set.
+    targets: type of one sample's target. "class": an index into the class names; "labels": 0 or 1 for each class
+        name; "numbers": one float per target column; "objects": boxes with labels, and masks where `masks` is set.
     reason: why data of this type get this task, for the list of choices.
+    goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
     monitor: the one of them that selects the best weights on the validation set and heads the report.
     better: whether a high or a low value of `monitor` is better.
@@ -36,6 +37,7 @@ class TaskSpec:
     name: TaskName
     targets: Targets
     reason: Message
+    goal: Message
     metrics: tuple[str, ...]
     monitor: str
     better: Direction = "high"
@@ -47,6 +49,11 @@ class TaskSpec:
     def finds_objects(self) -> bool:
         """Predictions are objects in images: the network is a detector, the targets are annotations."""
         return self.targets == "objects"
+
+    @property
+    def several_labels(self) -> bool:
+        """A sample may have any number of labels: each class is decided by a threshold of its own."""
+        return self.targets == "labels"
 
     @property
     def has_classes(self) -> bool:
@@ -61,14 +68,25 @@ TASKS: dict[TaskName, TaskSpec] = {
             "classify",
             targets="class",
             reason=message("choice.task.classify", "classes"),
+            goal=message("task.goal.classify", "one of {classes} classes for each sample"),
             metrics=("loss", "accuracy", "top5", "f1", "ece"),
             monitor="accuracy",
             loss=("cross-entropy", message("choice.loss.classes", "exclusive classes")),
         ),
         TaskSpec(
+            "multilabel",
+            targets="labels",
+            reason=message("choice.task.multilabel", "several labels per image"),
+            goal=message("task.goal.multilabel", "any of {classes} labels for each image"),
+            metrics=("loss", "mAP", "f1", "f1_micro"),
+            monitor="mAP",
+            loss=("binary-cross-entropy", message("choice.loss.labels", "each label is present or absent")),
+        ),
+        TaskSpec(
             "regress",
             targets="numbers",
             reason=NUMERIC_TARGET,
+            goal=message("task.goal.regress", "numbers for each sample ({columns})"),
             metrics=("loss", "r2", "mae", "rmse"),
             monitor="r2",
             loss=("squared", NUMERIC_TARGET),
@@ -77,6 +95,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             "detect",
             targets="objects",
             reason=message("choice.task.detect", "boxes around objects"),
+            goal=message("task.goal.detect", "boxes around objects of {classes} classes"),
             metrics=("loss", "mAP", "mAP50"),
             monitor="mAP",
             network=("yolo-nano", message("choice.network.anchor_free", "a fast anchor-free detector")),
@@ -85,6 +104,7 @@ TASKS: dict[TaskName, TaskSpec] = {
             "segment",
             targets="objects",
             reason=message("choice.task.segment", "outlines of objects"),
+            goal=message("task.goal.segment", "boxes and masks of objects of {classes} classes"),
             metrics=("loss", "mAP", "mAP50", "mask_mAP", "mask_mAP50"),
             monitor="mask_mAP",
             masks=True,
@@ -93,6 +113,11 @@ TASKS: dict[TaskName, TaskSpec] = {
     )
 }
 OBJECT_TASKS = frozenset(name for name, spec in TASKS.items() if spec.finds_objects)
+
+
+def label_task(several: bool) -> TaskName:
+    """Name of the task of labelled samples: with any number of labels each, or with one class each."""
+    return "multilabel" if several else "classify"
 
 
 def object_task(masks: bool) -> ObjectTask:

@@ -56,6 +56,9 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
         return task, Evaluation([Prediction(nothing, 1.0)] * 4, [task.truth(i) for i in range(4)], index)
     if spec.targets == "numbers":
         return build_task(name, TaskData(config)), Evaluation(torch.randn(4, 1), torch.randn(4, 1), index)
+    if spec.targets == "labels":
+        task = build_task(name, TaskData(config, ("a", "b", "c")))
+        return task, Evaluation(torch.randn(4, 3), torch.tensor([[0.0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]), index)
     task = build_task(name, TaskData(config, ("a", "b", "c"), torch.tensor([2, 1, 1])))
     return task, Evaluation(torch.randn(4, 3), torch.tensor([0, 1, 2, 0]), index)
 

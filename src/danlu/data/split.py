@@ -25,6 +25,7 @@ KINDS = {
     "stratified": message("split.stratified", "stratified by class"),
     "random": message("split.random", "drawn at random"),
 }
+RAREST = message("split.rarest_label", "stratified by the rarest label of each image")
 GIVEN = message("split.given", "given")
 NONE = message("split.none", "none")
 
@@ -153,7 +154,8 @@ class _Cut:
         self.kind = one_of("--split", kind, kinds, "stratified, random, time:COLUMN or group:COLUMN")
         if bool(column) != (self.kind in ("time", "group")):
             raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
-        if self.kind == "stratified" and dataset.task_spec.targets != "class":
+        spec = dataset.task_spec
+        if self.kind == "stratified" and (not spec.has_classes or spec.finds_objects):
             self.kind = "random"
         self.config = config
         self.rng = np.random.default_rng(seed)
@@ -161,10 +163,10 @@ class _Cut:
         self.classes = None
         if self.kind == "stratified":
             assert isinstance(dataset.targets, Tensor)
-            self.classes = dataset.targets.numpy()
+            self.classes = (_rarest_label(dataset.targets) if spec.several_labels else dataset.targets).numpy()
         self.column = column
         self.key = _key(dataset, self.kind, column) if column else None
-        self.words = _words(self.kind, column)
+        self.words = RAREST if self.classes is not None and spec.several_labels else _words(self.kind, column)
 
     def __call__(
         self, pool: np.ndarray, count: int, flag: str, strict: bool, leave: int
@@ -237,6 +239,13 @@ class _Cut:
             _enough(k, len(pool), f"{len(pool)} samples")
             pairs = KFold(**shuffled).split(pool)
         return [(pool[train], pool[val]) for train, val in pairs]
+
+
+def _rarest_label(targets: Tensor) -> Tensor:
+    """The least frequent label of each sample (N,), K where it has none. targets: (N, K) of 0 and 1."""
+    counts = torch.cat([targets.sum(0), torch.tensor([len(targets) + 1.0])])
+    marked = torch.cat([targets > 0, torch.ones(len(targets), 1, dtype=torch.bool)], 1)
+    return torch.where(marked, counts, torch.inf).argmin(1)
 
 
 def _enough(k: int, most: int, of: str) -> None:

@@ -187,6 +187,9 @@ NAMES: dict[str, Name] = {
     ),
     "target.shape": Name("once", "", "", "shape of the targets, a list"),
     "target.dtype": Name("once", "", "", "torch.int64, torch.float32, ..."),
+    "target.frequencies": Name(
+        "epoch", "phase", "", "fraction of the samples with each label, where a sample may have several labels"
+    ),
     "target.kind": Name("once", "", "", "classes (integers), one_hot, binary (only 0 and 1), or values"),
     "target.distinct": Name("once", "", "", "number of different target values in the first batch"),
     "target.whole": Name("once", "", "0/1", "1 if all targets of the first batch are integers"),

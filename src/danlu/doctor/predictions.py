@@ -127,7 +127,11 @@ def _values(outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         hit = (said & (truth > 0.5)).float().sum()
         result["hits"] = torch.stack([((~said) & (truth <= 0.5)).float().sum(), hit])
         result["outside"] = None
-    elif outputs.dim() == 2 and outputs.shape == targets.shape and yes_no and outputs.shape[1] <= MAX_CLASSES:
+    elif outputs.dim() != 2 or outputs.shape != targets.shape or not yes_no or outputs.shape[1] > MAX_CLASSES:
+        return result
+    elif targets.device.type == "cpu" and not bool((targets.sum(1) == 1).all()):  # any number of labels per sample
+        result["labelled"] = torch.cat([targets.float().sum(0), truth.new_full((1,), len(targets))])
+    else:
         one_hot = targets.float()
         best, label = outputs.argmax(1), one_hot.argmax(1)
         zero, ones = torch.zeros(outputs.shape[1], device=outputs.device), torch.ones(len(best), device=outputs.device)

@@ -27,7 +27,7 @@ from danlu.run.names import metric_key, split_key
 REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time
 SPEED_WINDOW = 5.0  # seconds of training over which the displayed speed is averaged
 LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
-METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "mask_mAP")
+METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "f1_micro", "mask_mAP")
 
 
 def epoch_line(plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> str:

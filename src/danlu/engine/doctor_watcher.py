@@ -22,6 +22,7 @@ from danlu.user_objects import find, is_own
 
 LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
 # The doctor's names of danlu's losses. Other losses have no name there, whatever their graphs look like.
+LABEL_LOSS_KINDS = {"binary-cross-entropy": "bce_logits"}  # of tasks with several labels per sample
 LOSS_KINDS = {"cross-entropy": "cross_entropy", "squared": "half_mse", "absolute": "l1", "huber": "huber"}
 
 
@@ -44,7 +45,7 @@ class DoctorWatcher(Watcher):
         self.doctor: Doctor = watch(
             plan.hooked_module, optimizer, budget=settings.budget, language=settings.language, quiet=True
         )
-        self.loss = _loss_kind(config.loss.name)
+        self.loss = _loss_kind(config)
         self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
         self.run, self.say, self.fix = run, say, fix
         self._epochs = 0
@@ -80,11 +81,13 @@ class DoctorWatcher(Watcher):
         self.doctor.say_new(self.say, self.fix)
 
 
-def _loss_kind(name: str | None) -> str | None:
+def _loss_kind(config: Config) -> str | None:
     """The doctor's name of the loss; None where it is to be derived from the graph."""
+    name = config.loss.name
     if is_own(name):
         return find("loss", str(name)).kind
-    return LOSS_KINDS.get(name or "", name)
+    several = config.task is not None and TASKS[config.task].several_labels
+    return (LABEL_LOSS_KINDS if several else LOSS_KINDS).get(name or "", name)
 
 
 def findings_of(

@@ -14,19 +14,21 @@ from danlu.inference.trained_network import TrainedNetwork
 from danlu.preparation.assemble import evaluation_batches, evaluation_views, make_task
 from danlu.preparation.prepared import Prepared
 from danlu.run.signature import Signature
-from danlu.tasks.task import Evaluation
+from danlu.tasks.task import Evaluation, Task
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Evaluation of one split.
 
-    metrics: name -> number, NaN where undefined. evaluation: outputs and targets of every sample.
+    metrics: name -> number, NaN where undefined. evaluation: outputs and targets of every sample. task: it was scored
+    by, with the thresholds of the weights.
     """
 
     split: str
     metrics: dict[str, float]
     evaluation: Evaluation
+    task: Task
 
 
 def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurement:
@@ -37,6 +39,7 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
     config = prepared.config
     fabric = make_fabric(prepared.device, 1, config.precision)
     fabric.launch()
+    prepared = replace(prepared, signature=replace(prepared.signature, thresholds=trained.signature.thresholds))
     task = make_task(prepared)
     index, views = getattr(prepared.split, split), evaluation_views(config)
     each = []
@@ -47,7 +50,7 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
     evaluation = each[0]
     if len(each) > 1:
         evaluation = replace(evaluation, outputs=task.combine([one.outputs for one in each]))
-    return Measurement(split, task.metrics(evaluation), evaluation)
+    return Measurement(split, task.metrics(evaluation), evaluation, task)
 
 
 def _encoded_for(signature: Signature, prepared: Prepared) -> Prepared:

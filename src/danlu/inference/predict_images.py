@@ -18,6 +18,7 @@ from danlu.data.images import Colour, decode, read_image
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.metrics.labels import DEFAULT_THRESHOLD
 from danlu.preparation.own_transform import around
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
@@ -63,11 +64,15 @@ def predict_images(
 
 def to_prediction(name: str, signature: Signature, output: Tensor, top: int = 3) -> Prediction:
     """Name the values of one output. output: (K,) probabilities, or target values in their units."""
-    if signature.task_spec.targets == "class":
-        values, places = output.topk(min(top, len(signature.classes)))
-        listed = [(signature.classes[i], round(value, 6)) for i, value in zip(places.tolist(), values.tolist())]
+    if signature.task_spec.has_classes:
+        values, places = output.sort(descending=True, stable=True)
+        ordered = [(signature.classes[i], round(value, 6)) for i, value in zip(places.tolist(), values.tolist())]
         every = {label: round(value, 6) for label, value in zip(signature.classes, output.tolist())}
-        return Prediction(name, label=listed[0][0], confidence=listed[0][1], top=listed, probabilities=every)
+        if signature.task_spec.several_labels:
+            needed = signature.thresholds or (DEFAULT_THRESHOLD,) * len(signature.classes)
+            found = [one for one, i in zip(ordered, places.tolist()) if output[i].item() >= needed[i]]
+            return Prediction(name, labels=found, top=ordered[:top], probabilities=every)
+        return Prediction(name, label=ordered[0][0], confidence=ordered[0][1], top=ordered[:top], probabilities=every)
     numbers = output.tolist()
     if len(numbers) == 1:
         return Prediction(name, value=numbers[0])
@@ -81,7 +86,9 @@ def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Ten
     K class probabilities, or K target values in their units.
     """
     outputs = model(inputs).float()
-    if signature.task_spec.targets == "class":
+    if signature.task_spec.several_labels:
+        return outputs.sigmoid().cpu()
+    if signature.task_spec.has_classes:
         return probabilities(outputs).cpu()
     return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs.cpu())
 
@@ -117,4 +124,6 @@ def _write_annotated(out: Path, images: Sequence[InputImage[np.ndarray]], predic
 def _caption(prediction: Prediction) -> str:
     if prediction.label is not None:
         return f"{prediction.label} {prediction.confidence:.0%}"
+    if prediction.labels is not None:
+        return ", ".join(f"{name} {probability:.0%}" for name, probability in prediction.labels)
     return f"{prediction.value}" if prediction.value is not None else ""

@@ -31,7 +31,8 @@ class Prediction(Result):
     path: str  # file; "array N" for images in memory, "FILE N" for row N of a table
     label: str | None = None  # classification: name of the most probable class
     confidence: float | None = None  # classification: its probability, [0, 1]
-    top: list[tuple[str, float]] | None = None  # classification: the most probable classes with their probabilities
+    top: list[tuple[str, float]] | None = None  # classification, several labels: the most probable ones
+    labels: list[tuple[str, float]] | None = None  # several labels: those at or above their threshold, by probability
     value: float | None = None  # regression on one target, in its unit
     targets: Mapping[str, float] | None = None  # regression on several: target name -> value in its unit
     objects: list[Detection] | None = None  # detection and segmentation, by descending score
@@ -55,6 +56,9 @@ class Prediction(Result):
             return f"{self.path}: not readable ({self.error})"
         if self.label is not None:
             return f"{self.path}: {self.label} ({self.confidence:.1%})"
+        if self.labels is not None:
+            found = ", ".join(f"{name} ({probability:.1%})" for name, probability in self.labels)
+            return f"{self.path}: {found or 'no label'}"
         if self.objects is not None:
             found = ", ".join(f"{one.label} {one.score:.2f}" for one in self.objects[:8])
             more = len(self.objects) - 8

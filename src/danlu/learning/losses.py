@@ -1,7 +1,8 @@
 """Loss functions. Each returns one value per sample, so that metrics and sample weights stay exact.
 
 N samples, K classes, T target columns. Classification targets are class indices, int64 (N,), or class probabilities,
-float (N, K) (mixup, cutmix). A network with a single output (N, 1) discriminates class 1 from class 0.
+float (N, K) (mixup, cutmix); targets of several labels per sample are float (N, K) of 0 and 1. A network with a single
+output (N, 1) discriminates class 1 from class 0.
 """
 
 from __future__ import annotations
@@ -104,24 +105,24 @@ class Loss:
     Args:
         function: (outputs, targets, **options) -> losses (N,).
         description: One line for listings.
-        targets: Type of the targets it takes, see `TaskSpec`.
+        targets: Types of the targets it takes, see `TaskSpec`.
         options: Fields of LossConfig that `function` takes.
     """
 
     function: Callable[..., Tensor]
     description: str
-    targets: Targets
+    targets: tuple[Targets, ...]
     options: tuple[str, ...] = ()
 
 
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", "class", ("smoothing", "rubbish")),
-    "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", "class"),
-    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", "class", ("gamma",)),
-    "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", "class"),
-    "squared": Loss(squared, "half the squared error", "numbers"),
-    "absolute": Loss(absolute, "absolute error: less sensitive to outliers", "numbers"),
-    "huber": Loss(huber, "squared error up to delta, absolute error beyond", "numbers", ("delta",)),
+    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", ("class",), ("smoothing", "rubbish")),
+    "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", ("class", "labels")),
+    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", ("class",), ("gamma",)),
+    "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", ("class",)),
+    "squared": Loss(squared, "half the squared error", ("numbers",)),
+    "absolute": Loss(absolute, "absolute error: less sensitive to outliers", ("numbers",)),
+    "huber": Loss(huber, "squared error up to delta, absolute error beyond", ("numbers",), ("delta",)),
 }
 
 
@@ -133,7 +134,7 @@ def build_loss(
     With class weights the loss of a sample is multiplied by the weight of its class.
 
     Args:
-        class_counts: Training samples of each class, (K,); None for regression.
+        class_counts: Training samples of each class, (K,); None for tasks without exclusive classes.
         task: Name of the task; a loss of another task is refused.
 
     Raises:
@@ -142,8 +143,8 @@ def build_loss(
     if is_own(config.name):
         return _own_loss(config)
     loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
-    if task is not None and TASKS[task].targets != loss.targets:
-        fitting = [name for name, other in LOSSES.items() if TASKS[task].targets == other.targets]
+    if task is not None and TASKS[task].targets not in loss.targets:
+        fitting = [name for name, other in LOSSES.items() if TASKS[task].targets in other.targets]
         raise refusal("loss", f"one that can {task}", config.name, do=f"choose from {', '.join(fitting)}")
     if config.smoothing and "smoothing" not in loss.options:
         raise refusal("loss.smoothing", f"0 with {config.name}", config.smoothing, do="use --loss cross-entropy")
@@ -153,8 +154,8 @@ def build_loss(
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)
 
-    if loss.targets != "class" or class_counts is None:
-        raise refusal("loss.class_weights", "left out where there are no classes", config.class_weights)
+    if "class" not in loss.targets or class_counts is None:
+        raise refusal("loss.class_weights", "left out where there are no exclusive classes", config.class_weights)
     weights = class_weights(config.class_weights, class_counts)
 
     def weighted(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ def make_task(prepared: Prepared) -> Task:
         prepared.config,
         classes=prepared.dataset.classes,
         class_counts=prepared.class_counts,
+        thresholds=prepared.signature.thresholds,
         objects=prepared.objects,
         target_scaler=TargetScaler.from_dict(prepared.signature.target_scale or {}),
         metrics=find("metrics", ",".join(prepared.config.metrics)) if prepared.config.metrics else None,

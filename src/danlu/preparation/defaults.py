@@ -115,7 +115,7 @@ def _training(
 
 def _fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     """Settings of an image network that starts from ImageNet weights."""
-    choose_fine_tuning(chooser, samples, task.targets == "class")
+    choose_fine_tuning(chooser, samples, task)
     _loss(chooser, task)
     _augmentation(chooser, True, samples)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from danlu.data.augment import views
 from danlu.data.batches import Batches
-from danlu.learning.linear_probe import fit_logistic
+from danlu.learning.linear_probe import fit_labels, fit_logistic
 from danlu.models.layer_depth import head_name
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import refusal
@@ -34,8 +34,9 @@ def probe_samples(index: Tensor) -> Tensor:
 def fit_head(model: nn.Module, batches: Batches, prepared: Prepared) -> None:
     """Set the last layer, in place, to the logistic regression on the features of images and their mirror images.
 
-    model: on the device of the batches, which hold the samples of `probe_samples` without augmentation. The penalty is
-    that of one unit per view, scikit-learn's default. The network's mode and random state stay as they are.
+    With several labels per image, it is one logistic regression per label. model: on the device of the batches, which
+    hold the samples of `probe_samples` without augmentation. The penalty is that of one unit per view, scikit-learn's
+    default. The network's mode and random state stay as they are.
     """
     head = last_layer(model, prepared.signature.model)
     features, labels = list[Tensor](), list[Tensor]()
@@ -54,6 +55,7 @@ def fit_head(model: nn.Module, batches: Batches, prepared: Prepared) -> None:
     finally:
         handle.remove()
         model.train(training)
-    weight, bias = fit_logistic(torch.cat(features), torch.cat(labels), head.out_features)
+    fit = fit_labels if prepared.dataset.task_spec.several_labels else fit_logistic
+    weight, bias = fit(torch.cat(features), torch.cat(labels), head.out_features)
     head.weight.copy_(weight)
     head.bias.copy_(bias)

@@ -17,6 +17,7 @@ from danlu.data.formats import open_dataset
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_objects
+from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message
@@ -150,7 +151,7 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     places = torch.tensor([classes.index(name) for name in dataset.classes])
     targets = dataset.targets
     if isinstance(targets, Tensor):
-        return replace(dataset, targets=places[targets], classes=classes)
+        return replace(dataset, targets=with_classes(dataset.task_spec, targets, places, len(classes)), classes=classes)
     return replace(dataset, targets=[replace(one, labels=places[one.labels]) for one in targets], classes=classes)
 
 

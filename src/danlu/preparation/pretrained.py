@@ -13,7 +13,7 @@ from danlu.detection.build import DETECTORS, find_detector
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
-from danlu.task_spec import TASKS
+from danlu.task_spec import TASKS, TaskSpec
 
 MIN_SIDE = 64  # pixels of the median short side; smaller images keep little of what the pretrained layers look for
 TRAINING_IMAGES = 3_000  # over all epochs, on a CPU: minutes on two cores
@@ -85,7 +85,7 @@ def choose_size(dataset: Dataset, samples: int, device: torch.device) -> tuple[i
     return side, message("choice.size.fine_tuning", text, median=typical, limit=full, samples=samples)
 
 
-def choose_fine_tuning(chooser: Chooser, samples: int, classify: bool) -> None:
+def choose_fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
     """Settings of a fine-tuning from ImageNet weights.
 
     The head is fitted first, to the features of the frozen network: a linear probe, which the rest starts from (Kumar
@@ -115,11 +115,12 @@ def choose_fine_tuning(chooser: Chooser, samples: int, classify: bool) -> None:
         chooser.keep("transfer.layer_decay", LAYER_DECAY)
     text = "batch norm keeps the source's statistics; those of few images are noise"
     pick("transfer.freeze_norm", True, message("choice.freeze_norm", text))
-    if classify:
+    if task.has_classes:
         text = "the head starts as a logistic regression on the frozen network's features"
         pick("transfer.head_first", True, message("choice.head_first", text))
-        if chooser["loss.name"] in (None, "cross-entropy") and not chooser["loss.smoothing"]:
-            chooser.set("loss.smoothing", SMOOTHING, usual)
+    cross_entropy = task.targets == "class" and chooser["loss.name"] in (None, "cross-entropy")
+    if cross_entropy and not chooser["loss.smoothing"]:
+        chooser.set("loss.smoothing", SMOOTHING, usual)
     if chooser["model.dropout"] is None and weights is not None:
         chooser.set("model.dropout", DROPOUT, usual)
 

@@ -16,6 +16,7 @@ from danlu.message import language, message, speaking, translated
 from danlu.report import charts
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
+from danlu.report.label_sections import label_mistakes_section, labels_section
 from danlu.report.markup import (
     Figures,
     card,
@@ -35,10 +36,17 @@ from danlu.report.run_sections import configuration_section, data_section, machi
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS
-from danlu.task_spec import OBJECT_TASKS, TASKS
+from danlu.task_spec import TASKS
 
 CUT_SHORT = ("interrupted", "not finished")
 MAIN_METRICS = {name: spec.monitor for name, spec in TASKS.items()}
+PLAIN_RESULTS = (evaluation_section, lambda found: mistakes_section(found.get("mistakes") or []))
+RESULTS = {  # type of the targets -> sections of the results and of the mistakes
+    "class": PLAIN_RESULTS,
+    "labels": (labels_section, lambda found: label_mistakes_section(found.get("label_mistakes") or [])),
+    "numbers": PLAIN_RESULTS,
+    "objects": (objects_section, PLAIN_RESULTS[1]),
+}
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 # Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
@@ -87,7 +95,7 @@ def render(
     evaluation = summary.get("evaluation") or {}
     split = SPLIT_WORDS.get(evaluation.get("split", ""))
     measured = translated("report.lead.results", "Measured on the {split} set.", split=split) if split else ""
-    results = objects_section if summary.get("task") in OBJECT_TASKS else evaluation_section
+    results, mistakes = RESULTS[TASKS[summary["task"]].targets] if summary.get("task") in TASKS else PLAIN_RESULTS
     sections = [
         Section(
             "findings",
@@ -110,7 +118,7 @@ def render(
         Section(
             "mistakes",
             translated("report.heading.mistakes", "Mistakes"),
-            mistakes_section(evaluation.get("mistakes") or []),
+            mistakes(evaluation),
             translated("report.lead.mistakes", "Wrong predictions with the highest confidence."),
         ),
         Section(

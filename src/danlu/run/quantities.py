@@ -50,6 +50,7 @@ METRICS: dict[str, Quantity] = {
     "accuracy": Quantity("fraction", "samples whose top-scoring class is the true one", "high"),
     "top5": Quantity("fraction", "samples whose true class is among the five top-scoring", "high"),
     "f1": Quantity("fraction", "harmonic mean of precision and recall, averaged over the classes", "high"),
+    "f1_micro": Quantity("fraction", "harmonic mean of precision and recall over all labels together", "high"),
     "ece": Quantity(
         "fraction", "expected calibration error: mean distance between confidence and accuracy, 15 bins", "low"
     ),
@@ -61,6 +62,9 @@ METRICS: dict[str, Quantity] = {
         for prefix in ("", "mask_")
         for name, text in DETECTION.items()
     },
+    "mAP": Quantity(
+        "fraction", "average precision, mean over classes; of boxes also over IoU 0.50 to 0.95 (COCO)", "high"
+    ),
     **{name: Quantity("", f"{text} term of the training loss", "low") for name, text in LOSS_TERMS.items()},
 }
 

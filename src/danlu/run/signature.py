@@ -31,6 +31,7 @@ class Signature:
         members: Signatures of the networks of an ensemble; empty for a single network.
         backbone: Name of a detector's backbone.
         fit: How a detector makes images square.
+        thresholds: Smallest probability of each class at which it is predicted (several labels per sample).
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
         shape: Shape of one input that the network takes as it is given (tensors of the user).
         transform: Name of the user's transform of the inputs.
@@ -57,6 +58,7 @@ class Signature:
     window: tuple[float, float] | None = None
     shape: tuple[int, ...] | None = None
     transform: str | None = None
+    thresholds: tuple[float, ...] = ()
 
     @property
     def task_spec(self) -> TaskSpec:

@@ -17,7 +17,8 @@ PUBLIC = ("run", "task", "model", "epochs", "metrics", "seconds", "samples_per_s
 class Metrics(Result):
     """Metrics of one split. None where the task has no such metric; NaN where it is undefined (too few samples).
 
-    All tasks: `loss`. Classification: `accuracy`, `top5`, `f1`, `ece`. Regression: `r2`, `mae`, `rmse`. Detection:
+    All tasks: `loss`. Classification: `accuracy`, `top5`, `f1`, `ece`. Several labels per
+    image: `mAP`, `f1`, `f1_micro`. Regression: `r2`, `mae`, `rmse`. Detection:
     COCO's average precision (AP) and recall (AR) of boxes and, for segmentation, of masks.
     """
 
@@ -25,11 +26,12 @@ class Metrics(Result):
     accuracy: float | None = None  # fraction of samples with the right class, [0, 1]
     top5: float | None = None  # fraction of samples whose class is among the 5 most probable, [0, 1]
     f1: float | None = None  # mean F1 over the classes (macro), [0, 1]
+    f1_micro: float | None = None  # F1 of all labels together (micro), [0, 1]
     ece: float | None = None  # expected calibration error over 15 bins, [0, 1]; smaller is better
     r2: float | None = None  # coefficient of determination, at most 1
     mae: float | None = None  # mean absolute error, in the unit of the target
     rmse: float | None = None  # root mean squared error, in the unit of the target
-    mAP: float | None = None  # box AP, mean over IoU thresholds 0.50:0.05:0.95 and classes, [0, 1]
+    mAP: float | None = None  # box AP, mean over IoU thresholds 0.50:0.05:0.95 and classes; AP of labels; [0, 1]
     mAP50: float | None = None  # at IoU threshold 0.50
     mAP75: float | None = None  # at IoU threshold 0.75
     mAP_small: float | None = None  # of objects below 32 x 32 pixels

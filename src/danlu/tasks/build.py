@@ -7,11 +7,13 @@ from collections.abc import Callable
 from danlu.task_spec import TaskName
 from danlu.tasks.classify import Classify
 from danlu.tasks.detect import Detect
+from danlu.tasks.multilabel import MultiLabel
 from danlu.tasks.regress import Regress
 from danlu.tasks.task import Task, TaskData
 
 BUILDERS: dict[TaskName, Callable[[TaskData], Task]] = {
     "classify": Classify.build,
+    "multilabel": MultiLabel.build,
     "regress": Regress.build,
     "detect": Detect.build,
     "segment": Detect.build,

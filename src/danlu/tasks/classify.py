@@ -17,10 +17,9 @@ from danlu.metrics.classification import (
     reliability,
 )
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData, UserMetrics, rows
+from danlu.tasks.task import Evaluation, SampleLoss, SampleLossTask, TaskData, UserMetrics
 
 MAX_MISTAKES_SHOWN = 24  # in the report
-AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss (Szegedy et al., "Going Deeper with Convolutions", 2014)
 
 
 class Classify(SampleLossTask):
@@ -44,15 +43,9 @@ class Classify(SampleLossTask):
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss and accuracy of a batch. Networks with auxiliary classifiers return a tuple while training."""
-        outputs, targets = model(batch.inputs), batch.targets
-        auxiliary: list[Tensor] = []
-        if isinstance(outputs, tuple):
-            outputs, *auxiliary = outputs
-        outputs = rows(outputs)
+        targets = batch.targets
+        loss, outputs = self.mean_loss_of(model(batch.inputs), targets)
         hard = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed labels the class with the larger weight
-        loss = self.sample_loss(outputs, targets).mean()
-        for output in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT * self.sample_loss(output, targets).mean()
         return {
             "loss": loss,
             "accuracy": (predicted_class(outputs) == hard).mean(dtype=torch.float32),

@@ -39,14 +39,16 @@ class TaskData:
     """Settings and facts about the data that a task's class may need.
 
     classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
-    classification. objects: annotations and placements of all samples, where the targets are objects.
-    target_scaler: scale of the numeric targets that the network is trained on. metrics: of the user,
-    (outputs, targets, predicted classes or values, probabilities or values) -> name -> number.
+    classification. thresholds: smallest probability at which each label is predicted, empty for the default. objects:
+    annotations and placements of all samples, where the targets are objects. target_scaler: scale of the numeric
+    targets that the network is trained on. metrics: of the user, (outputs, targets, predicted classes or values,
+    probabilities or values) -> name -> number.
     """
 
     config: Config
     classes: tuple[str, ...] = ()
     class_counts: Tensor | None = None
+    thresholds: tuple[float, ...] = ()
     objects: ObjectSet | None = None
     target_scaler: TargetScaler | None = None
     metrics: UserMetrics | None = None
@@ -86,6 +88,9 @@ class Task(Protocol):
         ...
 
 
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss (Szegedy et al., "Going Deeper with Convolutions", 2014)
+
+
 class SampleLossTask:
     """Base of tasks whose network outputs are tensors with one row per sample, trained with a loss per sample."""
 
@@ -102,6 +107,20 @@ class SampleLossTask:
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """Merge the outputs of several views or networks for the same samples into one."""
         raise NotImplementedError
+
+    def mean_loss_of(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss of a batch and its main outputs.
+
+        outputs: of the network; a tuple of the main and auxiliary outputs where it has auxiliary classifiers.
+        """
+        auxiliary: list[Tensor] = []
+        if isinstance(outputs, tuple):
+            outputs, *auxiliary = outputs
+        outputs = rows(outputs)
+        loss = self.sample_loss(outputs, targets).mean()
+        for output in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self.sample_loss(output, targets).mean()
+        return loss, outputs
 
     def mean_loss(self, evaluation: Evaluation) -> float:
         """Mean of the sample losses of an evaluation."""

@@ -22,6 +22,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
+from danlu.training.choose_thresholds import mean_thresholds
 from danlu.training.finish import finish_run, write_results
 from danlu.training.train_run import new_job, resume_run, train_run
 
@@ -54,7 +55,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
         if refit == "all":
             epochs = [fold.summary.best_epoch or 0 for fold in folds]
             settings = with_values(single, {"data.val": 0, "epochs": max(1, round(statistics.mean(epochs)))})
-            kept = _train_part(run, "refit", settings, console)
+            kept = _train_part(run, "refit", settings, console, _thresholds(folds))
         for name in COPIED:
             if (kept.folder / name).exists():  # weights/start only with --init
                 shutil.copyfile(kept.folder / name, run.folder / name)
@@ -81,15 +82,22 @@ def folds_unfinished(run: Run, config: Config) -> bool:
     return not run.summary.folds or config.data.refit in (None, "all")
 
 
-def _train_part(run: Run, name: str, config: Config, console: Console) -> LoadedRun:
-    """Train the fold (or refit) in the sub-folder `name`; continue it where it was interrupted."""
+def _thresholds(folds: Sequence[LoadedRun]) -> tuple[float, ...]:
+    return mean_thresholds([fold.signature.thresholds for fold in folds])
+
+
+def _train_part(run: Run, name: str, config: Config, console: Console, thresholds: tuple[float, ...] = ()) -> LoadedRun:
+    """Train the fold (or refit) in the sub-folder `name`; continue it where it was interrupted.
+
+    thresholds: of labels, for a refit, which has no validation set.
+    """
     folder = run.folder / name
     if (folder / "config.yaml").is_file():
         part = Run.open(folder)
         with part.locked():
-            return resume_run(part, part.config, console)
+            return resume_run(part, part.config, console, thresholds)
     shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-    return train_run(new_job(config, console, str(folder)), console)
+    return train_run(replace(new_job(config, console, str(folder)), thresholds=thresholds), console)
 
 
 def _best_fold(folds: Sequence[LoadedRun]) -> LoadedRun:
@@ -133,7 +141,8 @@ def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: 
 
 def _save_ensemble(run: Run, prepared: Prepared, folds: Sequence[LoadedRun]) -> None:
     """Write the networks of all folds into one weights file, each with the signature of its fold."""
-    signature = replace(prepared.signature, members=tuple(fold.signature for fold in folds))
+    members = tuple(fold.signature for fold in folds)
+    signature = replace(prepared.signature, members=members, thresholds=_thresholds(folds))
     networks = nn.ModuleList([fold.model for fold in folds])
     for which in ("best", "last"):
         save_weights(run.weights(which), networks, signature)

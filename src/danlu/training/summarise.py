@@ -44,7 +44,7 @@ def summarise(
     details: dict[str, Any] = {}
     if measured is not None:
         metrics[measured.split] = measured.metrics
-        details = {"split": measured.split} | task.details(
+        details = {"split": measured.split} | measured.task.details(
             measured.evaluation, prepared.dataset.name_of, lambda index: image_uri(prepared, index)
         )
     model = network(prepared.signature)

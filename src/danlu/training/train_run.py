@@ -21,6 +21,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_choices
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
+from danlu.training.choose_thresholds import choose_thresholds
 from danlu.training.environment import describe_environment
 from danlu.training.finish import finish_run
 from danlu.training.fit_closed_form import fit_closed_form
@@ -39,12 +40,16 @@ RESUMABLE = (
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A locked run folder with its data, ready to be trained. seconds: spent on preparing it."""
+    """A locked run folder with its data, ready to be trained.
+
+    seconds: spent on preparing it. thresholds: of labels, for a training without a validation set to choose them on.
+    """
 
     run: Run
     prepared: Prepared
     seconds: float
     resume: bool
+    thresholds: tuple[float, ...] = ()
 
 
 def new_job(config: Config, console: Console, out: str | None = None) -> TrainingJob:
@@ -83,7 +88,11 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 fabric.launch()
                 progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume)
         interrupted = (progress.stopped or "").startswith(INTERRUPTED)
-        val_metrics = None if interrupted else fit_closed_form(run, prepared, progress)
+        val_metrics = None
+        if not interrupted:
+            val_metrics = fit_closed_form(run, prepared, progress) or choose_thresholds(
+                run, prepared, progress, job.thresholds
+            )
         timings = {"data": job.seconds, "training": time.perf_counter() - began}
         finish_run(run, prepared, progress, timings, console, evaluate=not interrupted, val_metrics=val_metrics)
         if interrupted:
@@ -113,10 +122,10 @@ def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
     return config
 
 
-def resume_run(run: Run, config: Config, console: Console) -> LoadedRun:
+def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[float, ...] = ()) -> LoadedRun:
     """Continue a locked run from its last checkpoint; a finished run is returned as it is, unless `epochs` has grown.
 
-    config: see `resumed_config`.
+    config: see `resumed_config`. thresholds: see `TrainingJob`.
     """
     summary = run.summary
     if summary.folds and config.epochs != run.config.epochs:
@@ -129,7 +138,9 @@ def resume_run(run: Run, config: Config, console: Console) -> LoadedRun:
         return load(run)
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))
-    return train_run(TrainingJob(run, prepared, time.perf_counter() - began, resume=True), console)
+    return train_run(
+        TrainingJob(run, prepared, time.perf_counter() - began, resume=True, thresholds=thresholds), console
+    )
 
 
 def _is_finished(run: Run) -> bool:

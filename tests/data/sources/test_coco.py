@@ -221,7 +221,7 @@ def test_too_many_faults_stop_unless_told(tmp_path):
 def test_another_task_is_refused(tmp_path):
     write(tmp_path)
     assert recognise(tmp_path) == "coco"
-    with pytest.raises(Refusal, match="data to detect, not to classify"):
+    with pytest.raises(Refusal, match="data to detect or segment, not to classify"):
         read(tmp_path, "classify")
 
 

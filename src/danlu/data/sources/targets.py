@@ -10,6 +10,7 @@ from torch import Tensor
 
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName as Task
+from danlu.task_spec import TaskSpec
 
 MAX_INTEGER_CLASSES = 20  # integers with at most this many distinct values, each seen often, are classes
 CLASS_COLUMNS = ("label", "labels", "class", "category", "species")  # names of columns whose integers are classes
@@ -63,6 +64,15 @@ def sort_classes(names: Sequence[str], indices: Tensor) -> tuple[tuple[str, ...]
     place = torch.empty(len(names), dtype=torch.int64)
     place[torch.tensor(order)] = torch.arange(len(names))
     return tuple(names[k] for k in order), place[indices]
+
+
+def with_classes(spec: TaskSpec, targets: Tensor, places: Tensor, classes: int) -> Tensor:
+    """Targets with their classes numbered anew. places: int64, the new index of each class. classes: their number."""
+    if spec.several_labels:
+        moved = torch.zeros(len(targets), classes)
+        moved[:, places] = targets
+        return moved
+    return places[targets] if spec.has_classes else targets
 
 
 def need_two(classes: Sequence[str], where: object) -> None:

@@ -27,9 +27,12 @@ def chance_loss(ledger: Ledger) -> float | None:
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
     shares = shares or ledger.first("class.actual", "val")  # training labels may all have been mixed
+    frequencies = ledger.first("target.frequencies", "train") or ledger.first("target.frequencies", "val")
     mean = ledger.first("target.mean", "train", ledger.first("target.mean", "val"))
-    if kind in ("bce", "bce_logits") and mean is not None and (outputs > 2 or not shares):  # several outputs per sample
-        entropy = -(weighted_log(mean) + weighted_log(1 - mean)) if 0 <= mean <= 1 else 0.0
+    if not frequencies and mean is not None and (outputs > 2 or not shares):  # several outputs per sample
+        frequencies = [mean] if 0 <= mean <= 1 else [0.0]
+    if kind in ("bce", "bce_logits") and frequencies:  # each label is known by its frequency alone
+        entropy = -fmean(weighted_log(one) + weighted_log(1 - one) for one in frequencies)
         return entropy if entropy > 0.01 else None
     if kind in CROSS_ENTROPIES and shares:
         entropy = -sum(map(weighted_log, shares))

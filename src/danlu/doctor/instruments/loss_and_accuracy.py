@@ -14,6 +14,10 @@ from danlu.doctor.losses import kind_by_graph, kind_of
 from danlu.doctor.predictions import IGNORED, measured, target_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
 
+# Counts of a batch that are added up over an epoch.
+COUNTED = (
+    "correct", "counted", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes", "labelled",
+)  # fmt: skip
 MIN_BATCHES = 4  # measured batches for the accuracy of an epoch, if it has as many
 
 
@@ -212,7 +216,7 @@ class EpochSums:
         self.add_predictions(outcome)
 
     def add_predictions(self, outcome: dict[str, Any]) -> None:
-        for name in ("correct", "counted", "predicted", "actual", "hits", "sure", "top_third", "moments", "extremes"):
+        for name in COUNTED:
             if name in outcome:
                 self._sum(name, outcome[name])
 
@@ -241,7 +245,8 @@ class EpochSums:
         write("loss.batch_mean", float(values["batch_loss"]) / self.batches)
         write("loss.last_batch", float(self.last["loss"]))
         skipped_steps = watched.skipped_steps if phase == "train" else 0
-        if "correct" in values and counted and self.measured >= min(MIN_BATCHES, self.batches + skipped_steps):
+        enough = self.measured >= min(MIN_BATCHES, self.batches + skipped_steps)
+        if "correct" in values and "labelled" not in values and counted and enough:
             write("accuracy.mean", float(values["correct"]) / counted)
             write("accuracy.batch_mean", float(values["batch_accuracy"]) / self.measured)
             if self.measured == self.batches and not skipped_steps:
@@ -255,7 +260,10 @@ class EpochSums:
         values = self._on_host()
         counted = float(values.get("counted", 0.0))
         write = lambda name, value: watched.write(name, value, phase, watched.epoch)  # noqa: E731
-        if "actual" in values and counted:
+        if "labelled" in values:
+            *marked, samples = values["labelled"].tolist()
+            write("target.frequencies", [count / samples for count in marked])
+        elif "actual" in values and counted:
             actual, predicted, hits = values["actual"], values["predicted"], values["hits"]
             write("class.predicted", (predicted / predicted.sum().clamp(min=1)).tolist())
             write("class.actual", (actual / actual.sum().clamp(min=1)).tolist())
