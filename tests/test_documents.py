@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from danlu.data.format_document import document
+from danlu.data.format_table import readable_formats
 from danlu.detection.build import DETECTORS
 from danlu.models.build import MODELS
 
@@ -35,3 +37,19 @@ def test_the_page_of_the_python_api_is_up_to_date() -> None:
     """docs/python.md is written by tools/python_page.py."""
     tool = runpy.run_path(str(ROOT / "tools" / "python_page.py"))
     assert (ROOT / "docs" / "python.md").read_text(encoding="utf-8") == tool["page"]()
+
+
+def test_the_page_of_formats_is_that_of_the_table() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert page == document(), "run: python -m danlu.data.format_document > docs/formats.md"
+    assert "docs/formats.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", readable_formats())
+def test_a_format_has_a_layout_tasks_and_a_test_that_opens_it(name: str) -> None:
+    form = readable_formats()[name]
+    assert form.layout
+    assert form.tasks
+    tests = (ROOT / "tests" / "data" / form.tests).read_text(encoding="utf-8")
+    words = {name, name.replace(" ", "-"), name.replace(" ", "_"), name.replace(" ", "")}
+    assert any(word in tests.lower() for word in words)

@@ -1,4 +1,4 @@
-"""The table of data formats, and the one way from a path or the name of a known set to a Dataset.
+"""The one way from a path or the name of a known set to a Dataset.
 
 Every format looks at one survey of the files and gives its evidence. The best is read; none, or two that fit equally
 well, are a refusal that names what was seen.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,114 +18,14 @@ from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.sources import (
-    cifar,
-    coco,
-    createml,
-    csv,
-    cvat,
-    folder,
-    idx,
-    instance_masks,
-    label_lines,
-    label_studio,
-    labelled_csv,
-    labelme,
-    npz,
-    shapes,
-    sklearn,
-    torchvision,
-    unread,
-    via,
-    voc,
-    yolo,
-)
-from danlu.data.sources.targets import Task, need_two
+from danlu.data.format_table import FORMATS, format_named, readable_formats
+from danlu.data.sources import shapes, sklearn, torchvision, unread
+from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
 
-Opener = Callable[[Any, DataConfig, Task | None], Dataset]
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format on disk. look: survey -> evidence for it, or None; open: (survey, config, task) -> Dataset.
-
-    objects: it holds objects to find in images, to detect or to segment. on_request: read only with --format.
-    """
-
-    description: str
-    look: Callable[[Survey], Evidence | None]
-    open: Opener
-    objects: bool = False
-    on_request: bool = False
-
-
-def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
-    """`look` of a format that is recognised by its path alone."""
-
-    def look(data: Survey) -> Evidence | None:
-        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
-
-    return look
-
-
-def _of_path(opener: Opener) -> Opener:
-    return lambda data, config, task: opener(data.path if isinstance(data, Survey) else data, config, task)
-
-
-FORMATS = {
-    "idx": Format("MNIST-style idx files, raw or .gz", _on_path(idx.looks_like, "idx files"), _of_path(idx.open)),
-    "cifar": Format(
-        "CIFAR-10 or CIFAR-100, binary or python batches",
-        _on_path(cifar.looks_like, "CIFAR's batches"),
-        _of_path(cifar.open),
-    ),
-    "npz": Format("an .npz file with arrays x and y", _on_path(npz.looks_like, "an .npz file"), _of_path(npz.open)),
-    "coco": Format("COCO json of boxes or masks", coco.look, coco.open, objects=True),
-    "voc": Format("Pascal VOC xml of boxes", voc.look, voc.open, objects=True),
-    "yolo": Format("YOLO or Darknet txt of boxes or polygons", yolo.look, yolo.open, objects=True),
-    "labelme": Format("LabelMe json beside each image", labelme.look, labelme.open, objects=True),
-    "cvat": Format("CVAT for images 1.1, an xml file of boxes, polygons and masks", cvat.look, cvat.open, objects=True),
-    "via": Format("VIA (VGG Image Annotator) json of regions", via.look, via.open, objects=True),
-    "createml": Format("CreateML json of boxes", createml.look, createml.open, objects=True),
-    "label studio": Format(
-        "Label Studio json of rectangles and polygons", label_studio.look, label_studio.open, objects=True
-    ),
-    "kitti": Format("KITTI label_2 txt of boxes", label_lines.look_kitti, label_lines.open_kitti, objects=True),
-    "dota": Format("DOTA labelTxt of oriented boxes", label_lines.look_dota, label_lines.open_dota, objects=True),
-    "csv boxes": Format(
-        "csv of images and boxes (also Open Images)", labelled_csv.look_boxes, labelled_csv.open_boxes, objects=True
-    ),
-    "csv images": Format("csv of images and their label (Kaggle)", labelled_csv.look_images, labelled_csv.open_images),
-    "csv classes": Format(
-        "csv of images and a column of 0 and 1 per class", labelled_csv.look_classes, labelled_csv.open_classes
-    ),
-    "object masks": Format(
-        "a folder of mask files per image, one per object",
-        instance_masks.look_objects,
-        instance_masks.open_objects,
-        objects=True,
-    ),
-    "instance masks": Format(
-        "a folder of images and one of instance masks", instance_masks.look, instance_masks.open, objects=True
-    ),
-    "binary masks": Format(
-        "as instance masks; each separate region of a mask is an object",
-        instance_masks.look,
-        instance_masks.open_binary,
-        objects=True,
-        on_request=True,
-    ),
-    "folder": Format("a folder with one subfolder of images per class", folder.look, folder.open),
-    "csv": Format("a .csv or .tsv table with a target column", csv.look, csv.open),
-    **{
-        name: Format(description, look, unread.open, on_request=True)
-        for name, (description, look) in unread.FORMATS.items()
-    },
-}
 DEFAULT_ROOT = "~/.cache/danlu"
 
 
@@ -183,20 +82,6 @@ def evidence_for(data: Survey) -> dict[str, Evidence]:
     found = {name: form.look(data) for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS}
     kept = {name: evidence for name, evidence in found.items() if evidence is not None}
     return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
-
-
-def readable_formats() -> dict[str, Format]:
-    """The formats that are read, without those that are only recognised and named."""
-    return {name: form for name, form in FORMATS.items() if name not in unread.FORMATS}
-
-
-def format_named(name: str) -> str:
-    """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
-    plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if plain not in readable_formats():
-        known = [one.replace(" ", "-") for one in readable_formats()]
-        raise refusal("--format", "a known format (`danlu formats` lists them)", name, near=known)
-    return plain
 
 
 def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message], Message]:
@@ -257,7 +142,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
         raise refusal(str(path), "readable", error.strerror) from None
     name, notes, seen = choose_format(data, config.format)
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
-        raise _other_task(str(path), "detect" if FORMATS[name].objects else "classify or regress", task)
+        raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
     dataset = FORMATS[name].open(data, config, task)
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], seen=seen)
 
@@ -350,7 +235,7 @@ def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch
     """Targets of both. places: of each class of `part` among those of `main`."""
     first, second = main.targets, part.targets
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        return torch.cat([first, places[second] if main.task_spec.targets == "class" else second])
+        return torch.cat([first, with_classes(main.task_spec, second, places, len(main.classes))])
     assert not isinstance(first, torch.Tensor)
     assert not isinstance(second, torch.Tensor)
     return [*first, *(replace(one, labels=places[one.labels]) for one in second)]

@@ -22,6 +22,7 @@ from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
 
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
+IGNORED = ", so it is ignored in training"  # of objects whose mask cannot be used
 ROUNDING = 1.0  # pixels that a box may reach over the edge without being named: tools round, or count from 0
 
 
@@ -264,7 +265,7 @@ def _outlined(
         fault = _outline_fault(shape, sizes[i])
         if fault:
             lost += 1
-            problems.append(Problem(_where(one, thing), f"{fault}, so it is ignored in training", "kept"))
+            problems.append(Problem(_where(one, thing), f"{fault}{IGNORED}", "kept"))
             x1, y1, x2, y2 = box.astype(np.float64)
             shape = Polygons((np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]),))
         kept.append(thing._replace(shape=shape, ignore=thing.ignore or bool(fault)))

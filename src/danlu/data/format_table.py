@@ -1,0 +1,276 @@
+"""The table of data formats: the readers of each, and every fact about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.config import DataConfig
+from danlu.data.dataset import Dataset
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.sources import (
+    cifar,
+    coco,
+    createml,
+    csv,
+    cvat,
+    folder,
+    idx,
+    instance_masks,
+    label_lines,
+    label_studio,
+    labelled_csv,
+    labelme,
+    npz,
+    unread,
+    via,
+    voc,
+    yolo,
+)
+from danlu.data.sources.targets import Task
+from danlu.data.survey import Survey
+from danlu.message import message
+from danlu.refuse import refusal
+from danlu.task_spec import TASKS, TaskName
+
+Opener = Callable[[Any, DataConfig, Task | None], Dataset]
+OBJECTS: tuple[TaskName, ...] = ("detect", "segment")
+BOXES: tuple[TaskName, ...] = ("detect",)
+CLASSES: tuple[TaskName, ...] = ("classify",)
+LABELS: tuple[TaskName, ...] = ("classify", "multilabel", "regress")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format on disk.
+
+    look: survey -> evidence for it, or None. open: (survey, config, task) -> Dataset. tasks: that its data can have,
+    the default first. layout: its files in one line. reader: the library that reads it; danlu's own code by default.
+    tests: the test file. sets: published sets that it is tested or measured on. on_request: read only with --format.
+    """
+
+    description: str
+    look: Callable[[Survey], Evidence | None]
+    open: Opener
+    tasks: tuple[TaskName, ...] = ()
+    layout: str = ""
+    tests: str = ""
+    reader: str = "danlu"
+    sets: str = ""
+    on_request: bool = False
+
+    @property
+    def objects(self) -> bool:
+        """It holds objects to find in images, to detect or to segment."""
+        return any(TASKS[task].finds_objects for task in self.tasks)
+
+
+def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey], Evidence | None]:
+    """`look` of a format that is recognised by its path alone."""
+
+    def look(data: Survey) -> Evidence | None:
+        return Evidence(Fit.MARKED, message("data.seen.path", "{what}", what=what)) if looks_like(data.path) else None
+
+    return look
+
+
+def _of_path(opener: Opener) -> Opener:
+    return lambda data, config, task: opener(data.path if isinstance(data, Survey) else data, config, task)
+
+
+TOOLS = "sources/test_annotation_tools.py"  # tests of the exports of annotation tools
+OWN_DATA = "test_own_data.py"  # tests of layouts that users reported
+FORMATS = {
+    "idx": Format(
+        "MNIST-style idx files, raw or .gz",
+        _on_path(idx.looks_like, "idx files"),
+        _of_path(idx.open),
+        CLASSES,
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
+        "sources/test_idx.py",
+        sets="MNIST",
+    ),
+    "cifar": Format(
+        "CIFAR-10 or CIFAR-100, binary or python batches",
+        _on_path(cifar.looks_like, "CIFAR's batches"),
+        _of_path(cifar.open),
+        CLASSES,
+        "data_batch_1 ... test_batch, or train and test",
+        "sources/test_cifar.py",
+    ),
+    "npz": Format(
+        "an .npz file with arrays x and y",
+        _on_path(npz.looks_like, "an .npz file"),
+        _of_path(npz.open),
+        ("classify", "regress"),
+        "one file: x (N, H, W), (N, H, W, C) or (N, D), y (N,) or (N, T)",
+        "sources/test_npz.py",
+        reader="numpy",
+    ),
+    "coco": Format(
+        "COCO json of boxes or masks",
+        coco.look,
+        coco.open,
+        OBJECTS,
+        "annotations/instances_SPLIT.json, images in any folder; or _annotations.coco.json beside them",
+        "sources/test_coco.py",
+    ),
+    "voc": Format(
+        "Pascal VOC xml of boxes",
+        voc.look,
+        voc.open,
+        BOXES,
+        "Annotations/NAME.xml, JPEGImages/NAME.jpg, ImageSets/Main/SPLIT.txt; or the xml beside the images",
+        "sources/test_voc.py",
+        sets="BCCD",
+    ),
+    "yolo": Format(
+        "YOLO or Darknet txt of boxes or polygons",
+        yolo.look,
+        yolo.open,
+        OBJECTS,
+        "images/SPLIT/NAME.jpg, labels/SPLIT/NAME.txt, data.yaml or obj.data; or no such file",
+        "sources/test_yolo.py",
+    ),
+    "labelme": Format(
+        "LabelMe json beside each image", labelme.look, labelme.open, OBJECTS, "NAME.json beside NAME.jpg", TOOLS
+    ),
+    "cvat": Format(
+        "CVAT for images 1.1, an xml file of boxes, polygons and masks",
+        cvat.look,
+        cvat.open,
+        OBJECTS,
+        "annotations.xml, images below",
+        TOOLS,
+    ),
+    "via": Format(
+        "VIA (VGG Image Annotator) json of regions",
+        via.look,
+        via.open,
+        OBJECTS,
+        "via_region_data.json beside the images of each split",
+        TOOLS,
+    ),
+    "createml": Format(
+        "CreateML json of boxes",
+        createml.look,
+        createml.open,
+        BOXES,
+        "_annotations.createml.json beside the images",
+        TOOLS,
+    ),
+    "label studio": Format(
+        "Label Studio json of rectangles and polygons",
+        label_studio.look,
+        label_studio.open,
+        OBJECTS,
+        "one json, images below",
+        TOOLS,
+    ),
+    "kitti": Format(
+        "KITTI label_2 txt of boxes",
+        label_lines.look_kitti,
+        label_lines.open_kitti,
+        BOXES,
+        "training/image_2/NAME.png, training/label_2/NAME.txt",
+        TOOLS,
+    ),
+    "dota": Format(
+        "DOTA labelTxt of oriented boxes",
+        label_lines.look_dota,
+        label_lines.open_dota,
+        BOXES,
+        "images/NAME.png, labelTxt/NAME.txt; the boxes that enclose the oriented ones",
+        TOOLS,
+    ),
+    "csv boxes": Format(
+        "csv of images and boxes (also Open Images)",
+        labelled_csv.look_boxes,
+        labelled_csv.open_boxes,
+        BOXES,
+        "a csv with columns of the image, the class and x1, y1, x2, y2 (or x, y, width, height)",
+        OWN_DATA,
+    ),
+    "csv images": Format(
+        "csv of images and their label (Kaggle)",
+        labelled_csv.look_images,
+        labelled_csv.open_images,
+        LABELS,
+        "a csv with a column of the image and one of its label, its labels (`cat;dog`) or a number",
+        "sources/test_label_sets.py",
+    ),
+    "csv classes": Format(
+        "csv of images and a column of 0 and 1 per class",
+        labelled_csv.look_classes,
+        labelled_csv.open_classes,
+        ("classify", "multilabel"),
+        "a csv with a column of the image and one per class; Roboflow's SPLIT/_classes.csv",
+        "sources/test_label_sets.py",
+    ),
+    "object masks": Format(
+        "a folder of mask files per image, one per object",
+        instance_masks.look_objects,
+        instance_masks.open_objects,
+        ("segment", "detect"),
+        "ID/images/ID.png, ID/masks/*.png",
+        OWN_DATA,
+        sets="nuclei of the Data Science Bowl 2018",
+    ),
+    "instance masks": Format(
+        "a folder of images and one of instance masks",
+        instance_masks.look,
+        instance_masks.open,
+        ("segment", "detect"),
+        "images/NAME.jpg, masks/NAME.png with a number per object",
+        "sources/test_instance_masks.py",
+        sets="Penn-Fudan",
+    ),
+    "binary masks": Format(
+        "as instance masks; each separate region of a mask is an object",
+        instance_masks.look,
+        instance_masks.open_binary,
+        ("segment", "detect"),
+        "images/NAME.jpg, masks/NAME.png of 0 and another value",
+        OWN_DATA,
+        on_request=True,
+    ),
+    "folder": Format(
+        "a folder with one subfolder of images per class",
+        folder.look,
+        folder.open,
+        CLASSES,
+        "CLASS/NAME.jpg, or SPLIT/CLASS/NAME.jpg",
+        "sources/test_folder.py",
+        sets="CIFAR-10 as JPEG, 17 flowers",
+    ),
+    "csv": Format(
+        "a .csv or .tsv table with a target column",
+        csv.look,
+        csv.open,
+        ("classify", "regress"),
+        "one file with a header; the target is the last column or --target",
+        "sources/test_csv.py",
+        reader="pandas",
+        sets="California housing",
+    ),
+    **{
+        name: Format(description, look, unread.open, on_request=True)
+        for name, (description, look) in unread.FORMATS.items()
+    },
+}
+
+
+def readable_formats() -> dict[str, Format]:
+    """The formats that are read, without those that are only recognised and named."""
+    return {name: form for name, form in FORMATS.items() if name not in unread.FORMATS}
+
+
+def format_named(name: str) -> str:
+    """The format that --format names, whatever its spelling. Raises Refusal for an unknown one."""
+    plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+    if plain not in readable_formats():
+        known = [one.replace(" ", "-") for one in readable_formats()]
+        raise refusal("--format", "a known format (`danlu formats` lists them)", name, near=known)
+    return plain
