@@ -16,6 +16,7 @@ _PUBLIC = {
     "load": "danlu.inference.loaded_run",
     "describe": "danlu.analysis.describe",
     "diagnose": "danlu.analysis.diagnose",
+    "convert": "danlu.conversion.convert",
     "heal": "danlu.healing.heal",
     "landscape": "danlu.analysis.landscape",
     "inspect": "danlu.analysis.inspect",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from danlu.analysis.diagnose import diagnose as diagnose
     from danlu.analysis.inspect import inspect as inspect
     from danlu.analysis.landscape import landscape as landscape
+    from danlu.conversion.convert import convert as convert
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature as curvature

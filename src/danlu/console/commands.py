@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from danlu.analysis.contact_sheet import default_place
 from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
+from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
@@ -26,6 +25,7 @@ from danlu.inference.prediction import Prediction
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
 from danlu.printing.healing import print_healing
+from danlu.printing.lines import print_line
 from danlu.printing.results import (
     print_description,
     print_findings,
@@ -80,6 +80,11 @@ def _answers_table(predictions: list[Prediction]) -> Table:
         elif row.label is not None:
             others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
             table.add_row(row.path, row.label, f"{row.confidence:.3f}", others)
+        elif row.labels is not None:
+            found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
+            named = {name for name, _ in row.labels}
+            others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
+            table.add_row(Text(row.path), Text(found or "no label"), "", Text(others))
         else:
             table.add_row(row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", "")
     return table
@@ -99,17 +104,17 @@ def _objects_table(predictions: list[Prediction]) -> Table:
 
 def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     data, out = values.pop("data.path"), values.pop("out")
-    if out is not None:
-        found = describe(data, out=out, **values)
-    else:  # describing data must not write files into the user's folders
-        folder = Path(tempfile.mkdtemp(prefix="danlu-"))
-        try:
-            found = describe(data, out=folder / f"{Path(data).stem or 'data'}.png", **values)
-        finally:
-            with suppress(OSError):  # not empty: it holds the contact sheet
-                folder.rmdir()
+    found = describe(data, out=out or default_place(data), **values)
     print_description(console, found)
     return found.to_json(), 0
+
+
+def convert_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    done = convert(values.pop("data.path"), console=console, **values)
+    print_line(console, done.sentence())
+    for note in done.notes or []:
+        print_line(console, f"note: {note}")
+    return done.to_json(), 0
 
 
 def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -203,6 +208,7 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "evaluate": evaluate_command,
     "predict": predict_command,
     "describe": describe_command,
+    "convert": convert_command,
     "diagnose": diagnose_command,
     "inspect": inspect_command,
     "formats": formats_command,

@@ -10,6 +10,7 @@ from danlu.config import keys
 from danlu.console.flags import Parser, hint
 from danlu.refuse import Refusal, nearest
 
+TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
 
@@ -60,10 +61,19 @@ def _predict(parser: Parser) -> None:
 
 def _describe(parser: Parser) -> None:
     parser.add_argument("data.path", metavar="DATA")
-    parser.flag("--out", metavar="FILE", help="image file for the contact sheet [in the folder for temporary files]")
+    parser.flag("--out", metavar="FILE", help="image file for the contact sheet [NAME-contact-sheet.png]")
     parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
     parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
     parser.settings(only=lambda key: key.startswith("data."))
+
+
+def _convert(parser: Parser) -> None:
+    parser.add_argument("data.path", metavar="DATA")
+    parser.flag("--to", metavar="NAME", required=True, help="format to write: " + ", ".join(TARGET_NAMES))
+    parser.flag("--out", metavar="DIR", default=None, help="new folder [DATA-NAME in the current folder]")
+    parser.flag("--link", action="store_true", help="make hard links to the images instead of copies")
+    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
+    parser.settings(only=lambda key: key in ("data.format", "data.on_bad", "data.target", "data.workers"))
 
 
 def _diagnose(parser: Parser) -> None:
@@ -116,6 +126,7 @@ VERBS = {
     "evaluate": Verb("RUN [DATA]", "evaluate a run on its test set, or on other DATA", _evaluate, alias="eval"),
     "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
+    "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
     "diagnose": Verb(
         "RUN|DATA", "report what is wrong with a run, or with data before training", _diagnose, alias="doctor"
     ),

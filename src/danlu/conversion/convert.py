@@ -1,0 +1,152 @@
+"""`danlu convert`: write a data set that danlu reads in the format of others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from danlu.config import Config, DataConfig, with_values
+from danlu.conversion.samples import Sample, samples_of, write_image
+from danlu.conversion.writers import TARGETS, Target
+from danlu.data.dataset import UNASSIGNED, Dataset
+from danlu.data.formats import open_dataset
+from danlu.data.sources.audit import IGNORED
+from danlu.message import message
+from danlu.refuse import Refusal, blame, one_of, refusal
+from danlu.run.result import Result
+from danlu.task_spec import TASKS, TaskName, object_task
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Conversion(Result):
+    """Result of `danlu.convert`."""
+
+    folder: str
+    format: str
+    images: int
+    classes: list[str]
+    counts: dict[str, int]  # split -> images; "all" where the set has no splits
+    objects: int | None = None  # for sets of objects
+    notes: list[str] | None = None  # what is changed or left out
+
+    def __repr__(self) -> str:
+        return f"Conversion({self.sentence()})"
+
+    __str__ = __repr__
+
+    def sentence(self) -> str:
+        """One line for the terminal."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        objects = f", {self.objects:,} objects" if self.objects is not None else ""
+        return (
+            f"{self.images:,} images ({counts}){objects}, {len(self.classes)} classes as {self.format} in {self.folder}"
+        )
+
+
+def convert(
+    data: str | Path,
+    *,
+    to: str,
+    out: str | Path | None = None,
+    link: bool = False,
+    task: TaskName | None = None,
+    console: Console | None = None,
+    **settings: object,
+) -> Conversion:
+    """Write `data` in another format: classes by name, given splits kept, images copied.
+
+    to: coco, yolo, voc or folder. out: the new folder, by default DATA-FORMAT in the current one; Refusal where it
+    exists with content. link: make hard links to the images instead of copies. task: "detect" converts boxes only of
+    data with masks. settings: of the `data` section of the config. Refusal where the format cannot hold the data.
+    """
+    target = TARGETS[one_of("--to", to, TARGETS, ", ".join(TARGETS))]
+    values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
+    config = with_values(Config(), {"data.path": str(data), "task": task} | values)
+    folder = Path(out) if out is not None else Path(f"{Path(data).expanduser().resolve().stem}-{to}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise refusal("--out", "a new or empty folder", str(folder))
+    dataset = _opened(config.data, config.task)
+    _check_target(dataset, to, target)
+    samples = samples_of(dataset)
+    notes = _lost(dataset, samples, to, target)
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        target.write(part, samples, dataset.classes, lambda sample: target.place(sample, dataset.classes))
+        for sample in track(samples, "images", console=console or Console(quiet=True), transient=True):
+            write_image(sample.source, part / target.place(sample, dataset.classes), link)
+        with suppress(FileNotFoundError):
+            folder.rmdir()  # it is empty
+        part.rename(folder)
+    except OSError as error:
+        hint = "; without --link images are copied" if link else ""
+        raise blame(error, f"--out {folder}{hint}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return _described(folder, to, dataset, samples, notes)
+
+
+def _opened(config: DataConfig, task: TaskName | None) -> Dataset:
+    """The data set, with masks where it has any and the user did not ask for a task."""
+    if task is None:
+        with suppress(Refusal):  # it has boxes only, or something else is wrong, which the other way names
+            return open_dataset(config, object_task(masks=True), classes_known=True)
+    return open_dataset(config, task, classes_known=True)
+
+
+def _check_target(dataset: Dataset, to: str, target: Target) -> None:
+    """Refuse a format that cannot hold the data, in one sentence."""
+    if dataset.kind not in ("files", "images"):
+        raise refusal("DATA", "a set of images", f"{dataset.path}, a table")
+    if dataset.task in target.tasks:
+        return
+    fitting = [name for name, other in TARGETS.items() if dataset.task in other.tasks]
+    spec = dataset.task_spec
+    if spec.masks and any(TASKS[task].finds_objects for task in target.tasks):
+        raise Refusal(
+            f"--to {to} holds boxes but no masks, which {dataset.path} has: --task detect writes the boxes alone, "
+            f"--to {' or '.join(fitting)} keeps the masks"
+        )
+    holds = " or ".join(str(TASKS[task].reason) for task in target.tasks)
+    do = f"; use --to {' or '.join(fitting)}" if fitting else "; no format that can be written holds these"
+    raise Refusal(f"--to {to} holds {holds}, but {dataset.path} has {spec.reason}{do}")
+
+
+def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) -> list[str]:
+    """Sentences about what the new set does not hold as the old one does."""
+    notes = []
+    ignored = sum(box.ignore for sample in samples for box in sample.objects)
+    if ignored and not target.ignores:
+        text = "{count} objects that are ignored in training are left out: {format} has no mark for them"
+        notes.append(message("convert.ignored", text, count=ignored, format=to))
+    if bare := sum(problem.reason.endswith(IGNORED) for problem in dataset.problems):
+        text = "{count} objects without a usable mask are marked as ignored; --task {task} writes every box"
+        notes.append(message("convert.no_outline", text, count=bare, task=object_task(masks=False)))
+    if dataset.given is not None and (loose := int((dataset.given == UNASSIGNED).sum())):
+        text = "{count} images in no split are written to the training split"
+        notes.append(message("convert.unassigned", text, count=loose))
+    skipped = [problem for problem in dataset.problems if problem.done == "skipped"]
+    if skipped:
+        text = "{count} entries that cannot be read are left out (first: {where}: {reason})"
+        notes.append(
+            message("convert.skipped", text, count=len(skipped), where=skipped[0].where, reason=skipped[0].reason)
+        )
+    names = {Path(sample.source).name: sample.name for sample in samples if isinstance(sample.source, Path)}
+    if renamed := [(old, new) for old, new in names.items() if old != new]:
+        text = "images with the same name in several folders are renamed, as {old} to {new}"
+        notes.append(message("convert.renamed", text, old=renamed[0][0], new=renamed[0][1]))
+    return [str(note) for note in notes]
+
+
+def _described(folder: Path, to: str, dataset: Dataset, samples: Sequence[Sample], notes: list[str]) -> Conversion:
+    splits = dict.fromkeys(sample.split for sample in samples)
+    counts = {split or "all": sum(sample.split == split for sample in samples) for split in splits}
+    kept = [box for sample in samples for box in sample.objects if TARGETS[to].ignores or not box.ignore]
+    objects = len(kept) if dataset.task_spec.finds_objects else None
+    return Conversion(str(folder), to, len(samples), list(dataset.classes), counts, objects, notes)
