@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
-from danlu.report import images
-from danlu.report.images import annotate, contact_sheet, to_data_uri
+from danlu.report.images import annotate, to_data_uri
 
 
 def decoded(uri: str) -> Image.Image:
@@ -63,32 +62,6 @@ def test_every_kind_and_shape_of_image(channels: int, shape: tuple[int, int]) ->
 def test_what_is_no_image_is_an_error(wrong: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="an image must be uint8"):
         to_data_uri(wrong, 96)
-
-
-def test_contact_sheet_places_each_image_over_its_caption(digit: torch.Tensor) -> None:
-    sheet = contact_sheet(torch.stack([digit] * 5), ["zero", "", "丹炉", "x" * 999, "\ud800"], columns=3)
-    assert sheet.size == (3 * 124 + 12, 2 * 144 + 12)
-    ink = np.asarray(sheet.convert("L")) < 200
-    caption = ink[12 + 112 : 12 + 132]
-    assert caption[:, 12:124].any()  # "zero"
-    assert not caption[:, 136:248].any()  # none
-    assert caption[:, 260:372].any()  # Chinese
-    assert not ink[-1].any()
-
-
-def test_contact_sheet_wants_a_caption_each(digit: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="2 images"):
-        contact_sheet(torch.stack([digit] * 2), ["one"], columns=2)
-    assert contact_sheet(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), [], columns=4).size[0] > 0
-
-
-def test_captions_without_any_font_on_the_system(digit: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "FONTS", ())
-    images._font.cache_clear()
-    try:
-        contact_sheet(digit[None], ["丹炉 furnace"], columns=1)
-    finally:
-        images._font.cache_clear()
 
 
 def test_annotate_keeps_the_image_and_writes_beneath(photo: torch.Tensor) -> None:

@@ -43,6 +43,7 @@ class DataReport(Result):
     std: list[float] | None = None  # images: by channel, of values in [0, 1]
     objects: ObjectsReport | None = None
     seen: str | None = None  # the files that the format was recognised by
+    understood: str | None = None  # one sentence: how the data is read, and what to type if that is wrong
     contact_sheet: str | None = None  # file with example images
 
     ALWAYS: ClassVar[tuple[str, ...]] = ("contact_sheet",)

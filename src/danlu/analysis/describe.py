@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.analysis.contact_sheet import write_contact_sheet
 from danlu.analysis.data_report import DataReport, ObjectsReport
 from danlu.config import Config, with_values
 from danlu.data.annotations import Annotation
-from danlu.data.canvas import Fit, Placement
+from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
-from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
+from danlu.data.format_table import FORMATS
+from danlu.data.inputs import channel_statistics, frame_of, image_inputs
 from danlu.data.split import Split, split_dataset
+from danlu.message import Message, message
 from danlu.preparation.prepare import read
-from danlu.refuse import Refusal, blame, refusal
-from danlu.report.images import contact_sheet
+from danlu.refuse import Refusal
 
-SHEET_IMAGES, SHEET_COLUMNS = 48, 8  # of the contact sheet
 STATISTICS_IMAGES = 2_000  # max images whose mean and standard deviation are computed
 
 
@@ -49,6 +50,7 @@ def describe(
         notes=list(dataset.notes),
         problems=[{"where": p.where, "reason": p.reason, "done": p.done} for p in dataset.problems],
         seen=str(dataset.seen) if dataset.seen is not None else None,
+        understood=str(_understood(dataset)),
         targets=_targets(dataset) if dataset.task_spec.targets == "numbers" else None,
     )
     if dataset.kind in ("columns", "table"):
@@ -61,7 +63,7 @@ def describe(
     images = image_inputs(dataset, size=size, colour=colour, memory=False, fit=fit)
     mean, std = channel_statistics(images.some(shuffled.tolist()))
     if out is not None:
-        _write_contact_sheet(Path(out), dataset, images, size, fit, shuffled)
+        write_contact_sheet(Path(out), dataset, shuffled)
     return replace(
         report,
         sizes=_sizes(dataset),
@@ -71,6 +73,25 @@ def describe(
         objects=_objects(dataset) if dataset.task_spec.finds_objects else None,
         contact_sheet=str(out) if out is not None else None,
     )
+
+
+def _understood(dataset: Dataset) -> Message:
+    """A sentence on the reading of the data, and the flags that change it."""
+    columns = dataset.target_names or ("target",)
+    goal = dataset.task_spec.goal
+    goal = Message(goal.id, goal.text, {"classes": len(dataset.classes), "columns": list(columns)})
+    flags = ["--target COLUMN"] if dataset.kind == "table" else []
+    if dataset.seen is None:  # a known set, named as such
+        text = "{data} is the known set of that name, task {task}: {goal}"
+        return message("data.understood.known", text, data=dataset.path, task=dataset.task, goal=goal)
+    others = [task for task in FORMATS[dataset.format].tasks if task != dataset.task]
+    flags = [*flags, *(f"--task {task}" for task in others), "--format NAME (`danlu formats`)"]
+    return message(
+        "data.understood.path",
+        "{data} is understood as {format} ({seen}), task {task}: {goal}; if that is wrong, use {flags}",
+        data=dataset.path, format=dataset.format, seen=dataset.seen, task=dataset.task, goal=goal,
+        flags=" or ".join(flags),
+    )  # fmt: skip
 
 
 def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
@@ -111,6 +132,8 @@ def _classes(dataset: Dataset, split: Split) -> dict[str, dict[str, int]]:
             annotations = _annotations(dataset)
             none = torch.zeros(0, dtype=torch.int64)
             labels = torch.cat([*(annotations[i].labels for i in index.tolist()), none])
+        elif dataset.task_spec.several_labels:
+            labels = _labels(dataset)[index].nonzero()[:, 1]
         else:
             labels = _labels(dataset)[index]
         counts[name] = torch.bincount(labels, minlength=count).tolist()
@@ -179,49 +202,3 @@ def _columns(dataset: Dataset, train: Tensor) -> list[dict[str, Any]]:
             row |= {"distinct": int(column.nunique())}
         rows.append(row)
     return rows
-
-
-def _write_contact_sheet(out: Path, dataset: Dataset, images: Images, size: int, fit: Fit, shuffled: Tensor) -> None:
-    """Write example images with their labels. Refusal where the file name has no image extension."""
-    index = _examples(dataset, shuffled)
-    tiles = images.some(index)
-    if dataset.task_spec.finds_objects:
-        places, annotations = placements(dataset, size, fit), _annotations(dataset)
-        tiles = torch.stack([_boxed(tile, annotations[i], places[i]) for tile, i in zip(tiles, index)])
-    sheet = contact_sheet(tiles, [_caption(dataset, i) for i in index], SHEET_COLUMNS)
-    try:
-        sheet.save(out)
-    except ValueError:  # PIL takes the format from the extension
-        raise refusal("--out", "the name of an image file, such as sheet.png", str(out)) from None
-    except OSError as error:
-        raise blame(error, f"--out {out}") from None
-
-
-def _examples(dataset: Dataset, shuffled: Tensor) -> list[int]:
-    """Samples of the contact sheet: every class in turn."""
-    if dataset.task_spec.targets != "class":
-        return shuffled[:SHEET_IMAGES].tolist()
-    labels = _labels(dataset)[shuffled]
-    groups = [shuffled[labels == k].tolist() for k in range(len(dataset.classes))]
-    in_turn = [group[n] for n in range(max(map(len, groups))) for group in groups if n < len(group)]
-    return in_turn[:SHEET_IMAGES]
-
-
-def _caption(dataset: Dataset, i: int) -> str:
-    target = dataset.targets[i]
-    if isinstance(target, Annotation):
-        return ", ".join(dict.fromkeys(dataset.classes[k] for k in target.labels.tolist())) or "nothing"
-    return dataset.classes[int(target)] if dataset.classes else f"{target.tolist()}"
-
-
-def _boxed(image: Tensor, annotation: Annotation, placement: Placement) -> Tensor:
-    """Draw boxes and masks on a uint8 image (C, S, S), those to be ignored in grey; returns (3, S, S)."""
-    from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
-
-    colours: list[Any] = ["grey" if ignored else "lime" for ignored in annotation.ignore.tolist()]
-    image = image.expand(3, -1, -1)
-    if not colours:
-        return image
-    if annotation.shapes is not None:
-        image = draw_segmentation_masks(image, annotation.masks(placement).bool(), alpha=0.45, colors=colours)
-    return draw_bounding_boxes(image, placement.boxes(annotation.boxes), colors=colours, width=1)

@@ -163,9 +163,6 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
         f"{found['data']}: {found['format']}, {found['task']}, "
         f"{found['samples']:,} samples: {counts} ({found['split']})",
     )
-    if "seen" in found:
-        seen = f"read as {found['format']}: {found['seen']}"
-        print_line(console, f"{seen}; if it is something else, --format NAME (`danlu formats`)")
     if "sizes" in found:
         height, width = found["sizes"]["height"], found["sizes"]["width"]
         print_line(console, f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
@@ -197,6 +194,7 @@ def print_description(console: Console, found: Mapping[str, Any]) -> None:
         print_line(console, f"{problem['done']} {problem['where']}: {problem['reason']}")
     if found["contact_sheet"]:
         print_line(console, f"contact sheet: {found['contact_sheet']}")
+    print_line(console, found["understood"])
 
 
 def _range(values: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""Render uint8 image tensors as data URIs, contact sheets and annotated images."""
+"""Render uint8 image tensors as data URIs and annotated images; draw boxes, masks and labels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def to_data_uri(pixels: Tensor, side: int) -> str:
         pixels: uint8 (C, H, W) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
         side: Target length of the longer side in pixels.
     """
-    image = _resized(_image(pixels), side)
+    image = resized(to_image(pixels), side)
     photo = max(pixels.shape[1:]) > TINY_SIDE
     buffer = io.BytesIO()
     if photo:
@@ -54,26 +54,6 @@ def to_data_uri(pixels: Tensor, side: int) -> str:
     else:
         image.save(buffer, "PNG", optimize=True)
     return f"data:image/{'jpeg' if photo else 'png'};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def contact_sheet(images: Tensor, captions: Sequence[str], columns: int) -> Image.Image:
-    """Arrange images in rows of `columns`, each above its caption. images: uint8 (N, C, H, W); captions: N texts."""
-    from PIL import Image, ImageDraw
-
-    if len(images) != len(captions):
-        raise ValueError(f"one caption per image expected: {len(images)} images, {len(captions)} captions")
-    side, gap, line = 112, 12, 20
-    columns = max(1, min(columns, len(images) or 1))
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), PAPER)
-    draw, font = ImageDraw.Draw(sheet), _font(13)
-    for place, (image, caption) in enumerate(zip(images, captions)):
-        left = gap + (place % columns) * (side + gap)
-        top = gap + (place // columns) * (side + line + gap)
-        small = _resized(_image(image), side).convert("RGB")
-        sheet.paste(small, (left + (side - small.width) // 2, top + (side - small.height) // 2))
-        draw.text((left, top + side + 2), _fitting(caption, font, side), fill=INK, font=font)
-    return sheet
 
 
 def draw_boxes(image: Tensor, boxes: Tensor, colours: Sequence[str] = ()) -> Tensor:
@@ -126,11 +106,11 @@ def draw_objects(image: Image.Image, objects: Sequence[Mapping[str, Any]], class
     for one in reversed(objects):  # the top-scoring one is drawn last, on top
         (left, top, right, bottom), colour = one["box"], colours[one["class"]]
         draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)
-        _label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, _font(size), out.size)
+        draw_label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, font_of(size), out.size)
     return out
 
 
-def _label(
+def draw_label(
     draw: ImageDraw.ImageDraw,
     text: str,
     corner: tuple[float, float],
@@ -139,7 +119,7 @@ def _label(
     size: tuple[int, int],
 ) -> None:
     """Draw a label above the upper left corner of a box, or inside it at the top edge of the image."""
-    line = _fitting(text, font, size[0] - 4)
+    line = fitted(text, font, size[0] - 4)
     left, top, right, bottom = font.getbbox(line)
     width, height = right - left + 4, bottom - top + 4
     x = max(0, min(corner[0], size[0] - width))
@@ -154,17 +134,18 @@ def annotate(image: Tensor, text: str) -> Image.Image:
     from PIL import Image, ImageDraw
 
     height, width = image.shape[1:]
-    shown = _resized(_image(image), max(height, width, 256)).convert("RGB")
+    shown = resized(to_image(image), max(height, width, 256)).convert("RGB")
     size = max(14, shown.width // 32)
-    font, line_height = _font(size), 2 * size
+    font, line_height = font_of(size), 2 * size
     out = Image.new("RGB", (shown.width, shown.height + line_height), PAPER)
     out.paste(shown, (0, 0))
-    line = _fitting(text, font, shown.width - size)
+    line = fitted(text, font, shown.width - size)
     ImageDraw.Draw(out).text((size // 2, shown.height + size // 3), line, fill=INK, font=font)
     return out
 
 
-def _image(image: Tensor) -> Image.Image:
+def to_image(image: Tensor) -> Image.Image:
+    """A PIL image of uint8 (C, H, W)."""
     from PIL import Image
 
     if image.ndim != 3 or image.dtype != torch.uint8 or image.shape[0] not in (1, 2, 3, 4):
@@ -173,7 +154,7 @@ def _image(image: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def _resized(image: Image.Image, side: int) -> Image.Image:
+def resized(image: Image.Image, side: int) -> Image.Image:
     """Resize the longer side to `side`; for tiny images to the largest integer multiple within `side`."""
     from PIL import Image
 
@@ -187,7 +168,8 @@ def _resized(image: Image.Image, side: int) -> Image.Image:
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font with `size` pixels per line, with Chinese, Japanese and Korean glyphs where one is installed."""
     from PIL import ImageFont
 
     for path in FONTS:
@@ -199,7 +181,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """Truncate text to one line of `width` pixels; characters that a bitmap font lacks become "?"."""
     line = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())[:500]
     try:

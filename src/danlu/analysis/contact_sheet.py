@@ -1,0 +1,146 @@
+"""The contact sheet of a data set: example images with their labels, boxes and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from danlu.data.annotations import Annotation
+from danlu.data.canvas import Placement
+from danlu.data.dataset import Dataset, ImageFiles
+from danlu.data.images import decode
+from danlu.refuse import blame, refusal
+from danlu.report.contact_sheet import Drawn, Tile, contact_sheet, draw_annotation
+from danlu.report.images import TINY_SIDE, resized, to_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGE = (240, 6, 30)  # pixels per image, columns, images
+SMALL = (112, 12, 48)  # the same for images of at most `TINY_SIDE` pixels
+MADE_BY = ("Software", "danlu")  # text in the file, by which an earlier sheet is known
+
+
+def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
+    """Write example images with what is labelled in them. shuffled: sample numbers in the order to choose from.
+
+    Raises Refusal where the file name has no image extension, or the file cannot be written.
+    """
+    tiny = max(_sizes(dataset)[0]) <= TINY_SIDE
+    side, columns, count = SMALL if tiny else LARGE
+    tiles = [_tile(dataset, i, side) for i in _examples(dataset, shuffled, count)]
+    plural = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) > 1)}" if dataset.classes else "numbers"
+    heading = f"{Path(dataset.path).name}: {len(dataset):,} images, {plural} ({dataset.format}, {dataset.task})"
+    legend = dataset.classes if dataset.task_spec.finds_objects and len(dataset.classes) > 1 else ()
+    sheet = contact_sheet(tiles, heading, legend, columns, side)
+    try:
+        sheet.save(out, **_made_by(out))
+    except ValueError:  # PIL takes the format from the extension
+        raise refusal("--out", "the name of an image file, such as sheet.png", str(out)) from None
+    except OSError as error:
+        raise blame(error, f"--out {out}") from None
+
+
+def default_place(data: str | Path) -> Path:
+    """NAME-contact-sheet.png in the current folder; numbered where such a file is there that danlu has not written."""
+    name = Path(data).expanduser().resolve().stem or "data"
+    places = [Path(f"{name}-contact-sheet{number}.png") for number in ("", *(f"-{n}" for n in range(2, 100)))]
+    return next((place for place in places if not place.exists() or _is_own(place)), places[-1])
+
+
+def _is_own(place: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(place) as image:
+            return image.info.get(MADE_BY[0]) == MADE_BY[1]
+    except (OSError, ValueError):
+        return False
+
+
+def _made_by(out: Path) -> dict[str, object]:
+    from PIL.PngImagePlugin import PngInfo
+
+    if out.suffix.lower() != ".png":
+        return {}
+    info = PngInfo()
+    info.add_text(*MADE_BY)
+    return {"pnginfo": info}
+
+
+def _sizes(dataset: Dataset) -> list[tuple[int, int]]:
+    """(height, width) of the first image in memory, or of the image files."""
+    inputs = dataset.inputs
+    if isinstance(inputs, ImageFiles):
+        return [max(inputs.sizes, key=max)]
+    assert isinstance(inputs, Tensor), "tables have no contact sheet"
+    height, width = inputs.shape[-2:]
+    return [(height, width)]
+
+
+def _examples(dataset: Dataset, shuffled: Tensor, count: int) -> list[int]:
+    """Samples of the contact sheet: every class in turn; images with objects or labels before those without."""
+    if dataset.task_spec.targets == "class":
+        assert isinstance(dataset.targets, Tensor)
+        labels = dataset.targets[shuffled]
+        groups = [shuffled[labels == k].tolist() for k in range(len(dataset.classes))]
+        in_turn = [group[n] for n in range(max(map(len, groups))) for group in groups if n < len(group)]
+        return in_turn[:count]
+    order = shuffled.tolist()
+    if dataset.task_spec.has_classes:
+        order.sort(key=lambda i: not _labels(dataset, i))
+    return order[:count]
+
+
+def _labels(dataset: Dataset, i: int) -> list[int]:
+    """Classes of a sample, each once."""
+    target = dataset.targets[i]
+    if isinstance(target, Annotation):
+        return list(dict.fromkeys(target.labels.tolist()))
+    return target.nonzero().flatten().tolist() if dataset.task_spec.several_labels else [int(target)]
+
+
+def _caption(dataset: Dataset, i: int) -> str:
+    target = dataset.targets[i]
+    if not dataset.task_spec.has_classes:
+        assert isinstance(target, Tensor)
+        return ", ".join(f"{value:.4g}" for value in target.tolist())
+    if isinstance(target, Annotation):
+        counts = {k: int((target.labels == k).sum()) for k in _labels(dataset, i)}
+        return (
+            ", ".join(
+                f"{count} x {dataset.classes[k]}" if count > 1 else dataset.classes[k] for k, count in counts.items()
+            )
+            or "no object"
+        )
+    return ", ".join(dataset.classes[k] for k in _labels(dataset, i)) or "no label"
+
+
+def _tile(dataset: Dataset, i: int, side: int) -> Tile:
+    image = _image(dataset, i, side)
+    target = dataset.targets[i]
+    if isinstance(target, Annotation):
+        image = draw_annotation(image, _drawn(target, image.size), dataset.classes)
+    return Tile(image, _caption(dataset, i), dataset.name_of(i))
+
+
+def _image(dataset: Dataset, i: int, side: int) -> Image.Image:
+    """The whole image, resized so that its longer side is `side`."""
+    inputs = dataset.inputs
+    if isinstance(inputs, Tensor):
+        return resized(to_image(inputs[i]), side)
+    assert isinstance(inputs, ImageFiles)
+    return resized(decode(inputs.paths[i], window=inputs.window), side)
+
+
+def _drawn(target: Annotation, size: tuple[int, int]) -> list[Drawn]:
+    """Objects on a tile of width, height `size` that shows the whole image; large ones first, to stay behind."""
+    width, height = size
+    place = Placement(target.size, (height, width), (width / target.size[1], height / target.size[0]))
+    boxes = place.boxes(target.boxes).tolist()
+    masks = target.masks(place).numpy() if target.shapes is not None else [None] * len(boxes)
+    rows = zip(target.labels.tolist(), boxes, target.ignore.tolist(), masks)
+    drawn = [Drawn(label, (box[0], box[1], box[2], box[3]), ignore, mask) for label, box, ignore, mask in rows]
+    return sorted(drawn, key=lambda one: (one.box[0] - one.box[2]) * (one.box[3] - one.box[1]))
