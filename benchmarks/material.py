@@ -18,7 +18,7 @@ CLASSES = 3
 
 
 def write_arrays(name: str, side: int, channels: int, count: int, path: Path) -> str:
-    """Write the training split of a known set as .npz and return a description.
+    """Write the training split of a known dataset as .npz and return a description.
 
     The file holds x uint8 (N, side, side[, 3]) and y int64 (N,).
 

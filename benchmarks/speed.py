@@ -107,7 +107,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Network:
-    """A network on a known set. batches: timed batches per round; warm: untimed batches before them."""
+    """A network on a known dataset. batches: timed batches per round; warm: untimed batches before them."""
 
     title: str
     model: str

@@ -1,8 +1,8 @@
-"""Whatever the user gets wrong is answered by one sentence that names the thing, the place and the nearest choice.
+"""Wrong input is answered by one sentence with the thing, the place and the nearest valid choice.
 
-A case is a line of the table: its name, the command line, what the sentence must say, and a function that makes the
-files it needs. Commands run in a fresh folder; RUN and ROWS in them are trained runs, of images and of table rows,
-that the case may damage.
+Each case has a name, the command line, texts that the message must contain, and a function that creates the needed
+files. Commands run in a new folder; RUN and ROWS are copies of trained runs, of images and of table rows, that the case
+may damage.
 """
 
 from __future__ import annotations
@@ -148,26 +148,26 @@ case("verb missing before a flag", "--epochs 3", "a verb must come before '--epo
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
-case("comparison drawn", "inspect lenet --compare alexnet --plot x.png", "--plot must be left out with --compare")
-case("nothing for the doctor", "doctor /nowhere", "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known set")
+case("comparison drawn", "inspect lenet --compare alexnet --plot x.png", "--plot must be omitted with --compare")
+case("nothing for the doctor", "doctor /nowhere", "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known dataset")
 case("run misspelt for the doctor", "doctor RUM",
-    "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known set", "'RUM'", "'RUN'")
+    "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known dataset", "'RUM'", "'RUN'")
 case("known set misspelt for the doctor", "doctor digts", "RUN|DATA must be", "'digits'")
 case("setting of a run for the doctor", "doctor RUN --size 4",
-    "--size must be left out for a run, which has its own, got '4'")
+    "--size must be omitted for a run, which has its own, got '4'")
 case("language", "train digits --lang fr", "--lang must be one of en, zh, got 'fr'")
 case("language of the doctor", "doctor digits --lang fr", "--lang must be one of en, zh, got 'fr'")
 case("network to inspect misspelt", "inspect lennet", "MODEL must be a known network", "'lenet'")
 case("image too small to inspect", "inspect vgg11 --input 3x8x8", "--input must be at least 32 for vgg11, got 8")
-case("task to look at data for", "data digits --task detect", "digits is data to classify, not to detect")
+case("task to look at data for", "data digits --task detect", "digits is data for the task classify, not detect")
 case("detector misspelt", "train shapes --task detect --model yolo-nan", "did you mean 'yolo-nano'?")
 case("detector's size", "train shapes --task detect --size 100", "--size must be a multiple of 32 for yolo-nano")
 case("backbone misspelt", "train shapes --task detect --backbone lennet", "must be a known network")
-case("backbone of a classifier", "train digits --backbone lenet", "left out for tasks without objects")
+case("backbone of a classifier", "train digits --backbone lenet", "omitted for tasks without objects")
 case("mosaic of digits", "train digits --augment.mosaic 0.5", "--augment.mosaic must be 0 except for detection")
 case("boxes turned", "train shapes --task detect --augment.rotate 10", "--augment.rotate must be 0 for detection")
-case("loss of a detector", "train shapes --task detect --loss focal", "--loss must be left out for detectors")
-case("task of other data", "train digits --task detect", "digits is data to classify, not to detect")
+case("loss of a detector", "train shapes --task detect --loss focal", "--loss must be omitted for detectors")
+case("task of other data", "train digits --task detect", "digits is data for the task classify, not detect")
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
@@ -175,8 +175,8 @@ case("flag without a value", "train digits --epochs", "--epochs", "expected one 
 case("flag in the value's place", "train digits --lr --seed 3", "--lr", "expected one argument")
 case("argument too many", "train digits wine", "unexpected argument 'wine' of danlu train")
 case("argument missing", "eval", "RUN", "danlu evaluate --help")
-case("data missing", "train", "DATA must be a file, a folder or the name of a known set", "danlu train digits")
-case("data empty", "train ''", "DATA must be a file, a folder or the name of a known set")
+case("data missing", "train", "DATA must be a file, a folder or the name of a known dataset", "danlu train digits")
+case("data empty", "train ''", "DATA must be a file, a folder or the name of a known dataset")
 case("integer wanted", "train digits --epochs ten", "--epochs must be an integer, got 'ten'")
 case("integer wanted, fraction given", "train digits --epochs 2.5", "--epochs must be an integer, got '2.5'")
 case("number wanted", "train digits --lr fast", "--lr must be a number, got 'fast'")
@@ -192,17 +192,17 @@ case("list of the wrong length", "train digits --augment.area 0.5", "augment.are
 case("list with a word", "train digits --model.width 64,many", "model.width must be an integer", "'many'")
 case("reversed range", "train digits --augment.area 1,0.08", "augment.area", "0.08")
 case("--folds with --data.fold", "train digits --folds 3 --data.fold 0", "--data.fold")
-case("--refit without --folds", "train digits --refit best", "--refit must be left out without --folds, got 'best'")
+case("--refit without --folds", "train digits --refit best", "--refit must be omitted without --folds, got 'best'")
 case("--resume with DATA", "train digits --resume RUN", "--resume must be alone", "'digits'")
-case("--resume with another model", "train --resume RUN --model mlp", "--model must be left out with --resume, which keeps the run's", "'mlp'",
+case("--resume with another model", "train --resume RUN --model mlp", "--model must be omitted with --resume, which keeps the run's", "'mlp'",
     "epochs")
 case("--resume with fewer epochs", "train --resume RUN --epochs 1",
-    "--epochs must be at least 2, which the run has behind it, got 1",
+    "--epochs must be at least 2, the epochs that the run has trained, got 1",
     make=lambda: resummarise(epochs=2))
-case("--val with --folds", "train digits --folds 3 --val 0.2", "--val must be left out with --folds", "0.2")
-case("fold without folds", "train digits --config a.yaml", "--data.fold must be left out without --folds, got 1",
+case("--val with --folds", "train digits --folds 3 --val 0.2", "--val must be omitted with --folds", "0.2")
+case("fold without folds", "train digits --config a.yaml", "--data.fold must be omitted without --folds, got 1",
     make=lambda: write("a.yaml", "data: {fold: 1}"))
-case("--part with DATA", "eval RUN digits --part val", "--part must be left out when other DATA is given", "'val'")
+case("--part with DATA", "eval RUN digits --part val", "--part must be omitted if other DATA are given", "'val'")
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
 case("--weights unknown", "eval RUN --weights first", "--weights must be best or last, got 'first'")
 case("--top of zero", "predict RUN digit.png --top 0", "--top must be an integer of at least 1, got '0'")
@@ -212,7 +212,7 @@ case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be tru
 
 case("known set misspelt", "train digts", "DATA must be", "'digts'", "did you mean 'digits'")
 case("file misspelt", "train tabel.csv", "'tabel.csv'", "'table.csv'", make=table)
-case("path far from anything", "train /nowhere/at/all", "DATA must be", "'/nowhere/at/all'", "known sets: ")
+case("path far from anything", "train /nowhere/at/all", "DATA must be", "'/nowhere/at/all'", "known datasets: ")
 case("empty folder", "train empty", "empty must be data in a known format, got 'an empty folder'",
     make=lambda: os.mkdir("empty"))
 case("folder of text", "train notes", "notes must be data in a known format, got 'a folder of 1 .md files'",
@@ -224,7 +224,7 @@ case("file that cannot be read", "train mem.csv", "mem.csv must be readable",
 case("folder in a file's place", "train table.csv", "table.csv must be data in a known format, got 'an empty folder'",
     make=lambda: os.mkdir("table.csv"))
 case("link to nowhere", "train lost.csv",
-    "DATA lost.csv must be an existing file or folder, got 'a link to nowhere, which is none'",
+    "DATA lost.csv must be an existing file or folder, got 'a link to nowhere, which does not exist'",
     make=lambda: os.symlink("nowhere", "lost.csv"))
 case("name with a zero byte", "train 'a\0b'", "DATA must be")
 case("name that is too long", f"train {'x' * 5000}", "xxx...", "file name too long")
@@ -236,7 +236,7 @@ case("idx truncated", "train idx", f"{IDX} must be 784 bytes long as its header 
     make=lambda: (idx(), cut(IDX)))
 case("idx of another magic", "train idx", f"{IDX} must be an idx file of bytes", "00 00 0d 03",
     make=lambda: idx(magic=13))
-case("idx counts differ", "train idx", f"{IDX} holds 12 images but", "9 labels", make=lambda: idx(labels=9))
+case("idx counts differ", "train idx", f"{IDX} has 12 images but", "9 labels", make=lambda: idx(labels=9))
 case("idx without labels", "train idx", "train-labels-idx1-ubyte",
     make=lambda: (idx(), os.remove("idx/train-labels-idx1-ubyte")))
 case("idx empty", "train idx", f"{IDX} must be", "nothing", make=lambda: (idx(), write(IDX, b"")))
@@ -246,7 +246,7 @@ case("cifar truncated", "train cifar", "cifar/data_batch_1 must be a pickle of n
     make=lambda: (cifar(), cut("cifar/data_batch_1")))
 case("cifar label out of range", "train cifar", "labels of cifar/data_batch_1 must be between 0 and 9, got 12",
     make=lambda: cifar(labels=[*range(9), 12]))
-case("cifar labels missing", "train cifar", "labels of cifar/data_batch_1 must be 10 whole numbers", "4 values",
+case("cifar labels missing", "train cifar", "labels of cifar/data_batch_1 must be 10 integers", "4 values",
     make=lambda: cifar(labels=[0, 1, 2, 3]))
 case("cifar of another shape", "train cifar", "data of cifar/data_batch_1 must be a uint8 array of 3072 columns",
     "(10, 100)",
@@ -262,23 +262,23 @@ case("cifar names damaged", "train cifar",
     "cifar/batches.meta must be a dictionary with a list label_names, got 'list'",
     make=lambda: (cifar(), write("cifar/batches.meta", pickle.dumps(["cat"]))))
 case("cifar binary truncated", "train cifar",
-    "data_batch_1.bin must be a whole number of rows of 3073 bytes, got '3000 bytes'",
+    "data_batch_1.bin must be a multiple of 3073 bytes (rows of label and image), got '3000 bytes'",
     make=lambda: write("cifar/data_batch_1.bin", bytes(3000)))
 case("csv without target", "train table.csv", "table.csv needs --target COLUMN, one of a, b",
     make=lambda: table("a,b\n1,2\n3,4\n"))
 case("csv target misspelt", "train table.csv --target prise", "--target must be a column of table.csv, got 'prise'",
     "'price'",
     make=table)
-case("target where none can be chosen", "train digits --target label", "--target must be left out", "digits", "'label'")
-case("csv without names", "train table.csv --target price", "--target", "its first line seems to hold values",
+case("target where none can be chosen", "train digits --target label", "--target must be omitted", "digits", "'label'")
+case("csv without names", "train table.csv --target price", "--target", "its first line seems to contain values",
     make=lambda: table("1,2,3\n4,5,6\n"))
 case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long as the header is, got 3",
     make=lambda: table("a,b\n1,2\n3,4,5\n"))
 case("csv empty", "train table.csv", "table.csv must be a table with a header line, got 'an empty file'",
     make=lambda: write("table.csv", ""))
-case("csv header only", "train table.csv --target a", "table.csv must be", "the header only",
+case("csv header only", "train table.csv --target a", "table.csv must be", "only a header",
     make=lambda: table("a,b\n"))
-case("csv of bytes", "train table.csv", "table.csv must be a table of text, got 'a binary file'",
+case("csv of bytes", "train table.csv", "table.csv must be a text file, got 'a binary file'",
     make=lambda: write("table.csv", bytes(100)))
 case("csv text to regress", "train table.csv --target label --task regress", "'label'", "numbers for --task regress",
     "'no'",
@@ -290,7 +290,7 @@ case("csv target without values", "train table.csv --target b", "column 'b' of t
     make=lambda: table("a,b\n1,\n2,\n"))
 case("csv one class", "train table.csv --target b", "'b'", "at least two classes", "'x'",
     make=lambda: table("a,b\n1,x\n2,x\n"))
-case("csv target alone", "train table.csv --target a", "table.csv must hold input columns besides the target 'a'",
+case("csv target alone", "train table.csv --target a", "table.csv must have input columns besides the target 'a'",
     make=lambda: table("a\nx\ny\n"))
 case("csv number mistyped", "train table.csv --target b",
     "column 'b' of table.csv at line 3 must be a number as in the other lines, got '1O'",
@@ -314,7 +314,7 @@ case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N
     make=lambda: arrays(x=np.zeros((12, 2, 2, 2, 2), np.uint8)))
 case("npz of seven channels", "train set.npz", "images x in set.npz must be of 1, 3 or 4 channels",
     make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
-case("npz counts differ", "train set.npz", "set.npz: x holds 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
+case("npz counts differ", "train set.npz", "set.npz: x has 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
 case("npz one class", "train set.npz", "set.npz must hold at least two classes",
     make=lambda: arrays(y=np.zeros(12, int)))
 case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']",
@@ -338,14 +338,14 @@ case("folder of one class", "train images", "images must hold at least two class
 case("folder wholly bad", "train images --on-bad skip", "images must hold at least two classes",
     make=lambda: images(bad=8))
 case("--task against the data", "train digits --task regress",
-    "digits is data to classify, not to regress as --task or the run asks")
+    "digits is data for the task classify, not regress")
 
 # --- splits ------------------------------------------------------------------------------------------------------
 
 case("no training samples left", "train digits --val 0.6 --test 0.6",
-    "--val and --test must be parts that leave samples to train on")
+    "--val and --test must be small enough to leave training samples")
 case("part larger than the set", "train digits --test 5000",
-    "--val and --test must be parts that leave samples to train on", "5000 for testing of 1797")
+    "--val and --test must be small enough to leave training samples", "5000 for testing of 1797")
 case("part infinite", "train digits --val inf", "--val must be a fraction between 0 and 1", "'inf'")
 case("part negative", "train digits --val -1", "--val must be a fraction between 0 and 1, a number of samples", "'-1'")
 case("part neither fraction nor count", "train digits --val 1.5", "--val must be a fraction between 0 and 1", "'1.5'")
@@ -370,7 +370,7 @@ case("group without a column", "train table.csv --target label --split group:",
     "--split must be stratified, random, time:COLUMN", "'group:'",
     make=table)
 case("group of images", "train digits --split group:owner",
-    "--split must be stratified or random where the data is no table")
+    "--split must be stratified or random for data other than tables")
 case("time that is text", "train table.csv --target price --split time:label",
     "column 'label' of --split must hold dates or numbers, got 'no'",
     make=table)
@@ -389,7 +389,7 @@ case("torchvision model misspelt", f"train digits --model torchvision/resnet81 {
     "--model must be a network of torchvision, got 'resnet81'", "'resnet18'")
 case("library unknown", f"train digits --model keras/resnet18 {QUICK}", "--model must be", "'keras/resnet18'")
 case("option the model does not take", f"train digits --model linear --model.norm batch {QUICK}",
-    "--model.norm must be left out for linear", "'batch'")
+    "--model.norm must be omitted for linear", "'batch'")
 case("option of an unknown value", f"train digits --model small-cnn --model.norm bacth {QUICK}", "model.norm must be",
     "'batch'")
 case("norm unknown to a vit", f"train digits --model vit-mini --model.norm lyer {QUICK}", "model.norm must be", "'layer'")
@@ -400,25 +400,25 @@ case("init unknown to lenet5", f"train digits --model lenet5 --size 28 --model.i
     "model.init must be default, xavier, he, normal:STD or zero", "'he:2'")
 case("sparsity of another kind", f"train digits --model mlp --sparse 1:4 {QUICK}", "--sparse must be one of 2:4", "'1:4'")
 case("sparse_refine alone", f"train digits --model mlp --model.sparse_refine 2e-4 {QUICK}",
-    "--model.sparse-refine must be left out without --sparse")
+    "--model.sparse-refine must be omitted without --sparse")
 case("sparse_refine below zero", f"train digits --model mlp --sparse 2:4 --model.sparse_refine -1 {QUICK}",
     "--model.sparse-refine must be at least 0")
 case("--sparse with weights that are computed", f"train digits --model mlp --sparse 2:4 --model.norm weight {QUICK}",
     "--model.norm must be other than weight and spectral with --sparse")
 case("--sparse without a layer to prune", f"train digits --model softmax --sparse 2:4 {QUICK}",
-    "--sparse must be left out where no layer has")
+    "--sparse must be omitted if no layer has")
 case("init unknown", f"train digits --model mlp --model.init kaimimg {QUICK}", "model.init must be", "'kaimimg'")
 case("size the model cannot take", f"train digits --model vgg11 {QUICK}", "vgg11", "at least 32", "8")
 case("size too small", f"train digits --size 2 {QUICK}", "--size must be at least 4 pixels, got 2")
 case("image model on a table", f"train table.csv --target label --model lenet {QUICK}",
-    "--model must be one that takes rows of numbers", "'lenet'",
+    "--model must be a network for table rows", "'lenet'",
     make=table)
 case("optimiser misspelt", "train digits --optimizer adamm", "--optimizer must be one of sgd, momentum", "'adam'")
 case("schedule misspelt", "train digits --schedule cosin", "--schedule must be one of constant", "'cosine'")
 case("warm-up without end", f"train digits --schedule.warmup 1 {QUICK}",
     "schedule.warmup must be less than the 1 epochs of the training, got 1")
 case("loss misspelt", "train digits --loss cross-entrpy", "--loss must be one of cross-entropy", "'cross-entropy'")
-case("loss of another task", f"train digits --loss huber {QUICK}", "--loss must be one that can classify, got 'huber'",
+case("loss of another task", f"train digits --loss huber {QUICK}", "--loss must be a loss for the task classify, got 'huber'",
     "cross-entropy")
 case("loss setting of another loss", f"train digits --loss focal --loss.smoothing 0.1 {QUICK}",
     "loss.smoothing must be 0 with focal")
@@ -427,12 +427,12 @@ case("class weights of the wrong number", f"train digits --loss.class-weights 1,
 case("class weights misspelt", "train digits --loss.class-weights blanced", "--loss.class-weights must be", "balanced",
     "'blanced'")
 case("class weights to regress", f"train table.csv --target price --loss.class-weights balanced {QUICK}",
-    "--loss.class-weights must be left out where there are no classes",
+    "--loss.class-weights must be omitted if there are no classes",
     make=table)
 case("augmentation misspelt", "train digits --augment lihgt", "--augment must be one of none, light, strong",
     "'light'")
 case("balance without classes", f"train table.csv --target price --data.balance {QUICK}",
-    "--data.balance must be left out where there are no classes, as in table.csv",
+    "--data.balance must be omitted if there are no classes, as in table.csv",
     make=table)
 
 # --- machine -----------------------------------------------------------------------------------------------------
@@ -511,9 +511,9 @@ case("--out with a zero byte", f"train digits --model linear --out 'a\0b' {QUICK
 # --- checkpoints -------------------------------------------------------------------------------------------------
 
 BEST = "RUN/weights/best.safetensors"
-case("weights truncated", "eval RUN", f"weights file {BEST} is damaged or no safetensors file: it was cut short", make=lambda: cut(BEST))
+case("weights truncated", "eval RUN", f"weights file {BEST} is damaged or not a safetensors file: it was truncated", make=lambda: cut(BEST))
 case("weights empty", "eval RUN", f"weights file {BEST} is damaged", make=lambda: write(BEST, b""))
-case("weights a pickle with code", "eval RUN", f"weights file {BEST} is damaged or no safetensors file",
+case("weights a pickle with code", "eval RUN", f"weights file {BEST} is damaged or not a safetensors file",
     make=lambda: write(BEST, pickle.dumps(Dangerous())))
 case("weights of a network without a tensor", "eval RUN", f"weights file {BEST} is of another network: it lacks tensor",
     make=lambda: reweight(lambda state: state.popitem()))
@@ -522,24 +522,24 @@ case("weights of a network with more", "eval RUN", f"{BEST} is of another networ
 case("weights of another shape", "eval RUN", f"{BEST} is of another network", "(3, 3)",
     make=lambda: reweight(lambda state: state.update({next(iter(state)): torch.ones(3, 3)})))
 case("weights of another run", "eval RUN",
-    "the data of RUN, digits, is not what its network was trained on: classes no yes then",
+    "the data of RUN, digits, have changed since the training: classes was no yes",
     make=lambda: shutil.copyfile("ROWS/weights/best.safetensors", BEST))
-case("weights without signature", "eval RUN", f"weights file {BEST} carries no danlu signature",
+case("weights without signature", "eval RUN", f"weights file {BEST} has no danlu signature",
     make=lambda: reweight(danlu=None))
-case("signature damaged", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+case("signature damaged", "predict RUN digit.png", f"weights file {BEST} has a damaged signature",
     make=lambda: reweight(danlu="{"))
-case("signature with other fields", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+case("signature with other fields", "predict RUN digit.png", f"weights file {BEST} has a damaged signature",
     make=lambda: reweight(colour="red"))
-case("signature a list", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature",
+case("signature a list", "predict RUN digit.png", f"weights file {BEST} has a damaged signature",
     make=lambda: reweight(danlu="[1]"))
-case("signature of the wrong type", "predict RUN digit.png", f"weights file {BEST} carries a damaged signature: size",
+case("signature of the wrong type", "predict RUN digit.png", f"weights file {BEST} has a damaged signature: size",
     make=lambda: reweight(size="big"))
 case("signature of an unknown network", "predict RUN digit.png",
     f"weights file {BEST} describes a network that cannot be built", "'resnt'",
     make=lambda: reweight(model="resnt"))
-case("signature of another task", "predict RUN digit.png", f"{BEST} carries a damaged signature: task",
+case("signature of another task", "predict RUN digit.png", f"{BEST} has a damaged signature: task",
     make=lambda: reweight(task="fly"))
-case("signature of other channels", "predict RUN digit.png", f"{BEST} carries a damaged signature: mean and std",
+case("signature of other channels", "predict RUN digit.png", f"{BEST} has a damaged signature: mean and std",
     make=lambda: reweight(mean=[0.1, 0.2]))
 case("state missing", "train --resume RUN --epochs 2", "RUN/state.pt", "does not exist",
     make=lambda: os.remove("RUN/state.pt"))
@@ -551,12 +551,12 @@ case("state a bare pickle with code", "train --resume RUN --epochs 2",
     "RUN/state.pt is damaged and cannot be resumed from",
     make=lambda: write("RUN/state.pt", pickle.dumps(Dangerous())))
 case("state of something else", "train --resume RUN --epochs 2",
-    "RUN/state.pt is no state of danlu's, for it lacks 'progress'",
+    "RUN/state.pt is not a training state of danlu, it lacks 'progress'",
     make=lambda: torch.save([1, 2], "RUN/state.pt"))
 case("state of another network", "train --resume RUN --epochs 2", "--resume RUN: state.pt does not fit config.yaml",
     make=lambda: restate(lambda state: state["model"].popitem()))
 case("state that lacks a part", "train --resume RUN --epochs 2",
-    "RUN/state.pt is no state of danlu's, for it lacks 'optimizer'",
+    "RUN/state.pt is not a training state of danlu, it lacks 'optimizer'",
     make=lambda: restate(lambda state: state.pop("optimizer")))
 case("state without a fingerprint", "train --resume RUN --epochs 2", "for it lacks 'fingerprint'",
     make=lambda: restate(lambda state: state.pop("fingerprint")))
@@ -568,18 +568,18 @@ case("state of other data", "train --resume RUN --epochs 2", "--resume RUN: the 
 case("predict nothing", "predict RUN", "PATH", "danlu predict --help")
 case("predict a path misspelt", "predict RUN digt.png", "PATH must be an existing file or folder, got 'digt.png'",
     "'digit.png'")
-case("predict no image", "predict RUN note.png", "PATH note.png is no image that can be read",
+case("predict no image", "predict RUN note.png", "PATH note.png cannot be read as an image",
     make=lambda: write("note.png", "hello"))
-case("predict a truncated image", "predict RUN short.png", "PATH short.png is no image that can be read",
+case("predict a truncated image", "predict RUN short.png", "PATH short.png cannot be read as an image",
     make=lambda: write("short.png", image(64)[:3000]))
-case("predict an empty folder", "predict RUN empty", "PATH must be a folder with images in it, got 'empty'",
+case("predict an empty folder", "predict RUN empty", "PATH must be a folder with images, got 'empty'",
     make=lambda: os.mkdir("empty"))
 case("predict into a file", "predict RUN digit.png --out digit.png",
     "--out must be a folder that can be written, got digit.png")
 case("predict into an unwritable place", "predict RUN digit.png --out /proc/danlu",
     "--out must be a folder that can be written, got /proc/danlu")
-case("predict images by rows", "predict ROWS digit.png", "digit.png must be a table of text, got 'a binary file'")
-case("predict rows by images", "predict RUN table.csv", "PATH table.csv is no image that can be read", make=table)
+case("predict images by rows", "predict ROWS digit.png", "digit.png must be a text file, got 'a binary file'")
+case("predict rows by images", "predict RUN table.csv", "PATH table.csv cannot be read as an image", make=table)
 case("predict rows that are missing", "predict ROWS tabel.csv", "PATH must be an existing csv file", "'tabel.csv'",
     "'table.csv'",
     make=table)
@@ -588,7 +588,7 @@ case("predict rows that lack columns", "predict ROWS less.csv", "less.csv", "lac
 case("predict rows of a misspelt column", "predict ROWS other.csv", "other.csv", "is 'wieght' meant to be 'weight'?",
     make=lambda: table("size,wieght,owner,price\n1,2,3,4\n", "other.csv"))
 case("predict rows of another type", "predict ROWS odd.csv",
-    "column 'weight' of odd.csv must be numbers as in the training, got 'heavy'",
+    "column 'weight' of odd.csv must be numbers as in the training data, got 'heavy'",
     make=lambda: table("size,weight,owner,price\n1,heavy,3,4\n", "odd.csv"))
 case("predict rows of an empty file", "predict ROWS none.csv",
     "none.csv must be a table with a header line, got 'an empty file'",
@@ -596,7 +596,7 @@ case("predict rows of an empty file", "predict ROWS none.csv",
 case("predict rows: header only", "predict ROWS head.csv", "head.csv must be a table with rows below its header",
     make=lambda: table("size,weight,owner,price\n", "head.csv"))
 case("predict rows into images", "predict ROWS table.csv --out here",
-    "--out must be left out for a network of table rows",
+    "--out must be omitted for a network of table rows",
     make=table)
 
 # --- eval, data, report ------------------------------------------------------------------------------------------
@@ -606,13 +606,13 @@ case("eval an unknown class", "eval RUN images",
     make=images)
 case("eval missing data", "eval RUN digts", "DATA must be", "'digts'", "'digits'")
 case("eval numbers by classes", "eval RUN diabetes",
-    "diabetes is data to regress, not to classify as --task or the run asks")
+    "diabetes is data for the task regress, not classify")
 case("eval a table by images", "eval RUN table.csv", "DATA must be images, got 'table.csv",
     make=lambda: table("a,target\n" + "1,0\n2,1\n" * 10))
 case("eval images by rows", "eval ROWS images",
-    "DATA must be a table of rows, got 'images, which holds images'",
+    "DATA must be a table of rows, got 'images, which has images'",
     make=lambda: images(yes=2, no=2))
-case("eval rows that lack columns", "eval ROWS less.csv", "must have the columns of the training", "lacks 'weight'",
+case("eval rows that lack columns", "eval ROWS less.csv", "must have the columns of the training data", "lacks 'weight'",
     make=lambda: table("size,label\n1,yes\n2,no\n", "less.csv"))
 case("data missing for data", "data wnie", "DATA must be", "'wine'")
 case("data into an unwritable place", "data digits --out /proc/danlu.png",
@@ -624,7 +624,7 @@ case("data, flag of train", "data digits --epochs 3", "unknown flag '--epochs' o
 case("report misspelt", "report runs/lst", "RUN must be a run folder", "'runs/lst'")
 case("report, summary damaged", "report RUN", "RUN/summary.json must be readable JSON",
     make=lambda: cut("RUN/summary.json"))
-case("report, summary of another kind", "report RUN", "RUN/summary.json must be JSON that holds an object, got 'list'",
+case("report, summary of another kind", "report RUN", "RUN/summary.json must be JSON with an object, got 'list'",
     make=lambda: write("RUN/summary.json", "[1]"))
 case("report, metrics damaged", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object",
     make=lambda: write("RUN/metrics.jsonl", "{broken\n{}\n"))

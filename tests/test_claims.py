@@ -1,4 +1,4 @@
-"""The lecture notes' worked examples, by danlu's own code. Where the notes err, the test says so and holds the right one."""
+"""Worked examples of the lecture notes, with danlu's code. If the notes are wrong, the test checks the correct claim."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_slope_found_by_gradient_descent() -> None:
     assert a.item() == pytest.approx(1.992, abs=1e-6)
 
 
-def test_without_a_rate_the_first_step_overshoots() -> None:
+def test_first_step_without_warmup_overshoots() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.ones_(model.weight)
     (model(torch.tensor([[2.0]])) - 4.0).square().sum().backward()
@@ -93,7 +93,7 @@ def test_sgd_reaches_the_closed_form(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, closed, atol=1e-3)
 
 
-def test_the_rate_decides_between_standstill_convergence_and_oscillation() -> None:
+def test_lr_decides_between_stall_convergence_and_oscillation() -> None:
     def errors(rate: float) -> list[float]:
         a, seen = 1.0, []
         for _ in range(20):
@@ -125,7 +125,7 @@ SQUARE = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 
 
 def test_two_lines_and_an_and_solve_xor() -> None:
-    """No one line does; OR, NAND and the AND of their answers are a line each."""
+    """A single line cannot; OR, NAND and the AND of their outputs are one line each."""
     said = [learn(SQUARE, torch.tensor(y)) for y in ([-1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0])]
     sides = torch.stack([(SQUARE @ line.weights + line.bias > 0).float() for line in said], dim=1)
     both = learn(sides, torch.where(sides.all(1), 1.0, -1.0))
@@ -250,7 +250,7 @@ def test_evaluation_mode_stops_dropout_and_not_gradients() -> None:
 
 
 def test_pruned_weights_take_no_part_and_the_survivors_train_on() -> None:
-    """2:4 sparsity: what is pruned changes no output, gets no gradient and stays; all the others move."""
+    """2:4 sparsity: pruned weights do not affect outputs, get no gradient and stay zero; the others are trained."""
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(16, 8)
     dense = model[0].weight.detach().clone()
@@ -315,7 +315,7 @@ def test_hits_over_batches_times_batch_size_is_wrong_by_the_last_batch() -> None
 
 
 def test_accuracy_counts_samples_whatever_the_last_batch(tmp_path: Path) -> None:
-    """Training accuracy of an epoch: the share of samples, with a last batch of 57 instead of 100."""
+    """Training accuracy of an epoch: the fraction of correct samples, with a last batch of 57 instead of 100."""
     run = danlu.train(
         "digits", model="mlp", epochs=1, batch_size=100, lr=1e-9, optimizer="sgd", schedule="constant",
         augment="none", out=tmp_path / "run", console=QUIET,
@@ -348,8 +348,8 @@ def test_sigmoid_passes_at_most_a_quarter_and_next_to_nothing_beyond_six() -> No
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(400, 400), (100, 600), (600, 100)])
-def test_what_keeps_the_variance_forward_and_backward(given: int, wanted: int) -> None:
-    """Through y = x W^T with variance gamma of W: n_in gamma forward, n_out gamma backward; Xavier is their harmony."""
+def test_initialisation_preserves_variance_in_both_directions(given: int, wanted: int) -> None:
+    """Variance factors of y = x W^T with variance gamma of W: n_in gamma forward, n_out gamma backward; Xavier averages them."""
     torch.manual_seed(0)
     gamma = 2 / (given + wanted)
     weight = torch.empty(wanted, given)
@@ -364,7 +364,7 @@ def test_what_keeps_the_variance_forward_and_backward(given: int, wanted: int) -
 
 
 def _factors(std: float | None, depth: int = 20, width: int = 128) -> tuple[float, float]:
-    """Of ReLU layers drawn with a deviation, or as He does: factor per layer of the outputs, and of the gradients back."""
+    """Factors per ReLU layer of outputs and gradients, for a standard deviation of the weights or He initialisation."""
     torch.manual_seed(0)
     x, outputs = torch.randn(256, width, dtype=torch.float64), []  # squares of what is left leave single precision
     for _ in range(depth):
@@ -379,6 +379,6 @@ def _factors(std: float | None, depth: int = 20, width: int = 128) -> tuple[floa
 
 
 def test_a_deviation_of_a_hundredth_fades_by_a_constant_factor_per_layer() -> None:
-    """0.01 is right for the first of two layers, and after twenty nothing is left: 0.08^20 = 1e-22."""
+    """0.01 is suitable for two layers, but vanishes after twenty: 0.08^20 = 1e-22."""
     assert _factors(0.01) == pytest.approx((0.01 * math.sqrt(128 / 2),) * 2, rel=0.05)
     assert _factors(None) == pytest.approx((1, 1), rel=0.05)

@@ -1,4 +1,4 @@
-"""The command line: help, flags, JSON, and what is said when danlu itself is at fault."""
+"""The command line: help, flags, JSON, and messages for internal errors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_help_tells_how_lists_and_switches_are_written(capsys):
 
 
 @pytest.mark.parametrize("words", ["91 136", "91, 136", "91 136 150"])
-def test_a_list_of_several_words_is_told_how_to_be_written(words, capsys):
+def test_list_with_spaces_is_refused_with_the_right_form(words, capsys):
     code, _, said = run(f"train digits --schedule.milestones {words}", capsys)
     wanted = ",".join(words.replace(",", "").split())
     assert code == 2
@@ -221,7 +221,7 @@ def test_underscores_may_stand_for_dashes(capsys, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_last_guard(error, code, says, debug, capsys, monkeypatch):
+def test_unexpected_errors_are_converted(error, code, says, debug, capsys, monkeypatch):
     def broken(values, console):
         raise error
 

@@ -1,4 +1,4 @@
-"""One tree of settings: the same by flag, YAML and Python, checked in one place."""
+"""The tree of settings: equal by flag, YAML and Python, validated in one place."""
 
 import subprocess
 import sys

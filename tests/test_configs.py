@@ -1,4 +1,4 @@
-"""The recipes under configs/: each loads, builds the network of its source, and trains."""
+"""The configs of configs/: each loads, builds the network of its source, and trains."""
 
 from __future__ import annotations
 

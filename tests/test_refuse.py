@@ -1,4 +1,4 @@
-"""The house's one form of a refusal, and what is near a misspelt word."""
+"""The form of refusals, and the nearest choices for misspelt words."""
 
 import errno
 import pickle
@@ -34,7 +34,7 @@ def test_a_refusal_names_thing_place_and_choice():
     assert said == "--model must be a known model, got 'resnt20'; did you mean 'resnet20'?"
 
 
-def test_where_nothing_is_near_the_choices_are_listed():
+def test_choices_are_listed_without_near_match():
     said = str(refusal("--model", "a known model", "xyz", near=["b", "a"], do="or write your own"))
     assert said == "--model must be a known model, got 'xyz'; choose from a, b; or write your own"
 
@@ -67,7 +67,7 @@ def test_choose():
         one_of("--x", "aa", ["a", "b"], "a letter")
 
 
-def test_file_errors_are_the_users_unless_the_disk_fails():
+def test_file_errors_are_refusals_unless_the_disk_fails():
     missing = blame(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"))
     assert isinstance(missing, Refusal)
     assert str(missing) == "a.csv cannot be used: no such file or directory"

@@ -28,7 +28,7 @@ def nll_of_logits(setup: Setup, _: None) -> Setup:
 
 
 def too_many_outputs(setup: Setup, outputs: int) -> Setup:
-    """Keep the last layer of another data set."""
+    """Keep the last layer of another dataset."""
     return on_data(setup, lambda data, g: replace(data, outputs=outputs))
 
 

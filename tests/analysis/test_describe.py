@@ -35,7 +35,7 @@ def test_a_folder_with_a_broken_file(coloured, tmp_path):
     assert 14 <= found["sizes"]["height"][0] <= found["sizes"]["height"][2] < 24
 
 
-def test_what_stops_a_training_is_shown(coloured, tmp_path):
+def test_reason_of_a_stop_is_shown(coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "data")
     (tmp_path / "data" / "violet").mkdir()
     found = danlu.describe(tmp_path / "data")
@@ -47,7 +47,7 @@ def test_what_stops_a_training_is_shown(coloured, tmp_path):
         danlu.train(tmp_path / "data", epochs=1, out=tmp_path / "run")
 
 
-def test_what_cannot_be_shown_is_refused_as_for_training(coloured, tmp_path):
+def test_undescribable_data_are_refused_as_for_training(coloured, tmp_path):
     shutil.copytree(coloured / "red", tmp_path / "data" / "red")
     (tmp_path / "data" / "violet").mkdir()
     with pytest.raises(danlu.Refusal, match="class 'violet' has no usable"):  # nor is one class enough without it
@@ -59,7 +59,7 @@ def test_objects_are_read_for_the_task_that_is_named():
     assert danlu.describe("shapes", task="detect")["task"] == "detect"
 
 
-def test_the_sheet_shows_masks_where_the_task_is_to_segment(tmp_path):
+def test_contact_sheet_shows_masks_for_segmentation(tmp_path):
     for task in ("detect", "segment"):
         danlu.describe("shapes", task=task, out=tmp_path / f"{task}.png")
     sheets = [np.asarray(Image.open(tmp_path / f"{task}.png"), dtype=int) for task in ("detect", "segment")]

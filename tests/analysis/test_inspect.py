@@ -53,7 +53,7 @@ def test_receptive_field_is_where_the_gradient_comes_from() -> None:
 
 
 @pytest.mark.parametrize(("layers", "side", "left"), [(1, 32, 28), (7, 32, 4), (55, 224, 4)])
-def test_what_5x5_convolutions_leave(layers: int, side: int, left: int) -> None:
+def test_remaining_5x5_convolutions(layers: int, side: int, left: int) -> None:
     """The lecture notes give 44 layers from 224 to 4 pixels; it takes 55."""
     model = torch.nn.Sequential(*[torch.nn.Conv2d(1, 1, 5) for _ in range(layers)])
     assert trace(model, torch.zeros(1, 1, side, side)).layers[-1].output == (1, left, left)
@@ -151,7 +151,7 @@ def test_more_networks_than_a_line_holds(capsys: pytest.CaptureFixture[str], mon
         (["lenet", "--plot", "x.gif"], ["--plot", ".png"]),
         (["lenet", "--input", "0x28x28"], ["--input", "CxHxW"]),
         (["lenet", "--input", "1x2x2"], ["at least 4 for lenet"]),
-        (["lenet", "--input", "28"], ["rows of numbers", "mlp", "'lenet'"]),
+        (["lenet", "--input", "28"], ["table rows", "mlp", "'lenet'"]),
         (["lenet", "--input", "28x28"], ["--input", "H = W"]),
         (["vit-tiny", "--input", "3x30x30"], ["30", "patch"]),
         (["vgg16", "--input", "3x9999999x9999999"], ["--input", "at most 1,000,000"]),

@@ -1,4 +1,4 @@
-"""The loss around a run's weights, drawn into a page."""
+"""Loss landscape of a run, and its page."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_wrong_input_is_refused(digits_run, tmp_path, capsys):
     for command, says in (
         (["doctor", str(tmp_path), "--landscape"], "RUN must be a run folder"),
         (["doctor", str(digits_run.folder), "--landscape", "--directions", "up"], "--directions must be random or"),
-        (["doctor", str(digits_run.folder), "--directions", "random"], "--directions must be left out"),
+        (["doctor", str(digits_run.folder), "--directions", "random"], "--directions must be omitted"),
     ):
         capsys.readouterr()
         assert main(command) == 2

@@ -148,6 +148,6 @@ def test_palettes_hold_indices_and_255_is_none(tmp_path):
         read_instances(tmp_path / "c.png")
 
 
-def test_a_mask_file_that_went_away(tmp_path):
+def test_missing_mask_file(tmp_path):
     with pytest.raises(Failure, match=r"gone\.png"):
         rasterise([MaskFile(tmp_path / "gone.png", 1)], plain(4, 4))

@@ -1,4 +1,4 @@
-"""The whole way of a batch: repeatability, sharing among processes, mixing, presets, evaluation."""
+"""Augmentation of whole batches: reproducibility, several processes, mixing, presets, evaluation."""
 
 import dataclasses
 from itertools import pairwise
@@ -66,7 +66,7 @@ def test_processes_that_share_a_batch_see_what_one_would(config, cuts):
 
 
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
-def test_a_decoded_batch_goes_the_same_way_as_the_set_in_memory(config):
+def test_decoded_batch_equals_the_batch_in_memory(config):
     source, index, labels = images(50), torch.tensor([3, 3, 49, 0]), torch.arange(4)
     augment = build(config)
     draws = augment.draw(rng(), 4)
@@ -150,7 +150,7 @@ def test_cutmix_labels_count_the_pixels():
     assert white[::2].min() < 0.5
 
 
-def test_both_mixings_share_the_samples_and_an_odd_one_out_is_left_alone():
+def test_mixup_and_cutmix_divide_the_samples_between_them():
     source, labels = images(33), torch.arange(33) % 5
     augment = build(AugmentConfig("none", mixup=1.0, cutmix=1.0))
     draws = augment.draw(rng(), 33)
@@ -206,7 +206,7 @@ def test_every_preset_fills_everything_and_keeps_what_was_set(preset, size, chan
     assert resolve(filled, size=size, channels=channels, classes=classes) == filled  # a saved recipe is whole
 
 
-def test_presets_fit_the_images():
+def test_presets_depend_on_the_images():
     digits = resolve(AugmentConfig(), size=28, channels=1, classes=10)
     assert (digits.preset, digits.flip, digits.pad, digits.area) == ("light", "none", 3, (1, 1))
     cifar = resolve(AugmentConfig(), size=32, channels=3, classes=10)
@@ -237,7 +237,7 @@ def test_the_crop_that_was_asked_for_replaces_the_presets():
         ({"preset": "strnog"}, 32, 3, 10, "'strong'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_sentence(wrong, size, channels, classes, said):
+def test_impossible_settings_are_refused_in_one_sentence(wrong, size, channels, classes, said):
     with pytest.raises(Refusal, match=said) as refused:
         resolve(AugmentConfig(**wrong), size=size, channels=channels, classes=classes)
     assert "\n" not in str(refused.value)

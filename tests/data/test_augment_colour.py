@@ -1,4 +1,4 @@
-"""Colour jitter against torchvision, and the notes' claim: the mean is kept, the variance grows."""
+"""Colour jitter against torchvision; it keeps the mean and increases the variance."""
 
 import colorsys
 

@@ -159,7 +159,7 @@ def test_a_strong_reduction_averages_instead_of_skipping_pixels():
     assert (got - 0.5).abs().mean() < 0.1
 
 
-def test_what_evaluation_sees_of_a_canvas():
+def test_evaluated_region_of_a_canvas():
     assert centre_side(28, 28, 28) == 28
     assert centre_side(28, 28, 32) == 28  # enlarged whole
     assert centre_side(40, 32, 16) == 32  # small images are seen whole
@@ -180,7 +180,7 @@ def test_rectangles_cover_their_pixels():
     assert torch.equal(got[0, 0], wanted)
 
 
-def test_the_uniforms_of_a_setting_are_its_own():
+def test_each_setting_has_its_own_random_numbers():
     draws = Draws(torch.arange(WIDTH).float()[None])
     seen = torch.cat([draws.of(name)[0] for name in ("flip", "pad", "area", "affine", "colour", "erase", "mix")])
     assert seen.tolist() == list(range(WIDTH))

@@ -1,4 +1,4 @@
-"""Images, boxes, masks and regions move together: property tests with drawn shapes, whose masks tell their boxes."""
+"""Augmentation of images, boxes, masks and regions: property tests on shapes whose masks determine their boxes."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def varied(
 @pytest.mark.parametrize("moves", MOVES.values(), ids=MOVES.keys())
 @pytest.mark.parametrize("seed", range(3))
 def test_the_box_of_the_moved_mask_is_the_moved_box(shapes, moves, seed):
-    """To a pixel, for a resized mask has its edges on whole pixels; tips thinner than that may be lost in reduction."""
+    """Up to a pixel, because edges of a resized mask are on integers; thin tips may vanish in a reduction."""
     _, moved = varied(shapes, seed, **moves)
     real = moved.labels != PADDING
     assert real.any()
@@ -66,7 +66,7 @@ def test_a_mirrored_image_has_exactly_mirrored_boxes(shapes):
     assert torch.allclose(images[~turned], shapes[0][~turned] / 255, atol=1e-6)
 
 
-def test_without_draws_nothing_changes(shapes):
+def test_without_random_numbers_nothing_changes(shapes):
     augment = AugmentObjects(AugmentConfig(preset="strong"), **PLAIN)
     targets = shapes[1].index_select(0, torch.arange(COUNT))
     images, objects = augment(shapes[0], None, targets, None)
@@ -77,7 +77,7 @@ def test_without_draws_nothing_changes(shapes):
 
 @pytest.mark.parametrize("moves", [*MOVES.values(), {"mixup": 1.0, "flip": "lr"}], ids=[*MOVES.keys(), "mixup"])
 def test_regions_move_as_boxes_do(shapes, moves):
-    """Where the regions are the objects' own boxes, every object still has a region of its own size afterwards."""
+    """If the regions are the boxes of the objects, every object still has an equal region afterwards."""
     bare = ObjectSet(shapes[1].annotations, shapes[1].placements, masks=False)
     own = bare.index_select(0, torch.arange(COUNT)).boxes
     for seed in range(3):
@@ -93,7 +93,7 @@ def test_regions_move_as_boxes_do(shapes, moves):
         assert kept.sum() >= (moved.labels != PADDING).sum()
 
 
-def test_the_images_are_searched_before_they_are_varied(shapes):
+def test_regions_are_proposed_before_augmentation(shapes):
     seen = []
 
     def search(images: torch.Tensor) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_the_images_are_searched_before_they_are_varied(shapes):
     assert torch.allclose(seen[0], shapes[0] / 255, atol=1e-6)
 
 
-def test_an_object_of_which_too_little_is_seen_is_dropped(shapes):
+def test_mostly_clipped_object_is_dropped(shapes):
     bare = ObjectSet(shapes[1].annotations, shapes[1].placements, masks=False)
     _, moved = varied((shapes[0], bare), area=(0.1, 0.2))
     before = sum(len(one) for one in bare.annotations)
@@ -113,7 +113,7 @@ def test_an_object_of_which_too_little_is_seen_is_dropped(shapes):
     assert ((moved.boxes[..., 2:] - moved.boxes[..., :2])[real] >= MIN_OBJECT_SIDE * MIN_VISIBLE_FRACTION).all()
 
 
-def test_what_no_image_covers_is_grey(shapes):
+def test_uncovered_canvas_is_grey(shapes):
     images, _ = varied(shapes, zoom_out=3.0)
     assert torch.isclose(images, torch.tensor(PAD / 255), atol=1e-6).all(1).flatten(1).float().mean(1).max() > 0.3
 
@@ -129,7 +129,7 @@ def test_mixup_has_the_objects_of_both(shapes):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_several_processes_together_make_the_batch_of_one(shapes, world):
+def test_processes_together_compute_the_batch_of_one_process(shapes, world):
     augment = AugmentObjects(AugmentConfig(preset="light"), **PLAIN)
     draws = augment.draw(np.random.default_rng(0), COUNT)
     targets = shapes[1].index_select(0, torch.arange(COUNT))
@@ -145,6 +145,6 @@ def test_several_processes_together_make_the_batch_of_one(shapes, world):
 
 
 @pytest.mark.parametrize("settings", [{"rotate": 10.0}, {"cutmix": 1.0}, {"shear": 5.0}])
-def test_what_boxes_cannot_follow_is_refused(settings):
+def test_transforms_without_box_support_are_refused(settings):
     with pytest.raises(Refusal, match=f"augment.{next(iter(settings))}"):
         AugmentObjects(AugmentConfig(**settings), **PLAIN)

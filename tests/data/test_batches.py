@@ -1,4 +1,4 @@
-"""Order, last batches, shares of processes and weights (claims B3, B4), checked by counting and by plain gradients."""
+"""Order, last batches, several processes and weights (claims B3, B4), checked by counting and by plain gradients."""
 
 import numpy as np
 import pytest
@@ -139,7 +139,9 @@ def test_processes_share_each_batch_and_what_it_looks_like(world, n, mixup):
         parts = [share[number] for share in ranks]
         counted = [part for part in parts if part.weight > 0]
         assert all(part.count == whole.count for part in parts)
-        assert all(len(part.index) == 1 for part in parts if part.weight == 0)  # waits for nobody, counts for nothing
+        assert all(
+            len(part.index) == 1 for part in parts if part.weight == 0
+        )  # a sample with weight 0 for a process without samples
         assert torch.equal(torch.cat([part.index for part in counted]), whole.index)
         assert torch.equal(torch.cat([part.inputs for part in counted]), whole.inputs)
         sizes = [len(part.index) for part in counted]

@@ -1,4 +1,4 @@
-"""Placement against the published letterbox case, and every way there and back."""
+"""Placement against the published letterbox case, and round trips."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_mask_and_box_move_alike(fit):
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_a_drawn_rectangle_lies_in_its_moved_box(tmp_path, colour):
+def test_rectangle_stays_inside_its_transformed_box(tmp_path, colour):
     """Black pixels of the image as decoded, at every size a JPEG can be reduced to."""
     pixels = np.full((961, 1283, 3), 255, np.uint8)
     pixels[200:520, 640:1283] = 0

@@ -44,7 +44,7 @@ def test_inputs_are_those_of_scikit_learn(frame):
     assert ours.unseen == {"sea": 30}
 
 
-def test_only_training_rows_are_learnt_from(frame):
+def test_only_training_rows_are_fitted(frame):
     changed = frame.copy()
     changed.loc[70:, "rooms"] = 1000
     a, b = ColumnEncoder.fit(frame[:70]), ColumnEncoder.fit(changed[:70])
@@ -91,9 +91,9 @@ def test_columns_without_use_are_named_with_the_reason():
     assert encoder.names == ("x",)
     assert sorted(encoder.dropped) == ["id", "same", "void", "word"]
     notes = " | ".join(encoder.notes)
-    assert "one value only: 'same', 'word'" in notes
+    assert "only one value: 'same', 'word'" in notes
     assert "empty: 'void'" in notes
-    assert "too many different texts to be a category: 'id'" in notes
+    assert "too many different texts for a category: 'id'" in notes
     assert encoder.transform(frame[["x"]]).shape == (60, 1)  # and need not be there later
     with pytest.raises(Refusal, match="a column to learn from"):
         ColumnEncoder.fit(frame[["same", "id"]])
@@ -108,7 +108,7 @@ def test_codes_read_alike_with_and_without_gaps():
     ("change", "says"),
     [
         (lambda f: f.drop(columns="rooms"), "lacks 'rooms'"),
-        (lambda f: f.assign(price=1), "has 'price' besides"),
+        (lambda f: f.assign(price=1), "also has 'price'"),
         (lambda f: f.rename(columns={"rooms": "room"}), "is 'room' meant to be 'rooms'"),
         (lambda f: f.assign(rooms="many"), "'rooms' of the table must be numbers .* 'many'"),
         (lambda f: f.assign(rooms=pandas.Timestamp("2024-01-01")), "'rooms' of the table must be numbers"),

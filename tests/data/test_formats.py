@@ -1,4 +1,4 @@
-"""The one way in: paths, known names, other folders for validation and test, and what is refused."""
+"""Opening data: paths, known names, other folders for validation and test, and refusals."""
 
 import gzip
 import struct
@@ -168,9 +168,9 @@ def test_validation_arrays(tmp_path):
 
 def test_task_contradiction(tmp_path):
     draw(tmp_path / "images")
-    with pytest.raises(Refusal, match="is data to classify, not to regress"):
+    with pytest.raises(Refusal, match="is data for the task classify, not regress"):
         load(tmp_path / "images", "regress")
-    with pytest.raises(Refusal, match="is data to regress, not to classify"):
+    with pytest.raises(Refusal, match="is data for the task regress, not classify"):
         load("diabetes", "classify")
 
 

@@ -1,4 +1,4 @@
-"""Every kind of image file, made on the spot by PIL, must come out upright and with the right pixels."""
+"""Image files of every kind, written by PIL, are read upright with the right pixels."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_resize_shorter_side_then_central_crop():
 def test_scaled_jpeg_decoding_changes_little(tmp_path):
     array = scene(600, 900)
     Image.fromarray(array).save(tmp_path / "big.jpg", quality=95)
-    assert decode(tmp_path / "big.jpg", least=32).size[1] < 600  # fewer pixels were decoded
+    assert decode(tmp_path / "big.jpg", min_side=32).size[1] < 600  # fewer pixels were decoded
     assert np.abs(read_image(tmp_path / "big.jpg", 32).astype(int) - read_image(array, 32)).max() <= 4
 
 
@@ -173,7 +173,7 @@ def test_load_in_order_with_problems(tmp_path):
 
 
 def test_processes_give_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MANY", 2)
+    monkeypatch.setattr(images, "MIN_IMAGES_FOR_WORKERS", 2)
     monkeypatch.setattr(images, "CHUNK", 3)
     paths = []
     for i in range(20):

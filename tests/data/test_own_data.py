@@ -1,4 +1,4 @@
-"""Data as people have it: layouts, names and values that were once misread, each read right or refused by its name."""
+"""Layouts, names and values of real datasets: each is read correctly or refused with a reason."""
 
 import json
 import unicodedata
@@ -104,7 +104,7 @@ def two(root, *annotations, **other):
 # --- VOC -----------------------------------------------------------------------------------------------------------
 
 
-def test_files_that_a_mac_leaves_are_not_read(tmp_path):
+def test_files_of_macos_are_not_read(tmp_path):
     for i in range(4):
         image(tmp_path / f"JPEGImages/p{i}.jpg")
         text(tmp_path / f"JPEGImages/._p{i}.jpg", MAC)
@@ -182,7 +182,7 @@ def test_an_ambiguous_name_is_named_and_not_chosen(tmp_path):
 # --- COCO ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_box_is_taken_from_the_polygon(tmp_path):
+def test_box_is_computed_from_the_polygon(tmp_path):
     row = annotation(2, 2, segmentation=[SQUARE])
     del row["bbox"]
     two(tmp_path, annotation(1, 1), row)
@@ -201,13 +201,13 @@ def test_one_empty_box_costs_itself_only(tmp_path):
         assert "annotation 4" in data.problems[0].where
 
 
-def test_a_ring_without_the_list_around_it(tmp_path):
+def test_polygon_without_outer_list(tmp_path):
     two(tmp_path, annotation(1, 1, segmentation=[SQUARE]), annotation(2, 2, segmentation=SQUARE))
     data = read(tmp_path, "segment")
     assert [one.ignore.tolist() for one in data.targets] == [[False], [False]]
 
 
-def test_a_short_ring_beside_a_whole_one_is_left_out(tmp_path):
+def test_degenerate_polygon_is_dropped(tmp_path):
     two(tmp_path, annotation(1, 1, segmentation=[SQUARE]), annotation(2, 2, segmentation=[[30, 20, 31, 21], SQUARE]))
     data = read(tmp_path, "segment")
     assert [one.ignore.tolist() for one in data.targets] == [[False], [False]]
@@ -283,7 +283,7 @@ def test_names_of_another_case_or_extension(tmp_path):
     coco(tmp_path / "annotations.json", [(1, "img_A.jpg"), (2, "b.png")], [annotation(1, 1), annotation(2, 2)])
     data = read(tmp_path)
     assert count(data) == 2
-    assert any("2 images are found by name with another case" in note for note in data.notes)
+    assert any("2 images were found under a name with another case" in note for note in data.notes)
 
 
 def test_windows_paths_of_another_machine(tmp_path):
@@ -437,7 +437,7 @@ def test_a_level_too_high_is_named(tmp_path):
         for kind in ("cat", "dog"):
             for i in range(3):
                 image(tmp_path / f"{place}/{kind}/{i}.jpg", seed=i)
-    assert "hold only folders" in refusal_of(tmp_path)
+    assert "contain only folders" in refusal_of(tmp_path)
 
 
 def test_loose_images_are_noted(tmp_path):
@@ -446,7 +446,7 @@ def test_loose_images_are_noted(tmp_path):
             image(tmp_path / f"{kind}/{kind}{i}.jpg")
     for i in range(5):
         image(tmp_path / f"loose{i}.jpg")
-    assert any("5 loose images" in note for note in read(tmp_path).notes)
+    assert any("5 images outside the class folders" in note for note in read(tmp_path).notes)
 
 
 def test_a_flat_test_folder_is_for_prediction(tmp_path):
@@ -470,7 +470,7 @@ def test_images_that_need_a_package_are_named(tmp_path, readable):
     assert "HEIC" in refusal_of(tmp_path)
 
 
-def test_what_file_managers_leave_is_not_read(tmp_path):
+def test_files_of_file_managers_are_not_read(tmp_path):
     for kind in ("cat", "dog"):
         for i in range(4):
             image(tmp_path / f"{kind}/{kind}{i}.jpg")
@@ -546,7 +546,7 @@ def test_labels_of_a_table_stay_as_written(tmp_path, names):
     assert read(tmp_path / "t.csv").classes == tuple(sorted(names))
 
 
-def test_a_category_called_na_is_no_gap(tmp_path):
+def test_category_named_na_is_not_missing(tmp_path):
     text(
         tmp_path / "t.csv",
         "region,b,label\n" + "".join(f"{('NA', 'EU')[i % 2]},{i},{'xy'[i % 2]}\n" for i in range(60)),
@@ -641,7 +641,7 @@ def test_an_archive_is_refused_with_the_command_to_unpack_it(tmp_path):
     assert "unzip" in refusal_of(tmp_path / "export.zip")
 
 
-def test_two_formats_that_fit_are_refused_until_one_is_named(tmp_path):
+def test_ambiguous_formats_are_refused_without_format_flag(tmp_path):
     yolo(tmp_path)
     for part in ("train", "val"):
         for i in range(6):

@@ -45,7 +45,7 @@ def test_parts_have_the_size_that_is_asked_for(settings, expected, how):
     check_apart(split, 200)
 
 
-def test_large_sets_give_a_smaller_share_away():
+def test_large_datasets_hold_out_a_smaller_fraction():
     assert sizes(split_dataset(classes_of([1000, 1000]), DataConfig(), 0)) == (1600, 200, 200)
 
 
@@ -60,7 +60,7 @@ def test_stratified_parts_have_the_classes_in_proportion():
     assert split.how == "validation and test stratified by class"
 
 
-def test_a_class_of_one_sample_trains():
+def test_class_with_one_sample_is_used_for_training():
     dataset = classes_of([40, 40, 1, 2])
     for seed in range(5):
         split = split_dataset(dataset, DataConfig(), seed)
@@ -95,12 +95,12 @@ def test_given_parts_are_respected_and_only_a_missing_one_is_cut():
     check_apart(split, 100)
 
 
-def test_a_part_that_is_not_wanted_is_not_said_to_be_given():
+def test_empty_split_is_not_described_as_given():
     assert split_dataset(classes_of([60, 40]), DataConfig(val=0), 0).how == "test stratified by class, validation none"
     assert split_dataset(classes_of([60, 40]), DataConfig(val=0, test=0), 0).how == "validation and test none"
 
 
-def test_a_part_of_a_named_size_is_cut_anew_and_a_path_is_a_given_part():
+def test_split_with_a_given_size_is_drawn_again():
     split = split_dataset(classes_of([60, 40], given(100)), DataConfig(val=0.5), 0)
     assert sizes(split) == (40, 40, 20)
     check_apart(split, 100)
@@ -179,15 +179,15 @@ def test_limit_keeps_a_stratified_part_of_the_training_samples(settings):
 @pytest.mark.parametrize(
     ("dataset", "settings", "says"),
     [
-        (classes_of([50, 50]), {"val": 60, "test": 40}, "leave samples to train on"),
-        (classes_of([50, 50]), {"val": 1000}, "leave samples to train on"),
-        (classes_of([1, 1]), {}, "leave samples to train on"),
-        (classes_of([2, 2, 2, 2]), {"val": 6, "test": 1}, "one sample of each class"),
+        (classes_of([50, 50]), {"val": 60, "test": 40}, "leave training samples"),
+        (classes_of([50, 50]), {"val": 1000}, "leave training samples"),
+        (classes_of([1, 1]), {}, "leave training samples"),
+        (classes_of([2, 2, 2, 2]), {"val": 6, "test": 1}, "one training sample of each class"),
         (classes_of([1] * 20), {}, "--split random"),
         (classes_of([50, 50]), {"split": "stratfied"}, "did you mean 'stratified'"),
         (classes_of([50, 50]), {"split": "time"}, "time:COLUMN"),
         (classes_of([50, 50]), {"split": "random:x"}, "time:COLUMN"),
-        (classes_of([50, 50]), {"split": "time:x"}, "no table"),
+        (classes_of([50, 50]), {"split": "time:x"}, "other than tables"),
         (table(50, when=range(50)), {"split": "time:wen"}, "did you mean 'when'"),
         (table(50, when=["a"] * 50), {"split": "time:when"}, "dates or numbers, got 'a'"),
         (table(50, when=[None, *range(49)]), {"split": "time:when"}, "sample 0"),

@@ -1,4 +1,4 @@
-"""What every detector is put through in the same way; what must come of it stands in each one's own test."""
+"""Checks that every detector passes, called by the tests of the detectors."""
 
 from collections.abc import Callable, Iterator
 

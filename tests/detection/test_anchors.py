@@ -46,7 +46,7 @@ def test_as_torchvisions_ssd300():
 
 
 def test_dive_into_deep_learning():
-    """Sizes are shares of the image's height, positions shares of the image."""
+    """Sizes are fractions of the image's height, positions fractions of the image."""
     height = width = 2
     table = shapes([0.75 * height, 0.5 * height], [1, 2], cross=False)
     boxes = level_anchors((height, width), 1, table, offset=0.5) / T([width, height] * 2)

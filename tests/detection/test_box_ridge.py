@@ -30,7 +30,7 @@ def test_without_regions_boxes_stay():
     assert not ridge.bias.any()
 
 
-def test_only_so_many_regions_are_kept(monkeypatch: pytest.MonkeyPatch):
+def test_number_of_regions_is_limited(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(box_ridge, "MAX_REGIONS", 10)
     few, many = BoxRidge(2), BoxRidge(2)
     x, y = np.random.default_rng(0).normal(size=(30, 2)), np.random.default_rng(1).normal(size=(30, 4))

@@ -73,7 +73,7 @@ def test_matrix_of_a_batch_is_that_of_each_image():
     torch.testing.assert_close(iou_matrix(a, b[0])[2], ops.box_iou(a[2], b[0]))
 
 
-def test_a_crowd_counts_by_the_share_it_covers():
+def test_crowd_counts_by_the_covered_fraction():
     """pycocotools' rule: rows are objects here, the second a crowd."""
     found = T([[0.0, 0, 10, 10], [0, 0, 4, 4]])
     objects = T([[0.0, 0, 10, 10], [0, 0, 20, 20]])

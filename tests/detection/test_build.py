@@ -1,4 +1,4 @@
-"""The table of detectors and the settings of the config are one and the same."""
+"""The options of all detectors equal the settings of the config."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_settings_reach_the_detector():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model": "yolo-nano", "detect.anchor": 8}, "--detect.anchor must be left out for yolo-nano, which takes detect.width"),
+        ({"model": "yolo-nano", "detect.anchor": 8}, "--detect.anchor must be omitted for yolo-nano, which takes detect.width"),
         ({"model": "ssd300", "detect.search": "colours"}, "which takes none of them"),
-        ({"model": "rcnn", "detect.neck": "fpn"}, "--detect.neck must be left out for rcnn"),
+        ({"model": "rcnn", "detect.neck": "fpn"}, "--detect.neck must be omitted for rcnn"),
         ({"model": "rcnn", "detect.search": "guess"}, "detect.search must be one of"),
         ({"model": "rcnn", "detect.crop": 8}, "detect.crop must be at least 16"),
         ({"model": "faster-rcnn", "model.width": (64,)}, "see --detect.width"),

@@ -43,7 +43,7 @@ def test_dive_into_deep_learnings_offsets():
     torch.testing.assert_close(DeltaCoder(SSD).encode(boxes, anchors), T(expected), rtol=0, atol=1e-4)
 
 
-def test_a_size_is_held_in_decode_only():
+def test_size_is_only_kept_when_decoding():
     codes = T([[0.0, 0, 10, 0]])
     torch.testing.assert_close(DeltaCoder(ONES).decode(codes, ANCHOR), T([[-605.0, 20, 645, 60]]), rtol=0, atol=1e-3)
     huge = T([[0.0, 0, 20 * math.e**10, 40]])

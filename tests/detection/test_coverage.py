@@ -1,4 +1,4 @@
-"""Anchors of every detector that has some, and how like they are to given boxes."""
+"""Anchors of all detectors, and their IoU with given boxes."""
 
 import pytest
 import torch

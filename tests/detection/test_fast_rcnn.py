@@ -1,4 +1,4 @@
-"""Regions found in the pixels, and Fast R-CNN on them."""
+"""Region proposals from pixels, and Fast R-CNN."""
 
 from __future__ import annotations
 
@@ -103,16 +103,16 @@ def test_regions_that_come_with_the_objects_are_not_searched():
     assert outputs["proposed"].tolist() == [[True, True, True, False]] * 2
 
 
-def test_regions_are_judged_in_few_different_numbers_and_the_losses_do_not_mind(monkeypatch: pytest.MonkeyPatch):
+def test_number_of_regions_is_padded_without_changing_losses(monkeypatch: pytest.MonkeyPatch):
     model = detector(search="colours").eval()
     batch = collate([Objects(BOXES, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool)), Objects.none()])
-    counts, judge = [], model.judge
+    counts, judge = [], model.classify_regions
 
     def counted(maps, boxes, image):
         counts.append(len(boxes))
         return judge(maps, boxes, image)
 
-    monkeypatch.setattr(model, "judge", counted)
+    monkeypatch.setattr(model, "classify_regions", counted)
     model.regions = 25
     losses = model(images(), batch)
     monkeypatch.setattr("danlu.detection.region_detector.REGION_MULTIPLE", 1)

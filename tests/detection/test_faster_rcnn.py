@@ -1,4 +1,4 @@
-"""Faster R-CNN against torchvision's with the same weights: proposals, regions, losses, boxes found."""
+"""Faster R-CNN against torchvision's with the same weights: proposals, regions, losses, detections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danlu.detection.anchors import shapes
 from danlu.detection.boxes import area, clip, iou
 from danlu.detection.build import build_detector
 from danlu.detection.faster_rcnn import RATIOS, FasterRCNN
-from danlu.detection.neck import Neck, cut
+from danlu.detection.neck import Neck, remove_later_stages
 from danlu.models.build import build_backbone
 from danlu.objects import Objects, collate
 
@@ -175,7 +175,7 @@ def test_a_batch_without_objects_learns_that_there_are_none():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_what_lies_in_ignored_regions_is_not_taught():
+def test_ignored_regions_are_excluded_from_the_loss():
     """An image that is all one ignored region: nothing within it is background. Anchors may lie outside, mostly."""
     model = detector().eval()
     out = model(images(1))
@@ -244,12 +244,12 @@ def test_the_single_map_ends_the_backbone():
     assert neck.channels == 128
     assert backbone.stage_names == ("stem", "stage1", "stage2")
     assert not hasattr(backbone, "stage4")
-    cut(backbone, 0)
+    remove_later_stages(backbone, 0)
     assert [tuple(x.shape) for x in backbone.features(images())] == [(2, 64, 64, 64)]
 
 
 @pytest.mark.slow
-def test_two_images_are_learnt_by_heart():
+def test_two_images_are_memorised():
     model = detector(backbone="cspnet-tiny", width=64, hidden=128, proposals=50).train()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     x = 0.1 * images()

@@ -1,4 +1,4 @@
-"""torchvision's detectors behind our contract say what they say when they are asked directly."""
+"""torchvision's detectors give the same results behind danlu's interface as directly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_name_is_one_of_torchvision() -> None:
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_same_losses_and_detections_as_when_asked_directly(name: str) -> None:
+def test_same_losses_and_detections_as_torchvision_directly(name: str) -> None:
     torch.manual_seed(0)
     ours = LibraryDetector(name, CLASSES, SIDE).eval()
     images, objects = torch.randn(2, 3, SIDE, SIDE), objects_of_two()
@@ -83,7 +83,7 @@ def test_train_and_eval_mode_alike_in_half_precision(training: bool) -> None:
     losses["loss"].backward()
 
 
-def test_no_objects_at_all() -> None:
+def test_without_any_objects() -> None:
     model = LibraryDetector("retinanet_resnet50_fpn", CLASSES, SIDE)
     losses = model(torch.randn(2, 3, SIDE, SIDE), collate([Objects.none()] * 2))
     losses["loss"].backward()

@@ -1,4 +1,4 @@
-"""Mask R-CNN: its mask branch against torchvision's with the same weights, and what it does without objects or masks."""
+"""Mask R-CNN: its mask branch against torchvision's with the same weights, and batches without objects or masks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_detections_carry_masks_within_their_boxes():
                 assert y.max() + 0.5 < box[3]
 
 
-def test_a_head_that_says_yes_everywhere_finds_the_box_itself():
+def test_mask_head_of_ones_fills_the_box():
     model = detector().eval()
     nn.init.zeros_(model.mask_head[-1].weight)
     nn.init.constant_(model.mask_head[-1].bias, 9.0)
@@ -127,7 +127,7 @@ def test_objects_without_masks_are_a_failure():
         detector()(images(), some(masks=False))
 
 
-def test_the_mask_of_the_own_class_alone_is_taught():
+def test_mask_loss_uses_the_true_class_only():
     model = detector().train()
     batch = some()
     batch.labels[batch.labels == 2] = 0

@@ -1,4 +1,4 @@
-"""The feature pyramid against torchvision's, its further levels, and what norms become."""
+"""The feature pyramid against torchvision's, its extra levels, and its norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R-CNN: regions warped and looked at one by one, the softmax first, machines and ridges after it."""
+"""R-CNN: warped regions, softmax during training, support vector machines and ridge regressions after it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_machines_and_ridges_find_better_than_the_softmax():
 
 
 def nearest(model: RCNN, images: torch.Tensor, objects: ObjectBatch) -> float:
-    """Mean over the objects of the IoU of the surest detection of their class that touches them."""
+    """Mean over the objects of the IoU with the top-scoring detection of their class that overlaps them."""
     with torch.no_grad():
         found = model.detect(model(images), 0.0, 0.3, 100)
     overlaps = []
@@ -94,7 +94,7 @@ def nearest(model: RCNN, images: torch.Tensor, objects: ObjectBatch) -> float:
     return float(torch.stack(overlaps).mean())
 
 
-def test_what_is_fitted_travels_with_the_weights_and_ends_when_training_goes_on():
+def test_fitted_parts_are_saved_and_reset_by_training():
     model, (images, objects) = detector().eval(), scene()
     model.settle(lambda: [(images, objects)])
     again = detector().eval()
@@ -120,7 +120,7 @@ def test_other_classes_and_the_empty_image_are_background():
     assert np.array_equal(negative[regions : regions + 2], [[False, True], [True, False]]), own
 
 
-def test_ignored_regions_teach_nothing():
+def test_ignored_regions_do_not_contribute_to_the_loss():
     model, (images, _) = detector().eval(), scene()
     crowd = Objects(torch.tensor([[0.0, 0, SIDE, SIDE]]), torch.tensor([0]), torch.tensor([True]))
     features, negative = model._negatives(images, collate([crowd, Objects.none()]))

@@ -60,10 +60,10 @@ def test_worked_hard_negatives():
     logits = T([[0.0, 2], [3, 0], [1, 0], [0, 0], [0, 1], [2, 0], [0, 0.5], [0, 3]])
     matched = torch.full((1, 8), BACKGROUND)
     losses = F.cross_entropy(logits, torch.zeros(8).long(), reduction="none")[None]
-    assert not hard_negatives(losses, matched, ratio=3, least=0).any()
-    assert hard_negatives(losses, matched, ratio=3, least=2)[0].nonzero()[:, 0].tolist() == [0, 7]
+    assert not hard_negatives(losses, matched, ratio=3, min_count=0).any()
+    assert hard_negatives(losses, matched, ratio=3, min_count=2)[0].nonzero()[:, 0].tolist() == [0, 7]
     matched[0, 0] = 0
-    assert hard_negatives(losses, matched, ratio=3, least=0)[0].nonzero()[:, 0].tolist() == [4, 6, 7]
+    assert hard_negatives(losses, matched, ratio=3, min_count=0)[0].nonzero()[:, 0].tolist() == [4, 6, 7]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -71,7 +71,7 @@ def test_hard_negatives_in_words(seed: int):
     torch.manual_seed(seed)
     matched = matches([0, 2, 30, 50], [5, 0, 9, 0], 50)
     losses = torch.rand(4, 50).round(decimals=1)  # ties
-    kept = hard_negatives(losses, matched, ratio=3, least=0)
+    kept = hard_negatives(losses, matched, ratio=3, min_count=0)
     for row, loss, match in zip(kept, losses, matched, strict=True):
         background = match == BACKGROUND
         count = min(3 * int((match >= 0).sum()), int(background.sum()))

@@ -84,7 +84,7 @@ def test_same_losses_and_detections_as_torchvision(pair: tuple[SSD, nn.Module]) 
         assert torch.equal(mine.labels, other["labels"] - 1)
 
 
-def test_unlike_torchvision_a_image_without_objects_teaches() -> None:
+def test_image_without_objects_contributes_unlike_torchvision() -> None:
     model = small()
     losses = model(torch.randn(2, 3, 128, 128), collate([Objects.none()] * 2))
     assert losses["class"] > 0

@@ -1,4 +1,4 @@
-"""Support vector machines with hard negatives, against the one that sees everything at once."""
+"""Support vector machines with hard negative mining, against a machine trained on all samples."""
 
 from __future__ import annotations
 

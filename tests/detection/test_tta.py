@@ -1,9 +1,9 @@
-"""Several looks at an image made one: by hand, and with a detector that sees the same in a mirror."""
+"""Merging detections of several views: by hand, and with a detector that is equivariant to flips."""
 
 import torch
 from torch import nn
 
-from danlu.detection.tta import detect_mirrored, merge, mirror
+from danlu.detection.tta import detect_flipped, flip_detections, merge
 from danlu.objects import Detections
 
 
@@ -13,20 +13,20 @@ def found(*rows, masks=None) -> Detections:
     return Detections(table[:, :4], table[:, 4], table[:, 5].long(), masks)
 
 
-def test_a_box_of_the_mirror_image_lies_where_its_pixels_do():
+def test_box_of_a_flipped_image_covers_its_pixels():
     mask = torch.zeros(1, 8, 10, dtype=torch.uint8)
     mask[0, 1:4, 2:7] = 1
     one = found((2, 1, 7, 4, 0.9, 0), masks=mask)
     for axes in ((), (-1,), (-2,), (-1, -2)):
-        there = mirror(one, axes, (8, 10))
+        there = flip_detections(one, axes, (8, 10))
         rows, columns = there.masks[0].any(1).nonzero()[:, 0], there.masks[0].any(0).nonzero()[:, 0]
         assert there.boxes[0].tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-        back = mirror(there, axes, (8, 10))
+        back = flip_detections(there, axes, (8, 10))
         assert torch.equal(back.boxes, one.boxes)
         assert torch.equal(back.masks, one.masks)
 
 
-def test_what_both_looks_see_keeps_its_score_and_what_one_sees_loses_half():
+def test_detections_of_both_views_keep_their_score():
     first = found((0, 0, 10, 10, 0.8, 0), (20, 20, 30, 30, 0.9, 1))
     second = found((0, 0, 10, 9.5, 0.6, 0), (20, 20, 30, 30, 0.5, 0))
     one = merge([first, second], nms_iou=0.6, max_detections=10)
@@ -36,13 +36,13 @@ def test_what_both_looks_see_keeps_its_score_and_what_one_sees_loses_half():
     assert len(merge([first, second], nms_iou=0.6, max_detections=1)) == 1
 
 
-def test_looks_without_detections():
+def test_views_without_detections():
     nothing, one = found(), found((0, 0, 10, 10, 0.8, 0))
     assert merge([one, nothing], 0.5, 10).scores.tolist() == [torch.tensor(0.4).item()]
     assert len(merge([nothing, nothing], 0.5, 10)) == 0
 
 
-def test_what_the_others_do_not_confirm_may_fall_below_the_least_score():
+def test_unconfirmed_detections_may_fall_below_the_min_score():
     first, second = found((0, 0, 10, 10, 0.3, 0), (20, 20, 30, 30, 0.4, 1)), found((0, 0, 10, 10, 0.2, 0))
     one = merge([first, second], nms_iou=0.6, max_detections=10, min_score=0.22)
     assert one.labels.tolist() == [0]
@@ -56,7 +56,7 @@ def test_masks_as_run_lengths_go_with_their_boxes():
 
 
 class Bright(nn.Module):
-    """Finds one object an image: all that is bright."""
+    """Detect one object per image: the bright pixels."""
 
     def forward(self, images):
         return images
@@ -69,12 +69,12 @@ class Bright(nn.Module):
         return [found(box) for box in boxes]
 
 
-def test_a_detector_that_minds_no_mirror_gives_the_same_with_and_without():
+def test_flip_equivariant_detector_is_unchanged_by_tta():
     images = torch.zeros(2, 3, 16, 20)
     images[0, :, 2:9, 3:5], images[1, :, 10:16, 8:20] = 1, 1
     detector = Bright()
     alone = detector.detect(detector(images), 0.1, 0.5, 10)
-    both = detect_mirrored(detector, images, ((), (-1,), (-2,), (-1, -2)), 0.1, 0.5, 10)
+    both = detect_flipped(detector, images, ((), (-1,), (-2,), (-1, -2)), 0.1, 0.5, 10)
     for one, other in zip(alone, both, strict=True):
         assert torch.equal(one.boxes, other.boxes)
         torch.testing.assert_close(one.scores, other.scores)

@@ -28,7 +28,7 @@ def small(size: int = 128) -> YOLO:
 
 
 @pytest.mark.parametrize("size", [64, 128, 320])
-def test_a_cell_of_every_map_tells_a_box(size: int) -> None:
+def test_each_cell_predicts_a_box(size: int) -> None:
     model = small(size).eval()
     with torch.no_grad():
         outputs = model(torch.randn(1, 3, size, size))
@@ -74,7 +74,7 @@ def test_half_precision_gives_float_losses(training: bool, in_half_precision: An
     assert all(d.boxes.dtype == torch.float32 and len(d) for d in found)
 
 
-def test_detections_are_the_surest_first_and_lie_in_the_image() -> None:
+def test_detections_are_sorted_by_score_and_inside_the_image() -> None:
     model = small().eval()
     with torch.no_grad():
         found = model.detect(model(torch.randn(2, 3, 128, 128)), min_score=0.0, nms_iou=0.5, max_detections=20)

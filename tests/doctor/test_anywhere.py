@@ -1,5 +1,5 @@
-"""Every way of training that the doctor may be attached to: same bits, nothing left behind, quiet when all is well, and a
-rate far too high still found."""
+"""All kinds of training that the doctor supports: training is unchanged, hooks are removed, no false findings, and a far
+too high learning rate is found."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EPOCHS, BATCH = 6, 32
 
 @dataclass
 class Training:
-    """What a way of training is made of, and what it left."""
+    """Components and results of one kind of training."""
 
     model: nn.Module
     optimizers: list[torch.optim.Optimizer]
@@ -54,7 +54,7 @@ def network(outputs: int = 4) -> nn.Sequential:
 
 
 def epochs(training: Training, step: Callable[[Tensor], Any], loss_fn: Callable, autocast: bool = False) -> None:
-    """step(rows) trains on a batch and gives its loss; validation stands here."""
+    """step(rows) trains on a batch and returns its loss; validation is done here."""
     model = training.model
     for _ in range(EPOCHS):
         model.train()
@@ -70,7 +70,7 @@ def sgd(model: nn.Module, rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), rate, momentum=0.9)
 
 
-Watch = Callable[..., Any]  # danlu.watch, or nobody
+Watch = Callable[..., Any]  # danlu.watch, or a function without effect
 
 
 def autocast(rate: float, watch: Watch) -> Training:
@@ -110,7 +110,7 @@ def grad_scaler(rate: float, watch: Watch, fused: bool = False) -> Training:
 
 
 def grad_scaler_fused(rate: float, watch: Watch) -> Training:
-    """The optimiser takes the scale off by itself."""
+    """The optimiser unscales the gradients itself."""
     return grad_scaler(rate, watch, fused=True)
 
 
@@ -134,7 +134,7 @@ def accumulation(rate: float, watch: Watch) -> Training:
 
 
 def two_optimizers(rate: float, watch: Watch) -> Training:
-    """One for the body, one for the head."""
+    """One optimiser for the backbone, one for the head."""
     model, loss_fn = network(), nn.CrossEntropyLoss()
     run = Training(model, [sgd(model[:6], rate), torch.optim.Adam(model[6:].parameters(), rate / 10)])
 
@@ -196,7 +196,7 @@ def lbfgs(rate: float, watch: Watch) -> Training:
 
 
 def siamese(rate: float, watch: Watch) -> Training:
-    """One network is called on two samples and is to tell which of them has the larger sum."""
+    """One network is called on two samples and learns which of them has the larger sum."""
     model, loss_fn = network(1), nn.BCEWithLogitsLoss()
     run = Training(model, [sgd(model, rate)])
 
@@ -222,7 +222,7 @@ def siamese(rate: float, watch: Watch) -> Training:
 
 
 def all_left_out(rate: float, watch: Watch) -> Training:
-    """Neither the optimiser nor the loss is told."""
+    """Neither the optimiser nor the loss is passed."""
     model = network()
     run = Training(model, [sgd(model, rate)])
 
@@ -323,7 +323,7 @@ QUICK = [
 
 
 def train(way: str, rate: float, watched: bool, budget: float = math.inf) -> tuple[Training, list[Any], tuple]:
-    """The training, its doctors, and where the generators stood at its end."""
+    """Return the training, its doctors, and the states of the random generators at its end."""
     doctors: list[Any] = []
 
     def watch(*watched: Any) -> Any:
@@ -375,14 +375,14 @@ def nothing_left(models: list[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("way", QUICK)
-def test_a_rate_far_too_high_is_found(way: str) -> None:
+def test_lr_far_too_high_is_found(way: str) -> None:
     _, doctors, _ = train(way, WAYS[way][2], watched=True)
     assert "optim.lr_too_high" in codes(doctors)
 
 
 @pytest.mark.parametrize("way", ["autocast", "lbfgs", "two_optimizers"])
 def test_the_budget_changes_no_bit_either(way: str) -> None:
-    """Within 3 % instruments measure at some steps only."""
+    """With a budget of 3 % instruments only measure at some steps."""
     rate = WAYS[way][1]
     alone, _, _ = train(way, rate, watched=False)
     seen, _, _ = train(way, rate, watched=True, budget=0.03)
@@ -391,7 +391,7 @@ def test_the_budget_changes_no_bit_either(way: str) -> None:
 
 
 def test_the_gradient_of_a_closure_is_that_of_its_first_evaluation() -> None:
-    """It does not exist yet when optimizer.step(closure) is called."""
+    """The gradient does not exist yet when optimizer.step(closure) is called."""
     model, loss_fn = network(), nn.CrossEntropyLoss()
     optimizer, norms = sgd(model, 0.03), []
 
@@ -424,7 +424,7 @@ def test_a_nan_is_explained_while_its_graph_still_waits_for_backward() -> None:
 
 
 def test_the_scale_of_a_grad_scaler_is_left_out_of_the_gradient() -> None:
-    """Whether the scaler takes it off before the step or the optimiser within it."""
+    """Whether the scaler unscales before the step or the optimiser within it."""
     norms = []
     for way in ("autocast", "grad_scaler", "grad_scaler_fused"):
         _, (doctor,), _ = train(way, 0.03, watched=True)
@@ -434,7 +434,7 @@ def test_the_scale_of_a_grad_scaler_is_left_out_of_the_gradient() -> None:
     assert norms[2] == pytest.approx(norms[1], rel=1e-3)
 
 
-def test_gradients_of_single_samples_are_let_pass() -> None:
+def test_gradients_of_single_samples_are_accepted() -> None:
     """Within torch.func nothing can be measured: its tensors must not leave it."""
     model, loss_fn = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 4)), nn.CrossEntropyLoss()
     optimizer = sgd(model, 0.03)
@@ -455,7 +455,7 @@ def test_gradients_of_single_samples_are_let_pass() -> None:
 
 
 @pytest.mark.parametrize("way", ["compiled", "compiled_in_place"])
-def test_what_compilation_hides_is_said(way: str) -> None:
+def test_values_hidden_by_compilation_are_reported(way: str) -> None:
     _, (doctor,), _ = train(way, 0.03, watched=True)
     unseen = doctor.ledger.facts("run.unseen")
     assert "torch.compile hides" in unseen["layers"]
@@ -464,7 +464,7 @@ def test_what_compilation_hides_is_said(way: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", BLIND)
-def test_a_model_that_is_called_otherwise(way: str) -> None:
+def test_model_called_indirectly(way: str) -> None:
     _, (doctor,), _ = train(way, 0.03, watched=True)
     assert "watch the one that is called" in doctor.ledger.facts("run.unseen")["passes"]
 
@@ -524,7 +524,7 @@ def test_two_processes(tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="inductor needs a compiler")
-def test_inductor_with_nothing_told() -> None:
+def test_inductor_without_settings() -> None:
     results = []
     for watched in (False, True):
         torch.compiler.reset()

@@ -1,4 +1,4 @@
-"""Networks that branch, outputs that begin at zero, and schedulers stepped at the wrong place."""
+"""Networks with branches, outputs initialised to zero, and misused schedulers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The parts of the doctor's time: together they are the whole, and each instrument that asks has one."""
+"""Fractions of the doctor's time budget: they sum to one, and each budgeted instrument has one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_parts_make_up_the_whole() -> None:
     assert sum(budget.INSTRUMENT_FRACTIONS.values()) == pytest.approx(1.0)
 
 
-def test_every_instrument_that_asks_has_a_part() -> None:
+def test_each_budgeted_instrument_has_a_fraction() -> None:
     asked = set()
     for path in Path(instruments.__file__).parent.glob("*.py"):
         text = path.read_text(encoding="utf-8")

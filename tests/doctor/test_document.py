@@ -1,4 +1,4 @@
-"""The reference page of the findings is that of the code."""
+"""docs/findings.md is generated from the code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from danlu.doctor.findings.table import FINDINGS
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_findings_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == document(), "run: python -m danlu.doctor.document > docs/findings.md"
 
 

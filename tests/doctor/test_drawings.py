@@ -1,4 +1,4 @@
-"""Each finding has the chart that proves it, drawn from the ledger alone, with every word in both languages."""
+"""Each finding has a chart of its evidence, drawn from the ledger, in both languages."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_too_high_a_rate_is_shown_at_its_peak() -> None:
     assert max(x for x, _ in figure.lines[0].points) < 100  # the first steps, for a peak there is a hair in all of them
 
 
-def test_where_the_numbers_ended_is_marked() -> None:
+def test_end_of_finite_values_is_marked() -> None:
     finding, ledger = found(
         "numerics.nonfinite",
         *losses([2.0, 3.0, math.nan]),
@@ -182,7 +182,7 @@ def test_stacked_linear_layers_are_a_chain() -> None:
     assert [name for name, _, bad in figure.links if bad] == ["l2", "l3"]
 
 
-def test_cards_of_an_old_or_strange_finding_still_stand() -> None:
+def test_panels_of_old_or_unknown_findings_are_rendered() -> None:
     page = cards([{"code": "x", "severity": "info", "evidence": ["<b>"], "remedy": {"optim.lr": 0.1}}, {}], Ledger())
     assert page.count("<article") == 2
     assert "optim.lr 0.1" in page

@@ -74,7 +74,7 @@ class Pair(torch.optim.SGD):
             half.step()
 
 
-def test_what_an_optimizer_is_made_of_is_no_other_optimizer() -> None:
+def test_inner_optimizer_is_not_counted() -> None:
     x, y = data()
     model, loss_fn = nn.Linear(6, 2), nn.CrossEntropyLoss()
     optimizer = Pair(model)
@@ -87,7 +87,7 @@ def test_what_an_optimizer_is_made_of_is_no_other_optimizer() -> None:
     assert len(doctor.ledger.values("update.norm")) == 6
 
 
-def test_a_step_that_broke_down_does_not_deafen_the_doctor() -> None:
+def test_failed_step_does_not_stop_the_doctor() -> None:
     x, y = data()
     model, loss_fn = nn.Linear(6, 2), nn.CrossEntropyLoss()
     broken, sound = torch.optim.SGD(model.parameters(), 1e-3), torch.optim.SGD(model.parameters(), 1e-3)

@@ -34,7 +34,7 @@ def trained(*, validate: bool, loss_fn: nn.Module | None = None) -> Ledger:
     return doctor.ledger
 
 
-def test_a_whole_training_is_judged_but_for_what_does_not_apply() -> None:
+def test_complete_training_is_judged_except_inapplicable_findings() -> None:
     checked = judged(trained(validate=True))
     assert checked.not_judged == []
     boxes_and_metrics, next_items, regression = 5, 1, 1

@@ -1,5 +1,5 @@
-"""What labels and inputs say together: kinship of neighbours, validation that is drawn anew, sure predictions; and
-gradients of recurrences and of deep nets."""
+"""Label statistics: kinship of neighbours, changing validation sets, confident predictions; also gradients of recurrent
+and deep networks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_kinship_does_not_depend_on_units() -> None:
     assert kinship(rows, labels)[0].item() == pytest.approx(kinship(scaled, labels)[0].item())
 
 
-def test_surest_third_is_taken_by_certainty() -> None:
+def test_top_third_is_selected_by_confidence() -> None:
     certainty = torch.tensor([0.9, 0.1, 0.8, 0.2, 0.3, 0.7])
     right = torch.tensor([True, True, False, False, False, True])
     assert top_third_correct(certainty, right).tolist() == [1.0, 2.0]
@@ -92,7 +92,7 @@ def train(change_validation: bool = False, shuffled: bool = False) -> list[str]:
     return [finding.code for finding in doctor.findings if finding.severity != "note"]
 
 
-def test_validation_drawn_anew_is_found_and_shuffled_labels_are() -> None:
+def test_changing_validation_set_and_shuffled_labels_are_found() -> None:
     assert train() == []
     assert train(change_validation=True) == ["data.augmentation_harmful"]
     assert train(shuffled=True)[0] == "data.labels_shuffled"
@@ -170,14 +170,16 @@ def noise_ledger(surest_right: float, accuracy: float) -> Ledger:
 
 
 @pytest.mark.parametrize(("surest_right", "accuracy", "found"), [(0.7, 0.65, True), (0.97, 0.65, False)])
-def test_noise_errs_among_the_surest_and_overlap_does_not(surest_right: float, accuracy: float, found: bool) -> None:
+def test_label_noise_causes_errors_among_top_scoring_predictions(
+    surest_right: float, accuracy: float, found: bool
+) -> None:
     codes = [finding.code for finding in label_noise(noise_ledger(surest_right, accuracy))]
     assert codes == (["data.label_noise"] if found else [])
 
 
 @pytest.mark.parametrize(("surest_right", "found"), [(0.994, False), (0.87, True)])
-def test_a_model_that_is_too_sure_of_itself_is_no_noise(surest_right: float, found: bool) -> None:
-    """ResNet-20 on CIFAR-10 at its first rate: 5.4 % of the labels contradicted, and all of the surest third right."""
+def test_overconfident_model_is_not_label_noise(surest_right: float, found: bool) -> None:
+    """ResNet-20 on CIFAR-10 at its first learning rate: 5.4 % of the labels contradicted, the top-scoring third correct."""
     ledger = noise_ledger(surest_right, 0.82)
     for name, value in (("contradicted", 0.054), ("confident", 0.775), ("confident_correct", 0.916)):
         for epoch in range(1, 7):
@@ -186,8 +188,8 @@ def test_a_model_that_is_too_sure_of_itself_is_no_noise(surest_right: float, fou
 
 
 @pytest.mark.parametrize(("measured", "found"), [(1, False), (9, True)])
-def test_a_class_that_a_few_measured_batches_lack_may_be_chance(measured: int, found: bool) -> None:
-    """Of ten batches the labels of `measured` were counted, while the inputs of all were looked at."""
+def test_class_absent_from_few_measured_batches_is_not_reported(measured: int, found: bool) -> None:
+    """The labels of `measured` of ten batches were counted, and the inputs of all."""
     ledger = ledger_of(
         class__actual={"train": [[0.0, 0.5, 0.5, 0.0]], "val": [[0.25] * 4]},
         epoch__samples={"train": [160]},

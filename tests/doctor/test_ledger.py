@@ -1,4 +1,4 @@
-"""The ledger: what is written is read back; long series stay small and evenly spread."""
+"""The ledger: round trip, and long series are thinned evenly."""
 
 import math
 from itertools import pairwise
@@ -8,7 +8,7 @@ import pytest
 from danlu.doctor.ledger import MANY_PLACES, MAX_RECORDS, MAX_RECORDS_PER_PLACE, Ledger
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_written_files_are_read_back(tmp_path):
     ledger = Ledger()
     ledger.add("loss.step", 1.5, step=1)
     ledger.add("loss.step", math.nan, step=2)
@@ -36,7 +36,7 @@ def test_a_long_series_is_thinned_evenly(count):
     assert steps[-1] - steps[-2] <= gaps.pop()
 
 
-def test_a_name_of_many_places_has_shorter_series():
+def test_name_with_many_places_has_shorter_series():
     ledger = Ledger()
     for step in range(5 * MAX_RECORDS_PER_PLACE):
         for layer in range(MANY_PLACES + 2):
@@ -44,7 +44,7 @@ def test_a_name_of_many_places_has_shorter_series():
     assert len(ledger.values("weight.norm", f"layer{MANY_PLACES + 1}")) <= MAX_RECORDS_PER_PLACE + 2
 
 
-def test_what_is_known_takes_the_place_of_what_was_sampled():
+def test_known_values_replace_sampled_ones():
     ledger = Ledger()
     for epoch in (1, 2):
         ledger.add("loss.mean", 9.0, "train", epoch)

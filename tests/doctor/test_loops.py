@@ -1,4 +1,4 @@
-"""Loops as people write them, which are no plain classification: nothing false is said of them, and faults are."""
+"""Training loops other than plain classification: no false findings, and faults are found."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def watched(
     validate: Callable[[nn.Module], Any] | None = None,
     rate: float = 3e-3,
 ) -> Doctor:
-    """step(model, rows) gives the loss to go back from; before(model) runs ahead of the training."""
+    """step(model, rows) computes the loss; before(model) runs before the training."""
     torch.manual_seed(5)
     optimizer = torch.optim.Adam(model.parameters(), rate)
     with danlu.watch(model, budget=math.inf) as doctor:
@@ -56,7 +56,7 @@ def watched(
 
 
 def alarms(doctor: Doctor) -> list[str]:
-    """Without those about time: how busy the machine is, is no fault of the loop's."""
+    """Findings except those about time, which depend on the load of the machine."""
     codes = [finding.code for finding in doctor.findings if finding.severity != "note"]
     return [code for code in codes if not code.startswith("speed.")]
 
@@ -65,8 +65,8 @@ def classify(model: nn.Module, rows: Tensor) -> Tensor:
     return F.cross_entropy(model(X[rows]), Y[rows])
 
 
-def test_an_agent_that_acts_on_what_it_learns_from_leaks_nothing() -> None:
-    """Every step of training is followed by passes without gradients, on states that come again."""
+def test_agent_acting_on_its_training_data_is_not_a_leak() -> None:
+    """Every training step is followed by passes without gradients on repeated states."""
 
     def learn(model: nn.Module, rows: Tensor) -> Tensor:
         with torch.no_grad():
@@ -97,7 +97,7 @@ def test_the_loss_of_a_pass_with_gradients_is_its_own_though_a_teacher_answers_i
 
 @pytest.mark.parametrize("batches", [2, 8])
 def test_validation_is_validation_by_its_loss_or_by_its_distance(batches: int) -> None:
-    """Of short epochs it is known by the loss, of long ones without it."""
+    """Short epochs are recognised by the loss, long ones without it."""
 
     def validate(model: nn.Module) -> None:
         outputs = model(X[:64])
@@ -152,7 +152,7 @@ def test_an_autoencoder_of_grey_values_is_measured_by_the_mean_grey() -> None:
     assert chance_loss(doctor.ledger) == pytest.approx(entropy, rel=1e-3)
 
 
-def test_a_sum_of_losses_is_of_no_kind() -> None:
+def test_sum_of_losses_has_no_kind() -> None:
     outputs, targets = network()(X), Y
     part = F.cross_entropy(outputs, targets)
     assert kind_by_graph(part / 4) == "cross_entropy"
@@ -160,8 +160,8 @@ def test_a_sum_of_losses_is_of_no_kind() -> None:
     assert kind_by_graph(((outputs - 1) ** 2).mean()) == "mse"
 
 
-def test_a_look_at_validation_before_training_tells_nothing_of_the_outputs() -> None:
-    """Without gradients no graph shows that a sigmoid stands at the end."""
+def test_validation_before_training_is_not_judged() -> None:
+    """Without gradients there is no graph that shows the final sigmoid."""
 
     def learn(model: nn.Module, rows: Tensor) -> Tensor:
         return nn.BCELoss()(model(X[rows])[:, 0], (X[rows, 0] > 0.5).float())
@@ -210,7 +210,7 @@ def test_a_minus_before_the_loss_is_named_first(micro: int) -> None:
     assert alarms(watched(lambda model, rows: classify(model, rows) / micro, network())) == []
 
 
-def test_a_large_loss_is_not_told_to_a_hundred_thousandth() -> None:
+def test_large_loss_is_printed_with_few_digits() -> None:
     """2320.001 against 2320.004 is rounding, and no mean over batches."""
     ledger = Ledger()
     for epoch in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""A leak told from memory that settles, by written curves and in this very process."""
+"""Memory leaks are distinguished from warm-up, on recorded curves and in this process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CURVES = {
 
 @pytest.mark.parametrize("name", ["memory.process_step", "memory.process", "memory.device"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_leaks_are_told_from_what_settles(curve: str, name: str) -> None:
+def test_leaks_are_distinguished_from_warm_up(curve: str, name: str) -> None:
     ledger, (sizes, leaks) = Ledger(), CURVES[curve]
     for i, size in enumerate(sizes):
         ledger.add(name, int(size * MIB), "", 128 * i if name.endswith("step") else i + 1)
@@ -46,8 +46,8 @@ def test_leaks_are_told_from_what_settles(curve: str, name: str) -> None:
     assert found == ([name.partition(".")[2]] if leaks else [])
 
 
-def test_a_cache_that_fills_in_the_first_epoch_is_no_leak() -> None:
-    """A data set that keeps what it has decoded grows steadily, for one epoch."""
+def test_cache_filled_in_the_first_epoch_is_not_a_leak() -> None:
+    """A dataset that keeps what it has decoded grows steadily, for one epoch."""
     ledger = Ledger()
     for i in range(13):
         ledger.add("memory.process_step", int((START + 50 * i) * MIB), "", 128 * i)

@@ -1,4 +1,4 @@
-"""Wording of findings: percentages, nested messages, places that people can find, both languages."""
+"""Wording of findings: percentages, nested messages, places, both languages."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_places() -> None:
         assert [place(w) for w in (OUTPUT, VALIDATION, "head.fc", "0")] == ["输出", "验证", "head.fc", "第 0 层"]
 
 
-def test_what_somebody_named_is_not_translated() -> None:
+def test_user_given_names_are_not_translated() -> None:
     """A layer called output, a metric called loss: only a Message is translated."""
     with speaking("zh"):
         assert [place(name) for name in ("output", "loss", "device")] == ["output", "loss", "device"]
@@ -175,7 +175,7 @@ AT_CONV = [("nonfinite.source", "activation"), ("nonfinite.layer", "conv.1")]
         ),
     ],
 )
-def test_a_nan_is_told_by_what_is_known_of_it(records: list[tuple], title: str, cause: str) -> None:
+def test_nan_is_described_by_the_known_facts(records: list[tuple], title: str, cause: str) -> None:
     ledger = Ledger()
     ledger.add("nonfinite.step", "nan", "", 7)
     for name, value in dict(records).items():

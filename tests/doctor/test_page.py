@@ -1,4 +1,4 @@
-"""The doctor's page of a foreign loop: findings and curves are on it, and what a user wrote cannot break it."""
+"""The doctor's page of a plain loop shows findings and curves, and escapes texts of the user."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_a_loop_that_never_clears_its_gradients(tmp_path, language: str) -> None
     assert reader.open == []
     assert reader.lines >= 3
     assert "loop.missing_zero_grad" in page
-    assert ("Gradients pile up" if language == "en" else "梯度逐步累积") in page
+    assert ("Gradients accumulate" if language == "en" else "梯度逐步累积") in page
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_what_the_loop_told_is_drawn_and_rests_are_told(tmp_path, language: str) -> None:
+def test_reported_metrics_are_drawn_and_gaps_noted(tmp_path, language: str) -> None:
     ledger = Ledger()
     for epoch in (1, 2, 3):
         ledger.add("user.metric", 0.2 * epoch, "val_accuracy", epoch)

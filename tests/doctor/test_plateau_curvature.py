@@ -1,4 +1,4 @@
-"""Curvature at a stall: measured where it is affordable, against a Hessian known in closed form, and without a trace."""
+"""Curvature on a plateau: against a Hessian known in closed form, within the budget, and without side effects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def train(model, epochs: int = 5, rate: float = 0.05, budget: float | None = Non
     return doctor
 
 
-def test_a_saddle_is_told_by_its_eigenvalues():
+def test_saddle_is_recognised_by_its_eigenvalues():
     doctor = train(Product(), budget=float("inf"))
     assert doctor.ledger.last("point.kind") in ("saddle", "maximum")
     # H couples w and v by B = -2 E[x y]; its eigenvalues are +-|B| and 0. The last batch holds rows 32 to 63.

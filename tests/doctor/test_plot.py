@@ -1,4 +1,4 @@
-"""Small charts: round ticks, no spike lost, zero on a logarithmic axis, and nothing a user wrote becomes HTML."""
+"""Small charts: round ticks, spikes kept when thinning, zero on a logarithmic axis, escaped texts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_thinning_keeps_every_spike_and_every_gap() -> None:
     assert [x for x, _ in few] == sorted(x for x, _ in few)
 
 
-def test_the_course_behind_noise_is_the_mean() -> None:
+def test_smoothed_curve_is_the_mean() -> None:
     points = [(float(i), 2.0 + (-1) ** i) for i in range(400)]
     course = smooth(points, 40)
     assert len(course) == 40

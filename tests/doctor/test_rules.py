@@ -1,4 +1,4 @@
-"""Each rule on a small written ledger, with the fault and without it; words in both languages; ranking."""
+"""Each rule on example ledgers, with and without the fault; wording in both languages; ranking."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ def test_a_finding_has_words_in_the_language_or_in_english(code, language):
     assert any("一" <= letter <= "鿿" for letter in words.title) == translated
 
 
-def test_a_model_that_is_called_otherwise_is_not_said_to_stand_still():
+def test_model_with_indirect_calls_is_not_reported_as_stalled():
     """model.encode(x), or what torch.compile made of it: then no pass and no backward pass of it is heard."""
     heard = [("run.forwards", 0, "train"), ("run.backwards", 0), ("run.optimizer_steps", 40)]
     assert not list(RULES["loop.no_update"](written(*heard)))
@@ -349,7 +349,7 @@ def test_a_spec_names_what_exists(code: str) -> None:
         assert explained in FINDINGS or (family in families and name.endswith("*")), explained
 
 
-def test_a_cause_comes_before_what_follows_from_it():
+def test_cause_precedes_its_consequences():
     records = [("nonfinite.step", "nan", "", 9), ("nonfinite.source", "loss")]
     records += layers(10, "layer.gradient", [3.0 ** (9 - i) for i in range(10)])
     found = diagnose(written(*records))

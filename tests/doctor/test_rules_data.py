@@ -1,4 +1,4 @@
-"""Rules of the data on small written ledgers, with the fault and without it."""
+"""Rules about data on example ledgers, with and without the fault."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def test_labels_counted_from_one_are_found() -> None:
     [labels(FROM_ONE, batches=1), labels(FROM_ONE, batches=4, held=[0.2] * 5), labels([0.2] * 5, batches=4)],
     ids=["one batch", "validation has the first class", "all classes"],
 )
-def test_a_first_class_that_chance_left_out_is_none(ledger: Ledger) -> None:
+def test_missing_first_class_by_chance_is_not_reported(ledger: Ledger) -> None:
     assert list(label_range(ledger)) == []

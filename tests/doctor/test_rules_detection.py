@@ -1,4 +1,4 @@
-"""Rules about boxes, receptive fields and anchors on written ledgers: with the fault, and sound ones beside it."""
+"""Rules about boxes, receptive fields and anchors on example ledgers, with and without the fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each rule of the fit, and those of the model's size, on a small written ledger with the fault and without it."""
+"""Rules about fit and model size on example ledgers, with and without the fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(
     samples: int = 1000,
     dropout: float = 0.0,
 ) -> Ledger:
-    """Ten classes; losses by epoch in shares of the loss of guessing, ten steps each; widths of the linear layers."""
+    """Ten classes; losses by epoch as fractions of the loss at chance, ten steps each; widths of the linear layers."""
     ledger = Ledger()
     facts = {"loss.kind": "cross_entropy", "target.kind": "classes", "output.count": 10, "batch.size": 32}
     for name, value in facts.items():
@@ -109,7 +109,7 @@ def test_every_rule_of_the_fit_has_a_case():
     assert set(CASES) == set(RULES)
 
 
-def test_a_loss_that_cannot_hold_its_errors_tells_of_a_class_weight():
+def test_loss_below_the_cost_of_its_errors_shows_a_class_weight():
     # 8 % wrong cost at least 0.08 ln 2 = 0.055; the loss is 0.0058.
     weighted = run(TO_ONE, TO_ONE, accuracy=0.92)
     assert [f.severity for f in RULES["fit.one_class"](weighted)] == ["warning"]
@@ -127,7 +127,7 @@ def test_a_loss_that_cannot_hold_its_errors_tells_of_a_class_weight():
     ],
     ids=["one", "little", "none", "balanced", "upside down"],
 )
-def test_a_class_weight_is_judged_by_the_share_of_its_class(weights, shares, favoured):
+def test_class_weight_is_compared_with_the_class_frequency(weights, shares, favoured):
     ledger = Ledger()
     ledger.add("loss.class_weights", weights)
     ledger.add("class.actual", shares, "train", 1)
@@ -139,7 +139,7 @@ def test_a_class_weight_is_judged_by_the_share_of_its_class(weights, shares, fav
 
 
 def binary(weight: float, positive: float) -> Ledger:
-    """Yes or no, with pos_weight; outputs begin near zero, so that the first loss is ln 2 times the mean weight."""
+    """Binary targets with pos_weight; initial outputs are near zero, so the first loss is ln 2 times the mean weight."""
     ledger = Ledger()
     ledger.add("loss.kind", "bce_logits", "", 1)
     ledger.add("loss.initial", math.log(2) * (1 - positive + weight * positive), "", 1)
@@ -165,7 +165,7 @@ def test_memorising_without_learning_is_not_called_overfitting_first():
     assert diagnose(shuffled)[0].code == "fit.not_learning"
 
 
-def test_a_linear_model_that_stays_poor_is_too_small_and_one_that_fits_is_not():
+def test_poor_linear_model_is_too_small():
     assert [f.severity for f in RULES["model.too_small"](run(STILL_POOR, STILL_POOR, widths=(10,)))] == ["note"]
     assert list(RULES["model.too_small"](run([0.1] * 8, [0.1] * 8, widths=(10,)))) == []
 
@@ -179,14 +179,14 @@ def test_strong_dropout_that_ends_in_nan_is_named_before_the_nan():
     assert "numerics.nonfinite" in found[0].consequences
 
 
-def test_a_rate_that_died_is_not_underfitting():
+def test_vanished_lr_is_not_underfitting():
     ledger = run(STILL_POOR, STILL_POOR)
     for step, rate in ((0, 0.1), (5, 0.01), (10, 1e-4)):
         ledger.add("optimizer.lr", rate, "optimizer0.group0", step)
     assert list(RULES["fit.underfitting"](ledger)) == []
 
 
-def test_a_model_that_beats_the_commonest_class_is_learning_whatever_its_loss():
+def test_model_above_the_majority_class_is_learning():
     confident = ([0.5, 0.3, 0.2, 0.1, 0.1], [1.0, 1.1, 1.2, 1.3, 1.3])
     assert list(RULES["fit.not_learning"](run(*confident, accuracy=0.6))) == []
     assert [f.code for f in RULES["fit.not_learning"](run(*confident, accuracy=0.12))] == ["fit.not_learning"]
@@ -199,7 +199,7 @@ def test_odd_losses_break_no_rule(odd):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_a_frozen_body_beats_guessing_and_learns_nothing(frozen: bool) -> None:
+def test_frozen_backbone_beats_chance_without_learning(frozen: bool) -> None:
     ledger = run([0.99] * 8, [0.99] * 8, accuracy=0.45)
     for name, size in (("body.weight", 9000), ("head.weight", 600)):
         ledger.add("parameter.size", size, name, 0)

@@ -1,4 +1,4 @@
-"""Each rule of the optimisation on a small written ledger: with its fault, without it, and beside its look-alikes."""
+"""Rules about optimisation on example ledgers: with the fault, without it, and with similar symptoms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.wording import worded
 from danlu.message import table
 
 RULES = {code: spec.rule for code, spec in FINDINGS.items() if code.startswith("optim.")}
-TEN = [0.1] * 10  # shares of ten classes
+TEN = [0.1] * 10  # frequencies of ten classes
 GUESS = math.log(10)
 
 
@@ -127,7 +127,7 @@ CASES = {
 }
 
 
-def test_batches_of_whole_epochs_are_too_large_though_much_was_learnt():
+def test_full_batch_is_too_large_despite_progress():
     nearly = [share * GUESS for share in (1.0, 0.8, 0.6, 0.45, 0.35, 0.28, 0.22, 0.17, 0.13, 0.1, 0.08, 0.07)]
     assert fired("optim.batch_too_large", run(nearly, steps=2, batch_size=[320])) == ["warning"]
     assert fired("optim.batch_too_large", run([loss / 4 for loss in nearly], steps=2, batch_size=[320])) == []
@@ -166,14 +166,14 @@ def test_divergence_under_heavy_momentum_is_blamed_on_the_momentum():
     assert fired("optim.momentum_too_high", ledger) == ["error"]
 
 
-def test_nan_that_came_with_the_data_is_not_blamed_on_the_rate():
+def test_nan_in_the_data_is_not_blamed_on_the_lr():
     ledger = run([GUESS, GUESS, math.nan, math.nan], update_ratio=[0.4] * 12)
     assert fired("optim.lr_too_high", ledger) == ["error"]
     ledger.add("nonfinite.source", "input", "", 3)
     assert fired("optim.lr_too_high", ledger) == []
 
 
-def test_a_loss_that_may_be_negative_has_no_scale_to_grow_by():
+def test_possibly_negative_loss_has_no_growth_scale():
     ledger = Ledger()
     for step, loss in enumerate((-5.0, -1.0, 3.0, 900.0), 1):
         ledger.add("loss.step", loss, "", step)
@@ -181,13 +181,13 @@ def test_a_loss_that_may_be_negative_has_no_scale_to_grow_by():
 
 
 def short(losses: list[float], update: float, kind: str = "cross_entropy", gradient: float = 1.0) -> Ledger:
-    """A run of a few steps, whose first steps change the weights by the share `update`."""
+    """A run of a few steps whose first updates are the fraction `update` of the weights."""
     ledger = run(losses, epochs=1, steps=len(losses), update_ratio=[update] * 6, gradient_norm=[gradient] * 6)
     ledger.add("loss.kind", kind, "", 1)
     return ledger
 
 
-def test_a_loss_that_rises_for_some_steps_is_let_pass_and_an_explosion_is_not():
+def test_short_rise_of_the_loss_is_accepted():
     """The rising ones are measured: ResNet-18, SGD 0.1 and 0.05 with momentum 0.9, batches of 8, no warm-up."""
     for losses, update in (
         ([2.42, 8.37, 20.33], 0.1),
@@ -209,7 +209,7 @@ def test_a_loss_that_rises_for_some_steps_is_let_pass_and_an_explosion_is_not():
 
 
 def test_a_loss_without_a_known_scale_needs_steps_longer_than_sound_ones():
-    """The squared error of what a network itself foretells begins near zero, and grows as that grows."""
+    """The squared error against a network's own predictions begins near zero and grows with them."""
     grows = [0.01 + 0.05 * i for i in range(60)]
     assert fired("optim.lr_too_high", short(grows, 0.04, "td_error")) == []
     assert fired("optim.lr_too_high", short(grows, 0.3, "td_error")) == ["error"]
@@ -217,8 +217,8 @@ def test_a_loss_without_a_known_scale_needs_steps_longer_than_sound_ones():
     assert fired("optim.lr_too_high", short(signed, 0.3, "reward")) == []
 
 
-def test_a_small_batch_is_not_blamed_for_what_a_few_samples_cannot_teach():
-    """Measured at a sound ResNet-18 with Adam: after six steps of eight images the noise scale was 100 and more."""
+def test_small_batch_is_not_blamed_for_few_samples():
+    """Measured on a healthy ResNet-18 with Adam: after six steps of eight images the noise scale is above 100."""
     noisy = {"batch_size": [8], "gradient_signal": [0.001] * 8, "gradient_noise": [1.0] * 8}
     assert fired("optim.batch_too_small", run(FLAT, epochs=1, steps=10, **noisy)) == []
     assert fired("optim.batch_too_small", run(FLAT, epochs=10, steps=20, **noisy)) == ["warning"]
@@ -237,7 +237,7 @@ def test_a_plateau_that_ends_is_a_warning_and_one_that_does_not_an_error():
     assert fired("optim.plateau_saddle", weak_start(losses=FLAT[:10] + FALLING[5:])) == ["warning"]
 
 
-def test_curvature_at_a_stall_tells_a_saddle_from_a_minimum():
+def test_curvature_at_a_plateau_distinguishes_saddle_and_minimum():
     for kind, lowest, code in (("saddle", -3.0, "optim.plateau_saddle"), ("minimum", 0.1, "optim.plateau_minimum")):
         ledger = run([0.8] * 20)
         ledger.add("point.kind", kind, "", 5)
@@ -299,7 +299,7 @@ def test_the_loops_own_accuracy_fills_gaps():
     assert accuracies(ledger, "val") == {1: 0.5, 2: 0.8}
 
 
-def test_the_step_is_that_of_training_though_the_doctor_rested() -> None:
+def test_step_number_includes_skipped_steps() -> None:
     ledger = run([2.3])
     sparse = Ledger()
     for record in ledger:

@@ -1,4 +1,4 @@
-"""What is known before training: planted leaks, copies, blanks and broken models, and sound ones that stay silent."""
+"""Checks before training: leaks, duplicates, blank images and broken models, and no findings for sound ones."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_blank_images_are_named_and_no_leak() -> None:
     assert "image 3, image 299" in found[0].cause
 
 
-def test_a_small_object_on_even_ground_is_no_blank_image() -> None:
+def test_small_object_on_uniform_background_is_not_blank() -> None:
     """Nor is it where its grey is nearly the ground's; noise alone is blank."""
     x = torch.full((20, 3, 320, 320), 120, dtype=torch.uint8)
     x[1:, 0, 100:105, 60:70], x[1:, 1:, 100:105, 60:70] = 255, 0
@@ -75,7 +75,7 @@ def test_a_small_object_on_even_ground_is_no_blank_image() -> None:
     ]
 
 
-def test_shares_are_those_of_samples_however_many_pairs_there_are() -> None:
+def test_fractions_count_samples_not_pairs() -> None:
     x = images(40)
     x[20:38] = x[0]
     leak, copies = examine_images(x, None, parts(40, 10), str)
@@ -97,7 +97,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(32, 12, generator=generator), torch.randint(4, (32,), generator=generator)
 
 
-def test_a_sound_model_stays_as_it_was_and_nothing_is_said() -> None:
+def test_healthy_model_is_unchanged_without_findings() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(12, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 4))
     before = [value.clone() for value in model.state_dict().values()]

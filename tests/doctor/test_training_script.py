@@ -1,4 +1,4 @@
-"""The lecture notes' own training script (claims G4) under the doctor: its faults are all named, by what it does alone."""
+"""The lecture notes' training script (claims G4): the doctor finds all its faults."""
 
 from __future__ import annotations
 

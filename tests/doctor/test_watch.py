@@ -1,4 +1,4 @@
-"""The doctor changes nothing, leaves nothing behind, and finds what was planted into a small real loop."""
+"""The doctor does not change training, removes its hooks, and finds faults planted into a small loop."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_backward_that_is_never_called_is_found():
     assert "loop.no_update" in codes(doctor)
 
 
-def test_an_optimiser_made_anew_is_found():
+def test_recreated_optimiser_is_found():
     model, loss_fn = network(), nn.CrossEntropyLoss()
     with danlu.watch(model, None, loss_fn) as doctor:
         for _ in range(3):
@@ -278,7 +278,7 @@ def test_lbfgs_accumulation_and_several_calls_per_step():
     assert "loop.missing_zero_grad" not in codes(doctor)
 
 
-def test_a_metric_averaged_over_batches_is_found_and_the_ledger_kept(tmp_path):
+def test_metric_averaged_over_batches_is_found(tmp_path):
     model, loss_fn = network(), nn.CrossEntropyLoss()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     with danlu.watch(model, optimizer, loss_fn, budget=math.inf) as doctor:
@@ -301,7 +301,7 @@ def test_a_metric_averaged_over_batches_is_found_and_the_ledger_kept(tmp_path):
     assert list(Ledger.read(path)) == list(doctor.ledger)
 
 
-def test_what_is_no_model_or_optimizer_is_refused():
+def test_invalid_model_or_optimizer_is_refused():
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got str"):
         danlu.watch("model")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"optimizer must be .* got str"):

@@ -1,4 +1,4 @@
-"""danlu's command line in processes of its own, which can really be killed, starved of disk and signalled."""
+"""Run danlu's command line in processes that can be killed, limited in disk space and signalled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and states: their round trip, and what is said of files that are something else."""
+"""Weights and training states: round trip, and errors for other files."""
 
 import pickle
 
@@ -43,7 +43,7 @@ def test_shared_weights_and_other_memory_formats_are_saved(tmp_path):
 def test_a_weights_file_cut_short_is_refused(cut, tmp_path):
     save_weights(tmp_path / "w", network(), SIGNATURE)
     (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes()[:cut])
-    with pytest.raises(Refusal, match="is damaged or no safetensors file"):
+    with pytest.raises(Refusal, match="is damaged or not a safetensors file"):
         read_weights(tmp_path / "w")
 
 
@@ -51,10 +51,10 @@ def test_weights_of_others_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.ones(2)}, tmp_path / "w")
-    with pytest.raises(Refusal, match="carries no danlu signature"):
+    with pytest.raises(Refusal, match="has no danlu signature"):
         read_weights(tmp_path / "w")
     save_file({"weight": torch.ones(2)}, tmp_path / "w", metadata={"danlu": '{"colour": 3}'})
-    with pytest.raises(Refusal, match="carries a damaged signature"):
+    with pytest.raises(Refusal, match="has a damaged signature"):
         read_weights(tmp_path / "w")
     with pytest.raises(Refusal, match="does not exist"):
         read_weights(tmp_path / "none")
@@ -88,7 +88,7 @@ def test_a_state_never_runs_code(tmp_path):
     with pytest.raises(Refusal, match="is damaged"):
         read_state(path)
     save_state(path, {"something": 1})
-    with pytest.raises(Refusal, match="is no state of danlu's"):
+    with pytest.raises(Refusal, match="is not a training state of danlu"):
         read_state(path)
 
 

@@ -1,4 +1,4 @@
-"""A full disk, a place that cannot be written, a run in use, a missing GPU: one sentence, and nothing lost."""
+"""Full disks, unwritable paths, locked runs and missing GPUs: one sentence, and no data lost."""
 
 import shlex
 import signal
@@ -55,7 +55,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, 
     assert result(run) == result(whole)
 
 
-def test_a_place_that_cannot_be_written(danlu):
+def test_unwritable_path(danlu):
     command = danlu(*PLAIN, "--out", "/proc/danlu")
     assert command.wait() == 2
     assert "--out must be a folder that can be written, got /proc/danlu" in one_sentence(command.said)
@@ -78,16 +78,16 @@ def test_a_run_in_use_is_left_alone(danlu, tmp_path):
     assert danlu("train", "--resume", run).wait() == 0
 
 
-def test_a_folder_that_holds_something_is_not_written_over(danlu, tmp_path):
+def test_non_empty_folder_is_not_overwritten(danlu, tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
     command = danlu(*PLAIN, "--out", tmp_path)
     assert command.wait() == 2
     assert "--out must be a new or empty folder" in one_sentence(command.said)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_missing_card_is_said_before_any_work(device, danlu, tmp_path):
+def test_missing_gpu_is_refused_first(device, danlu, tmp_path):
     command = danlu(*PLAIN, "--device", device, "--out", tmp_path / "run")
     assert command.wait() == 2
     assert f"--device must be one that this machine has, got {device!r}" in one_sentence(command.said)

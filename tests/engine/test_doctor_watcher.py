@@ -1,4 +1,4 @@
-"""The doctor at danlu's own loop: what it is told, and that nothing sound alarms it."""
+"""The doctor in danlu's training loop: the calls it gets, and no findings for healthy trainings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOUND = [
 
 
 @pytest.mark.parametrize("settings", SOUND, ids=lambda s: next(iter(s.values())))
-def test_what_danlu_offers_raises_no_alarm(settings: dict[str, str], tmp_path: Path) -> None:
+def test_features_of_danlu_raise_no_findings(settings: dict[str, str], tmp_path: Path) -> None:
     run = danlu.train("digits", epochs=3, out=str(tmp_path / "run"), **settings)
     assert [f for f in run.summary["findings"] if f["severity"] != "note"] == []
 

@@ -1,4 +1,4 @@
-"""What the loop does beside descending: it stops, keeps the best, averages, clips, follows the schedule and records."""
+"""The training loop: stopping, best weights, averaging, clipping, schedules and records."""
 
 import math
 import time
@@ -230,7 +230,7 @@ def test_a_schedule_ends_at_its_floor(schedule):
     assert [row["lr"] for row in record.of("epoch")] == steps.noted[9::10]
 
 
-def test_the_plateau_cuts_the_rate_when_validation_stalls():
+def test_plateau_reduces_the_lr_when_validation_stalls():
     settings = {"schedule": "plateau", "schedule.patience": 1, "schedule.factor": 0.5, "optimizer": "sgd", "lr": 1.5}
     plan = plan_of(**settings, epochs=12)
     _, record = fitted(plan)
@@ -246,7 +246,7 @@ def test_the_plateau_cuts_the_rate_when_validation_stalls():
 
 
 @pytest.mark.parametrize(("when", "share"), [("early", [0.5, 0, 0]), ("late", [0, 0.5, 0.5]), ("always", [0.5] * 3)])
-def test_dropout_acts_when_it_should(when, share):
+def test_dropout_is_active_in_training_only(when, share):
     plan = plan_of(**{"model.dropout": 0.5, "regularise.dropout_when": when, "regularise.dropout_until": 1 / 3})
     steps = Steps(lambda plan, *_: next(m.p for m in plan.module.modules() if isinstance(m, torch.nn.Dropout)))
     fitted(plan, steps)

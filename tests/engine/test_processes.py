@@ -1,4 +1,4 @@
-"""Two processes give what one gives with the same global batch, and what fails in one of them is said once."""
+"""Two processes equal one with the same global batch, and an error in one of them is reported once."""
 
 import json
 import shlex
@@ -93,7 +93,7 @@ def test_stopped_inside_an_epoch_they_go_on_bit_for_bit(number, danlu, result, w
 
 
 @pytest.mark.slow
-def test_a_failure_in_them_is_one_sentence(danlu, tmp_path):
+def test_failure_in_a_process_is_one_sentence(danlu, tmp_path):
     command = danlu(*ODD, "--lr", "1e30", "--optimizer", "sgd", "--devices", 2, "--out", tmp_path / "run")
     assert command.wait() == 1
     assert "Traceback" not in command.said
@@ -101,20 +101,20 @@ def test_a_failure_in_them_is_one_sentence(danlu, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_named(danlu, tmp_path):
+def test_occupied_port_is_reported(danlu, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         before = f"os.environ['MASTER_PORT'] = '{port}'"
         command = danlu(*ODD, "--devices", 2, "--out", tmp_path / "run", before=before)
         assert command.wait() == 1
     assert "Traceback" not in command.said
-    assert f"danlu: port {port}, where the processes meet, was taken" in command.said
+    assert f"danlu: port {port} of the processes is used" in command.said
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="inductor needs a compiler")
 @pytest.mark.parametrize("devices", [1, 2])
-def test_a_compiled_network_trains_alike_and_the_doctor_hears_it(devices, danlu, tmp_path):
+def test_compiled_network_trains_equally_and_is_observed(devices, danlu, tmp_path):
     """The doctor's hooks lie outside: compiled with the network they made it five times slower."""
     runs = {compiled: tmp_path / compiled for compiled in ("true", "false")}
     for compiled, run in runs.items():

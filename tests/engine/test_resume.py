@@ -1,4 +1,4 @@
-"""A run that is really killed, at any moment and twice, and goes on to the same weights and figures bit for bit."""
+"""A run killed at any moment resumes to the same weights and metrics bit for bit."""
 
 import random
 import shlex
@@ -152,7 +152,7 @@ def test_killed_when_just_resumed_for_more_epochs(danlu, result, tmp_path):
     assert result(run) == result(twin)
 
 
-def test_changed_data_is_not_gone_on_with(danlu, tmp_path):
+def test_resuming_with_changed_data_is_refused(danlu, tmp_path):
     table = tmp_path / "table.csv"
     rows = [f"{i},{(i * 7) % 11},{(i * 3) % 5}" for i in range(60)]
     table.write_text("\n".join(["a,b,y", *rows]))
@@ -171,10 +171,10 @@ def test_only_what_does_not_change_the_numbers_may_change(danlu, tmp_path):
     assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
     command = danlu("train", "--resume", run, "--lr", 0.5)
     assert command.wait() == 2
-    assert "--lr must be left out with --resume, which keeps the run's" in command.said
+    assert "--lr must be omitted with --resume, which keeps the run's" in command.said
 
 
-def test_more_epochs_for_a_finished_run_count_a_second_look_at_the_test_split(danlu, result, tmp_path):
+def test_more_epochs_count_as_second_evaluation_on_the_test_set(danlu, result, tmp_path):
     run = tmp_path / "run"
     assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
     assert result(run)["test_looks"] == 1

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: everything is saved, the exit code says which it was, and the run goes on as if nothing was."""
+"""Ctrl-C and SIGTERM: the state is saved, the exit code names the signal, and the run can be resumed."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ def whole(tmp_path_factory, result):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_leaves_and_nothing_is_lost(number, danlu, result, whole, lines, tmp_path):
+def test_signal_saves_and_stops_without_loss(number, danlu, result, whole, lines, tmp_path):
     run = tmp_path / "run"
     command = danlu(*SHORT, "--out", run, before=SLOW)
     command.until(lambda: lines(run / "metrics.jsonl") >= 7)

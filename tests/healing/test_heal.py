@@ -1,4 +1,4 @@
-"""Remedies tried by real trainings: a planted bad setting is cured, a sound run is left alone."""
+"""Healing with real trainings: a planted bad setting is fixed, a healthy run is unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kept(result: dict) -> list[dict]:
     return [attempt for attempt in result["attempts"] if attempt["kept"]]
 
 
-def test_a_rate_far_too_low_is_found_and_raised(tmp_path, capsys):
+def test_lr_far_too_low_is_found_and_raised(tmp_path, capsys):
     run = trained(tmp_path / "run", lr=3e-6, epochs=4, **{"data.limit": 400})
     capsys.readouterr()
     assert main(["doctor", str(run), "--heal", "--seeds", "2", "--json"]) == 0
@@ -52,14 +52,14 @@ def test_a_rate_far_too_low_is_found_and_raised(tmp_path, capsys):
     page = (run / "report.html").read_text()
     assert 'id="healing"' in page
     assert result["command"] in page
-    # A and B: real runs, of the same seeds, on the same split, for the same epochs.
+    # With and without the change: real runs, of the same seeds, on the same split, for the same epochs.
     trials = {name: load_yaml(run / "heal" / name / "config.yaml") for name in ("0/seed-0", "0/seed-1", "1/seed-1")}
     assert {(one.data.seed, one.epochs) for one in trials.values()} == {(0, 4)}
     assert [one.seed for one in trials.values()] == [0, 1, 1]
     assert not list((run / "heal").rglob("*.safetensors")), "a trial's weights are of no use"
 
 
-def test_a_sound_run_is_left_alone(digits_run):
+def test_healthy_run_is_not_healed(digits_run):
     result = danlu.heal(digits_run.folder, seeds=2, budget=20)
     assert result["settings"] == {}
     assert result["command"] is None
@@ -68,7 +68,7 @@ def test_a_sound_run_is_left_alone(digits_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("bad", "cured"),
+    ("bad", "fixed"),
     [
         ({"lr": 3.0}, "optim.lr"),
         ({"optim.weight_decay": 10.0}, "optim.weight_decay"),
@@ -77,10 +77,10 @@ def test_a_sound_run_is_left_alone(digits_run):
     ],
     ids=["rate", "decay", "zero weights", "loss not finite"],
 )
-def test_what_was_planted_is_what_is_cured(tmp_path, bad, cured):
+def test_healing_fixes_the_planted_fault(tmp_path, bad, fixed):
     run = trained(tmp_path / "run", epochs=8, **bad)
     result = danlu.heal(run, budget=120)
-    assert cured in result["settings"]
+    assert fixed in result["settings"]
     assert result["after"] > 0.9
     again = danlu.train(config=run / "config.yaml", out=str(tmp_path / "again"), console=QUIET, **result["settings"])
     assert again.summary["metrics"]["test"]["accuracy"] > 0.9
@@ -107,7 +107,7 @@ def test_differences_are_judged_against_students_t():
     assert not compare(before, before, high=True, min_gain=0.0).better
 
 
-def test_what_is_better_within_the_noise_is_left_open():
+def test_improvement_within_the_noise_is_inconclusive():
     for least in (0.001, 0.1):  # also where it is less than the smallest gain that counts: more seeds may show more
         assert compare([0.90, 0.92, 0.91], [0.90, 0.95, 0.92], high=True, min_gain=least).inconclusive
     for after in ([0.93, 0.95, 0.94], [0.90, 0.92, 0.91], [0.80, 0.82, 0.81]):
@@ -115,7 +115,7 @@ def test_what_is_better_within_the_noise_is_left_open():
 
 
 @pytest.mark.slow
-def test_a_remedy_of_small_gain_is_judged_by_the_same_seeds_of_both(tmp_path):
+def test_remedy_is_compared_on_equal_seeds(tmp_path):
     run = trained(tmp_path / "run", epochs=15, **{"model.dropout": 0.9})
     result = danlu.heal(run, budget=120)
     assert result["settings"]["model.dropout"] == 0.2
@@ -128,7 +128,7 @@ def test_a_remedy_of_small_gain_is_judged_by_the_same_seeds_of_both(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_remedy_is_laid_over_the_first_that_was_kept(tmp_path):
+def test_second_remedy_is_added_to_the_first(tmp_path):
     run = trained(tmp_path / "run", epochs=15, **{"optim.name": "momentum", "optim.clip_norm": 1e-3})
     result = danlu.heal(run, budget=200)
     first, *rest = kept(result)
@@ -139,14 +139,16 @@ def test_a_second_remedy_is_laid_over_the_first_that_was_kept(tmp_path):
     assert set(result["settings"]) == {key for attempt in (first, *rest) for key in attempt["change"]}
 
 
-def test_a_training_that_no_longer_breaks_down_is_better():
+def test_training_that_no_longer_fails_is_better():
     broken = [None, None, None]
     assert compare(broken, [0.5, 0.5, None], high=True, min_gain=0.0).better
     assert not compare([0.9, 0.9, 0.9], [None, 0.99, 0.99], high=True, min_gain=0.0).better
     same = compare(broken, broken, high=True, min_gain=0.0)
     assert not same.better
     assert same.difference is None
-    assert not compare([None, None, 0.5], [None, None, 0.9], high=True, min_gain=0.0).better, "one pair shows no noise"
+    assert not compare([None, None, 0.5], [None, None, 0.9], high=True, min_gain=0.0).better, (
+        "the noise is unknown for one pair"
+    )
     assert not math.isnan(compare([0.5, 0.5], [0.5, 0.5], high=True, min_gain=0.0).noise)
 
 
@@ -165,11 +167,11 @@ def test_wrong_input_is_refused_in_a_sentence(tmp_path, digits_run, capsys):
     assert "--seeds must be an integer from 2" in refused(["doctor", run, "--heal", "--seeds", "1"], capsys)
     assert "--seeds must be" in refused(["doctor", run, "--heal", "--seeds", "many"], capsys)
     assert "--budget must be a number of seconds" in refused(["doctor", run, "--heal", "--budget", "-3"], capsys)
-    assert "--budget must be left out without --heal" in refused(["doctor", run, "--budget", "3"], capsys)
+    assert "--budget must be omitted without --heal" in refused(["doctor", run, "--budget", "3"], capsys)
     assert "did you mean '--heal'" in refused(["doctor", run, "--heall"], capsys)
 
 
-def test_a_foreign_loop_is_told_that_it_must_be_cured_in_its_own_code(tmp_path, capsys):
+def test_healing_of_another_loop_is_refused(tmp_path, capsys):
     (tmp_path / "doctor.jsonl").write_text("")
     for target in (tmp_path, tmp_path / "doctor.jsonl"):
         assert "not danlu's own" in refused(["doctor", str(target), "--heal"], capsys)
@@ -177,4 +179,4 @@ def test_a_foreign_loop_is_told_that_it_must_be_cured_in_its_own_code(tmp_path, 
 
 def test_a_run_without_the_doctor_cannot_be_healed(tmp_path, capsys):
     run = trained(tmp_path / "run", epochs=1, **{"doctor.budget": 0, "data.limit": 100})
-    assert "the doctor did not watch it" in refused(["doctor", str(run), "--heal"], capsys)
+    assert "trained without the doctor" in refused(["doctor", str(run), "--heal"], capsys)

@@ -1,4 +1,4 @@
-"""COCO results of any system: the numbers are pycocotools' own, and whatever is wrong is said with file and key."""
+"""COCO results of any system: the metrics equal pycocotools', and errors name file and key."""
 
 import json
 
@@ -99,7 +99,7 @@ def test_no_detections_at_all_are_worth_nothing(files, tmp_path):
 
 
 def test_no_segmentation_is_no_mask(files, tmp_path):
-    """Some systems write null beside boxes; the outlines of the annotations are then nobody's business."""
+    """Some systems write null beside boxes; the outlines of the annotations are then ignored."""
     truth = json.loads((files / "truth.json").read_text())
     truth["annotations"][0]["segmentation"] = [["odd"]]
     found = [one | {"segmentation": None} for one in json.loads((files / "found.json").read_text())]
@@ -109,7 +109,7 @@ def test_no_segmentation_is_no_mask(files, tmp_path):
     assert boxes == evaluate_results(files / "found.json", files / "truth.json")["metrics"]["test"]
 
 
-def test_a_file_name_goes_before_the_id_by_as_much_of_its_path_as_is_known(tmp_path):
+def test_file_name_takes_precedence_over_the_id(tmp_path):
     """Two images of one name: the folder tells them apart, and where it does not, the id does."""
     box = {"bbox": [10, 10, 20, 20], "category_id": 1}
     images = [{"id": i, "file_name": f"set/{'ab'[i]}/1.jpg", "height": 50, "width": 50} for i in range(2)]
@@ -144,10 +144,10 @@ GOOD = {"image_id": 10, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[{"image_id": 10, ', "no valid json"),
-        ("", "no valid json"),
+        ('[{"image_id": 10, ', "not valid json"),
+        ("", "not valid json"),
         ('{"image_id": 10}', "a list of detections"),
-        ('{"images": [], "annotations": []}', "holds annotations, not detections"),
+        ('{"images": [], "annotations": []}', "contains annotations, not detections"),
         ("[3]", r"\[0\] must be an object"),
         (json.dumps([GOOD, GOOD | {"image_id": 11}]), r"\[1\]\.image_id must be the id of an image"),
         (json.dumps([GOOD | {"image_id": [1]}]), r"image_id must be"),
@@ -193,12 +193,12 @@ def test_wrong_places_are_one_sentence(files, tmp_path):
         (files / "fuond.json", truth, {}, r"RESULTS must be an existing file.*did you mean .*found\.json"),
         (found, files / "nothing.json", {}, "DATA must be an existing file"),
         (found, several, {}, "DATA must be a COCO annotation file"),
-        (found, tmp_path / "cut.json", {}, "cut.json is no valid json"),
-        (found, tmp_path / "no_classes.json", {}, "must name at least one class of objects in categories, got none"),
-        (found, tmp_path / "empty.json", {}, "must hold objects to find, got none"),
+        (found, tmp_path / "cut.json", {}, "cut.json is not valid json"),
+        (found, tmp_path / "no_classes.json", {}, "must define at least one class of objects in categories, got none"),
+        (found, tmp_path / "empty.json", {}, "must contain objects, got none"),
         (found, found, {}, "a list, as of results"),
-        (found, truth, {"part": "val"}, "--part must be left out where detections are given"),
-        (found, truth, {"tta": True}, "--tta must be left out"),
+        (found, truth, {"part": "val"}, "--part must be omitted if detections are given"),
+        (found, truth, {"tta": True}, "--tta must be omitted"),
     ):
         with pytest.raises(danlu.Refusal, match=said):
             danlu.evaluate(run, data, **settings)
@@ -246,7 +246,7 @@ def test_outlines_in_any_of_cocos_forms_are_judged_alike(shaped):
 
 @pytest.mark.parametrize("name", ["found.json", "mixed.json", "truth.json"])
 def test_no_mutation_gives_a_traceback(files, shaped, tmp_path, mutate, name):
-    """Of detections with boxes, with outlines of all forms, and of the annotations that these are held against."""
+    """Mutations of detections with boxes, of those with outlines of all forms, and of the annotations."""
     folder = files if name == "found.json" else shaped
     content = (folder / name).read_text()
     if name != "truth.json":

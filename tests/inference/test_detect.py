@@ -1,4 +1,4 @@
-"""Predictions of detectors: those of the evaluation, in the pixels of each image, drawn and written as COCO results."""
+"""Predictions of detectors equal those of the evaluation, in pixels of each image, drawn and as COCO results."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_written_detections_are_worth_what_the_evaluation_says(drawn_run, drawn_
     assert {n: by_file[n] for n in whole} == pytest.approx({n: by_run[n] for n in whole}, abs=2e-3)
 
 
-def test_objects_lie_in_the_image_and_come_surest_first(drawn_run, drawn_coco):
+def test_objects_are_inside_the_image_and_sorted_by_score(drawn_run, drawn_coco):
     found = drawn_run.predict(drawn_coco / "images", score=0.05)
     assert len(found) == 40
     assert any(row["objects"] for row in found)
@@ -147,7 +147,7 @@ def test_with_mirror_images_a_image_and_its_mirror_image_show_the_same(drawn_run
     one, other = detector([detector.place(image), detector.place(np.ascontiguousarray(image[:, ::-1]))])
     assert len(one) == len(other) > 0
     torch.testing.assert_close(one.scores, other.scores, atol=1e-4, rtol=0)
-    sure = one.scores.diff() < -1e-3  # the order of equal scores is nobody's
+    sure = one.scores.diff() < -1e-3  # the order of equal scores is undefined
     first = int(sure.long().cumprod(0).sum())
     left, top, right, bottom = other.boxes[:first].unbind(1)
     back = torch.stack([64 - right, top, 64 - left, bottom], 1)
@@ -165,23 +165,23 @@ def test_the_command_prints_a_table_or_one_object(drawn_run, drawn_coco, capfd):
     assert row["path"] == file
 
 
-def test_what_cannot_be_used_is_said_in_one_sentence(drawn_run, digits_run, drawn_coco, tmp_path):
+def test_unusable_input_is_refused_in_one_sentence(drawn_run, digits_run, drawn_coco, tmp_path):
     file = drawn_coco / "images" / "0001.png"
     (tmp_path / "no.png").write_bytes(b"\x89PNG nothing")
     (tmp_path / "empty").mkdir()
     for given, settings, said in (
         ((file,), {"score": 1.5}, "detect.score must be"),
         ((file,), {"score": "high"}, "detect.score must be a number"),
-        ((tmp_path / "no.png",), {}, r"no\.png is no image that can be read: not an image"),
+        ((tmp_path / "no.png",), {}, r"no\.png cannot be read as an image: not an image"),
         ((b"no.png",), {}, "PATH must be a file, a folder, an array or an image, got 'one of bytes'"),
-        ((np.zeros((5, 5, 7)),), {}, "array 0 is no image that can be read: an array of shape"),
-        ((tmp_path / "empty",), {}, "a folder with images in it"),
+        ((np.zeros((5, 5, 7)),), {}, "array 0 cannot be read as an image: shape"),
+        ((tmp_path / "empty",), {}, "a folder with images"),
         ((drawn_coco / "images" / "001.png",), {}, r"did you mean .*0001\.png"),
         ((file,), {"out": file}, "--out must be a folder"),
     ):
         with pytest.raises(danlu.Refusal, match=said):
             danlu.predict(drawn_run, *given, **settings)
-    with pytest.raises(danlu.Refusal, match="--score must be left out for tasks without objects"):
+    with pytest.raises(danlu.Refusal, match="--score must be omitted for tasks without objects"):
         danlu.predict(digits_run, np.zeros((8, 8), np.uint8), score=0.5)
 
 
@@ -192,7 +192,7 @@ def test_a_video_needs_pyav(drawn_run, tmp_path):
     except ImportError:
         said = "only PyAV reads: `pip install av`"
     else:
-        said = "is no video that can be read"
+        said = "cannot be read as a video"
     with pytest.raises(danlu.Refusal, match=said):
         danlu.predict(drawn_run, tmp_path / "clip.mp4")
 

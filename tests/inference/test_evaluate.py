@@ -42,7 +42,7 @@ def test_the_figures_of_the_summary_come_back_and_agree_with_scikit_learn(copy):
     assert found["samples"] == len(targets)
 
 
-def test_looks_at_the_test_split_are_counted_and_said(copy, capfd):
+def test_evaluations_on_the_test_set_are_counted_and_reported(copy, capfd):
     assert danlu.evaluate(copy)["test_looks"] == 2
     assert danlu.evaluate(copy, part="val")["test_looks"] is None
     assert cli.main(["eval", copy.name]) == 0
@@ -50,7 +50,7 @@ def test_looks_at_the_test_split_are_counted_and_said(copy, capfd):
     assert copy.summary["test_looks"] == 3
 
 
-def test_every_part_can_be_asked_for(copy):
+def test_every_split_can_be_evaluated(copy):
     train = danlu.evaluate(copy, part="train")
     assert train["samples"] == copy.summary["data"]["counts"]["train"]
     assert train["metrics"]["train"]["accuracy"] > 0.97
@@ -104,7 +104,7 @@ def test_mirrored_views_are_averaged_where_training_mirrored(coloured_run):
 def test_wrong_parts_and_places(copy, tmp_path):
     with pytest.raises(danlu.Refusal, match="did you mean 'val'"):
         danlu.evaluate(copy, part="vall")
-    with pytest.raises(danlu.Refusal, match="left out when other DATA is given"):
+    with pytest.raises(danlu.Refusal, match="omitted if other DATA are given"):
         danlu.evaluate(copy, "digits", part="val")
     with pytest.raises(danlu.Refusal, match="RUN must be a run folder"):
         danlu.evaluate(tmp_path / "nothing")

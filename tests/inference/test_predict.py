@@ -67,7 +67,7 @@ def test_files_and_folders(coloured_run, folder):
     assert len(one[0]["top"]) == 2
 
 
-def test_a_image_is_known_by_its_content(coloured_run, folder, tmp_path):
+def test_image_is_recognised_by_its_content(coloured_run, folder, tmp_path):
     for name, source in (("IMG001", "a red one.png"), ("scan.v2", "deep/蓝.jpg"), ("notes", "notes.txt")):
         (tmp_path / name).write_bytes((folder / source).read_bytes())
     found = danlu.predict(coloured_run, tmp_path)
@@ -88,18 +88,18 @@ def test_images_in_memory_are_numbered_in_their_order(coloured_run, folder):
     assert {row["class"] for row in found} == {"red"}
 
 
-def test_a_image_beyond_what_can_be_decoded_is_named(coloured_run, tmp_path, monkeypatch):
+def test_too_large_image_is_reported(coloured_run, tmp_path, monkeypatch):
     Image.new("L", (300, 300)).save(tmp_path / "huge.png")
     Image.new("RGB", (30, 20), (200, 50, 40)).save(tmp_path / "red.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     huge, red = danlu.predict(coloured_run, tmp_path)
-    assert (huge["error"], red["class"]) == ("too many pixels, as of a decompression bomb", "red")
-    with pytest.raises(danlu.Refusal, match=r"huge\.png is no image that can be read: too many pixels"):
+    assert (huge["error"], red["class"]) == ("too many pixels (possible decompression bomb)", "red")
+    with pytest.raises(danlu.Refusal, match=r"huge\.png cannot be read as an image: too many pixels"):
         danlu.predict(coloured_run, tmp_path / "huge.png")
 
 
-def test_a_broken_file_that_was_named_is_refused(coloured_run, folder):
-    with pytest.raises(danlu.Refusal, match=r"broken.png is no image that can be read"):
+def test_broken_file_given_by_the_user_is_refused(coloured_run, folder):
+    with pytest.raises(danlu.Refusal, match=r"broken.png cannot be read as an image"):
         danlu.predict(coloured_run, folder / "broken.png")
     with pytest.raises(danlu.Refusal, match=r"a red one\.png"):
         danlu.predict(coloured_run, folder / "a read one.png")
@@ -143,7 +143,7 @@ def test_the_command_prints_a_table_or_one_object(coloured_run, folder, capfd):
     assert len(found) == 3
 
 
-def test_a_list_of_files_and_what_is_no_image(coloured_run, coloured):
+def test_list_of_files_with_other_files(coloured_run, coloured):
     files = sorted((coloured / "red").iterdir())[:2]
     assert [row["path"] for row in coloured_run.predict(files)] == [str(file) for file in files]
     with pytest.raises(danlu.Refusal, match="PATH must be a file, a folder, an array or an image, got 3"):

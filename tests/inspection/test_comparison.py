@@ -81,7 +81,7 @@ def test_blocks_that_halve_the_map_are_left_out() -> None:
     assert all(row["input"][1:] == row["output"][1:] for row in rows)
 
 
-def test_shares_are_of_the_whole() -> None:
+def test_fractions_are_of_the_total() -> None:
     found = compare_networks("lenet", "alexnet-plain")
     dense = 400 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
     assert found["shares"]["lenet"]["dense layers"]["parameters"] == pytest.approx(dense / 61_706)

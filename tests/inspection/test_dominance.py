@@ -1,4 +1,4 @@
-"""What dominates, in words, and the VC dimension, which is known exactly for a perceptron."""
+"""Dominant layers as sentences, and the VC dimension, which is known exactly for a perceptron."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_parameters_of_lenet_are_dense_and_its_work_is_convolution() -> None:
     assert operations.startswith(f"convolutions do {100 * work / 416_520:.0f} % of the multiply-adds")
 
 
-def test_a_figure_that_nobody_has_is_left_out() -> None:
+def test_figure_without_values_is_omitted() -> None:
     assert dominant([Layer("fc", "Linear", parameters=3)]) == [
         "dense layers hold 100 % of the parameters, fc alone 100 %"
     ]

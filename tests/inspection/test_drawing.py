@@ -1,4 +1,4 @@
-"""The image: what is grouped, what is written, and that both formats show all of it inside the frame."""
+"""Network drawings: grouping, labels, and both formats inside the frame."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_equal_blocks_are_one() -> None:
     assert [(block.name, block.times) for block in blocks] == [("blocks.0 to 11", 12)]
 
 
-def test_what_is_written() -> None:
+def test_written_files() -> None:
     said = words(drawn("lenet")[1])
     assert {"lenet", "61.7 k parameters, 417 k multiply-adds", "6 x 28 x 28", "16 x 5 x 5", "5x5 convolution"} <= set(
         said

@@ -65,13 +65,13 @@ def test_nothing_of_the_model_is_changed() -> None:
 
 
 def test_memory_of_activations_counts_what_is_made() -> None:
-    """Of 8 x 6 x 6 floats: the convolution's output; not the ReLU in place, not the flat view of it."""
+    """8 x 6 x 6 floats of the convolution's output, without the in-place ReLU and the flattened view."""
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(288, 5))
     sizes = [layer.activation_bytes for layer in trace(model, torch.zeros(1, 3, 8, 8)).layers]
     assert sizes == [4 * 8 * 6 * 6, 0, 0, 4 * 5]
 
 
-def test_a_network_that_reads_its_numbers_is_run_in_earnest() -> None:
+def test_data_dependent_network_is_run_on_real_tensors() -> None:
     class Reads(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) if float(x.sum()) == 0 else x

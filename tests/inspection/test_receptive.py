@@ -77,5 +77,5 @@ def test_the_two_axes_are_followed_apart() -> None:
     assert trace(both, torch.zeros(1, 1, 20, 20)).layers[-1].receptive_field == (7, 7)
 
 
-def test_rows_of_numbers_have_no_receptive_field() -> None:
+def test_table_rows_have_no_receptive_field() -> None:
     assert trace(nn.Linear(4, 2), torch.zeros(1, 4)).layers[-1].receptive_field is None

@@ -1,4 +1,4 @@
-"""Time per layer: the parts are of the whole, and the layer with the most work takes the most time."""
+"""Time per layer: sums to the total, and the layer with the most work takes the most time."""
 
 from __future__ import annotations
 

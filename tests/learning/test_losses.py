@@ -33,7 +33,7 @@ def test_every_loss_gives_one_number_per_sample_and_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", ["cross-entropy", "binary-cross-entropy", "focal", "perceptron"])
-def test_shares_that_name_one_class_equal_its_index(name):
+def test_one_hot_targets_equal_the_index(name):
     torch.testing.assert_close(loss(name)(LOGITS, F.one_hot(LABELS, 4).float()), loss(name)(LOGITS, LABELS))
 
 

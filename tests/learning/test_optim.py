@@ -122,7 +122,7 @@ def test_muon_of_one_layer_is_adamw():
     assert type(build_optimizer(nn.Linear(3, 2), config("muon"))) is torch.optim.AdamW
 
 
-def test_muon_follows_a_rate_that_is_written_to_its_groups():
+def test_muon_uses_the_lr_of_its_groups():
     model = network()
     optimizer = build_optimizer(model, config("muon", weight_decay=0.0))
     for group in optimizer.param_groups:

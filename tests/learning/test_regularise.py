@@ -10,7 +10,7 @@ from danlu.learning.regularise import DropoutSchedule, WeightAverage
 @pytest.mark.parametrize(
     ("when", "expected"), [("always", [1, 1, 1, 1]), ("early", [1, 1, 0, 0]), ("late", [0, 0, 1, 1])]
 )
-def test_dropout_acts_in_its_part_of_the_training(when, expected):
+def test_dropout_is_active_in_its_phase_of_training(when, expected):
     model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout2d(0.2)))
     schedule = DropoutSchedule(model, when, until=0.3)
     for progress, on in zip([0.0, 0.29, 0.3, 1.0], expected, strict=True):

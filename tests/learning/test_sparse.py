@@ -83,7 +83,7 @@ def test_forward_computes_with_the_pruned_weights(config: ModelConfig):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_fixed_masks_no_step_moves_a_pruned_weight(name: str):
+def test_fixed_masks_keep_pruned_weights_zero(name: str):
     """Whatever the momentum and the decay; even what is stored behind the mask stays, but where steps are matrices."""
     model = net()
     sparsify(model, FIXED)
@@ -162,15 +162,15 @@ def test_an_average_of_the_weights_is_sparse_too(config: ModelConfig):
     assert is_sparse(average.model[4].weight)
 
 
-def test_layers_of_zeros_stay_dense_unless_masks_are_chosen_anew():
-    with pytest.raises(Refusal, match="--sparse must be left out"):
+def test_zero_layers_stay_dense_with_fixed_masks():
+    with pytest.raises(Refusal, match="--sparse must be omitted"):
         sparsify(build_model("softmax", inputs=8, classes=3), FIXED)
     assert sparsify(build_model("softmax", inputs=8, classes=3), REFINED) == []
     assert sparsify(build_model("vit-mini", channels=1, size=8, classes=3), FIXED) == ["head", "embed"]
 
 
 def test_refusals():
-    with pytest.raises(Refusal, match=r"sparse_refine must be left out without --sparse"):
+    with pytest.raises(Refusal, match=r"sparse_refine must be omitted without --sparse"):
         sparsify(net(), ModelConfig(sparse_refine=0.1))
     for norm in ("weight", "spectral"):
         model = build_model("mlp", inputs=8, classes=3, norm=norm)
@@ -203,7 +203,7 @@ def test_training_reaches_the_dense_networks_accuracy(model: str, refine: float,
 
 
 def test_a_resumed_run_goes_on_exactly(tmp_path):
-    """What SR-STE largest_two behind the masks, and the masks chosen once, are in the checkpoint."""
+    """The checkpoint contains the weights behind the masks (SR-STE), and fixed masks."""
     settings = {"precision": "fp32", "channels_last": False, "device": "cpu", "augment": "none", "schedule": "constant"}
     settings |= {"optimizer": "momentum", "lr": 0.05, "optim.ema": 0.9, "console": Console(quiet=True), "sparse": "2:4"}
     for refine in (0.0, 2e-4):
@@ -226,7 +226,7 @@ def test_frozen_layers_stay_as_they_are():
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0), reason="needs a card with 2:4 kernels"
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0), reason="needs a GPU with 2:4 kernels"
 )
 def test_sparse_kernels_compute_the_same():
     torch.manual_seed(0)

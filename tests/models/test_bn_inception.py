@@ -1,4 +1,4 @@
-"""BN-Inception's channel sums: the branches of the paper's table, not the totals it prints."""
+"""BN-Inception's channel sums follow the branches of the paper's table, not its printed totals."""
 
 from __future__ import annotations
 

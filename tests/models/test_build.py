@@ -80,7 +80,7 @@ def check_features(model: Backbone, x: torch.Tensor) -> None:
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize("name", [n for n, e in MODELS.items() if e.min_size > 1])
-def test_a_pixel_less_is_refused_and_rightly(name: str):
+def test_one_pixel_less_is_refused(name: str):
     spec = MODELS[name]
     with pytest.raises(Refusal, match=f"at least {spec.min_size}"):
         build_model(name, channels=1, size=spec.min_size - 1, classes=3)
@@ -193,7 +193,7 @@ def test_options_are_all_of_the_configs():
 
 
 @pytest.mark.parametrize("name", [*MODELS, "timm/resnet10t", "torchvision/resnet18"])
-def test_an_option_that_a_network_has_not_is_refused(name: str):
+def test_unknown_option_of_a_network_is_refused(name: str):
     spec = MODELS.get(name)
     size = smallest(name) if spec else 32
     takes = (
@@ -203,7 +203,7 @@ def test_an_option_that_a_network_has_not_is_refused(name: str):
     )
     for option, value in OPTIONS.items():
         if option not in takes:
-            with pytest.raises(Refusal, match=f"model.{option} must be left out for {name}"):
+            with pytest.raises(Refusal, match=f"model.{option} must be omitted for {name}"):
                 build_model(name, channels=3, size=size, classes=4, **{option: value})
 
 
@@ -232,7 +232,7 @@ def test_options_left_at_the_default_of_the_config_are_the_networks_own():
         ({"name": "timm/resnt18"}, "'resnet18'"),
         ({"name": "torchvision/resnt18"}, "'resnet18'"),
         ({"name": "keras/resnet18"}, "known network"),
-        ({"name": "linear", "norm": "batch"}, "model.norm must be left out for linear"),
+        ({"name": "linear", "norm": "batch"}, "model.norm must be omitted for linear"),
         ({"name": "lenet", "norm": "bach"}, "'batch'"),
         ({"name": "vit-mini", "norm": "bach"}, "'batch'"),
         ({"name": "vit-mini", "norm": "local-response"}, "a known normalisation"),
@@ -243,11 +243,11 @@ def test_options_left_at_the_default_of_the_config_are_the_networks_own():
         ({"name": "lenet", "pool": "mean"}, "model.pool"),
         ({"name": "lenet", "init": "normal:0"}, "greater than 0"),
         ({"name": "lenet", "init": "kaiming"}, "model.init"),
-        ({"name": "lenet", "width": (3,)}, "model.width must be left out for lenet"),
+        ({"name": "lenet", "width": (3,)}, "model.width must be omitted for lenet"),
         ({"name": "lenet", "classes": 0}, "classes must be an integer of at least 1"),
         ({"name": "lenet", "channels": 0}, "channels must be"),
         ({"name": "lenet", "size": None}, "size must be"),
-        ({"name": "lenet", "inputs": 4}, "rows of numbers"),
+        ({"name": "lenet", "inputs": 4}, "table rows"),
         ({"name": "mlp", "norm": "instance"}, "model.norm"),
         ({"name": "mlp", "width": (0,)}, "model.width"),
         ({"name": "lenet", "dropout": 2.0}, "model.dropout must be less than 1"),

@@ -1,4 +1,4 @@
-"""Inception v3 and v4 have stages as every network has, and are the libraries' networks still."""
+"""Inception v3 and v4 have danlu's stages and equal the networks of the libraries."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_auxiliary_outputs_are_torchvisions():
 
 
 @pytest.mark.parametrize("name", ["inception-v3", "inception-v4"])
-def test_dropout_is_heeded(name: str):
+def test_dropout_setting_is_used(name: str):
     with torch.device("meta"):
         model = build_model(name, channels=3, size=75, classes=2, dropout=0.3)
     assert 0.3 in {m.p for m in model.modules() if isinstance(m, nn.Dropout)}

@@ -62,7 +62,7 @@ def test_codes_are_fixed_and_distinct():
         assert codes(classes).abs().eq(1).all()
 
 
-def test_28_pixels_are_framed():
+def test_28_pixel_images_are_padded():
     torch.manual_seed(0)
     small = build_model("lenet5", channels=1, size=28, classes=10)
     large = build_model("lenet5", channels=1, size=32, classes=10)

@@ -1,4 +1,4 @@
-"""timm/NAME and torchvision/NAME build for free channels, classes and sizes, and heed their options or refuse them."""
+"""timm/NAME and torchvision/NAME build for any channels, classes and sizes, and use or refuse options."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_dropout_reaches_timm():
 
 @pytest.mark.parametrize("name", ["timm/resnet10t", "torchvision/resnet18", "torchvision/mobilenet_v3_small"])
 @pytest.mark.parametrize("norm", ["batch", "group", "weight", "none"])
-def test_norm_is_heeded(name: str, norm: str):
+def test_norm_setting_is_used(name: str, norm: str):
     def norms(model: nn.Module, kind: type[nn.Module]) -> int:
         return sum(isinstance(m, kind) for m in model.modules())
 
@@ -84,20 +84,20 @@ def test_init_reaches_attention():
         ("timm/vit_tiny_patch16_224", {"norm": "batch"}, "which has no batch norm, got 'batch'"),
         ("torchvision/squeezenet1_1", {"norm": "group"}, "which has no batch norm, got 'group'"),
         ("torchvision/resnet18", {"norm": "grup"}, "'group'"),
-        ("torchvision/resnet18", {"dropout": 0.5}, "model.dropout must be left out"),
-        ("timm/resnet10t", {"activation": "tanh"}, "model.activation must be left out"),
-        ("timm/resnet10t", {"pretrained": True, "init": "he"}, "model.init must be left out with published weights"),
+        ("torchvision/resnet18", {"dropout": 0.5}, "model.dropout must be omitted"),
+        ("timm/resnet10t", {"activation": "tanh"}, "model.activation must be omitted"),
+        ("timm/resnet10t", {"pretrained": True, "init": "he"}, "model.init must be omitted with published weights"),
     ],
 )
-def test_what_a_network_does_not_have_is_refused(name: str, options: dict, sentence: str):
+def test_unknown_network_options_are_refused(name: str, options: dict, sentence: str):
     with pytest.raises(Refusal) as caught:
         build_model(name, channels=3, size=32, classes=5, **options)
     assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("option", [{"dropout": 0.5}, {"activation": "tanh"}, {"aux": True}, {"stem": "3x3"}])
-def test_what_a_backbone_does_not_have_is_refused(option: dict):
-    with pytest.raises(Refusal, match=f"model.{next(iter(option))} must be left out for"):
+def test_unknown_backbone_options_are_refused(option: dict):
+    with pytest.raises(Refusal, match=f"model.{next(iter(option))} must be omitted for"):
         build_backbone("timm/resnet10t", channels=3, size=32, **option)
 
 

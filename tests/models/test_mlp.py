@@ -1,4 +1,4 @@
-"""What depth and non-linearity do, and what they cost: the textbook's statements on the MLP."""
+"""Effects and costs of depth and non-linearity: textbook statements on the MLP."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_small_normal_weights_fail_in_depth_and_xavier_holds(init: str, low: flo
     assert low <= size <= high
 
 
-def test_dropout_is_scaled_and_rests_in_use():
+def test_dropout_is_scaled_and_off_in_evaluation():
     torch.manual_seed(0)
     model = build_model("mlp", inputs=10, classes=2, width=(4000,), dropout=0.5)
     x = torch.randn(1, 10)

@@ -1,4 +1,4 @@
-"""The packaged ImageNet weights, against the network they are of."""
+"""The packaged ImageNet weights against timm's network."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Random weights moved from a library's network into ours give its outputs: same layers, order and arithmetic."""
+"""With the weights of a library's network danlu's network gives equal outputs."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_a_1x1_convolution_is_a_dense_layer_per_pixel():
 
 
 def test_pooling_forgives_a_shift_of_one_pixel():
-    """An edge under the kernel (1, -1), moved by one pixel inside a pooling window, gives the same pooled map."""
+    """An edge under the kernel (1, -1), moved by one pixel inside a pooling window, leaves the pooled map unchanged."""
     edge = torch.zeros(1, 1, 4, 8)
     edge[..., :3] = 1
     moved = torch.zeros(1, 1, 4, 8)
@@ -234,7 +234,7 @@ def test_first_inception_module_is_cheap():
     assert (192 * 256 * 25, 192 * 256 * 25 * pixels) == (1_228_800, 963_379_200)
 
 
-def test_auxiliary_heads_speak_in_training_only():
+def test_auxiliary_heads_are_used_in_training_only():
     torch.manual_seed(0)
     model = build_model("googlenet", channels=1, size=64, classes=5, aux=True)
     outputs = model(torch.randn(2, 1, 64, 64))

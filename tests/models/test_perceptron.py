@@ -1,4 +1,4 @@
-"""The perceptron's rule, its bound, and what it cannot do (claims: Rosenblatt 1958, Novikoff 1962)."""
+"""The perceptron's rule, its bound and its limits (claims: Rosenblatt 1958, Novikoff 1962)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of detectors that are chosen from the data, the machine and the weights to start from."""
+"""Settings of detectors chosen from the data, the machine and the starting weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_detector_made_for_one_size_gets_it(shapes):
 
 
 @pytest.mark.parametrize("name", ["faster-rcnn", "mask-rcnn"])
-def test_two_stages_are_small_where_there_is_no_card(name, shapes):
+def test_two_stage_detectors_are_small_without_gpu(name, shapes):
     config, reasons = chosen(shapes, **{"model.name": name})
     assert (config.detect.backbone, config.detect.width) == ("cspnet-nano", 64)
     assert "without a GPU" in reasons["detect.backbone"]
@@ -60,7 +60,7 @@ def test_trained_weights_bring_their_backbone_and_its_options(shapes):
     assert reasons["detect.backbone"] == "that of runs/1"
 
 
-def test_what_is_cheap_and_slow_to_learn_gets_more_epochs(shapes):
+def test_cheap_and_slow_networks_get_more_epochs(shapes):
     epochs = {name: chosen(shapes, **{"model.name": name})[0].epochs for name in ("yolo-nano", "yolo-v1", "mask-rcnn")}
     assert epochs["mask-rcnn"] < epochs["yolo-nano"] < epochs["yolo-v1"]
     assert get(chosen(shapes, epochs=3)[0], "epochs") == 3

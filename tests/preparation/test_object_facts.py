@@ -1,4 +1,4 @@
-"""What the doctor says of boxes, maps and anchors before a detector is trained: planted faults, and sound data beside."""
+"""The doctor's facts about boxes, feature maps and anchors before training: planted faults and sound data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 
 SIDE, IMAGES = 96, 24
-SOUND = "0 0.4 0.5 0.4 0.4"  # class, centre, width and height as shares of the image
+SOUND = "0 0.4 0.5 0.4 0.4"  # class, centre, width and height as fractions of the image
 
 
 def yolo(folder: Path, bad: dict[int, str] | None = None, line: str = SOUND) -> Path:
@@ -54,7 +54,7 @@ def test_bad_boxes_are_counted_by_kind_and_named(tmp_path: Path) -> None:
     assert "3.txt" in one["evidence"]["examples"]
 
 
-def test_sound_boxes_are_let_pass(tmp_path: Path) -> None:
+def test_valid_boxes_are_accepted(tmp_path: Path) -> None:
     found = findings(yolo(tmp_path))
     assert not {"data.bad_boxes", "model.receptive_field", "model.anchor_coverage"} & set(found)
 
@@ -80,7 +80,7 @@ class Blind(Detector):
         return {"scores": self.body(images)}
 
 
-def test_a_network_that_sees_less_than_the_objects(tmp_path: Path) -> None:
+def test_receptive_field_smaller_than_the_objects(tmp_path: Path) -> None:
     given = {"data.path": str(yolo(tmp_path)), "task": "detect", "model.name": "yolo-nano", "data.size": SIDE}
     prepared = prepare(with_values(Config(), given | {"device": "cpu", "precision": "fp32"}))
     ledger = Ledger()

@@ -1,4 +1,4 @@
-"""Which images start from ImageNet weights by default, and the linear probe that such a fine-tuning starts from."""
+"""Data that start from ImageNet weights by default, and the linear probe at the start of fine-tuning."""
 
 import dataclasses
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_colour_photographs_start_from_imagenet(tmp_path):
         ({"transfer__init": "runs/7"}, "runs/7"),
     ],
 )
-def test_what_the_user_said_stays(tmp_path, settings, expected):
+def test_user_settings_are_kept(tmp_path, settings, expected):
     assert started(photographs(tmp_path / "a"), **settings) == expected
 
 

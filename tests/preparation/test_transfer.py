@@ -107,7 +107,7 @@ def test_rows_of_classes_of_the_same_name(start):
     assert (found.copied, found.weights) == (weights - row, weights)
 
 
-def test_as_many_classes_of_other_names_are_a_new_head(start):
+def test_equally_many_other_classes_get_a_new_head(start):
     """The shapes are the same, the meaning is not."""
     after, before, found = copied("lenet", source_of(start), ("5", "6", "7", "8"), norm="batch")
     new = [name for name, why in found.left.items() if "no class has the same name" in why]
@@ -115,7 +115,7 @@ def test_as_many_classes_of_other_names_are_a_new_head(start):
     assert all(torch.equal(after[name], before[name]) for name in new)
 
 
-def test_what_did_not_fit_is_said_by_name(start):
+def test_tensors_that_do_not_fit_are_named(start):
     source = source_of(start)
     state = dict(source.state) | {"else.weight": torch.ones(2)}
     del state["stage2.1.1.running_mean"]
@@ -157,7 +157,7 @@ def test_auxiliary_heads_are_classifiers_too():
     assert found.pairs == [(0, 1)]
 
 
-def test_the_network_and_its_images_are_taken_over(start, tmp_path):
+def test_network_and_input_settings_are_copied(start, tmp_path):
     run = tuned(start, tmp_path)
     assert run.signature.model == "lenet"
     assert run.signature.options == {"norm": "batch"}
@@ -178,7 +178,7 @@ def test_fewer_epochs_and_a_smaller_rate(start, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"optim.ema": 0.9, "optim.weight_decay": 0.1}], ids=["plain", "ema"])
-def test_frozen_parts_stay_to_the_bit(start, tmp_path, settings):
+def test_frozen_layers_do_not_change(start, tmp_path, settings):
     run = tuned(start, tmp_path, freeze="stage1,head.3", **settings)
     there, here = outcome(start, "best"), outcome(run)
     frozen = [name for name in there if name.startswith(("stage1.", "head.3."))]
@@ -196,7 +196,7 @@ def test_all_but_the_head(start, tmp_path):
     assert changed == {"head"}
 
 
-def test_train_does_not_wake_what_is_frozen():
+def test_train_mode_does_not_unfreeze_layers():
     model = build_model("resnet20", channels=3, size=32, classes=4)
     freeze(model, frozen_parts(model, ["stage1"]))
     for network in (model, copy.deepcopy(model)):
@@ -308,7 +308,7 @@ def test_folds_start_from_it_too(start, tmp_path):
     assert (run.folder / "weights" / "start.safetensors").is_file()
 
 
-def test_files_of_several_kinds_hold_the_same(start, tmp_path):
+def test_equal_content_in_several_formats(start, tmp_path):
     state = outcome(start, "best")
     save_file(state, tmp_path / "bare.safetensors")
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "wrapped.pth")
@@ -356,8 +356,8 @@ WRONG = {
     "twice": ("--init RUN --model.pretrained", "left out with --init"),
     "no such part": ("--init RUN --freeze stage3", "did you mean 'stage1' or 'stage2'"),
     "no such layer": ("--freeze stage1.7 --model lenet", "parts of the network with parameters, got 'stage1.7'"),
-    "nothing left": ("--init RUN --freeze stage1,stage2,head", "leave something to train"),
-    "only a head": ("--freeze all-but-head,head --model softmax", "leave something to train"),
+    "nothing left": ("--init RUN --freeze stage1,stage2,head", "such that some parameters are still trained"),
+    "only a head": ("--freeze all-but-head,head --model softmax", "such that some parameters are still trained"),
     "decay above one": ("--transfer.layer-decay 1.5", "at most 1"),
 }  # fmt: skip
 
@@ -386,10 +386,10 @@ def test_published_weights_without_a_network_are_one_sentence(here):
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert len(ended.stderr.strip().splitlines()) == 1
-    assert "the published weights of timm/resnet18 are not here and could not be downloaded" in ended.stderr
+    assert "the published weights of timm/resnet18 are not available and could not be downloaded" in ended.stderr
 
 
-def test_a_head_alone_cannot_be_frozen():
+def test_freezing_all_but_nothing_is_refused():
     with pytest.raises(Refusal, match="something to train"):
         frozen_parts(build_model("softmax", inputs=4, classes=2), ["head"])
 

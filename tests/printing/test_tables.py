@@ -1,4 +1,4 @@
-"""Tables keep their headings whole and lose nothing, however narrow the terminal."""
+"""Tables keep their headings and all values at any terminal width."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What the verbs print with --lang zh: Chinese but for names of code, in columns that meet."""
+"""Output of the verbs with --lang zh: Chinese except for names, in aligned columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, from real models: a logistic regression on digits, a ridge on diabetes."""
+"""Run folders of real models: a logistic regression on digits, a ridge regression on diabetes."""
 
 from __future__ import annotations
 

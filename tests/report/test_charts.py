@@ -1,4 +1,4 @@
-"""Figures hold the numbers they were given; Plotly's own schema is the judge of their form."""
+"""Figures contain the given numbers and conform to Plotly's schema."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_curves_join_train_val_steps_and_best() -> None:
     assert figure["layout"]["hovermode"] == "x unified"
 
 
-def test_curves_of_what_was_not_recorded_are_none() -> None:
+def test_curves_without_records_are_none() -> None:
     assert charts.curves(ROWS, "r2") is None
     assert charts.learning_rate([]) is None
     assert charts.speed([]) is None
@@ -103,7 +103,7 @@ def test_confusion_of_very_many_classes_keeps_those_with_most_mistakes() -> None
     assert len(json.dumps(figure)) < 100_000
 
 
-def test_confusion_never_merges_names_that_are_cut_alike() -> None:
+def test_confusion_keeps_equally_shortened_names_apart() -> None:
     names = ["a" * 50 + str(i) * 40 + "z" * 50 for i in range(3)]
     figure, _ = charts.confusion(np.eye(3, dtype=int).tolist(), names)
     assert len(set(figure["data"][0]["x"])) == 3

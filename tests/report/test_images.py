@@ -1,4 +1,4 @@
-"""Images are decoded again and compared with what went in."""
+"""Rendered images are decoded and compared with the originals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_kind_and_shape_of_image(channels: int, shape: tuple[int, int]) ->
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(1, 8, 8), torch.zeros(8, 8, dtype=torch.uint8), torch.zeros(5, 8, 8, dtype=torch.uint8)]
 )
-def test_what_is_no_image_is_an_error(wrong: torch.Tensor) -> None:
+def test_non_images_are_errors(wrong: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="an image must be uint8"):
         to_data_uri(wrong, 96)
 

@@ -1,4 +1,4 @@
-"""Masks as paths: drawn again, they are the masks."""
+"""Masks as SVG paths: filled again, they equal the masks."""
 
 from __future__ import annotations
 

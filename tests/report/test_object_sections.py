@@ -1,4 +1,4 @@
-"""What the page says of a detector: read back from its HTML and its figures."""
+"""The report of a detector, read back from its HTML and figures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_worst_first(evaluation: dict[str, Any]) -> None:
     assert f"{alarms} false positive" in examples_section([worst]) or not alarms
 
 
-def test_plates_of_names_stay_inside_and_apart(evaluation: dict[str, Any]) -> None:
+def test_labels_stay_inside_and_do_not_overlap(evaluation: dict[str, Any]) -> None:
     for panel in drawings(examples_section(evaluation["examples"][:4])):
         plates = []
         for group in panel.findall(f"{SVG}g"):

@@ -1,4 +1,4 @@
-"""The report, opened in a real browser: no error, no missing image or chart, nothing wider than a phone."""
+"""The report in a real browser: no errors, no missing images or charts, usable on a phone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ addEventListener("load", () => setTimeout(() => {
 
 
 def look_at(page: Path, width: int, tmp_path: Path) -> dict[str, Any]:
-    """What the page says of itself in headless Chromium, in a frame of `width` pixels; fails on any console line.
+    """Open the page in headless Chromium in a frame of `width` pixels and measure it; fail on console messages.
 
     A frame, because a headless window cannot be as narrow as a phone.
     """
@@ -98,7 +98,7 @@ def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path],
     assert not re.search(r"\b(None|nan|NaN|undefined)\b", seen["text"])
 
 
-def test_hostile_names_are_shown_and_not_obeyed(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_hostile_names_are_escaped(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     page = write_page(run_of("hostile"))
     text = page.read_text(encoding="utf-8")
     assert "<script>document" not in text
@@ -123,7 +123,7 @@ def test_tables_sort_numbers_as_numbers(run_of: Callable[[str], Path], tmp_path:
     assert [support[name] for name in seen["classes"]] == sorted(support.values())
 
 
-def test_page_says_what_the_run_says(run_of: Callable[[str], Path]) -> None:
+def test_page_shows_the_values_of_the_run(run_of: Callable[[str], Path]) -> None:
     text = write_page(run_of("digits")).read_text(encoding="utf-8")
     summary = json.loads((run_of("digits") / "summary.json").read_text())
     for said in (
@@ -145,7 +145,7 @@ def test_page_needs_nothing_from_outside(run_of: Callable[[str], Path]) -> None:
     assert "default-src 'none'" in own
 
 
-def test_findings_and_folds_are_told(run_of: Callable[[str], Path]) -> None:
+def test_findings_and_folds_are_printed(run_of: Callable[[str], Path]) -> None:
     text = write_page(run_of("diabetes")).read_text(encoding="utf-8")
     assert "The learning rate is too small for the epochs given" in text
     assert "optim.lr 0.1" in text
@@ -182,7 +182,7 @@ def test_a_folder_with_only_a_config_has_a_page(run_of: Callable[[str], Path], t
     assert 'id="curves"' not in text
 
 
-def test_second_look_at_the_test_split_is_said(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_second_evaluation_on_the_test_set_is_reported(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_of("digits"), run)
     summary = json.loads((run / "summary.json").read_text())

@@ -1,4 +1,4 @@
-"""The page in Chinese: no English word beneath its headings but names of code; the tables of words whole and alive."""
+"""The report in Chinese: no English words except names of code, and complete tables of translations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run folder: made once, locked while it is written, every file whole or not at all."""
+"""The run folder: created once, locked while written, files written atomically."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def test_folders_are_numbered_and_never_shared(tmp_path, monkeypatch):
     assert Run.create(None).name == "runs/13"
 
 
-def test_what_is_written_comes_back(run):
+def test_round_trip_of_written_values(run):
     config = with_values(Config(), {"lr": 0.25, "data.path": "ćwierć"})
     run.write_text("config.yaml", dump_yaml(config))
     run.write_json("summary.json", {"class": "猫", "n": [1, None]})
@@ -40,7 +40,7 @@ def test_what_is_written_comes_back(run):
     assert "猫" in (run.folder / "summary.json").read_text(encoding="utf-8")
 
 
-def test_what_is_not_there_yet_is_empty(run):
+def test_missing_files_read_as_empty(run):
     assert (run.summary, run.findings, run.record.rows) == ({}, [], [])
 
 
@@ -77,16 +77,16 @@ def test_a_locked_run_is_refused_to_others(run):
     second.unlock()
 
 
-def test_a_process_that_dies_frees_its_lock(run):
+def test_dead_process_releases_its_lock(run):
     run.unlock()
     code = "import os, sys; from danlu.run.folder import Run; Run.open(sys.argv[1]).lock(); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code, str(run.folder)], check=False).returncode == 9
     run.lock()
 
 
-def test_a_folder_that_holds_a_run_is_not_taken_again(run):
+def test_folder_with_a_run_is_not_reused(run):
     run.unlock()
-    with pytest.raises(Refusal, match="holds a run; go on with it by `danlu train --resume"):
+    with pytest.raises(Refusal, match="holds a run; resume it with `danlu train --resume"):
         Run.create(run.name)
 
 

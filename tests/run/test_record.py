@@ -1,4 +1,4 @@
-"""Rows go to disk as they are added, come back equal, and survive a kill in the middle of a line."""
+"""Rows are written as they are added, read back equal, and survive a kill in the middle of a line."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_unknown_names_are_a_mistake_of_the_program(path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_json_lacks_becomes_null(path, value):
+def test_nonfinite_numbers_become_null(path, value):
     Record(path).add("step", epoch=1, step=1, values={"train.loss": value})
     assert Record.read(path).rows[0]["train.loss"] is None
     assert "NaN" not in path.read_text()
@@ -73,6 +73,6 @@ def test_no_file_is_an_empty_record(path):
     assert Record.read(path).rows == []
 
 
-def test_a_place_that_cannot_be_written_is_a_failure(tmp_path):
+def test_unwritable_path_is_a_failure(tmp_path):
     with pytest.raises(Failure, match="could not be written"):
         fill(Record(tmp_path / "no" / "metrics.jsonl"))

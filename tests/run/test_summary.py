@@ -1,4 +1,4 @@
-"""Results as attributes, as mappings and as JSON are the same values."""
+"""Results as attributes, mappings and JSON have the same values."""
 
 import json
 import math

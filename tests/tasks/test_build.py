@@ -1,4 +1,4 @@
-"""Every task of the table has a class, and facts that its class keeps to."""
+"""Every task of the table has a class that agrees with its facts."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The task of finding objects: from canvas to image, its metrics, and what it tells the report."""
+"""The detection task: from canvas to image, metrics, and the details for the report."""
 
 import json
 
@@ -65,7 +65,7 @@ class Oracle(Detector):
 
 
 def asked(task: Detect) -> Evaluation:
-    """What the oracle says of all three images."""
+    """Return the oracle's evaluation of all three images."""
     objects = ObjectSet(task.annotations, task.placements, task.masks)
     index = torch.arange(3)
     inputs = index[:, None, None, None].float().expand(3, 1, 64, 64)
@@ -77,7 +77,7 @@ def asked(task: Detect) -> Evaluation:
 
 
 @pytest.mark.parametrize("fit", [letterbox, stretch])
-def test_what_is_found_on_the_canvas_comes_back_to_the_image(fit):
+def test_detections_are_mapped_back_to_the_image(fit):
     evaluation = asked(make(fit=fit))
     for prediction, truth, one in zip(evaluation.outputs, evaluation.targets, ANNOTATIONS):
         assert torch.allclose(prediction.detections.boxes, one.boxes, atol=1e-3)
@@ -85,7 +85,7 @@ def test_what_is_found_on_the_canvas_comes_back_to_the_image(fit):
         assert prediction.loss == 0.25
 
 
-def test_an_oracle_has_full_marks():
+def test_perfect_detections_have_score_one():
     found = make().metrics(asked(make()))
     assert next(iter(found)) == "loss"
     assert found["loss"] == pytest.approx(0.25)
@@ -94,7 +94,7 @@ def test_an_oracle_has_full_marks():
     assert not any(name.startswith("mask_") for name in found)
 
 
-def test_masks_are_judged_in_the_image_too():
+def test_masks_are_evaluated_in_the_original_image():
     """On 64 x 64 the masks are coarser than the images: their edges move by about a pixel, no more."""
     task = make(masks=True)
     evaluation = asked(task)
@@ -114,7 +114,7 @@ def test_nothing_found_is_worth_nothing():
 
 
 def test_details_are_plain_values_for_the_page():
-    """Of the oracle's four findings one lies in a region that is ignored: it is neither right nor wrong."""
+    """One of the oracle's four detections is in an ignored region: it is neither right nor wrong."""
     task = make()
     details = task.details(asked(task), lambda i: f"image {i}", lambda i: f"data:image/png;base64,{i}")
     json.dumps(details, allow_nan=False)
@@ -172,7 +172,7 @@ def test_misses_and_false_alarms():
     assert errors(objects(), detections((A, 0, 0.9))) == (set(), {0})
 
 
-def test_what_lies_in_ignored_regions_alone_does_not_count():
+def test_detections_in_ignored_regions_do_not_count():
     real = objects((A, 0, False), (B, 1, True), ((0, 0, 40, 40), 0, True))
     found = detections((A, 0, 0.9), (B, 1, 0.8), (B, 0, 0.7), (FAR, 0, 0.6), (A, 1, 0.5))
     assert drop_ignored(real, found).scores.tolist() == pytest.approx([0.9, 0.6, 0.5])

@@ -1,4 +1,4 @@
-"""What R-CNN fits in closed form belongs to the weights that are kept, however and whenever its training ended."""
+"""Closed-form parts of R-CNN are fitted on the kept weights, for every way a training can end."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def test_stopped_early_the_best_weights_are_settled_and_so_are_the_last(stopped_
     assert torch.equal(learnt["dense.weight"], last["dense.weight"]), "what was learnt stays as it was"
 
 
-def test_the_summary_tells_of_the_weights_that_are_kept(stopped_run):
+def test_summary_describes_the_kept_weights(stopped_run):
     summary = stopped_run.summary
     again = danlu.evaluate(stopped_run.folder, part="val", device="cpu")["metrics"]["val"]
     assert summary["metrics"]["val"] == pytest.approx(again)
@@ -48,7 +48,7 @@ def test_the_summary_tells_of_the_weights_that_are_kept(stopped_run):
     assert again["mAP50"] != best["val.mAP50"], "which is how the softmax did"
 
 
-def test_killed_meanwhile_it_is_settled_again_to_the_same_bits(stopped_run, tmp_path):
+def test_killed_while_fitting_closed_form_gives_equal_bits(stopped_run, tmp_path):
     """The best weights are settled, the last not yet, and there is no summary: what a kill between the two leaves."""
     run = tmp_path / "run"
     shutil.copytree(stopped_run.folder, run)

@@ -1,4 +1,4 @@
-"""k-fold cross validation (claim E1): every sample validates once, the test part stays out, one model is kept."""
+"""k-fold cross-validation (claim E1): every sample validates once, the test set is held out, one model is kept."""
 
 import shutil
 import statistics
@@ -62,7 +62,7 @@ def test_the_mean_and_the_deviation_are_those_of_the_folds(refit, runs):
 
 
 @pytest.mark.parametrize("refit", ["all", "best", "ensemble"])
-def test_the_test_part_is_looked_at_once_and_by_the_kept_model_only(refit, runs):
+def test_test_set_is_evaluated_once_by_the_kept_model(refit, runs):
     run = runs(refit)
     assert run.summary["test_looks"] == 1
     assert run.summary["metrics"]["test"]["accuracy"] > 0.8
@@ -171,7 +171,7 @@ def test_evaluating_again_gives_the_figures_again_and_counts(refit, runs):
 
 @pytest.mark.parametrize("stop_at", [1, 3])
 def test_an_interrupted_cross_validation_goes_on(stop_at, runs, tmp_path, monkeypatch):
-    """What is finished is kept, what is not is trained, and the result is the same."""
+    """Finished folds are kept, the others are trained, and the result is the same."""
     real, count = folds_module.train_run, iter(range(9))
 
     def until(*args):
@@ -216,7 +216,7 @@ def test_a_stop_between_the_last_files_loses_no_fold(files, runs, tmp_path, monk
     assert run.config == whole.config
     for key in ("folds", "fold_mean", "metrics", "epochs", "test_looks"):
         assert run.summary[key] == whole.summary[key]
-    with pytest.raises(danlu.Refusal, match="--epochs must be left out for a finished run over folds"):
+    with pytest.raises(danlu.Refusal, match="--epochs must be omitted for a finished run over folds"):
         danlu.train(resume=folder, epochs=9, console=QUIET)
 
 

@@ -1,4 +1,4 @@
-"""The whole way, from Python, on images that ship with scikit-learn, a folder of colours and a table with gaps."""
+"""Training from Python on scikit-learn's digits, a folder of colour images and a table with missing values."""
 
 import json
 import shlex
@@ -28,7 +28,7 @@ def test_digits_are_learnt(digits_run):
     assert digits_run.signature.classes == tuple("0123456789")
 
 
-def test_a_folder_of_images_is_learnt(coloured_run):
+def test_training_on_a_folder_of_images(coloured_run):
     assert coloured_run.summary["metrics"]["test"]["accuracy"] == 1
     assert coloured_run.signature.classes == ("blue", "green", "red")
     assert coloured_run.signature.input_shape == [3, 16, 16]
@@ -37,7 +37,7 @@ def test_a_folder_of_images_is_learnt(coloured_run):
     assert all(uri.startswith("data:image/") for uri in shown["augmented"])
 
 
-def test_a_table_with_gaps_and_words_is_learnt(houses_run):
+def test_training_on_a_table_with_missing_values_and_text(houses_run):
     test = houses_run.summary["metrics"]["test"]
     assert {*test} == {"loss", "r2", "mae", "rmse"}
     assert test["r2"] > 0.9
@@ -58,7 +58,7 @@ def test_the_column_that_a_split_goes_by_is_no_input(split, why, houses, tmp_pat
     assert with_it == without
 
 
-def test_what_was_chosen_comes_with_its_reason(digits_run):
+def test_choices_have_reasons(digits_run):
     choices = {choice["key"]: choice for choice in digits_run.summary["choices"]}
     assert {"data.size", "batch_size", "optim.name", "optim.lr", "schedule.name"} <= {*choices}
     assert "model.name" not in choices  # the user chose it
@@ -81,13 +81,13 @@ def test_lines_for_a_person_name_the_report(tmp_path, capfd):
     assert cli.main([*argv, "--out", str(tmp_path / "run")]) == 0
     out, _ = capfd.readouterr()
     assert f"report: {tmp_path / 'run' / 'report.html'}" in out
-    assert "because" in out
+    assert "reason" in out
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "epoch 1/2" in log
     assert "test  loss" in log
 
 
-def test_of_many_faults_in_the_data_the_first_are_told_and_all_are_logged(drawn_coco, tmp_path, capfd):
+def test_many_data_problems_are_logged_and_the_first_printed(drawn_coco, tmp_path, capfd):
     content = json.loads((drawn_coco / "annotations.json").read_text())
     for one in content["annotations"][:50]:
         one["bbox"][0] -= 1000

@@ -389,12 +389,12 @@ NO_SETTING = {
     "data": message("no_setting.data", "the data must change, not a setting"),
     "loop": message("no_setting.loop", "danlu's own loop has no setting for this; please report it"),
     "model": message("no_setting.model", "the network's code must change, not a setting"),
-    "speed": message("no_setting.speed", "it costs time, and A and B are compared by their metric"),
+    "speed": message("no_setting.speed", "it only costs time, and changes are compared by their metric"),
     "fit.stopped_early": message(
-        "no_setting.stopped_early", "more epochs help, but A and B get the same number of them"
+        "no_setting.stopped_early", "more epochs help, but changes are compared at equal numbers of epochs"
     ),
     "fit.trained_too_long": message(
-        "no_setting.trained_too_long", "it costs time, not accuracy; --regularise.patience ends it sooner"
+        "no_setting.trained_too_long", "it only costs time; --regularise.patience stops the training earlier"
     ),
 }
 

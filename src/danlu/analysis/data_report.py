@@ -11,7 +11,7 @@ from danlu.run.result import Result
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ObjectsReport(Result):
-    """Objects of a detection or segmentation data set."""
+    """Objects of a detection or segmentation dataset."""
 
     count: int  # objects, ignored ones included
     ignored: int  # objects marked to be ignored (crowds, difficult ones)
@@ -24,9 +24,9 @@ class ObjectsReport(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DataReport(Result):
-    """Contents of a data set; fields of other kinds of data are None."""
+    """Contents of a dataset; fields of other kinds of data are None."""
 
-    data: str  # file, folder or name of a known set
+    data: str  # file, folder or name of a known dataset
     format: str
     task: str  # classify, regress, detect, segment
     samples: int  # images or rows

@@ -1,4 +1,4 @@
-"""`danlu describe`: contents of a data set, before anything is trained on it."""
+"""`danlu describe`: contents of a dataset, before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
 
 
 def _annotations(dataset: Dataset) -> Sequence[Annotation]:
-    """Targets of a detection or segmentation data set."""
+    """Targets of a detection or segmentation dataset."""
     assert not isinstance(dataset.targets, Tensor)
     return dataset.targets
 
 
 def _labels(dataset: Dataset) -> Tensor:
-    """Targets of any other data set: class indices (N,) or values (N, T)."""
+    """Targets of any other dataset: class indices (N,) or values (N, T)."""
     assert isinstance(dataset.targets, Tensor)
     return dataset.targets
 

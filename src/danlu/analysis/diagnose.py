@@ -39,13 +39,13 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     """Diagnose a run from its ledger, or data and the network that would be trained on it.
 
     target: a run or its folder, or data as for `train`; settings and objects of the user as there, for data only.
-    lang: en or zh, of the findings. Refusal when the target is neither.
+    lang: en or zh, of the findings. Raises Refusal if the target is neither.
     """
     spoken = {"doctor.language": lang} if lang else {}
     if not is_data(target) and (Path(target) / "config.yaml").exists():
         if settings:
             name, value = next(iter(settings.items()))
-            raise refusal(f"--{name}", "left out for a run, which has its own", value)
+            raise refusal(f"--{name}", "omitted for a run, which has its own", value)
         run = Run.open(target)
         config = with_values(run.config, spoken)
         language = config.doctor.language
@@ -67,7 +67,7 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         if refused.thing != "DATA" or is_data(target):
             raise
         near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
-        wanted = "a run folder, or data: a file, a folder or the name of a known set"
+        wanted = "a run folder, or data: a file, a folder or the name of a known dataset"
         raise refusal("RUN|DATA", wanted, str(target), near=near) from None
     findings = [*_data_findings(prepared, config.doctor.language), *_model_findings(prepared, config.doctor.language)]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))

@@ -67,7 +67,7 @@ def inspect(
     backward and step of every layer on this machine. options: of the network, as norm="group".
 
     Bytes and multiply-adds of the result are per sample; its `memory` is that of training at `batch_size` with the
-    state of `optimizer`. Refusal for an unknown network or an input that does not fit it.
+    state of `optimizer`. Raises Refusal for an unknown network or an input that does not fit it.
     """
     timed = _boolean("--time", time)
     traced_network = _trace_network(model, input, classes, batch_size, optimizer, options)
@@ -128,7 +128,7 @@ def _trace_network(
     except Refusal:
         raise
     except (RuntimeError, ValueError) as error:
-        raise Refusal(f"--input {'x'.join(map(str, shape))} does not go through {name}: {_first_line(error)}") from None
+        raise Refusal(f"--input {'x'.join(map(str, shape))} does not fit {name}: {_first_line(error)}") from None
     return TracedNetwork(name, shape, network, traced, memory)
 
 
@@ -158,7 +158,7 @@ def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str,
     if len(shape) == 1:
         return build_model(name, classes=classes, inputs=shape[0], **options)
     if len(shape) != 3 or shape[1] != shape[2]:
-        raise refusal("--input", "CxHxW with H = W, or D for rows of numbers", "x".join(map(str, shape)))
+        raise refusal("--input", "CxHxW with H = W, or D for table rows", "x".join(map(str, shape)))
     return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
 
 
@@ -167,7 +167,7 @@ def _default_input(name: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    wanted = f'CxHxW such as "3x224x224", or D for rows of numbers, of at most {MAX_SIZE:,} each'
+    wanted = f'CxHxW such as "3x224x224", or D for table rows, of at most {MAX_SIZE:,} each'
     if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
         raise refusal("--input", wanted, text)
     shape = tuple(int(part) for part in re.split("[x×]", str(text)))

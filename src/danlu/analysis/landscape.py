@@ -59,7 +59,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
     again from the seed.
     lang: en or zh, of the page; the run's own by default.
 
-    Refusal for detectors and ensembles.
+    Raises Refusal for detectors and ensembles.
     """
     one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
     trained = load(run)

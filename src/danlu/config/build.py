@@ -47,7 +47,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def load_yaml(path: str | Path) -> Config:
-    """Read a config file; Refusal when it is missing, not YAML, or holds an unknown key or a wrong value."""
+    """Read a config file. Raises Refusal if it is missing, not YAML, or holds an unknown key or a wrong value."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -56,7 +56,7 @@ class Strict:
 class DataConfig(Strict):
     """Data to read, and how to split and load it."""
 
-    path: str = option("", "a file, a folder, or the name of a known data set")
+    path: str = option("", "a file, a folder, or the name of a known dataset")
     target: str | None = option(None, "column to predict (csv)")
     format: str | None = option(None, "data format, where several fit or none (`danlu formats` lists them)")
     val: SplitSize | None = option(
@@ -85,7 +85,7 @@ class DataConfig(Strict):
         True, "images: use (x - mean) / std of the training set; false leaves pixel values in [0, 1]"
     )
     standardise_target: bool | None = option(None, "regression: train on (y - mean) / std of the training targets")
-    memory: bool | None = option(None, "keep the whole data set as one uint8 tensor on the device")
+    memory: bool | None = option(None, "keep the whole dataset as one uint8 tensor on the device")
     cache: str | None = option(None, "folder for resized images, reused by later runs")
     workers: Annotated[int, Field(ge=0)] | None = option(None, "number of processes that decode images")
     last: Literal["keep", "drop", "carry"] = option(

@@ -149,7 +149,7 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
         ("--directions", directions, "--landscape", drawing),
     ):
         if given is not None and not used:
-            raise refusal(flag, f"left out without {verb}", given)
+            raise refusal(flag, f"omitted without {verb}", given)
     run = own_run(target) if healing else Run.open(target) if drawing else None
     diagnosis = diagnose(target, lang=lang, **values)
     language, found = diagnosis.language, diagnosis.to_json()
@@ -171,7 +171,7 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
         names = [*([model] if model else []), *others]
         given = _given(values)
         if unused := sorted(given.keys() - {"input", "classes"}):
-            raise refusal(f"--{unused[0].replace('_', '-')}", "left out with --compare", given[unused[0]])
+            raise refusal(f"--{unused[0].replace('_', '-')}", "omitted with --compare", given[unused[0]])
         found = compare_networks(*names, **given)
         print_comparison(console, found)
         return found.to_json(), 0
@@ -192,7 +192,7 @@ def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
         page = write_page(run.folder, lang, findings)
     except (KeyError, TypeError, AttributeError, IndexError) as error:  # valid JSON with other contents
         raise Refusal(
-            f"RUN {run.name}: its files do not have the contents of a run ({error!r}); were they edited?"
+            f"RUN {run.name}: its files do not have the contents of a run ({error!r}); were they modified?"
         ) from None
     console.print(str(page), highlight=False, soft_wrap=True)
     return {"report": str(page)}, 0

@@ -1,7 +1,7 @@
-"""What an annotation file says of one image: boxes, classes, and the outlines of objects, drawn as masks on demand.
+"""Annotations of one image: boxes, classes, and outlines of objects, which are rasterised to masks on demand.
 
-Everything is in continuous pixels of the original image, upright. A pixel belongs to an object when its centre does,
-whatever the outline is stored as, so an object's mask is the same on every canvas up to the pixels along its edge.
+Coordinates are continuous pixels of the original image after its EXIF rotation. A pixel belongs to an object if its
+centre does, for every kind of outline. An object's mask is therefore the same on every canvas, except along its edge.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from danlu.data.canvas import Placement
 from danlu.objects import Objects
 from danlu.refuse import Failure
 
-FAR = 1e9  # corners farther away than this are moved to it: their sums would overflow
+MAX_COORDINATE = 1e9  # pixels; coordinates are clipped to it, because sums of larger ones would overflow
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """The union of polygons. rings: each float64 (K, 2) of x, y."""
+    """Union of polygons. rings: x and y of the corners of each polygon, float64 (K, 2)."""
 
     rings: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class RunLengths:
-    """Lengths of runs of zeros and ones in turn, column after column (COCO). size: (height, width) of the image."""
+    """Run-length encoded mask (COCO): alternating lengths of zeros and ones in column-major order.
+
+    counts: integers (K,), the first of zeros. size: (height, width) of the image.
+    """
 
     counts: np.ndarray
     size: tuple[int, int]
@@ -38,7 +41,7 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """The pixels of an image file whose value is `instance`."""
+    """Pixels with the value `instance` in an image file."""
 
     path: Path
     instance: int
@@ -46,7 +49,7 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels of 0 and 1, uint8 (h, w), whose first one lies at column `left` and row `top` of the image."""
+    """Mask of a rectangle of the image. pixels: 0 and 1, uint8 (h, w). left, top: its first column and row."""
 
     pixels: np.ndarray
     left: int = 0
@@ -60,9 +63,10 @@ Shape = Polygons | RunLengths | MaskFile | Raster
 class Annotation:
     """M objects of one image.
 
-    boxes: float32 (M, 4) in the pixels of the original image. labels: int64 (M,). ignore: bool (M,).
-    size: (height, width) of the image. shapes: outline of each object, or None where only boxes are wanted.
-    poses: float32 (M, 3) of centre x, centre y and angle in radians (x towards y), or None.
+    boxes: x1, y1, x2, y2 in pixels of the original image, float32 (M, 4). labels: class indices, int64 (M,). ignore:
+    objects excluded from loss and metrics, such as crowds, bool (M,). size: (height, width) of the image. shapes:
+    outline of each object, or None without masks. poses: centre x, centre y and angle in radians (from x to y),
+    float32 (M, 3), or None.
     """
 
     boxes: Tensor
@@ -76,19 +80,19 @@ class Annotation:
         return len(self.labels)
 
     def objects(self, placement: Placement) -> Objects:
-        """The objects on a canvas, with masks where the annotation has outlines. Raises Failure as `masks` does."""
+        """Map the objects to a canvas, with masks if the annotation has outlines. Raises Failure as `masks` does."""
         masks = self.masks(placement) if self.shapes is not None else None
         return Objects(placement.boxes(self.boxes), self.labels, self.ignore, masks)
 
     def masks(self, placement: Placement) -> Tensor:
-        """uint8 (M, H, W) of 0 and 1 on a canvas. Raises Failure when a mask file can no longer be read."""
+        """Rasterise the objects on a canvas: 0 and 1, uint8 (M, H, W). Raises Failure if a mask file is unreadable."""
         return torch.from_numpy(rasterise(self.shapes or (), placement))
 
 
 def rasterise(shapes: Sequence[Shape], placement: Placement) -> np.ndarray:
-    """Outlines drawn on a canvas of `placement.size`: uint8 (M, H, W) of 0 and 1."""
+    """Draw outlines on a canvas of `placement.size`: 0 and 1, uint8 (M, H, W)."""
     masks = np.zeros((len(shapes), *placement.size), np.uint8)
-    files: dict[Path, np.ndarray] = {}  # the instances of a file lie side by side: it is read once
+    files: dict[Path, np.ndarray] = {}  # instances of the same file: it is read once
     for mask, shape in zip(masks, shapes):
         if isinstance(shape, Polygons):
             for ring in shape.rings:
@@ -100,63 +104,63 @@ def rasterise(shapes: Sequence[Shape], placement: Placement) -> np.ndarray:
                 files[shape.path] = placement.masks(_instances(shape.path, placement.original))
             mask[:] = files[shape.path] == shape.instance
         else:
-            mask[:] = _part_of(placement, shape).masks(shape.pixels)
+            mask[:] = _raster_placement(placement, shape).masks(shape.pixels)
     return masks
 
 
-def _part_of(placement: Placement, raster: Raster) -> Placement:
-    """The placement of the rectangle that a raster covers."""
+def _raster_placement(placement: Placement, raster: Raster) -> Placement:
+    """Compute the placement of the rectangle that a raster covers."""
     (x, y), (dx, dy) = placement.scale, placement.offset
     height, width = raster.pixels.shape
     return Placement((height, width), placement.size, (x, y), (dx + raster.left * x, dy + raster.top * y))
 
 
 def _fill(ring: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A polygon (K, 2) as uint8 `size`, by the even-odd rule at the centres of the pixels.
+    """Fill a polygon (K, 2) on a canvas of `size`, uint8, by the even-odd rule at the pixel centres.
 
-    Along each row of centres the polygon's edges are crossed here and there; right of an odd number of crossings a
-    centre is inside. An edge counts for the rows y with upper <= y < lower, so a shared corner counts once.
+    A centre is inside if the number of polygon edges crossed to its left, along its row, is odd. An edge crosses the
+    rows y with upper <= y < lower, so a shared corner counts once.
     """
     height, width = size
-    ring = ring.clip(-FAR, FAR)
+    ring = ring.clip(-MAX_COORDINATE, MAX_COORDINATE)
     ends = np.roll(ring, -1, axis=0)
     upper, lower = np.minimum(ring[:, 1], ends[:, 1]), np.maximum(ring[:, 1], ends[:, 1])
-    # Row r has its centres at r + 0.5. Clipping first keeps a huge polygon from costing more than the canvas.
+    # The centres of row r are at r + 0.5. Clipping first limits the cost of a huge polygon to that of the canvas.
     first = np.ceil(upper.clip(0, height) - 0.5).clip(0).astype(np.int64)
     last = np.ceil(lower.clip(0, height) - 0.5).clip(0).astype(np.int64)
     rows_of_edge = last - first
     edge = np.repeat(np.arange(len(ring)), rows_of_edge)
     row = np.arange(len(edge)) - np.repeat(rows_of_edge.cumsum() - rows_of_edge, rows_of_edge) + first[edge]
-    share = (row + 0.5 - ring[edge, 1]) / (ends[edge, 1] - ring[edge, 1])
-    x = ring[edge, 0] + share * (ends[edge, 0] - ring[edge, 0])
+    fraction = (row + 0.5 - ring[edge, 1]) / (ends[edge, 1] - ring[edge, 1])
+    x = ring[edge, 0] + fraction * (ends[edge, 0] - ring[edge, 0])
     column = np.ceil(x.clip(-1, width + 1) - 0.5).clip(0, width).astype(np.int64)
     crossings = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
     return (crossings[:, :width].cumsum(axis=1) % 2).astype(np.uint8)
 
 
 def decode_runs(runs: RunLengths) -> np.ndarray:
-    """uint8 (h, w) of 0 and 1."""
+    """Decode run lengths to a mask of 0 and 1, uint8 (h, w)."""
     values = np.arange(len(runs.counts), dtype=np.uint8) % 2
     height, width = runs.size
     return np.repeat(values, runs.counts).reshape(width, height).T
 
 
 def parse_runs(text: bytes) -> np.ndarray:
-    """COCO's compressed run lengths, int64 (K,).
+    """Parse COCO's compressed run lengths to int64 (K,).
 
-    Each number is written in characters of 6 bits plus 48: five bits of value from the lowest up, and one that says
-    that more follow; the highest bit of value is the sign. From the fourth number on, it is the difference from the
-    number two places before. Raises ValueError when the text is none of this.
+    Each number is a sequence of characters with the codes 48 to 111, 6 bits each: five bits of the value, lowest
+    first, and a continuation bit; the highest bit of the value is the sign. From the fourth number on, numbers are
+    differences from the number two before. Raises ValueError for text in another form.
     """
     codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if len(codes) and (codes.min() < 0 or codes.max() > 63 or codes[-1] & 32):
         raise ValueError("not run lengths in COCO's compressed form")
     last = codes & 32 == 0
-    number = np.cumsum(last) - last  # which number a character belongs to
+    number = np.cumsum(last) - last  # index of the number that a character belongs to
     starts = np.flatnonzero(np.concatenate([[True], last[:-1]])) if len(codes) else np.zeros(0, np.int64)
     place = np.arange(len(codes)) - starts[number] if len(codes) else number
-    if len(codes) and place.max() > 6:  # seven characters count to 2^34, beyond any image
-        raise ValueError("a run length beyond any image")
+    if len(codes) and place.max() > 6:  # seven characters reach 2^34, more pixels than any image has
+        raise ValueError("a run length larger than any image")
     numbers = np.zeros(len(starts), np.int64)
     np.add.at(numbers, number, (codes & 31) << (5 * place))
     negative = (codes[last] & 16) != 0
@@ -167,9 +171,10 @@ def parse_runs(text: bytes) -> np.ndarray:
 
 
 def read_instances(path: Path) -> np.ndarray:
-    """An image file of instance numbers, int64 (H, W), 0 where there is none. Raises ValueError or OSError.
+    """Read an image file of instance numbers, int64 (H, W); 0 is background.
 
-    Of a palette image the indices count, and 255 is none, as in Pascal VOC.
+    Of a palette image the indices are read, and 255 is background, as in Pascal VOC.
+    Raises OSError for an unreadable image, ValueError for one with colours or non-integer pixels.
     """
     from PIL import Image
 
@@ -180,10 +185,10 @@ def read_instances(path: Path) -> np.ndarray:
     if values.ndim == 3:
         colours = values[..., :3]
         if (colours != colours[..., :1]).any():
-            raise ValueError("has colours where instance numbers are wanted")
+            raise ValueError("has colours, but instance numbers are expected")
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "biu":
-        raise ValueError(f"has pixels of type {values.dtype} where instance numbers are wanted")
+        raise ValueError(f"has pixels of type {values.dtype} but instance numbers are expected")
     return values.astype(np.int64)
 
 

@@ -1,7 +1,7 @@
-"""Indices to batches on the device: shuffled anew each epoch from the seed, shared among processes, ready to train on.
+"""Batches of one split on the device: shuffled in each epoch, distributed over processes, transformed.
 
-Nothing here remembers anything: the order of epoch e and the random numbers of batch b are functions of (seed, e, b).
-So a resumed run starts in the middle of an epoch by naming the batch, and every process knows the whole order.
+There is no generator state: the order of epoch e and the random numbers of batch b are functions of (seed, e, b). A
+resumed run can therefore start at any batch of an epoch, and every process knows the complete order.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from danlu.data.dataset import ImageFiles, Problem, Samples
 from danlu.data.object_set import ObjectSet
 from danlu.refuse import Failure
 
-ORDER, AUGMENT = 0, 1  # streams of random numbers that must not meet
-TOGETHER, TOGETHER_NUMBERS = 16, 1 << 21  # batches transformed at once: at most so many, and so many input numbers
+ORDER, AUGMENT = 0, 1  # independent streams of random numbers
+MAX_BATCHES_AT_ONCE = 16  # transformed in one call
+MAX_VALUES_AT_ONCE = 1 << 21  # input values transformed in one call
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process trains on in one step. n samples of the batch's `count` over all processes.
+    """Samples that one process trains on in one step: n of the batch's `count` samples over all processes.
 
     inputs: float32 (n, C, H, W) or (n, D). targets: int64 (n,), or float32 (n, K) after mixing, or float32 (n, T),
-    or an `ObjectBatch`. index: int64 (n,), sample numbers in the dataset. weight: factor of the local mean loss, so
-    that gradients summed over an
-    accumulated group and averaged over the processes are those of the group's mean.
+    or an `ObjectBatch`. index: sample numbers in the dataset, int64 (n,). weight: factor for the mean loss of this
+    process, so that gradients summed over the accumulated batches and averaged over the processes are those of the
+    mean loss of all their samples.
     """
 
     inputs: Tensor
@@ -39,14 +40,14 @@ class Batch:
     weight: float
 
 
-# Sample numbers and epoch -> their inputs (n, ...), the places in it that could not be read, and why.
+# Function of sample numbers and epoch: inputs (n, ...), the rows that could not be read, and why.
 Decode = Callable[[np.ndarray, int], tuple[Tensor, list[int], list[Problem]]]
 
 Wanted = tuple[np.ndarray, int]  # sample numbers of a batch, and the epoch
 
 
 class Transform(Protocol):
-    """Draws random numbers for a whole batch and applies one process's rows of them."""
+    """Batched transform: draws random numbers for a batch of all processes, and applies those of one process."""
 
     def draw(self, rng: np.random.Generator, n: int) -> Any: ...
 
@@ -54,7 +55,7 @@ class Transform(Protocol):
 
 
 class Columns:
-    """The transform of table rows: none."""
+    """Transform of table rows: selects them and leaves their values unchanged."""
 
     def draw(self, rng: np.random.Generator, n: int) -> None:
         return None
@@ -64,16 +65,17 @@ class Columns:
 
 
 def epoch_order(index: np.ndarray, seed: int, epoch: int, classes: np.ndarray | None = None) -> np.ndarray:
-    """The samples of one epoch in their shuffled order.
+    """Shuffle the samples of one epoch.
 
-    classes: each sample's class; given, every class is drawn equally often (small ones repeat, large ones are thinned).
+    index: sample numbers, int64 (n,). classes: class of each sample; if given, all classes are drawn equally often, by
+    repeating samples of small classes and omitting samples of large ones. Returns n sample numbers.
     """
     rng = np.random.default_rng([seed, epoch, ORDER])
     if classes is None:
         return rng.permutation(index)
     members = [index[classes == k] for k in np.unique(classes)]
-    share = -(-len(index) // len(members))
-    drawn = [np.concatenate([rng.permutation(m) for _ in range(-(-share // len(m)))])[:share] for m in members]
+    per_class = -(-len(index) // len(members))
+    drawn = [np.concatenate([rng.permutation(m) for _ in range(-(-per_class // len(m)))])[:per_class] for m in members]
     return rng.permutation(np.concatenate(drawn))[: len(index)]
 
 
@@ -82,10 +84,12 @@ class Batches:
 
     source: uint8 (N, C, H, W) or other tensors (N, ...) on the device, or `ImageFiles` or `Samples` read by worker
     processes.
-    targets: (N,) or (N, T) on the device. index: the split's samples, int64 (n,).
-    seed: None keeps the order (validation). last: "keep" the smaller last batch, "drop" it, or "carry" its samples
-    over to the next epoch. min_last: a last batch of fewer samples is left out of training; batch norm needs two per
-    process. classes: see `epoch_order`. rank, world: this process and how many there are.
+    targets: (N,) or (N, T) on the device. index: samples of the split, int64 (n,). batch_size: over all processes.
+    transform: applied to each batch. seed: None keeps the order (validation). last: "keep" the smaller last batch,
+    "drop" it, or "carry" its samples over to the next epoch. min_last: a last batch of fewer samples is dropped in
+    training, because batch norm needs two samples per process. classes: see `epoch_order`. accumulate: batches per
+    optimiser step. rank, world: index of this process and number of processes. decode: reads the samples. workers:
+    number of processes that read.
     """
 
     def __init__(
@@ -123,18 +127,18 @@ class Batches:
 
     @property
     def batches_per_epoch(self) -> float:
-        """Mean number of batches in an epoch; a fraction when the last one is carried over."""
+        """Mean number of batches per epoch; not an integer if the last batch is carried over."""
         return self.samples / self.batch_size if self.last == "carry" else self.length()
 
     @property
     def _kept(self) -> int:
-        """Samples of an epoch with last="keep": without a last batch of fewer than `min_last`, which is left out."""
+        """Samples per epoch with last="keep", without a last batch of fewer than `min_last` samples."""
         rest = self.samples % self.batch_size
         leave_out = self.seed is not None and 0 < rest < self.min_last and self.samples > self.batch_size
         return self.samples - rest if leave_out else self.samples
 
     def order(self, epoch: int) -> np.ndarray:
-        """The samples of an epoch in the order they are used, carried ones first."""
+        """Samples of an epoch in the order of use, beginning with those carried over from the previous epoch."""
         if self.seed is None:
             return self.index
         order = epoch_order(self.index, self.seed, epoch, self.classes)
@@ -161,25 +165,25 @@ class Batches:
         return (epoch * self.samples // self.batch_size + batch) * self.batch_size
 
     def closes_step(self, epoch: int, batch: int) -> bool:
-        """Whether the optimiser steps after this batch: at the end of an accumulated group, and of the epoch."""
+        """Whether the optimiser steps after this batch: after `accumulate` batches and at the end of the epoch."""
         return (batch + 1) % self.accumulate == 0 or batch + 1 == self.length(epoch)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on."""
+        """Iterate over the batches of an epoch, beginning with number `start`."""
         order = self.order(epoch)
         total, length = len(order), self.length(epoch)
         on_device = torch.from_numpy(order).to(self.targets.device)
         decoded = None
         if self.decode is not None:
             decoded = self._decoded([(order[slice(*self._mine(b, total)[:2])], epoch) for b in range(start, length)])
-        together = self._together() if decoded is None else 1
-        for head in range(start - start % together, length, together):
-            tail = min(head + together, length)
+        at_once = self._batches_at_once() if decoded is None else 1
+        for head in range(start - start % at_once, length, at_once):
+            tail = min(head + at_once, length)
             lo, hi = head * self.batch_size, min(tail * self.batch_size, total)
             draws = self._draws(epoch, head, hi - lo)
             if decoded is None and self.world == 1:
-                whole = on_device[lo:hi]
-                parts = (x.split(self.batch_size) for x in (*self._load(whole, draws), whole))
+                rows = on_device[lo:hi]
+                parts = (x.split(self.batch_size) for x in (*self._load(rows, draws), rows))
                 for b, (inputs, targets, index) in enumerate(zip(*parts), head):
                     if b >= start:
                         yield Batch(inputs, targets, index, len(index), self._weight(b, len(index), total))
@@ -196,33 +200,33 @@ class Batches:
                 count_of_all = min((b + 1) * self.batch_size, total) - b * self.batch_size
                 yield Batch(inputs, targets, index, count_of_all, self._weight(b, count, total))
 
-    def _together(self) -> int:
-        """How many batches are gathered and transformed at once: small ones cost more to call for than to compute."""
+    def _batches_at_once(self) -> int:
+        """Number of batches to gather and transform in one call, which reduces the overhead of small batches."""
         if not isinstance(self.source, Tensor):
             return 1
-        numbers = self.batch_size * self.source[0].numel()
-        return max(1, min(TOGETHER, TOGETHER_NUMBERS // max(numbers, 1)))
+        values = self.batch_size * self.source[0].numel()
+        return max(1, min(MAX_BATCHES_AT_ONCE, MAX_VALUES_AT_ONCE // max(values, 1)))
 
     def _draws(self, epoch: int, head: int, n: int) -> Any:
-        """Random numbers for n samples of all processes, from batch number `head` on; none without a seed."""
+        """Draw random numbers for n samples of all processes, from batch number `head` on; None without a seed."""
         if self.seed is None:
             return None
         return self.transform.draw(np.random.default_rng([self.seed, epoch, AUGMENT, head]), n)
 
     def _load(self, index: Tensor, draws: Any) -> tuple[Tensor, Any]:
-        """Samples in memory, transformed, and their targets."""
+        """Gather and transform samples in memory; returns inputs and targets."""
         source, targets = self.source, self.targets.index_select(0, index)
         assert isinstance(source, Tensor)
         if source.device == index.device:
             return self.transform(source, index, targets, draws)
-        # A cache on disk feeding a card: only the batch travels.
+        # The source is a cache on disk and the device a GPU: only the batch is copied.
         images = source.index_select(0, index.to(source.device)).to(index.device, non_blocking=True)
         return self.transform(images, None, targets, draws)
 
     def _finish(
         self, images: Tensor, void: list[int], problems: list[Problem], index: Tensor, draws: Any
     ) -> tuple[Tensor, Any, Tensor]:
-        """Decoded images, transformed, their targets and places, without those that could not be read."""
+        """Transform decoded images without the unreadable ones (rows `void`); returns inputs, targets and index."""
         if void:
             self.problems += problems
             rows = self._readable(len(index), void)
@@ -232,33 +236,33 @@ class Batches:
         return inputs, targets, index
 
     def _mine(self, batch: int, total: int) -> tuple[int, int, int]:
-        """This process's part of a batch, as places in the order: first, end, and how many of them count.
+        """Range of this process's samples of a batch, in the epoch's order: first, end, and their number.
 
-        A process left without a sample takes the first one with weight zero, so that no process waits for it.
+        A process without a sample takes the first one with weight 0, so that the other processes do not wait for it.
         """
         lo, hi = batch * self.batch_size, min((batch + 1) * self.batch_size, total)
-        share, extra = divmod(hi - lo, self.world)
-        first = lo + self.rank * share + min(self.rank, extra)
-        count = share + (self.rank < extra)
+        each, extra = divmod(hi - lo, self.world)
+        first = lo + self.rank * each + min(self.rank, extra)
+        count = each + (self.rank < extra)
         return (first, first + count, count) if count else (lo, lo + 1, 0)
 
     def _weight(self, batch: int, count: int, total: int) -> float:
-        """See `Batch.weight`: this process's samples as a share of its part of the accumulated group."""
+        """Compute `Batch.weight`: samples of this process, relative to its mean number in an accumulated group."""
         group = self.batch_size * self.accumulate
         begin = batch // self.accumulate * group
         return count * self.world / (min(begin + group, total) - begin)
 
     def _readable(self, n: int, void: list[int]) -> list[int]:
-        """Rows of a batch without the unreadable ones; a training batch keeps its size, others stand in for them."""
+        """Rows of a batch without the unreadable ones, which are replaced by readable ones in training."""
         good = [row for row in range(n) if row not in void]
         if not good:
-            raise Failure(f"no image of a batch could be read any more: {self.problems[-1].where} and others")
+            raise Failure(f"no image of a batch can be read any more: {self.problems[-1].where} and others")
         if self.seed is None:
             return good
         return [good[row % len(good)] if row in void else row for row in range(n)]
 
     def _decoded(self, wanted: list[Wanted]) -> Iterator[tuple[Tensor, list[int], list[Problem]]]:
-        """Decoded inputs of each wanted batch, read ahead by worker processes, which stay from epoch to epoch."""
+        """Iterate over the inputs of batches, prefetched by worker processes that persist across epochs."""
         assert self.decode is not None
         if self._loader is None:
             self._wanted = _Wanted()
@@ -276,7 +280,7 @@ class Batches:
 
 
 class _Wanted(torch.utils.data.Sampler[Wanted]):
-    """The sample numbers of the batches to come, and their epoch; given anew for each epoch."""
+    """Sample numbers of the batches of an epoch, and the epoch; set before each epoch."""
 
     batches: list[Wanted]
 
@@ -288,7 +292,7 @@ class _Wanted(torch.utils.data.Sampler[Wanted]):
 
 
 class _Decoding(torch.utils.data.Dataset):
-    """Sample numbers of a batch -> their decoded inputs, for DataLoader's worker processes."""
+    """Dataset that reads a batch of sample numbers, for the worker processes of DataLoader."""
 
     def __init__(self, decode: Decode) -> None:
         self.decode = decode

@@ -1,7 +1,7 @@
-"""Columns of a table to inputs of a network, learnt from the training rows only.
+"""Encoding of table columns as network inputs, fitted on the training rows only.
 
-Numbers: the median fills gaps, then mean 0 and standard deviation 1. Dates: the same, in days. Text and truth values:
-one input per category (one-hot). All that was learnt is plain JSON, kept with the weights.
+Numbers: missing values are replaced by the median, then standardised. Dates: the same, in days. Text and booleans: one
+input per category (one-hot). The fitted values are plain JSON and stored with the weights.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from danlu.refuse import Refusal, nearest, refusal
 if TYPE_CHECKING:
     import pandas
 
-Series = Any  # a pandas.Series, whose own annotations are too wide to check anything against
+Series = Any  # a pandas.Series; its own annotations are too general for type checking
 
-MOST_CATEGORIES, MOST_DISTINCT = 50, 0.2  # text beyond both is a name or an identifier, not a category
+# A column of text beyond both limits is a name or an identifier, not a category.
+MAX_CATEGORIES = 50
+MAX_DISTINCT_FRACTION = 0.2  # number of categories / number of rows
 
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is encoded. fill: the median of the training rows; categories: sorted text."""
+    """Encoding of one column. fill: median of the training rows, for missing values. categories: sorted texts."""
 
     name: str
     kind: Literal["number", "date", "category"]
@@ -38,9 +40,10 @@ class Column:
 
 @dataclass
 class ColumnEncoder:
-    """A DataFrame's columns as float32 (N, D). names: of the D outputs. dropped, notes: what is not used, and why.
+    """Encoder of the columns of a DataFrame as float32 (N, D).
 
-    A missing category, or one the training rows lack, becomes all zeros; `unseen` counts the latter per column over
+    columns: encoding of each used column. dropped: names of unused columns. notes: reasons for these. A missing
+    category, or one that is not in the training rows, is encoded as zeros; `unseen` counts the latter per column over
     all calls of `transform`.
     """
 
@@ -51,9 +54,9 @@ class ColumnEncoder:
 
     @classmethod
     def fit(cls, frame: pandas.DataFrame, unlearnt: Mapping[str, str] | None = None) -> ColumnEncoder:
-        """Learn from the training rows. unlearnt: columns to leave out, each with the reason: "it ...".
+        """Fit the encoder to the training rows.
 
-        Raises Refusal when no column can be used.
+        unlearnt: columns not to use -> reason, as a clause that continues "it". Raises Refusal if no column is usable.
         """
         columns: list[Column] = []
         unused: dict[str, list[str]] = {}  # reason -> columns
@@ -65,38 +68,38 @@ class ColumnEncoder:
                 unused.setdefault(made, []).append(name)
         notes = tuple(f"not used, as it {reason}: {_listed(names)}" for reason, names in unused.items())
         if not columns:
-            raise Refusal("the table must have a column to learn from; " + "; ".join(notes))
+            raise Refusal("the table must have a usable column; " + "; ".join(notes))
         return cls(tuple(columns), tuple(name for names in unused.values() for name in names), notes)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the D outputs: the column, or "column=category"."""
+        """Names of the D outputs: "column" or "column=category"."""
         found: list[str] = []
         for column in self.columns:
             found += [f"{column.name}={c}" for c in column.categories] if column.kind == "category" else [column.name]
         return tuple(found)
 
     def transform(self, frame: pandas.DataFrame, where: str = "the table") -> Tensor:
-        """Rows -> float32 (N, D). The order of the columns does not matter. where: their place, for messages.
+        """Encode rows as float32 (N, D); the order of the columns is free. where: location of the rows, for messages.
 
-        Raises Refusal that names missing or unknown columns, or the first value of another kind.
+        Raises Refusal for missing or unknown columns and for values of another kind.
         """
         self._check(frame, where)
         parts = [self._encode(column, _series(frame, column.name), where) for column in self.columns]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything learnt, as plain JSON values."""
+        """Convert the fitted values to plain JSON."""
         return {"columns": [asdict(column) for column in self.columns], "dropped": self.dropped, "notes": self.notes}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ColumnEncoder:
-        """Refusal when the values are not what `to_dict` gave."""
+        """Create an encoder from the values of `to_dict`. Raises Refusal for other values."""
         try:
             columns = tuple(Column(**(c | {"categories": tuple(c["categories"])})) for c in values["columns"])
             return cls(columns, tuple(values["dropped"]), tuple(values["notes"]))
         except (KeyError, TypeError) as error:
-            raise Refusal(f"the columns kept with the weights are damaged: {error}; train it anew") from None
+            raise Refusal(f"the columns stored with the weights are damaged: {error}; train again") from None
 
     def _check(self, frame: pandas.DataFrame, where: str) -> None:
         given = [str(name) for name in frame.columns]
@@ -105,13 +108,13 @@ class ColumnEncoder:
         extra = [name for name in given if name not in wanted and name not in self.dropped]
         if not missing and not extra:
             return
-        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(extra)} besides"] * bool(extra)
+        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(extra)}"] * bool(extra)
         near = nearest(missing[0], extra) if missing else []
         hint = f"; is {near[0]!r} meant to be {missing[0]!r}?" if near else ""
-        raise Refusal(f"{where} must have the columns of the training, but {' and '.join(parts)}{hint}")
+        raise Refusal(f"{where} must have the columns of the training data, but {' and '.join(parts)}{hint}")
 
     def _encode(self, column: Column, values: Series, where: str) -> np.ndarray:
-        """(N, 1) for numbers and dates, (N, categories) otherwise."""
+        """Encode one column: (N, 1) for numbers and dates, (N, categories) otherwise."""
         if column.kind == "category":
             text = _text(values)
             code = text.map({c: i for i, c in enumerate(column.categories)}).fillna(-1).to_numpy(np.int64)
@@ -121,20 +124,20 @@ class ColumnEncoder:
         numbers = _numbers(values) if column.kind == "number" else _days(values)
         if numbers is None:
             thing = f"column {column.name!r} of {where}"
-            raise refusal(thing, f"{column.kind}s as in the training", _odd(values))
+            raise refusal(thing, f"{column.kind}s as in the training data", _odd(values))
         return ((np.where(np.isfinite(numbers), numbers, column.fill) - column.mean) / column.std)[:, None]
 
 
 @dataclass(frozen=True)
 class TargetScaler:
-    """Regression targets (N, T) with mean 0 and standard deviation 1 over the training samples, and back."""
+    """Standardisation of regression targets (N, T) by the mean and standard deviation of the training samples."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
     def fit(cls, targets: Tensor, on: bool = True) -> TargetScaler:
-        """targets: of the training samples, (N, T). on: False leaves targets as they are. Equal targets keep std 1."""
+        """Fit to targets of the training samples, (N, T). on: False for the identity. Constant columns get std 1."""
         if not on:
             return cls(torch.zeros(targets.shape[1]), torch.ones(targets.shape[1]))
         std = targets.double().std(0, correction=0)
@@ -151,18 +154,18 @@ class TargetScaler:
 
     @classmethod
     def from_dict(cls, values: dict[str, list[float]]) -> TargetScaler:
-        """Of nothing: one that changes nothing."""
+        """Create a scaler from the values of `to_dict`; from an empty dict, the identity."""
         return cls(torch.tensor(values.get("mean", [0.0])), torch.tensor(values.get("std", [1.0])))
 
 
 def as_numbers(values: Series) -> np.ndarray | None:
-    """A column as float64 (N,), NaN where missing: numbers as they are, dates as days; None when it holds neither."""
+    """Convert numbers, or dates to days, to float64 (N,) with NaN for missing values; None for other columns."""
     numbers = _numbers(values)
     return _days(values) if numbers is None else numbers
 
 
 def _fit(name: str, values: Series) -> Column | str:
-    """How a column is encoded, or why it is not used: "it ..."."""
+    """Fit the encoding of a column; returns the reason, as a clause that continues "it", if it is not used."""
     import pandas
 
     if not values.notna().any():
@@ -180,21 +183,21 @@ def _fit_numbers(name: str, kind: Literal["number", "date"], numbers: Any) -> Co
     fill = float(np.median(known))
     filled = np.where(np.isfinite(numbers), numbers, fill)
     if filled.min() == filled.max():
-        return "has one value only"
+        return "has only one value"
     return Column(name, kind, fill, float(filled.mean()), float(filled.std()))
 
 
 def _fit_categories(name: str, text: Series) -> Column | str:
     categories = tuple(sorted(text.dropna().unique()))
-    if len(categories) > MOST_CATEGORIES and len(categories) > MOST_DISTINCT * len(text):
-        return "has too many different texts to be a category"
+    if len(categories) > MAX_CATEGORIES and len(categories) > MAX_DISTINCT_FRACTION * len(text):
+        return "has too many different texts for a category"
     if len(categories) == 1 and text.notna().all():
-        return "has one value only"
+        return "has only one value"
     return Column(name, "category", categories=categories)
 
 
 def _numbers(values: Series) -> np.ndarray | None:
-    """float64 (N,); None when some value is no number."""
+    """Convert to float64 (N,); None if some value is not a number."""
     import pandas
 
     if pandas.api.types.is_datetime64_any_dtype(values):
@@ -206,9 +209,9 @@ def _numbers(values: Series) -> np.ndarray | None:
 
 
 def _days(values: Series) -> np.ndarray | None:
-    """float64 (N,), days since 1970, of dates written year first; None when some value is something else.
+    """Convert dates (year first) to days since 1970, float64 (N,); None if some value is not such a date.
 
-    Other ways of writing are not guessed: 1/2/2024 is a day in January or in February.
+    Other forms are ambiguous: 1/2/2024 is a day in January or in February.
     """
     import pandas
 
@@ -225,7 +228,7 @@ def _days(values: Series) -> np.ndarray | None:
 
 
 def _text(values: Series) -> Series:
-    """Values as text, missing ones missing. A whole number reads the same where a gap made its column float."""
+    """Convert values to text, except missing ones; integers that a gap made floats are written as integers."""
 
     def text(value: object) -> str:
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -234,7 +237,7 @@ def _text(values: Series) -> Series:
 
 
 def _odd(values: Series) -> object:
-    """The first value that is no number, or the first there is."""
+    """Return the first value that is not a number, or the first value."""
     import pandas
 
     known = values.dropna()

@@ -1,4 +1,4 @@
-"""What a source found on disk: inputs, targets, names, and what was wrong with it. The one currency of data/."""
+"""Dataset as read from disk: inputs, targets, classes, given splits and problems."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Problem:
-    """One sample, or object in it, that is not as it should be. where: file, and row or object; reason: a few words.
+    """Defect of one sample or object.
 
-    done: what was done about it. "kept" is used all the same, as the reason tells; `danlu data` looks on where
-    "training stops at" it. fault: of a box, in a word or two.
+    where: file, and row or object. reason: a few words. done: "skipped"; "clipped" (a box, to its image); "kept" (used
+    anyway); "training stops at" (`danlu data` only reports it). fault: kind of defect of a box, in one or two words.
     """
 
     where: str
@@ -39,14 +39,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images still on disk, of any size; `data/images.py` decodes them.
+    """Image files of any size, which `data/images.py` decodes.
 
-    window: the values that become 0 and 255 in images of more than 8 bits, or None for their full scale.
+    window: values of images with more than 8 bits that are mapped to 0 and 255; None: their full scale.
     """
 
     paths: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...]  # (height, width) after EXIF rotation
-    grey: bool  # every image is grey
+    grey: bool  # whether all images are grey
     window: tuple[float, float] | None = None
 
     def __len__(self) -> int:
@@ -78,20 +78,20 @@ class Samples:
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """Samples in the order of the disk, before any split is made. N samples, K classes, T target columns.
+    """Samples as read, before splitting. N samples, K classes, T target columns.
 
-    inputs: images as uint8 (N, C, H, W), or `ImageFiles`, or float32 columns (N, D), or a DataFrame of N rows
-        (csv: encoded only after the split, with training statistics); of data given in Python also tensors (N, ...)
-        that are used as they are, or `Samples`.
-    targets: int64 (N,) class indices into `classes`, or float32 (N, T), or an `Annotation` for each of N images.
-    classes: sorted names, or those of objects in the order of their file; empty for regression.
-    given: int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED when the disk prescribes splits.
-    name_of: sample index -> what to call it in messages ("cats/7.jpg", "housing.csv row 12").
-    problems: files or rows that were skipped, each once.
-    notes: what the reader should know of how the data was read.
-    unlabelled: splits (VAL, TEST) whose images are there without labels, and therefore not among the samples.
-    raw: tensors are passed to the network as they are, also rows (N, D), which are columns of a table otherwise.
-    seen: the files that the format was recognised by, None for a known set that is no path.
+    inputs: images uint8 (N, C, H, W), or `ImageFiles`, or columns float32 (N, D), or a DataFrame of N rows
+        (csv: encoded after the split, with statistics of the training rows); of data given in Python also tensors
+        (N, ...), used without encoding, or `Samples`.
+    targets: class indices int64 (N,), or numbers float32 (N, T), or an `Annotation` for each of N images.
+    classes: sorted names, or for objects in the order of their file; empty for regression.
+    given: split of each sample if the data define it, int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED.
+    name_of: function from a sample index to its name in messages ("cats/7.jpg", "housing.csv row 12").
+    problems: defects of files, rows or objects, each once.
+    notes: remarks for the user on how the data were read.
+    unlabelled: splits (VAL, TEST) with images but without labels, whose images are not among the samples.
+    raw: whether tensors are passed to the network unchanged, also rows (N, D), otherwise columns of a table.
+    seen: files by which the format was recognised; None for a known dataset that is not read from a path.
     """
 
     path: str
@@ -124,13 +124,13 @@ class Dataset:
 
     @property
     def task_spec(self) -> TaskSpec:
-        """Facts about the task of these data."""
+        """Facts about the task of the dataset."""
         return TASKS[self.task]
 
     @property
     def kind(self) -> Literal["images", "files", "columns", "table", "tensors"]:
-        """images: uint8 tensor; files: ImageFiles; columns: float tensor (N, D); table: DataFrame; tensors: others,
-        in memory or read by `Samples`."""
+        """Kind of inputs: "images" (uint8 tensor), "files" (ImageFiles), "columns" (float tensor (N, D)), "table"
+        (DataFrame), "tensors" (others, in memory or read by `Samples`)."""
         if isinstance(self.inputs, ImageFiles):
             return "files"
         if isinstance(self.inputs, Tensor):

@@ -1,4 +1,4 @@
-"""Evidence for a data format: how well it explains the files that were found, and why it may still not be readable."""
+"""Evidence that files are in a certain data format."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from danlu.message import Message
 
 
 class Fit(IntEnum):
-    """How well a format explains a folder. The best fit is read; two equal fits are refused."""
+    """Strength of the evidence for a format. The strongest is read; a tie is refused as ambiguous."""
 
-    POSSIBLE = 1  # nothing speaks against it
-    LAYOUT = 2  # the folders and names are arranged so
-    CONVERTED = 3  # files of this format, of a kind that is often written out of another one beside it
-    MARKED = 4  # files that bear this format's own marks
+    POSSIBLE = 1  # no contradiction
+    LAYOUT = 2  # folder and file names match the layout of the format
+    CONVERTED = 3  # files of this format, which is often exported from the files of another format beside them
+    MARKED = 4  # files with a signature of this format
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """fit: see `Fit`. seen: the files that speak for the format, as a sentence without a subject.
+    """Evidence for one format.
 
-    refuse: why these files cannot be read although the format is recognised, and what to do.
+    fit: its strength. seen: the files it is based on, as a noun phrase. refuse: why these files cannot be read
+    although the format is recognised, and what to do.
     """
 
     fit: Fit

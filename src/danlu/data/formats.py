@@ -1,7 +1,7 @@
-"""The one way from a path or the name of a known set to a Dataset.
+"""Open a path or the name of a known dataset as a Dataset.
 
-Every format looks at one survey of the files and gives its evidence. The best is read; none, or two that fit equally
-well, are a refusal that names what was seen.
+Each format gives its evidence for a listing of the files (`Survey`). The format with the strongest evidence is read; no
+evidence, or a tie, is refused with a message that lists it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT_ROOT = "~/.cache/danlu"
 
 
 def known_names() -> dict[str, str]:
-    """Name of a known set -> its description."""
+    """Map the names of known datasets to their descriptions."""
     return {
         name: known.description
         for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES)
@@ -39,38 +39,38 @@ def known_names() -> dict[str, str]:
 
 
 def data_root() -> Path:
-    """Where known sets are looked for and downloaded to: $DANLU_DATA, by default ~/.cache/danlu."""
+    """Return the folder of known datasets and downloads: $DANLU_DATA, by default ~/.cache/danlu."""
     return Path(os.environ.get("DANLU_DATA") or DEFAULT_ROOT).expanduser()
 
 
 def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bool = False) -> Dataset:
-    """Read config.path, and config.val and config.test when they are paths.
+    """Read the dataset at config.path, and those at config.val and config.test if they are paths.
 
-    classes_known: a trained network gives the classes, so that one of them is enough.
-    task: what the user asked for; None lets the data decide. An existing path goes before the name of a known set.
-    Raises Refusal when there is no such data, when it is of no known format or broken, or contradicts `task`; Failure
-    when a known set cannot be downloaded.
+    config.path: a path, or the name of a known dataset if no such path exists. task: None derives it from the data.
+    classes_known: the classes are those of a trained network, so that data of a single class are accepted.
+    Raises Refusal for data that do not exist, are damaged, of an unknown format or of another task; and
+    Failure if a known dataset cannot be downloaded.
     """
     if not config.path:
-        raise Refusal("DATA must be a file, a folder or the name of a known set, got nothing")
+        raise Refusal("DATA must be a file, a folder or the name of a known dataset, got nothing")
     path = Path(config.path).expanduser()
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
     if config.balance and dataset.task_spec.targets != "class":
-        what = "objects are to be found" if dataset.task_spec.finds_objects else "there are no classes"
-        raise refusal("--data.balance", f"left out where {what}, as in {config.path}", config.balance)
+        reason = "the data contain objects" if dataset.task_spec.finds_objects else "there are no classes"
+        raise refusal("--data.balance", f"omitted if {reason}, as in {config.path}", config.balance)
     if dataset.task_spec.targets == "class" and not classes_known:
         column = f"column {dataset.target_names[0]!r} of " if dataset.target_names else ""
         need_two(dataset.classes, f"{column}{config.path}")
-    for flag, part, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
-        if isinstance(part, str):
-            dataset = _join(dataset, _open_part(flag, part, dataset, config), split, flag)
+    for flag, given, split in (("--val", config.val, VAL), ("--test", config.test, TEST)):
+        if isinstance(given, str):
+            dataset = _join(dataset, _open_split(flag, given, dataset, config), split, flag)
     return dataset
 
 
 def recognise(path: Path) -> str | None:
-    """Name of the format that `path` is read as, or None where none fits or several do."""
+    """Return the name of the format of `path`; None if it is unknown or ambiguous."""
     try:
         return choose_format(survey(path), None)[0]
     except Refusal:
@@ -78,16 +78,16 @@ def recognise(path: Path) -> str | None:
 
 
 def evidence_for(data: Survey) -> dict[str, Evidence]:
-    """What speaks for each format, the best first."""
+    """Collect the evidence for each format, strongest first."""
     found = {name: form.look(data) for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS}
     kept = {name: evidence for name, evidence in found.items() if evidence is not None}
     return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
 
 
 def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message], Message]:
-    """The format to read `data` as, notes on it, and the evidence for it. wanted: the user's --format.
+    """Choose the format of `data`; returns its name, notes and the evidence. wanted: the user's --format.
 
-    Raises Refusal where no format fits, where two fit equally well, or where the one that fits is not read.
+    Raises Refusal if the format is unknown, ambiguous or not supported.
     """
     if wanted:
         return format_named(wanted), [], message("data.seen.named", "--format {format}", format=wanted)
@@ -113,22 +113,22 @@ def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message],
 def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
     seen = ", and ".join(f"as {name} ({one.seen})" for name, one in found.items())
     flags = " or ".join(f"--format {name.replace(' ', '-')}" for name in found)
-    return Refusal(f"{data.path} can be read in {len(found)} ways: {seen}; say which is meant by {flags}")
+    return Refusal(f"{data.path} can be read in {len(found)} ways: {seen}; choose one by {flags}")
 
 
 def _unknown(data: Survey) -> Refusal:
     forms = "; ".join(form.description for form in readable_formats().values())
-    do = f"known are: {forms}"
+    do = f"known formats: {forms}"
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
-        name = recognise_quietly(above)
+        name = _recognise_small(above)
         if name:
-            do = f"{above} is data in the format {name}: name that instead; {do}"
+            do = f"{above} is data in the format {name}: use that instead; {do}"
     return refusal(str(data.path), "data in a known format", _what(data), do=do)
 
 
-def recognise_quietly(path: Path) -> str | None:
-    """Format of a folder above the named one, where it is small enough to walk through."""
+def _recognise_small(path: Path) -> str | None:
+    """Recognise the format of the parent folder; None if it has too many entries or is unreadable."""
     try:
         return recognise(path) if sum(1 for _ in path.iterdir()) < 50 and path.parent != path else None
     except OSError:
@@ -148,11 +148,11 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:
-    return Refusal(f"{path} is data to {own}, not to {asked} as --task or the run asks")
+    return Refusal(f"{path} is data for the task {own}, not {asked} as set by --task or the run")
 
 
 def _what(data: Survey) -> str:
-    """The kinds of files in a folder that no format explains."""
+    """Describe the files of a folder whose format is unknown."""
     if data.is_file:
         return f"a file of {data.path.stat().st_size} bytes ending in {data.path.suffix or 'nothing'}"
     if not data.files and not data.folders:
@@ -164,17 +164,17 @@ def _what(data: Survey) -> str:
 
 
 def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
-    """A known set: what lies under the data root in any format, else scikit-learn's or torchvision's own."""
+    """Open a known dataset: from the data root in any format, else from scikit-learn or torchvision."""
     root = data_root()
     plain = os.path.basename(name) == name and name not in (".", "..")
-    # "cifar10" is also found as "cifar10-jpeg".
-    places = [root / name, *sorted(root.glob(f"{name}-*"))] if plain and "*" not in name else []
-    for place in places:
-        if place.exists() and recognise(place) and (name in known_names() or place.name == name):
+    # "cifar10" may also be stored as "cifar10-jpeg".
+    candidates = [root / name, *sorted(root.glob(f"{name}-*"))] if plain and "*" not in name else []
+    for path in candidates:
+        if path.exists() and recognise(path) and (name in known_names() or path.name == name):
             known = sklearn.NAMES.get(name)
             if known and known.target and not config.target:
                 config = replace(config, target=known.target)
-            dataset = _open_path(place, config, task)
+            dataset = _open_path(path, config, task)
             return torchvision.rename(dataset, name) if name in torchvision.NAMES else dataset
     if name in shapes.NAMES:
         return shapes.open(name, task)
@@ -185,10 +185,11 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
 
 
 def _no_such_data(name: str) -> Refusal:
-    """The refusal that offers known sets and the files that lie near."""
+    """Create the refusal with the nearest known datasets and files."""
     path = Path(name).expanduser()
     if path.is_symlink():
-        return refusal(f"DATA {name}", "an existing file or folder", f"a link to {os.readlink(path)}, which is none")
+        got = f"a link to {os.readlink(path)}, which does not exist"
+        return refusal(f"DATA {name}", "an existing file or folder", got)
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
@@ -196,23 +197,25 @@ def _no_such_data(name: str) -> Refusal:
     files = nearest(path.name, {os.path.basename(entry) for entry in beside})
     near = nearest(name, known_names()) + [e for file in files for e in beside if os.path.basename(e) == file]
     do = (
-        f"did you mean {' or '.join(repr(n) for n in near[:4])}?" if near else f"known sets: {', '.join(known_names())}"
+        f"did you mean {' or '.join(repr(n) for n in near[:4])}?"
+        if near
+        else f"known datasets: {', '.join(known_names())}"
     )
-    return refusal("DATA", "a file, a folder or the name of a known set", name, do=do)
+    return refusal("DATA", "a file, a folder or the name of a known dataset", name, do=do)
 
 
-def _open_part(flag: str, part: str, main: Dataset, config: DataConfig) -> Dataset:
-    """The samples of --val PATH or --test PATH, read as the main data were."""
-    path = Path(part).expanduser()
+def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dataset:
+    """Open the dataset of --val PATH or --test PATH in the same way as the main one."""
+    path = Path(given).expanduser()
     if not path.exists():
         beside = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise refusal(flag, "a fraction, a count or an existing path", part, near=nearest(part, beside))
+        raise refusal(flag, "a fraction, a count or an existing path", given, near=nearest(given, beside))
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
-    return _open_path(path, replace(config, path=part, val=None, test=None, target=target), main.task)
+    return _open_path(path, replace(config, path=given, val=None, test=None, target=target), main.task)
 
 
 def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
-    """`main` with the samples of `part` added as the given split."""
+    """Append the samples of `part` to `main` as the given split."""
     if (part.format, part.kind) != (main.format, main.kind):
         raise refusal(f"{flag} {part.path}", f"of the same format as {main.path} ({main.format})", part.format)
     if strange := sorted(set(part.classes) - set(main.classes)):
@@ -232,7 +235,7 @@ def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
 
 
 def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch.Tensor | list[Annotation]:
-    """Targets of both. places: of each class of `part` among those of `main`."""
+    """Concatenate the targets. places: index of each class of `part` among those of `main`."""
     first, second = main.targets, part.targets
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         return torch.cat([first, with_classes(main.task_spec, second, places, len(main.classes))])

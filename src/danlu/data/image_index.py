@@ -1,7 +1,7 @@
-"""Image files found by the names that annotations give them, whatever machine those were written on.
+"""Find image files by the names in annotation files, which may be paths of another machine.
 
-A name is matched by its longest ending that some file has: first as written, then ignoring case, Unicode form and
-extension. Several files that match equally well are an ambiguity, never a choice.
+A name is matched by the longest suffix of its path that a file has: first exactly, then ignoring case, Unicode form and
+extension. Several equally good matches are reported as ambiguous.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ImageIndex:
         return cls(survey.images, survey.root)
 
     def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:
-        """The image called `name` (with any extension, or none), or in a few words why there is none.
+        """Find the image with the given name (with any extension, or none); returns the reason if there is none.
 
         Args:
             name: as an annotation file gives it, a bare name or a path of any system.
@@ -82,7 +82,7 @@ class ImageIndex:
         if len(chosen) > 1:
             chosen = self._originals(chosen)
         if len(chosen) > 1:
-            return f"{AMBIGUOUS}: {chosen[0].relative} and {chosen[1].relative} are both called so"
+            return f"{AMBIGUOUS}: {chosen[0].relative} and {chosen[1].relative} both have this name"
         if chosen[0].name != parts[-1] and chosen[0].stem != parts[-1]:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
@@ -115,12 +115,12 @@ class ImageIndex:
         name, file = next(iter(self.inexact.items()))
         return [
             *notes,
-            f"{len(self.inexact)} images are found by name with another case, accent form or extension "
+            f"{len(self.inexact)} images were found under a name with another case, Unicode form or extension "
             f"(first: {name} is {file})",
         ]
 
     def _longest(self, files: Iterable[File], parts: tuple[str, ...], near: tuple[str, ...], split: int) -> list[File]:
-        """The files whose path shares the longest ending with `parts`; of equals, those nearest to `near`."""
+        """Files that share the longest path suffix with `parts`; among equals, those nearest to `near`."""
         wanted, close = tuple(map(normal, parts[:-1])), tuple(map(normal, near))
         best: list[File] = []
         score = (-1, -1, -1, -1)
@@ -142,7 +142,7 @@ def is_derived(folder: str) -> bool:
 
 
 def name_parts(name: str) -> tuple[str, ...]:
-    """A path of any system, or an address, as folders and a name: "C:\\\\data\\\\a.jpg" -> ("data", "a.jpg")."""
+    """Split a path of any operating system, or a URL, into its parts: "C:\\\\data\\\\a.jpg" -> ("data", "a.jpg")."""
     plain = name.strip().replace("\\", "/")
     if "://" in plain or "?d=" in plain:
         plain = unquote(plain.rpartition("?d=")[2] if "?d=" in plain else plain.partition("://")[2])

@@ -1,7 +1,7 @@
-"""Image files to pixels: one robust way to open, check, turn upright, resize and crop them.
+"""Check, decode, resize and crop image files.
 
-Whatever a file holds (grey, palette, alpha, CMYK, 16 bits, EXIF rotation, frames), it becomes uint8 (C, size, size).
-torch is imported late, so that a worker process starts without it.
+Every kind of image (grey, palette, alpha, CMYK, 16 bits, EXIF rotation, animation) becomes uint8 (C, size, size).
+torch is imported inside functions, so that worker processes that only check files start without it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from danlu.data.dataset import ImageFiles, Problem
 
 Colour = Literal["grey", "rgb"]
-# Extensions of images, readable here or not: a file of one that cannot be read is named, never passed over.
+# Extensions of images, readable or not: a file that cannot be read is reported and not ignored.
 IMAGE_SUFFIXES = frozenset(
     suffix
     for names in (
@@ -46,18 +46,18 @@ IMAGE_SUFFIXES = frozenset(
     )
     for suffix in names.split()
 )
-# Extensions of formats that need a package: what it is called.
+# Extension of a format that needs a package -> names of the format and the package.
 PLUGINS: dict[str, tuple[str, str]] = dict.fromkeys(
     (".heic", ".heics", ".heif", ".heifs", ".hif"), ("HEIC", "pillow-heif")
 )
 PLUGINS |= dict.fromkeys((".avif", ".avifs"), ("AVIF", "pillow-avif-plugin")) | {
     ".jxl": ("JPEG XL", "pillow-jxl-plugin")
 }
-CHUNK = 256  # images a worker takes at a time
-MANY = 500  # fewer images than this are read faster without starting processes
-CACHE_VERSION = 1  # raise it when the pixels that `read_image` makes change
+CHUNK = 256  # images per task of a worker process
+MIN_IMAGES_FOR_WORKERS = 500  # fewer are read faster without starting processes
+CACHE_VERSION = 1  # increase it when the pixels returned by `read_image` change
 
-# EXIF orientation (tag 0x0112) -> the transposition that turns the stored image upright.
+# EXIF orientation (tag 0x0112) -> transposition of the stored image that applies it.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -69,10 +69,10 @@ UPRIGHT = {
 }
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than 8 bits per channel
-Window = tuple[float, float]  # the values of a deep image that become 0 and 255
-# What a whole file ends with; a file that ends otherwise is decoded to be sure.
+Window = tuple[float, float]  # values of a deep image that are mapped to 0 and 255
+# Last bytes of a complete file; a file that ends differently is decoded to check it.
 LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b"\x3b"}
-# What PIL raises on broken files, plugin by plugin.
+# Exceptions of PIL's plugins for damaged files.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
 UNREADABLE += (struct.error, ZeroDivisionError, Image.DecompressionBombError)
 
@@ -80,8 +80,9 @@ UNREADABLE += (struct.error, ZeroDivisionError, Image.DecompressionBombError)
 class ImageInfo(NamedTuple):
     """Size and kind of an image file.
 
-    height, width: pixels, upright. named_right: the extension fits the content. levels: of an image of more than 8
-    bits per channel, its least and largest value and the values that 0.5 % of the pixels lie below and above.
+    height, width: pixels, after EXIF rotation. grey: whether it has one channel. named_right: whether the extension
+    matches the content. levels: min, 0.5 % percentile, 99.5 % percentile and max of the pixels, of an image with more
+    than 8 bits per channel.
     """
 
     height: int
@@ -96,10 +97,10 @@ class ImageInfo(NamedTuple):
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read. EPS and WMF are left out: PIL hands them to other programs."""
+    """List the formats that are read. EPS and WMF are excluded because PIL runs other programs for them."""
     Image.init()
     for package in ("pillow_heif", "pillow_avif", "pillow_jxl"):
-        with contextlib.suppress(Exception):  # not installed, or built for another PIL
+        with contextlib.suppress(Exception):  # not installed, or incompatible with this PIL
             module = importlib.import_module(package)
             if package == "pillow_heif":
                 module.register_heif_opener()
@@ -109,12 +110,12 @@ def formats() -> tuple[str, ...]:
 
 @cache
 def extensions() -> dict[str, str]:
-    """Extension, lower case with its dot -> format, for the formats that are read."""
+    """Map the extensions of readable formats (lower case, with the dot) to PIL's format names."""
     return {suffix: name for suffix, name in Image.registered_extensions().items() if name in formats()}
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file begins as an image does, whatever it is called."""
+    """Whether a file has the header of an image, regardless of its name."""
     try:
         with _open(path):
             return True
@@ -123,9 +124,9 @@ def is_image(path: str | Path) -> bool:
 
 
 def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
-    """Size and kind of an image file, or in a few words why it cannot be used.
+    """Read the size and kind of an image file; returns the reason as text if it cannot be used.
 
-    decode: read every pixel; otherwise only the header and the last bytes, and every pixel only when those look wrong.
+    decode: decode all pixels; otherwise only read the header and the last bytes, and decode if these look damaged.
     """
     try:
         if os.path.getsize(path) == 0:
@@ -144,7 +145,7 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
 
 
 def _levels(values: np.ndarray) -> tuple[float, float, float, float]:
-    """(least, 0.5 % percentile, 99.5 % percentile, largest) of the pixels. Raises ValueError for other than numbers."""
+    """Compute (min, 0.5 % percentile, 99.5 % percentile, max) of pixels. Raises ValueError if any is not finite."""
     if not values.size or not np.isfinite(values).all():
         raise ValueError("pixels that are not finite")
     step = max(1, values.size // 100_000)
@@ -153,45 +154,46 @@ def _levels(values: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def common_window(levels: Sequence[tuple[float, float, float, float]]) -> Window | None:
-    """One window for all deep images of a set, so that equal values stay equal; None where full scale serves.
+    """Choose one window for all deep images of a dataset, so that equal values stay equal; None for the full scale.
 
-    Full scale is 0 to 65535 for integers, and 0 to 1 or 0 to 255 for others. A set that uses less than half of it, or
-    goes beyond it, is spread from its 0.5 % to its 99.5 % percentile.
+    levels: of each image, as in `ImageInfo`. The full scale is 0 to 65535 for integers, and 0 to 1 or 0 to 255 for
+    floats. The window of a dataset that uses less than half of it, or exceeds it, is its 0.5 % to 99.5 % percentile.
     """
     if not levels:
         return None
-    least, low, high, largest = (f(values) for f, values in zip((min, min, max, max), zip(*levels)))
+    lowest, low, high, highest = (f(values) for f, values in zip((min, min, max, max), zip(*levels)))
     for full in (1.0, 255.0, 65535.0):
-        if least >= 0 and largest <= full:
+        if lowest >= 0 and highest <= full:
             if high - low >= 0.5 * full:
                 return None
             break
-    return (low, high) if high > low else (least, largest) if largest > least else (least - 0.5, least + 0.5)
+    if high > low:
+        return low, high
+    return (lowest, highest) if highest > lowest else (lowest - 0.5, lowest + 0.5)
 
 
 def decode(
     source: str | Path | np.ndarray | Image.Image,
     colour: Colour = "rgb",
-    least: int | None = None,
+    min_side: int | None = None,
     window: Window | None = None,
 ) -> Image.Image:
-    """An upright 8-bit image ("RGB", or "L" when grey) from a file, a PIL image or an array.
+    """Decode a file, PIL image or array as an 8-bit image, "RGB" or "L" for "grey", and apply its EXIF rotation.
 
-    window: values of a file of more than 8 bits that become 0 and 255; by default its full scale.
-
-    Arrays are uint8 or float in [0, 1], of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4. Transparent parts
-    turn white; of an animation the first frame is taken. least: a JPEG may be decoded at a smaller scale as long as its
-    shorter side keeps this many pixels (scaling the DCT averages, so nothing aliases).
-    Raises ValueError or OSError when there is no such image.
+    source: arrays are uint8 or float in [0, 1], of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4.
+    Transparent pixels become white; of an animation the first frame is used. min_side: a JPEG may be decoded at a
+    reduced scale while its shorter side has at least this many pixels (DCT scaling averages, so it does not alias).
+    window: values of a file with more than 8 bits that are mapped to 0 and 255; by default its full scale.
+    Raises ValueError or OSError if the image is missing or invalid.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), colour)
     if isinstance(source, Image.Image):
         return _upright(_convert(source, colour, window), _orientation(source))
     with _open(source) as image:
-        if least and image.format in ("JPEG", "MPO"):
-            share = least / min(image.size)
-            size = math.ceil(share * image.width), math.ceil(share * image.height)
+        if min_side and image.format in ("JPEG", "MPO"):
+            scale = min_side / min(image.size)
+            size = math.ceil(scale * image.width), math.ceil(scale * image.height)
             image.draft("L" if colour == "grey" and image.mode == "RGB" else None, size)  # type: ignore[arg-type]
         image.load()
         return _upright(_convert(image, colour, window), _orientation(image))
@@ -204,22 +206,22 @@ def read_image(
     fit: Fit = "crop",
     window: Window | None = None,
 ) -> np.ndarray:
-    """uint8 (C, size, size), resized by antialiased bilinear interpolation. C is 3 for "rgb" and 1 for "grey".
+    """Read an image as uint8 (C, size, size), with antialiased bilinear resizing. C is 3 for "rgb" and 1 for "grey".
 
-    fit: "crop" makes the shorter side `size` and takes the central square; "letterbox" and "stretch" keep the whole
-    image (`data/canvas.py`). Raises ValueError or OSError when there is no such image.
+    fit: "crop" resizes the shorter side to `size` and crops the centre square; "letterbox" and "stretch" keep the whole
+    image (`data/canvas.py`). window: as of `decode`. Raises ValueError or OSError if the image is missing or invalid.
     """
     if fit != "crop":
         return place_image(source, FITS[fit](image_size(source), size), colour, window)
-    image = decode(source, colour, least=size, window=window)
+    image = decode(source, colour, min_side=size, window=window)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Resizing the central square is resizing and then cropping, in one pass over the pixels that stay.
+    # Cropping before resizing is equivalent and resizes fewer pixels.
     return _resize(image, (left, top, left + side, top + side), (size, size))
 
 
 def _resize(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """uint8 (C, *size): a part of the image by antialiased bilinear interpolation, five times as fast as PIL's."""
+    """Resize a box of the image to uint8 (C, *size), antialiased bilinear; five times as fast as PIL."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -235,13 +237,13 @@ def place_image(
     colour: Colour = "rgb",
     window: Window | None = None,
 ) -> np.ndarray:
-    """uint8 (C, H, W): the whole image on the canvas of `placement`, grey around it.
+    """Read a whole image onto the canvas of `placement` with a grey border, uint8 (C, H, W).
 
-    The offset is taken in whole pixels. Raises ValueError or OSError when there is no such image.
+    The offset is rounded to integers. Raises ValueError or OSError if the image is missing or invalid.
     """
     (height, width), (x, y) = placement.original, placement.scale
-    image = decode(source, colour, least=math.ceil(max(x, y) * min(height, width)), window=window)
-    # A JPEG may come at a half, a quarter or an eighth; its last pixel is then only partly covered by the image.
+    image = decode(source, colour, min_side=math.ceil(max(x, y) * min(height, width)), window=window)
+    # A JPEG may be decoded at 1/2, 1/4 or 1/8; the image then covers its last pixel only partly.
     reduced = max(1, round(width / image.width))
     part = (0, 0, min(width / reduced, image.width), min(height / reduced, image.height))
     size = max(1, round(width * x)), max(1, round(height * y))
@@ -252,7 +254,7 @@ def place_image(
 
 
 def image_size(source: str | Path | np.ndarray | Image.Image) -> tuple[int, int]:
-    """(height, width) as `decode` would give it, of a file by its header alone."""
+    """Read (height, width) after EXIF rotation; of a file only the header is read."""
     if isinstance(source, np.ndarray):
         source = decode(source)
     if isinstance(source, Image.Image):
@@ -284,7 +286,7 @@ def _ends_well(path: str | Path, kind: str) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. PIL turns TIFF files upright by itself when it loads them."""
+    """EXIF orientation, 1 to 8. For TIFF it is 1, because PIL applies it when loading."""
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
@@ -298,7 +300,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _convert(image: Image.Image, colour: Colour, window: Window | None = None) -> Image.Image:
-    """Any mode to "L" or "RGB", alpha laid over white."""
+    """Convert any mode to "L" or "RGB", with transparent pixels over white."""
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
         image = Image.fromarray(_to_bytes(values) if window is None else _windowed(values, window))
@@ -313,7 +315,7 @@ def _convert(image: Image.Image, colour: Colour, window: Window | None = None) -
 
 
 def _windowed(values: np.ndarray, window: Window) -> np.ndarray:
-    """uint8: window[0] and below become 0, window[1] and above 255."""
+    """Map values linearly from the window to [0, 255], uint8, with clipping."""
     if values.size and not np.isfinite(values).all():
         raise ValueError("pixels that are not finite")
     low, high = window
@@ -321,19 +323,19 @@ def _windowed(values: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Whole numbers of 16 bits, or floats in [0, 1] or [0, 255], to uint8 in [0, 255]."""
+    """Scale integers of 16 bits, or floats in [0, 1] or [0, 255], to uint8."""
     if values.size and not np.isfinite(values).all():
         raise ValueError("pixels that are not finite")
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    whole = values.dtype.kind in "iu"
-    if low < 0 or high > (65535 if whole else 255):
+    is_integer = values.dtype.kind in "iu"
+    if low < 0 or high > (65535 if is_integer else 255):
         raise ValueError(f"pixel values from {low:g} to {high:g} fit neither 8 nor 16 bits")
-    scale = 1 / 257 if whole else 255.0 if high <= 1 else 1.0
+    scale = 1 / 257 if is_integer else 255.0 if high <= 1 else 1.0
     return np.round(values * scale).astype(np.uint8)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    """(H, W), (H, W, C) or (C, H, W) to a PIL image."""
+    """Convert an array (H, W), (H, W, C) or (C, H, W) to a PIL image."""
     shape = array.shape
     if array.dtype != np.uint8:
         array = _to_bytes(array)
@@ -342,12 +344,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))) or array.size == 0:
-        raise ValueError(f"an array of shape {shape} is no image: (H, W), (H, W, C) or (C, H, W) is wanted")
+        raise ValueError(f"shape {shape} instead of (H, W), (H, W, C) or (C, H, W)")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
 def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa: PLR0911
-    """PIL's complaint in a few plain words. path: its extension tells which package could read it."""
+    """Describe an exception of PIL in a few words. path: if its format needs a package, the package is named."""
     suffix = os.path.splitext(path)[1].lower() if path is not None else ""
     if suffix in PLUGINS and suffix not in extensions() and not isinstance(error, FileNotFoundError | PermissionError):
         kind, package = PLUGINS[suffix]
@@ -358,7 +360,7 @@ def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa:
     if isinstance(error, PermissionError):
         return "not readable: permission denied"
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels, as of a decompression bomb"
+        return "too many pixels (possible decompression bomb)"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
     if "truncated" in text or isinstance(error, EOFError):
@@ -370,7 +372,7 @@ def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa:
 
 
 def check_images(paths: Sequence[Path], decode: bool = True, workers: int | None = None) -> list[ImageInfo | str]:
-    """`check_image` of each path, in order. workers: processes; by default as many as there are processors."""
+    """Apply `check_image` to each path, in order. workers: number of processes; None: one per CPU core."""
     workers = _workers(len(paths), workers)
     return [found for chunk in _in_order(partial(_check_chunk, decode=decode), paths, workers) for found in chunk]
 
@@ -383,9 +385,10 @@ def load_images(
     fit: Fit = "crop",
     window: Window | None = None,
 ) -> tuple[Tensor, list[Problem]]:
-    """All images as one uint8 tensor (N, C, size, size), and those that could not be read: their rows stay zero.
+    """Load images as one uint8 tensor (N, C, size, size); also returns problems of unreadable ones, whose rows are 0.
 
-    workers: processes that decode; 0 decodes in this one. Raises Failure when a worker dies.
+    size, colour, fit, window: as of `read_image`. workers: number of processes that decode; 0: this process; None: one
+    per CPU core. Raises Failure if a worker dies.
     """
     import torch
 
@@ -406,10 +409,10 @@ def cached_images(
     workers: int | None = None,
     fit: Fit = "crop",
 ) -> tuple[Tensor, list[Problem]]:
-    """`load_images`, kept in `folder` and mapped from there, so that later runs neither decode nor hold it in memory.
+    """Load images as `load_images` does, from a memory-mapped cache in `folder`, which is created if needed.
 
-    The name is a hash of the files (path, time, length) and of the size and colour: a changed file makes a new cache.
-    Raises Refusal when the folder cannot be written, Failure when the disk is full.
+    The cache's name is a hash of the files (path, modification time, size) and of the arguments, so changed files get
+    a new cache. Raises Refusal if the folder is not writable, Failure if the disk is full.
     """
     import torch
 
@@ -426,7 +429,7 @@ def cached_images(
             )
         except OSError as error:
             raise blame(error, f"--data.cache {folder}") from None
-    # Copy-on-write: the tensor may be written to, the file stays as it is.
+    # Copy-on-write: writing to the tensor does not change the file.
     pixels = np.load(pixels_file, mmap_mode="c", allow_pickle=False)
     problems = [Problem(*pair) for pair in json.loads(problems_file.read_text(encoding="utf-8"))]
     return torch.from_numpy(pixels), problems
@@ -439,14 +442,14 @@ def _write_cache(
     temporary = [file.with_name(f"{file.name}.{os.getpid()}.tmp") for file in (pixels_file, problems_file)]
     problems = []
     try:
-        # Written, not mapped: a full disk is then an error and no crash.
+        # Written rather than mapped, because a full disk would crash a mapped write.
         with temporary[0].open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for chunk, bad in decoded:
                 file.write(chunk.data)
                 problems += [(problem.where, problem.reason) for problem in bad]
         temporary[1].write_text(json.dumps(problems), encoding="utf-8")
-        # The pixels come last: where they are, everything is.
+        # The pixels are renamed last, so a cache with pixels is complete.
         temporary[1].replace(problems_file)
         temporary[0].replace(pixels_file)
     finally:
@@ -469,7 +472,7 @@ def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Win
 def _decoded(
     paths: Sequence[Path], size: int, colour: Colour, workers: int | None, fit: Fit, window: Window | None
 ) -> Iterator[tuple[np.ndarray, list[Problem]]]:
-    """Chunks of decoded images in order, each with its problems."""
+    """Iterate over chunks of decoded images and their problems, in order."""
     from danlu.data.dataset import Problem
 
     work = partial(_decode_chunk, size=size, colour=colour, fit=fit, window=window)
@@ -481,7 +484,7 @@ def _decoded(
 
 def _check_chunk(paths: Sequence[Path], decode: bool) -> list[ImageInfo | str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PIL's remarks on odd EXIF and palettes
+        warnings.simplefilter("ignore")  # PIL's warnings about EXIF and palettes
         return [check_image(path, decode) for path in paths]
 
 
@@ -501,7 +504,7 @@ def _decode_chunk(
 
 
 def _workers(count: int, wanted: int | None) -> int:
-    if count < MANY:
+    if count < MIN_IMAGES_FOR_WORKERS:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = cores if wanted is None else wanted
@@ -509,15 +512,15 @@ def _workers(count: int, wanted: int | None) -> int:
 
 
 def _in_order(work: Callable[[Sequence[Path]], Any], paths: Sequence[Path], workers: int) -> Iterator[Any]:
-    """`work` on chunks of `paths`, results in order; only a few chunks are under way, so memory stays small."""
+    """Map `work` over chunks of `paths`, with results in order and a limited number of pending chunks."""
     chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
     if not workers:
         yield from map(work, chunks)
         return
-    # Forked workers start at once and need no guarded main script; they touch PIL and numpy only, never torch.
+    # Forked workers start fast and need no `if __name__ == "__main__"` in the caller's script.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     waiting: deque[Future] = deque()
-    formats()  # the plugins are loaded before the fork, once
+    formats()  # load the plugins once, before the fork
     with warnings.catch_warnings(), ProcessPoolExecutor(workers, mp_context=context) as pool:
         warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
         try:

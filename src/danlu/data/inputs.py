@@ -1,4 +1,4 @@
-"""A dataset's inputs in the form a network takes: one uint8 tensor, files decoded on demand, or a table of columns."""
+"""Inputs of a dataset as a network takes them: one uint8 tensor, files decoded on demand, or table columns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from danlu.data.images import Colour, cached_images, load_images
 if TYPE_CHECKING:
     import pandas
 
-RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL converts
+RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL
 
 
 @dataclass
 class Decoder:
-    """Decodes the images of a batch, naming what it could not read. Sent whole to worker processes."""
+    """Decoder for the images of a batch; it is pickled and sent to worker processes.
+
+    size: side of the decoded images in pixels. colour: "grey" or "rgb". fit: "crop", "letterbox" or "stretch".
+    """
 
     files: ImageFiles
     size: int
@@ -39,7 +42,11 @@ class Decoder:
 
 @dataclass
 class Images:
-    """source: uint8 (N, C, S, S) in memory, or files with a `decoder`. void: samples that could not be read."""
+    """Images of a dataset.
+
+    source: uint8 (N, C, S, S) in memory, or files with a `decoder`. problems: of unreadable files. void: numbers of the
+    samples that could not be read.
+    """
 
     source: Tensor | ImageFiles
     decoder: Decoder | None = None
@@ -47,7 +54,7 @@ class Images:
     void: list[int] = field(default_factory=list)
 
     def some(self, index: Sequence[int]) -> Tensor:
-        """The named samples as uint8 (n, C, S, S)."""
+        """Load the samples with the given numbers, uint8 (n, C, S, S)."""
         if isinstance(self.source, Tensor):
             return self.source[torch.as_tensor(index, dtype=torch.long)].cpu()
         assert self.decoder is not None
@@ -64,9 +71,11 @@ def image_inputs(
     workers: int | None = None,
     fit: Fit = "crop",
 ) -> Images:
-    """The dataset's images as squares of `size` px in `colour`, decoded now (memory, cache) or when wanted.
+    """Load the images of a dataset as squares of `size` pixels.
 
-    fit: how an image that is no square becomes one (`data/canvas.py`).
+    colour: "grey" or "rgb". memory: decode all images now and keep them in memory. cache: folder of decoded images on
+    disk, used instead of memory. Without both, images are decoded when needed. workers: number of processes that
+    decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
     """
     if isinstance(dataset.inputs, Tensor):
         images = _in_colour(dataset.inputs, colour)
@@ -85,7 +94,7 @@ def image_inputs(
 
 
 def placements(dataset: Dataset, size: int, fit: Fit) -> list[Placement]:
-    """Where each image lies on the canvas that `image_inputs` makes of it. fit: "letterbox" or "stretch"."""
+    """Compute the placement of each image on the canvas of `image_inputs`. fit: "letterbox" or "stretch"."""
     if isinstance(dataset.inputs, Tensor):
         height, width = dataset.inputs.shape[-2:]
         return [FITS[fit]((height, width), size)] * len(dataset)
@@ -94,7 +103,7 @@ def placements(dataset: Dataset, size: int, fit: Fit) -> list[Placement]:
 
 
 def frame_of(dataset: Dataset) -> pandas.DataFrame:
-    """The dataset's rows as a DataFrame; plain columns are named x0, x1, ..."""
+    """Convert the rows of a dataset to a DataFrame; the columns of a tensor are named x0, x1, ..."""
     import pandas
 
     if isinstance(dataset.inputs, pandas.DataFrame):
@@ -104,16 +113,16 @@ def frame_of(dataset: Dataset) -> pandas.DataFrame:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over uint8 (N, C, H, W), of images in [0, 1]."""
+    """Compute the mean and standard deviation of each channel of uint8 (N, C, H, W), scaled to [0, 1]."""
     means, stds = [], []
     for channel in images.unbind(1):
-        # Counting the 256 values is exact and needs no float copy of the whole set.
+        # A histogram of the 256 values is exact and needs no float copy of the dataset.
         counts = torch.bincount(channel.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64) / 255
-        share = counts / counts.sum()
-        mean = (share * values).sum()
+        frequency = counts / counts.sum()
+        mean = (frequency * values).sum()
         means.append(mean.item())
-        stds.append((share * (values - mean).square()).sum().sqrt().item())
+        stds.append((frequency * (values - mean).square()).sum().sqrt().item())
     return tuple(means), tuple(stds)
 
 

@@ -1,7 +1,7 @@
-"""Which samples train, which validate, which test: decided once, by the seed, before anything is learnt from them.
+"""Split a dataset into training, validation and test set, determined by the seed.
 
-What the disk prescribes is respected. A missing test or validation part is cut from the training samples: stratified
-by class, at random, the latest by a column, or whole groups by a column. No sample is ever in two parts.
+Splits that the data define are kept. A missing validation or test set is taken from the training samples: stratified by
+class, at random, the latest by a column, or whole groups by a column. The splits are disjoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from danlu.data.dataset import TEST, VAL, Dataset
 from danlu.message import Message, message
 from danlu.refuse import Refusal, one_of, refusal
 
-SMALL, SHARE, SHARE_OF_SMALL = 2000, 0.1, 0.15  # fewer samples give a larger part away, or its figures mean little
+SMALL_SET = 2000  # samples; of fewer a larger fraction is held out, for less noise in the metrics
+HELD_OUT_FRACTION = 0.1
+SMALL_HELD_OUT_FRACTION = 0.15
 KINDS = {
     "stratified": message("split.stratified", "stratified by class"),
     "random": message("split.random", "drawn at random"),
@@ -32,7 +34,7 @@ NONE = message("split.none", "none")
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into the dataset, each sorted int64. how: where the parts come from, in plain words."""
+    """Sample numbers of each split, sorted, int64. how: description of the method. note: remark for the user."""
 
     train: Tensor
     val: Tensor
@@ -42,23 +44,22 @@ class Split:
 
 
 def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
-    """One training, one validation and one test part.
+    """Split a dataset into one training, one validation and one test set.
 
-    Given parts are taken as they are and missing ones cut from the training samples, except for a test set that is
-    there without labels. A part whose size the user sets is
-    cut anew: the given one joins the samples it is cut from.
-    Raises Refusal when no training sample would be left, or a column to split by does not exist.
+    Given splits are kept and missing ones are taken from the training samples, except for a given test set without
+    labels. If the user sets the size of a given split, it is merged with the training samples and drawn again.
+    Raises Refusal if no training sample would be left, or the column to split by does not exist.
     """
     cut = _Cut(dataset, config, seed)
     pool, test, val = _given(dataset, config)
     total = len(pool)
     wanted_test = 0 if len(test) else _count("--test", config.test, total)
     if config.test is None and TEST in dataset.unlabelled:
-        wanted_test = 0  # the data come with a test set, for which only others have the labels
+        wanted_test = 0  # a test set is given, but without labels
     wanted_val = 0 if len(val) else _count("--val", config.val, total)
     if wanted_test + wanted_val >= total:
         got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
-        raise refusal("--val and --test", "parts that leave samples to train on", got)
+        raise refusal("--val and --test", "small enough to leave training samples", got)
     how = {"test": GIVEN if len(test) else NONE, "validation": GIVEN if len(val) else NONE}
     if wanted_test:
         pool, test = cut(pool, wanted_test, "--test", config.test is not None, leave=2 if wanted_val else 1)
@@ -74,10 +75,11 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
 
 
 def folds(dataset: Dataset, config: DataConfig, seed: int) -> list[Split]:
-    """k splits of one set: the test part is set aside first, and every other sample validates once.
+    """Split a dataset into config.folds folds for cross-validation, after holding out the test set.
 
-    By time, each fold validates on what follows its training samples, so the earliest never validate; a class with one
-    sample only trains. Raises Refusal for more folds than the samples, groups, times or classes allow.
+    Each sample is in one validation set, with two exceptions: with a split by time, where validation samples follow the
+    training samples, the earliest are not validated; and a class with a single sample is only used for training.
+    Raises Refusal for more folds than the samples, groups, times or classes allow.
     """
     assert config.folds is not None
     cut = _Cut(dataset, config, seed)
@@ -105,31 +107,31 @@ def _words(kind: str, column: str) -> Message:
 
 
 def _given(dataset: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Training, test and validation samples as the disk has them; a part that is to be cut anew joins the training."""
+    """Return the given (training, test, validation) samples; splits that are drawn again are part of training."""
     everything = np.arange(len(dataset))
     given = np.zeros(len(dataset), np.int8) if dataset.given is None else dataset.given.numpy()
-    is_test = (given == TEST) & ~_anew(config.test)
-    is_val = (given == VAL) & ~_anew(config.val)
+    is_test = (given == TEST) & ~_draw_again(config.test)
+    is_val = (given == VAL) & ~_draw_again(config.val)
     return everything[~is_test & ~is_val], everything[is_test], everything[is_val]
 
 
-def _anew(part: float | int | str | None) -> np.bool:
-    """Whether the user wants a part of this size; a path has already been read as a given part."""
-    return np.bool(part is not None and not isinstance(part, str))
+def _draw_again(size: float | int | str | None) -> np.bool:
+    """Whether the user set the size of a split; a path has already been read as a given split."""
+    return np.bool(size is not None and not isinstance(size, str))
 
 
-def _count(flag: str, part: float | int | str | None, total: int) -> int:
-    """Samples in a part of `total`: a share, a count, or the default share."""
-    if isinstance(part, str):
-        raise refusal(flag, "a share between 0 and 1 or a count of samples", part)
-    if isinstance(part, int):
-        return part
-    share = part if part is not None else (SHARE if total >= SMALL else SHARE_OF_SMALL)
-    return max(1, round(share * total))
+def _count(flag: str, size: float | int | str | None, total: int) -> int:
+    """Number of samples of a split of `total`, from a fraction, a number, or None for the default fraction."""
+    if isinstance(size, str):
+        raise refusal(flag, "a fraction between 0 and 1 or a number of samples", size)
+    if isinstance(size, int):
+        return size
+    default = HELD_OUT_FRACTION if total >= SMALL_SET else SMALL_HELD_OUT_FRACTION
+    return max(1, round((default if size is None else size) * total))
 
 
 def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how: Message) -> Split:
-    """The split as tensors, the training part limited if the user wants fewer samples."""
+    """Create the split, with at most config.limit training samples."""
     limit, note = cut.config.limit, None
     if limit is not None and limit < len(train):
         text = "{limit} of {samples} training samples are used"
@@ -138,14 +140,14 @@ def _split(cut: _Cut, train: np.ndarray, val: np.ndarray, test: np.ndarray, how:
     return Split(_tensor(train), _tensor(val), _tensor(test), how, note)
 
 
-def _tensor(part: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.sort(part).astype(np.int64))
+def _tensor(samples: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.sort(samples).astype(np.int64))
 
 
 class _Cut:
-    """One way to cut a part off a pool of samples.
+    """Method of drawing a held-out set from a pool of samples.
 
-    key: the time (float) or group (int) of every sample, (N,). classes: class of every sample to stratify by, or None.
+    key: time (float) or group (int) of each sample, (N,). classes: class of each sample to stratify by, or None.
     """
 
     def __init__(self, dataset: Dataset, config: DataConfig, seed: int) -> None:
@@ -171,25 +173,25 @@ class _Cut:
     def __call__(
         self, pool: np.ndarray, count: int, flag: str, strict: bool, leave: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(the rest, about `count` samples cut off). leave: how many groups or times the rest must hold at least.
+        """Draw about `count` samples of the pool; returns (remaining, drawn).
 
-        strict: the user named the count, so a smaller part is refused.
+        leave: min number of groups or times that must remain. strict: raise Refusal if fewer than `count` can be drawn.
         """
         if self.kind == "time":
-            part = self._latest(pool, count, leave)
+            drawn = self._latest(pool, count, leave)
         elif self.kind == "group":
-            part = self._groups(pool, count, leave)
+            drawn = self._groups(pool, count, leave)
         else:
-            part = _draw(pool, count, self.classes, self.rng, keep_one=True)
-            if not len(part) or (strict and len(part) < count):
+            drawn = _draw(pool, count, self.classes, self.rng, keep_one=True)
+            if not len(drawn) or (strict and len(drawn) < count):
                 do = "use --split random"
                 raise refusal(
-                    flag, f"at most {len(part)}, which leaves one sample of each class to train on", count, do=do
+                    flag, f"at most {len(drawn)}, which leaves one training sample of each class", count, do=do
                 )
-        return np.setdiff1d(pool, part), part
+        return np.setdiff1d(pool, drawn), drawn
 
     def _latest(self, pool: np.ndarray, count: int, leave: int) -> np.ndarray:
-        """The latest samples, cut at a change of time so that what follows is strictly later."""
+        """Select about `count` of the latest samples, all of them strictly later than the others."""
         assert self.key is not None
         order = pool[np.argsort(self.key[pool], kind="stable")]
         times = self.key[order]
@@ -202,18 +204,18 @@ class _Cut:
         return order[changes[np.abs(changes - (len(order) - count)).argmin()] :]
 
     def _groups(self, pool: np.ndarray, count: int, leave: int) -> np.ndarray:
-        """Whole groups, drawn by the seed, whose sizes add up to about `count`."""
+        """Draw whole groups of about `count` samples in total."""
         assert self.key is not None
         names, sizes = np.unique(self.key[pool], return_counts=True)
         if len(names) <= leave:
             raise refusal(f"column {self.column!r} of --split", f"of at least {leave + 1} groups", len(names))
-        drawn = self.rng.permutation(len(names))
-        reached = sizes[drawn].cumsum()[: len(names) - leave]
-        taken = names[drawn[: np.abs(reached - count).argmin() + 1]]
+        order = self.rng.permutation(len(names))
+        reached = sizes[order].cumsum()[: len(names) - leave]
+        taken = names[order[: np.abs(reached - count).argmin() + 1]]
         return pool[np.isin(self.key[pool], taken)]
 
     def folds(self, pool: np.ndarray, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """k pairs (training, validation) of the pool."""
+        """Divide the pool into k pairs (training, validation)."""
         from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
 
         shuffled: dict[str, Any] = {"n_splits": k, "shuffle": True, "random_state": self.seed}
@@ -223,7 +225,7 @@ class _Cut:
             _enough(k, len(values) - (self.kind == "time"), f"{len(values)} different {what} of {self.column!r}")
             if self.kind == "group":
                 pairs = GroupKFold(**shuffled).split(pool, groups=places)
-            else:  # times are divided, not samples: equal times stay together
+            else:  # divide the times rather than the samples, so that equal times stay together
                 by_time = TimeSeriesSplit(k).split(values)
                 pairs = ((np.flatnonzero(np.isin(places, t)), np.flatnonzero(np.isin(places, v))) for t, v in by_time)
         elif self.classes is not None:
@@ -231,7 +233,7 @@ class _Cut:
             counts = np.bincount(labels)
             _enough(k, int(counts.max()), f"the largest class of {counts.max()} samples")
             alone = counts[labels] == 1
-            with warnings.catch_warnings():  # classes with fewer samples than folds are fine: some folds lack them
+            with warnings.catch_warnings():  # classes with fewer samples than folds are allowed: some folds lack them
                 warnings.simplefilter("ignore", UserWarning)
                 pairs = list(StratifiedKFold(**shuffled).split(pool, labels))
             pairs = [(np.union1d(t, v[alone[v]]), v[~alone[v]]) for t, v in pairs]
@@ -248,18 +250,18 @@ def _rarest_label(targets: Tensor) -> Tensor:
     return torch.where(marked, counts, torch.inf).argmin(1)
 
 
-def _enough(k: int, most: int, of: str) -> None:
-    if k > most:
-        raise refusal("--folds", f"at most {most} for {of}", k)
+def _enough(k: int, max_folds: int, of: str) -> None:
+    if k > max_folds:
+        raise refusal("--folds", f"at most {max_folds} for {of}", k)
 
 
 def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
-    """The time or group of every sample, (N,), from a column of the table."""
+    """Read the time or group of each sample from a column of the table, (N,)."""
     import pandas
 
     frame = dataset.inputs
     if not isinstance(frame, pandas.DataFrame):
-        raise refusal("--split", "stratified or random where the data is no table", f"{kind}:{column}")
+        raise refusal("--split", "stratified or random for data other than tables", f"{kind}:{column}")
     names = [str(name) for name in frame.columns]
     values = frame.iloc[:, names.index(one_of("--split", column, names, f"{kind}: and a column of {dataset.path}"))]
     if kind == "group":
@@ -269,16 +271,16 @@ def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
         raise Refusal(f"column {column!r} of --split must hold dates or numbers, got {str(values.iloc[0])!r}")
     if np.isnan(times).any():
         row = dataset.name_of(int(np.isnan(times).argmax()))
-        raise Refusal(f"column {column!r} of --split must be filled in every row, got nothing in {row}")
+        raise Refusal(f"column {column!r} of --split must have a value in every row, got none in {row}")
     return times
 
 
 def _draw(
     pool: np.ndarray, count: int, classes: np.ndarray | None, rng: np.random.Generator, keep_one: bool
 ) -> np.ndarray:
-    """`count` samples of the pool by chance, each class in its proportion where `classes` are given.
+    """Draw `count` samples of the pool at random, stratified by class if `classes` are given.
 
-    keep_one: leave at least one sample of each class behind, even if fewer than `count` are drawn.
+    keep_one: leave at least one sample of each class, even if fewer than `count` are drawn.
     """
     if classes is None:
         return rng.permutation(pool)[:count]
@@ -287,20 +289,20 @@ def _draw(
     sizes = np.bincount(labels)
     quota = _allot(sizes, count, np.maximum(sizes - 1, 0) if keep_one else sizes)
     order = np.argsort(labels, kind="stable")
-    rank = np.empty(len(order), np.int64)  # place of each sample among those of its class
+    rank = np.empty(len(order), np.int64)  # position of each sample among those of its class
     rank[order] = np.arange(len(order)) - np.repeat(sizes.cumsum() - sizes, sizes)
     return shuffled[rank < quota[labels]]
 
 
-def _allot(sizes: np.ndarray, count: int, room: np.ndarray) -> np.ndarray:
-    """How many of each class make `count`, by largest remainders; one of each where possible, never beyond `room`."""
+def _allot(sizes: np.ndarray, count: int, limits: np.ndarray) -> np.ndarray:
+    """Distribute `count` samples over classes by the largest remainder method: at least one each, up to `limits`."""
     exact = count * sizes / sizes.sum()
-    quota = np.minimum(np.floor(exact).astype(np.int64), room)
-    least = np.minimum(room, 1) if count >= (room > 0).sum() else np.zeros_like(room)
-    quota = np.maximum(quota, least)
-    count = min(count, int(room.sum()))
+    quota = np.minimum(np.floor(exact).astype(np.int64), limits)
+    minimum = np.minimum(limits, 1) if count >= (limits > 0).sum() else np.zeros_like(limits)
+    quota = np.maximum(quota, minimum)
+    count = min(count, int(limits.sum()))
     while quota.sum() < count:
-        quota[np.where(quota < room, exact - quota, -np.inf).argmax()] += 1
+        quota[np.where(quota < limits, exact - quota, -np.inf).argmax()] += 1
     while quota.sum() > count:
-        quota[np.where(quota > least, quota - exact, -np.inf).argmax()] -= 1
+        quota[np.where(quota > minimum, quota - exact, -np.inf).argmax()] -= 1
     return quota

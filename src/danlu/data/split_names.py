@@ -1,4 +1,4 @@
-"""Split names as people write them: train, training_set, seg_train, train2017, valid, testing_images, ..."""
+"""Recognise split names in file and folder names: train, training_set, seg_train, train2017, valid, ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "minival", "eval", "evaluation"), VAL),
     **dict.fromkeys(("test", "testing", "tst", "testset"), TEST),
 }
-# Words that people join to a split's name: trainset, testimages, valdata.
+# Words that are joined to a split's name: trainset, testimages, valdata.
 JOINED = (
     "datasets",
     "dataset",
@@ -32,9 +32,9 @@ WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def split_of(name: str) -> int:
-    """The split that a file or folder name means: "instances_val2017" -> VAL; UNASSIGNED where it names none.
+    """Recognise the split of a file or folder name: "instances_val2017" -> VAL; UNASSIGNED without a split name.
 
-    A name of two splits is the training set where one of them is ("train_val"), else none.
+    The name of a training and a validation set ("train_val") is TRAIN, that of other combinations UNASSIGNED.
     """
     found = {_split_of_word(word.lower()) for word in WORD.findall(name)} - {UNASSIGNED}
     if len(found) > 1:
@@ -43,7 +43,7 @@ def split_of(name: str) -> int:
 
 
 def split_of_path(parts: Iterable[str]) -> int:
-    """The split named by the deepest folder that names one."""
+    """Recognise the split of a path by its deepest folder with a split name."""
     return next((split for part in reversed(list(parts)) if (split := split_of(part)) != UNASSIGNED), UNASSIGNED)
 
 

@@ -1,6 +1,6 @@
-"""One walk through the data that a user named: every file by kind and folder, and the first bytes of text files.
+"""Listing of all files of a dataset by kind and folder, with the first bytes of text files.
 
-Formats look at a `Survey` and never at the disk, so that each sees everything that lies there.
+Formats are recognised from a `Survey` rather than from the disk, so that each of them takes all files into account.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from danlu.data.images import IMAGE_SUFFIXES
 from danlu.data.text_files import decode_text
 from danlu.refuse import Refusal, refusal
 
-JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # written by file managers, besides hidden files
-HEAD = 1 << 16  # bytes of a text file that are looked at
-WHOLE_JSON = 4 << 20  # a json file up to this many bytes is parsed to find its kind
-SAMPLED_FILES = 24  # files of one kind that are looked into
-MAX_FILES_AROUND = 300_000  # files around an annotation file that are listed to find its images
+JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # files of file managers; hidden files are ignored too
+HEAD = 1 << 16  # bytes read of a text file to recognise its format
+MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
+SAMPLED_FILES = 24  # files of one kind that are opened
+MAX_FILES_AROUND = 300_000  # files listed in the folder of an annotation file to find its images
 IMAGE_NAME = re.compile(r"([^\"\\/]+\.(?:jpe?g|png|bmp|tiff?|webp|gif))\"", re.I)  # at the end of a text in json
-MAX_FILES = 3_000_000  # more than this is no set of data but a disk
+MAX_FILES = 3_000_000  # more files than any dataset has
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class File:
 
 @dataclass
 class Survey:
-    """Everything visible below a folder, or the one file that was named.
+    """All files below a folder except hidden ones, or a single file.
 
-    path: as named. root: the folder, or the folder of the file. files, folders: sorted by path, relative to the root.
+    path: as given by the user. root: the folder, or the folder of the file. files, folders: sorted by path, relative to
+    the root.
     """
 
     path: Path
@@ -70,7 +71,7 @@ class Survey:
     files: list[File] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # links back into the folder, not followed
-    memo: dict[str, Any] = field(default_factory=dict)  # what a format found by looking, for when it reads
+    memo: dict[str, Any] = field(default_factory=dict)  # results of recognising a format that are reused for reading
 
     @property
     def is_file(self) -> bool:
@@ -92,7 +93,7 @@ class Survey:
 
     @cached_property
     def images(self) -> list[File]:
-        """Files with the extension of an image, readable here or not."""
+        """Files with the extension of an image, readable or not."""
         return [file for file in self.files if file.suffix in IMAGE_SUFFIXES]
 
     @cached_property
@@ -105,7 +106,7 @@ class Survey:
 
     @cached_property
     def image_stems(self) -> dict[str, list[File]]:
-        """Normalised stem -> images called so."""
+        """Images by their normalised stem."""
         found: dict[str, list[File]] = defaultdict(list)
         for file in self.images:
             found[normal(file.stem)].append(file)
@@ -124,7 +125,7 @@ class Survey:
         return {}
 
     def head(self, file: File) -> bytes:
-        """The first bytes of a file, empty where it cannot be read."""
+        """Read the first bytes of a file; empty if it cannot be read."""
         if file.path not in self._heads:
             try:
                 with file.path.open("rb") as stream:
@@ -134,7 +135,7 @@ class Survey:
         return self._heads[file.path]
 
     def lines(self, file: File) -> list[str]:
-        """The first lines of a text file, without empty ones; none where it is no text."""
+        """Read the first lines of a text file, without empty ones; none for a binary file."""
         data = self.head(file)
         cut = len(data) == HEAD
         try:
@@ -144,7 +145,7 @@ class Survey:
         return [line for line in text.splitlines() if line.strip()]
 
     def xml_root(self, file: File) -> str:
-        """Name of the outermost element of an xml file, empty where there is none."""
+        """Read the name of the root element of an xml file; empty if there is none."""
         try:
             text = decode_text(self.head(file)[:4096].ljust(4096))
         except UnicodeDecodeError:
@@ -168,7 +169,7 @@ class Survey:
 
     @cached_property
     def json_kinds(self) -> dict[str, list[File]]:
-        """Kind -> json files of it. Of many files in one folder a few are looked into and stand for the others."""
+        """Json files by their kind. Of a large folder a sample is opened; the other files get its most common kind."""
         groups: dict[tuple[Any, ...], list[File]] = defaultdict(list)
         for file in self.of(".json"):
             groups[file.folder].append(file)
@@ -186,9 +187,10 @@ class Survey:
 
 
 def survey(path: Path, partly: bool = False) -> Survey:
-    """Walk through `path` once. Raises Refusal when a folder cannot be read, or holds more files than any data set.
+    """List the files below `path`.
 
-    partly: the folder was not named by the user: leave out what cannot be read, and stop after a while.
+    partly: skip unreadable folders and stop after `MAX_FILES_AROUND` files, for a folder that the user did not name.
+    Raises Refusal if a folder cannot be read or has more than `MAX_FILES` files.
     """
     if not path.is_dir():
         one = Survey(path, path.parent)
@@ -224,7 +226,7 @@ def survey(path: Path, partly: bool = False) -> Survey:
         if partly and len(found.files) > MAX_FILES_AROUND:
             break
         if len(found.files) > MAX_FILES:
-            raise refusal(str(path), "the folder of one set of data", f"more than {MAX_FILES:,} files")
+            raise refusal(str(path), "the folder of a dataset", f"more than {MAX_FILES:,} files")
     found.files.sort(key=lambda file: file.parts)
     found.folders.sort()
     return found
@@ -235,7 +237,7 @@ def as_survey(data: Path | Survey) -> Survey:
 
 
 def entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """Entries of a folder, sorted, without hidden files and those of file managers. Raises Refusal."""
+    """List a folder, sorted, without hidden files and those of file managers. Raises Refusal if it is unreadable."""
     try:
         found = list(os.scandir(folder))
     except OSError as error:
@@ -248,12 +250,12 @@ def visible(name: str) -> bool:
 
 
 def normal(name: str) -> str:
-    """A name for comparison: one Unicode form, lower case, slashes."""
+    """Normalise a file name for comparison: Unicode NFC, lower case, forward slashes."""
     return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
 
 
 def sample(files: Sequence[File], count: int = SAMPLED_FILES) -> list[File]:
-    """Up to `count` files, evenly spread."""
+    """Select up to `count` files, evenly spaced."""
     if len(files) <= count:
         return list(files)
     step = (len(files) - 1) / (count - 1)
@@ -264,11 +266,11 @@ def sample(files: Sequence[File], count: int = SAMPLED_FILES) -> list[File]:
 
 
 def json_kind(path: Path) -> str:
-    """The kind of annotation file that a json file is: "coco", "labelme", ..., "other", or "broken"."""
+    """Recognise the kind of annotations in a json file: "coco", "labelme", ..., "other", or "broken"."""
     size = 0
     try:
         size = path.stat().st_size
-        if size > WHOLE_JSON:
+        if size > MAX_PARSED_JSON:
             with path.open("rb") as stream:
                 ends = stream.read(1 << 20)
                 stream.seek(-(1 << 20), os.SEEK_END)
@@ -283,7 +285,7 @@ def json_kind(path: Path) -> str:
 
 
 def _kind_of_marks(data: bytes) -> str:  # noqa: PLR0911
-    """By the keys that occur, for files that are large or cut."""
+    """Recognise the kind by the keys that occur, for large or truncated files."""
     marks = {mark for mark in (b"images", b"annotations", b"categories", b"image_id", b"shapes", b"regions", b"bbox",
                                b"imagePath", b"caption", b"segments_info", b"segmentation", b"file_name",
                                b"coordinates") if b'"' + mark + b'"' in data}  # fmt: skip

@@ -181,7 +181,7 @@ def build_detector(name: str, backbone: Any, *, classes: int, size: int, **optio
     for option, value in options.items():
         if option not in spec.options:
             takes = ", ".join(spec.options) or "no options"
-            raise refusal(option, f"left out for {name}, which takes {takes}", value)
+            raise refusal(option, f"omitted for {name}, which takes {takes}", value)
     if size % spec.multiple:
         raise refusal("--size", f"a multiple of {spec.multiple} for {name}", size)
     return spec.build(backbone, classes, size, **options)

@@ -41,4 +41,4 @@ class FastRCNN(TwoStage):
         self.search = Proposer(search, proposals)
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
-        return self.found(images, regions)
+        return self.searched(images, regions)

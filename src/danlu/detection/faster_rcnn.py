@@ -137,7 +137,7 @@ class FasterRCNN(TwoStage):
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         parts = self.anchor_losses(outputs, objects)
-        parts |= self.region_losses(outputs, objects, *self.draw(outputs, objects))
+        parts |= self.region_losses(outputs, objects, *self.sample_regions(outputs, objects))
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def anchor_losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:

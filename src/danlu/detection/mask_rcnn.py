@@ -59,13 +59,13 @@ class MaskRCNN(FasterRCNN):
 
     def mask_logits(self, maps: list[Tensor], boxes: Tensor, image: Tensor, labels: Tensor) -> Tensor:
         """Mask logits (R, 28, 28) of each region for its class, labels (R,)."""
-        logits = self.mask_head(self.cut(maps, boxes, image, POOLED_SIZE)).float()
+        logits = self.mask_head(self.pool_regions(maps, boxes, image, POOLED_SIZE)).float()
         return logits[torch.arange(len(labels), device=labels.device), labels]
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        drawn = self.draw(outputs, objects)
-        parts = self.anchor_losses(outputs, objects) | self.region_losses(outputs, objects, *drawn)
-        parts["mask"] = self.mask_loss(outputs, objects, *drawn)
+        sampled = self.sample_regions(outputs, objects)
+        parts = self.anchor_losses(outputs, objects) | self.region_losses(outputs, objects, *sampled)
+        parts["mask"] = self.mask_loss(outputs, objects, *sampled)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def mask_loss(
@@ -77,7 +77,7 @@ class MaskRCNN(FasterRCNN):
         logits = self.mask_logits(outputs["maps"], own, image, objects.labels[image, index])
         if objects.masks is None:
             if len(image):
-                raise Failure("Mask R-CNN learns from masks, and these objects have none: train it with --task segment")
+                raise Failure("Mask R-CNN is trained on masks, but these objects have none: use --task segment")
             return logits.sum()
         targets = crop_masks(objects.masks, own, image, index, size=logits.shape[-1])
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / max(targets.numel(), 1)

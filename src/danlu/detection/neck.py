@@ -38,7 +38,7 @@ class Neck(nn.Module):
         else:
             largest = max(MIN_STRIDE, min(MAX_STRIDE, size / MIN_CELLS))
             self.stages = [i for i, stride in enumerate(strides) if stride <= largest][-1:] or [0]
-            cut(backbone, self.stages[0])
+            remove_later_stages(backbone, self.stages[0])
             self.channels, self.strides = backbone.feature_channels[-1], [backbone.feature_strides[-1]]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -51,7 +51,7 @@ def stages_from(strides: Sequence[int], finest: int) -> list[int]:
     return [i for i, s in enumerate(strides) if s >= finest and s not in strides[i + 1 :]]
 
 
-def cut(backbone: Backbone, stage: int) -> None:
+def remove_later_stages(backbone: Backbone, stage: int) -> None:
     """Remove the stages after this one; those of timm's networks stay, unused."""
     for name in backbone.stage_names[stage + 1 :]:
         if hasattr(backbone, name):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from danlu.detection.box_ridge import BoxRidge
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.matching import BACKGROUND, match_by_threshold, matched_boxes, matched_labels
-from danlu.detection.neck import cut
+from danlu.detection.neck import remove_later_stages
 from danlu.detection.norms import set_norm
 from danlu.detection.proposals import Proposer
 from danlu.detection.region_detector import RegionDetector
@@ -67,7 +67,7 @@ class RCNN(RegionDetector):
         super().__init__(classes, regions=regions, positive_share=positive_share)
         set_norm(backbone, norm)
         self.crop, self.context = crop, context
-        cut(backbone, _stage(backbone, crop))
+        remove_later_stages(backbone, _stage(backbone, crop))
         self.backbone = backbone
         cells = min(MAX_CELLS, crop // backbone.feature_strides[-1])
         self.pool = nn.AdaptiveMaxPool2d(cells)
@@ -86,30 +86,30 @@ class RCNN(RegionDetector):
         self.search = Proposer(search, proposals)
 
     def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """Proposals, and the images themselves as the map from which regions are cropped."""
+        """Return the proposals, and the images themselves as the map from which regions are cropped."""
         maps = [images.float()]
-        return {"maps": maps, "size": tuple(images.shape[-2:]), **self.found(images, regions)}
+        return {"maps": maps, "size": tuple(images.shape[-2:]), **self.searched(images, regions)}
 
-    def look(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the network on regions: the last map, flattened (R, W), and the features (R, hidden)."""
+    def region_features(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network on regions; returns the flattened last map (R, W) and the features (R, hidden)."""
         crops = warp(maps[0], boxes, image, size=self.crop, context=self.context)
         cells = self.pool(self.backbone.features(crops)[-1]).flatten(1)
         return cells, self.dense(cells).relu()
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits of the softmax; box codes are zero."""
-        logits = self.logits(self.look(maps, boxes, image)[1]).float()
+    def classify_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the class logits of the softmax; box codes are zero."""
+        logits = self.logits(self.region_features(maps, boxes, image)[1]).float()
         return logits, logits.new_zeros(len(logits), self.classes, 4)
 
     @torch.no_grad()
-    def rate(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        one = self._rate_settled if self.settled else super().rate
+    def score_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        one = self._score_settled if self.settled else super().score_regions
         parts = [one(maps, *some) for some in zip(boxes.split(REGION_BATCH), image.split(REGION_BATCH))]
         scores, codes = zip(*parts)
         return torch.cat(scores), torch.cat(codes)
 
-    def _rate_settled(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        cells, features = (x.float() for x in self.look(maps, boxes, image))
+    def _score_settled(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        cells, features = (x.float() for x in self.region_features(maps, boxes, image))
         with torch.autocast(boxes.device.type, enabled=False):
             margins = features @ self.machine_weight.T + self.machine_bias
             codes = torch.einsum("rw,kcw->rkc", cells, self.box_weight) + self.box_bias
@@ -118,8 +118,8 @@ class RCNN(RegionDetector):
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         if self.training:  # the features change, so the fitted parameters are no longer valid
             self.settled.fill_(False)
-        boxes, matched, taken = self.draw(outputs, objects)
-        logits, _ = self.judge_drawn(outputs, boxes, taken)
+        boxes, matched, taken = self.sample_regions(outputs, objects)
+        logits, _ = self.classify_sampled(outputs, boxes, taken)
         loss, _ = self.class_loss(logits, objects, matched, taken)
         return {"loss": loss}
 
@@ -128,7 +128,7 @@ class RCNN(RegionDetector):
         """Fit the support vector machines and ridge regressions on the current features, in two passes."""
         training = self.training
         self.eval()
-        positives, ridges = self._see_objects(batches())
+        positives, ridges = self._positives(batches())
         self._set_ridges(ridges)
         scale = LENGTH / _length(np.concatenate(positives))
         machines = [MinedMachine(own * scale) for own in positives]
@@ -143,19 +143,19 @@ class RCNN(RegionDetector):
         self.settled.fill_(True)
         self.train(training)
 
-    def _see_objects(self, batches: Iterable[tuple[Tensor, ObjectBatch]]) -> tuple[list[np.ndarray], list[BoxRidge]]:
-        """Features of all objects per class, and ridge regressions with the regions around them added."""
+    def _positives(self, batches: Iterable[tuple[Tensor, ObjectBatch]]) -> tuple[list[np.ndarray], list[BoxRidge]]:
+        """Compute the features of all objects by class, and ridge regressions with the regions near the objects."""
         features, labels = [], []
         ridges = [BoxRidge(self.box_weight.shape[2]) for _ in range(self.classes)]
         for images, objects in batches:
             outputs, real = self.outputs(images), objects.valid
-            features.append(self._looked(outputs, objects.boxes, real)[1])
+            features.append(self._features_of(outputs, objects.boxes, real)[1])
             labels.append(objects.labels[real].cpu().numpy())
             boxes = outputs["proposals"]
             min_iou = MIN_REGRESSION_IOU
             matched = match_by_threshold(objects, boxes, high=min_iou, low=min_iou, best_per_object=False)
             near = (matched >= 0) & outputs["proposed"]
-            cells, _ = self._looked(outputs, boxes, near)
+            cells, _ = self._features_of(outputs, boxes, near)
             codes = self.coder.encode(matched_boxes(objects, matched)[near], boxes[near]).cpu().numpy()
             classes = matched_labels(objects, matched)[near].cpu().numpy()
             for k, ridge in enumerate(ridges):
@@ -164,7 +164,7 @@ class RCNN(RegionDetector):
         return [whole[classes == k] for k in range(self.classes)], ridges
 
     def _negatives(self, images: Tensor, objects: ObjectBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Features (R, hidden) of the regions of a batch, and bool (R, K): the region is a negative of the class.
+        """Compute features (R, hidden) of the regions of a batch, and whether each is a negative of a class (R, K).
 
         Objects of other classes are negatives, too.
         """
@@ -175,14 +175,14 @@ class RCNN(RegionDetector):
         overlaps = iou_matrix(objects.boxes, boxes)
         nearest = [(overlaps * ((objects.labels == k) & objects.valid)[..., None]).amax(1) for k in range(self.classes)]
         negative = (torch.stack(nearest, -1) < NEGATIVE)[real]
-        return self._looked(outputs, boxes, real)[1], negative.cpu().numpy()
+        return self._features_of(outputs, boxes, real)[1], negative.cpu().numpy()
 
     @torch.no_grad()
-    def _looked(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """`look` for the regions selected by taken (N, P) among boxes (N, P, 4), in batches."""
+    def _features_of(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Apply `region_features` to the regions selected by taken (N, P) among boxes (N, P, 4), in batches."""
         image = taken.nonzero()[:, 0]
         some = zip(boxes[taken].split(REGION_BATCH), image.split(REGION_BATCH))
-        parts = [self.look(outputs["maps"], *one) for one in some]
+        parts = [self.region_features(outputs["maps"], *one) for one in some]
         cells, features = (torch.cat(column).float().cpu().numpy() for column in zip(*parts))
         return cells, features
 
@@ -194,11 +194,11 @@ class RCNN(RegionDetector):
 
 
 def _stage(backbone: Backbone, crop: int) -> int:
-    """The last stage whose map of a region has at least MIN_CELLS per side, enough for box regression."""
+    """Return the last stage whose map of a region has at least MIN_CELLS per side, for box regression."""
     enough = [i for i, stride in enumerate(backbone.feature_strides) if crop // stride >= MIN_CELLS]
     return enough[-1] if enough else 0
 
 
 def _length(features: np.ndarray) -> float:
-    """Mean length of the rows."""
+    """Compute the mean norm of the rows."""
     return max(float(np.linalg.norm(features, axis=1).mean()), 1e-6) if len(features) else 1.0

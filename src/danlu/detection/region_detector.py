@@ -1,6 +1,6 @@
-"""The base class of the R-CNN family: sample proposed regions for the losses, classify them, and detect.
+"""Base class of the R-CNN family: sample proposed regions for the losses, classify them, and detect.
 
-Subclasses define the proposals (`outputs`) and the network on a region (`judge`).
+Subclasses define the proposals (`outputs`) and the classifier of regions (`classify_regions`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ REGION_MULTIPLE = 64  # the number of regions is padded to a multiple: a CPU com
 
 
 class RegionDetector(Detector):
-    """regions: proposals sampled per image for the losses. positive_share: max fraction of positives among them.
+    """Base of detectors that classify proposed regions.
+
+    regions: proposals sampled per image for the losses. positive_share: max fraction of positives among them.
 
     `outputs` returns at least "maps", from which regions are cropped; "size", height and width of the images;
     "proposals", boxes (N, P, 4) in pixels without gradient; and "proposed", bool (N, P): False is padding.
@@ -46,31 +48,31 @@ class RegionDetector(Detector):
             return super().forward(images, objects)
         return self.losses(self.outputs(images, objects.regions), objects)
 
-    def found(self, images: Tensor, regions: Tensor | None) -> dict[str, Tensor]:
-        """Result of `search` as the outputs "proposals" and "proposed"."""
+    def searched(self, images: Tensor, regions: Tensor | None) -> dict[str, Tensor]:
+        """Return the region proposals of `search` as the outputs "proposals" and "proposed"."""
         if regions is None:
             assert self.search is not None
             regions = self.search(images)
         return {"proposals": regions, "proposed": regions[..., 2] > regions[..., 0]}
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1), background last, and box codes (R, K, 4) of regions (R, 4).
+    def classify_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute class logits (R, K + 1), background last, and box codes (R, K, 4) of regions (R, 4).
 
         image: int64 (R,), the image of each region.
         """
         raise NotImplementedError
 
-    def rate(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores in [0, 1] (R, K) and box codes (R, K, 4) for detections; arguments as for `judge`."""
-        logits, codes = self.judge(maps, boxes, image)
+    def score_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute scores in [0, 1] (R, K) and box codes (R, K, 4); arguments as of `classify_regions`."""
+        logits, codes = self.classify_regions(maps, boxes, image)
         return logits.softmax(1)[:, : self.classes], codes
 
     def generator(self, device: torch.device) -> torch.Generator | None:
-        """None in training; in evaluation a fixed seed, so that losses can be compared."""
+        """Return None in training, and in evaluation a generator with a fixed seed, so that losses are comparable."""
         return None if self.training else torch.Generator(device).manual_seed(0)
 
     @torch.no_grad()
-    def draw(self, outputs: dict[str, Any], objects: ObjectBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def sample_regions(self, outputs: dict[str, Any], objects: ObjectBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Sample regions for the losses: boxes (N, S, 4), matched and taken (N, S), positives first.
 
         The objects' own boxes are added to the proposals, so that there are positives before proposals are good.
@@ -84,15 +86,15 @@ class RegionDetector(Detector):
         boxes = proposals.gather(1, chosen[..., None].expand(-1, -1, 4))
         return boxes, matched.gather(1, chosen), taken
 
-    def judge_drawn(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply `judge` to the regions selected by taken (N, S) among boxes (N, S, 4).
+    def classify_sampled(self, outputs: dict[str, Any], boxes: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply `classify_regions` to the regions selected by taken (N, S) among boxes (N, S, 4).
 
         The first ones are repeated to reach a multiple of `REGION_MULTIPLE`: batch norms count these
         twice, the losses do not.
         """
         count = int(taken.sum())
         rows = torch.arange(count + -count % REGION_MULTIPLE, device=boxes.device) % max(count, 1)
-        logits, codes = self.judge(outputs["maps"], boxes[taken][rows], taken.nonzero()[:, 0][rows])
+        logits, codes = self.classify_regions(outputs["maps"], boxes[taken][rows], taken.nonzero()[:, 0][rows])
         return logits[:count], codes[:count]
 
     def class_loss(self, logits: Tensor, objects: ObjectBatch, matched: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +109,12 @@ class RegionDetector(Detector):
     ) -> list[Detections]:
         """Score every region for every class, with the box of that class; see `Detector.detect`."""
         proposals, proposed = outputs["proposals"], outputs["proposed"]
-        rated, codes = self.rate(outputs["maps"], proposals[proposed], proposed.nonzero()[:, 0])
+        region_scores, codes = self.score_regions(outputs["maps"], proposals[proposed], proposed.nonzero()[:, 0])
         moved = clip(self.coder.decode(codes, proposals[proposed][:, None]), *outputs["size"])
-        sure = rated * large_enough(moved, MIN_SIDE)
-        scores = sure.new_zeros(*proposed.shape, self.classes)
+        region_scores = region_scores * large_enough(moved, MIN_SIDE)
+        scores = region_scores.new_zeros(*proposed.shape, self.classes)
         boxes = moved.new_zeros(*proposed.shape, self.classes, 4)
-        scores[proposed], boxes[proposed] = sure, moved
+        scores[proposed], boxes[proposed] = region_scores, moved
         labels = torch.arange(self.classes, device=scores.device).expand_as(scores).flatten(1)
         scores, boxes = scores.flatten(1), boxes.flatten(1, 2)
         chosen, taken = batched_nms(

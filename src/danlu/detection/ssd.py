@@ -90,7 +90,7 @@ class SSD(Detector):
         positive = labels >= 0
         wanted = labels.where(positive, self.classes)
         entropy = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
-        mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVE_RATIO, least=MIN_NEGATIVES)
+        mistaken = hard_negatives(entropy.detach(), matched, ratio=NEGATIVE_RATIO, min_count=MIN_NEGATIVES)
         count = positive.sum().clamp(min=1)
         class_loss = (entropy * (positive | mistaken)).sum() / count
         image, place = positive.nonzero(as_tuple=True)

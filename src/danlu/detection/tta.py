@@ -20,25 +20,25 @@ Axes = tuple[int, ...]  # flipped axes of images (N, C, H, W): -1 horizontally, 
 
 
 @torch.no_grad()
-def detect_mirrored(
-    detector: Detector, images: Tensor, mirrors: Sequence[Axes], min_score: float, nms_iou: float, max_detections: int
+def detect_flipped(
+    detector: Detector, images: Tensor, flips: Sequence[Axes], min_score: float, nms_iou: float, max_detections: int
 ) -> list[Detections]:
-    """Merge the detections in the images (N, C, H, W) flipped along each of `mirrors`; () is the unflipped image.
+    """Merge the detections in the images (N, C, H, W) flipped along each of `flips`; () is the unflipped image.
 
     Arguments and result as for `Detector.detect`.
     """
-    view_min_score = min_score / len(mirrors)  # other views may raise the mean score to min_score
+    view_min_score = min_score / len(flips)  # other views may raise the mean score to min_score
     size = (images.shape[-2], images.shape[-1])
     views = []
-    for axes in mirrors:
+    for axes in flips:
         found = detector.detect(detector(images.flip(axes)), view_min_score, nms_iou, max_detections)
-        views.append([mirror(one, axes, size) for one in found])
+        views.append([flip_detections(one, axes, size) for one in found])
     if len(views) == 1:
         return views[0]
     return [merge(of_image, nms_iou, max_detections, min_score) for of_image in zip(*views)]
 
 
-def mirror(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections:
+def flip_detections(found: Detections, axes: Axes, size: tuple[int, int]) -> Detections:
     """Flip detections along axes. size: (height, width) of the image in pixels."""
     left, top, right, bottom = found.boxes.unbind(1)
     if -1 in axes:

@@ -45,7 +45,7 @@ class RegionHead(nn.Module):
 
 
 class TwoStage(RegionDetector):
-    """A backbone, a neck, `propose`, and the second stage.
+    """Detector of a backbone, a neck, region proposals (`propose`), and the second stage.
 
     finest: side in pixels; regions smaller than 2 finest are pooled from the first map, those smaller than 4 finest
     from the second, and so on. rounded: RoI pooling instead of RoIAlign, for a single map. hidden: units of the dense
@@ -72,21 +72,21 @@ class TwoStage(RegionDetector):
         self.aligned = True  # False: half a cell off, as in torchvision's detectors
 
     def propose(self, images: Tensor, maps: list[Tensor], regions: Tensor | None) -> dict[str, Any]:
-        """At least "proposals", boxes (N, P, 4) without gradient, and "proposed", bool (N, P): False is padding.
+        """Return at least "proposals", boxes (N, P, 4) without gradient, and "proposed", bool (N, P); False: padding.
 
         images: (N, C, S, S). maps: of the neck. regions: result of `search`, if already computed.
         """
         raise NotImplementedError
 
     def outputs(self, images: Tensor, regions: Tensor | None = None) -> dict[str, Any]:
-        """maps: from which regions are pooled, float32; size: of the images; and the outputs of `propose`."""
+        """Return "maps" (to pool regions from, float32), "size" of the images, and the outputs of `propose`."""
         maps = self.neck(self.backbone.features(images))
         proposed = self.propose(images, maps, regions)
         # Pool in float32: in half precision box coordinates are off by a pixel or two.
         pooled = [x.float() for x in maps[: self.pooled_levels]]
         return {"maps": pooled, "size": tuple(images.shape[-2:]), **proposed}
 
-    def cut(self, maps: list[Tensor], boxes: Tensor, image: Tensor, size: int) -> Tensor:
+    def pool_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor, size: int) -> Tensor:
         """Pool regions (R, 4) of the images `image` (R,) from the maps: (R, C, size, size)."""
         if self.rounded:
             return roi_pool(maps[0], boxes, image, size=size, stride=self.neck.strides[0])
@@ -96,15 +96,15 @@ class TwoStage(RegionDetector):
         align = pyramid_bags if maps[0].device.type == "cpu" else pyramid_align
         return align(maps, strides, boxes, image, level, size=size, samples=SAMPLES, aligned=self.aligned)
 
-    def judge(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and box codes (R, K, 4) of regions (R, 4)."""
-        return self.head(self.cut(maps, boxes, image, POOLED_SIZE))
+    def classify_regions(self, maps: list[Tensor], boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute class logits (R, K + 1) and box codes (R, K, 4) of regions (R, 4)."""
+        return self.head(self.pool_regions(maps, boxes, image, POOLED_SIZE))
 
     def region_losses(
         self, outputs: dict[str, Any], objects: ObjectBatch, boxes: Tensor, matched: Tensor, taken: Tensor
     ) -> dict[str, Tensor]:
-        """Mean losses over the sampled regions: cross-entropy of the class, smooth L1 of the box for positive ones."""
-        logits, codes = self.judge_drawn(outputs, boxes, taken)
+        """Compute mean losses over the sampled regions: cross-entropy, and smooth L1 of the boxes of positive ones."""
+        logits, codes = self.classify_sampled(outputs, boxes, taken)
         entropy, labels = self.class_loss(logits, objects, matched, taken)
         positive = (labels >= 0).nonzero()[:, 0]
         targets = self.coder.encode(matched_boxes(objects, matched)[taken][positive], boxes[taken][positive])
@@ -112,5 +112,5 @@ class TwoStage(RegionDetector):
         return {"class": entropy, "box": moved.sum() / max(len(labels), 1)}
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
-        parts = self.region_losses(outputs, objects, *self.draw(outputs, objects))
+        parts = self.region_losses(outputs, objects, *self.sample_regions(outputs, objects))
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}

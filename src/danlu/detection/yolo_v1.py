@@ -15,7 +15,7 @@ from danlu.detection.anchors import cells
 from danlu.detection.boxes import clip, convert, giou, iou
 from danlu.detection.detector import Detector
 from danlu.detection.matching import BACKGROUND, leave_out_ignored, matched_boxes, matched_labels
-from danlu.detection.neck import cut
+from danlu.detection.neck import remove_later_stages
 from danlu.detection.nms import batched_nms
 from danlu.detection.norms import set_norm
 from danlu.models.backbone import Backbone
@@ -39,7 +39,9 @@ class YOLOv1(Detector):
         super().__init__()
         added = set_norm(backbone, norm)
         strides = backbone.feature_strides
-        cut(backbone, max([i for i, stride in enumerate(strides) if size / stride >= MIN_CELLS], default=0))
+        remove_later_stages(
+            backbone, max([i for i, stride in enumerate(strides) if size / stride >= MIN_CELLS], default=0)
+        )
         self.backbone, self.classes = backbone, classes
         self.stage, self.stride = len(backbone.feature_strides) - 1, backbone.feature_strides[-1]
         self.head = nn.Sequential(

@@ -37,15 +37,15 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], signature: Signature |
 
 
 def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
-    """Read weights and their signature. Raises Refusal when the file is missing, truncated, or not written by danlu."""
+    """Read weights and their signature. Raises Refusal if the file is missing, truncated, or not written by danlu."""
     signature, state = read_tensors(path)
     if signature is None:
-        raise Refusal(f"weights file {path} carries no danlu signature; it was not written by danlu train")
+        raise Refusal(f"weights file {path} has no danlu signature; it was not written by danlu train")
     return signature, state
 
 
 def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
-    """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal when it is missing or damaged."""
+    """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
         raise Refusal(f"weights file {path} does not exist; the run has not finished its first epoch")
     try:
@@ -55,14 +55,14 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
     except OSError as error:
         raise blame(error, f"weights file {path}") from None
     except (SafetensorError, ValueError):
-        why = "it was cut short, or something else was written in its place"
-        raise Refusal(f"weights file {path} is damaged or no safetensors file: {why}") from None
+        why = "it was truncated or overwritten"
+        raise Refusal(f"weights file {path} is damaged or not a safetensors file: {why}") from None
     try:
         return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
     except json.JSONDecodeError:
-        raise Refusal(f"weights file {path} carries a damaged signature: it is no JSON") from None
+        raise Refusal(f"weights file {path} has a damaged signature: it is not JSON") from None
     except (ValueError, TypeError) as error:
-        raise Refusal(f"weights file {path} carries a damaged signature: {error}") from None
+        raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -88,9 +88,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a training state; only tensors and plain values are loaded. Raises Refusal when it is missing or damaged."""
+    """Read a training state; only tensors and plain values are loaded. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
-        raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it anew")
+        raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it again")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle format
@@ -99,8 +99,10 @@ def read_state(path: Path) -> dict[str, Any]:
         why = "it holds more than tensors and plain values, which could run code and is not read"
         raise Refusal(f"{path} is damaged and cannot be resumed from: {why}") from None
     except Exception:  # torch raises a dozen kinds for a damaged file
-        raise Refusal(f"{path} is damaged and cannot be resumed from: it is cut short or no checkpoint") from None
+        raise Refusal(f"{path} is damaged and cannot be resumed from: it is truncated or not a checkpoint") from None
     lacking = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
     if lacking:
-        raise Refusal(f"{path} is no state of danlu's, for it lacks {', '.join(map(repr, lacking))}; train it anew")
+        raise Refusal(
+            f"{path} is not a training state of danlu, it lacks {', '.join(map(repr, lacking))}; train it again"
+        )
     return state

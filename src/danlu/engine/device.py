@@ -53,7 +53,7 @@ def pick_device(name: str, count: int = 1) -> torch.device:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raise Refusal when a device does not support a precision."""
+    """Raise Refusal if a device does not support a precision."""
     if precision == "fp16" and device.type == "cpu":
         raise refusal("--precision", "fp32 or bf16 on a cpu", "fp16")
 

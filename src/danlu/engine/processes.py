@@ -60,7 +60,7 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
         if "EADDRINUSE" in last:  # the port was free when the processes were started
             port = os.environ.get("MASTER_PORT")
             raise Failure(
-                f"port {port}, where the processes meet, was taken by another program; start again "
+                f"port {port} of the processes is used by another program; start again "
                 "(and unset MASTER_PORT if you have set it)"
             ) from None
         raise RuntimeError(last) from error

@@ -71,11 +71,11 @@ class Saver(Watcher):
         }
 
     def restore(self, plan: Plan, state: dict[str, Any]) -> Progress:
-        """Load a saved state into `plan`. Raises Refusal when the network or the data differs."""
+        """Load a saved state into `plan`. Raises Refusal if the network or the data differs."""
         if state["fingerprint"] != self.fingerprint:
             raise Refusal(
                 f"--resume {self.run.name}: the data has changed since, or config.yaml was edited "
-                "(other samples, labels or network); train it anew"
+                "(other samples, labels or network); train it again"
             )
         try:
             plan.module.load_state_dict(state["model"])

@@ -48,14 +48,14 @@ def heal(
     to stop. console: where progress is shown; silent by default. lang: en or zh, of the progress; the run's own by
     default.
 
-    The report is also written to RUN/heal.json and added to the run's report page. Refusal when `run` is not a run of
-    danlu, has no validation set, or was trained without the doctor.
+    The report is also written to RUN/heal.json and added to the run's report page.
+    Raises Refusal if `run` is not a run of danlu, has no validation set, or was trained without the doctor.
     """
     seeds, budget = _count(seeds), _seconds(budget)
     run = run if isinstance(run, Run) else own_run(run)
     if not run.ledger.exists():
         raise Refusal(
-            f"RUN {run.name} has no doctor.jsonl: the doctor did not watch it; train it with --doctor.budget 0.03"
+            f"RUN {run.name} has no doctor.jsonl: it was trained without the doctor; train it with --doctor.budget 0.03"
         )
     language = with_values(run.config, {"doctor.language": lang} if lang else {}).doctor.language
     run.lock()
@@ -70,7 +70,7 @@ def heal(
 
 
 def own_run(target: str | Path) -> Run:
-    """Open a run folder of danlu. Refusal for anything else, with its own sentence for the ledger of another loop."""
+    """Open a run folder of danlu. Raises Refusal for other paths, with a special message for another loop's ledger."""
     path = Path(target)
     if not (path / "config.yaml").is_file() and (path.suffix == ".jsonl" or (path / "doctor.jsonl").is_file()):
         raise Refusal(
@@ -88,7 +88,7 @@ class _Healing:
         self.run, self.config = run, resolve(run.config)
         self.prepared = prepare(first_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
-            raise refusal("--heal", "used on a run with a validation part, by which A and B are compared", run.name)
+            raise refusal("--heal", "used on a run with a validation set, to compare trainings", run.name)
         spec = self.prepared.dataset.task_spec
         self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
@@ -135,14 +135,14 @@ class _Healing:
         try:
             after = self.trials.first_round(self.kept | change, name)
         except Refusal as refused:
-            why = message("healing.refused", "cannot be done here: {reason}", reason=str(refused))
+            why = message("healing.refused", "not possible for this run: {reason}", reason=str(refused))
             self._add_attempt(finding, change, None, None, why)
             return False
         compared = self._compare(finding, after)
         for round_ in range(2, MAX_ROUNDS + 1):
             if not compared.inconclusive or not self._affords(self._cost(before, round_) + self._cost(after, round_)):
                 break
-            self._print(translated("healing.more_seeds", "  {verdict}: as many seeds again", verdict=compared.why))
+            self._print(translated("healing.more_seeds", "  {verdict}: adding as many seeds", verdict=compared.why))
             self.trials.next_round(before, self.kept, self.best_name, round_)
             self.trials.next_round(after, self.kept | change, name, round_)
             compared = self._compare(finding, after)
@@ -246,14 +246,14 @@ class _Healing:
             "epochs": trials.epochs,
             "all_epochs": trials.run_epochs,
             "seeds": trials.first_seeds,
-            "most": len(trials.seeds),
+            "max_seeds": len(trials.seeds),
         }
         if trials.limit in (None, samples):
-            text = "{epochs} of {all_epochs} epochs, {seeds} seeds each, {most} if in doubt"
+            text = "{epochs} of {all_epochs} epochs, {seeds} seeds each, up to {max_seeds} if inconclusive"
             return message("healing.trials", text, **values)
         text = (
             "{epochs} of {all_epochs} epochs on {limit:,} of {samples:,} samples, "
-            "{seeds} seeds each, {most} if in doubt"
+            "{seeds} seeds each, up to {max_seeds} if inconclusive"
         )
         return message("healing.short_trials", text, **values, limit=trials.limit, samples=samples)
 
@@ -284,18 +284,18 @@ class _Healing:
 
 
 def _count(seeds: Any) -> int:
-    """Number of seeds. Refusal unless it is an integer from 2 to 100."""
+    """Number of seeds. Raises Refusal unless it is an integer from 2 to 100."""
     try:
         count = int(str(seeds))
     except ValueError:
         count = 0
     if not 2 <= count <= 100:
-        raise refusal("--seeds", "an integer from 2 to 100, for the noise is measured over them", seeds)
+        raise refusal("--seeds", "an integer from 2 to 100, since the noise is estimated from them", seeds)
     return count
 
 
 def _seconds(budget: Any) -> float:
-    """Budget in seconds. Refusal unless it is positive and finite."""
+    """Budget in seconds. Raises Refusal unless it is positive and finite."""
     try:
         seconds = float(budget)
     except (TypeError, ValueError):

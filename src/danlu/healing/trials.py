@@ -95,7 +95,7 @@ class Trials:
             self.limit = min(samples, max(int(fraction * samples), 4 * self.config.batch_size))
 
     def first_round(self, change: Change, name: str) -> TrialResult:
-        """Train the first seeds with a change, in the sub-folder `name`. Refusal when the settings are not possible."""
+        """Train the first seeds with a change, in the sub-folder `name`. Raises Refusal if the settings are invalid."""
         result = TrialResult([], [], 0.0)
         self.next_round(result, change, name, 1)
         result.findings = findings_of(Run(self._folder(name, self.seeds[0])), self.config.doctor.language)
@@ -185,13 +185,13 @@ def compare(
     noise = _noise(differences, min_gain, alpha)
     if breaks != broke:
         saved = breaks < broke
-        text = "{after} of {total} trainings break down, {before} did before"
+        text = "{after} of {total} trainings fail, {before} before the change"
         why = message("verdict.breaks", text, after=breaks, total=len(after), before=broke)
         return Comparison(mean, noise, saved, why)
     if mean is None or noise is None:
-        why = message("verdict.no_noise", "one seed shows no noise")
+        why = message("verdict.no_noise", "the noise is unknown for a single seed")
         if broke:
-            why = message("verdict.breaks_as_before", "trainings break down as before")
+            why = message("verdict.breaks_as_before", "trainings fail as before")
         return Comparison(mean, noise, False, why)
     gain = mean if high else -mean
     better = gain > noise

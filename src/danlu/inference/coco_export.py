@@ -15,7 +15,7 @@ RESULTS_FILE = "detections.json"
 
 
 def write_coco_results(folder: Path, predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
-    """Write `folder`/detections.json. Refusal or Failure when the file cannot be written."""
+    """Write `folder`/detections.json. Raises Refusal or Failure if the file cannot be written."""
     file = folder / RESULTS_FILE
     try:
         file.write_text(json.dumps(coco_results(predictions, classes), ensure_ascii=False), encoding="utf-8")

@@ -30,7 +30,7 @@ def evaluate_results(results: str | Path, data: str | Path | None) -> Evaluation
     precedence. Refusal with file and place for entries that cannot be used.
     """
     if data is None:
-        raise refusal("DATA", f"the COCO annotations that {results} is held against", "nothing")
+        raise refusal("DATA", f"the COCO annotations to evaluate {results} against", "nothing")
     path, source = Path(results), Path(data)
     for thing, one in (("RESULTS", path), ("DATA", source)):
         if not one.exists():
@@ -78,7 +78,7 @@ class _Annotations:
         self.by_class = {name: k for k, name in enumerate(self.classes, 1)}
         self.categories = {key: self.by_class[name] for key, name in names.items()}
         if not any(self._usable(one) and not one.get("iscrowd") for one in content["annotations"]):
-            raise Refusal(f"{source} must hold objects to find, got none")
+            raise Refusal(f"{source} must contain objects, got none")
 
     @property
     def count(self) -> int:
@@ -193,7 +193,7 @@ def _floats(values: list[Any], name: Callable[[int], str]) -> np.ndarray:
 
 
 def _numbers(values: Sequence[Any], thing: str) -> list[float]:
-    """Values as floats. Refusal for a value that is not a number, or not within (-1e9, 1e9)."""
+    """Values as floats. Raises Refusal for a value that is not a number, or not within (-1e9, 1e9)."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
             raise refusal(thing, "a finite number", _short(value))
@@ -228,7 +228,7 @@ def _rings(rings: list[Any], thing: str) -> list[list[float]]:
 
 
 def _kinds(entries: Sequence[dict[str, Any]], path: Path) -> list[Kind]:
-    """Kinds to evaluate: boxes, masks or both. Refusal when only some detections have a mask."""
+    """Kinds to evaluate: boxes, masks or both. Raises Refusal if only some detections have a mask."""
     shaped = [one.get("segmentation") is not None for one in entries]
     masks = any(shaped)
     if masks and not all(shaped):
@@ -250,7 +250,9 @@ def _judge(real: dict[str, Any], found: Any, kind: Kind) -> Any:
 def _read(path: Path) -> list[dict[str, Any]]:
     content = coco.read_json(path, f"RESULTS {path}")
     if isinstance(content, dict) and "annotations" in content and "images" in content:
-        raise Refusal(f"RESULTS {path} holds annotations, not detections: give the results first, then the annotations")
+        raise Refusal(
+            f"RESULTS {path} contains annotations, not detections: give the results first, then the annotations"
+        )
     if not isinstance(content, list):
         raise refusal(f"RESULTS {path}", "a list of detections, COCO's results form", _short(content))
     for i, entry in enumerate(content):

@@ -15,7 +15,7 @@ from danlu.data.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.detector import Detector
-from danlu.detection.tta import detect_mirrored, merge
+from danlu.detection.tta import detect_flipped, merge
 from danlu.inference.coco_export import write_coco_results
 from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
 from danlu.inference.prediction import Detection, Prediction
@@ -89,7 +89,7 @@ class ImageDetector:
         assert iou_threshold is not None, "chosen before the training"
         min_score = score / len(self.members)  # averaging over the members may raise a score
         each = [
-            detect_mirrored(
+            detect_flipped(
                 model, normalise.scale(normalise.centre(raw)), self.view_flips, min_score, iou_threshold, max_objects
             )
             for model, normalise in self.members

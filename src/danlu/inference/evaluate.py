@@ -34,7 +34,7 @@ def evaluate(
     if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
         for name, value in {"part": part, "weights": weights, "device": device, "tta": tta}.items():
             if value is not None:
-                raise refusal(f"--{name}", f"left out where detections are given, as in {run}", value)
+                raise refusal(f"--{name}", f"omitted if detections are given, as in {run}", value)
         return evaluate_results(run, data)
     loaded = load(run, weights, model=model, loss=loss, transform=transform, metrics=metrics)
     return loaded.evaluate(data, part=part, device=device, tta=tta)

@@ -21,7 +21,7 @@ from danlu.user_objects import is_own
 
 
 def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prepared:
-    """Read the run's own data. Refusal when it has changed since the training or has no such split."""
+    """Read the run's own data. Raises Refusal if it has changed since the training or has no such split."""
     prepared = prepare(config, run.weights("start"))
     _check_unchanged(run, prepared.signature, signature)
     if not len(getattr(prepared.split, split)):
@@ -53,7 +53,7 @@ def other_data(signature: Signature, config: Config, data: Any) -> Prepared:
     else:
         dataset = open_dataset(settings, signature.task, classes_known=True)
     if signature.columns is not None and dataset.kind in ("images", "files"):
-        raise refusal("DATA", "a table of rows", f"{dataset.path}, which holds images")
+        raise refusal("DATA", "a table of rows", f"{dataset.path}, which has images")
     index = torch.arange(len(dataset))
     if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
         index = index[dataset.given == SPLITS.index("test")]
@@ -67,8 +67,8 @@ def _check_unchanged(run: Run, now: Signature, then: Signature) -> None:
         is_now, was = getattr(now, what), getattr(then, what)
         if is_now != was:
             raise Refusal(
-                f"the data of {run.name}, {run.config.data.path}, is not what its network was trained on: "
-                f"{what.replace('_', ' ')} {_short(was)} then, {_short(is_now)} now; give the right DATA, or train anew"
+                f"the data of {run.name}, {run.config.data.path}, have changed since the training: "
+                f"{what.replace('_', ' ')} was {_short(was)}, is {_short(is_now)}; give the right DATA, or train again"
             )
 
 

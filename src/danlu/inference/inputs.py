@@ -69,7 +69,7 @@ def siblings(path: Path) -> list[str]:
 
 
 def output_folder(out: str | Path) -> Path:
-    """Create the folder if it is missing. Refusal when it cannot be created."""
+    """Create the folder if it is missing. Raises Refusal if it cannot be created."""
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _read_folder(folder: Path, read: Callable[[Path], Content]) -> Iterator[Inpu
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
     files = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES or is_image(p)]
     if not files:
-        raise refusal("PATH", "a folder with images in it", str(folder))
+        raise refusal("PATH", "a folder with images", str(folder))
     for file in files:
         try:
             yield InputImage(str(file), file, read(file))
@@ -120,4 +120,4 @@ def _read(read: Callable[[Any], Content], source: Any, thing: str) -> Content:
         return read(source)
     except UNREADABLE as error:
         reason = reason_of(error, source) if isinstance(source, Path) else str(error)
-        raise Refusal(f"{thing} is no image that can be read: {reason}") from None
+        raise Refusal(f"{thing} cannot be read as an image: {reason}") from None

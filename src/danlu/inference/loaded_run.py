@@ -70,7 +70,7 @@ class LoadedRun(Run):
 
     @cached_property
     def network(self) -> TrainedNetwork:
-        """Weights and signature. Refusal when the weights file is missing or damaged."""
+        """Weights and signature. Raises Refusal if the weights file is missing or damaged."""
         return TrainedNetwork(self.weights(self.weights_used), self.objects)
 
     @property
@@ -119,7 +119,7 @@ class LoadedRun(Run):
     def model(self) -> nn.Module:
         """The trained network on the CPU, in eval mode; it takes normalised inputs (see `signature`).
 
-        Refusal for an ensemble, whose members each take inputs of their own.
+        Raises Refusal for an ensemble, whose members each take inputs of their own.
         """
         if len(self.members) > 1:
             raise Refusal(f"{self.name} is an ensemble of {len(self.members)} networks: use `members`, or `predict`")
@@ -164,7 +164,7 @@ class LoadedRun(Run):
         if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
         if score is not None:
-            raise refusal("--score", "left out for tasks without objects", score)
+            raise refusal("--score", "omitted for tasks without objects", score)
         with using(self.objects):
             return self._predict(place, inputs, config, int(top), folder)
 
@@ -174,12 +174,12 @@ class LoadedRun(Run):
         """Predictions of a network that finds no objects."""
         if self.signature.columns is None and self.signature.channels is None:
             if out is not None:
-                raise refusal("--out", "left out for a network of tensors", str(out))
+                raise refusal("--out", "omitted for a network of tensors", str(out))
             return predict_tensors(self.network, place, inputs, top=top)
         if self.signature.columns is None:
             return predict_images(self.network, place, inputs, config, top=top, out=out)
         if out is not None:
-            raise refusal("--out", "left out for a network of table rows", str(out))
+            raise refusal("--out", "omitted for a network of table rows", str(out))
         return predict_rows(self.network, place, inputs)
 
     def evaluate(
@@ -202,7 +202,7 @@ class LoadedRun(Run):
             return other.evaluate(data, part=part, device=device, tta=tta)
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
-            raise refusal("--part", "left out when other DATA is given", part)
+            raise refusal("--part", "omitted if other DATA are given", part)
         began = time.perf_counter()
         with using(self.objects):
             return self._evaluate(data, part, config, began)
@@ -261,7 +261,7 @@ def load(
     the user with which the run was trained, as `danlu.train` takes them. Loading a run never imports code, so that a
     network and a transform of the user must be given here; loss and metrics are needed by `evaluate`.
 
-    Refusal when the folder is no run, its weights are missing or damaged, or its network is not given.
+    Raises Refusal if the folder is not a run, its weights are missing or damaged, or its network is not given.
     """
     objects = {"model": model, "loss": loss, "transform": transform, "metrics": metrics}
     objects = {name: one for name, one in objects.items() if one is not None}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def predict_rows(trained: TrainedNetwork, device: torch.device, inputs: Iterable[Any]) -> list[Prediction]:
     """Predict every row of csv files, DataFrames and arrays (N, D) or (D,), in order.
 
-    Target columns are ignored where a table has them. Refusal for a missing file or a wrong number of columns.
+    Target columns are ignored where a table has them. Raises Refusal for a missing file or a wrong number of columns.
     """
     signature = trained.signature
     names = [column.name for column in ColumnEncoder.from_dict(signature.columns or {}).columns]

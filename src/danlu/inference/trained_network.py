@@ -22,7 +22,7 @@ class TrainedNetwork:
     """One network, or several whose predictions are averaged.
 
     path: a weights file, read at once; the networks are built on first use. objects: of the user, with which the
-    network was trained. Refusal when the file is missing or damaged.
+    network was trained. Raises Refusal if the file is missing or damaged.
     """
 
     def __init__(self, path: Path, objects: UserObjects | None = None) -> None:

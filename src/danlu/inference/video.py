@@ -22,14 +22,14 @@ def is_video(path: Path) -> bool:
 
 
 def video_frames(path: Path) -> Iterator[np.ndarray]:
-    """Yield frames as uint8 (H, W, 3). Refusal where PyAV is missing or the file is no video."""
+    """Yield frames as uint8 (H, W, 3). Raises Refusal if PyAV is missing or the file is no video."""
     av = _library(path)
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, IndexError) as error:  # no video stream
-        raise Refusal(f"PATH {path} is no video that can be read: {error}") from None
+        raise Refusal(f"PATH {path} cannot be read as a video: {error}") from None
 
 
 class Recording:
@@ -64,5 +64,5 @@ def _library(path: Path) -> Any:
     try:
         import av
     except ImportError:
-        raise Refusal(f"PATH {path} is a video, which only PyAV reads: `pip install av`, or give images") from None
+        raise Refusal(f"PATH {path} is a video, which requires PyAV: `pip install av`, or give images") from None
     return av

@@ -145,17 +145,17 @@ def build_loss(
     loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
     if task is not None and TASKS[task].targets not in loss.targets:
         fitting = [name for name, other in LOSSES.items() if TASKS[task].targets in other.targets]
-        raise refusal("loss", f"one that can {task}", config.name, do=f"choose from {', '.join(fitting)}")
+        raise refusal("loss", f"a loss for the task {task}", config.name, do=f"choose from {', '.join(fitting)}")
     if config.smoothing and "smoothing" not in loss.options:
         raise refusal("loss.smoothing", f"0 with {config.name}", config.smoothing, do="use --loss cross-entropy")
     if config.rubbish is not None and (config.smoothing or "rubbish" not in loss.options):
-        raise refusal("loss.rubbish", "left out but with cross-entropy, and without smoothing", config.rubbish)
+        raise refusal("loss.rubbish", "omitted unless the loss is cross-entropy without smoothing", config.rubbish)
     function = partial(loss.function, **{option: getattr(config, option) for option in loss.options})
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)
 
     if "class" not in loss.targets or class_counts is None:
-        raise refusal("loss.class_weights", "left out where there are no exclusive classes", config.class_weights)
+        raise refusal("loss.class_weights", "omitted if there are no exclusive classes", config.class_weights)
     weights = class_weights(config.class_weights, class_counts)
 
     def weighted(outputs: Tensor, targets: Tensor) -> Tensor:

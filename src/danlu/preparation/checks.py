@@ -22,22 +22,22 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
         fresh = DetectConfig()
         for name, value in vars(config.detect).items():
             if value != getattr(fresh, name):
-                raise refusal(f"--detect.{name}", "left out for tasks without objects", value)
+                raise refusal(f"--detect.{name}", "omitted for tasks without objects", value)
         return
     for split, index in (("training", encoded.split.train), ("validation", encoded.split.val)):
         if len(index) and not any((~objects.annotations[i].ignore).any() for i in index.tolist()):
             with_objects = sum(bool((~one.ignore).any()) for one in objects.annotations)
             raise Refusal(
-                f"the {split} set of {encoded.dataset.path} holds no object in its {len(index)} images "
+                f"the {split} set of {encoded.dataset.path} has no object in its {len(index)} images "
                 f"({with_objects:,} of all {len(objects):,} images have one); change the split by --val or --data.seed"
             )
     _check_detector(config)
     if config.model.sparse:
-        raise refusal("--sparse", "left out for detectors", config.model.sparse)
+        raise refusal("--sparse", "omitted for detectors", config.model.sparse)
     for name in ("name", "class_weights"):
         value = getattr(config.loss, name)
         if value is not None:
-            raise refusal(f"--loss.{name}", "left out for detectors, which have their own losses", value)
+            raise refusal(f"--loss.{name}", "omitted for detectors, which have their own losses", value)
 
 
 def check_training(prepared: Prepared) -> None:
@@ -60,7 +60,7 @@ def check_training(prepared: Prepared) -> None:
         for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
             value = get(config, key)
             if value not in (None, False, "none"):
-                raise refusal(f"--{key}", "left out for tables, as it is for images", value)
+                raise refusal(f"--{key}", "omitted for tables, as it is for images", value)
 
 
 def _check_detector(config: ResolvedConfig) -> None:
@@ -69,6 +69,6 @@ def _check_detector(config: ResolvedConfig) -> None:
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
             takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
-            raise refusal(f"--detect.{name}", f"left out for {config.model.name}, which takes {takes}", value)
+            raise refusal(f"--detect.{name}", f"omitted for {config.model.name}, which takes {takes}", value)
     if config.model.width is not None:
-        raise refusal("--model.width", "left out for detectors", config.model.width, do="see --detect.width")
+        raise refusal("--model.width", "omitted for detectors", config.model.width, do="see --detect.width")

@@ -18,7 +18,7 @@ MAX_SAMPLES = 5_000  # training samples that the head is fitted to
 
 
 def last_layer(model: nn.Module, name: str) -> nn.Linear:
-    """The dense layer that computes the outputs. Raises Refusal where the network has none."""
+    """The dense layer that computes the outputs. Raises Refusal if the network has none."""
     layers = [m for m in model.get_submodule(head_name(model)).modules() if isinstance(m, nn.Linear)]
     if not layers or layers[-1].bias is None:
         raise refusal("transfer.head_first", f"false for {name}, whose last layer is not dense with a bias", True)

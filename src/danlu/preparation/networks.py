@@ -82,7 +82,7 @@ def _detector(signature: Signature, pretrained: bool) -> nn.Module:
     size = signature.size or 1
     if spec.backbone is None:  # its backbone is built in
         if signature.backbone:
-            raise refusal("--backbone", f"left out for {signature.model}, which has its own", signature.backbone)
+            raise refusal("--backbone", f"omitted for {signature.model}, which has its own", signature.backbone)
         options = signature.options | ({"pretrained": True} if pretrained else {})
         return build_detector(signature.model, None, classes=len(signature.classes), size=size, **options)
     name = signature.backbone or spec.backbone

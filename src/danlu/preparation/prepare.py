@@ -82,7 +82,9 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
 def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: Tensor) -> Prepared:
     """Other data for a trained network, in its encoding, scale and classes (by name). index: the test samples."""
     if dataset.task != signature.task:
-        raise refusal("DATA", f"data to {signature.task}", f"{dataset.path}, which is data to {dataset.task}")
+        raise refusal(
+            "DATA", f"data for the task {signature.task}", f"{dataset.path}, which is data for the task {dataset.task}"
+        )
     if signature.classes:
         dataset = _with_classes(dataset, signature.classes)
     empty = torch.empty(0, dtype=torch.long)
@@ -105,7 +107,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
             raise refusal("DATA", f"inputs of shape {tuple(signature.input_shape)}", tuple(tensors.shape))
     else:
         wanted = f"tensors of shape {tuple(signature.input_shape)}" if signature.channels is None else "images"
-        raise refusal("DATA", wanted, f"{dataset.path}, which holds {dataset.kind}")
+        raise refusal("DATA", wanted, f"{dataset.path}, which has {dataset.kind}")
     assert isinstance(targets, Tensor | ObjectSet)
     encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
     return _prepared(config, encoded, pick_device(config.device))
@@ -113,13 +115,16 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
 
 def _open(config: Config) -> Dataset:
     if not config.data.path:
-        raise refusal("DATA", "a file, a folder or the name of a known set", "nothing", do="try `danlu train digits`")
+        wanted = "a file, a folder or the name of a known dataset"
+        raise refusal("DATA", wanted, "nothing", do="try `danlu train digits`")
     if is_own(config.data.path):
         return find("data", config.data.path)
     dataset = open_dataset(config.data, config.task)
     target = config.data.target
     if target and dataset.kind != "table" and target not in dataset.target_names:
-        raise refusal("--target", f"left out where the data are no table with named columns, as {dataset.path}", target)
+        raise refusal(
+            "--target", f"omitted if the data are not a table with named columns, as in {dataset.path}", target
+        )
     return dataset
 
 

@@ -58,7 +58,7 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     if init is None:
         return None
     if config.model.pretrained:
-        raise refusal("--model.pretrained", "left out with --init", True)
+        raise refusal("--model.pretrained", "omitted with --init", True)
     if kept is not None and kept.is_file():
         return _read(init, kept)
     if init == PUBLISHED or init.startswith("timm/"):
@@ -88,7 +88,7 @@ def _published(config: Config) -> Source:
 
 
 def _packaged(config: Config, weights: PackagedWeights) -> Source:
-    """Weights that an installed package contains. Raises Refusal when the config names another network."""
+    """Weights that an installed package contains. Raises Refusal if the config names another network."""
     model = f"timm/{weights.network}"
     if config.model.name not in (None, model, *DETECTORS):
         raise refusal(f"--model with --init {weights.name}", model, config.model.name)
@@ -200,7 +200,7 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     """Find the tensors of a source that fit a network.
 
     wider: the same network with one more output; tensors whose shapes differ between the two are the classifier.
-    signature: of the network. Raises Refusal when no layer fits.
+    signature: of the network. Raises Refusal if no layer fits.
     """
     own, parameters = model.state_dict(), {name for name, _ in model.named_parameters()}
     classifier = {name for name, tensor in wider.state_dict().items() if tensor.shape != own[name].shape}
@@ -309,7 +309,7 @@ def _listed(names: Sequence[str]) -> list[str]:
 def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Modules and parameters that `--freeze` names, as prefixes of dotted names.
 
-    Raises Refusal when a pattern matches nothing, with the nearest names, or when nothing is left to train.
+    Raises Refusal if a pattern matches nothing, with the nearest names, or when nothing is left to train.
     """
     parameters = [name for name, _ in model.named_parameters()]
     known = {".".join(parts[:i]) for parts in (n.split(".") for n in parameters) for i in range(1, len(parts) + 1)}
@@ -326,7 +326,7 @@ def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     if all(any(within(name, part) for part in parts) for name in parameters):
         raise refusal(
             "--freeze",
-            "parts that leave something to train",
+            "such that some parameters are still trained",
             ",".join(patterns),
             do="all-but-head trains the head only",
         )

@@ -68,8 +68,8 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         print_line(console, f"  {found['command']}")
     else:
         tried = (
-            translated("healing.no_gain", "no change was better than the noise")
+            translated("healing.no_gain", "no change improved the metric by more than the noise")
             if found["attempts"]
-            else translated("healing.nothing", "there was nothing to try")
+            else translated("healing.nothing", "there was no change to try")
         )
-        print_line(console, translated("healing.unchanged", "the run is left as it is: {why}", why=tried))
+        print_line(console, translated("healing.unchanged", "the run is unchanged: {why}", why=tried))

@@ -25,7 +25,7 @@ MAX_CLASS_ROWS = 200
 
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
-    """Print the data set and a table of the settings chosen from the data, with reasons; also to the run's log."""
+    """Print the dataset and a table of the settings chosen from the data, with reasons; also to the run's log."""
     dataset, split = prepared.dataset, prepared.split
     sizes = {name: len(getattr(split, name)) for name in SPLITS}
     counts = translated("report.comma", ", ").join(
@@ -70,7 +70,7 @@ def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
         [
             translated("printing.setting", "setting"),
             translated("printing.chosen", "chosen"),
-            translated("printing.because", "because"),
+            translated("printing.reason", "reason"),
         ]
     )
     for choice in prepared.choices:

@@ -64,7 +64,7 @@ def healing_section(healing: Mapping[str, Any], figures: Figures) -> str:
 def _outcome(healing: Mapping[str, Any]) -> str:
     metric = str(healing.get("metric", ""))
     if not healing.get("command"):
-        text = translated("report.healing_unchanged", "No change was better than the noise: the run is left as it is.")
+        text = translated("report.healing_unchanged", "No change improved the metric by more than the noise.")
         return card(translated("report.outcome", "Outcome"), f"<p>{text}</p>")
     before, after = (metric_value(metric, healing.get(key)) for key in ("before", "after"))
     measured = label(metric, within=SPLIT_TITLES["val"])

@@ -26,7 +26,7 @@ MAX_PROBLEMS = 200  # rows in the table of skipped samples
 
 
 def data_section(data: Mapping[str, Any]) -> str:
-    """Source, format, splits and notes of the data set, and the samples that were skipped."""
+    """Source, format, splits and notes of the dataset, and the samples that were skipped."""
     if not data:
         return ""
     counts = data.get("counts") or {}

@@ -61,14 +61,14 @@ class Run:
         """
         folder = Path(out) if out else _next_free(Path("runs"))
         if folder.exists() and not folder.is_dir():
-            raise refusal("--out", "a folder", str(folder), do="a file of that name is in the way")
+            raise refusal("--out", "a folder", str(folder), do="a file with this name exists")
         if (folder / "config.yaml").exists():
             run = cls(folder)
             run.lock()
             run.unlock()
             raise Refusal(
                 f"--out must be a new folder, but {folder} holds a run; "
-                f"go on with it by `danlu train --resume {folder}` or choose another name"
+                f"resume it with `danlu train --resume {folder}` or choose another name"
             )
         if folder.is_dir() and any(folder.iterdir()):
             raise refusal("--out", "a new or empty folder", str(folder))
@@ -96,7 +96,7 @@ class Run:
 
     # One process at a time writes a run folder. The kernel releases the lock when the process dies for any reason.
     def lock(self) -> None:
-        """Lock the folder for this process. Refusal if another process holds the lock or the folder is read-only."""
+        """Lock the folder for this process. Raises Refusal if it is locked by another process or read-only."""
         self._lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
         try:
             self._lock.acquire()
@@ -174,7 +174,7 @@ class Run:
         return self.folder / "report.html"
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the folder. Failure if the disk does not take it."""
+        """Write a text file of the folder. Raises Failure if the disk does not take it."""
         write_atomically(self.folder / name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_json(self, name: str, value: Any) -> None:
@@ -185,7 +185,7 @@ class Run:
         self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str, default: Any) -> Any:
-        """Read what `write_json` wrote; `default` where there is no such file. Refusal for a file of another kind."""
+        """Read a file of `write_json`; returns `default` if it does not exist. Raises Refusal for an invalid file."""
         path = self.folder / name
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -195,7 +195,7 @@ class Run:
             raise Refusal(f"{path} must be readable JSON: {error}") from None
         if not isinstance(value, type(default)):
             kind = "an object" if isinstance(default, dict) else "a list"
-            raise refusal(str(path), f"JSON that holds {kind}", type(value).__name__)
+            raise refusal(str(path), f"JSON with {kind}", type(value).__name__)
         messages = value.pop("messages", None) if isinstance(value, dict) else None
         return with_messages(value, messages) if isinstance(messages, dict) else value
 
@@ -226,4 +226,6 @@ def _next_free(parent: Path) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise Refusal(f"run folder {folder} cannot be made: {error.strerror}; name another with --out") from None
+            raise Refusal(
+                f"run folder {folder} cannot be created: {error.strerror}; choose another with --out"
+            ) from None

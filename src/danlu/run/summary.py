@@ -124,9 +124,9 @@ class SplitMetrics(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DataSummary(Result):
-    """The data set of a run."""
+    """The dataset of a run."""
 
-    path: str = ""  # file, folder or name of a known set
+    path: str = ""  # file, folder or name of a known dataset
     format: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)  # split -> number of samples
     classes: list[str] = field(default_factory=list)  # in the order of the outputs; empty for regression

@@ -15,7 +15,7 @@ from danlu.data.batches import Batch
 from danlu.data.canvas import Placement
 from danlu.detection.boxes import iou_matrix
 from danlu.detection.detector import Detector
-from danlu.detection.tta import detect_mirrored, merge
+from danlu.detection.tta import detect_flipped, merge
 from danlu.metrics.detection import (
     Kind,
     best_threshold,
@@ -48,7 +48,7 @@ class Detect:
     """Detection of objects with boxes, or with masks too.
 
     annotations, placements: of every sample, by its number. masks: predict and evaluate masks.
-    nms_iou, max_detections: see `Detector.detect`. view_flips: see `tta.detect_mirrored`; ((),) for no augmentation.
+    nms_iou, max_detections: see `Detector.detect`. view_flips: see `tta.detect_flipped`; ((),) for no augmentation.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Detect:
             found = detector.detect(outputs, MIN_SCORE, self.nms_iou, self.max_detections)
         else:
             limits = MIN_SCORE, self.nms_iou, self.max_detections
-            found = detect_mirrored(detector, batch.inputs, self.view_flips, *limits)
+            found = detect_flipped(detector, batch.inputs, self.view_flips, *limits)
         index = batch.index.tolist()
         predictions = [Prediction(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
         return predictions, [self.truth(i) for i in index]

@@ -118,7 +118,7 @@ def train(
     console = console or Console()
     if resume is not None:
         if config or (isinstance(data, str | Path) and str(data)):
-            raise refusal("--resume", "alone, for it knows its data and config", str(data or config))
+            raise refusal("--resume", "used without DATA and --config, which the run defines", str(data or config))
         folder = resume.folder if isinstance(resume, Run) else Path(resume)
         return _resume(folder, plain, (data, val, test), objects, console)
     base = load_yaml(config) if config else Config()
@@ -151,11 +151,11 @@ def _check_folds(config: Config) -> None:
     """Refuse cross-validation settings that contradict each other."""
     data = config.data
     if data.refit and not data.folds:
-        raise refusal("--refit", "left out without --folds", data.refit)
+        raise refusal("--refit", "omitted without --folds", data.refit)
     if data.fold is not None and not data.folds:
-        raise refusal("data.fold", "left out without --folds", data.fold)
+        raise refusal("data.fold", "omitted without --folds", data.fold)
     if data.folds and isinstance(data.val, int | float):
-        raise refusal("--val", "left out with --folds, whose every part validates once", data.val)
+        raise refusal("--val", "omitted with --folds, which uses every fold for validation once", data.val)
 
 
 def _resume(

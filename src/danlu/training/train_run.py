@@ -107,7 +107,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
 
 
 def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
-    """Config of a run with changed settings. Refusal for settings other than RESUMABLE."""
+    """Config of a run with changed settings. Raises Refusal for settings other than RESUMABLE."""
     before = run.config  # read once: it is a file
     config = with_values(before, settings)
     for key in keys():
@@ -115,7 +115,7 @@ def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
             allowed = ", ".join(name.removeprefix("data.") for name in RESUMABLE)
             raise refusal(
                 key,
-                "left out with --resume, which keeps the run's",
+                "omitted with --resume, which keeps the run's",
                 get(config, key),
                 do=f"only {allowed} may change",
             )
@@ -129,9 +129,9 @@ def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[flo
     """
     summary = run.summary
     if summary.folds and config.epochs != run.config.epochs:
-        raise refusal("--epochs", "left out for a finished run over folds", config.epochs)
+        raise refusal("--epochs", "omitted for a finished run over folds", config.epochs)
     if (config.epochs or 0) < summary.epochs:
-        raise refusal("--epochs", f"at least {summary.epochs}, which the run has behind it", config.epochs)
+        raise refusal("--epochs", f"at least {summary.epochs}, the epochs that the run has trained", config.epochs)
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
         line = f"{run.name} has finished already; its report is {run.report}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""CIFAR batches, binary and pickled, and pickles that must not be obeyed."""
+"""CIFAR batches, binary and pickled, and refused pickles."""
 
 import os
 import pickle

@@ -183,9 +183,9 @@ def test_absolute_paths_of_another_machine(tmp_path):
 
 
 REFUSED = {
-    "cut": (lambda text: text[:200], "no valid json"),
+    "cut": (lambda text: text[:200], "not valid json"),
     "a list": (lambda text: '[{"image_id": 1}]', "a list, as of results"),
-    "no images": (lambda text: text.replace('"images"', '"pictures"'), "'images'"),
+    "no images": (lambda text: text.replace('"images"', '"photos"'), "'images'"),
     "no bbox": (lambda text: text.replace('"bbox": [1.75', '"box": [1.75').replace('"segmentation": [[', '"s": [['), "annotations[0].bbox"),
     "short bbox": (lambda text: text.replace("[20, 5, 10, 10]", "[20, 5, 10]"), "annotations[1].bbox"),
     "no file_name": (lambda text: text.replace('"file_name"', '"name"'), "images[0].file_name"),
@@ -207,7 +207,7 @@ def test_one_sentence_for_a_broken_file(tmp_path, name):
     assert "\n" not in str(found.value)
 
 
-def test_too_many_faults_stop_unless_told(tmp_path):
+def test_too_many_faults_stop_by_default(tmp_path):
     def change(data):
         for entry in data["annotations"]:
             entry["bbox"] = [500, 500, 10, 10]
@@ -221,7 +221,7 @@ def test_too_many_faults_stop_unless_told(tmp_path):
 def test_another_task_is_refused(tmp_path):
     write(tmp_path)
     assert recognise(tmp_path) == "coco"
-    with pytest.raises(Refusal, match="data to detect or segment, not to classify"):
+    with pytest.raises(Refusal, match="data for the task detect or segment, not classify"):
         read(tmp_path, "classify")
 
 

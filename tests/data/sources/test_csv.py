@@ -1,4 +1,4 @@
-"""csv files as people write them."""
+"""csv files in common variants."""
 
 import gzip
 
@@ -36,7 +36,7 @@ def test_few_whole_numbers_are_classes_unless_asked(tmp_path):
     text = "x,y\n" + "".join(f"{i * 0.1},{i % 3 + 9}\n" for i in range(99))
     data = read(tmp_path / "t.csv", text)
     assert data.classes == ("9", "10", "11")
-    assert any("by its name" in note for note in data.notes)
+    assert any("because of its name" in note for note in data.notes)
     assert read(tmp_path / "t.csv", task="regress").task == "regress"
     with pytest.raises(Refusal, match="classify"):
         read(tmp_path / "t.csv", target="x", task="classify")
@@ -81,8 +81,8 @@ def test_notes(tmp_path):
     data = read(tmp_path / "t.csv", text, target="y")
     notes = " ".join(data.notes)
     assert "'when' looks like dates" in notes
-    assert "'same' holds only 7" in notes
-    assert "'id' holds 80 different texts" in notes
+    assert "'same' has only 7" in notes
+    assert "'id' has 80 different texts" in notes
     assert data.inputs["v"].isna().sum() == 1
 
 
@@ -91,7 +91,7 @@ def test_nameless_row_number_blank_lines_and_quotes(tmp_path):
     data = read(tmp_path / "t.csv", text, target="b")
     assert list(data.inputs.columns) == ["a"]
     assert list(data.inputs["a"]) == ["x, y", "z", "two\nlines"]
-    assert any("nameless column 1" in note for note in data.notes)
+    assert any("column 1 without a name" in note for note in data.notes)
     assert data.name_of(1) == "t.csv line 4"
 
 
@@ -100,15 +100,15 @@ def test_nameless_row_number_blank_lines_and_quotes(tmp_path):
     [
         ("", {}, "empty file"),
         ("  \n", {}, "empty file"),
-        ("a,b\n", {"target": "b"}, "header only"),
+        ("a,b\n", {"target": "b"}, "only a header"),
         ("a,b\n1,2\n3,4,5\n", {"target": "b"}, "line 3 must be 2 fields long.*got 3"),
         ("a,b,c\n1,2,3\n3,4\n", {"target": "b"}, "line 3 .*got 2"),
-        ("a,a\n1,2\n", {"target": "a"}, "named once"),
+        ("a,a\n1,2\n", {"target": "a"}, "must be unique"),
         (TABLE, {"target": "kinds"}, "did you mean 'kind'"),
         (TABLE, {}, "--target COLUMN, one of a, b, kind"),
-        ("5.1,3.5,1\n4.9,3.0,2\n", {"target": "y"}, "first line seems to hold values"),
+        ("5.1,3.5,1\n4.9,3.0,2\n", {"target": "y"}, "first line seems to contain values"),
         ("y\n1.5\n2.5\n", {}, "input columns"),
-        ("a,y\n1,\n2,\n", {}, "without any value"),
+        ("a,y\n1,\n2,\n", {}, "without values"),
         ("a,y\n1,x\n2,x\n", {}, "two classes"),
         ("a,y\n" + "1,2.5\n" * 20 + "1,oops\n", {}, "line 22 .*oops"),
         (b"\x89PNG\0\0\0\0", {"target": "y"}, "binary"),

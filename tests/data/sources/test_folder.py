@@ -82,7 +82,7 @@ def test_empty_and_one_image_classes(tmp_path):
     data = read(tmp_path, on_bad="skip")
     assert data.classes == ("a", "b")
     assert any("'b' has a single image" in note for note in data.notes)
-    assert any("'c' is left out" in note for note in data.notes)
+    assert any("'c' is not used" in note for note in data.notes)
 
 
 def test_class_without_training_images(tmp_path):

@@ -59,7 +59,7 @@ def test_splits(tmp_path):
     assert read(tmp_path).given.tolist() == [TRAIN] * 3 + [VAL] * 3
 
 
-def test_what_does_not_fit_is_named(tmp_path):
+def test_mismatches_are_named(tmp_path):
     write(tmp_path, 30)
     (tmp_path / "masks" / "p3_mask.png").unlink()
     (tmp_path / "masks" / "p4_mask.png").write_bytes(b"no image")

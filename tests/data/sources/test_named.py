@@ -1,4 +1,4 @@
-"""The named sets, against scikit-learn and torchvision themselves."""
+"""Known datasets against scikit-learn and torchvision."""
 
 import json
 

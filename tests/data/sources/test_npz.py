@@ -1,4 +1,4 @@
-"""npz files under the usual names and shapes."""
+"""npz files with common names and shapes."""
 
 import numpy as np
 import pytest

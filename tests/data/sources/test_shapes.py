@@ -1,4 +1,4 @@
-"""The drawn set: exact boxes and masks, poses that tell where a shape lies, equal for equal seeds."""
+"""The generated shapes dataset: exact boxes and masks, correct poses, reproducible by seed."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_the_box_is_that_of_the_mask(drawn):
     for one in drawn[1]:
         masks = one.masks(plain)
         assert (masks.sum(0) <= 1).all()  # what is seen belongs to one shape
-        assert 1 <= len(one) <= shapes.MOST
+        assert 1 <= len(one) <= shapes.MAX_SHAPES
         for mask, box in zip(masks, one.boxes):
             rows, columns = mask.nonzero().unbind(1)
             assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -62,11 +62,11 @@ def test_poses_give_centre_and_angle(drawn):
         assert abs(columns.mean() + 0.5 - x) < 0.5
         assert abs(rows.mean() + 0.5 - y) < 0.5
         checked += 1
-        if shapes.TURN[label]:
+        if shapes.SYMMETRY[label]:
             far = np.argmax(np.hypot(columns + 0.5 - x, rows + 0.5 - y))
             corner = math.atan2(rows[far] + 0.5 - y, columns[far] + 0.5 - x)
-            off = (corner - angle - shapes.TURN[label] / 2) % shapes.TURN[label]
-            assert min(off, shapes.TURN[label] - off) < 0.25
+            off = (corner - angle - shapes.SYMMETRY[label] / 2) % shapes.SYMMETRY[label]
+            assert min(off, shapes.SYMMETRY[label] - off) < 0.25
     assert checked >= 3
 
 
@@ -90,5 +90,5 @@ def test_by_name():
     assert data.targets[0].shapes is None
     assert data.targets[0].poses.shape == (len(data.targets[0]), 3)
     assert open_dataset(DataConfig(path="shapes"), "segment").targets[0].shapes is not None
-    with pytest.raises(Refusal, match="to detect, not to classify"):
+    with pytest.raises(Refusal, match="task detect, not classify"):
         open_dataset(DataConfig(path="shapes"), "classify")

@@ -69,7 +69,7 @@ def test_lists_of_splits(tmp_path):
     assert any("2 annotated images are in no list" in note for note in data.notes)
 
 
-def test_a_image_in_two_lists_is_tested_on_only(tmp_path):
+def test_image_in_two_lists_is_only_in_the_test_set(tmp_path):
     files = {stem: xml(stem) for stem in "abc"}
     data = read(write(tmp_path, files, {"train": ["a", "b"], "test": ["b", "c"]}))
     assert data.given.tolist() == [TRAIN, TEST, TEST]
@@ -88,7 +88,7 @@ def test_several_years_and_folders_of_splits(tmp_path):
     assert read(tmp_path / "exported").given.tolist() == [TRAIN, VAL]
 
 
-def test_the_name_in_the_file_may_be_wrong_or_the_only_one(tmp_path):
+def test_file_name_in_the_annotation_may_be_wrong(tmp_path):
     write(tmp_path, {"a": xml("a", filename="other.jpg"), "b": xml("b", filename="elsewhere/odd.jpg")})
     (tmp_path / "JPEGImages" / "b.jpg").rename(tmp_path / "JPEGImages" / "odd.jpg")
     data = read(tmp_path)
@@ -133,7 +133,7 @@ def test_sizes_that_are_not_the_images(tmp_path):
     assert len(data) == 2
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_entries_are_named(tmp_path):
     files = {f"p{i}": xml(f"p{i}") for i in range(40)}
     write(tmp_path, files, {"train": [*files, "nothing"]})
     (tmp_path / "JPEGImages" / "p3.jpg").unlink()
@@ -150,13 +150,13 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 REFUSED = {
-    "cut": (lambda text: text[:120], "no valid xml"),
+    "cut": (lambda text: text[:120], "not valid xml"),
     "no name": (lambda text: text.replace("<name>dog</name>", ""), "object 1.name"),
     "no box": (lambda text: text.replace("bndbox", "box"), "object 1.bndbox"),
     "no xmax": (lambda text: text.replace("xmax", "right"), "object 1.bndbox.xmax"),
     "words": (lambda text: text.replace("<xmax>10", "<xmax>ten"), "'ten'"),
-    "other root": (lambda text: text.replace("annotation>", "annotations>"), "outermost"),
-    "encoding": (lambda text: '<?xml version="1.0" encoding="klingon"?>' + text, "no valid xml"),
+    "other root": (lambda text: text.replace("annotation>", "annotations>"), "root element"),
+    "encoding": (lambda text: '<?xml version="1.0" encoding="klingon"?>' + text, "not valid xml"),
 }
 
 

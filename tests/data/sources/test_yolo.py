@@ -40,7 +40,7 @@ def test_boxes_and_classes(tmp_path):
     assert data.targets[0].labels.tolist() == [0, 1]
     assert np.allclose(data.targets[0].boxes, [[15, 15, 45, 25], [6, 4, 36, 24]])
     assert [len(t) for t in data.targets] == [2, 0, 0]
-    assert any("1 images have no file of labels" in note for note in data.notes)
+    assert any("1 images have no label file" in note for note in data.notes)
     assert data.given is None  # train and val are the same folder
     assert not data.problems
     assert len(read(tmp_path / "data.yaml")) == 3
@@ -56,9 +56,9 @@ def test_polygons_are_masks(tmp_path):
         read(tmp_path, "segment")
 
 
-def test_keys_of_data_yaml_that_are_not_read_are_told_and_misspelt_ones_refused(tmp_path):
+def test_unread_keys_of_data_yaml_are_noted_and_misspelt_ones_refused(tmp_path):
     write(tmp_path, {"a": BOX}, license="CC BY 4.0", roboflow={"version": 1})
-    assert "data.yaml: not read are the keys license, roboflow" in read(tmp_path).notes
+    assert "data.yaml: keys that are not read: license, roboflow" in read(tmp_path).notes
     write(tmp_path, {"a": BOX}, vall="images/val")
     with pytest.raises(Refusal, match=r"vall.*did you mean 'val'"):
         read(tmp_path)
@@ -113,7 +113,7 @@ FAULTS = {
 @pytest.mark.parametrize("parts", [("",), ("train", "valid")])
 @pytest.mark.parametrize("above", ["", "images"])
 def test_labels_beside_the_images(tmp_path, parts, above):
-    """As labelImg and Darknet write them; other texts in the folder are nobody's labels."""
+    """Files as labelImg and Darknet write them; other text files in the folder are ignored."""
     root = tmp_path / above / "set"
     for part in parts:
         (root / part).mkdir(parents=True)
@@ -183,7 +183,7 @@ def test_one_sentence_for_a_broken_file(tmp_path, name):
     assert "\n" not in str(found.value)
 
 
-def test_a_broken_line_is_skipped_when_told(tmp_path):
+def test_broken_line_is_skipped_on_request(tmp_path):
     data = read(write(tmp_path, {"a": BOX, "b": "0 0.5"}), on_bad="skip")
     assert [len(one) for one in data.targets] == [1, 0]
     assert "line 1" in data.problems[0].where

@@ -1,4 +1,4 @@
-"""The doctor at Lightning's Trainer: same bits, nothing left behind, quiet when all is well, faults found."""
+"""The Lightning callback: training is unchanged, hooks are removed, no false findings, faults found."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_the_step() -> None:
 
 
 @pytest.mark.parametrize("kind", [Own, Inner, Parts])
-def test_a_rate_far_too_high_is_found_and_said(kind: type[Own]) -> None:
+def test_lr_far_too_high_is_found_and_reported(kind: type[Own]) -> None:
     _, doctor, said = fit(kind, rate=30.0)
     assert codes(doctor)[0] == "optim.lr_too_high"
     assert said[0].startswith("error: optim.lr_too_high")
@@ -136,7 +136,7 @@ def test_accumulation_and_a_page(tmp_path) -> None:
     assert "<html" in doctor.doctor.report(tmp_path / "doctor.html").read_text(encoding="utf-8")
 
 
-def test_a_training_that_breaks_down_is_left_in_order() -> None:
+def test_failed_training_leaves_a_valid_folder() -> None:
     class Breaks(Inner):
         def training_step(self, batch: Any, index: int) -> Tensor:
             if index == 3:

@@ -1,4 +1,4 @@
-"""The doctor at Hugging Face's Trainer: same bits, nothing left behind, quiet when all is well, faults found."""
+"""The Hugging Face callback: training is unchanged, hooks are removed, no false findings, faults found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = {"vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 2, "num_atten
 
 
 class Sentences(torch.utils.data.Dataset):
-    """Twelve tokens; the class is told by the first."""
+    """Twelve tokens, of which the first determines the class."""
 
     def __init__(self, first: int, last: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -80,7 +80,7 @@ def test_same_bits_and_no_alarm(tmp_path) -> None:
     assert not optimizer_hooks._global_optimizer_post_hooks
 
 
-def test_a_rate_far_too_high_is_found_and_said(tmp_path) -> None:
+def test_lr_far_too_high_is_found_and_reported(tmp_path) -> None:
     _, doctor, said = train(tmp_path, rate=1.0)
     assert "optim.lr_too_high" in codes(doctor)
     assert any("optim.lr_too_high" in line for line in said)

@@ -1,4 +1,4 @@
-"""Tiny problems with a Hessian that is known: by formula, or by torch.func as the plain twin."""
+"""Small problems whose Hessian is known by a formula or by torch.func."""
 
 from __future__ import annotations
 

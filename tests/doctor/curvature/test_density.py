@@ -1,4 +1,4 @@
-"""Shares, moments and trace against the full Hessian."""
+"""Fractions by sign, moments and trace against the full Hessian."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products against torch.func's whole Hessian; nothing of the model changes."""
+"""Hessian-vector products against torch.func's full Hessian; the model is unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_frozen_parameters_take_no_part() -> None:
     assert close(hessian.matrix(), full_hessian(net, x, y))
 
 
-def test_tied_weights_stand_in_once() -> None:
+def test_tied_weights_are_counted_once() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -127,7 +127,7 @@ def shifted(net: nn.Module, x: torch.Tensor, y: torch.Tensor, by: torch.Tensor) 
     return Objective(net, F.cross_entropy, (x, y))
 
 
-def test_nothing_is_touched() -> None:
+def test_data_files_are_not_modified() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.3), nn.Linear(20, 3))
     x, y = torch.randn(40, 6), torch.randint(3, (40,))
@@ -173,7 +173,7 @@ def test_wrong_arguments_are_refused() -> None:
         ({"batches": []}, "at least one pair"),
         ({"batches": [x]}, "pair"),
         ({"loss_fn": lambda o, t: F.cross_entropy(o, t, reduction="none")}, "one number"),
-        ({"loss_fn": lambda o, t: F.cross_entropy(o.detach(), t)}, "gradients flow"),
+        ({"loss_fn": lambda o, t: F.cross_entropy(o.detach(), t)}, "differentiable"),
         ({"top": 0}, "an integer >= 1"),
         ({"lr": -1.0}, "positive"),
         ({"landscape": "eigenvector"}, "did you mean 'eigenvectors'"),

@@ -1,4 +1,4 @@
-"""Both ends of known spectra."""
+"""Extreme eigenvalues of known spectra."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(size: int, seed: int = 1) -> torch.Tensor:
     return random_vector(torch.empty(size, dtype=torch.float64), torch.Generator().manual_seed(seed))
 
 
-def test_a_networks_ends_are_those_of_the_full_hessian() -> None:
+def test_extreme_eigenvalues_equal_those_of_the_full_hessian() -> None:
     net, x, y = small_net()
     true = torch.linalg.eigvalsh(full_hessian(net, x, y)).numpy()
     hessian = Hessian(Objective(net, F.cross_entropy, (x, y)))

@@ -1,4 +1,4 @@
-"""The loss around the weights, and paths in it."""
+"""Loss around the weights, and projected paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.doctor.curvature.objective import Objective
 from danlu.refuse import Refusal
 
 
-def test_a_bowl_is_drawn_as_it_is() -> None:
+def test_quadratic_bowl_is_drawn_exactly() -> None:
     objective = Objective(Point([1.0, -2.0, 0.5], lambda w: (w**2).sum()), itself, NOTHING)
     axes = torch.eye(3, dtype=torch.float64)
     drawn = landscape(objective, [axes[0], axes[2]], span=2.0, points=5)
@@ -27,7 +27,7 @@ def test_a_bowl_is_drawn_as_it_is() -> None:
     assert line.y.size == 0
 
 
-def test_a_path_is_projected_and_the_image_holds_it() -> None:
+def test_projected_path_is_inside_the_plot() -> None:
     net, x, y = small_net()
     objective = Objective(net, F.cross_entropy, (x, y))
     optimizer, path = torch.optim.SGD(net.parameters(), 0.1), []

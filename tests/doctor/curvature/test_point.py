@@ -1,4 +1,4 @@
-"""Kinds of points on functions drawn by hand, and the way out of saddles."""
+"""Kinds of critical points of known functions, and steps out of saddles."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_kinds_by_their_numbers() -> None:
     assert kind_of_point(0.0, 0.0, 0.0, 0.0, weights_norm=3) == "flat"
 
 
-def test_sharpness_against_the_rate() -> None:
+def test_sharpness_against_the_lr() -> None:
     """Descent on a parabola of curvature 4 is stable below 2/4, with momentum 0.9 below 3.8/4."""
     parabola = Point([1.0], lambda w: 2 * w[0] ** 2)
     for rate, momentum in ((0.49, 0.0), (0.51, 0.0), (0.94, 0.9), (0.96, 0.9)):

@@ -1,4 +1,4 @@
-"""The audit of labelled images: every image and every object is checked here, once, on the way to a Dataset.
+"""Check labelled images and their objects, and assemble them to a Dataset.
 
 Faulty ones are skipped, clipped or kept, and named by file and object. Images without objects are kept.
 """
@@ -21,9 +21,9 @@ from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, 
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
 
-FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
+FULL_CHECK = 2 * 1024**3  # bytes; up to this total size every image is decoded when checking
 IGNORED = ", so it is ignored in training"  # of objects whose mask cannot be used
-ROUNDING = 1.0  # pixels that a box may reach over the edge without being named: tools round, or count from 0
+ROUNDING = 1.0  # pixels that a box may exceed the image without a note, because tools round or count from 0
 
 
 def assemble(
@@ -36,7 +36,7 @@ def assemble(
     problems: Iterable[Problem] = (),
     notes: Iterable[str] = (),
 ) -> Dataset:
-    """The checked Dataset. Raises Refusal when there are no images or classes, or too many are bad.
+    """Assemble the checked Dataset. Raises Refusal if there are no images or classes, or too many are bad.
 
     task: "segment" keeps the outlines; an object without a usable one is then ignored in training.
     """
@@ -45,10 +45,12 @@ def assemble(
     found = _one_part_each(found, root, problems, notes)
     found, infos = _usable_images(path, root, found, config, problems)
     if not classes:
-        raise Refusal(f"{path} must name at least one class of objects, got none")
+        raise Refusal(f"{path} must define at least one class of objects, got none")
     found, infos = _compared(found, infos, root, problems)
     if not found:
-        raise Refusal(f"{path}: every image is turned against its annotation; write the images without EXIF rotation")
+        raise Refusal(
+            f"{path}: all annotations ignore the EXIF rotation of the images; save the images without EXIF rotation"
+        )
     sizes = [(info.height, info.width) for info in infos]
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
     if TASKS[task].masks:
@@ -85,7 +87,7 @@ def assemble(
 
 
 def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem], notes: list[str]) -> list[Labelled]:
-    """No image in two parts: it stays in the test part, else in validation, unless nothing were left to train on."""
+    """Keep each image in one split: the test set first, then validation, unless no training images would be left."""
     parts: dict[Path, set[int]] = {}
     for one in found:
         parts.setdefault(one.image, set()).add(one.split)
@@ -110,7 +112,7 @@ def _one_part_each(found: Sequence[Labelled], root: Path, problems: list[Problem
 def _usable_images(
     path: Path, root: Path, found: list[Labelled], config: DataConfig, problems: list[Problem]
 ) -> tuple[list[Labelled], list[ImageInfo]]:
-    """The images that can be read; Refusal when there are none, or too many bad ones."""
+    """Select the readable images. Raises Refusal if there are none, or too many bad ones."""
     files = [one.image for one in found]
     infos = check_images(files, decode=_bytes(files) < FULL_CHECK, workers=config.workers)
     bad = [
@@ -122,7 +124,7 @@ def _usable_images(
     pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, ImageInfo)]
     if not pairs or (config.on_bad != "skip" and too_many_bad(len(bad), len(found))):
         first = ", ".join(f"{p.where}: {p.reason}" for p in bad[:3]) or "it lists none"
-        do = "; mend or remove them, or use --on-bad skip" if pairs else ""
+        do = "; fix or remove them, or use --on-bad skip" if pairs else ""
         raise Refusal(f"{path}: {len(bad)} of {len(found)} images cannot be used ({first}){do}")
     return [one for one, _ in pairs], [info for _, info in pairs]
 
@@ -132,7 +134,7 @@ def _bytes(files: Sequence[Path]) -> int:
     for file in files:
         try:
             total += file.stat().st_size
-        except (OSError, ValueError):  # missing, or a name that no file can have: the check names it
+        except (OSError, ValueError):  # missing or invalid name, reported by the check
             continue
     return total
 
@@ -140,7 +142,7 @@ def _bytes(files: Sequence[Path]) -> int:
 def _compared(
     found: list[Labelled], infos: list[ImageInfo], root: Path, problems: list[Problem]
 ) -> tuple[list[Labelled], list[ImageInfo]]:
-    """The images without those that lie turned or whose mask does not fit; names all of another size than said."""
+    """Drop images whose rotation or mask does not match; report images whose size differs from the annotation."""
     kept = []
     for one, info in zip(found, infos):
         skipped = False
@@ -173,7 +175,7 @@ def _audit(
     problems: list[Problem],
     notes: list[str],
 ) -> tuple[list[Thing], np.ndarray, np.ndarray]:
-    """(usable objects, their boxes float32 (T, 4) within the image, the number of their image (T,))."""
+    """Check objects; returns usable ones, their boxes float32 (T, 4) clipped to the image, image indices (T,)."""
     things = [thing for one in found for thing in one.things]
     owner = np.repeat(np.arange(len(found)), [len(one.things) for one in found])
     height, width = np.asarray(sizes, np.float64)[owner].reshape(-1, 2).T
@@ -186,7 +188,7 @@ def _audit(
         clipped = np.minimum(boxes.clip(0), edges.astype(np.float32))
         beyond = np.maximum(-boxes, boxes - edges).max(axis=1, initial=0)
         faults = {
-            "": np.array([bool(thing.fault) for thing in things], bool),  # as its source found
+            "": np.array([bool(thing.fault) for thing in things], bool),  # reported by the reader
             "not finite": ~np.isfinite(boxes).all(axis=1),
             "reversed": (x2 < x1) | (y2 < y1),
             "empty": (x2 == x1) | (y2 == y1),
@@ -218,7 +220,7 @@ def _audit(
 
 
 def _repeated(things: list[Thing], boxes: np.ndarray, owner: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Good objects that equal an earlier one in image, class and box."""
+    """Find usable objects that equal an earlier one in image, class and box."""
     rows = np.flatnonzero(good)
     labels = np.array([thing.label for thing in things], np.float64)
     keys = np.column_stack([owner, labels, boxes])[rows]
@@ -248,7 +250,7 @@ def _outlined(
     owner: np.ndarray,
     problems: list[Problem],
 ) -> list[Thing]:
-    """The objects, each with an outline: where none can be used, its box stands in and the object is ignored."""
+    """Give each object an outline; without a usable one its box is used and the object is ignored."""
     kept, lost = [], 0
     for thing, box, i in zip(things, boxes, owner):
         one, shape = found[i], thing.shape
@@ -275,7 +277,7 @@ def _outlined(
 
 
 def _outline_fault(shape: Shape | None, size: tuple[int, int]) -> str:
-    """Why an outline cannot be drawn, in a few words."""
+    """Reason why an outline cannot be drawn, in a few words."""
     if shape is None:
         return "no outline"
     if isinstance(shape, Polygons):
@@ -308,7 +310,7 @@ def _remarks(targets: Sequence[Annotation], classes: Sequence[str], given: torch
 
 
 def similar_names(classes: Sequence[str]) -> list[str]:
-    """A note on classes whose names differ only in case, spaces or Unicode form."""
+    """Create notes about classes whose names differ only in case, spaces or Unicode form."""
     groups: dict[str, list[str]] = {}
     for name in classes:
         groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)

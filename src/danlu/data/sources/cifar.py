@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 as published: the binary version (*.bin) and the python version (pickled batches).
 
-The pickles are read with an unpickler that knows numpy arrays and plain values only, so no file can run code.
+The unpickler only supports numpy arrays and plain values, so that a file cannot run code.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, sort_classes
 from danlu.refuse import Refusal, refusal
 
-PIXELS = 3 * 32 * 32
-INSIDE = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
-NUMPY = {
+PIXELS = 3 * 32 * 32  # values per image
+PUBLISHED_FOLDERS = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
+ALLOWED_CLASSES = {  # (module, name) that a pickle may use
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
-    ("_codecs", "encode"),  # how python 3 writes bytes in old protocols
+    ("_codecs", "encode"),  # bytes in old pickle protocols of python 3
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
 }
@@ -35,7 +35,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """uint8 images (N, 3, 32, 32), fine labels for CIFAR-100; data_batch_* or train against test_batch or test."""
+    """Read images, uint8 (N, 3, 32, 32), labels (fine ones for CIFAR-100), and the published split."""
     home = _home(path)
     fine = home.joinpath("train").is_file() or home.joinpath("train.bin").is_file()
     count = 100 if fine else 10
@@ -51,7 +51,10 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         given.append(torch.full((len(marks),), split, dtype=torch.int8))
     names, notes = _names(home, fine)
     if len(names) < count:
-        names, notes = [str(i) for i in range(count)], [f"no file of class names in {home}: classes are numbers"]
+        names, notes = (
+            [str(i) for i in range(count)],
+            [f"no class names in {home}: classes are named by number"],
+        )
         classes, targets = tuple(names), torch.cat(labels)
     else:
         classes, targets = sort_classes(names, torch.cat(labels))
@@ -68,12 +71,12 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
 
 
 def _home(path: Path) -> Path:
-    """The folder itself, or the published folder inside it."""
-    return next((path / name for name in INSIDE if (path / name).is_dir()), path)
+    """Return the folder itself, or the published folder inside it."""
+    return next((path / name for name in PUBLISHED_FOLDERS if (path / name).is_dir()), path)
 
 
 def _batches(home: Path) -> list[Path]:
-    """The batch files in the order of the published set, training first."""
+    """List the batch files in the order of the published dataset, training first."""
     ten = sorted(p for p in home.glob("data_batch_*") if p.suffix in ("", ".bin")) + [
         p for name in ("test_batch", "test_batch.bin") if (p := home / name).is_file()
     ]
@@ -85,11 +88,11 @@ def _batches(home: Path) -> list[Path]:
 
 
 def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of label (CIFAR-100: coarse, then fine) and 3,072 pixels, channel by channel."""
+    """Read rows of a label (CIFAR-100: coarse, then fine) and 3,072 pixel values in the order (C, H, W)."""
     data = np.fromfile(file, np.uint8)
     head = 2 if count == 100 else 1
     if len(data) == 0 or len(data) % (PIXELS + head):
-        raise refusal(str(file), f"a whole number of rows of {PIXELS + head} bytes", f"{len(data)} bytes")
+        raise refusal(str(file), f"a multiple of {PIXELS + head} bytes (rows of label and image)", f"{len(data)} bytes")
     rows = data.reshape(-1, PIXELS + head)
     return rows[:, head:], rows[:, head - 1]
 
@@ -106,12 +109,12 @@ def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
             f"data of {file}", f"a uint8 array of {PIXELS} columns", getattr(rows, "shape", type(rows).__name__)
         )
     if len(rows) != len(labels) or not all(isinstance(label, int | np.integer) for label in labels):
-        raise refusal(f"{key} of {file}", f"{len(rows)} whole numbers, one an image", f"{len(labels)} values")
+        raise refusal(f"{key} of {file}", f"{len(rows)} integers, one per image", f"{len(labels)} values")
     return rows, labels
 
 
 def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
-    """Class names in the published order, and notes."""
+    """Read the class names in the published order; returns them and notes."""
     for name in ("batches.meta.txt", "fine_label_names.txt"):
         if (home / name).is_file():
             return (home / name).read_text(encoding="utf-8").split(), []
@@ -119,26 +122,26 @@ def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
     if not meta.is_file():
         return [], []
     key = "fine_label_names" if fine else "label_names"
-    held = read_pickle(meta)
-    if not isinstance(held, dict) or not isinstance(held.get(key), list):
-        got = sorted(map(str, held)) if isinstance(held, dict) else type(held).__name__
+    content = read_pickle(meta)
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise refusal(str(meta), f"a dictionary with a list {key}", got)
-    return [str(name) for name in held[key]], []
+    return [str(name) for name in content[key]], []
 
 
 def read_pickle(file: Path) -> Any:
-    """What a pickle of plain values and numpy arrays holds, byte strings as text. Refusal for anything else in it."""
+    """Load a pickle of plain values and numpy arrays, with byte strings decoded. Raises Refusal for other content."""
     try:
         with builtins.open(file, "rb") as stream:
             return _text(_NumpyUnpickler(stream, encoding="bytes").load())
     except pickle.UnpicklingError as error:
         raise Refusal(f"{file} must be a pickle of numpy arrays and plain values: {error}") from None
     except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError):
-        raise Refusal(f"{file} must be a pickled batch, but it is truncated or damaged") from None
+        raise Refusal(f"{file} must be a pickled batch, but is truncated or damaged") from None
 
 
 def _text(value: Any) -> Any:
-    """Byte strings, in which python 2 wrote text, to str."""
+    """Decode the byte strings that python 2 wrote."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, dict):
@@ -148,6 +151,6 @@ def _text(value: Any) -> Any:
 
 class _NumpyUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in NUMPY:
+        if (module, name) in ALLOWED_CLASSES:
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused because it could run code")
+        raise pickle.UnpicklingError(f"it uses {module}.{name}, which is not allowed because it could run code")

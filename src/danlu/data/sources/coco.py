@@ -27,18 +27,29 @@ from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS
 
-OTHERS = {  # COCO's files of other kinds -> what they hold
+OTHERS = {  # other kinds of COCO files -> their content
     "coco captions": "captions",
     "coco panoptic": "panoptic segments",
     "coco labels": "image labels without boxes",
     "coco images": "image names without annotations",
     "coco results": "detections of a model",
 }
-FALSE = (None, False, 0, 0.0, "", "0", "0.0", "false", "False", "no")  # of iscrowd, whatever type a tool wrote
+FALSE = (
+    None,
+    False,
+    0,
+    0.0,
+    "",
+    "0",
+    "0.0",
+    "false",
+    "False",
+    "no",
+)  # values of iscrowd in different tools
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Json files with COCO's keys."""
+    """Recognise json files with COCO's keys."""
     kinds = survey.json_kinds
     if files := kinds.get("coco"):
         total = len(survey.of(".json"))
@@ -47,7 +58,7 @@ def look(survey: Survey) -> Evidence | None:
         )
         return Evidence(Fit.MARKED, seen)
     if survey.is_file and survey.path.suffix.lower() == ".json" and not set(kinds) - {"broken", "other", "list"}:
-        # A single json file of no known kind: what COCO lacks in it is the best that can be said.
+        # A single json file of an unknown kind: report the COCO keys that it lacks.
         return Evidence(Fit.POSSIBLE, message("data.seen.json", "it is a .json file"))
     for kind, what in OTHERS.items():
         if files := kinds.get(kind):
@@ -60,7 +71,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations of every json file; file and folder names give the splits.
+    """Read `ImageFiles` and annotations of all json files; file and folder names define the splits.
 
     Raises Refusal for a file that is cut or lacks a key, and when more than 5 % of its entries cannot be used.
     """
@@ -81,9 +92,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
-    """The content of the one annotation file at `path`, its keys checked as `open` does, its images not looked for.
+    """Read the single annotation file at `path` and check its keys as `open` does, without looking for its images.
 
-    outlines: check these too. Raises Refusal when there is no such file, more than one, or a faulty entry.
+    outlines: check these too. Raises Refusal if there is no such file, more than one, or a faulty entry.
     """
     survey = as_survey(path)
     files = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco", [])
@@ -110,11 +121,11 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
 
 
 class EntryError(ValueError):
-    """One entry of a file cannot be used. The message names its place and reason."""
+    """Unusable entry of a file. The message has its place and the reason."""
 
 
 def _around(survey: Survey) -> Survey:
-    """The folder around a json file, where its images are looked for: its own, or that of annotations/."""
+    """Survey the folder of a json file, or the parent of annotations/, to find its images."""
     base = survey.path.parent
     if base.name.lower() in ("annotations", "annotation", "labels"):
         base = base.parent
@@ -123,7 +134,7 @@ def _around(survey: Survey) -> Survey:
 
 
 def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:
-    """The files without those that repeat the images of others which name splits (instances_all.json)."""
+    """Drop files that repeat the images of files with split names (instances_all.json)."""
     split = [file for file in files if file.split != UNASSIGNED]
     names = {name for file in split for name in file.names}
     kept = []
@@ -154,12 +165,12 @@ class _File:
         if self.split == UNASSIGNED:
             self.split = split_of_path(file.folder)
         self.notes: list[str] = []
-        self.faulty: set[Any] = set()  # ids of images that cannot be used: their objects go with them
+        self.faulty: set[Any] = set()  # ids of unusable images, whose objects are skipped
         self.categories = self._categories()
 
     @property
     def names(self) -> set[str]:
-        """File names of its images."""
+        """File names of the images."""
         return {str(entry.get("file_name")) for entry in self.content["images"] if isinstance(entry, dict)}
 
     def _categories(self) -> dict[Any, str]:
@@ -174,14 +185,14 @@ class _File:
         except EntryError as error:
             raise Refusal(f"{self.file.path}: {error}") from None
         if not names:
-            raise Refusal(f"{self.file.path} must name at least one class of objects in categories, got none")
+            raise Refusal(f"{self.file.path} must define at least one class of objects in categories, got none")
         twice = [name for name, n in Counter(names.values()).items() if n > 1]
         if twice:
             self.notes.append(f"{self.name}: categories of one name are one class ({twice[0]!r})")
         return dict(sorted(names.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
 
     def read(self, reading: Reading, outlines: bool) -> None:
-        """Add every image with its objects to `reading`. outlines: their masks too."""
+        """Add all images with their objects to `reading`. outlines: including masks."""
         reading.notes += self.notes
         found: dict[Any, Labelled | None] = {}
         names: dict[Any, str] = {}
@@ -215,7 +226,7 @@ class _File:
             return None
 
     def _near(self, name: str) -> tuple[str, ...]:
-        """Folders whose images a file means first: beside it, or train2017/ for instances_train2017.json."""
+        """Folders to search first for the images of a file: its own, or train2017/ for instances_train2017.json."""
         stem = self.file.stem.partition("_")[2] or self.file.stem
         return (*self.file.folder[:-1], stem) if self.file.folder[-1:] == ("annotations",) else self.file.folder
 
@@ -238,7 +249,7 @@ class _File:
                 continue
             one = found[image]
             if one is None:
-                continue  # its image is missing and named already
+                continue  # its image is missing and already reported
             reading.entries += 1
             if fault and outlines:
                 reading.problems.append(Problem(f"{self.name} {name}", fault, "kept"))
@@ -267,7 +278,7 @@ class _File:
     # --- values of one entry ---
 
     def entries(self, key: str, reading: Reading | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(place, entry) of a list; what is no object is skipped by `reading`, else EntryError."""
+        """Iterate over (place, entry) of a list; invalid entries are skipped by `reading`, else raise EntryError."""
         for i, entry in enumerate(self.content[key]):
             where = f"{key}[{i}]"
             if isinstance(entry, dict):
@@ -284,7 +295,7 @@ class _File:
         return value
 
     def identity(self, entry: dict[str, Any], key: str, where: str) -> int | str:
-        """An id; 7, 7.0 and "7" are one."""
+        """Normalise an id: 7, 7.0 and "7" are equal."""
         value = entry.get(key)
         if isinstance(value, bool) or not isinstance(value, int | str | float):
             got = _short(value) if key in entry else "none"
@@ -297,12 +308,12 @@ class _File:
             whole = number.is_integer() and abs(number) < 2**53
         except ValueError:
             return name
-        # "007" is a name of its own beside 7.
+        # "007" is not equal to 7.
         plain = whole and (not isinstance(value, str) or str(int(number)) == value.partition(".")[0])
         return int(number) if plain else name
 
     def box(self, entry: dict[str, Any], where: str, shape: Shape | None) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2; without a bbox those of its outline."""
+        """Return x1, y1, x2, y2 of the bbox, or of the outline if there is none."""
         values = entry.get("bbox")
         if not values and isinstance(shape, Polygons) and shape.rings:
             return box_of(shape)
@@ -315,7 +326,7 @@ class _File:
         return x, y, x + width, y + height
 
     def outline(self, entry: dict[str, Any], where: str) -> tuple[Shape | None, str]:
-        """Polygons, or run lengths in either form, and the reason where there are none that can be used."""
+        """Read polygons, or run lengths in either form; returns them and the reason if they are unusable."""
         try:
             return _shape(entry.get("segmentation")), ""
         except ValueError as error:
@@ -325,12 +336,12 @@ class _File:
 
 
 def _shape(outline: Any) -> Shape | None:
-    """Raises ValueError when `outline` is neither polygons nor run lengths."""
+    """Raises ValueError if `outline` is neither polygons nor run lengths."""
     if not outline:
         return None
     if isinstance(outline, list):
         if _are_numbers(outline):
-            outline = [outline]  # one ring without the list around it
+            outline = [outline]  # one polygon without the outer list
         return Polygons(tuple(ring for one in outline if len(ring := _ring(one))))
     if not isinstance(outline, dict):
         raise ValueError(f"must be polygons or run lengths, got {_short(outline)!r}")
@@ -363,7 +374,7 @@ def _box_of_runs(runs: RunLengths) -> tuple[float, float, float, float]:
 
 
 def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """(height, width), where both are numbers."""
+    """Return (height, width) if both are numbers."""
     values = [entry.get("height"), entry.get("width")]
     try:
         height, width = (float(value) for value in values if not isinstance(value, bool | type(None)))

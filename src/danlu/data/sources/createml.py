@@ -18,7 +18,7 @@ from danlu.refuse import Refusal
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Json lists of images with coordinates."""
+    """Recognise json lists of images with coordinates."""
     files = survey.json_kinds.get("createml")
     if not files:
         return None
@@ -26,7 +26,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; classes sorted by name."""
+    """Read `ImageFiles` and annotations, with classes sorted by name."""
     survey = as_survey(path)
     wanted = wanted_task(survey.path, task, masks=False)
     reading = Reading(survey, config, "createml")

@@ -1,4 +1,4 @@
-"""csv: a table with one header line, separated by comma, semicolon or tab, plain or .gz; one column is the target."""
+"""Tables with one header line, separated by comma, semicolon or tab, plain or .gz; one column is the target."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from danlu.refuse import Refusal, refusal
 if TYPE_CHECKING:
     import pandas
 
-USUAL_TARGETS = ("target", "label", "class", "y")
+TARGET_COLUMNS = ("target", "label", "class", "y")
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-MISSING = ("nan", "na", "n/a", "null", "none", "#n/a", "-", "?")  # in lower case: a missing number among numbers
-CODE = r"[+-]?0\d+"  # leading zeros
+MISSING = ("nan", "na", "n/a", "null", "none", "#n/a", "-", "?")  # lower-case texts that mean a missing number
+CODE = r"[+-]?0\d+"  # numbers with leading zeros
 DATE = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{4}")
 COMMA_DECIMAL = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
 
 
 def look(survey: Survey) -> Evidence | None:
-    """A csv file, or a folder with exactly one in it and no images."""
+    """Recognise a csv file, or a folder with exactly one at its top."""
     files = [file for file in survey.files if file.name.lower().endswith(ENDINGS)]
     if survey.is_file and files:
         return Evidence(Fit.CONVERTED, message("data.seen.csv_file", "a table"))
@@ -44,7 +44,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """The input columns as a DataFrame, not yet encoded, and one target column; rows without target are problems."""
+    """Read the input columns as a DataFrame, not yet encoded, and the target column; skip rows without target."""
     path = path.path if isinstance(path, Survey) else path
     file = _inside(path)[0] if path.is_dir() else path
     notes: list[str] = []
@@ -56,7 +56,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     notes.append(f"task {decided}: {why} in {where}" if not task else f"target is {where}")
     inputs = frame.drop(columns=target)[keep].reset_index(drop=True)
     if inputs.shape[1] == 0:
-        raise Refusal(f"{file} must hold input columns besides the target {target!r}, got none")
+        raise Refusal(f"{file} must have input columns besides the target {target!r}, got none")
     inputs = _remark(inputs, notes)
     kept = np.asarray(lines)[keep]
     common = {"path": str(path), "format": "csv", "inputs": inputs, "target_names": (target,), "notes": notes}
@@ -68,13 +68,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 def read_rows(file: Path) -> pandas.DataFrame:
-    """The columns of a csv file as `open` reads them, the target among them if it is there. Refusal as there."""
+    """Read all columns of a csv file as `open` does, including the target. Raises Refusal as `open` does."""
     frame, _, _ = _table(file, [])
     return _remark(frame, [])
 
 
 def _table(file: Path, notes: list[str]) -> tuple[Any, list[str], list[int]]:
-    """All columns as a DataFrame, their names, and the line on which each row ends."""
+    """Read all columns as a DataFrame; returns it, the column names, and the last line of each row."""
     text = _text(file, notes)
     separator = _separator(file, text)
     header, lines = _check_rows(file, text, separator)
@@ -102,14 +102,14 @@ def _text(file: Path, notes: list[str]) -> str:
             text = data.decode("latin-1")
             notes.append(f"{file.name} is not UTF-8; it was read as Latin-1")
     if "\0" in text[:4096]:
-        raise refusal(str(file), "a table of text", "a binary file")
+        raise refusal(str(file), "a text file", "a binary file")
     if not text.strip():
         raise refusal(str(file), "a table with a header line", "an empty file")
     return text
 
 
 def _separator(file: Path, text: str) -> str:
-    """What the header line holds most of."""
+    """Choose the separator that occurs most often in the header line."""
     header = text.lstrip().split("\n", 1)[0]
     if ".tsv" in file.name.lower():
         return "\t"
@@ -117,7 +117,7 @@ def _separator(file: Path, text: str) -> str:
 
 
 def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[int]]:
-    """Column names, and the line on which each row ends; Refusal at the first row of another length."""
+    """Read the column names and the last line of each row. Raises Refusal at the first row of another length."""
     rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     lines: list[int] = []
     try:
@@ -126,21 +126,21 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
             if len(row) == len(header):
                 lines.append(rows.line_num)
             elif any(field.strip() for field in row):
-                raise refusal(f"{file} line {rows.line_num}", f"{len(header)} fields long as the header is", len(row))
+                raise refusal(f"{file} line {rows.line_num}", f"{len(header)} fields long, as the header is", len(row))
     except csv.Error as error:
         raise Refusal(f"{file} line {rows.line_num} cannot be read: {error}") from None
     header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise refusal(f"the columns of {file}", "each named once", twice[0])
+        raise refusal(f"the columns of {file}", "unique", twice[0])
     if not lines:
-        raise refusal(str(file), "a table with rows below its header", "the header only")
+        raise refusal(str(file), "a table with rows below its header", "only a header")
     return header, lines
 
 
 def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
     import pandas
 
-    # "1,5" is a number where the semicolon separates.
+    # In files separated by semicolons "1,5" is a number.
     decimal = "," if separator == ";" and COMMA_DECIMAL.search(text[:20000]) else "."
     try:
         frame = pandas.read_csv(
@@ -149,7 +149,7 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
     except (pandas.errors.ParserError, ValueError) as error:
         raise Refusal(f"{file} cannot be read as a table: {str(error).strip().splitlines()[-1]}") from None
     if len(frame) != len(lines):
-        raise Refusal(f"{file} holds {len(lines)} rows by its lines but {len(frame)} by its quotes; mend the quotes")
+        raise Refusal(f"{file} has {len(lines)} rows by its lines but {len(frame)} by its quotes; fix the quotes")
     frame.columns = [str(name).strip() for name in frame.columns]
     for name in frame.columns:
         frame[name] = _typed(frame[name], decimal)
@@ -157,10 +157,10 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
 
 
 def _typed(column: Any, decimal: str) -> Any:
-    """A column of text as numbers where all its values are such, else as it is written; empty fields are missing.
+    """Convert a column of text to numbers if all its values are numbers; empty fields are missing.
 
-    A word such as NA stands for a missing number among numbers, and for itself among words: NA may be a region. Numbers
-    with leading zeros are codes, so they stay text.
+    A word such as NA means a missing number in a column of numbers, and is an ordinary value among words. Numbers with
+    leading zeros are codes and stay text.
     """
     import numpy
     import pandas
@@ -186,7 +186,7 @@ def _typed(column: Any, decimal: str) -> Any:
 
 
 def _with_booleans(column: Any, words: Any) -> Any:
-    """True and False as truth values, where nothing else occurs."""
+    """Convert a column that only contains True and False to booleans."""
     if len(words) == len(column) and words.isin(("True", "False")).all():
         return words == "True"
     return column
@@ -194,20 +194,20 @@ def _with_booleans(column: Any, words: Any) -> Any:
 
 def _target(file: Path, header: list[str], wanted: str | None, notes: list[str]) -> str:
     if wanted is None:
-        usual = [name for name in header if name.lower() in USUAL_TARGETS]
+        usual = [name for name in header if name.lower() in TARGET_COLUMNS]
         if len(usual) != 1:
             raise Refusal(f"{file} needs --target COLUMN, one of {', '.join(header[:20])}{' ...' * (len(header) > 20)}")
-        notes.append(f"the target is column {usual[0]!r}, by its name")
+        notes.append(f"the target is column {usual[0]!r}, because of its name")
         return usual[0]
     if wanted in header:
         return wanted
     values = [name for name in header if re.fullmatch(r"-?\d+(\.\d+)?", name)]
-    do = "its first line seems to hold values, it must hold names" if len(values) > len(header) / 2 else ""
+    do = "its first line seems to contain values instead of names" if len(values) > len(header) / 2 else ""
     raise refusal("--target", f"a column of {file}", wanted, near=header, do=do)
 
 
 def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-    """Target values of the rows that have one, which rows these are (bool), and the others as problems."""
+    """Read the target; returns the values present, a boolean mask of their rows, and problems of the other rows."""
     import pandas
 
     keep = column.notna().to_numpy(copy=True)
@@ -220,7 +220,7 @@ def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.n
         values = column[keep].astype(str).to_numpy(dtype=object)
         _no_mixture(file, column[keep], np.asarray(lines)[keep])
     if not keep.any():
-        raise refusal(f"column {column.name!r} of {file}", "a target", "a column without any value")
+        raise refusal(f"column {column.name!r} of {file}", "a target", "a column without values")
     problems = [
         Problem(f"{file.name} line {lines[i]}", f"{reason} in target column {column.name!r}")
         for i in np.flatnonzero(~keep)
@@ -229,7 +229,7 @@ def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.n
 
 
 def _no_mixture(file: Path, column: Any, lines: np.ndarray) -> None:
-    """Numbers with a few words among them are a mistake in the file, not class names."""
+    """Raise Refusal if a column has a few words among numbers, which is an error in the file."""
     import pandas
 
     numbers: Any = pandas.to_numeric(column.astype(str), errors="coerce")
@@ -244,28 +244,26 @@ def _no_mixture(file: Path, column: Any, lines: np.ndarray) -> None:
 
 
 def _remark(inputs: Any, notes: list[str]) -> pandas.DataFrame:
-    """Notes on columns that tell little or cannot be used as they are; infinities become missing values."""
+    """Add notes about columns of little use, drop row numbers, and replace infinities by missing values."""
     import pandas
 
     for name in list(inputs.columns):
         column = inputs[name]
         if name.startswith("Unnamed: ") and (column.isna().all() or column.is_monotonic_increasing):
-            inputs = inputs.drop(columns=name)  # the row number that pandas writes, or a separator at the line's end
-            notes.append(f"the nameless column {int(name[9:]) + 1} is left out: it is empty or counts the rows")
+            inputs = inputs.drop(columns=name)  # row numbers written by pandas, or a separator at the end of lines
+            notes.append(f"column {int(name[9:]) + 1} without a name is not used: it is empty or numbers the rows")
             continue
         present = column.dropna()
         if present.nunique() <= 1:
             what = f"only {present.iloc[0]!s}" if len(present) else "no value"
-            notes.append(f"column {name!r} holds {what}")
+            notes.append(f"column {name!r} has {what}")
         elif not pandas.api.types.is_numeric_dtype(column):
             distinct = present.nunique()
             if DATE.match(str(present.iloc[0])):
                 notes.append(f"column {name!r} looks like dates; it is read as text")
             elif distinct > 50 and distinct > 0.5 * len(present):
-                notes.append(
-                    f"column {name!r} holds {distinct} different texts and looks like a name or number of the row"
-                )
+                notes.append(f"column {name!r} has {distinct} different texts and looks like an identifier of the row")
         elif not pandas.api.types.is_bool_dtype(column) and (bad := np.isinf(column.to_numpy(dtype=float))).any():
             inputs[name] = column.mask(bad)
-            notes.append(f"column {name!r} holds {int(bad.sum())} infinite values, taken as missing")
+            notes.append(f"column {name!r} has {int(bad.sum())} infinite values, treated as missing")
     return inputs

@@ -26,7 +26,7 @@ NO_AREA = ("points", "polyline", "tag", "skeleton", "cuboid")
 
 
 def look(survey: Survey) -> Evidence | None:
-    """An xml file with the element <annotations>."""
+    """Recognise an xml file with the element <annotations>."""
     files = _files(survey)
     if not files:
         return None
@@ -41,7 +41,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; a rotated box is read as the box around it. Classes sorted by name."""
+    """Read `ImageFiles` and annotations, with classes sorted by name; a rotated box becomes its bounding box."""
     survey = as_survey(path)
     reading = Reading(survey, config, "cvat")
     left_out: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
     except OSError as error:
         raise blame(error, str(file.path)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise Refusal(f"{file.path} is no valid xml ({error}): it is cut or damaged, write it again") from None
+        raise Refusal(f"{file.path} is not valid xml ({error}): it is truncated or damaged; export it again") from None
     for entry in tree.iter("image"):
         name = entry.get("name", "")
         where = f"{file.relative} image {entry.get('id', '')}"
@@ -91,7 +91,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
 
 
 def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float, float, float]]:
-    """(outline, box). Raises ValueError or KeyError."""
+    """Read (outline, box) of a shape. Raises ValueError or KeyError."""
     if shape.tag == "box":
         x1, y1, x2, y2 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
         angle = math.radians(float(shape.get("rotation", 0)))
@@ -114,11 +114,11 @@ def _shape(shape: ElementTree.Element) -> tuple[Shape | None, tuple[float, float
             raise ValueError("run lengths that do not fill the mask")
         pixels = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8).reshape(height, width)
         return Raster(pixels, left, top), (left, top, left + width, top + height)
-    raise ValueError(f"a shape called {shape.tag}")
+    raise ValueError(f"unknown shape {shape.tag}")
 
 
 def _rotated(ring: np.ndarray, angle: float) -> np.ndarray:
-    """The ring (K, 2) turned about its middle, clockwise on the image."""
+    """Rotate a polygon (K, 2) clockwise about its centre."""
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     middle = ring.mean(axis=0)
     return (ring - middle) @ turn + middle

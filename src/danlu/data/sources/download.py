@@ -1,4 +1,4 @@
-"""What every download of a known set needs: an end to waiting, and the reason of a failure in one line."""
+"""Timeout and error message for downloads of known datasets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-TIMEOUT = 20  # seconds to wait for an answer before the network counts as absent
+TIMEOUT = 20  # seconds to wait for a response
 
 
 @contextlib.contextmanager
-def patience() -> Iterator[None]:
-    """Sockets opened inside wait `TIMEOUT` seconds at most; without a limit they may wait for ever."""
+def socket_timeout() -> Iterator[None]:
+    """Limit the waiting time of sockets opened in this context to `TIMEOUT` seconds; there is no limit by default."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
@@ -21,5 +21,5 @@ def patience() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why a download failed, in one line."""
+    """Describe the failure of a download in one line."""
     return " ".join(str(getattr(error, "reason", None) or error).split())

@@ -29,7 +29,7 @@ FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while check
 
 @dataclass
 class _Listing:
-    """What the walk through the folder met, before any file is opened."""
+    """Files found below the class folders, before any is opened."""
 
     paths: list[Path] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)  # of each path
@@ -41,7 +41,10 @@ class _Listing:
 
 @dataclass
 class _Layout:
-    """Where the classes lie. classes: (class folder, split). notes: what is not read. refuse: why nothing is."""
+    """Layout of the class folders.
+
+    classes: (class folder, split). notes: about files that are not read. refuse: reason to refuse the whole folder.
+    """
 
     classes: list[tuple[Folder, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -50,7 +53,7 @@ class _Layout:
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Subfolders of images, unless something else than a class per folder explains them."""
+    """Recognise subfolders of images, unless another explanation than one class per folder is more likely."""
     if survey.is_file or not survey.images:
         return None
     layout = _layout(survey)
@@ -62,9 +65,9 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and the sorted classes of all splits. Every file is looked at; each bad one is named once.
+    """Read `ImageFiles` and the sorted classes of all splits. Every file is checked; bad ones are problems.
 
-    Raises Refusal when more than 5 % are bad or a class is left empty, unless config.on_bad is "skip".
+    Raises Refusal if more than 5 % of the files are bad or a class becomes empty, unless config.on_bad is "skip".
     """
     survey = as_survey(path)
     path = survey.root
@@ -75,7 +78,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     for file, info in zip(listing.paths, found, strict=True):
         if isinstance(info, str):
             problems.append(Problem(_relative(file, path), info))
-            # A text file beside the images is named, but it is no broken image.
+            # A text file beside the images is a problem, but does not count as a broken image.
             strays += file.suffix.lower() not in IMAGE_SUFFIXES
     _stop_if_many_bad(path, problems, len(problems) - strays, len(found) - strays, config)
     good = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
@@ -108,19 +111,19 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 def _list(survey: Survey, layout: _Layout) -> _Listing:
     listing = _Listing(notes=list(layout.notes))
     for folder, split in layout.classes:
-        # One name may be stored in two ways (é as one letter, or as e and an accent): it is one class.
+        # Names that differ only in their Unicode form (é as one character or as e and an accent) are one class.
         name = unicodedata.normalize("NFC", folder[-1])
         listing.seen.add(name)
         for file in _walk(survey.root.joinpath(*folder), survey.root, listing.notes):
             listing.paths.append(Path(file.path))
             listing.classes.append(name)
             listing.splits.append(split)
-            with contextlib.suppress(OSError):  # a link to nowhere; the check names it
+            with contextlib.suppress(OSError):  # broken links are reported by the check
                 listing.bytes += file.stat().st_size
     return listing
 
 
-# --- where the classes are ---------------------------------------------------------------------------------------
+# --- layout of the classes ---------------------------------------------------------------------------------------
 
 
 def _layout(survey: Survey) -> _Layout:
@@ -137,7 +140,7 @@ def _layout(survey: Survey) -> _Layout:
     splits = {kid: split_of(kid[-1]) for kid in kids}
     containers = [kid for kid in kids if splits[kid] != UNASSIGNED and not own[kid] and below[kid]]
     if loose := sum(own[top[:depth]] for depth in range(len(top) + 1)):
-        layout.notes.append(f"{loose} loose images beside the folders are in no class and not read")
+        layout.notes.append(f"{loose} images outside the class folders are not read")
     if not containers:
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
@@ -145,7 +148,7 @@ def _layout(survey: Survey) -> _Layout:
         if with_images and (all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
             layout.refuse = message(
                 "data.refuse.no_class_folders",
-                "{folders} hold images, but no folder per class and no file of labels that is known",
+                "{folders} contain images, but neither class folders nor a file with labels in a known format",
                 folders=[f"{kid[-1]}/" for kid in with_images],
             )
         if not with_images:
@@ -153,16 +156,16 @@ def _layout(survey: Survey) -> _Layout:
         return layout
     for kid in kids:
         if splits[kid] == UNASSIGNED:
-            layout.notes.append(f"{'/'.join(kid)}/ is not read: it is neither train, val nor test")
+            layout.notes.append(f"{'/'.join(kid)}/ is not read: its name is neither train, val nor test")
         elif kid in containers:
             inner = _inside_wrappers(kid, own, below, children)
             layout.classes += [(folder, splits[kid]) for folder in children.get(inner, ())]
             if own[inner]:
-                layout.notes.append(f"{own[inner]} loose images of {'/'.join(inner)}/ are in no class and not read")
+                layout.notes.append(f"{own[inner]} images of {'/'.join(inner)}/ outside the class folders are not read")
         elif below[kid]:
             layout.unlabelled += (splits[kid],)
             layout.notes.append(
-                f"the {below[kid]} images of {'/'.join(kid)}/ are in no class folder: they are for prediction, not read"
+                f"the {below[kid]} images of {'/'.join(kid)}/ have no class folder: used for prediction, not read"
             )
     return layout
 
@@ -170,7 +173,7 @@ def _layout(survey: Survey) -> _Layout:
 def _inside_wrappers(
     folder: Folder, own: Counter[Folder], below: Counter[Folder], children: dict[Folder, list[Folder]]
 ) -> Folder:
-    """Into folders of which one folder holds folders of images, and nothing else does: set/set/cat."""
+    """Descend into folders of which exactly one contains folders of images, such as set/set/ with set/set/cat/1.jpg."""
     while True:
         kids = [kid for kid in children.get(folder, ()) if below[kid]]
         alone = len(kids) == 1 and not own[kids[0]]
@@ -183,10 +186,10 @@ def _inside_wrappers(
 
 
 def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
-    """Every file under a class folder, at any depth.
+    """Iterate over the files of a class folder, at any depth.
 
-    A link to a folder is followed when it leads out of the dataset; one that leads back into it would loop, or give
-    another class's images a second label, and is skipped with a note.
+    Links to folders outside the dataset are followed. Links into the dataset are skipped with a note, because they
+    could form a loop or give images of another class a second label.
     """
     home = os.path.join(os.path.realpath(root), "")
     visited = {os.path.realpath(folder)}
@@ -217,12 +220,15 @@ def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int,
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     raise Refusal(
         f"{path}: {bad} of {total} images ({bad / total:.0%}) cannot be used: {first}{more}; "
-        "mend or remove them, or use --on-bad skip"
+        "fix or remove them, or use --on-bad skip"
     )
 
 
 def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig) -> tuple[tuple[str, ...], list[str]]:
-    """Sorted classes that have a training image, and notes on those dropped; Refusal unless on_bad is "skip"."""
+    """List the classes with a training image, sorted, and notes about the others.
+
+    Raises Refusal if a class has none, unless on_bad is "skip".
+    """
     trained = {listing.classes[i] for i in good if listing.splits[i] == TRAIN}
     empty = sorted(listing.seen - trained)
     if empty and config.on_bad != "skip":
@@ -230,19 +236,19 @@ def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig)
         which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
         raise Refusal(f"{path}: {which} no usable training image; add some, remove the folder, or use --on-bad skip")
     classes = tuple(sorted(trained))
-    return classes, [f"class {name!r} is left out: it has no usable training image" for name in empty]
+    return classes, [f"class {name!r} is not used: it has no usable training image" for name in empty]
 
 
 def _remarks(
     path: Path, listing: _Listing, good: list[int], paths: tuple[Path, ...], infos: list[ImageInfo]
 ) -> list[str]:
-    """Notes on what was read all the same."""
+    """Create notes about classes with one image and files with a wrong extension."""
     count = Counter(listing.classes[i] for i in good)
     notes = [f"class {name!r} has a single image" for name, n in sorted(count.items()) if n == 1]
     odd = [file for file, info in zip(paths, infos, strict=True) if not info.named_right]
     if odd:
         notes.append(
-            f"{len(odd)} image{'s' * (len(odd) > 1)} read by content, the extension says otherwise "
+            f"{len(odd)} image{'s' * (len(odd) > 1)} with an extension of another format "
             f"(first: {_relative(odd[0], path)})"
         )
     return notes

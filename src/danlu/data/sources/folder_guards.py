@@ -154,7 +154,7 @@ def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
     inner = [kid[-1] for kid in survey.subfolders(deep[0])]
     return message(
         "data.refuse.too_high",
-        "{folders} hold only folders ({inner}): name the one of them that is the set of data, or use --format "
+        "{folders} contain only folders ({inner}): give the folder that is the dataset, or use --format "
         "folder where each of them is a class",
         folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
     )  # fmt: skip
@@ -167,8 +167,8 @@ def _channels(survey: Survey, folders: list[Folder]) -> Message | None:
         if one and len(one & two) >= SHARED_STEMS * max(len(one), len(two)):
             return message(
                 "data.refuse.channels",
-                "{first}/ and {second}/ hold the same names, as channels of one image, which are not read from "
-                "two files; use --format folder where they are classes",
+                "{first}/ and {second}/ contain the same file names, as channels of one image, which are not read from "
+                "two files; use --format folder if they are classes",
                 first=first[-1], second=second[-1],
             )  # fmt: skip
     return None
@@ -189,8 +189,8 @@ def _hidden_masks(survey: Survey, folders: list[Folder]) -> Message | None:
             masks, images = (first, second) if flat[0] else (second, first)
             return message(
                 "data.refuse.hidden_masks",
-                "{masks}/ and {images}/ hold the same names, and those of {masks}/ look like masks of those of "
-                "{images}/; use --format folder where they are classes",
+                "{masks}/ and {images}/ contain the same file names, and those of {masks}/ look like masks of those of "
+                "{images}/; use --format folder if they are classes",
                 masks=masks[-1], images=images[-1],
             )  # fmt: skip
     return None

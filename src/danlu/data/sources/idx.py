@@ -26,13 +26,13 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """uint8 images (N, 1, H, W) and the classes that occur; train-... and t10k-... become the given splits."""
+    """Read images, uint8 (N, 1, H, W), and the classes that occur; train-... and t10k-... define the splits."""
     pairs = _pairs(path)
     all_images, labels, given = [], [], []
     for head, (images_file, labels_file) in sorted(pairs.items(), key=lambda pair: _split(pair[0])):
         images, marks = _read(images_file, 3), _read(labels_file, 1)
         if len(images) != len(marks):
-            raise Refusal(f"{images_file} holds {len(images)} images but {labels_file.name} {len(marks)} labels")
+            raise Refusal(f"{images_file} has {len(images)} images but {labels_file.name} {len(marks)} labels")
         if all_images and images.shape[1:] != all_images[0].shape[1:]:
             wanted = "x".join(map(str, all_images[0].shape[1:]))
             raise refusal(f"images of {images_file}", f"{wanted} as the others", "x".join(map(str, images.shape[1:])))
@@ -58,7 +58,7 @@ def _split(head: str) -> int:
 
 
 def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Head of the name ("train-") -> its image file and its label file; a raw file goes before its .gz."""
+    """Map the prefix of the name ("train-") to its image and label file; a raw file is preferred to its .gz."""
     folder = path if path.is_dir() else path.parent
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir(), reverse=True):
@@ -79,23 +79,23 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _read(file: Path, dims: int) -> np.ndarray:
-    """One idx file of unsigned bytes. Format: two zero bytes, type, count of dimensions, big-endian sizes, data."""
+    """Read an idx file of unsigned bytes: two zero bytes, type, number of dimensions, big-endian sizes, data."""
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise Refusal(f"{file} is a truncated or damaged gzip file; fetch it again") from None
+        raise Refusal(f"{file} is a truncated or damaged gzip file; download it again") from None
     except OSError as error:
         raise refusal(str(file), "readable", error.strerror) from None
     head = 4 + 4 * dims
     if data[:4] != bytes([0, 0, 8, dims]):
         wanted = f"an idx file of bytes in {dims} dimensions (beginning 00 00 08 {dims:02x})"
-        raise refusal(str(file), wanted, data[:4].hex(" ") or "nothing", do="fetch it again")
+        raise refusal(str(file), wanted, data[:4].hex(" ") or "nothing", do="download it again")
     if len(data) < head:
-        raise refusal(str(file), f"a header of {head} bytes", f"{len(data)} bytes", do="fetch it again")
+        raise refusal(str(file), f"a header of {head} bytes", f"{len(data)} bytes", do="download it again")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, offset=4))
     if len(data) != head + math.prod(shape):
         wanted = f"{head + math.prod(shape)} bytes long as its header says"
-        raise refusal(str(file), wanted, len(data), do="it is truncated or damaged, fetch it again")
+        raise refusal(str(file), wanted, len(data), do="it is truncated or damaged; download it again")
     if 0 in shape:
-        raise refusal(str(file), "a file with something in it", "x".join(map(str, shape)))
+        raise refusal(str(file), "a non-empty file", "x".join(map(str, shape)))
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape).copy()

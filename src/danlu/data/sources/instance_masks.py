@@ -64,7 +64,7 @@ REFUSED = {
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Folders of images and of masks in which most masks are named like an image."""
+    """Recognise folders of images and of masks in which most masks have the name of an image."""
     pairs = _pairs(survey)
     if not pairs or survey.is_file:
         return None
@@ -78,19 +78,19 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations, with masks unless `task` is "detect". Raises Refusal when no mask can be read."""
+    """Read `ImageFiles` and annotations, with masks unless `task` is "detect". Raises Refusal without masks."""
     return _open(as_survey(path), config, task, separate=False)
 
 
 def open_binary(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """As `open`, with every separate region of non-zero pixels an object of its own."""
+    """Read as `open`, with each separate region of non-zero pixels as one object."""
     return _open(as_survey(path), config, task, separate=True)
 
 
 def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool) -> Dataset:
     found: list[Labelled] = []
     pairs = _pairs(survey)
-    problems = [Problem(file.relative, "no mask of that name") for file in _alone(survey, pairs)]
+    problems = [Problem(file.relative, "no mask with this name") for file in _alone(survey, pairs)]
     problems += [
         Problem(file.relative, "missing image: a mask without its image") for file in _lonely_masks(survey, pairs)
     ]
@@ -109,7 +109,7 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
         first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
         raise Refusal(
             f"{survey.path}: {len(bad)} of {len(found) + len(bad)} masks cannot be used{first}; "
-            "mend or remove them, or use --on-bad skip"
+            "fix or remove them, or use --on-bad skip"
         )
     names = classes.finish(found)
     form = "binary masks" if separate else "instance masks"
@@ -118,7 +118,7 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
 
 
 def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """A mask file per object, in a folder per image: ID/images/ID.png and ID/masks/*.png, or masks/ID/*.png."""
+    """Read a mask file per object, in a folder per image: ID/images/ID.png and ID/masks/*.png, or masks/ID/*.png."""
     survey = as_survey(path)
     found: list[Labelled] = []
     groups = _object_groups(survey)
@@ -151,7 +151,7 @@ def open_objects(path: Path | Survey, config: DataConfig, task: Task | None = No
 
 
 def look_objects(survey: Survey) -> Evidence | None:
-    """Folders that hold the masks of one image each."""
+    """Find folders with the masks of one image each."""
     groups = _object_groups(survey)
     count = sum(map(len, groups.values()))
     if len(groups) < 2 or count + len(groups) < 0.5 * len(survey.images):
@@ -164,7 +164,7 @@ def look_objects(survey: Survey) -> Evidence | None:
 
 
 def _object_groups(survey: Survey) -> dict[File, list[File]]:
-    """Image -> its mask files."""
+    """Map each image to its mask files."""
     folders = {folder: [f for f in files if f in images] for images in [set(survey.images)]
                for folder, files in survey.by_folder.items()}  # fmt: skip
     single = {folder[:-1]: files[0] for folder, files in folders.items()
@@ -198,7 +198,7 @@ def _lonely_groups(survey: Survey, groups: dict[File, list[File]]) -> list[tuple
 
 
 def instances(values: np.ndarray, mask: Path) -> list[Thing]:
-    """One object for each value but 0, (H, W). Raises ValueError for more values than objects can be."""
+    """Create one object per value except 0 of a mask (H, W). Raises ValueError for too many values."""
     rows, columns = np.nonzero(values)
     numbers, which = np.unique(values[rows, columns], return_inverse=True)
     if len(numbers) > MAX_VALUES:
@@ -224,7 +224,7 @@ def instances(values: np.ndarray, mask: Path) -> list[Thing]:
 
 
 def regions(values: np.ndarray) -> list[Thing]:
-    """One object for each separate region of pixels above 0, (H, W); regions that touch at a corner are one."""
+    """Create one object per separate region of pixels above 0 of a mask (H, W), with 8-connectivity."""
     from scipy import ndimage
 
     found: Any = ndimage.label(values > 0, structure=np.ones((3, 3)))
@@ -278,7 +278,7 @@ def _pairs(survey: Survey) -> list[MaskPair]:
 
 
 def _alone(survey: Survey, pairs: list[MaskPair]) -> list[File]:
-    """Images without a mask, in the folders where the others lie."""
+    """Find images without a mask, in the folders of the others."""
     folders, used = {pair.image.folder for pair in pairs}, {pair.image.path for pair in pairs}
     return [file for file in survey.images if file.folder in folders and file.path not in used]
 
@@ -291,7 +291,7 @@ def _lonely_masks(survey: Survey, pairs: list[MaskPair]) -> list[File]:
 
 
 class _Classes:
-    """The class of each instance, from the masks in a SegmentationClass folder; one class without such a folder."""
+    """Classes of instances, from the masks in a SegmentationClass folder; a single class without such a folder."""
 
     def __init__(self, survey: Survey) -> None:
         files = [file for file in survey.images if file.folder and normal(file.folder[-1]) == CLASS_FOLDER]
@@ -301,7 +301,7 @@ class _Classes:
         self.missing = 0
 
     def of(self, pair: MaskPair, values: np.ndarray, things: list[Thing]) -> list[Thing]:
-        """The things with the number of their class, by the value that most of their pixels have."""
+        """Set the class of each object by the most frequent value of its pixels."""
         file = self.files.get((pair.mask.folder[:-1], normal(pair.mask.stem)))
         if file is None:
             self.missing += bool(self.files)
@@ -317,7 +317,7 @@ class _Classes:
         return found
 
     def finish(self, found: Iterable[Labelled]) -> list[str]:
-        """Class names; the labels in `found` become their places."""
+        """List the class names, and replace the labels in `found` by their indices."""
         if not self.files:
             return [CLASS]
         found = list(found)

@@ -1,4 +1,4 @@
-"""Text files of one object per line: KITTI's label_2 and DOTA's labelTxt, named like their images."""
+"""Text files with one object per line and the names of their images: KITTI's label_2 and DOTA's labelTxt."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from danlu.message import message
 KITTI_FIELDS = (15, 16)  # type, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle; score of results
 DOTA_FIELDS = (9, 10)  # 8 of the corners, class, difficult
 FOLDERS = ("label_2", "labels", "label", "labeltxt", "labels_txt", "annotations", "labeltxt-v1.0", "labeltxt-v1.5")
-IGNORED = "DontCare"  # KITTI's regions in which objects are not labelled
+IGNORED = "DontCare"  # KITTI's regions with unlabelled objects
 
 
 def is_kitti(line: str) -> bool:
-    """Whether a line is "Car 0.00 0 -1.57 614 181 727 284 ...", with a class that is no number."""
+    """Whether a line has the form "Car 0.00 0 -1.57 614 181 727 284 ...", with a class that is not a number."""
     return _reads_as_kitti(line) and not _is_number(line.split(maxsplit=1)[0])
 
 
 def is_dota(line: str) -> bool:
-    """Whether a line is eight numbers, a class that is no number, and perhaps a difficulty."""
+    """Whether a line has eight numbers, a class that is not a number, and optionally a difficulty."""
     return _reads_as_dota(line) and not _is_number(line.split()[8])
 
 
@@ -48,21 +48,21 @@ def _reads_as_dota(line: str) -> bool:
 
 
 def look_kitti(survey: Survey) -> Evidence | None:
-    """Text files of KITTI's fifteen fields."""
+    """Recognise text files with KITTI's fifteen fields."""
     files = _files(survey, is_kitti)
     return Evidence(Fit.MARKED, message("data.seen.kitti", "{files} .txt files of KITTI's fields", files=len(files))) \
         if files else None  # fmt: skip
 
 
 def look_dota(survey: Survey) -> Evidence | None:
-    """Text files of DOTA's four corners and a class."""
+    """Recognise text files with DOTA's four corners and a class."""
     files = _files(survey, is_dota)
     return Evidence(Fit.MARKED, message("data.seen.dota", "{files} .txt files of DOTA's corners", files=len(files))) \
         if files else None  # fmt: skip
 
 
 def open_kitti(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and boxes; regions called DontCare are left out and counted."""
+    """Read `ImageFiles` and boxes; DontCare regions are skipped and counted."""
     survey = as_survey(path)
     wanted = wanted_task(survey.path, task, masks=False)
     reading = Reading(survey, config, "kitti")
@@ -81,12 +81,12 @@ def open_kitti(path: Path | Survey, config: DataConfig, task: Task | None = None
             assert one is not None
             reading.add(one, f"line {number}", fields[0], [float(v) for v in fields[4:8]])
     if ignored:
-        reading.notes.append(f"{ignored} regions called {IGNORED} are left out")
+        reading.notes.append(f"{ignored} {IGNORED} regions are not used")
     return reading.finish(wanted)
 
 
 def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and the boxes around the corners of each object; difficult ones are ignored."""
+    """Read `ImageFiles` and bounding boxes of the corners of each object; difficult ones are ignored."""
     survey = as_survey(path)
     reading = Reading(survey, config, "dota")
     reading.notes.append("objects are given by four corners: their boxes enclose these")
@@ -108,9 +108,9 @@ def open_dota(path: Path | Survey, config: DataConfig, task: Task | None = None)
 
 
 def _files(survey: Survey, fits: Callable[[str], bool]) -> list[File]:
-    """Text files of labels: all of the folders in which most files that hold lines hold lines of this form.
+    """Find label files: all text files of folders in which most non-empty files have lines of this form.
 
-    A folder of the same name beside such a one holds labels too, whatever its lines.
+    Other folders of the same name are folders of labels, too.
     """
     folders = {folder: [file for file in files if file.suffix == ".txt"] for folder, files in survey.by_folder.items()}
     found = [folder for folder, texts in folders.items() if _are_labels(survey, texts, fits)]
@@ -123,7 +123,7 @@ def _files(survey: Survey, fits: Callable[[str], bool]) -> list[File]:
 
 
 def _may_be_labels(survey: Survey, file: File, names: set[str], fits: Callable[[str], bool]) -> bool:
-    """Whether a text file that no image is called like holds labels: lines of them, or none in a folder of labels."""
+    """Whether a text file without image contains labels: lines of this form, or none in a folder of labels."""
     lines = _content(survey.lines(file))
     return any(map(fits, lines)) or (not lines and file.folder[-1:] != () and normal(file.folder[-1]) in names)
 

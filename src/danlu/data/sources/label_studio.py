@@ -1,4 +1,4 @@
-"""Label Studio's own json: tasks with rectangles and polygons in percent of the image."""
+"""Label Studio's json: tasks with rectangles and polygons in percent of the image."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from danlu.data.survey import Survey, as_survey
 from danlu.data.text_files import read_json
 from danlu.message import message
 
-HASH = re.compile(r"^[0-9a-f]{8}-")  # that uploads are given before their name
+HASH = re.compile(r"^[0-9a-f]{8}-")  # prefix of the names of uploaded files
 KINDS = ("rectanglelabels", "polygonlabels")
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Json lists of tasks with data and annotations."""
+    """Recognise json lists of tasks with data and annotations."""
     files = survey.json_kinds.get("label studio")
     if not files:
         return None
@@ -37,7 +37,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; the last annotation of each task counts. Classes sorted by name."""
+    """Read `ImageFiles` and the last annotation of each task, with classes sorted by name."""
     survey = as_survey(path)
     reading = Reading(survey, config, "label studio")
     unlabelled = several = 0
@@ -96,7 +96,7 @@ def _add(one: Labelled, results: list[dict[str, Any]], where: str, reading: Read
 
 
 def _rectangle(value: dict[str, Any], result: dict[str, Any]) -> np.ndarray:
-    """The corners in percent; rotation, in degrees, is about the upper left corner, in pixels of the image."""
+    """Compute the corners in percent. rotation: degrees about the upper left corner, in pixels of the image."""
     x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
     angle = math.radians(float(value.get("rotation") or 0))
     if not angle:

@@ -1,4 +1,4 @@
-"""The common form in which every reader of labelled images gives its objects to the audit."""
+"""Common form of labelled images between the readers and the audit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_BAD = 0.05  # fraction of bad entries, objects or images; more stop the run 
 
 
 def too_many_bad(bad: int, total: int) -> bool:
-    """Whether so many entries are bad that the run stops. One alone never stops it, unless nothing else is there."""
+    """Whether too many entries are bad to continue. A single one is accepted, unless it is the only entry."""
     return bad > max(1, MAX_BAD * total) or 0 < total <= bad
 
 
 class Thing(NamedTuple):
-    """One object as its file has it. name: what to call it, such as "line 3". fault: why it cannot be used, if so.
+    """One object as in its file. name: for messages, such as "line 3". fault: reason why it is unusable, or empty.
 
     box: x1, y1, x2, y2 in pixels, or in fractions of the image where `Labelled.fractions`.
     """
@@ -39,7 +39,7 @@ class Thing(NamedTuple):
 
 @dataclass
 class Labelled:
-    """One image and its annotation, unchecked. size: (height, width) by its annotation file, if that gives it."""
+    """One image and its unchecked annotation. size: (height, width) in the annotation file, or None."""
 
     image: Path
     where: str
@@ -50,15 +50,15 @@ class Labelled:
 
 
 def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataConfig, notes: list[str]) -> ImageFiles:
-    """The files as inputs of a `Dataset`. A window for images of more than 8 bits is chosen, and noted."""
+    """Create the inputs of a `Dataset`; for images of more than 8 bits a window is chosen and added to `notes`."""
     deep = [(path, info.levels) for path, info in zip(paths, infos) if info.levels is not None]
     window = common_window([levels for _, levels in deep]) if config.window is None else config.window
     if deep and window is not None:
         low, high = window[0], window[1]
         how = "--data.window" if config.window is not None else "their range; --data.window LOW,HIGH sets another"
         notes.append(
-            f"{len(deep)} images of 16-bit or float pixels (first: {deep[0][0].name}): values from {low:g} to {high:g} "
-            f"are spread over 256 levels ({how})"
+            f"{len(deep)} images with 16-bit or float pixels (first: {deep[0][0].name}): values from {low:g} to "
+            f"{high:g} are mapped to 256 levels ({how})"
         )
     sizes = tuple((info.height, info.width) for info in infos)
     return ImageFiles(
@@ -70,15 +70,15 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
 
 
 def wanted_task(path: Path, task: TaskName | None, masks: bool) -> ObjectTask:
-    """The task to read for, "detect" by default; Refusal where masks are asked for and there are none."""
+    """Return the task, "detect" by default. Raises Refusal if the user wants masks and there are none."""
     wants_masks = task is not None and TASKS[task].masks
     if wants_masks and not masks:
-        raise Refusal(f"{path} holds boxes but no masks to segment by; use --task detect")
+        raise Refusal(f"{path} has boxes but no masks for segmentation; use --task detect")
     return object_task(wants_masks)
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Files named like images, sorted; hidden ones left out."""
+    """List files with extensions of images, sorted, without hidden ones."""
     kept = (f for f in folder.iterdir() if f.suffix.lower() in extensions() and not f.name.startswith("."))
     return sorted(f for f in kept if f.is_file())
 

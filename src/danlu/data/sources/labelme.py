@@ -27,11 +27,11 @@ from danlu.refuse import Refusal
 
 IGNORED = "__ignore__"  # LabelMe's name for regions that belong to no class
 NO_AREA = ("point", "points", "line", "linestrip")
-CIRCLE_CORNERS = 48  # of the polygon that stands for a circle or an ellipse
+CIRCLE_CORNERS = 48  # of the polygon that approximates a circle or an ellipse
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Json files with LabelMe's keys."""
+    """Recognise json files with LabelMe's keys."""
     files = survey.json_kinds.get("labelme")
     if not files:
         return None
@@ -39,7 +39,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; classes sorted by name. Images without a json file are named and not read."""
+    """Read `ImageFiles` and annotations, with classes sorted by name; images without a json file are reported."""
     survey = as_survey(path)
     reading = Reading(survey, config, "labelme")
     left_out: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
     name = content.get("imagePath")
     own = name if isinstance(name, str) and name else file.stem
     if isinstance(reading.index.find(own, file.folder), str):
-        own = file.stem  # a renamed image: the json file goes by its name
+        own = file.stem  # the image was renamed: use the name of the json file
     one = reading.image(own, file.relative, near=file.folder, split=split_of_path(file.folder), size=_size(content))
     if one is None:
         return
@@ -104,9 +104,9 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
 
 
 def _shape(shape: Any) -> tuple[str, np.ndarray]:
-    """(label, ring (K, 2)) of one shape. Raises ValueError."""
+    """Read label and polygon (K, 2) of one shape. Raises ValueError."""
     if not isinstance(shape, dict):
-        raise ValueError("is no shape")
+        raise ValueError("is not a shape")
     label = str(shape.get("label") or "").strip()
     if not label:
         raise ValueError("has no label")
@@ -122,13 +122,13 @@ def _shape(shape: Any) -> tuple[str, np.ndarray]:
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
-    """The four corners (4, 2) of a box between two opposite corners."""
+    """Compute the corners (4, 2) of a box from two opposite ones."""
     (left, right), (top, bottom) = sorted((x1, x2)), sorted((y1, y2))
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
 
 
 def ellipse(centre: np.ndarray, width: float, height: float) -> np.ndarray:
-    """A polygon (CIRCLE_CORNERS, 2) around an ellipse. width, height: half axes."""
+    """Approximate an ellipse by a polygon (CIRCLE_CORNERS, 2). width, height: half axes."""
     angles = np.linspace(0, 2 * np.pi, CIRCLE_CORNERS, endpoint=False)
     return np.stack([centre[0] + width * np.cos(angles), centre[1] + height * np.sin(angles)], axis=1)
 

@@ -1,7 +1,7 @@
-"""Images and the mask files that belong to them: found by folder and name, and told apart by their pixels.
+"""Find the mask files of images by folder and name, and recognise their kind from their pixels.
 
-A mask may number the instances of an image, name the class of every pixel, or show one object or all of them in one
-value. Only the pixels can tell, and not always: an unclear set is refused, never guessed.
+A mask may contain instance numbers, class numbers, or one value for one object or all of them. Only the pixels show
+which, and not always: an ambiguous dataset is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from danlu.data.images import UNREADABLE, extensions
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
 
-# Words in the name of a folder, or at the end of a file's name, that say "mask".
+# Words in the name of a folder, or at the end of a file's name, that denote masks.
 MASK_WORDS = ("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "groundtruth", "truth")
 MASK_WORDS += (
     "seg",
@@ -51,9 +51,8 @@ MASK_ENDING = re.compile(
     r"[ _.-]?(masks?|labels?|gt|seg(mentation)?|instances?|annotations?|lab|l|color|labelids)$", re.I
 )
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jpg", ".jpeg")
-MAX_VALUES = 1000  # more values in one mask are the noise of a lossy file
-MAX_CLASS_COLOURS = 64  # a mask of class colours has no more
-PHOTO_VALUES = 64  # a photograph of some size has more grey levels than this
+MAX_VALUES = 1000  # a mask with more values was saved by a lossy format
+MAX_CLASS_COLOURS = 64  # max number of colours in a mask of class colours
 
 Kind = Literal["instances", "one object", "several objects", "classes", "unclear", "colours", "lossy", "unreadable"]
 
@@ -66,7 +65,7 @@ class MaskPair:
 
 
 def mask_pairs(survey: Survey, words: tuple[str, ...] = MASK_WORDS) -> list[MaskPair]:
-    """Each image with the mask that bears its name, in folders such as images/ and masks/ at any depth."""
+    """Pair images and masks of the same name in folders such as images/ and masks/, at any depth."""
     return _pairs(survey, words, loose=False) or _pairs(survey, words, loose=True)
 
 
@@ -101,9 +100,9 @@ def _words(name: str) -> set[str]:
 
 
 def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
-    """Folders without the words that say image or mask: equal for images/train and masks/train.
+    """Remove the words for image or mask from folder names, so that images/train and masks/train become equal.
 
-    loose: of a folder with such a word only the name of a split is kept: equal for PNGImages and PedMasks.
+    loose: of folders with such a word keep only the name of a split, so that PNGImages and PedMasks become equal.
     """
     kept = []
     for part in folder:
@@ -119,7 +118,7 @@ def _place(folder: tuple[str, ...], loose: bool) -> tuple[str, ...]:
 
 
 def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
-    """(image, mask) of masks that lie in the folder of their image: a.jpg and a_mask.png."""
+    """Pair images and masks in the same folder, such as a.jpg and a_mask.png."""
     found = []
     for files in survey.by_folder.values():
         stems = {normal(file.stem): file for file in files if file.suffix in extensions()}
@@ -134,11 +133,11 @@ def masks_beside_images(survey: Survey) -> list[tuple[File, File]]:
 
 
 def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
-    """The meaning of the pixels, from a sample of masks."""
+    """Recognise the meaning of the pixel values from a sample of masks."""
     from danlu.data.annotations import read_instances
 
     values: list[set[int]] = []
-    parts: list[int] = []  # separate regions of each value of each mask
+    parts: list[int] = []  # number of separate regions of each value of each mask
     colours = lossy = unreadable = 0
     looked = sample(masks)
     for mask in looked:
@@ -169,17 +168,17 @@ def kind_of_masks(masks: list[File]) -> Kind:  # noqa: PLR0911
     if sum(count > 1 for count in parts) > 0.25 * len(parts):
         return "classes"
     if not _last_words(looked[0]) & {"mask", "masks"}:
-        return "unclear"  # labels, gt and annotations name classes as often as objects
+        return "unclear"  # folders named labels, gt or annotations contain classes as often as objects
     return "instances" if _are_numbered_through(values) else "unclear"
 
 
 def _are_numbered_through(values: list[set[int]]) -> bool:
-    """Whether images hold different numbers of values, and those with fewer hold the first ones, as numbers do."""
-    often = Counter(value for own in values for value in own)
-    common = sorted(value for value, count in often.items() if count > 1 or len(values) < 4)
-    first = sum(sorted(own) == (common or sorted(often))[: len(own)] for own in values)
+    """Whether values look like instance numbers: consecutive, and more of them in some images than in others."""
+    counts = Counter(value for own in values for value in own)
+    common = sorted(value for value, count in counts.items() if count > 1 or len(values) < 4)
+    first = sum(sorted(own) == (common or sorted(counts))[: len(own)] for own in values)
     largest = max(map(len, values))
-    # Many values, of which the images with most have nearly all: numbers again, with gaps.
+    # Instance numbers with gaps: most images have more than half of the values up to their max.
     dense = sum(len(own) > 0.5 * (max(own, default=0) or 1) for own in values)
     return len({len(own) for own in values}) > 1 and (
         first >= 0.8 * len(values) or (largest > 8 and dense > 0.8 * len(values))
@@ -191,7 +190,7 @@ def _last_words(file: File) -> set[str]:
 
 
 def _is_smoothed(values: np.ndarray, pixels: np.ndarray) -> bool:
-    """Whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels near the two ends."""
+    """Whether a mask of 0 and 255 was saved by a lossy format: many values, most pixels close to 0 or 255."""
     if len(values) < 8 or pixels.max() > 255 or pixels.max() < 200:
         return False
     near = (pixels < 16) | (pixels > 239)
@@ -200,7 +199,7 @@ def _is_smoothed(values: np.ndarray, pixels: np.ndarray) -> bool:
 
 
 def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
-    """Separate regions of each value; specks of less than a fiftieth of the value's area are left out."""
+    """Count the separate regions of each value, without those smaller than 2 % of the value's area."""
     from scipy import ndimage
 
     step = max(1, max(pixels.shape) // 512)
@@ -215,7 +214,7 @@ def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
 
 
 def looks_like_mask(path: Path) -> bool | None:
-    """Whether an image has the few values of a mask; None where it cannot be read or says nothing."""
+    """Whether an image has few values, like a mask; None if it is unreadable, tiny or of one colour."""
     try:
         with Image.open(path) as image:
             size = (min(image.width, 512), min(image.height, 512))
@@ -233,5 +232,5 @@ def looks_like_mask(path: Path) -> bool | None:
         return True
     if flat.dtype != np.uint8:
         return False
-    # Black or white in every channel: a saturated colour, as of a red flower, is near the ends in one channel alone.
+    # All channels must be close to 0 or 255: a saturated colour, such as a red flower, is so in single channels only.
     return bool(((flat < 16).all(axis=1) | (flat > 239).all(axis=1)).mean() > 0.97)

@@ -1,4 +1,4 @@
-"""npz: numpy arrays x and y, or x_train, y_train, x_test, y_test, under any of their usual names."""
+"""npz files with arrays x and y, or x_train, y_train, x_test and y_test, or other common names of them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def looks_like(path: Path) -> bool:
 
 
 def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
-    """Images uint8 (N, C, H, W) or columns float32 (N, D); targets as `targets.decide` finds.
+    """Read images as uint8 (N, C, H, W) or columns as float32 (N, D), and targets for the task of `targets.decide`.
 
-    Images may come as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for anything else.
+    Images may be stored as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for other arrays.
     """
     arrays = _arrays(path)
     parts = _parts(path, arrays)
@@ -38,7 +38,7 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         if arrays[y].ndim not in (1, 2):
             raise refusal(f"{y} in {path}", "of shape (N,) or (N, T)", f"shape {arrays[y].shape}")
         if len(arrays[x]) != len(arrays[y]):
-            raise Refusal(f"{path}: {x} holds {len(arrays[x])} samples but {y} {len(arrays[y])}")
+            raise Refusal(f"{path}: {x} has {len(arrays[x])} samples but {y} {len(arrays[y])}")
         given.append(torch.full((len(arrays[x]),), split, dtype=torch.int8))
     y_name = parts[0][1]
     raw = np.concatenate([_flat(arrays[y]) for _, y, _ in parts])
@@ -47,13 +47,13 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     inputs = _inputs(path, np.concatenate([arrays[x] for x, _, _ in parts]), parts[0][0], notes)
     common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes}
     common |= {"given": torch.cat(given) if len(parts) > 1 else None, "name_of": lambda i: f"{path.name} row {i}"}
-    # Several targets, and floats, are numbers to predict; text and whole numbers are classes unless asked otherwise.
+    # Floats and several target columns mean regression; text and integers mean classification by default.
     if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
         if raw.ndim == 2 and task == "classify":
             raise refusal(where, "one label per sample for --task classify", f"shape {raw.shape}")
         numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
         if numbers is None or (task == "classify"):
-            decide(raw, task, where)  # says what is wrong
+            decide(raw, task, where)  # raises Refusal with the reason
         elif task != "classify":
             names = tuple(f"{y_name}[{k}]" for k in range(numbers.shape[1])) if numbers.shape[1] > 1 else (y_name,)
             return Dataset(task="regress", targets=numbers, target_names=names, **common)
@@ -68,7 +68,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except (zipfile.BadZipFile, EOFError, ValueError, OSError, zlib.error, AttributeError) as error:
         if isinstance(error, Refusal):
             raise
-        raise Refusal(f"{path} must be an npz file, but it is truncated, damaged or something else") from None
+        raise Refusal(f"{path} must be an npz file, but it is truncated, damaged or of another kind") from None
 
 
 def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -80,13 +80,13 @@ def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
                 f"{name} in {path}",
                 "an array of numbers or text",
                 "python objects",
-                do="they are not read, for they could run code",
+                do="they are not read because they could run code",
             ) from None
         raise
 
 
 def _parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str, int]]:
-    """Names of inputs and targets, and their split: one pair, or one per split."""
+    """Find the names of inputs and targets, and their split: one pair, or one per split."""
     lower = {name.lower(): name for name in arrays}
 
     def pair(suffix: str, prefix: str = "") -> tuple[str, str] | None:
@@ -105,16 +105,16 @@ def _parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str,
 
 
 def _flat(y: np.ndarray) -> np.ndarray:
-    """(N, 1) targets as (N,)."""
+    """Flatten targets (N, 1) to (N,)."""
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refusal unless x holds finite columns or images. where: its place; shape: that of a training sample."""
+    """Raise Refusal unless x has finite columns or images. where: its location. shape: of a training sample."""
     if x.ndim not in (2, 3, 4):
         raise refusal(where, "columns (N, D) or images (N, H, W), (N, H, W, C) or (N, C, H, W)", f"shape {x.shape}")
     if x.size == 0:
-        raise refusal(where, "an array with something in it", f"shape {x.shape}")
+        raise refusal(where, "a non-empty array", f"shape {x.shape}")
     if x.shape[1:] != shape:
         raise refusal(where, f"samples of shape {shape} as in training", x.shape[1:])
     if x.dtype.kind not in "iufb":
@@ -125,7 +125,7 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
-    """Columns as float32, images as uint8 (N, C, H, W)."""
+    """Convert columns to float32 and images to uint8 (N, C, H, W)."""
     if x.ndim == 2:
         return torch.from_numpy(x.astype(np.float32))
     if x.dtype != np.uint8:
@@ -141,7 +141,7 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         x = x.transpose(0, 3, 1, 2)
     if x.shape[1] == 4:
         x = x[:, :3]
-        notes.append(f"the fourth channel of {name} (alpha) is left out")
+        notes.append(f"the fourth channel of {name} (alpha) is not used")
     if x.shape[1] not in (1, 3):
         raise refusal(f"images {name} in {path}", "of 1, 3 or 4 channels", f"shape {x.shape}")
     return torch.from_numpy(np.ascontiguousarray(x))

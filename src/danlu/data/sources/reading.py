@@ -1,6 +1,6 @@
-"""A reader's working table: images found by name, their objects, and every entry that had to be skipped.
+"""Collect images, objects and skipped entries while reading annotation files.
 
-One bad entry costs itself and nothing else; more than 5 % of them stop the run unless --on-bad skip.
+A bad entry is skipped; more than 5 % of them stop the run unless --on-bad skip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from danlu.task_spec import ObjectTask
 
 
 class Reading:
-    """Collects what the annotation files of one format hold, and makes the checked Dataset of it.
+    """Collector of the content of annotation files of one format, from which it creates the checked Dataset.
 
     form: name of the format. classes: names in the order of their numbers, where the format numbers them; otherwise
     they are collected from the objects and sorted.
@@ -41,7 +41,7 @@ class Reading:
         self.has_shapes = False
 
     def skip(self, where: str, reason: str) -> None:
-        """Note an entry that cannot be used."""
+        """Record an unusable entry."""
         self.entries += 1
         self.bad += 1
         self.problems.append(Problem(where, reason))
@@ -56,7 +56,7 @@ class Reading:
         size: tuple[int, int] | None = None,
         fractions: bool = False,
     ) -> Labelled | None:
-        """The record of the image called `name`, made at its first call; None, and a problem, where it is not found.
+        """Return the record of the image `name`, created at the first call; None, and a problem, if it is not found.
 
         where: the annotation file and entry. near: its folder. size: (height, width). fractions: boxes are in [0, 1].
         """
@@ -77,7 +77,7 @@ class Reading:
         size: tuple[int, int] | None = None,
         fractions: bool = False,
     ) -> Labelled:
-        """The record of an image file, made at its first call."""
+        """Return the record of an image file, created at the first call."""
         key = (file.path, split)
         if key not in self.found:
             self.found[key] = Labelled(file.path, where, split=split, size=size, fractions=fractions)
@@ -109,7 +109,7 @@ class Reading:
         one.things.append(Thing(f"{name} {label!r}", number, box, ignore, shape, fault))
 
     def finish(self, task: ObjectTask) -> Dataset:
-        """The checked Dataset. Raises Refusal when nothing was found or too many entries are bad."""
+        """Create the checked Dataset. Raises Refusal if nothing was found or too many entries are bad."""
         images = len(self.missing) + len(self.found)
         stop_if_many_bad(self.survey.path, len(self.missing), images, self.problems, self.config, "images")
         stop_if_many_bad(self.survey.path, self.bad, self.entries, self.problems, self.config)
@@ -129,18 +129,18 @@ class Reading:
 def stop_if_many_bad(
     path: Path, bad: int, entries: int, problems: Sequence[Problem], config: DataConfig, what: str = "entries"
 ) -> None:
-    """Raise Refusal when more than 5 % of the entries cannot be used, unless --on-bad skip keeps some."""
+    """Raise Refusal if more than 5 % of the entries cannot be used, unless --on-bad skip keeps some."""
     if not too_many_bad(bad, entries) or (config.on_bad == "skip" and bad < entries):
         return
     skipped = [problem for problem in problems if problem.done == "skipped"]
     first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
     raise Refusal(
-        f"{path}: {bad} of {entries} {what} cannot be used ({first[:400]}); mend or remove them, or use --on-bad skip"
+        f"{path}: {bad} of {entries} {what} cannot be used ({first[:400]}); fix or remove them, or use --on-bad skip"
     )
 
 
 def box_of(shape: Polygons) -> tuple[float, float, float, float]:
-    """x1, y1, x2, y2 around all rings."""
+    """Compute the bounding box x1, y1, x2, y2 of all polygons."""
     points = np.concatenate([ring.reshape(-1, 2) for ring in shape.rings]) if shape.rings else np.zeros((0, 2))
     if not len(points):
         return 0.0, 0.0, 0.0, 0.0
@@ -149,15 +149,15 @@ def box_of(shape: Polygons) -> tuple[float, float, float, float]:
 
 
 def corners(points: object) -> np.ndarray:
-    """A list of [x, y], of {"x": x, "y": y}, or of numbers x, y, x, y, ... as float64 (K, 2). Raises ValueError."""
+    """Convert a list of [x, y], {"x": x, "y": y}, or x, y, x, y, ... to float64 (K, 2). Raises ValueError."""
     if isinstance(points, list) and points and all(isinstance(one, dict) for one in points):
         points = [[one.get("x"), one.get("y")] for one in points]
     try:
         values = np.array(points, np.float64)
     except TypeError:
-        raise ValueError("points that are no numbers") from None
+        raise ValueError("points that are not numbers") from None
     if values.ndim == 1 and values.size % 2 == 0:
         values = values.reshape(-1, 2)
     if values.ndim != 2 or values.shape[1] != 2 or not len(values):
-        raise ValueError("points that are no pairs of numbers")
+        raise ValueError("points that are not pairs of numbers")
     return values

@@ -1,7 +1,7 @@
-"""`shapes`: images of circles, squares and triangles with their boxes, masks and poses, drawn from a seed.
+"""`shapes`: synthetic images of circles, squares and triangles with boxes, masks and poses, generated from a seed.
 
-A set to try detectors on, of any length, without a download. Later shapes lie over earlier ones; a mask holds the
-pixels that are seen, a box is the box of its mask.
+It serves to test detectors without a download. Later shapes occlude earlier ones; a mask has the visible pixels of a
+shape, and a box is the bounding box of the mask.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from danlu.data.sources.sklearn import Known
 from danlu.data.sources.targets import Task
 from danlu.task_spec import TASKS, object_task
 
-NAMES = {"shapes": Known("", "600 drawn images of circles, squares and triangles, with boxes, masks and poses")}
+NAMES = {"shapes": Known("", "600 synthetic images of circles, squares and triangles, with boxes, masks and poses")}
 CLASSES = ("circle", "square", "triangle")
-TURN = (0.0, math.pi / 2, 2 * math.pi / 3)  # the angle after which each class looks the same
-IMAGES, SIDE, MOST = 600, 128, 6
-RADIUS = (0.07, 0.2)  # of the circle around a shape, as a share of the image's side
-SEEN = 0.5  # least share of a shape that others leave visible
-CONTRAST = 0.35  # least distance of a colour from the background's, of 1
-TRIES = 20
+SYMMETRY = (0.0, math.pi / 2, 2 * math.pi / 3)  # radians; rotation that maps each class to itself, 0 for any
+IMAGES = 600
+SIDE = 128  # pixels
+MAX_SHAPES = 6  # per image
+RADIUS = (0.07, 0.2)  # range of the circumscribed circle, relative to the side of the image
+MIN_VISIBLE_FRACTION = 0.5  # of the area of a shape
+MIN_CONTRAST = 0.35  # difference from the background in some channel, for colours in [0, 1]
+TRIES = 20  # per shape
 
 
 def looks_like(path: Path) -> bool:
-    """No: `shapes` is a name, nothing on disk."""
+    """Return False: the dataset is named and not read from a path."""
     return False
 
 
 def open(name: str, task: Task | None = None) -> Dataset:
-    """600 images of 128 px, always the same, uint8 (600, 3, 128, 128); boxes only, or masks for "segment"."""
+    """Generate the 600 images of 128 pixels, uint8 (600, 3, 128, 128), with boxes, or masks for "segment"."""
     images, annotations = draw(IMAGES, SIDE, seed=0)
     masks = task is not None and TASKS[task].masks
     if not masks:
@@ -50,20 +52,20 @@ def open(name: str, task: Task | None = None) -> Dataset:
 
 
 def draw(count: int, side: int = SIDE, seed: int = 0) -> tuple[torch.Tensor, list[Annotation]]:
-    """uint8 (count, 3, side, side), and what is in each image. Equal arguments give equal images."""
+    """Generate images, uint8 (count, 3, side, side), and their annotations, which only depend on the arguments."""
     rng = np.random.default_rng(seed)
     images = np.empty((count, 3, side, side), np.uint8)
     annotations = []
     for image in images:
         colour = rng.random(3)
         canvas = _background(rng, colour, side)
-        annotations.append(_place(rng, canvas, colour, side))
+        annotations.append(_add_shapes(rng, canvas, colour, side))
         image[:] = (canvas + rng.normal(0, 0.02, canvas.shape)).clip(0, 1) * 255 + 0.5
     return torch.from_numpy(images), annotations
 
 
 def _background(rng: np.random.Generator, colour: np.ndarray, side: int) -> np.ndarray:
-    """(3, side, side): a colour with waves of several lengths and directions."""
+    """Generate a coloured background with waves of several lengths and directions, (3, side, side)."""
     y, x = np.mgrid[:side, :side] / side
     texture = np.zeros((side, side))
     for _ in range(4):
@@ -72,21 +74,21 @@ def _background(rng: np.random.Generator, colour: np.ndarray, side: int) -> np.n
     return colour[:, None, None] + rng.uniform(0.01, 0.03) * texture
 
 
-def _place(rng: np.random.Generator, canvas: np.ndarray, background: np.ndarray, side: int) -> Annotation:
-    """Draws one to six shapes on the canvas, in place; one that would hide another, or itself, too much is redrawn."""
-    wanted = rng.integers(1, MOST + 1)
-    masks: list[np.ndarray] = []  # what is seen of each shape
-    areas: list[int] = []  # of each shape, whole
+def _add_shapes(rng: np.random.Generator, canvas: np.ndarray, background: np.ndarray, side: int) -> Annotation:
+    """Draw one to six shapes on the canvas, in place; a shape that would hide too much of another is drawn again."""
+    wanted = rng.integers(1, MAX_SHAPES + 1)
+    masks: list[np.ndarray] = []  # visible pixels of each shape
+    areas: list[int] = []  # of each shape without occlusion
     labels, poses = [], []
     for _ in range(wanted * TRIES):
         if len(masks) == wanted:
             break
         label, radius = int(rng.integers(len(CLASSES))), side * rng.uniform(*RADIUS)
         x, y = rng.uniform(0.6 * radius, side - 0.6 * radius, 2)
-        angle = rng.uniform(0, TURN[label]) if TURN[label] else 0.0
+        angle = rng.uniform(0, SYMMETRY[label]) if SYMMETRY[label] else 0.0
         mask = _shape(label, x, y, radius, angle, side)
         rest = [other & ~mask for other in masks]
-        if any(part.sum() < SEEN * area for part, area in zip(rest, areas)):
+        if any(visible.sum() < MIN_VISIBLE_FRACTION * area for visible, area in zip(rest, areas)):
             continue
         masks, areas = [*rest, mask], [*areas, int(mask.sum())]
         labels.append(label)
@@ -109,7 +111,7 @@ def _place(rng: np.random.Generator, canvas: np.ndarray, background: np.ndarray,
 
 
 def _shape(label: int, x: float, y: float, radius: float, angle: float, side: int) -> np.ndarray:
-    """bool (side, side): the pixels whose centre is inside. A regular polygon is where every edge is behind."""
+    """Rasterise a shape: bool (side, side), true where the pixel centre is inside all edges."""
     row, column = np.mgrid[:side, :side] + 0.5
     dx, dy = column - x, row - y
     if CLASSES[label] == "circle":
@@ -117,14 +119,14 @@ def _shape(label: int, x: float, y: float, radius: float, angle: float, side: in
     corners = 4 if CLASSES[label] == "square" else 3
     inside = np.ones((side, side), bool)
     for k in range(corners):
-        towards = angle + math.tau * k / corners
-        inside &= dx * math.cos(towards) + dy * math.sin(towards) <= radius * math.cos(math.pi / corners)
+        normal = angle + math.tau * k / corners
+        inside &= dx * math.cos(normal) + dy * math.sin(normal) <= radius * math.cos(math.pi / corners)
     return inside
 
 
 def _colour(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:
-    """A colour that stands out from the background."""
+    """Draw a random colour with enough contrast to the background."""
     while True:
         colour = rng.random(3)
-        if np.abs(colour - background).max() >= CONTRAST:
+        if np.abs(colour - background).max() >= MIN_CONTRAST:
             return colour

@@ -1,4 +1,4 @@
-"""The sets of scikit-learn by name: those that ship with it, and california-housing, which it fetches."""
+"""Datasets of scikit-learn by name: the included ones, and california-housing, which is downloaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Dataset
-from danlu.data.sources.download import patience, reason
+from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
 from danlu.refuse import Failure
 
 
 @dataclass(frozen=True)
 class Known:
-    """loader: function of sklearn.datasets. target: name of the target column, for regression."""
+    """One known dataset. loader: function of sklearn.datasets. target: name of the target column, for regression."""
 
     loader: str
     description: str
@@ -38,9 +38,9 @@ NAMES = {
 
 
 def open(name: str, folder: Path, config: DataConfig) -> Dataset:
-    """The set as float32 columns (N, D), digits as images (N, 1, 8, 8). folder: where fetched sets are kept.
+    """Load a dataset as float32 columns (N, D), digits as images (N, 1, 8, 8). folder: of downloaded datasets.
 
-    Raises Failure when a set that must be fetched cannot be.
+    Raises Failure if a set that must be fetched cannot be.
     """
     import sklearn.datasets
 
@@ -48,18 +48,18 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
     load = getattr(sklearn.datasets, known.loader)
     if known.loader.startswith("fetch"):
         try:
-            with patience(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its remarks on trying again
+            with socket_timeout(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its warnings about retries
                 bunch = load(data_home=str(folder), n_retries=1, delay=0.1)
         except OSError as error:
             raise Failure(
-                f"{name} was not found under {folder / name} and cannot be fetched: {reason(error)}; "
-                "put its csv there, or set DANLU_DATA to the folder that holds it"
+                f"{name} was not found under {folder / name} and cannot be downloaded: {reason(error)}; "
+                "put its csv there, or set DANLU_DATA to its folder"
             ) from None
     else:
         bunch = load()
     inputs: np.ndarray = bunch.data
-    if name == "digits":  # sixteen grey levels and black: 0..16
+    if name == "digits":  # values 0 to 16
         inputs = np.round(bunch.images[:, None] * (255 / 16)).astype(np.uint8)
     else:
         inputs = inputs.astype(np.float32)

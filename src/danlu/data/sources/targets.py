@@ -1,4 +1,4 @@
-"""What raw targets mean, whatever file they come from: classes or numbers, and the sorted classes' indices."""
+"""Interpret raw targets: decide between classification and regression, and convert them to tensors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ CLASS_COLUMNS = ("label", "labels", "class", "category", "species")  # names of 
 
 
 def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") -> tuple[Task, str]:
-    """The task that a target of shape (N,) asks for, and the reason in a few words. where: its place, for messages.
+    """Derive the task from targets (N,); returns it and the reason in a few words.
 
-    name: of its column. task: the user's; Refusal when the values contradict it.
+    task: set by the user, or None. where: location of the target, for messages. name: of its column.
+    Raises Refusal if the values contradict `task`.
     """
     if values.dtype.kind not in "iuf":
         if task == "regress":
@@ -31,7 +32,7 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
         example = distinct[distinct != np.round(distinct)][0]
         raise refusal(f"the target {where}", "integers or text for --task classify", float(example))
     if task:
-        return task, "asked for"
+        return task, "set by the user"
     often = len(distinct) <= 2 or (len(distinct) <= MAX_INTEGER_CLASSES and len(distinct) < 0.05 * len(values))
     if whole and name.strip().lower() in CLASS_COLUMNS and len(distinct) <= max(2, 0.1 * len(values)):
         return "classify", f"its {len(distinct)} integers are called {name!r}"
@@ -41,7 +42,7 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
 
 
 def to_classes(values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
-    """(N,) of text, integers or booleans to int64 indices (N,) and the classes, sorted (numbers by value)."""
+    """Convert texts, integers or booleans (N,) to class indices int64 (N,) and sorted classes (numbers by value)."""
     if values.dtype.kind == "f":
         values = values.astype(np.int64)
     elif values.dtype.kind not in "iub":
@@ -51,7 +52,7 @@ def to_classes(values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
 
 
 def to_numbers(values: np.ndarray, where: str) -> Tensor:
-    """(N,) or (N, T) numbers to float32 (N, T); Refusal when one is not finite. where: their place, for messages."""
+    """Convert numbers (N,) or (N, T) to float32 (N, T). Raises Refusal if one is not finite. where: for messages."""
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise refusal(f"the target {where} at row {row}", "a finite number", float(np.ravel(values[row])[0]))
@@ -59,7 +60,7 @@ def to_numbers(values: np.ndarray, where: str) -> Tensor:
 
 
 def sort_classes(names: Sequence[str], indices: Tensor) -> tuple[tuple[str, ...], Tensor]:
-    """Published class names in any order, and indices into them, to sorted names and indices into those."""
+    """Sort class names; returns the sorted names and the indices into them."""
     order = sorted(range(len(names)), key=lambda k: names[k])
     place = torch.empty(len(names), dtype=torch.int64)
     place[torch.tensor(order)] = torch.arange(len(names))
@@ -76,7 +77,7 @@ def with_classes(spec: TaskSpec, targets: Tensor, places: Tensor, classes: int) 
 
 
 def need_two(classes: Sequence[str], where: object) -> None:
-    """Refusal when there is nothing to tell apart."""
+    """Raise Refusal unless there are at least two classes. where: location of the labels, for messages."""
     if len(classes) < 2:
         got = f"only {classes[0]!r}" if classes else "none"
-        raise Refusal(f"{where} must hold at least two classes to tell apart, got {got}")
+        raise Refusal(f"{where} must have at least two classes, got {got}")

@@ -1,4 +1,4 @@
-"""The named sets of torchvision, in its own layout under $DANLU_DATA, or downloaded to there."""
+"""Datasets of torchvision by name, read from $DANLU_DATA in torchvision's layout or downloaded to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
 from danlu.data.images import ImageInfo, check_images
 from danlu.data.sources import cifar, idx
-from danlu.data.sources.download import patience, reason
+from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
 from danlu.refuse import Failure
 
@@ -53,7 +53,7 @@ NAMES = {
 
 
 def open(name: str, folder: Path, config: DataConfig) -> Dataset:
-    """The set from `folder` in torchvision's layout, else downloaded to there.
+    """Read a dataset from `folder` in torchvision's layout, or download it.
 
     Raises Failure, saying what was looked for where, when it is not there and cannot be downloaded.
     """
@@ -62,7 +62,7 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
         if (found := _read(name, known, root, config)) is not None:
             return found
     try:
-        with patience(), contextlib.redirect_stdout(io.StringIO()):
+        with socket_timeout(), contextlib.redirect_stdout(io.StringIO()):
             folder.mkdir(parents=True, exist_ok=True)
             for split, _ in known.splits:
                 _make(known, folder, split, download=True)
@@ -70,15 +70,15 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
         raise Failure(
             f"{name} was looked for in {folder / name} (any format) and in {folder} (torchvision's layout), "
             f"was not there, and cannot be downloaded: {reason(error)}; "
-            "put it there, or set DANLU_DATA to the folder that holds it"
+            "put it there, or set DANLU_DATA to its folder"
         ) from None
     if (found := _read(name, known, folder, config)) is None:
-        raise Failure(f"{name} was downloaded to {folder} but cannot be read; remove what is there and try again")
+        raise Failure(f"{name} was downloaded to {folder} but cannot be read; remove it and try again")
     return found
 
 
 def rename(dataset: Dataset, name: str) -> Dataset:
-    """The published class names instead of the numbers that the files hold."""
+    """Replace class numbers by the published class names."""
     if not all(label.isdigit() for label in dataset.classes):
         return dataset
     names = _published(NAMES[name])
@@ -90,7 +90,7 @@ def rename(dataset: Dataset, name: str) -> Dataset:
 
 
 def _make(known: Known, root: Path, split: str, download: bool = False) -> Any:
-    """One split as torchvision's dataset; RuntimeError when it is not there."""
+    """Create one split as torchvision's dataset. Raises RuntimeError if it does not exist."""
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, known.kind)
@@ -102,7 +102,7 @@ def _make(known: Known, root: Path, split: str, download: bool = False) -> Any:
 
 
 def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | None:
-    """The set as torchvision lays it out under `root`; None when it is not there."""
+    """Read a dataset in torchvision's layout under `root`; None if it does not exist."""
     if known.home:
         reader = cifar if known.kind.startswith("CIFAR") else idx
         home = root / known.home
@@ -131,7 +131,7 @@ def _read(name: str, known: Known, root: Path, config: DataConfig) -> Dataset | 
 
 
 def _files(paths: list[Path], targets: torch.Tensor, given: torch.Tensor, config: DataConfig, common: dict) -> Dataset:
-    """Images that stay on disk; the unreadable ones become problems."""
+    """List image files to decode later; unreadable ones become problems."""
     found = check_images(paths, decode=False, workers=config.workers)
     problems = [Problem(str(path), info) for path, info in zip(paths, found, strict=True) if isinstance(info, str)]
     keep = [i for i, info in enumerate(found) if isinstance(info, ImageInfo)]
@@ -143,7 +143,7 @@ def _files(paths: list[Path], targets: torch.Tensor, given: torch.Tensor, config
 
 
 def _pixels(data: Any, turned: bool) -> torch.Tensor:
-    """uint8 (N, H, W) or (N, C, H, W) to (N, C, H, W)."""
+    """Reshape uint8 (N, H, W) to (N, 1, H, W); (N, C, H, W) is unchanged."""
     pixels = torch.as_tensor(np.ascontiguousarray(data))
     if pixels.ndim == 3:
         pixels = pixels[:, None]
@@ -151,12 +151,12 @@ def _pixels(data: Any, turned: bool) -> torch.Tensor:
 
 
 def _first(part: Any, *names: str) -> Any:
-    """The first of these attributes that torchvision's dataset has; its classes do not agree on one name."""
+    """Return the first of these attributes that a dataset of torchvision has; names differ between its classes."""
     return next(getattr(part, name) for name in names if hasattr(part, name))
 
 
 def _published(known: Known) -> list[str]:
-    """Class names that torchvision states, without what it prepends to MNIST's ("0 - zero")."""
+    """Class names of torchvision, without the prefix of MNIST's ("0 - zero")."""
     import torchvision.datasets
 
     return [label.split(" - ")[0] for label in getattr(getattr(torchvision.datasets, known.kind), "classes", ())]

@@ -1,4 +1,4 @@
-"""Formats that are recognised and not read: each is named, with what to do instead."""
+"""Formats that are recognised but not supported, each with advice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ JSON = {
 
 
 def look_archive(survey: Survey) -> Evidence | None:
-    """The one file that was named, or the only file of a folder, is an archive."""
+    """Recognise an archive: the given file, or the only file of a folder."""
     if len(survey.files) != 1:
         return None
     file = survey.files[0]
@@ -60,7 +60,7 @@ def look_archive(survey: Survey) -> Evidence | None:
 
 
 def look_binary(survey: Survey) -> Evidence | None:
-    """Files of other tools that hold images and labels together."""
+    """Recognise files of other tools that contain images and labels."""
     if survey.images:
         return None
     for suffix, what in BINARY.items():
@@ -77,7 +77,7 @@ def look_binary(survey: Survey) -> Evidence | None:
 
 
 def look_json(survey: Survey) -> Evidence | None:
-    """Json files of annotation tools that no reader knows."""
+    """Recognise json files of unsupported annotation tools."""
     for kind, what in JSON.items():
         if files := survey.json_kinds.get(kind):
             return Evidence(
@@ -92,7 +92,7 @@ def look_json(survey: Survey) -> Evidence | None:
 
 
 def look_text(survey: Survey) -> Evidence | None:
-    """Text files of boxes in forms that no reader knows: MOT's gt.txt."""
+    """Recognise text files of boxes in unsupported forms: MOT's gt.txt."""
     for file in sample([file for file in survey.of(".txt") if file.name in ("gt.txt", "det.txt")]):
         fields = next(iter(survey.lines(file)), "").split(",")
         if len(fields) in (9, 10):
@@ -106,8 +106,8 @@ def look_text(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """Raises Refusal: these formats are named, not read."""
-    raise Refusal(f"{config.path} is in a format that is not read")
+    """Raise Refusal: these formats are not supported."""
+    raise Refusal(f"{config.path} is in an unsupported format")
 
 
 FORMATS: dict[str, tuple[str, Callable[[Survey], Evidence | None]]] = {

@@ -27,7 +27,7 @@ ONE_CLASS = "object"  # of regions without attributes
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Json files with VIA's keys."""
+    """Recognise json files with VIA's keys."""
     files = survey.json_kinds.get("via")
     if not files:
         return None
@@ -35,7 +35,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; the class is the one attribute of the regions, or that called class or label."""
+    """Read `ImageFiles` and annotations; the class is the only attribute of regions, or that named class or label."""
     survey = as_survey(path)
     reading = Reading(survey, config, "via")
     left_out: Counter[str] = Counter()
@@ -75,14 +75,14 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
 
 
 def _regions(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """Regions, a list or (VIA 1) number -> region."""
+    """List the regions, which VIA 1 stores as a map from numbers."""
     regions = entry.get("regions") or []
     values = regions.values() if isinstance(regions, dict) else regions
     return [region for region in values if isinstance(region, dict)]
 
 
 def _class_attribute(file: File, entries: list[dict[str, Any]]) -> str | None:
-    """The attribute that names the class. Raises Refusal where several may."""
+    """Find the attribute of the class. Raises Refusal if several are possible."""
     names = Counter(name for entry in entries for region in _regions(entry)
                     for name in (region.get("region_attributes") or {}))  # fmt: skip
     if len(names) <= 1:
@@ -100,10 +100,10 @@ def _label(attributes: dict[str, Any], attribute: str | None) -> str:
     if attribute is None:
         return ONE_CLASS
     value = attributes.get(attribute)
-    if isinstance(value, dict):  # check boxes: name -> true
+    if isinstance(value, dict):  # check boxes: a map from names to true
         chosen = [name for name, on in value.items() if on]
         if len(chosen) != 1:
-            raise ValueError(f"{len(chosen)} classes are ticked in {attribute}")
+            raise ValueError(f"{len(chosen)} classes are selected in {attribute}")
         value = chosen[0]
     label = str(value or "").strip()
     if not label:
@@ -112,7 +112,7 @@ def _label(attributes: dict[str, Any], attribute: str | None) -> str:
 
 
 def _ring(shape: dict[str, Any]) -> np.ndarray:
-    """The polygon (K, 2) of a region. Raises ValueError, TypeError or KeyError."""
+    """Read the polygon (K, 2) of a region. Raises ValueError, TypeError or KeyError."""
     kind = shape.get("name")
     if kind in ("polygon", "polyline"):
         ring = np.stack([np.array(shape["all_points_x"], float), np.array(shape["all_points_y"], float)], axis=1)
@@ -126,4 +126,4 @@ def _ring(shape: dict[str, Any]) -> np.ndarray:
         centre = np.array([float(shape["cx"]), float(shape["cy"])])
         radii = [shape.get(name, shape.get("r")) for name in ("rx", "ry")]
         return ellipse(centre, *(float("nan" if radius is None else radius) for radius in radii))
-    raise ValueError(f"a shape called {kind!r}")
+    raise ValueError(f"unknown shape {kind!r}")

@@ -28,7 +28,7 @@ LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  #
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Xml files with the element <annotation>."""
+    """Recognise xml files with the element <annotation>."""
     xmls = survey.of(".xml")
     looked = sample(xmls)
     if not (right := [file for file in looked if survey.xml_root(file) == "annotation"]):
@@ -40,9 +40,9 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations; objects marked difficult are ignored. Classes are those that occur, sorted.
+    """Read `ImageFiles` and annotations; difficult objects are ignored. Classes are those that occur, sorted.
 
-    Raises Refusal when more than 5 % of the xml files cannot be read, unless config.on_bad is "skip".
+    Raises Refusal if more than 5 % of the xml files cannot be read, unless config.on_bad is "skip".
     """
     survey = as_survey(path)
     task = wanted_task(survey.path, task, masks=False)
@@ -62,7 +62,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[File, int]]:
-    """Each annotation file and its split: by the lists in ImageSets/Main, else by the name of a folder above it."""
+    """List the annotation files and their splits: by ImageSets/Main, else by the names of their folders."""
     lists = [file for file in survey.of(".txt") if file.folder[-2:] == ("ImageSets", "Main")]
     groups: dict[tuple[str, ...], list[File]] = {}
     for file in xmls:
@@ -91,7 +91,7 @@ def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[Fi
 
 
 def _base(file: File) -> tuple[str, ...]:
-    """The root of the VOC set that an annotation file is of: above Annotations/, or its own folder."""
+    """Find the root of the VOC dataset of an annotation file: the parent of Annotations/, or its own folder."""
     for i in range(len(file.folder) - 1, -1, -1):
         if normal(file.folder[i]).startswith(("annot", "xml")):
             above = file.folder[:i]
@@ -100,7 +100,7 @@ def _base(file: File) -> tuple[str, ...]:
 
 
 def _is_set(base: tuple[str, ...], groups: dict[tuple[str, ...], list[File]]) -> bool:
-    """Whether a folder is the root of a VOC set, with a folder of annotations below it."""
+    """Whether a folder is the root of a VOC dataset, with a folder of annotations in it."""
     return any(len(file.folder) > len(base) for file in groups[base])
 
 
@@ -126,17 +126,17 @@ def _of_lists(
 
 
 def stem_of(file: File) -> str:
-    """The name that an annotation shares with its image: "a" of a.xml, and of a.xml.xml."""
+    """Return the name that an annotation shares with its image: "a" of a.xml, and of a.xml.xml."""
     stem = file.stem
     return stem[:-4] if stem.lower().endswith(".xml") else stem
 
 
 def _names(file: Path, known: dict[str, File]) -> list[str]:
-    """The names of a list, each once; the 1 or -1 behind a name, and the extension of an image, are left out."""
+    """Read the names of a list, each once, without a 1 or -1 after the name and without the extension of an image."""
     try:
         lines = read_lines(file)
     except UnicodeDecodeError:
-        raise refusal(str(file), "a list of names as text", "other bytes") from None
+        raise refusal(str(file), "a text file of names", "a binary file") from None
     except OSError as error:
         raise blame(error, str(file)) from None
     found: dict[str, None] = {}
@@ -160,9 +160,9 @@ def _read(file: File, split: int, reading: Reading) -> None:
     except OSError as error:
         raise blame(error, str(xml)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise Refusal(f"{xml} is no valid xml ({error}): it is cut or damaged, fetch or write it again") from None
+        raise Refusal(f"{xml} is not valid xml ({error}): truncated or damaged; export it again") from None
     if tree.tag != "annotation":
-        raise refusal(f"{xml}: the outermost key", "annotation", tree.tag)
+        raise refusal(f"{xml}: the root element", "annotation", tree.tag)
     size = None
     sides = tree.find("size")
     if sides is not None and (sides.findtext("width") or "").strip():
@@ -183,12 +183,12 @@ def _read(file: File, split: int, reading: Reading) -> None:
 
 
 def _near(file: File) -> tuple[str, ...]:
-    """Folders of an annotation file without Annotations/: JPEGImages/cam1/ is near Annotations/cam1/."""
+    """Folders of an annotation file without Annotations/, so that JPEGImages/cam1/ matches Annotations/cam1/."""
     return tuple(part for part in file.folder if not normal(part).startswith(("annot", "xml", "label")))
 
 
 def _image_name(file: File, given: str, folder: str, reading: Reading) -> str:
-    """The name to look for: that of the annotation file where an image is called so, else the one given in it."""
+    """Return the name of the image: that of the annotation file if such an image exists, else the one given in it."""
     stem = stem_of(file)
     if normal(stem) in {normal(name) for name in (given, given.rpartition(".")[0])} or not given:
         return given or stem
@@ -199,7 +199,7 @@ def _image_name(file: File, given: str, folder: str, reading: Reading) -> str:
 
 
 def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, float, float, float], bool, str]:
-    """(class, x1, y1, x2, y2 from 0, difficult, fault)."""
+    """Read (class, x1, y1, x2, y2 counted from 0, difficult, fault) of an object."""
     name = (entry.findtext("name") or "").strip()
     if not name:
         raise refusal(f"{where}.name", "the name of a class", "nothing")
@@ -208,7 +208,7 @@ def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, f
         raise refusal(f"{where}.bndbox", "given", "no such key")
     x1, y1, x2, y2 = (_number(corners, key, f"{where}.bndbox") for key in CORNERS)
     difficult = bool((entry.findtext("difficult") or "").strip()) and _number(entry, "difficult", where) != 0
-    # By the letter a box of one column or row; in practice a click where no box was drawn.
+    # Formally a box of one column or row; in practice an accidental click.
     fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
     return name, (x1 - 1, y1 - 1, x2, y2), difficult, fault
 

@@ -1,8 +1,8 @@
-"""YOLO: a text file of labels beside each image, and data.yaml or obj.data that names the classes and the splits.
+"""YOLO: a label file per image, and data.yaml or obj.data with the classes and the splits.
 
 A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in fractions of the image's width and height. The
-labels of .../images/x.jpg are .../labels/x.txt, or x.txt beside it; an image without a file of labels is one without
-objects, unless its whole split has none.
+label file of .../images/x.jpg is .../labels/x.txt, or x.txt beside it. An image without label file has no objects,
+unless its whole split has no label files.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from danlu.data.text_files import decode_text, read_json, read_lines, read_text
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
-PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
-KEYS = (*PARTS, "path", "names", "nc", "kpt_shape")  # of data.yaml
+SPLIT_KEYS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
+KEYS = (*SPLIT_KEYS, "path", "names", "nc", "kpt_shape")  # of data.yaml
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")
-NOTHING = ("", "null", "~", "none")  # an empty value of data.yaml
+EMPTY_VALUES = ("", "null", "~", "none")  # of data.yaml
 OTHER_TEXTS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt")
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
 def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
-    """data.yaml, obj.data, or text files of labels that share their names with images."""
+    """Recognise data.yaml, obj.data, or label files with the names of images."""
     if survey.is_file:
         if _is_description(survey.path) or _is_darknet(survey.files[0], survey):
             return Evidence(
-                Fit.MARKED, message("data.seen.yolo_file", "{file} names classes and splits", file=survey.path.name)
+                Fit.MARKED, message("data.seen.yolo_file", "{file} lists classes and splits", file=survey.path.name)
             )
         return None
     if (description := _description(survey)) is not None and not _has_corners_only(survey):
-        seen = message("data.seen.yolo_yaml", "{file} names classes and splits", file=description.relative)
+        seen = message("data.seen.yolo_yaml", "{file} lists classes and splits", file=description.relative)
         return Evidence(Fit.MARKED, seen)
     if (darknet := _darknet(survey)) is not None:
         seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)
@@ -67,7 +67,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
     finder = _Labels()
     if not any(finder(image.path) for image in sample(survey.images, 500)):
         return None
-    seen = message("data.seen.yolo", "{files} .txt files of labels, named like images", files=len(paired))
+    seen = message("data.seen.yolo", "{files} .txt label files with the names of images", files=len(paired))
     return Evidence(Fit.MARKED, seen)
 
 
@@ -79,10 +79,9 @@ def _has_corners_only(survey: Survey) -> bool:
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
-    """`ImageFiles` and annotations, classes in the order of their numbers.
+    """Read `ImageFiles` and annotations, with classes in the order of their numbers.
 
-    Raises Refusal for a key that cannot be read, and when more than 5 % of the lines cannot, unless config.on_bad is
-    "skip".
+    Raises Refusal for an invalid key, and if more than 5 % of the lines are invalid, unless config.on_bad is "skip".
     """
     survey = as_survey(path)
     root = survey.root
@@ -112,12 +111,12 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
-        notes.append(f"{len(reader.unlabelled)} images have no file of labels: taken as without objects")
+        notes.append(f"{len(reader.unlabelled)} images have no label file: treated as without objects")
     if reader.oriented:
-        notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose these")
+        notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose the corners")
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
         raise Refusal(
-            f"{survey.path}: none of {len(listed)} images has a file of labels such as {labels.usual(listed[0][0])}"
+            f"{survey.path}: none of {len(listed)} images has a label file such as {labels.expected(listed[0][0])}"
         )
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
@@ -125,7 +124,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 
 class _Labels:
-    """Finds the file of labels of an image, whatever the case and Unicode form of their names."""
+    """Find the label file of an image, ignoring the case and Unicode form of their names."""
 
     def __init__(self) -> None:
         self._listed: dict[Path, dict[str, Path]] = {}
@@ -136,12 +135,12 @@ class _Labels:
                 return found
         return None
 
-    def usual(self, image: Path) -> Path:
-        """The file of labels that an image has, or should have."""
+    def expected(self, image: Path) -> Path:
+        """Return the label file of an image, or the path where it would be expected."""
         return self(image) or self.folders(image)[0] / f"{image.stem}.txt"
 
     def folders(self, image: Path) -> list[Path]:
-        """Where its labels may lie: .../labels/ for .../images/, then beside it."""
+        """List the folders that may contain the label file: .../labels/ for .../images/, then that of the image."""
         parts = image.parts
         places = [i for i, part in enumerate(parts[:-1]) if normal(part) in IMAGE_FOLDERS]
         found = []
@@ -175,7 +174,7 @@ class _Labels:
 def _labelled_splits(
     listed: list[tuple[Path, int]], labels: _Labels, notes: list[str]
 ) -> tuple[list[tuple[Path, int]], tuple[int, ...]]:
-    """The images without those of a split in which none has a file of labels, which is for prediction; those splits."""
+    """Remove the images of validation and test splits without any label file; returns the others and these splits."""
     has = {split: False for _, split in listed}
     for image, split in listed:
         has[split] = has[split] or labels(image) is not None
@@ -183,7 +182,7 @@ def _labelled_splits(
         if not labelled and any(has.values()) and split in (VAL, TEST):
             count = sum(own == split for _, own in listed)
             notes.append(
-                f"the {count} images of the {SPLITS[split]} split have no file of labels: "
+                f"the {count} images of the {SPLITS[split]} split have no label files: "
                 "they are for prediction and not read"
             )
     without = tuple(split for split in (VAL, TEST) if any(has.values()) and not has.get(split, True))
@@ -191,17 +190,17 @@ def _labelled_splits(
 
 
 class _Reader:
-    """Reads the labels of one image after the other. classes: number of them, or None when no file names them."""
+    """Reader of label files. classes: their number, None if no file names them. points: lines have keypoints."""
 
     def __init__(self, root: Path, labels: _Labels, classes: int | None, points: bool) -> None:
         self.root, self.labels, self.classes, self.points = root, labels, classes, points
         self.polygons = self.oriented = self.lines = 0
         self.problems: list[Problem] = []  # files and lines that cannot be read
-        self.unlabelled: set[Path] = set()  # images without a file of labels
+        self.unlabelled: set[Path] = set()  # images without label file
 
     def __call__(self, image: Path, split: int) -> Labelled:
         file = self.labels(image)
-        one = Labelled(image, relative(self.labels.usual(image), self.root), split=split, fractions=True)
+        one = Labelled(image, relative(self.labels.expected(image), self.root), split=split, fractions=True)
         if file is None:
             self.unlabelled.add(image)
             return one
@@ -238,8 +237,8 @@ class _Reader:
         fault = ""
         if label < 0 or (self.classes is not None and label >= self.classes):
             fault = f"unknown class: {int(label)} of {self.classes if self.classes is not None else 'any'}"
-        elif label >= 100_000:  # names are made up to the largest number
-            raise refusal(f"the class of {where}", "the number of a class", words[0])
+        elif label >= 100_000:  # without class names there is a class for every number up to the largest
+            raise refusal(f"the class of {where}", "a class number", words[0])
         name = f"line {number}"
         if len(values) == 4:
             cx, cy, w, h = values
@@ -252,13 +251,13 @@ class _Reader:
 
 
 def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
-    """Files of labels whose image is not there, in the folders where those of the images lie."""
+    """List label files without image, in the folders of the other label files."""
     folders: dict[Path, set[Path]] = {}
     for image in images:
-        folders.setdefault(labels.usual(image).parent, set()).add(image.parent)
+        folders.setdefault(labels.expected(image).parent, set()).add(image.parent)
     found = []
     for folder, places in folders.items():
-        beside = folder in places  # there other texts may lie too
+        beside = folder in places  # the folder may contain other text files
         there = {normal(p.stem) for place in places if place.is_dir() for p in place.iterdir()
                  if p.suffix.lower() != ".txt"}  # fmt: skip
         named = [f for f in sorted(folder.glob("*.txt")) if not beside or _reads_as_labels(f)] if there else []
@@ -266,11 +265,11 @@ def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
     return [file for file in found if not file.name.startswith(".")]
 
 
-# --- where the images are ----------------------------------------------------------------------------------------
+# --- listing of the images ----------------------------------------------------------------------------------------
 
 
 def _listed(survey: Survey, labels: _Labels) -> list[tuple[Path, int]]:
-    """Images of the folders in which an image has a file of labels, and of the other splits beside them."""
+    """List images and their split: of folders with labelled images, and of other splits beside these folders."""
     folders = {}
     for folder, files in survey.by_folder.items():
         images = [file for file in files if file.suffix in extensions()]
@@ -280,7 +279,7 @@ def _listed(survey: Survey, labels: _Labels) -> list[tuple[Path, int]]:
     shapes = {tuple(part for part in folder if split_of_path((part,)) == UNASSIGNED) for folder in with_labels}
     found = []
     for folder, images in folders.items():
-        # images/test without labels beside images/train is a split too; other folders of images are none.
+        # images/test without labels beside images/train is a split; other folders of images are not.
         alike = tuple(part for part in folder if split_of_path((part,)) == UNASSIGNED) in shapes
         if folder in with_labels or (alike and split_of_path(folder) != UNASSIGNED):
             found += [(file.path, split_of_path(folder)) for file in images]
@@ -306,12 +305,12 @@ def _is_label_line(line: str) -> bool:
         label, *numbers = map(float, line.split())
     except ValueError:
         return False
-    # In fractions of the image: KITTI's and MOT's lines hold pixels.
+    # Coordinates are fractions of the image, whereas lines of KITTI and MOT have pixels.
     return label.is_integer() and len(numbers) >= 4 and all(-1 <= value <= 2 for value in numbers[:4])
 
 
 def _class_list(survey: Survey) -> list[str]:
-    """Names in classes.txt or another list that labelling tools write."""
+    """Read the class names from classes.txt or another list that labelling tools write."""
     for name in CLASS_LISTS:
         for file in survey.files:
             if file.name.lower() == name:
@@ -330,7 +329,7 @@ def _names_of(file: Path) -> list[str]:
     try:
         return [line.strip() for line in read_lines(file) if line.strip()]
     except UnicodeDecodeError:
-        raise refusal(str(file), "a list of names as text", "other bytes") from None
+        raise refusal(str(file), "a text file of names", "a binary file") from None
     except OSError as error:
         raise blame(error, str(file)) from None
 
@@ -345,15 +344,15 @@ def _is_darknet(file: File, survey: Survey) -> bool:
 
 
 def _of_darknet(file: File, index: ImageIndex) -> tuple[list[str], list[tuple[Path, int]]]:
-    """Classes, and (image, split), of Darknet's obj.data: "key = path" in each line."""
+    """Read Darknet's obj.data ("key = path" in each line); returns classes and (image, split)."""
     pairs = [line.partition("=") for line in read_lines(file.path) if "=" in line]
     content = {key.strip(): value.strip() for key, _, value in pairs}
-    names = _place([file.path.parent], content["names"])
+    names = _find([file.path.parent], content["names"])
     listed: list[tuple[Path, int]] = []
-    for key, split in PARTS.items():
+    for key, split in SPLIT_KEYS.items():
         if not content.get(key):
             continue
-        place = _place([file.path.parent], content[key])
+        place = _find([file.path.parent], content[key])
         if place is None and key == "train":
             raise refusal(f"{file.path}: {key}", "a list of images that exists", content[key])
         if place is not None:
@@ -365,7 +364,7 @@ def _of_darknet(file: File, index: ImageIndex) -> tuple[list[str], list[tuple[Pa
 
 
 def _description(survey: Survey) -> File | None:
-    """A data.yaml at the top, or the only one in a folder below."""
+    """Find a data.yaml at the top, or the only one in a folder below."""
     files = [file for file in survey.of(".yaml", ".yml") if _is_description(file.path)]
     top = [file for file in files if not file.folder]
     return next(iter(top or (files if len(files) == 1 else [])), None)
@@ -385,29 +384,29 @@ def _is_description(file: Path) -> bool:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        # Every value stays the text it is written as: classes may be called on, 001 or 12:30.
+        # All values are read as text, because classes may be named on, 001 or 12:30.
         content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except OSError as error:
         raise blame(error, str(file)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise Refusal(f"{file} is no valid yaml: {reason}") from None
+        raise Refusal(f"{file} is not valid yaml: {reason}") from None
     if not isinstance(content, dict):
-        raise refusal(str(file), "keys and values, among them names and train", repr(content)[:60])
+        raise refusal(str(file), "keys and values, including names and train", repr(content)[:60])
     return content
 
 
 def _unread(file: Path, content: dict[str, Any]) -> list[str]:
-    """What is said of keys that are not read. Refusal for one that looks like a misspelt one of those that are."""
+    """Create a note about keys that are not read. Raises Refusal for one that looks like a misspelt known key."""
     unread = [str(key) for key in content if key not in KEYS]
     for key in unread:
         if get_close_matches(key.lower(), KEYS, 1, cutoff=0.8):
-            raise refusal(f"a key of {file}", "a known one", key, near=KEYS)
-    return [f"{file.name}: not read are the keys {', '.join(unread)[:200]}"] if unread else []
+            raise refusal(f"a key of {file}", "a known key", key, near=KEYS)
+    return [f"{file.name}: keys that are not read: {', '.join(unread)[:200]}"] if unread else []
 
 
 def _classes(file: Path, content: dict[str, Any]) -> list[str]:
-    """`names`, a list or number -> name."""
+    """Read `names`, a list or a map from numbers to names."""
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(str(k) for k in range(len(names))):
@@ -418,38 +417,38 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
         raise refusal(f"{file}: names", "a list of the classes", repr(names)[:60])
     count = content.get("nc", str(len(names)))
     if count != str(len(names)):
-        raise refusal(f"{file}: nc", f"{len(names)}, as many as names", count)
+        raise refusal(f"{file}: nc", f"{len(names)}, the number of names", count)
     found = [str(name).strip() for name in names]
     twice = next((name for name in found if found.count(name) > 1), None)
     if twice is not None:
-        raise refusal(f"{file}: names", "different from each other", twice, do="it stands there twice")
+        raise refusal(f"{file}: names", "unique", twice, do="it occurs twice")
     return found
 
 
 def _described(file: Path, content: dict[str, Any], index: ImageIndex) -> Iterator[tuple[Path, int]]:
-    """Each image and its split, as train, val and test of data.yaml tell: folders, lists of files, or several."""
+    """List images and their splits by train, val and test of data.yaml: folders, or text files that list images."""
     base = content.get("path")
     bases = [file.parent]
     if isinstance(base, str) and "\0" not in base:
         bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
-    content = {key: None if str(value).lower() in NOTHING else value for key, value in content.items()}
-    if not any(content.get(key) for key in PARTS):
+    content = {key: None if str(value).lower() in EMPTY_VALUES else value for key, value in content.items()}
+    if not any(content.get(key) for key in SPLIT_KEYS):
         raise refusal(f"{file}: train", "a folder of images or a list of them", "nothing")
-    for key, split in PARTS.items():
+    for key, split in SPLIT_KEYS.items():
         entries = content.get(key)
         for entry in entries if isinstance(entries, list) else [entries] if entries else []:
             if not isinstance(entry, str) or "\0" in entry:
                 raise refusal(f"{file}: {key}", "a folder of images or a list of them", repr(entry)[:60])
-            place = _place(bases, entry)
+            place = _find(bases, entry)
             if place is None and key == "test":
-                continue  # exporters name a test part whether there is one or not
+                continue  # exporters write a test entry even without a test set
             if place is None:
                 raise refusal(f"{file}: {key}", f"a folder or list that exists (looked under {bases[0]})", entry)
             yield from ((image, split) for image in _images(place, f"{file}: {key}", index))
 
 
-def _place(bases: list[Path], entry: str) -> Path | None:
-    """What `entry` names. A path of another machine, or ../x where ./x was meant, is looked for by its last parts."""
+def _find(bases: list[Path], entry: str) -> Path | None:
+    """Find the file or folder `entry`; leading parts are dropped, as of a path of another machine or a wrong ../x."""
     parts = Path(entry.replace("\\", "/")).parts
     for start in range(len(parts)):
         for base in bases:
@@ -457,7 +456,7 @@ def _place(bases: list[Path], entry: str) -> Path | None:
             try:
                 if (parts[start] != ".." or start == 0) and place.exists():
                     return place
-            except OSError:  # a name too long for any file
+            except OSError:  # a name too long for a file
                 return None
     return None
 
@@ -468,7 +467,7 @@ def _images(place: Path, where: str, index: ImageIndex, root: Path | None = None
         named = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in extensions()]
         found = [file for file in named if all(map(visible, file.relative_to(place).parts))]
         if not found:
-            raise refusal(where, "a folder of images", f"{place}, which holds none")
+            raise refusal(where, "a folder of images", f"{place} without images")
         yield from found
         return
     try:
@@ -477,6 +476,6 @@ def _images(place: Path, where: str, index: ImageIndex, root: Path | None = None
         raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
     for line in lines:
         if name := line.strip():
-            listed = _place([place.parent, *([root] if root else [])], name)
+            listed = _find([place.parent, *([root] if root else [])], name)
             known = index.find(name) if listed is None else None
             yield listed or (known.path if isinstance(known, File) else place.parent / name)

@@ -49,9 +49,7 @@ class Hessian:
         for name, value in (("the loss", torch.tensor(loss)), ("the gradient", gradient)):
             if not value.isfinite().all():
                 got = "nan" if value.isnan().any() else "inf"
-                raise refusal(
-                    name, "finite where curvature is asked for", got, do="look for the first bad layer before"
-                )
+                raise refusal(name, "finite to compute curvature", got, do="look for the first bad layer before")
 
     @property
     def keeps_graphs(self) -> bool:
@@ -93,7 +91,7 @@ class Hessian:
         with torch.inference_mode(False), torch.enable_grad():
             loss = self.objective.loss(piece)
             if not loss.requires_grad:
-                raise refusal("loss_fn", "a function that gradients flow through", "a loss without a graph")
+                raise refusal("loss_fn", "a differentiable function", "a loss without a graph")
             parameters = list(self.objective.parameters.values())
             gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
         return piece.count / self.objective.count, loss.detach(), list(gradients)

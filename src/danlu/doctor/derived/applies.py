@@ -21,7 +21,7 @@ def has_modes(ledger: Ledger) -> bool:
 
 
 def detects(ledger: Ledger) -> bool:
-    """Whether the trainer described the objects of a detection data set."""
+    """Whether the trainer described the objects of a detection dataset."""
     return ledger.has("object.count")
 
 

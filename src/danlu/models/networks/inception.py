@@ -51,7 +51,7 @@ class InceptionV3(Backbone):
         dropout: float = 0.5,
     ) -> None:
         if aux and pretrained:
-            raise refusal("model.aux", "left out with published weights", aux)
+            raise refusal("model.aux", "omitted with published weights", aux)
         if aux and size < 299:  # its 5x5 convolution would get a map below 5x5
             raise refusal("data.size", "at least 299 for inception-v3 with model.aux", size)
         full: Any = torchvision_inception_v3(channels, size, classes, pretrained=pretrained, aux=aux)

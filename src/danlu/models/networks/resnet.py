@@ -112,7 +112,7 @@ def resnet(
     one_of("model.stem", stem, STEMS, "a known stem")
     one_of("model.stride_in", stride_in, STRIDES, "a known place for the stride")
     if depth < 50 and stride_in == "1x1":
-        raise refusal("model.stride_in", f"left out for resnet{depth}, whose blocks have no 1x1", stride_in)
+        raise refusal("model.stride_in", f"omitted for resnet{depth}, whose blocks have no 1x1", stride_in)
     block = Block if depth < 50 else partial(Bottleneck, stride_in=stride_in)
     widths = [64 * 2**i for i in range(4)]
     outputs = [width if depth < 50 else 4 * width for width in widths]

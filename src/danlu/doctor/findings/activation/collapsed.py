@@ -48,7 +48,8 @@ SPEC = FindingSpec(
             "samples."
         ),
         fix=(
-            "Check the layer's input and initialisation; lower the learning rate or the weight decay; use normalisation layers or "
+            "Check the layer's input and initialisation; lower the learning rate or the weight decay; use "
+            "normalisation layers or "
             "residual connections."
         ),
     ),

@@ -47,7 +47,7 @@ SPEC = FindingSpec(
         title="Dead ReLU units in {where}",
         cause=(
             "{share:%} of the units were zero for each of {samples} samples ({layers} of {of} layers concerned): their "
-            "gradient is zero, so they do not come back."
+            "gradient is zero, so they stay dead."
         ),
         fix=(
             "Lower the learning rate, begin with small or zero biases, use He initialisation, or nn.LeakyReLU(0.01) in "

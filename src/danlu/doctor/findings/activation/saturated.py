@@ -44,11 +44,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Saturated {kind} units in {where}",
         cause=(
-            "{share:%} of the units sit at an end of their range, where the derivative is nearly zero ({layers} layers "
+            "{share:%} of the units are at an end of their range, where the derivative is nearly zero ({layers} layers "
             "concerned)."
         ),
         fix=(
-            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the learning rate, or "
+            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the "
+            "learning rate, or "
             "use ReLU."
         ),
     ),

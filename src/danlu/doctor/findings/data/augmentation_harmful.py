@@ -50,8 +50,11 @@ SPEC = FindingSpec(
     rule=augmentation_harmful,
     words=Words(
         title="Augmentation does harm ({where})",
-        cause="What is trained on and what is judged do not look alike: {problem}.",
-        fix="{do} danlu: --augment light or none. Never turn what changes its meaning when turned (6 and 9).",
+        cause="Training and validation inputs differ: {problem}.",
+        fix=(
+            "{do} danlu: --augment light or none. Do not rotate images whose label depends on the orientation (6 and "
+            "9)."
+        ),
     ),
     charts=(
         redrawn,

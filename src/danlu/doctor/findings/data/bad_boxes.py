@@ -42,14 +42,15 @@ SPEC = FindingSpec(
     ),
     rule=bad_boxes,
     words=Words(
-        title="Boxes that mark nothing",
+        title="Invalid or tiny boxes",
         cause=(
-            "Of {boxes} boxes: {kinds}. What is reversed, empty or outside its image cannot be learnt and is left out; "
-            "what is smaller than a few pixels of the network's input shows nothing. For example: {examples}."
+            "Of {boxes} boxes: {kinds}. Boxes that are reversed, empty or outside their image are not used for "
+            "training; boxes of a few pixels at the network's input contain too little information. For example: "
+            "{examples}."
         ),
         fix=(
-            "danlu data DATA lists every one by file and object: mend them there, or drop them. Against tiny ones train "
-            "at a larger size: --size 640."
+            "danlu data DATA lists each of them by file and object: fix or remove them. For tiny boxes train at a "
+            "larger size: --size 640."
         ),
     ),
     charts=(box_faults,),

@@ -35,18 +35,18 @@ SPEC = FindingSpec(
     words=Words(
         title="Some samples are blank or not finite",
         cause=(
-            "Of {seen} training samples looked at {blank} have one value everywhere and {nonfinite} hold NaN or "
-            "infinity: they teach nothing, or spoil the step."
+            "Of {seen} checked training samples {blank} have a single value and {nonfinite} contain NaN or infinity: "
+            "they carry no information, or make the step invalid."
         ),
         fix=(
-            "Find and drop them: bad = ~torch.isfinite(x).flatten(1).all(1) | (x.flatten(1).std(1) == 0); danlu data "
+            "Find and remove them: bad = ~torch.isfinite(x).flatten(1).all(1) | (x.flatten(1).std(1) == 0); danlu data "
             "DATA lists unreadable files."
         ),
     ),
     before_training=Words(
         title="Blank images",
-        cause="{blank} of {samples} images show one value everywhere: {names}.",
-        fix="Delete them, or find out what emptied them.",
+        cause="{blank} of {samples} images have a single value: {names}.",
+        fix="Delete them, or find out why they are blank.",
     ),
     charts=(
         counts(

@@ -41,22 +41,23 @@ SPEC = FindingSpec(
     words=Words(
         title="Samples occur more than once",
         cause=(
-            "{repeated:%} of an epoch's samples looked at had come before in the same epoch; {conflicts} identical "
-            "samples came with different labels. Repeats weigh more than they should, and contradictory labels cannot be "
+            "{repeated:%} of an epoch's checked samples are repetitions within the epoch; {conflicts} identical "
+            "samples have different labels. Repeated samples have too much weight, and contradictory labels cannot be "
             "learnt."
         ),
         fix=(
-            "Drop duplicates (pandas: df.drop_duplicates(); images: by hash), and look at those with different labels by "
-            "hand. A sampler that draws with replacement on purpose is no fault."
+            "Drop duplicates (pandas: df.drop_duplicates(); images: by hash), and inspect those with different "
+            "labels. A sampler that intentionally draws with replacement is not a fault."
         ),
     ),
     before_training=Words(
-        title="Images lie there more than once",
+        title="Images occur more than once",
         cause=(
-            "{pairs} pairs are (nearly) identical ({share:%} of the samples have such a twin), {conflicts} of them with "
+            "{pairs} pairs are (nearly) identical ({share:%} of the samples have a duplicate), {conflicts} of them "
+            "with "
             "different labels. For example: {names}."
         ),
-        fix="Delete the copies, and look at those with different labels by eye: one of each pair is wrong.",
+        fix="Delete the copies, and inspect those with different labels: one of each pair is wrong.",
     ),
     charts=(
         series(

@@ -57,21 +57,21 @@ SPEC = FindingSpec(
     ),
     rule=imbalance,
     words=Words(
-        title="Class {class} is so rare that accuracy hides it",
+        title="Class {class} is so rare that accuracy hides its errors",
         cause=(
-            "It makes up {share:%} of the training labels, the commonest {common:%}; {found:%} of it is found in "
-            "validation, against {found_common:%} of the commonest. Always saying the common class scores well and is "
-            "useless."
+            "It makes up {share:%} of the training labels, the most frequent class {common:%}; its recall in "
+            "validation is {found:%}, that of the most frequent class {found_common:%}. Always predicting the "
+            "frequent class has a high accuracy and is useless."
         ),
         fix=(
-            "Judge by per-class recall or F1. Weigh the classes: nn.CrossEntropyLoss(weight=1 / counts), danlu: "
+            "Evaluate by per-class recall or F1. Weight the classes: nn.CrossEntropyLoss(weight=1 / counts), danlu: "
             "--loss.class_weights balanced or --data.balance true; or collect more of the rare class."
         ),
     ),
     before_training=Words(
-        title="Classes are very uneven",
-        cause=("{rare} has {count} training samples, {common} has {most}: plain accuracy will hide how {rare} fares."),
-        fix="Judge by F1 or per-class recall; try --loss.class_weights balanced or --data.balance true.",
+        title="Classes are very imbalanced",
+        cause=("{rare} has {count} training samples, {common} has {most}: plain accuracy hides errors on {rare}."),
+        fix="Evaluate by F1 or per-class recall; try --loss.class_weights balanced or --data.balance true.",
     ),
     charts=(
         classes(

@@ -74,12 +74,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Many labels look wrong",
         cause=(
-            "Labels contradict the model even where it is most confident: of the top-scoring third of its predictions in "
+            "Labels contradict the model even where it is most confident: of the top-scoring third of its predictions "
+            "in "
             "validation {top_third_correct:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the "
-            "samples carry a label that a prediction above 0.8 leaves less than 0.1. Training is no better."
+            "samples have a label with a predicted probability below 0.1 while another class is above 0.8. The same "
+            "holds for training."
         ),
         fix=(
-            "Look at the contradicted samples first: most are mislabelled. Then use label smoothing "
+            "Inspect the contradicted samples first: most are mislabelled. Then use label smoothing "
             "(nn.CrossEntropyLoss(label_smoothing=0.1)) and stop early, before the noise is memorised."
         ),
     ),

@@ -63,7 +63,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Labels are not what the loss expects ({problem})",
         cause=(
-            "Labels run from {low} to {high} and there are {outputs} outputs; {outside} batches held labels outside. "
+            "Labels range from {low} to {high} and there are {outputs} outputs; {outside} batches have labels outside "
+            "the valid range. "
             "Class labels must be integers 0 .. K-1, labels of a binary loss 0 or 1."
         ),
         fix=(

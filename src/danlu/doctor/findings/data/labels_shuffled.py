@@ -93,14 +93,14 @@ SPEC = FindingSpec(
     ),
     rule=labels_shuffled,
     words=Words(
-        title="Labels say nothing about inputs",
+        title="Labels do not depend on the inputs",
         cause=(
-            "{course}: what is learnt, if anything, is memorised and holds for no other sample. Likeness of the labels of "
-            "nearest inputs: {kinship} (0 by chance, 1 always the same)."
+            "{course}: the model only memorises samples and does not generalise. Agreement of the labels of nearest "
+            "neighbours: {kinship} (0: by chance, 1: always equal)."
         ),
         fix=(
             "Check that inputs and labels are still in the same order: shuffle or sort them together (i = "
-            "torch.randperm(n); x, y = x[i], y[i]), join tables by key and not by row, and look at ten samples by eye."
+            "torch.randperm(n); x, y = x[i], y[i]), join tables by key and not by row, and inspect ten samples."
         ),
     ),
     charts=(

@@ -39,8 +39,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Validation samples were trained on",
         cause=(
-            "{leaked} of the {seen} validation samples looked at also occurred in training ({share:%} of them; only a "
-            "part of the training set was looked at): the validation score shows memory, not skill."
+            "{leaked} of the {seen} checked validation samples also occurred in training ({share:%} of them; only "
+            "some of the training samples were checked): the validation score measures memorisation."
         ),
         fix=(
             "Remove duplicates before splitting, and split by group where samples belong together (patient, video, "
@@ -48,12 +48,12 @@ SPEC = FindingSpec(
         ),
     ),
     before_training=Words(
-        title="The same image lies in training and in validation or test",
+        title="The same image is in training and in validation or test",
         cause=(
-            "{pairs} pairs of (nearly) identical images lie in different parts: they concern {twins} of {held} samples "
-            "that are held out ({share:%}). For example: {names}."
+            "{pairs} pairs of (nearly) identical images are in different splits: they concern {twins} of {held} "
+            "held-out samples ({share:%}). For example: {names}."
         ),
-        fix=("Remove duplicates before splitting, or keep what belongs together on one side: --split group:COLUMN."),
+        fix=("Remove duplicates before splitting, or keep related samples in one split: --split group:COLUMN."),
     ),
     charts=(
         counts(

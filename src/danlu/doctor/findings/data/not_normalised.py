@@ -43,11 +43,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Inputs are not normalised",
         cause=(
-            "Their mean is {mean} and their standard deviation {std} (columns differ in scale by a factor of {spread}): "
-            "the first layer's gradients are too large in some directions and too small in others, so no learning rate suits all."
+            "Their mean is {mean} and their standard deviation {std} (columns differ in scale by a factor of "
+            "{spread}): "
+            "the first layer's gradients are too large in some directions and too small in others, so no learning "
+            "rate fits all."
         ),
         fix=(
-            "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for images divide by 255 "
+            "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for images divide by "
+            "255 "
             "and apply torchvision.transforms.v2.Normalize(mean, std)."
         ),
     ),

@@ -45,11 +45,11 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=not_shuffled,
     words=Words(
-        title="Classes come in runs",
+        title="Samples are ordered by class",
         cause=(
             "The labels of a batch differ from those of all batches by {distance} (total variation), where a shuffled "
-            "order gives {expected}; the first epoch's batches looked at held {classes} classes where {usual} are usual. "
-            "Each batch pulls the model towards its own classes."
+            "order gives {expected}; the checked batches of the first epoch have {classes} classes where {usual} are "
+            "expected. Each batch biases the model towards its own classes."
         ),
         fix="DataLoader(dataset, batch_size=..., shuffle=True) for training.",
     ),

@@ -49,19 +49,17 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=split_shift,
     words=Words(
-        title="Validation {where} are unlike training's",
-        cause=(
-            "The two splits do not agree: {problem}. The validation score measures another task than the one trained on."
-        ),
+        title="Validation {where} differ from training",
+        cause=("The two splits differ: {problem}. The validation score measures another task than the one trained on."),
         fix=(
             "Prepare both splits by the same transform with the statistics of training, and split at random within "
             "classes: train_test_split(x, y, stratify=y)."
         ),
     ),
     before_training=Words(
-        title="Classes that training lacks",
-        cause="Validation or test has classes without a single training sample: {classes}.",
-        fix="Split at random within classes (--split stratified), or take these classes out.",
+        title="Classes without training samples",
+        cause="Validation or test set has classes without any training sample: {classes}.",
+        fix="Split at random within classes (--split stratified), or remove these classes.",
     ),
     charts=(input_ranges,),
     explains=("fit.*",),

@@ -94,20 +94,21 @@ SPEC = FindingSpec(
     ),
     rule=not_learning,
     words=Words(
-        title="Nothing is learnt",
+        title="The model does not learn",
         cause=("{seen}, no better than the {chance} of the best constant answer, which is the same for every sample."),
         fix=(
-            "Overfit one batch first: train on 16 samples until the loss is near zero. If that works, check that inputs "
-            "and labels belong together and that the inputs can tell the answer."
+            "Overfit one batch first: train on 16 samples until the loss is near zero. If that works, check that "
+            "inputs "
+            "and labels belong together and that the inputs determine the answer."
         ),
     ),
     before_training=Words(
-        title="One batch cannot be learnt by heart",
+        title="One batch cannot be memorised",
         cause=(
-            "After {steps} steps of Adam on the same {samples} samples the loss went from {first} to {last}; a sound "
-            "model goes close to zero."
+            "After {steps} steps of Adam on the same {samples} samples the loss went from {first} to {last}; a "
+            "correct model gets close to zero."
         ),
-        fix="Do not train longer: look at the model, the loss and the labels first.",
+        fix="Do not train longer: check the model, the loss and the labels first.",
     ),
     charts=(
         epoch_losses,

@@ -44,11 +44,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Overfitting",
         cause=(
-            "The training loss went on falling to {train}, the validation loss was best in epoch {best_epoch} of "
-            "{epochs} ({best}) and is now {last}: the model learns the training samples by heart."
+            "The training loss kept falling to {train}, while the validation loss was lowest in epoch {best_epoch} of "
+            "{epochs} ({best}) and is now {last}: the model memorises the training samples."
         ),
         fix=(
-            "Keep the weights of epoch {best_epoch}; more data or augmentation, weight decay, dropout or a smaller model "
+            "Keep the weights of epoch {best_epoch}; more data or augmentation, weight decay, dropout or a smaller "
+            "model "
             "help further."
         ),
     ),

@@ -46,7 +46,7 @@ SPEC = FindingSpec(
         title="Regularisation is too strong",
         cause=(
             "{source}: training explains {skill:%} of the loss at chance level, validation, without that noise, "
-            "{val_skill:%}. The noise keeps the model from fitting what it could."
+            "{val_skill:%}. The noise keeps the model from fitting."
         ),
         fix=(
             "Lower the dropout to 0.2 - 0.5, or weaken the augmentation: for m in model.modules(): isinstance(m, "

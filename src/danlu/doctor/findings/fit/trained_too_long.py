@@ -33,8 +33,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Training went on too long",
         cause=(
-            "Validation was best in epoch {best_epoch} of {epochs} ({best}, now {last}); what came after cost time and "
-            "brought nothing."
+            "Validation was best in epoch {best_epoch} of {epochs} ({best}, now {last}); later epochs brought no "
+            "improvement."
         ),
         fix=(
             "Stop when validation has not improved for a fifth of the epochs, and keep the best weights: "

@@ -44,12 +44,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Underfitting",
         cause=(
-            "Training and validation are alike and both poor (they explain {skill:%} and {val_skill:%} of the loss of "
-            "chance level), and the loss no longer falls: the model is too simple, or the inputs do not tell more."
+            "Training and validation are equally poor (they explain {skill:%} and {val_skill:%} of the loss at chance "
+            "level), and the loss no longer falls: the model is too simple, or the inputs contain no more information."
         ),
         fix=(
-            "Try a wider or deeper model; if nothing changes, the answer is not in these inputs: add features, or check "
-            "labels."
+            "Try a wider or deeper model; if nothing changes, the inputs do not determine the answer: add features, "
+            "or check labels."
         ),
     ),
     charts=(epoch_losses,),

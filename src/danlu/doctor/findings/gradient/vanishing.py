@@ -57,11 +57,13 @@ SPEC = FindingSpec(
     words=Words(
         title="Gradients vanish towards the input",
         cause=(
-            "Over {layers} layers the gradient shrinks by a factor {factor} per layer: at {where} it is {ratio} of that "
+            "Over {layers} layers the gradient shrinks by a factor {factor} per layer: at {where} it is {ratio} of "
+            "that "
             "at the output, so the first layers hardly learn."
         ),
         fix=(
-            "Use ReLU or GELU in place of sigmoid or tanh, He initialisation, batch or layer normalisation, or residual "
+            "Use ReLU or GELU in place of sigmoid or tanh, He initialisation, batch or layer normalisation, or "
+            "residual "
             "connections (x + f(x))."
         ),
     ),

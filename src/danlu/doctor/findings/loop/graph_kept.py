@@ -43,7 +43,7 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=graph_kept,
     words=Words(
-        title="Graphs are kept: {problem}",
+        title="Autograd graphs are kept: {problem}",
         cause=("A tensor that carries a gradient keeps the whole graph of its batch, with all activations, in memory."),
         fix="{do}",
     ),

@@ -56,10 +56,10 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=metric_last_batch,
     words=Words(
-        title="{metric} is not the figure over all samples",
+        title="{metric} is not computed over all samples",
         cause=(
-            "The loop says {told}, over all samples it is {right}: the figure is {how}, and the last batch is smaller "
-            "than the others."
+            "The loop reports {told}, over all samples it is {right}: the value is {how}, and the last batch is "
+            "smaller than the others."
         ),
         fix=(
             "Sum over samples and divide by their number: correct += (outputs.argmax(1) == y).sum().item(); total += "

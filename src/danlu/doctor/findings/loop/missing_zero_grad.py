@@ -35,9 +35,10 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=missing_zero_grad,
     words=Words(
-        title="Gradients pile up from step to step",
+        title="Gradients accumulate from step to step",
         cause=(
-            "When backward begins, {share:%} of the last step's gradient is still in .grad: PyTorch adds to it, so every "
+            "When backward begins, {share:%} of the last step's gradient is still in .grad: PyTorch adds to it, so "
+            "every "
             "step also repeats all earlier ones."
         ),
         fix="Clear the gradients once per step, before loss.backward(): optimizer.zero_grad()",

@@ -70,7 +70,7 @@ SPEC = FindingSpec(
         cause="{reason} (passes {forwards}, backward passes {backwards}, optimiser steps {steps}).",
         fix=(
             "The order of a step is: optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); "
-            "optimizer.step(), with optimizer = torch.optim.SGD(model.parameters(), lr=0.05) made from this very model."
+            "optimizer.step(), with optimizer = torch.optim.SGD(model.parameters(), lr=0.05) created from this model."
         ),
     ),
     charts=(

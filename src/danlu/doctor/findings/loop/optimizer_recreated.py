@@ -38,13 +38,12 @@ SPEC = FindingSpec(
     ),
     rule=optimizer_recreated,
     words=Words(
-        title="The optimiser is made anew during training ({times} times)",
+        title="The optimiser is recreated during training ({times} times)",
         cause=(
-            "A new optimiser begins without momentum and without Adam's averages; at steps {steps} all that was gathered "
-            "was thrown away."
+            "A new optimiser starts without momentum and without Adam's averages; at steps {steps} the state was lost."
         ),
         fix=(
-            "Make the optimiser once, before the loop over epochs; change its learning rate by a scheduler or by "
+            "Create the optimiser once, before the loop over epochs; change its learning rate with a scheduler or "
             "optimizer.param_groups[0]['lr'] = ..."
         ),
     ),

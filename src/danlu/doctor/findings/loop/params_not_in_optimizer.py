@@ -36,7 +36,8 @@ SPEC = FindingSpec(
         title="The optimiser does not hold {count} trainable parameters",
         cause=("{parameters}: a gradient is computed for them, but no optimiser uses it, so they stay as initialised."),
         fix=(
-            "Make the optimiser from all parameters, after the model is complete: torch.optim.SGD(model.parameters(), "
+            "Create the optimiser from all parameters, after the model is complete: "
+            "torch.optim.SGD(model.parameters(), "
             "...); or freeze them on purpose: p.requires_grad_(False)."
         ),
     ),

@@ -96,7 +96,7 @@ SPEC = FindingSpec(
     rule=scheduler_misuse,
     words=Words(
         title="The scheduler is stepped at the wrong place",
-        cause="Of {group}, {problem}: where the schedule is stepped does not fit its numbers.",
+        cause="Of {group}, {problem}: the schedule is not stepped as often as its numbers assume.",
         fix="{do}",
     ),
     charts=(rate,),

@@ -50,8 +50,9 @@ SPEC = FindingSpec(
     words=Words(
         title="{problem}",
         cause=(
-            "Dropout and batch normalisation behave differently in train and eval mode. From epoch {epoch} on {problem}, "
-            "so they do the wrong thing there."
+            "Dropout and batch normalisation behave differently in train and eval mode. From epoch {epoch} on "
+            "{problem}, "
+            "which gives wrong results."
         ),
         fix="Call {call} before each {part} loop.",
     ),

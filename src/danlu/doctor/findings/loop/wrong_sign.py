@@ -36,14 +36,14 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=wrong_sign,
     words=Words(
-        title="The loss is made larger, not smaller",
+        title="The loss is maximised instead of minimised",
         cause=(
-            "backward() begins with {scale} times the gradient of the loss: a minus stands before it. The loss went from "
+            "backward() begins with {scale} times the gradient of the loss: it has a wrong sign. The loss went from "
             "{start} to {end}."
         ),
         fix=(
-            "Take the minus away: loss.backward(), where loss = loss_fn(model(x), y). If it is to be made large, "
-            "optimizer = torch.optim.SGD(..., maximize=True) says so."
+            "Remove the minus sign: loss.backward(), where loss = loss_fn(model(x), y). To maximise on purpose use "
+            "torch.optim.SGD(..., maximize=True)."
         ),
     ),
     charts=(loss_and_chance,),

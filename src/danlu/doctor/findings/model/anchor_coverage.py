@@ -36,13 +36,13 @@ SPEC = FindingSpec(
     ),
     rule=anchor_coverage,
     words=Words(
-        title="Many objects have no anchor like them",
+        title="Many objects have no matching anchor",
         cause=(
-            "Only {covered:%} of the objects overlap some anchor by half (IoU 0.5); of those from {low} to {high} pixels "
-            "it is {least:%}. The others are learnt late or never, because nothing is responsible for them."
+            "Only {covered:%} of the objects have an anchor with IoU 0.5 or more; of those from {low} to {high} pixels "
+            "it is {least:%}. The others are learnt late or never, because no anchor is matched to them."
         ),
         fix=(
-            "Train at the size at which objects are like the anchors (--size), or with a detector without anchors: "
+            "Train at an image size at which objects match the anchors (--size), or with a detector without anchors: "
             "--model yolo-nano."
         ),
     ),

@@ -102,8 +102,8 @@ SPEC = FindingSpec(
     words=Words(
         title="Bad initial weights: {problem}",
         cause=(
-            "At the start {problem}. Units that begin alike stay alike; a scale that changes by a factor per layer "
-            "vanishes or explodes with depth."
+            "At the start {problem}. Units that are initialised equally stay equal; a scale that changes by a factor "
+            "per layer vanishes or explodes with depth."
         ),
         fix=(
             "for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and nn.init.kaiming_normal_(m.weight, "
@@ -111,9 +111,10 @@ SPEC = FindingSpec(
         ),
     ),
     before_training=Words(
-        title="The first loss is not that of a guess",
+        title="The first loss is not at chance level",
         cause=(
-            "It is {loss}, where equal odds for {classes} classes give ln {classes} = {usual}: the first outputs are too "
+            "It is {loss}, where equal probabilities of {classes} classes give ln {classes} = {usual}: the first "
+            "outputs are too "
             "large or the labels do not fit."
         ),
         fix=(

@@ -28,7 +28,7 @@ SPEC = FindingSpec(
         cause=(
             "The normalisation {norm} subtracts the mean, and the bias of {where} with it (layers concerned: {count})."
         ),
-        fix="Leave it out: bias=False in {where}.",
+        fix="Omit it: bias=False in {where}.",
     ),
     charts=(chain,),
     needs=("layer.kind",),

@@ -61,7 +61,7 @@ SPEC = FindingSpec(
         title="The loss does not fit the task",
         cause=(
             "The loss is {loss}, with {outputs} outputs and targets that are {targets} ({distinct} different values): "
-            "{better} is made for this."
+            "{better} is the matching loss."
         ),
         fix="loss_fn = nn.{better}()",
     ),

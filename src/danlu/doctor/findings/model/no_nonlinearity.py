@@ -59,10 +59,10 @@ SPEC = FindingSpec(
     ),
     rule=no_nonlinearity,
     words=Words(
-        title="Linear layers are stacked with nothing in between",
+        title="Linear layers are stacked without activations",
         cause=(
-            "{first} feeds {second} without an activation ({pairs} of {links} links): together they are one linear map, "
-            "and depth adds nothing."
+            "{first} feeds {second} without an activation ({pairs} of {links} links): together they are one linear "
+            "map, so depth has no effect."
         ),
         fix="Put an activation between them, for example nn.ReLU() after {first}.",
     ),

@@ -179,7 +179,8 @@ def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message
     if kind == "nll":
         return message(
             "finding.model.output_mismatch.fix_nll",
-            "Delete {layer} at the end of the model and use nn.CrossEntropyLoss(); or put nn.LogSoftmax(dim=1) in its place.",
+            "Delete {layer} at the end of the model and use nn.CrossEntropyLoss(); or put nn.LogSoftmax(dim=1) in its "
+            "place.",
             layer=name,
         )
     if layer:
@@ -206,7 +207,7 @@ SPEC = FindingSpec(
     rule=output_mismatch,
     words=Words(
         title="The outputs do not fit the loss: {problem}",
-        cause="The loss {loss} expects {wanted}; here the last thing applied is: {last}.",
+        cause="The loss {loss} expects {wanted}; the last operation is: {last}.",
         fix="{do}",
     ),
     charts=(

@@ -46,13 +46,14 @@ SPEC = FindingSpec(
     ),
     rule=receptive_field,
     words=Words(
-        title="The network's maps do not suit the size of the objects",
+        title="The feature maps do not fit the size of the objects",
         cause=(
-            "Of the network {what}. What no number sees whole it must guess; what lies within one cell together with its "
-            "neighbours it cannot tell apart."
+            "Of the network {what}. Objects larger than the receptive field are never seen completely; objects in the "
+            "same cell cannot be distinguished."
         ),
         fix=(
-            "For larger objects take a deeper network or a smaller input (--size); for smaller ones a larger input, or a "
+            "For larger objects take a deeper network or a smaller input (--size); for smaller ones a larger input, "
+            "or a "
             "detector with a finer map."
         ),
     ),

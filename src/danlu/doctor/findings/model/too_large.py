@@ -31,8 +31,8 @@ SPEC = FindingSpec(
     words=Words(
         title="The model is far larger than the data",
         cause=(
-            "{weights} weights for {samples} samples ({ratio} each): it knows the training set by heart and does worse "
-            "on validation."
+            "{weights} weights for {samples} samples ({ratio} each): the training set is memorised and validation is "
+            "worse."
         ),
         fix=("Use a narrower model or start from trained weights; more data or augmentation help more than either."),
     ),

@@ -68,8 +68,8 @@ SPEC = FindingSpec(
     words=Words(
         title="The model is too small",
         cause=(
-            "Here {what}: training and validation are alike and far from perfect ({skill:%} and {val_skill:%} of the "
-            "loss at chance level are explained), so it is not overfitting but room that is missing."
+            "Here {what}: training and validation are equally far from perfect ({skill:%} and {val_skill:%} of the "
+            "loss at chance level are explained), so the model lacks capacity and does not overfit."
         ),
         fix=(
             "Add width and a hidden layer, for example nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), "

@@ -40,7 +40,7 @@ SPEC = FindingSpec(
             ".data, .item() or torch.no_grad()."
         ),
         fix=(
-            "Use these layers in forward(), remove what cuts them off, or freeze them on purpose: "
+            "Use these layers in forward(), remove the operation that cuts them off, or freeze them on purpose: "
             "p.requires_grad_(False)."
         ),
     ),

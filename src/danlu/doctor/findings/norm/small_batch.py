@@ -36,11 +36,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Batch normalisation over batches of {batch}",
         cause=(
-            "Each statistic is taken over {values} values of {batch} samples ({layers} layers): it is mostly noise, and "
-            "what one sample becomes depends on its chance neighbours."
+            "Each statistic is taken over {values} values of {batch} samples ({layers} layers): it is mostly noise, "
+            "and the output for a sample depends on the other samples of its batch."
         ),
         fix=(
-            "Use group or layer normalisation (nn.GroupNorm(32, channels); danlu: --model.norm group), or batches of 16 "
+            "Use group or layer normalisation (nn.GroupNorm(32, channels); danlu: --model.norm group), or batches of "
+            "16 "
             "and more, or freeze the running statistics when fine-tuning."
         ),
     ),

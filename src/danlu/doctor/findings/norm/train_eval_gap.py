@@ -44,13 +44,13 @@ SPEC = FindingSpec(
     ),
     rule=train_eval_gap,
     words=Words(
-        title="The same batch does far worse in eval mode",
+        title="The same batch is far worse in eval mode",
         cause=(
-            "Its loss is {train} in train mode and {eval} in eval mode: the running statistics of {where} lie {shift} "
-            "standard deviations from the batches' (momentum {momentum})."
+            "Its loss is {train} in train mode and {eval} in eval mode: the running statistics of {where} differ by "
+            "{shift} standard deviations from those of the batches (momentum {momentum})."
         ),
         fix=(
-            "Use the usual momentum of 0.1, train longer before judging, or take the statistics anew: "
+            "Use the usual momentum of 0.1, train longer before evaluating, or recompute the statistics: "
             "torch.optim.swa_utils.update_bn(loader, model)."
         ),
     ),

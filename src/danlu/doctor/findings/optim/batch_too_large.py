@@ -42,7 +42,7 @@ SPEC = FindingSpec(
         title="The batch is too large: too few steps",
         cause=(
             "Batches of {batch} from {samples} samples leave only {steps} steps, and the loss was still falling at the "
-            "end. Smaller batches take more steps for the same reading of the data."
+            "end. Smaller batches take more steps for the same number of samples."
         ),
         fix="DataLoader(dataset, batch_size=64, shuffle=True)",
     ),

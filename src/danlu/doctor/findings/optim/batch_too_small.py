@@ -50,13 +50,13 @@ SPEC = FindingSpec(
     ),
     rule=batch_too_small,
     words=Words(
-        title="The batch is too small: noise drowns the signal",
+        title="The batch is too small: the gradient is mostly noise",
         cause=(
-            "With {batch} samples a step the gradient is mostly chance: signal and noise would balance at {balance} "
+            "With {batch} samples per step the gradient is mostly noise: signal and noise are equal at {balance} "
             "(McCandlish et al. 2018)."
         ),
         fix=(
-            "Use batches of 32 or more; where memory forbids it, add up gradients over several batches, or divide the "
+            "Use batches of 32 or more; if memory is limited, accumulate gradients over several batches, or divide the "
             "learning rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)"
         ),
     ),

@@ -40,12 +40,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Nearly every step is clipped",
         cause=(
-            "{clipped:%} of the steps are clipped: gradients of norm {raw} are cut down to {limit}. The clip, not the "
-            "learning rate, sets the length of the steps."
+            "{clipped:%} of the steps are clipped: gradients of norm {raw} are clipped to {limit}. The limit, not the "
+            "learning rate, determines the length of the steps."
         ),
         fix=(
             "Raise the limit above the usual norm, for example torch.nn.utils.clip_grad_norm_(model.parameters(), 2 * "
-            "{raw}), so that it only catches the rare large ones."
+            "{raw}), so that it only clips the rare large ones."
         ),
     ),
     charts=(

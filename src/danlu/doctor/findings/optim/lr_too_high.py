@@ -106,11 +106,11 @@ SPEC = FindingSpec(
         title="The learning rate is too high",
         cause=(
             "{what} (learning rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
-            "% is usual). The steps jump across the valley and land higher than they began.{source}"
+            "% is usual). The steps overshoot the minimum and increase the loss.{source}"
         ),
         fix=(
-            "Divide the learning rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps are too "
-            "long, begin small: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
+            "Divide the learning rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps "
+            "are too long, warm up: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
         ),
     ),
     charts=(rising_loss,),

@@ -44,12 +44,14 @@ SPEC = FindingSpec(
     words=Words(
         title="The learning rate is too low",
         cause=(
-            "At learning rate {lr} a step changes the weights by only {update_ratio:%} of their size (usual: about 0.1 %), and so "
-            "far only {skill:%} of the loss at chance level is explained. The direction is right, the steps are too short."
+            "At learning rate {lr} a step changes the weights by only {update_ratio:%} of their size (usual: about "
+            "0.1 %), and so "
+            "far only {skill:%} of the loss at chance level is explained. The direction is right, the steps are too "
+            "short."
         ),
         fix=(
-            "Multiply the learning rate by 10 and look again: for g in optimizer.param_groups: g['lr'] *= 10. Usual starts: Adam "
-            "1e-3, SGD with momentum 0.05."
+            "Multiply the learning rate by 10 and check again: for g in optimizer.param_groups: g['lr'] *= 10. Usual "
+            "values: Adam 1e-3, SGD with momentum 0.05."
         ),
     ),
     charts=(updates_by_layer,),

@@ -44,11 +44,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Momentum is too high",
         cause=(
-            "With momentum {momentum} each gradient acts for about {reach} steps (the run has {steps}), so the learning rate is "
-            "in effect {effective}: the weights swing past the valley and back."
+            "With momentum {momentum} each gradient acts for about {reach} steps (the run has {steps}), so the "
+            "effective learning rate is {effective}: the weights overshoot the minimum and oscillate."
         ),
         fix=(
-            "for g in optimizer.param_groups: g['momentum'] = 0.9. To keep a high momentum, multiply the learning rate by (1 - "
+            "for g in optimizer.param_groups: g['momentum'] = 0.9. To keep a high momentum, multiply the learning "
+            "rate by (1 - "
             "new) / (1 - old)."
         ),
     ),

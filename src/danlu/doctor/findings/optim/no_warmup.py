@@ -47,13 +47,15 @@ SPEC = FindingSpec(
     words=Words(
         title="No warm-up",
         cause=(
-            "Adam takes its full learning rate {lr} from the first step, when its averages are still guesses; on a net with layer "
-            "normalisation the first steps changed the weights by {update_ratio:%} each, and the loss stood at {spike} "
-            "times the loss at chance level at its worst."
+            "Adam takes its full learning rate {lr} from the first step, when its averages are still inaccurate; on a "
+            "network with layer "
+            "normalisation the first steps changed the weights by {update_ratio:%} each, and the loss rose to {spike} "
+            "times the loss at chance level."
         ),
         fix=(
-            "Let the learning rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500), "
-            "stepped per batch; or put the normalisation first (norm_first=True)."
+            "Let the learning rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, "
+            "total_iters=500), "
+            "stepped per batch; or normalise before attention and MLP (norm_first=True)."
         ),
     ),
     charts=(rising_loss,),

@@ -30,15 +30,16 @@ SPEC = FindingSpec(
     ),
     rule=oscillation,
     words=Words(
-        title="Steps bounce across a valley",
+        title="Steps oscillate across a valley",
         cause=(
-            "Each update points against the one before (cosine {cosine}, {measured} measured): the learning rate {lr} is at the "
-            "edge of what the steepest direction allows, so the steps jump from wall to wall and cancel."
+            "Each update points against the one before (cosine {cosine}, {measured} measured): the learning rate {lr} "
+            "is at the "
+            "edge of what the steepest direction allows, so successive steps cancel."
         ),
         fix=(
-            "Let the learning rate fall towards the end of training: "
-            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs), stepped once per epoch. At this edge a "
-            "constant lower rate often trains no better."
+            "Decay the learning rate towards the end of training: "
+            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs), stepped once per epoch. A constant lower "
+            "learning rate is often no better here."
         ),
     ),
     charts=(

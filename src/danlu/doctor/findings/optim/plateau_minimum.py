@@ -35,10 +35,10 @@ SPEC = FindingSpec(
     severities=("note",),
     rule=plateau_minimum,
     words=Words(
-        title="Training stands at a minimum",
+        title="Training has reached a minimum",
         cause=(
-            "The gradient fell from {start} to {end} and the loss stays at {loss}: this model, on these inputs, has no "
-            "more to gain here. Longer training or another learning rate will not help."
+            "The gradient fell from {start} to {end} and the loss stays at {loss}: this model, on these inputs, "
+            "cannot be improved here. Longer training or another learning rate will not help."
         ),
         fix=(
             "Stop here; if the result is not good enough, use a larger model, better inputs, or less decay and dropout."

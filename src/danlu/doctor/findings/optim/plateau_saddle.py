@@ -27,7 +27,8 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
     if len(gains) > 1 and max(gains) < 0.3 and flat >= 0.1 * len(losses):
         facts["why"] = message(
             "finding.optim.plateau_saddle.small_weights",
-            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for {steps} steps the loss did not get below the loss at chance level",
+            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for "
+            "{steps} steps the loss did not get below the loss at chance level",
             layers=len(gains),
             gain=max(gains),
             steps=facts["steps"],
@@ -57,14 +58,15 @@ SPEC = FindingSpec(
     ),
     rule=plateau_saddle,
     words=Words(
-        title="Training stands at a saddle point",
+        title="Training is stuck at a saddle point",
         cause=(
-            "{why}. At such a point the gradient vanishes though it is no minimum: directions downwards exist, but the "
-            "slope along them is tiny."
+            "{why}. At a saddle point the gradient vanishes although it is not a minimum: there are descent "
+            "directions, but with a tiny slope."
         ),
         fix=(
             "Give the weights their usual scale: for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and "
-            "nn.init.xavier_normal_(m.weight). Adam leaves such places sooner than SGD, a larger learning rate too."
+            "nn.init.xavier_normal_(m.weight). Adam leaves saddle points faster than SGD, as does a larger learning "
+            "rate."
         ),
     ),
     charts=(

@@ -31,7 +31,8 @@ SPEC = FindingSpec(
     words=Words(
         title="The loss was still falling when training ended",
         cause=(
-            "In the last quarter of {steps} steps the mean loss was still {descent:%} of the loss at chance level below that "
+            "In the last quarter of {steps} steps the mean loss was still {descent:%} of the loss at chance level "
+            "below that "
             "of the half before; {epochs} epochs were not enough at this pace."
         ),
         fix=("Train longer, or faster: standardise the inputs, use Adam or momentum 0.9, or add normalisation layers."),

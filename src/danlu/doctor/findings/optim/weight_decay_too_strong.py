@@ -41,9 +41,9 @@ SPEC = FindingSpec(
     words=Words(
         title="Weight decay is too strong",
         cause=(
-            "Rate x decay is {pull:%} a step: the weights halve every {half_life} steps unless the gradient rebuilds "
-            "them (decay {decay}; the pull of decay is {ratio} times the gradient; weights are at {shrunk:%} of their "
-            "first norm)."
+            "Learning rate x decay is {pull:%} per step: the weights halve every {half_life} steps unless the "
+            "gradient compensates (decay {decay}; the effect of decay is {ratio} times the gradient; weights are at "
+            "{shrunk:%} of their initial norm)."
         ),
         fix=(
             "Use a decay of 1e-4 (SGD) or 1e-2 (AdamW), and none on biases and norms: for g in optimizer.param_groups: "

@@ -41,11 +41,10 @@ SPEC = FindingSpec(
     words=Words(
         title="Batches of {batch} leave the device idle",
         cause=(
-            "A step of {step} ms does {rate} samples a second: calling the operations costs more than computing them."
+            "A step of {step} ms processes {rate} samples per second: launching the operations takes longer than "
+            "computing them."
         ),
-        fix=(
-            "Use larger batches (with the learning rate scaled along), read numbers back once per epoch, or torch.compile."
-        ),
+        fix=("Use larger batches (and scale the learning rate), read values back once per epoch, or torch.compile."),
     ),
     charts=(
         series(

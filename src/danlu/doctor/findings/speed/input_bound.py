@@ -39,13 +39,13 @@ SPEC = FindingSpec(
     words=Words(
         title="The step waits for data",
         cause=(
-            "Between two steps {wait} ms pass before the model is called, of {step} ms in all ({share:%}): the model is "
-            "idle for that time."
+            "Between two steps {wait} ms pass before the model is called, of {step} ms in total ({share:%}): the "
+            "model is idle for that time."
         ),
         fix=(
             "DataLoader(..., num_workers=4, persistent_workers=True, pin_memory=True); decode and resize once and keep "
-            "the result (danlu: --data.cache FOLDER), or keep small data in memory; take .item() and prints out of the "
-            "step."
+            "the result (danlu: --data.cache FOLDER), or keep small data in memory; remove .item() and prints from "
+            "the step."
         ),
     ),
     charts=(

@@ -58,7 +58,7 @@ SPEC = FindingSpec(
     rule=memory_growth,
     words=Words(
         title="Memory grows step after step",
-        cause="Memory of the {where} went from {from} to {to} MiB over {readings} readings and did not come back.",
+        cause="Memory of the {where} went from {from} to {to} MiB over {readings} readings and did not fall again.",
         fix=(
             "Keep numbers, not tensors: total += loss.item(), outputs.append(y.detach().cpu()); empty lists at the end "
             "of an epoch."
