@@ -16,7 +16,7 @@ from torch.utils.data import Subset, TensorDataset
 from danlu.config import DataConfig
 from danlu.data.dataset import Problem, Samples
 from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images, image_size, read_image
-from danlu.data.sources.csv import USUAL_TARGETS
+from danlu.data.sources.csv import TARGET_COLUMNS
 from danlu.data.sources.labelled import image_files
 from danlu.own.labels import as_labels
 from danlu.own.parts import is_array, is_frame, is_hugging_face, is_pair
@@ -150,7 +150,7 @@ def _frame(frame: Any, wishes: Wishes, where: str) -> Part:
     names = [str(name) for name in frame.columns]
     target = wishes.target
     if target is None:
-        usual = [name for name in names if name.lower() in USUAL_TARGETS]
+        usual = [name for name in names if name.lower() in TARGET_COLUMNS]
         if len(usual) != 1:
             shown = ", ".join(map(repr, names[:8])) + ", ..." * (len(names) > 8)
             raise Refusal(f"{where} is a DataFrame and needs target=, the column to predict, one of {shown}", "target")
