@@ -95,7 +95,7 @@ def test_columns_without_use_are_named_with_the_reason():
     assert "empty: 'void'" in notes
     assert "too many different texts for a category: 'id'" in notes
     assert encoder.transform(frame[["x"]]).shape == (60, 1)  # and need not be there later
-    with pytest.raises(Refusal, match="a column to learn from"):
+    with pytest.raises(Refusal, match="a usable column"):
         ColumnEncoder.fit(frame[["same", "id"]])
 
 
