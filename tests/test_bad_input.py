@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, formats, networks, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, formats, networks, watch, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "train, evaluate, predict, describe, diagnose, inspect, formats, networks, report")
+    "train, evaluate, predict, describe, diagnose, inspect, formats, networks, watch, report")
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
@@ -193,7 +193,7 @@ case("list with a word", "train digits --model.width 64,many", "model.width must
 case("reversed range", "train digits --augment.area 1,0.08", "augment.area", "0.08")
 case("--folds with --data.fold", "train digits --folds 3 --data.fold 0", "--data.fold")
 case("--refit without --folds", "train digits --refit best", "--refit must be omitted without --folds, got 'best'")
-case("--resume with DATA", "train digits --resume RUN", "--resume must be alone", "'digits'")
+case("--resume with DATA", "train digits --resume RUN", "--resume must be used without DATA", "'digits'")
 case("--resume with another model", "train --resume RUN --model mlp", "--model must be omitted with --resume, which keeps the run's", "'mlp'",
     "epochs")
 case("--resume with fewer epochs", "train --resume RUN --epochs 1",
@@ -272,7 +272,7 @@ case("csv target misspelt", "train table.csv --target prise", "--target must be 
 case("target where none can be chosen", "train digits --target label", "--target must be omitted", "digits", "'label'")
 case("csv without names", "train table.csv --target price", "--target", "its first line seems to contain values",
     make=lambda: table("1,2,3\n4,5,6\n"))
-case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long as the header is, got 3",
+case("csv ragged", "train table.csv --target b", "table.csv line 3 must be 2 fields long, as the header is, got 3",
     make=lambda: table("a,b\n1,2\n3,4,5\n"))
 case("csv empty", "train table.csv", "table.csv must be a table with a header line, got 'an empty file'",
     make=lambda: write("table.csv", ""))
@@ -297,7 +297,7 @@ case("csv number mistyped", "train table.csv --target b",
     make=lambda: table("a,b\n1,1\n2,1O\n" + "3,4.5\n" * 20))
 case("csv broken quotes", "train table.csv --target b", "table.csv cannot be read as a table",
     make=lambda: table('a,b\n1,"x\n2,y\n3,z\n'))
-case("csv nothing to learn from", "train table.csv --target b", "must have a column to learn from", "'a'",
+case("csv nothing to learn from", "train table.csv --target b", "must have a usable column", "'a'",
     make=lambda: table("a,b\n" + "1,x\n1,y\n" * 10))
 case("csv two columns of one name", "train table.csv --target b", "table.csv", "'a'",
     make=lambda: table("a,a,b\n" + "1,2,x\n3,4,y\n" * 10))
@@ -315,7 +315,7 @@ case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N
 case("npz of seven channels", "train set.npz", "images x in set.npz must be of 1, 3 or 4 channels",
     make=lambda: arrays(x=np.zeros((12, 9, 9, 7), np.uint8)))
 case("npz counts differ", "train set.npz", "set.npz: x has 12 samples but y 5", make=lambda: arrays(y=np.arange(5)))
-case("npz one class", "train set.npz", "set.npz must hold at least two classes",
+case("npz one class", "train set.npz", "set.npz must have at least two classes",
     make=lambda: arrays(y=np.zeros(12, int)))
 case("npz of other names", "train set.npz", "the arrays of set.npz must be named x and y", "['a', 'b']",
     make=lambda: np.savez("set.npz", a=np.zeros(3), b=np.zeros(3)))
@@ -333,9 +333,9 @@ case("folder with an empty class", "train images", "images: class 'cow' has no u
     make=lambda: (images(), os.mkdir("images/cow")))
 case("folder with a class of test only", "train images", "images: class 'cow' has no usable training image",
     make=lambda: (images("images/train"), images("images/test", cow=2)))
-case("folder of one class", "train images", "images must hold at least two classes", "'cat'",
+case("folder of one class", "train images", "images must have at least two classes", "'cat'",
     make=lambda: images(cat=8))
-case("folder wholly bad", "train images --on-bad skip", "images must hold at least two classes",
+case("folder wholly bad", "train images --on-bad skip", "images must have at least two classes",
     make=lambda: images(bad=8))
 case("--task against the data", "train digits --task regress",
     "digits is data for the task classify, not regress")
@@ -558,7 +558,7 @@ case("state of another network", "train --resume RUN --epochs 2", "--resume RUN:
 case("state that lacks a part", "train --resume RUN --epochs 2",
     "RUN/state.pt is not a training state of danlu, it lacks 'optimizer'",
     make=lambda: restate(lambda state: state.pop("optimizer")))
-case("state without a fingerprint", "train --resume RUN --epochs 2", "for it lacks 'fingerprint'",
+case("state without a fingerprint", "train --resume RUN --epochs 2", "it lacks 'fingerprint'",
     make=lambda: restate(lambda state: state.pop("fingerprint")))
 case("state of other data", "train --resume RUN --epochs 2", "--resume RUN: the data has changed since",
     make=lambda: restate(lambda state: state.update(fingerprint="0")))

@@ -1,4 +1,4 @@
-"""Everything that `danlu.train` takes as data, in the spellings in which it is given."""
+"""All kinds of data that `danlu.train` accepts, in their spellings."""
 
 from __future__ import annotations
 
