@@ -142,9 +142,9 @@ def restate(change: Callable[[dict], object]) -> None:
 # --- verbs and flags ---------------------------------------------------------------------------------------------
 
 case("verb misspelt", "trian digits", "unknown verb 'trian'", "'train'")
-case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, diagnose, inspect, formats, networks, watch, report")
+case("verb unknown", "fly", "unknown verb 'fly'", "train, evaluate, predict, describe, convert, diagnose, inspect, formats, networks, watch, report")
 case("verb missing before a flag", "--epochs 3", "a verb must come before '--epochs'",
-    "train, evaluate, predict, describe, diagnose, inspect, formats, networks, watch, report")
+    "train, evaluate, predict, describe, convert, diagnose, inspect, formats, networks, watch, report")
 case("nothing to inspect", "inspect", "MODEL must be a network, or --compare with several")
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
@@ -427,7 +427,7 @@ case("class weights of the wrong number", f"train digits --loss.class-weights 1,
 case("class weights misspelt", "train digits --loss.class-weights blanced", "--loss.class-weights must be", "balanced",
     "'blanced'")
 case("class weights to regress", f"train table.csv --target price --loss.class-weights balanced {QUICK}",
-    "--loss.class-weights must be omitted if there are no classes",
+    "--loss.class-weights must be omitted if there are no exclusive classes",
     make=table)
 case("augmentation misspelt", "train digits --augment lihgt", "--augment must be one of none, light, strong",
     "'light'")

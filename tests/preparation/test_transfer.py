@@ -353,7 +353,7 @@ WRONG = {
     "no tensors": ("--init empty.pt", "empty.pt contains no named tensors"),
     "code": ("--init code.pt", "could run code"),
     "published without timm": ("--init timm:pretrained --model lenet", "must be timm/NAME, got 'lenet'"),
-    "twice": ("--init RUN --model.pretrained", "left out with --init"),
+    "twice": ("--init RUN --model.pretrained", "omitted with --init"),
     "no such part": ("--init RUN --freeze stage3", "did you mean 'stage1' or 'stage2'"),
     "no such layer": ("--freeze stage1.7 --model lenet", "parts of the network with parameters, got 'stage1.7'"),
     "nothing left": ("--init RUN --freeze stage1,stage2,head", "such that some parameters are still trained"),
@@ -390,7 +390,7 @@ def test_published_weights_without_a_network_are_one_sentence(here):
 
 
 def test_freezing_all_but_nothing_is_refused():
-    with pytest.raises(Refusal, match="something to train"):
+    with pytest.raises(Refusal, match="parameters are still trained"):
         frozen_parts(build_model("softmax", inputs=4, classes=2), ["head"])
 
 
