@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
@@ -19,13 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Return the exit code: 0 done, 1 failed, 2 wrong input, 128 + n stopped by signal n."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(argv)
+        with _terminable():
+            return _run(argv)
     except (Refusal, Failure) as error:
         verb = VERBS.get(ALIASES.get(argv[0], argv[0])) if argv else None
         return print_error(under_typed_flag(error, argv, verb.setting_names if verb else None), error)
-    except KeyboardInterrupt:
-        print("danlu: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        number = signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT
+        print("danlu: terminated" if number == signal.SIGTERM else "danlu: interrupted", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # the reader closed the pipe, as in `danlu describe X | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -33,6 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error(blame(error), error)
     except Exception as error:
         return print_error(unexpected(error), error)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived while no training was there to save its state."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `_Terminated` at SIGTERM, so that what a command has begun is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _run(argv: list[str]) -> int:

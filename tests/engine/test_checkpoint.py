@@ -8,7 +8,7 @@ from torch import nn
 
 from danlu.engine.checkpoint import fill, read_state, read_weights, save_state, save_weights
 from danlu.refuse import Failure, Refusal
-from danlu.run.folder import write_atomically
+from danlu.run.atomic import write_atomically
 from danlu.run.signature import Signature
 
 SIGNATURE = Signature("classify", "mlp", {"width": (8, 4)}, ("猫", "dog"), channels=1, size=2, mean=(0.1,), std=(0.2,))

@@ -8,7 +8,9 @@ import pytest
 
 from danlu.config import Config, dump_yaml, with_values
 from danlu.refuse import Failure, Refusal
-from danlu.run.folder import Run, write_atomically
+from danlu.run.atomic import write_atomically
+from danlu.run.folder import Run
+from danlu.run.stage import Stage
 
 
 @pytest.fixture
@@ -85,6 +87,7 @@ def test_dead_process_releases_its_lock(run):
 
 
 def test_folder_with_a_run_is_not_reused(run):
+    run.weights("last").write_bytes(b"learnt")
     run.unlock()
     with pytest.raises(Refusal, match="holds a run; resume it with `danlu train --resume"):
         Run.create(run.name)
@@ -123,3 +126,43 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     Run(tmp_path / "nowhere").log("hello")
     Run(tmp_path).log("hello\n")
     assert (tmp_path / "log.txt").read_text() == "hello\n"
+
+
+def test_a_run_killed_while_it_read_its_data_can_be_taken_or_resumed(tmp_path):
+    out = tmp_path / "run"
+    run = Run.create(str(out))
+    run.write_text("config.yaml", dump_yaml(with_values(Config(), {"data.path": "digits"})))
+    (out / ".summary.json.part").write_text("{")
+    run.unlock()  # as the kernel does
+    assert run.stage is Stage.ASKED
+    again = Run.create(str(out))
+    assert not (out / ".summary.json.part").exists()
+    again.withdraw()
+    again.unlock()
+    assert list(out.iterdir()) == []  # the folder itself was there before
+
+
+def test_withdraw_removes_only_the_folders_that_were_made_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run.create("a/b/c")
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    run.withdraw()
+    assert os.listdir("a") == ["notes.txt"]
+    Run.create(None).withdraw()
+    assert sorted(os.listdir()) == ["a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_that_outlives_its_parent_holds_no_lock(run):
+    run.unlock()
+    code = (
+        "import os, sys, time; from danlu.run.folder import Run; Run.open(sys.argv[1]).lock()\n"
+        "if os.fork() == 0: time.sleep(30)\n"
+        "print('locked', flush=True); os._exit(9)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"locked\n"
+        process.wait()
+        run.lock()
+        process.stdout.close()

@@ -12,6 +12,7 @@ from danlu.config.resolved import (
     ResolvedModel,
     ResolvedOptim,
     ResolvedSchedule,
+    is_open,
     resolve,
     unresolved,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "dump_yaml",
     "from_dict",
     "get",
+    "is_open",
     "keys",
     "load_yaml",
     "resolve",

@@ -98,6 +98,11 @@ def unresolved(config: Config) -> Config:
     return Config(**{**vars(config), **sections})
 
 
+def is_open(config: Config) -> bool:
+    """Whether a config has settings that danlu still has to choose."""
+    return any(_value(config, key) is None for key in required_keys())
+
+
 def required_keys() -> list[str]:
     """Dotted keys of the settings that a resolved config always has."""
     own = [key for key in ResolvedConfig.__annotations__ if key not in SECTIONS]

@@ -1,11 +1,19 @@
-"""Weights and training state on disk: written atomically, read without executing code from the file."""
+"""Weights and training state on disk: written atomically with a checksum, read without executing code from the file.
+
+Weights carry a CRC-32 in the header of the safetensors file; state.pt is a zip file, which has one for each entry.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import shutil
+import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +25,11 @@ from torch import Tensor, nn
 
 from danlu.learning.sparse import plain_state
 from danlu.refuse import Refusal, blame
-from danlu.run.folder import write_atomically
+from danlu.run.atomic import write_atomically
 from danlu.run.signature import Signature
 
+NO_CHECKSUM = "0" * 8  # stands in the header while the checksum is computed
+READ_SIZE = 1 << 20  # bytes read at a time
 STATE_KEYS = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
 
 
@@ -32,7 +42,10 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], signature: Signature |
     """Save named tensors as safetensors, with the signature in the header if there is one."""
     # safetensors refuses tensors that share memory, so each is cloned.
     own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    content = save(own, metadata={"danlu": signature.to_json()} if signature else None)
+    metadata = {"crc32": NO_CHECKSUM} | ({"danlu": signature.to_json()} if signature else {})
+    content = _with_metadata(save(own), metadata)
+    checksum = _checksum_entry(f"{zlib.crc32(content):08x}")
+    content[(start := content.index(_checksum_entry(NO_CHECKSUM))) : start + len(checksum)] = checksum
     write_atomically(path, lambda part: part.write_bytes(content))
 
 
@@ -51,18 +64,53 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            if "crc32" in metadata and _checksum(path, metadata["crc32"]) != metadata["crc32"]:
+                raise Refusal(f"weights file {path} is damaged: its checksum differs; {_way_back(path)}")
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
     except OSError as error:
         raise blame(error, f"weights file {path}") from None
     except (SafetensorError, ValueError):
         why = "it was truncated or overwritten"
-        raise Refusal(f"weights file {path} is damaged or not a safetensors file: {why}") from None
+        raise Refusal(f"weights file {path} is damaged or not a safetensors file: {why}; {_way_back(path)}") from None
     try:
         return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
     except json.JSONDecodeError:
         raise Refusal(f"weights file {path} has a damaged signature: it is not JSON") from None
     except (ValueError, TypeError) as error:
         raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytearray:
+    """Add metadata to a safetensors file in the order given; safetensors itself would write them in any order."""
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    header = {"__metadata__": dict(metadata)} | json.loads(content[8:start])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned to 8 bytes
+    return bytearray(struct.pack("<Q", len(text)) + text + content[start:])
+
+
+def _checksum_entry(checksum: str) -> bytes:
+    """The checksum as it stands in the header; quotes inside other metadata are escaped, so that it is found once."""
+    return f'"crc32":"{checksum}"'.encode()
+
+
+def _checksum(path: Path, written: str) -> str:
+    """CRC-32 of a safetensors file in which the checksum `written` is replaced by zeros, 8 hex digits."""
+    with path.open("rb") as file:
+        length = file.read(8)
+        header = file.read(struct.unpack("<Q", length)[0])
+        checksum = zlib.crc32(length + header.replace(_checksum_entry(written), _checksum_entry(NO_CHECKSUM), 1))
+        while piece := file.read(READ_SIZE):
+            checksum = zlib.crc32(piece, checksum)
+    return f"{checksum:08x}"
+
+
+def _way_back(path: Path) -> str:
+    """What to do where a weights file of a run is damaged."""
+    other = {"best.safetensors": "last", "last.safetensors": "best"}.get(path.name)
+    if other and path.with_name(f"{other}.safetensors").exists():
+        return f"use --weights {other}, or train it again"
+    return "train it again"
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -80,26 +128,49 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(state)
 
 
+def previous_state(path: Path) -> Path:
+    """Path of the checkpoint before the one at `path`."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Save a training state, a dictionary with the keys of `STATE_KEYS`."""
+    """Save a training state, a dictionary with the keys of `STATE_KEYS`; the state before it is kept beside it."""
     content = io.BytesIO()  # in memory first: torch.save hides the reason of a failed write
     torch.save(state, content)
+    if path.exists():
+        write_atomically(previous_state(path), lambda part: _link(path, part))
     write_atomically(path, lambda part: part.write_bytes(content.getbuffer()))
+
+
+def _link(path: Path, copy: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(path, copy)
+    except OSError:
+        shutil.copyfile(path, copy)
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read a training state; only tensors and plain values are loaded. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
         raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it again")
+    previous = previous_state(path)
+    back = f"`mv {previous} {path}` goes back to the checkpoint before it" if previous.exists() else "train it again"
+    damaged = f"{path} is damaged and cannot be resumed from"
     try:
+        with zipfile.ZipFile(path) as file:
+            intact = file.testzip() is None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle format
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         why = "it holds more than tensors and plain values, which could run code and is not read"
-        raise Refusal(f"{path} is damaged and cannot be resumed from: {why}") from None
-    except Exception:  # torch raises a dozen kinds for a damaged file
-        raise Refusal(f"{path} is damaged and cannot be resumed from: it is truncated or not a checkpoint") from None
+        raise Refusal(f"{damaged}: {why}; {back}") from None
+    except Exception:  # zipfile and torch raise a dozen kinds for a damaged file
+        raise Refusal(f"{damaged}: it is truncated or not a checkpoint; {back}") from None
+    if not intact:
+        raise Refusal(f"{damaged}: its checksum differs; {back}")
     lacking = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
     if lacking:
         raise Refusal(

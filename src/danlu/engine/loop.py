@@ -73,6 +73,7 @@ class Progress:
     stopped: str | None = None
     seconds: float = 0.0  # spent on training batches
     rows: int = 0  # rows of the record
+    rows_checksum: int = 0  # of these rows
     totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
     samples: int = 0  # samples in those sums
     running: Totals | None = None  # the same on the device, while an epoch runs
@@ -125,7 +126,7 @@ def fit(
             "samples_per_second": speed or 0.0,
         }
         record.add("epoch", epoch=progress.epoch, step=progress.step, values=row)
-        progress.rows = len(record.rows)
+        progress.rows, progress.rows_checksum = len(record.rows), record.checksum
         for watcher in watchers:
             watcher.on_epoch(plan, progress, row, improved)
     for watcher in watchers:
@@ -169,7 +170,7 @@ def train_epoch(
             loss = _finite(parts["loss"].item(), progress)
             values = {"train.loss": loss, "lr": _lr(plan)}
             record.add("step", epoch=progress.epoch + 1, step=progress.step, values=values)
-            progress.rows = len(record.rows)
+            progress.rows, progress.rows_checksum = len(record.rows), record.checksum
         for watcher in watchers:
             watcher.on_batch(plan, progress, parts)
         closed = plan.train.closes_step(progress.epoch, progress.batch - 1)

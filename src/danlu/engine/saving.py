@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +17,7 @@ from danlu.engine.checkpoint import save_state, save_weights
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.message import Message, message
 from danlu.refuse import Refusal
+from danlu.run.atomic import sync
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
 
@@ -25,11 +27,14 @@ Sums = tuple[dict[str, float], int]  # `Totals.state` of one process
 class Saver(Watcher):
     """Writes weights/best, weights/last and state.pt.
 
-    fingerprint: of the data; a resumed run must have the same. minutes: between saves inside an epoch.
+    fingerprint: of the data; a resumed run must have the same. conditions: settings and software, kept in state.pt.
+    minutes: between saves inside an epoch.
     """
 
-    def __init__(self, run: Run, signature: Signature, fingerprint: str, minutes: float) -> None:
-        self.run, self.signature, self.fingerprint = run, signature, fingerprint
+    def __init__(
+        self, run: Run, signature: Signature, fingerprint: str, conditions: Mapping[str, Any], minutes: float
+    ) -> None:
+        self.run, self.signature, self.fingerprint, self.conditions = run, signature, fingerprint, conditions
         self.every = minutes * 60
         self._saved = time.monotonic()
 
@@ -54,6 +59,9 @@ class Saver(Watcher):
 
     def save(self, plan: Plan, progress: Progress, others: Sequence[Sums] = ()) -> None:
         """Save the training state. others: inside an epoch, the sums of the processes after the first."""
+        metrics = self.run.folder / "metrics.jsonl"
+        if metrics.exists():  # a state must never be newer on the disk than the rows that it counts
+            sync(metrics)
         save_state(self.run.state, self._state(plan, progress) | {"others": list(others)})
         self._saved = time.monotonic()
 
@@ -63,6 +71,7 @@ class Saver(Watcher):
         return {
             "progress": _plain(progress),
             "fingerprint": self.fingerprint,
+            "conditions": dict(self.conditions),
             "model": plan.module.state_dict(),
             "optimizer": plan.optimizer.state_dict(),
             "precision": plan.fabric.strategy.precision.state_dict(),
@@ -85,7 +94,7 @@ class Saver(Watcher):
                 plan.plateau.load_state_dict(state["plateau"])
             if plan.average:
                 plan.average.load_state_dict(state["average"])
-            progress = _progress(state["progress"])
+            progress = _progress(state["progress"], plan)
             if rank := plan.fabric.global_rank:
                 progress.totals, progress.samples = state["others"][rank - 1] if state["others"] else ({}, 0)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -104,12 +113,27 @@ def _plain(progress: Progress) -> dict[str, Any]:
     return values
 
 
-def _progress(values: dict[str, Any]) -> Progress:
-    """Inverse of `_plain`."""
-    progress = Progress(**values)
+def _progress(values: dict[str, Any], plan: Plan) -> Progress:
+    """Inverse of `_plain`. Raises ValueError for values that no training leaves."""
+    progress = Progress(**({"rows_checksum": None} | values))  # None: saved before rows had a checksum
     kept: Any = progress.stopped
     if isinstance(kept, dict):
         progress.stopped = Message.from_dict(kept)
+    counts = ("epoch", "batch", "step", "best_epoch", "rows", "samples")
+    for name in counts:
+        if type(value := getattr(progress, name)) is not int or value < 0:
+            raise ValueError(f"{name} {value!r} is no count")
+    if progress.epoch > plan.epochs:
+        raise ValueError(f"epoch {progress.epoch} lies beyond the {plan.epochs} epochs of the run")
+    if progress.batch and progress.batch > plan.train.length(progress.epoch):
+        raise ValueError(f"batch {progress.batch} lies beyond the {plan.train.length(progress.epoch)} of an epoch")
+    if not isinstance(progress.stopped, str | None) or not isinstance(progress.totals, dict):
+        raise ValueError("what it holds about the current epoch is no progress of a training")
+    if not (isinstance(progress.seconds, float | int) and 0 <= progress.seconds < math.inf):
+        raise ValueError(f"{progress.seconds!r} is no time in seconds")
+    numbers = [*progress.totals.values(), *(progress.best or ())]
+    if not all(isinstance(number, float | int) for number in numbers) or len(progress.best or (0, 0)) != 2:
+        raise ValueError("its sums and best metric must be numbers")
     return progress
 
 

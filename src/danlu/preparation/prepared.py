@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor
 
 from danlu.config import ResolvedConfig
-from danlu.data.annotations import Annotation
 from danlu.data.batches import Decode
 from danlu.data.dataset import Dataset, ImageFiles, Samples
+from danlu.data.fingerprint import fingerprint
 from danlu.data.inputs import Images
 from danlu.data.object_set import ObjectSet
 from danlu.data.samples import SampleReader
@@ -68,9 +67,8 @@ class Prepared:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of samples, labels and split; a resumed run compares it."""
-        digest = hashlib.sha256(repr((len(self.dataset), self.dataset.classes, self.signature)).encode())
-        digest.update(_bytes(self.dataset.targets))
+        """Hash of samples, labels, split and signature; a resumed run compares it."""
+        digest = hashlib.sha256(f"{fingerprint(self.dataset)} {self.signature!r}".encode())
         for index in (self.split.train, self.split.val, self.split.test):
             digest.update(index.numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -135,9 +133,3 @@ class PreparedTensors(Prepared):
     @property
     def decoder(self) -> Decode | None:
         return SampleReader(self.tensors, self.config.seed) if isinstance(self.tensors, Samples) else None
-
-
-def _bytes(targets: Tensor | Sequence[Annotation]) -> bytes:
-    if isinstance(targets, Tensor):
-        return targets.numpy().tobytes()
-    return b"".join(x.numpy().tobytes() for one in targets for x in (one.boxes, one.labels, one.ignore))

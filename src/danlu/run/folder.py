@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,12 @@ from filelock import FileLock, Timeout
 
 from danlu.config import Config, load_yaml
 from danlu.message import messages_in, with_messages
-from danlu.refuse import Failure, Refusal, refusal
+from danlu.refuse import Refusal, refusal
+from danlu.run.atomic import remove_unfinished, write_atomically
 from danlu.run.record import Record
 from danlu.run.result import Result
+from danlu.run.stage import Stage, can_be_taken, stage_of
 from danlu.run.summary import Summary
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary)` and rename the temporary file to `path`.
-
-    Raises:
-        Failure: The file could not be written; the old file is intact.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save and safetensors wrap a full disk in RuntimeError
-        temporary.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise Failure(f"{path} could not be written: {why}; what was saved before is intact") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class Run:
@@ -51,33 +34,40 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: FileLock | None = None
+        self._made: list[Path] = []  # folders that `create` made, innermost last
 
     @classmethod
     def create(cls, out: str | None) -> Run:
         """Create and lock a new run folder: `out`, or the next free runs/N.
 
+        A folder whose run was killed before it had read its data counts as empty.
+
         Raises:
             Refusal: The folder exists and is not empty, is in use, or cannot be written.
         """
-        folder = Path(out) if out else _next_free(Path("runs"))
+        folder = Path(out) if out else Path("runs")
+        made = [one for one in (*reversed(folder.parents), folder) if not one.exists()]
+        if out is None:
+            folder = _next_free(folder)
+            made.append(folder)
         if folder.exists() and not folder.is_dir():
             raise refusal("--out", "a folder", str(folder), do="a file with this name exists")
-        if (folder / "config.yaml").exists():
-            run = cls(folder)
-            run.lock()
-            run.unlock()
+        if folder.is_dir() and not can_be_taken(folder):
+            if not (folder / "config.yaml").exists():
+                raise refusal("--out", "a new or empty folder", str(folder))
+            with cls(folder).locked():
+                pass  # a run in use has its own sentence
             raise Refusal(
                 f"--out must be a new folder, but {folder} holds a run; "
                 f"resume it with `danlu train --resume {folder}` or choose another name"
             )
-        if folder.is_dir() and any(folder.iterdir()):
-            raise refusal("--out", "a new or empty folder", str(folder))
         try:
             (folder / "weights").mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             why = getattr(error, "strerror", None) or error
             raise Refusal(f"--out must be a folder that can be written, got {folder}: {why}") from None
         run = cls(folder)
+        run._made = made
         run.lock()
         return run
 
@@ -107,6 +97,7 @@ class Run:
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or error
             raise Refusal(f"run folder {self.folder} cannot be written: {why}") from None
+        remove_unfinished(self.folder)
 
     def unlock(self) -> None:
         """Release the lock."""
@@ -124,10 +115,20 @@ class Run:
             self.unlock()
 
     def withdraw(self) -> None:
-        """Remove a new run folder whose command was refused before training started."""
+        """Remove a new run in which nothing has been trained: its files, and the folders that were made for it."""
         trained = [*self.folder.rglob("*.safetensors"), *self.folder.rglob(self.state.name)]
-        if all(path.name == self.weights("start").name for path in trained):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if any(path.name != self.weights("start").name for path in trained):
+            return
+        for path in self.folder.iterdir():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for folder in reversed(self._made):
+            with suppress(OSError):  # another run is in it
+                folder.rmdir()
+
+    @property
+    def stage(self) -> Stage:
+        """How far the run has come."""
+        return stage_of(self.folder)
 
     @property
     def name(self) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from danlu.refuse import Failure, Refusal, refusal
+from danlu.run.atomic import write_atomically
 from danlu.run.quantities import VOCABULARY
 from danlu.user_objects import current
+
+PUT_BACK = "put the file back as it was, or train it again"
 
 
 class Record:
@@ -23,6 +27,7 @@ class Record:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self.checksum = 0  # CRC-32 of the lines of all rows
 
     def add(self, kind: Literal["epoch", "step"], *, epoch: int, step: int, values: Mapping[str, float]) -> None:
         """Append one row, in memory and to the file.
@@ -36,23 +41,34 @@ class Record:
                 raise KeyError(f"{name!r} is not in danlu.run.quantities.VOCABULARY")
         row = {"kind": kind, "epoch": epoch, "step": step, **{k: _json_number(v) for k, v in values.items()}}
         self.rows.append(row)
+        self.checksum = zlib.crc32(_line(row), self.checksum)
         if self.path is not None:
             try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                with self.path.open("ab") as file:
+                    file.write(_line(row))
             except OSError as error:
                 raise Failure(f"{self.path} could not be written: {error.strerror}") from None
 
-    def cut(self, count: int) -> None:
-        """Keep the first `count` rows, in memory and on disk, when a run resumes from a checkpoint."""
-        self.rows = self.rows[:count]
+    def cut(self, count: int, checksum: int | None = None) -> None:
+        """Keep the first `count` rows, in memory and on disk, when a run resumes from a checkpoint.
+
+        Args:
+            count: Number of rows when the checkpoint was made.
+            checksum: Checksum of the record at that time, None to accept any rows.
+
+        Raises:
+            Refusal: Rows are missing, or were changed since.
+            Failure: The file could not be written.
+        """
+        lines = [_line(row) for row in self.rows[:count]]
+        found = zlib.crc32(b"".join(lines))
+        if len(lines) < count:
+            raise Refusal(f"{self.path} has {len(lines)} rows, but the checkpoint was made after {count}; {PUT_BACK}")
+        if checksum is not None and found != checksum:
+            raise Refusal(f"{self.path} is damaged: its first {count} rows differ from the checkpoint's; {PUT_BACK}")
+        self.rows, self.checksum = self.rows[:count], found
         if self.path is not None:
-            temporary = self.path.with_name(self.path.name + ".part")
-            try:
-                temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
-                temporary.replace(self.path)
-            except OSError as error:
-                raise Failure(f"{self.path} could not be written: {error.strerror}") from None
+            write_atomically(self.path, lambda path: path.write_bytes(b"".join(lines)))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind, "epoch" or "step"."""
@@ -69,20 +85,27 @@ class Record:
         """
         record = cls(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
+            lines = path.read_bytes().splitlines() if path.exists() else []
+        except OSError as error:
             raise Refusal(f"{path} must be readable text: {error}") from None
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 if number == len(lines):
                     break
                 row = None
             if not isinstance(row, dict) or not {"kind", "epoch", "step"} <= row.keys():
-                raise refusal(f"{path} line {number}", "one JSON object with kind, epoch and step", line[:40])
+                raise refusal(
+                    f"{path} line {number}", "one JSON object with kind, epoch and step", repr(line[:40])[2:-1]
+                )
             record.rows.append(row)
+            record.checksum = zlib.crc32(_line(row), record.checksum)
         return record
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row) + "\n").encode()
 
 
 def _json_number(value: float) -> float | None:

@@ -24,6 +24,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
 from danlu.run.record import Record
+from danlu.training.conditions import check_conditions, conditions
 from danlu.user_objects import UserObjects, current, using
 
 
@@ -35,11 +36,12 @@ def fit_network(
     fabric: launched. Checkpoints, metrics and the doctor's ledger are written to `run` by the first process. resume:
     continue from the last checkpoint, if there is one.
     """
+    config = prepared.config
     restored = resume and _has_checkpoint(run)
     plan = make_plan(prepared, fabric, restored=restored)
-    saver = Saver(run, prepared.signature, prepared.fingerprint, prepared.config.save_every)
-    progress = saver.restore(plan, read_state(run.state)) if restored else Progress()
+    saver = Saver(run, prepared.signature, prepared.fingerprint, conditions(config), config.save_every)
     display = Display(console, run.log)
+    progress = _restored_progress(run, config, plan, saver, display) if restored else Progress()
     record, watchers = Record(), list[Watcher]()
     first = fabric.global_rank == 0
     if first:
@@ -51,7 +53,7 @@ def fit_network(
     if first and (callbacks := current().callbacks) is not None:
         watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
     with display, ExitStack() as stack:
-        if first and prepared.config.doctor.budget:
+        if first and config.doctor.budget:
             watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))
         fit(plan, progress, record, watchers, agreement if several else stop)
     if not several and (progress.stopped or "").startswith(INTERRUPTED):
@@ -74,12 +76,21 @@ def _has_checkpoint(run: Run) -> bool:
     return run.state.exists() or bool(run.summary.epochs)
 
 
+def _restored_progress(run: Run, config: Config, plan: Plan, saver: Saver, display: Display) -> Progress:
+    """Load the checkpoint into `plan`."""
+    state = read_state(run.state)
+    for note in check_conditions(state.get("conditions", {}), config, run.name):
+        display.say(str(note))
+    return saver.restore(plan, state)
+
+
 def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool) -> Record:
     """Open metrics.jsonl, without the rows after the checkpoint."""
     if resume:  # only now: nothing can be refused any more
+        run.report.unlink(missing_ok=True)  # of the epochs before
         run.write_text("config.yaml", dump_yaml(prepared.config))
     record = Record.read(run.folder / "metrics.jsonl")
-    record.cut(progress.rows)
+    record.cut(progress.rows, progress.rows_checksum)
     return record
 
 

@@ -19,7 +19,7 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import translated
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
-from danlu.refuse import Refusal
+from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
 from danlu.training.choose_thresholds import mean_thresholds
@@ -63,7 +63,9 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
     except Interrupted as stopped:
         reason = str(stopped).partition(";")[0]
         raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
-    except Refusal:
+    except Failure:  # what was measured so far explains it
+        raise
+    except Exception:
         if fresh:
             run.withdraw()
         raise

@@ -19,23 +19,17 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_choices
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Failure, refusal
+from danlu.report.page import write_page
 from danlu.run.folder import Run
+from danlu.run.stage import Stage
 from danlu.training.choose_thresholds import choose_thresholds
+from danlu.training.conditions import RESUMABLE
 from danlu.training.environment import describe_environment
 from danlu.training.finish import finish_run
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.user_objects import current
-
-RESUMABLE = (
-    "epochs",
-    "device",
-    "data.workers",
-    "log_every",
-    "save_every",
-    "callbacks",
-)  # settings that --resume may change
 
 
 @dataclass(frozen=True)
@@ -53,23 +47,29 @@ class TrainingJob:
 
 
 def new_job(config: Config, console: Console, out: str | None = None) -> TrainingJob:
-    """Create a run folder, read the data and choose the open settings; print and write what was chosen."""
-    began = time.perf_counter()
+    """Create a run folder and prepare its training; the folder goes again if that fails."""
     run = Run.create(out or config.out)  # first: a folder that cannot be written must be refused at once
     try:
-        prepared = prepare(replace(config, out=None))
-        seconds = time.perf_counter() - began
-        run.write_text("config.yaml", dump_yaml(prepared.config))
-        run.write_json("environment.json", describe_environment(prepared.device))
-        print_choices(console, prepared, run)
-        if prepared.transfer is not None:  # a copy, because the source may be gone when the run is resumed
-            start = prepared.transfer.source
-            save_tensors(run.weights("start"), start.state, start.signature)
-    except BaseException as error:
-        if isinstance(error, Refusal | OSError):
-            run.withdraw()
+        config = replace(config, out=None)
+        run.write_text("config.yaml", dump_yaml(config))  # a run that is killed from here on can be resumed
+        return _prepare_job(run, config, console)
+    except BaseException:
+        run.withdraw()
         run.unlock()
         raise
+
+
+def _prepare_job(run: Run, config: Config, console: Console) -> TrainingJob:
+    """Read the data and choose the open settings; print and write what was chosen."""
+    began = time.perf_counter()
+    prepared = prepare(config)
+    seconds = time.perf_counter() - began
+    print_choices(console, prepared, run)
+    if prepared.transfer is not None:  # a copy, because the source may be gone when the run is resumed
+        start = prepared.transfer.source
+        save_tensors(run.weights("start"), start.state, start.signature)
+    run.write_json("environment.json", describe_environment(prepared.device))
+    run.write_text("config.yaml", dump_yaml(prepared.config))
     return TrainingJob(run, prepared, seconds, resume=False)
 
 
@@ -98,7 +98,9 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         if interrupted:
             raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
         return load(run)
-    except (Refusal, OSError):
+    except (Failure, Interrupted):  # what was measured so far explains it
+        raise
+    except Exception:
         if not job.resume:
             run.withdraw()
         raise
@@ -128,11 +130,15 @@ def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[flo
     config: see `resumed_config`. thresholds: see `TrainingJob`.
     """
     summary = run.summary
+    if run.stage is Stage.ASKED:  # killed while it read its data
+        return train_run(replace(_prepare_job(run, config, console), thresholds=thresholds), console)
     if summary.folds and config.epochs != run.config.epochs:
         raise refusal("--epochs", "omitted for a finished run over folds", config.epochs)
     if (config.epochs or 0) < summary.epochs:
         raise refusal("--epochs", f"at least {summary.epochs}, the epochs that the run has trained", config.epochs)
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
+        if run.stage is Stage.MEASURED:  # killed while it wrote its report
+            write_page(run.folder)
         line = f"{run.name} has finished already; its report is {run.report}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         return load(run)

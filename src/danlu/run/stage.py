@@ -1,0 +1,45 @@
+"""How far a run has come, read from its folder alone: the order of its files decides what `--resume` does.
+
+A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json and
+config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes (TRAINING);
+findings.json and summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages,
+and what is missing is done again from there. A run that is resumed for more epochs removes its report first.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+
+from danlu.config import is_open, load_yaml
+
+
+class Stage(IntEnum):
+    """Stage of a run, in order."""
+
+    ASKED = 0
+    PREPARED = 1
+    TRAINING = 2
+    MEASURED = 3
+    FINISHED = 4
+
+
+EARLY_FILES = frozenset((".lock", "config.yaml", "environment.json", "log.txt", "start.safetensors"))
+
+
+def stage_of(folder: Path) -> Stage:
+    """Stage of the run in `folder`, which holds config.yaml."""
+    if (folder / "summary.json").exists():
+        return Stage.FINISHED if (folder / "report.html").exists() else Stage.MEASURED
+    if (folder / "state.pt").exists():
+        return Stage.TRAINING
+    return Stage.ASKED if is_open(load_yaml(folder / "config.yaml")) else Stage.PREPARED
+
+
+def can_be_taken(folder: Path) -> bool:
+    """Whether a folder holds nothing but the first files of a run that was killed while it read its data."""
+    files = {path.name for path in folder.rglob("*") if not path.is_dir()}
+    early = all(name in EARLY_FILES or name.endswith(".part") for name in files)
+    if not early or "config.yaml" not in files:
+        return early and files <= {".lock"}
+    return stage_of(folder) is Stage.ASKED

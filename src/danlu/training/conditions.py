@@ -1,0 +1,63 @@
+"""Settings and software that a checkpoint was made with, compared when a run is resumed.
+
+Settings that would change the training are refused, because the optimiser's state and the rows recorded so far belong
+to the old ones. Another PyTorch or number of threads only changes the last bits, which is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from danlu.config import Config, to_dict
+from danlu.message import Message, message
+from danlu.refuse import Refusal
+
+# Settings that --resume may change.
+RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every", "callbacks")
+# Settings without influence on the weights.
+HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "doctor")
+
+
+def conditions(config: Config) -> dict[str, Any]:
+    """What a checkpoint keeps about its making: settings, threads and the version of PyTorch."""
+    return {"config": to_dict(config), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+
+
+def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[Message]:
+    """Compare the conditions of a checkpoint with those now.
+
+    Returns:
+        Differences that change no more than the last bits of the results.
+
+    Raises:
+        Refusal: config.yaml was edited.
+    """
+    now = conditions(config)
+    before = _flat(kept.get("config", {}))
+    for key, value in _flat(now["config"]).items():
+        if key in before and before[key] != value and not _may_change(key):
+            raise Refusal(
+                f"--resume {run}: config.yaml says {key} {value}, but the run was trained with {before[key]}; "
+                f"set it back, or train again with `danlu train --config {run}/config.yaml`"
+            )
+    notes = []
+    for name, label in (("threads", "threads"), ("torch", "PyTorch")):
+        if name in kept and kept[name] != now[name]:
+            text = "resumed with {name} {now} instead of {before}: results may differ in their last bits"
+            notes.append(message("resume.conditions", text, name=label, now=now[name], before=kept[name]))
+    return notes
+
+
+def _may_change(key: str) -> bool:
+    return key in RESUMABLE or key in HARMLESS or key.partition(".")[0] in HARMLESS
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a nested mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
