@@ -106,7 +106,7 @@ def _checksum(path: Path, written: str) -> str:
 
 
 def _way_back(path: Path) -> str:
-    """What to do where a weights file of a run is damaged."""
+    """Advice for a damaged weights file of a run."""
     other = {"best.safetensors": "last", "last.safetensors": "best"}.get(path.name)
     if other and path.with_name(f"{other}.safetensors").exists():
         return f"use --weights {other}, or train it again"

@@ -127,7 +127,7 @@ class Run:
 
     @property
     def stage(self) -> Stage:
-        """How far the run has come."""
+        """Progress of the run from its start to its report."""
         return stage_of(self.folder)
 
     @property

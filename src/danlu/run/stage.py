@@ -1,4 +1,4 @@
-"""How far a run has come, read from its folder alone: the order of its files decides what `--resume` does.
+"""Stage of a run, read from the files of its folder; it decides where `--resume` continues.
 
 A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json and
 config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes (TRAINING);

@@ -22,7 +22,7 @@ HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "doc
 
 
 def conditions(config: Config) -> dict[str, Any]:
-    """What a checkpoint keeps about its making: settings, threads and the version of PyTorch."""
+    """Settings, number of threads and version of PyTorch, to be kept in a checkpoint."""
     return {"config": to_dict(config), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
