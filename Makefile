@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One process per core with one thread each; a file's tests stay together, because they share fixtures.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: demo test test-all lint gym bench release-check clean
 
@@ -19,10 +21,10 @@ demo: $(VENV)/installed
 	$(BIN)/danlu train digits
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 test-all: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(TEST)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

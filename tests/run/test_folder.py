@@ -112,8 +112,8 @@ def test_withdraw_removes_a_fresh_folder_and_keeps_a_trained_one(run):
     ("name", "content", "says"),
     [
         ("summary.json", "{", "must be readable JSON"),
-        ("summary.json", "[]", "must be JSON that holds an object, got 'list'"),
-        ("findings.json", "{}", "must be JSON that holds a list, got 'dict'"),
+        ("summary.json", "[]", "must be JSON with an object, got 'list'"),
+        ("findings.json", "{}", "must be JSON with a list, got 'dict'"),
     ],
 )
 def test_damaged_files_are_named(run, name, content, says):
