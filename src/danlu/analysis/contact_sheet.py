@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def _is_own(place: Path) -> bool:
         return False
 
 
-def _made_by(out: Path) -> dict[str, object]:
+def _made_by(out: Path) -> dict[str, Any]:
     from PIL.PngImagePlugin import PngInfo
 
     if out.suffix.lower() != ".png":

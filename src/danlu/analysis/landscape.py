@@ -70,7 +70,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
         return _landscape(trained, directions, language)
 
 
-def _landscape(trained: LoadedRun, directions: str, language: str) -> dict[str, Any]:
+def _landscape(trained: LoadedRun, directions: str, language: str) -> RunLandscape:
     """`landscape` with checked arguments."""
     prepared = prepare(trained.config, trained.weights("start"))
     objective = _objective(prepared, trained.weights("best"))

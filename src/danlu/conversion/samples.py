@@ -57,9 +57,16 @@ def samples_of(dataset: Dataset) -> list[Sample]:
         if isinstance(target, Annotation):
             made.append(Sample(source, name, split, target.size, objects=_objects(target)))
         else:
-            size = dataset.inputs.sizes[i] if isinstance(dataset.inputs, ImageFiles) else tuple(source.shape[-2:])
+            size = dataset.inputs.sizes[i] if isinstance(dataset.inputs, ImageFiles) else _size(source)
             made.append(Sample(source, name, split, size, label=int(target)))
     return made
+
+
+def _size(image: Path | Tensor) -> tuple[int, int]:
+    """(height, width) of an image in memory."""
+    assert isinstance(image, Tensor)
+    height, width = image.shape[-2:]
+    return height, width
 
 
 def _sources(dataset: Dataset) -> Sequence[Path | Tensor]:

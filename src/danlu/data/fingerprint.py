@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from danlu.data.dataset import Dataset, ImageFiles, Samples
@@ -30,7 +32,8 @@ def fingerprint(dataset: Dataset) -> str:
     elif not isinstance(inputs, Samples):
         from pandas.util import hash_pandas_object
 
-        digest.update(hash_pandas_object(inputs, index=False).to_numpy().data)
+        hashes: Any = cast(Any, hash_pandas_object)(inputs, index=False)
+        digest.update(np.asarray(hashes).data)
     if isinstance(dataset.targets, Tensor):
         digest.update(dataset.targets.contiguous().numpy().data)
     else:

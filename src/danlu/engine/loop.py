@@ -73,7 +73,7 @@ class Progress:
     stopped: str | None = None
     seconds: float = 0.0  # spent on training batches
     rows: int = 0  # rows of the record
-    rows_checksum: int = 0  # of these rows
+    rows_checksum: int | None = 0  # of these rows
     totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
     samples: int = 0  # samples in those sums
     running: Totals | None = None  # the same on the device, while an epoch runs

@@ -115,7 +115,8 @@ def _plain(progress: Progress) -> dict[str, Any]:
 
 def _progress(values: dict[str, Any], plan: Plan) -> Progress:
     """Inverse of `_plain`. Raises ValueError for values that no training leaves."""
-    progress = Progress(**({"rows_checksum": None} | values))  # None: saved before rows had a checksum
+    before: dict[str, Any] = {"rows_checksum": None}  # saved before rows had a checksum
+    progress = Progress(**(before | values))
     kept: Any = progress.stopped
     if isinstance(kept, dict):
         progress.stopped = Message.from_dict(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -110,7 +110,7 @@ def checked_line(checked: Checked, notes: int = 0) -> str:
     return translated("printing.nothing_found", text, **values)
 
 
-def print_findings(console: Console, findings: list[dict[str, Any]], language: str = "en") -> None:
+def print_findings(console: Console, findings: Sequence[Mapping[str, Any]], language: str = "en") -> None:
     """Print findings (as in findings.json), most severe first; consequences and minor ones on one line each."""
 
     with speaking(language):

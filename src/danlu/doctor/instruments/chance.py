@@ -35,9 +35,9 @@ class Chance(Instrument):
         self._sum = self._count = 0.0
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool | None:
-        known = call.notes.get("loss_by") in ("module", "function") and watched.last_call is not None
+        known = call.notes.get("loss_by") in ("module", "function")
         paired = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.shape[:1] == targets.shape[:1]
-        if not (call.grad and known and paired and self._is_due()):
+        if watched.last_call is None or not (call.grad and known and paired and self._is_due()):
             return None
         function, args, kwargs = watched.last_call
         kind = kind_of(function)

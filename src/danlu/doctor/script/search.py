@@ -16,7 +16,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -297,7 +297,7 @@ class Search:
                 if node is None or node in seen:
                     continue
                 seen.add(node)
-                tag = node.metadata.get(TAG)
+                tag = cast(Any, node).metadata.get(TAG)  # a dictionary, which the stubs call a method
                 training, call = (one() for one in tag) if tag else (None, None)
                 if training is not None and call is not None:
                     found.setdefault(id(training), (training, call))

@@ -6,7 +6,7 @@ import contextlib
 import weakref
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class Training:
             if index == MAX_TAGGED:
                 break
             if tensor.grad_fn is not None:
-                tensor.grad_fn.metadata[TAG] = tag
+                cast(Any, tensor.grad_fn).metadata[TAG] = tag  # a dictionary, which the stubs call a method
 
     def end_parts(self, outputs: Any) -> None:
         """End a pass through separate parts, with the outputs of the last one."""

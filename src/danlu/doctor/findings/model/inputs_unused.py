@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
@@ -19,7 +20,7 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
     if used is None:
         return
     if used == 0:
-        facts = {"used": 0.0, "unused": 1.0}
+        facts: dict[str, Any] = {"used": 0.0, "unused": 1.0}
         facts["problem"] = message(
             "finding.model.inputs_unused.none", "The gradient of the outputs with respect to the inputs is exactly 0"
         )
