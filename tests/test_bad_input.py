@@ -478,7 +478,7 @@ case("run's config edited: key", "predict RUN digit.png", "setting 'sed' in RUN/
     make=lambda: edit_yaml("\nseed:", "\nsed:"))
 case("run's config edited: data gone", "eval RUN", "DATA must be", "'gone'",
     make=lambda: edit_yaml("path: digits", "path: gone"))
-case("run's config edited: network", "train --resume RUN --epochs 2", "--resume RUN", "config.yaml was edited",
+case("run's config edited: network", "train --resume RUN --epochs 2", "--resume RUN", "config.yaml says model.name mlp",
     make=lambda: edit_yaml("name: linear", "name: mlp"))
 case("run's config edited: seed", "eval RUN", "RUN/config.yaml", "seed",
     make=lambda: edit_yaml("seed: 0", "seed: null"))
@@ -630,7 +630,7 @@ case("report, metrics damaged", "report RUN", "RUN/metrics.jsonl line 1 must be 
     make=lambda: write("RUN/metrics.jsonl", "{broken\n{}\n"))
 case("report, metrics of another kind", "report RUN", "RUN/metrics.jsonl line 1 must be one JSON object",
     make=lambda: write("RUN/metrics.jsonl", "3\n{}\n"))
-case("report, metrics not text", "report RUN", "RUN/metrics.jsonl must be readable text",
+case("report, metrics not text", "report RUN", "RUN/metrics.jsonl line 1",
     make=lambda: write("RUN/metrics.jsonl", b"\xff\xfe\n"))
 case("eval, summary damaged", "eval RUN", "RUN/summary.json must be readable JSON",
     make=lambda: cut("RUN/summary.json"))

@@ -162,7 +162,7 @@ def test_more_networks_than_a_line_holds(capsys: pytest.CaptureFixture[str], mon
         (["lenet", "--time", "maybe"], ["--time", "true or false"]),
         (["lenet", "--model.norm", "bacth"], ["model.norm", "'batch'"]),
         (["lenet", "--model.init", "kaimimg"], ["model.init", "'kaimimg'"]),
-        (["lenet", "--model.aux", "true"], ["model.aux", "left out for lenet"]),
+        (["lenet", "--model.aux", "true"], ["model.aux", "omitted for lenet"]),
         (["timm/resnet1800"], ["resnet1800"]),
         (["torchvision/resnet17"], ["resnet17"]),
         (["--compare", "lenet", "lenet"], ["--compare", "two networks"]),

@@ -155,7 +155,7 @@ def test_folders_of_one_scene_are_no_classes(tmp_path, folders):
     for k, folder in enumerate(folders):
         for i in range(3):
             image(tmp_path / folder / f"{i}.jpg", 10 * k + i)
-    assert "same names" in refusal(tmp_path)
+    assert "same file names" in refusal(tmp_path)
 
 
 def test_split_folders_beside_another_are_no_classes(tmp_path):
@@ -163,7 +163,7 @@ def test_split_folders_beside_another_are_no_classes(tmp_path):
     for k, folder in enumerate(("bounding_box_train", "bounding_box_test", "query")):
         for i in range(3):
             image(tmp_path / folder / f"{k}{i}.jpg", 10 * k + i)
-    assert "no folder per class" in refusal(tmp_path)
+    assert "neither class folders" in refusal(tmp_path)
 
 
 def test_an_annotation_file_that_is_cut_does_not_make_classes_of_its_folders(tmp_path):

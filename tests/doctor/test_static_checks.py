@@ -70,9 +70,7 @@ def test_small_object_on_uniform_background_is_not_blank() -> None:
     x[1:, 0, 100:105, 60:70], x[1:, 1:, 100:105, 60:70] = 255, 0
     x[0] += torch.randint(-5, 6, x[0].shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     found = examine_images(x, None, parts(20, 4), lambda i: f"image {i}")
-    assert [f.cause for f in found if f.code == "data.degenerate"] == [
-        "1 of 20 images show one value everywhere: image 0."
-    ]
+    assert [f.cause for f in found if f.code == "data.degenerate"] == ["1 of 20 images have a single value: image 0."]
 
 
 def test_fractions_count_samples_not_pairs() -> None:

@@ -168,7 +168,7 @@ def test_numbers_reach_the_users_loss_as_they_are(train: Any) -> None:
         ({"model": net(), "loss": F.cross_entropy, "loss.smoothing": 0.1}, "left out with a loss of your own"),
         ({"model": net(), "transform": lambda x: x.nope()}, "transform lambda fails on a sample of shape"),
         ({"model": net(), "val": "x"}, "--val must be"),
-        ({"augment": "strong"}, "augment.preset must be left out"),
+        ({"augment": "strong"}, "augment.preset must be omitted"),
         ({"learning_rate": 0.1}, "did you mean 'lr'"),
         ({"metric": 0.1}, "did you mean 'metrics'"),
         ({"model": lambda classes: net(1 * classes), "devices": 2}, "cannot be sent to the processes"),

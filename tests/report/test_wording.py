@@ -97,7 +97,7 @@ HEALING = {
         | {"difference": 0.3, "noise": 0.1, "kept": True, "why": message("verdict.better", "better by more than the noise of {seeds} seeds", seeds=3)},
     ],
     "not_tried": [{"finding": "data.leak", "why": remedies.NO_SETTING["data"]}],
-    "trials": message("healing.trials", "{epochs} of {all_epochs} epochs, {seeds} seeds, {most}", epochs=5, all_epochs=12, seeds=3, most=6),
+    "trials": message("healing.trials", "{epochs} of {all_epochs} epochs, {seeds} seeds each, up to {max_seeds} if inconclusive", epochs=5, all_epochs=12, seeds=3, max_seeds=6),
     "stopped": None,
 }  # fmt: skip
 SAID = {  # sentences that the runs of the fixtures keep

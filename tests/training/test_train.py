@@ -136,5 +136,5 @@ def test_training_on_nothing_is_refused():
 
 
 def test_resume_stands_alone(digits_run):
-    with pytest.raises(danlu.Refusal, match="--resume must be alone"):
+    with pytest.raises(danlu.Refusal, match="--resume must be used without DATA and --config"):
         danlu.train("digits", resume=digits_run.folder)

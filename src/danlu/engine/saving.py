@@ -172,7 +172,8 @@ class StopSignal:
         if self.forward is not None:
             self.forward(again)
         if again:
-            old = self._old.get(number, signal.SIG_DFL)
+            # Nothing holds up a second SIGTERM, not even the clean-up of a command.
+            old = signal.SIG_DFL if number == signal.SIGTERM else self._old.get(number, signal.SIG_DFL)
             if old == signal.SIG_IGN:  # shells ignore SIGINT in background jobs
                 old = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, old)

@@ -92,7 +92,7 @@ class Record:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                if number == len(lines):
+                if number == len(lines) and line.startswith(b"{"):
                     break
                 row = None
             if not isinstance(row, dict) or not {"kind", "epoch", "step"} <= row.keys():

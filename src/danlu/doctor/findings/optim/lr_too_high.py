@@ -139,5 +139,4 @@ SPEC = FindingSpec(
         "update.ratio",
     ),
     overcome_at=0.9,
-    alone=True,
 )
