@@ -1,5 +1,11 @@
 """Image files of every kind, written by PIL, are read upright with the right pixels."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -209,3 +215,35 @@ def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(Refusal, match="cache"):
         cached_images(ImageFiles((), (), True), 4, "grey", tmp_path / "file" / "cache", 0)
+
+
+KILLED = """
+import os, signal, sys, time
+from danlu.data import images
+
+def work(paths):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+images.CHUNK = 1
+images.threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+list(images._in_order(work, [1, 2, 3, 4], 2))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_workers_end_with_a_parent_that_is_killed():
+    done = subprocess.run([sys.executable, "-c", KILLED, "2"], stdout=subprocess.PIPE, check=False, timeout=50)
+    assert done.returncode == -signal.SIGKILL
+    workers = [Path(f"/proc/{number}/stat") for number in done.stdout.decode().split()]
+    assert len(workers) == 2
+    ended = lambda: all(not one.exists() or one.read_text().split()[2] == "Z" for one in workers)  # noqa: E731
+    deadline = time.monotonic() + 20
+    while not ended() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended()
+
+
+def test_no_more_workers_than_tasks(monkeypatch):
+    monkeypatch.setattr(images, "MIN_IMAGES_FOR_WORKERS", 2)
+    assert images._workers(600, 50_000) == 3

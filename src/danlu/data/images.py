@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import struct
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -507,8 +508,26 @@ def _workers(count: int, wanted: int | None) -> int:
     if count < MIN_IMAGES_FOR_WORKERS:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if wanted is None else wanted
+    workers = min(cores if wanted is None else wanted, math.ceil(count / CHUNK))  # no more than there are tasks
     return 0 if workers == 1 and wanted is None else workers
+
+
+def _end_with_parent() -> None:
+    """End this worker process when its parent dies, even by SIGKILL, which leaves no time to end the workers."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Forked workers start fast and need no `if __name__ == "__main__"` in the caller's script.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
 def _in_order(work: Callable[[Sequence[Path]], Any], paths: Sequence[Path], workers: int) -> Iterator[Any]:
@@ -517,11 +536,9 @@ def _in_order(work: Callable[[Sequence[Path]], Any], paths: Sequence[Path], work
     if not workers:
         yield from map(work, chunks)
         return
-    # Forked workers start fast and need no `if __name__ == "__main__"` in the caller's script.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     waiting: deque[Future] = deque()
     formats()  # load the plugins once, before the fork
-    with warnings.catch_warnings(), ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with warnings.catch_warnings(), _pool(workers) as pool:
         warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
         try:
             for chunk in chunks:
