@@ -206,6 +206,11 @@ case("--part with DATA", "eval RUN digits --part val", "--part must be omitted i
 case("--part unknown", "eval RUN --part vall", "--part must be train, val or test", "'val'")
 case("--weights unknown", "eval RUN --weights first", "--weights must be best or last, got 'first'")
 case("--top of zero", "predict RUN digit.png --top 0", "--top must be an integer of at least 1, got '0'")
+case("masks of a detector without them", "train shapes --task segment --model yolo-nano --out NEW",
+    "--model must be a detector with masks for --task segment (", "mask-rcnn", "got 'yolo-nano'")
+case("boxes of a detector with masks", "train shapes --task detect --model mask-rcnn --out NEW",
+    "--model must be a detector without masks for --task detect (", "got 'mask-rcnn'")
+case("--top of a superscript", "predict RUN digit.png --top \u00b2", "--top must be an integer of at least 1, got '\u00b2'")
 case("--tta of predict", "predict RUN digit.png --tta=perhaps", "tta must be true or false, got 'perhaps'")
 
 # --- paths -------------------------------------------------------------------------------------------------------

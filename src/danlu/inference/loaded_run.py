@@ -155,7 +155,7 @@ class LoadedRun(Run):
         if (other := load(self, weights)) is not self:
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
-        if not str(top).isdigit() or int(top) < 1:
+        if not str(top).isdecimal() or int(top) < 1:
             raise refusal("--top", "an integer of at least 1", top)
         if not inputs:
             raise refusal("PATH", "at least one file, folder or array", "none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from danlu.config import DetectConfig, ResolvedConfig, get, keys
 from danlu.data.object_set import ObjectSet
-from danlu.detection.build import DETECTOR_OPTIONS, find_detector
+from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS, find_detector
 from danlu.engine.device import check_precision
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
@@ -12,6 +12,7 @@ from danlu.preparation.encode import Encoded
 from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
+from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
 
 
@@ -64,8 +65,13 @@ def check_training(prepared: Prepared) -> None:
 
 
 def _check_detector(config: ResolvedConfig) -> None:
-    """Refuse settings of other detectors."""
+    """Refuse detectors of another task and settings of other detectors."""
     spec = find_detector(config.model.name)
+    masks = TASKS[config.task].masks
+    if spec.masks != masks:
+        suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
+        kind = "with masks" if masks else "without masks"
+        raise refusal("--model", f"a detector {kind} for --task {config.task} ({suited})", config.model.name)
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
             takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
