@@ -88,7 +88,13 @@ def without_optimizer(steps: int = 20) -> list[nn.Module]:
     return [model]
 
 
-PROGRAMS = {f.__name__: f for f in (classifier, gan, autoencoder, without_optimizer)}
+def beside_another(steps: int = 20) -> list[nn.Module]:
+    """A hand-made update while the optimizer of an earlier training is still alive."""
+    _ = torch.optim.SGD(net().parameters(), lr=0.1)
+    return without_optimizer(steps)
+
+
+PROGRAMS = {f.__name__: f for f in (classifier, gan, autoencoder, without_optimizer, beside_another)}
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)

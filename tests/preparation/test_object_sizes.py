@@ -43,7 +43,7 @@ def test_own_parts_and_wrong_data(drawn_run, digits_run, drawn_coco, tmp_path):
     assert not any(part.training for part in drawn_run.model.modules())  # or the next prediction would change it
     with pytest.raises(danlu.Refusal, match="not detect as set by --task or the run"):
         danlu.evaluate(drawn_run, "digits")
-    with pytest.raises(danlu.Refusal, match="is data for the task detect, not classify"):
+    with pytest.raises(danlu.Refusal, match="is data for the task detect or segment, not classify"):
         danlu.evaluate(digits_run, drawn_coco)
     content = json.loads((drawn_coco / "annotations.json").read_text())
     content["categories"][0]["name"] = "circel"

@@ -31,6 +31,7 @@ from danlu.doctor.watched_model import Pass, is_compiled
 
 MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
 MAX_NODES_SINGLE = 64  # the same with one training: other losses belong to its last pass
+BACKWARDS_BEFORE_HANDMADE = 4  # backward passes without a training, after which an update by hand is looked for
 QUIET_STEPS = 32  # optimizer steps without a new training after which the search for models pauses
 MAX_TRAININGS = 8  # at the same time
 LOOK_EVERY = 30.0  # seconds between looks for new findings, besides those at the end of each epoch
@@ -178,13 +179,12 @@ class Search:
             return True
         if self._is_inside(owned):
             return True
-        if not self._optimizers:
-            if self._handmade:
-                self._watch(_name_in_frames(module), module, []).call_started(args, _kwargs_of_call())
-            return self._handmade
         owners = [one for one in self._optimizers if owned & _parameters(one)]
+        if self._handmade and not owners:
+            self._watch(_name_in_frames(module), module, []).call_started(args, _kwargs_of_call())
+            return True
         if not owners:
-            return True  # until an optimizer gets its parameters
+            return bool(self._optimizers)  # until an optimizer gets its parameters
         trained = set().union(*map(_parameters, owners))
         if trained <= owned:
             self._watch(_name_in_frames(module), module, owners).call_started(args, _kwargs_of_call())
@@ -249,7 +249,8 @@ class Search:
         if self._replaying():
             return
         if not self.trainings:
-            if not self._optimizers:
+            # Optimizers of other trainings may still be alive; some backward passes without a training tell them apart.
+            if not self._handmade and (not self._optimizers or self.backwards > BACKWARDS_BEFORE_HANDMADE):
                 self._handmade = True
                 self._live.clear()
                 self._search_calls()
