@@ -183,6 +183,7 @@ def test_another_number_of_threads_is_told(run, capsys):
 def test_a_run_killed_while_it_wrote_its_report_writes_it(run):
     resumed(run)
     assert run.stage is Stage.FINISHED
+    assert not previous_state(run.state).exists()
     run.report.unlink()
     assert run.stage is Stage.MEASURED
     resumed(run)

@@ -42,11 +42,19 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], signature: Signature |
     """Save named tensors as safetensors, with the signature in the header if there is one."""
     # safetensors refuses tensors that share memory, so each is cloned.
     own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    content = memoryview(save(own))  # sliced below without a copy of the tensors
+    start = 8 + struct.unpack("<Q", content[:8])[0]
     metadata = {"crc32": NO_CHECKSUM} | ({"danlu": signature.to_json()} if signature else {})
-    content = _with_metadata(save(own), metadata)
-    checksum = _checksum_entry(f"{zlib.crc32(content):08x}")
-    content[(start := content.index(_checksum_entry(NO_CHECKSUM))) : start + len(checksum)] = checksum
-    write_atomically(path, lambda part: part.write_bytes(content))
+    header, tensors = _header(json.loads(bytes(content[8:start])), metadata), content[start:]
+    checksum = f"{zlib.crc32(tensors, zlib.crc32(header)):08x}"
+    header = header.replace(_checksum_entry(NO_CHECKSUM), _checksum_entry(checksum), 1)
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            file.write(header)
+            file.write(tensors)
+
+    write_atomically(path, write)
 
 
 def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
@@ -80,13 +88,11 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
         raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
 
 
-def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytearray:
-    """Add metadata to a safetensors file in the order given; safetensors itself would write them in any order."""
-    start = 8 + struct.unpack("<Q", content[:8])[0]
-    header = {"__metadata__": dict(metadata)} | json.loads(content[8:start])
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+def _header(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """Header of a safetensors file, with its length. safetensors itself would write the metadata in any order."""
+    text = json.dumps({"__metadata__": metadata} | tensors, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors are aligned to 8 bytes
-    return bytearray(struct.pack("<Q", len(text)) + text + content[start:])
+    return struct.pack("<Q", len(text)) + text
 
 
 def _checksum_entry(checksum: str) -> bytes:

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.inference.predict_images import member_output, to_prediction
+from danlu.inference.predict_images import CHUNK, member_output, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.refuse import refusal
 from danlu.user_objects import find
-
-CHUNK = 256  # samples on the device at once
 
 
 @torch.no_grad()

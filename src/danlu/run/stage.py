@@ -38,8 +38,11 @@ def stage_of(folder: Path) -> Stage:
 
 def can_be_taken(folder: Path) -> bool:
     """Whether a folder holds nothing but the first files of a run that was killed while it read its data."""
-    files = {path.name for path in folder.rglob("*") if not path.is_dir()}
-    early = all(name in EARLY_FILES or name.endswith(".part") for name in files)
-    if not early or "config.yaml" not in files:
-        return early and files <= {".lock"}
-    return stage_of(folder) is Stage.ASKED
+    names = set()
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            continue
+        if path.name not in EARLY_FILES and not path.name.endswith(".part"):
+            return False  # at the first one: the folder may be large
+        names.add(path.name)
+    return stage_of(folder) is Stage.ASKED if "config.yaml" in names else names <= {".lock"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from danlu.config import Config, to_dict
+from danlu.config import Config, get, keys
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 
@@ -23,7 +23,8 @@ HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "doc
 
 def conditions(config: Config) -> dict[str, Any]:
     """Settings, number of threads and version of PyTorch, to be kept in a checkpoint."""
-    return {"config": to_dict(config), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    settings = {key: get(config, key) for key in keys()}
+    return {"settings": settings, "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
 
 
 def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[Message]:
@@ -36,8 +37,8 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
         Refusal: config.yaml was edited.
     """
     now = conditions(config)
-    before = _flat(kept.get("config", {}))
-    for key, value in _flat(now["config"]).items():
+    before = kept.get("settings", {})
+    for key, value in now["settings"].items():
         if key in before and before[key] != value and not _may_change(key):
             raise Refusal(
                 f"--resume {run}: config.yaml says {key} {value}, but the run was trained with {before[key]}; "
@@ -53,11 +54,3 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
 
 def _may_change(key: str) -> bool:
     return key in RESUMABLE or key in HARMLESS or key.partition(".")[0] in HARMLESS
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of a nested mapping."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

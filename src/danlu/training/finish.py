@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from danlu.engine.checkpoint import previous_state
 from danlu.engine.loop import Progress
 from danlu.inference.loaded_run import load
 from danlu.inference.measure import measure
@@ -50,6 +51,8 @@ def finish_run(
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
     write_results(run, summary, console)
+    if evaluate:  # the training is over: its last checkpoint is enough to train for more epochs
+        previous_state(run.state).unlink(missing_ok=True)
     return summary
 
 

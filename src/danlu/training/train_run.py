@@ -98,7 +98,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         if interrupted:
             raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
         return load(run)
-    except (Failure, Interrupted):  # what was measured so far explains it
+    except Failure:  # what was measured so far explains it
         raise
     except Exception:
         if not job.resume:
