@@ -88,9 +88,9 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
         raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
 
 
-def _header(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+def _header(tensors: dict[str, Any], metadata: Mapping[str, str]) -> bytes:
     """Header of a safetensors file, with its length. safetensors itself would write the metadata in any order."""
-    text = json.dumps({"__metadata__": metadata} | tensors, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors are aligned to 8 bytes
     return struct.pack("<Q", len(text)) + text
 
