@@ -27,6 +27,7 @@ from danlu.preparation.assemble import make_plan
 from danlu.preparation.prepare import prepare
 from danlu.run.folder import Run
 from danlu.run.record import Record
+from danlu.training.conditions import conditions
 
 EPOCHS = 1000  # more than the number of rounds: the schedule needs a length
 WARM = 12.0  # seconds of training before the first round; the doctor may use 0.3 s beyond its budget at the start
@@ -53,7 +54,7 @@ def danlu_train(job: Job) -> Answers:
     plan = make_plan(prepared, fabric)
     run = Run.create(str(Path(job["folder"], f"run-{os.getpid()}")))
     record, progress, stopwatch = Record(run.folder / "metrics.jsonl"), Progress(), Stopwatch(job["warm"])
-    saver = Saver(run, prepared.signature, prepared.fingerprint, config.save_every)
+    saver = Saver(run, prepared.signature, prepared.fingerprint, conditions(config), config.save_every)
     optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
     settings = (
         f"{config.precision}, {'channels_last, ' if config.channels_last else ''}"
