@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from rich.console import Console
 
@@ -19,6 +21,18 @@ from danlu.metrics.detection import run_lengths
 
 QUIET = Console(quiet=True)
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 50, 40)}
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder once for all processes of `pytest -n`; the other processes wait for it and get the same path."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(f"{folder}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +92,11 @@ def houses_run(houses, tmp_path_factory):
 @pytest.fixture(scope="session")
 def drawn_coco(tmp_path_factory) -> Path:
     """Shapes in 40 images that are wider than high, in COCO's form: ids with gaps that no file is called by."""
-    root = tmp_path_factory.mktemp("drawn")
-    (root / "images").mkdir()
+    return made_once(tmp_path_factory, "drawn", _write_drawn)
+
+
+def _write_drawn(root: Path) -> None:
+    (root / "images").mkdir(parents=True)
     content = {"images": [], "annotations": [], "categories": []}
     content["categories"] = [{"id": 3 + 4 * k, "name": name} for k, name in enumerate(CLASSES)]
     images, annotations = draw(40, 64, seed=3)
@@ -99,16 +116,18 @@ def drawn_coco(tmp_path_factory) -> Path:
                 | {"bbox": [x1 + 13, y1, x2 - x1, y2 - y1], "area": int(mask.sum()), "iscrowd": 0, "segmentation": runs}
             )
     (root / "annotations.json").write_text(json.dumps(content))
-    return root
 
 
 @pytest.fixture(scope="session")
 def drawn_run(drawn_coco, tmp_path_factory):
     """A detector that has seen a little: it finds some shapes, and much else."""
-    out = tmp_path_factory.mktemp("runs") / "drawn"
     settings = {"size": 96, "epochs": 60, "batch_size": 8, "lr": 0.003, "augment": "none"}
-    plain = {"precision": "fp32", "channels_last": False, "device": "cpu"}
-    return danlu.train(drawn_coco, task="detect", out=str(out), console=QUIET, **settings, **plain)
+    settings |= {"precision": "fp32", "channels_last": False, "device": "cpu"}
+
+    def train(out: Path) -> None:
+        danlu.train(drawn_coco, task="detect", out=str(out), console=QUIET, **settings)
+
+    return danlu.load(made_once(tmp_path_factory, "drawn_run", train))
 
 
 @pytest.fixture(scope="session")
