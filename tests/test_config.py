@@ -135,7 +135,7 @@ def test_wrong_values_are_refused_in_the_house_form(values, says):
         ("a: [1", "line 1 must be YAML"),
         ("- 1", "must be a YAML mapping of settings, got 'list'"),
         ("when: 2024-13-45", "must be YAML"),
-        ("[" * 5000, "must be YAML"),
+        ("[" * 5000, "must be YAML of settings: lists or mappings are nested"),
         ("1: 2", "setting '1' in .*must be a known one"),
         ("seed: !!python/object/apply:os.getcwd []", "must be YAML: could not determine a constructor"),
         ("optim: {lr: quick}", r"optim\.lr in .*c\.yaml must be a number, got 'quick'"),

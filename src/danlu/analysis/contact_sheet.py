@@ -54,7 +54,7 @@ def _is_own(place: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(place) as image:
+        with Image.open(place, formats=("PNG",)) as image:
             return image.info.get(MADE_BY[0]) == MADE_BY[1]
     except (OSError, ValueError):
         return False

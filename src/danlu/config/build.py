@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from danlu.config.refusals import sentence
 from danlu.config.settings import SHORT, SYNONYMS, keys, sections
 from danlu.config.tree import Config
+from danlu.config.yaml_text import YamlTooLarge, parse_yaml
 from danlu.refuse import Refusal, refusal
 
 
@@ -49,10 +50,12 @@ def to_dict(config: Config) -> dict[str, Any]:
 def load_yaml(path: str | Path) -> Config:
     """Read a config file. Raises Refusal if it is missing, not YAML, or holds an unknown key or a wrong value."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except YamlTooLarge as error:
+        raise Refusal(f"{path} must be YAML of settings: {error}") from None
     except OSError as error:
         raise refusal("--config", "a readable file", str(path), do=f"{error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are not text, a 13th month
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are not text, a 13th month
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be read as text and plain values"

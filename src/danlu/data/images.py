@@ -17,6 +17,7 @@ import struct
 import sys
 import threading
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -413,7 +414,8 @@ def cached_images(
     """Load images as `load_images` does, from a memory-mapped cache in `folder`, which is created if needed.
 
     The cache's name is a hash of the files (path, modification time, size) and of the arguments, so changed files get
-    a new cache. Raises Refusal if the folder is not writable, Failure if the disk is full.
+    a new cache. A damaged cache, of another size or checksum than was written, is made again.
+    Raises Refusal if the folder is not writable, Failure if the disk is full.
     """
     import torch
 
@@ -422,18 +424,44 @@ def cached_images(
     folder = Path(folder)
     pixels_file = folder / f"{_key(files.paths, size, colour, fit, files.window)}.npy"
     problems_file = pixels_file.with_suffix(".json")
-    if not pixels_file.exists():
+    shape = (len(files), 1 if colour == "grey" else 3, size, size)
+    cached = _read_cache(pixels_file, problems_file, shape)
+    if cached is None:
         try:
-            shape = (len(files), 1 if colour == "grey" else 3, size, size)
             _write_cache(
                 pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers, fit, files.window)
             )
         except OSError as error:
             raise blame(error, f"--data.cache {folder}") from None
-    # Copy-on-write: writing to the tensor does not change the file.
-    pixels = np.load(pixels_file, mmap_mode="c", allow_pickle=False)
-    problems = [Problem(*pair) for pair in json.loads(problems_file.read_text(encoding="utf-8"))]
-    return torch.from_numpy(pixels), problems
+        cached = _read_cache(pixels_file, problems_file, shape)
+    if cached is None:
+        raise Failure(f"--data.cache {folder}: what was written cannot be read back; is the disk damaged?")
+    pixels, pairs = cached
+    return torch.from_numpy(pixels), [Problem(*pair) for pair in pairs]
+
+
+def _read_cache(
+    pixels_file: Path, problems_file: Path, shape: tuple[int, ...]
+) -> tuple[np.ndarray, list[tuple[str, str]]] | None:
+    """Pixels, and pairs of place and reason of problems; None for a cache that is not there or damaged."""
+    try:
+        kept = json.loads(problems_file.read_text(encoding="utf-8"))
+        # Copy-on-write: writing to the tensor does not change the file.
+        pixels = np.load(pixels_file, mmap_mode="c", allow_pickle=False)
+        pairs = [(str(where), str(reason)) for where, reason in kept["problems"]]
+        if pixels.shape != shape or pixels.dtype != np.uint8 or _checksum_of(pixels) != kept["crc32"]:
+            return None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError):
+        return None
+    return pixels, pairs
+
+
+def _checksum_of(pixels: np.ndarray) -> int:
+    """CRC-32 of the pixels, read in pieces."""
+    checksum = 0
+    for start in range(0, len(pixels), CHUNK):
+        checksum = zlib.crc32(np.ascontiguousarray(pixels[start : start + CHUNK]), checksum)
+    return checksum
 
 
 def _write_cache(
@@ -441,15 +469,16 @@ def _write_cache(
 ) -> None:
     pixels_file.parent.mkdir(parents=True, exist_ok=True)
     temporary = [file.with_name(f"{file.name}.{os.getpid()}.tmp") for file in (pixels_file, problems_file)]
-    problems = []
+    problems, checksum = [], 0
     try:
         # Written rather than mapped, because a full disk would crash a mapped write.
         with temporary[0].open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for chunk, bad in decoded:
                 file.write(chunk.data)
+                checksum = zlib.crc32(chunk, checksum)
                 problems += [(problem.where, problem.reason) for problem in bad]
-        temporary[1].write_text(json.dumps(problems), encoding="utf-8")
+        temporary[1].write_text(json.dumps({"problems": problems, "crc32": checksum}), encoding="utf-8")
         # The pixels are renamed last, so a cache with pixels is complete.
         temporary[1].replace(problems_file)
         temporary[0].replace(pixels_file)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from danlu.doctor.names import NAMES
+from danlu.refuse import Refusal
 
 Value = float | int | str | list
 MAX_RECORDS = 4096  # records of one series
@@ -129,11 +130,14 @@ class Ledger:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Ledger:
-        """Read what `save` wrote. Unknown names (of a later version) are ignored."""
+        """Read what `save` wrote. Unknown names (of a later version) are ignored. Raises Refusal for a damaged line."""
         ledger = cls()
         with Path(path).open(encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                if record["name"] in NAMES:
-                    ledger.add(record["name"], record["value"], record["where"], record["step"])
+            for number, line in enumerate(file, 1):
+                try:
+                    record = json.loads(line)
+                    if record["name"] in NAMES:
+                        ledger.add(record["name"], record["value"], record["where"], record["step"])
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    raise Refusal(f"{path} line {number} is damaged: it is no measurement of the doctor") from None
         return ledger

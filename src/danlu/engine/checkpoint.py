@@ -84,7 +84,7 @@ def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
         return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
     except json.JSONDecodeError:
         raise Refusal(f"weights file {path} has a damaged signature: it is not JSON") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
 
 

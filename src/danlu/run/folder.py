@@ -193,7 +193,7 @@ class Run:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return default
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise Refusal(f"{path} must be readable JSON: {error}") from None
         if not isinstance(value, type(default)):
             kind = "an object" if isinstance(default, dict) else "a list"

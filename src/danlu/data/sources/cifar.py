@@ -136,6 +136,8 @@ def read_pickle(file: Path) -> Any:
             return _text(_NumpyUnpickler(stream, encoding="bytes").load())
     except pickle.UnpicklingError as error:
         raise Refusal(f"{file} must be a pickle of numpy arrays and plain values: {error}") from None
+    except RecursionError:
+        raise Refusal(f"{file} must be a pickled batch, but its lists are nested too deeply") from None
     except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError):
         raise Refusal(f"{file} must be a pickled batch, but is truncated or damaged") from None
 

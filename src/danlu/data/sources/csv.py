@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 import zlib
@@ -17,6 +16,7 @@ from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.survey import Survey
+from danlu.data.unpacking import gunzip
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -88,8 +88,8 @@ def _inside(folder: Path) -> list[Path]:
 def _text(file: Path, notes: list[str]) -> str:
     try:
         data = file.read_bytes()
-        data = gzip.decompress(data) if file.name.lower().endswith(".gz") else data
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+        data = gunzip(data, str(file)) if file.name.lower().endswith(".gz") else data
+    except (EOFError, zlib.error):
         raise Refusal(f"{file} is a truncated or damaged gzip file") from None
     except OSError as error:
         raise refusal(str(file), "readable", error.strerror) from None

@@ -19,6 +19,7 @@ from danlu.data.sources.reading import Reading, box_of
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey
+from danlu.data.unpacking import parse_xml
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 
@@ -62,7 +63,7 @@ def _files(survey: Survey) -> list[File]:
 
 def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
     try:
-        tree = ElementTree.fromstring(file.path.read_bytes())
+        tree = parse_xml(file.path.read_bytes())
     except OSError as error:
         raise blame(error, str(file.path)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:

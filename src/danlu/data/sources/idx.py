@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import zlib
@@ -14,6 +13,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, to_classes
+from danlu.data.unpacking import gunzip
 from danlu.refuse import Refusal, refusal
 
 NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?$")
@@ -81,8 +81,8 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
 def _read(file: Path, dims: int) -> np.ndarray:
     """Read an idx file of unsigned bytes: two zero bytes, type, number of dimensions, big-endian sizes, data."""
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+        data = gunzip(file.read_bytes(), str(file)) if file.suffix == ".gz" else file.read_bytes()
+    except (EOFError, zlib.error):
         raise Refusal(f"{file} is a truncated or damaged gzip file; download it again") from None
     except OSError as error:
         raise refusal(str(file), "readable", error.strerror) from None

@@ -17,7 +17,7 @@ from PIL import Image
 
 from danlu.data.dataset import UNASSIGNED
 from danlu.data.image_index import is_derived
-from danlu.data.images import UNREADABLE, extensions
+from danlu.data.images import UNREADABLE, extensions, formats
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
 
@@ -216,7 +216,7 @@ def _regions(pixels: np.ndarray, values: list[int]) -> list[int]:
 def looks_like_mask(path: Path) -> bool | None:
     """Whether an image has few values, like a mask; None if it is unreadable, tiny or of one colour."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats()) as image:
             size = (min(image.width, 512), min(image.height, 512))
             small = image.resize(size, Image.Resampling.NEAREST)
             pixels = np.asarray(small if small.mode != "RGBA" else small.convert("RGB"))

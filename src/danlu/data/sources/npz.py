@@ -14,6 +14,7 @@ from torch import Tensor
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.unpacking import check_npz
 from danlu.refuse import Refusal, refusal
 
 INPUTS = ("x", "images", "data", "inputs", "features")
@@ -63,9 +64,10 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
+        check_npz(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: _array(path, file, name) for name in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError, zlib.error, AttributeError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError, zlib.error, AttributeError, RuntimeError) as error:
         if isinstance(error, Refusal):
             raise
         raise Refusal(f"{path} must be an npz file, but it is truncated, damaged or of another kind") from None

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from danlu.config import DataConfig
+from danlu.config.yaml_text import parse_yaml
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
@@ -385,7 +386,7 @@ def _is_description(file: Path) -> bool:
 def _load(file: Path) -> dict[str, Any]:
     try:
         # All values are read as text, because classes may be named on, 001 or 12:30.
-        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
+        content = parse_yaml(read_text(file), yaml.BaseLoader)
     except OSError as error:
         raise blame(error, str(file)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:

@@ -1,0 +1,71 @@
+"""Parse YAML within bounds: small text, few levels, and few values after its aliases are expanded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 1 << 20  # a description of data or settings has a few kilobytes; PyYAML reads about 200 kB per second
+MAX_LEVELS = 64  # of lists and mappings inside one another
+MAX_VALUES = 200_000  # with each alias counted as a copy of what it repeats
+
+
+class YamlTooLarge(ValueError):
+    """YAML text beyond the bounds of this module."""
+
+
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] | type[yaml.BaseLoader] = yaml.SafeLoader) -> Any:
+    """Parse the text of a YAML file. Raises YamlTooLarge beyond the bounds, and yaml.YAMLError for wrong syntax."""
+    if len(text) > MAX_BYTES:
+        raise YamlTooLarge(f"it has more than {MAX_BYTES >> 20} MiB, too much for settings or a description of data")
+    _check_brackets(text)
+    parser = loader(text)
+    try:
+        root = parser.get_single_node()
+        if root is None:
+            return None
+        _count_values(root, {}, 0)
+        return parser.construct_document(root)
+    except RecursionError:
+        raise YamlTooLarge(_too_deep()) from None
+    finally:
+        parser.dispose()
+
+
+def _check_brackets(text: str) -> None:
+    """Count open brackets before PyYAML does, whose time is quadratic in them."""
+    depth = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            if depth > MAX_LEVELS:
+                raise YamlTooLarge(_too_deep())
+        elif character in "]}":
+            depth = max(0, depth - 1)
+
+
+def _count_values(node: yaml.Node, sizes: dict[int, int | None], level: int) -> int:
+    """Number of values below a node with its aliases expanded."""
+    if level > MAX_LEVELS:
+        raise YamlTooLarge(_too_deep())
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in sizes:
+        known = sizes[id(node)]
+        if known is None:
+            raise YamlTooLarge("an alias in it contains itself")
+        return known
+    sizes[id(node)] = None
+    children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))]
+    size = 1
+    for child in children:
+        size += _count_values(child, sizes, level + 1)
+        if size > MAX_VALUES:
+            raise YamlTooLarge(f"its aliases (&name, *name) expand to more than {MAX_VALUES:,} values")
+    sizes[id(node)] = size
+    return size
+
+
+def _too_deep() -> str:
+    return f"lists or mappings are nested more than {MAX_LEVELS} levels deep"

@@ -1,0 +1,157 @@
+"""Small files that would take hours or terabytes to read are refused at once, each with a sentence of its own."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from danlu.config import DataConfig, load_yaml
+from danlu.data.dataset import ImageFiles
+from danlu.data.formats import open_dataset
+from danlu.data.images import cached_images
+from danlu.refuse import Refusal
+
+MAX_SECONDS = 5.0  # 2 s on an idle core
+
+
+@contextmanager
+def refused_quickly(*words: str) -> Iterator[None]:
+    start = time.process_time()
+    with pytest.raises(Refusal) as error:
+        yield
+    assert time.process_time() - start < MAX_SECONDS
+    sentence = str(error.value)
+    assert len(sentence) < 1000
+    assert "--batch-size" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+LAUGHS = ", ".join(f"&a{i} [{','.join(['x' if i == 0 else f'*a{i - 1}'] * 9)}]" for i in range(30))
+YAML = {
+    "flow lists": ("[" * 100_000, "nested"),
+    "flow mappings": ("a: {" * 100_000, "nested"),
+    "block lists": ("- " * 100_000, "nested"),
+    "block mappings": ("\n".join(" " * i + "a:" for i in range(1400)), "nested"),
+    "billion laughs": (f"data: {{path: [{LAUGHS}]}}", "aliases"),
+    "alias of itself": ("data: &a {path: *a}", "contains itself"),
+    "long": ("# comment\n" * 200_000, "MiB"),
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_is_bounded(tmp_path: Path, name: str) -> None:
+    text, word = YAML[name]
+    (tmp_path / "config.yaml").write_text(text)
+    with refused_quickly("config.yaml", word):
+        load_yaml(tmp_path / "config.yaml")
+
+
+def test_yaml_with_ordinary_aliases_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("epochs: &n 3\nregularise: {patience: *n}\n")
+    assert load_yaml(tmp_path / "config.yaml").regularise.patience == 3
+
+
+def header(shape: tuple[int, ...], kind: str) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**12, 8, 8), (10**6,) * 4, (2**63, 2**63)])
+@pytest.mark.parametrize("kind", ["|u1", "<f8", "<U900"])
+def test_npz_with_a_header_of_terabytes(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as file:
+        for name in ("x.npy", "y.npy"):
+            file.writestr(name, header(shape, kind) + bytes(100))
+    with refused_quickly("set.npz", "damaged"):
+        open_dataset(DataConfig(path=str(tmp_path / "set.npz")))
+
+
+def test_npz_that_unpacks_to_much(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", header((70 << 20,), "|u1") + bytes(70 << 20))
+    with refused_quickly("set.npz", "unpacks"):
+        open_dataset(DataConfig(path=str(tmp_path / "set.npz")))
+
+
+@pytest.mark.parametrize("name", ["table.csv.gz", "train-images-idx3-ubyte.gz"])
+def test_gzip_that_unpacks_to_much(tmp_path: Path, name: str) -> None:
+    head = b"a,b\n" if "csv" in name else bytes([0, 0, 8, 3]) + np.array([60_000, 28, 28], ">u4").tobytes()
+    (tmp_path / name).write_bytes(gzip.compress(head + bytes(80 << 20), 1))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1]) + np.array([9], ">u4").tobytes() + bytes(9))
+    with refused_quickly(name, "unpacks"):
+        open_dataset(DataConfig(path=str(tmp_path / name)))
+
+
+def test_gzip_of_several_members_is_read(tmp_path: Path) -> None:
+    rows = [f"{i},{i % 2}\n".encode() for i in range(40)]
+    (tmp_path / "table.csv.gz").write_bytes(b"".join(map(gzip.compress, [b"size,label\n", *rows])))
+    assert len(open_dataset(DataConfig(path=str(tmp_path / "table.csv.gz"), target="label"))) == 40
+
+
+ENTITIES = '<!ENTITY a0 "lol">' + "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
+XML = {
+    "billion laughs": (f"<!DOCTYPE x [{ENTITIES}]><annotation><filename>&a11;</filename></annotation>", "entities"),
+    "outside": ('<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotation>&a;</annotation>', "entities"),
+    "deep": ("<annotation>" + "<a>" * 100_000, "nested"),
+}
+
+
+@pytest.mark.parametrize("name", XML)
+def test_xml_is_bounded(tmp_path: Path, name: str) -> None:
+    text, word = XML[name]
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text(text)
+    with refused_quickly("a.xml", word):
+        open_dataset(DataConfig(path=str(tmp_path)))
+
+
+def test_pickled_names_nested_deeply(tmp_path: Path) -> None:
+    batch = {"data": np.zeros((10, 3072), np.uint8), "labels": list(range(10))}
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch))
+    (tmp_path / "batches.meta").write_bytes(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
+    with refused_quickly("batches.meta", "nested"):
+        open_dataset(DataConfig(path=str(tmp_path)))
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(bytes(data))
+
+
+DAMAGES = {
+    "pixel": lambda pixels, problems: flip(pixels, -1),
+    "header": lambda pixels, problems: flip(pixels, 20),
+    "truncated": lambda pixels, problems: pixels.write_bytes(pixels.read_bytes()[:-10]),
+    "empty": lambda pixels, problems: pixels.write_bytes(b""),
+    "objects": lambda pixels, problems: np.save(pixels, np.array([{}], dtype=object), allow_pickle=True),
+    "another shape": lambda pixels, problems: np.save(pixels, np.zeros((1, 3, 4, 4), np.uint8)),
+    "problems": lambda pixels, problems: problems.write_text("[" * 100_000),
+    "no problems": lambda pixels, problems: problems.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
+    paths = tuple(tmp_path / f"{i}.png" for i in range(3))
+    for i, path in enumerate(paths):
+        Image.new("RGB", (9, 9), (40 * i, 5, 7)).save(path)
+    files = ImageFiles(paths, ((9, 9),) * 3, False)
+    expected = cached_images(files, 8, "rgb", tmp_path / "cache")[0].clone()
+    (pixels,), (problems,) = (list((tmp_path / "cache").glob(pattern)) for pattern in ("*.npy", "*.json"))
+    DAMAGES[damage](pixels, problems)
+    assert torch.equal(cached_images(files, 8, "rgb", tmp_path / "cache")[0], expected)
+    assert torch.equal(torch.from_numpy(np.load(pixels)), expected)
