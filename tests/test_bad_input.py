@@ -149,10 +149,10 @@ case("nothing to inspect", "inspect", "MODEL must be a network, or --compare wit
 case("one network compared", "inspect --compare lenet", "--compare must be two networks or more")
 case("compared network misspelt", "inspect --compare lenet alexnte", "did you mean 'alexnet'?")
 case("comparison drawn", "inspect lenet --compare alexnet --plot x.png", "--plot must be omitted with --compare")
-case("nothing for the doctor", "doctor /nowhere", "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known dataset")
+case("nothing for the doctor", "doctor /nowhere", "RUN|LOG|DATA must be a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset")
 case("run misspelt for the doctor", "doctor RUM",
-    "RUN|DATA must be a run folder, or data: a file, a folder or the name of a known dataset", "'RUM'", "'RUN'")
-case("known set misspelt for the doctor", "doctor digts", "RUN|DATA must be", "'digits'")
+    "RUN|LOG|DATA must be a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset", "'RUM'", "'RUN'")
+case("known set misspelt for the doctor", "doctor digts", "RUN|LOG|DATA must be", "'digits'")
 case("setting of a run for the doctor", "doctor RUN --size 4",
     "--size must be omitted for a run, which has its own, got '4'")
 case("language", "train digits --lang fr", "--lang must be one of en, zh, got 'fr'")

@@ -33,7 +33,9 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
     """Id -> its texts, and the prefixes of ids that are made while danlu runs (f"metric.key.{key}")."""
     found: dict[str, set[str]] = {f"settings.{key}": {setting.text} for key, setting in keys().items()}
     for spec in FINDINGS.values():
-        for name, words in ((spec.code, spec.words), (f"{spec.code}.before", spec.before_training)):
+        of_curves = spec.from_curves.words if spec.from_curves else None
+        wordings = {"": spec.words, ".before": spec.before_training, ".curves": of_curves}
+        for name, words in ((f"{spec.code}{ending}", words) for ending, words in wordings.items()):
             for part in ("title", "cause", "fix") if words else ():
                 found[f"finding.{name}.{part}"] = {getattr(words, part)}
     families = {"doctor.recorded."}  # sentences of ledgers, of which old ones are known to the table alone

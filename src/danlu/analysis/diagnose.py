@@ -13,6 +13,7 @@ from danlu.analysis.diagnosis import Diagnosis
 from danlu.config import Config, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
+from danlu.doctor.curves.judge import LogDiagnosis, diagnose_log
 from danlu.doctor.derived.progress import epoch_samples
 from danlu.doctor.diagnose import diagnose as apply_rules
 from danlu.doctor.finding import SEVERITIES, Finding
@@ -20,6 +21,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
+from danlu.message import speaking
 from danlu.own.collect import collect, with_data
 from danlu.own.parts import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
@@ -27,7 +29,7 @@ from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, blame, refusal
 from danlu.run.folder import Run, runs_beside
 from danlu.tasks.task import SampleLossTask
 from danlu.user_objects import using
@@ -36,12 +38,17 @@ MAX_IMAGES = 200_000  # images compared with one another
 
 
 def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagnosis:
-    """Diagnose a run from its ledger, or data and the network that would be trained on it.
+    """Diagnose a run from its ledger, the log of another tool, or data and the network that would be trained on it.
 
-    target: a run or its folder, or data as for `train`; settings and objects of the user as there, for data only.
-    lang: en or zh, of the findings. Raises Refusal if the target is neither.
+    target: a run or its folder; the log of another tool (see `danlu.doctor.curves`), a file or a folder that holds one;
+    or data as for `train`. settings and objects of the user as there, for data only. lang: en or zh, of the findings.
+    Raises Refusal if the target is none of these.
     """
     spoken = {"doctor.language": lang} if lang else {}
+    if not is_data(target) and not settings and not (Path(target) / "config.yaml").exists() and Path(target).exists():
+        diagnosed = diagnose_log(Path(target), with_values(Config(), spoken).doctor.language)
+        if diagnosed is not None:
+            return _of_log(diagnosed, with_values(Config(), spoken).doctor.language)
     if not is_data(target) and (Path(target) / "config.yaml").exists():
         if settings:
             name, value = next(iter(settings.items()))
@@ -59,6 +66,35 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
         return _diagnose_data(config, target)
 
 
+def _of_log(diagnosed: LogDiagnosis, language: str) -> Diagnosis:
+    """The diagnosis of a log as a result of danlu."""
+    with speaking(language):
+        log = {
+            "format": diagnosed.format,
+            "path": str(diagnosed.path),
+            "evidence": diagnosed.evidence,
+            "curves": diagnosed.curves,
+            "source": str(diagnosed.source()),
+            "judged_from": "curves",
+            "not_judged": diagnosed.checked.reasons(),
+        }
+    return Diagnosis(str(diagnosed.path), language, diagnosed.findings, log=log)
+
+
+def write_log_page(diagnosis: Diagnosis, page: Path) -> Path:
+    """Write the HTML page of a diagnosed log: findings, curves, and what was not judged.
+
+    Raises:
+        Refusal: the page cannot be written.
+    """
+    if diagnosis.log is None or (diagnosed := diagnose_log(Path(diagnosis.log["path"]), diagnosis.language)) is None:
+        raise refusal("LOG", "the log of another tool", diagnosis.target)
+    try:
+        return diagnosed.report(page, diagnosis.language)
+    except OSError as error:
+        raise blame(error, f"--out {page}") from None
+
+
 def _diagnose_data(config: Config, target: Any) -> Diagnosis:
     """Findings about data and a network before training."""
     try:
@@ -67,8 +103,8 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         if refused.thing != "DATA" or is_data(target):
             raise
         near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
-        wanted = "a run folder, or data: a file, a folder or the name of a known dataset"
-        raise refusal("RUN|DATA", wanted, str(target), near=near) from None
+        wanted = "a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset"
+        raise refusal("RUN|LOG|DATA", wanted, str(target), near=near) from None
     findings = [*_data_findings(prepared, config.doctor.language), *_model_findings(prepared, config.doctor.language)]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     return Diagnosis(prepared.dataset.path, config.doctor.language, findings)

@@ -12,13 +12,18 @@ from danlu.run.result import Result
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Result):
-    """Findings of the doctor about a run, or about data and a network. The JSON key of `target` is "of"."""
+    """Findings of the doctor about a run, data and a network, or the log of another tool.
 
-    target: str  # run folder or data
+    The JSON key of `target` is "of".
+    """
+
+    target: str  # run folder, data or log
     language: str  # en or zh, of the findings' texts
     findings: list[Finding]  # by severity and confidence
     landscape: Mapping[str, Any] | None = None  # with --landscape
     healing: Mapping[str, Any] | None = None  # with --heal
+    log: Mapping[str, Any] | None = None  # of a log: format, evidence, curves (name by meaning), not_judged
+    page: str | None = None  # of a log: HTML page
 
     KEYS: ClassVar[Mapping[str, str]] = {"target": "of"}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.text import Text
 
 from danlu.analysis.contact_sheet import default_place
 from danlu.analysis.describe import describe
-from danlu.analysis.diagnose import diagnose
+from danlu.analysis.diagnose import diagnose, write_log_page
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
 from danlu.conversion.convert import convert
@@ -31,6 +33,7 @@ from danlu.printing.results import (
     print_findings,
     print_inspection,
     print_landscape,
+    print_log_findings,
 )
 from danlu.printing.tables import plain_table
 from danlu.refuse import Refusal, one_of, refusal
@@ -142,7 +145,7 @@ def _print_names(console: Console, what: str, named: dict[str, str]) -> None:
 def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     target, lang = values.pop("target"), values.pop("lang")
     healing, seeds, budget = (values.pop(name) for name in ("heal", "seeds", "budget"))
-    drawing, directions = values.pop("landscape"), values.pop("directions")
+    drawing, directions, out = values.pop("landscape"), values.pop("directions"), values.pop("out")
     for flag, given, verb, used in (
         ("--seeds", seeds, "--heal", healing),
         ("--budget", budget, "--heal", healing),
@@ -152,8 +155,16 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
             raise refusal(flag, f"omitted without {verb}", given)
     run = own_run(target) if healing else Run.open(target) if drawing else None
     diagnosis = diagnose(target, lang=lang, **values)
-    language, found = diagnosis.language, diagnosis.to_json()
-    print_findings(console, diagnosis.findings, language)
+    language = diagnosis.language
+    if out is not None and diagnosis.log is None:
+        raise refusal("--out", "omitted, except for the log of another tool", out)
+    if diagnosis.log is not None:
+        out = out or f"doctor_{Path(target).resolve().stem}.html"
+        diagnosis = replace(diagnosis, page=str(write_log_page(diagnosis, Path(out))))
+        print_log_findings(console, diagnosis)
+    else:
+        print_findings(console, diagnosis.findings, language)
+    found = diagnosis.to_json()
     if run is not None and drawing:
         drawn = landscape(run, lang=language, **_given({"directions": directions}))
         print_landscape(console, drawn, language)

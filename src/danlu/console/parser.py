@@ -77,11 +77,13 @@ def _convert(parser: Parser) -> None:
 
 
 def _diagnose(parser: Parser) -> None:
-    parser.add_argument("target", metavar="RUN|DATA", help="a run folder; or data, as for train")
+    about = "a run folder; the log of another tool, or a folder that holds one; or data, as for train"
+    parser.add_argument("target", metavar="RUN|LOG|DATA", help=about)
     parser.flag("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS, help=_text("model.name"))
     parser.flag("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS, help=_text("task"))
     parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
     parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+    parser.flag("--out", metavar="FILE", default=None, help="log: HTML page to write [doctor_NAME.html]")
     parser.flag("--heal", action="store_true", help="test the fixes in short trainings and keep those that help")
     parser.flag("--seeds", metavar="N", default=None, help="heal: number of trainings for each change [3]")
     parser.flag("--budget", metavar="N", default=None, help="heal: max seconds for all trainings [600]")
@@ -128,7 +130,10 @@ VERBS = {
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
     "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
     "diagnose": Verb(
-        "RUN|DATA", "report what is wrong with a run, or with data before training", _diagnose, alias="doctor"
+        "RUN|LOG|DATA",
+        "report what is wrong with a run, the log of another tool, or data before training",
+        _diagnose,
+        alias="doctor",
     ),
     "inspect": Verb(
         "MODEL|--compare MODEL MODEL",

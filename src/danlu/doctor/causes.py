@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from danlu.doctor.finding import Finding
+from danlu.doctor.finding import SEVERITIES, Finding
 from danlu.doctor.findings.table import FINDINGS
 
 
@@ -24,6 +25,23 @@ def explained_by(found: Sequence[Finding]) -> dict[str, list[str]]:
             if code != cause and _explains(cause, code) and cause not in _reached(explained, code):
                 explained.setdefault(cause, []).append(code)
     return explained
+
+
+def with_consequences(found: Sequence[Finding], explained: Mapping[str, list[str]]) -> list[Finding]:
+    """Give each cause the codes it explains, and the gravest severity among them: to fix it fixes those."""
+    gravest: dict[str, int] = {}
+    for finding in found:
+        level = SEVERITIES.index(finding.severity)
+        gravest[finding.code] = min(level, gravest.get(finding.code, level))
+    linked, first = [], set()
+    for finding in found:
+        codes = explained.get(finding.code, [])
+        level = SEVERITIES.index(finding.severity)
+        if codes and finding.code not in first:
+            level = min([level, *(gravest[code] for code in _reached(dict(explained), finding.code))])
+        first.add(finding.code)
+        linked.append(replace(finding, severity=SEVERITIES[level], consequences=codes))
+    return linked
 
 
 def _reached(explained: dict[str, list[str]], cause: str) -> set[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from danlu.doctor.causes import explained_by
+from danlu.doctor.causes import explained_by, with_consequences
 from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
@@ -33,7 +32,7 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
     found = rejudged([finding for spec in specs for finding in spec.rule(ledger)], ledger)
     found.sort(key=rank, reverse=True)
     explained = explained_by(found)
-    linked = [replace(f, consequences=explained.get(f.code, [])) for f in found]
+    linked = with_consequences(found, explained)
     consequences = {code for codes in explained.values() for code in codes}
     linked.sort(key=lambda f: (f.code not in consequences, rank(f)), reverse=True)
     return [worded(finding, language) for finding in linked]

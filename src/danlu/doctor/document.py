@@ -34,6 +34,9 @@ def section(spec: FindingSpec) -> str:
     lines += _wording(spec.words)
     if spec.before_training is not None:
         lines += [f"Before training: **{_text(spec.before_training.title)}**\n", *_wording(spec.before_training)]
+    if spec.from_curves is not None and spec.from_curves.words is not None:
+        lines += [f"From curves only: **{_text(spec.from_curves.words.title)}**\n", *_wording(spec.from_curves.words)]
+        lines.append(f"Rule for curves: {inspect.cleandoc(spec.from_curves.rule.__doc__ or '')}\n")
     lines.append(f"Rule: {inspect.cleandoc(spec.rule.__doc__ or '')}\n")
     measured = "; ".join(f"`{need}` ({NAMES[need.partition('[')[0]].meaning})" for need in spec.needs)
     lines.append(f"Rests on: {measured}\n")

@@ -55,8 +55,30 @@ REASONS: tuple[tuple[str, Message], ...] = (
     ("label.", message("doctor.not_judged.classes", "no class predictions were seen")),
     ("target.", message("doctor.not_judged.targets", "no targets were seen")),
     ("output.", message("doctor.not_judged.outputs", "the outputs given to the loss were not seen")),
+    ("probe.", message("doctor.not_judged.probes", "the model's behaviour was not tested on a batch")),
+    ("parameter.", message("doctor.not_judged.parameters", "the model's parameters were not seen")),
+    ("norm.", message("doctor.not_judged.norms", "no normalisation layer was seen in training")),
+    ("model.receptive", message("doctor.not_judged.receptive", "the receptive field of the detector is not known")),
+    ("object.", message("doctor.not_judged.objects", "the data set's boxes were not described")),
+    ("graph.", message("doctor.not_judged.epochs", "no epoch was seen to end")),
+    ("run.steps", message("doctor.not_judged.epochs", "no epoch was seen to end")),
+    ("loop.", message("doctor.not_judged.passes", "no training pass was seen")),
+    ("batch.size", message("doctor.not_judged.batches", "no training batch was seen")),
+    ("batch.", message("doctor.not_judged.classes", "no class predictions were seen")),
+    ("time.", message("doctor.not_judged.times", "the time of the steps was not measured")),
+    ("memory.", message("doctor.not_judged.memory", "memory was not measured over several epochs")),
+    ("run.precision", message("doctor.not_judged.precision", "the precision of the training is not known")),
+    ("run.optimizer_steps", message("doctor.not_judged.optimiser", "no optimiser step was seen")),
+    ("accuracy.", message("doctor.not_judged.accuracy", "no accuracy was measured")),
 )
-UNSEEN = {"layer.": "layers", "activation.": "layers", "mode.": "replay", "loss.": "loss", "gradient.clip": "clipping"}
+UNSEEN = {
+    "layer.": "layers",
+    "probe.": "replay",
+    "activation.": "layers",
+    "mode.": "replay",
+    "loss.": "loss",
+    "gradient.clip": "clipping",
+}
 
 
 def judged(ledger: Ledger) -> Checked:
@@ -86,5 +108,5 @@ def _reason(ledger: Ledger, need: str) -> Message:
         name = need.partition("[")[0]
         if need == "loop.val_in_train" or ledger.has(name, "train"):
             return NO_VALIDATION
-    missing = message("doctor.not_judged.entry", "{entry} was not recorded", entry=need)
+    missing = message("doctor.not_judged.other", "what it rests on was not measured in this run")
     return next((why for beginning, why in REASONS if need.startswith(beginning)), missing)

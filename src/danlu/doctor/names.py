@@ -462,4 +462,9 @@ NAMES: dict[str, Name] = {
     "point.loss": Name("epoch", "", "", "loss there"),
     "point.gradient": Name("epoch", "", "", "norm of the gradient there"),
     "point.kind": Name("epoch", "", "", "slope, minimum, maximum, saddle or flat (see curvature/point.py)"),
+    # Logs of other tools, of which only curves are known (doctor/curves/).
+    "curves.axis": Name("once", "", "", "unit of x: step or epoch"),
+    "curves.start": Name("once", "", "", "loss at the start of the curves, the scale by which its changes are judged"),
+    "curves.nonfinite": Name("event", "curve", "", "first value of this curve that is NaN or inf: nan or inf"),
+    "curves.validation": Name("epoch", "", "", "step or epoch of this evaluation"),
 }

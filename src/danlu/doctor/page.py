@@ -12,13 +12,13 @@ from danlu.doctor.derived.learning import MIN_SKILL, final_skill
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, reported_metrics
 from danlu.doctor.drawings.over_time import pair, rate, series
 from danlu.doctor.finding import Finding
-from danlu.doctor.judged import judged
+from danlu.doctor.judged import Checked, judged
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message, recorded
 from danlu.doctor.plot import render, text
 from danlu.doctor.terms import term
+from danlu.message import Message, speaking
 from danlu.message import language as current_language
-from danlu.message import speaking
 
 LOSSES = (
     ("loss.mean", "train", message("doctor.chart.training", "training")),
@@ -84,11 +84,17 @@ ul{color:var(--muted)}
 
 @dataclass(frozen=True)
 class Section:
-    """One training on the page. title: name of the training; "" where the page has only one."""
+    """One training on the page.
+
+    title: name of the training; "" where the page has only one. checked, lead: findings that were judged, and the first
+    sentence, where they do not follow from the ledger as of a watched training (the log of another tool).
+    """
 
     ledger: Ledger
     findings: Sequence[Finding]
     title: str = ""
+    checked: Checked | None = None
+    lead: Message | None = None
 
 
 def write_page(
@@ -130,23 +136,27 @@ def write_sections(
 
 def _section(section: Section) -> str:
     ledger, findings = section.ledger, section.findings
-    nothing = _nothing(ledger)
+    nothing = _nothing(ledger, section.checked is not None)
     found = cards([one.to_dict() for one in findings], ledger) or nothing
     drawn = [figure for draw in CURVES if (figure := draw(ledger, {}))] + reported_metrics(ledger)
     charts = "".join(render(figure) for figure in drawn)
     steps, epochs = ledger.last("run.finished", default=0), len(ledger.values("run.steps"))
-    watched = term("watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs)
+    watched = section.lead or term(
+        "watched", "{steps} steps in {epochs} epochs were watched.", steps=f"{steps:,}", epochs=epochs
+    )
     return (
         (f"<h2>{text(section.title)}</h2>" if section.title else "")
-        + f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}{_unobserved(ledger)}'
-        f'<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div>'
+        + f'<p class="lead">{text(watched)}</p><h2>{term("findings", "Findings")}</h2>{found}'
+        f'{_unobserved(ledger, section.checked)}<h2>{term("curves", "Curves")}</h2><div class="curves">{charts}</div>'
     )
 
 
-def _nothing(ledger: Ledger) -> str:
+def _nothing(ledger: Ledger, curves_only: bool) -> str:
     """Paragraph of a page without findings; it is no praise where learning was not judged or did not happen."""
-    skill = final_skill(ledger)
-    if skill is None:
+    skill = None if curves_only else final_skill(ledger)
+    if curves_only:
+        words = term("nothing_in_curves", "No fault shows in the curves.")
+    elif skill is None:
         words = term(
             "not_judged",
             "No fault was found. Whether the model learns was not judged: the loss at chance level is not known.",
@@ -158,9 +168,9 @@ def _nothing(ledger: Ledger) -> str:
     return f'<p class="{"well" if skill is not None and skill >= MIN_SKILL else "unjudged"}">{text(words)}</p>'
 
 
-def _unobserved(ledger: Ledger) -> str:
+def _unobserved(ledger: Ledger, checked: Checked | None) -> str:
     """Number of findings that were checked, those that could not be judged with the reason, and what was not seen."""
-    checked = judged(ledger)
+    checked = checked or judged(ledger)
     lines = [
         text(term("because", "{what}: {why}", what=recorded(what), why=recorded(why)))
         for what, why in ledger.facts("run.unseen").items()

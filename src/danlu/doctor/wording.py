@@ -10,10 +10,11 @@ from danlu.doctor.finding import Finding, in_english
 from danlu.doctor.findings.spec import Words
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.overcome import past
-from danlu.doctor.phrase import readable
+from danlu.doctor.phrase import message, readable
 from danlu.doctor.places import layer_place
 from danlu.message import Message, fields, language, speaking
 
+CURVES_ONLY = message("doctor.curves.only", "(Judged from curves only.)")
 LAYER_EVIDENCE = ("first", "second", "norm", "layer")  # evidence that names a layer
 
 
@@ -28,6 +29,15 @@ def worded_before_training(finding: Finding, code: str | None = None) -> Finding
     return in_words(finding, f"finding.{finding.code}.before", FINDINGS[finding.code].before_training, code)
 
 
+def worded_from_curves(finding: Finding, code: str | None = None) -> Finding:
+    """The same for a finding of logged curves, by `FindingSpec.from_curves`; marked as judged from curves only."""
+    spec = FINDINGS[finding.code]
+    own = spec.from_curves.words if spec.from_curves else None
+    id = f"finding.{finding.code}.curves" if own else f"finding.{finding.code}"
+    marked = replace(finding, evidence=finding.evidence | {"judged_from": "curves"})
+    return in_words(marked, id, own or spec.words, code)
+
+
 def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -> Finding:
     """Fill `words`; their translations have ids that begin with `id`. Text that the finding already has is kept."""
     with speaking(code or language()):
@@ -39,6 +49,8 @@ def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -
             )
         if "overcome" in finding.evidence:
             cause = f"{cause} {past(finding.evidence['overcome'])}"
+        if finding.evidence.get("judged_from") == "curves":
+            cause = f"{cause} {CURVES_ONLY}"
         return replace(
             finding,
             where=in_english(finding.where),

@@ -22,6 +22,7 @@ from danlu.run.summary import Summary
 
 MAX_PROBLEMS = 20  # printed lines about single samples; the log of the run has all of them
 MAX_CLASS_ROWS = 200
+MAX_CODES = 12  # findings on a line of those that were not judged
 
 
 def print_choices(console: Console, prepared: Prepared, run: Run) -> None:
@@ -136,6 +137,21 @@ def print_findings(console: Console, findings: Sequence[Mapping[str, Any]], lang
             print_line(console, line)
         if not findings:
             print_line(console, term("nothing_found", "nothing wrong was found"))
+
+
+def print_log_findings(console: Console, diagnosis: Mapping[str, Any]) -> None:
+    """Print where the curves of a log were found, their findings, what was not judged, and the page (a `Diagnosis`)."""
+    log, language = diagnosis["log"], diagnosis["language"]
+    print_line(console, log["source"])
+    print_findings(console, diagnosis["findings"], language)
+    with speaking(language):
+        print_line(console, translated("printing.log_not_judged", "not judged:"))
+        for why, codes in log["not_judged"].items():
+            listed = ", ".join(codes)
+            if len(codes) > MAX_CODES:
+                listed = translated("printing.more_findings", "{count} findings, see the page", count=len(codes))
+            print_line(console, f"  {why}: {listed}")
+        print_line(console, translated("printing.log_page", "page: {page}", page=diagnosis["page"]))
 
 
 def print_landscape(console: Console, found: Mapping[str, Any], language: str = "en") -> None:

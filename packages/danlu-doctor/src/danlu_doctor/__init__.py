@@ -7,7 +7,8 @@ from typing import Any
 
 from danlu_doctor.doctor.curvature.summary import curvature
 from danlu_doctor.doctor.finding import Finding
-from danlu_doctor.doctor.watch import Doctor, watch
+from danlu_doctor.doctor.start import watch
+from danlu_doctor.doctor.watch import Doctor
 from danlu_doctor.refuse import Refusal
 from danlu_doctor.version import __version__
 

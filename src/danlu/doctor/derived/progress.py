@@ -20,10 +20,17 @@ SQUARED = ("mse", "half_mse", "l1", "smooth_l1", "huber")
 
 def chance_loss(ledger: Ledger) -> float | None:
     """Loss at chance level (of the best constant answer); None where loss or targets are not known well enough."""
+    if ledger.has("curves.start"):  # of a log, which has no targets: the nearest that is known
+        return ledger.last("curves.start")
     measured = ledger.values("loss.chance")
     if measured:
         late = [loss for loss in measured[len(measured) // 2 :] if math.isfinite(loss)]  # class frequencies settle
         return fmean(late) if late and fmean(late) > 0 else None
+    return _computed_chance_loss(ledger)
+
+
+def _computed_chance_loss(ledger: Ledger) -> float | None:
+    """The same by the formula of the loss, from the frequencies or the spread of the targets."""
     kind, outputs = ledger.last("loss.kind"), ledger.last("output.count") or 1
     shares, spread = ledger.first("class.actual", "train"), ledger.first("target.std", "train")
     shares = shares or ledger.first("class.actual", "val")  # training labels may all have been mixed

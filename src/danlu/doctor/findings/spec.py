@@ -37,6 +37,19 @@ def always(ledger: Ledger) -> bool:
 
 
 @dataclass(frozen=True)
+class CurveJudgement:
+    """Judgement of a finding where only logged curves are known (see doctor/curves/).
+
+    rule: like the rule of the spec, on a ledger that holds only curves. needs: ledger entries without which it cannot decide.
+    words: wording of such a finding; None: the same as after a training. Translations have the ids finding.CODE.curves.*.
+    """
+
+    rule: Rule
+    needs: tuple[str, ...]
+    words: Words | None = None
+
+
+@dataclass(frozen=True)
 class FindingSpec:
     """Everything about one finding.
 
@@ -51,6 +64,7 @@ class FindingSpec:
     alone: the finding applies only where the watched model is the only one that is trained, not to one half of a GAN.
     concerns: whether the finding applies to the run at all (bounding boxes, batch norm).
     before_training: wording of the same finding by static_checks.py.
+    from_curves: judgement of the finding from the logged curves of another tool; None where curves do not show it.
     order: of findings with the same severity and confidence, the lowest is reported first; then by code.
     """
 
@@ -63,6 +77,7 @@ class FindingSpec:
     needs: tuple[str, ...] = ()
     concerns: Callable[[Ledger], bool] = always
     before_training: Words | None = None
+    from_curves: CurveJudgement | None = None
     overcome_at: float | None = None
     alone: bool = False
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
+from danlu.doctor.derived.curves import metric_still_improves, start_of, training_curve
 from danlu.doctor.derived.progress import (
     accuracies,
     chance_loss,
@@ -18,7 +19,7 @@ from danlu.doctor.derived.progress import (
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
@@ -85,6 +86,21 @@ def is_mostly_frozen(ledger: Ledger) -> bool:
     return 2 * frozen > sum(sizes.values())
 
 
+MIN_CURVE = 5  # points of a training curve
+
+
+def not_learning_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The training loss is the same at the end as at the start, and no metric improved."""
+    start, losses = start_of(ledger), training_curve(ledger)
+    if start is None or len(losses) < MIN_CURVE or not all(map(math.isfinite, ledger.values("loss.step"))):
+        return
+    first, late = losses[0], fmean(losses[-max(1, len(losses) // 4) :])
+    steady = max(losses) < 1.1 * min(losses) and late > 0.98 * first
+    if steady and late > 0.01 and not metric_still_improves(ledger):
+        facts = {"first": first, "late": late, "threshold": MIN_SKILL}
+        yield Finding("fit.not_learning", "warning", 0.6, "", facts)
+
+
 SPEC = FindingSpec(
     code="fit.not_learning",
     order=530,
@@ -119,4 +135,17 @@ SPEC = FindingSpec(
         "loss.kind",
     ),
     alone=True,
+    from_curves=CurveJudgement(
+        rule=not_learning_of_curves,
+        needs=("loss.step", "curves.start"),
+        words=Words(
+            title="The model does not learn",
+            cause="The training loss was {first} at the start and is {late} at the end; no metric improved either.",
+            fix=(
+                "Overfit one batch first: train on 16 samples until the loss is near zero. If that fails, check the "
+                "learning rate, that the optimiser holds the parameters, and that zero_grad(), backward() and step() are "
+                "called in this order; if it works, check that inputs and labels belong together."
+            ),
+        ),
+    ),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import median
+from statistics import fmean, median
 
+from danlu.doctor.derived.curves import MIN_POINTS, evaluation, metric_still_improves, start_of
 from danlu.doctor.derived.progress import epoch_losses_of_splits, is_best_epoch_late, steps_taken
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 MIN_STEPS = 20  # training steps; shorter curves are mostly noise
@@ -31,6 +32,24 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
     elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
         yield Finding("fit.overfitting", "note", 0.75, "", facts)
+
+
+def overfitting_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The validation loss rises again while the training loss keeps falling; a note where a metric still improves."""
+    course, start = epoch_losses_of_splits(ledger), start_of(ledger)
+    if course is None or start is None or len(course[1]) < MIN_POINTS:
+        return
+    train, val, _ = course
+    best, late, end = val.index(min(val)), fmean(train[-2:]), median(val[-3:])
+    rise, share, gained = (end - val[best]) / start, end / max(val[best], 1e-12), (train[best] - late) / start
+    facts = {"best_epoch": best + 1, "at": evaluation(ledger, best + 1), "epochs": len(val), "best": val[best]}
+    facts |= {"last": val[-1], "train": train[-1], "rise": share - 1, "threshold": 0.3}
+    if gained < 0.02 or val[-1] < train[-1] or is_best_epoch_late(val):
+        return
+    if share > 1.3 and rise > 0.05 and not metric_still_improves(ledger):
+        yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
+    elif share > 1.05 and rise > 0.01:
+        yield Finding("fit.overfitting", "note", 0.7, "", facts)
 
 
 SPEC = FindingSpec(
@@ -63,4 +82,19 @@ SPEC = FindingSpec(
         "loss.kind",
     ),
     alone=True,
+    from_curves=CurveJudgement(
+        rule=overfitting_of_curves,
+        needs=("loss.mean[val]", "loss.mean[train]", "curves.start"),
+        words=Words(
+            title="Overfitting",
+            cause=(
+                "The training loss kept falling to {train}, while the validation loss was lowest at {at} ({best}, "
+                "evaluation {best_epoch} of {epochs}) and ended at {last}: the model memorises the training samples."
+            ),
+            fix=(
+                "Keep the weights of {at}; more data or augmentation, weight decay, dropout or a smaller model help "
+                "further."
+            ),
+        ),
+    ),
 )

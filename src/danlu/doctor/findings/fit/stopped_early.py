@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import fmean
 
+from danlu.doctor.derived.curves import MIN_POINTS, lr_decayed, start_of, training_curve
 from danlu.doctor.derived.progress import descent, loss_diverged, skills
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 
@@ -31,6 +33,23 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("fit.stopped_early", "note", 0.75, "", facts)
 
 
+LATE_DESCENT = 0.08  # of the whole descent, between the last quarter of a curve and the quarter before
+
+
+def stopped_early_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The loss (of validation where there is one) still fell markedly at the end, and the lr had not been lowered."""
+    start, losses = start_of(ledger), ledger.values("loss.mean", "val")
+    losses = losses if len(losses) >= MIN_POINTS else training_curve(ledger)
+    if start is None or len(losses) < MIN_POINTS or not all(map(math.isfinite, losses)) or lr_decayed(ledger):
+        return
+    quarter = max(1, len(losses) // 4)
+    before, late = fmean(losses[-2 * quarter : -quarter]), fmean(losses[-quarter:])
+    fallen = losses[0] - late
+    if fallen > 0.1 * start and before - late > LATE_DESCENT * fallen and losses[-1] <= min(losses):
+        facts = {"before": before, "late": late, "descent": (before - late) / fallen, "threshold": LATE_DESCENT}
+        yield Finding("fit.stopped_early", "note", 0.65, "", facts)
+
+
 SPEC = FindingSpec(
     code="fit.stopped_early",
     order=550,
@@ -50,4 +69,13 @@ SPEC = FindingSpec(
         "loss.kind",
     ),
     alone=True,
+    from_curves=CurveJudgement(
+        rule=stopped_early_of_curves,
+        needs=("loss.step", "curves.start"),
+        words=Words(
+            title="The loss was still falling when training ended",
+            cause="It was {before} on average in the third quarter of the curve and {late} in the last.",
+            fix="Train longer (for example twice as long), until validation has not improved for several evaluations.",
+        ),
+    ),
 )

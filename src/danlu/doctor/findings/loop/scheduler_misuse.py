@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+from danlu.doctor.derived.curves import finite_start, learning_rates
 from danlu.doctor.drawings.over_time import rate
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
@@ -89,6 +90,38 @@ def _warmup_unfinished(
     return None
 
 
+MIN_CURVE = 10  # points of a curve of learning rates
+VANISHED = 1e-3  # of the maximum
+
+
+def schedule_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The logged learning rate is zero, vanishes in the first half of the curve, or rises to the end."""
+    rates = learning_rates(ledger)
+    if len(rates) < MIN_CURVE:
+        return
+    top, half = max(rates), len(rates) // 2
+    facts = {"top": top, "last": rates[-1], "points": len(rates)}
+    if top == 0:
+        problem = message("finding.loop.scheduler_misuse.curve_zero", "The learning rate is 0 throughout")
+    elif max(rates[half:]) < VANISHED * top:
+        problem = message(
+            "finding.loop.scheduler_misuse.curve_vanishes",
+            "The learning rate fell from {top} to {middle} in the first half of the training",
+            top=top,
+            middle=rates[half],
+        )
+    elif all(b > a for a, b in pairwise(rates)) and len(finite_start(ledger.values("loss.step"))) >= MIN_CURVE:
+        problem = message(
+            "finding.loop.scheduler_misuse.curve_rises",
+            "The learning rate rose from {start} to {last} until the end: the warm-up never ended",
+            start=rates[0],
+            last=rates[-1],
+        )
+    else:
+        return
+    yield Finding("loop.scheduler_misuse", "warning", 0.75, "", facts | {"problem": problem})
+
+
 SPEC = FindingSpec(
     code="loop.scheduler_misuse",
     order=290,
@@ -110,5 +143,17 @@ SPEC = FindingSpec(
     needs=(
         "optimizer.lr",
         "run.steps",
+    ),
+    from_curves=CurveJudgement(
+        rule=schedule_of_curves,
+        needs=("optimizer.lr",),
+        words=Words(
+            title="The learning rate schedule does not fit the length of the training",
+            cause="{problem}.",
+            fix=(
+                "Call scheduler.step() as often as the numbers of the schedule assume: once per epoch where they count "
+                "epochs, after every batch where they count steps; give it the length of the whole training."
+            ),
+        ),
     ),
 )

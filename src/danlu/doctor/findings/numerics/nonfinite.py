@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from danlu.doctor.derived.curves import moment
 from danlu.doctor.drawings.over_layers import chain
 from danlu.doctor.drawings.over_time import loss_broken
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message, recorded
 from danlu.doctor.places import layer_place
@@ -91,6 +92,16 @@ def extent_of(samples: list[int] | None, largest: float | None) -> Message | str
     )
 
 
+def nonfinite_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """A logged loss becomes NaN or infinite and stays so, or is infinite at all."""
+    places = ledger.wheres("curves.nonfinite")
+    if places:
+        name = min(places, key=lambda one: ledger.series("curves.nonfinite", one)[0][0])
+        step, value = ledger.series("curves.nonfinite", name)[0][0], ledger.first("curves.nonfinite", name)
+        facts = {"curve": name, "value": value, "step": step, "at": moment(ledger, step)}
+        yield Finding("numerics.nonfinite", "error", 0.97, name, facts)
+
+
 SPEC = FindingSpec(
     code="numerics.nonfinite",
     order=480,
@@ -122,4 +133,17 @@ SPEC = FindingSpec(
         "optim.plateau_*",
     ),
     needs=("loss.step",),
+    from_curves=CurveJudgement(
+        rule=nonfinite_of_curves,
+        needs=(),
+        words=Words(
+            title="{curve} is {value} from {at} on",
+            cause="Every update after a loss that is no finite number makes the weights useless.",
+            fix=(
+                "Find the first operation that fails: torch.autograd.set_detect_anomaly(True), or danlu watch SCRIPT. "
+                "Usual sources are log or sqrt of 0, a division by 0, bad inputs, float16 that overflows, and a learning "
+                "rate that is too high."
+            ),
+        ),
+    ),
 )

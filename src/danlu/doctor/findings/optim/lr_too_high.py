@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import fmean
 
+from danlu.doctor.derived.curves import jumps, learning_rates, start_of, training_curve, turns
 from danlu.doctor.derived.progress import chance_loss, steps_taken
 from danlu.doctor.derived.updates import (
     HEAVY_MOMENTUM,
@@ -16,7 +18,7 @@ from danlu.doctor.derived.updates import (
 )
 from danlu.doctor.drawings.over_time import rising_loss
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
@@ -93,6 +95,47 @@ def broken_by_data(ledger: Ledger) -> bool:
     return ledger.first("nonfinite.source") in ("input", "target")
 
 
+MIN_CURVE = 6  # points of a training curve
+DIVERGED = 1.5  # times the start
+BIG_JUMPS = 0.3  # of the loss, median from point to point
+
+
+def lr_too_high_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The training loss rises far above its start, rises again for good, or jumps up and down without falling."""
+    start, losses = start_of(ledger), training_curve(ledger)
+    if start is None or len(losses) < MIN_CURVE:
+        return
+    late, low, first = fmean(losses[-max(2, len(losses) // 5) :]), min(losses), losses[0]
+    at_low = losses.index(low)
+    facts = {"first": first, "lowest": low, "late": late, "lr": max(learning_rates(ledger), default="?")}
+    if late > DIVERGED * start:
+        what = message(
+            "finding.optim.lr_too_high.curve_diverged",
+            "The training loss rose from {first} to {late}",
+            first=first,
+            late=late,
+        )
+        yield Finding("optim.lr_too_high", "error", 0.8, "", facts | {"what": what})
+    elif at_low < 0.7 * len(losses) and late > 2 * low and late - low > 0.2 * start:
+        what = message(
+            "finding.optim.lr_too_high.curve_lost",
+            "The training loss fell to {low} and rose again to {late}",
+            low=low,
+            late=late,
+        )
+        yield Finding("optim.lr_too_high", "warning", 0.7, "", facts | {"what": what})
+    elif jumps(losses) > BIG_JUMPS and turns(losses) > 0.4 and late > 0.5 * start:
+        what = message(
+            "finding.optim.lr_too_high.curve_jumps",
+            "The training loss jumps by {size:%} from point to point and hardly falls ({first} at the start, {late} at the "
+            "end)",
+            size=jumps(losses),
+            first=first,
+            late=late,
+        )
+        yield Finding("optim.lr_too_high", "warning", 0.65, "", facts | {"what": what})
+
+
 SPEC = FindingSpec(
     code="optim.lr_too_high",
     order=310,
@@ -139,4 +182,16 @@ SPEC = FindingSpec(
         "update.ratio",
     ),
     overcome_at=0.9,
+    from_curves=CurveJudgement(
+        rule=lr_too_high_of_curves,
+        needs=("loss.step", "curves.start"),
+        words=Words(
+            title="Training diverges or is unstable: the learning rate is probably too high",
+            cause="{what}: the steps overshoot the minimum and increase the loss.",
+            fix=(
+                "Divide the learning rate by 10; if only the start is unstable, warm up over the first few hundred steps; "
+                "clip the gradient norm to 1. If a tenth of the learning rate is no better, check the inputs and the loss."
+            ),
+        ),
+    ),
 )

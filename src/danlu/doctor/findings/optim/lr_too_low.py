@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
+from danlu.doctor.derived.curves import learning_rates, lr_decayed, start_of, training_curve, turns
 from danlu.doctor.derived.progress import descent, skills
 from danlu.doctor.derived.updates import initial_gains, is_clipped, top_lr, update_ratios_at_top_lr
 from danlu.doctor.drawings.over_layers import updates_by_layer
 from danlu.doctor.finding import Finding
-from danlu.doctor.findings.spec import FindingSpec, Words
+from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 
@@ -31,6 +32,24 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("optim.lr_too_low", "warning", 0.9 if early < 1e-4 else 0.75, "", facts)
     elif 0 < early < 5e-4 and skill < 0.9:
         yield Finding("optim.lr_too_low", "note", 0.6, "", facts)
+
+
+MIN_CURVE = 8  # points of a training curve
+MAX_DESCENT = 0.2  # of the start: a loss that falls by more is learning at a usual pace
+
+
+def lr_too_low_of_curves(ledger: Ledger) -> Iterable[Finding]:
+    """The training loss falls steadily, as fast at the end as at the start, and by little."""
+    start, losses = start_of(ledger), training_curve(ledger)
+    if start is None or len(losses) < MIN_CURVE or lr_decayed(ledger):
+        return
+    half = len(losses) // 2
+    early, late = losses[0] - losses[half], losses[half] - losses[-1]
+    fallen = losses[0] - losses[-1]
+    if 0.02 * start < fallen < MAX_DESCENT * start and late > 0.6 * early > 0 and turns(losses) < 0.1:
+        facts = {"first": losses[0], "late": losses[-1], "lr": max(learning_rates(ledger), default="?")}
+        facts |= {"points": len(losses), "fallen": fallen / losses[0], "threshold": MAX_DESCENT}
+        yield Finding("optim.lr_too_low", "warning", 0.6, "", facts)
 
 
 SPEC = FindingSpec(
@@ -69,4 +88,16 @@ SPEC = FindingSpec(
     ),
     overcome_at=0.9,
     alone=True,
+    from_curves=CurveJudgement(
+        rule=lr_too_low_of_curves,
+        needs=("loss.step", "curves.start"),
+        words=Words(
+            title="The learning rate is probably too low",
+            cause=(
+                "The training loss fell steadily from {first} to {late}, by only {fallen:%}, and as fast at the end as at "
+                "the start: the direction is right and the steps are short."
+            ),
+            fix="Multiply the learning rate by 3 to 10 and compare the curves; usual values: Adam 1e-3, SGD 0.05.",
+        ),
+    ),
 )

@@ -1,0 +1,23 @@
+"""Lightning's CSVLogger: metrics.csv, where each row holds only some of the columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.tables import header, rows
+
+
+def look(path: Path) -> str | None:
+    names = header(path)
+    if not {"epoch", "step"} <= set(names) or len(names) < 3:
+        return None
+    sparse = any("" in row.values() for row in rows(path)[:200])
+    return "columns epoch and step, and rows with empty cells" if sparse else None
+
+
+def read(path: Path) -> Log:
+    return Log(READER.name, path, look(path) or "", "step", curves_of_rows(rows(path), "step", ("epoch",)))
+
+
+READER = Reader("Lightning", "metrics.csv of CSVLogger", look, read, order=20)

@@ -1,0 +1,20 @@
+"""timm's train.py: summary.csv with train_loss, eval_loss and eval_top1 by epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.tables import header, rows
+
+
+def look(path: Path) -> str | None:
+    names = header(path)
+    return "columns epoch, train_loss and eval_loss" if {"epoch", "train_loss", "eval_loss"} <= set(names) else None
+
+
+def read(path: Path) -> Log:
+    return Log(READER.name, path, look(path) or "", "epoch", curves_of_rows(rows(path), "epoch"))
+
+
+READER = Reader("timm", "summary.csv of train.py", look, read, order=10)
