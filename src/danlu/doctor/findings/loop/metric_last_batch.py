@@ -67,6 +67,7 @@ SPEC = FindingSpec(
         ),
     ),
     charts=(reported_and_correct,),
+    explains=("loop.metric_wrong",),
     needs=("loss.batch_mean",),
     concerns=reports_metrics,
     alone=True,

@@ -69,7 +69,7 @@ SPEC = FindingSpec(
         fix="{do}",
     ),
     charts=(reported_and_correct,),
-    explains=("fit.*", "loop.metric_last_batch"),
+    explains=("fit.*",),
     needs=("accuracy.mean[val]",),
     concerns=reports_metrics,
     alone=True,

@@ -53,6 +53,7 @@ SPEC = FindingSpec(
         ),
     ),
     explains=(
+        "data.label_noise",
         "optim.*",
         "gradient.exploding",
         "numerics.nonfinite",

@@ -49,6 +49,7 @@ SPEC = FindingSpec(
     ),
     charts=(loss_with_restarts,),
     explains=(
+        "data.label_noise",
         "optim.slow_convergence",
         "optim.lr_too_low",
         "fit.underfitting",

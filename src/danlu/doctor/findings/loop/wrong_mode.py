@@ -58,6 +58,7 @@ SPEC = FindingSpec(
     ),
     charts=(fractions_by_epoch,),
     explains=(
+        "data.label_noise",
         "norm.train_eval_gap",
         "fit.*",
     ),

@@ -12,6 +12,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MIN_WAIT = 4e-3  # s per step; callbacks and logging of a trainer alone take up to a few milliseconds
 MIN_SECONDS = 10.0  # of waiting in the whole run; less is not worth a change, and on a busy machine says little
 
 
@@ -24,7 +25,8 @@ def input_bound(ledger: Ledger) -> Iterable[Finding]:
     share = wait / max(step, 1e-12)
     if share > 0.4 and wait > 0.5e-3:
         facts = {"share": share, "wait": 1000 * wait, "step": 1000 * step}
-        severity = "warning" if wait * steps_taken(ledger) > MIN_SECONDS else "note"
+        serious = wait > MIN_WAIT and wait * steps_taken(ledger) > MIN_SECONDS
+        severity = "warning" if serious else "note"
         yield Finding("speed.input_bound", severity, min(0.95, 0.6 + share / 2), "", facts)
 
 
