@@ -1,9 +1,8 @@
 """Attach to a training by public hooks of PyTorch, and detach all of them again.
 
-model        register_forward_pre_hook, register_forward_hook, and a tensor hook on the outputs. After model.compile()
-             hooks would become part of the graph, so the compiled call is wrapped instead.
+model        `calls.observe`, which copies and pickles of the model leave out, and a tensor hook on the outputs.
 optimizers   the global step hooks of torch.optim.optimizer, which also cover optimizers created later.
-loss         A module: its forward hook. Unknown: the global forward hook of modules, until a loss was seen.
+loss         A module: `calls.observe`. Unknown: the global forward hook of modules, until a loss was seen.
              A function: a torch.overrides.TorchFunctionMode while watching (about 1.4 us per torch call; pass a loss
              module, or wrap the function by doctor.loss, to avoid it). The mode is suspended where attention runs
              without gradients, because torch selects other kernels under a mode.
@@ -12,17 +11,19 @@ loss         A module: its forward hook. Unknown: the global forward hook of mod
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
+from danlu.doctor.calls import Observer, kwargs_of_call, observe
 from danlu.doctor.losses import FUNCTIONS, kind_of
 from danlu.doctor.optimizer_closures import run_when_gradient_is_ready
+from danlu.doctor.step_hooks import StepHooks
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
@@ -42,45 +43,58 @@ class Hooks:
         self.searches = searches
         self.events = events
         self._handles: list[Any] = []
+        self._model_calls: Observer
         self._searching: Any = None
         self._mode: LossFunctionMode | None = None
         self._suspended = False  # the mode, during one call of the model
         self._fused = any(isinstance(module, FUSED) for module in watched.inner.modules())
         self._stepping: torch.optim.Optimizer | None = None
+        self._thread = 0  # of the last call of the model
+        self._failed = False  # an error of the doctor: everything is ignored from then on
 
     def attach(self) -> None:
         model, loss_fn = self.watched.model, self.watched.loss_fn
-        self._handles = [
-            *self._model_hooks(model),
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
+        self._model_calls = observe(
+            model, self._safe(self._before_forward), self._safe(self._after_forward), self._safe(self._forward_failed)
+        )
+        self._handles = [self._model_calls, StepHooks(self._safe(self._before_step), self._safe(self._after_step))]
         if not self.searches:
             return
         if not self.watched.compiled:
-            self._searching = register_module_forward_hook(self._search_loss, with_kwargs=True)
+            self._searching = register_module_forward_hook(self._safe(self._search_loss))
         elif isinstance(loss_fn, nn.Module):
-            self._handles.append(loss_fn.register_forward_hook(self._after_loss_module, with_kwargs=True))
+            self._handles.append(observe(loss_fn, after=self._safe(self._after_loss_module)))
         if isinstance(loss_fn, nn.Module):
             return
-        self._mode = LossFunctionMode(self._after_loss_function, self.backward_called)
+        self._mode = LossFunctionMode(self._safe(self._after_loss_function), self._safe(self.backward_called))
         self._mode.__enter__()
 
-    def _model_hooks(self, model: nn.Module) -> list[Any]:
-        call = getattr(model, "_compiled_call_impl", None)
-        if call is not None:
-            return [CompiledCallHooks(model, call, self._before_forward, self._after_forward)]
-        return [
-            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
-            model.register_forward_hook(self._after_forward, with_kwargs=True),
-        ]
+    def attach_to_running_call(self) -> None:
+        """Observe also the end of the call of the model that runs at this moment."""
+        self._model_calls.end_running_call()
+
+    def _safe(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a callback so that an error of the doctor ends the watching instead of the training."""
+
+        def safe(*args: Any) -> Any:
+            if self._failed:
+                return None
+            try:
+                return callback(*args)
+            except Exception as error:
+                self._failed = True
+                text = f"the doctor failed and stopped watching: {type(error).__name__}: {error}".splitlines()[0]
+                self.watched.mark_unobservable("doctor", text)
+                return None
+
+        return safe
 
     def stop_searching(self) -> None:
         """Stop looking for the loss: the loop reports it by `doctor.observe`."""
         self._end_search()
         if self._mode is not None:
             self._resume_mode()
-            self._mode.__exit__(None, None, None)
+            self._mode.remove()
             self._mode = None
 
     def _suspend_mode(self) -> None:
@@ -102,11 +116,15 @@ class Hooks:
         self._handles = []
         self.stop_searching()
 
+    def release(self) -> None:
+        """Drop the references that a loss function wrapped by `wrapped` would keep."""
+        self._failed = True
+        self._stepping = None
+
     def _end_search(self) -> None:
-        """Remove the global hook, and its keyword flag, which the handle of torch leaves behind."""
+        """Remove the global hook."""
         if self._searching is not None:
             self._searching.remove()
-            getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", {}).pop(self._searching.id, None)
             self._searching = None
 
     # Model.
@@ -114,6 +132,7 @@ class Hooks:
     def _before_forward(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if not self.watched.paused:
             self._stepping = None  # inside a closure, or the last step raised
+            self._thread = threading.get_ident()
             self.events.forward_started(args, kwargs)
             self._suspend_mode()
 
@@ -127,6 +146,10 @@ class Hooks:
             logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", None)
             self.events.loss_computed(loss, logits, kwargs.get("labels"), "output")
 
+    def _forward_failed(self) -> None:
+        self._resume_mode()
+        self.events.forward_failed()
+
     # Optimizers.
 
     def _is_watched(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -136,6 +159,8 @@ class Hooks:
             return True
         names = watched.parameter_names
         holds_some = any(id(p) in names for group in optimizer.param_groups for p in group["params"])
+        if not holds_some and self._thread not in (0, threading.get_ident()):
+            return False  # of another training, in a thread of its own
         if holds_some or (self.searches and not watched.optimizers):
             watched.optimizers.append(optimizer)
             return True
@@ -149,7 +174,8 @@ class Hooks:
             return None  # an inner optimizer: its step is part of the outer one's
         if self._is_watched(optimizer):
             self._stepping = optimizer
-            return run_when_gradient_is_ready(args, kwargs, lambda: self.events.step_started(optimizer))
+            started = self._safe(lambda: self.events.step_started(optimizer))
+            return run_when_gradient_is_ready(args, kwargs, started)
         return None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
@@ -162,16 +188,20 @@ class Hooks:
     def _after_loss_module(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
         self._loss(module, args, kwargs, loss, "module")
 
-    def _search_loss(self, module: nn.Module, args: tuple, kwargs: dict, loss: Any) -> None:
-        """Global forward hook: find the loss module, then hook that module only."""
-        if self.watched.paused or self.events.current is None:
+    def _search_loss(self, module: nn.Module, args: tuple, loss: Any) -> None:
+        """Global forward hook: find the loss module, then observe that module only.
+
+        It is registered without keyword arguments: torch keeps that choice in a second dictionary, which another thread
+        may read after the hook was removed from it.
+        """
+        if self.watched.paused or self.events.current is None or self._thread != threading.get_ident():
             return
         if module is not self.watched.loss_fn:
             inside = any(module is part for part in self.watched.leaves.values())
             if inside or kind_of(module) is None:
                 return
-        self._loss(module, args, kwargs, loss, "module")
-        self._handles.append(module.register_forward_hook(self._after_loss_module, with_kwargs=True))
+        self._loss(module, args, kwargs_of_call(), loss, "module")
+        self._handles.append(observe(module, after=self._safe(self._after_loss_module)))
         self._end_search()
 
     def _after_loss_function(self, function: Callable, args: tuple, kwargs: dict, loss: Any) -> None:
@@ -192,16 +222,17 @@ class Hooks:
             # Without the first argument, the outputs: they would keep the graph alive.
             if args:
                 self.watched.last_call = (function, (None, *args[1:]), kwargs)
-            else:
+            elif kwargs:
                 self.watched.last_call = (function, (), {**kwargs, next(iter(kwargs)): None})
         self.events.loss_computed(loss, outputs, targets, by, call)
 
     def wrapped(self, function: Callable) -> Callable:
         """Wrap a loss function so that its arguments and result are recorded."""
+        computed = self._safe(self._loss)
 
         def loss(*args: Any, **kwargs: Any) -> Any:
             value = function(*args, **kwargs)
-            self._loss(function, args, kwargs, value, "function")
+            computed(function, args, kwargs, value, "function")
             return value
 
         return loss
@@ -212,34 +243,32 @@ class Hooks:
             self.events.loss_computed(loss, None, None, "backward", call)
 
 
-class CompiledCallHooks:
-    """Hooks around the call of a model compiled in place; `remove` detaches them, like a handle of torch."""
-
-    def __init__(self, model: nn.Module, call: Callable, before: Callable, after: Callable) -> None:
-        def hooked_call(*args: Any, **kwargs: Any) -> Any:
-            before(model, args, kwargs)
-            outputs = call(*args, **kwargs)
-            after(model, args, kwargs, outputs)
-            return outputs
-
-        self.model, self.call = model, call
-        model._compiled_call_impl = hooked_call
-
-    def remove(self) -> None:
-        self.model._compiled_call_impl = self.call
-
-
 class LossFunctionMode(TorchFunctionMode):
     """Observe calls of the losses of torch.nn.functional and of Tensor.backward, without changing them."""
 
     def __init__(self, on_loss: Callable, on_backward: Callable) -> None:
         super().__init__()
-        self.on_loss, self.on_backward = on_loss, on_backward
+        self.on_loss: Callable | None = on_loss
+        self.on_backward: Callable | None = on_backward
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is Tensor.backward:
+        if func is Tensor.backward and self.on_backward is not None:
             self.on_backward(args[0])
         result = func(*args, **kwargs) if kwargs else func(*args)
-        if func in FUNCTIONS:
+        if func in FUNCTIONS and self.on_loss is not None:
             self.on_loss(func, args, kwargs or {}, result)
         return result
+
+    def remove(self) -> None:
+        """Take the mode off the stack of this thread, also from below modes of the user, and forget the doctor.
+
+        On the stack of another thread, as when a suspended generator is closed there, it stays without effect.
+        """
+        self.on_loss = self.on_backward = None
+        above = []
+        while (top := _get_current_function_mode()) is not None and top is not self:
+            above.append(_pop_mode())
+        if top is self:
+            _pop_mode()
+        for mode in reversed(above):
+            _push_mode(mode)

@@ -26,6 +26,7 @@ from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 EVENTS = (
     "before_forward",
+    "forward_failed",
     "after_forward",
     "after_loss",
     "before_backward",
@@ -157,10 +158,14 @@ class TrainingEvents:
                 if call.grad and self.watched.step <= FREE_STEPS:
                     call.notes["output_node"] = tensor.grad_fn
             if call.grad and tensor.requires_grad and not tensor.is_leaf and index < 8:
-                tensor.register_hook(self._backward_hook(call))
+                self.watched.tensor_hooks.add(tensor, self._backward_hook(call))
         if not call.auxiliary:
             self._notify("after_forward", call, outputs)
         self._stop_timer(started)
+
+    def forward_failed(self) -> None:
+        """Called when a forward pass raised an exception."""
+        self._notify("forward_failed")
 
     def loss_computed(self, loss: Any, outputs: Any, targets: Any, by: str, call: Pass | None = None) -> None:
         """Called for each loss.
@@ -249,8 +254,18 @@ class TrainingEvents:
             self._close_epoch()
         self.watched.deferred.drain()
         for instrument in self.instruments:
-            instrument.finish(self.watched)
+            try:
+                instrument.finish(self.watched)
+            except Exception as error:
+                self._mark_failed(instrument, error)
         self._stop_timer(started)
+
+    def release(self) -> None:
+        """Drop the instruments and the passes with their tensors."""
+        self.instruments = []
+        for callbacks in self._callbacks.values():
+            callbacks.clear()
+        self.current, self._open = None, []
 
     # Passes.
 
@@ -370,7 +385,12 @@ class TrainingEvents:
     def _disable(self, instrument: Instrument, error: Exception) -> None:
         for listeners in self._callbacks.values():
             listeners[:] = [listener for listener in listeners if listener[0] is not instrument]
-        self.watched.mark_unobservable(
-            instrument.name, f"the instrument failed and was disabled: {type(error).__name__}: {error}"
-        )
-        instrument.finish(self.watched)
+        self._mark_failed(instrument, error)
+        try:
+            instrument.finish(self.watched)
+        except Exception as another:
+            self._mark_failed(instrument, another)
+
+    def _mark_failed(self, instrument: Instrument, error: Exception) -> None:
+        text = f"the instrument failed and was disabled: {type(error).__name__}: {error}"
+        self.watched.mark_unobservable(instrument.name, text)

@@ -21,6 +21,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import WatchedModel
 from danlu.message import speaking
+from danlu.refuse import refusal
 
 PUBLIC = (
     "close", "epoch", "findings", "language", "ledger", "loss", "observe", "report", "steps", "validated", "watching",
@@ -95,13 +96,17 @@ class Doctor:
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)
         self._hooks = Hooks(self._watched, self._events, searches)
-        self._watching = self._observed = False
+        self._watching = self._observed = self._entered = False
+        self._model_kind = type(model).__name__
         self._reported: set[str] = set()
         self._announcer = Announcer(lambda: self.findings, language, quiet)
         self._events.after_step = self._announcer.step
 
     def __enter__(self) -> Doctor:
         watched = self._watched
+        if self._entered:
+            raise refusal("doctor", "entered once", "a second `with`", do="make another with danlu.watch(...)")
+        self._entered = True
         watched.write("run.device", watched.device.type, step=0)
         if watched.compiled:
             watched.mark_compiled()
@@ -135,7 +140,7 @@ class Doctor:
     def __repr__(self) -> str:
         state = "watching" if self._watching else "done" if self._watched.steps_done else "not started"
         found = ", ".join(f"{one.severity} {one.code}" for one in self.findings) or "nothing found"
-        return f"Doctor({type(self._watched.model).__name__}, {state}, {self._watched.steps_done:,} steps: {found})"
+        return f"Doctor({self._model_kind}, {state}, {self._watched.steps_done:,} steps: {found})"
 
     def __str__(self) -> str:
         with speaking(self.language):
@@ -156,9 +161,14 @@ class Doctor:
             return
         self._watching = False
         self._hooks.detach()
-        self._events.finish()
+        try:
+            self._events.finish()
+        except Exception as error:  # must not hide an exception of the block
+            self._watched.mark_unobservable("doctor", f"{type(error).__name__}: {error}".splitlines()[0])
         self._write_totals()
-        self._watched.last_batch = self._watched.last_call = None
+        self._events.release()
+        self._hooks.release()
+        self._watched.release()
 
     @property
     def findings(self) -> list[Finding]:
@@ -211,6 +221,11 @@ class Doctor:
     def forward_started(self, *args: Any) -> None:
         """Mark the start of a forward pass without a call of the model. args: the batch."""
         self._events.forward_started(args, {})
+
+    def attached_in_call(self, *args: Any) -> None:
+        """Mark the start of the call of the model that runs at this moment; its end is observed. args: the batch."""
+        self._events.forward_started(args, {})
+        self._hooks.attach_to_running_call()
 
     def forward_ended(self, outputs: Any) -> None:
         """Mark the end of the pass started by `forward_started`, with its outputs or its loss."""

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch._C._functorch import maybe_current_level
 
 from danlu.doctor.budget import Budget
+from danlu.doctor.calls import Observer, is_compiled_in_place, observe
 from danlu.doctor.deferred import Deferred
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.tensor_hooks import TensorHooks
 
 MAX_OPTIMIZERS = 32  # distinguished by number
 
@@ -113,12 +115,20 @@ class WatchedModel:
         self.last_batch: Pass | None = None  # the last training pass, with its inputs
         self.last_call: tuple[Callable, tuple, dict] | None = None  # the loss with the arguments of its last call
         self.replaying = False  # the doctor itself is calling the model
+        self.tensor_hooks = TensorHooks()
 
     @property
     def paused(self) -> bool:
-        """Whether to ignore calls: calls by the doctor, calls traced by a compiler (hooks would become part of
-        the graph), and calls inside transforms of torch.func, whose tensors must not leave them."""
-        return torch.compiler.is_compiling() or self.replaying or maybe_current_level() is not None
+        """Whether to ignore calls: calls by the doctor, calls traced by a compiler, by torch.jit or an export (the
+        operations of the doctor would become part of the graph) or counted by a dispatch mode, and calls inside
+        transforms of torch.func, whose tensors must not leave them."""
+        return (
+            torch.compiler.is_compiling()
+            or self.replaying
+            or maybe_current_level() is not None
+            or torch._C._get_tracing_state() is not None
+            or torch._C._len_torch_dispatch_stack() > 0
+        )
 
     @property
     def device(self) -> torch.device:
@@ -140,10 +150,28 @@ class WatchedModel:
             if torch.compiler.is_compiling():  # keep the hook out of the compiled graph
                 return
             started = perf_counter()
-            hook(*args)
+            try:
+                hook(*args)
+            except Exception as error:  # an error of the doctor must never end a training
+                self.mark_unobservable(instrument, f"{type(error).__name__}: {error}".splitlines()[0])
             self.budget.charge(instrument, perf_counter() - started, self.step)
 
         return timed
+
+    def observe_outputs(
+        self, instrument: str, module: nn.Module, hook: Callable[[nn.Module, tuple, Any], None]
+    ) -> Observer:
+        """Call `hook(module, args, outputs)` after each call of a part of the model, at the cost of the instrument."""
+        timed = self.timed_hook(instrument, hook)
+        return observe(module, after=lambda module, args, kwargs, outputs: timed(module, args, outputs))
+
+    def release(self) -> None:
+        """Drop the model, its optimizers and all tensors, at the end of the watching."""
+        self.tensor_hooks.remove()
+        self.model = self.inner = nn.Module()
+        self.loss_fn = self.last_batch = self.last_call = None
+        self.parameters, self.parameter_names, self.leaves = {}, {}, {}
+        self.optimizers, self.other_optimizers = OptimizersSeen(), weakref.WeakSet()
 
     def write(self, name: str, value: Any, where: str = "", step: int | None = None) -> None:
         """Write a value to the ledger. step: the current one by default."""
@@ -167,9 +195,7 @@ class WatchedModel:
 
 def is_compiled(model: nn.Module) -> bool:
     """Return whether a model or a part of it is compiled, by torch.compile(module) or module.compile()."""
-    return any(
-        type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in model.modules()
-    )
+    return any(type(m).__name__ == "OptimizedModule" or is_compiled_in_place(m) for m in model.modules())
 
 
 def needs_collectives(model: nn.Module) -> bool:

@@ -50,7 +50,10 @@ class LightningDoctor(DoctorCallback, Callback):
         else:
             self._parts = _Parts(self._module)
             doctor = self._start(self._parts, replayable=False)
-        doctor.forward_started(*args)
+        if self._parts is None:
+            doctor.attached_in_call(*args)
+        else:
+            doctor.forward_started(*args)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._open(pl_module, batch)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import LINEAR_LAYERS, NORMS, activation_kind
 from danlu.doctor.watched_model import Pass, WatchedModel
@@ -48,12 +49,13 @@ class Activations(Instrument):
         for name, module in watched.leaves.items():
             kind = activation_kind(module)
             if kind or isinstance(module, (*LINEAR_LAYERS, *NORMS)):
-                hook = watched.timed_hook(self.name, self._output_hook(watched, name, kind or "", module))
-                self._handles.append(module.register_forward_hook(hook))
+                self._handles.append(
+                    watched.observe_outputs(self.name, module, self._output_hook(watched, name, kind or "", module))
+                )
             before = functional.get(">" + name)
             if before:
                 hook = watched.timed_hook(self.name, self._input_hook(">" + name, before))
-                self._handles.append(module.register_forward_pre_hook(hook))
+                self._handles.append(observe(module, before=hook))
 
     def _output_hook(self, watched: WatchedModel, name: str, kind: str, module: nn.Module) -> Any:
         conv = isinstance(module, nn.modules.conv._ConvNd)
@@ -63,12 +65,12 @@ class Activations(Instrument):
                 with torch.no_grad():
                     self._blocks.append((name, kind, block(output.detach(), conv)))
                 if output.requires_grad and not output.is_leaf:
-                    output.register_hook(watched.timed_hook(self.name, self._gradient_hook(name)))
+                    watched.tensor_hooks.add(output, watched.timed_hook(self.name, self._gradient_hook(name)))
 
         return hook
 
     def _input_hook(self, where: str, kind: str) -> Any:
-        def hook(module: nn.Module, args: tuple) -> None:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             given = args[0] if args else None
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1:
                 with torch.no_grad():
@@ -113,6 +115,10 @@ class Activations(Instrument):
             if len(values) >= MIN_RECURRENT_CALLS and len(shapes[name]) == 1:  # not a head shared by pyramid levels
                 growth = values[-1] / values[0].clamp(min=1e-30)
                 watched.write_deferred("layer.gradient_growth", growth, name, self._step)
+
+    def forward_failed(self, watched: WatchedModel) -> None:
+        self._remove()
+        self._blocks = []
 
     def finish(self, watched: WatchedModel) -> None:
         self._remove()

@@ -26,6 +26,9 @@ class Instrument:
     def before_forward(self, watched: WatchedModel, call: Pass) -> bool | None:
         """Called before each forward pass."""
 
+    def forward_failed(self, watched: WatchedModel) -> None:
+        """Called when a forward pass raised an exception."""
+
     def after_forward(self, watched: WatchedModel, call: Pass, outputs: Any) -> bool | None:
         """Called after each forward pass."""
 

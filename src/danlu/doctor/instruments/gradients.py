@@ -61,7 +61,7 @@ class Gradients(Instrument):
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> None:
         if self._measuring and self._handles and loss.requires_grad and not loss.is_leaf:
-            loss.register_hook(self._note_scale)
+            watched.tensor_hooks.add(loss, self._note_scale)
 
     def _note_scale(self, gradient: Tensor) -> None:
         self._loss_scale = gradient.detach().abs().max()

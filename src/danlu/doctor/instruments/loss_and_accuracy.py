@@ -43,7 +43,7 @@ class LossAndAccuracy(Instrument):
             self._write_facts(watched, call, loss, outputs, targets)
         if loss.requires_grad and (watched.step <= 3 or watched.step % 32 == 0) and not loss.is_leaf:
             step = watched.step
-            loss.register_hook(lambda g: watched.write_deferred("loss.scale", g.mean(), "", step))
+            watched.tensor_hooks.add(loss, lambda g: watched.write_deferred("loss.scale", g.mean(), "", step))
         size = outputs.shape[0] if outputs is not None and outputs.dim() else call.size
         if size > call.size and size % call.size == 0:  # several predictions per sample, in rows
             size = call.size

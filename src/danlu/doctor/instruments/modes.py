@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import BATCH_NORMS
 from danlu.doctor.loss_options import loss_options
@@ -66,13 +67,13 @@ class Modes(Instrument):
                 watched.inner.train(mode == "train")
                 shifts: dict[str, tuple[Tensor, Tensor]] = {}
                 handles = (
-                    [m.register_forward_pre_hook(_shift_hook(n, shifts)) for n, m in norms.items()]
-                    if mode == "train"
-                    else []
+                    [observe(m, before=_shift_hook(n, shifts)) for n, m in norms.items()] if mode == "train" else []
                 )
-                outputs = watched.inner(*call.args, **call.kwargs)
-                for handle in handles:
-                    handle.remove()
+                try:
+                    outputs = watched.inner(*call.args, **call.kwargs)
+                finally:
+                    for handle in handles:
+                        handle.remove()
                 results[mode] = self._loss_and_accuracy(function, outputs, args, kwargs)
         for mode, (loss, accuracy) in results.items():
             watched.write_deferred(f"mode.loss_{mode}", loss, "", watched.epoch)
@@ -116,7 +117,7 @@ class Modes(Instrument):
 
 
 def _shift_hook(name: str, shifts: dict[str, tuple[Tensor, Tensor]]) -> Any:
-    def hook(module: nn.modules.batchnorm._BatchNorm, args: tuple) -> None:
+    def hook(module: Any, args: tuple, kwargs: dict) -> None:
         values = args[0].detach().float()
         axes = [axis for axis in range(values.dim()) if axis != 1]
         mean, variance = values.mean(axes), values.var(axes, correction=0)

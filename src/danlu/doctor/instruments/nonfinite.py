@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.modes import undisturbed
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
@@ -128,7 +129,7 @@ class Nonfinite(Instrument):
         first: dict[str, Any] = {}
 
         def hook(name: str) -> Any:
-            def look(module: nn.Module, args: tuple, output: Any) -> None:
+            def look(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
                 if first:
                     return
                 given = next((t for t in tensors_in(args) if t.is_floating_point()), None)
@@ -147,7 +148,7 @@ class Nonfinite(Instrument):
         handles = []
         try:
             with undisturbed(watched):
-                handles = [m.register_forward_hook(hook(n)) for n, m in watched.leaves.items()]
+                handles = [observe(m, after=hook(n)) for n, m in watched.leaves.items()]
                 outputs = watched.inner(*call.args, **call.kwargs)
         finally:
             for handle in handles:

@@ -62,7 +62,7 @@ class Structure(Instrument):
         self._remove()
         self._calls, self._made = [], {}
         for name, module in watched.leaves.items():
-            self._handles.append(module.register_forward_hook(watched.timed_hook(self.name, self._hook(name))))
+            self._handles.append(watched.observe_outputs(self.name, module, self._hook(name)))
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
@@ -83,6 +83,10 @@ class Structure(Instrument):
             watched.mark_compiled()  # no hook was called: the model runs inside a compiled function
         self._remove()
         self._made = {}
+
+    def forward_failed(self, watched: WatchedModel) -> None:
+        self._remove()
+        self._calls, self._made = [], {}
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> None:
         """Record which parameters get a gradient in the first steps."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from danlu.doctor.calls import observe
 from danlu.doctor.probes.sample import Sample, first_tensor
 
 MIN_DIFFERENCE = 0.01  # mean difference relative to the deviation of the outputs
@@ -59,7 +60,7 @@ class LayerOutputs:
         self._handles: list[Any] = []
 
     def __enter__(self) -> LayerOutputs:
-        self._handles = [module.register_forward_hook(self._hook(name)) for name, module in self._leaves]
+        self._handles = [observe(module, after=self._hook(name)) for name, module in self._leaves]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -67,7 +68,7 @@ class LayerOutputs:
             handle.remove()
 
     def _hook(self, name: str) -> Any:
-        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
             found = first_tensor(output)
             if found is not None and found.dim() and found.is_floating_point():
                 self.seen.append((name, module, found))

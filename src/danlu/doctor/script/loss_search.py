@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.doctor.calls import observe
 from danlu.doctor.losses import FUNCTIONS, kind_of
 from danlu.doctor.script.patches import Patches
 
@@ -49,12 +50,11 @@ class LossSearch:
             return
         self._hooked.add(id(module))
         self._module = module
-        self._handles += [
-            module.register_forward_pre_hook(self._before_module),
-            module.register_forward_hook(self._after_module, with_kwargs=True),
-        ]
+        observer = observe(module, self._before_module, self._after_module)
+        self._handles.append(observer)
+        observer.end_running_call()
 
-    def _before_module(self, module: nn.Module, args: tuple) -> None:
+    def _before_module(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if not torch.compiler.is_compiling():
             self._module = module
 

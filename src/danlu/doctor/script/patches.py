@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,14 @@ class Patches:
         if original is None:
             return
 
-        @functools.wraps(original)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             return wrapper(original, *args, **kwargs)
 
+        # With the globals of the original, in which torch.jit.script looks up the names of its source.
+        wrapped = types.FunctionType(
+            call.__code__, getattr(original, "__globals__", globals()), call.__name__, None, call.__closure__
+        )
+        functools.update_wrapper(wrapped, original)
         setattr(owner, name, wrapped)
         self._replaced.append((owner, name, original, wrapped))
 

@@ -21,12 +21,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from danlu.doctor.calls import kwargs_of_call
 from danlu.doctor.losses import kind_of
 from danlu.doctor.script.loss_search import LossSearch
 from danlu.doctor.script.patches import Patches
 from danlu.doctor.script.training import TAG, Parts, Training
+from danlu.doctor.step_hooks import StepHooks
 from danlu.doctor.watched_model import Pass, is_compiled
 
 MAX_NODES = 20_000  # autograd nodes searched for the passes of a loss, with several trainings
@@ -68,7 +69,7 @@ class Search:
         self._patches.wrap(optimizer, "add_param_group", self._parameters_added)
         self._patches.wrap(loader, "__iter__", self._loader_started)
         self._patches.wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._scheduler_made)
-        self._step_handle = register_optimizer_step_post_hook(self._after_step)
+        self._step_handle = StepHooks(None, self._after_step)
         self._losses.attach()
         for one in gc.get_objects():  # made before the search began
             if issubclass(type(one), optimizer) and hasattr(one, "param_groups"):  # isinstance would call properties
@@ -181,13 +182,13 @@ class Search:
             return True
         owners = [one for one in self._optimizers if owned & _parameters(one)]
         if self._handmade and not owners:
-            self._watch(_name_in_frames(module), module, []).call_started(args, _kwargs_of_call())
+            self._watch(_name_in_frames(module), module, []).call_started(args, kwargs_of_call())
             return True
         if not owners:
             return bool(self._optimizers)  # until an optimizer gets its parameters
         trained = set().union(*map(_parameters, owners))
         if trained <= owned:
-            self._watch(_name_in_frames(module), module, owners).call_started(args, _kwargs_of_call())
+            self._watch(_name_in_frames(module), module, owners).call_started(args, kwargs_of_call())
             return True
         for optimizer in owners:
             parts = self._parts.setdefault(id(optimizer), [])
@@ -344,16 +345,3 @@ def _attributes(owner: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(owner, nn.Module):
         return owner.named_modules()
     return list(vars(owner).items()) if hasattr(owner, "__dict__") else ()
-
-
-def _kwargs_of_call() -> dict[str, Any]:
-    """Keyword arguments of the call that the global hook interrupts: torch passes it only the others."""
-    frame = sys._getframe(1)
-    for _ in range(8):
-        if frame is None:
-            return {}
-        if frame.f_code.co_name in ("inner", "_call_impl"):
-            kwargs = frame.f_locals.get("kwargs")
-            return dict(kwargs) if isinstance(kwargs, dict) else {}
-        frame = frame.f_back
-    return {}

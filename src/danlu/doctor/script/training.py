@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from danlu.doctor.calls import is_compiled_in_place, observe
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
 from danlu.doctor.watch import Doctor
@@ -57,9 +58,8 @@ class Training:
             doctor.expect_no_replay()
         self._handles: list[Any] = []
         for module in parts or [model]:
-            if getattr(module, "_compiled_call_impl", None) is None:  # hooks would become part of the compiled graph
-                self._handles.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
-                self._handles.append(module.register_forward_hook(self._after))
+            if not is_compiled_in_place(module):
+                self._handles.append(observe(module, self._before, self._after))
 
     # Passes.
 
@@ -67,6 +67,10 @@ class Training:
         """Start the pass whose call had begun before this training was found."""
         if self.doctor is not None:
             self.doctor._events.forward_started(args, kwargs)
+            if self._parts is None:
+                self.doctor._hooks.attach_to_running_call()
+                for handle in self._handles:
+                    handle.end_running_call()
             self._passes += 1
             self.called_at = perf_counter()
 
@@ -84,7 +88,7 @@ class Training:
             self._is_open = True
         self._called.add(id(module))
 
-    def _after(self, module: nn.Module, args: tuple, outputs: Any) -> None:
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict, outputs: Any) -> None:
         """Tag the autograd nodes of the outputs with the pass, so that the pass of a loss can be found."""
         if self.doctor is None or self.doctor._watched.paused:
             return
