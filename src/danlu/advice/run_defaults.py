@@ -66,7 +66,9 @@ class RunDefaults:
         """Every setting of an augmentation preset, with danlu's additions where it is the default for this data."""
         chosen = self._chosen({f"augment.{key}": None for key in vars(self.config.augment)}).augment
         wanted = chosen if chosen.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
-        shape = {"size": self.config.data.size or 0, "channels": 1 if self.config.data.colour == "grey" else 3}
+        # The presets depend on whether there are three channels; images of "all" channels have another number.
+        channels = 3 if self.config.data.colour in ("rgb", None) else 1
+        shape = {"size": self.config.data.size or 0, "channels": channels}
         if TASKS[self.outline.task].finds_objects:
             return resolve_objects(wanted, **shape)
         return resolve(wanted, classes=len(self.outline.classes), **shape)

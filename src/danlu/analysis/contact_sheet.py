@@ -13,7 +13,7 @@ from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
 from danlu.refuse import blame, refusal
 from danlu.report.contact_sheet import Drawn, Tile, contact_sheet, draw_annotation
-from danlu.report.images import TINY_SIDE, resized, to_image
+from danlu.report.images import TINY_SIDE, resized, to_image, visible
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -130,7 +130,7 @@ def _image(dataset: Dataset, i: int, side: int) -> Image.Image:
     """The whole image, resized so that its longer side is `side`."""
     inputs = dataset.inputs
     if isinstance(inputs, Tensor):
-        return resized(to_image(inputs[i]), side)
+        return resized(to_image(visible(inputs[i])), side)
     assert isinstance(inputs, ImageFiles)
     return resized(decode(inputs.paths[i], window=inputs.window), side)
 

@@ -38,7 +38,7 @@ class DataReport(Result):
     targets: Mapping[str, Mapping[str, float]] | None = None  # regression: target -> mean, std, least, most
     columns: list[dict[str, Any]] | None = None  # tables: name, type, missing, and mean, std or distinct, of training
     sizes: Mapping[str, list[int]] | None = None  # images: height and width in pixels, each [min, median, max]
-    channels: int | None = None  # images: 1 or 3
+    channels: int | None = None  # of images
     mean: list[float] | None = None  # images: by channel, of values in [0, 1]
     std: list[float] | None = None  # images: by channel, of values in [0, 1]
     objects: ObjectsReport | None = None

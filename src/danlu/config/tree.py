@@ -77,7 +77,7 @@ class DataConfig(Strict):
         "stop", "when more than 5 % of the files are bad or a class is empty: stop | skip"
     )
     size: Count | None = option(None, "side of the network's input images, in pixels")
-    colour: Channels | None = option(None, "colour channels of the images")
+    colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
     window: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
         None, "values that become 0 and 255 in images of more than 8 bits, as LOW,HIGH"
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from danlu.config.values import Channels
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ class Problem:
 class ImageFiles:
     """Image files of any size, which `data/images.py` decodes.
 
-    window: values of images with more than 8 bits that are mapped to 0 and 255; None: their full scale.
+    window: values of images with more than 8 bits that are mapped to 0 and 255; None: their full scale. channels: of
+    images with more channels than PIL reads (multispectral TIFF), the same for all; None: grey or colour.
     """
 
     paths: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...]  # (height, width) after EXIF rotation
     grey: bool  # whether all images are grey
     window: tuple[float, float] | None = None
+    channels: int | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -126,6 +129,18 @@ class Dataset:
     def task_spec(self) -> TaskSpec:
         """Facts about the task of the dataset."""
         return TASKS[self.task]
+
+    @property
+    def stored_channels(self) -> int:
+        """Channels of the images as they are stored; 3 for files where some have colour."""
+        if isinstance(self.inputs, ImageFiles):
+            return self.inputs.channels or (1 if self.inputs.grey else 3)
+        assert isinstance(self.inputs, Tensor)
+        return self.inputs.shape[1]
+
+    def channels(self, colour: Channels | None) -> int:
+        """Channels of the images as they are read. colour: the setting `data.colour`."""
+        return {"grey": 1, "rgb": 3}.get(colour or "rgb") or self.stored_channels
 
     @property
     def kind(self) -> Literal["images", "files", "columns", "table", "tensors"]:

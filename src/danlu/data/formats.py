@@ -248,7 +248,11 @@ def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
     first, second = main.inputs, part.inputs
     if isinstance(first, ImageFiles) and isinstance(second, ImageFiles):
         window = first.window or second.window
-        return ImageFiles(first.paths + second.paths, first.sizes + second.sizes, first.grey and second.grey, window)
+        if first.channels != second.channels:
+            usual = [f"{one.channels or '1 or 3'} channels" for one in (first, second)]
+            raise refusal(f"images of {flag} {part.path}", f"of {usual[0]}", usual[1])
+        paths, sizes = first.paths + second.paths, first.sizes + second.sizes
+        return ImageFiles(paths, sizes, first.grey and second.grey, window, first.channels)
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         if first.shape[1:] != second.shape[1:]:
             raise refusal(

@@ -18,7 +18,7 @@ import sys
 import threading
 import warnings
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from danlu.data import multichannel
 from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.refuse import Failure, blame
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from danlu.data.dataset import ImageFiles, Problem
 
-Colour = Literal["grey", "rgb"]
+Colour = Literal["grey", "rgb", "all"]  # "all": every channel of an image that PIL does not read
 # Extensions of images, readable or not: a file that cannot be read is reported and not ignored.
 IMAGE_SUFFIXES = frozenset(
     suffix
@@ -84,7 +85,7 @@ class ImageInfo(NamedTuple):
 
     height, width: pixels, after EXIF rotation. grey: whether it has one channel. named_right: whether the extension
     matches the content. levels: min, 0.5 % percentile, 99.5 % percentile and max of the pixels, of an image with more
-    than 8 bits per channel.
+    than 8 bits per channel. channels: of an image that `data/multichannel.py` reads; None: grey or colour.
     """
 
     height: int
@@ -92,6 +93,7 @@ class ImageInfo(NamedTuple):
     grey: bool
     named_right: bool
     levels: tuple[float, float, float, float] | None = None
+    channels: int | None = None
 
 
 # --- one image -------------------------------------------------------------------------------------------------
@@ -133,6 +135,10 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
     try:
         if os.path.getsize(path) == 0:
             return "empty file"
+        if channels := multichannel.count_channels(path):
+            pixels = multichannel.read_channels(path)
+            levels = None if pixels.dtype == np.uint8 else _levels(pixels)
+            return ImageInfo(pixels.shape[0], pixels.shape[1], False, True, levels, channels)
         with _open(path) as image:
             deep = image.mode in DEEP_MODES
             if decode or deep or not _ends_well(path, image.format or ""):
@@ -192,6 +198,8 @@ def decode(
         return _convert(_from_array(source), colour)
     if isinstance(source, Image.Image):
         return _upright(_convert(source, colour, window), _orientation(source))
+    if multichannel.count_channels(source):
+        return _convert(_first_channels(_read_channels(source, window)), colour)
     with _open(source) as image:
         if min_side and image.format in ("JPEG", "MPO"):
             scale = min_side / min(image.size)
@@ -208,21 +216,46 @@ def read_image(
     fit: Fit = "crop",
     window: Window | None = None,
 ) -> np.ndarray:
-    """Read an image as uint8 (C, size, size), with antialiased bilinear resizing. C is 3 for "rgb" and 1 for "grey".
+    """Read an image as uint8 (C, size, size), with antialiased bilinear resizing.
+
+    C is 3 for "rgb", 1 for "grey", and the number of channels of the file for "all".
 
     fit: "crop" resizes the shorter side to `size` and crops the centre square; "letterbox" and "stretch" keep the whole
     image (`data/canvas.py`). window: as of `decode`. Raises ValueError or OSError if the image is missing or invalid.
     """
     if fit != "crop":
         return place_image(source, FITS[fit](image_size(source), size), colour, window)
-    image = decode(source, colour, min_side=size, window=window)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    if colour == "all":
+        image: Image.Image | np.ndarray = _read_channels(source, window)
+        height, width = image.shape[:2]
+    else:
+        image = decode(source, colour, min_side=size, window=window)
+        width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
     # Cropping before resizing is equivalent and resizes fewer pixels.
     return _resize(image, (left, top, left + side, top + side), (size, size))
 
 
-def _resize(image: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+def _read_channels(source: Any, window: Window | None) -> np.ndarray:
+    """All channels of a file or array as uint8 (H, W, C)."""
+    if isinstance(source, np.ndarray):
+        values = source if source.ndim == 3 else source[..., None]
+    elif multichannel.count_channels(source):
+        values = multichannel.read_channels(source)
+    else:
+        values = np.asarray(decode(source, window=window))
+    if values.dtype == np.uint8:
+        return values
+    return _to_bytes(values) if window is None else _windowed(values, window)
+
+
+def _first_channels(pixels: np.ndarray) -> Image.Image:
+    """Image of the first three channels of (H, W, C), or of the first of two."""
+    return Image.fromarray(np.ascontiguousarray(pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., 0]))
+
+
+def _resize(image: Image.Image | np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
     """Resize a box of the image to uint8 (C, *size), antialiased bilinear; five times as fast as PIL."""
     import torch
     from torch.nn.functional import interpolate
@@ -244,6 +277,8 @@ def place_image(
     The offset is rounded to integers. Raises ValueError or OSError if the image is missing or invalid.
     """
     (height, width), (x, y) = placement.original, placement.scale
+    if colour == "all":
+        return _place_channels(_read_channels(source, window), placement)
     image = decode(source, colour, min_side=math.ceil(max(x, y) * min(height, width)), window=window)
     # A JPEG may be decoded at 1/2, 1/4 or 1/8; the image then covers its last pixel only partly.
     reduced = max(1, round(width / image.width))
@@ -255,12 +290,25 @@ def place_image(
     return _channels_first(canvas)
 
 
+def _place_channels(pixels: np.ndarray, placement: Placement) -> np.ndarray:
+    (height, width), (x, y) = pixels.shape[:2], placement.scale
+    resized = _resize(pixels, (0, 0, width, height), (max(1, round(height * y)), max(1, round(width * x))))
+    canvas = np.full((pixels.shape[2], *placement.size), PAD, np.uint8)
+    left, top = round(placement.offset[0]), round(placement.offset[1])
+    inside = canvas[:, top : top + resized.shape[1], left : left + resized.shape[2]]
+    inside[:] = resized[:, : inside.shape[1], : inside.shape[2]]
+    return canvas
+
+
 def image_size(source: str | Path | np.ndarray | Image.Image) -> tuple[int, int]:
     """Read (height, width) after EXIF rotation; of a file only the header is read."""
     if isinstance(source, np.ndarray):
         source = decode(source)
     if isinstance(source, Image.Image):
         return _upright_size(source)
+    if multichannel.count_channels(source):
+        height, width = multichannel.read_channels(source).shape[:2]
+        return height, width
     with _open(source) as image:
         return _upright_size(image)
 
@@ -356,6 +404,8 @@ def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa:
     if suffix in PLUGINS and suffix not in extensions() and not isinstance(error, FileNotFoundError | PermissionError):
         kind, package = PLUGINS[suffix]
         return f"{kind} image, which needs the package {package}"
+    if isinstance(error, multichannel.ChannelsError):
+        return str(error)
     text = str(error).lower()
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -373,10 +423,29 @@ def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa:
 # --- many images -----------------------------------------------------------------------------------------------
 
 
+def channels_of(colour: Colour, stored: int | None) -> int:
+    """Channels of images that are read in this colour. stored: of the files, for "all"."""
+    return {"grey": 1, "rgb": 3}.get(colour) or stored or 3
+
+
 def check_images(paths: Sequence[Path], decode: bool = True, workers: int | None = None) -> list[ImageInfo | str]:
     """Apply `check_image` to each path, in order. workers: number of processes; None: one per CPU core."""
     workers = _workers(len(paths), workers)
-    return [found for chunk in _in_order(partial(_check_chunk, decode=decode), paths, workers) for found in chunk]
+    chunks = _in_order(partial(_check_chunk, decode=decode), paths, workers)
+    return _of_one_depth([found for chunk in chunks for found in chunk])
+
+
+def _of_one_depth(found: list[ImageInfo | str]) -> list[ImageInfo | str]:
+    """Images with another number of channels than most have a reason instead of their info."""
+    counts = Counter(one.channels for one in found if not isinstance(one, str))
+    if len(counts) <= 1:
+        return found
+    usual = counts.most_common(1)[0][0]
+    others = f"{usual} channels" if usual else "1 or 3 channels"
+    return [
+        one if isinstance(one, str) or one.channels == usual else f"{one.channels or 3} channels, but others {others}"
+        for one in found
+    ]
 
 
 def load_images(
@@ -386,17 +455,19 @@ def load_images(
     workers: int | None = None,
     fit: Fit = "crop",
     window: Window | None = None,
+    channels: int | None = None,
 ) -> tuple[Tensor, list[Problem]]:
     """Load images as one uint8 tensor (N, C, size, size); also returns problems of unreadable ones, whose rows are 0.
 
-    size, colour, fit, window: as of `read_image`. workers: number of processes that decode; 0: this process; None: one
-    per CPU core. Raises Failure if a worker dies.
+    size, colour, fit, window: as of `read_image`. channels: C, if colour is "all". workers: number of processes that
+    decode; 0: this process; None: one per CPU core. Raises Failure if a worker dies.
     """
     import torch
 
-    pixels = torch.zeros(len(paths), 1 if colour == "grey" else 3, size, size, dtype=torch.uint8)
+    channels = channels_of(colour, channels)
+    pixels = torch.zeros(len(paths), channels, size, size, dtype=torch.uint8)
     problems, start = [], 0
-    for chunk, bad in _decoded(paths, size, colour, workers, fit, window):
+    for chunk, bad in _decoded(paths, size, colour, workers, fit, window, channels):
         pixels[start : start + len(chunk)] = torch.from_numpy(chunk)
         problems += bad
         start += len(chunk)
@@ -424,13 +495,13 @@ def cached_images(
     folder = Path(folder)
     pixels_file = folder / f"{_key(files.paths, size, colour, fit, files.window)}.npy"
     problems_file = pixels_file.with_suffix(".json")
-    shape = (len(files), 1 if colour == "grey" else 3, size, size)
+    channels = channels_of(colour, files.channels)
+    shape = (len(files), channels, size, size)
     cached = _read_cache(pixels_file, problems_file, shape)
     if cached is None:
         try:
-            _write_cache(
-                pixels_file, problems_file, shape, _decoded(files.paths, size, colour, workers, fit, files.window)
-            )
+            decoded = _decoded(files.paths, size, colour, workers, fit, files.window, channels)
+            _write_cache(pixels_file, problems_file, shape, decoded)
         except OSError as error:
             raise blame(error, f"--data.cache {folder}") from None
         cached = _read_cache(pixels_file, problems_file, shape)
@@ -500,12 +571,18 @@ def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Win
 
 
 def _decoded(
-    paths: Sequence[Path], size: int, colour: Colour, workers: int | None, fit: Fit, window: Window | None
+    paths: Sequence[Path],
+    size: int,
+    colour: Colour,
+    workers: int | None,
+    fit: Fit,
+    window: Window | None,
+    channels: int,
 ) -> Iterator[tuple[np.ndarray, list[Problem]]]:
     """Iterate over chunks of decoded images and their problems, in order."""
     from danlu.data.dataset import Problem
 
-    work = partial(_decode_chunk, size=size, colour=colour, fit=fit, window=window)
+    work = partial(_decode_chunk, size=size, colour=colour, fit=fit, window=window, channels=channels)
     start = 0
     for chunk, bad in _in_order(work, paths, _workers(len(paths), workers)):
         yield chunk, [Problem(str(paths[start + i]), reason) for i, reason in bad]
@@ -519,9 +596,9 @@ def _check_chunk(paths: Sequence[Path], decode: bool) -> list[ImageInfo | str]:
 
 
 def _decode_chunk(
-    paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None
+    paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None, channels: int
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    pixels = np.zeros((len(paths), 1 if colour == "grey" else 3, size, size), np.uint8)
+    pixels = np.zeros((len(paths), channels, size, size), np.uint8)
     bad = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

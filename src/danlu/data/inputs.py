@@ -12,7 +12,8 @@ from torch import Tensor
 
 from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.data.dataset import Dataset, ImageFiles, Problem
-from danlu.data.images import Colour, cached_images, load_images
+from danlu.data.images import Colour, cached_images, channels_of, load_images
+from danlu.refuse import refusal
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +36,15 @@ class Decoder:
     def __call__(self, wanted: np.ndarray, epoch: int = 0) -> tuple[Tensor, list[int], list[Problem]]:
         """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
         paths = [self.files.paths[i] for i in wanted]
-        images, problems = load_images(paths, self.size, self.colour, workers=0, fit=self.fit, window=self.files.window)
+        images, problems = load_images(
+            paths,
+            self.size,
+            self.colour,
+            workers=0,
+            fit=self.fit,
+            window=self.files.window,
+            channels=self.files.channels,
+        )
         bad = {problem.where for problem in problems}
         return images, [row for row, path in enumerate(paths) if str(path) in bad], problems
 
@@ -52,6 +61,14 @@ class Images:
     decoder: Decoder | None = None
     problems: list[Problem] = field(default_factory=list)
     void: list[int] = field(default_factory=list)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of each image."""
+        if isinstance(self.source, Tensor):
+            return self.source.shape[1]
+        assert self.decoder is not None
+        return channels_of(self.decoder.colour, self.source.channels)
 
     def some(self, index: Sequence[int]) -> Tensor:
         """Load the samples with the given numbers, uint8 (n, C, S, S)."""
@@ -73,19 +90,21 @@ def image_inputs(
 ) -> Images:
     """Load the images of a dataset as squares of `size` pixels.
 
-    colour: "grey" or "rgb". memory: decode all images now and keep them in memory. cache: folder of decoded images on
-    disk, used instead of memory. Without both, images are decoded when needed. workers: number of processes that
-    decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
+    colour: "grey", "rgb" or "all" (as stored). memory: decode all images now and keep them in memory. cache: folder of
+    decoded images on disk, used instead of memory. Without both, images are decoded when needed. workers: number of
+    processes that decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
     """
     if isinstance(dataset.inputs, Tensor):
         images = _in_colour(dataset.inputs, colour)
         return Images(_letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size)))
     assert isinstance(dataset.inputs, ImageFiles)
     files = dataset.inputs
+    if colour == "all" and files.channels is None:
+        colour = "grey" if files.grey else "rgb"
     if cache:
         images, problems = cached_images(files, size, colour, cache, workers, fit)
     elif memory:
-        images, problems = load_images(files.paths, size, colour, workers, fit, files.window)
+        images, problems = load_images(files.paths, size, colour, workers, fit, files.window, files.channels)
     else:
         return Images(files, Decoder(files, size, colour, fit))
     bad = {problem.where for problem in problems}
@@ -128,8 +147,10 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 def _in_colour(images: Tensor, colour: Colour) -> Tensor:
     wanted = 1 if colour == "grey" else 3
-    if images.shape[1] == wanted:
+    if colour == "all" or images.shape[1] == wanted:
         return images
+    if images.shape[1] not in (1, 3):
+        raise refusal("--data.colour", f"all for images of {images.shape[1]} channels", colour)
     if wanted == 3:
         return images[:, :1].expand(-1, 3, -1, -1).contiguous()
     weights = torch.tensor(RGB_TO_GREY)[:, None, None]

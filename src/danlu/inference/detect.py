@@ -68,7 +68,7 @@ class ImageDetector:
         ]
         self.view_flips = view_flips(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
-        self.colour: Colour = "grey" if signature.channels == 1 else "rgb"
+        self.colour: Colour = signature.colour
         self.window = signature.window
 
     def place(self, source: Any) -> PlacedImage:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from danlu.config import Config
 from danlu.data.augment import Normalise, views
 from danlu.data.columns import TargetScaler
-from danlu.data.images import Colour, decode, read_image
+from danlu.data.images import decode, read_image
+from danlu.data.multichannel import ChannelsError
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork
@@ -43,10 +44,7 @@ def predict_images(
     listed. out: folder for copies of the images with the prediction written below.
     """
     signature = trained.signature
-    colour: Colour = "grey" if signature.channels == 1 else "rgb"
-    images = list(
-        read_images(inputs, partial(read_image, size=signature.canvas or 1, colour=colour, window=signature.window))
-    )
+    images = list(read_images(inputs, partial(_read, signature=signature)))
     readable = [one.content for one in images if one.content is not None]
     if signature.transform is not None and readable:
         find("transform", signature.transform).fit(torch.from_numpy(readable[0]))
@@ -60,6 +58,14 @@ def predict_images(
     if out is not None:
         _write_annotated(out, images, predictions)
     return predictions
+
+
+def _read(source: Any, signature: Signature) -> np.ndarray:
+    """Read an image as the network takes it. Raises ChannelsError for another number of channels."""
+    pixels = read_image(source, signature.canvas or 1, signature.colour, window=signature.window)
+    if len(pixels) != signature.channels:
+        raise ChannelsError(f"{len(pixels)} channels, but the network takes {signature.channels}")
+    return pixels
 
 
 def to_prediction(name: str, signature: Signature, output: Tensor, top: int = 3) -> Prediction:

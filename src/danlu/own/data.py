@@ -116,7 +116,7 @@ def _joined_inputs(parts: dict[str, Part]) -> Any:
     if isinstance(first, ImageFiles):
         paths = tuple(path for one in inputs for path in one.paths)
         sizes = tuple(size for one in inputs for size in one.sizes)
-        return ImageFiles(paths, sizes, all(one.grey for one in inputs), first.window)
+        return ImageFiles(paths, sizes, all(one.grey for one in inputs), first.window, first.channels)
     import pandas
 
     for one in inputs[1:]:

@@ -53,15 +53,21 @@ def pick_data_settings(
         if is_pretrained(starting_weights(chooser)) and not objects:
             pick("data.size", *choose_size(dataset, samples, device))
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
+        stored = dataset.stored_channels
+        if stored not in (1, 3):
+            pick(
+                "data.colour",
+                "all",
+                message("choice.colour.all", "the images have {channels} channels", channels=stored),
+            )
         if start is not None and start.channels == 3 and same:
             pick("data.colour", "rgb", source)
         if objects:
             pick("data.colour", "rgb", message("choice.colour.backbone", "backbones take three channels"))
-        grey = dataset.inputs.grey if isinstance(dataset.inputs, ImageFiles) else dataset.inputs.shape[1] == 1
-        if grey:
+        if stored == 1:
             pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
         pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
-        channels = 1 if chooser["data.colour"] == "grey" else 3
+        channels = dataset.channels(chooser["data.colour"])
         size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
         fits = size_bytes <= DATA_MEMORY[device.type]
         mib = size_bytes / 2**20

@@ -96,9 +96,10 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         columns = ColumnEncoder.from_dict(signature.columns).transform(frame_of(dataset), dataset.path)
     elif dataset.kind in ("images", "files"):
         canvas = signature.canvas or 1
-        colour = "grey" if signature.channels == 1 else "rgb"
         memory = config.data.memory
-        images = image_inputs(dataset, size=canvas, colour=colour, memory=memory, fit=signature.fit)
+        images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.fit)
+        if images.channels != signature.channels:
+            raise refusal("DATA", f"images of {signature.channels} channels", f"{images.channels} in {dataset.path}")
         targets = object_set(dataset, canvas, signature.fit) or targets
     elif dataset.kind == "tensors" and signature.channels is None:
         tensors = dataset.inputs
@@ -141,7 +142,8 @@ def _split(config: Config, dataset: Dataset) -> Split:
 
 def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConfig:
     """The config with every setting of the augmentation filled in."""
-    size, channels = config.data.size or 1, 1 if config.data.colour == "grey" else 3
+    size = config.data.size or 1
+    channels = dataset.channels(config.data.colour) if dataset.kind in ("images", "files") else 3
     if dataset.task_spec.finds_objects:
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels))
     classes = len(dataset.classes)

@@ -280,16 +280,26 @@ def _match_outputs(
 def _colours(there: Tensor, here: Tensor) -> Message | None:
     """Describe how kernels (O, C, h, w) of an input layer fit another number of colours; None where they do not."""
     same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
-    if not same or {there.shape[1], here.shape[1]} != {1, 3}:
+    before, now = there.shape[1], here.shape[1] if here.ndim > 1 else 0
+    if not same or before == now or before not in (1, 3):
         return None
+    if before == 3 and now != 1:
+        text = "the kernels of red, green and blue are repeated over {channels} channels and scaled by 3/{channels}"
+        return message("transfer.repeated_kernels", text, channels=now)
     if here.shape[1] == 1:
         return message("transfer.summed_kernels", "the kernels of red, green and blue are summed into one for grey")
+    if now != 3:
+        text = "the grey kernel divided by {channels} is used for each of {channels} channels"
+        return message("transfer.spread_over_channels", text, channels=now)
     return message("transfer.spread_kernels", "a third of the grey kernel is used for each of red, green and blue")
 
 
 def _recoloured(kernels: Tensor, channels: int) -> Tensor:
-    """Sum or spread the kernels (O, C, h, w); grey images as one channel or as three equal ones get equal outputs."""
-    return kernels.sum(1, keepdim=True) if channels == 1 else kernels.expand(-1, channels, -1, -1) / channels
+    """Sum, spread or repeat the kernels (O, C, h, w); images of equal channels get equal outputs in each form."""
+    if channels == 1:
+        return kernels.sum(1, keepdim=True)
+    before = kernels.shape[1]
+    return kernels.repeat(1, -(-channels // before), 1, 1)[:, :channels] * (before / channels)
 
 
 def _shape(tensor: Tensor) -> str:

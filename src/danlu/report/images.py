@@ -154,6 +154,15 @@ def to_image(image: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
+def visible(images: Tensor) -> Tensor:
+    """Channels of images (..., C, H, W) of a dataset that are shown: all of 1 or 3, the first three of more.
+
+    Of two channels the first is shown.
+    """
+    channels = images.shape[-3]
+    return images if channels in (1, 3) else images[..., : 3 if channels > 3 else 1, :, :]
+
+
 def resized(image: Image.Image, side: int) -> Image.Image:
     """Resize the longer side to `side`; for tiny images to the largest integer multiple within `side`."""
     from PIL import Image

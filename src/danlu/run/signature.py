@@ -66,6 +66,11 @@ class Signature:
         return TASKS[self.task]
 
     @property
+    def colour(self) -> Literal["grey", "rgb", "all"]:
+        """Channels in which images are read for this network, as of the setting `data.colour`."""
+        return "grey" if self.channels == 1 else "rgb" if self.channels in (3, None) else "all"
+
+    @property
     def outputs(self) -> int:
         """Number of outputs."""
         return len(self.classes) or len(self.target_names)

@@ -19,7 +19,7 @@ from danlu.preparation.assemble import make_task, transforms
 from danlu.preparation.networks import network
 from danlu.preparation.object_sizes import object_sizes
 from danlu.preparation.prepared import Prepared
-from danlu.report.images import draw_boxes, to_data_uri
+from danlu.report.images import draw_boxes, to_data_uri, visible
 from danlu.run.folder import Run
 from danlu.run.summary import DataSummary, SplitMetrics, Summary
 from danlu.user_objects import PREFIX
@@ -99,7 +99,7 @@ def image_uri(prepared: Prepared, index: int) -> str:
     """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped."""
     if prepared.images is None:
         return ""
-    image = prepared.images.some([index])[0]
+    image = visible(prepared.images.some([index])[0])
     if prepared.objects is None:
         return to_data_uri(image, IMAGE_SIDE)
     placement = prepared.objects.placements[index]
@@ -121,7 +121,7 @@ def augmented_images(prepared: Prepared) -> list[str]:
     images = prepared.images.some(index)
     targets: Any = prepared.targets.index_select(0, torch.tensor(index))
     shown, targets = augment(images, None, targets, draws)
-    images = normalise.undo(shown)
+    images = visible(normalise.undo(shown))
     if isinstance(targets, ObjectBatch):
         boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]
         return [to_data_uri(image, OBJECTS_SIDE) for image in boxed]

@@ -66,6 +66,7 @@ def image_files(paths: Sequence[Path], infos: Sequence[ImageInfo], config: DataC
         sizes,
         all(info.grey for info in infos),
         (window[0], window[1]) if deep and window is not None else None,
+        infos[0].channels if infos else None,
     )
 
 

@@ -19,6 +19,7 @@ from danlu.refuse import Refusal, refusal
 
 INPUTS = ("x", "images", "data", "inputs", "features")
 TARGETS = ("y", "labels", "target", "targets", "label")
+MAX_CHANNELS = 1024  # more than hyperspectral cameras have
 SPLITS = (("train", TRAIN), ("val", VAL), ("valid", VAL), ("validation", VAL), ("test", TEST))
 
 
@@ -126,6 +127,16 @@ def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
         raise refusal(f"{where} at row {row}", "finite numbers", "NaN or infinity")
 
 
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether images (N, a, b, c) are stored as (N, H, W, C) and not as (N, C, H, W)."""
+    _, first, middle, last = shape
+    if last in (1, 3, 4) or first in (1, 3):
+        return first not in (1, 3)
+    if (middle == last) != (first == middle):  # the sides of a square
+        return first == middle
+    return last < first
+
+
 def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
     """Convert columns to float32 and images to uint8 (N, C, H, W)."""
     if x.ndim == 2:
@@ -139,11 +150,13 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
     if x.ndim == 3:
         x = x[:, None]
-    elif x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3):
+    elif _channels_last(x.shape):
         x = x.transpose(0, 3, 1, 2)
-    if x.shape[1] == 4:
+    if x.shape[1] == 4 and (x[:, 3] == 255).all():
         x = x[:, :3]
-        notes.append(f"the fourth channel of {name} (alpha) is not used")
+        notes.append(f"the fourth channel of {name} is opaque alpha everywhere and is not used")
     if x.shape[1] not in (1, 3):
-        raise refusal(f"images {name} in {path}", "of 1, 3 or 4 channels", f"shape {x.shape}")
+        notes.append(f"{name} has {x.shape[1]} channels, which are all used (--data.colour all)")
+    if x.shape[1] > MAX_CHANNELS:
+        raise refusal(f"images {name} in {path}", f"of at most {MAX_CHANNELS} channels", f"shape {x.shape}")
     return torch.from_numpy(np.ascontiguousarray(x))
