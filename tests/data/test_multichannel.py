@@ -87,12 +87,15 @@ def test_folder_of_bands_is_trained_evaluated_and_predicted(bands, tmp_path):
     assert run.signature.channels == 5
     assert run.summary["metrics"]["test"]["accuracy"] == 1
     found = run.predict(bands / "b" / "1.tif", bands / "b")
-    assert found[0]["label"] == "b"
-    assert len(found) == 21
+    assert found[0].label == "b"
+    assert [one.label for one in found[1:]] == ["b"] * 20
     assert danlu.evaluate(run, bands)["metrics"]["test"]["accuracy"] > 0.9
-    Image.new("RGB", (20, 20)).save(tmp_path / "rgb.png")
-    mixed = run.predict(bands / "b" / "1.tif", tmp_path / "rgb.png")
-    assert mixed[1]["error"] == "3 channels, but the network takes 5"
+    (tmp_path / "mixed").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "mixed" / "rgb.png")
+    (tmp_path / "mixed" / "a.tif").write_bytes((bands / "b" / "1.tif").read_bytes())
+    mixed = run.predict(tmp_path / "mixed")
+    assert [one.label for one in mixed] == ["b", None]
+    assert mixed[1].error == "3 channels, but the network takes 5"
     assert danlu.describe(bands, out=tmp_path / "sheet.png").channels == 5
     assert Image.open(tmp_path / "sheet.png").width > 100
 

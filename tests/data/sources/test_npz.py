@@ -72,7 +72,7 @@ NAN = np.array([[1.0, 2], [np.nan, 3], [1, 1]])
         ({"x": np.eye(3), "y": NAN[:, 0]}, None, "row 1 must be a finite"),
         ({"x": np.array([{}, {}]), "y": LABELS[:2]}, None, "python objects"),
         ({"x": LABELS, "y": LABELS}, None, "shape"),
-        ({"x": IMAGES[..., :2], "y": LABELS}, None, "channels"),
+        ({"x": np.zeros((2, 1025, 2, 2), np.uint8), "y": LABELS[:2]}, None, "channels"),
         ({"x": IMAGES.astype(int) - 9, "y": LABELS}, None, "values from"),
         ({"x": IMAGES, "y": LABELS * 0}, None, "two classes"),
         ({"x": np.eye(3), "y": np.array([0.5, 1, 2])}, "classify", "integers"),
