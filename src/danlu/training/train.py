@@ -19,6 +19,7 @@ from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.task_spec import TaskName
 from danlu.training.folds import folds_unfinished, train_folds
+from danlu.training.random_state import caller_state_kept
 from danlu.training.train_run import new_job, resume_run, resumed_config, train_run
 from danlu.user_objects import PREFIX, UserObjects, is_own, using
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+@caller_state_kept()
 def train(
     data: Any = "",
     *more: Any,
