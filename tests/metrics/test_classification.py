@@ -1,11 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
 
 from danlu.metrics.classification import (
+    MAX_ROWS,
     classification_metrics,
+    compact,
     confusion_matrix,
+    expanded,
     expected_calibration_error,
     per_class,
     reliability,
@@ -33,6 +38,16 @@ def test_figures_are_those_of_scikit_learn(n, classes):
     else:
         assert found["top5"] == 1
     assert all(type(value) is float for value in found.values())
+
+
+def test_confusion_of_many_classes_is_compact_and_whole():
+    generator = torch.Generator().manual_seed(0)
+    for classes in (3, MAX_ROWS, MAX_ROWS + 1):
+        predicted, targets = torch.randint(0, classes, (2, 500), generator=generator)
+        matrix = confusion_matrix(predicted, targets, classes)
+        stored = json.loads(json.dumps(compact(matrix)))
+        assert isinstance(stored, dict) == (classes > MAX_ROWS)
+        assert expanded(stored) == matrix.tolist()
 
 
 def test_tables_are_those_of_scikit_learn():

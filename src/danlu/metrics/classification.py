@@ -5,10 +5,14 @@ N samples, K classes. p: probabilities (N, K). targets, predicted: int64 class i
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 BINS = 15  # equal-width confidence bins, as in Guo et al., "On Calibration of Modern Neural Networks", 2017
+
+MAX_ROWS = 200  # classes up to which all counts of a confusion matrix are kept
 
 
 def classification_metrics(p: Tensor, targets: Tensor) -> dict[str, float]:
@@ -43,6 +47,28 @@ def classification_metrics(p: Tensor, targets: Tensor) -> dict[str, float]:
 def confusion_matrix(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
     """Return counts (K, K), int64: the row is the true class, the column the predicted one."""
     return torch.bincount(targets * classes + predicted, minlength=classes**2).view(classes, classes)
+
+
+def compact(confusion: Tensor) -> list[list[int]] | dict[str, Any]:
+    """Confusion matrix for JSON: rows, or the counts above zero where K > MAX_ROWS: {"classes": K, "counts": [...]}.
+
+    counts: lists of true class, predicted class and count. 2,000 classes are 4 million numbers, nearly all 0.
+    """
+    if len(confusion) <= MAX_ROWS:
+        return confusion.tolist()
+    places = confusion.nonzero()
+    counts = torch.cat([places, confusion[places[:, 0], places[:, 1]][:, None]], dim=1)
+    return {"classes": len(confusion), "counts": counts.tolist()}
+
+
+def expanded(stored: Any) -> list[list[int]]:
+    """Rows of a confusion matrix as `compact` stores it."""
+    if not isinstance(stored, dict):
+        return stored
+    rows = [[0] * stored["classes"] for _ in range(stored["classes"])]
+    for true, predicted, count in stored["counts"]:
+        rows[true][predicted] = count
+    return rows
 
 
 def per_class(confusion: Tensor) -> list[dict[str, float]]:

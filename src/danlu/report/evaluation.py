@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.message import Message, message, translated
+from danlu.metrics.classification import expanded
 from danlu.report import charts
 from danlu.report.markup import (
     Figures,
@@ -35,8 +36,8 @@ def evaluation_section(summary: Mapping[str, Any], figures: Figures) -> str:
     found = summary.get("evaluation") or {}
     parts = [metrics_card(summary.get("metrics") or {})]
     if found.get("confusion"):
-        classes = _classes(summary, found)
-        parts.append(confusion_cards(found["confusion"], classes, figures))
+        matrix = expanded(found["confusion"])
+        parts.append(confusion_cards(matrix, _classes(summary, found, len(matrix)), figures))
     parts.append(side_by_side(_per_class(found.get("per_class") or []), _reliability(summary, found, figures)))
     if found.get("scatter"):
         parts.append(_regression(found["scatter"], figures))
@@ -99,9 +100,8 @@ def folds_section(folds: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _classes(summary: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def _classes(summary: Mapping[str, Any], found: Mapping[str, Any], count: int) -> list[str]:
     names = (summary.get("data") or {}).get("classes") or [row.get("name") for row in found.get("per_class") or []]
-    count = len(found["confusion"])
     return [str(n) for n in names] if len(names) == count else [str(i) for i in range(count)]
 
 

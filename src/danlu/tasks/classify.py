@@ -12,6 +12,7 @@ from danlu.data.batches import Batch
 from danlu.learning.losses import build_loss
 from danlu.metrics.classification import (
     classification_metrics,
+    compact,
     confusion_matrix,
     per_class,
     reliability,
@@ -74,7 +75,7 @@ class Classify(SampleLossTask):
         wrong = (predicted != targets).nonzero().flatten()
         worst = wrong[confidence[wrong].argsort(descending=True)][:MAX_MISTAKES_SHOWN].tolist()
         return {
-            "confusion": confusion.tolist(),
+            "confusion": compact(confusion),
             "per_class": [{"name": n, **row} for n, row in zip(self.classes, per_class(confusion))],
             "reliability": reliability(p, targets),
             "mistakes": [
