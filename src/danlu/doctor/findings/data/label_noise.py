@@ -15,6 +15,9 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MIN_SAMPLES = 60  # validation samples, 20 in the top-scoring third
+MIN_CONTRADICTED = 4  # validation samples
+
 
 def label_noise(ledger: Ledger) -> Iterable[Finding]:
     """Labels that confident predictions contradict, in training and in validation (Northcutt et al. 2021).
@@ -26,6 +29,9 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
     """
     learned, fitted = late_accuracy(ledger, "val"), late_accuracy(ledger, "train")
     chance = chance_accuracy(ledger)
+    samples = ledger.last("epoch.samples", "val")
+    if samples is not None and samples < MIN_SAMPLES:
+        return
     if learned is None or learned < min(2 * chance, chance + 0.25) or (fitted or 0) - learned >= 0.1:
         return
     if any(True for _ in split_shift(ledger)) or input_shift(ledger):
@@ -43,7 +49,8 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
     facts = {name: value for name, value in known.items() if value is not None}
     contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
     # Above an error rate of 0.5 the model has not learnt the task.
-    if contradicted > 0.045 and (not errors or 0.5 * errors < top_third < 0.5):
+    enough = samples is None or contradicted * samples >= MIN_CONTRADICTED
+    if contradicted > 0.045 and enough and (not errors or 0.5 * errors < top_third < 0.5):
         yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * contradicted), "", facts)
     elif min(top_third, top_third_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
         yield Finding("data.label_noise", "note", 0.7, "", facts)

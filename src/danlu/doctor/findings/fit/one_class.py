@@ -17,6 +17,9 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import class_place
 from danlu.message import Message
 
+MIN_STEPS = 50  # before, a network that starts to learn often predicts one class
+MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by chance
+
 
 def one_class(ledger: Ledger) -> Iterable[Finding]:
     """All predictions are of one class, or a weight in the loss favours one more than the class frequencies justify."""
@@ -37,6 +40,9 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
         return  # not measured late enough
+    steps, samples = ledger.last("run.steps"), ledger.last("epoch.samples", "val")
+    if (steps is not None and steps < MIN_STEPS) or (samples is not None and samples < MIN_SAMPLES):
+        return
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
     facts["shares"] = told_shares(facts)
