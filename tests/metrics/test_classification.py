@@ -14,6 +14,7 @@ from danlu.metrics.classification import (
     expected_calibration_error,
     per_class,
     reliability,
+    wilson_interval,
 )
 
 
@@ -23,6 +24,15 @@ def made(n: int, classes: int, seed: int):
     targets = torch.randint(classes, (n,), generator=generator)
     logits[range(n), targets] += 1.5
     return logits.softmax(1), targets
+
+
+@pytest.mark.parametrize(
+    ("hits", "samples", "low", "high"),
+    [(18, 27, 0.4782, 0.8136), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_interval_of_published_cases(hits, samples, low, high):
+    """The last is the example of Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I."""
+    assert wilson_interval(hits / samples, samples) == pytest.approx((low, high), abs=1e-3)
 
 
 @pytest.mark.parametrize(("n", "classes"), [(200, 10), (50, 3), (7, 2), (1, 6)])

@@ -5,6 +5,7 @@ N samples, K classes. p: probabilities (N, K). targets, predicted: int64 class i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,6 +43,17 @@ def classification_metrics(p: Tensor, targets: Tensor) -> dict[str, float]:
         "f1": sum(f1) / len(f1),
         "ece": expected_calibration_error(p, targets),
     }
+
+
+def wilson_interval(fraction: float, samples: int, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a probability that was measured as `fraction` of `samples` (Wilson 1927, equation of the score test).
+
+    z: standard deviations; 1.96 for 95 % confidence.
+    """
+    weight = z**2 / samples
+    centre = (fraction + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(fraction * (1 - fraction) / samples + weight / (4 * samples))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def confusion_matrix(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:

@@ -16,6 +16,7 @@ from danlu.message import speaking, translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.tables import plain_table, print_in_parts
+from danlu.printing.uncertainty import uncertainty
 from danlu.run.folder import Run
 from danlu.run.names import metric_key, split_key
 from danlu.run.summary import Summary
@@ -88,6 +89,8 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
         if metrics:
             line = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.to_json().items() if v is not None)
             print_and_log(console, run, f"{split_key(split):>5}  {line}")
+    for line in uncertainty(summary, run.config.data.fold):
+        print_and_log(console, run, str(line))
     findings = summary.findings
     serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
     for finding in serious:
