@@ -531,7 +531,7 @@ def _checksum_of(pixels: np.ndarray) -> int:
     """CRC-32 of the pixels, read in pieces."""
     checksum = 0
     for start in range(0, len(pixels), CHUNK):
-        checksum = zlib.crc32(np.ascontiguousarray(pixels[start : start + CHUNK]), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(pixels[start : start + CHUNK]).data, checksum)
     return checksum
 
 
@@ -547,7 +547,7 @@ def _write_cache(
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for chunk, bad in decoded:
                 file.write(chunk.data)
-                checksum = zlib.crc32(chunk, checksum)
+                checksum = zlib.crc32(chunk.data, checksum)
                 problems += [(problem.where, problem.reason) for problem in bad]
         temporary[1].write_text(json.dumps({"problems": problems, "crc32": checksum}), encoding="utf-8")
         # The pixels are renamed last, so a cache with pixels is complete.
