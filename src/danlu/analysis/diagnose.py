@@ -45,11 +45,13 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     Raises Refusal if the target is none of these.
     """
     spoken = {"doctor.language": lang} if lang else {}
-    if not is_data(target) and not settings and not (Path(target) / "config.yaml").exists() and Path(target).exists():
-        diagnosed = diagnose_log(Path(target), with_values(Config(), spoken).doctor.language)
+    is_run = not is_data(target) and (Path(target) / "config.yaml").exists()
+    if not (is_run or is_data(target) or settings) and Path(target).exists():
+        language = with_values(Config(), spoken).doctor.language
+        diagnosed = diagnose_log(Path(target), language)
         if diagnosed is not None:
-            return _of_log(diagnosed, with_values(Config(), spoken).doctor.language)
-    if not is_data(target) and (Path(target) / "config.yaml").exists():
+            return _of_log(diagnosed, language)
+    if is_run:
         if settings:
             name, value = next(iter(settings.items()))
             raise refusal(f"--{name}", "omitted for a run, which has its own", value)

@@ -38,13 +38,13 @@ def with_consequences(found: Sequence[Finding], explained: Mapping[str, list[str
         codes = explained.get(finding.code, [])
         level = SEVERITIES.index(finding.severity)
         if codes and finding.code not in first:
-            level = min([level, *(gravest[code] for code in _reached(dict(explained), finding.code))])
+            level = min([level, *(gravest[code] for code in _reached(explained, finding.code))])
         first.add(finding.code)
         linked.append(replace(finding, severity=SEVERITIES[level], consequences=codes))
     return linked
 
 
-def _reached(explained: dict[str, list[str]], cause: str) -> set[str]:
+def _reached(explained: Mapping[str, list[str]], cause: str) -> set[str]:
     """Codes that follow from `cause`, directly or through others."""
     codes: set[str] = set()
     ahead = [cause]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from danlu.doctor.causes import explained_by, with_consequences
@@ -14,7 +14,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.overcome import rejudged
 from danlu.doctor.wording import worded
 
-__all__ = ["Checked", "NotJudged", "diagnose", "judged", "rank", "shown"]
+__all__ = ["Checked", "NotJudged", "diagnose", "judged", "rank", "ranked", "shown"]
 
 MAX_SHOWN = 5  # findings that are shown, the rest are folded
 SEVERITY_WEIGHTS = {"error": 3.0, "warning": 1.5, "note": 0.3}
@@ -30,12 +30,16 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
     several = is_one_of_several(ledger)
     specs = [spec for spec in FINDINGS.values() if not (spec.alone and several)]
     found = rejudged([finding for spec in specs for finding in spec.rule(ledger)], ledger)
-    found.sort(key=rank, reverse=True)
-    explained = explained_by(found)
-    linked = with_consequences(found, explained)
+    return [worded(finding, language) for finding in ranked(found)]
+
+
+def ranked(found: Iterable[Finding]) -> list[Finding]:
+    """Findings by severity and confidence, with the codes of their consequences; those that another explains last."""
+    ordered = sorted(found, key=rank, reverse=True)
+    explained = explained_by(ordered)
+    linked = with_consequences(ordered, explained)
     consequences = {code for codes in explained.values() for code in codes}
-    linked.sort(key=lambda f: (f.code not in consequences, rank(f)), reverse=True)
-    return [worded(finding, language) for finding in linked]
+    return sorted(linked, key=lambda f: (f.code not in consequences, rank(f)), reverse=True)
 
 
 def shown(findings: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

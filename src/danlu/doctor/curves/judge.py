@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from danlu.doctor.causes import explained_by, with_consequences
 from danlu.doctor.curves.record import recorded_curves
 from danlu.doctor.curves.table import find_log
-from danlu.doctor.diagnose import rank
+from danlu.doctor.diagnose import ranked
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
 from danlu.doctor.judged import Checked, NotJudged
@@ -80,12 +79,7 @@ def diagnose_log(path: Path, language: str | None = None) -> LogDiagnosis | None
 def judge(ledger: Ledger, language: str | None = None) -> list[Finding]:
     """Run the rules for curves; findings by severity and confidence, those that another one explains last."""
     found = [one for spec in FINDINGS.values() if spec.from_curves for one in spec.from_curves.rule(ledger)]
-    found.sort(key=rank, reverse=True)
-    explained = explained_by(found)
-    consequences = {code for codes in explained.values() for code in codes}
-    linked = with_consequences(found, explained)
-    linked.sort(key=lambda one: (one.code not in consequences, rank(one)), reverse=True)
-    return [worded_from_curves(one, language) for one in linked]
+    return [worded_from_curves(one, language) for one in ranked(found)]
 
 
 def judged_from_curves(ledger: Ledger) -> Checked:

@@ -17,6 +17,7 @@ class Point(NamedTuple):
 
 
 Curve = list[Point]
+Curves = Mapping[str, Curve]  # name as the tool wrote it -> points, in the order of the file
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,14 @@ class Log:
     """The curves of one training.
 
     format: name of the tool. path: file or folder that was read. evidence: what the format was recognised by.
-    axis: "step" or "epoch", the unit of x. curves: name as the tool wrote it -> points, in the order of the file.
+    axis: "step" or "epoch", the unit of x.
     """
 
     format: str
     path: Path
     evidence: str
     axis: str
-    curves: Mapping[str, Curve]
+    curves: Curves
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,16 @@ class Reader:
 
     name: name of the tool, as shown. description: its files. order: readers with a lower order are asked first, so that
     formats with names of their own come before general tables. look: evidence that a path holds this format, or None;
-    it reads the contents, not only the name. read: the log; called only where `look` gave evidence. folders: whether
-    `look` wants folders instead of files.
+    it reads the contents, not only the name. read: the axis of the log and its curves; called only where `look` gave
+    evidence. files, folders: whether the format is one file, or a folder of files, or either.
     """
 
     name: str
     description: str
     look: Callable[[Path], str | None]
-    read: Callable[[Path], Log]
+    read: Callable[[Path], tuple[str, Curves]]
     order: int = 50
+    files: bool = True
     folders: bool = False
 
 

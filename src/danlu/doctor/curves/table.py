@@ -38,13 +38,14 @@ def find_log(path: Path) -> Log | None:
     if found is None:
         return None
     reader, at = found
-    return reader.read(at)
+    axis, curves = reader.read(at)
+    return Log(reader.name, at, reader.look(at) or "", axis, curves)
 
 
 def _at(path: Path) -> tuple[Reader, Path] | None:
     """The first reader that recognises exactly this path."""
     for reader in READERS:
-        if path.is_dir() == reader.folders or (reader.folders and path.is_file() and "tfevents" in path.name):
+        if reader.folders if path.is_dir() else reader.files:
             try:
                 if reader.look(path):
                     return reader, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Curves, Reader, curves_of_rows
 from danlu.doctor.curves.tables import json_of
 
 NO_CURVES = ("epoch", "total_flos", "num_input_tokens_seen", "train_loss")  # train_loss is the mean of the run
@@ -16,9 +16,9 @@ def look(path: Path) -> str | None:
     return "key log_history" if known else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     records = [one for one in json_of(path)["log_history"] if isinstance(one, dict)]
-    return Log(READER.name, path, look(path) or "", "step", curves_of_rows(records, "step", NO_CURVES))
+    return "step", curves_of_rows(records, "step", NO_CURVES)
 
 
 READER = Reader("Hugging Face Trainer", "trainer_state.json", look, read, order=10)

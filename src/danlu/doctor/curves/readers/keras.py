@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.doctor.curves.log import Collector, Log, Reader, as_number, curves_of_rows
+from danlu.doctor.curves.log import Collector, Curves, Reader, as_number, curves_of_rows
 from danlu.doctor.curves.tables import header, json_of, rows
 
 RATES = ("lr", "learning_rate")
@@ -23,7 +23,7 @@ def look(path: Path) -> str | None:
     return "key loss with a list of numbers" if isinstance(found, dict) and _is_series(found.get("loss")) else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     if header(path):
         curves = curves_of_rows(rows(path), "epoch")
     else:
@@ -32,7 +32,7 @@ def read(path: Path) -> Log:
             for epoch, value in enumerate(values if isinstance(values, list) else ()):
                 collector.add(name, epoch, value)
         curves = collector.curves
-    return Log(READER.name, path, look(path) or "", "epoch", curves)
+    return "epoch", curves
 
 
 def _is_series(values: object) -> bool:

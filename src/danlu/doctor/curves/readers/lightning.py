@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Curves, Reader, curves_of_rows
 from danlu.doctor.curves.tables import header, rows
 
 
@@ -16,8 +16,8 @@ def look(path: Path) -> str | None:
     return "columns epoch and step, and rows with empty cells" if sparse else None
 
 
-def read(path: Path) -> Log:
-    return Log(READER.name, path, look(path) or "", "step", curves_of_rows(rows(path), "step", ("epoch",)))
+def read(path: Path) -> tuple[str, Curves]:
+    return "step", curves_of_rows(rows(path), "step", ("epoch",))
 
 
 READER = Reader("Lightning", "metrics.csv of CSVLogger", look, read, order=20)

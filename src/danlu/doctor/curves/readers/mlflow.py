@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from danlu.doctor.curves.log import Collector, Log, Reader, as_number
+from danlu.doctor.curves.log import Collector, Curves, Reader, as_number
 
 
 def look(path: Path) -> str | None:
@@ -20,7 +20,7 @@ def look(path: Path) -> str | None:
     return None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     collector, folder = Collector(), path / "metrics"
     for file in _files(folder):
         name = file.relative_to(folder).as_posix()
@@ -29,11 +29,11 @@ def read(path: Path) -> Log:
             step = as_number(cells[2]) if len(cells) == 3 else None
             if step is not None:
                 collector.add(name, step, cells[1])
-    return Log(READER.name, path, look(path) or "", "step", collector.curves)
+    return "step", collector.curves
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-READER = Reader("MLflow", "mlruns/EXPERIMENT/RUN of the file store", look, read, order=10, folders=True)
+READER = Reader("MLflow", "mlruns/EXPERIMENT/RUN of the file store", look, read, order=10, files=False, folders=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from danlu.doctor.curves.columns import is_loss
-from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Curves, Reader, curves_of_rows
 from danlu.doctor.curves.tables import header, json_lines, rows
 
 AXES = ("step", "global_step", "steps", "iteration", "iter", "iterations", "epoch", "epochs")  # finest first
@@ -19,14 +19,14 @@ def look(path: Path) -> str | None:
     return f"columns {axis} and {losses[0]}" if axis and losses else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     names = header(path)
     axis = _axis(names or _keys(path))
     plain = axis if axis is None or axis.lower() != "epochs" else "epoch"
     unit = "epoch" if (plain or "").lower().startswith("epoch") else "step"
     others = [name for name in (names or _keys(path)) if name.lower() in AXES]
     records = rows(path) if _axis(names) else json_lines(path)
-    return Log(READER.name, path, look(path) or "", unit, curves_of_rows(records, axis or "", others))
+    return unit, curves_of_rows(records, axis or "", others)
 
 
 def _axis(names: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from danlu.doctor.curves.log import Collector, Log, Reader
+from danlu.doctor.curves.log import Collector, Curves, Reader
 from danlu.doctor.curves.protobuf import BYTES, FIXED32, VARINT, fields
 
 NAME = "tfevents"
@@ -26,7 +26,7 @@ def look(path: Path) -> str | None:
     return "event files that begin with brain.Event" if b"brain.Event" in first[:64] else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     collector = Collector()
     for file in _files(path):
         for record in _records(file):
@@ -35,7 +35,7 @@ def read(path: Path) -> Log:
                     collector.add(tag, step, value)
             except ValueError:
                 continue  # a record of another kind
-    return Log(READER.name, path, look(path) or "", "step", collector.curves)
+    return "step", collector.curves
 
 
 def _files(path: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Curves, Reader, curves_of_rows
 from danlu.doctor.curves.tables import header, rows
 
 
@@ -13,8 +13,8 @@ def look(path: Path) -> str | None:
     return "columns epoch, train_loss and eval_loss" if {"epoch", "train_loss", "eval_loss"} <= set(names) else None
 
 
-def read(path: Path) -> Log:
-    return Log(READER.name, path, look(path) or "", "epoch", curves_of_rows(rows(path), "epoch"))
+def read(path: Path) -> tuple[str, Curves]:
+    return "epoch", curves_of_rows(rows(path), "epoch")
 
 
 READER = Reader("timm", "summary.csv of train.py", look, read, order=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.doctor.curves.log import Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Curves, Reader, curves_of_rows
 from danlu.doctor.curves.tables import header, rows
 
 
@@ -15,9 +15,9 @@ def look(path: Path) -> str | None:
     return f"columns {losses[0]} and {others[0]}" if losses and others else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     curves = curves_of_rows(rows(path), "epoch", ("time",))
-    return Log(READER.name, path, look(path) or "", "epoch", curves)
+    return "epoch", curves
 
 
 READER = Reader("Ultralytics", "results.csv", look, read, order=10)

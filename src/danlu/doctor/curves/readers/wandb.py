@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from danlu.doctor.curves.log import Collector, Log, Reader, curves_of_rows
+from danlu.doctor.curves.log import Collector, Curves, Reader, curves_of_rows
 from danlu.doctor.curves.protobuf import BYTES, fields
 from danlu.doctor.curves.tables import json_lines
 
@@ -31,7 +31,7 @@ def look(path: Path) -> str | None:
         return "file that begins with :W&B" if file.read(4) == b":W&B" else None
 
 
-def read(path: Path) -> Log:
+def read(path: Path) -> tuple[str, Curves]:
     if path.suffix == ".wandb":
         collector = Collector()
         for row, history in enumerate(_histories(path)):
@@ -43,7 +43,7 @@ def read(path: Path) -> Log:
     else:
         hidden = [key for one in json_lines(path) for key in one if key.startswith("_") and key != AXIS]
         curves = curves_of_rows(json_lines(path), AXIS, hidden)
-    return Log(READER.name, path, look(path) or "", "step", curves)
+    return "step", curves
 
 
 def _histories(path: Path) -> Iterator[dict[str, Any]]:
