@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Z_95 = 1.96  # standard deviations that hold 95 % of a normal distribution
 BINS = 15  # equal-width confidence bins, as in Guo et al., "On Calibration of Modern Neural Networks", 2017
-
 MAX_ROWS = 200  # classes up to which all counts of a confusion matrix are kept
 
 
@@ -45,10 +45,10 @@ def classification_metrics(p: Tensor, targets: Tensor) -> dict[str, float]:
     }
 
 
-def wilson_interval(fraction: float, samples: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(fraction: float, samples: int, z: float = Z_95) -> tuple[float, float]:
     """Interval of a probability that was measured as `fraction` of `samples` (Wilson 1927, equation of the score test).
 
-    z: standard deviations; 1.96 for 95 % confidence.
+    z: standard deviations, of 95 % confidence by default.
     """
     weight = z**2 / samples
     centre = (fraction + weight / 2) / (1 + weight)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 from danlu.message import Message, message
-from danlu.metrics.classification import wilson_interval
+from danlu.metrics.classification import Z_95, wilson_interval
 from danlu.run.names import split_key
 from danlu.run.summary import Summary
 
 MAX_SAMPLES = 1000  # of a split whose interval is worth a line: beyond it is narrower than 6 percentage points
 MIN_VALIDATION = 100  # samples; with fewer, cross-validation is suggested
-Z_95 = 1.96  # standard deviations that hold 95 % of a normal distribution
 
 
 def uncertainty(summary: Summary, fold: int | None) -> list[Message]:
@@ -20,11 +19,10 @@ def uncertainty(summary: Summary, fold: int | None) -> list[Message]:
     fold: number of the fold in a cross-validation, whose folds together have the whole set: nothing is said of one.
     """
     counts = (summary.data or {}).get("counts") or {}
-    measured = {
-        name: metrics.to_json()["accuracy"]
-        for name, metrics in summary.metrics.items()
-        if metrics and name in ("val", "test") and metrics.to_json().get("accuracy") is not None and counts.get(name)
+    accuracies = {
+        name: (summary.metrics.get(name) or {}).get("accuracy") for name in ("val", "test") if counts.get(name)
     }
+    measured = {name: accuracy for name, accuracy in accuracies.items() if accuracy is not None}
     if not measured or fold is not None:
         return []
     split = "test" if "test" in measured else "val"
