@@ -10,7 +10,7 @@ import danlu
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
 from danlu.data.images import check_image, place_image, read_image
-from danlu.data.multichannel import count_channels
+from danlu.data.multichannel import header
 
 PLAIN = {"model": "lenet", "size": 16, "device": "cpu", "precision": "fp32", "augment": "none", "doctor.budget": 0}
 
@@ -40,7 +40,7 @@ def test_every_channel_is_read_in_its_place(channels, layout, tmp_path):
     pixels = np.zeros((12, 12, channels), np.uint8) + np.arange(channels, dtype=np.uint8) * 20
     stored = pixels if layout == "contig" else pixels.transpose(2, 0, 1)
     path = write(tmp_path / "a.tif", stored, planarconfig=layout)
-    assert count_channels(path) == channels
+    assert header(path) == (channels, 12, 12)
     info = check_image(path)
     assert (info.height, info.width, info.channels, info.grey) == (12, 12, channels, False)
     expected = np.arange(channels)[:, None, None] * 20
@@ -50,9 +50,9 @@ def test_every_channel_is_read_in_its_place(channels, layout, tmp_path):
 def test_usual_tiffs_are_left_to_pil(tmp_path):
     for mode in ("L", "RGB", "RGBA", "CMYK", "LA", "I;16"):
         Image.new(mode, (6, 6)).save(tmp_path / "a.tif")
-        assert count_channels(tmp_path / "a.tif") is None, mode
+        assert header(tmp_path / "a.tif") is None, mode
     (tmp_path / "a.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
-    assert count_channels(tmp_path / "a.tif") is None
+    assert header(tmp_path / "a.tif") is None
     assert isinstance(check_image(tmp_path / "a.tif"), str)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from danlu.config.values import Channels
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
@@ -137,10 +136,6 @@ class Dataset:
             return self.inputs.channels or (1 if self.inputs.grey else 3)
         assert isinstance(self.inputs, Tensor)
         return self.inputs.shape[1]
-
-    def channels(self, colour: Channels | None) -> int:
-        """Channels of the images as they are read. colour: the setting `data.colour`."""
-        return {"grey": 1, "rgb": 3}.get(colour or "rgb") or self.stored_channels
 
     @property
     def kind(self) -> Literal["images", "files", "columns", "table", "tensors"]:

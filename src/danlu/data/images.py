@@ -24,11 +24,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from danlu.config.values import Channels as Colour
 from danlu.data import multichannel
 from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.refuse import Failure, blame
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from danlu.data.dataset import ImageFiles, Problem
 
-Colour = Literal["grey", "rgb", "all"]  # "all": every channel of an image that PIL does not read
 # Extensions of images, readable or not: a file that cannot be read is reported and not ignored.
 IMAGE_SUFFIXES = frozenset(
     suffix
@@ -135,10 +135,10 @@ def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
     try:
         if os.path.getsize(path) == 0:
             return "empty file"
-        if channels := multichannel.count_channels(path):
+        if found := multichannel.header(path):
             pixels = multichannel.read_channels(path)
             levels = None if pixels.dtype == np.uint8 else _levels(pixels)
-            return ImageInfo(pixels.shape[0], pixels.shape[1], False, True, levels, channels)
+            return ImageInfo(pixels.shape[0], pixels.shape[1], False, True, levels, found.channels)
         with _open(path) as image:
             deep = image.mode in DEEP_MODES
             if decode or deep or not _ends_well(path, image.format or ""):
@@ -198,7 +198,7 @@ def decode(
         return _convert(_from_array(source), colour)
     if isinstance(source, Image.Image):
         return _upright(_convert(source, colour, window), _orientation(source))
-    if multichannel.count_channels(source):
+    if multichannel.header(source):
         return _convert(_first_channels(_read_channels(source, window)), colour)
     with _open(source) as image:
         if min_side and image.format in ("JPEG", "MPO"):
@@ -241,7 +241,7 @@ def _read_channels(source: Any, window: Window | None) -> np.ndarray:
     """All channels of a file or array as uint8 (H, W, C)."""
     if isinstance(source, np.ndarray):
         values = source if source.ndim == 3 else source[..., None]
-    elif multichannel.count_channels(source):
+    elif multichannel.header(source):
         values = multichannel.read_channels(source)
     else:
         values = np.asarray(decode(source, window=window))
@@ -251,8 +251,9 @@ def _read_channels(source: Any, window: Window | None) -> np.ndarray:
 
 
 def _first_channels(pixels: np.ndarray) -> Image.Image:
-    """Image of the first three channels of (H, W, C), or of the first of two."""
-    return Image.fromarray(np.ascontiguousarray(pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., 0]))
+    """Image of the channels of (H, W, C) that are shown."""
+    shown = pixels[..., : multichannel.shown_channels(pixels.shape[2])]
+    return Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[2] == 1 else shown))
 
 
 def _resize(image: Image.Image | np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
@@ -306,9 +307,8 @@ def image_size(source: str | Path | np.ndarray | Image.Image) -> tuple[int, int]
         source = decode(source)
     if isinstance(source, Image.Image):
         return _upright_size(source)
-    if multichannel.count_channels(source):
-        height, width = multichannel.read_channels(source).shape[:2]
-        return height, width
+    if found := multichannel.header(source):
+        return found.height, found.width
     with _open(source) as image:
         return _upright_size(image)
 

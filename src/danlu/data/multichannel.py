@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import TiffImagePlugin
 
 SUFFIXES = (".tif", ".tiff")
 PACKAGE = "tifffile"
-SAMPLES_PER_PIXEL, PHOTOMETRIC, EXTRA_SAMPLES = 277, 262, 338  # tags of TIFF 6.0
+WIDTH, HEIGHT, SAMPLES_PER_PIXEL, PHOTOMETRIC, EXTRA_SAMPLES = 256, 257, 277, 262, 338  # tags of TIFF 6.0
 SEPARATED = 5  # photometric interpretation of CMYK
 ALPHA = (1, 2)  # extra samples: associated and unassociated alpha
 
@@ -21,8 +21,21 @@ class ChannelsError(ValueError):
     """An image of a number of channels that cannot be read, or that does not fit; the text is the reason."""
 
 
-def count_channels(path: Any) -> int | None:
-    """Number of channels of a TIFF file that PIL does not read as grey, RGB, CMYK or one of these with alpha.
+class Header(NamedTuple):
+    """Number of channels, and size in pixels, of a TIFF file."""
+
+    channels: int
+    height: int
+    width: int
+
+
+def shown_channels(channels: int) -> int:
+    """Number of channels of an image that are shown: the first three, or one of one or two."""
+    return 3 if channels >= 3 else 1
+
+
+def header(path: Any) -> Header | None:
+    """Read the header of a TIFF file that PIL does not read as grey, RGB, CMYK or one of these with alpha.
 
     None for every other file, also for one that is not readable.
     """
@@ -37,7 +50,7 @@ def count_channels(path: Any) -> int | None:
             extra = extra if isinstance(extra, tuple) else (extra,)
             colours = channels - (1 if len(extra) == 1 and extra[0] in ALPHA else 0)
             usual = (1, 3, 4) if tags.get(PHOTOMETRIC) == SEPARATED else (1, 3)
-            return None if colours in usual else channels
+            return None if colours in usual else Header(channels, int(tags[HEIGHT]), int(tags[WIDTH]))
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
         return None
 
@@ -50,7 +63,9 @@ def read_channels(path: str | Path) -> np.ndarray:
     try:
         import tifffile
     except ImportError:
-        raise ChannelsError(f"{count_channels(path)}-channel TIFF, which needs the package {PACKAGE}") from None
+        found = header(path)
+        kind = f"{found.channels}-channel TIFF" if found else "TIFF"
+        raise ChannelsError(f"{kind}, which needs the package {PACKAGE}") from None
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]

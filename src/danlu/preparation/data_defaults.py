@@ -9,6 +9,7 @@ import torch
 
 from danlu.config import Config
 from danlu.data.dataset import Dataset, ImageFiles, Samples
+from danlu.data.images import channels_of
 from danlu.detection.build import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
@@ -67,7 +68,7 @@ def pick_data_settings(
         if stored == 1:
             pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
         pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
-        channels = dataset.channels(chooser["data.colour"])
+        channels = channels_of(chooser["data.colour"], stored)
         size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
         fits = size_bytes <= DATA_MEMORY[device.type]
         mib = size_bytes / 2**20

@@ -14,6 +14,7 @@ from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, Samples
 from danlu.data.formats import open_dataset
+from danlu.data.images import channels_of
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_objects
@@ -143,7 +144,8 @@ def _split(config: Config, dataset: Dataset) -> Split:
 def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConfig:
     """The config with every setting of the augmentation filled in."""
     size = config.data.size or 1
-    channels = dataset.channels(config.data.colour) if dataset.kind in ("images", "files") else 3
+    is_image = dataset.kind in ("images", "files")
+    channels = channels_of(config.data.colour or "rgb", dataset.stored_channels) if is_image else 3
     if dataset.task_spec.finds_objects:
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels))
     classes = len(dataset.classes)

@@ -280,13 +280,13 @@ def _match_outputs(
 def _colours(there: Tensor, here: Tensor) -> Message | None:
     """Describe how kernels (O, C, h, w) of an input layer fit another number of colours; None where they do not."""
     same = there.ndim == here.ndim == 4 and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
-    before, now = there.shape[1], here.shape[1] if here.ndim > 1 else 0
-    if not same or before == now or before not in (1, 3):
+    if not same or there.shape[1] == here.shape[1] or there.shape[1] not in (1, 3):
         return None
+    before, now = there.shape[1], here.shape[1]
     if before == 3 and now != 1:
         text = "the kernels of red, green and blue are repeated over {channels} channels and scaled by 3/{channels}"
         return message("transfer.repeated_kernels", text, channels=now)
-    if here.shape[1] == 1:
+    if now == 1:
         return message("transfer.summed_kernels", "the kernels of red, green and blue are summed into one for grey")
     if now != 3:
         text = "the grey kernel divided by {channels} is used for each of {channels} channels"

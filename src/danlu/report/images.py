@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.annotations import RunLengths, decode_runs, parse_runs
+from danlu.data.multichannel import shown_channels
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -155,12 +156,8 @@ def to_image(image: Tensor) -> Image.Image:
 
 
 def visible(images: Tensor) -> Tensor:
-    """Channels of images (..., C, H, W) of a dataset that are shown: all of 1 or 3, the first three of more.
-
-    Of two channels the first is shown.
-    """
-    channels = images.shape[-3]
-    return images if channels in (1, 3) else images[..., : 3 if channels > 3 else 1, :, :]
+    """Channels of images (..., C, H, W) of a dataset that are shown."""
+    return images[..., : shown_channels(images.shape[-3]), :, :]
 
 
 def resized(image: Image.Image, side: int) -> Image.Image:

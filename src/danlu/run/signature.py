@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from danlu.config.values import Channels
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 
@@ -66,7 +67,7 @@ class Signature:
         return TASKS[self.task]
 
     @property
-    def colour(self) -> Literal["grey", "rgb", "all"]:
+    def colour(self) -> Channels:
         """Channels in which images are read for this network, as of the setting `data.colour`."""
         return "grey" if self.channels == 1 else "rgb" if self.channels in (3, None) else "all"
 
