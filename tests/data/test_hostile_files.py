@@ -19,7 +19,7 @@ from PIL import Image
 from danlu.config import DataConfig, load_yaml
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import open_dataset
-from danlu.data.images import cached_images
+from danlu.data.image_cache import cached_images
 from danlu.refuse import Refusal
 
 MAX_SECONDS = 5.0  # 2 s on an idle core

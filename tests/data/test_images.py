@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from danlu.data import images
+from danlu.data import image_cache, image_workers
 from danlu.data.dataset import ImageFiles
-from danlu.data.images import cached_images, check_image, decode, load_images, read_image
+from danlu.data.image_cache import cached_images
+from danlu.data.image_file import check_image
+from danlu.data.image_workers import load_images
+from danlu.data.images import decode, read_image
 from danlu.refuse import Refusal
 
 
@@ -179,8 +182,8 @@ def test_load_in_order_with_problems(tmp_path):
 
 
 def test_processes_give_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MIN_IMAGES_FOR_WORKERS", 2)
-    monkeypatch.setattr(images, "CHUNK", 3)
+    monkeypatch.setattr(image_workers, "MIN_IMAGES_FOR_WORKERS", 2)
+    monkeypatch.setattr(image_workers, "CHUNK", 3)
     paths = []
     for i in range(20):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (9, 9, 3), np.uint8)).save(tmp_path / f"{i}.png")
@@ -203,7 +206,7 @@ def test_cache_is_reused_and_follows_the_files(tmp_path, monkeypatch):
     assert len(kept) == 2  # the pixels and their problems, no temporary file
     first += 1  # a private copy: the file is not written to
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_decoded", None)  # decoding again would fail
+        patch.setattr(image_cache, "decoded_images", None)  # decoding again would fail
         again, _ = cached_images(files, 4, "grey", tmp_path / "cache", 0)
     assert again[:, 0, 0, 0].tolist() == [0, 10, 20]
     Image.new("L", (8, 9), 99).save(paths[0])
@@ -219,7 +222,7 @@ def test_cache_that_cannot_be_written(tmp_path):
 
 KILLED = """
 import os, signal, sys, time
-from danlu.data import images
+from danlu.data import image_workers as images
 
 def work(paths):
     print(os.getpid(), flush=True)
@@ -245,5 +248,5 @@ def test_workers_end_with_a_parent_that_is_killed():
 
 
 def test_no_more_workers_than_tasks(monkeypatch):
-    monkeypatch.setattr(images, "MIN_IMAGES_FOR_WORKERS", 2)
-    assert images._workers(600, 50_000) == 3
+    monkeypatch.setattr(image_workers, "MIN_IMAGES_FOR_WORKERS", 2)
+    assert image_workers._workers(600, 50_000) == 3

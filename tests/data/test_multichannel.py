@@ -9,7 +9,8 @@ from PIL import Image
 import danlu
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset
-from danlu.data.images import check_image, place_image, read_image
+from danlu.data.image_file import check_image
+from danlu.data.images import place_image, read_image
 from danlu.data.multichannel import header
 
 PLAIN = {"model": "lenet", "size": 16, "device": "cpu", "precision": "fp32", "augment": "none", "doctor.budget": 0}

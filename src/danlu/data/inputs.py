@@ -12,7 +12,9 @@ from torch import Tensor
 
 from danlu.data.canvas import FITS, PAD, Fit, Placement
 from danlu.data.dataset import Dataset, ImageFiles, Problem
-from danlu.data.images import Colour, cached_images, channels_of, load_images
+from danlu.data.image_cache import cached_images
+from danlu.data.image_workers import load_images
+from danlu.data.images import Colour, channels_of
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from danlu.data.images import IMAGE_SUFFIXES
+from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.text_files import decode_text
 from danlu.refuse import Refusal, refusal
 

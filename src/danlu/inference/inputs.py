@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from danlu.data.images import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
+from danlu.data.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
 from danlu.refuse import Refusal, refusal
 
 Content = TypeVar("Content")

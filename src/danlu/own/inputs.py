@@ -15,7 +15,9 @@ from torch.utils.data import Subset, TensorDataset
 
 from danlu.config import DataConfig
 from danlu.data.dataset import Problem, Samples
-from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images, image_size, read_image
+from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
+from danlu.data.image_workers import check_images
+from danlu.data.images import image_size, read_image
 from danlu.data.sources.csv import TARGET_COLUMNS
 from danlu.data.sources.labelled import image_files
 from danlu.own.labels import as_labels

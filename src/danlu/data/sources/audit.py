@@ -16,7 +16,8 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, Shape
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
-from danlu.data.images import ImageInfo, check_images
+from danlu.data.image_file import ImageInfo
+from danlu.data.image_workers import check_images
 from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, too_many_bad
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask

@@ -15,7 +15,8 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.images import IMAGE_SUFFIXES, ImageInfo, check_images
+from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
+from danlu.data.image_workers import check_images
 from danlu.data.sources.folder_guards import Folder, image_counts, not_classes
 from danlu.data.sources.labelled import image_files, too_many_bad
 from danlu.data.sources.targets import Task

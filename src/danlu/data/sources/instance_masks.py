@@ -16,8 +16,8 @@ from danlu.config import DataConfig
 from danlu.data.annotations import MaskFile, Raster, Shape, read_instances
 from danlu.data.dataset import Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_file import UNREADABLE
 from danlu.data.image_index import is_derived
-from danlu.data.images import UNREADABLE
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
 from danlu.data.sources.mask_files import MAX_VALUES, MaskPair, is_mask_folder, kind_of_masks, mask_pairs

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from danlu.config import DataConfig
 from danlu.data.annotations import Shape
 from danlu.data.dataset import UNASSIGNED, ImageFiles
-from danlu.data.images import ImageInfo, common_window, extensions
+from danlu.data.image_file import ImageInfo, extensions
+from danlu.data.images import common_window
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask, TaskName, object_task
 

@@ -20,8 +20,9 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_file import ImageInfo
 from danlu.data.image_index import AMBIGUOUS, ImageIndex
-from danlu.data.images import ImageInfo, check_images
+from danlu.data.image_workers import check_images
 from danlu.data.sources.label_sets import are_lists, label_matrix, separator_in, split_labels
 from danlu.data.sources.labelled import image_files, wanted_task
 from danlu.data.sources.reading import Reading, stop_if_many_bad

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.image_file import UNREADABLE, extensions, formats
 from danlu.data.image_index import is_derived
-from danlu.data.images import UNREADABLE, extensions, formats
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, sample
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex, name_parts
-from danlu.data.images import IMAGE_SUFFIXES
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, survey
 from danlu.data.text_files import decode_text

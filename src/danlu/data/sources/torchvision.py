@@ -13,7 +13,8 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, ImageFiles, Problem
-from danlu.data.images import ImageInfo, check_images
+from danlu.data.image_file import ImageInfo
+from danlu.data.image_workers import check_images
 from danlu.data.sources import cifar, idx
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes

@@ -22,8 +22,8 @@ from danlu.config.yaml_text import parse_yaml
 from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_file import extensions
 from danlu.data.image_index import ImageIndex
-from danlu.data.images import extensions
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task

@@ -1,0 +1,168 @@
+"""Recognise and check image files: formats, extensions, size, kind, and why a file cannot be used."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import struct
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from danlu.data import multichannel
+
+# Extensions of images, readable or not: a file that cannot be read is reported and not ignored.
+IMAGE_SUFFIXES = frozenset(
+    suffix
+    for names in (
+        ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .ppm .pgm .pbm .pnm .pfm .tif .tiff .webp .mpo",
+        ".jp2 .j2k .j2c .jpc .jpf .jpx .avif .avifs .heic .heics .heif .heifs .hif .jxl",
+        ".dng .cr2 .cr3 .nef .arw .orf .rw2",
+    )
+    for suffix in names.split()
+)
+# Extension of a format that needs a package -> names of the format and the package.
+PLUGINS: dict[str, tuple[str, str]] = dict.fromkeys(
+    (".heic", ".heics", ".heif", ".heifs", ".hif"), ("HEIC", "pillow-heif")
+)
+PLUGINS |= dict.fromkeys((".avif", ".avifs"), ("AVIF", "pillow-avif-plugin")) | {
+    ".jxl": ("JPEG XL", "pillow-jxl-plugin")
+}
+GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # more than 8 bits per channel
+# Last bytes of a complete file; a file that ends differently is decoded to check it.
+LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b"\x3b"}
+# Exceptions of PIL's plugins for damaged files.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
+UNREADABLE += (struct.error, ZeroDivisionError, Image.DecompressionBombError)
+
+
+class ImageInfo(NamedTuple):
+    """Size and kind of an image file.
+
+    height, width: pixels, after EXIF rotation. grey: whether it has one channel. named_right: whether the extension
+    matches the content. levels: min, 0.5 % percentile, 99.5 % percentile and max of the pixels, of an image with more
+    than 8 bits per channel. channels: of an image that `data/multichannel.py` reads; None: grey or colour.
+    """
+
+    height: int
+    width: int
+    grey: bool
+    named_right: bool
+    levels: tuple[float, float, float, float] | None = None
+    channels: int | None = None
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """List the formats that are read. EPS and WMF are excluded because PIL runs other programs for them."""
+    Image.init()
+    for package in ("pillow_heif", "pillow_avif", "pillow_jxl"):
+        with contextlib.suppress(Exception):  # not installed, or incompatible with this PIL
+            module = importlib.import_module(package)
+            if package == "pillow_heif":
+                module.register_heif_opener()
+    wanted = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF", "HEIF", "JXL")
+    return tuple(name for name in wanted if name in Image.OPEN)
+
+
+@cache
+def extensions() -> dict[str, str]:
+    """Map the extensions of readable formats (lower case, with the dot) to PIL's format names."""
+    return {suffix: name for suffix, name in Image.registered_extensions().items() if name in formats()}
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file has the header of an image, regardless of its name."""
+    try:
+        with open_image(path):
+            return True
+    except UNREADABLE:
+        return False
+
+
+def check_image(path: str | Path, decode: bool = True) -> ImageInfo | str:
+    """Read the size and kind of an image file; returns the reason as text if it cannot be used.
+
+    decode: decode all pixels; otherwise only read the header and the last bytes, and decode if these look damaged.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            return "empty file"
+        if found := multichannel.header(path):
+            pixels = multichannel.read_channels(path)
+            levels = None if pixels.dtype == np.uint8 else _levels(pixels)
+            return ImageInfo(pixels.shape[0], pixels.shape[1], False, True, levels, found.channels)
+        with open_image(path) as image:
+            deep = image.mode in DEEP_MODES
+            if decode or deep or not _ends_well(path, image.format or ""):
+                image.load()
+            height, width = upright_size(image)
+            named = extensions().get(os.path.splitext(path)[1].lower())
+            kind = "JPEG" if image.format == "MPO" else image.format
+            levels = _levels(np.asarray(image)) if deep else None
+            return ImageInfo(height, width, image.mode in GREY_MODES, named == kind, levels)
+    except UNREADABLE as error:
+        return reason_of(error, path)
+
+
+def _levels(values: np.ndarray) -> tuple[float, float, float, float]:
+    """Compute (min, 0.5 % percentile, 99.5 % percentile, max) of pixels. Raises ValueError if any is not finite."""
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError("pixels that are not finite")
+    step = max(1, values.size // 100_000)
+    low, high = np.percentile(values.ravel()[::step], (0.5, 99.5))
+    return float(values.min()), float(low), float(high), float(values.max())
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if orientation(image) >= 5 else (height, width)
+
+
+def open_image(path: str | Path) -> Image.Image:
+    return Image.open(path, formats=formats())
+
+
+def _ends_well(path: str | Path, kind: str) -> bool:
+    if kind not in LAST_BYTES:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-min(64, os.path.getsize(path)), os.SEEK_END)
+        return file.read().rstrip(b"\0\r\n").endswith(LAST_BYTES[kind])
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8. For TIFF it is 1, because PIL applies it when loading."""
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    try:
+        return image.getexif().get(0x0112, 1) or 1
+    except UNREADABLE:
+        return 1  # broken EXIF does not make an image unusable
+
+
+def reason_of(error: Exception, path: str | Path | None = None) -> str:  # noqa: PLR0911
+    """Describe an exception of PIL in a few words. path: if its format needs a package, the package is named."""
+    suffix = os.path.splitext(path)[1].lower() if path is not None else ""
+    if suffix in PLUGINS and suffix not in extensions() and not isinstance(error, FileNotFoundError | PermissionError):
+        kind, package = PLUGINS[suffix]
+        return f"{kind} image, which needs the package {package}"
+    if isinstance(error, multichannel.ChannelsError):
+        return str(error)
+    text = str(error).lower()
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "not readable: permission denied"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too many pixels (possible decompression bomb)"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image"
+    if "truncated" in text or isinstance(error, EOFError):
+        return "truncated"
+    return f"damaged: {error}" if text else f"damaged: {type(error).__name__}"
