@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
+from danlu.message import translated
 from danlu.refuse import Failure, Refusal, blame
 
+START_DELAY_SECONDS = 0.4  # until a line says that torch is being imported, which can take many seconds
 PARSER_FLAGS = ("-h", "--help", "--version")
 
 
@@ -86,10 +88,15 @@ def _run(argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from danlu.console.commands import COMMANDS
+    from danlu.progress.lines import StageLines
+    from danlu.progress.stages import showing, stage
 
     as_json = values.pop("json")
-    result, code = COMMANDS[verb](values, Console(stderr=as_json))
+    console = Console(stderr=as_json)
+    with showing(StageLines(console)):
+        with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
+            from danlu.console.commands import COMMANDS
+        result, code = COMMANDS[verb](values, console)
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     return code

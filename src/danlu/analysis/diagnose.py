@@ -21,7 +21,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
-from danlu.message import speaking
+from danlu.message import speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.parts import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
@@ -29,6 +29,7 @@ from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.progress.stages import stage
 from danlu.refuse import Refusal, blame, refusal
 from danlu.run.folder import Run, runs_beside
 from danlu.tasks.task import SampleLossTask
@@ -107,7 +108,9 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
         wanted = "a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset"
         raise refusal("RUN|LOG|DATA", wanted, str(target), near=near) from None
-    findings = [*_data_findings(prepared, config.doctor.language), *_model_findings(prepared, config.doctor.language)]
+    findings = _data_findings(prepared, config.doctor.language)
+    with stage(translated("stage.network", "examining the untrained network")):
+        findings += _model_findings(prepared, config.doctor.language)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     return Diagnosis(prepared.dataset.path, config.doctor.language, findings)
 
@@ -130,7 +133,8 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
         if isinstance(stored, ImageFiles):
             chunks = torch.arange(len(dataset)).split(256)
             stored = torch.cat([prepared.images.some(chunk.tolist()) for chunk in chunks])
-        findings += examine_images(stored, targets, split, dataset.name_of, language)
+        with stage(translated("stage.comparing", "comparing the images with one another")):
+            findings += examine_images(stored, targets, split, dataset.name_of, language)
     if targets is not None:
         findings += examine_labels(targets, split, dataset.classes, language)
     return findings

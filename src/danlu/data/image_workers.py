@@ -21,6 +21,8 @@ import numpy as np
 from danlu.data.canvas import Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
 from danlu.data.images import Colour, Window, channels_of, read_image
+from danlu.message import translated
+from danlu.progress.stages import stage
 from danlu.refuse import Failure
 
 if TYPE_CHECKING:
@@ -35,8 +37,12 @@ MIN_IMAGES_FOR_WORKERS = 500  # fewer are read faster without starting processes
 def check_images(paths: Sequence[Path], decode: bool = True, workers: int | None = None) -> list[ImageInfo | str]:
     """Apply `check_image` to each path, in order. workers: number of processes; None: one per CPU core."""
     workers = _workers(len(paths), workers)
-    chunks = _in_order(partial(_check_chunk, decode=decode), paths, workers)
-    return _of_one_depth([found for chunk in chunks for found in chunk])
+    found: list[ImageInfo | str] = []
+    with stage(translated("stage.checking", "checking images"), len(paths)) as checking:
+        for chunk in _in_order(partial(_check_chunk, decode=decode), paths, workers):
+            found += chunk
+            checking.advance(len(chunk))
+    return _of_one_depth(found)
 
 
 def _of_one_depth(found: list[ImageInfo | str]) -> list[ImageInfo | str]:
@@ -92,9 +98,11 @@ def decoded_images(
 
     work = partial(_decode_chunk, size=size, colour=colour, fit=fit, window=window, channels=channels)
     start = 0
-    for chunk, bad in _in_order(work, paths, _workers(len(paths), workers)):
-        yield chunk, [Problem(str(paths[start + i]), reason) for i, reason in bad]
-        start += len(chunk)
+    with stage(translated("stage.decoding", "decoding images"), len(paths)) as decoding:
+        for chunk, bad in _in_order(work, paths, _workers(len(paths), workers)):
+            yield chunk, [Problem(str(paths[start + i]), reason) for i, reason in bad]
+            start += len(chunk)
+            decoding.advance(len(chunk))
 
 
 def _check_chunk(paths: Sequence[Path], decode: bool) -> list[ImageInfo | str]:

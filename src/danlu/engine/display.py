@@ -22,11 +22,13 @@ from torch import Tensor
 
 from danlu.engine.loop import Plan, Progress, Watcher, samples_trained
 from danlu.message import translated
+from danlu.progress.stages import duration
 from danlu.run.names import metric_key, split_key
 
 REFRESH_SECONDS = 0.2  # between updates of the bars; drawing costs training time
 SPEED_WINDOW = 5.0  # seconds of training over which the displayed speed is averaged
 LINE_SECONDS = 30  # between lines inside an epoch where there is no terminal
+MIN_SECONDS_LEFT = 10.0  # of the training, to be printed after an epoch
 METRICS_SHOWN = ("loss", "accuracy", "r2", "rmse", "mAP", "f1_micro", "mask_mAP")
 
 
@@ -98,7 +100,11 @@ class Display(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self._last_line = time.monotonic()
-        self.say(epoch_line(plan, progress, row, improved))
+        line = epoch_line(plan, progress, row, improved)
+        left = progress.seconds / max(progress.epoch, 1) * (plan.epochs - progress.epoch)
+        if left >= MIN_SECONDS_LEFT:
+            line += "  " + translated("progress.left", "{time} left", time=duration(left))
+        self.say(line)
 
     def _note(self, parts: dict[str, Tensor]) -> str:
         return " ".join(f"{metric_key(k)} {v.item():.4f}" for k, v in parts.items())

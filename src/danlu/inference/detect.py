@@ -21,7 +21,9 @@ from danlu.inference.inputs import InputImage, existing_path, output_folder, out
 from danlu.inference.prediction import Detection, Prediction
 from danlu.inference.trained_network import TrainedNetwork
 from danlu.inference.video import Recording, is_video, video_frames
+from danlu.message import translated
 from danlu.objects import Detections
+from danlu.progress.stages import stage
 from danlu.report.images import draw_objects
 from danlu.tasks.detect import run_lengths_to_json, to_image
 
@@ -41,16 +43,17 @@ def detect(
     output = AnnotatedOutput(output_folder(out)) if out is not None else None
     predictions: list[Prediction] = []
     images = _placed_images(inputs, detector)
-    while chunk := list(islice(images, CHUNK)):
-        found = iter(detector([one.content for one in chunk if one.content is not None]))
-        for one in chunk:
-            if one.content is None:
-                predictions.append(Prediction(one.name, error=one.error))
-                continue
-            objects = _detections(next(found), detector.classes)
-            predictions.append(Prediction(one.name, objects=objects))
-            if output is not None:
-                output.add(one, objects, detector.classes)
+    with stage(translated("stage.detecting", "detecting objects, images done:")) as detecting:
+        while chunk := list(islice(images, CHUNK)):
+            found = iter(detector([one.content for one in chunk if one.content is not None]))
+            for one in detecting.each(chunk):
+                if one.content is None:
+                    predictions.append(Prediction(one.name, error=one.error))
+                    continue
+                objects = _detections(next(found), detector.classes)
+                predictions.append(Prediction(one.name, objects=objects))
+                if output is not None:
+                    output.add(one, objects, detector.classes)
     if output is not None:
         output.close()
         write_coco_results(output.folder, predictions, detector.classes)

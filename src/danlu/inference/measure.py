@@ -11,8 +11,11 @@ from danlu.data.inputs import frame_of
 from danlu.engine.device import make_fabric
 from danlu.engine.evaluate import evaluate
 from danlu.inference.trained_network import TrainedNetwork
+from danlu.message import translated
 from danlu.preparation.assemble import evaluation_batches, evaluation_views, make_task
 from danlu.preparation.prepared import Prepared
+from danlu.progress.stages import stage
+from danlu.run.names import split_key
 from danlu.run.signature import Signature
 from danlu.tasks.task import Evaluation, Task
 
@@ -45,7 +48,9 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
     each = []
     for signature, model in trained.members_on(fabric.device, config.channels_last):
         batches = evaluation_batches(_encoded_for(signature, prepared), index, fabric)
-        one = evaluate(fabric, task, fabric.setup(model), batches, views)
+        text = translated("stage.evaluating", "evaluating on the {split} set", split=split_key(split))
+        with stage(text):
+            one = evaluate(fabric, task, fabric.setup(model), batches, views)
         each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
     evaluation = each[0]
     if len(each) > 1:

@@ -19,8 +19,10 @@ from danlu.data.multichannel import ChannelsError
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.message import translated
 from danlu.metrics.labels import DEFAULT_THRESHOLD
 from danlu.preparation.own_transform import around
+from danlu.progress.stages import stage
 from danlu.report.images import annotate
 from danlu.run.signature import Signature
 from danlu.tasks.classify import probabilities
@@ -44,7 +46,8 @@ def predict_images(
     listed. out: folder for copies of the images with the prediction written below.
     """
     signature = trained.signature
-    images = list(read_images(inputs, partial(_read, signature=signature)))
+    with stage(translated("stage.reading_images", "reading images")) as reading:
+        images = list(reading.each(read_images(inputs, partial(_read, signature=signature))))
     readable = [one.content for one in images if one.content is not None]
     if signature.transform is not None and readable:
         find("transform", signature.transform).fit(torch.from_numpy(readable[0]))
@@ -102,16 +105,18 @@ def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Ten
 def _outputs(members: Sequence[Member], device: torch.device, images: Sequence[np.ndarray], config: Config) -> Tensor:
     """Mean of `member_output` over members and views, (N, K). images: uint8 (C, H, W) on the canvas."""
     chunks = []
-    for start in range(0, len(images), CHUNK):
-        raw = torch.from_numpy(np.stack(images[start : start + CHUNK])).to(device)
-        outputs = []
-        for signature, model in members:
-            normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
-            _, prepare = around(signature, normalise, normalise)
-            batch, _ = prepare(raw, None, torch.zeros(len(raw), device=device), None)
-            seen = views(batch, config.augment) if config.tta else [batch]
-            outputs += [member_output(signature, model, view) for view in seen]
-        chunks.append(torch.stack(outputs).mean(0))
+    with stage(translated("stage.predicting", "predicting images"), len(images)) as predicting:
+        for start in range(0, len(images), CHUNK):
+            raw = torch.from_numpy(np.stack(images[start : start + CHUNK])).to(device)
+            outputs = []
+            for signature, model in members:
+                normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+                _, prepare = around(signature, normalise, normalise)
+                batch, _ = prepare(raw, None, torch.zeros(len(raw), device=device), None)
+                seen = views(batch, config.augment) if config.tta else [batch]
+                outputs += [member_output(signature, model, view) for view in seen]
+            chunks.append(torch.stack(outputs).mean(0))
+            predicting.advance(len(raw))
     return torch.cat(chunks)
 
 

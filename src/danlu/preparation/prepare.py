@@ -21,7 +21,7 @@ from danlu.data.presets import resolve_objects
 from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.engine.device import keep_freed_memory, pick_device
-from danlu.message import message
+from danlu.message import message, translated
 from danlu.preparation.checks import check_objects, check_training
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
@@ -33,6 +33,7 @@ from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects
 from danlu.preparation.pretrained import choose_start
 from danlu.preparation.starting_weights import plan_transfer
 from danlu.preparation.transfer import Transfer, open_source
+from danlu.progress.stages import stage
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 from danlu.user_objects import find, is_own
@@ -121,7 +122,8 @@ def _open(config: Config) -> Dataset:
         raise refusal("DATA", wanted, "nothing", do="try `danlu train digits`")
     if is_own(config.data.path):
         return find("data", config.data.path)
-    dataset = open_dataset(config.data, config.task)
+    with stage(translated("stage.reading", "reading {data}", data=config.data.path)):
+        dataset = open_dataset(config.data, config.task)
     target = config.data.target
     if target and dataset.kind != "table" and target not in dataset.target_names:
         raise refusal(

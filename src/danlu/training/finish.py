@@ -13,8 +13,10 @@ from danlu.engine.checkpoint import previous_state
 from danlu.engine.loop import Progress
 from danlu.inference.loaded_run import load
 from danlu.inference.measure import measure
+from danlu.message import translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.results import print_result
+from danlu.progress.stages import stage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.summary import Metrics, Summary
@@ -60,5 +62,6 @@ def write_results(run: Run, summary: Summary, console: Console) -> None:
     """Write findings.json, summary.json and the report; print the metrics."""
     run.write_json("findings.json", summary.findings)
     run.write_json("summary.json", summary)
-    write_page(run.folder)
+    with stage(translated("stage.report", "writing the report")):
+        write_page(run.folder)
     print_result(console, run, summary)

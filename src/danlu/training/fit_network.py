@@ -22,6 +22,7 @@ from danlu.preparation.networks import network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.progress.stages import showing
 from danlu.run.folder import Run
 from danlu.run.record import Record
 from danlu.training.conditions import check_conditions, conditions
@@ -52,7 +53,7 @@ def fit_network(
         watchers.append(agreement)
     if first and (callbacks := current().callbacks) is not None:
         watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
-    with display, ExitStack() as stack:
+    with display, showing(None), ExitStack() as stack:  # the display shows the training itself
         if first and config.doctor.budget:
             watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))
         fit(plan, progress, record, watchers, agreement if several else stop)

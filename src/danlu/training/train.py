@@ -15,6 +15,8 @@ from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
 from danlu.own.parts import WANTED, is_data, is_pair
 from danlu.printing.lines import print_line
+from danlu.progress.lines import StageLines
+from danlu.progress.stages import showing
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.task_spec import TaskName
@@ -122,14 +124,15 @@ def train(
         if config or (isinstance(data, str | Path) and str(data)):
             raise refusal("--resume", "used without DATA and --config, which the run defines", str(data or config))
         folder = resume.folder if isinstance(resume, Run) else Path(resume)
-        return _resume(folder, plain, (data, val, test), objects, console)
+        with showing(StageLines(console)):
+            return _resume(folder, plain, (data, val, test), objects, console)
     base = load_yaml(config) if config else Config()
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
         raise refusal("DATA", WANTED, data)
     wanted = with_values(base, ({"data.path": str(data)} if not in_memory and str(data) else {}) | plain)
     _check_folds(wanted)
-    with speaking(wanted.doctor.language):
+    with speaking(wanted.doctor.language), showing(StageLines(console)):
         if not in_memory and (is_data(val) or is_data(test)):
             raise refusal("val and test", "paths or sizes where DATA is a path", type(val or test).__name__)
         wanted, objects = with_data(wanted, data, val, test, objects)

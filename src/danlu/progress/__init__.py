@@ -1,0 +1,1 @@
+"""Stages of long work, and their display."""
