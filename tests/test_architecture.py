@@ -19,7 +19,7 @@ FLOORS = {
     "engine": 6, "report": 6,
     "preparation": 7, "own": 7,
     "advice": 8, "printing": 8, "inference": 8,
-    "analysis": 9, "conversion": 9, "training": 9,
+    "analysis": 9, "conversion": 9, "deployment": 9, "training": 9,
     "healing": 10,
     "console": 11,
     "cli": 12, "__init__": 12, "__main__": 13,

@@ -17,6 +17,7 @@ _PUBLIC = {
     "describe": "danlu.analysis.describe",
     "diagnose": "danlu.analysis.diagnose",
     "convert": "danlu.conversion.convert",
+    "export": "danlu.deployment.export",
     "heal": "danlu.healing.heal",
     "landscape": "danlu.analysis.landscape",
     "inspect": "danlu.analysis.inspect",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from danlu.analysis.inspect import inspect as inspect
     from danlu.analysis.landscape import landscape as landscape
     from danlu.conversion.convert import convert as convert
+    from danlu.deployment.export import export as export
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature as curvature

@@ -18,6 +18,7 @@ from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import landscape
 from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
+from danlu.deployment.export import export
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
 from danlu.healing.heal import heal, own_run
@@ -26,6 +27,7 @@ from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
+from danlu.printing.export import print_export
 from danlu.printing.healing import print_healing
 from danlu.printing.lines import print_line
 from danlu.printing.results import (
@@ -117,6 +119,12 @@ def convert_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     print_line(console, done.sentence())
     for note in done.notes or []:
         print_line(console, f"note: {note}")
+    return done.to_json(), 0
+
+
+def export_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    done = export(values.pop("run"), **_given(values))
+    print_export(console, done)
     return done.to_json(), 0
 
 
@@ -220,6 +228,7 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "predict": predict_command,
     "describe": describe_command,
     "convert": convert_command,
+    "export": export_command,
     "diagnose": diagnose_command,
     "inspect": inspect_command,
     "formats": formats_command,

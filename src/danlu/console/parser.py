@@ -10,6 +10,7 @@ from danlu.config import keys
 from danlu.console.flags import Parser, hint
 from danlu.refuse import Refusal, nearest
 
+EXPORT_NAMES = ("onnx", "pt2")  # of `deployment.export`, likewise
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
@@ -76,6 +77,15 @@ def _convert(parser: Parser) -> None:
     parser.settings(only=lambda key: key in ("data.format", "data.on_bad", "data.target", "data.workers"))
 
 
+def _export(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.flag("--format", metavar="|".join(EXPORT_NAMES), default=None, help="format of the file [onnx]")
+    parser.flag("--out", metavar="FILE", default=None, help="file to write [RUN/export/model.onnx]")
+    parser.flag("--batch", metavar="N|any", default=None, help="images per call of the file [any]")
+    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
+
+
 def _diagnose(parser: Parser) -> None:
     about = "a run folder; the log of another tool, or a folder that holds one; or data, as for train"
     parser.add_argument("target", metavar="RUN|LOG|DATA", help=about)
@@ -129,6 +139,7 @@ VERBS = {
     "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
     "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
+    "export": Verb("RUN", "write a run's network as one verified file for other programs", _export),
     "diagnose": Verb(
         "RUN|LOG|DATA",
         "report what is wrong with a run, the log of another tool, or data before training",

@@ -47,11 +47,11 @@ def predict_images(
     """
     signature = trained.signature
     with stage(translated("stage.reading_images", "reading images")) as reading:
-        images = list(reading.each(read_images(inputs, partial(_read, signature=signature))))
+        images = list(reading.each(read_images(inputs, partial(read_for, signature=signature))))
     readable = [one.content for one in images if one.content is not None]
     if signature.transform is not None and readable:
         find("transform", signature.transform).fit(torch.from_numpy(readable[0]))
-    outputs = iter(_outputs(trained.members_on(device), device, readable, config) if readable else ())
+    outputs = iter(image_outputs(trained.members_on(device), device, readable, config) if readable else ())
     predictions = [
         Prediction(one.name, error=one.error)
         if one.content is None
@@ -63,7 +63,7 @@ def predict_images(
     return predictions
 
 
-def _read(source: Any, signature: Signature) -> np.ndarray:
+def read_for(source: Any, signature: Signature) -> np.ndarray:
     """Read an image as the network takes it. Raises ChannelsError for another number of channels."""
     pixels = read_image(source, signature.canvas or 1, signature.colour, window=signature.window)
     if len(pixels) != signature.channels:
@@ -94,15 +94,21 @@ def member_output(signature: Signature, model: nn.Module, inputs: Tensor) -> Ten
 
     K class probabilities, or K target values in their units.
     """
-    outputs = model(inputs).float()
+    return answers_of(signature, model(inputs).float().cpu())
+
+
+def answers_of(signature: Signature, outputs: Tensor) -> Tensor:
+    """Raw outputs (N, K) of a network as class probabilities, or as target values in their units."""
     if signature.task_spec.several_labels:
-        return outputs.sigmoid().cpu()
+        return outputs.sigmoid()
     if signature.task_spec.has_classes:
-        return probabilities(outputs).cpu()
-    return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs.cpu())
+        return probabilities(outputs)
+    return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs)
 
 
-def _outputs(members: Sequence[Member], device: torch.device, images: Sequence[np.ndarray], config: Config) -> Tensor:
+def image_outputs(
+    members: Sequence[Member], device: torch.device, images: Sequence[np.ndarray], config: Config
+) -> Tensor:
     """Mean of `member_output` over members and views, (N, K). images: uint8 (C, H, W) on the canvas."""
     chunks = []
     with stage(translated("stage.predicting", "predicting images"), len(images)) as predicting:

@@ -1,0 +1,1 @@
+"""Trained networks in files for other programs: export, and one file to share a run."""

@@ -1,0 +1,150 @@
+"""`danlu export`: a run's network as one file for other programs, verified before it is handed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu.deployment.facts import as_text, facts_of
+from danlu.deployment.graph import ImageGraph, graph_of
+from danlu.deployment.onnx_file import EXAMPLE_BATCH, PACKAGES, Answer, need, read_onnx, write_onnx
+from danlu.deployment.pt2_file import read_pt2, write_pt2
+from danlu.deployment.samples import Samples, noise_images, samples_of
+from danlu.deployment.script import check_script, write_script
+from danlu.deployment.verification import Verified, verify
+from danlu.inference.loaded_run import LoadedRun, load
+from danlu.message import message
+from danlu.refuse import blame, one_of, refusal
+from danlu.run.folder import Run
+from danlu.run.result import Result
+
+SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2"}  # format -> extension of its file
+FOLDER = "export"  # inside the run folder, for files without --out
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Export(Result):
+    """Result of `danlu.export`: a file with the same answers as the run's network."""
+
+    file: str
+    format: str
+    run: str
+    task: str
+    model: str
+    batch: int | str  # images per call: a number, or "any"
+    bytes: int
+    images_compared: int
+    max_difference: float  # largest difference of the outputs on these images
+    metric: str  # name of the task's main metric
+    metric_before: float | None  # of the network; None where the data of the run is not there
+    metric_after: float | None  # of the file
+    metric_images: int
+    split: str | None  # of these images
+    ms_before: float  # milliseconds for one image in torch
+    ms_after: float  # milliseconds for one image in the file's runtime
+    script: str | None = None  # predict.py beside the file
+    note: str | None = None
+
+
+def export(
+    run: str | Path | Run,
+    *,
+    format: str = "onnx",
+    out: str | Path | None = None,
+    batch: int | str = "any",
+    weights: str | None = None,
+    model: Any = None,
+) -> Export:
+    """Write the network of a run to one file: images in bytes in, probabilities out, verified on validation images.
+
+    format: onnx or pt2 (torch.export). out: the file, by default RUN/export/model.onnx. batch: images per call, "any"
+    or a number. weights: "best" or "last". model: a network of your own, see `load`.
+
+    The file takes uint8 (N, S, S, C) on the canvas of the network; normalisation is inside, class names, sizes and the
+    resize rule are in its metadata. predict.py beside an ONNX file needs numpy, Pillow and onnxruntime only. Raises
+    Failure if the file's answers differ from the network's on up to 32 validation images, or its metric does; nothing
+    is written then.
+    """
+    one_of("--format", format, SUFFIXES, " or ".join(SUFFIXES))
+    if format == "onnx":
+        need(PACKAGES, "--format onnx")
+    size = _batch(batch)
+    loaded = load(run, weights, model=model)
+    file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{SUFFIXES[format]}"
+    if file.suffix != SUFFIXES[format]:
+        raise refusal("--out", f"a file that ends in {SUFFIXES[format]}", str(file))
+    if file.is_dir():
+        raise refusal("--out", "a file", f"{file}, a folder")
+    graph = graph_of(loaded)
+    check_script(file, loaded.signature)
+    found = samples_of(loaded)
+    samples = found if isinstance(found, Samples) else None
+    part = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        answer = _write(loaded, graph, format, part, size)
+        verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2")
+        written = part.stat().st_size
+        part.replace(file)
+        script = write_script(file, loaded.signature) if format == "onnx" else None
+    except OSError as error:
+        raise blame(error, f"--out {file}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return _result(loaded, format, file, script, size, written, verified, None if samples else str(found))
+
+
+def _batch(batch: int | str) -> int | None:
+    """Images per call; None for any."""
+    if batch == "any":
+        return None
+    if isinstance(batch, bool) or not str(batch).isdecimal() or not 1 <= int(batch) <= 4096:
+        raise refusal("--batch", "any or an integer from 1 to 4096", batch)
+    return int(batch)
+
+
+def _write(run: LoadedRun, graph: ImageGraph, format: str, path: Path, batch: int | None) -> Answer:
+    """Write the file and open it again."""
+    example = torch.from_numpy(noise_images(run, batch or EXAMPLE_BATCH))
+    facts = facts_of(run) | {"batch": batch or "any", "images_per_call": batch or 1}
+    if format == "pt2":
+        write_pt2(graph, example, path, facts, any_batch=batch is None)
+        return read_pt2(path)
+    write_onnx(graph, example, path, as_text(facts), graph.output_names, any_batch=batch is None)
+    return read_onnx(path)
+
+
+def _result(
+    run: LoadedRun,
+    format: str,
+    file: Path,
+    script: Path | None,
+    batch: int | None,
+    written: int,
+    verified: Verified,
+    reason: str | None,
+) -> Export:
+    text = "the data of the run cannot be read, so that random images were compared and no metric: {reason}"
+    return Export(
+        file=str(file),
+        format=format,
+        run=run.name,
+        task=run.task,
+        model=run.signature.model,
+        batch=batch or "any",
+        bytes=written,
+        images_compared=verified.compared,
+        max_difference=verified.max_difference,
+        metric=verified.metric,
+        metric_before=verified.metric_before,
+        metric_after=verified.metric_after,
+        metric_images=verified.images,
+        split=verified.split,
+        ms_before=round(verified.ms_before, 3),
+        ms_after=round(verified.ms_after, 3),
+        script=str(script) if script else None,
+        note=message("deployment.no_data", text, reason=reason) if reason else None,
+    )

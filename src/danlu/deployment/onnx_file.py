@@ -1,0 +1,93 @@
+"""ONNX: a graph as one file, read back by onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from danlu.refuse import Failure, Refusal
+
+MAX_BYTES = 2_000_000_000  # a protocol buffer is smaller than 2 GB
+EXAMPLE_BATCH = 2  # images of the example that the graph is traced with
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+Answer = Callable[[np.ndarray], list[np.ndarray]]  # images uint8 (N, S, S, C) -> outputs of the file
+
+
+def write_onnx(
+    graph: nn.Module,
+    example: Tensor,
+    path: Path,
+    facts: Mapping[str, str],
+    names: tuple[str, ...],
+    *,
+    any_batch: bool,
+) -> None:
+    """Write a graph to one file, weights inside.
+
+    example: uint8 (N, S, S, C); the file takes batches of any size, or of N images only.
+    names: of the outputs. Raises Refusal for more than 2 GB, Failure if the network cannot be traced.
+    """
+    if sum(p.numel() * p.element_size() for p in graph.parameters()) > MAX_BYTES:
+        raise Refusal(
+            "--format must be pt2 for networks of more than 2 GB, which one ONNX file cannot hold", "--format"
+        )
+    shapes = ({0: torch.export.Dim.DYNAMIC},) if any_batch else None
+    try:
+        with _silent(), torch.no_grad():
+            program: Any = torch.onnx.export(
+                graph,
+                (example,),
+                input_names=["images"],
+                output_names=list(names),
+                dynamic_shapes=shapes,
+                dynamo=True,
+                verbose=False,
+            )
+            program.model.metadata_props.update(facts)
+            program.save(str(path), external_data=False)
+    except OSError:
+        raise
+    except Exception as error:
+        raise Failure(f"the network cannot be written as ONNX: {' '.join(str(error).split())[:200]}") from error
+
+
+def read_onnx(path: Path) -> Answer:
+    """Open a file with onnxruntime, on the CPU with as many threads as torch."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda images: [np.asarray(one) for one in session.run(None, {"images": images})]
+
+
+def need(packages: Sequence[str], flag: str) -> None:
+    """Refuse in one sentence if a package of the extra `export` is missing. flag: that needs it, with its value."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            wanted = f"{flag} needs the package {package}: `pip install {package}`, or danlu[export]"
+            raise Refusal(wanted, flag.partition(" ")[0])
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    """Without the notes of the exporter on standard output and in its log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

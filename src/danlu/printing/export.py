@@ -1,0 +1,46 @@
+"""Terminal output of `danlu export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from danlu.message import message
+from danlu.printing.lines import print_line
+
+
+def print_export(console: Console, done: Mapping[str, Any]) -> None:
+    """Print the file, and what the comparison with the network gave."""
+    script = done.get("script")
+    text = "{file}: {format}, {size}, {batch} images per call"
+    size = _size(done["bytes"])
+    print_line(
+        console,
+        message("printing.export_file", text, file=done["file"], format=done["format"], size=size, batch=done["batch"]),
+    )
+    if done["metric_before"] is not None:
+        text = "{metric} {before} before, {after} after, on {images} images of the {split} set"
+        before, after = (f"{done[key]:.4f}" for key in ("metric_before", "metric_after"))
+        values = {"metric": done["metric"], "images": done["metric_images"], "split": done["split"]}
+        print_line(console, message("printing.export_metric", text, before=before, after=after, **values))
+    text = "largest difference of the outputs {difference} on {images} images"
+    difference = f"{done['max_difference']:.2g}"
+    print_line(
+        console,
+        message("printing.export_difference", text, difference=difference, images=done["images_compared"]),
+    )
+    text = "{before} ms per image in torch, {after} ms in the file"
+    before, after = (f"{done[key]:.2f}" for key in ("ms_before", "ms_after"))
+    print_line(console, message("printing.export_time", text, before=before, after=after))
+    if script:
+        text = "{script}: predicts with numpy, Pillow and onnxruntime alone"
+        print_line(console, message("printing.export_script", text, script=script))
+    if done.get("note"):
+        print_line(console, message("printing.note", "note: {note}", note=done["note"]))
+
+
+def _size(count: int) -> str:
+    """Bytes as kB or MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

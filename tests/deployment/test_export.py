@@ -1,0 +1,196 @@
+"""Exported files give the answers of the network; predict.py beside them those of `danlu predict`."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import danlu
+from danlu.cli import main
+from danlu.deployment import script
+from danlu.deployment.export import Export
+from danlu.deployment.graph import graph_of
+from danlu.deployment.samples import Samples, noise_images, samples_of
+from danlu.deployment.verification import verify
+from danlu.refuse import Failure, Refusal
+
+SMALL = {"numpy", "onnxruntime", "PIL"}
+# Runs predict.py as in an environment that has neither torch nor danlu.
+ALONE = (
+    "import sys, runpy\nsys.modules.update(torch=None, danlu=None, torchvision=None)\n"
+    "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def told(script_file: Path, *paths: object) -> list[dict]:
+    words = [sys.executable, "-c", ALONE, str(script_file), "--json", *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["predictions"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """Images of every kind that the small script reads: grey, palette, transparent, rotated, 16 bits, JPEG."""
+    root = tmp_path_factory.mktemp("kinds")
+    rng = np.random.default_rng(5)
+    pixels = (np.array([40, 60, 200]) + rng.normal(0, 25, (31, 47, 3))).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(root / "rgb.png")
+    image.save(root / "photo.jpg", quality=95)
+    image.resize((470, 310)).save(root / "large.jpg", quality=95)
+    image.convert("L").save(root / "grey.png")
+    image.quantize(16).save(root / "palette.gif")
+    clear = image.convert("RGBA")
+    clear.putalpha(Image.fromarray((pixels[..., 0] > 40).astype(np.uint8) * 255))
+    clear.save(root / "transparent.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(root / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(root / "deep.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def exported(coloured_run, tmp_path_factory) -> Export:
+    return danlu.export(coloured_run, out=tmp_path_factory.mktemp("out") / "colours.onnx")
+
+
+def test_graph_gives_the_probabilities_of_predict(coloured_run, images):
+    """Two ways from a file to probabilities: the graph on the canvas, and `predict`."""
+    file = images / "rgb.png"
+    found = coloured_run.predict(file)[0].probabilities
+    graph, size = graph_of(coloured_run), coloured_run.signature.canvas
+    with Image.open(file) as image:
+        square = image.crop((8, 0, 39, 31)).resize((size, size), Image.Resampling.BILINEAR)
+    answers = graph(torch.from_numpy(np.array(square))[None])
+    assert dict(zip(coloured_run.classes, answers[0].tolist())) == pytest.approx(found, abs=2e-3)
+
+
+def test_a_file_that_differs_is_refused(coloured_run):
+    """The comparison must see a wrong file: another image's answers, noise in the outputs, swapped classes."""
+    graph, samples = graph_of(coloured_run), samples_of(coloured_run)
+    assert isinstance(samples, Samples)
+    few = replace(samples, index=samples.index[:9])
+
+    def right(pixels: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            return [graph(torch.from_numpy(pixels)).numpy()]
+
+    good = verify(coloured_run, graph, right, few, exact=True)
+    assert (good.max_difference, good.compared, good.metric, good.images) == (0, 9, "accuracy", 9)
+    assert good.metric_before == good.metric_after
+    for wrong in (lambda x: [right(x)[0] + 2e-4], lambda x: [right(x)[0][:, ::-1]], lambda x: right(255 - x)):
+        with pytest.raises(Failure, match="differs from the network by"):
+            verify(coloured_run, graph, wrong, few)
+    with pytest.raises(Failure, match="has accuracy"):
+        verify(coloured_run, graph, lambda x: [np.roll(right(x)[0], 1, 1)], few, int8=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--format onx", "--format must be onnx or pt2, got 'onx'; did you mean 'onnx'?"),
+        ("--batch 0", "--batch must be any or an integer from 1 to 4096, got '0'"),
+        ("--batch many", "--batch must be any or an integer"),
+        ("--out model.pt", "--out must be a file that ends in .onnx"),
+        ("--weights worst", "--weights must be best or last"),
+    ],
+)
+def test_wrong_input_is_one_sentence(flags, said, digits_run, capsys):
+    assert main(["export", str(digits_run.folder), *flags.split()]) == 2
+    written = capsys.readouterr().err
+    assert said in written
+    assert written.count("\n") == 1
+
+
+def test_networks_without_images_are_refused(houses_run, tmp_path):
+    with pytest.raises(
+        Refusal, match=r"RUN must be a network of images to be exported, got .*, a network of table rows"
+    ):
+        danlu.export(houses_run, out=tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_predict_py_is_not_overwritten(digits_run, tmp_path):
+    (tmp_path / "predict.py").write_text("mine = 1\n")
+    with pytest.raises(Refusal, match=r"without a predict\.py of your own"):
+        danlu.export(digits_run, out=tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["predict.py"]
+
+
+@pytest.mark.parametrize("file", sorted(script.SCRIPTS.glob("*.py")), ids=lambda path: path.name)
+def test_scripts_are_small_and_need_three_packages(file):
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= 60
+    assert script.MARK in text.partition("\n")[0]
+    tree = ast.parse(text)
+    modules = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == SMALL
+
+
+def test_random_images_fit_the_network(coloured_run):
+    images = noise_images(coloured_run, 3)
+    assert (images.shape, images.dtype) == ((3, 16, 16, 3), np.uint8)
+
+
+@pytest.mark.slow
+def test_onnx_file_is_whole_and_tells_about_itself(exported, coloured_run):
+    import onnxruntime
+
+    file = Path(exported.file)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["colours.onnx", "predict.py"]
+    assert exported.bytes == file.stat().st_size
+    assert exported.max_difference <= 1e-4
+    assert exported.metric_before == exported.metric_after
+    session = onnxruntime.InferenceSession(str(file))
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == list(coloured_run.classes)
+    assert (facts["task"], facts["danlu_version"], facts["canvas"]) == ("classify", danlu.__version__, "16")
+    for count in (1, 2, 7):
+        answers = session.run(None, {"images": noise_images(coloured_run, count)})[0]
+        assert answers.sum(1) == pytest.approx(np.ones(count), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, images):
+    ours = [row.to_json() for row in danlu.predict(coloured_run, images)]
+    theirs = told(Path(exported.script), images)
+    assert [row["path"] for row in theirs] == [row["path"] for row in ours]
+    for one, other in zip(theirs, ours):
+        assert one.keys() == other.keys()
+        assert one["class"] == other["class"]
+        assert dict(one["top"]) == pytest.approx(dict(other["top"]), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_fixed_batch_and_a_run_without_its_data(digits_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(digits_run.folder, run)
+    text = (run / "config.yaml").read_text().replace("path: digits", "path: nowhere/digits")
+    (run / "config.yaml").write_text(text)
+    done = danlu.export(run, batch=3)
+    assert (done.batch, done.metric_before, done.images_compared) == (3, None, 32)
+    assert "nowhere" in str(done.note)
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "one.png")
+    (told_row,) = told(Path(done.script), tmp_path / "one.png")
+    assert told_row["class"] == digits_run.predict(tmp_path / "one.png")[0]["class"]
+
+
+@pytest.mark.slow
+def test_pt2_round_trip_is_exact(digits_run, tmp_path):
+    done = danlu.export(digits_run, format="pt2", out=tmp_path / "m.pt2")
+    assert done.max_difference == 0
+    facts = {"danlu.json": ""}
+    torch.export.load(tmp_path / "m.pt2", extra_files=facts)
+    assert json.loads(facts["danlu.json"])["task"] == "classify"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
