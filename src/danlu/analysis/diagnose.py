@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.advice.fixes import fixes
 from danlu.analysis.diagnosis import Diagnosis
-from danlu.config import Config, with_values
+from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import known_names
 from danlu.doctor.curves.judge import LogDiagnosis, diagnose_log
@@ -35,6 +35,9 @@ from danlu.run.folder import Run, runs_beside
 from danlu.tasks.task import SampleLossTask
 from danlu.user_objects import using
 
+PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is trained, so that no format is timed
+FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16  # in the batch that the network is fitted to, to see whether it can learn
+SMALL_IMAGE = 64  # pixels of a side; larger images count as large
 MAX_IMAGES = 200_000  # images compared with one another
 
 
@@ -100,8 +103,9 @@ def write_log_page(diagnosis: Diagnosis, page: Path) -> Path:
 
 def _diagnose_data(config: Config, target: Any) -> Diagnosis:
     """Findings about data and a network before training."""
+    open_formats = {k: v for k, v in PLAIN_FORMAT.items() if get(config, k) is None}
     try:
-        prepared = prepare(config)
+        prepared = prepare(with_values(config, open_formats))
     except Refusal as refused:
         if refused.thing != "DATA" or is_data(target):
             raise
@@ -152,7 +156,8 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
     task = make_task(prepared)
     assert isinstance(task, SampleLossTask), "detectors are handled above"
     _, plain = transforms(prepared)
-    index = prepared.split.train[:64]
+    is_large = (prepared.signature.size or 0) > SMALL_IMAGE
+    index = prepared.split.train[: FIT_LARGE_IMAGES if is_large else FIT_SAMPLES]
     batch = next(make_batches(prepared, index, plain, batch_size=len(index)).epoch())
     network = build_network(prepared, prepared.config.seed).to(prepared.device)
     return examine_model(

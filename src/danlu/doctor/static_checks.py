@@ -27,6 +27,7 @@ MIN_CONTRAST = 3.0  # standard deviation, of 255; images below it look like any 
 MAX_BLANK_RANGE = 32  # of 255; pixel values of a blank image span at most this
 MAX_NAMED = 8  # samples or pairs in a text
 FIT_STEPS, FIT_LR = 60, 1e-3  # of Adam, when fitting one batch
+FITTED, FITTED_STEPS = 0.7, 3  # the batch is fitted when so many losses in a row are below this fraction of the first
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ def _examine_copy(
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
+        if all(value < FITTED * losses[0] for value in losses[-FITTED_STEPS:]):
+            break
     if not math.isfinite(losses[-1]) or losses[-1] > 0.9 * losses[0]:
         facts = {"first": losses[0], "last": losses[-1], "steps": FIT_STEPS, "samples": len(inputs)}
         findings.append(_found("fit.not_learning", "warning", 0.75, language, facts))

@@ -30,6 +30,8 @@ FABRIC_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "fp16": "16-mixed",
 }
+PROBE_STEP_SECONDS = 0.2  # of a timed step, about; a batch that takes longer is timed on fewer samples
+MIN_PROBE_BATCH = 4  # samples
 
 
 def pick_device(name: str, count: int = 1) -> torch.device:
@@ -124,11 +126,16 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     """Time training steps and return the fastest of fp32, fp32 with channels_last and bf16 with channels_last.
 
     build: creates the network. inputs: one float32 batch (n, C, H, W). seconds: time to spend. Another format must be
-    10 % faster than plain fp32 to be chosen, so that noise does not decide.
+    10 % faster than plain fp32 to be chosen, so that noise does not decide. Of a batch that takes long, a few samples
+    are timed.
     """
     candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True), ("bf16", True)]
     times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
+    first = _step(build(), inputs, *candidates[0])
+    first()  # the first pass allocates memory
+    fraction = min(PROBE_STEP_SECONDS / max(_timed(first), 1e-9), 1.0)
+    inputs = inputs[: max(MIN_PROBE_BATCH, int(len(inputs) * fraction))]
     steps = [_step(build(), inputs, *candidate) for candidate in candidates]
     warm = [_timed(step) + _timed(step) for step in steps]
     # Candidates take turns, so that drift of the machine's speed affects all alike. Short steps run in groups, since

@@ -11,10 +11,11 @@ from danlu.config import Config, ResolvedConfig
 from danlu.detection.detector import Detector
 from danlu.engine.device import Format, probe_format
 from danlu.learning.sparse import sparsify
-from danlu.message import message
+from danlu.message import message, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.networks import initial_network
 from danlu.preparation.transfer import Transfer
+from danlu.progress.stages import stage
 from danlu.run.signature import Signature
 from danlu.user_objects import is_own
 
@@ -56,7 +57,8 @@ def choose_format(
     else:
         batch = min(config.batch_size, MAX_PROBE_BATCH)
         inputs = torch.randn(batch, signature.channels or 1, signature.size, signature.size, device=device)
-        found = probe_format(lambda: _timed_network(build()), inputs)
+        with stage(translated("stage.formats", "timing the network in several number formats")):
+            found = probe_format(lambda: _timed_network(build()), inputs)
     if asked.precision is None:
         config = replace(config, precision=found.precision)
         choices.append(Choice("precision", found.precision, found.reason))

@@ -1,6 +1,6 @@
 """Stages on a console: one line that is redrawn on a terminal, plain lines elsewhere.
 
-A thread looks at the current stage, because the work itself may be one long call. Besides rich nothing heavy is imported.
+A thread looks at the current stage, because the work itself may be one long call. Only rich is imported besides danlu.
 """
 
 from __future__ import annotations
