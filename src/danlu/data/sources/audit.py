@@ -18,6 +18,7 @@ from danlu.data.annotations import Annotation, MaskFile, Polygons, RunLengths, S
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
+from danlu.data.sources.box_forms import BoxForm, refuse_other_forms
 from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, too_many_bad
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
@@ -36,9 +37,11 @@ def assemble(
     task: ObjectTask,
     problems: Iterable[Problem] = (),
     notes: Iterable[str] = (),
+    box_form: BoxForm = "corners",
 ) -> Dataset:
     """Assemble the checked Dataset. Raises Refusal if there are no images or classes, or too many are bad.
 
+    box_form: of the numbers in the file, from which the corners were computed.
     task: "segment" keeps the outlines; an object without a usable one is then ignored in training.
     """
     problems, notes = list(problems), list(notes)
@@ -53,6 +56,8 @@ def assemble(
             f"{path}: all annotations ignore the EXIF rotation of the images; save the images without EXIF rotation"
         )
     sizes = [(info.height, info.width) for info in infos]
+    if config.on_bad != "skip":
+        refuse_other_forms(path, found, sizes, box_form)
     things, boxes, owner = _audit(path, found, sizes, config, problems, notes)
     if TASKS[task].masks:
         things = _outlined(path, found, sizes, things, boxes, owner, problems)

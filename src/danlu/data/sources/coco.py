@@ -85,6 +85,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         named = [File(survey.path, survey.path.relative_to(survey.root).parts)]
     files = sorted((_File(file) for file in named), key=lambda file: file.split % 4)  # training set first
     reading = Reading(survey, config, "coco", [name for file in files for name in file.categories.values()])
+    reading.box_form = "sized"
     reading.labels = {name: k for k, name in enumerate(reading.labels)}
     for file in _without_unions(files, reading.notes):
         file.read(reading, TASKS[task].masks)
@@ -233,6 +234,7 @@ class _File:
     def _add_objects(self, reading: Reading, found: dict[Any, Labelled | None], outlines: bool) -> None:
         seen: Counter[Any] = Counter()
         retyped = False
+        boxed = corners = 0
         for where, entry in self.entries("annotations", reading):
             name = f"annotation {entry['id']}" if "id" in entry else where
             try:
@@ -253,6 +255,8 @@ class _File:
             reading.entries += 1
             if fault and outlines:
                 reading.problems.append(Problem(f"{self.name} {name}", fault, "kept"))
+            boxed += 1
+            corners += _area_of_corners(entry)
             label = self.categories.get(category)
             wrong = "" if label is not None else f"unknown class: category_id {entry['category_id']!r}"
             retyped |= label is not None and not isinstance(entry["category_id"], int)
@@ -260,6 +264,11 @@ class _File:
             reading.add(one, name, label or "", box, shape if outlines else None, ignore=crowd, fault=wrong)
             if "id" in entry and isinstance(entry["id"], int | str):
                 seen[entry["id"]] += 1
+        if corners > 1 and corners > 0.5 * boxed and reading.config.on_bad != "skip":
+            raise Refusal(
+                f"{self.file.path}: bbox holds x1, y1, x2, y2 by the area of {corners} of {boxed} objects, where x, y, "
+                "width, height are expected: convert it, or use --on-bad skip"
+            )
         if retyped:
             reading.notes.append(
                 f"{self.name}: category ids written as text or with a decimal point are taken as integers"
@@ -359,6 +368,15 @@ def _ring(ring: Any) -> np.ndarray:
     if not (isinstance(ring, list) and len(ring) % 2 == 0 and _are_numbers(ring)):
         raise ValueError(f"must be polygons, each a list of x, y, x, y, ..., got {_short(ring)!r}")
     return np.array(list(map(_float, ring)), np.float64).reshape(-1, 2)
+
+
+def _area_of_corners(entry: dict[str, Any]) -> bool:
+    """Whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
+    box, area = entry.get("bbox"), entry.get("area")
+    if not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
+        return False
+    a, b, c, d = map(_float, box)
+    return c > a and d > b and abs((c - a) * (d - b) - area) < 0.02 * area and abs(c * d - area) > 0.1 * area
 
 
 def _box_of_runs(runs: RunLengths) -> tuple[float, float, float, float]:

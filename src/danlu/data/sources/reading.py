@@ -15,6 +15,7 @@ from danlu.data.annotations import Polygons, Shape
 from danlu.data.dataset import UNASSIGNED, Dataset, Problem
 from danlu.data.image_index import ImageIndex
 from danlu.data.sources.audit import assemble
+from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
 from danlu.data.survey import File, Survey
 from danlu.refuse import Refusal
@@ -39,6 +40,7 @@ class Reading:
         self.entries = self.bad = 0
         self.missing: set[tuple[str, int]] = set()  # names of images that were not found, and their split
         self.has_shapes = False
+        self.box_form: BoxForm = "corners"  # of the numbers in the files
 
     def skip(self, where: str, reason: str) -> None:
         """Record an unusable entry."""
@@ -122,7 +124,15 @@ class Reading:
                 one.things = [thing._replace(label=place.get(thing.label, -1)) for thing in one.things]
         notes = self.notes + self.index.notes()
         return assemble(
-            self.survey.path, self.form, list(self.found.values()), classes, self.config, task, self.problems, notes
+            self.survey.path,
+            self.form,
+            list(self.found.values()),
+            classes,
+            self.config,
+            task,
+            self.problems,
+            notes,
+            self.box_form,
         )
 
 

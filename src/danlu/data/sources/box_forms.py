@@ -1,0 +1,57 @@
+"""Recognise boxes that are written in another form than their format has: corners for sizes, fractions for pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from danlu.data.sources.labelled import Labelled
+from danlu.refuse import Refusal
+
+BoxForm = Literal["corners", "sized", "centred"]  # x1, y1, x2, y2; or x, y, width, height, of a corner or the centre
+NAMES = {"sized": "x, y, width, height", "centred": "the centre, width, height"}
+MIN_BOXES = 3  # fewer are no evidence
+FAR = 0.02  # of the image's side, beyond which a box does not leave its image by rounding
+MIN_SIDE = 8  # pixels of an image, in which no object is as small as a pixel
+
+
+def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tuple[int, int]], form: BoxForm) -> None:
+    """Raise Refusal if the boxes fit their images only in another form.
+
+    sizes: (height, width) of the images. form: that of the numbers from which the boxes were computed.
+    """
+    rows = [
+        (thing.box, size, one.fractions)
+        for one, size in zip(found, sizes)
+        for thing in one.things
+        if not thing.fault and (thing.shape is None or form != "centred")
+    ]
+    boxes = np.array([box for box, _, _ in rows], np.float64).reshape(-1, 4)
+    if len(boxes) < MIN_BOXES or not np.isfinite(boxes).all():
+        return
+    fractions = np.array([own for _, _, own in rows])
+    sides = np.array([size[::-1] for _, size, _ in rows], np.float64)
+    ends = boxes[:, 2:]
+    if not fractions.any() and ends.max() <= 1 and ends.min() > 0 and sides.min() >= MIN_SIDE and (ends % 1).any():
+        raise Refusal(
+            f"{path}: all {len(boxes)} boxes lie between 0 and 1, as fractions of the image instead of "
+            "pixels: multiply them by its width and height, or use --on-bad skip"
+        )
+    bounds = np.where(fractions[:, None], 1.0, sides)
+    if form != "corners" and _are_corners(boxes, bounds, form):
+        raise Refusal(
+            f"{path}: the boxes fit their images as x1, y1, x2, y2 but not as {NAMES[form]}, the form of this format: "
+            "convert them, or use --on-bad skip"
+        )
+
+
+def _are_corners(boxes: np.ndarray, bounds: np.ndarray, form: BoxForm) -> bool:
+    """Whether most boxes leave their images although the numbers they were computed from lie inside as corners."""
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    starts = boxes[:, :2] + (sizes / 2 if form == "centred" else 0)
+    inside = (starts >= 0).all() and (sizes > starts).all() and (sizes <= bounds * (1 + FAR)).all()
+    beyond = np.maximum(-boxes[:, :2], boxes[:, 2:] - bounds) > FAR * bounds
+    return bool(inside and beyond.any(axis=1).mean() > 0.5)
