@@ -23,10 +23,20 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import ImageInfo
 from danlu.data.image_index import AMBIGUOUS, ImageIndex
 from danlu.data.image_workers import check_images
+from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.label_sets import are_lists, label_matrix, separator_in, split_labels
 from danlu.data.sources.labelled import image_files, wanted_task
 from danlu.data.sources.reading import Reading, stop_if_many_bad
-from danlu.data.sources.sheets import SIZE_COLUMNS, Sheet, names_images, numbers, sheets_in, sheets_of, surroundings
+from danlu.data.sources.sheets import (
+    SIZE_COLUMNS,
+    Sheet,
+    is_hot,
+    names_images,
+    numbers,
+    sheets_in,
+    sheets_of,
+    surroundings,
+)
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.survey import Survey, as_survey
 from danlu.message import message
@@ -43,6 +53,25 @@ def look_boxes(data: Survey) -> Evidence | None:
 
 def look_images(data: Survey) -> Evidence | None:
     """csv files with a column of images and one of labels."""
+    if unread := sheets_of(data, "unread"):
+        names = {"file": unread[0].file.relative, "columns": unread[0].header}
+        seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **names)
+        why = message(
+            "data.refuse.csv_unread",
+            "{file} names images and has columns of boxes ({columns}) in an unknown form: call them xmin, ymin, xmax, "
+            "ymax, or x, y, width, height", **names,
+        )  # fmt: skip
+        return Evidence(Fit.MARKED if data.is_file else Fit.CONVERTED, seen, why)
+    unclear = sheets_of(data, "unclear")
+    if unclear and not sheets_of(data, "images"):
+        names = {"file": unclear[0].file.relative, "columns": unclear[0].header}
+        seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **names)
+        why = message(
+            "data.refuse.csv_unclear",
+            "{file} names images, but which of its columns ({columns}) is the label is not clear: use --format "
+            "csv-images --target COLUMN", **names,
+        )  # fmt: skip
+        return Evidence(Fit.MARKED if data.is_file else Fit.LAYOUT, seen, why)
     return _look(data, "images", Fit.CONVERTED)
 
 
@@ -86,17 +115,21 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     wanted = wanted_task(data.path, task, masks=False)
     around = surroundings(data)
     reading = Reading(around, config, "csv boxes")
+    reading.box_form = sheets_of(data, "boxes")[0].form if sheets_of(data, "boxes") else "corners"
     for sheet in sheets_of(data, "boxes"):
         fractions = _are_fractions(sheet)
         for line in sheet.ragged:
             reading.skip(f"{sheet.file.relative} line {line}", "not as many fields as the header")
         names = _open_images_names(around) if "labelname" in sheet.header else {}
+        if sheet.file.suffix == ".txt":
+            names = {str(k): name for k, name in enumerate(class_list(around))}
         if fractions:
             reading.notes.append(f"{sheet.file.relative}: boxes are taken as fractions of the image")
         for row, line in zip(sheet.rows, sheet.lines):
             where = f"{sheet.file.relative} line {line}"
             one = reading.image(
-                row[sheet.image], where, near=sheet.file.folder, split=sheet.split, size=_size_of(sheet, row),
+                row[sheet.image], where, near=sheet.file.folder, split=sheet.split_of_row(row),
+                size=_size_of(sheet, row),
                 fractions=fractions,
             )  # fmt: skip
             if one is None:
@@ -115,7 +148,9 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
 
 def open_images(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """`ImageFiles` and the labels of each image; a csv without labels, such as Kaggle's test.csv, is left out."""
-    return _open_labels(as_survey(path), config, task, "images", "csv images")
+    data = as_survey(path)
+    kind = "images" if sheets_of(data, "images") or config.target is None else "unclear"
+    return _open_labels(data, config, task, kind, "csv images")
 
 
 def open_classes(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -130,6 +165,7 @@ class _Entry(NamedTuple):
     image: str
     line: int
     labels: tuple[str, ...]
+    split: int
 
     @property
     def where(self) -> str:
@@ -157,7 +193,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     bad, total = len(problems), len(problems) + len(entries)
     found: dict[Path, _Labelling] = {}
     for one in entries:
-        file = index.find(one.image, one.sheet.file.folder, one.sheet.split)
+        file = index.find(one.image, one.sheet.file.folder, one.split)
         if isinstance(file, str) or not (several or one.labels):
             bad += 1
             problems.append(Problem(f"{one.where} ({one.image})", file if isinstance(file, str) else "no label"))
@@ -173,18 +209,39 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
             problems.append(Problem(one.where, f"{one.image} is listed twice", "kept"))
         elif before is not None:
             labels = tuple(dict.fromkeys((*before.labels, *labels)))
-        found[file.path] = _Labelling(labels, one.sheet.split, one.where)
+        found[file.path] = _Labelling(labels, one.split, one.where)
     unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled"]
     notes += [
         f"{s.file.relative} names images without labels: they are for prediction and not read" for s in unlabelled
     ]
     stop_if_many_bad(data.path, bad, total, problems, config)
+    if all(sheet.file.suffix == ".txt" for sheet in sheets):
+        found = _with_class_names(found, around, notes)
     classes = {sheet.header[i] for sheet in sheets for i in sheet.columns}
     classes |= {label for one in found.values() for label in one.labels}
     dataset = _dataset(
         around, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes()
     )
     return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
+
+
+def _with_class_names(found: dict[Path, _Labelling], data: Survey, notes: list[str]) -> dict[Path, _Labelling]:
+    """Labels that are class numbers replaced by the names of a list of classes, or of the folders of the images."""
+    labels = {label for one in found.values() for label in one.labels}
+    names = dict(enumerate(class_list(data)))
+    if not labels or not all(label.isdecimal() for label in labels):
+        return found
+    folders = {(label, path.parent.name) for path, one in found.items() for label in one.labels}
+    if max(map(int, labels)) in names:
+        named = {label: names[int(label)] for label in labels}
+    elif 1 < len(labels) == len(folders) == len({folder for _, folder in folders}):
+        named = dict(folders)
+    else:
+        return found
+    label, name = min(named.items())
+    text = "labels are numbers and get the names of their classes ({label} is {name})"
+    notes.append(str(message("data.labels_named", text, label=label, name=repr(name))))
+    return {path: one._replace(labels=tuple(named[label] for label in one.labels)) for path, one in found.items()}
 
 
 def _label_texts(
@@ -207,7 +264,13 @@ def _label_texts(
             notes.append(str(message("data.labels_whole", text, **values)))
     separator = separator if several else None
     return several, [
-        _Entry(s, row[s.image], line, split_labels(text, separator) if several else (text,) * bool(text))
+        _Entry(
+            s,
+            row[s.image],
+            line,
+            split_labels(text, separator) if several else (text,) * bool(text),
+            s.split_of_row(row),
+        )
         for s, row, line, text in rows
     ]
 
@@ -220,7 +283,7 @@ def _hot_columns(
     for sheet in sheets:
         for row, line, hot in zip(sheet.rows, sheet.lines, multi_label_targets(sheet)):
             labels = tuple(sheet.header[i] for i, value in zip(sheet.columns, hot) if value)
-            entries.append(_Entry(sheet, row[sheet.image], line, labels))
+            entries.append(_Entry(sheet, row[sheet.image], line, labels, sheet.split_of_row(row)))
     exclusive = all(len(one.labels) == 1 for one in entries)
     several = not exclusive if task is None else TASKS[task].several_labels
     if not several:
@@ -234,7 +297,7 @@ def _hot_columns(
 
 def multi_label_targets(sheet: Sheet) -> np.ndarray:
     """float32 (N, K) of 0 and 1: the labels of each row of a sheet with a column per class."""
-    return np.array([[float(row[i] or 0) for i in sheet.columns] for row in sheet.rows], np.float32)
+    return np.array([[is_hot(row[i]) for i in sheet.columns] for row in sheet.rows], np.float32)
 
 
 def _dataset(
@@ -287,9 +350,10 @@ def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray
 
 
 def _label_column(sheet: Sheet, target: str | None) -> int:
-    if target is None:
-        assert sheet.label is not None
+    if target is None and sheet.label is not None:
         return sheet.label
+    if target is None:
+        raise refusal("--target", f"a column of {sheet.file.path}", "nothing", near=sheet.header)
     names = [name.lower() for name in sheet.header]
     if target.lower() not in names:
         raise refusal("--target", f"a column of {sheet.file.path}", target, near=sheet.header)
@@ -315,7 +379,9 @@ def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] 
     if found is None:
         return None
     a, b, c, d = found.tolist()
-    return (a, b, a + c, b + d) if sheet.sized else (a, b, c, d)
+    if sheet.form == "centred":
+        return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    return (a, b, a + c, b + d) if sheet.form == "sized" else (a, b, c, d)
 
 
 def _are_fractions(sheet: Sheet) -> bool:

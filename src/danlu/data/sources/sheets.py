@@ -14,9 +14,10 @@ import numpy as np
 from danlu.data.dataset import TRAIN, UNASSIGNED
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex, name_parts
-from danlu.data.split_names import split_of, split_of_path
+from danlu.data.sources.box_forms import BoxForm
+from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, survey
-from danlu.data.text_files import decode_text
+from danlu.data.text_files import decode_text, read_text
 
 IMAGE_COLUMNS = (
     "filename",
@@ -44,20 +45,37 @@ IMAGE_COLUMNS += (
 )
 CLASS_COLUMNS = ("class", "label", "labelname", "class_name", "classname", "label_name", "category", "category_name")
 CLASS_COLUMNS += ("name", "target", "object", "labels", "classes", "species", "breed", "diagnosis", "tag", "y")
-BOXES = (  # column names of a box -> whether the last two are width and height
-    (("xmin", "ymin", "xmax", "ymax"), False),
-    (("x_min", "y_min", "x_max", "y_max"), False),
-    (("x1", "y1", "x2", "y2"), False),
-    (("left", "top", "right", "bottom"), False),
-    (("bbox_x", "bbox_y", "bbox_width", "bbox_height"), True),
-    (("x", "y", "w", "h"), True),
-    (("x", "y", "width", "height"), True),
-    (("xmin", "ymin", "width", "height"), True),
+CLASS_COLUMNS += ("class_id", "classid", "label_id", "category_id", "cls")
+SPLIT_COLUMNS = {"split", "set", "subset", "dataset", "partition", "phase", "usage", "traintest", "fold"}
+BOXES: tuple[tuple[tuple[str, ...], BoxForm], ...] = (  # plain column names of a box -> form of its numbers
+    (("xmin", "ymin", "xmax", "ymax"), "corners"),
+    (("minx", "miny", "maxx", "maxy"), "corners"),
+    (("x0", "y0", "x1", "y1"), "corners"),
+    (("x1", "y1", "x2", "y2"), "corners"),
+    (("left", "top", "right", "bottom"), "corners"),
+    (("xtl", "ytl", "xbr", "ybr"), "corners"),
+    (("xcenter", "ycenter", "width", "height"), "centred"),
+    (("xcentre", "ycentre", "width", "height"), "centred"),
+    (("centerx", "centery", "width", "height"), "centred"),
+    (("cx", "cy", "w", "h"), "centred"),
+    (("cx", "cy", "width", "height"), "centred"),
+    (("x", "y", "w", "h"), "sized"),
+    (("x", "y", "width", "height"), "sized"),
+    (("xmin", "ymin", "width", "height"), "sized"),
+    (("left", "top", "width", "height"), "sized"),
 )
+BOX_PREFIX = re.compile(r"^(bbox|boundingbox|box|roi)(?=[a-z])")  # of plain column names
+GEOMETRY = re.compile(r"^(center|centre|bbox|box)?(x|y)\d*(min|max|center|centre|c)?$|^(left|top|right|bottom)$")
+MIN_GEOMETRY = 2  # columns called like coordinates, from which on a table is taken to hold boxes
+HOT = ("0", "1", "0.0", "1.0", "true", "false")  # values in the column of one class
 BOX_COLUMN = ("bbox", "box", "bounding_box")
 SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w"), ("img_height", "img_width"))
+LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
+LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
+LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes"}  # in the names of text files of labels
+AUTOML_SPLITS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED"}
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
-ENDINGS = (".csv", ".tsv")
+ENDINGS = (".csv", ".tsv", ".txt")
 STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "images"}  # hardly in other tables
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 ANNOTATION_FOLDERS = ("data", "annotations", "annotation", "labels", "label", "csv", "meta", "metadata")
@@ -67,10 +85,12 @@ MAX_LOOKED = 200  # rows whose images are looked for
 
 @dataclass(frozen=True)
 class Sheet:
-    """One csv file. header: lower-case column names. kind: "boxes", "images", "classes" or "" for a plain table.
+    """One csv file. header: lower-case column names. kind: "boxes", "images", "classes", "unlabelled", "unread" (boxes
+    in an unknown form), "unclear" (no column is called like a label), or "" for a plain table.
 
-    image, label: their columns. box: four columns, or one that holds all four numbers. sized: width and height are
-    given instead of the far corner. columns: of a label per class.
+    image, label: their columns. box: four columns, or one that holds all four numbers. form: of these numbers,
+    "corners", "sized" (width and height instead of the far corner) or "centred". columns: of a label per class.
+    split_column: that of the split of each row.
     """
 
     file: File
@@ -81,8 +101,9 @@ class Sheet:
     image: int = 0
     label: int | None = None
     box: tuple[int, ...] = ()
-    sized: bool = False
+    form: BoxForm = "corners"
     columns: tuple[int, ...] = ()
+    split_column: int | None = None
     found: float = 0.0  # fraction of the named images that are there
     ragged: tuple[int, ...] = ()  # lines with another number of fields than the header
 
@@ -90,6 +111,11 @@ class Sheet:
     def split(self) -> int:
         own = split_of(self.file.stem)
         return own if own != UNASSIGNED else split_of_path(self.file.folder)
+
+    def split_of_row(self, row: Sequence[str]) -> int:
+        """The split that a row names, else that of the file."""
+        own = UNASSIGNED if self.split_column is None else split_of(row[self.split_column])
+        return own if own != UNASSIGNED else self.split
 
 
 def sheets_of(data: Survey, kind: str) -> list[Sheet]:
@@ -105,6 +131,10 @@ def sheets_of(data: Survey, kind: str) -> list[Sheet]:
 def sheets_in(data: Survey) -> list[Sheet]:
     if "sheets" not in data.memo:
         files = [file for file in data.files if file.suffix in ENDINGS and SUBMISSION not in file.name.lower()]
+        texts = [file for file in data.of(".txt") if normal(file.stem) not in data.image_stems]
+        files = [file for file in files if file.suffix != ".txt"]
+        texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
+        files += [file for file in texts if len(texts) <= MAX_SHEETS and _is_list(data.lines(file))]
         files = [file for file in files if _may_name_images(data.lines(file), data)] if len(files) <= MAX_SHEETS else []
         index = ImageIndex.of(surroundings(data)) if files else None
         found = [_sheet(file, index) for file in files if index is not None]
@@ -130,6 +160,17 @@ def _may_name_images(lines: Sequence[str], data: Survey) -> bool:
     return bool(named) or any(suffix in line.lower() for line in lines[:MAX_LOOKED] for suffix in USUAL_SUFFIXES)
 
 
+def _names_labels(file: File) -> bool:
+    """Whether a text file is called like a list of labels, rather than like one of identities or other attributes."""
+    return bool({word.lower() for word in WORD.findall(file.stem)} & LIST_WORDS)
+
+
+def _is_list(lines: Sequence[str]) -> bool:
+    """Whether the first lines of a text file are an image each, and some a label or boxes behind it."""
+    found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
+    return bool(found) and all(found) and any(one.group(2) for one in found if one)
+
+
 def surroundings(data: Survey) -> Survey:
     """The survey in which images are looked for: of a csv file, its folder, or that above a folder of annotations."""
     if not data.is_file:
@@ -143,16 +184,15 @@ def surroundings(data: Survey) -> Survey:
 
 
 def _sheet(file: File, index: ImageIndex) -> Sheet | None:
-    read = _read(file)
+    read = read_list(file) if file.suffix == ".txt" else _read(file)
     if read is None:
         return None
     header, rows, lines, ragged = read
+    if _names_image(header):
+        header, rows, lines = _named_columns(header, rows), (tuple(header), *rows), (1, *lines)
     lower = tuple(name.strip().lower() for name in header)
     plain = Sheet(file, tuple(name.strip() for name in header), rows, lines, "", ragged=ragged)
-    if _is_headerless(header):
-        names = ("image", "x1", "y1", "x2", "y2", "label")
-        sheet = Sheet(file, names, (tuple(header), *rows), (1, *lines), "boxes", 0, 5, (1, 2, 3, 4))
-        return replace(sheet, found=_found(sheet, index))
+    plain = replace(plain, split_column=_split_column(lower, rows))
     image = _image_column(lower, plain, index)
     if image is None:
         return plain
@@ -161,29 +201,73 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
     return _with_boxes(sheet, lower) or _with_labels(sheet, lower)
 
 
+def _split_column(lower: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int | None:
+    """The column that names the split of each row."""
+    for i, name in enumerate(lower):
+        values = {row[i].strip() for row in rows} if _plain(name) in SPLIT_COLUMNS else set()
+        named = {value for value in values if value and value.upper() != "UNASSIGNED"}
+        if named and all(split_of(value) != UNASSIGNED for value in named):
+            return i
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _box_columns(lower: tuple[str, ...]) -> tuple[tuple[int, ...], BoxForm] | None:
+    """The four columns of a box and the form of its numbers."""
+    places: dict[str, int] = {}
+    for i, name in enumerate(lower):
+        places.setdefault(_plain(name), i)
+    short = {BOX_PREFIX.sub("", name): i for name, i in places.items()}
+    for known in (short | places, short):
+        for names, form in BOXES:
+            if set(names) <= set(known):
+                return tuple(known[name] for name in names), form
+    return None
+
+
 def _with_boxes(sheet: Sheet, lower: tuple[str, ...]) -> Sheet | None:
     """The sheet with the columns of its boxes; None where it has none."""
-    named = [lower.index(name) for name in CLASS_COLUMNS if name in lower and lower.index(name) != sheet.image]
-    sheet = replace(sheet, kind="boxes", header=lower, label=named[0] if named else None)
-    for names, sized in BOXES:
-        if set(names) <= set(lower):
-            return replace(sheet, box=tuple(lower.index(name) for name in names), sized=sized)
+    sheet = replace(sheet, kind="boxes", header=lower, label=_label_of(sheet, lower))
+    if (found := _box_columns(lower)) is not None:
+        return replace(sheet, box=found[0], form=found[1])
     box = [lower.index(name) for name in BOX_COLUMN if name in lower]
-    return replace(sheet, box=(box[0],), sized=True) if box else None
+    return replace(sheet, box=(box[0],), form="sized") if box else None
+
+
+def _label_of(sheet: Sheet, lower: tuple[str, ...]) -> int | None:
+    taken = (sheet.image, sheet.split_column)
+    named = [lower.index(name) for name in CLASS_COLUMNS if name in lower and lower.index(name) not in taken]
+    return named[0] if named else None
 
 
 def _with_labels(sheet: Sheet, lower: tuple[str, ...]) -> Sheet:
     """The sheet with its column of labels, or its column per class."""
-    others = tuple(i for i in range(len(lower)) if i != sheet.image)
-    named = [lower.index(name) for name in CLASS_COLUMNS if name in lower and lower.index(name) != sheet.image]
-    if len(others) >= 2 and all(row[i].strip() in ("0", "1", "0.0", "1.0") for row in sheet.rows for i in others):
+    others = tuple(i for i in range(len(lower)) if i not in (sheet.image, sheet.split_column))
+    if len(others) >= 2 and _are_hot(sheet.rows, others):
         return replace(sheet, kind="classes", columns=others)
     if not sheet.found and not names_images(sheet):
         return replace(sheet, image=0)  # a column called "name" or "id" of a plain table
     if not others:
         return replace(sheet, kind="unlabelled")
-    label = named[0] if named else others[0] if len(others) == 1 else None
-    return replace(sheet, kind="images", label=label) if label is not None else replace(sheet, image=0)
+    if sum(bool(GEOMETRY.match(_plain(lower[i]))) for i in others) >= MIN_GEOMETRY:
+        return replace(sheet, kind="unread")
+    named = _label_of(sheet, lower)
+    label = named if named is not None else others[0] if len(others) == 1 else None
+    return replace(sheet, kind="images" if label is not None else "unclear", label=label)
+
+
+def _are_hot(rows: Sequence[tuple[str, ...]], columns: Sequence[int]) -> bool:
+    """Whether the columns hold 0 and 1, true and false, or -1 and 1."""
+    values = {row[i].strip().lower() for row in rows for i in columns}
+    return values <= set(HOT) or values == {"-1", "1"}
+
+
+def is_hot(value: str) -> bool:
+    """Whether a value in the column of one class means that the image has it."""
+    return value.strip().lower() in ("1", "1.0", "true")
 
 
 def names_images(sheet: Sheet) -> bool:
@@ -194,11 +278,33 @@ def names_images(sheet: Sheet) -> bool:
     return named > 0.5 * len(looked)
 
 
-def _is_headerless(header: Sequence[str]) -> bool:
-    """Keras-RetinaNet's csv: path, x1, y1, x2, y2, class."""
-    if len(header) != 6 or Path(header[0]).suffix.lower() not in IMAGE_SUFFIXES:
-        return False
-    return numbers(header[1:5]) is not None
+def _names_image(row: Sequence[str]) -> bool:
+    """Whether a row that should be a header names an image."""
+    return any(Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES for cell in row if (parts := name_parts(cell)))
+
+
+def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Column names for a file without a header: image and label, Keras-RetinaNet's and Google AutoML's boxes."""
+    names = [f"column {i + 1}" for i in range(len(first))]
+    image = next(i for i, cell in enumerate(first) if _names_image((cell,)))
+    names[image] = "image"
+    left = [i for i in range(len(first)) if i != image]
+    if left and all(row[left[0]].strip().upper() in AUTOML_SPLITS for row in (tuple(first), *rows)):
+        names[left.pop(0)] = "split"
+    if len(left) == 1:
+        names[left[0]] = "label"
+    elif len(left) == 5 and _are_boxes([[row[i] for i in left[:4]] for row in (first, *rows)]):
+        for i, name in zip(left, ("x1", "y1", "x2", "y2", "label")):
+            names[i] = name
+    elif len(left) == 9 and names[0] == "split":
+        for i, name in zip(left, ("label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")):
+            names[i] = name or names[i]
+    return tuple(names)
+
+
+def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether each row is empty or four numbers."""
+    return all(numbers(row) is not None for row in rows if any(cell.strip() for cell in row))
 
 
 def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> int | None:
@@ -210,8 +316,7 @@ def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> in
             return i
         if lower[i] in IMAGE_COLUMNS and _found(own, index) > 0.5:
             return i
-    has_box = any(set(names) <= set(lower) for names, _ in BOXES)
-    return next((i for i in order if lower[i] in IMAGE_COLUMNS), None) if has_box else None
+    return next((i for i in order if lower[i] in IMAGE_COLUMNS), None) if _box_columns(lower) else None
 
 
 def _found(sheet: Sheet, index: ImageIndex) -> float:
@@ -220,12 +325,47 @@ def _found(sheet: Sheet, index: ImageIndex) -> float:
     if not looked:
         return 0.0
     names = [row[sheet.image] for row in looked]
-    return sum(not isinstance(index.find(name, sheet.file.folder, sheet.split), str) for name in names) / len(names)
+    splits = [sheet.split_of_row(row) for row in looked]
+    found = [index.find(name, sheet.file.folder, split) for name, split in zip(names, splits)]
+    return sum(not isinstance(one, str) for one in found) / len(names)
 
 
-def _read(
-    file: File,
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]] | None:
+Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]]
+
+
+def read_list(file: File) -> Table | None:
+    """A text file with an image and its label in each line, or an image and boxes "x1,y1,x2,y2,class"; as `_read`.
+
+    None for other text files, also for lists of images alone.
+    """
+    try:
+        text = read_text(file.path)
+    except (OSError, UnicodeDecodeError):
+        return None
+    rows: list[tuple[str, ...]] = []
+    lines: list[int] = []
+    boxes = None
+    for number, line in enumerate(text.splitlines(), 1):
+        found = LISTED.match(line.strip())
+        if found is None:
+            if line.strip():
+                return None
+            continue
+        name, rest = found.group(1), (found.group(2) or "").split()
+        its_boxes = bool(rest) and all(LISTED_BOX.match(word) for word in rest)
+        boxes = its_boxes if boxes is None and rest else boxes
+        if rest and (its_boxes != boxes or (not boxes and len(rest) > 1)):
+            return None
+        own = [tuple(word.split(",")) for word in rest] if boxes else [tuple(rest)]
+        for values in own or [("",) * 5]:
+            rows.append((name, *values))
+            lines.append(number)
+    if boxes is None or (not boxes and not all(len(row) == 2 for row in rows)):
+        return None
+    return ("image", "x1", "y1", "x2", "y2", "label") if boxes else ("image", "label"), tuple(rows), tuple(lines), ()
+
+
+def _read(file: File) -> Table | None:
     """Header, rows as long as it, their lines, and lines of other rows; None where the file is no table of text."""
     try:
         data = file.path.read_bytes()

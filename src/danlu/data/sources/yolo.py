@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ from danlu.data.image_file import extensions
 from danlu.data.image_index import ImageIndex
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
+from danlu.data.sources.class_lists import class_list, names_of
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample, visible
 from danlu.data.survey import survey as walk
-from danlu.data.text_files import decode_text, read_json, read_lines, read_text
+from danlu.data.text_files import decode_text, read_lines, read_text
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
@@ -40,9 +43,9 @@ SPLIT_KEYS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
 KEYS = (*SPLIT_KEYS, "path", "names", "nc", "kpt_shape")  # of data.yaml
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")
+MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
 EMPTY_VALUES = ("", "null", "~", "none")  # of data.yaml
 OTHER_TEXTS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt")
-CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
 
 
 def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
@@ -65,7 +68,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
     labels = [file for file in filled[:50] if _is_labels(survey, file)]
     if not labels or len(labels) < 0.5 * len(filled[:50]):
         return None
-    finder = _Labels()
+    finder = _Labels(survey)
     if not any(finder(image.path) for image in sample(survey.images, 500)):
         return None
     seen = message("data.seen.yolo", "{files} .txt label files with the names of images", files=len(paired))
@@ -86,7 +89,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """
     survey = as_survey(path)
     root = survey.root
-    labels = _Labels()
+    labels = _Labels(survey)
     notes: list[str] = []
     index = ImageIndex.of(survey if not survey.is_file else walk(root, partly=True))
     shape_of_points = False
@@ -102,10 +105,20 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         classes, listed = _of_darknet(darknet, index)
     else:
         listed = _listed(survey, labels)
-        classes = _class_list(survey)
+        classes = class_list(survey)
+        if all(split == UNASSIGNED for _, split in listed):
+            splits, noted = split_lists(survey, [image for image, _ in listed])
+            listed = [(image, splits.get(image, UNASSIGNED)) for image, _ in listed]
+            notes += noted
     listed, unlabelled = _labelled_splits(listed, labels, notes)
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
+    if not shape_of_points and _are_keypoints(reader.outlines):
+        notes.append("each line is taken as a box and its keypoints, which are not read")
+        reader = _Reader(root, labels, len(classes) if classes else None, True)
+        found = [reader(image, split) for image, split in listed]
+    _refuse_numbers_from_1(survey.path, found, classes)
+    notes += _shared_labels([image for image, _ in listed], labels, root)
     problems = reader.problems
     stop_if_many_bad(survey.path, len(problems), reader.lines, problems, config)
     problems += [Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)]
@@ -120,21 +133,41 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
             f"{survey.path}: none of {len(listed)} images has a label file such as {labels.expected(listed[0][0])}"
         )
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
-    dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes)
+    dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes, "centred")
     return replace(dataset, unlabelled=unlabelled)
 
 
 class _Labels:
     """Find the label file of an image, ignoring the case and Unicode form of their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
         self._listed: dict[Path, dict[str, Path]] = {}
 
     def __call__(self, image: Path) -> Path | None:
         for folder in self.folders(image):
             if found := self._texts(folder).get(normal(image.stem)):
                 return found
-        return None
+        other = self._elsewhere.get(image.parent)
+        return None if other is None else self._texts(other).get(normal(image.stem))
+
+    @cached_property
+    def _elsewhere(self) -> dict[Path, Path]:
+        """Folders of images -> the only folder that holds text files of their names, such as annotations/."""
+        texts: dict[tuple[str, ...], set[str]] = {}
+        for file in self._survey.of(".txt"):
+            if file.name.lower() not in OTHER_TEXTS:
+                texts.setdefault(file.folder, set()).add(normal(file.stem))
+        found = {}
+        for folder, files in self._survey.by_folder.items():
+            stems = {normal(file.stem) for file in files if file.suffix in extensions()}
+            split = split_of_path(folder)
+            own = [text for text, names in texts.items()
+                   if stems and text != folder and len(stems & names) > 0.5 * len(stems)
+                   and split in (UNASSIGNED, split_of_path(text))]  # fmt: skip
+            if len(own) == 1:
+                found[self._survey.root.joinpath(*folder)] = self._survey.root.joinpath(*own[0])
+        return found
 
     def expected(self, image: Path) -> Path:
         """Return the label file of an image, or the path where it would be expected."""
@@ -196,6 +229,7 @@ class _Reader:
     def __init__(self, root: Path, labels: _Labels, classes: int | None, points: bool) -> None:
         self.root, self.labels, self.classes, self.points = root, labels, classes, points
         self.polygons = self.oriented = self.lines = 0
+        self.outlines: list[list[float]] = []  # numbers of the polygons
         self.problems: list[Problem] = []  # files and lines that cannot be read
         self.unlabelled: set[Path] = set()  # images without label file
 
@@ -245,10 +279,55 @@ class _Reader:
             cx, cy, w, h = values
             return Thing(name, int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), fault=fault)
         self.polygons += 1
+        self.outlines.append(values)
         self.oriented += len(values) == 8
         ring = np.array(values, np.float64).reshape(-1, 2)
         box = (*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist())
         return Thing(name, int(label), box, shape=Polygons((ring,)), fault=fault)
+
+
+def _refuse_numbers_from_1(path: Path, found: Iterable[Labelled], classes: list[str]) -> None:
+    """Raise Refusal if the class numbers of the labels are 1 to K instead of 0 to K - 1."""
+    numbers = {thing.label for one in found for thing in one.things}
+    if classes and numbers and min(numbers) == 1 and max(numbers) == len(classes):
+        raise Refusal(
+            f"{path}: the labels have class numbers 1 to {len(classes)}, but the {len(classes)} classes are numbered "
+            f"0 to {len(classes) - 1} ({classes[0]} is 0): subtract 1 in the label files"
+        )
+
+
+def _shared_labels(images: list[Path], labels: _Labels, root: Path) -> list[str]:
+    """A note about different images (a.jpg and a.png) that have the same label file."""
+    owners: dict[Path, set[Path]] = {}
+    for image in images:
+        if (file := labels(image)) is not None:
+            owners.setdefault(file, set()).add(image)
+    shared = {file: sorted(own) for file, own in owners.items() if len(own) > 1}
+    if not shared:
+        return []
+    file, own = next(iter(shared.items()))
+    names = " and ".join(image.name for image in own[:3])
+    return [f"{len(shared)} label files are those of several images each (first: {relative(file, root)} of {names})"]
+
+
+def _are_keypoints(outlines: list[list[float]]) -> bool:
+    """Whether lines taken as polygons are boxes (centre and size) and keypoints inside them."""
+    counts = {len(values) for values in outlines}
+    if len(outlines) < MIN_KEYPOINT_LINES or len(counts) > 1 or min(counts) <= 8:
+        return False
+    rows = np.array(outlines, np.float64)
+    centre, size = rows[:, None, :2], rows[:, None, 2:4]
+    if (size <= 0).any() or (np.abs(centre - 0.5) + size / 2 > 0.51).any():
+        return False
+    for step in (2, 3):  # x, y, or x, y, visibility
+        if (rows.shape[1] - 4) % step:
+            continue
+        points = rows[:, 4:].reshape(len(rows), -1, step)
+        seen = step == 2 or bool(np.isin(points[..., 2:], (0, 1, 2)).all())
+        inside = (np.abs(points[..., :2] - centre) <= size * 0.55).all(-1) | (points[..., :2] == 0).all(-1)
+        if seen and inside.all():
+            return True
+    return False
 
 
 def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
@@ -310,31 +389,6 @@ def _is_label_line(line: str) -> bool:
     return label.is_integer() and len(numbers) >= 4 and all(-1 <= value <= 2 for value in numbers[:4])
 
 
-def _class_list(survey: Survey) -> list[str]:
-    """Read the class names from classes.txt or another list that labelling tools write."""
-    for name in CLASS_LISTS:
-        for file in survey.files:
-            if file.name.lower() == name:
-                return _names_of(file.path)
-    for file in survey.of(".json"):
-        if file.name.lower() == "notes.json":  # Label Studio
-            content = read_json(file.path, str(file.path))
-            rows = content.get("categories") if isinstance(content, dict) else None
-            if isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows):
-                return [str(row["name"]) for row in sorted(rows, key=lambda row: int(row.get("id", 0)))]
-    names = survey.of(".names")
-    return _names_of(names[0].path) if len(names) == 1 else []
-
-
-def _names_of(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in read_lines(file) if line.strip()]
-    except UnicodeDecodeError:
-        raise refusal(str(file), "a text file of names", "a binary file") from None
-    except OSError as error:
-        raise blame(error, str(file)) from None
-
-
 def _darknet(survey: Survey) -> File | None:
     return next((file for file in survey.of(".data") if _is_darknet(file, survey)), None)
 
@@ -361,7 +415,7 @@ def _of_darknet(file: File, index: ImageIndex) -> tuple[list[str], list[tuple[Pa
     splits = {split for _, split in listed}
     if len(splits) == 1:
         listed = [(image, UNASSIGNED) for image, _ in listed]
-    return _names_of(names) if names is not None else [], listed
+    return names_of(names) if names is not None else [], listed
 
 
 def _description(survey: Survey) -> File | None:

@@ -1,0 +1,60 @@
+"""Text files that list the images of each split: train.txt, val.txt, test.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.image_index import ImageIndex
+from danlu.data.split_names import split_of
+from danlu.data.survey import File, Survey
+from danlu.data.text_files import read_lines
+
+MIN_FOUND = 0.9  # fraction of the lines that name images, and of the images that are named
+
+
+def split_lists(survey: Survey, images: Iterable[Path]) -> tuple[dict[Path, int], list[str]]:
+    """Splits of the images by the text files of a data set that list them; returns them and notes.
+
+    A line is the path of an image, with or without its extension ("apple_pie/1005649"). No split is returned without a
+    list of the training set and another one, or for lists that do not cover the images.
+    """
+    lists: dict[int, list[File]] = {}
+    for file in survey.of(".txt"):
+        if (split := split_of(file.stem)) != UNASSIGNED:
+            lists.setdefault(split, []).append(file)
+    several = [files for files in lists.values() if len(files) > 1]
+    if TRAIN not in lists or len(lists) < 2 or several:
+        return {}, []
+    wanted = set(images)
+    index = ImageIndex([file for file in survey.images if file.path in wanted], survey.root)
+    found: dict[Path, int] = {}
+    lines = missed = 0
+    for split, (file,) in sorted(lists.items()):
+        for line in _names(file):
+            lines += 1
+            image = index.find(line, file.folder)
+            if isinstance(image, str):
+                missed += 1
+            else:
+                found[image.path] = split
+    if not lines or missed > (1 - MIN_FOUND) * lines or len(found) < MIN_FOUND * len(wanted):
+        return {}, []
+    names = ", ".join(file.relative for files in lists.values() for file in files)
+    notes = [f"the splits are those of {names}"]
+    if left := len(wanted) - len(found):
+        notes.append(f"{left} images are in none of these lists")
+    return found, notes
+
+
+def _names(file: File) -> list[str]:
+    try:
+        lines = [line.strip() for line in read_lines(file.path)]
+    except (OSError, UnicodeDecodeError):
+        return []
+    named = [line for line in lines if line]
+    with_suffix = any(Path(line).suffix.lower() in IMAGE_SUFFIXES for line in named[:20])
+    # Of other text files, words are not looked for.
+    return named if with_suffix or all("/" in line or " " not in line for line in named) else []
