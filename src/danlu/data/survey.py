@@ -20,7 +20,9 @@ from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.text_files import decode_text
 from danlu.refuse import Refusal, refusal
 
-JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # files of file managers; hidden files are ignored too
+# Files and folders of file managers, disks and Python; hidden ones are ignored too.
+JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+JUNK |= {"__pycache__", "icon\r"}
 HEAD = 1 << 16  # bytes read of a text file to recognise its format
 MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
 SAMPLED_FILES = 24  # files of one kind that are opened

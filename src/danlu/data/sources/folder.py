@@ -17,14 +17,17 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.sources.folder_guards import Folder, image_counts, not_classes
+from danlu.data.sources.folder_guards import Folder, annotated, image_counts, not_classes
 from danlu.data.sources.labelled import image_files, too_many_bad
+from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.targets import Task
+from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of
-from danlu.data.survey import Survey, as_survey, entries
+from danlu.data.survey import Survey, as_survey, entries, normal
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 
+NO_LABEL = {"unknown", "unlabelled", "unlabeled", "none", "all", "no_label", *IMAGE_WORDS}  # folders of no class
 FULL_CHECK = 2 * 1024**3  # bytes up to which every image is decoded while checking
 
 
@@ -62,7 +65,8 @@ def look(survey: Survey) -> Evidence | None:
         return None
     names = [folder[-1] for folder, _ in layout.classes]
     seen = message("data.seen.folder", "{count} folders of images ({names})", count=len(names), names=names[:6])
-    return Evidence(Fit.LAYOUT, seen, layout.refuse or not_classes(survey, [folder for folder, _ in layout.classes]))
+    why = (annotated(survey) or layout.refuse) if layout.refuse else None
+    return Evidence(Fit.LAYOUT, seen, why or not_classes(survey, [folder for folder, _ in layout.classes]))
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -94,6 +98,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     paths = tuple(listing.paths[i] for i in good)
     splits = torch.tensor([listing.splits[i] for i in good], dtype=torch.int8)
     notes = listing.notes + dropped + _remarks(path, listing, good, paths, infos)
+    if len(splits.unique()) == 1:
+        by_lists, noted = split_lists(survey, paths)
+        splits = torch.tensor([by_lists.get(file, UNASSIGNED) for file in paths], dtype=torch.int8)
+        notes += noted
     return Dataset(
         path=str(path),
         format="folder",
@@ -146,7 +154,8 @@ def _layout(survey: Survey) -> _Layout:
         layout.classes = [(kid, TRAIN) for kid in kids]
         with_images = [kid for kid in kids if below[kid]]
         named = {splits[kid] for kid in with_images if own[kid]} - {UNASSIGNED}
-        if with_images and (all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
+        no_class = len(with_images) == 1 and normal(with_images[0][-1]) in IMAGE_WORDS
+        if with_images and (no_class or all(splits[kid] != UNASSIGNED for kid in with_images) or {TRAIN} < named):
             layout.refuse = message(
                 "data.refuse.no_class_folders",
                 "{folders} contain images, but neither class folders nor a file with labels in a known format",
@@ -155,12 +164,22 @@ def _layout(survey: Survey) -> _Layout:
         if not with_images:
             layout.classes = []
         return layout
+    training = [_inside_wrappers(kid, own, below, children) for kid in containers if splits[kid] == TRAIN]
+    trained = {folder[-1] for inner in training for folder in children.get(inner, ())}
     for kid in kids:
         if splits[kid] == UNASSIGNED:
             layout.notes.append(f"{'/'.join(kid)}/ is not read: its name is neither train, val nor test")
         elif kid in containers:
             inner = _inside_wrappers(kid, own, below, children)
-            layout.classes += [(folder, splits[kid]) for folder in children.get(inner, ())]
+            found = [(folder, splits[kid]) for folder in children.get(inner, ())]
+            if len(found) == 1 and splits[kid] != TRAIN and _no_label(found[0][0][-1], trained):
+                layout.unlabelled += (splits[kid],)
+                layout.notes.append(
+                    f"the {below[kid]} images of {'/'.join(kid)}/ lie in {found[0][0][-1]}/, which is no class of the "
+                    "training set: used for prediction, not read"
+                )
+                continue
+            layout.classes += found
             if own[inner]:
                 layout.notes.append(f"{own[inner]} images of {'/'.join(inner)}/ outside the class folders are not read")
         elif below[kid]:
@@ -169,6 +188,11 @@ def _layout(survey: Survey) -> _Layout:
                 f"the {below[kid]} images of {'/'.join(kid)}/ have no class folder: used for prediction, not read"
             )
     return layout
+
+
+def _no_label(name: str, trained: set[str]) -> bool:
+    """Whether the only folder of a validation or test set stands for no class, as in test/unknown/1.jpg."""
+    return name not in trained and (normal(name) in NO_LABEL or split_of(name) != UNASSIGNED)
 
 
 def _inside_wrappers(
@@ -235,7 +259,11 @@ def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig)
     if empty and config.on_bad != "skip":
         names = ", ".join(repr(name) for name in empty[:5])
         which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
-        raise Refusal(f"{path}: {which} no usable training image; add some, remove the folder, or use --on-bad skip")
+        alike = [name for name in sorted(trained) if normal(name) in set(map(normal, empty))]
+        spelt = f" (the training set has {', '.join(map(repr, alike[:5]))}: spell them alike)" if alike else ""
+        raise Refusal(
+            f"{path}: {which} no usable training image{spelt}; add some, remove the folder, or use --on-bad skip"
+        )
     classes = tuple(sorted(trained))
     return classes, [f"class {name!r} is not used: it has no usable training image" for name in empty]
 

@@ -47,7 +47,7 @@ def image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
 def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
     """Why these folders are no classes, although they hold images."""
     return (
-        _masks(survey) or _annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
+        _masks(survey) or annotated(survey) or _too_high(survey, folders) or _channels(survey, folders)
         or _hidden_masks(survey, folders) or _copies(survey, folders)
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
             if normal(folder[-1]) in MASK_WORDS and folder[:-1] in images}  # fmt: skip
 
 
-def _annotated(survey: Survey) -> Message | None:
+def annotated(survey: Survey) -> Message | None:
     """Files named like the images, or as many of them: an annotation format that no reader knows."""
     images = len(survey.images)
     for suffix in SIDECARS:

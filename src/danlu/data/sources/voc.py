@@ -30,14 +30,20 @@ LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  #
 
 def look(survey: Survey) -> Evidence | None:
     """Recognise xml files with the element <annotation>."""
-    xmls = survey.of(".xml")
+    xmls = _files(survey)
     looked = sample(xmls)
     if not (right := [file for file in looked if survey.xml_root(file) == "annotation"]):
         return None
     if len(right) < 0.5 * len(looked):
         return None
     seen = message("data.seen.voc", "{files} .xml files with the element <annotation>", files=len(xmls))
-    return Evidence(Fit.MARKED, seen)
+    # Files without an extension belong to folders of classes (Stanford Dogs), which is the weaker reading.
+    return Evidence(Fit.MARKED if survey.of(".xml") else Fit.CONVERTED, seen)
+
+
+def _files(survey: Survey) -> list[File]:
+    """The xml files; where there are none, files without an extension that may be xml."""
+    return survey.of(".xml") or [file for file in survey.of("") if survey.head(file)[:200].lstrip().startswith(b"<")]
 
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
@@ -49,8 +55,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     task = wanted_task(survey.path, task, masks=False)
     reading = Reading(survey, config, "voc")
     bad: list[Problem] = []
-    right = {file.folder for file in survey.of(".xml") if survey.xml_root(file) == "annotation"}
-    xmls = [file for file in survey.of(".xml") if file.folder in right]
+    named = _files(survey)
+    right = {file.folder for file in named if survey.xml_root(file) == "annotation"}
+    xmls = [file for file in named if file.folder in right]
     listed = _listed(xmls, survey, reading)
     for file, split in listed:
         try:
@@ -174,6 +181,8 @@ def _read(file: File, split: int, reading: Reading) -> None:
     if one is None:
         return
     for i, entry in enumerate(tree.findall("object"), 1):
+        if (entry.findtext("deleted") or "").strip() == "1":  # of LabelMe's first version
+            continue
         try:
             label, box, difficult, fault = _object(entry, f"{xml}: object {i}")
         except Refusal as error:
@@ -205,13 +214,31 @@ def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, f
     if not name:
         raise refusal(f"{where}.name", "the name of a class", "nothing")
     corners = entry.find("bndbox")
-    if corners is None:
+    outline = _polygon(entry, where) if corners is None else None
+    if corners is None and outline is None:
         raise refusal(f"{where}.bndbox", "given", "no such key")
+    if outline is not None:
+        return name, outline, False, ""
+    assert corners is not None
     x1, y1, x2, y2 = (_number(corners, key, f"{where}.bndbox") for key in CORNERS)
     difficult = bool((entry.findtext("difficult") or "").strip()) and _number(entry, "difficult", where) != 0
     # Formally a box of one column or row; in practice an accidental click.
     fault = f"empty: xmin = xmax or ymin = ymax at ({x1:g}, {y1:g})" if x1 == x2 or y1 == y2 else ""
     return name, (x1 - 1, y1 - 1, x2, y2), difficult, fault
+
+
+def _polygon(entry: ElementTree.Element, where: str) -> tuple[float, float, float, float] | None:
+    """The box around a polygon of LabelMe's first version, or around a rotated box of roLabelImg."""
+    if (turned := entry.find("robndbox")) is not None:
+        cx, cy, w, h, angle = (_number(turned, key, f"{where}.robndbox") for key in ("cx", "cy", "w", "h", "angle"))
+        cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+        half, tall = (w * cos + h * sin) / 2, (w * sin + h * cos) / 2
+        return cx - half, cy - tall, cx + half, cy + tall
+    points = entry.findall("polygon/pt")
+    if len(points) < 3:
+        return None
+    xs, ys = ([_number(point, key, f"{where}.polygon") for point in points] for key in ("x", "y"))
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _number(entry: ElementTree.Element, key: str, where: str) -> float:
