@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
-from danlu.message import translated
+from danlu.message import UNPRINTABLE, translated
 from danlu.refuse import Failure, Refusal, blame
 
 START_DELAY_SECONDS = 0.4  # until a line says that torch is being imported, which can take many seconds
@@ -86,20 +86,25 @@ def _run(argv: list[str]) -> int:
         parser.print_help()
         return 0
 
-    from rich.console import Console
-
+    from danlu.printing.console import TextConsole
     from danlu.progress.lines import StageLines
     from danlu.progress.stages import showing, stage
 
     as_json = values.pop("json")
-    console = Console(stderr=as_json)
+    console = TextConsole(stderr=as_json)
     with showing(StageLines(console)):
         with stage(translated("stage.start", "starting danlu"), delay=START_DELAY_SECONDS):
             from danlu.console.commands import COMMANDS
         result, code = COMMANDS[verb](values, console)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(_json_line(result, sys.stdout.encoding))
     return code
+
+
+def _json_line(result: object, encoding: str | None) -> str:
+    """JSON in ASCII where the stream is not UTF-8; what a terminal could take for a command is escaped in any case."""
+    unicode = (encoding or "").lower().replace("-", "").startswith("utf")
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(result, ensure_ascii=not unicode))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Messages: sentences with an id that are shown in the reader's language.
+"""Messages: sentences with an id that are shown in the reader's language, and text from data made printable.
 
 The English text stands where it is used; other languages are tables from id to a format string, one folder per
 language in `translations/`. A missing translation falls back to English.
@@ -6,6 +6,7 @@ language in `translations/`. A missing translation falls back to English.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from typing import Any
 
 TRANSLATIONS = Path(__file__).parent / "translations"
 LIST_SEPARATOR = {"en": ", ", "zh": "、"}
+# Control characters but tab and newline, marks that reorder the text around them, and halves of surrogate pairs, by
+# which Python stands for the bytes of a file name that is not UTF-8.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -91,6 +96,33 @@ def message(id: str, text: str, /, **values: Any) -> Message:
 def translated(id: str, text: str, /, **values: Any) -> str:
     """Render a message at once, in the current language; for what is shown and not kept."""
     return Message(id, text, values).render(language())
+
+
+def printable(text: object) -> str:
+    r"""Text of several lines for a terminal, a log or a page: what is not printable becomes an escape.
+
+    Names of classes, files and columns come from the data, and could hold commands for the terminal.
+
+    >>> print(printable("red \x1b[31m"), printable("caf\udce9"))
+    red \x1b[31m caf\xe9
+    """
+    return UNPRINTABLE.sub(_escape, str(text))
+
+
+def printable_line(text: object) -> str:
+    """`printable` text in one line: line ends and tabs become escapes as well."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def unicode_text(text: str) -> str:
+    """Text that UTF-8 can encode: bytes of a name that is not UTF-8 become escapes."""
+    return NOT_UNICODE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # the byte that Python could not decode
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def clauses(parts: Sequence[Message]) -> Message:

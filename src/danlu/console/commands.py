@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from danlu.analysis.contact_sheet import default_place
 from danlu.analysis.describe import describe
@@ -37,7 +35,7 @@ from danlu.printing.results import (
     print_landscape,
     print_log_findings,
 )
-from danlu.printing.tables import plain_table
+from danlu.printing.tables import PlainTable, plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
@@ -51,7 +49,7 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     try:
         run = train(data, console=console, **values)
     except Interrupted as stopped:
-        console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
+        print_line(console, f"danlu: {stopped}")
         return {"interrupted": str(stopped)}, stopped.code
     return run.summary.public(), 0
 
@@ -59,14 +57,10 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
     figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
-    console.print(
-        f"{result.part} of {result.data}, {result.samples:,} samples: {figures}", highlight=False, soft_wrap=True
-    )
+    print_line(console, f"{result.part} of {result.data}, {result.samples:,} samples: {figures}")
     if (result.test_looks or 0) > 1:
-        console.print(
-            f"note: evaluation {result.test_looks} on the test set; choices made since the first may depend on it",
-            soft_wrap=True,
-        )
+        text = f"note: evaluation {result.test_looks} on the test set; choices made since the first may depend on it"
+        print_line(console, text)
     return result.to_json(), 0
 
 
@@ -77,7 +71,7 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     return {"predictions": [row.to_json() for row in predictions]}, 0
 
 
-def _answers_table(predictions: list[Prediction]) -> Table:
+def _answers_table(predictions: list[Prediction]) -> PlainTable:
     table = plain_table(("path", "prediction", "confidence", "also"), whole=("confidence",))
     for row in predictions:
         if row.error is not None:
@@ -89,21 +83,21 @@ def _answers_table(predictions: list[Prediction]) -> Table:
             found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
             named = {name for name, _ in row.labels}
             others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
-            table.add_row(Text(row.path), Text(found or "no label"), "", Text(others))
+            table.add_row(row.path, found or "no label", "", others)
         else:
             table.add_row(row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", "")
     return table
 
 
-def _objects_table(predictions: list[Prediction]) -> Table:
+def _objects_table(predictions: list[Prediction]) -> PlainTable:
     table = plain_table(("path", "objects", "found"), right=("objects",), whole=("objects",))
     for row in predictions:
         if row.objects is None:
-            table.add_row(Text(row.path), "", Text(f"unreadable: {row.error}"))
+            table.add_row(row.path, "", f"unreadable: {row.error}")
             continue
         more = len(row.objects) - MAX_OBJECTS_LISTED
         listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
-        table.add_row(Text(row.path), str(len(row.objects)), Text(listed + (f" and {more} more" if more > 0 else "")))
+        table.add_row(row.path, str(len(row.objects)), listed + (f" and {more} more" if more > 0 else ""))
     return table
 
 
@@ -139,7 +133,7 @@ def networks_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     detectors = {name: spec.description for name, spec in DETECTORS.items()}
     _print_names(console, "network", networks)
     _print_names(console, "detector", detectors)
-    console.print("also timm/NAME and torchvision/NAME", highlight=False, soft_wrap=True)
+    print_line(console, "also timm/NAME and torchvision/NAME")
     return {"networks": networks, "detectors": detectors}, 0
 
 
@@ -213,7 +207,7 @@ def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
         raise Refusal(
             f"RUN {run.name}: its files do not have the contents of a run ({error!r}); were they modified?"
         ) from None
-    console.print(str(page), highlight=False, soft_wrap=True)
+    print_line(console, str(page))
     return {"report": str(page)}, 0
 
 

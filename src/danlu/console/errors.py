@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 
+from danlu.message import printable
 from danlu.refuse import Failure, Refusal
 
 
@@ -13,7 +14,7 @@ def print_error(error: Refusal | Failure, cause: Exception) -> int:
     """Print an error as one line, after the traceback of its cause if DANLU_DEBUG is set; return the exit code."""
     if os.environ.get("DANLU_DEBUG"):
         traceback.print_exception(cause)
-    print(f"danlu: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"danlu: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return 2 if isinstance(error, Refusal) else 1
 
 

@@ -18,6 +18,7 @@ from danlu.data.dataset import UNASSIGNED, Dataset
 from danlu.data.formats import open_dataset
 from danlu.data.sources.audit import IGNORED
 from danlu.message import message
+from danlu.printing.console import TextConsole
 from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.result import Result
 from danlu.task_spec import TASKS, TaskName, object_task
@@ -79,7 +80,7 @@ def convert(
     try:
         shutil.rmtree(part, ignore_errors=True)
         target.write(part, samples, dataset.classes, lambda sample: target.place(sample, dataset.classes))
-        for sample in track(samples, "images", console=console or Console(quiet=True), transient=True):
+        for sample in track(samples, "images", console=console or TextConsole(quiet=True), transient=True):
             write_image(sample.source, part / target.place(sample, dataset.classes), link)
         with suppress(FileNotFoundError):
             folder.rmdir()  # it is empty
@@ -139,7 +140,9 @@ def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) 
         )
     names = {Path(sample.source).name: sample.name for sample in samples if isinstance(sample.source, Path)}
     if renamed := [(old, new) for old, new in names.items() if old != new]:
-        text = "images with the same name in several folders are renamed, as {old} to {new}"
+        text = (
+            "images with the same name in several folders, or control characters in it, are renamed, as {old} to {new}"
+        )
         notes.append(message("convert.renamed", text, old=renamed[0][0], new=renamed[0][1]))
     return [str(note) for note in notes]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from danlu.data.annotations import Annotation, Shape
 from danlu.data.dataset import SPLITS, TRAIN, UNASSIGNED, Dataset, ImageFiles
+from danlu.message import UNPRINTABLE
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Sample:
 def samples_of(dataset: Dataset) -> list[Sample]:
     """Samples of images, in the order of the data set. Samples in no split join the training split where there is one.
 
-    File names are kept; where two images share one, the folders are put before it. Names also differ in their stems,
-    by which annotation files are named.
+    File names are kept, without control characters and bytes that are not UTF-8; where two images share one, the
+    folders are put before it. Names also differ in their stems, by which annotation files are named.
     """
     sources = _sources(dataset)
     names = _names([Path(dataset.name_of(i)) if isinstance(s, Path) else s for i, s in enumerate(sources)])
@@ -85,7 +86,10 @@ def _objects(target: Annotation) -> tuple[Box, ...]:
 
 def _names(sources: Sequence[Path | Tensor]) -> list[str]:
     digits = len(str(len(sources)))
-    paths = [one if isinstance(one, Path) else Path(f"{i:0{digits}}.png") for i, one in enumerate(sources)]
+    paths = [
+        Path(_portable(str(one))) if isinstance(one, Path) else Path(f"{i:0{digits}}.png")
+        for i, one in enumerate(sources)
+    ]
     names: list[str] = []
     taken: set[str] = set()
     for path in paths:
@@ -96,6 +100,11 @@ def _names(sources: Sequence[Path | Tensor]) -> list[str]:
         taken.add(Path(name).stem.casefold())
         names.append(name)
     return names
+
+
+def _portable(path: str) -> str:
+    """A path whose names every file system and every list of names, one a line, can hold."""
+    return UNPRINTABLE.sub("_", path).replace("\n", "_").replace("\t", "_")
 
 
 def write_image(source: Path | Tensor, target: Path, link: bool) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
 from danlu.conversion.samples import Box, Sample
 from danlu.data.annotations import Polygons
+from danlu.message import UNPRINTABLE, printable_line
 from danlu.refuse import refusal
 from danlu.task_spec import TaskName
 
@@ -87,12 +88,17 @@ def write_yolo(folder: Path, samples: Sequence[Sample], classes: Sequence[str], 
     """data.yaml, and labels/SPLIT/NAME.txt for images/SPLIT/NAME: boxes, or polygons where there are masks."""
     splits = list(dict.fromkeys(sample.split for sample in samples))
     lines = ["path: .", *(f"{split or 'train'}: images/{split}".rstrip("/") for split in splits)]
-    names = [f"  {k}: {json.dumps(name, ensure_ascii=False)}" for k, name in enumerate(classes)]
+    names = [f"  {k}: {_quoted(name)}" for k, name in enumerate(classes)]
     _write(folder / "data.yaml", "\n".join([*lines, "names:", *names]) + "\n")
     for sample in samples:
         rows = [_yolo_object(box, sample.size) for box in sample.objects if not box.ignore]
         target = folder / "labels" / sample.split / f"{Path(sample.name).stem}.txt"
         _write(target, "".join(f"{row}\n" for row in rows))
+
+
+def _quoted(name: str) -> str:
+    """A class name as a string in JSON and YAML, which forbids more control characters than JSON does."""
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(name, ensure_ascii=False))
 
 
 def _yolo_object(box: Box, size: tuple[int, int]) -> str:
@@ -107,7 +113,12 @@ def _yolo_object(box: Box, size: tuple[int, int]) -> str:
 
 
 def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
-    """Annotations/NAME.xml, ImageSets/Main/SPLIT.txt; boxes in integer pixels that count from 1."""
+    """Annotations/NAME.xml, ImageSets/Main/SPLIT.txt; boxes in integer pixels that count from 1.
+
+    Raises Refusal for a class with control characters, which XML forbids.
+    """
+    if bad := [name for name in classes if printable_line(name) != name]:
+        raise refusal("--to", f"another format, as XML cannot hold the class {bad[0]!r}", "voc")
     for sample in samples:
         root = ElementTree.Element("annotation")
         _add(root, folder="JPEGImages", filename=sample.name)
@@ -149,7 +160,12 @@ def _add(parent: ElementTree.Element, **fields: Any) -> None:
 def write_folder(folder: Path, samples: Sequence[Sample], classes: Sequence[str], place: Place) -> None:
     """Nothing beside the images, which lie in SPLIT/CLASS. Raises Refusal for a class that cannot be a folder."""
     for name in classes:
-        if name != name.strip() or name.startswith(".") or any(mark in name for mark in '/\\:*?"<>|\0'):
+        if (
+            name != name.strip()
+            or name.startswith(".")
+            or any(mark in name for mark in '/\\:*?"<>|')
+            or printable_line(name) != name
+        ):
             raise refusal("--to", f"another format, as the class {name!r} can be no folder's name", "folder")
 
 

@@ -22,7 +22,7 @@ from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.sources import shapes, sklearn, torchvision, unread
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
-from danlu.message import Message, message
+from danlu.message import Message, message, unicode_text
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
 
@@ -144,7 +144,23 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
         raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
     dataset = FORMATS[name].open(data, config, task)
+    dataset = _with_unicode_names(dataset)
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], seen=seen)
+
+
+def _with_unicode_names(dataset: Dataset) -> Dataset:
+    """Replace bytes that are not UTF-8 in names of classes and targets, which the files of a run could not hold."""
+    classes, targets = (tuple(map(unicode_text, names)) for names in (dataset.classes, dataset.target_names))
+    changed = [new for old, new in zip((*dataset.classes, *dataset.target_names), (*classes, *targets)) if old != new]
+    if not changed:
+        return dataset
+    if len(set(classes)) < len(classes) or len(set(targets)) < len(targets):
+        raise Refusal(
+            f"{dataset.path}: the name {changed[0]!r} is not UTF-8 and similar to another: rename one of them"
+        )
+    text = "{count} names are not UTF-8: their other bytes are written as escapes (first: {first})"
+    note = message("data.not_utf8", text, count=len(changed), first=changed[0])
+    return replace(dataset, classes=classes, target_names=targets, notes=[*dataset.notes, str(note)])
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:

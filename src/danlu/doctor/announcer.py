@@ -9,7 +9,7 @@ from time import perf_counter
 
 from danlu.doctor.finding import SEVERITIES, Finding, in_one_line
 from danlu.doctor.phrase import message
-from danlu.message import speaking
+from danlu.message import printable_line, speaking
 
 MIN_INTERVAL = 2.0  # seconds between two looks at the findings
 COST_FACTOR = 50  # an interval is at least this many times the time that the last look took
@@ -77,6 +77,7 @@ def summary_line(found: Sequence[Finding], steps: int) -> str:
 
 def say(line: str, style: str = "") -> None:
     """Print a line, in colour on a terminal where rich is installed."""
+    line = printable_line(line)
     if sys.stdout.isatty():
         try:
             from rich.console import Console

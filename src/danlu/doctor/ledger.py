@@ -122,7 +122,7 @@ class Ledger:
         """Write one JSON line per record, {"name", "where", "step", "value"}, atomically."""
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for record in self:
                 file.write(json.dumps(record._asdict(), ensure_ascii=False) + "\n")
         temporary.replace(path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from danlu.doctor.axis import Axis, Point, format_number, thinned
-from danlu.message import Message, message
+from danlu.message import Message, message, printable
 
 MAX_ROWS = 14  # of a chart
 
@@ -329,4 +329,4 @@ def _chain(figure: Chain) -> str:
 
 def text(value: object) -> str:
     """Escape any value for HTML; messages in the current language."""
-    return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
+    return html.escape(printable(value), quote=True)

@@ -18,10 +18,11 @@ from rich.progress import (
 from rich.progress import (
     Progress as Bars,
 )
+from rich.text import Text
 from torch import Tensor
 
 from danlu.engine.loop import Plan, Progress, Watcher, samples_trained
-from danlu.message import translated
+from danlu.message import printable_line, translated
 from danlu.progress.stages import duration
 from danlu.run.names import metric_key, split_key
 
@@ -110,7 +111,7 @@ class Display(Watcher):
         return " ".join(f"{metric_key(k)} {v.item():.4f}" for k, v in parts.items())
 
     def say(self, line: str) -> None:
-        self.bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.bars.console.print(Text(printable_line(line)), soft_wrap=True)
         self.log(line)
 
 

@@ -20,6 +20,8 @@ from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, co
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
+from danlu.printing.console import TextConsole
+from danlu.printing.lines import print_line
 from danlu.refuse import Refusal, refusal
 from danlu.report.markup import is_percentage
 from danlu.report.page import write_page
@@ -61,7 +63,7 @@ def heal(
     run.lock()
     try:
         with speaking(language), using(run.objects if isinstance(run, LoadedRun) else current()):
-            report = _Healing(run, seeds, budget, console or Console(quiet=True)).try_all()
+            report = _Healing(run, seeds, budget, console or TextConsole(quiet=True)).try_all()
         run.write_json("heal.json", report)
         write_page(run.folder)
     finally:
@@ -280,7 +282,7 @@ class _Healing:
         )
 
     def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(self.console, line)
 
 
 def _count(seeds: Any) -> int:

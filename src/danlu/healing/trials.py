@@ -16,6 +16,8 @@ from rich.console import Console
 from danlu.config import Config, ResolvedConfig, dump_yaml, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.message import Message, message
+from danlu.printing.console import TextConsole
+from danlu.printing.lines import print_line
 from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.run.summary import Metrics
@@ -119,9 +121,9 @@ class Trials:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dump_yaml(config), encoding="utf-8")
         try:
-            train(config=file, out=str(folder), console=Console(quiet=True))
+            train(config=file, out=str(folder), console=TextConsole(quiet=True))
         except Failure as failure:
-            self.console.print(f"  {folder}: {failure}", highlight=False, markup=False, soft_wrap=True)
+            print_line(self.console, f"  {folder}: {failure}")
         finally:
             file.unlink(missing_ok=True)
             for name in REMOVED_FILES:

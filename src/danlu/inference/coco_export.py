@@ -18,7 +18,8 @@ def write_coco_results(folder: Path, predictions: Iterable[Prediction], classes:
     """Write `folder`/detections.json. Raises Refusal or Failure if the file cannot be written."""
     file = folder / RESULTS_FILE
     try:
-        file.write_text(json.dumps(coco_results(predictions, classes), ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(coco_results(predictions, classes), ensure_ascii=False)
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")  # names that are not UTF-8
     except OSError as error:
         raise blame(error, f"--out {file}") from None
 

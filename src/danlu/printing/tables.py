@@ -9,10 +9,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from danlu.message import printable_line
+
 COLUMN_GAP = 2  # terminal cells
 
 
-def plain_table(headings: Sequence[str], right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+class PlainTable(Table):
+    """A table whose cells are text as it is: no markup, and escapes for what is not printable."""
+
+    def add_row(self, *cells: str) -> None:  # type: ignore[override]
+        """Append a row."""
+        super().add_row(*(Text(printable_line(cell)) for cell in cells))
+
+
+def plain_table(headings: Sequence[str], right: Collection[str] = (), whole: Collection[str] = ()) -> PlainTable:
     """Create an empty table whose cells wrap when the terminal is too narrow.
 
     Args:
@@ -20,10 +30,16 @@ def plain_table(headings: Sequence[str], right: Collection[str] = (), whole: Col
         right: Headings of right-aligned columns.
         whole: Headings of columns that never wrap.
     """
-    table = Table(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold")
+    table = PlainTable(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold")
     for heading in headings:
         side = "right" if heading in right else "left"
-        table.add_column(heading, overflow="fold", min_width=cell_len(heading), justify=side, no_wrap=heading in whole)
+        table.add_column(
+            Text(printable_line(heading)),
+            overflow="fold",
+            min_width=cell_len(heading),
+            justify=side,
+            no_wrap=heading in whole,
+        )
     return table
 
 
@@ -31,6 +47,7 @@ def print_in_parts(
     console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()
 ) -> None:
     """Print a table; columns beyond the width of the console go to further tables that repeat the first column."""
+    headings, rows = [*map(printable_line, headings)], [[*map(printable_line, row)] for row in rows]
     columns: list[tuple[str, ...]] = list(zip(headings, *rows))
     widths = [max(map(cell_len, column)) + COLUMN_GAP for column in columns]
     widths[0] = min(widths[0], console.width // 2)  # the first column may wrap
@@ -42,5 +59,5 @@ def print_in_parts(
     for indices in parts:
         table = plain_table([headings[i] for i in indices], right)
         for row in rows:
-            table.add_row(*(Text(row[i]) for i in indices))
+            table.add_row(*(row[i] for i in indices))
         console.print(table)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 
 from rich.console import Console
+from rich.text import Text
 
-from danlu.message import translated
+from danlu.message import printable_line, translated
 from danlu.progress.stages import Stage, duration
 
 LOOK_SECONDS = 0.25  # between looks at the current stage
@@ -63,7 +64,7 @@ class StageLines:
         last = self._printed.get(id(stage))
         if last is None or seconds - last >= LINE_SECONDS:
             self._printed[id(stage)] = seconds
-            self.console.print(described(stage), highlight=False, markup=False, soft_wrap=True)
+            self.console.print(Text(described(stage)), soft_wrap=True)
 
     def _write(self, text: str) -> None:
         self.console.file.write(text)
@@ -72,7 +73,7 @@ class StageLines:
 
 def described(stage: Stage) -> str:
     """The line of a stage: its text, how much is done, and the time left or spent."""
-    words = [stage.text]
+    words = [printable_line(stage.text)]
     if stage.total:
         text = "{done:,} of {total:,}"
         words.append(translated("progress.done", text, done=min(stage.done, stage.total), total=stage.total))

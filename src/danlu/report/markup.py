@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from danlu.message import Message, message, translated
+from danlu.message import Message, message, printable, translated
 from danlu.run.quantities import METRICS
 
 Figure = dict[str, Any]  # Plotly figure: {"data": [...], "layout": {...}}
@@ -77,8 +77,8 @@ MASK = message("report.mask", "Mask")
 
 
 def escape(value: object) -> str:
-    """Escape a value for HTML text and attributes; invalid Unicode (in file names) becomes "?"."""
-    return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
+    """Escape a value for HTML text and attributes; unprintable characters become visible escapes."""
+    return html.escape(printable(value), quote=True)
 
 
 def clip(value: object, length: int) -> str:

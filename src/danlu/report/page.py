@@ -50,6 +50,7 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 # Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+POLICY += "; base-uri 'none'; form-action 'none'"
 
 
 def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None) -> Path:

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from danlu.config import Config, load_yaml
-from danlu.message import messages_in, with_messages
+from danlu.message import messages_in, printable, with_messages
 from danlu.refuse import Refusal, refusal
 from danlu.run.atomic import remove_unfinished, write_atomically
 from danlu.run.record import Record
@@ -176,8 +176,13 @@ class Run:
         return self.folder / "report.html"
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the folder. Raises Failure if the disk does not take it."""
-        write_atomically(self.folder / name, lambda path: path.write_text(text, encoding="utf-8"))
+        """Write a text file of the folder. Raises Failure if the disk does not take it.
+
+        Bytes of names that are not UTF-8 are written as escapes, which JSON reads back as the same name.
+        """
+        write_atomically(
+            self.folder / name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        )
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON. Messages in a dict are kept as English text, and under "messages" with their id and values."""
@@ -205,7 +210,7 @@ class Run:
         """Append to log.txt. Write errors are ignored: a log never stops a training."""
         try:
             with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(line.rstrip("\n") + "\n")
+                file.write(printable(line.rstrip("\n")) + "\n")
         except OSError:
             pass
 

@@ -85,7 +85,8 @@ class Signature:
 
     def to_json(self) -> str:
         """Return the signature as JSON text."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        # Halves of surrogate pairs, which no header of a weights file can hold, become escapes of JSON.
+        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
 
     @classmethod
     def from_json(cls, text: str) -> Signature:

@@ -22,6 +22,7 @@ from danlu.preparation.networks import network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.printing.console import TextConsole
 from danlu.progress.stages import showing
 from danlu.run.folder import Run
 from danlu.run.record import Record
@@ -67,7 +68,7 @@ def fit_worker(
 ) -> Progress:
     """Body of each process of a multi-device training: read the data, then fit on a fraction of each batch."""
     run = Run.open(folder)
-    console = Console(stderr=True, quiet=quiet or fabric.global_rank > 0)
+    console = TextConsole(stderr=True, quiet=quiet or fabric.global_rank > 0)
     with speaking(config.doctor.language), using(objects):
         return fit_network(fabric, run, prepare(config, run.weights("start")), console, stop, resume=resume)
 

@@ -19,6 +19,7 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import translated
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.printing.lines import print_line
 from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.run.names import metric_key
@@ -48,7 +49,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
             heading = translated("printing.fold", "fold {fold} of {folds}", fold=number + 1, folds=config.data.folds)
-            console.print(heading, style="bold")
+            print_line(console, heading, style="bold")
             settings = with_values(config, {"data.fold": number, "data.refit": None})
             folds.append(_train_part(run, f"fold-{number}", settings, console))
         kept = _best_fold(folds)
@@ -117,7 +118,7 @@ def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: 
     )
     text = "validation over {folds} folds: {metrics}"
     line = translated("printing.folds", text, folds=len(values), metrics=figures)
-    console.print(line, highlight=False, soft_wrap=True)
+    print_line(console, line)
     fields: dict[str, Any] = {
         "folds": [{"fold": number, "val": one} for number, one in enumerate(values)],
         "refit": refit,

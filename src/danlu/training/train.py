@@ -14,6 +14,7 @@ from danlu.message import speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
 from danlu.own.parts import WANTED, is_data, is_pair
+from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
 from danlu.progress.lines import StageLines
 from danlu.progress.stages import showing
@@ -119,7 +120,7 @@ def train(
         "val": None if is_data(val) else val, "test": None if is_data(test) else test,
     }  # fmt: skip
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
-    console = console or Console()
+    console = console or TextConsole()
     if resume is not None:
         if config or (isinstance(data, str | Path) and str(data)):
             raise refusal("--resume", "used without DATA and --config, which the run defines", str(data or config))

@@ -18,6 +18,7 @@ from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.printing.lines import print_line
 from danlu.printing.results import print_choices
 from danlu.refuse import Failure, refusal
 from danlu.report.page import write_page
@@ -140,7 +141,7 @@ def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[flo
         if run.stage is Stage.MEASURED:  # killed while it wrote its report
             write_page(run.folder)
         line = f"{run.name} has finished already; its report is {run.report}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
         return load(run)
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))

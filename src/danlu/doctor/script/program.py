@@ -17,7 +17,7 @@ from danlu.doctor.printed import finding_line, finding_lines
 from danlu.doctor.script.search import Search
 from danlu.doctor.script.training import Training
 from danlu.doctor.terms import term
-from danlu.message import Message, speaking
+from danlu.message import Message, printable_line, speaking
 
 # Findings that take a falling loss as the aim: models that are trained against each other have none.
 OF_FALLING_LOSS = (
@@ -28,7 +28,7 @@ OF_FALLING_LOSS = (
 
 def to_standard_error(line: str) -> None:
     """Print a line to standard error, so that the output of the program stays as it is."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable_line(line), file=sys.stderr, flush=True)
 
 
 class ProgramDoctor:
@@ -140,7 +140,11 @@ class ProgramDoctor:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.report(page)
-            facts.write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            facts.write_text(
+                json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n",
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
         except OSError as error:
             self.say(self._in_language(term("unwritten", "danlu: {error}", error=str(error))))
         else:
