@@ -15,6 +15,7 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
+from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, smoothed
 from danlu.engine.evaluate import evaluate
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau
@@ -68,7 +69,8 @@ class Progress:
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches finished in the current epoch
     step: int = 0  # optimiser steps
-    best: tuple[float, float] | None = None  # the monitored metric and the negative loss; larger is better
+    best: Score | None = None  # larger is better
+    recent: list[Score] = field(default_factory=list)  # of the last epochs, where the validation set is small
     best_epoch: int = 0
     stopped: str | None = None
     seconds: float = 0.0  # spent on training batches
@@ -295,7 +297,12 @@ def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> b
         return True
     # Equal metrics are common with small validation sets; the smaller loss decides then.
     value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])
-    improved = progress.best is None or not math.isfinite(progress.best[0]) or value > progress.best
+    too_few = False
+    if plan.val.samples < SMALL_VALIDATION:
+        progress.recent = [*progress.recent, value][-WINDOW:]
+        value, too_few = smoothed(progress.recent), len(progress.recent) < WINDOW
+    # Until there are enough epochs for the mean, the last one counts as the best.
+    improved = progress.best is None or not math.isfinite(progress.best[0]) or too_few or value > progress.best
     if improved:
         progress.best, progress.best_epoch = value, progress.epoch + 1
     if plan.plateau is not None:

@@ -132,8 +132,9 @@ def _progress(values: dict[str, Any], plan: Plan) -> Progress:
         raise ValueError("what it holds about the current epoch is no progress of a training")
     if not (isinstance(progress.seconds, float | int) and 0 <= progress.seconds < math.inf):
         raise ValueError(f"{progress.seconds!r} is no time in seconds")
-    numbers = [*progress.totals.values(), *(progress.best or ())]
-    if not all(isinstance(number, float | int) for number in numbers) or len(progress.best or (0, 0)) != 2:
+    scores = [*([progress.best] if progress.best is not None else []), *progress.recent]
+    numbers = [*progress.totals.values(), *(number for score in scores for number in score)]
+    if not all(isinstance(number, float | int) for number in numbers) or any(len(score) != 2 for score in scores):
         raise ValueError("its sums and best metric must be numbers")
     return progress
 
