@@ -206,7 +206,11 @@ def test_underscores_may_stand_for_dashes(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (KeyError("colour"), 1, "danlu: internal error: KeyError: 'colour'; please report it; run with DANLU_DEBUG=1"),
+        (
+            KeyError("colour"),
+            1,
+            "danlu: internal error: KeyError: 'colour'; please report it with the end of danlu-bug-report.txt",
+        ),
         (MemoryError(), 1, "danlu: out of memory; lower --batch-size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "danlu: out of memory"),
         (PermissionError(13, "Permission denied", "a.csv"), 2, "danlu: a.csv cannot be used: permission denied"),
@@ -221,7 +225,9 @@ def test_underscores_may_stand_for_dashes(capsys, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
-def test_unexpected_errors_are_converted(error, code, says, debug, capsys, monkeypatch):
+def test_unexpected_errors_are_converted(error, code, says, debug, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     def broken(values, console):
         raise error
 

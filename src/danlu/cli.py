@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a missing or unreadable file, a full disk
         return print_error(blame(error), error)
     except Exception as error:
-        return print_error(unexpected(error), error)
+        return print_error(unexpected(error, argv), error)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -85,6 +85,8 @@ def _run(argv: list[str]) -> int:
     if verb is None:
         parser.print_help()
         return 0
+
+    parsers[verb].refuse_empty(values)
 
     from danlu.printing.console import TextConsole
     from danlu.progress.lines import StageLines

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 
 from danlu.message import printable
 from danlu.refuse import Failure, Refusal
+from danlu.run.bug_report import keep_report
 
 
 def print_error(error: Refusal | Failure, cause: Exception) -> int:
@@ -18,8 +20,11 @@ def print_error(error: Refusal | Failure, cause: Exception) -> int:
     return 2 if isinstance(error, Refusal) else 1
 
 
-def unexpected(error: Exception) -> Failure:
-    """Convert an unexpected exception (out of memory, failed compilation, a bug in danlu) to a `Failure`."""
+def unexpected(error: Exception, argv: Sequence[str]) -> Failure:
+    """Convert an unexpected exception (out of memory, failed compilation, a bug in danlu) to a `Failure`.
+
+    The report of a bug is kept in a file, which the sentence names. argv: words of the command line.
+    """
     text = " ".join(str(error).split())[:200]
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or "can't allocate memory" in text:
@@ -27,4 +32,6 @@ def unexpected(error: Exception) -> Failure:
     kind = type(error).__name__
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return Failure(f"torch.compile failed ({kind}: {text}); train without --compile, or see DANLU_DEBUG=1")
-    return Failure(f"internal error: {kind}: {text}; please report it; run with DANLU_DEBUG=1 for the traceback")
+    kept = keep_report(error, argv)
+    place = f"with the end of {kept}" if kept else "with its traceback (DANLU_DEBUG=1)"
+    return Failure(f"internal error: {kind}: {text}; please report it {place}")

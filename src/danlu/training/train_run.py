@@ -22,6 +22,7 @@ from danlu.printing.lines import print_line
 from danlu.printing.results import print_choices
 from danlu.refuse import Failure, refusal
 from danlu.report.page import write_page
+from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
 from danlu.run.stage import Stage
 from danlu.training.choose_thresholds import choose_thresholds
@@ -101,9 +102,10 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
         return load(run)
     except Failure:  # what was measured so far explains it
         raise
-    except Exception:
+    except Exception as error:
         if not job.resume:
-            run.withdraw()
+            run.withdraw()  # keeps a run that has trained an epoch
+        note_run(error, run.folder)
         raise
     finally:
         run.unlock()
