@@ -176,7 +176,7 @@ case("flag in the value's place", "train digits --lr --seed 3", "--lr", "expecte
 case("argument too many", "train digits wine", "unexpected argument 'wine' of danlu train")
 case("argument missing", "eval", "RUN", "danlu evaluate --help")
 case("data missing", "train", "DATA must be a file, a folder or the name of a known dataset", "danlu train digits")
-case("data empty", "train ''", "DATA must be a file, a folder or the name of a known dataset")
+case("data empty", "train ''", "DATA must be text that is not empty, got ''")
 case("integer wanted", "train digits --epochs ten", "--epochs must be an integer, got 'ten'")
 case("integer wanted, fraction given", "train digits --epochs 2.5", "--epochs must be an integer, got '2.5'")
 case("number wanted", "train digits --lr fast", "--lr must be a number, got 'fast'")

@@ -306,3 +306,21 @@ def test_invalid_model_or_optimizer_is_refused():
         danlu.watch("model")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"optimizer must be .* got str"):
         danlu.watch(torch.nn.Linear(2, 2), ["adam"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("budget", [-1, 0, 1, 5, math.nan, -math.inf, "x", "", None, True, [0.03]])
+def test_budget_is_a_fraction_of_the_training(budget):
+    with pytest.raises(danlu.Refusal, match="budget must be a fraction of the training time above 0 and below 1"):
+        danlu.watch(torch.nn.Linear(2, 2), budget=budget)
+
+
+@pytest.mark.parametrize("language", ["fr", "", None, 3, "EN"])
+def test_language_is_one_that_danlu_speaks(language):
+    with pytest.raises(danlu.Refusal, match="language must be en or zh"):
+        danlu.watch(torch.nn.Linear(2, 2), language=language)
+
+
+@pytest.mark.parametrize("loss_fn", [5, "x", []])
+def test_loss_is_called(loss_fn):
+    with pytest.raises(TypeError, match="loss_fn must be a loss module, a function or None"):
+        danlu.watch(torch.nn.Linear(2, 2), loss_fn=loss_fn)

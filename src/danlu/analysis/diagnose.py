@@ -49,8 +49,8 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     Raises Refusal if the target is none of these.
     """
     spoken = {"doctor.language": lang} if lang else {}
-    is_run = not is_data(target) and (Path(target) / "config.yaml").exists()
-    if not (is_run or is_data(target) or settings) and Path(target).exists():
+    is_run = not is_data(target) and bool(str(target)) and (Path(target) / "config.yaml").exists()
+    if not (is_run or is_data(target) or settings or not str(target)) and Path(target).exists():
         language = with_values(Config(), spoken).doctor.language
         diagnosed = diagnose_log(Path(target), language)
         if diagnosed is not None:

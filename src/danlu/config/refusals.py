@@ -38,13 +38,13 @@ def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of problem
     ctx = problem.get("ctx", {})
     match problem["type"]:
         case "greater_than":
-            return f"greater than {ctx['gt']:g}"
+            return f"greater than {_number(ctx['gt'])}"
         case "greater_than_equal":
-            return f"at least {ctx['ge']:g}"
+            return f"at least {_number(ctx['ge'])}"
         case "less_than":
-            return f"less than {ctx['lt']:g}"
+            return f"less than {_number(ctx['lt'])}"
         case "less_than_equal":
-            return f"at most {ctx['le']:g}"
+            return f"at most {_number(ctx['le'])}"
         case "int_parsing" | "int_type" | "int_from_float":
             return "an integer"
         case "float_parsing" | "float_type":
@@ -55,6 +55,8 @@ def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of problem
             return "true or false"
         case "string_type":
             return "text"
+        case "string_too_short":
+            return "text that is not empty"
         case "literal_error":
             return "one of " + ctx["expected"].replace("'", "").replace(" or ", ", ")
         case "value_error":
@@ -63,3 +65,7 @@ def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of problem
             return f"{ctx.get('min_length', ctx.get('max_length'))} values"
         case _:
             return problem["msg"][0].lower() + problem["msg"][1:]
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

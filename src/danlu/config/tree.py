@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from danlu.config.values import (
+    MAX_COUNT,
+    MAX_SIDE,
     Activation,
     AugmentPreset,
     Channels,
@@ -21,6 +23,7 @@ from danlu.config.values import (
     Fraction,
     Language,
     LossName,
+    Milestones,
     NotNegative,
     Numbers,
     OptimizerName,
@@ -29,9 +32,12 @@ from danlu.config.values import (
     Precision,
     ScheduleName,
     Seed,
+    Side,
     SplitSize,
+    Text,
+    Workers,
+    increasing,
     parse_names,
-    parse_numbers,
 )
 from danlu.task_spec import TASKS, TaskName
 
@@ -57,16 +63,18 @@ class DataConfig(Strict):
     """Data to read, and how to split and load it."""
 
     path: str = option("", "a file, a folder, or the name of a known dataset")
-    target: str | None = option(None, "column to predict (csv)")
-    format: str | None = option(None, "data format, where several fit or none (`danlu formats` lists them)")
+    target: Text | None = option(None, "column to predict (csv)")
+    format: Text | None = option(None, "data format, where several fit or none (`danlu formats` lists them)")
     val: SplitSize | None = option(
         None, "validation set: a fraction, a number of samples or a path; by default the split that the data come with"
     )
     test: SplitSize | None = option(None, "test set: a fraction, a number of samples or a path")
-    split: str = option(
+    split: Text = option(
         "stratified", "stratified | random | time:COLUMN | group:COLUMN; such a column is then not an input"
     )
-    folds: Annotated[int, Field(ge=2)] | None = option(None, "number of folds for k-fold cross-validation")
+    folds: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = option(
+        None, "number of folds for k-fold cross-validation"
+    )
     fold: Annotated[int, Field(ge=0)] | None = option(None, "train on this fold only (set by --folds)")
     refit: Literal["all", "best", "ensemble"] | None = option(
         None, "model to keep after the folds: all (retrained on all data) | best | ensemble"
@@ -76,9 +84,9 @@ class DataConfig(Strict):
     on_bad: Literal["stop", "skip"] = option(
         "stop", "when more than 5 % of the files are bad or a class is empty: stop | skip"
     )
-    size: Count | None = option(None, "side of the network's input images, in pixels")
+    size: Side | None = option(None, "side of the network's input images, in pixels")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
-    window: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
+    window: Annotated[Numbers, Field(min_length=2, max_length=2), AfterValidator(increasing)] | None = option(
         None, "values that become 0 and 255 in images of more than 8 bits, as LOW,HIGH"
     )
     standardise: bool = option(
@@ -86,8 +94,8 @@ class DataConfig(Strict):
     )
     standardise_target: bool | None = option(None, "regression: train on (y - mean) / std of the training targets")
     memory: bool | None = option(None, "keep the whole dataset as one uint8 tensor on the device")
-    cache: str | None = option(None, "folder for resized images, reused by later runs")
-    workers: Annotated[int, Field(ge=0)] | None = option(None, "number of processes that decode images")
+    cache: Text | None = option(None, "folder for resized images, reused by later runs")
+    workers: Workers | None = option(None, "number of processes that decode images")
     last: Literal["keep", "drop", "carry"] = option(
         "keep", "incomplete last batch: keep | drop | carry into the next epoch"
     )
@@ -99,11 +107,11 @@ class DataConfig(Strict):
 class ModelConfig(Strict):
     """The network and its architecture options."""
 
-    name: str | None = option(None, "a danlu network, timm/NAME, torchvision/NAME, or your own: FILE.py:NAME")
+    name: Text | None = option(None, "a danlu network, timm/NAME, torchvision/NAME, or your own: FILE.py:NAME")
     width: Counts | None = option(None, "hidden units per layer, as 256,128 (mlp)")
     activation: Activation | None = option(None, "activation function")
-    norm: str | None = option(None, "normalisation layer")
-    init: str | None = option(None, "weight initialisation")
+    norm: Text | None = option(None, "normalisation layer")
+    init: Text | None = option(None, "weight initialisation")
     dropout: Fraction | None = option(None, "probability of dropping a hidden unit in training")
     pool: Literal["max", "average"] | None = option(None, "pooling (lenet)")
     aux: bool = option(False, "auxiliary classifiers (googlenet, inception-v3)")
@@ -125,7 +133,7 @@ class ModelConfig(Strict):
 class TransferConfig(Strict):
     """Trained weights to start from, and the layers to freeze."""
 
-    init: str | None = option(
+    init: Text | None = option(
         None, "weights to start from: none, efficientnet-lite0, timm/NAME (published), a run or a .safetensors file"
     )
     freeze: Annotated[tuple[str, ...] | None, BeforeValidator(parse_names)] = option(
@@ -149,7 +157,7 @@ class TransferConfig(Strict):
 class DetectConfig(Strict):
     """Architecture options of detectors, and the filtering of their detections."""
 
-    backbone: str | None = option(None, "backbone of the detector: a danlu network or timm/NAME")
+    backbone: Text | None = option(None, "backbone of the detector: a danlu network or timm/NAME")
     neck: Literal["fpn", "none"] | None = option(None, "feature pyramid (faster-rcnn, mask-rcnn)")
     width: Count | None = option(None, "channels of the neck and head (yolo, ssd, retinanet, fpn)")
     hidden: Count | None = option(None, "units of the dense layers of the region head (R-CNN family)")
@@ -168,12 +176,14 @@ class DetectConfig(Strict):
     positive_share: Annotated[float, Field(gt=0, lt=1)] | None = option(
         None, "max fraction of foreground among the sampled proposals (R-CNN family)"
     )
-    crop: Annotated[int, Field(ge=16)] | None = option(None, "side to which a region is resized, in pixels (rcnn)")
+    crop: Annotated[int, Field(ge=16, le=MAX_SIDE)] | None = option(
+        None, "side to which a region is resized, in pixels (rcnn)"
+    )
     context: Annotated[float, Field(ge=0, lt=0.5)] | None = option(
         None, "margin around a region on each side, as a fraction of the resized region (rcnn)"
     )
     mask_width: Count | None = option(None, "channels of the convolutional layers in the mask head (mask-rcnn)")
-    mask_layers: Annotated[int, Field(ge=0)] | None = option(
+    mask_layers: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = option(
         None, "number of convolutional layers in the mask head (mask-rcnn)"
     )
     fit: Literal["letterbox", "stretch"] = option(
@@ -212,9 +222,7 @@ class ScheduleConfig(Strict):
     name: ScheduleName | OwnName | None = option(None, "learning rate schedule, or your own: FILE.py:NAME")
     warmup: NotNegative = option(0.0, "epochs of linear warm-up")
     every: Positive = option(30.0, "step: epochs between cuts")
-    milestones: Annotated[tuple[Positive, ...], BeforeValidator(parse_numbers)] = option(
-        (), "step: epochs of the cuts, instead of schedule.every"
-    )
+    milestones: Milestones = option((), "step: epochs of the cuts, instead of schedule.every")
     factor: Annotated[float, Field(gt=0, lt=1)] | None = option(
         None, "step and plateau: factor of a cut; exponential: factor per epoch"
     )
@@ -243,7 +251,9 @@ class AugmentConfig(Strict):
 
     preset: AugmentPreset | None = option(None, "none | light | strong")
     flip: Flip | None = option(None, "mirror at random: none | lr | ud | both")
-    pad: Annotated[int, Field(ge=0)] | None = option(None, "padding in pixels before a random crop of the old size")
+    pad: Annotated[int, Field(ge=0, le=MAX_SIDE)] | None = option(
+        None, "padding in pixels before a random crop of the old size"
+    )
     area: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
         None, "random resized crop: range of the fraction of the area, as 0.08,1"
     )
@@ -323,12 +333,12 @@ class Config(Strict):
         False, "test-time augmentation: average predictions over the mirrored image in evaluate and predict"
     )
     seed: Seed = option(0, "seed of shuffling, augmentation, initialisation and dropout")
-    device: str = option("auto", "auto | cpu | cuda | cuda:0 | mps")
+    device: Text = option("auto", "auto | cpu | cuda | cuda:0 | mps")
     devices: Count = option(1, "number of processes (cpu) or GPUs that share each batch")
     precision: Precision | None = option(None, "number format of the forward and backward pass")
     channels_last: bool | None = option(None, "channels-last memory format for images")
     compile: bool = option(False, "torch.compile the network")
     deterministic: bool = option(False, "refuse operations whose result varies from run to run (CUDA)")
-    out: str | None = option(None, "run folder; the next free runs/N by default")
+    out: Text | None = option(None, "run folder; the next free runs/N by default")
     save_every: Annotated[float, Field(gt=0)] = option(5.0, "minutes between checkpoints within an epoch")
     log_every: Count = option(50, "steps between lines of metrics.jsonl")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+MAX_COUNT = 10**9  # far beyond any training; larger integers overflow in sizes and steps
+MAX_SIDE = 65_536  # pixels of an image
+MAX_WORKERS = 1_024  # processes
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Workers = Annotated[int, Field(ge=0, le=MAX_WORKERS)]
+Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Channels = Literal["grey", "rgb", "all"]
@@ -26,6 +34,9 @@ Language = Literal["en", "zh"]
 
 def parse_split_size(value: Any) -> Any:
     """A fraction in (0, 1), a number of samples (0: none), or a path; text that is a number becomes a number."""
+    wanted = "a fraction between 0 and 1, a number of samples, 0 for none, or a path"
+    if value == "":
+        raise ValueError(wanted)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -34,7 +45,7 @@ def parse_split_size(value: Any) -> Any:
         return number
     if number >= 0 and number.is_integer():
         return int(number)
-    raise ValueError("a fraction between 0 and 1, a number of samples, 0 for none, or a path")
+    raise ValueError(wanted)
 
 
 def split_commas(value: Any) -> Any:
@@ -54,6 +65,14 @@ def parse_names(value: Any) -> Any:
     return None if value == "none" else split_commas(value)
 
 
+def increasing(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values if each is greater than the one before."""
+    if any(later <= earlier for earlier, later in pairwise(values)):
+        raise ValueError("in increasing order")
+    return values
+
+
 SplitSize = Annotated[float | int | str, BeforeValidator(parse_split_size)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(split_commas)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(split_commas)]
+Milestones = Annotated[tuple[Positive, ...], BeforeValidator(parse_numbers), AfterValidator(increasing)]

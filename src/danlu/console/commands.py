@@ -13,13 +13,13 @@ from danlu.analysis.contact_sheet import default_place
 from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose, write_log_page
 from danlu.analysis.inspect import compare_networks, inspect
-from danlu.analysis.landscape import landscape
+from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
 from danlu.deployment.export import export
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
-from danlu.healing.heal import heal, own_run
+from danlu.healing.heal import check_settings, heal, own_run
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
@@ -155,6 +155,10 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     ):
         if given is not None and not used:
             raise refusal(flag, f"omitted without {verb}", given)
+    if healing:
+        check_settings(**_given({"seeds": seeds, "budget": budget}))
+    if directions is not None:
+        one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
     run = own_run(target) if healing else Run.open(target) if drawing else None
     diagnosis = diagnose(target, lang=lang, **values)
     language = diagnosis.language

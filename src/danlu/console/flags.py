@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from danlu.config import SHORT_FLAGS, Setting, keys
-from danlu.refuse import Failure, Refusal, nearest
+from danlu.refuse import Failure, Refusal, nearest, refusal
 
 # Flags of each setting, the shortest first: `--lr`, `--optim.lr`. Underscores are accepted instead of dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
@@ -51,6 +51,14 @@ class Parser(argparse.ArgumentParser):
             self.flag(
                 *FLAGS[key], group=group, dest=key, metavar=_metavar(setting), default=argparse.SUPPRESS, help=text
             )
+
+    def refuse_empty(self, values: dict[str, Any]) -> None:
+        """Raise Refusal for a flag or argument whose text is empty: no setting, name or path is."""
+        for action in self._actions:
+            given = values.get(action.dest)
+            if given == "" or (isinstance(given, list) and "" in given):
+                name = action.dest if action.dest in FLAGS else (action.option_strings or [action.dest])[-1]
+                raise refusal(str(name if action.option_strings else action.metavar), "text that is not empty", "")
 
     def unknown(self, word: str, argv: Sequence[str]) -> Refusal:
         """Error for a word of `argv` that the parser does not know, with the nearest flag."""

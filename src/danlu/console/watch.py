@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.console.flags import Parser
+from danlu.doctor.budget import DEFAULT_FRACTION, check_fraction
 from danlu.doctor.script.import_hook import after_import
 from danlu.doctor.script.launch import run_program
 from danlu.doctor.script.launcher import is_launcher, through_launcher
@@ -38,12 +39,14 @@ def watch_command(argv: Sequence[str], parser: Parser) -> int:
     """
     flags, program = split_program(argv)
     values = vars(parser.parse_args([*flags, *program[:1]] if program[:1] == ["-h"] else flags))
+    parser.refuse_empty(values)
     as_module = program[:1] == ["-m"]
     program = program[as_module:]
-    if not program:
+    if not program or not program[0]:
         raise refusal("SCRIPT", "a Python script, or -m MODULE", "nothing")
     target, arguments = program[0], program[1:]
-    budget, language = _fraction(values["budget"]), one_of("--lang", values["lang"] or "en", ("en", "zh"), "en or zh")
+    budget = check_fraction(values["budget"] or DEFAULT_FRACTION, "--budget")
+    language = one_of("--lang", values["lang"] or "en", ("en", "zh"), "en or zh")
     if is_launcher(target, as_module):
         target, arguments = through_launcher(target, arguments, flags)
         return run_program(target, arguments, as_module=True, finish=lambda: None)
@@ -62,13 +65,3 @@ def watch_command(argv: Sequence[str], parser: Parser) -> int:
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first
         after_import("torch", start)
     return run_program(target, arguments, as_module=as_module, finish=finish)
-
-
-def _fraction(text: str | None) -> float:
-    try:
-        value = float(text or "0.03")
-    except ValueError:
-        value = -1.0
-    if value <= 0:
-        raise refusal("--budget", "a fraction of the training time above 0, such as 0.03", text)
-    return value

@@ -69,6 +69,8 @@ def convert(
     target = TARGETS[one_of("--to", to, TARGETS, ", ".join(TARGETS))]
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "task": task} | values)
+    if out is not None and not str(out):
+        raise refusal("--out", "a new or empty folder", "")
     folder = Path(out) if out is not None else Path(f"{Path(data).expanduser().resolve().stem}-{to}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise refusal("--out", "a new or empty folder", str(folder))

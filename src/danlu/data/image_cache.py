@@ -15,6 +15,7 @@ import numpy as np
 from danlu.data.canvas import Fit
 from danlu.data.image_workers import CHUNK, decoded_images
 from danlu.data.images import Colour, Window, channels_of
+from danlu.data.memory import check_disk
 from danlu.refuse import Failure, blame
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def cached_images(
     shape = (len(files), channels, size, size)
     cached = _read_cache(pixels_file, problems_file, shape)
     if cached is None:
+        total = len(files) * channels * size**2
+        check_disk(total, folder, "--size", size, f"{len(files):,} images")
         try:
             decoded = decoded_images(files.paths, size, colour, workers, fit, files.window, channels)
             _write_cache(pixels_file, problems_file, shape, decoded)

@@ -21,6 +21,7 @@ import numpy as np
 from danlu.data.canvas import Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
 from danlu.data.images import Colour, Window, channels_of, read_image
+from danlu.data.memory import check_memory
 from danlu.message import translated
 from danlu.progress.stages import stage
 from danlu.refuse import Failure
@@ -75,6 +76,7 @@ def load_images(
     import torch
 
     channels = channels_of(colour, channels)
+    check_memory(len(paths) * channels * size**2, "--size", size, f"{len(paths):,} images")
     pixels = torch.zeros(len(paths), channels, size, size, dtype=torch.uint8)
     problems, start = [], 0
     for chunk, bad in decoded_images(paths, size, colour, workers, fit, window, channels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,11 +16,14 @@ from danlu.data.dataset import Dataset, ImageFiles, Problem
 from danlu.data.image_cache import cached_images
 from danlu.data.image_workers import load_images
 from danlu.data.images import Colour, channels_of
+from danlu.data.memory import check_memory
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:
     import pandas
 
+USUAL_BYTES = 3 * 320**2  # of an image; if the dataset does not fit although its images are smaller, it is too many
+RESIZED_AT_ONCE = 1 << 24  # values in float32 while a set in memory is resized
 RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL
 
 
@@ -96,16 +100,21 @@ def image_inputs(
     decoded images on disk, used instead of memory. Without both, images are decoded when needed. workers: number of
     processes that decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
     """
+    total = len(dataset) * channels_of(colour, dataset.stored_channels) * size**2
+    what = f"{len(dataset):,} images"
     if isinstance(dataset.inputs, Tensor):
+        check_memory(total, "--size", size, what)
         images = _in_colour(dataset.inputs, colour)
         return Images(_letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size)))
     assert isinstance(dataset.inputs, ImageFiles)
     files = dataset.inputs
     if colour == "all" and files.channels is None:
         colour = "grey" if files.grey else "rgb"
-    if cache:
+    if cache is not None:
         images, problems = cached_images(files, size, colour, cache, workers, fit)
     elif memory:
+        reducible = total > len(dataset) * USUAL_BYTES
+        check_memory(total, *(("--size", size) if reducible else ("--data.memory", "true")), what)
         images, problems = load_images(files.paths, size, colour, workers, fit, files.window, files.channels)
     else:
         return Images(files, Decoder(files, size, colour, fit))
@@ -163,11 +172,12 @@ def _in_colour(images: Tensor, colour: Colour) -> Tensor:
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2:] == size:
         return images
-    parts = [
-        torch.nn.functional.interpolate(chunk.float(), size, mode="bilinear", antialias=True)
-        for chunk in images.split(4096)
-    ]
-    return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
+    count = max(1, RESIZED_AT_ONCE // (images.shape[1] * max(math.prod(size), math.prod(images.shape[-2:]))))
+    resized = torch.empty(*images.shape[:2], *size, dtype=torch.uint8)
+    for part, chunk in zip(resized.split(count), images.split(count)):
+        sides = torch.nn.functional.interpolate(chunk.float(), size, mode="bilinear", antialias=True)
+        part.copy_(sides.round().clamp(0, 255))
+    return resized
 
 
 def _letterboxed(images: Tensor, size: int) -> Tensor:

@@ -9,9 +9,14 @@ validation have separate accounts. Times are host times (perf_counter); there is
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from time import perf_counter
+from typing import Any
 
+from danlu.refuse import refusal
+
+DEFAULT_FRACTION = 0.03  # of the training time
 FREE_STEPS = 3
 # Fractions of the budget; they sum to 1. Hooks and reads from the device are charged to "hooks".
 INSTRUMENT_FRACTIONS = {
@@ -45,6 +50,17 @@ def is_scheduled(step: int) -> bool:
     return step % (1 << (step.bit_length() - 1 - (PER_OCTAVE.bit_length() - 1))) == 0
 
 
+def check_fraction(value: Any, thing: str = "budget") -> float:
+    """`value` as a fraction of the training time. Raises Refusal unless it is above 0 and below 1, or infinite."""
+    try:
+        fraction = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        fraction = -1.0
+    if not (0 < fraction < 1 or fraction == math.inf):
+        raise refusal(thing, f"a fraction of the training time above 0 and below 1, such as {DEFAULT_FRACTION}", value)
+    return fraction
+
+
 class Budget:
     """Accounts of the time used by the doctor.
 
@@ -52,7 +68,7 @@ class Budget:
         fraction: maximum fraction of the training time, 0.03 for 3 %; infinity measures at every step.
     """
 
-    def __init__(self, fraction: float = 0.03) -> None:
+    def __init__(self, fraction: float = DEFAULT_FRACTION) -> None:
         self.fraction = fraction
         self.spent: dict[str, float] = defaultdict(float)
         self._free: dict[str, float] = defaultdict(float)  # seconds used in the first steps, not charged

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.announcer import Announcer, summary_line
-from danlu.doctor.budget import Budget
+from danlu.doctor.budget import DEFAULT_FRACTION, Budget, check_fraction
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding, findings_table, in_one_line
 from danlu.doctor.hooks import Hooks
@@ -21,7 +21,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import WatchedModel
 from danlu.message import speaking
-from danlu.refuse import refusal
+from danlu.refuse import one_of, refusal
 
 PUBLIC = (
     "close", "epoch", "findings", "language", "ledger", "loss", "observe", "report", "steps", "validated", "watching",
@@ -33,7 +33,7 @@ def watch(
     optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
     loss_fn: nn.Module | Callable | None = None,
     *,
-    budget: float = 0.03,
+    budget: float = DEFAULT_FRACTION,
     language: str = "en",
     quiet: bool = False,
     prefix: str = "",
@@ -52,7 +52,8 @@ def watch(
         prefix: name of `model` inside a larger module; the names of layers begin with it.
 
     Raises:
-        TypeError: `model` is not a module, or an optimizer not a torch optimizer.
+        TypeError: `model` is not a module, an optimizer not a torch optimizer, or `loss_fn` not a function.
+        Refusal: `budget` or `language` has another value.
 
     >>> with danlu.watch(model, optimizer, loss_fn) as doctor:  # doctest: +SKIP
     ...     train()
@@ -71,6 +72,8 @@ def watch(
     for one in optimizers:
         if not isinstance(one, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, several or None, got {type(one).__name__}")
+    if loss_fn is not None and not callable(loss_fn):
+        raise TypeError(f"loss_fn must be a loss module, a function or None, got {type(loss_fn).__name__}")
     return Doctor(model, optimizers, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)
 
 
@@ -83,7 +86,7 @@ class Doctor:
         optimizers: list[torch.optim.Optimizer],
         loss_fn: Any = None,
         *,
-        budget: float = 0.03,
+        budget: float = DEFAULT_FRACTION,
         language: str = "en",
         quiet: bool = True,
         prefix: str = "",
@@ -91,8 +94,8 @@ class Doctor:
     ) -> None:
         """searches: see `Hooks`. Other arguments: see `watch`."""
         self.ledger = Ledger()
-        self.language = language
-        self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(budget), prefix)
+        self.language = one_of("language", language, ("en", "zh"), "en or zh")
+        self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(check_fraction(budget)), prefix)
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)
         self._hooks = Hooks(self._watched, self._events, searches)

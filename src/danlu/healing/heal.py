@@ -53,7 +53,7 @@ def heal(
     The report is also written to RUN/heal.json and added to the run's report page.
     Raises Refusal if `run` is not a run of danlu, has no validation set, or was trained without the doctor.
     """
-    seeds, budget = _count(seeds), _seconds(budget)
+    seeds, budget = check_settings(seeds, budget)
     run = run if isinstance(run, Run) else own_run(run)
     if not run.ledger.exists():
         raise Refusal(
@@ -69,6 +69,11 @@ def heal(
     finally:
         run.unlock()
     return report
+
+
+def check_settings(seeds: Any = SEEDS, budget: Any = BUDGET) -> tuple[int, float]:
+    """Number of seeds and seconds of `heal`. Raises Refusal for values that are neither."""
+    return _count(seeds), _seconds(budget)
 
 
 def own_run(target: str | Path) -> Run:

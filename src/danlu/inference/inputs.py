@@ -57,9 +57,9 @@ def read_images(
 
 def existing_path(path: str | Path) -> Path:
     """`path` as a Path. Refusal with the nearest names when it does not exist."""
-    path = Path(path)
-    if not path.exists():
-        raise refusal("PATH", "an existing file or folder", str(path), near=siblings(path))
+    name, path = str(path), Path(path)  # Path("") is the current folder
+    if not name or not path.exists():
+        raise refusal("PATH", "an existing file or folder", name, near=siblings(path))
     return path
 
 

@@ -159,6 +159,8 @@ class LoadedRun(Run):
             raise refusal("--top", "an integer of at least 1", top)
         if not inputs:
             raise refusal("PATH", "at least one file, folder or array", "none")
+        if out is not None and not str(out):
+            raise refusal("--out", "a folder", "")
         place = pick_device(config.device)
         folder = Path(out) if out is not None else None
         if self.signature.task_spec.finds_objects:
@@ -210,7 +212,7 @@ class LoadedRun(Run):
     def _evaluate(self, data: Any, part: str | None, config: Config, began: float) -> EvaluationResult:
         """`evaluate` with checked arguments. began: time of the call."""
         if data is None:
-            split = one_of("--part", part or "test", SPLITS, "train, val or test")
+            split = one_of("--part", "test" if part is None else part, SPLITS, "train, val or test")
             prepared = own_data(self, self.signature, config, split)
         else:
             split, prepared = "test", other_data(self.signature, config, data)
@@ -269,8 +271,8 @@ def load(
         return run
     known = run.objects if isinstance(run, LoadedRun) else current()
     given = collect(objects)[1].or_else(known)
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    which = one_of("--weights", weights or "best", ("best", "last"), "best or last")
+    folder = run.folder if isinstance(run, Run) else run
+    which = one_of("--weights", "best" if weights is None else weights, ("best", "last"), "best or last")
     loaded = LoadedRun(Run.open(folder).folder, which, given)
     signature = loaded.network.signature  # refuse damaged weights here, not at the first prediction
     for kind, name in (("model", signature.model), ("transform", signature.transform)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.config import DetectConfig, ResolvedConfig, get, keys
+from danlu.config import Config, DetectConfig, ResolvedConfig, get, keys
 from danlu.data.object_set import ObjectSet
 from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS, find_detector
 from danlu.engine.device import check_precision
@@ -14,6 +14,18 @@ from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
+
+
+def check_detector_task(config: Config) -> None:
+    """Refuse a detector without masks for segmentation, and one with masks for detection; needs no data."""
+    spec = DETECTORS.get(config.model.name or "")
+    if spec is None or config.task is None or not TASKS[config.task].finds_objects:
+        return
+    masks = TASKS[config.task].masks
+    if spec.masks != masks:
+        suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
+        kind = "with masks" if masks else "without masks"
+        raise refusal("--model", f"a detector {kind} for --task {config.task} ({suited})", config.model.name)
 
 
 def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
@@ -66,12 +78,8 @@ def check_training(prepared: Prepared) -> None:
 
 def _check_detector(config: ResolvedConfig) -> None:
     """Refuse detectors of another task and settings of other detectors."""
+    check_detector_task(config)
     spec = find_detector(config.model.name)
-    masks = TASKS[config.task].masks
-    if spec.masks != masks:
-        suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
-        kind = "with masks" if masks else "without masks"
-        raise refusal("--model", f"a detector {kind} for --task {config.task} ({suited})", config.model.name)
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
             takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"

@@ -22,11 +22,12 @@ from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message, translated
-from danlu.preparation.checks import check_objects, check_training
+from danlu.preparation.checks import check_detector_task, check_objects, check_training
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_settings
 from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, object_set
+from danlu.preparation.memory_check import check_fits
 from danlu.preparation.number_format import choose_format
 from danlu.preparation.own_transform import with_own_transform
 from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable, PreparedTensors
@@ -54,6 +55,7 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     Raises Refusal for whatever is wrong in the settings or the data.
     """
     keep_freed_memory()
+    check_detector_task(config)
     dataset = _open(config)
     config, begun = choose_start(config, dataset)
     source = open_source(config, start_kept)
@@ -74,6 +76,7 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     else:
         encoded = encode_table(chosen, dataset, split)
     encoded = with_own_transform(chosen, encoded)
+    check_fits(chosen, encoded.signature, device)  # before a network is built
     transfer, transferred = plan_transfer(chosen.transfer, encoded.signature, source)
     chosen, formatted = choose_format(config, chosen, encoded.signature, transfer, device)
     prepared = _prepared(chosen, encoded, device, (*begun, *choices, *transferred, *formatted), transfer)

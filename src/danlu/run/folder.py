@@ -46,7 +46,7 @@ class Run:
         Raises:
             Refusal: The folder exists and is not empty, is in use, or cannot be written.
         """
-        folder = Path(out) if out else Path("runs")
+        folder = Path("runs") if out is None else Path(out)
         made = [one for one in (*reversed(folder.parents), folder) if not one.exists()]
         if out is None:
             folder = _next_free(folder)
@@ -75,10 +75,10 @@ class Run:
     @classmethod
     def open(cls, folder: str | Path) -> Run:
         """Open an existing run. Refusal, with the nearest run, if the folder is none."""
-        folder = Path(folder)
-        if not (folder / "config.yaml").is_file():
+        name, folder = str(folder), Path(folder)  # Path("") is the current folder
+        if not name or not (folder / "config.yaml").is_file():
             wanted = "a run folder (one that holds config.yaml)"
-            raise refusal("RUN", wanted, str(folder), near=runs_beside(folder))
+            raise refusal("RUN", wanted, name, near=runs_beside(folder))
         return cls(folder)
 
     def __fspath__(self) -> str:

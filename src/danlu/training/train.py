@@ -122,12 +122,12 @@ def train(
     plain, objects = collect({name: value for name, value in named.items() if value is not None} | settings)
     console = console or TextConsole()
     if resume is not None:
-        if config or (isinstance(data, str | Path) and str(data)):
+        if config is not None or (isinstance(data, str | Path) and str(data)):
             raise refusal("--resume", "used without DATA and --config, which the run defines", str(data or config))
-        folder = resume.folder if isinstance(resume, Run) else Path(resume)
+        folder = resume.folder if isinstance(resume, Run) else resume
         with showing(StageLines(console)):
             return _resume(folder, plain, (data, val, test), objects, console)
-    base = load_yaml(config) if config else Config()
+    base = Config() if config is None else load_yaml(config)
     in_memory = is_data(data)
     if not in_memory and not isinstance(data, str | Path):
         raise refusal("DATA", WANTED, data)
@@ -165,7 +165,7 @@ def _check_folds(config: Config) -> None:
 
 
 def _resume(
-    folder: Path, settings: Mapping[str, Any], data: tuple[Any, Any, Any], objects: UserObjects, console: Console
+    folder: str | Path, settings: Mapping[str, Any], data: tuple[Any, Any, Any], objects: UserObjects, console: Console
 ) -> LoadedRun:
     """Continue a run, or a cross-validation. data: training, validation and test data given in Python."""
     run = Run.open(folder)
