@@ -546,7 +546,7 @@ case("signature of another task", "predict RUN digit.png", f"{BEST} has a damage
     make=lambda: reweight(task="fly"))
 case("signature of other channels", "predict RUN digit.png", f"{BEST} has a damaged signature: mean and std",
     make=lambda: reweight(mean=[0.1, 0.2]))
-case("state missing", "train --resume RUN --epochs 2", "RUN/state.pt", "does not exist",
+case("state missing", "train --resume RUN --epochs 2", "--resume RUN: the finished run was trained without --keep-state", "--init RUN",
     make=lambda: os.remove("RUN/state.pt"))
 case("state truncated", "train --resume RUN --epochs 2", "RUN/state.pt is damaged and cannot be resumed from",
     make=lambda: cut("RUN/state.pt"))
@@ -654,7 +654,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(home)
     try:
         table()
-        data = {"RUN": "digits --model linear --data.limit 200", "ROWS": "table.csv --target label"}
+        data = {"RUN": "digits --model linear --data.limit 200 --keep-state", "ROWS": "table.csv --target label"}
         for out, words in data.items():
             assert main(["train", *words.split(), *QUICK.split(), "--out", out, "--json"]) == 0
             os.remove(f"{out}/report.html")  # large, and made again from the rest

@@ -97,7 +97,7 @@ def test_missing_gpu_is_refused_first(device, danlu, tmp_path):
 @pytest.mark.parametrize("cut", [0, 100, 5000])
 def test_a_damaged_checkpoint_is_refused(cut, danlu, tmp_path):
     run = tmp_path / "run"
-    assert danlu(*PLAIN, "--epochs", 1, "--out", run).wait() == 0
+    assert danlu(*PLAIN, "--epochs", 1, "--keep-state", "--out", run).wait() == 0
     (run / "state.pt").write_bytes((run / "state.pt").read_bytes()[:cut])
     command = danlu("train", "--resume", run, "--epochs", 2)
     assert command.wait() == 2

@@ -113,6 +113,16 @@ def test_a_finished_run_is_left_alone(danlu, result, whole, tmp_path):
     assert result(run) == whole("mlp")
 
 
+def test_a_finished_run_keeps_its_state_on_request_only(danlu, tmp_path):
+    run = tmp_path / "run"
+    assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
+    assert not (run / "state.pt").exists()
+    command = danlu("train", "--resume", run, "--epochs", 2)
+    assert command.wait() == 2
+    assert "without --keep-state" in command.said
+    assert f"--init {run}" in command.said
+
+
 def test_the_config_of_a_run_repeats_it(danlu, result, whole, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     assert danlu(*CNN, "--out", first).wait() == 0
@@ -124,7 +134,7 @@ def test_the_config_of_a_run_repeats_it(danlu, result, whole, tmp_path):
 
 def test_a_refused_resume_changes_nothing(danlu, tmp_path):
     run = tmp_path / "run"
-    assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
+    assert danlu(*MLP, "--epochs", 1, "--keep-state", "--out", run).wait() == 0
     before = (run / "config.yaml").read_text()
     whole = (run / "state.pt").read_bytes()
     state = torch.load(run / "state.pt", weights_only=True)
@@ -143,7 +153,7 @@ def test_a_refused_resume_changes_nothing(danlu, tmp_path):
 
 def test_killed_when_just_resumed_for_more_epochs(danlu, result, tmp_path):
     run, twin = tmp_path / "run", tmp_path / "twin"
-    assert danlu(*CNN, "--epochs", 1, "--out", run).wait() == 0
+    assert danlu(*CNN, "--epochs", 1, "--keep-state", "--out", run).wait() == 0
     shutil.copytree(run, twin)
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("epochs: 1\n", "epochs: 2\n"))  # all that was done
@@ -157,7 +167,21 @@ def test_resuming_with_changed_data_is_refused(danlu, tmp_path):
     rows = [f"{i},{(i * 7) % 11},{(i * 3) % 5}" for i in range(60)]
     table.write_text("\n".join(["a,b,y", *rows]))
     run = tmp_path / "run"
-    argv = ["train", table, "--target", "y", "--task", "regress", "--epochs", 2, "--model", "linear", "--out", run]
+    argv = [
+        "train",
+        table,
+        "--target",
+        "y",
+        "--task",
+        "regress",
+        "--epochs",
+        2,
+        "--model",
+        "linear",
+        "--keep-state",
+        "--out",
+        run,
+    ]
     assert danlu(*argv).wait() == 0
     table.write_text("\n".join(["a,b,y", *rows[:-1], "1,2,3"]))
     command = danlu("train", "--resume", run, "--epochs", 3)
@@ -176,7 +200,7 @@ def test_only_what_does_not_change_the_numbers_may_change(danlu, tmp_path):
 
 def test_more_epochs_count_as_second_evaluation_on_the_test_set(danlu, result, tmp_path):
     run = tmp_path / "run"
-    assert danlu(*MLP, "--epochs", 1, "--out", run).wait() == 0
+    assert danlu(*MLP, "--epochs", 1, "--keep-state", "--out", run).wait() == 0
     assert result(run)["test_looks"] == 1
     assert danlu("train", "--resume", run, "--epochs", 2).wait() == 0
     after = result(run)

@@ -53,7 +53,12 @@ def tuned(start, folder: Path, labels=(2, 7, 1), channels: int = 1, **settings):
     """Fine-tuned on other classes, of which 1 and 2 are known."""
     data = images(folder / "data.npz", list(labels), channels, seed=1)
     return danlu.train(
-        data, **({"out": str(folder / "run"), "init": start.name, "epochs": 2, "seed": 5} | PLAIN | settings)
+        data,
+        **(
+            {"out": str(folder / "run"), "init": start.name, "epochs": 2, "seed": 5, "keep_state": True}
+            | PLAIN
+            | settings
+        ),
     )
 
 

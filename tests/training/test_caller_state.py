@@ -35,7 +35,7 @@ def test_nothing_of_the_caller_changes(settings, tmp_path):
     targets = (inputs.mean((1, 2, 3)) > 0.5).long()
     assert danlu.train  # imported now: libraries set variables and filters at their import
     before = state()
-    plain = {"model": "softmax", "epochs": 1, "device": "cpu", "console": Console(quiet=True)}
+    plain = {"model": "softmax", "epochs": 1, "device": "cpu", "keep_state": True, "console": Console(quiet=True)}
     if "augment" in settings:
         np.savez(tmp_path / "set.npz", x=(inputs * 255).byte().numpy(), y=targets.numpy())
     data = tmp_path / "set.npz" if "augment" in settings else (inputs, targets)

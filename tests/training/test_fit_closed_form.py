@@ -18,7 +18,7 @@ QUIET = Console(quiet=True)
 def stopped_run(drawn_coco, tmp_path_factory):
     """Stopped by its patience, so that its best weights are not its last."""
     out = tmp_path_factory.mktemp("runs") / "stopped"
-    settings = {"epochs": 40, "lr": 0.01, "regularise.patience": 1, "detect.crop": 32}
+    settings = {"epochs": 40, "lr": 0.01, "regularise.patience": 1, "detect.crop": 32, "keep_state": True}
     return danlu.train(drawn_coco, out=str(out), console=QUIET, **SMALL, **QUICK, **settings)
 
 

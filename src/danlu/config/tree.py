@@ -340,5 +340,6 @@ class Config(Strict):
     compile: bool = option(False, "torch.compile the network")
     deterministic: bool = option(False, "refuse operations whose result varies from run to run (CUDA)")
     out: Text | None = option(None, "run folder; the next free runs/N by default")
+    keep_state: bool = option(False, "keep state.pt of the finished run, to train it for more epochs")
     save_every: Annotated[float, Field(gt=0)] = option(5.0, "minutes between checkpoints within an epoch")
     log_every: Count = option(50, "steps between lines of metrics.jsonl")

@@ -53,8 +53,10 @@ def finish_run(
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
     write_results(run, summary, console)
-    if evaluate:  # the training is over: its last checkpoint is enough to train for more epochs
+    if evaluate:  # the training is over: at most its last checkpoint is of use, to train for more epochs
         previous_state(run.state).unlink(missing_ok=True)
+        if not prepared.config.keep_state:
+            run.state.unlink(missing_ok=True)
     return summary
 
 

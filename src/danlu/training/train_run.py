@@ -20,7 +20,7 @@ from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_line
 from danlu.printing.results import print_choices
-from danlu.refuse import Failure, refusal
+from danlu.refuse import Failure, Refusal, refusal
 from danlu.report.page import write_page
 from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
@@ -145,6 +145,11 @@ def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[flo
         line = f"{run.name} has finished already; its report is {run.report}"
         print_line(console, line)
         return load(run)
+    if summary and _is_finished(run) and not run.state.exists():
+        raise Refusal(
+            f"--resume {run.name}: the finished run was trained without --keep-state, so that it cannot be trained for "
+            f"more epochs; start a new run from its weights with --init {run.name}"
+        )
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))
     return train_run(
