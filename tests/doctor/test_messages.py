@@ -142,36 +142,36 @@ AT_CONV = [("nonfinite.source", "activation"), ("nonfinite.layer", "conv.1")]
 @pytest.mark.parametrize(
     ("records", "title", "cause"),
     [
-        ([], "The loss is nan at step 7", "It arose first in a place that was not seen."),
+        ([], "The loss became NaN at step 7", "NaN or infinity arose first in a place that was not seen."),
         (
             [("nonfinite.source", "input"), ("nonfinite.samples", [3, 5]), REASON],
-            "The loss is nan at step 7: log of zero",
-            "It arose first in the input; samples of the batch: 3, 5.",
+            "The loss became NaN at step 7: log of zero",
+            "NaN or infinity arose first in the input; samples of the batch: 3, 5.",
         ),
         (
             [*AT_CONV, ("nonfinite.samples", [0]), ("nonfinite.input_max", 81.25), REASON],
-            "The loss is nan at step 7: log of zero",
-            "It arose first in the output of conv.1; samples of the batch: 0; largest input there: 81.2.",
+            "The loss became NaN at step 7: log of zero",
+            "NaN or infinity arose first in the output of conv.1; samples of the batch: 0; largest input there: 81.2.",
         ),
         (
             [*AT_CONV, ("nonfinite.layer", ">4"), ("nonfinite.samples", [])],
-            "The loss is nan at step 7",
-            "It arose first in what flows into layer 4.",
+            "The loss became NaN at step 7",
+            "NaN or infinity arose first in what flows into layer 4.",
         ),
         (
             [("nonfinite.source", "loss"), ("nonfinite.input_max", 90.0), ("nonfinite.reason", "overflow of exp")],
-            "The loss is nan at step 7: overflow of exp",
-            "It arose first in the loss itself; largest input there: 90.",
+            "The loss became NaN at step 7: overflow of exp",
+            "NaN or infinity arose first in the loss itself; largest input there: 90.",
         ),
         (
             [("nonfinite.source", "gradient"), ("nonfinite.layer", "fc.weight"), ("nonfinite.input_max", math.nan)],
-            "The loss is nan at step 7",
-            "It arose first in the gradient of fc.weight.",
+            "The loss became NaN at step 7",
+            "NaN or infinity arose first in the gradient of fc.weight.",
         ),
         (
             [("nonfinite.source", "activation"), ("nonfinite.layer", "(output)")],
-            "The loss is nan at step 7",
-            "It arose first in the output of the model.",
+            "The loss became NaN at step 7",
+            "NaN or infinity arose first in the output of the model.",
         ),
     ],
 )

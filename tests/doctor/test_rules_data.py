@@ -25,7 +25,7 @@ FROM_ONE = [0.0, 0.25, 0.25, 0.25, 0.25]
 
 def test_labels_counted_from_one_are_found() -> None:
     (found,) = label_range(labels(FROM_ONE, batches=4))
-    assert str(found.evidence["problem"]) == "from one"
+    assert str(found.evidence["problem"]) == "they are counted from 1"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def fixes(config: Config, samples: int, language: str = "en") -> Callable[[Findi
             proposed: object = flags[0]
             for other in flags[1:]:
                 proposed = term("or", "{first}, or {second}", first=proposed, second=other)
-            return replace(finding, remedy=str(term("try", "Try {flags}.", flags=proposed)))
+            return replace(finding, snippet="", remedy=str(term("try", "Try {flags}.", flags=proposed)))
 
     return fix
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-from danlu.doctor.finding import SEVERITIES, Finding, in_one_line
+from danlu.doctor.finding import SEVERITIES, Finding, in_lines
 from danlu.doctor.phrase import message
 from danlu.message import printable_line, speaking
 
@@ -44,7 +44,7 @@ class Announcer:
         for one in found:
             if one.severity != "note" and one.code not in self.printed and one.code not in consequences:
                 self.printed[one.code] = one.severity
-                say(in_one_line(one, self.language), STYLES[one.severity])
+                say(in_lines(one, self.language), STYLES[one.severity])
         return found
 
     def finish(self, steps: int) -> None:

@@ -52,6 +52,7 @@ def card(one: Mapping[str, Any], ledger: Ledger) -> str:
         f'<p class="tag">{text(str(severity_term(severity)).capitalize())}</p><h3>{text(title)}</h3>',
         f"<p><b>{term('why', 'Why')}</b> {text(cause)}</p>" if cause else "",
         f"<p><b>{term('fix', 'Fix')}</b> {_unbroken(text(_plain(fix)))}</p>" if fix else "",
+        f"<pre><code>{text(one['snippet'])}</code></pre>" if one.get("snippet") else "",
         _consequences(one.get("consequences") or []),
         "<footer>" + "".join(f'<span class="chip">{text(_cut(c))}</span>' for c in chips if c) + "</footer>",
         _numbers(evidence),

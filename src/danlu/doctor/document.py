@@ -46,7 +46,9 @@ def section(spec: FindingSpec) -> str:
 
 
 def _wording(words: Words) -> list[str]:
-    return [f"{_text(words.cause)}\n", f"Fix: {_text(words.fix)}\n"]
+    snippets = [words.snippet] if isinstance(words.snippet, str) else list(dict.fromkeys(words.snippet.values()))
+    blocks = [f"```python\n{_text(snippet)}\n```\n" for snippet in snippets if snippet]
+    return [f"{_text(words.cause)}\n", f"Fix: {_text(words.fix)}\n", *blocks]
 
 
 def _text(template: str) -> str:

@@ -22,8 +22,8 @@ class Finding(Mapping[str, Any]):
     confidence: in [0, 1].
     where: name of a layer, parameter, group or sample; a Message where it is no name ("validation", "class 3").
     evidence: the measurements, with steps and thresholds: numbers, texts and small lists.
-    title, cause, remedy, place: text in `language`; place is `where` for people. Rules leave them empty, `worded` fills
-    them from the finding's FindingSpec.
+    title, cause, remedy, place: text in `language`; place is `where` for people.
+    snippet: code to paste, lines of Python. Rules leave these texts empty, `worded` fills them by the FindingSpec.
     consequences: codes of other findings that this one explains.
     """
 
@@ -38,19 +38,23 @@ class Finding(Mapping[str, Any]):
     consequences: list[str] = field(default_factory=list)
     place: str = ""
     language: str = "en"
+    snippet: str = ""
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
             raise ValueError(f"severity must be one of {SEVERITIES}, got {self.severity!r}")
 
     def __str__(self) -> str:
-        """The title, then severity, code and place, the cause and the fix."""
+        """The title, then severity, code and place, the cause and the fix, and below them the code to paste."""
         with speaking(self.language):
             facts = {"title": self.title or self.code, "severity": severity_term(self.severity), "code": self.code}
             facts |= {"cause": self.cause, "remedy": self.remedy, "place": self.place}
-            if not self.place:
-                return str(term("text_short", "{title} [{severity}, {code}]. {cause} {remedy}", **facts)).strip()
-            return str(term("text", "{title} [{severity}, {code}, {place}]. {cause} {remedy}", **facts)).strip()
+            short, full = (
+                "{title} [{severity}, {code}]. {cause} {remedy}",
+                "{title} [{severity}, {code}, {place}]. {cause} {remedy}",
+            )
+            text = term("text", full, **facts) if self.place else term("text_short", short, **facts)
+            return "\n".join([str(text).strip(), *indented(self.snippet)])
 
     def __repr__(self) -> str:
         place = f", {str(self.where)!r}" if self.where else ""
@@ -89,6 +93,7 @@ class Finding(Mapping[str, Any]):
             "evidence": {key: in_english(value) for key, value in self.evidence.items()},
             "cause": self.cause,
             "remedy": self.remedy,
+            "snippet": self.snippet,
             "consequences": list(self.consequences),
         }
 
@@ -97,10 +102,22 @@ def findings_table(findings: Sequence[Finding]) -> str:
     """The findings as an HTML table, for notebooks."""
     columns = ("severity", "code", "place", "confidence", "cause", "remedy")
     left = " style='text-align:left'"
-    cells = [[f"<td{left}>{html.escape(str(one[column] or ''))}</td>" for column in columns] for one in findings]
-    rows = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    cells = [[html.escape(str(one[column] or "")) for column in columns] for one in findings]
+    for one, row in zip(findings, cells):
+        row[-1] += f"<pre>{html.escape(one['snippet'])}</pre>" if one.get("snippet") else ""
+    rows = "".join("<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in row) + "</tr>" for row in cells)
     head = "".join(f"<th{left}>{column}</th>" for column in columns)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if findings else ""
+
+
+def indented(snippet: str) -> list[str]:
+    """Lines of code to paste, as they stand below a sentence."""
+    return [f"    {line}" for line in snippet.splitlines()]
+
+
+def in_lines(finding: Finding, code: str | None = None) -> str:
+    """The finding in one line (`in_one_line`), and below it the code to paste."""
+    return "\n".join([in_one_line(finding, code), *indented(finding.snippet)])
 
 
 def in_english(value: Any) -> Any:

@@ -61,6 +61,14 @@ NODES: dict[str, str] = {
 SUMS = ("AddBackward0", "SubBackward0")
 
 
+NAMES: dict[str, str] = {kind: name for name, kind in reversed(MODULES.items())}
+
+
+def loss_name(kind: str | None) -> str:
+    """Name of the loss class of torch.nn for a kind ("CrossEntropyLoss" for "cross_entropy"); else the kind itself."""
+    return NAMES.get(str(kind), str(kind))
+
+
 def kind_of(callable_: Any) -> str | None:
     """Kind of a loss module or function; None where its name is unknown."""
     if isinstance(callable_, nn.Module):

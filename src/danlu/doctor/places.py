@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
@@ -15,7 +16,7 @@ LABELS = message("doctor.place.labels", "labels")
 BEFORE_TRAINING = message("doctor.place.before_training", "before training")
 MEMORY = {
     "memory.process": message("doctor.place.process", "process"),
-    "memory.process_step": message("doctor.place.process_step", "process_step"),
+    "memory.process_step": message("doctor.place.process_step", "process"),
     "memory.device": message("doctor.place.device", "device"),
 }
 
@@ -23,6 +24,16 @@ MEMORY = {
 def class_place(number: int) -> Message:
     """The class with this number."""
     return message("doctor.place.class", "class {number}", number=number)
+
+
+def group_place(ledger: Ledger, label: str) -> Message | str:
+    """A group of parameters of an optimiser ("optimizer0.group1"); nothing where there is only one."""
+    if len(ledger.wheres("optimizer.lr")) <= 1:
+        return ""
+    optimizer, _, group = label.partition(".")
+    numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in (optimizer, group)]
+    text = "parameter group {group} of optimiser {optimizer}"
+    return message("doctor.place.group", text, optimizer=numbers[0] + 1, group=numbers[1] + 1)
 
 
 def layer_place(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from danlu.doctor.diagnose import shown
-from danlu.doctor.finding import Finding
+from danlu.doctor.finding import Finding, indented
 from danlu.doctor.judged import Checked
 from danlu.doctor.terms import severity_term, term
 from danlu.message import language, speaking
@@ -32,6 +32,7 @@ def finding_lines(findings: Sequence[Finding], checked: Checked) -> list[str]:
         finding = one["finding"]
         lines += [f"  {finding_line(finding)}", f"    {finding.cause}"]
         lines += [f"    {line}" for line in str(term("fix_line", "fix: {fix}", fix=finding.remedy)).splitlines()]
+        lines += [f"    {line}" for line in indented(finding.snippet)]
     causes = {code: one["code"] for one in reversed(facts) for code in one["consequences"]}
     for one in folded:
         line = finding_line(one["finding"])

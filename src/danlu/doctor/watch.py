@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from danlu.doctor.announcer import Announcer, summary_line
 from danlu.doctor.budget import DEFAULT_FRACTION, Budget, check_fraction
 from danlu.doctor.diagnose import diagnose
-from danlu.doctor.finding import Finding, findings_table, in_one_line
+from danlu.doctor.finding import Finding, findings_table, in_lines
 from danlu.doctor.hooks import Hooks
 from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
@@ -147,7 +147,7 @@ class Doctor:
 
     def __str__(self) -> str:
         with speaking(self.language):
-            lines = [in_one_line(one, self.language) for one in self.findings]
+            lines = [in_lines(one, self.language) for one in self.findings]
             return "\n".join([summary_line(self.findings, self._watched.steps_done), *lines])
 
     def _repr_html_(self) -> str:
@@ -181,10 +181,10 @@ class Doctor:
         return diagnose(self.ledger, self.language)
 
     def say_new(self, say: Callable[[str], None] = print, fix: Callable[[Finding], Finding] | None = None) -> None:
-        """Report each new error and warning, one line each.
+        """Report each new error and warning, with the code to paste below its line.
 
         Args:
-            say: called with each line.
+            say: called with the text of each finding.
             fix: replaces the remedy of a finding, for trainers that are configured instead of programmed.
         """
         findings = self.findings
@@ -193,7 +193,7 @@ class Doctor:
         for finding in findings:
             if finding.severity != "note" and finding.code not in self._reported | consequences:
                 self._reported.add(finding.code)
-                say(in_one_line(fix(finding) if fix else finding, self.language))
+                say(in_lines(fix(finding) if fix else finding, self.language))
 
     def epoch(self, **metrics: float) -> None:
         """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""

@@ -15,6 +15,7 @@ from danlu.doctor.places import layer_place
 from danlu.message import Message, fields, language, speaking
 
 CURVES_ONLY = message("doctor.curves.only", "(Judged from curves only.)")
+SENTENCE_STARTS = ("layer", "class")  # of places: "layer 2", "class 3"
 LAYER_EVIDENCE = ("first", "second", "norm", "layer")  # evidence that names a layer
 
 
@@ -41,12 +42,15 @@ def worded_from_curves(finding: Finding, code: str | None = None) -> Finding:
 def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -> Finding:
     """Fill `words`; their translations have ids that begin with `id`. Text that the finding already has is kept."""
     with speaking(code or language()):
-        title, cause, fix = finding.code, "", ""
+        title, cause, fix, snippet = finding.code, "", "", ""
         if words is not None:
-            values = _values(words, finding.evidence, finding.where)
+            snippet = words.chosen_snippet(finding.evidence)
+            values = _values(words, snippet, finding.evidence, finding.where)
             title, cause, fix = (
-                str(Message(f"{id}.{part}", getattr(words, part), values)) for part in ("title", "cause", "fix")
+                sentence(str(Message(f"{id}.{part}", getattr(words, part), values)))
+                for part in ("title", "cause", "fix")
             )
+            snippet = snippet.format(**values)
         if "overcome" in finding.evidence:
             cause = f"{cause} {past(finding.evidence['overcome'])}"
         if finding.evidence.get("judged_from") == "curves":
@@ -60,6 +64,7 @@ def in_words(finding: Finding, id: str, words: Words | None, code: str | None) -
             remedy=finding.remedy or fix,
             place=place(finding.where),
             language=language(),
+            snippet=finding.snippet or snippet,
         )
 
 
@@ -68,8 +73,14 @@ def place(where: str) -> str:
     return str(layer_place(where))
 
 
-def _values(words: Words, evidence: Mapping[str, Any], where: str) -> dict[str, Any]:
-    names = fields(words.title) | fields(words.cause) | fields(words.fix) | evidence.keys()
+def sentence(text: str) -> str:
+    """The text with a capital at its start, also where it begins with a value ("layer 2"); names keep their letters."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first in SENTENCE_STARTS else text
+
+
+def _values(words: Words, snippet: str, evidence: Mapping[str, Any], where: str) -> dict[str, Any]:
+    names = set().union(*map(fields, (words.title, words.cause, words.fix, snippet))) | evidence.keys()
     values = {name: readable(evidence.get(name, "?")) for name in names}
     values |= {key: layer_place(evidence[key]) for key in LAYER_EVIDENCE if isinstance(evidence.get(key), str)}
     return values | {"where": layer_place(where)}

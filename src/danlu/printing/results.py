@@ -9,7 +9,7 @@ from rich.console import Console
 
 from danlu.data.dataset import SPLITS
 from danlu.doctor.diagnose import Checked, judged, shown
-from danlu.doctor.finding import in_one_line
+from danlu.doctor.finding import in_one_line, indented
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.terms import severity_term, term
 from danlu.message import speaking, translated
@@ -127,6 +127,8 @@ def print_findings(console: Console, findings: Sequence[Mapping[str, Any]], lang
             place, cause = one.get("place") or one["where"], one["cause"]
             print_line(console, f"  {term('at', 'at {place}: {cause}', place=place, cause=cause) if place else cause}")
             print_line(console, f"  {term('fix_line', 'fix: {fix}', fix=one['remedy'])}")
+            for line in indented(one.get("snippet") or ""):
+                print_line(console, f"  {line}")
             if one["consequences"]:
                 codes = ", ".join(one["consequences"])
                 print_line(console, f"  {term('explains_line', 'explains: {codes}', codes=codes)}")

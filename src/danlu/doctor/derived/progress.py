@@ -147,18 +147,29 @@ def finite_median(values: list[float]) -> float | None:
     return median(finite) if finite else None
 
 
-def descent(ledger: Ledger) -> float | None:
-    """Mean training loss of the half before the last quarter of the steps minus that of the last quarter.
+def last_loss(ledger: Ledger, phase: str) -> float | None:
+    """Mean loss of the last epoch; None where there is none."""
+    return (ledger.values("loss.mean", phase) or [None])[-1]
 
-    In fractions of the loss at chance level (or of the first loss). None without eight finite blocks of steps.
+
+def late_losses(ledger: Ledger) -> tuple[float, float] | None:
+    """Mean training loss of the half before the last quarter of the steps, and of the last quarter.
+
+    None without eight finite blocks of steps.
     """
     blocks = loss_blocks(ledger, 8)
     if len(blocks) < 8 or not all(map(math.isfinite, blocks)):
         return None
     quarter = len(blocks) // 4
-    late, before = blocks[-quarter:], blocks[-3 * quarter : -quarter]
-    scale = max(chance_loss(ledger) or blocks[0], 1e-12)
-    return (fmean(before) - fmean(late)) / scale
+    return fmean(blocks[-3 * quarter : -quarter]), fmean(blocks[-quarter:])
+
+
+def descent(ledger: Ledger) -> float | None:
+    """Fall of the training loss late in the run (`late_losses`), in fractions of the loss at chance (or the first)."""
+    losses = late_losses(ledger)
+    if losses is None:
+        return None
+    return (losses[0] - losses[1]) / max(chance_loss(ledger) or loss_blocks(ledger, 8)[0], 1e-12)
 
 
 def is_best_epoch_late(losses: list[float]) -> bool:

@@ -26,7 +26,12 @@ def wrong_axis(ledger: Ledger) -> Finding | None:
     )
     if shape[axis] == 1:
         facts["problem"] = message("finding.model.output_mismatch.single", "softmax over a single output is always 1")
-        facts["wanted"] = message("finding.model.output_mismatch.several", "a probability that depends on the inputs")
+        facts["why"] = message(
+            "finding.model.output_mismatch.always_one",
+            "The last operation is {last}. A softmax over one value is 1 whatever the value is, so that the output "
+            "never changes and no gradient passes",
+            last=facts["last"],
+        )
         facts["do"] = message(
             "finding.model.output_mismatch.fix_single",
             "Return the plain score and use nn.BCEWithLogitsLoss(), or give the last layer one output for each class.",
@@ -45,8 +50,10 @@ def wrong_axis(ledger: Ledger) -> Finding | None:
         if axis
         else message("finding.model.output_mismatch.over_batch", "{activation} over the batch (dim=0)", activation=last)
     )
-    facts["wanted"] = message(
-        "finding.model.output_mismatch.over_classes", "probabilities that sum to 1 over the classes of each sample"
+    facts["why"] = message(
+        "finding.model.output_mismatch.over_classes",
+        "The last operation is {last}, so that the probabilities of a sample do not sum to 1 over its classes",
+        last=facts["last"],
     )
     facts["do"] = message(
         "finding.model.output_mismatch.fix_axis",

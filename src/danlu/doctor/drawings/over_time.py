@@ -216,7 +216,7 @@ def pair(
 
 def rate(ledger: Ledger, finding: Fact) -> Curves | None:
     """Learning rate by step, with the end of the first epoch."""
-    group = finding.get("where") or next(iter(ledger.wheres("optimizer.lr")), "")
+    group = (finding.get("evidence") or {}).get("group") or next(iter(ledger.wheres("optimizer.lr")), "")
     changes, ends = points_of(ledger, "optimizer.lr", group), ledger.values("run.steps")
     if not changes:
         return None
@@ -234,7 +234,7 @@ def rate(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def memory(ledger: Ledger, finding: Fact) -> Curves | None:
-    name = f"memory.{finding.get('where') or 'process'}"
+    name = (finding.get("evidence") or {}).get("series", "memory.process")
     points = (
         points_of(ledger, name, times=2**-20)
         if name in ("memory.device", "memory.process", "memory.process_step")

@@ -22,13 +22,22 @@ class Words:
     """English wording of a finding: format strings over its evidence and `{where}`.
 
     A number is shown with three digits, "{fraction:%}" is a percentage, evidence that is missing becomes "?", braces of
-    code are doubled. cause: what was measured and why it is harmful, for readers who are new to the topic. fix: what to do, so that it
-    can be pasted. Translations have the ids finding.CODE.title, .cause and .fix.
+    code are doubled. cause: what was measured and why it is harmful, for readers who are new to the topic. fix: what to do.
+    snippet: the fix as code that runs where `torch`, `nn`, `F`, `np` and the usual names of a training are known (see
+    tests/doctor/test_snippets.py); a mapping where the evidence "fix" chooses one of several, none where it has no entry.
+    Translations have the ids finding.CODE.title, .cause and .fix.
     """
 
     title: str
     cause: str
     fix: str
+    snippet: str | Mapping[str, str] = ""
+
+    def chosen_snippet(self, evidence: Mapping[str, Any]) -> str:
+        """Template of the code for this evidence; empty where there is none."""
+        if isinstance(self.snippet, str):
+            return self.snippet
+        return self.snippet.get(str(evidence.get("fix", "")), "")
 
 
 def always(ledger: Ledger) -> bool:

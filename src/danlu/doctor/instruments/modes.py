@@ -19,6 +19,7 @@ from danlu.doctor.calls import observe
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.instruments.structure import BATCH_NORMS
 from danlu.doctor.loss_options import loss_options
+from danlu.doctor.own_attributes import kept_attributes
 from danlu.doctor.predictions import IGNORED, measured
 from danlu.doctor.watched_model import Pass, WatchedModel
 
@@ -139,13 +140,12 @@ def may_replay(model: nn.Module) -> bool:
 
 @contextmanager
 def undisturbed(watched: WatchedModel) -> Iterator[None]:
-    """Run the model without gradients, then restore modes, buffers and all random generators.
+    """Run the model without gradients, then restore modes, buffers, the user's attributes and all random generators.
 
     Buffers are replaced by copies: a graph waiting for its backward pass may have saved the buffers, and modifying them
     in place would make that backward pass fail.
     """
     model, device = watched.inner, watched.device
-    modes = {module: module.training for module in model.modules()}
     buffers = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
     copies = {id(b): b.detach().clone() for _, _, b in buffers}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - used by loops
@@ -154,12 +154,10 @@ def undisturbed(watched: WatchedModel) -> Iterator[None]:
     try:
         for module, name, buffer in buffers:
             setattr(module, name, copies[id(buffer)])
-        with torch.no_grad(), torch.random.fork_rng(devices=gpus):
+        with kept_attributes(model), torch.no_grad(), torch.random.fork_rng(devices=gpus):
             yield
     finally:
         watched.replaying = False
-        for module, training in modes.items():
-            module.training = training
         for module, name, buffer in buffers:
             setattr(module, name, buffer)
         random.setstate(python)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from danlu.doctor.drawings.over_layers import by_layer
@@ -25,7 +26,12 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
         spreads = ledger.values("activation.spread", layer)[-2:]
         samples = ledger.last("activation.samples", layer, 0)
         if len(spreads) >= 2 and samples >= 8 and max(spreads) < 1e-5:
-            facts = {"spread": spreads[-1], "samples": samples, "kind": ledger.last("layer.kind", layer)}
+            facts = {
+                "spread": spreads[-1],
+                "samples": samples,
+                "variation": math.sqrt(max(0.0, spreads[-1])),
+                "kind": ledger.last("layer.kind", layer),
+            }
             # Where the layer before still varies, this one is the cause of what is wrong before and after it.
             confidence = 0.97 if before > 1e-2 else 0.85
             yield Finding("activation.collapsed", "error", confidence, layer, facts)
@@ -44,13 +50,12 @@ SPEC = FindingSpec(
     words=Words(
         title="{where} returns the same output for every sample",
         cause=(
-            "The variance over {samples} samples is {spread} of the mean square: layers after it cannot distinguish "
-            "samples."
+            "For {samples} different samples the outputs of {where} vary by only {variation:%} of their "
+            "size. The layers after it cannot tell the samples apart."
         ),
         fix=(
-            "Check the layer's input and initialisation; lower the learning rate or the weight decay; use "
-            "normalisation layers or "
-            "residual connections."
+            "Check what {where} receives and how its weights are initialised. A lower learning rate, less "
+            "weight decay, a normalisation layer or a residual connection keep samples apart."
         ),
     ),
     charts=(

@@ -46,12 +46,19 @@ SPEC = FindingSpec(
     words=Words(
         title="Dead ReLU units in {where}",
         cause=(
-            "{share:%} of the units were zero for each of {samples} samples ({layers} of {of} layers concerned): their "
-            "gradient is zero, so they stay dead."
+            "{share:%} of the units of {where} returned 0 for each of the last {samples} samples measured. "
+            "Their gradient is 0 too, so that no step can change them. ReLU layers affected: {layers} of "
+            "{of}."
         ),
         fix=(
-            "Lower the learning rate, begin with small or zero biases, use He initialisation, or nn.LeakyReLU(0.01) in "
-            "place of nn.ReLU()."
+            "Train again with a lower learning rate, small or zero biases and He initialisation, or with "
+            "leaky ReLUs, whose gradient is never 0."
+        ),
+        snippet=(
+            "for module in list(model.modules()):\n"
+            "    for name, child in module.named_children():\n"
+            "        if isinstance(child, nn.ReLU):\n"
+            "            setattr(module, name, nn.LeakyReLU(0.01))"
         ),
     ),
     charts=(

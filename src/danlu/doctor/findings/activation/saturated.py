@@ -44,13 +44,16 @@ SPEC = FindingSpec(
     words=Words(
         title="Saturated {kind} units in {where}",
         cause=(
-            "{share:%} of the units are at an end of their range, where the derivative is nearly zero ({layers} layers "
-            "concerned)."
+            "{share:%} of the units of {where} are at an end of the range of {kind}, where the slope is "
+            "nearly 0 and hardly any gradient passes. Layers affected: {layers}."
         ),
-        fix=(
-            "Bring inputs and weights to a smaller scale (standardise inputs, Xavier initialisation), lower the "
-            "learning rate, or "
-            "use ReLU."
+        fix=("Standardise the inputs, start from weights of Xavier's scale, lower the learning rate, or use ReLU."),
+        snippet=(
+            "for m in model.modules():\n"
+            "    if isinstance(m, (nn.Linear, nn.Conv2d)):\n"
+            "        nn.init.xavier_normal_(m.weight)\n"
+            "        if m.bias is not None:\n"
+            "            nn.init.zeros_(m.bias)"
         ),
     ),
     charts=(

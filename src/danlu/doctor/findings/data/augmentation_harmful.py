@@ -21,7 +21,8 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     if len(redrawn) >= 2 and min(redrawn) > 0.5:
         problem = message(
             "finding.data.augmentation_harmful.redrawn",
-            "{fraction:%} of validation's samples change from epoch to epoch under the same labels",
+            "In validation {fraction:%} of the samples change from epoch to epoch under the same labels, so that a random "
+            "transform is applied to them and the score is too low and noisy",
             fraction=round(redrawn[-1], 2),
         )
         do = message(
@@ -34,7 +35,11 @@ def augmentation_harmful(ledger: Ledger) -> Iterable[Finding]:
     apart = input_shift(ledger)
     fitted, held = late_accuracy(ledger, "train"), late_accuracy(ledger, "val")
     if apart and apart[0] == "train" and fitted is not None and held is not None:
-        problem = input_shift_text(apart[1])
+        problem = message(
+            "finding.data.augmentation_harmful.apart",
+            "The {apart}, so that the model is trained on other images than it is judged on",
+            apart=input_shift_text(apart[1]),
+        )
         do = message(
             "finding.data.augmentation_harmful.weaken",
             "Weaken it until training images can be recognised by eye: smaller noise, erasing and rotation.",
@@ -50,10 +55,10 @@ SPEC = FindingSpec(
     rule=augmentation_harmful,
     words=Words(
         title="Augmentation does harm ({where})",
-        cause="Training and validation inputs differ: {problem}.",
+        cause="{problem}.",
         fix=(
-            "{do} danlu: --augment light or none. Do not rotate images whose label depends on the orientation (6 and "
-            "9)."
+            "{do} With danlu: --augment light or none. Do not rotate images whose label depends on the "
+            "orientation (6 and 9)."
         ),
     ),
     charts=(

@@ -29,11 +29,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Images were reshaped where their axes should have been permuted",
         cause=(
-            "In the inputs of shape {shape} rows {channels} apart differ only {ratio} times as much as adjacent rows (in "
-            "images it is more than 1): each channel holds the values of all channels in turn, so that neighbouring "
-            "values are not neighbouring pixels."
+            "The inputs have shape {shape}. Rows that lie {channels} apart differ only {ratio} times as "
+            "much as adjacent rows, in images it is more than 1. So each channel holds values of all "
+            "channels in turn, and neighbouring values are not neighbouring pixels."
         ),
-        fix="Turn (N, H, W, C) into (N, C, H, W) with x.permute(0, 3, 1, 2), not with reshape or view.",
+        fix=(
+            "Turn (N, H, W, C) into (N, C, H, W) by permuting the axes; reshape and view keep the order of the values."
+        ),
+        snippet="images = images.permute(0, 3, 1, 2)",
     ),
     charts=(
         counts(

@@ -44,13 +44,13 @@ SPEC = FindingSpec(
     words=Words(
         title="Invalid or tiny boxes",
         cause=(
-            "Of {boxes} boxes: {kinds}. Boxes that are reversed, empty or outside their image are not used for "
-            "training; boxes of a few pixels at the network's input contain too little information. For example: "
-            "{examples}."
+            "Of the {boxes} annotated boxes, {kinds}. Boxes that are reversed, empty or outside their image "
+            "are not used for training; boxes of a few pixels at the network's input hold too little "
+            "information. For example: {examples}."
         ),
         fix=(
-            "danlu data DATA lists each of them by file and object: fix or remove them. For tiny boxes train at a "
-            "larger size: --size 640."
+            "danlu data DATA lists each of these boxes by file and object: correct or remove them. For tiny "
+            "boxes train at a larger size: --size 640."
         ),
     ),
     charts=(box_faults,),

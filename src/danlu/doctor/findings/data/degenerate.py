@@ -35,12 +35,13 @@ SPEC = FindingSpec(
     words=Words(
         title="Some samples are blank or not finite",
         cause=(
-            "Of {seen} checked training samples {blank} have a single value and {nonfinite} contain NaN or infinity: "
-            "they carry no information, or make the step invalid."
+            "Of the {seen} training samples checked, {blank} have the same value everywhere and {nonfinite} "
+            "contain NaN or infinity. The former carry no information, the latter make the loss NaN."
         ),
-        fix=(
-            "Find and remove them: bad = ~torch.isfinite(x).flatten(1).all(1) | (x.flatten(1).std(1) == 0); danlu data "
-            "DATA lists unreadable files."
+        fix="Find and remove them; danlu data DATA lists unreadable files.",
+        snippet=(
+            "bad = ~torch.isfinite(x_train).flatten(1).all(1) | (x_train.flatten(1).std(1) == 0)\n"
+            "x_train, y_train = x_train[~bad], y_train[~bad]"
         ),
     ),
     before_training=Words(

@@ -41,13 +41,17 @@ SPEC = FindingSpec(
     words=Words(
         title="Samples occur more than once",
         cause=(
-            "{repeated:%} of an epoch's checked samples are repetitions within the epoch; {conflicts} identical "
-            "samples have different labels. Repeated samples have too much weight, and contradictory labels cannot be "
-            "learnt."
+            "{repeated:%} of the training samples checked in an epoch had already occurred in the same "
+            "epoch, and {conflicts} identical samples came with different labels. Repeated samples weigh "
+            "too much, and contradictory labels cannot be learnt."
         ),
         fix=(
-            "Drop duplicates (pandas: df.drop_duplicates(); images: by hash), and inspect those with different "
-            "labels. A sampler that intentionally draws with replacement is not a fault."
+            "Drop the copies, and inspect those with different labels. A sampler that draws with "
+            "replacement on purpose is not a fault."
+        ),
+        snippet=(
+            "_, first = np.unique(x_train.flatten(1).numpy(), axis=0, return_index=True)\n"
+            "x_train, y_train = x_train[np.sort(first)], y_train[np.sort(first)]"
         ),
     ),
     before_training=Words(

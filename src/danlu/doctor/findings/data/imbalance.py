@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.applies import classifies
 from danlu.doctor.derived.labels import mean_rows
@@ -14,6 +15,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import class_place
+from danlu.message import Message
 
 
 def imbalance(ledger: Ledger) -> Iterable[Finding]:
@@ -28,7 +30,11 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
     k, most = min(range(len(shares)), key=shares.__getitem__), max(range(len(shares)), key=shares.__getitem__)
     if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
         found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
-        facts = {"class": k, "share": shares[k], "common": shares[most], "found": found[0], "found_common": found[1]}
+        facts: dict[str, Any] = {"class": k, "share": shares[k], "common": shares[most], "without": 1 - shares[k]}
+        if len(held) == len(shares):
+            facts |= {"found": found[0], "found_common": found[1]}
+        facts["recall"] = recall_text(found) if len(held) == len(shares) and min(found) >= 0 else ""
+        facts["fix"] = "binary" if str(ledger.last("loss.kind")).startswith("bce") else ""
         hidden = shares[k] * len(shares) < 0.06  # so rare that never predicting it costs almost nothing
         badly = 0 <= found[0] < found[1] - 0.1
         places = ledger.last("output.rows", default=1) > 1 or len(ledger.last("output.shape", default=[])) > 2
@@ -36,6 +42,12 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         # Most places are background.
         severity = "warning" if (badly or hidden) and not places and not weighed else "note"
         yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(k), facts)
+
+
+def recall_text(found: tuple[float, float]) -> Message:
+    """Sentence on the recall in validation of the rare and of the most frequent class."""
+    text = " In validation its recall is {found:%}, that of the most frequent class {found_common:%}."
+    return message("finding.data.imbalance.recall", text, found=found[0], found_common=found[1])
 
 
 def _is_weighed(ledger: Ledger, rare: int, common: int) -> bool:
@@ -59,14 +71,25 @@ SPEC = FindingSpec(
     words=Words(
         title="Class {class} is so rare that accuracy hides its errors",
         cause=(
-            "It makes up {share:%} of the training labels, the most frequent class {common:%}; its recall in "
-            "validation is {found:%}, that of the most frequent class {found_common:%}. Always predicting the "
-            "frequent class has a high accuracy and is useless."
+            "Class {class} has {share:%} of the training labels, the most frequent class "
+            "{common:%}.{recall} A model that never predicts class {class} would still have an accuracy of "
+            "{without:%}."
         ),
         fix=(
-            "Evaluate by per-class recall or F1. Weight the classes: nn.CrossEntropyLoss(weight=1 / counts), danlu: "
-            "--loss.class_weights balanced or --data.balance true; or collect more of the rare class."
+            "Judge the model by the recall of each class or by F1. Weigh the classes in the loss (danlu: "
+            "--loss.class_weights balanced or --data.balance true), or collect more samples of class "
+            "{class}."
         ),
+        snippet={
+            "": (
+                "counts = torch.bincount(y_train).clamp(min=1)\n"
+                "loss_fn = nn.CrossEntropyLoss(weight=len(y_train) / (len(counts) * counts))"
+            ),
+            "binary": (
+                "positives = (y_train == 1).sum()\n"
+                "loss_fn = nn.BCEWithLogitsLoss(pos_weight=(len(y_train) - positives) / positives)"
+            ),
+        },
     ),
     before_training=Words(
         title="Classes are very imbalanced",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.applies import classifies
 from danlu.doctor.derived.inputs import input_shift
@@ -14,6 +15,7 @@ from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.message import Message
 
 MIN_SAMPLES = 60  # validation samples, 20 in the top-scoring third
 MIN_CONTRADICTED = 4  # validation samples
@@ -46,7 +48,8 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
         "right": right,
         "top_third_correct": 1 - top_third,
     }
-    facts = {name: value for name, value in known.items() if value is not None}
+    facts: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
+    facts["seen"] = seen_text(1 - top_third if errors else None, val)
     contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
     # Above an error rate of 0.5 the model has not learnt the task.
     enough = samples is None or contradicted * samples >= MIN_CONTRADICTED
@@ -54,6 +57,28 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("data.label_noise", "warning", min(0.9, 0.6 + 2 * contradicted), "", facts)
     elif min(top_third, top_third_and_all_errors(ledger, "train")[0]) > max(0.08, 0.7 * errors):
         yield Finding("data.label_noise", "note", 0.7, "", facts)
+
+
+def seen_text(top_third_correct: float | None, contradicted: float | None) -> Message:
+    """Sentences on the predictions that the labels contradict."""
+    third = message(
+        "finding.data.label_noise.third",
+        "Of the third of its validation predictions with the highest scores, {fraction:%} agree with the label",
+        fraction=top_third_correct,
+    )
+    against = message(
+        "finding.data.label_noise.contradicted",
+        "{fraction:%} of the validation samples have a label to which the model gives a probability below 0.1, while it "
+        "gives another class more than 0.8",
+        fraction=contradicted,
+    )
+    if top_third_correct is None:
+        return against
+    return (
+        message("finding.data.label_noise.both", "{third}; {against}", third=third, against=against)
+        if contradicted
+        else third
+    )
 
 
 def top_third_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
@@ -80,16 +105,18 @@ SPEC = FindingSpec(
     rule=label_noise,
     words=Words(
         title="Many labels look wrong",
-        cause=(
-            "Labels contradict the model even where it is most confident: of the top-scoring third of its predictions "
-            "in "
-            "validation {top_third_correct:%} are right (of those above 0.8 {right:%}), and {contradicted:%} of the "
-            "samples have a label with a predicted probability below 0.1 while another class is above 0.8. The same "
-            "holds for training."
-        ),
+        cause="Labels contradict the model even where it is most confident. {seen}.",
         fix=(
-            "Inspect the contradicted samples first: most are mislabelled. Then use label smoothing "
-            "(nn.CrossEntropyLoss(label_smoothing=0.1)) and stop early, before the noise is memorised."
+            "Inspect the samples that the model contradicts: many of them are mislabelled. Then train with "
+            "label smoothing, and stop before the noise is memorised."
+        ),
+        snippet=(
+            "model.eval()\n"
+            "with torch.no_grad():\n"
+            "    p = model(x_train).softmax(1)\n"
+            "suspects = (p.gather(1, y_train[:, None])[:, 0] < 0.1) & (p.max(1).values > 0.8)\n"
+            "print(suspects.nonzero()[:, 0].tolist())\n"
+            "loss_fn = nn.CrossEntropyLoss(label_smoothing=0.1)"
         ),
     ),
     charts=(

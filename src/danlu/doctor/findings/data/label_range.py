@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from danlu.doctor.derived.labels import labels_seen, mean_rows
 from danlu.doctor.drawings.counts import label_span
@@ -20,34 +21,52 @@ def label_range(ledger: Ledger) -> Iterable[Finding]:
     kind, outputs = ledger.last("loss.kind", default=""), ledger.last("output.count", default=0)
     low, high = _extreme(ledger, "target.min", min), _extreme(ledger, "target.max", max)
     outside = sum(ledger.values("target.outside"))
-    facts = {"low": low, "high": high, "outputs": outputs, "outside": int(outside)}
+    facts: dict[str, Any] = {"low": low, "high": high, "outputs": outputs, "outside": int(outside)}
     if outside:
-        yield Finding(
-            "data.label_range",
-            "error",
-            0.97,
-            "",
-            facts | {"problem": message("finding.data.label_range.outside", "outside")},
-        )
+        yield Finding("data.label_range", "error", 0.97, "", facts | _outside(low, high, outputs))
     elif (
         kind in ("bce", "bce_logits") and low is not None and (low < 0 or (high or 0) > 1) and not is_regression(ledger)
     ):
-        yield Finding(
-            "data.label_range", "error", 0.95, "", facts | {"problem": message("finding.data.label_range.sign", "sign")}
+        facts["problem"] = message("finding.data.label_range.sign", "labels of a binary loss must be 0 or 1")
+        facts["seen"] = message(
+            "finding.data.label_range.binary",
+            "The labels range from {low} to {high}, while the binary loss expects 0 and 1",
+            low=low,
+            high=high,
         )
+        facts["fix"] = "sign" if low == -1 and high == 1 else "map"
+        yield Finding("data.label_range", "error", 0.95, "", facts)
     elif kind in ("cross_entropy", "nll"):
         shares = mean_rows(ledger.values("class.actual", "train"))
         held = mean_rows(ledger.values("class.actual", "val"))
         absent = len(shares) >= 3 and shares[0] == 0 and min(shares[1:]) > 0 and not (held and held[0])
         absent = absent and ledger.last("loss.option", "ignore_index") != 0
         if absent and labels_seen(ledger) >= MIN_LABELS_PER_CLASS * len(shares):
-            yield Finding(
-                "data.label_range",
-                "error",
-                0.9,
-                "",
-                facts | {"problem": message("finding.data.label_range.from_one", "from one")},
+            facts["problem"] = message("finding.data.label_range.from_one", "they are counted from 1")
+            facts["seen"] = message(
+                "finding.data.label_range.no_zero",
+                "Among {labels} labels none is 0 and each of 1 to {high} occurs, so that output 0 is never used",
+                labels=labels_seen(ledger),
+                high=len(shares) - 1,
             )
+            yield Finding("data.label_range", "error", 0.9, "", facts | {"fix": "from_one"})
+
+
+def _outside(low: float | None, high: float | None, outputs: int) -> dict[str, Any]:
+    """Evidence where labels are not among 0 .. outputs - 1."""
+    problem = message("finding.data.label_range.outside", "some lie outside the valid range")
+    if low is None or high is None or not outputs:
+        seen = message("finding.data.label_range.unseen", "The loss got a label that is not among its classes")
+    else:
+        seen = message(
+            "finding.data.label_range.beyond",
+            "The labels range from {low} to {high}, while a model with {outputs} outputs allows 0 to {last}",
+            low=low,
+            high=high,
+            outputs=outputs,
+            last=outputs - 1,
+        )
+    return {"problem": problem, "seen": seen, "fix": "from_one" if low == 1 and high == outputs else "map"}
 
 
 def _extreme(ledger: Ledger, name: str, of: Callable[[list[float]], float]) -> float | None:
@@ -61,16 +80,17 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=label_range,
     words=Words(
-        title="Labels are not what the loss expects ({problem})",
+        title="Labels are not what the loss expects: {problem}",
         cause=(
-            "Labels range from {low} to {high} and there are {outputs} outputs; {outside} batches have labels outside "
-            "the valid range. "
-            "Class labels must be integers 0 .. K-1, labels of a binary loss 0 or 1."
+            "{seen}. Labels of CrossEntropyLoss and NLLLoss are integers 0 .. K-1 for K outputs, those of a "
+            "binary loss 0 and 1."
         ),
-        fix=(
-            "Map them: y = y - y.min() for labels counted from 1; y = (y + 1) / 2 for -1 and 1; and give the model as "
-            "many outputs as there are classes."
-        ),
+        fix=("Map the labels to the range that the loss expects, and give the model one output for each class."),
+        snippet={
+            "map": ('classes, y_train = torch.unique(y_train, return_inverse=True)\nprint(len(classes), "classes")'),
+            "from_one": "y_train = y_train - 1",
+            "sign": "y_train = (y_train + 1) / 2",
+        },
     ),
     charts=(label_span,),
     explains=(

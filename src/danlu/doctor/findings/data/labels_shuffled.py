@@ -36,7 +36,7 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         best = max(accuracies(ledger, "val").values())
         learning = losses[-1] < 0.97 * losses[0]
         worse = held_losses[-1] > min(held_losses) * 1.02
-        facts = _course({"train": fitted, "val": held, "best": best, "chance": chance, "kinship": kin})
+        facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | _kin(kin, noise))
         if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
             yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
         elif unrelated and best < chance + 0.06 and len(losses) >= 5:
@@ -45,12 +45,12 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     skill = final_skill(ledger)
     if held is None and not held_losses and unrelated and skill is not None and fitted is not None:
         if skill < MAX_SKILL and steps_taken(ledger) >= MIN_STEPS:
-            facts = {"train": skill, "kinship": kin, "steps": steps_taken(ledger)}
+            facts = {"train": skill, "steps": steps_taken(ledger)} | _kin(kin, noise)
             facts["course"] = message(
                 "finding.data.labels_shuffled.no_validation",
-                "After {steps} steps the training loss explains only {train:%} of the loss at chance level",
+                "After {steps} steps the training loss is only {train:%} below the loss at chance level",
                 steps=steps_taken(ledger),
-                train=skill,
+                train=max(0.0, skill),
             )
             yield Finding("data.labels_shuffled", "warning", 0.6, "", facts)
         return
@@ -58,7 +58,13 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
     fit = late_mean(ledger, "explained.mean", "train")
     if not explained or fit is None or max(explained) >= 0.03:
         return
-    facts = _course({"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0, "kinship": kin})
+    facts = {"train": fit, "val": explained[-1], "best": max(explained), "chance": 0.0} | _kin(kin, noise)
+    facts["course"] = message(
+        "finding.data.labels_shuffled.regression",
+        "The model explains {train:%} of the variance of the training targets, and at best {best:%} of those of validation",
+        train=max(0.0, fit),
+        best=max(0.0, *explained),
+    )
     if fit > 0.15:
         yield Finding("data.labels_shuffled", "error", 0.75, "", facts)
     elif unrelated and len(losses) >= 5:
@@ -67,9 +73,17 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
 
 def _course(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts, with the sentence that compares training and validation."""
-    text = "Training reaches {train:%} while validation stays at {val:%} (best {best:%}, chance {chance:%})"
+    text = "Training accuracy is {train:%}, validation accuracy {val:%} (at best {best:%}; chance level is {chance:%})"
     numbers = {name: facts[name] for name in ("train", "val", "best", "chance")}
     return facts | {"course": message("finding.data.labels_shuffled.validation", text, **numbers)}
+
+
+def _kin(kin: float, noise: float) -> dict[str, Any]:
+    """Evidence on the labels of neighbouring inputs; none where their agreement was not measured."""
+    if not math.isfinite(noise):
+        return {"neighbours": ""}
+    text = " Inputs that are nearest to each other agree in their labels no more than by chance ({kinship}; 1: always)."
+    return {"kinship": kin, "neighbours": message("finding.data.labels_shuffled.neighbours", text, kinship=kin)}
 
 
 def kinship(ledger: Ledger) -> tuple[float, float]:
@@ -95,13 +109,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Labels do not depend on the inputs",
         cause=(
-            "{course}: the model only memorises samples and does not generalise. Agreement of the labels of nearest "
-            "neighbours: {kinship} (0: by chance, 1: always equal)."
+            "{course}. So the inputs tell nothing about the labels, and the model can at best memorise the "
+            "training samples.{neighbours}"
         ),
         fix=(
-            "Check that inputs and labels are still in the same order: shuffle or sort them together (i = "
-            "torch.randperm(n); x, y = x[i], y[i]), join tables by key and not by row, and inspect ten samples."
+            "Check that inputs and labels are still in the same order: shuffle or sort them together, join "
+            "tables by key and not by row, and look at ten samples with their labels."
         ),
+        snippet=("order = torch.randperm(len(x_train))\nx_train, y_train = x_train[order], y_train[order]"),
     ),
     charts=(
         epoch_accuracies,

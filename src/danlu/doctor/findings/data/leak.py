@@ -39,12 +39,19 @@ SPEC = FindingSpec(
     words=Words(
         title="Validation samples were trained on",
         cause=(
-            "{leaked} of the {seen} checked validation samples also occurred in training ({share:%} of them; only "
-            "some of the training samples were checked): the validation score measures memorisation."
+            "{leaked} of the {seen} validation samples checked also occurred in training ({share:%}; only "
+            "some of the training samples were checked). The validation score therefore partly measures "
+            "memorisation."
         ),
         fix=(
-            "Remove duplicates before splitting, and split by group where samples belong together (patient, video, "
-            "scene): danlu train DATA --split group:COLUMN, or sklearn.model_selection.GroupShuffleSplit."
+            "Remove the copies before splitting, and keep samples that belong together (of a patient, video "
+            "or scene) in one split: danlu train DATA --split group:COLUMN, or "
+            "sklearn.model_selection.GroupShuffleSplit."
+        ),
+        snippet=(
+            "seen = {{row.tobytes() for row in x_train.numpy()}}\n"
+            "new = torch.tensor([row.tobytes() not in seen for row in x_val.numpy()])\n"
+            "x_val, y_val = x_val[new], y_val[new]"
         ),
     ),
     before_training=Words(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.drawings.counts import columns
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.phrase import message
+from danlu.message import Message
 
 
 def not_normalised(ledger: Ledger) -> Iterable[Finding]:
@@ -24,12 +27,27 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     stds = [s for s in ledger.last("input.feature_stds", "train", []) if s > 0]
     spread = max(stds) / min(stds) if len(stds) > 1 else 1.0
     offset = abs(mean) / max(std, 1e-12)
-    facts = {"mean": mean, "std": std, "spread": spread, "offset": offset}
+    facts: dict[str, Any] = {"mean": mean, "std": std, "spread": spread, "offset": offset}
+    facts["columns"] = _columns_text(ledger) if spread > 10 else ""
     images = len(ledger.last("input.shape", default=[])) > 2
     if std > 15 or abs(mean) > 15 or std < 1e-3:
         yield Finding("data.not_normalised", "error" if std > 15 or abs(mean) > 15 else "warning", 0.92, "", facts)
     elif (offset > 6 and abs(mean) > 3) or (not images and spread > 50 and max(stds) > 5):
         yield Finding("data.not_normalised", "warning", 0.85, "", facts)
+
+
+def _columns_text(ledger: Ledger) -> Message:
+    """Sentence on the columns (or channels) with the largest and the smallest standard deviation, numbered from 0."""
+    stds = {k: std for k, std in enumerate(ledger.last("input.feature_stds", "train", [])) if std > 0}
+    wide, narrow = max(stds, key=stds.__getitem__), min(stds, key=stds.__getitem__)
+    return message(
+        "finding.data.not_normalised.columns",
+        " Column {wide} has a standard deviation of {most}, column {narrow} one of {least}.",
+        wide=wide,
+        most=stds[wide],
+        narrow=narrow,
+        least=stds[narrow],
+    )
 
 
 SPEC = FindingSpec(
@@ -43,15 +61,17 @@ SPEC = FindingSpec(
     words=Words(
         title="Inputs are not normalised",
         cause=(
-            "Their mean is {mean} and their standard deviation {std} (columns differ in scale by a factor of "
-            "{spread}): "
-            "the first layer's gradients are too large in some directions and too small in others, so no learning "
-            "rate fits all."
+            "The inputs have mean {mean} and standard deviation {std}; usual are 0 and 1.{columns} The "
+            "gradient of each weight of the first layer grows with its input, so that no learning rate fits "
+            "all weights."
         ),
         fix=(
-            "Standardise with training statistics: x = (x - x_train.mean(0)) / x_train.std(0); for images divide by "
-            "255 "
-            "and apply torchvision.transforms.v2.Normalize(mean, std)."
+            "Standardise the inputs with the mean and the standard deviation of the training set; divide "
+            "images of 0 to 255 by 255 first."
+        ),
+        snippet=(
+            "mean, std = x_train.mean(0), x_train.std(0).clamp(min=1e-6)\n"
+            "x_train, x_val = (x_train - mean) / std, (x_val - mean) / std"
         ),
     ),
     charts=(columns,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from danlu.doctor.derived.applies import classifies
 from danlu.doctor.derived.labels import mean_rows
@@ -31,11 +32,28 @@ def not_shuffled(ledger: Ledger) -> Iterable[Finding]:
     classes = sum(share > 0 for share in first)
     # A shuffled batch of `size` misses a class of frequency p with probability (1 - p)^size.
     usual = sum(1 - (1 - p) ** size for p in known)
-    facts = {"distance": distance, "expected": chance, "batches": len(pairs), "classes": classes, "usual": usual}
+    facts: dict[str, Any] = {"distance": distance, "expected": chance, "batches": len(pairs)}
+    facts |= {"classes": classes, "usual": usual}
     one_class = size >= 8 and len(first) == len(held) and classes < 0.4 * usual
     if distance > 2.2 * chance and distance > 0.3 and size >= 8:
+        facts["seen"] = message(
+            "finding.data.not_shuffled.frequencies",
+            "In each batch {distance:%} of the labels would have to change to match the class frequencies of the training "
+            "set; in shuffled order it would be {expected:%}",
+            distance=distance,
+            expected=chance,
+        )
         yield Finding("data.not_shuffled", "error", min(0.95, 0.6 + 0.1 * distance / max(chance, 0.01)), "", facts)
     elif one_class:
+        facts["seen"] = message(
+            "finding.data.not_shuffled.classes",
+            "The batches checked in the first epoch hold {classes} of {all} classes; one shuffled batch of {size} would hold "
+            "about {usual:.0f}",
+            classes=classes,
+            all=len(known),
+            size=int(size),
+            usual=usual,
+        )
         yield Finding("data.not_shuffled", "error", 0.85, "", facts)
 
 
@@ -46,12 +64,9 @@ SPEC = FindingSpec(
     rule=not_shuffled,
     words=Words(
         title="Samples are ordered by class",
-        cause=(
-            "The labels of a batch differ from those of all batches by {distance} (total variation), where a shuffled "
-            "order gives {expected}; the checked batches of the first epoch have {classes} classes where {usual} are "
-            "expected. Each batch biases the model towards its own classes."
-        ),
-        fix="DataLoader(dataset, batch_size=..., shuffle=True) for training.",
+        cause=("{seen}. Each step pulls the model towards the classes of its batch and away from the others."),
+        fix="Shuffle the training set.",
+        snippet="loader = torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=True)",
     ),
     charts=(
         pair(

@@ -31,7 +31,7 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
         if distance > 0.3 and missing and not _is_sorted_by_class(ledger):
             problem = message(
                 "finding.data.split_shift.missing_classes",
-                "training has hardly any labels of the classes {classes}",
+                "training set has hardly any labels of the classes {classes}, which are frequent in validation",
                 classes=missing[:8],
             )
             facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
@@ -50,11 +50,12 @@ SPEC = FindingSpec(
     rule=split_shift,
     words=Words(
         title="Validation {where} differ from training",
-        cause=("The two splits differ: {problem}. The validation score measures another task than the one trained on."),
+        cause=("The {problem}. The validation score therefore measures another task than the one trained on."),
         fix=(
-            "Prepare both splits by the same transform with the statistics of training, and split at random within "
-            "classes: train_test_split(x, y, stratify=y)."
+            "Prepare both splits by the same transform with the statistics of training, and split the "
+            "samples at random."
         ),
+        snippet="train_set, val_set = torch.utils.data.random_split(dataset, [0.8, 0.2])",
     ),
     before_training=Words(
         title="Classes without training samples",

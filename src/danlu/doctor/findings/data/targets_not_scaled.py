@@ -42,14 +42,15 @@ SPEC = FindingSpec(
     words=Words(
         title="The targets are not scaled",
         cause=(
-            "The targets have mean {mean} and standard deviation {std}, while the outputs of a network start near 0 with a "
-            "deviation near 1: the errors and their gradients are as large as the targets, so that a usual learning rate "
-            "is too high for the hidden layers and too low to reach such values."
+            "The targets have mean {mean} and standard deviation {std}, while the outputs of a network "
+            "start near 0 with a deviation near 1. Errors and gradients are as large as the targets, so "
+            "that a usual learning rate is too high for the hidden layers and too low to reach such values."
         ),
         fix=(
-            "Train on y = (y - y_train.mean()) / y_train.std() and turn predictions back with pred * y_train.std() + "
-            "y_train.mean(); for prices and counts take the logarithm first."
+            "Train on standardised targets and turn the predictions back: prediction = output * std + mean. "
+            "Take the logarithm of prices and counts first."
         ),
+        snippet=("mean, std = y_train.mean(), y_train.std()\ny_train = (y_train - mean) / std"),
     ),
     charts=(
         counts(

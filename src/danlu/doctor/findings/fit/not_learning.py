@@ -111,11 +111,20 @@ SPEC = FindingSpec(
     rule=not_learning,
     words=Words(
         title="The model does not learn",
-        cause=("{seen}, no better than the {chance} of the best constant answer, which is the same for every sample."),
+        cause="{seen}; giving the same best answer for every sample reaches {chance}.",
         fix=(
-            "Overfit one batch first: train on 16 samples until the loss is near zero. If that works, check that "
-            "inputs "
-            "and labels belong together and that the inputs determine the answer."
+            "Train on 16 samples until the loss is near 0. If that fails, check the model, the loss and the "
+            "learning rate. If it works, check that inputs and labels belong together, and that the inputs "
+            "determine the answer."
+        ),
+        snippet=(
+            "x, y = x[:16], y[:16]\n"
+            "for step in range(200):\n"
+            "    optimizer.zero_grad()\n"
+            "    loss = loss_fn(model(x), y)\n"
+            "    loss.backward()\n"
+            "    optimizer.step()\n"
+            "print(loss.item())"
         ),
     ),
     before_training=Words(
@@ -140,11 +149,20 @@ SPEC = FindingSpec(
         needs=("loss.step", "curves.start"),
         words=Words(
             title="The model does not learn",
-            cause="The training loss was {first} at the start and is {late} at the end; no metric improved either.",
+            cause=("The training loss was {first} at the start and is {late} at the end; no metric improved either."),
             fix=(
-                "Overfit one batch first: train on 16 samples until the loss is near zero. If that fails, check the "
-                "learning rate, that the optimiser holds the parameters, and that zero_grad(), backward() and step() are "
-                "called in this order; if it works, check that inputs and labels belong together."
+                "Overfit one batch first: train on 16 samples until the loss is near zero. If that fails, check "
+                "the learning rate, that the optimiser holds the parameters, and that zero_grad(), backward() "
+                "and step() are called in this order; if it works, check that inputs and labels belong together."
+            ),
+            snippet=(
+                "x, y = x[:16], y[:16]\n"
+                "for step in range(200):\n"
+                "    optimizer.zero_grad()\n"
+                "    loss = loss_fn(model(x), y)\n"
+                "    loss.backward()\n"
+                "    optimizer.step()\n"
+                "print(loss.item())"
             ),
         ),
     ),

@@ -18,6 +18,13 @@ from danlu.doctor.places import class_place
 from danlu.message import Message
 
 MIN_STEPS = 50  # before, a network that starts to learn often predicts one class
+WEIGHTED = {
+    "fix": "weight",
+    "do": message(
+        "finding.fit.one_class.balance",
+        "Check the weights given to the loss; balanced ones are the number of samples over classes times the class count.",
+    ),
+}
 MIN_SAMPLES = 20  # validation samples; fewer may be of one predicted class by chance
 
 
@@ -28,12 +35,13 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
     if excess > 10:
         problem = message(
             "finding.fit.one_class.class_weight",
-            "in the loss class {number} weighs {excess:.3g} times what its fraction asks for",
+            "in the loss class {number} weighs {excess:.3g} times as much as its frequency justifies",
             number=favoured,
             excess=excess,
         )
-        shares = message("finding.fit.one_class.others", "The other classes hardly count beside it.")
+        shares = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
         facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
+        facts |= WEIGHTED
         alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
         yield Finding("fit.one_class", "error" if alone else "warning", 0.85, class_place(favoured), facts)
         return
@@ -53,6 +61,12 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
             fraction=round(said[top], 2),
             number=top,
         )
+        facts["do"] = message(
+            "finding.fit.one_class.collapsed",
+            "Lower the learning rate, and check that the outputs differ from sample to sample; if class {number} is only more "
+            "frequent, weigh the classes in the loss.",
+            number=top,
+        )
         yield Finding("fit.one_class", "error", 0.75, class_place(top), facts)
         return
     weight = positive_weight(ledger)
@@ -60,11 +74,12 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
     if weight and balance and weight > 10 and weight > 5 * balance:
         problem = message(
             "finding.fit.one_class.positive_weight",
-            "a weight of about {weight:.3g} on class 1, where the class frequencies ask for {balance:.2g}",
+            "class 1 has a weight of about {weight:.3g}, where the class frequencies justify {balance:.2g}",
             weight=weight,
             balance=balance,
         )
         facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
+        facts |= WEIGHTED | {"fix": "binary"}
         facts["shares"] = told_shares(facts)
         yield Finding("fit.one_class", "warning", 0.8, class_place(1), facts)
         return
@@ -78,6 +93,7 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
             wrong=wrong,
         )
         facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
+        facts |= WEIGHTED
         facts["shares"] = told_shares(facts)
         yield Finding("fit.one_class", "warning", 0.8, class_place(favoured), facts)
 
@@ -142,11 +158,18 @@ SPEC = FindingSpec(
     rule=one_class,
     words=Words(
         title="One class is favoured: {problem}",
-        cause="{shares} Typical causes are a collapse to a constant answer, or a class weight on the wrong class.",
-        fix=(
-            "Check the weight of the loss; a balanced one is weight[k] = samples / (classes * count[k]), and for "
-            "BCEWithLogitsLoss pos_weight = negatives / positives."
-        ),
+        cause="{shares}",
+        fix="{do}",
+        snippet={
+            "weight": (
+                "counts = torch.bincount(y_train).clamp(min=1)\n"
+                "loss_fn = nn.CrossEntropyLoss(weight=len(y_train) / (len(counts) * counts))"
+            ),
+            "binary": (
+                "positives = (y_train == 1).sum()\n"
+                "loss_fn = nn.BCEWithLogitsLoss(pos_weight=(len(y_train) - positives) / positives)"
+            ),
+        },
     ),
     charts=(
         classes(

@@ -63,14 +63,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Overfitting",
         cause=(
-            "The training loss kept falling to {train}, while the validation loss was lowest in epoch {best_epoch} of "
-            "{epochs} ({best}) and is now {last}: the model memorises the training samples."
+            "The training loss kept falling to {train}, while the validation loss was lowest in epoch "
+            "{best_epoch} of {epochs} ({best}) and is now {last}. The model memorises the training samples."
         ),
         fix=(
-            "Keep the weights of epoch {best_epoch}; more data or augmentation, weight decay, dropout or a smaller "
-            "model "
-            "help further."
+            "Keep the weights of the best epoch ({best_epoch}). More data, augmentation, weight decay, "
+            "dropout or a smaller model help further."
         ),
+        snippet=('if val_loss < best_loss:\n    best_loss = val_loss\n    torch.save(model.state_dict(), "best.pt")'),
     ),
     charts=(epoch_losses,),
     explains=(
@@ -88,12 +88,16 @@ SPEC = FindingSpec(
         words=Words(
             title="Overfitting",
             cause=(
-                "The training loss kept falling to {train}, while the validation loss was lowest at {at} ({best}, "
-                "evaluation {best_epoch} of {epochs}) and ended at {last}: the model memorises the training samples."
+                "The training loss kept falling to {train}, while the validation loss was lowest at {at} "
+                "({best}, evaluation {best_epoch} of {epochs}) and ended at {last}: the model memorises the "
+                "training samples."
             ),
             fix=(
-                "Keep the weights of {at}; more data or augmentation, weight decay, dropout or a smaller model help "
-                "further."
+                "Keep the weights of {at}; more data or augmentation, weight decay, dropout or a smaller model "
+                "help further."
+            ),
+            snippet=(
+                'if val_loss < best_loss:\n    best_loss = val_loss\n    torch.save(model.state_dict(), "best.pt")'
             ),
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import skills
+from danlu.doctor.derived.progress import chance_loss, last_loss, skills
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -20,10 +20,12 @@ def regularisation_too_strong(ledger: Ledger) -> Iterable[Finding]:
         return
     rate = max(ledger.facts("layer.dropout").values(), default=0.0)
     facts = {"skill": skill, "val_skill": val_skill, "dropout": rate, "threshold": 0.65}
+    facts |= {"train": last_loss(ledger, "train"), "val": last_loss(ledger, "val"), "chance": chance_loss(ledger)}
+    facts["fix"] = "dropout" if rate > 0.4 else ""
     facts["source"] = (
-        message("finding.fit.regularisation_too_strong.dropout", "Dropout with rate {rate:.2g}", rate=rate)
+        message("finding.fit.regularisation_too_strong.dropout", "dropout of {rate:%}", rate=rate)
         if rate > 0.4
-        else message("finding.fit.regularisation_too_strong.augmentation", "Augmentation or noise")
+        else message("finding.fit.regularisation_too_strong.augmentation", "augmentation or other noise")
     )
     if rate > 0.65 and skill < 0.05:
         yield Finding("fit.regularisation_too_strong", "error", 0.93, "", facts)
@@ -45,13 +47,15 @@ SPEC = FindingSpec(
     words=Words(
         title="Regularisation is too strong",
         cause=(
-            "{source}: training explains {skill:%} of the loss at chance level, validation, without that noise, "
-            "{val_skill:%}. The noise keeps the model from fitting."
+            "Training with {source} ends at a loss of {train}, validation without it at {val}; chance level "
+            "is {chance}. It keeps the model from fitting the training set."
         ),
-        fix=(
-            "Lower the dropout to 0.2 - 0.5, or weaken the augmentation: for m in model.modules(): isinstance(m, "
-            "nn.Dropout) and setattr(m, 'p', 0.2)"
-        ),
+        fix="Lower the dropout to 0.2 - 0.5, or weaken the augmentation, until training fits.",
+        snippet={
+            "dropout": (
+                "for m in model.modules():\n    if isinstance(m, (nn.Dropout, nn.Dropout2d)):\n        m.p = 0.2"
+            )
+        },
     ),
     charts=(epoch_losses,),
     explains=(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from danlu.doctor.derived.curves import MIN_POINTS, lr_decayed, start_of, training_curve
-from danlu.doctor.derived.progress import descent, loss_diverged, skills
+from danlu.doctor.derived.progress import descent, late_losses, loss_diverged, skills, steps_taken
 from danlu.doctor.drawings.over_epochs import epoch_losses
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
@@ -29,7 +29,8 @@ def stopped_early(ledger: Ledger) -> Iterable[Finding]:
         return
     improving = len(val) < 2 or val[-1] <= min(val)
     if late > 0.02 and improving and skill > -1:
-        facts = {"descent": late, "epochs": len(train), "skill": skill, "threshold": 0.02}
+        facts = {"descent": late, "epochs": len(train), "skill": skill, "threshold": 0.02, "steps": steps_taken(ledger)}
+        facts["before"], facts["late"] = late_losses(ledger) or (None, None)
         yield Finding("fit.stopped_early", "note", 0.75, "", facts)
 
 
@@ -58,10 +59,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Training stopped early",
         cause=(
-            "After {epochs} epochs the loss was still falling: its mean over the last quarter of the steps lay "
-            "{descent:%} of the loss at chance level below that of the half before."
+            "The training loss was {before} on average in the middle half of the {steps} steps and {late} "
+            "in the last quarter: it was still falling."
         ),
-        fix="Train for more epochs, until validation has not improved for several of them.",
+        fix=(
+            "Train longer (for example twice as long), until the validation loss has not improved for several epochs."
+        ),
     ),
     charts=(epoch_losses,),
     needs=(

@@ -45,13 +45,11 @@ SPEC = FindingSpec(
     words=Words(
         title="Training went on too long",
         cause=(
-            "Validation was best in epoch {best_epoch} of {epochs} ({best}, now {last}); later epochs brought no "
-            "improvement."
+            "The validation loss was lowest in epoch {best_epoch} of {epochs} ({best}) and ended at {last}; "
+            "the later epochs brought no improvement."
         ),
-        fix=(
-            "Stop when validation has not improved for a fifth of the epochs, and keep the best weights: "
-            "torch.save(model.state_dict(), 'best.pt') at each new best."
-        ),
+        fix=("Stop when the validation loss has not improved for a fifth of the epochs, and keep the best weights."),
+        snippet=('if val_loss < best_loss:\n    best_loss = val_loss\n    torch.save(model.state_dict(), "best.pt")'),
     ),
     charts=(epoch_losses,),
     needs=(
@@ -65,10 +63,13 @@ SPEC = FindingSpec(
         words=Words(
             title="Training went on too long",
             cause=(
-                "The validation loss was lowest at {at} ({best}, evaluation {best_epoch} of {epochs}) and ended at "
-                "{last}; what followed brought no improvement."
+                "The validation loss was lowest at {at} ({best}, evaluation {best_epoch} of {epochs}) and ended "
+                "at {last}; what followed brought no improvement."
             ),
-            fix="Stop when validation has not improved for a fifth of the evaluations, and keep the best weights.",
+            fix=("Stop when validation has not improved for a fifth of the evaluations, and keep the best weights."),
+            snippet=(
+                'if val_loss < best_loss:\n    best_loss = val_loss\n    torch.save(model.state_dict(), "best.pt")'
+            ),
         ),
     ),
 )

@@ -23,6 +23,7 @@ def underfitting(ledger: Ledger) -> Iterable[Finding]:
     still = late < 0.02 or fmean(val[-2 * quarter : -quarter]) - fmean(val[-quarter:]) < 0.01 * chance
     if 0.02 < skill < 0.8 and gap < 0.15 and still and val[-1] < chance and lr_stays_high(ledger):
         facts = {"skill": skill, "val_skill": 1 - val[-1] / chance, "descent": late, "epochs": len(train)}
+        facts |= {"train": train[-1], "val": val[-1], "chance": chance}
         yield Finding("fit.underfitting", "note", 0.65, "", facts)
 
 
@@ -44,12 +45,13 @@ SPEC = FindingSpec(
     words=Words(
         title="Underfitting",
         cause=(
-            "Training and validation are equally poor (they explain {skill:%} and {val_skill:%} of the loss at chance "
-            "level), and the loss no longer falls: the model is too simple, or the inputs contain no more information."
+            "Training ends at a loss of {train} and validation at {val} (chance level {chance}), and "
+            "neither falls any more. The model is too simple, or the inputs hold no more information about "
+            "the answer."
         ),
         fix=(
-            "Try a wider or deeper model; if nothing changes, the inputs do not determine the answer: add features, "
-            "or check labels."
+            "Try a wider or deeper model. If nothing changes, the inputs do not determine the answer: add "
+            "features, or check the labels."
         ),
     ),
     charts=(epoch_losses,),

@@ -15,6 +15,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.message import Message
 
 MIN_LENGTH = 16  # time steps
 MIN_GROWTH = 100.0  # of the gradient from the last call of a recurrent layer to its first
@@ -32,13 +33,14 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     steepest = max((near / max(far, 1e-38) for (_, near), (_, far) in pairwise(profile)), default=1.0)
     steady = math.log(max(steepest, 1.0)) < 0.7 * math.log(max(ratio, 1.0))  # a single jump is a branch, not depth
     facts: dict[str, Any] = {"ratio": ratio, "factor": factor, "norm": largest, "layers": len(profile)}
+    facts["largest"] = _largest_text(largest) if largest else ""
     layer, growth, calls = recurrent_growth(ledger)
     recurrent, length = recurrent_module(ledger)
     if recurrent and length >= MIN_LENGTH and breaks_without_clipping(ledger):
         facts |= {"length": length, "kind": ledger.last("layer.recurrent", recurrent)[0]}
         facts["how"] = message(
             "finding.gradient.exploding.through_time",
-            "passes {length} time steps of the {kind} without clipping, and one long step broke the weights",
+            "passes {length} time steps of the {kind} without clipping, and one very long step broke the weights",
             length=length,
             kind=facts["kind"],
         )
@@ -47,7 +49,7 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
         facts |= {"ratio": growth, "factor": growth ** (1 / max(1, calls - 1)), "calls": calls}
         facts["how"] = message(
             "finding.gradient.exploding.over_calls",
-            "grows by a factor {factor} per call towards the first (ratio {ratio})",
+            "of this layer grows by a factor {factor} from each call to the call before, {ratio} times in all",
             factor=facts["factor"],
             ratio=growth,
         )
@@ -55,16 +57,20 @@ def exploding(ledger: Ledger) -> Iterable[Finding]:
     elif ratio > 1e3 and factor > 2 and steady:
         facts["how"] = message(
             "finding.gradient.exploding.over_depth",
-            "grows by a factor {factor} per layer towards the input (ratio {ratio})",
+            "grows by a factor {factor} per layer on its way to the input, {ratio} times in all",
             factor=factor,
             ratio=ratio,
         )
         yield Finding("gradient.exploding", "error", 0.9, profile[0][0], facts)
     elif len(norms) >= 4 and largest > 1e3 * max(norms[0], 1e-3) and largest > 1e3:
         facts["how"] = message(
-            "finding.gradient.exploding.over_steps", "grew from norm {start} over the steps", start=norms[0]
+            "finding.gradient.exploding.over_steps", "had norm {start} at first and grew over the steps", start=norms[0]
         )
         yield Finding("gradient.exploding", "error", 0.8, "", facts)
+
+
+def _largest_text(norm: float) -> Message:
+    return message("finding.gradient.exploding.largest", " Its largest norm over all parameters was {norm}.", norm=norm)
 
 
 def recurrent_module(ledger: Ledger) -> tuple[str, int]:
@@ -104,11 +110,12 @@ SPEC = FindingSpec(
     rule=exploding,
     words=Words(
         title="Gradients explode",
-        cause="The gradient {how}; largest norm {norm}.",
+        cause="The gradient {how}.{largest} Such steps destroy what the model has learnt.",
         fix=(
-            "Use He or Xavier initialisation and normalisation layers, lower the learning rate, and clip: "
-            "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+            "Clip the gradient between backward() and step(). He or Xavier initialisation, normalisation "
+            "layers and a lower learning rate remove the cause."
         ),
+        snippet=("loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()"),
     ),
     charts=(gradient_over_depth,),
     explains=(

@@ -57,14 +57,16 @@ SPEC = FindingSpec(
     words=Words(
         title="Gradients vanish towards the input",
         cause=(
-            "Over {layers} layers the gradient shrinks by a factor {factor} per layer: at {where} it is {ratio} of "
-            "that "
-            "at the output, so the first layers hardly learn."
+            "On its way to the input the gradient is multiplied by {factor} at each of {layers} layers: at "
+            "{where} it is {ratio} times that at the output. The first layers hardly learn."
         ),
         fix=(
-            "Use ReLU or GELU in place of sigmoid or tanh, He initialisation, batch or layer normalisation, or "
-            "residual "
-            "connections (x + f(x))."
+            "Use ReLU or GELU in place of sigmoid or tanh in the hidden layers, He initialisation, "
+            "normalisation layers, or residual connections (x + f(x)). A hidden block looks like this:"
+        ),
+        snippet=(
+            "block = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())\n"
+            'nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")'
         ),
     ),
     charts=(gradient_over_depth,),

@@ -12,6 +12,18 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import PHASES
 
+KEPT = message(
+    "finding.loop.graph_kept.kept",
+    "A tensor with a gradient that is stored keeps the graph of its batch, with all activations, so that memory grows with "
+    "each batch.",
+)
+DETACH = message("finding.loop.graph_kept.detach", "Store numbers: loss.item(), or outputs.detach() for tensors.")
+RECORDED = message(
+    "finding.loop.graph_kept.recorded",
+    "Each validation pass stores all activations for a backward pass that never comes, which costs memory and time.",
+)
+NO_GRAD = message("finding.loop.graph_kept.no_grad", "Run the validation loop under torch.no_grad().")
+
 
 def graph_kept(ledger: Ledger) -> Iterable[Finding]:
     """Gradients recorded in validation, or losses kept together with their graph."""
@@ -20,19 +32,22 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
         if alive and max(alive) > 4 and max(a / max(1, p) for a, p in zip(alive, passes)) > 0.3:
             problem = message(
                 "finding.loop.graph_kept.alive",
-                "{graphs} graphs of earlier losses are still alive at the end of the epoch",
+                "{graphs} autograd graphs of earlier batches are still in memory at the end of an epoch",
                 graphs=max(alive),
             )
-            facts = {"problem": problem, "alive": max(alive), "phase": phase, "do": "total += loss.item()"}
+            facts = {"problem": problem, "alive": max(alive), "phase": phase, "fix": "alive"}
+            facts |= {"why": KEPT, "do": DETACH}
             yield Finding("loop.graph_kept", "warning", 0.95, PHASES[phase], facts)
             return
     shares = ledger.values("loop.val_with_grad")
     if shares and max(shares) > 0.5 and ledger.last("run.backwards", default=0) and has_backward_passes(ledger):
         facts = {
             "problem": message("finding.loop.graph_kept.val_with_grad", "validation records gradients"),
+            "why": RECORDED,
+            "do": NO_GRAD,
+            "fix": "no_grad",
             "share": max(shares),
             "phase": "val",
-            "do": "with torch.no_grad():",
         }
         yield Finding("loop.graph_kept", "warning", 0.9, PHASES["val"], facts)
 
@@ -43,9 +58,18 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=graph_kept,
     words=Words(
-        title="Autograd graphs are kept: {problem}",
-        cause=("A tensor that carries a gradient keeps the whole graph of its batch, with all activations, in memory."),
+        title="Autograd does unneeded work: {problem}",
+        cause="{why}",
         fix="{do}",
+        snippet={
+            "alive": "total += loss.item()",
+            "no_grad": (
+                "model.eval()\n"
+                "with torch.no_grad():\n"
+                "    for x, y in loader:\n"
+                "        total += loss_fn(model(x), y).item()"
+            ),
+        },
     ),
     charts=(fractions_by_epoch,),
     explains=("speed.memory_growth",),

@@ -58,12 +58,17 @@ SPEC = FindingSpec(
     words=Words(
         title="{metric} is not computed over all samples",
         cause=(
-            "The loop reports {told}, over all samples it is {right}: the value is {how}, and the last batch is "
-            "smaller than the others."
+            "The loop reports {metric} = {told}; over all samples it is {right}. The reported value is "
+            "{how}, which differs because the last batch is smaller than the others."
         ),
-        fix=(
-            "Sum over samples and divide by their number: correct += (outputs.argmax(1) == y).sum().item(); total += "
-            "len(y); accuracy = correct / total"
+        fix="Sum over samples and divide by their number.",
+        snippet=(
+            "correct = total = 0\n"
+            "with torch.no_grad():\n"
+            "    for x, y in loader:\n"
+            "        correct += (model(x).argmax(1) == y).sum().item()\n"
+            "        total += len(y)\n"
+            "accuracy = correct / total"
         ),
     ),
     charts=(reported_and_correct,),

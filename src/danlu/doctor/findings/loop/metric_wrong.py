@@ -38,17 +38,18 @@ def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
         if min(map(abs, gaps)) < MIN_GAP or min(gaps) * max(gaps) < 0:
             continue
         facts = {"metric": metric, "told": told[late[-1]] / unit, "seen": seen[late[-1]], "epochs": len(late)}
+        facts["fix"] = "one_output" if ledger.last("output.count") == 1 else "compare"
         facts["do"] = (
             message(
                 "finding.loop.metric_wrong.one_output",
-                "The model has one output, and argmax over one output is always 0: use pred = outputs[:, 0] > 0 for "
-                "scores, > 0.5 for probabilities.",
+                "The model has one output, and argmax over one output is always 0. Compare it with 0 where it is a score, with "
+                "0.5 where it is a probability.",
             )
             if ledger.last("output.count") == 1
             else message(
                 "finding.loop.metric_wrong.compare",
-                "Compute it as (outputs.argmax(1) == y).float().mean() on exactly the outputs and labels of validation, "
-                "and check the axis of argmax, shapes that broadcast, and stale predictions.",
+                "Compute it on the outputs and labels of validation, and check the axis of argmax, shapes that broadcast, and "
+                "predictions of an earlier epoch.",
             )
         )
         yield Finding("loop.metric_wrong", "warning", 0.9, metric, facts)
@@ -63,10 +64,15 @@ SPEC = FindingSpec(
     words=Words(
         title="{metric} does not fit the predictions",
         cause=(
-            "The loop reported {metric} = {told} while the outputs and labels given to the loss in validation have an "
-            "accuracy of {seen}, for {epochs} epochs in a row: the metric is computed wrongly."
+            "The loop reported {metric} = {told}, while the outputs and labels given to the loss in "
+            "validation have an accuracy of {seen}, in each of the last {epochs} epochs. The metric is "
+            "computed wrongly."
         ),
         fix="{do}",
+        snippet={
+            "one_output": ("correct = (outputs[:, 0] > 0) == (y == 1)\naccuracy = correct.float().mean().item()"),
+            "compare": "accuracy = (outputs.argmax(1) == y).float().mean().item()",
+        },
     ),
     charts=(reported_and_correct,),
     explains=("fit.*",),

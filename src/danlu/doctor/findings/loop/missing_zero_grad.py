@@ -37,11 +37,11 @@ SPEC = FindingSpec(
     words=Words(
         title="Gradients accumulate from step to step",
         cause=(
-            "When backward begins, {share:%} of the last step's gradient is still in .grad: PyTorch adds to it, so "
-            "every "
-            "step also repeats all earlier ones."
+            "When backward() begins, {share:%} of the last step's gradient is still in .grad. PyTorch adds "
+            "the new gradient to it, so that every step repeats all earlier ones."
         ),
-        fix="Clear the gradients once per step, before loss.backward(): optimizer.zero_grad()",
+        fix="Clear the gradients once per step, before backward().",
+        snippet=("optimizer.zero_grad()\nloss = loss_fn(model(x), y)\nloss.backward()\noptimizer.step()"),
     ),
     charts=(
         series(

@@ -33,12 +33,19 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=params_not_in_optimizer,
     words=Words(
-        title="The optimiser does not hold {count} trainable parameters",
-        cause=("{parameters}: a gradient is computed for them, but no optimiser uses it, so they stay as initialised."),
+        title="The optimiser does not hold {count} trainable parameter tensors",
+        cause=(
+            "A gradient is computed for {parameters}, but no optimiser uses it, so that they stay as "
+            "initialised. They hold {share:%} of the weights."
+        ),
         fix=(
-            "Create the optimiser from all parameters, after the model is complete: "
-            "torch.optim.SGD(model.parameters(), "
-            "...); or freeze them on purpose: p.requires_grad_(False)."
+            "Create the optimiser after the model is complete, or add the missing parameters; freeze them "
+            "on purpose with p.requires_grad_(False)."
+        ),
+        snippet=(
+            'held = {{id(p) for g in optimizer.param_groups for p in g["params"]}}\n'
+            "missing = [p for p in model.parameters() if id(p) not in held]\n"
+            'optimizer.add_param_group({{"params": missing}})'
         ),
     ),
     charts=(

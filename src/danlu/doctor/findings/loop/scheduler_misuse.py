@@ -11,6 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.places import group_place
 from danlu.message import Message
 
 
@@ -23,11 +24,12 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         if early is not None:
             problem = message(
                 "finding.loop.scheduler_misuse.early",
-                "the learning rate {before:.3g} was replaced by {after:.3g} before any step used it",
+                "The learning rate {before:.3g} was replaced by {after:.3g} before any step used it: scheduler.step() runs before optimizer.step()",
                 before=early,
                 after=rates[min(1, len(rates) - 1)],
             )
             found = (
+                "early",
                 problem,
                 message("finding.loop.scheduler_misuse.fix_early", "Call scheduler.step() after optimizer.step()."),
             )
@@ -36,12 +38,13 @@ def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
         else:
             found = _lr_vanishes(steps, rates, ends) or _warmup_unfinished(ledger, steps, rates, ends)
         if found:
-            facts = {"problem": found[0], "do": found[1], "group": group, "changes": len(rates), "epochs": len(ends)}
-            yield Finding("loop.scheduler_misuse", "warning", 0.85, group, facts)
+            facts = {"problem": found[1], "do": found[2], "fix": found[0], "group": group}
+            facts |= {"changes": len(rates), "epochs": len(ends)}
+            yield Finding("loop.scheduler_misuse", "warning", 0.85, group_place(ledger, group), facts)
             return
 
 
-def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple[Message, Message] | None:
+def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple[str, Message, Message] | None:
     """The learning rate fell to nearly zero within the first epoch, or within the first third of the run."""
     do = message(
         "finding.loop.scheduler_misuse.fix_fast",
@@ -51,41 +54,55 @@ def _lr_vanishes(steps: list[int], rates: list[float], ends: list[int]) -> tuple
     fallen = inside[-1] / max(inside)
     falls = all(b <= a for a, b in pairwise(inside))
     if falls and len(inside) >= 8 and fallen < 0.02 and len(ends) > 1 and ends[-1] > 1.5 * ends[0]:
-        return message(
-            "finding.loop.scheduler_misuse.fell_in_epoch",
-            "the learning rate changed {times} times in the first epoch and fell to {fraction:%} of its value",
-            times=len(inside),
-            fraction=fallen,
-        ), do
+        return (
+            "per_epoch",
+            message(
+                "finding.loop.scheduler_misuse.fell_in_epoch",
+                "The learning rate changed {times} times in the first epoch and fell from {top:.3g} to {last:.3g}: scheduler.step() runs once per batch, while its numbers count epochs",
+                times=len(inside),
+                top=max(inside),
+                last=inside[-1],
+            ),
+            do,
+        )
     if len(ends) < 6 or any(b > a for a, b in pairwise(rates)):  # warm restarts are intended
         return None
     third = [r for s, r in zip(steps, rates) if s <= ends[-1] / 3]
     between = sum(s - 1 not in ends for s in steps[2:])
     if len(third) >= 4 and third[-1] < 1e-3 * rates[0] and between > 0.5 * len(steps[2:]):
-        return message(
-            "finding.loop.scheduler_misuse.fell_in_third",
-            "after a third of the run the learning rate was {fraction:%} of its value",
-            fraction=third[-1] / rates[0],
-        ), do
+        return (
+            "per_epoch",
+            message(
+                "finding.loop.scheduler_misuse.fell_in_third",
+                "The learning rate fell from {top:.3g} to {last:.3g} within the first third of the training: scheduler.step() runs more often than its numbers assume",
+                top=rates[0],
+                last=third[-1],
+            ),
+            do,
+        )
     return None
 
 
 def _warmup_unfinished(
     ledger: Ledger, steps: list[int], rates: list[float], ends: list[int]
-) -> tuple[Message, Message] | None:
+) -> tuple[str, Message, Message] | None:
     """The learning rate changed only between epochs and was still in its warm-up when the run ended."""
     upward = all(b >= a for a, b in pairwise(rates))
     if not ledger.has("run.finished") or len(ends) < 5 or not upward or not all(s - 1 in ends for s in steps[2:]):
         return None
     if rates[0] < rates[-1] < 2 * rates[0]:
-        return message(
-            "finding.loop.scheduler_misuse.rising",
-            "the learning rate was still rising slowly when the run ended, from {start:.3g} to {end:.3g}",
-            start=rates[0],
-            end=rates[-1],
-        ), message(
-            "finding.loop.scheduler_misuse.fix_slow",
-            "Call scheduler.step() after every batch, or give the schedule the number of epochs.",
+        return (
+            "per_batch",
+            message(
+                "finding.loop.scheduler_misuse.rising",
+                "The learning rate was still in its warm-up when the training ended, at {end:.3g} after {start:.3g}: scheduler.step() runs once per epoch, while its numbers count batches",
+                start=rates[0],
+                end=rates[-1],
+            ),
+            message(
+                "finding.loop.scheduler_misuse.fix_slow",
+                "Call scheduler.step() after every batch, or give the schedule the number of epochs.",
+            ),
         )
     return None
 
@@ -129,8 +146,27 @@ SPEC = FindingSpec(
     rule=scheduler_misuse,
     words=Words(
         title="The scheduler is stepped at the wrong place",
-        cause="Of {group}, {problem}: the schedule is not stepped as often as its numbers assume.",
+        cause="{problem}.",
         fix="{do}",
+        snippet={
+            "early": ("optimizer.step()\nscheduler.step()"),
+            "per_epoch": (
+                "for epoch in range(epochs):\n"
+                "    for x, y in loader:\n"
+                "        optimizer.zero_grad()\n"
+                "        loss_fn(model(x), y).backward()\n"
+                "        optimizer.step()\n"
+                "    scheduler.step()"
+            ),
+            "per_batch": (
+                "for epoch in range(epochs):\n"
+                "    for x, y in loader:\n"
+                "        optimizer.zero_grad()\n"
+                "        loss_fn(model(x), y).backward()\n"
+                "        optimizer.step()\n"
+                "        scheduler.step()"
+            ),
+        },
     ),
     charts=(rate,),
     explains=(

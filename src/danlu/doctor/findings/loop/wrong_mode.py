@@ -13,30 +13,44 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import PHASES, TRAINING, VALIDATION
 
+IN_EVAL = message(
+    "finding.loop.wrong_mode.in_eval",
+    "Dropout is off, and batch normalisation uses its running statistics and does not update them.",
+)
+IN_TRAIN = message(
+    "finding.loop.wrong_mode.in_train",
+    "Dropout drops values at random, and batch normalisation uses the statistics of each validation batch and adds them to "
+    "its running ones, so that the score is not that of the trained model.",
+)
+
 
 def wrong_mode(ledger: Ledger) -> Iterable[Finding]:
     """Training in eval mode or validation in train mode, where the model has layers for which this matters."""
     epochs, shares = ledger.series("loop.train_in_eval")
     late = [e for e, share in zip(epochs, shares) if share > 0.5]
     if late:
-        problem = message("finding.loop.wrong_mode.train_in_eval", "training runs in eval mode")
+        problem = message("finding.loop.wrong_mode.train_in_eval", "Training runs in eval mode")
         facts = {
             "problem": problem,
             "epoch": late[0],
             "share": max(shares),
             "call": "model.train()",
+            "effect": IN_EVAL,
+            "fix": "train",
             "part": TRAINING,
         }
         yield Finding("loop.wrong_mode", "error", 0.95 if late[0] > 1 else 0.9, PHASES["train"], facts)
     epochs, shares = ledger.series("loop.val_in_train")
     wrong = [e for e, share in zip(epochs, shares) if share > 0.5]
     if wrong and has_backward_passes(ledger):
-        problem = message("finding.loop.wrong_mode.val_in_train", "validation runs in train mode")
+        problem = message("finding.loop.wrong_mode.val_in_train", "Validation runs in train mode")
         facts = {
             "problem": problem,
             "epoch": wrong[0],
             "share": max(shares),
             "call": "model.eval()",
+            "effect": IN_TRAIN,
+            "fix": "eval",
             "part": VALIDATION,
         }
         yield Finding("loop.wrong_mode", "error", 0.93, PHASES["val"], facts)
@@ -49,12 +63,9 @@ SPEC = FindingSpec(
     rule=wrong_mode,
     words=Words(
         title="{problem}",
-        cause=(
-            "Dropout and batch normalisation behave differently in train and eval mode. From epoch {epoch} on "
-            "{problem}, "
-            "which gives wrong results."
-        ),
+        cause="{problem} from epoch {epoch} on. {effect}",
         fix="Call {call} before each {part} loop.",
+        snippet={"train": "model.train()", "eval": "model.eval()"},
     ),
     charts=(fractions_by_epoch,),
     explains=(

@@ -38,13 +38,10 @@ SPEC = FindingSpec(
     words=Words(
         title="The loss is maximised instead of minimised",
         cause=(
-            "backward() begins with {scale} times the gradient of the loss: it has a wrong sign. The loss went from "
-            "{start} to {end}."
+            "backward() runs on {scale} times the loss, so that every step increases it: it went from {start} to {end}."
         ),
-        fix=(
-            "Remove the minus sign: loss.backward(), where loss = loss_fn(model(x), y). To maximise on purpose use "
-            "torch.optim.SGD(..., maximize=True)."
-        ),
+        fix="Remove the minus sign. To maximise on purpose, give the optimiser maximize=True.",
+        snippet=("optimizer.zero_grad()\nloss = loss_fn(model(x), y)\nloss.backward()\noptimizer.step()"),
     ),
     charts=(loss_and_chance,),
     explains=(

@@ -38,12 +38,13 @@ SPEC = FindingSpec(
     words=Words(
         title="Many objects have no matching anchor",
         cause=(
-            "Only {covered:%} of the objects have an anchor with IoU 0.5 or more; of those from {low} to {high} pixels "
-            "it is {least:%}. The others are learnt late or never, because no anchor is matched to them."
+            "Only {covered:%} of the objects have an anchor with an IoU of 0.5 or more; of the objects from "
+            "{low} to {high} pixels it is {least:%}. The others are learnt late or never, because no anchor "
+            "is matched to them."
         ),
         fix=(
-            "Train at an image size at which objects match the anchors (--size), or with a detector without anchors: "
-            "--model yolo-nano."
+            "Train at an image size at which objects match the anchors (--size), or with a detector without "
+            "anchors: --model yolo-nano."
         ),
     ),
     charts=(coverage,),

@@ -13,15 +13,24 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT
 
+ALIKE = message(
+    "finding.model.bad_init.alike",
+    "Units that start with equal weights get equal gradients, and so stay equal for ever.",
+)
+SPREAD = message(
+    "finding.model.bad_init.spread",
+    "Initialise the weights at random with a scale that depth keeps (He for ReLU), and standardise the inputs.",
+)
+
 
 def bad_init(ledger: Ledger) -> Iterable[Finding]:
     """Constant weights; scale that grows or shrinks with depth (Glorot and Bengio 2010; He et al. 2015); first loss."""
     constant = _constant_weights(ledger)
     if constant:
         problem = message(
-            "finding.model.bad_init.constant", "{count} weights hold one constant value", count=len(constant)
+            "finding.model.bad_init.constant", "{count} weight tensors hold one constant value", count=len(constant)
         )
-        facts = {"problem": problem, "parameters": constant[:8]}
+        facts = {"problem": problem, "parameters": constant[:8], "why": ALIKE, "do": SPREAD, "fix": "spread"}
         yield Finding("model.bad_init", "error", 0.95, constant[0], facts)
         return
     owners = ledger.facts("parameter.layer")
@@ -33,14 +42,19 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
         first, last = max(scales[0][1], 1e-30), max(scales[-2][1], 1e-30)
         factor = (last / first) ** (1 / (len(scales) - 2))
         if (factor < 0.55 and last / first < 3e-3) or (factor > 2 and last / first > 300):
-            shrinks = message(
-                "finding.model.bad_init.shrinks", "the scale shrinks by a factor {factor:.2g} per layer", factor=factor
-            )
-            grows = message(
-                "finding.model.bad_init.grows", "the scale grows by a factor {factor:.2g} per layer", factor=factor
-            )
+            shrinks = message("finding.model.bad_init.shrinks", "the outputs shrink from layer to layer")
+            grows = message("finding.model.bad_init.grows", "the outputs grow from layer to layer")
             facts = {"problem": shrinks if factor < 1 else grows, "factor": factor}
-            facts |= {"first": first, "last": last, "layers": len(scales)}
+            facts |= {"first": first, "last": last, "layers": len(scales), "do": SPREAD, "fix": "spread"}
+            facts["why"] = message(
+                "finding.model.bad_init.scale",
+                "At the start the standard deviation of the outputs is multiplied by {factor} at each layer, from {first} to "
+                "{last} over {layers} layers. Outputs and gradients vanish or explode with depth.",
+                factor=factor,
+                first=first,
+                last=last,
+                layers=len(scales) - 1,
+            )
             yield Finding("model.bad_init", "warning", 0.9, scales[-2][0], facts)
             return
     loss, outputs = ledger.last("loss.initial"), ledger.last("output.count", default=0)
@@ -55,13 +69,24 @@ def bad_init(ledger: Ledger) -> Iterable[Finding]:
             facts = {
                 "problem": message(
                     "finding.model.bad_init.first_loss",
-                    "the first loss is {loss:.3g}, that at chance level is ln {outputs} = {expected:.3g}",
+                    "the first loss is {loss:.3g}, far above chance level",
+                    loss=loss,
+                ),
+                "loss": loss,
+                "expected": expected,
+                "why": message(
+                    "finding.model.bad_init.confident",
+                    "The first loss is {loss}, while equal probabilities for {outputs} classes give {expected}. The first "
+                    "outputs are so large that the untrained model is confident and wrong.",
                     loss=loss,
                     outputs=outputs,
                     expected=expected,
                 ),
-                "loss": loss,
-                "expected": expected,
+                "do": message(
+                    "finding.model.bad_init.small_head",
+                    "Start the last layer with small weights, and check the scale of the inputs and the labels.",
+                ),
+                "fix": "head",
             }
             yield Finding("model.bad_init", "warning", min(0.9, 0.5 + 0.05 * loss / expected), OUTPUT, facts)
 
@@ -101,25 +126,32 @@ SPEC = FindingSpec(
     rule=bad_init,
     words=Words(
         title="Bad initial weights: {problem}",
-        cause=(
-            "At the start {problem}. Units that are initialised equally stay equal; a scale that changes by a factor "
-            "per layer vanishes or explodes with depth."
-        ),
-        fix=(
-            "for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and nn.init.kaiming_normal_(m.weight, "
-            "nonlinearity='relu'); and bring the inputs to mean 0, standard deviation 1."
-        ),
+        cause="{why}",
+        fix="{do}",
+        snippet={
+            "spread": (
+                "for m in model.modules():\n"
+                "    if isinstance(m, (nn.Linear, nn.Conv2d)):\n"
+                '        nn.init.kaiming_normal_(m.weight, nonlinearity="relu")'
+            ),
+            "head": (
+                "head = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]\n"
+                "nn.init.normal_(head.weight, std=0.01)\n"
+                "nn.init.zeros_(head.bias)"
+            ),
+        },
     ),
     before_training=Words(
         title="The first loss is not at chance level",
         cause=(
-            "It is {loss}, where equal probabilities of {classes} classes give ln {classes} = {usual}: the first "
-            "outputs are too "
-            "large or the labels do not fit."
+            "The first loss is {loss}, while equal probabilities for {classes} classes give ln {classes} = "
+            "{usual}. The first outputs are too large, or the labels do not fit."
         ),
-        fix=(
-            "Initialise the last layer small (nn.init.normal_(head.weight, std=0.01); nn.init.zeros_(head.bias)), and "
-            "check the scale of inputs and the labels."
+        fix=("Start the last layer with small weights, and check the scale of the inputs and the labels."),
+        snippet=(
+            "head = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]\n"
+            "nn.init.normal_(head.weight, std=0.01)\n"
+            "nn.init.zeros_(head.bias)"
         ),
     ),
     charts=(scale_over_depth,),

@@ -26,9 +26,11 @@ SPEC = FindingSpec(
     words=Words(
         title="A bias before batch normalisation does nothing",
         cause=(
-            "The normalisation {norm} subtracts the mean, and the bias of {where} with it (layers concerned: {count})."
+            "The normalisation {norm} subtracts the mean of its inputs, and the bias of {where} with it. "
+            "Layers with such a bias: {count}."
         ),
-        fix="Omit it: bias=False in {where}.",
+        fix="Leave the bias out of {where}: bias=False.",
+        snippet="block = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())",
     ),
     charts=(chain,),
     needs=("layer.kind",),

@@ -22,8 +22,10 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
     if used == 0:
         facts: dict[str, Any] = {"used": 0.0, "unused": 1.0}
         facts["problem"] = message(
-            "finding.model.inputs_unused.none", "The gradient of the outputs with respect to the inputs is exactly 0"
+            "finding.model.inputs_unused.none",
+            "The gradient of the outputs with respect to the inputs is exactly 0: the output is the same for any input",
         )
+        facts["extent"] = message("finding.model.inputs_unused.any", "the inputs")
         yield Finding("model.inputs_unused", "warning", 0.6, "", facts)
         return
     axes = ledger.facts("probe.unused_inputs")
@@ -34,12 +36,13 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
     facts = {"used": 1 - fraction, "unused": fraction, "axis": axis, "positions": shape[axis]}
     facts["problem"] = message(
         "finding.model.inputs_unused.axis",
-        "Of the {positions} positions in dimension {axis} of the inputs (shape {shape}) the outputs depend on {used:.0f}",
+        "Of the {positions} positions in dimension {axis} of the inputs (shape {shape}) the outputs depend on {used:.0f}; the others have no effect",
         positions=shape[axis],
         axis=axis,
         shape=shape,
         used=round((1 - fraction) * shape[axis]),
     )
+    facts["extent"] = message("finding.model.inputs_unused.most", "most of the inputs")
     yield Finding("model.inputs_unused", "warning", 0.85, "", facts)
 
 
@@ -49,11 +52,12 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=inputs_unused,
     words=Words(
-        title="The outputs do not depend on most of the inputs",
-        cause="{problem}: the rest has no effect on what the model answers.",
+        title="The outputs do not depend on {extent}",
+        cause="{problem}.",
         fix=(
-            "Follow the tensor through forward(): an index such as x[:, 0] takes only the first time step (a recurrent "
-            "layer has seen the whole sequence at x[:, -1]); a detach, a constant or dead units cut off the inputs."
+            "Follow the tensor through forward(). An index such as x[:, 0] takes only the first time step; "
+            "a recurrent layer has seen the whole sequence at x[:, -1]. A detach, a constant or dead units "
+            "cut off the inputs."
         ),
     ),
     charts=(

@@ -9,15 +9,16 @@ from danlu.doctor.drawings.over_layers import outputs_and_loss
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import LOSS
 
 KINDS = {
-    "classes": message("finding.model.loss_mismatch.classes", "classes"),
-    "one_hot": message("finding.model.loss_mismatch.one_hot", "one_hot"),
-    "binary": message("finding.model.loss_mismatch.binary", "binary"),
-    "values": message("finding.model.loss_mismatch.values", "values"),
-    "none": message("finding.model.loss_mismatch.none", "none"),
+    "classes": message("finding.model.loss_mismatch.classes", "class numbers"),
+    "one_hot": message("finding.model.loss_mismatch.one_hot", "one-hot vectors"),
+    "binary": message("finding.model.loss_mismatch.binary", "0 and 1"),
+    "values": message("finding.model.loss_mismatch.values", "real numbers"),
+    "none": message("finding.model.loss_mismatch.none", "not known"),
 }
 
 
@@ -26,6 +27,7 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
     kind, outputs, targets = ledger.last("loss.kind"), ledger.last("output.count"), ledger.last("target.kind")
     distinct, batch = ledger.last("target.distinct", default=0), ledger.first("batch.size", default=0)
     facts = {"loss": kind, "outputs": outputs, "targets": KINDS.get(str(targets), str(targets)), "distinct": distinct}
+    facts |= {"name": loss_name(kind), "fix": "one_output" if outputs == 1 else ""}
     if kind == "cross_entropy" and outputs == 1 and len(ledger.last("output.shape", default=[])) > 1:
         yield Finding("model.loss_mismatch", "error", 0.99, LOSS, facts | {"better": "BCEWithLogitsLoss"})
     elif kind in ("bce", "bce_logits") and is_regression(ledger):
@@ -60,10 +62,14 @@ SPEC = FindingSpec(
     words=Words(
         title="The loss does not fit the task",
         cause=(
-            "The loss is {loss}, with {outputs} outputs and targets that are {targets} ({distinct} different values): "
-            "{better} is the matching loss."
+            "The loss is {name}; the number of outputs is {outputs}, and the targets are {targets} "
+            "({distinct} different values). {better} is the loss for such targets."
         ),
-        fix="loss_fn = nn.{better}()",
+        fix="Use nn.{better}.",
+        snippet={
+            "": "loss_fn = nn.{better}()",
+            "one_output": ("loss_fn = nn.{better}()\nloss = loss_fn(outputs[:, 0], y.float())"),
+        },
     ),
     charts=(outputs_and_loss,),
     explains=(

@@ -25,6 +25,7 @@ def mixes_samples(ledger: Ledger) -> Iterable[Finding]:
         return  # batch statistics in eval mode: a choice of the layer
     facts = {"difference": difference, "threshold": MIN_DIFFERENCE, "layer": layer, "kind": kind}
     if kind in FIRST_IS_TIME:
+        facts["fix"] = "recurrent" if kind in RECURRENT else "attention"
         facts["source"] = message(
             "finding.model.mixes_samples.time",
             "the {kind} takes dimension 0 for time, so it runs along the samples of the batch",
@@ -37,7 +38,7 @@ def mixes_samples(ledger: Ledger) -> Iterable[Finding]:
     else:
         facts["source"] = message(
             "finding.model.mixes_samples.operation",
-            "an operation before or in {layer} works across the batch",
+            "an operation in or before {layer} works across the batch",
             layer=layer or "forward()",
         )
         facts["do"] = message(
@@ -54,12 +55,19 @@ SPEC = FindingSpec(
     severities=("error",),
     rule=mixes_samples,
     words=Words(
-        title="The answer for a sample depends on its neighbours in the batch",
+        title="The output for a sample depends on the others in its batch",
         cause=(
-            "Run alone, a sample gets outputs that differ by {difference:%} of their spread from those it gets within its "
-            "batch: {source}."
+            "Run alone, a sample gets outputs that differ by {difference:%} of their standard deviation "
+            "from those it gets within its batch: {source}."
         ),
         fix="{do}",
+        snippet={
+            "recurrent": "layer = nn.{kind}(input_size=8, hidden_size=16, batch_first=True)",
+            "attention": (
+                "layer = nn.TransformerEncoderLayer(d_model=16, nhead=4, batch_first=True)\n"
+                "attention = nn.MultiheadAttention(16, 4, batch_first=True)"
+            ),
+        },
     ),
     charts=(
         counts(

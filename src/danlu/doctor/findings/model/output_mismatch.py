@@ -12,6 +12,7 @@ from danlu.doctor.drawings.over_time import loss_and_floor
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import loss_name
 from danlu.doctor.phrase import message
 from danlu.doctor.places import OUTPUT, layer_place
 from danlu.message import Message
@@ -29,10 +30,17 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         )
         facts = {"loss": kind, "activation": "none", "problem": problem, "last": "none"}
         facts |= {
-            "wanted": message("finding.model.output_mismatch.same_shape", "targets of the outputs' shape"),
+            "why": message(
+                "finding.model.output_mismatch.every_pair",
+                "Outputs and targets have the shapes {shapes}. {loss} compares each output with each target of the batch, so "
+                "that every output learns the mean of the targets",
+                shapes=shapes,
+                loss=loss_name(kind) if kind else message("finding.model.output_mismatch.the_loss", "The loss"),
+            ),
+            "fix": "shapes",
             "do": message(
                 "finding.model.output_mismatch.fix_shapes",
-                "Give both one shape: loss = loss_fn(outputs, y.view_as(outputs)).",
+                "Give outputs and targets the same shape.",
             ),
         }
         yield Finding("model.output_mismatch", "error", 0.97, OUTPUT, facts)
@@ -48,8 +56,10 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
             kind, last = "log_softmax", ledger.last("output.activation_before")
         layer = _applied_last(ledger, str(last))
         facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
-        facts["problem"] = _before(str(last), str(kind))
+        facts["problem"] = _before(str(last), loss_name(kind) if kind != "log_softmax" else kind)
         facts["do"], facts["last"] = _line_to_change(ledger, str(kind), str(last), layer), _called(str(last), layer)
+        facts["why"] = expects(loss_name(kind) if kind != "log_softmax" else "log_softmax", wanted, facts["last"])
+        facts["fix"] = _snippet(str(kind), str(last), layer)
         yield Finding("model.output_mismatch", severity, confidence, layer or OUTPUT, facts)
         return
     tops = [top for phase in ("train", "val") for top in ledger.values("target.max", phase)]
@@ -67,14 +77,17 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
                 classes=int(top) + 1,
             )
         }
-        facts |= {
-            "wanted": message("finding.model.output_mismatch.outputs", "{outputs} outputs", outputs=int(top) + 1),
-            "last": _called(str(last), ""),
-            "layer": _head(ledger),
-        }
+        facts["layer"] = _head(ledger)
+        facts["why"] = message(
+            "finding.model.output_mismatch.no_label",
+            "The model has {outputs} outputs, while the largest label is {top}: the model has to learn that the others never "
+            "occur",
+            outputs=outputs,
+            top=int(top),
+        )
         facts["do"] = message(
             "finding.model.output_mismatch.fix_outputs",
-            "Change {layer}: let it give {outputs} outputs.",
+            "If there are no other classes, give {layer} {outputs} outputs.",
             layer=layer_place(facts["layer"]) or message("finding.model.output_mismatch.last_layer", "the last layer"),
             outputs=int(top) + 1,
         )
@@ -121,6 +134,24 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     return None
 
 
+def expects(loss: str, wanted: Message | str, last: Message | str) -> Message:
+    """Sentence on the outputs that a loss expects and those that it gets."""
+    return message(
+        "finding.model.output_mismatch.expects",
+        "{loss} expects {wanted}, but the last operation of the model is {last}",
+        loss=loss,
+        wanted=wanted,
+        last=last,
+    )
+
+
+def _snippet(kind: str, last: str, layer: str) -> str:
+    """Key of the code in the wording; "" where the line to change is inside forward()."""
+    if last == "none":
+        return {"bce": "bce_scores", "nll": "nll_scores"}.get(kind, "")
+    return "last_layer" if layer.isdigit() and kind not in ("bce", "nll") else ""
+
+
 def _before(last: str, kind: str) -> Message:
     if last == "none":
         return message("finding.model.output_mismatch.scores_before", "plain scores before {loss}", loss=kind)
@@ -163,7 +194,7 @@ def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message
     if kind == "bce" and last == "none":
         return message(
             "finding.model.output_mismatch.fix_bce_scores",
-            "loss_fn = nn.BCEWithLogitsLoss(), which applies the sigmoid itself.",
+            "Use nn.BCEWithLogitsLoss, which applies the sigmoid itself.",
         )
     if kind == "bce":
         return message(
@@ -174,7 +205,7 @@ def _line_to_change(ledger: Ledger, kind: str, last: str, layer: str) -> Message
     if kind == "nll" and last == "none":
         return message(
             "finding.model.output_mismatch.fix_nll_scores",
-            "loss_fn = nn.CrossEntropyLoss() in place of nn.NLLLoss(); or return torch.log_softmax(x, dim=1).",
+            "Use nn.CrossEntropyLoss in place of nn.NLLLoss; or return torch.log_softmax(x, dim=1).",
         )
     if kind == "nll":
         return message(
@@ -207,8 +238,14 @@ SPEC = FindingSpec(
     rule=output_mismatch,
     words=Words(
         title="The outputs do not fit the loss: {problem}",
-        cause="The loss {loss} expects {wanted}; the last operation is: {last}.",
+        cause="{why}.",
         fix="{do}",
+        snippet={
+            "shapes": "loss = loss_fn(outputs, y.view_as(outputs))",
+            "bce_scores": "loss_fn = nn.BCEWithLogitsLoss()",
+            "nll_scores": "loss_fn = nn.CrossEntropyLoss()",
+            "last_layer": "model = model[:-1]",
+        },
     ),
     charts=(
         loss_and_floor,

@@ -29,10 +29,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Dropout stays on in evaluation",
         cause=(
-            "After model.eval() two runs on the same samples differ by {difference:%} of the outputs' spread: forward() calls "
-            "F.dropout with p={dropout}, which drops values unless training=False is passed."
+            "After model.eval() two runs on the same samples differ by {difference:%} of the outputs' "
+            "standard deviation. forward() calls F.dropout with p={dropout}, which drops values unless "
+            "training=False is passed."
         ),
-        fix="Write F.dropout(x, p, training=self.training), or use the module nn.Dropout(p).",
+        fix="Pass the mode on to F.dropout, or use the module nn.Dropout({dropout}).",
+        snippet="x = F.dropout(x, {dropout}, training=self.training)",
     ),
     charts=(
         counts(

@@ -21,7 +21,7 @@ def receptive_field(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": "small field", "field": field, "stride": stride, "middle": longer[2], "larger": longer[3]}
         facts["what"] = message(
             "finding.model.receptive_field.small_field",
-            "it sees {field:g} pixels, and a tenth of the objects are longer than {longer:.3g}",
+            "Each output of the network depends on {field:g} pixels of the input, and a tenth of the objects are longer than {longer:.3g}",
             field=field,
             longer=longer[3],
         )
@@ -30,7 +30,7 @@ def receptive_field(ledger: Ledger) -> Iterable[Finding]:
         facts = {"problem": "coarse maps", "field": field, "stride": stride, "middle": shorter[2], "larger": shorter[3]}
         facts["what"] = message(
             "finding.model.receptive_field.coarse_maps",
-            "its finest map has a stride of {stride:g}, and half of the objects are narrower than {shorter:.3g} pixels",
+            "The finest map of the network has cells of {stride:g} pixels, and half of the objects are narrower than {shorter:.3g} pixels",
             stride=stride,
             shorter=shorter[2],
         )
@@ -48,13 +48,12 @@ SPEC = FindingSpec(
     words=Words(
         title="The feature maps do not fit the size of the objects",
         cause=(
-            "Of the network {what}. Objects larger than the receptive field are never seen completely; objects in the "
-            "same cell cannot be distinguished."
+            "{what}. Objects larger than the receptive field are never seen completely; objects in the same "
+            "cell cannot be distinguished."
         ),
         fix=(
-            "For larger objects take a deeper network or a smaller input (--size); for smaller ones a larger input, "
-            "or a "
-            "detector with a finer map."
+            "For larger objects take a deeper network or a smaller input (--size); for smaller ones a "
+            "larger input, or a detector with a finer map."
         ),
     ),
     charts=(object_sizes,),

@@ -28,14 +28,12 @@ SPEC = FindingSpec(
     words=Words(
         title="The model sees the items that it should predict",
         cause=(
-            "The targets are the inputs shifted by one. When the second half of the sequences was replaced, the "
-            "predictions for the first half changed by {change:%} of their spread: the answer is among the inputs, and the "
-            "loss says nothing about predicting."
+            "The targets are the inputs shifted by one. When the second half of the sequences was replaced, "
+            "the predictions for the first half changed by {change:%} of their standard deviation. The "
+            "answer is among the inputs, so that a low loss says nothing about predicting."
         ),
-        fix=(
-            "Give attention a causal mask: mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1]); use no "
-            "bidirectional layers, and pad convolutions on the left only."
-        ),
+        fix=("Give attention a causal mask, use no bidirectional layers, and pad convolutions on the left only."),
+        snippet="mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])",
     ),
     charts=(
         counts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import epoch_samples, skills
+from danlu.doctor.derived.progress import epoch_samples, last_loss, skills
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -19,6 +19,7 @@ def too_large(ledger: Ledger) -> Iterable[Finding]:
     if skill is None or val_skill is None or not samples:
         return
     facts = {"weights": weights, "samples": samples, "ratio": weights / samples, "skill": skill, "val_skill": val_skill}
+    facts |= {"train": last_loss(ledger, "train"), "val": last_loss(ledger, "val")}
     if weights > 1000 * samples and skill > 0.97 and skill - val_skill > 0.1:
         yield Finding("model.too_large", "note", 0.8, "", facts)
 
@@ -31,10 +32,12 @@ SPEC = FindingSpec(
     words=Words(
         title="The model is far larger than the data",
         cause=(
-            "{weights} weights for {samples} samples ({ratio} each): the training set is memorised and validation is "
-            "worse."
+            "The model has {weights} weights for {samples} training samples, {ratio} for each. The training "
+            "loss is {train} and the validation loss {val}: the training set is memorised."
         ),
-        fix=("Use a narrower model or start from trained weights; more data or augmentation help more than either."),
+        fix=(
+            "Use a narrower model, or start from pretrained weights; more data or augmentation help more than either."
+        ),
     ),
     charts=(
         counts(

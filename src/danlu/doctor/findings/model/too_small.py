@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.layers import linear_layers
-from danlu.doctor.derived.progress import descent, skills
+from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
 from danlu.doctor.drawings.over_layers import widths
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.places import layer_place
 
 
 def too_small(ledger: Ledger) -> Iterable[Finding]:
@@ -23,6 +24,7 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
     widths = {layer: _out_width(ledger, layer) for layer in layers[:-1]}
     epochs = len(ledger.values("loss.mean", "train"))
     facts = {"skill": skill, "val_skill": val_skill, "layers": len(layers), "outputs": outputs}
+    facts |= {"train": last_loss(ledger, "train"), "val": last_loss(ledger, "val"), "chance": chance_loss(ledger)}
     if widths and ledger.last("target.kind") == "classes":
         layer = min(widths, key=widths.__getitem__)
         norms = [n for n, kind in ledger.facts("layer.kind").items() if kind == "LayerNorm" and _normed(ledger, n) == 1]
@@ -30,7 +32,7 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
             what = message(
                 "finding.model.too_small.narrow",
                 "{layer} has {width} outputs for {classes} classes",
-                layer=layer,
+                layer=layer_place(layer),
                 width=widths[layer],
                 classes=outputs,
             )
@@ -41,7 +43,7 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
     late = descent(ledger)
     if widths or epochs < 5 or late is None or late > 0.05 or skill > 0.85 or skill - val_skill > 0.1:
         return
-    facts |= {"what": message("finding.model.too_small.no_hidden_layer", "there is no hidden layer"), "width": 0}
+    facts |= {"what": message("finding.model.too_small.no_hidden_layer", "the model has no hidden layer"), "width": 0}
     if skill > 0.05:
         yield Finding("model.too_small", "note", 0.7, layers[0], facts)
     elif abs(skill) < 0.05:
@@ -68,12 +70,14 @@ SPEC = FindingSpec(
     words=Words(
         title="The model is too small",
         cause=(
-            "Here {what}: training and validation are equally far from perfect ({skill:%} and {val_skill:%} of the "
-            "loss at chance level are explained), so the model lacks capacity and does not overfit."
+            "{what}. Training ends at a loss of {train} and validation at {val} (chance level {chance}): "
+            "the model does not overfit, it lacks capacity."
         ),
-        fix=(
-            "Add width and a hidden layer, for example nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), "
-            "nn.Linear(128, {outputs}))."
+        fix="Add width, or a hidden layer with an activation.",
+        snippet=(
+            "model = nn.Sequential(nn.Flatten(), nn.LazyLinear(128), nn.ReLU(), nn.Linear(128, {outputs}))\n"
+            "model(x)\n"
+            "optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)"
         ),
     ),
     charts=(widths,),

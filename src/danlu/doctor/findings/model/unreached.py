@@ -34,19 +34,19 @@ SPEC = FindingSpec(
     ),
     rule=unreached,
     words=Words(
-        title="No gradient reaches {count} trainable parameters",
+        title="No gradient reaches {count} trainable parameter tensors",
         cause=(
-            "{parameters} got no gradient in the first steps: they are not used in forward, or cut off by detach(), "
-            ".data, .item() or torch.no_grad()."
+            "{parameters} got no gradient in the first steps: they are not used in forward(), or cut off by "
+            "detach(), .data, .item() or torch.no_grad(). They hold {share:%} of the trainable weights."
         ),
         fix=(
-            "Use these layers in forward(), remove the operation that cuts them off, or freeze them on purpose: "
-            "p.requires_grad_(False)."
+            "Use these layers in forward(), remove the operation that cuts them off, or freeze them on "
+            "purpose: p.requires_grad_(False)."
         ),
     ),
     before_training=Words(
         title="No gradient reaches some parameters",
-        cause="{count} trainable parameters got none: {names}.",
+        cause="{count} trainable parameter tensors got no gradient: {names}.",
         fix=("Use them in forward, or drop them; look for .detach(), torch.no_grad() or a branch that is never taken."),
     ),
     charts=(

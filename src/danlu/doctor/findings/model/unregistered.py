@@ -21,6 +21,7 @@ def unregistered(ledger: Ledger) -> Iterable[Finding]:
     elements = sum(found.values()) + created
     facts = {"elements": elements, "trained": trained, "count": len(found), "names": list(found)[:6]}
     if found:
+        facts["fix"] = "register"
         facts["problem"] = message(
             "finding.model.unregistered.hidden",
             "{names} take part in the loss, but are not in model.parameters(), so that no optimiser updates them",
@@ -54,8 +55,13 @@ SPEC = FindingSpec(
     rule=unregistered,
     words=Words(
         title="Weights that are not registered are not trained",
-        cause="{problem}: {elements} weights stay as they were initialised (the model has {trained} registered ones).",
+        cause=("{problem}. {elements} weights stay as they were initialised; the model has {trained} registered ones."),
         fix="{do}",
+        snippet={
+            "register": (
+                "layers = nn.ModuleList([nn.Linear(64, 64), nn.Linear(64, 64)])\nscale = nn.Parameter(torch.ones(64))"
+            )
+        },
     ),
     charts=(
         counts(

@@ -34,16 +34,16 @@ SPEC = FindingSpec(
     ),
     rule=small_batch,
     words=Words(
-        title="Batch normalisation over batches of {batch}",
+        title="Batch normalisation with only {batch} samples per batch",
         cause=(
-            "Each statistic is taken over {values} values of {batch} samples ({layers} layers): it is mostly noise, "
-            "and the output for a sample depends on the other samples of its batch."
+            "Each of its statistics is taken over {values} values of {batch} samples (layers: {layers}). "
+            "They are mostly noise, and the output for a sample depends on the other samples of its batch."
         ),
         fix=(
-            "Use group or layer normalisation (nn.GroupNorm(32, channels); danlu: --model.norm group), or batches of "
-            "16 "
-            "and more, or freeze the running statistics when fine-tuning."
+            "Use group or layer normalisation (danlu: --model.norm group), or batches of 16 and more; "
+            "freeze the running statistics when fine-tuning."
         ),
+        snippet="norm = nn.GroupNorm(8, 64)",
     ),
     charts=(
         by_layer(

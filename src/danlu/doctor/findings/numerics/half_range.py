@@ -20,7 +20,7 @@ def half_range(ledger: Ledger) -> Iterable[Finding]:
         facts = {
             "problem": message(
                 "finding.numerics.half_range.overflow",
-                "{layer} gives values beyond 65504",
+                "{layer} returns values beyond 65504",
                 layer=layer_place(layer) if layer else message("finding.numerics.half_range.a_layer", "a layer"),
             )
         }
@@ -62,11 +62,9 @@ SPEC = FindingSpec(
     rule=half_range,
     words=Words(
         title="Out of the range of float16: {problem}",
-        cause="float16 holds numbers from 6e-8 to 65504: smaller gradients become zero, larger values infinite.",
-        fix=(
-            "Use torch.autocast(device, dtype=torch.bfloat16), or scale the loss: scaler = torch.amp.GradScaler(); "
-            "scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()"
-        ),
+        cause=("float16 holds numbers from 6e-8 to 65504: smaller gradients become 0, larger values infinite."),
+        fix=("Compute in bfloat16, which has the range of float32; or scale the loss with torch.amp.GradScaler."),
+        snippet=("with torch.autocast(device, dtype=torch.bfloat16):\n    loss = loss_fn(model(x), y)"),
     ),
     charts=(
         series(

@@ -24,6 +24,54 @@ PLACES = {
 }
 
 
+NAMES = {"nan": "NaN", "inf": message("finding.numerics.nonfinite.infinite", "infinite")}
+REASONS = {
+    "log": ("log of zero",),
+    "root": ("square root at zero", "norm of a zero vector"),
+    "division": ("division by zero",),
+    "exp": ("overflow of exp",),
+    "spread": ("standard deviation of one value",),
+    "ends": ("arc cosine at its end", "atanh at its end"),
+    "power": ("power",),
+    "data": ("bad input", "bad target"),
+    "weights": ("weights not finite before the first step",),
+    "step": ("divergence", "overflow", "gradient not finite"),
+}  # key of a fix -> entries nonfinite.reason
+FIXES = {
+    "log": message(
+        "finding.numerics.nonfinite.fix_log", "Keep the argument of log above 0, or use a loss on scores (logits)."
+    ),
+    "root": message(
+        "finding.numerics.nonfinite.fix_root",
+        "The slope of the square root is infinite at 0: add a small number under the root.",
+    ),
+    "division": message("finding.numerics.nonfinite.fix_division", "Add a small number to the divisor."),
+    "exp": message("finding.numerics.nonfinite.fix_exp", "Limit the argument of exp, or use logsumexp or log_softmax."),
+    "spread": message(
+        "finding.numerics.nonfinite.fix_spread",
+        "Take the standard deviation over more than one value, or with correction=0, and add a small number.",
+    ),
+    "ends": message("finding.numerics.nonfinite.fix_ends", "Keep the argument inside the open interval from -1 to 1."),
+    "power": message(
+        "finding.numerics.nonfinite.fix_power", "Keep the base of a power with a broken exponent above 0."
+    ),
+    "data": message("finding.numerics.nonfinite.fix_data", "Remove or fill these values in the data."),
+    "weights": message(
+        "finding.numerics.nonfinite.fix_weights",
+        "The weights were not finite before the first step: check the checkpoint or initialise the model again.",
+    ),
+    "step": message(
+        "finding.numerics.nonfinite.fix_step",
+        "Start again with a lower learning rate, and clip the gradient before each step.",
+    ),
+    "other": message(
+        "finding.numerics.nonfinite.fix_other",
+        "Let torch name the operation that fails first. Usual sources are log or sqrt of 0, a division by 0, and a learning rate "
+        "that is too high.",
+    ),
+}
+
+
 def nonfinite(ledger: Ledger) -> Iterable[Finding]:
     """NaN or infinity, with the first layer where it occurred."""
     steps, values = ledger.series("nonfinite.step")
@@ -41,20 +89,27 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
     facts["place"] = place_of(str(facts.get("source", "unknown")), layer)
     facts["extent"] = extent_of(facts.get("samples"), facts.get("input_max"))
     reason = facts.get("reason", "not told")
-    value, step = facts["value"], facts["step"]
+    facts["fix"], facts["do"] = fix_of(str(reason))
+    value, step = NAMES.get(str(facts["value"]), facts["value"]), facts["step"]
     if reason == "not told":
         facts["what"] = message(
-            "finding.numerics.nonfinite.loss", "The loss is {value} at step {step}", value=value, step=step
+            "finding.numerics.nonfinite.loss", "The loss became {value} at step {step}", value=value, step=step
         )
     else:
         facts["what"] = message(
             "finding.numerics.nonfinite.loss_because",
-            "The loss is {value} at step {step}: {reason}",
+            "The loss became {value} at step {step}: {reason}",
             value=value,
             step=step,
             reason=recorded(str(reason)),
         )
     yield Finding("numerics.nonfinite", "error", 0.99, "" if layer == OUTPUT_PLACE else layer.removeprefix(">"), facts)
+
+
+def fix_of(reason: str) -> tuple[str, Message]:
+    """Key of the code in the wording, and what to do, for the entry nonfinite.reason."""
+    key = next((key for key, reasons in REASONS.items() if reason in reasons), "other")
+    return key, FIXES[key]
 
 
 def place_of(source: str, layer: str) -> Message:
@@ -98,7 +153,7 @@ def nonfinite_of_curves(ledger: Ledger) -> Iterable[Finding]:
     if places:
         name = min(places, key=lambda one: ledger.series("curves.nonfinite", one)[0][0])
         step, value = ledger.series("curves.nonfinite", name)[0][0], ledger.first("curves.nonfinite", name)
-        facts = {"curve": name, "value": value, "step": step, "at": moment(ledger, step)}
+        facts = {"curve": name, "value": NAMES.get(str(value), value), "step": step, "at": moment(ledger, step)}
         yield Finding("numerics.nonfinite", "error", 0.97, name, facts)
 
 
@@ -109,12 +164,32 @@ SPEC = FindingSpec(
     rule=nonfinite,
     words=Words(
         title="{what}",
-        cause="It arose first in {place}{extent}.",
-        fix=(
-            "Fix the source: clean the input; add an epsilon inside log, sqrt and divisions "
-            "(torch.log(p.clamp_min(1e-8))); use losses on logits; lower the learning rate or clip: "
-            "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)."
-        ),
+        cause="NaN or infinity arose first in {place}{extent}.",
+        fix="{do}",
+        snippet={
+            "log": "loss = -torch.log(p.clamp_min(1e-8)).mean()",
+            "root": "distance = torch.sqrt(squares + 1e-8)",
+            "division": "ratio = a / (b + 1e-8)",
+            "exp": "p = torch.exp(scores.clamp(max=50))",
+            "spread": "z = (a - a.mean()) / (a.std(correction=0) + 1e-8)",
+            "ends": "angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))",
+            "power": "root = a.clamp_min(1e-8) ** 0.5",
+            "data": (
+                "good = torch.isfinite(x_train).flatten(1).all(1) & torch.isfinite(y_train)\n"
+                "x_train, y_train = x_train[good], y_train[good]"
+            ),
+            "weights": (
+                'for m in model.modules():\n    if hasattr(m, "reset_parameters"):\n        m.reset_parameters()'
+            ),
+            "step": (
+                "for g in optimizer.param_groups:\n"
+                '    g["lr"] /= 10\n'
+                "loss.backward()\n"
+                "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+                "optimizer.step()"
+            ),
+            "other": "torch.autograd.set_detect_anomaly(True)",
+        },
     ),
     charts=(
         loss_broken,
@@ -140,10 +215,11 @@ SPEC = FindingSpec(
             title="{curve} is {value} from {at} on",
             cause="Every update after a loss that is no finite number makes the weights useless.",
             fix=(
-                "Find the first operation that fails: torch.autograd.set_detect_anomaly(True), or danlu watch SCRIPT. "
-                "Usual sources are log or sqrt of 0, a division by 0, bad inputs, float16 that overflows, and a learning "
-                "rate that is too high."
+                "Let torch name the operation that fails first, or run danlu watch SCRIPT. Usual sources are "
+                "log or sqrt of 0, a division by 0, bad inputs, float16 that overflows, and a learning rate "
+                "that is too high."
             ),
+            snippet="torch.autograd.set_detect_anomaly(True)",
         ),
     ),
 )

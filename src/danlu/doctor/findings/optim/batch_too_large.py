@@ -41,10 +41,11 @@ SPEC = FindingSpec(
     words=Words(
         title="The batch is too large: too few steps",
         cause=(
-            "Batches of {batch} from {samples} samples leave only {steps} steps, and the loss was still falling at the "
-            "end. Smaller batches take more steps for the same number of samples."
+            "Batches of {batch} from {samples} training samples leave only {steps} steps, and the loss was "
+            "still falling at the end. Smaller batches take more steps for the same number of samples."
         ),
-        fix="DataLoader(dataset, batch_size=64, shuffle=True)",
+        fix="Use smaller batches, for example 64.",
+        snippet="loader = torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=True)",
     ),
     charts=(
         counts(

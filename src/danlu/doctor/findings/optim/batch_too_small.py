@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from danlu.doctor.derived.noise import batch_size, noise_scale
@@ -24,21 +25,29 @@ def batch_too_small(ledger: Ledger) -> Iterable[Finding]:
     if not batch or batch > 8 or measured is None or skill is None or steps_taken(ledger) * batch < MIN_SAMPLES:
         return
     scale = measured[0]
-    facts = {"batch": batch, "noise_scale": scale, "balance": _noise_scale_text(*measured), "skill": skill}
+    facts = {"batch": batch, "noise_scale": scale, "balance": _noise_scale_text(batch, *measured), "skill": skill}
     if scale > 10 * batch and skill < 0.3:
         yield Finding("optim.batch_too_small", "warning", 0.85, "", facts)
     elif scale > 20 * batch and batch <= 4:
         yield Finding("optim.batch_too_small", "note", 0.7, "", facts)
 
 
-def _noise_scale_text(scale: float, unbiased: bool) -> Message:
-    if unbiased:
+def _noise_scale_text(batch: float, scale: float, unbiased: bool) -> Message:
+    if not math.isfinite(scale):
         return message(
-            "finding.optim.batch_too_small.measured",
-            "{samples} samples, by the micro-batches of single steps",
-            samples=scale,
+            "finding.optim.batch_too_small.unrelated",
+            "The gradients of successive batches of {batch} samples point in unrelated directions",
+            batch=batch,
         )
-    return message("finding.optim.batch_too_small.at_most", "at most {samples} samples", samples=scale)
+    at_most = "" if unbiased else message("finding.optim.batch_too_small.at_most", "at most ")
+    return message(
+        "finding.optim.batch_too_small.measured",
+        "With {batch} samples per step the gradient is mostly noise: only with {at_most}{samples} samples would it be half "
+        "signal and half noise (McCandlish et al. 2018)",
+        batch=batch,
+        at_most=at_most,
+        samples=round(scale),
+    )
 
 
 SPEC = FindingSpec(
@@ -51,14 +60,12 @@ SPEC = FindingSpec(
     rule=batch_too_small,
     words=Words(
         title="The batch is too small: the gradient is mostly noise",
-        cause=(
-            "With {batch} samples per step the gradient is mostly noise: signal and noise are equal at {balance} "
-            "(McCandlish et al. 2018)."
-        ),
+        cause="{balance}.",
         fix=(
-            "Use batches of 32 or more; if memory is limited, accumulate gradients over several batches, or divide the "
-            "learning rate by 10: DataLoader(dataset, batch_size=32, shuffle=True)"
+            "Use batches of 32 or more. If memory is limited, accumulate the gradients of several batches, "
+            "or divide the learning rate by 10."
         ),
+        snippet="loader = torch.utils.data.DataLoader(dataset, batch_size=32, shuffle=True)",
     ),
     charts=(
         counts(

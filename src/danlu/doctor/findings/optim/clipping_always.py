@@ -23,6 +23,7 @@ def clipping_always(ledger: Ledger) -> Iterable[Finding]:
     limit = finite_median(ledger.values("gradient.norm"))
     raw = finite_median([r for r in ledger.values("gradient.raw_norm") if r < 1e20])
     facts = {"clipped": clipped, "share": median(shares), "limit": limit, "raw": raw, "threshold": 0.9}
+    facts["above"] = 2 * (raw or 1.0)
     if clipped >= 0.9 and median(shares) < 0.5:
         yield Finding("optim.clipping_always", "warning", 0.9, "", facts)
     elif clipped >= 0.7 and median(shares) < 0.7:
@@ -40,13 +41,11 @@ SPEC = FindingSpec(
     words=Words(
         title="Nearly every step is clipped",
         cause=(
-            "{clipped:%} of the steps are clipped: gradients of norm {raw} are clipped to {limit}. The limit, not the "
-            "learning rate, determines the length of the steps."
+            "{clipped:%} of the steps are clipped: gradients of norm {raw} are scaled down to {limit}. So "
+            "the limit, not the learning rate, determines the length of the steps."
         ),
-        fix=(
-            "Raise the limit above the usual norm, for example torch.nn.utils.clip_grad_norm_(model.parameters(), 2 * "
-            "{raw}), so that it only clips the rare large ones."
-        ),
+        fix="Raise the limit above the usual norm, so that it only clips the rare large gradients.",
+        snippet="torch.nn.utils.clip_grad_norm_(model.parameters(), {above})",
     ),
     charts=(
         pair(

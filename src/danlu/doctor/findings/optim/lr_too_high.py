@@ -21,6 +21,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.message import Message
 
 MIN_STEPS = 20  # steps; a loss may rise and come back within fewer
 
@@ -50,8 +51,11 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
         "update_ratio": first,
         "threshold": 3.0,
         "source": "",
+        "change": change_text(first),
+        "fix": "",
     }
     if ledger.last("loss.option", "reduction") == "sum":
+        facts["fix"] = "summed"
         facts["source"] = message(
             "finding.optim.lr_too_high.summed",
             " The loss is summed over the batch (reduction='sum'), which makes each step as many times longer as the "
@@ -84,10 +88,17 @@ def lr_too_high(ledger: Ledger) -> Iterable[Finding]:
     ):
         facts["what"] = message(
             "finding.optim.lr_too_high.first_steps",
-            "The first steps changed the weights by {fraction:%} each",
-            fraction=first,
+            "The loss rose during the first steps, to {growth} times its start",
+            growth=growth,
         )
         yield Finding("optim.lr_too_high", "warning", 0.7, "", facts)
+
+
+def change_text(ratio: float) -> Message:
+    """Length of the first steps against the size of the weights."""
+    if ratio < 1:
+        return message("finding.optim.lr_too_high.change", "{fraction:%} of their size", fraction=ratio)
+    return message("finding.optim.lr_too_high.change_times", "{times} times their size", times=ratio)
 
 
 def broken_by_data(ledger: Ledger) -> bool:
@@ -148,13 +159,17 @@ SPEC = FindingSpec(
     words=Words(
         title="The learning rate is too high",
         cause=(
-            "{what} (learning rate {lr}; at the start each step changed the weights by {update_ratio:%} of their size, 0.1 % to 1 "
-            "% is usual). The steps overshoot the minimum and increase the loss.{source}"
+            "{what}. At learning rate {lr} each of the first steps changed the weights by {change}, where "
+            "0.1 % to 1 % is usual: steps overshoot the minimum and increase the loss.{source}"
         ),
         fix=(
-            "Divide the learning rate by 10: for g in optimizer.param_groups: g['lr'] /= 10. If only the first steps "
-            "are too long, warm up: torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
+            "Train again with a tenth of the learning rate. If only the first steps are too long, warm up "
+            "with torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=200)."
         ),
+        snippet={
+            "": ('for g in optimizer.param_groups:\n    g["lr"] /= 10'),
+            "summed": 'loss_fn = nn.CrossEntropyLoss(reduction="mean")',
+        },
     ),
     charts=(rising_loss,),
     explains=(
@@ -189,9 +204,11 @@ SPEC = FindingSpec(
             title="Training diverges or is unstable: the learning rate is probably too high",
             cause="{what}: the steps overshoot the minimum and increase the loss.",
             fix=(
-                "Divide the learning rate by 10; if only the start is unstable, warm up over the first few hundred steps; "
-                "clip the gradient norm to 1. If a tenth of the learning rate is no better, check the inputs and the loss."
+                "Divide the learning rate by 10; if only the start is unstable, warm up over the first few "
+                "hundred steps; clip the gradient norm to 1. If a tenth of the learning rate is no better, "
+                "check the inputs and the loss."
             ),
+            snippet=('for g in optimizer.param_groups:\n    g["lr"] /= 10'),
         ),
     ),
 )

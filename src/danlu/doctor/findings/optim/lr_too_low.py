@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from danlu.doctor.derived.curves import learning_rates, lr_decayed, start_of, training_curve, turns
-from danlu.doctor.derived.progress import descent, skills
+from danlu.doctor.derived.progress import chance_loss, descent, last_loss, skills
 from danlu.doctor.derived.updates import initial_gains, is_clipped, top_lr, update_ratios_at_top_lr
 from danlu.doctor.drawings.over_layers import updates_by_layer
 from danlu.doctor.finding import Finding
@@ -25,6 +25,7 @@ def lr_too_low(ledger: Ledger) -> Iterable[Finding]:
     early = median(ratios[: max(5, len(ratios) // 2)])
     facts = {"update_ratio": early, "threshold": 5e-4, "lr": top_lr(ledger), "descent": late}
     facts["skill"] = max(skill, 0.0)
+    facts |= {"loss": last_loss(ledger, "train"), "chance": chance_loss(ledger)}
     soon = len(ledger.values("loss.mean", "train")) < 3 and not ledger.has(
         "run.finished"
     )  # the first epochs learn little
@@ -63,15 +64,12 @@ SPEC = FindingSpec(
     words=Words(
         title="The learning rate is too low",
         cause=(
-            "At learning rate {lr} a step changes the weights by only {update_ratio:%} of their size (usual: about "
-            "0.1 %), and so "
-            "far only {skill:%} of the loss at chance level is explained. The direction is right, the steps are too "
-            "short."
+            "At learning rate {lr} a step changes the weights by only {update_ratio:%} of their size; about "
+            "0.1 % is usual. The training loss is {loss} so far, chance level {chance}. The direction is "
+            "right, the steps are too short."
         ),
-        fix=(
-            "Multiply the learning rate by 10 and check again: for g in optimizer.param_groups: g['lr'] *= 10. Usual "
-            "values: Adam 1e-3, SGD with momentum 0.05."
-        ),
+        fix=("Multiply the learning rate by 10 and check again. Usual values: Adam 1e-3, SGD with momentum 0.05."),
+        snippet=('for g in optimizer.param_groups:\n    g["lr"] *= 10'),
     ),
     charts=(updates_by_layer,),
     explains=(
@@ -94,10 +92,11 @@ SPEC = FindingSpec(
         words=Words(
             title="The learning rate is probably too low",
             cause=(
-                "The training loss fell steadily from {first} to {late}, by only {fallen:%}, and as fast at the end as at "
-                "the start: the direction is right and the steps are short."
+                "The training loss fell steadily from {first} to {late}, by only {fallen:%}, and as fast at the "
+                "end as at the start: the direction is right and the steps are short."
             ),
-            fix="Multiply the learning rate by 3 to 10 and compare the curves; usual values: Adam 1e-3, SGD 0.05.",
+            fix=("Multiply the learning rate by 3 to 10 and compare the curves; usual values: Adam 1e-3, SGD 0.05."),
+            snippet=('for g in optimizer.param_groups:\n    g["lr"] *= 10'),
         ),
     ),
 )

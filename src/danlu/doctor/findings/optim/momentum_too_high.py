@@ -44,13 +44,19 @@ SPEC = FindingSpec(
     words=Words(
         title="Momentum is too high",
         cause=(
-            "With momentum {momentum} each gradient acts for about {reach} steps (the run has {steps}), so the "
-            "effective learning rate is {effective}: the weights overshoot the minimum and oscillate."
+            "With momentum {momentum} each gradient acts for about {reach} steps (the run has {steps}), as "
+            "if the learning rate were {effective}. The weights overshoot the minimum and swing back."
         ),
         fix=(
-            "for g in optimizer.param_groups: g['momentum'] = 0.9. To keep a high momentum, multiply the learning "
-            "rate by (1 - "
-            "new) / (1 - old)."
+            "Use a momentum of 0.9 (beta1 of Adam). To keep a high momentum, multiply the learning rate by "
+            "(1 - new) / (1 - old)."
+        ),
+        snippet=(
+            "for g in optimizer.param_groups:\n"
+            '    if "momentum" in g:\n'
+            '        g["momentum"] = 0.9\n'
+            '    if "betas" in g:\n'
+            '        g["betas"] = (0.9, g["betas"][1])'
         ),
     ),
     charts=(rising_loss,),

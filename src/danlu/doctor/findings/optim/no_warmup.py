@@ -47,15 +47,22 @@ SPEC = FindingSpec(
     words=Words(
         title="No warm-up",
         cause=(
-            "Adam takes its full learning rate {lr} from the first step, when its averages are still inaccurate; on a "
-            "network with layer "
-            "normalisation the first steps changed the weights by {update_ratio:%} each, and the loss rose to {spike} "
-            "times the loss at chance level."
+            "Adam uses its full learning rate {lr} from the first step, when its averages are still "
+            "inaccurate. In this network with layer normalisation the first steps changed the weights by "
+            "{update_ratio:%} each, and the highest of the first {steps} losses was {spike} times the loss "
+            "at chance level."
         ),
         fix=(
-            "Let the learning rate rise: torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, "
-            "total_iters=500), "
-            "stepped per batch; or normalise before attention and MLP (norm_first=True)."
+            "Let the learning rate rise over the first few hundred steps, or normalise before attention and "
+            "MLP (norm_first=True)."
+        ),
+        snippet=(
+            "warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500)\n"
+            "for x, y in loader:\n"
+            "    optimizer.zero_grad()\n"
+            "    loss_fn(model(x), y).backward()\n"
+            "    optimizer.step()\n"
+            "    warmup.step()"
         ),
     ),
     charts=(rising_loss,),

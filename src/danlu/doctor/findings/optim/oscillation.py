@@ -50,14 +50,19 @@ SPEC = FindingSpec(
     words=Words(
         title="Steps oscillate across a valley",
         cause=(
-            "Each update points against the one before (cosine {cosine}, {measured} measured): the learning rate {lr} "
-            "is at the "
-            "edge of what the steepest direction allows, so successive steps cancel."
+            "Each update points against the one before (cosine {cosine}, where -1 is exactly opposite; "
+            "{measured} measured). At learning rate {lr} the steps cross the valley of the loss and cancel "
+            "each other."
         ),
-        fix=(
-            "Decay the learning rate towards the end of training: "
-            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs), stepped once per epoch. A constant lower "
-            "learning rate is often no better here."
+        fix=("Decay the learning rate towards the end of training. A constant lower learning rate is often no better."),
+        snippet=(
+            "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)\n"
+            "for epoch in range(epochs):\n"
+            "    for x, y in loader:\n"
+            "        optimizer.zero_grad()\n"
+            "        loss_fn(model(x), y).backward()\n"
+            "        optimizer.step()\n"
+            "    scheduler.step()"
         ),
     ),
     charts=(
@@ -76,12 +81,23 @@ SPEC = FindingSpec(
         words=Words(
             title="The validation loss jumps from evaluation to evaluation",
             cause=(
-                "In the second half of {evaluations} evaluations it changed by {size:%} in the median, up as often as down: "
-                "the learning rate is too high for the end of training, or the validation set is small."
+                "In the second half of {evaluations} evaluations it changed by {size:%} in the median, up as "
+                "often as down: the learning rate is too high for the end of training, or the validation set is "
+                "small."
             ),
             fix=(
-                "Decay the learning rate towards the end (cosine), or average the weights (EMA); compare models by several "
-                "evaluations, not by the best one, and enlarge a validation set of a few hundred samples."
+                "Decay the learning rate towards the end (cosine), or average the weights (EMA); compare models "
+                "by several evaluations, not by the best one, and enlarge a validation set of a few hundred "
+                "samples."
+            ),
+            snippet=(
+                "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)\n"
+                "for epoch in range(epochs):\n"
+                "    for x, y in loader:\n"
+                "        optimizer.zero_grad()\n"
+                "        loss_fn(model(x), y).backward()\n"
+                "        optimizer.step()\n"
+                "    scheduler.step()"
             ),
         ),
     ),

@@ -53,13 +53,14 @@ SPEC = FindingSpec(
     severities=("note",),
     rule=plateau_minimum,
     words=Words(
-        title="Training has reached a minimum",
+        title="Training stands still",
         cause=(
-            "The gradient fell from {start} to {end} and the loss stays at {loss}: this model, on these inputs, "
-            "cannot be improved here. Longer training or another learning rate will not help."
+            "The norm of the gradient fell from {start} to {end} and the loss stays at {loss}: further "
+            "steps hardly change the model."
         ),
         fix=(
-            "Stop here; if the result is not good enough, use a larger model, better inputs, or less decay and dropout."
+            "Stop here. If the result is not good enough, use a larger model, better inputs, or less weight "
+            "decay and dropout."
         ),
     ),
     charts=(

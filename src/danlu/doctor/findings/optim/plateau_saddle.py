@@ -27,8 +27,8 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
     if len(gains) > 1 and max(gains) < 0.3 and flat >= 0.1 * len(losses):
         facts["why"] = message(
             "finding.optim.plateau_saddle.small_weights",
-            "All {layers} layers begin with weights near zero (largest gain {gain:.2g}, 1 keeps the scale), and for "
-            "{steps} steps the loss did not get below the loss at chance level",
+            "The weights of all {layers} layers start near 0 (the largest scales its inputs by {gain:.2g}, 1 is usual), and for "
+            "{steps} steps the loss did not get below chance level",
             layers=len(gains),
             gain=max(gains),
             steps=facts["steps"],
@@ -40,7 +40,7 @@ def plateau_saddle(ledger: Ledger) -> Iterable[Finding]:
         facts |= {"lowest": low, "highest": high, "epoch": ledger.series("point.kind")[0][-1]}
         facts["why"] = message(
             "finding.optim.plateau_saddle.curvature",
-            "Curvature is {low:.3g} in one direction and {high:.3g} in another",
+            "Where the loss stands still, its curvature is {low:.3g} in one direction and {high:.3g} in another",
             low=low,
             high=high,
         )
@@ -60,13 +60,14 @@ SPEC = FindingSpec(
     words=Words(
         title="Training is stuck at a saddle point",
         cause=(
-            "{why}. At a saddle point the gradient vanishes although it is not a minimum: there are descent "
-            "directions, but with a tiny slope."
+            "{why}. At a saddle point the gradient vanishes although it is not a minimum: some directions "
+            "lead down, but with a tiny slope."
         ),
-        fix=(
-            "Give the weights their usual scale: for m in model.modules(): isinstance(m, (nn.Linear, nn.Conv2d)) and "
-            "nn.init.xavier_normal_(m.weight). Adam leaves saddle points faster than SGD, as does a larger learning "
-            "rate."
+        fix=("Give the weights their usual scale. Adam and a larger learning rate leave saddle points faster."),
+        snippet=(
+            "for m in model.modules():\n"
+            "    if isinstance(m, (nn.Linear, nn.Conv2d)):\n"
+            "        nn.init.xavier_normal_(m.weight)"
         ),
     ),
     charts=(

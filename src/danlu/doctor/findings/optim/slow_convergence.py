@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from danlu.doctor.derived.progress import descent, loss_diverged, skills, steps_taken
+from danlu.doctor.derived.progress import descent, late_losses, loss_diverged, skills, steps_taken
 from danlu.doctor.drawings.over_time import loss_and_chance
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -19,6 +19,7 @@ def slow_convergence(ledger: Ledger) -> Iterable[Finding]:
     if skill is None or epochs < 5 or late is None or skill > 0.95 or not math.isfinite(skill) or loss_diverged(ledger):
         return
     facts = {"descent": late, "skill": skill, "epochs": epochs, "steps": steps_taken(ledger)}
+    facts["before"], facts["late"] = late_losses(ledger) or (None, None)
     if late > 0.02:
         yield Finding("optim.slow_convergence", "note", min(0.5, 0.3 + late), "", facts)
 
@@ -31,9 +32,8 @@ SPEC = FindingSpec(
     words=Words(
         title="The loss was still falling when training ended",
         cause=(
-            "In the last quarter of {steps} steps the mean loss was still {descent:%} of the loss at chance level "
-            "below that "
-            "of the half before; {epochs} epochs were not enough at this pace."
+            "The training loss was {before} on average in the middle half of the {steps} steps and {late} "
+            "in the last quarter: it was still falling."
         ),
         fix=("Train longer, or faster: standardise the inputs, use Adam or momentum 0.9, or add normalisation layers."),
     ),

@@ -11,6 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.places import group_place
 
 
 def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
@@ -24,10 +25,16 @@ def weight_decay_too_strong(ledger: Ledger) -> Iterable[Finding]:
     norms = [n for n in ledger.values("weight.norm") if math.isfinite(n)]
     shrunk = norms[-1] / norms[0] if norms and norms[0] > 0 else 1.0
     facts = {"decay": decays[group], "pull": pulls[group], "half_life": math.log(2) / pulls[group], "ratio": ratio}
-    facts |= {"shrunk": shrunk, "threshold": 0.005}
+    facts |= {"shrunk": shrunk, "threshold": 0.005, "group": group}
     # Weights that grow nevertheless are governed by the lr, not by the decay.
     if pulls[group] > 0.005 and ((ratio > 0.3 and shrunk < 1) or shrunk < 0.5):
-        yield Finding("optim.weight_decay_too_strong", "error" if shrunk < 0.3 else "warning", 0.92, group, facts)
+        yield Finding(
+            "optim.weight_decay_too_strong",
+            "error" if shrunk < 0.3 else "warning",
+            0.92,
+            group_place(ledger, group),
+            facts,
+        )
 
 
 SPEC = FindingSpec(
@@ -41,14 +48,12 @@ SPEC = FindingSpec(
     words=Words(
         title="Weight decay is too strong",
         cause=(
-            "Learning rate x decay is {pull:%} per step: the weights halve every {half_life} steps unless the "
-            "gradient compensates (decay {decay}; the effect of decay is {ratio} times the gradient; weights are at "
-            "{shrunk:%} of their initial norm)."
+            "Weight decay {decay} shrinks the weights by {pull:%} per step, which halves them every "
+            "{half_life} steps unless the gradient compensates. Their norm is now {shrunk:%} of the initial "
+            "one."
         ),
-        fix=(
-            "Use a decay of 1e-4 (SGD) or 1e-2 (AdamW), and none on biases and norms: for g in optimizer.param_groups: "
-            "g['weight_decay'] = 1e-4"
-        ),
+        fix=("Use a weight decay of 1e-4 (SGD) or 1e-2 (AdamW), and none for biases and normalisation layers."),
+        snippet=('for g in optimizer.param_groups:\n    g["weight_decay"] = 1e-4'),
     ),
     charts=(
         series(

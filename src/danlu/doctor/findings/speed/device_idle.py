@@ -39,12 +39,16 @@ SPEC = FindingSpec(
     ),
     rule=device_idle,
     words=Words(
-        title="Batches of {batch} leave the device idle",
+        title="Batches of {batch} waste time",
         cause=(
-            "A step of {step} ms processes {rate} samples per second: launching the operations takes longer than "
-            "computing them."
+            "A step takes {step} ms and processes {rate} samples per second. With so few samples, starting "
+            "the operations takes longer than computing them."
         ),
-        fix=("Use larger batches (and scale the learning rate), read values back once per epoch, or torch.compile."),
+        fix=(
+            "Use larger batches and scale the learning rate with them, read values back once per epoch, or "
+            "compile the model with torch.compile."
+        ),
+        snippet="loader = torch.utils.data.DataLoader(dataset, batch_size=64, shuffle=True)",
     ),
     charts=(
         series(

@@ -41,13 +41,17 @@ SPEC = FindingSpec(
     words=Words(
         title="The step waits for data",
         cause=(
-            "Between two steps {wait} ms pass before the model is called, of {step} ms in total ({share:%}): the "
-            "model is idle for that time."
+            "Of the {step} ms of a step, {wait} ms ({share:%}) pass before the model is called: it waits "
+            "for the next batch."
         ),
         fix=(
-            "DataLoader(..., num_workers=4, persistent_workers=True, pin_memory=True); decode and resize once and keep "
-            "the result (danlu: --data.cache FOLDER), or keep small data in memory; remove .item() and prints from "
-            "the step."
+            "Load with worker processes; decode and resize once and keep the result (danlu: --data.cache "
+            "FOLDER), or keep small data in memory; move .item() and prints out of the step."
+        ),
+        snippet=(
+            "loader = torch.utils.data.DataLoader(\n"
+            "    dataset, batch_size=64, shuffle=True, num_workers=2, persistent_workers=True, pin_memory=True\n"
+            ")"
         ),
     ),
     charts=(

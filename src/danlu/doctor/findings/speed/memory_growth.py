@@ -20,7 +20,7 @@ def memory_growth(ledger: Ledger) -> Iterable[Finding]:
         steps, sizes = _after_warmup(ledger, name)
         if len(steps) < least or not leaks(steps, sizes):
             continue
-        facts = {"from": sizes[0] / MEGABYTE, "to": sizes[-1] / MEGABYTE, "readings": len(sizes)}
+        facts = {"from": sizes[0] / MEGABYTE, "to": sizes[-1] / MEGABYTE, "readings": len(sizes), "series": name}
         yield Finding("speed.memory_growth", "warning", 0.8, MEMORY[name], facts)
         return
 
@@ -58,11 +58,11 @@ SPEC = FindingSpec(
     rule=memory_growth,
     words=Words(
         title="Memory grows step after step",
-        cause="Memory of the {where} went from {from} to {to} MiB over {readings} readings and did not fall again.",
-        fix=(
-            "Keep numbers, not tensors: total += loss.item(), outputs.append(y.detach().cpu()); empty lists at the end "
-            "of an epoch."
+        cause=(
+            "The memory of the {where} grew from {from} to {to} MiB over {readings} readings and did not fall again."
         ),
+        fix="Store numbers, not tensors with their graph, and empty lists at the end of an epoch.",
+        snippet=("total += loss.item()\nkept.append(outputs.detach().cpu())"),
     ),
     charts=(memory,),
     needs=("memory.process",),
