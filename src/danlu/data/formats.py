@@ -16,6 +16,7 @@ import torch
 
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
+from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
@@ -26,8 +27,6 @@ from danlu.message import Message, message, unicode_text
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
 
-DEFAULT_ROOT = "~/.cache/danlu"
-
 
 def known_names() -> dict[str, str]:
     """Map the names of known datasets to their descriptions."""
@@ -36,11 +35,6 @@ def known_names() -> dict[str, str]:
         for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES)
         for name, known in table.items()
     }
-
-
-def data_root() -> Path:
-    """Return the folder of known datasets and downloads: $DANLU_DATA, by default ~/.cache/danlu."""
-    return Path(os.environ.get("DANLU_DATA") or DEFAULT_ROOT).expanduser()
 
 
 def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bool = False) -> Dataset:

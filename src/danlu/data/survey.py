@@ -28,6 +28,7 @@ MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searc
 SAMPLED_FILES = 24  # files of one kind that are opened
 MAX_FILES_AROUND = 300_000  # files listed in the folder of an annotation file to find its images
 IMAGE_NAME = re.compile(r"([^\"\\/]+\.(?:jpe?g|png|bmp|tiff?|webp|gif))\"", re.I)  # at the end of a text in json
+ANNOTATION_FOLDERS = ("data", "annotations", "annotation", "labels", "label", "csv", "meta", "metadata")
 MAX_FILES = 3_000_000  # more files than any dataset has
 
 
@@ -234,6 +235,18 @@ def survey(path: Path, partly: bool = False) -> Survey:
     return found
 
 
+def surroundings(data: Survey) -> Survey:
+    """Survey to find images in: of a single file, that of its folder, or of the folder above one of annotations."""
+    if not data.is_file:
+        return data
+    if "around" not in data.memo:
+        found = survey(data.root, partly=True)
+        if not found.images and normal(data.root.name) in ANNOTATION_FOLDERS:
+            found = survey(data.root.parent, partly=True)
+        data.memo["around"] = Survey(data.path, found.root, found.files, found.folders, found.links)
+    return data.memo["around"]
+
+
 def as_survey(data: Path | Survey) -> Survey:
     return data if isinstance(data, Survey) else survey(data)
 
@@ -307,7 +320,7 @@ def _kind_of_marks(data: bytes) -> str:  # noqa: PLR0911
     return "other"
 
 
-def _kind_of_content(content: Any) -> str:
+def _kind_of_content(content: Any) -> str:  # noqa: PLR0911
     if isinstance(content, dict):
         return _kind_of_object(content)
     if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
@@ -316,6 +329,8 @@ def _kind_of_content(content: Any) -> str:
             return "createml"
         if "data" in first and ("annotations" in first or "completions" in first or "predictions" in first):
             return "label studio"
+        if "annotation_id" in first and ("annotator" in first or "lead_time" in first):
+            return "label studio"  # JSON-MIN
         if "image_id" in first and ("bbox" in first or "segmentation" in first):
             return "coco results"
         return "list"

@@ -12,21 +12,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_file import ImageInfo
 from danlu.data.image_index import AMBIGUOUS, ImageIndex
-from danlu.data.image_workers import check_images
 from danlu.data.sources.class_lists import class_list
-from danlu.data.sources.label_sets import are_lists, label_matrix, separator_in, split_labels
-from danlu.data.sources.labelled import image_files, wanted_task
-from danlu.data.sources.reading import Reading, stop_if_many_bad
+from danlu.data.sources.label_entries import Entry, open_entries
+from danlu.data.sources.label_sets import are_lists, separator_in, split_labels
+from danlu.data.sources.labelled import wanted_task
+from danlu.data.sources.reading import Reading
 from danlu.data.sources.sheets import (
     SIZE_COLUMNS,
     Sheet,
@@ -35,12 +32,11 @@ from danlu.data.sources.sheets import (
     numbers,
     sheets_in,
     sheets_of,
-    surroundings,
 )
-from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
-from danlu.data.survey import Survey, as_survey
+from danlu.data.sources.targets import Task
+from danlu.data.survey import Survey, as_survey, surroundings
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import refusal
 from danlu.task_spec import TASKS, label_task
 
 MAX_LABEL_COLUMNS = 3  # columns of a csv of images and labels, which holds nothing to learn from without the images
@@ -158,95 +154,35 @@ def open_classes(path: Path | Survey, config: DataConfig, task: Task | None = No
     return _open_labels(as_survey(path), config, task, "classes", "csv classes")
 
 
-class _Entry(NamedTuple):
-    """One row of a sheet of labels."""
-
-    sheet: Sheet
-    image: str
-    line: int
-    labels: tuple[str, ...]
-    split: int
-
-    @property
-    def where(self) -> str:
-        return f"{self.sheet.file.relative} line {self.line}"
-
-
-class _Labelling(NamedTuple):
-    """Labels, split and place of one image."""
-
-    labels: tuple[str, ...]
-    split: int
-    where: str
-
-
 def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str, form: str) -> Dataset:
     notes: list[str] = []
     sheets = sheets_of(data, kind)
     read = _hot_columns if kind == "classes" else _label_texts
     several, entries = read(sheets, config.target, task, notes)
-    around = surroundings(data)
-    index = ImageIndex.of(around)
-    problems = [
+    ragged = [
         Problem(f"{s.file.relative} line {n}", "not as many fields as the header") for s in sheets for n in s.ragged
     ]
-    bad, total = len(problems), len(problems) + len(entries)
-    found: dict[Path, _Labelling] = {}
-    for one in entries:
-        file = index.find(one.image, one.sheet.file.folder, one.split)
-        if isinstance(file, str) or not (several or one.labels):
-            bad += 1
-            problems.append(Problem(f"{one.where} ({one.image})", file if isinstance(file, str) else "no label"))
-            continue
-        before = found.get(file.path)
-        if before is not None and not several and before.labels != one.labels:
-            raise Refusal(
-                f"{one.where}: {one.image} is labelled {one.labels[0]!r} here and {before.labels[0]!r} in "
-                f"{before.where}; --task {label_task(True)} reads both as labels of the image"
-            )
-        labels = one.labels
-        if before is not None and not several:
-            problems.append(Problem(one.where, f"{one.image} is listed twice", "kept"))
-        elif before is not None:
-            labels = tuple(dict.fromkeys((*before.labels, *labels)))
-        found[file.path] = _Labelling(labels, one.split, one.where)
     unlabelled = [s for s in sheets_in(data) if s.kind == "unlabelled"]
     notes += [
         f"{s.file.relative} names images without labels: they are for prediction and not read" for s in unlabelled
     ]
-    stop_if_many_bad(data.path, bad, total, problems, config)
-    if all(sheet.file.suffix == ".txt" for sheet in sheets):
-        found = _with_class_names(found, around, notes)
-    classes = {sheet.header[i] for sheet in sheets for i in sheet.columns}
-    classes |= {label for one in found.values() for label in one.labels}
-    dataset = _dataset(
-        around, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes()
+    lists = all(sheet.file.suffix == ".txt" for sheet in sheets)
+    columns = {sheet.header[i] for sheet in sheets for i in sheet.columns}
+    around = surroundings(data)
+    dataset = open_entries(
+        around, form, entries, several, config, task, notes, ragged, columns, class_list(around) if lists else None
     )
     return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
 
 
-def _with_class_names(found: dict[Path, _Labelling], data: Survey, notes: list[str]) -> dict[Path, _Labelling]:
-    """Labels that are class numbers replaced by the names of a list of classes, or of the folders of the images."""
-    labels = {label for one in found.values() for label in one.labels}
-    names = dict(enumerate(class_list(data)))
-    if not labels or not all(label.isdecimal() for label in labels):
-        return found
-    folders = {(label, path.parent.name) for path, one in found.items() for label in one.labels}
-    if max(map(int, labels)) in names:
-        named = {label: names[int(label)] for label in labels}
-    elif 1 < len(labels) == len(folders) == len({folder for _, folder in folders}):
-        named = dict(folders)
-    else:
-        return found
-    label, name = min(named.items())
-    text = "labels are numbers and get the names of their classes ({label} is {name})"
-    notes.append(str(message("data.labels_named", text, label=label, name=repr(name))))
-    return {path: one._replace(labels=tuple(named[label] for label in one.labels)) for path, one in found.items()}
+def _entry(sheet: Sheet, row: Sequence[str], line: int, labels: tuple[str, ...]) -> Entry:
+    where = f"{sheet.file.relative} line {line}"
+    return Entry(row[sheet.image], where, sheet.file.folder, labels, sheet.split_of_row(row))
 
 
 def _label_texts(
     sheets: Sequence[Sheet], target: str | None, task: Task | None, notes: list[str]
-) -> tuple[bool, list[_Entry]]:
+) -> tuple[bool, list[Entry]]:
     """Whether images have several labels, and the rows of sheets with a column of labels."""
     rows = [(s, row, line, row[_label_column(s, target)].strip()) for s in sheets for row, line in zip(s.rows, s.lines)]
     texts = [text for *_, text in rows]
@@ -264,26 +200,20 @@ def _label_texts(
             notes.append(str(message("data.labels_whole", text, **values)))
     separator = separator if several else None
     return several, [
-        _Entry(
-            s,
-            row[s.image],
-            line,
-            split_labels(text, separator) if several else (text,) * bool(text),
-            s.split_of_row(row),
-        )
-        for s, row, line, text in rows
+        _entry(sheet, row, line, split_labels(text, separator) if several else (text,) * bool(text))
+        for sheet, row, line, text in rows
     ]
 
 
 def _hot_columns(
     sheets: Sequence[Sheet], target: str | None, task: Task | None, notes: list[str]
-) -> tuple[bool, list[_Entry]]:
+) -> tuple[bool, list[Entry]]:
     """Whether images have several labels, and the rows of sheets with a column of 0 and 1 per class."""
     entries = []
     for sheet in sheets:
         for row, line, hot in zip(sheet.rows, sheet.lines, multi_label_targets(sheet)):
             labels = tuple(sheet.header[i] for i, value in zip(sheet.columns, hot) if value)
-            entries.append(_Entry(sheet, row[sheet.image], line, labels, sheet.split_of_row(row)))
+            entries.append(_entry(sheet, row, line, labels))
     exclusive = all(len(one.labels) == 1 for one in entries)
     several = not exclusive if task is None else TASKS[task].several_labels
     if not several:
@@ -300,55 +230,6 @@ def multi_label_targets(sheet: Sheet) -> np.ndarray:
     return np.array([[is_hot(row[i]) for i in sheet.columns] for row in sheet.rows], np.float32)
 
 
-def _dataset(
-    data: Survey,
-    form: str,
-    found: dict[Path, _Labelling],
-    label_names: Sequence[str] | None,
-    config: DataConfig,
-    task: Task | None,
-    problems: list[Problem],
-    notes: list[str],
-) -> Dataset:
-    """label_names: of all labels, where an image can have several; else None."""
-    paths = list(found)
-    infos = check_images(paths, workers=config.workers)
-    broken = [Problem(_relative(p, data), info) for p, info in zip(paths, infos) if isinstance(info, str)]
-    stop_if_many_bad(data.path, len(broken), len(paths), broken, config)
-    good = [(p, info) for p, info in zip(paths, infos) if isinstance(info, ImageInfo)]
-    kept = tuple(p for p, _ in good)
-    labels = [found[p].labels for p in kept]
-    splits = torch.tensor([found[p].split for p in kept], dtype=torch.int8)
-    classes: tuple[str, ...]
-    if label_names is not None:
-        decided, classes, targets = label_task(True), tuple(label_names), label_matrix(labels, label_names)
-    else:
-        values, decided = _values([one[0] for one in labels], task, f"label of {data.path}")
-        targets, classes = to_classes(values) if TASKS[decided].has_classes else (to_numbers(values, "label"), ())
-    return Dataset(
-        path=str(data.path),
-        format=form,
-        task=decided,
-        inputs=image_files(kept, [info for _, info in good], config, notes),
-        targets=targets,
-        classes=classes,
-        target_names=() if TASKS[decided].has_classes else ("label",),
-        given=splits if TRAIN in splits.tolist() and len(splits.unique()) > 1 else None,
-        name_of=lambda i: _relative(kept[i], data),
-        problems=[*problems, *broken],
-        notes=notes,
-    )
-
-
-def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray, Task]:
-    """Labels as they are written, or as numbers where these are to be predicted."""
-    text = np.array(words, dtype=object)
-    found = numbers(words)
-    if task == "classify" or found is None or (task is None and np.all(found == np.round(found))):
-        return text, label_task(False)
-    return found, decide(found, task, where)[0]
-
-
 def _label_column(sheet: Sheet, target: str | None) -> int:
     if target is None and sheet.label is not None:
         return sheet.label
@@ -358,13 +239,6 @@ def _label_column(sheet: Sheet, target: str | None) -> int:
     if target.lower() not in names:
         raise refusal("--target", f"a column of {sheet.file.path}", target, near=sheet.header)
     return names.index(target.lower())
-
-
-def _relative(path: Path, data: Survey) -> str:
-    try:
-        return path.relative_to(data.root).as_posix()
-    except ValueError:
-        return str(path)
 
 
 def _box(sheet: Sheet, row: Sequence[str]) -> tuple[float, float, float, float] | None:

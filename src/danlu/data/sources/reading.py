@@ -17,7 +17,7 @@ from danlu.data.image_index import ImageIndex
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
-from danlu.data.survey import File, Survey
+from danlu.data.survey import File, Survey, surroundings
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
 
@@ -31,7 +31,7 @@ class Reading:
 
     def __init__(self, survey: Survey, config: DataConfig, form: str, classes: Sequence[str] | None = None) -> None:
         self.survey, self.config, self.form = survey, config, form
-        self.index = ImageIndex.of(survey)
+        self.index = ImageIndex.of(surroundings(survey))
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.found: dict[tuple[Path, int], Labelled] = {}

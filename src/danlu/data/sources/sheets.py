@@ -16,7 +16,7 @@ from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.split_names import WORD, split_of, split_of_path
-from danlu.data.survey import File, Survey, normal, survey
+from danlu.data.survey import File, Survey, normal, surroundings
 from danlu.data.text_files import decode_text, read_text
 
 IMAGE_COLUMNS = (
@@ -78,7 +78,6 @@ SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose
 ENDINGS = (".csv", ".tsv", ".txt")
 STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "images"}  # hardly in other tables
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
-ANNOTATION_FOLDERS = ("data", "annotations", "annotation", "labels", "label", "csv", "meta", "metadata")
 MAX_SHEETS = 100  # csv files that are looked into
 MAX_LOOKED = 200  # rows whose images are looked for
 
@@ -169,18 +168,6 @@ def _is_list(lines: Sequence[str]) -> bool:
     """Whether the first lines of a text file are an image each, and some a label or boxes behind it."""
     found = [LISTED.match(line.strip()) for line in lines[:MAX_LOOKED]]
     return bool(found) and all(found) and any(one.group(2) for one in found if one)
-
-
-def surroundings(data: Survey) -> Survey:
-    """The survey in which images are looked for: of a csv file, its folder, or that above a folder of annotations."""
-    if not data.is_file:
-        return data
-    if "around" not in data.memo:
-        found = survey(data.root, partly=True)
-        if not found.images and normal(data.root.name) in ANNOTATION_FOLDERS:
-            found = survey(data.root.parent, partly=True)
-        data.memo["around"] = Survey(data.path, found.root, found.files, found.folders, found.links)
-    return data.memo["around"]
 
 
 def _sheet(file: File, index: ImageIndex) -> Sheet | None:

@@ -30,8 +30,6 @@ BINARY = {
     ".h5": "an HDF5 file",
     ".hdf5": "an HDF5 file",
     ".lmdb": "an LMDB database",
-    ".parquet": "a Parquet table",
-    ".arrow": "an Arrow table",
     ".dcm": "DICOM images",
     ".nii": "NIfTI volumes",
     ".pkl": "pickled Python objects, which are not read, for they could run code",

@@ -1,7 +1,10 @@
-"""VIA (VGG Image Annotator): one json file of regions for all images, alone or inside a project file."""
+"""VIA (VGG Image Annotator): one json or csv file of regions for all images, alone or inside a project file."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,17 +21,18 @@ from danlu.data.sources.reading import Reading, box_of
 from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey, as_survey
-from danlu.data.text_files import read_json
+from danlu.data.text_files import read_json, read_text
 from danlu.message import message
 from danlu.refuse import Refusal
 
+SHAPE_COLUMN = "region_shape_attributes"  # of VIA's csv
 CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object", "object_name")
 ONE_CLASS = "object"  # of regions without attributes
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Recognise json files with VIA's keys."""
-    files = survey.json_kinds.get("via")
+    """Recognise json files with VIA's keys, and csv files with its columns."""
+    files = survey.json_kinds.get("via") or _tables(survey)
     if not files:
         return None
     return Evidence(Fit.MARKED, message("data.seen.via", "{file} holds regions of VIA", file=files[0].relative))
@@ -40,15 +44,38 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     reading = Reading(survey, config, "via")
     left_out: Counter[str] = Counter()
     for file in survey.json_of("via"):
-        _read(file, reading, left_out)
+        _read(file, read_json(file.path, str(file.path)), reading, left_out)
+    for file in () if survey.json_kinds.get("via") else _tables(survey):  # exported in both forms
+        _read(file, _content_of_table(file, reading), reading, left_out)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         reading.notes.append(f"shapes without an area are not read: {listed}")
     return reading.finish(wanted_task(survey.path, task, masks=reading.has_shapes))
 
 
-def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
-    content = read_json(file.path, str(file.path))
+def _tables(survey: Survey) -> list[File]:
+    """The csv files of VIA."""
+    return [file for file in survey.of(".csv") if SHAPE_COLUMN in next(iter(survey.lines(file)), "").lower()]
+
+
+def _content_of_table(file: File, reading: Reading) -> dict[str, Any]:
+    """The rows of a csv file, one per region, in the form of VIA's json."""
+    entries: dict[str, Any] = {}
+    reader = csv.DictReader(io.StringIO(read_text(file.path)))
+    for row in reader:
+        name = (row.get("filename") or row.get("#filename") or "").strip()
+        regions = entries.setdefault(name, {"filename": name, "regions": []})["regions"]
+        try:
+            shape, attributes = (json.loads(row.get(key) or "{}") for key in (SHAPE_COLUMN, "region_attributes"))
+        except ValueError:
+            reading.skip(f"{file.relative} line {reader.line_num}", "attributes that are not json")
+            continue
+        if shape:  # an image without regions has a row too
+            regions.append({"shape_attributes": shape, "region_attributes": attributes})
+    return entries
+
+
+def _read(file: File, content: dict[str, Any], reading: Reading, left_out: Counter[str]) -> None:
     entries = content.get("_via_img_metadata", content)
     entries = [entry for entry in entries.values() if isinstance(entry, dict)]
     attribute = _class_attribute(file, entries)

@@ -24,7 +24,7 @@ from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import extensions
-from danlu.data.image_index import ImageIndex
+from danlu.data.image_index import ImageIndex, is_derived
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.class_lists import class_list, names_of
@@ -159,11 +159,16 @@ class _Labels:
             if file.name.lower() not in OTHER_TEXTS:
                 texts.setdefault(file.folder, set()).add(normal(file.stem))
         found = {}
+        usual = {self._survey.root.joinpath(*file.folder, "x") for file in self._survey.images}
+        taken = {folder.relative_to(self._survey.root).parts for image in usual for folder in self.folders(image)
+                 if folder.is_relative_to(self._survey.root)}  # fmt: skip
         for folder, files in self._survey.by_folder.items():
+            if any(map(is_derived, folder)):
+                continue
             stems = {normal(file.stem) for file in files if file.suffix in extensions()}
             split = split_of_path(folder)
             own = [text for text, names in texts.items()
-                   if stems and text != folder and len(stems & names) > 0.5 * len(stems)
+                   if stems and text not in taken | {folder} and len(stems & names) > 0.5 * len(stems)
                    and split in (UNASSIGNED, split_of_path(text))]  # fmt: skip
             if len(own) == 1:
                 found[self._survey.root.joinpath(*folder)] = self._survey.root.joinpath(*own[0])

@@ -1,0 +1,169 @@
+"""Images and their labels, as tables and other files give them, as a Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
+from danlu.data.image_file import ImageInfo
+from danlu.data.image_index import ImageIndex
+from danlu.data.image_workers import check_images
+from danlu.data.sources.label_sets import label_matrix
+from danlu.data.sources.labelled import image_files
+from danlu.data.sources.reading import stop_if_many_bad
+from danlu.data.sources.sheets import numbers
+from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
+from danlu.data.survey import Survey, surroundings
+from danlu.message import message
+from danlu.refuse import Refusal
+from danlu.task_spec import TASKS, label_task
+
+
+class Entry(NamedTuple):
+    """One image with its labels. image: its name in the file. where: file and line. near: folders of the file."""
+
+    image: str
+    where: str
+    near: tuple[str, ...]
+    labels: tuple[str, ...]
+    split: int = UNASSIGNED
+
+
+class _Labelling(NamedTuple):
+    """Labels, split and place of one image."""
+
+    labels: tuple[str, ...]
+    split: int
+    where: str
+
+
+def open_entries(
+    data: Survey,
+    form: str,
+    entries: Sequence[Entry],
+    several: bool,
+    config: DataConfig,
+    task: Task | None,
+    notes: list[str],
+    problems: Iterable[Problem] = (),
+    label_names: Iterable[str] = (),
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Find the images of the entries and create the Dataset.
+
+    several: an image can have several labels. problems: entries that could not be read. label_names: further labels
+    that no image may have. class_names: of labels that are class numbers, None where labels stay as they are written.
+    Raises Refusal for an image with two labels unless `several`, and when more than 5 % of the entries are bad.
+    """
+    index = ImageIndex.of(surroundings(data))
+    problems = list(problems)
+    bad, total = len(problems), len(problems) + len(entries)
+    found: dict[Path, _Labelling] = {}
+    for one in entries:
+        file = index.find(one.image, one.near, one.split)
+        if isinstance(file, str) or not (several or one.labels):
+            bad += 1
+            problems.append(Problem(f"{one.where} ({one.image})", file if isinstance(file, str) else "no label"))
+            continue
+        before = found.get(file.path)
+        if before is not None and not several and before.labels != one.labels:
+            raise Refusal(
+                f"{one.where}: {one.image} is labelled {one.labels[0]!r} here and {before.labels[0]!r} in "
+                f"{before.where}; --task {label_task(True)} reads both as labels of the image"
+            )
+        labels = one.labels
+        if before is not None and not several:
+            problems.append(Problem(one.where, f"{one.image} is listed twice", "kept"))
+        elif before is not None:
+            labels = tuple(dict.fromkeys((*before.labels, *labels)))
+        found[file.path] = _Labelling(labels, one.split, one.where)
+    stop_if_many_bad(data.path, bad, total, problems, config)
+    if class_names is not None:
+        found = _with_class_names(found, class_names, notes)
+    classes = {*label_names, *(label for one in found.values() for label in one.labels)}
+    return _dataset(
+        data, form, found, sorted(classes) if several else None, config, task, problems, notes + index.notes()
+    )
+
+
+def _with_class_names(
+    found: dict[Path, _Labelling], classes: Sequence[str], notes: list[str]
+) -> dict[Path, _Labelling]:
+    """Labels that are class numbers replaced by the names of a list of classes, or of the folders of the images."""
+    labels = {label for one in found.values() for label in one.labels}
+    names = dict(enumerate(classes))
+    if not labels or not all(label.isdecimal() for label in labels):
+        return found
+    folders = {(label, path.parent.name) for path, one in found.items() for label in one.labels}
+    if max(map(int, labels)) in names:
+        named = {label: names[int(label)] for label in labels}
+    elif 1 < len(labels) == len(folders) == len({folder for _, folder in folders}):
+        named = dict(folders)
+    else:
+        return found
+    label, name = min(named.items())
+    text = "labels are numbers and get the names of their classes ({label} is {name})"
+    notes.append(str(message("data.labels_named", text, label=label, name=repr(name))))
+    return {path: one._replace(labels=tuple(named[label] for label in one.labels)) for path, one in found.items()}
+
+
+def _dataset(
+    data: Survey,
+    form: str,
+    found: dict[Path, _Labelling],
+    label_names: Sequence[str] | None,
+    config: DataConfig,
+    task: Task | None,
+    problems: list[Problem],
+    notes: list[str],
+) -> Dataset:
+    """label_names: of all labels, where an image can have several; else None."""
+    paths = list(found)
+    infos = check_images(paths, workers=config.workers)
+    broken = [Problem(_relative(p, data), info) for p, info in zip(paths, infos) if isinstance(info, str)]
+    stop_if_many_bad(data.path, len(broken), len(paths), broken, config)
+    good = [(p, info) for p, info in zip(paths, infos) if isinstance(info, ImageInfo)]
+    kept = tuple(p for p, _ in good)
+    labels = [found[p].labels for p in kept]
+    splits = torch.tensor([found[p].split for p in kept], dtype=torch.int8)
+    classes: tuple[str, ...]
+    if label_names is not None:
+        decided, classes, targets = label_task(True), tuple(label_names), label_matrix(labels, label_names)
+    else:
+        values, decided = _values([one[0] for one in labels], task, f"label of {data.path}")
+        targets, classes = to_classes(values) if TASKS[decided].has_classes else (to_numbers(values, "label"), ())
+    return Dataset(
+        path=str(data.path),
+        format=form,
+        task=decided,
+        inputs=image_files(kept, [info for _, info in good], config, notes),
+        targets=targets,
+        classes=classes,
+        target_names=() if TASKS[decided].has_classes else ("label",),
+        given=splits if TRAIN in splits.tolist() and len(splits.unique()) > 1 else None,
+        name_of=lambda i: _relative(kept[i], data),
+        problems=[*problems, *broken],
+        notes=notes,
+    )
+
+
+def _values(words: list[str], task: Task | None, where: str) -> tuple[np.ndarray, Task]:
+    """Labels as they are written, or as numbers where these are to be predicted."""
+    text = np.array(words, dtype=object)
+    found = numbers(words)
+    if task == "classify" or found is None or (task is None and np.all(found == np.round(found))):
+        return text, label_task(False)
+    return found, decide(found, task, where)[0]
+
+
+def _relative(path: Path, data: Survey) -> str:
+    try:
+        return path.relative_to(data.root).as_posix()
+    except ValueError:
+        return str(path)
