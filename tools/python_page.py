@@ -21,8 +21,8 @@ from danlu.own.callbacks import Callback, TrainingState
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 FUNCTIONS = (
-    "train", "load", "predict", "evaluate", "watch", "describe", "convert", "diagnose", "heal", "landscape", "inspect",
-    "export", "build_model", "curvature",
+    "train", "tune", "load", "predict", "evaluate", "watch", "describe", "convert", "diagnose", "heal", "landscape",
+    "inspect", "export", "build_model", "curvature",
 )  # fmt: skip
 
 MARK = "<!-- below: written by python tools/python_page.py -->"

@@ -19,6 +19,7 @@ _PUBLIC = {
     "convert": "danlu.conversion.convert",
     "export": "danlu.deployment.export",
     "heal": "danlu.healing.heal",
+    "tune": "danlu.tuning.tune",
     "landscape": "danlu.analysis.landscape",
     "inspect": "danlu.analysis.inspect",
     "curvature": "danlu.doctor.curvature.summary",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from danlu.refuse import Failure as Failure
     from danlu.refuse import Refusal as Refusal
     from danlu.training.train import train as train
+    from danlu.tuning.tune import tune as tune
 else:
     __all__ = [name for name in _PUBLIC if name not in _ADAPTERS]
 

@@ -40,6 +40,8 @@ from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.training.train import train
+from danlu.tuning.printed import print_tuning
+from danlu.tuning.tune import tune
 
 MAX_OBJECTS_LISTED = 12  # per image in the table; --json has all of them
 
@@ -52,6 +54,17 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
         print_line(console, f"danlu: {stopped}")
         return {"interrupted": str(stopped)}, stopped.code
     return run.summary.public(), 0
+
+
+def tune_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    data = values.pop("data.path", None) or ""
+    try:
+        found = tune(data, console=console, **_given(values))
+    except Interrupted as stopped:
+        console.print(f"danlu: {stopped}", highlight=False, soft_wrap=True)
+        return {"interrupted": str(stopped)}, stopped.code
+    print_tuning(console, found)
+    return found.to_json(), 0
 
 
 def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -222,6 +235,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "train": train_command,
+    "tune": tune_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
     "describe": describe_command,

@@ -42,6 +42,22 @@ def _train(parser: Parser) -> None:
     parser.settings()
 
 
+def _tune(parser: Parser) -> None:
+    parser.add_argument("data.path", metavar="DATA", nargs="?", help=_text("data.path"))
+    parser.flag("--search", metavar="A,B,...", default=None, help="settings to search [lr,weight_decay,augment]")
+    parser.flag("--space", metavar="FILE", default=None, help="YAML file with ranges of your own, instead of --search")
+    parser.flag("--trials", metavar="N", default=None, help="number of trials [30, without a budget]")
+    parser.flag("--budget", metavar="MINUTES", default=None, help="max minutes for the whole search [none]")
+    methods = "tpe | random | grid | sobol | cmaes | gp [sobol below 15 trials, else tpe]"
+    parser.flag("--method", metavar="NAME", default=None, help=methods)
+    parser.flag("--prune", metavar="NAME", default=None, help="end bad trials early: median | halving | none [median]")
+    parser.flag("--top", metavar="N", default=None, help="number of best trials that are trained again [3]")
+    parser.flag("--seeds", metavar="N", default=None, help="number of seeds for each of them [3]")
+    parser.flag("--config", metavar="FILE", default=None, help="start from a YAML file of settings")
+    parser.flag("--resume", metavar="FOLDER", default=None, help="continue a search, or join it from another process")
+    parser.settings()
+
+
 def _evaluate(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
     parser.add_argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
@@ -135,6 +151,7 @@ def _trained_network(parser: Parser) -> None:
 
 VERBS = {
     "train": Verb("[DATA]", "train a network on DATA, evaluate it and write a report", _train),
+    "tune": Verb("[DATA]", "search for settings by many trainings and train the best ones again", _tune),
     "evaluate": Verb("RUN [DATA]", "evaluate a run on its test set, or on other DATA", _evaluate, alias="eval"),
     "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),

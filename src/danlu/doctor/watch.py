@@ -180,8 +180,10 @@ class Doctor:
             self._watched.deferred.drain()
         return diagnose(self.ledger, self.language)
 
-    def say_new(self, say: Callable[[str], None] = print, fix: Callable[[Finding], Finding] | None = None) -> None:
-        """Report each new error and warning, with the code to paste below its line.
+    def say_new(
+        self, say: Callable[[str], None] = print, fix: Callable[[Finding], Finding] | None = None
+    ) -> list[Finding]:
+        """Report each new error and warning, with the code to paste below its line. Return all findings so far.
 
         Args:
             say: called with the text of each finding.
@@ -194,6 +196,7 @@ class Doctor:
             if finding.severity != "note" and finding.code not in self._reported | consequences:
                 self._reported.add(finding.code)
                 say(in_lines(fix(finding) if fix else finding, self.language))
+        return findings
 
     def epoch(self, **metrics: float) -> None:
         """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""

@@ -49,6 +49,7 @@ class DoctorWatcher(Watcher):
         self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
         self.run, self.say, self.fix = run, say, fix
         self._epochs = 0
+        self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
 
     def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
@@ -78,7 +79,14 @@ class DoctorWatcher(Watcher):
             for metric, name in LEDGER_NAMES.items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
-        self.doctor.say_new(self.say, self.fix)
+        self._keep(self.doctor.say_new(self.say, self.fix))
+
+    def _keep(self, found: list[Finding]) -> None:
+        """Write findings.json when a finding came, went or changed its severity, for readers during the training."""
+        now = {(finding.code, finding.severity) for finding in found}
+        if now != self._kept:
+            self._kept = now
+            self.run.write_json("findings.json", [(self.fix(one) if self.fix else one).to_dict() for one in found])
 
 
 def _loss_kind(config: Config) -> str | None:

@@ -149,7 +149,7 @@ class Run:
 
     @property
     def findings(self) -> Sequence[Mapping[str, Any]]:
-        """findings.json; empty before the run has finished."""
+        """findings.json; during the training those of its last epochs."""
         return self.read_json("findings.json", default=[])
 
     @property

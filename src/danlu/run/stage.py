@@ -2,7 +2,7 @@
 
 A run writes, each file atomically: config.yaml as it was asked for (ASKED); weights/start, environment.json and
 config.yaml with every setting decided (PREPARED); state.pt after the first epoch or a few minutes (TRAINING);
-findings.json and summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages,
+summary.json (MEASURED); report.html (FINISHED). A kill at any moment leaves one of these stages,
 and what is missing is done again from there. A run that is resumed for more epochs removes its report first.
 """
 

@@ -31,19 +31,22 @@ def finish_run(
     console: Console,
     *,
     evaluate: bool = True,
+    use_test: bool = True,
+    report: bool = True,
     val_metrics: Mapping[str, float] | None = None,
     **fields: Any,
 ) -> Summary:
     """Evaluate the best weights and write everything that a finished run leaves.
 
     The test set is used here and nowhere else in a training; without a test set, the validation set is evaluated.
-    timings: seconds of the earlier stages. evaluate: False for an interrupted run. val_metrics: metrics of the
-    validation set, where the best weights have changed since their epoch. fields: further fields of the summary.
+    timings: seconds of the earlier stages. evaluate: False for an interrupted run. use_test: False to leave the test
+    set untouched and evaluate the validation set. report: False for no evaluation and no report. val_metrics: metrics
+    of the validation set, where the best weights have changed since their epoch. fields: further fields of the summary.
     """
     began = time.perf_counter()
     measured = None
-    split = "test" if len(prepared.split.test) else "val"
-    if evaluate and len(getattr(prepared.split, split)):
+    split = "test" if use_test and len(prepared.split.test) else "val"
+    if evaluate and report and len(getattr(prepared.split, split)):
         measured = measure(load(run).network, prepared, split)
     timings = {**timings, "evaluation": time.perf_counter() - began}
     earlier_looks = run.summary.test_looks  # of a finished run that was resumed for more epochs
@@ -52,7 +55,7 @@ def finish_run(
     if val_metrics:
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
-    write_results(run, summary, console)
+    write_results(run, summary, console, report=report)
     if evaluate:  # the training is over: at most its last checkpoint is of use, to train for more epochs
         previous_state(run.state).unlink(missing_ok=True)
         if not prepared.config.keep_state:
@@ -60,10 +63,11 @@ def finish_run(
     return summary
 
 
-def write_results(run: Run, summary: Summary, console: Console) -> None:
-    """Write findings.json, summary.json and the report; print the metrics."""
+def write_results(run: Run, summary: Summary, console: Console, *, report: bool = True) -> None:
+    """Write findings.json, summary.json and, unless `report` is False, the report; print the metrics."""
     run.write_json("findings.json", summary.findings)
     run.write_json("summary.json", summary)
-    with stage(translated("stage.report", "writing the report")):
-        write_page(run.folder)
+    if report:
+        with stage(translated("stage.report", "writing the report")):
+            write_page(run.folder)
     print_result(console, run, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from lightning_fabric import Fabric
@@ -31,12 +32,20 @@ from danlu.user_objects import UserObjects, current, using
 
 
 def fit_network(
-    fabric: Fabric, run: Run, prepared: Prepared, console: Console, stop: StopSignal, *, resume: bool
+    fabric: Fabric,
+    run: Run,
+    prepared: Prepared,
+    console: Console,
+    stop: StopSignal,
+    *,
+    resume: bool,
+    more_watchers: Sequence[Watcher] = (),
 ) -> Progress:
     """Train until the epochs are done, patience ends or a signal arrives; called in every process.
 
     fabric: launched. Checkpoints, metrics and the doctor's ledger are written to `run` by the first process. resume:
-    continue from the last checkpoint, if there is one.
+    continue from the last checkpoint, if there is one. more_watchers: notified after the doctor and before the
+    checkpoint, which keeps their wish to stop.
     """
     config = prepared.config
     restored = resume and _has_checkpoint(run)
@@ -54,6 +63,7 @@ def fit_network(
         watchers.append(agreement)
     if first and (callbacks := current().callbacks) is not None:
         watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
+    watchers[:0] = more_watchers if first else ()
     with display, showing(None), ExitStack() as stack:  # the display shows the training itself
         if first and config.doctor.budget:
             watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))

@@ -13,6 +13,7 @@ from rich.console import Console
 from danlu.config import Config, dump_yaml, get, keys, with_values
 from danlu.engine.checkpoint import save_tensors
 from danlu.engine.device import make_fabric
+from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
@@ -35,6 +36,22 @@ from danlu.user_objects import current
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Differences between a training that belongs to a search and one on its own.
+
+    watchers: notified besides those of every training, in a training of one process. use_test: evaluate the best
+    weights on the test set. report: evaluate them at all and write the report.
+    """
+
+    watchers: tuple[Watcher, ...] = ()
+    use_test: bool = True
+    report: bool = True
+
+
+ALONE = Guidance()
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """A locked run folder with its data, ready to be trained.
 
@@ -46,6 +63,7 @@ class TrainingJob:
     seconds: float
     resume: bool
     thresholds: tuple[float, ...] = ()
+    guidance: Guidance = ALONE
 
 
 def new_job(config: Config, console: Console, out: str | None = None) -> TrainingJob:
@@ -88,7 +106,8 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 progress = launch(fabric, stop, worker, str(run.folder), console.quiet, job.resume)
             else:
                 fabric.launch()
-                progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume)
+                watchers = job.guidance.watchers
+                progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume, more_watchers=watchers)
         interrupted = (progress.stopped or "").startswith(INTERRUPTED)
         val_metrics = None
         if not interrupted:
@@ -96,7 +115,17 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 run, prepared, progress, job.thresholds
             )
         timings = {"data": job.seconds, "training": time.perf_counter() - began}
-        finish_run(run, prepared, progress, timings, console, evaluate=not interrupted, val_metrics=val_metrics)
+        finish_run(
+            run,
+            prepared,
+            progress,
+            timings,
+            console,
+            evaluate=not interrupted,
+            use_test=job.guidance.use_test,
+            report=job.guidance.report,
+            val_metrics=val_metrics,
+        )
         if interrupted:
             raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
         return load(run)
@@ -127,14 +156,17 @@ def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
     return config
 
 
-def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[float, ...] = ()) -> LoadedRun:
+def resume_run(
+    run: Run, config: Config, console: Console, thresholds: tuple[float, ...] = (), guidance: Guidance = ALONE
+) -> LoadedRun:
     """Continue a locked run from its last checkpoint; a finished run is returned as it is, unless `epochs` has grown.
 
-    config: see `resumed_config`. thresholds: see `TrainingJob`.
+    config: see `resumed_config`. thresholds, guidance: see `TrainingJob`.
     """
     summary = run.summary
     if run.stage is Stage.ASKED:  # killed while it read its data
-        return train_run(replace(_prepare_job(run, config, console), thresholds=thresholds), console)
+        job = _prepare_job(run, config, console)
+        return train_run(replace(job, thresholds=thresholds, guidance=guidance), console)
     if summary.folds and config.epochs != run.config.epochs:
         raise refusal("--epochs", "omitted for a finished run over folds", config.epochs)
     if (config.epochs or 0) < summary.epochs:
@@ -152,9 +184,9 @@ def resume_run(run: Run, config: Config, console: Console, thresholds: tuple[flo
         )
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))
-    return train_run(
-        TrainingJob(run, prepared, time.perf_counter() - began, resume=True, thresholds=thresholds), console
-    )
+    seconds = time.perf_counter() - began
+    job = TrainingJob(run, prepared, seconds, resume=True, thresholds=thresholds, guidance=guidance)
+    return train_run(job, console)
 
 
 def _is_finished(run: Run) -> bool:

@@ -1,0 +1,207 @@
+"""The searched settings: by name, with ranges around danlu's own values, or with the user's ranges from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from danlu.config import SHORT_FLAGS, Config, get, keys, with_values
+from danlu.config.yaml_text import parse_yaml
+from danlu.models.build import MODELS, find_network
+from danlu.preparation.defaults import DEFAULT_LR
+from danlu.preparation.prepared import Prepared
+from danlu.refuse import Refusal, refusal
+from danlu.task_spec import TASKS
+from danlu.tuning.dimension import Dimension, short_name
+
+FACTOR = 30  # a learning rate or weight decay is searched from its usual value / FACTOR to its usual value x FACTOR
+MAX_DECAY, MAX_SMALL_DECAY = 1.0, 1e-2  # upper ends; the second where danlu uses no weight decay
+SMALL_IMAGES = 40  # pixels
+NETWORKS = {
+    "table": ("linear", "mlp"),
+    "small": ("small-cnn", "lenet", "resnet20"),
+    "large": ("resnet18", "resnet34", "mobilenetv2"),
+}
+OPTIMIZERS = ("nesterov", "adamw")
+BATCHES = (0.25, 0.5, 1, 2, 4)  # times the usual batch size
+FORBIDDEN = ("data.", "out", "device", "devices", "seed", "epochs", "doctor.", "metrics", "callbacks", "task")
+
+
+def find_key(name: str, thing: str) -> str:
+    """Dotted key of a setting by its short name, its key, or its last word: "lr", "weight_decay", "model.dropout"."""
+    name = name.strip().replace("-", "_")
+    key = SHORT_FLAGS.get(name, name)
+    if key not in keys():
+        same = [one for one in keys() if one.rpartition(".")[2] == name]
+        if len(same) != 1:
+            near = same or [*NAMED.keys() | {short_name(k) for k in NAMED}, *keys()]
+            raise refusal(thing, "names of settings", name, near=near)
+        key = same[0]
+    if key.startswith(FORBIDDEN):
+        raise Refusal(f"{thing} must be settings that a search may change, got {name!r}, which all its trainings share")
+    return key
+
+
+def default_names(prepared: Prepared) -> list[str]:
+    """Settings to search when the user names none."""
+    if TASKS[prepared.dataset.task].finds_objects or prepared.images is None:
+        return ["optim.lr", "optim.weight_decay"]
+    return ["optim.lr", "optim.weight_decay", "augment.preset"]
+
+
+def named_space(names: list[str], prepared: Prepared) -> list[Dimension]:
+    """Dimensions of `--search`. Raises Refusal for names without a usual range, or that do not fit the network."""
+    found = [find_key(name, "--search") for name in names]
+    if doubled := [key for key in found if found.count(key) > 1]:
+        raise refusal("--search", "different settings", doubled[0])
+    return [_dimension(key, prepared, found) for key in found]
+
+
+def space_from_file(path: str | Path, base: Config) -> list[Dimension]:
+    """Dimensions of a YAML file: `lr: {low: 1e-4, high: 0.1, log: true}` or `batch_size: [32, 64]`, one setting a line.
+
+    base: config that the values must fit. Raises Refusal with the file, the setting and what is wrong.
+    """
+    try:
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        why = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
+        raise Refusal(f"--space must be a readable YAML file, got {path}: {why}", "--space") from None
+    if not isinstance(values, Mapping) or not values:
+        raise refusal(f"--space {path}", "a YAML mapping from settings to ranges or lists", type(values).__name__)
+    return [_from_file(f"--space {path}: {name}", str(name), wanted, base) for name, wanted in values.items()]
+
+
+def _from_file(thing: str, name: str, wanted: Any, base: Config) -> Dimension:
+    key = find_key(name, thing)
+    if isinstance(wanted, list) and len(wanted) > 1:
+        choices = tuple(",".join(map(str, one)) if isinstance(one, list) else one for one in wanted)
+        for choice in choices:
+            with_values(base, {key: choice})
+        return Dimension(key, centre=None, choices=choices)
+    if not isinstance(wanted, Mapping) or not {"low", "high"} <= wanted.keys() <= {"low", "high", "log"}:
+        raise refusal(thing, "a list of at least two values, or {low: A, high: B, log: true|false}", wanted)
+    members = set(keys()[key].members)
+    integer = int in members and float not in members
+    try:
+        low, high = (float(str(wanted[end])) for end in ("low", "high"))
+    except ValueError:
+        raise refusal(thing, "a range of numbers", dict(wanted)) from None
+    log = wanted.get("log", False)
+    if not isinstance(log, bool) or not low < high < float("inf") or (log and low <= 0):
+        raise refusal(thing, "a range with low < high, and low > 0 with log: true", dict(wanted))
+    for end in (low, high):
+        with_values(base, {key: int(end) if integer else end})
+    return Dimension(key, None, low, high, log=log, integer=integer)
+
+
+def centred(space: list[Dimension], chosen: Config) -> list[Dimension]:
+    """The dimensions with danlu's own values as centres, where they contain them."""
+    return [one if one.centre is not None else _with_centre(one, _plain(get(chosen, one.key))) for one in space]
+
+
+def _with_centre(one: Dimension, value: Any) -> Dimension:
+    return replace(one, centre=value) if one.holds(value) else one
+
+
+def _plain(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else value
+
+
+def _dimension(key: str, prepared: Prepared, searched: list[str]) -> Dimension:
+    chosen = prepared.config
+    if key == "optim.beta1" and chosen.optim.name not in ("adam", "adamw"):
+        raise refusal("--search", f"settings that {chosen.optim.name} uses", key)
+    if key in NAMED:
+        return NAMED[key](chosen, prepared, searched)
+    setting = keys()[key]
+    centre = get(chosen, key)
+    choices = (False, True) if setting.is_switch else tuple(c for c in setting.choices)
+    if len(choices) < 2:
+        raise Refusal(
+            f"--search has no usual range for {short_name(key)}; give one in a file: --space FILE.yaml", "--search"
+        )
+    return Dimension(key, _plain(centre), choices=choices)
+
+
+def _lr(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    """Around the usual learning rate; around those of all optimisers that are searched."""
+    centre = chosen.optim.lr or 0.0
+    usual = [centre, *(DEFAULT_LR[name] for name in OPTIMIZERS if "optim.name" in searched)]
+    return Dimension("optim.lr", centre, min(usual) / FACTOR, max(usual) * FACTOR, log=True)
+
+
+def _decay(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    centre = chosen.optim.weight_decay or 0.0
+    if not centre:
+        return Dimension("optim.weight_decay", 0.0, 0.0, MAX_SMALL_DECAY)
+    return Dimension("optim.weight_decay", centre, centre / FACTOR, min(centre * FACTOR, MAX_DECAY), log=True)
+
+
+def _momentum(key: str) -> Callable[[Config, Prepared, list[str]], Dimension]:
+    return lambda chosen, prepared, searched: Dimension(key, get(chosen, key), 0.5, 0.99)
+
+
+def _batch_size(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    centre = chosen.batch_size or 1
+    sizes = dict.fromkeys(round(centre * factor) for factor in BATCHES)
+    return Dimension("batch_size", centre, choices=tuple(one for one in sizes if 1 <= one <= len(prepared.split.train)))
+
+
+def _augment(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    if prepared.images is None:
+        raise refusal("--search", "settings that table rows have", "augment")
+    return Dimension("augment.preset", chosen.augment.preset, choices=("none", "light", "strong"))
+
+
+def _network(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    centre, size = str(chosen.model.name), chosen.data.size or 0
+    if TASKS[prepared.dataset.task].finds_objects or chosen.transfer.start or centre not in MODELS:
+        text = "--search model works for danlu's own classifiers from random initialisation"
+        raise Refusal(f"{text}; give a list with --space FILE.yaml", "--search")
+    kind = "table" if prepared.images is None else "small" if size <= SMALL_IMAGES else "large"
+    fitting = [name for name in NETWORKS[kind] if name in MODELS and MODELS[name].min_size <= max(size, 1)]
+    return Dimension("model.name", centre, choices=tuple(dict.fromkeys([centre, *fitting])))
+
+
+def _optimizer(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    centre = str(chosen.optim.name)
+    return Dimension("optim.name", centre, choices=tuple(dict.fromkeys([centre, *OPTIMIZERS])))
+
+
+def _dropout(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    network = str(chosen.model.name)
+    if "dropout" not in find_network(network).options:
+        raise refusal("--search", f"settings that {network} has", "dropout")
+    return Dimension("model.dropout", chosen.model.dropout or 0.0, 0.0, 0.5)
+
+
+def _smoothing(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    if chosen.loss.name != "cross-entropy":
+        raise refusal("--search", f"settings that the loss {chosen.loss.name} has", "smoothing")
+    return Dimension("loss.smoothing", chosen.loss.smoothing, 0.0, 0.2)
+
+
+def _schedule(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
+    centre = str(chosen.schedule.name)
+    return Dimension("schedule.name", centre, choices=tuple(dict.fromkeys([centre, "one-cycle", "cosine", "constant"])))
+
+
+# Setting -> its dimension, for (the settings danlu chose, the data, all searched settings).
+NAMED: dict[str, Callable[[Config, Prepared, list[str]], Dimension]] = {
+    "optim.lr": _lr,
+    "optim.weight_decay": _decay,
+    "optim.momentum": _momentum("optim.momentum"),
+    "optim.beta1": _momentum("optim.beta1"),
+    "optim.name": _optimizer,
+    "batch_size": _batch_size,
+    "augment.preset": _augment,
+    "model.name": _network,
+    "model.dropout": _dropout,
+    "loss.smoothing": _smoothing,
+    "schedule.name": _schedule,
+}

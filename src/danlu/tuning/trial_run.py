@@ -1,0 +1,96 @@
+"""One training of a search: report each epoch to the study, end it early where it is pruned or broken, never use the
+test set."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from danlu.config import Config
+from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.message import Message, message
+from danlu.refuse import Failure
+from danlu.run.folder import Run
+from danlu.training.train_run import Guidance, new_job, resume_run, train_run
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+QUIET = Console(quiet=True)
+OF_THE_DATA = "data."  # findings that no setting of a trial causes
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """A finished training. metrics: of the validation set; {} where it failed. why: reason for an early end."""
+
+    metrics: Mapping[str, float]
+    epochs: int = 0
+    seconds: float = 0.0
+    why: str | None = None
+    failed: bool = False
+
+
+class TrialWatcher(Watcher):
+    """Reports the validation metric of each epoch, and ends the training when the pruner or the doctor says so.
+
+    known: codes of findings that do not end it: those of the default settings.
+    """
+
+    def __init__(self, trial: Trial, run: Run, metric: str, known: frozenset[str], prune: bool) -> None:
+        self.trial, self.run, self.metric, self.known, self.prune = trial, run, f"val.{metric}", known, prune
+
+    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        reported = self.trial.study.trials[self.trial.number].intermediate_values
+        if progress.epoch not in reported:  # the last epoch before a kill is trained twice
+            self.trial.report(row[self.metric], progress.epoch)
+        if progress.stopped is not None or progress.epoch >= plan.epochs or not self.prune:
+            return
+        progress.stopped = self._broken() or self._pruned(progress.epoch)
+
+    def _broken(self) -> Message | None:
+        for finding in self.run.findings:
+            code = finding["code"]
+            if finding["severity"] == "error" and code not in self.known and not code.startswith(OF_THE_DATA):
+                text = "the doctor found an error: {title} ({code})"
+                return message("tuning.broken", text, title=finding["title"], code=code)
+        return None
+
+    def _pruned(self, epoch: int) -> Message | None:
+        if not self.trial.should_prune():
+            return None
+        return message("tuning.pruned", "pruned after epoch {epoch}: worse than the other trials", epoch=epoch)
+
+
+def run_training(config: Config, folder: Path, watchers: tuple[Watcher, ...] = (), *, report: bool = False) -> TrialRun:
+    """Train in `folder`, or continue the training that a killed process left there; the test set is not used.
+
+    report: evaluate the best weights on the validation set and write the report. A loss that is not finite ends the
+    training without metrics. Raises Interrupted when a signal stops it, Refusal for settings that do not fit.
+    """
+    guidance = Guidance(watchers, use_test=False, report=report)
+    try:
+        if (folder / "config.yaml").exists():
+            run = Run.open(folder)
+            run.lock()
+            resume_run(run, run.config, QUIET, guidance=guidance)
+            run.unlock()
+        else:
+            train_run(replace(new_job(config, QUIET, str(folder)), guidance=guidance), QUIET)
+    except Failure as failure:
+        done = Run(folder).record.of("epoch")
+        return TrialRun({}, len(done), done[-1]["seconds"] if done else 0.0, str(failure), failed=True)
+    summary = Run.open(folder).summary
+    metrics = {name: value for name, value in summary.metrics.val.items() if isinstance(value, int | float)}
+    return TrialRun(metrics, summary.epochs, summary.seconds, summary.stopped)
+
+
+def remove_weights(folder: Path) -> None:
+    """Remove the checkpoint and the weights of a finished trial."""
+    (folder / "state.pt").unlink(missing_ok=True)
+    shutil.rmtree(folder / "weights", ignore_errors=True)
