@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,8 +64,7 @@ class ImageTable:
     @cached_property
     def schema(self) -> Any:
         """Raises Refusal for a file that is cut or damaged."""
-        import pyarrow
-
+        pyarrow = import_module(PACKAGE)
         try:
             with self._opened() as reader:
                 return reader.schema_arrow if self.file.suffix == ".parquet" else reader.schema
@@ -81,8 +81,7 @@ class ImageTable:
 
     @cached_property
     def image(self) -> str | None:
-        import pyarrow
-
+        pyarrow = import_module(PACKAGE)
         marked = [name for name, one in self.features.items() if isinstance(one, dict) and one.get("_type") == "Image"]
         structs = [field.name for field in self.schema if pyarrow.types.is_struct(field.type)
                    and "bytes" in {inner.name for inner in field.type}]  # fmt: skip
@@ -106,8 +105,7 @@ class ImageTable:
 
     def rows(self, *columns: str) -> Iterator[Row]:
         """Rows with their image. Raises Refusal for a damaged file."""
-        import pyarrow
-
+        pyarrow = import_module(PACKAGE)
         assert self.image is not None
         number = 0
         try:
@@ -125,16 +123,14 @@ class ImageTable:
             raise Refusal(f"{self.file.path} is cut or damaged: {_first_line(error)}") from None
 
     def _opened(self) -> Any:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-
+        pyarrow = import_module(PACKAGE)
+        ipc, parquet = import_module(f"{PACKAGE}.ipc"), import_module(f"{PACKAGE}.parquet")
         if self.file.suffix == ".parquet":
-            return pyarrow.parquet.ParquetFile(self.file.path)
+            return parquet.ParquetFile(self.file.path)
         try:
-            return pyarrow.ipc.open_stream(pyarrow.memory_map(str(self.file.path)))
+            return ipc.open_stream(pyarrow.memory_map(str(self.file.path)))
         except pyarrow.ArrowInvalid:
-            return pyarrow.ipc.open_file(pyarrow.memory_map(str(self.file.path)))
+            return ipc.open_file(pyarrow.memory_map(str(self.file.path)))
 
     def unpacked(self) -> Path:
         """The folder to which the images of this file are written, once: ROW.jpg, ROW.png, ..."""
@@ -166,8 +162,7 @@ def tables(survey: Survey) -> list[ImageTable]:
 
 
 def _is_binary(kind: Any) -> bool:
-    import pyarrow
-
+    pyarrow = import_module(PACKAGE)
     return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
 
 

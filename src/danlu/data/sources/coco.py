@@ -373,7 +373,7 @@ def _ring(ring: Any) -> np.ndarray:
 def _area_of_corners(entry: dict[str, Any]) -> bool:
     """Whether the area of an object is that of its bbox taken as two corners, and not as corner and size."""
     box, area = entry.get("bbox"), entry.get("area")
-    if not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
+    if area is None or not isinstance(box, list) or len(box) != 4 or not _are_numbers([*box, area]) or area <= 0:
         return False
     a, b, c, d = map(_float, box)
     return c > a and d > b and abs((c - a) * (d - b) - area) < 0.02 * area and abs(c * d - area) > 0.1 * area

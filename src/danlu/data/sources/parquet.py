@@ -10,7 +10,8 @@ from typing import Any
 from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, TEST, VAL, Dataset
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.sources.arrow_tables import BOX_KEYS, CATEGORY_KEYS, SUFFIXES, ImageTable, Row, installed, tables
+from danlu.data.sources.arrow_tables import SUFFIXES, ImageTable, Row, installed, tables
+from danlu.data.sources.json_labels import objects_of
 from danlu.data.sources.label_entries import Entry, open_entries
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading
@@ -105,7 +106,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     for table, row, name in rows:
         where = f"{table.file.relative} row {row.number + 1}"
         one = reading.image(name, where, split=table.split)
-        for i, (box, label) in enumerate(_objects(row.values[column]) if one is not None else (), 1):
+        for i, (box, label) in enumerate(objects_of(row.values[column]) if one is not None else (), 1):
             assert one is not None
             if not isinstance(box, list) or len(box) != 4:
                 reading.skip(f"{where} object {i}", "has no box of four numbers")
@@ -179,15 +180,3 @@ def _labels(value: Any, names: list[str] | None) -> tuple[str, ...]:
         else:
             found.append(str(one).strip())
     return tuple(dict.fromkeys(label for label in found if label))
-
-
-def _objects(value: Any) -> list[tuple[Any, Any]]:
-    """Pairs of box and category: of a dict of lists, or of a list of dicts."""
-    if isinstance(value, list):
-        return [(_first(one, BOX_KEYS), _first(one, CATEGORY_KEYS)) for one in value if isinstance(one, dict)]
-    boxes, labels = _first(value, BOX_KEYS) or [], _first(value, CATEGORY_KEYS)
-    return list(zip(boxes, labels if isinstance(labels, list) else ["object"] * len(boxes)))
-
-
-def _first(row: Any, keys: tuple[str, ...]) -> Any:
-    return next((row[key] for key in keys if isinstance(row, dict) and key in row), None)
