@@ -162,3 +162,14 @@ def test_boxes_in_the_lines_of_a_text_file(tmp_path):
     data = read(tmp_path)
     assert boxes(data) == {f"{name}.jpg": [("ant", 4, 6, 24, 16), ("bee", 1, 2, 9, 8)] for name in NAMES}
     assert sorted(splits(data).values()) == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("columns", ["filename,label", "filename,xmin,ymin,xmax,ymax,label"])
+def test_a_table_without_any_of_its_images_is_named(tmp_path, columns):
+    images(tmp_path / "train", NAMES)
+    box = ",4,6,24,16" if "xmin" in columns else ""
+    rows(tmp_path / "train.csv", columns, *(f"{name}{box},{kind}" for name, kind in KINDS.items()))
+    rows(tmp_path / "val.csv", columns, f"gone.jpg{box},oak")
+    data = read(tmp_path)
+    assert len(data) == 6
+    assert any("gone.jpg" in problem.where for problem in data.problems)

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from truth import Object, Plan, Sample
 
-TEXTS = (".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".data", ".names")
+TEXTS = (".txt", ".json", ".jsonl", ".xml", ".csv", ".yaml", ".yml", ".data", ".names")
 BESIDE = {  # files that lie about in data sets
     "README.md": "# Data\n\nimages and labels\n", "readme.txt": "Collected in 2021.\nSee the paper.\n",
     "README.roboflow.txt": "\nset - v1\n====\n\nProvided by a Roboflow user\nLicense: CC BY 4.0\n",

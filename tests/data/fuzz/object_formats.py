@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -121,7 +122,7 @@ def labelme(plan: Plan, root: Path) -> None:
 
 
 def via(plan: Plan, root: Path) -> None:
-    kind = plan.choose("region data", "project", "version 1")
+    kind = plan.choose("region data", "project", "version 1", "csv")
     attribute = plan.choose("label", "class", "kind of thing")
     for split, name in parts(plan):
         entries = {}
@@ -140,9 +141,24 @@ def via(plan: Plan, root: Path) -> None:
                 "filename": sample.name, "size": size, "file_attributes": {},
                 "regions": {str(i): region for i, region in enumerate(regions)} if kind == "version 1" else regions,
             }  # fmt: skip
+        if kind == "csv":
+            _via_table(root / join(name, "via_region_data.csv"), list(entries.values()))
+            continue
         project = {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {"region": {}, "file": {}}}
         content = project if kind == "project" else entries
         text(root / join(name, "via_project.json" if kind == "project" else "via_region_data.json"), content)
+
+
+def _via_table(path: Path, entries: list[dict[str, Any]]) -> None:
+    head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    rows = []
+    for entry in entries:
+        regions = entry["regions"] or [{"shape_attributes": {}, "region_attributes": {}}]
+        count = len(entry["regions"])
+        for i, region in enumerate(regions):
+            texts = [json.dumps(region[key], ensure_ascii=False) for key in ("shape_attributes", "region_attributes")]
+            rows.append([entry["filename"], str(entry["size"]), "{}", str(count), str(i), *texts])
+    text(path, "\n".join([head, *(",".join(_cell(cell, ",") for cell in row) for row in rows)]) + "\n")
 
 
 def createml(plan: Plan, root: Path) -> None:
@@ -162,6 +178,7 @@ def createml(plan: Plan, root: Path) -> None:
 def label_studio(plan: Plan, root: Path) -> None:
     undivided(plan)
     naming = plan.choose("upload", "local", "hash")
+    form = plan.choose("json", "json", "json-min", "csv")
     tasks = []
     for i, sample in enumerate(plan.samples):
         place(root, sample, "images")
@@ -180,8 +197,41 @@ def label_studio(plan: Plan, root: Path) -> None:
                             "original_width": width, "original_height": height, "image_rotation": 0})  # fmt: skip
         given = {"upload": f"/data/upload/1/{sample.name}", "local": f"/data/local-files/?d=images/{sample.name}",
                  "hash": f"/data/upload/1/{i:08x}-{sample.name}"}[naming]  # fmt: skip
-        tasks.append({"id": i + 1, "data": {"image": given}, "annotations": [{"id": i, "result": results}]})
-    text(root / "project-1-at-2024.json", tasks)
+        if form == "json":
+            tasks.append({"id": i + 1, "data": {"image": given}, "annotations": [{"id": i, "result": results}]})
+            continue
+        flat = [{**one["value"], "original_width": width, "original_height": height} for one in results]
+        tasks.append({"image": given, "id": i + 1, "label": flat, "annotator": 1, "annotation_id": i, "lead_time": 3.1})
+    if form != "json":  # which leave images without objects out
+        tasks = [one for one in tasks if one["label"]]
+        for sample in [sample for sample in plan.samples if not sample.objects]:
+            (root / sample.path).unlink()
+        plan.samples = [sample for sample in plan.samples if sample.objects]
+    if form == "csv":
+        cells = [[value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in one.values()]
+                 for one in tasks]  # fmt: skip
+        lines = [",".join(tasks[0]), *(",".join(_cell(cell, ",") for cell in row) for row in cells)]
+        text(root / "project-1-at-2024.csv", "\n".join(lines) + "\n")
+    else:
+        text(root / "project-1-at-2024.json", tasks)
+
+
+def json_boxes(plan: Plan, root: Path) -> None:
+    """metadata.jsonl of Hugging Face's image folders."""
+    form = plan.choose("dict of lists", "list of dicts")
+    for split, name in parts(plan):
+        rows = []
+        for sample in plan.of(split):
+            place(root, sample, name or "images")
+            found = [
+                {"bbox": [x1, y1, x2 - x1, y2 - y1], "categories": thing.label}
+                for thing in sample.objects for x1, y1, x2, y2 in [thing.box]
+            ]  # fmt: skip
+            objects = (
+                found if form == "list of dicts" else {k: [one[k] for one in found] for k in ("bbox", "categories")}
+            )
+            rows.append(json.dumps({"file_name": sample.name, "objects": objects}, ensure_ascii=False))
+        text(root / (name or "images") / "metadata.jsonl", "\n".join(rows) + "\n")
 
 
 # --- xml -----------------------------------------------------------------------------------------------------------
@@ -368,8 +418,13 @@ def dota(plan: Plan, root: Path) -> None:
 
 
 def csv_boxes(plan: Plan, root: Path) -> None:
-    dialect = plan.choose("corners", "corners with sizes", "bbox", "x y w h", "no header", "semicolons")
-    layout = plan.choose("beside", "above")
+    dialect = plan.choose(
+        "corners", "corners with sizes", "bbox", "x y w h", "no header", "semicolons", "centre", "left top"
+    )
+    layout = plan.choose("beside", "above", "one file") if plan.splits else plan.choose("beside", "above")
+    together: list[list[str]] = []
+    if layout == "one file" and dialect == "no header":
+        layout = "above"
     if dialect == "bbox":  # has no column of classes
         plan.classes = ["object"]
         for sample in plan.samples:
@@ -389,8 +444,17 @@ def csv_boxes(plan: Plan, root: Path) -> None:
             "bbox": ["image_id", "width", "height", "bbox", "source"],
             "x y w h": ["filename", "x", "y", "width", "height", "class"],
             "semicolons": ["image", "xmin", "ymin", "xmax", "ymax", "label"],
+            "centre": ["filename", "x_center", "y_center", "width", "height", "class"],
+            "left top": ["filename", "left", "top", "width", "height", "class"],
         }[dialect]  # fmt: skip
         separator = ";" if dialect == "semicolons" else ","
+        if layout == "one file":
+            together += [[*row, split] for row in rows]
+            lines = [
+                separator.join(_cell(cell, separator) for cell in row) for row in [[*(head or []), "split"], *together]
+            ]
+            text(root / "boxes.csv", "\n".join(lines) + "\n")
+            continue
         lines = [separator.join(_cell(cell, separator) for cell in row) for row in ([head] if head else []) + rows]
         place_of = join(name, "_annotations.csv") if layout == "beside" and name else f"{name or 'labels'}.csv"
         text(root / place_of, "\n".join(lines) + "\n")
@@ -408,7 +472,9 @@ def _csv_row(dialect: str, sample: Sample, thing: Object) -> list[str]:
         return [sample.name, width, height, thing.label, x1, y1, x2, y2]
     if dialect == "bbox":
         return [sample.name, width, height, f"[{a}, {b}, {c - a}, {d - b}]", "usask"]
-    if dialect == "x y w h":
+    if dialect == "centre":
+        return [sample.name, f"{(a + c) / 2:g}", f"{(b + d) / 2:g}", f"{c - a:g}", f"{d - b:g}", thing.label]
+    if dialect in ("x y w h", "left top"):
         return [sample.name, x1, y1, f"{c - a:g}", f"{d - b:g}", thing.label]
     return [sample.name, x1, y1, x2, y2, thing.label]
 
@@ -471,6 +537,6 @@ def save_mask(path: Path, sample: Sample, things: list[tuple[Object, int]]) -> N
 # Name of the format as danlu calls it -> its writer.
 OBJECT_FORMATS: dict[str, Writer] = {
     "coco": coco, "voc": voc, "yolo": yolo, "labelme": labelme, "cvat": cvat, "via": via, "createml": createml,
-    "label studio": label_studio, "kitti": kitti, "dota": dota, "csv boxes": csv_boxes, "object masks": object_masks,
+    "label studio": label_studio, "json boxes": json_boxes, "kitti": kitti, "dota": dota, "csv boxes": csv_boxes, "object masks": object_masks,
     "instance masks": instance_masks,
 }  # fmt: skip

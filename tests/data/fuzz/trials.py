@@ -25,7 +25,7 @@ from danlu.refuse import Refusal
 
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 TOLERANCE = 0.05  # pixels, for what is written with six decimals or in percent
-BOXES_ONLY = ("voc", "createml", "kitti", "csv boxes")
+BOXES_ONLY = ("voc", "createml", "kitti", "csv boxes", "json boxes")
 ANY_CORNERS = ("dota", "labelme", "via", "label studio")  # rectangles by corners in any order
 WORDS = ("kitti", "dota")  # formats of lines, whose classes are words
 
@@ -59,6 +59,8 @@ def run_trial(seed: int, only: str | None = None) -> Outcome:
         root = Path(folder) / "x"
         root.mkdir()
         (OBJECT_FORMATS | IMAGE_FORMATS)[form](plan, root)
+        if spoilt is not None and not any(thing.fault for thing in spoilt.objects):
+            spoilt = None  # what is wrong with the object cannot be written in this form
         lost: list[Sample] = []
         if rng.random() < 0.3:
             change = rng.choice(HARMFUL)

@@ -32,6 +32,7 @@ from danlu.data.sources.sheets import (
     numbers,
     sheets_in,
     sheets_of,
+    without_images,
 )
 from danlu.data.sources.targets import Task
 from danlu.data.survey import Survey, as_survey, surroundings
@@ -139,6 +140,7 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
             fault = "" if box is not None else f"box {', '.join(row[i] for i in sheet.box)} is no four numbers"
             fault = fault or ("" if label else "no class")
             reading.add(one, f"line {line}", names.get(label, label), box or (0, 0, 0, 0), ignore=crowd, fault=fault)
+    reading.problems += without_images(data, "boxes")
     return reading.finish(wanted)
 
 
@@ -172,6 +174,7 @@ def _open_labels(data: Survey, config: DataConfig, task: Task | None, kind: str,
     dataset = open_entries(
         around, form, entries, several, config, task, notes, ragged, columns, class_list(around) if lists else None
     )
+    dataset = replace(dataset, problems=[*dataset.problems, *without_images(data, kind)])
     return replace(dataset, unlabelled=tuple({sheet.split for sheet in unlabelled} - {TRAIN, UNASSIGNED}))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
@@ -125,6 +125,16 @@ def sheets_of(data: Survey, kind: str) -> list[Sheet]:
     if TRAIN in {sheet.split for sheet in split} and len(split) < len(with_images):
         return split
     return with_images
+
+
+def without_images(data: Survey, kind: str) -> list[Problem]:
+    """Sheets that `sheets_of` leaves out because none of their images is there."""
+    sheets = [sheet for sheet in sheets_in(data) if sheet.kind == kind]
+    left = [sheet for sheet in sheets if not sheet.found] if any(sheet.found for sheet in sheets) else []
+    names = {sheet: ", ".join(dict.fromkeys(row[sheet.image] for row in sheet.rows[:3])) for sheet in left}
+    return [
+        Problem(f"{sheet.file.relative} ({name} ...)", "none of its images is there") for sheet, name in names.items()
+    ]
 
 
 def sheets_in(data: Survey) -> list[Sheet]:
