@@ -19,6 +19,8 @@ _PUBLIC = {
     "convert": "danlu.conversion.convert",
     "export": "danlu.deployment.export",
     "heal": "danlu.healing.heal",
+    "runs": "danlu.history.runs",
+    "compare": "danlu.history.compare",
     "tune": "danlu.tuning.tune",
     "landscape": "danlu.analysis.landscape",
     "inspect": "danlu.analysis.inspect",
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from danlu.doctor.curvature.summary import curvature as curvature
     from danlu.doctor.start import watch as watch
     from danlu.healing.heal import heal as heal
+    from danlu.history.compare import compare as compare
+    from danlu.history.runs import runs as runs
     from danlu.inference.evaluate import evaluate as evaluate
     from danlu.inference.loaded_run import load as load
     from danlu.inference.predict import predict as predict

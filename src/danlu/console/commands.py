@@ -20,6 +20,9 @@ from danlu.deployment.export import export
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
 from danlu.healing.heal import check_settings, heal, own_run
+from danlu.history.compare import compare
+from danlu.history.printed import print_runs, print_runs_comparison
+from danlu.history.runs import runs
 from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
@@ -212,6 +215,20 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     return found.to_json(), 0
 
 
+def runs_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    found = runs(**values)
+    print_runs(console, found)
+    return found.to_json(), 0
+
+
+def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    if values["lang"] is not None:
+        one_of("--lang", values["lang"], ("en", "zh"), "en or zh")
+    found = compare(*values.pop("runs"), **_given(values))
+    print_runs_comparison(console, found)
+    return found.to_json(), 0
+
+
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run, lang = Run.open(values["run"]), values["lang"]
     if lang is not None:
@@ -246,4 +263,6 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "formats": formats_command,
     "networks": networks_command,
     "report": report_command,
+    "runs": runs_command,
+    "compare": compare_command,
 }

@@ -130,6 +130,19 @@ def _inspect(parser: Parser) -> None:
     parser.settings(only=lambda key: key.startswith("model.") and key not in NOT_INSPECTED)
 
 
+def _runs(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", default="runs", help="folder of runs [runs]")
+    parser.flag("--sort", metavar="COLUMN", default=None, help="column to sort by; -COLUMN for the largest first")
+    parser.flag("--where", metavar="A=B,C<D", default=None, help="only runs with these columns or settings")
+    parser.flag("--limit", metavar="N", default=None, help="max number of rows")
+
+
+def _compare(parser: Parser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+")
+    parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
+    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+
+
 def _report(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
@@ -177,6 +190,8 @@ VERBS = {
         _watch,
     ),
     "report": Verb("RUN", "write the report page of a run again", _report),
+    "runs": Verb("[FOLDER]", "list all runs below a folder", _runs),
+    "compare": Verb("RUN RUN...", "compare settings, metrics and curves of runs in one page", _compare),
 }
 ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}
 

@@ -101,6 +101,22 @@ class Run:
             raise Refusal(f"run folder {self.folder} cannot be written: {why}") from None
         remove_unfinished(self.folder)
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a living process holds the lock. The folder is not changed."""
+        path = self.folder / ".lock"
+        if not path.exists():
+            return False
+        lock = FileLock(path, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except (Timeout, NotImplementedError):
+            return True
+        except OSError:  # a read-only folder
+            return False
+        lock.release()
+        return False
+
     def unlock(self) -> None:
         """Release the lock."""
         if self._lock is not None:

@@ -1,0 +1,1 @@
+"""`danlu runs` and `danlu compare`: tables and pages over several runs."""

@@ -1,0 +1,164 @@
+"""`danlu compare`: settings that differ between runs, their final metrics, and their curves in one page."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from danlu.config import get, keys
+from danlu.message import speaking, translated
+from danlu.refuse import refusal
+from danlu.report.charts import axis, layout
+from danlu.report.markup import (
+    Figure,
+    Figures,
+    card,
+    chart,
+    clip,
+    escape,
+    is_number,
+    is_percentage,
+    label,
+    metric_value,
+    number_cell,
+    table,
+    text_cell,
+    words,
+)
+from danlu.report.page import document
+from danlu.run.atomic import write_atomically
+from danlu.run.folder import Run
+from danlu.run.names import SPLIT_TITLES
+from danlu.run.quantities import METRICS
+from danlu.run.result import Result
+
+COLOURS = 8  # of the report's palette
+NOT_COMPARED = ("out",)
+MAX_CURVES = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunsComparison(Result):
+    """Several runs beside each other, in the order in which they were given."""
+
+    runs: list[str]
+    settings: Mapping[str, list[Any]] = field(default_factory=dict)  # setting -> value by run, where they differ
+    metrics: Mapping[str, list[float | None]] = field(default_factory=dict)  # "test.accuracy" -> value by run
+    page: str = ""
+
+
+def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | None = None) -> RunsComparison:
+    """Compare at least two runs, finished or not, and write a page with their curves over each other.
+
+    out: HTML file to write; compare_A_B.html in the current folder by default. lang: en or zh, by default the language
+    of the first run.
+
+    Raises Refusal for fewer than two runs, and for a folder that is no run.
+    """
+    if len(runs) < 2:
+        raise refusal("RUN", "at least two runs", len(runs))
+    opened = [one if isinstance(one, Run) else Run.open(one) for one in runs]
+    configs = [run.config for run in opened]
+    different = {
+        key: values
+        for key in keys()
+        if key not in NOT_COMPARED and not _same(values := [_plain(get(config, key)) for config in configs])
+    }
+    summaries = [run.summary for run in opened]
+    names = [
+        f"{split}.{metric}"
+        for split in SPLIT_TITLES
+        for metric in dict.fromkeys(itertools.chain(*(summary.metrics[split] for summary in summaries if summary)))
+        if isinstance(metric, str)
+    ]
+    metrics = {name: [_metric(summary, name) for summary in summaries] for name in names}
+    last = "_".join(clip(run.folder.resolve().name, 30) for run in opened[:3])
+    path = Path(out) if out else Path(f"compare_{last}.html")
+    found = RunsComparison([run.name for run in opened], different, metrics, str(path))
+    with speaking(lang or configs[0].doctor.language):
+        page = _page(found, opened)
+    write_atomically(path, lambda one: one.write_text(page, encoding="utf-8"))
+    return found
+
+
+def _same(values: Sequence[Any]) -> bool:
+    return all(value == values[0] for value in values)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _metric(summary: Any, name: str) -> float | None:
+    split, _, metric = name.partition(".")
+    value = summary.metrics[split].get(metric) if summary else None
+    return value if is_number(value) else None
+
+
+def _page(found: RunsComparison, opened: Sequence[Run]) -> str:
+    figures: Figures = {}
+    sections = [
+        ("metrics", translated("history.metrics", "Metrics"), _metrics(found)),
+        ("settings", translated("history.settings", "Settings"), _settings(found)),
+        ("curves", translated("history.curves", "Curves"), _curves(found, opened, figures)),
+    ]
+    shown = [one for one in sections if one[2]]
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in shown)
+    body = "\n".join(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>' for anchor, title, html in shown)
+    title = translated("history.title", "{count} runs", count=len(found.runs))
+    lead = ", ".join(found.runs)
+    head = f'<div class="head"><h1>{escape(title)}</h1><p class="lead">{escape(clip(lead, 400))}</p></div>'
+    return document(title, links, f"{head}\n{body}", figures)
+
+
+def _metrics(found: RunsComparison) -> str:
+    rows = [
+        [text_cell(label(name.partition(".")[2], within=SPLIT_TITLES[name.partition(".")[0]]))]
+        + [number_cell(value, metric_value(name.partition(".")[2], value)) for value in values]
+        for name, values in found.metrics.items()
+    ]
+    head = [translated("history.metric", "Metric"), *(clip(name, 40) for name in found.runs)]
+    shown = table(head, rows, numbers=len(found.runs)) if rows else ""
+    return card(translated("history.final", "Of the best weights"), shown)
+
+
+def _settings(found: RunsComparison) -> str:
+    rows = [
+        [text_cell(key, "key"), *(text_cell(words(one)) for one in values)] for key, values in found.settings.items()
+    ]
+    head = [translated("history.setting", "Setting"), *(clip(name, 40) for name in found.runs)]
+    note = "" if rows else translated("history.same", "All settings are the same.")
+    return card(
+        translated("history.different", "Settings that differ"), table(head, rows) if rows else f"<p>{note}</p>"
+    )
+
+
+def _curves(found: RunsComparison, opened: Sequence[Run], figures: Figures) -> str:
+    """One chart a metric, with a line for each run: validation where it was measured, else training."""
+    records = [run.record.of("epoch") for run in opened]
+    recorded = {key for rows in records for row in rows for key in row}
+    names = [name for name in METRICS if f"val.{name}" in recorded or f"train.{name}" in recorded]
+    cards = []
+    for name in names[:MAX_CURVES]:
+        split = "val" if f"val.{name}" in recorded else "train"
+        figure = _overlay(f"{split}.{name}", found.runs, records, is_percentage(name))
+        cards.append(card(label(name, within=SPLIT_TITLES[split]), chart(figure, figures, name, 320)))
+    return f'<div class="grid">{"".join(cards)}</div>' if cards else ""
+
+
+def _overlay(key: str, names: Sequence[str], records: Sequence[Sequence[Mapping[str, Any]]], percent: bool) -> Figure:
+    lines = []
+    for place, (name, rows) in enumerate(zip(names, records)):
+        points = [(row["epoch"], row[key]) for row in rows if is_number(row.get(key))]
+        x, y = ([point[i] for point in points] for i in (0, 1))
+        line = {"color": f"var(--series-{place % COLOURS})", "width": 2}
+        lines.append(
+            {"type": "scatter", "mode": "lines+markers" if len(x) == 1 else "lines", "x": x, "y": y, "line": line}
+            | {"name": escape(clip(name, 40)), "marker": {"color": line["color"]}}
+        )
+    y_axis = axis(tickformat=".3~p" if percent else "~g", nticks=7)
+    x_axis = axis(translated("history.epoch", "epoch"))
+    return {"data": lines, "layout": layout(x_axis, y_axis, hovermode="x unified", showlegend=True)}

@@ -1,0 +1,168 @@
+"""`danlu runs`: a table of all runs below a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from danlu.config import SHORT_FLAGS, Config, get, keys
+from danlu.refuse import Refusal, one_of, refusal
+from danlu.run.folder import Run
+from danlu.run.result import Result
+from danlu.task_spec import TASKS
+
+CONDITION = re.compile(r"([\w.]+)\s*(<=|>=|=|<|>)\s*(.+)")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunRow(Result):
+    """One run."""
+
+    run: str  # folder
+    state: str  # finished, running, or stopped (killed or interrupted)
+    task: str = ""
+    model: str = ""
+    data: str = ""
+    epochs: int = 0  # trained
+    metric: str = ""  # validation metric by which the best epoch is chosen
+    val: float | None = None  # best value of that metric
+    test: float | None = None  # the same metric on the test set
+    seconds: float = 0.0
+    findings: int = 0  # errors and warnings of the doctor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunsTable(Result):
+    """All runs below a folder, and the folder of the best one where they share task and metric."""
+
+    folder: str
+    runs: list[RunRow] = field(default_factory=list)
+    best: str | None = None
+
+
+COLUMNS = tuple(one.name for one in fields(RunRow))
+
+
+def runs(
+    folder: str | Path = "runs", *, sort: str | None = None, where: str | None = None, limit: int | str | None = None
+) -> RunsTable:
+    """List the runs below a folder.
+
+    folder: searched at all depths; runs inside of runs are left out. sort: a column, or -column for the largest first;
+    by default the order of the names. where: conditions on columns and settings, as "model=lenet,lr<0.01". limit: max
+    number of rows.
+
+    Raises Refusal for a folder that does not exist, and for unknown columns and settings.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise refusal("FOLDER", "a folder of runs", str(folder))
+    conditions = [_condition(one) for one in where.split(",")] if where else []
+    found = []
+    for run in _runs_below(root):
+        row = describe_run(run)
+        if all(_holds(condition, row, run) for condition in conditions):
+            found.append(row)
+    if sort:
+        column = one_of("--sort", sort.removeprefix("-"), COLUMNS, f"one of {', '.join(COLUMNS)}, or -COLUMN")
+        known = [row for row in found if row.get(column) is not None]
+        known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))
+        found = known + [row for row in found if row.get(column) is None]
+    count = len(found) if limit is None else _count(limit)
+    return RunsTable(str(root), found[:count], _best(found))
+
+
+def describe_run(run: Run) -> RunRow:
+    """The row of a run, finished or not."""
+    config, summary, epochs = run.config, run.summary, run.record.of("epoch")
+    task = config.task or summary.task or ""
+    metric = summary.monitor or (TASKS[task].monitor if task in TASKS else "loss")
+    high = task not in TASKS or TASKS[task].better == "high"
+    values = [row[f"val.{metric}"] for row in epochs if row.get(f"val.{metric}") is not None]
+    val = summary.metrics.val.get(metric) if summary else (max(values) if high else min(values)) if values else None
+    state = "running" if run.in_use else "finished" if summary and not _cut_short(summary.stopped) else "stopped"
+    return RunRow(
+        run=run.name,
+        state=state,
+        task=task,
+        model=summary.model or config.model.name or "",
+        data=config.data.path,
+        epochs=summary.epochs or len(epochs),
+        metric=metric,
+        val=val,
+        test=summary.metrics.test.get(metric),
+        seconds=round(summary.seconds or (epochs[-1]["seconds"] if epochs else 0.0), 3),
+        findings=sum(one.get("severity") != "note" for one in run.findings),
+    )
+
+
+def _cut_short(stopped: str | None) -> bool:
+    return (stopped or "").startswith("interrupted")
+
+
+def _runs_below(root: Path) -> Iterator[Run]:
+    """Runs in `root` and in its folders, by name; numbers in their order."""
+    if (root / "config.yaml").is_file():
+        yield Run(root)
+        return
+    inner = [Path(one.path) for one in os.scandir(root) if one.is_dir() and not one.name.startswith(".")]
+    for folder in sorted(inner, key=lambda one: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", one.name)]):
+        yield from _runs_below(folder)
+
+
+def _best(rows: Sequence[RunRow]) -> str | None:
+    """Folder of the run with the best validation value, where all have the same task and metric."""
+    known = [row for row in rows if row.val is not None]
+    if len({(row.task, row.metric) for row in rows}) != 1 or not known:
+        return None
+    high = known[0].task not in TASKS or TASKS[known[0].task].better == "high"
+    return (max if high else min)(known, key=lambda row: row.val or 0.0).run
+
+
+def _condition(text: str) -> tuple[str, str, str]:
+    """(column or key, comparison, value)."""
+    match = CONDITION.fullmatch(text.strip())
+    if not match:
+        raise refusal("--where", "conditions such as model=lenet,lr<0.01", text)
+    name, sign, value = match.groups()
+    key = SHORT_FLAGS.get(name, name)
+    if name not in COLUMNS and key not in keys():
+        raise refusal("--where", "conditions on columns or settings", name, near=[*COLUMNS, *SHORT_FLAGS, *keys()])
+    return (name if name in COLUMNS else key), sign, value
+
+
+def _holds(condition: tuple[str, str, str], row: Mapping[str, Any], run: Run) -> bool:
+    name, sign, wanted = condition
+    value = row.get(name) if name in COLUMNS else _setting(run.config, name)
+    if value is None:
+        return False
+    try:
+        number, bound = float(value), float(wanted)
+    except (TypeError, ValueError):
+        if sign != "=":
+            raise Refusal(
+                f"--where {name}{sign}{wanted}: {name} is not a number; use {name}=VALUE", "--where"
+            ) from None
+        return str(value) == wanted
+    return {
+        "=": number == bound,
+        "<": number < bound,
+        ">": number > bound,
+        "<=": number <= bound,
+        ">=": number >= bound,
+    }[sign]
+
+
+def _setting(config: Config, key: str) -> Any:
+    value = get(config, key)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _count(limit: int | str) -> int:
+    if not str(limit).isdecimal() or int(limit) < 1:
+        raise refusal("--limit", "an integer of at least 1", limit)
+    return int(limit)

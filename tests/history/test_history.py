@@ -1,0 +1,89 @@
+"""Tables and pages over several runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import danlu
+from danlu.cli import main
+from danlu.config import dump_yaml, with_values
+from danlu.run.folder import Run
+
+
+@pytest.fixture
+def two(digits_run, tmp_path) -> Path:
+    """A folder with a finished run, and one that was killed in its third epoch with another learning rate."""
+    for name in ("1", "2"):
+        shutil.copytree(digits_run.folder, tmp_path / name)
+    killed = Run(tmp_path / "2")
+    killed.write_text("config.yaml", dump_yaml(with_values(killed.config, {"lr": 0.5})))
+    for name in ("summary.json", "report.html"):
+        (tmp_path / "2" / name).unlink()
+    rows = (tmp_path / "2" / "metrics.jsonl").read_text().splitlines()
+    kept = [row for row in rows if json.loads(row)["epoch"] <= 2]
+    (tmp_path / "2" / "metrics.jsonl").write_text("\n".join(kept) + "\n")
+    return tmp_path
+
+
+def test_runs_lists_finished_and_killed_runs(two, digits_run) -> None:
+    found = danlu.runs(two)
+    first, second = found.runs
+    assert (first.state, second.state) == ("finished", "stopped")
+    assert first.val == digits_run.metrics.val.accuracy
+    assert first.test == digits_run.metrics.test.accuracy
+    epochs = Run(two / "2").record.of("epoch")
+    assert second.val == max(row["val.accuracy"] for row in epochs)
+    assert (second.epochs, second.test) == (2, None)
+    assert found.best == first.run
+
+
+def test_a_run_in_use_is_running(two) -> None:
+    run = Run(two / "2")
+    with run.locked():
+        assert danlu.runs(two).runs[1].state == "running"
+    assert danlu.runs(two).runs[1].state == "stopped"
+
+
+def test_runs_are_sorted_and_filtered(two) -> None:
+    assert [Path(row.run).name for row in danlu.runs(two, sort="-epochs").runs] == ["1", "2"]
+    assert [Path(row.run).name for row in danlu.runs(two, sort="epochs").runs] == ["2", "1"]
+    assert [Path(row.run).name for row in danlu.runs(two, sort="test").runs] == ["1", "2"]  # None at the end
+    assert [Path(row.run).name for row in danlu.runs(two, where="lr>=0.5,model=mlp").runs] == ["2"]
+    assert danlu.runs(two, where="model=lenet").runs == []
+
+
+def test_compare_shows_the_settings_that_differ(two, digits_run, monkeypatch) -> None:
+    monkeypatch.chdir(two)
+    found = danlu.compare("1", "2")
+    assert found.settings == {"optim.lr": [digits_run.config.optim.lr, 0.5]}
+    assert found.metrics["test.accuracy"] == [digits_run.metrics.test.accuracy, None]
+    page = Path("compare_1_2.html").read_text(encoding="utf-8")
+    figures = json.loads(page.split('id="figures">')[1].split("</script>")[0])
+    lengths = [len(line["x"]) for line in figures["accuracy"]["data"]]
+    assert lengths == [len(digits_run.record.of("epoch")), 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("runs nowhere", "FOLDER must be a folder of runs, got 'nowhere'"),
+        ("runs . --sort size", "--sort must be one of run, state"),
+        ("runs . --where lr", "--where must be conditions such as model=lenet,lr<0.01, got 'lr'"),
+        (
+            "runs . --where modell=x",
+            "--where must be conditions on columns or settings, got 'modell'; did you mean 'model",
+        ),
+        ("compare 1", "RUN must be at least two runs, got 1"),
+        ("compare 1 3", "RUN must be a run folder (one that holds config.yaml), got '3'"),
+    ],
+)
+def test_wrong_input_is_one_sentence(words, said, two, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(two)
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"danlu: {said}")
+    assert error.count("\n") == 1
