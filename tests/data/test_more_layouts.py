@@ -88,6 +88,30 @@ def test_splits_listed_in_text_files(tmp_path):
     assert any("meta/train.txt" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("folder", ["previews", "thumbs", "small"])
+def test_copies_of_the_images_beside_the_data_are_no_class(tmp_path, folder):
+    for split in ("train", "val"):
+        for kind in ("ant", "bee"):
+            names = [f"{split}{kind}{i}" for i in range(3)]
+            images(tmp_path / "set/photos" / split / kind, names)
+            images(tmp_path / folder, names)
+    if folder == "small":  # a class may be called so
+        assert "small/" in refused(tmp_path)
+    else:
+        data = read(tmp_path)
+        assert (len(data), data.classes) == (12, ("ant", "bee"))
+        assert any(f"{folder}/" in note for note in data.notes)
+
+
+def test_images_of_a_list_that_are_missing_are_named(tmp_path):
+    yolo(tmp_path)
+    rows(tmp_path / "train.txt", *(f"images/{name}.jpg" for name in NAMES[:4]))
+    rows(tmp_path / "val.txt", "images/p4.jpg", "images/p5.jpg", "images/gone.jpg")
+    data = read(tmp_path)
+    assert sorted(splits(data).values()) == [0, 0, 0, 0, 1, 1]
+    assert any("gone.jpg" in problem.where for problem in data.problems)
+
+
 def test_text_files_that_list_other_things_are_no_splits(tmp_path):
     for kind in ("soup", "rice"):
         images(tmp_path / kind, [f"{kind}{i}" for i in range(3)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from danlu.data.dataset import TRAIN, UNASSIGNED
+from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex
 from danlu.data.split_names import split_of
@@ -15,8 +16,16 @@ from danlu.data.text_files import read_lines
 MIN_FOUND = 0.9  # fraction of the lines that name images, and of the images that are named
 
 
-def split_lists(survey: Survey, images: Iterable[Path]) -> tuple[dict[Path, int], list[str]]:
-    """Splits of the images by the text files of a data set that list them; returns them and notes.
+class SplitLists(NamedTuple):
+    """splits: of each listed image. problems: lines whose image is not there."""
+
+    splits: dict[Path, int]
+    notes: list[str]
+    problems: list[Problem]
+
+
+def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
+    """Splits of the images by the text files of a data set that list them.
 
     A line is the path of an image, with or without its extension ("apple_pie/1005649"). No split is returned without a
     list of the training set and another one, or for lists that do not cover the images.
@@ -27,26 +36,27 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> tuple[dict[Path, int]
             lists.setdefault(split, []).append(file)
     several = [files for files in lists.values() if len(files) > 1]
     if TRAIN not in lists or len(lists) < 2 or several:
-        return {}, []
+        return SplitLists({}, [], [])
     wanted = set(images)
     index = ImageIndex([file for file in survey.images if file.path in wanted], survey.root)
     found: dict[Path, int] = {}
-    lines = missed = 0
+    lines = 0
+    problems: list[Problem] = []
     for split, (file,) in sorted(lists.items()):
         for line in _names(file):
             lines += 1
             image = index.find(line, file.folder)
             if isinstance(image, str):
-                missed += 1
+                problems.append(Problem(f"{file.relative} {line}", image))
             else:
                 found[image.path] = split
-    if not lines or missed > (1 - MIN_FOUND) * lines or len(found) < MIN_FOUND * len(wanted):
-        return {}, []
+    if not lines or len(problems) > max(1, (1 - MIN_FOUND) * lines) or len(found) < MIN_FOUND * len(wanted):
+        return SplitLists({}, [], [])
     names = ", ".join(file.relative for files in lists.values() for file in files)
     notes = [f"the splits are those of {names}"]
     if left := len(wanted) - len(found):
         notes.append(f"{left} images are in none of these lists")
-    return found, notes
+    return SplitLists(found, notes, problems)
 
 
 def _names(file: File) -> list[str]:

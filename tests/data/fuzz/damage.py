@@ -135,7 +135,8 @@ def thumbnails(plan: Plan, root: Path) -> None:
 
 
 def missing_image(plan: Plan, root: Path) -> list[Sample]:
-    sample = plan.rng.choice(plan.samples)
+    # An image without objects may be in no annotation file, so that nothing tells of its loss.
+    sample = plan.rng.choice([sample for sample in plan.samples if sample.objects] or plan.samples)
     (root / sample.path).unlink()
     return [sample]
 

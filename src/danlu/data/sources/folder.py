@@ -17,7 +17,7 @@ from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
-from danlu.data.sources.folder_guards import Folder, annotated, image_counts, not_classes
+from danlu.data.sources.folder_guards import Folder, annotated, copies_of_images, image_counts, not_classes
 from danlu.data.sources.labelled import image_files, too_many_bad
 from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.targets import Task
@@ -99,9 +99,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     splits = torch.tensor([listing.splits[i] for i in good], dtype=torch.int8)
     notes = listing.notes + dropped + _remarks(path, listing, good, paths, infos)
     if len(splits.unique()) == 1:
-        by_lists, noted = split_lists(survey, paths)
-        splits = torch.tensor([by_lists.get(file, UNASSIGNED) for file in paths], dtype=torch.int8)
-        notes += noted
+        lists = split_lists(survey, paths)
+        splits = torch.tensor([lists.splits.get(file, UNASSIGNED) for file in paths], dtype=torch.int8)
+        notes += lists.notes
+        problems += lists.problems
     return Dataset(
         path=str(path),
         format="folder",
@@ -141,9 +142,17 @@ def _layout(survey: Survey) -> _Layout:
     children: dict[Folder, list[Folder]] = {}
     for folder in survey.folders:
         children.setdefault(folder[:-1], []).append(folder)
+    layout = _Layout()
+    for folder in copies_of_images(survey):
+        layout.notes.append(
+            f"the {below[folder]} images of {'/'.join(folder)}/ are not read: small copies or drawings of others"
+        )
+        children[folder[:-1]].remove(folder)
+        count = below[folder]
+        for depth in range(len(folder) + 1):
+            below[folder[:depth]] -= count
     top = _inside_wrappers((), own, below, children)
     kids = children.get(top, [])
-    layout = _Layout()
     if top:
         layout.notes.append(f"read from {'/'.join(top)}/, the only folder of images")
     splits = {kid: split_of(kid[-1]) for kid in kids}

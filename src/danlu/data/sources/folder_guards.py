@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, permutations
 
 from danlu.data.dataset import TRAIN
+from danlu.data.image_index import is_derived
 from danlu.data.sources.mask_files import IMAGE_WORDS, MASK_WORDS, looks_like_mask, mask_pairs, masks_beside_images
 from danlu.data.split_names import WORD, split_of
 from danlu.data.survey import File, Survey, normal
@@ -42,6 +43,18 @@ def image_counts(survey: Survey) -> tuple[Counter[Folder], Counter[Folder]]:
         for depth in range(len(folder) + 1):
             below[folder[:depth]] += count
     return own, below
+
+
+def copies_of_images(survey: Survey) -> list[Folder]:
+    """Folders called like small copies or drawings of the images, which hold nothing but names of other images."""
+    named = [folder for folder in survey.folders if is_derived(folder[-1]) and not any(map(is_derived, folder[:-1]))]
+    found = []
+    for folder in named:
+        inside = set(_stems(survey, folder))
+        others = {normal(file.stem) for file in survey.images if not any(map(is_derived, file.folder))}
+        if inside and inside <= others:
+            found.append(folder)
+    return found
 
 
 def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
@@ -199,6 +212,8 @@ def _hidden_masks(survey: Survey, folders: list[Folder]) -> Message | None:
 def _copies(survey: Survey, folders: list[Folder]) -> Message | None:
     """A folder that holds the names of all images of two or more others, which share none among themselves."""
     stems = {folder: own for folder in folders if (own := set(_stems(survey, folder)))}
+    if len(stems) == 2:
+        return _nested_copies(survey, stems)
     if len(stems) < 3:
         return None
     count = Counter(name for own in stems.values() for name in own)
@@ -211,6 +226,21 @@ def _copies(survey: Survey, folders: list[Folder]) -> Message | None:
                 "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
                 "or use --format folder if it is a class",
                 folder=folder[-1],
+            )  # fmt: skip
+    return None
+
+
+def _nested_copies(survey: Survey, stems: dict[Folder, set[str]]) -> Message | None:
+    """A folder that holds the names of all images of another one, which has them in several folders."""
+    for flat, nested in permutations(stems):
+        places = {file.folder for file in survey.images if file.folder[: len(nested)] == nested}
+        same = len(stems[flat] & stems[nested]) >= SHARED_STEMS * max(len(stems[flat]), len(stems[nested]))
+        if same and len(places) > 1 and nested not in places and flat in {file.folder for file in survey.images}:
+            return message(
+                "data.refuse.copies",
+                "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
+                "or use --format folder if it is a class",
+                folder=flat[-1],
             )  # fmt: skip
     return None
 

@@ -93,6 +93,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     notes: list[str] = []
     index = ImageIndex.of(survey if not survey.is_file else walk(root, partly=True))
     shape_of_points = False
+    missing: list[Problem] = []  # images that are listed and not there
     description = survey.path if survey.is_file else (found.path if (found := _description(survey)) else None)
     darknet = _darknet(survey)
     if description is not None and description.suffix.lower() in (".yaml", ".yml"):
@@ -107,9 +108,10 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         listed = _listed(survey, labels)
         classes = class_list(survey)
         if all(split == UNASSIGNED for _, split in listed):
-            splits, noted = split_lists(survey, [image for image, _ in listed])
-            listed = [(image, splits.get(image, UNASSIGNED)) for image, _ in listed]
-            notes += noted
+            lists = split_lists(survey, [image for image, _ in listed])
+            listed = [(image, lists.splits.get(image, UNASSIGNED)) for image, _ in listed]
+            notes += lists.notes
+            missing = lists.problems
     listed, unlabelled = _labelled_splits(listed, labels, notes)
     reader = _Reader(root, labels, len(classes) if classes else None, shape_of_points)
     found = [reader(image, split) for image, split in listed]
@@ -121,7 +123,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     notes += _shared_labels([image for image, _ in listed], labels, root)
     problems = reader.problems
     stop_if_many_bad(survey.path, len(problems), reader.lines, problems, config)
-    problems += [Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)]
+    problems += missing + [
+        Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)
+    ]
     if not classes:
         classes = [str(k) for k in range(1 + max((t.label for one in found for t in one.things), default=-1))]
     if reader.unlabelled:
