@@ -22,6 +22,7 @@ from danlu.config.values import (
     Flip,
     Fraction,
     Language,
+    LoggerName,
     LossName,
     Milestones,
     NotNegative,
@@ -328,6 +329,9 @@ class Config(Strict):
     )
     callbacks: Annotated[tuple[OwnName, ...] | None, BeforeValidator(parse_names)] = option(
         None, "callbacks of your own: FILE.py:NAME,..."
+    )
+    log: Annotated[tuple[LoggerName, ...] | None, BeforeValidator(parse_names)] = option(
+        None, "other loggers to write to: tensorboard, mlflow, wandb, trackio"
     )
     tta: bool = option(
         False, "test-time augmentation: average predictions over the mirrored image in evaluate and predict"

@@ -30,6 +30,7 @@ Flip = Literal["none", "lr", "ud", "both"]
 OwnName = Annotated[str, Field(pattern=r"^own:")]  # stands for an object of the user, see `user_objects.py`
 Precision = Literal["fp32", "bf16", "fp16"]
 Language = Literal["en", "zh"]
+LoggerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 
 
 def parse_split_size(value: Any) -> Any:

@@ -17,6 +17,7 @@ from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.processes import Agreement
 from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
 from danlu.learning.losses import class_weights
+from danlu.loggers.watcher import LoggerWatcher
 from danlu.message import speaking
 from danlu.preparation.assemble import make_plan
 from danlu.preparation.networks import network
@@ -64,6 +65,8 @@ def fit_network(
     if first and (callbacks := current().callbacks) is not None:
         watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
     watchers[:0] = more_watchers if first else ()
+    if first and config.log:
+        watchers.append(LoggerWatcher(config.log, config, run, display.say))
     with display, showing(None), ExitStack() as stack:  # the display shows the training itself
         if first and config.doctor.budget:
             watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from danlu.config import Config, load_yaml, with_values
 from danlu.inference.loaded_run import LoadedRun
+from danlu.loggers.table import check_loggers
 from danlu.message import speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
@@ -133,6 +134,7 @@ def train(
         raise refusal("DATA", WANTED, data)
     wanted = with_values(base, ({"data.path": str(data)} if not in_memory and str(data) else {}) | plain)
     _check_folds(wanted)
+    check_loggers(wanted.log)
     with speaking(wanted.doctor.language), showing(StageLines(console)):
         if not in_memory and (is_data(val) or is_data(test)):
             raise refusal("val and test", "paths or sizes where DATA is a path", type(val or test).__name__)
@@ -171,6 +173,7 @@ def _resume(
     run = Run.open(folder)
     with speaking(run.config.doctor.language), run.locked():
         config = resumed_config(run, settings)
+        check_loggers(config.log)
         if config.callbacks and objects.callbacks is None:
             names = ", ".join(name.removeprefix(PREFIX) for name in config.callbacks)
             text = "callbacks {names} are not called: a run cannot save them; give callbacks= again"

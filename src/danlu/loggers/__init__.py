@@ -1,0 +1,1 @@
+"""`--log`: metrics and settings of a run for TensorBoard, MLflow, W&B and trackio."""
