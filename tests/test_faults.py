@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,31 @@ def test_bounds_notice_a_missing_finding_and_false_alarms(gym) -> None:
     silent = [run(one.planted[0], "") if one.planted == ("loop.a",) else one for one in good[:4]] + good[4:]
     assert any("loop.a" in sentence for sentence in bounds.broken(silent))
     assert any("false alarms" in sentence for sentence in bounds.broken(good + [run("", "loop.a")] * 4))
+
+
+def test_each_program_trains_and_every_fault_of_it_is_planted(gym) -> None:
+    programs, cases = gym("programs"), gym("cases").cases("tuned")
+    kinds = {name for name, _ in programs.PLANTED}
+    assert kinds == set(programs.KINDS)
+    for name, fault in programs.PLANTED:
+        planted = next(case for case in cases if case.name == f"{name}: {fault} / program")
+        assert planted.build().fault == fault
+        assert planted.twin.fault == ""
+    for program in programs.PROGRAMS.values():
+        if program.half == "tuned" and program.name in ("policy gradient", "contrast"):
+            course = program.make().kind(program, lambda *arguments: nullcontext())
+            assert 0 <= next(course) <= 1
+
+
+@pytest.mark.slow
+def test_the_doctor_names_the_fault_of_a_program_and_nothing_without_it(gym) -> None:
+    programs, examine, cases = gym("programs"), gym("score").examine, gym("cases").cases("tuned")
+    named = {case.name: case for case in cases}
+    sound = examine("danlu", named["healthy: contrast / 0"])
+    assert not sound.false_alarm
+    faulty = examine("danlu", named["contrast: no zero_grad / program"])
+    assert faulty.right_first
+    assert len(programs.PROGRAMS) == 2 * len(programs.KINDS)
 
 
 @pytest.mark.slow

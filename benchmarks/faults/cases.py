@@ -17,6 +17,7 @@ from faults import FAULTS, PAIRS
 from healthy import ODD, VARIATIONS
 from loop import Setup
 from planting import Fault
+from programs import PLANTED, PROGRAMS, Program
 from setups import healthy_setups
 
 HALVES = ("tuned", "untuned")
@@ -38,14 +39,14 @@ class Case:
     codes: tuple[str, ...]
     also: tuple[str, ...]
     proof: str
-    twin: Setup
-    build: Callable[[], Setup]
+    twin: Setup | Program
+    build: Callable[[], Setup | Program]
 
 
 def cases(half: str = "all") -> list[Case]:
     """List the cases of one half or of both, without set-ups whose data are missing."""
     halves = HALVES if half == "all" else (half,)
-    return [case for one in halves for case in (*faulty(one), *pairs(one), *healthy(one))]
+    return [case for one in halves for case in (*faulty(one), *pairs(one), *healthy(one), *programs(one))]
 
 
 def quick(found: list[Case]) -> list[Case]:
@@ -119,5 +120,21 @@ def healthy(half: str) -> list[Case]:
     return found
 
 
-def healthy_case(name: str, half: str, setup: Setup) -> Case:
+def programs(half: str) -> list[Case]:
+    """Programs of other kinds than one model with one loss: two healthy runs each, and their planted faults."""
+    found = []
+    for place, base in enumerate(one for one in PROGRAMS.values() if one.half == half):
+        seed = FIRST_SEED[half] + 3000 + 10 * place
+        found += [healthy_case(f"{base.name} / {number}", half, base.but(seed=seed + number)) for number in range(2)]
+        for number, (fault, codes) in enumerate(
+            (fault, codes) for (name, fault), codes in PLANTED.items() if name == base.name
+        ):
+            planted = base.but(fault=fault, seed=seed + 2 + number)
+            proof, twin = "crash" if fault == "no ignore_index" else "code", planted.but(fault="")
+            name = f"{base.name}: {fault} / program"
+            found.append(Case(name, half, "fault", codes[:1], codes[1:], proof, twin, partial(planted.but)))
+    return found
+
+
+def healthy_case(name: str, half: str, setup: Setup | Program) -> Case:
     return Case(f"healthy: {name}", half, "healthy", (), (), "score", setup, lambda: setup)

@@ -188,3 +188,25 @@ def test_one_half_of_a_gan_is_not_judged_by_chance_level() -> None:
             loss_fn(critic(made), torch.ones(16, 1)).backward()
             optimizers[0].step()
     assert codes(doctor) == []
+
+
+class Autoencoder(nn.Module):
+    """Returns its reconstruction and its code; the reconstruction may be cut off from the inputs."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.cut = nn.Linear(FEATURES, 4), nn.Linear(4, FEATURES), cut
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        code = self.encoder(x)
+        return self.decoder(code.detach() if self.cut else code), code
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_first_output_that_no_gradient_leaves_towards_the_inputs(cut: bool) -> None:
+    torch.manual_seed(0)
+    x, _ = table()
+    doctor = trained(
+        Autoencoder(cut), lambda outputs, y: F.mse_loss(outputs[0], y) + 0.1 * outputs[1].square().mean(), x, x
+    )
+    assert ("model.inputs_unused" in codes(doctor)) == cut

@@ -12,6 +12,7 @@ from danlu.doctor.findings.data.label_noise import label_noise
 from danlu.doctor.findings.data.split_shift import split_shift
 from danlu.doctor.findings.gradient.exploding import exploding
 from danlu.doctor.findings.gradient.vanishing import vanishing
+from danlu.doctor.instruments.inputs import Inputs
 from danlu.doctor.instruments.labels import kinship
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.predictions import top_third_correct
@@ -198,3 +199,12 @@ def test_class_absent_from_few_measured_batches_is_not_reported(measured: int, f
         input__samples={"train": [160]},
     )
     assert [finding.code for finding in split_shift(ledger)] == (["data.split_shift"] if found else [])
+
+
+def test_different_sequences_of_small_integers_have_different_hashes() -> None:
+    """Sums of multiples of one irrational number over tokens are often equal, and would look like leaks."""
+    tokens = torch.randint(0, 10, (3000, 14), generator=generator()).unique(dim=0)
+    hashes = Inputs()
+    hashes._weights = None
+    found = hashes._hash(tokens, torch.float64)
+    assert len(found.unique()) == len(tokens)

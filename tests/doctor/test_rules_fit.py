@@ -165,6 +165,18 @@ def test_memorising_without_learning_is_not_called_overfitting_first():
     assert diagnose(shuffled)[0].code == "fit.not_learning"
 
 
+def test_one_hidden_unit_is_too_small_for_two_classes_unless_it_is_a_side_branch():
+    def narrow(given: int, losses: list[float]) -> list[str]:
+        ledger = run(losses, losses, widths=(1, 2))
+        ledger.add("output.count", 2, "", 1)
+        ledger.add("layer.input_shape", [32, given], "l1", 1)
+        return [f.severity for f in RULES["model.too_small"](ledger)]
+
+    assert narrow(1, STILL_POOR) == ["warning"]
+    assert narrow(1, [0.1] * 8) == []
+    assert narrow(64, STILL_POOR) == []
+
+
 def test_poor_linear_model_is_too_small():
     assert [f.severity for f in RULES["model.too_small"](run(STILL_POOR, STILL_POOR, widths=(10,)))] == ["note"]
     assert list(RULES["model.too_small"](run([0.1] * 8, [0.1] * 8, widths=(10,)))) == []

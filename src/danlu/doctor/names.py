@@ -276,6 +276,12 @@ NAMES: dict[str, Name] = {
         "once", "", "", "change of the predictions of next items when these items are replaced, relative as above"
     ),
     "probe.used_inputs": Name("once", "", "", "fraction of the input positions that an output depends on"),
+    "probe.cut_output": Name(
+        "once",
+        "",
+        "0/1",
+        "of several outputs the first has other values for other inputs, but no gradient with respect to them",
+    ),
     "probe.unused_inputs": Name(
         "once", "axis", "", "fraction of the positions along an axis of the inputs that no output depends on"
     ),

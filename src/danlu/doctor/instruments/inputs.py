@@ -104,10 +104,11 @@ class Inputs(Instrument):
     def _hash(self, rows: Tensor, kind: torch.dtype) -> Tensor:
         count = rows.shape[1]
         if self._weights is None or self._places[1] != count or self._weights.device != rows.device:
-            # Irrational weights: the random generators of the training must not be used.
+            # The random generators of the training must not be used. Multiples of one irrational number would not do:
+            # sums of them over different integers, as of tokens, are often equal.
             steps = torch.arange(1, min(count, MAX_HASHED) + 1, dtype=torch.float64)
             places = scattered(count, MAX_HASHED)
-            self._weights = ((steps * 2**0.5) % 1 + 0.1 * ((steps * 3**0.5) % 1)).to(kind).to(rows.device)
+            self._weights = ((torch.sin(steps * 12.9898) * 43758.5453) % 1).to(kind).to(rows.device)
             self._places = (places.to(rows.device), count)
         return rows.index_select(1, self._places[0]).to(kind) @ self._weights
 

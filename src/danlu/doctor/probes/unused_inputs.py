@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.probes.mixing import Record
-from danlu.doctor.probes.sample import Sample
+from danlu.doctor.probes.sample import Sample, first_tensor
 from danlu.doctor.watched_model import tensors_in
 
 MAX_ELEMENTS = 1_000_000  # input values, for the memory of the backward pass
 
 
 def unused_inputs(sample: Sample) -> Iterator[Record]:
-    """Yield probe.unused_inputs: fraction of unused positions along each axis of the inputs after the first.
+    """Yield probe.unused_inputs, the fraction of unused positions along each axis of the inputs after the first, and
+    probe.cut_output.
 
     An output may depend on an input without a gradient (a rounded index); so all outputs, weighted differently, are
     taken together, and integers are left out.
@@ -24,10 +25,15 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
         return
     with torch.enable_grad():
         inputs = sample.inputs.detach().clone().requires_grad_()
-        outputs = [t for t in tensors_in(sample.run(inputs=inputs)) if t.requires_grad]
+        every = list(tensors_in(sample.run(inputs=inputs)))
+        outputs = [t for t in every if t.requires_grad]
         total = sum((weighted(t) for t in outputs), torch.zeros((), device=inputs.device))
         if not outputs or total.grad_fn is None:
             return
+        if every[0].requires_grad and len(outputs) > 1:
+            (of_first,) = torch.autograd.grad(weighted(every[0]), inputs, allow_unused=True, retain_graph=True)
+            cut = (of_first is None or not bool(of_first.any())) and changes_with_inputs(sample)
+            yield "probe.cut_output", float(cut), ""
         (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
     used = torch.zeros_like(inputs[0], dtype=torch.bool) if gradient is None else (gradient != 0).any(0)
     yield "probe.used_inputs", float(used.float().mean()), ""
@@ -39,6 +45,15 @@ def unused_inputs(sample: Sample) -> Iterator[Record]:
         if len(rest) > 2 or used.shape[axis] < 2:
             continue
         yield "probe.unused_inputs", float((~along).float().mean()), f"axis{axis + 1}"
+
+
+def changes_with_inputs(sample: Sample) -> bool:
+    """Whether the first output has other values for other inputs, with the same random numbers."""
+    found = []
+    for inputs in (sample.inputs, sample.inputs + 1):
+        torch.manual_seed(0)  # the caller restores the generators
+        found.append(first_tensor(sample.run(inputs=inputs.detach())))
+    return found[0] is not None and found[1] is not None and not torch.equal(found[0], found[1])
 
 
 def weighted(outputs: Tensor) -> Tensor:

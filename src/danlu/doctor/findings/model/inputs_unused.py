@@ -15,7 +15,7 @@ MIN_FRACTION = 0.5  # of the positions along an axis
 
 
 def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
-    """No output depends on the inputs at all, or on most of the positions along an axis of them."""
+    """No output depends on the inputs, or on most of the positions along an axis, or the first output is cut off from them."""
     used, shape = ledger.last("probe.used_inputs"), ledger.last("input.shape", default=[])
     if used is None:
         return
@@ -23,10 +23,20 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
         facts: dict[str, Any] = {"used": 0.0, "unused": 1.0}
         facts["problem"] = message(
             "finding.model.inputs_unused.none",
-            "The gradient of the outputs with respect to the inputs is exactly 0: the output is the same for any input",
+            "The gradient of the outputs with respect to the inputs is exactly 0: the outputs are constant, or cut off from the inputs",
         )
-        facts["extent"] = message("finding.model.inputs_unused.any", "the inputs")
+        facts["title"] = message("finding.model.inputs_unused.any", "The outputs do not depend on the inputs")
         yield Finding("model.inputs_unused", "warning", 0.6, "", facts)
+        return
+    if ledger.last("probe.cut_output"):
+        facts = {"used": used, "unused": 1 - used}
+        facts["problem"] = message(
+            "finding.model.inputs_unused.cut",
+            "The first output of the model changes with the inputs, but no gradient passes from it to them: its error trains "
+            "only what follows the place where it is cut off",
+        )
+        facts["title"] = message("finding.model.inputs_unused.cut_title", "The first output is cut off from the inputs")
+        yield Finding("model.inputs_unused", "warning", 0.8, "", facts)
         return
     axes = ledger.facts("probe.unused_inputs")
     where, fraction = max(axes.items(), key=lambda item: item[1], default=("", 0.0))
@@ -42,7 +52,7 @@ def inputs_unused(ledger: Ledger) -> Iterable[Finding]:
         shape=shape,
         used=round((1 - fraction) * shape[axis]),
     )
-    facts["extent"] = message("finding.model.inputs_unused.most", "most of the inputs")
+    facts["title"] = message("finding.model.inputs_unused.most", "The outputs do not depend on most of the inputs")
     yield Finding("model.inputs_unused", "warning", 0.85, "", facts)
 
 
@@ -52,7 +62,7 @@ SPEC = FindingSpec(
     severities=("warning",),
     rule=inputs_unused,
     words=Words(
-        title="The outputs do not depend on {extent}",
+        title="{title}",
         cause="{problem}.",
         fix=(
             "Follow the tensor through forward(). An index such as x[:, 0] takes only the first time step; "

@@ -13,6 +13,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import layer_place
+from danlu.message import Message
 
 
 def too_small(ledger: Ledger) -> Iterable[Finding]:
@@ -25,21 +26,12 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
     epochs = len(ledger.values("loss.mean", "train"))
     facts = {"skill": skill, "val_skill": val_skill, "layers": len(layers), "outputs": outputs}
     facts |= {"train": last_loss(ledger, "train"), "val": last_loss(ledger, "val"), "chance": chance_loss(ledger)}
-    if widths and ledger.last("target.kind") == "classes":
-        layer = min(widths, key=widths.__getitem__)
-        norms = [n for n, kind in ledger.facts("layer.kind").items() if kind == "LayerNorm" and _normed(ledger, n) == 1]
-        if widths[layer] < 4 and widths[layer] < 0.5 * outputs and skill < 0.8 and not norms:
-            what = message(
-                "finding.model.too_small.narrow",
-                "{layer} has {width} outputs for {classes} classes",
-                layer=layer_place(layer),
-                width=widths[layer],
-                classes=outputs,
-            )
-            facts |= {"what": what, "width": widths[layer]}
-            severity = "warning" if len(layers) <= 4 else "note"  # in deep networks it may be on a side branch
-            yield Finding("model.too_small", severity, 0.9, layer, facts)
-            return
+    layer = _bottleneck(ledger, layers, widths, outputs) if widths and skill < 0.8 else None
+    if layer is not None:
+        facts |= {"what": _narrow_text(layer, widths[layer], outputs), "width": widths[layer]}
+        severity = "warning" if len(layers) <= 4 else "note"  # in deep networks it may be on a side branch
+        yield Finding("model.too_small", severity, 0.9, layer, facts)
+        return
     late = descent(ledger)
     if widths or epochs < 5 or late is None or late > 0.05 or skill > 0.85 or skill - val_skill > 0.1:
         return
@@ -48,6 +40,35 @@ def too_small(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.too_small", "note", 0.7, layers[0], facts)
     elif abs(skill) < 0.05:
         yield Finding("model.too_small", "warning", 0.6, layers[0], facts)
+
+
+def _bottleneck(ledger: Ledger, layers: list[str], widths: dict[str, int], outputs: int) -> str | None:
+    """The narrowest hidden layer where it is too narrow for the classes, or one value that the next layer is given."""
+    layer = min(widths, key=widths.__getitem__)
+    kinds = ledger.facts("layer.kind")
+    if any(kind == "LayerNorm" and _normed(ledger, name) == 1 for name, kind in kinds.items()):
+        return None
+    if widths[layer] < 4 and widths[layer] < 0.5 * outputs and ledger.last("target.kind") == "classes":
+        return layer
+    following = layers[layers.index(layer) + 1]
+    alone = widths[layer] == 1 and (ledger.last("layer.input_shape", following) or [0])[-1] == 1
+    return layer if alone and kinds.get(layer) == kinds.get(following) == "Linear" else None
+
+
+def _narrow_text(layer: str, width: int, outputs: int) -> Message:
+    if width == 1:
+        return message(
+            "finding.model.too_small.one_unit",
+            "All that {layer} passes on is one number per sample",
+            layer=layer_place(layer),
+        )
+    return message(
+        "finding.model.too_small.narrow",
+        "{layer} has {width} outputs for {classes} classes",
+        layer=layer_place(layer),
+        width=width,
+        classes=outputs,
+    )
 
 
 def _out_width(ledger: Ledger, layer: str) -> int:
