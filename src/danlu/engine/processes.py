@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
@@ -24,7 +27,27 @@ from danlu.refuse import Failure, Refusal
 # Ctrl-C reaches the child processes as well, so a stop is forwarded by a signal of its own. Windows has only SIGTERM
 # for this, which ends them at once, and no SIGKILL.
 FORWARDED = getattr(signal, "SIGUSR1", signal.SIGTERM)
+PR_SET_PDEATHSIG = 1  # of prctl.h
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+# Pid of the process that launches others, in their environment.
+LAUNCHER = "DANLU_LAUNCHER"
+
+
+def _end_with_launcher() -> None:
+    """In a process of `launch`, on Linux: let the kernel end it when its parent dies, even by SIGKILL.
+
+    Without it, a process whose siblings never came would wait for them half an hour.
+    """
+    started_by = multiprocessing.parent_process()
+    if sys.platform != "linux" or started_by is None or os.environ.get(LAUNCHER) != str(started_by.pid):
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != started_by.pid:  # it died while this process imported torch
+        os._exit(1)
+
+
+_end_with_launcher()  # at import, which comes before the processes wait for one another
 # At import, since child processes import this file before Lightning logs their start.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -48,6 +71,7 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
             raise Interrupted(str(stop.reason), 128 + stop.number)
 
     stop.forward = forward
+    os.environ[LAUNCHER] = str(os.getpid())
     try:
         progress = fabric.launch(cast(Callable[[Fabric], Any], _run_process), function, args, errors, ready)
     except (ProcessRaisedException, ProcessExitedException) as error:
@@ -66,6 +90,7 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
         raise RuntimeError(last) from error
     finally:
         stop.forward = None
+        os.environ.pop(LAUNCHER, None)
     if (progress.stopped or "").startswith(INTERRUPTED):
         progress.stopped = stop.reason or progress.stopped
     return progress
