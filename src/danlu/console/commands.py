@@ -14,6 +14,7 @@ from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose, write_log_page
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import DIRECTIONS, landscape
+from danlu.console.mistakes import print_mistakes
 from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
 from danlu.deployment.export import export
@@ -24,8 +25,10 @@ from danlu.history.compare import compare
 from danlu.history.printed import print_runs, print_runs_comparison
 from danlu.history.runs import runs
 from danlu.inference.evaluate import evaluate
+from danlu.inference.evaluation_page import PAGE
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
+from danlu.inference.prediction_csv import check_csv, write_csv
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
 from danlu.printing.export import print_export
@@ -71,19 +74,32 @@ def tune_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 
 def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    result = evaluate(values.pop("run"), values.pop("data"), **_given(values))
+    run = values.pop("run")
+    if values.get("out") is None and (Path(run) / "config.yaml").is_file():
+        values["out"] = str(Path(run) / PAGE)
+    result = evaluate(run, values.pop("data"), **_given(values))
     figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
     print_line(console, f"{result.part} of {result.data}, {result.samples:,} samples: {figures}")
     if (result.test_looks or 0) > 1:
         text = f"note: evaluation {result.test_looks} on the test set; choices made since the first may depend on it"
         print_line(console, text)
+    print_mistakes(console, result)
+    if result.page:
+        print_line(console, f"page: {result.page}")
     return result.to_json(), 0
 
 
 def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    file, out = values.pop("csv"), values.get("out")
+    if file is not None:
+        check_csv(file)
     predictions = predict(values.pop("run"), *values.pop("paths"), **_given(values))
     objects = any(row.objects is not None for row in predictions)
     console.print(_objects_table(predictions) if objects else _answers_table(predictions))
+    if out:
+        print_line(console, f"images with their predictions: {out}")
+    if file is not None:
+        print_line(console, f"table: {write_csv(predictions, file)}")
     return {"predictions": [row.to_json() for row in predictions]}, 0
 
 

@@ -11,6 +11,7 @@ from danlu.console.flags import Parser, hint
 from danlu.refuse import Refusal, nearest
 
 EXPORT_NAMES = ("onnx", "pt2")  # of `deployment.export`, likewise
+EVALUATION_PAGE = "evaluation.html"  # as `inference.evaluation_page.PAGE`, whose import takes time
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
@@ -64,6 +65,7 @@ def _evaluate(parser: Parser) -> None:
     for name in ("loss", "metrics"):
         parser.flag(f"--{name}", metavar="FILE.py:NAME", default=None, help=f"{name} of your own, as in the training")
     parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
+    parser.flag("--out", metavar="FILE", default=None, help=f"HTML page to write [RUN/{EVALUATION_PAGE}]")
     _trained_network(parser)
 
 
@@ -71,6 +73,7 @@ def _predict(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("paths", metavar="PATH", nargs="+")
     parser.flag("--out", metavar="DIR", help="folder for copies of the images with the prediction drawn on them")
+    parser.flag("--csv", metavar="FILE", default=None, help="table of all predictions to write")
     parser.flag("--top", metavar="K", default=None, help="number of top-scoring classes to list per image [3]")
     parser.flag("--score", metavar="N", default=None, help=_text("detect.score"))
     _trained_network(parser)

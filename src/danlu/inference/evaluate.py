@@ -24,17 +24,18 @@ def evaluate(
     loss: Any = None,
     transform: Any = None,
     metrics: Any = None,
+    out: str | Path | None = None,
 ) -> EvaluationResult:
     """Evaluate a run on a split of its own data, or on other labelled `data`; see `LoadedRun.evaluate`.
 
     run: a run folder; or a .json file with detections of any system in COCO's results form, evaluated against the
     annotations `data` (see `inference/coco_results.py`), with no other arguments. model, loss, transform, metrics: see
-    `load`.
+    `load`. out: HTML page to write.
     """
     if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
-        for name, value in {"part": part, "weights": weights, "device": device, "tta": tta}.items():
+        for name, value in {"part": part, "weights": weights, "device": device, "tta": tta, "out": out}.items():
             if value is not None:
                 raise refusal(f"--{name}", f"omitted if detections are given, as in {run}", value)
         return evaluate_results(run, data)
     loaded = load(run, weights, model=model, loss=loss, transform=transform, metrics=metrics)
-    return loaded.evaluate(data, part=part, device=device, tta=tta)
+    return loaded.evaluate(data, part=part, device=device, tta=tta, out=out)

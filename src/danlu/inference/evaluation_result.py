@@ -29,6 +29,11 @@ class EvaluationResult(Result):
     per_class: list[dict[str, Any]] | None = None  # of the last kind (boxes, masks) in the file of detections
     test_looks: int | None = None  # evaluations on the run's own test split so far, this one included
 
+    confusion: list[list[int]] | dict[str, Any] | None = None  # classification; rows are true classes (`compact`)
+    mistakes: list[dict[str, Any]] | None = None  # of a classification: name, true, said, confidence
+    classes: list[str] | None = None  # of the confusion matrix, in its order
+    page: str | None = None  # HTML page that was written
+
     ALWAYS: ClassVar[tuple[str, ...]] = ("test_looks",)
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from danlu.doctor.finding import Finding
 from danlu.engine.device import pick_device
 from danlu.inference.detect import detect
 from danlu.inference.evaluation_data import other_data, own_data
+from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.measure import measure
 from danlu.inference.predict_images import predict_images
@@ -23,6 +24,7 @@ from danlu.inference.predict_rows import predict_rows
 from danlu.inference.predict_tensors import predict_tensors
 from danlu.inference.prediction import Prediction
 from danlu.inference.run_display import curves_figure, run_html
+from danlu.inference.sample_images import image_uri
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.own.collect import collect
 from danlu.refuse import Refusal, one_of, refusal
@@ -192,24 +194,28 @@ class LoadedRun(Run):
         weights: str | None = None,
         device: str | None = None,
         tta: bool | str | None = None,
+        out: str | Path | None = None,
     ) -> EvaluationResult:
         """Evaluate on a split of the run's own data, or on other labelled data with the run's classes.
 
         data: other data, a path or as `danlu.train` takes it; its test split is used where it defines one, else all of
         it. part: train, val or test (the default) of the run's own data. weights: "best" or "last"; those the run was
         loaded with by default. Evaluations on the run's own test split are counted in its summary, because
-        choosing by the test metrics biases them: `result.test_looks`.
+        choosing by the test metrics biases them: `result.test_looks`. out: HTML page to write, with the confusion
+        matrix and the mistakes.
         """
         if (other := load(self, weights)) is not self:
-            return other.evaluate(data, part=part, device=device, tta=tta)
+            return other.evaluate(data, part=part, device=device, tta=tta, out=out)
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
             raise refusal("--part", "omitted if other DATA are given", part)
         began = time.perf_counter()
         with using(self.objects):
-            return self._evaluate(data, part, config, began)
+            return self._evaluate(data, part, config, began, None if out is None else Path(out))
 
-    def _evaluate(self, data: Any, part: str | None, config: Config, began: float) -> EvaluationResult:
+    def _evaluate(
+        self, data: Any, part: str | None, config: Config, began: float, out: Path | None
+    ) -> EvaluationResult:
         """`evaluate` with checked arguments. began: time of the call."""
         if data is None:
             split = one_of("--part", "test" if part is None else part, SPLITS, "train, val or test")
@@ -219,7 +225,10 @@ class LoadedRun(Run):
         measured = measure(self.network, prepared, split)
         seconds = time.perf_counter() - began
         samples = len(getattr(prepared.split, split))
-        return EvaluationResult(
+        image_of = (lambda index: image_uri(prepared, index)) if out else (lambda index: "")
+        details = measured.task.details(measured.evaluation, prepared.dataset.name_of, image_of)
+        mistakes = details.get("mistakes")
+        result = EvaluationResult(
             run=self.name,
             task=self.task,
             model=self.signature.model,
@@ -232,7 +241,14 @@ class LoadedRun(Run):
             part=split,
             samples=samples,
             test_looks=self._count_test_look() if data is None and split == "test" else None,
+            confusion=details.get("confusion"),
+            mistakes=None if mistakes is None else [{k: v for k, v in one.items() if k != "image"} for one in mistakes],
+            classes=list(self.signature.classes) if details.get("confusion") else None,
+            page=None if out is None else str(out),
         )
+        if out is not None:
+            write_evaluation_page(result, details, list(self.signature.classes), out)
+        return result
 
     def _with_settings(self, settings: dict[str, Any]) -> Config:
         """The run's config with the settings that are not None."""

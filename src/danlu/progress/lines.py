@@ -58,7 +58,7 @@ class StageLines:
         if seconds < stage.delay:
             return
         if self.console.is_terminal:
-            self._write(f"{ERASE}{described(stage)[: self.console.width - 1]}")
+            self._write(f"{ERASE}{printable_line(described(stage))[: self.console.width - 1]}")
             self._drawn = True
             return
         last = self._printed.get(id(stage))

@@ -14,6 +14,7 @@ from danlu.data.dataset import SPLITS
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement
+from danlu.inference.sample_images import IMAGE_SIDE, image_uri
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_task, transforms
 from danlu.preparation.networks import network
@@ -24,9 +25,7 @@ from danlu.run.folder import Run
 from danlu.run.summary import DataSummary, SplitMetrics, Summary
 from danlu.user_objects import PREFIX
 
-IMAGE_SIDE = 96  # pixels, of images in the report
 OBJECTS_SIDE = 192  # pixels, of augmented images with boxes
-EXAMPLE_SIDE = 384  # max pixels, of images with ground truth and detections
 AUGMENTED_SHOWN = 24  # images
 
 
@@ -93,20 +92,6 @@ def _mean_speed(epochs: Sequence[Mapping[str, Any]]) -> float:
 def _metrics_of(row: dict[str, Any], split: str) -> dict[str, float]:
     """Metrics of one split in a row of the record: {"val.loss": 0.1} -> {"loss": 0.1}."""
     return {name.partition(".")[2]: value for name, value in row.items() if name.startswith(split + ".")}
-
-
-def image_uri(prepared: Prepared, index: int) -> str:
-    """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped."""
-    if prepared.images is None:
-        return ""
-    image = visible(prepared.images.some([index])[0])
-    if prepared.objects is None:
-        return to_data_uri(image, IMAGE_SIDE)
-    placement = prepared.objects.placements[index]
-    (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
-    height, width = round(placement.original[0] * y), round(placement.original[1] * x)
-    cropped = image[:, top : top + height, left : left + width]
-    return to_data_uri(cropped, min(EXAMPLE_SIDE, max(cropped.shape[1:])))
 
 
 def augmented_images(prepared: Prepared) -> list[str]:

@@ -1,0 +1,41 @@
+"""Confusion matrix and most confident mistakes of an evaluation on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from danlu.inference.evaluation_result import EvaluationResult
+from danlu.metrics.classification import expanded
+from danlu.printing.lines import print_line
+from danlu.printing.tables import plain_table, print_in_parts
+
+MAX_CLASSES = 12  # of a confusion matrix that is printed whole; of more classes the most frequent pairs are printed
+MAX_PAIRS = 10  # pairs of classes
+MAX_FILES = 12  # samples listed; --json and the page have more
+
+
+def print_mistakes(console: Console, result: EvaluationResult) -> None:
+    """Print what a classifier confuses, and the wrong samples of which it is most confident."""
+    if not result.confusion or result.classes is None:
+        return
+    matrix, classes = expanded(result.confusion), result.classes
+    if len(classes) <= MAX_CLASSES:
+        rows = [[name, *map(str, row)] for name, row in zip(classes, matrix)]
+        print_in_parts(console, ["true \\ predicted", *classes], rows, right=set(classes))
+    else:
+        pairs = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
+        table = plain_table(("true", "predicted", "samples"), right=("samples",))
+        for n, i, j in sorted(pairs, reverse=True)[:MAX_PAIRS]:
+            table.add_row(classes[i], classes[j], str(n))
+        if pairs:
+            console.print(table)
+    wrong = sum(map(sum, matrix)) - sum(row[i] for i, row in enumerate(matrix))
+    if not wrong or not result.mistakes:
+        print_line(console, f"all {result.samples:,} samples are right")
+        return
+    listed = result.mistakes[:MAX_FILES]
+    print_line(console, f"{wrong:,} of {result.samples:,} samples are wrong; the most confident {len(listed)}:")
+    table = plain_table(("sample", "true", "predicted", "confidence"), right=("confidence",), whole=("confidence",))
+    for one in listed:
+        table.add_row(one["name"], one["true"], one["said"], f"{one['confidence']:.3f}")
+    console.print(table)

@@ -1,0 +1,23 @@
+"""Images of single samples for the pages, as data URIs."""
+
+from __future__ import annotations
+
+from danlu.preparation.prepared import Prepared
+from danlu.report.images import to_data_uri, visible
+
+IMAGE_SIDE = 96  # pixels, of images in the report
+EXAMPLE_SIDE = 384  # max pixels, of images with ground truth and detections
+
+
+def image_uri(prepared: Prepared, index: int) -> str:
+    """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped."""
+    if prepared.images is None:
+        return ""
+    image = visible(prepared.images.some([index])[0])
+    if prepared.objects is None:
+        return to_data_uri(image, IMAGE_SIDE)
+    placement = prepared.objects.placements[index]
+    (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
+    height, width = round(placement.original[0] * y), round(placement.original[1] * x)
+    cropped = image[:, top : top + height, left : left + width]
+    return to_data_uri(cropped, min(EXAMPLE_SIDE, max(cropped.shape[1:])))
