@@ -69,6 +69,14 @@ def test_missing_images_and_broken_lines_are_named(tmp_path):
     assert [problem.where.split()[1:3] for problem in data.problems] == [["line", "4"], ["line", "51"]]
 
 
+def test_a_split_without_its_images_is_named(tmp_path):
+    for split, names in (("train", NAMES), ("val", ["q0", "q1"])):
+        lines(tmp_path / split / "metadata.jsonl", *({"file_name": f"{n}.jpg", "label": n[1]} for n in names))
+    images(tmp_path / "train", NAMES)
+    assert "q0.jpg" in refused(tmp_path)
+    assert len(read(tmp_path, on_bad="skip")) == 6
+
+
 def test_json_of_other_things_is_no_list_of_labels(tmp_path):
     images(tmp_path / "images", NAMES)
     text(tmp_path / "captions.json", [{"image": f"{name}.jpg", "caption": "a tree"} for name in NAMES])

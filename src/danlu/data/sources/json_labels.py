@@ -115,8 +115,10 @@ def _files(survey: Survey) -> list[_Lines]:
     if "json labels" not in survey.memo:
         files = [*survey.of(*LINES), *survey.json_kinds.get("other", ()), *survey.json_kinds.get("list", ())]
         stems = surroundings(survey).image_stems if files else {}
-        found = [_read(file) for file in files if _small(file)]
-        survey.memo["json labels"] = [one for one in found if one is not None and _are_there(one, stems)]
+        found = [one for file in files if _small(file) and (one := _read(file)) is not None]
+        good = [one.file for one in found if _are_there(one, stems)]
+        forms = {file.suffix for file in good} & set(LINES)  # of another split, whose images may be missing
+        survey.memo["json labels"] = [one for one in found if one.file in good or one.file.suffix in forms]
     return survey.memo["json labels"]
 
 
