@@ -22,6 +22,7 @@ SHORT = {
     "folds": "data.folds",
     "refit": "data.refit",
     "on_bad": "data.on_bad",
+    "follow_links": "data.follow_links",
     "size": "data.size",
     "workers": "data.workers",
     "transform": "data.transform",

@@ -85,6 +85,7 @@ class DataConfig(Strict):
     on_bad: Literal["stop", "skip"] = option(
         "stop", "when more than 5 % of the files are bad or a class is empty: stop | skip"
     )
+    follow_links: bool = option(False, "read what links and paths of annotations name outside the data folder")
     size: Side | None = option(None, "side of the network's input images, in pixels")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
     window: Annotated[Numbers, Field(min_length=2, max_length=2), AfterValidator(increasing)] | None = option(

@@ -93,7 +93,9 @@ def _convert(parser: Parser) -> None:
     parser.flag("--out", metavar="DIR", default=None, help="new folder [DATA-NAME in the current folder]")
     parser.flag("--link", action="store_true", help="make hard links to the images instead of copies")
     parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
-    parser.settings(only=lambda key: key in ("data.format", "data.on_bad", "data.target", "data.workers"))
+    parser.settings(
+        only=lambda key: key in ("data.format", "data.on_bad", "data.follow_links", "data.target", "data.workers")
+    )
 
 
 def _export(parser: Parser) -> None:

@@ -34,7 +34,7 @@ from danlu.data.sources import (
 from danlu.data.sources.targets import Task
 from danlu.data.survey import Survey
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS, TaskName
 
 Opener = Callable[[Any, DataConfig, Task | None], Dataset]
@@ -79,7 +79,15 @@ def _on_path(looks_like: Callable[[Path], bool], what: str) -> Callable[[Survey]
 
 
 def _of_path(opener: Opener) -> Opener:
-    return lambda data, config, task: opener(data.path if isinstance(data, Survey) else data, config, task)
+    """`open` of a format that lists its files itself, and so must not meet a link out of the data folder."""
+
+    def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
+        if isinstance(data, Survey) and data.links_out:
+            link = data.links_out[0]
+            raise Refusal(f"{data.path}: {link.where} is {link.reason}")
+        return opener(data.path if isinstance(data, Survey) else data, config, task)
+
+    return open
 
 
 TOOLS = "sources/test_annotation_tools.py"  # tests of the exports of annotation tools

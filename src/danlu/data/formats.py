@@ -17,10 +17,12 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.annotations import Annotation
 from danlu.data.data_root import data_root
-from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles
+from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
+from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.sources import shapes, sklearn, torchvision, unread
+from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message, unicode_text
@@ -131,15 +133,29 @@ def _recognise_small(path: Path) -> str | None:
 
 def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     try:
-        data = survey(path)
+        data = survey(path, follow_links=config.follow_links)
     except OSError as error:
         raise refusal(str(path), "readable", error.strerror) from None
+    _stop_at_links(data, config)
     name, notes, seen = choose_format(data, config.format)
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
         raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
     dataset = FORMATS[name].open(data, config, task)
     dataset = _with_unicode_names(dataset)
-    return replace(dataset, notes=[*dataset.notes, *map(str, notes)], seen=seen)
+    unread = [Problem(one.where, one.reason) for one in data.unread]
+    return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
+
+
+def _stop_at_links(data: Survey, config: DataConfig) -> None:
+    """Raise Refusal if links out of the data folder leave out more than a few images, unless --on-bad skip."""
+    outside = data.links_out
+    others = [one for one in outside if os.path.splitext(one.where)[1].lower() not in IMAGE_SUFFIXES]
+    if config.on_bad == "skip" or not outside:
+        return
+    if others or too_many_bad(len(outside), len(outside) + len(data.images)):
+        first = (others or outside)[0]
+        more = f" (and {len(outside) - 1} more such links)" if len(outside) > 1 else ""
+        raise Refusal(f"{data.path}: {first.where} is {first.reason}{more}")
 
 
 def _with_unicode_names(dataset: Dataset) -> Dataset:

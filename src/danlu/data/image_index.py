@@ -6,6 +6,7 @@ extension. Several equally good matches are reported as ambiguous.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from danlu.data.dataset import UNASSIGNED
+from danlu.data.links import FOLLOW, Fence, Unread
 from danlu.data.split_names import WORD, split_of_path
 from danlu.data.survey import File, Survey, normal
 
@@ -28,6 +30,7 @@ DERIVED_WORDS = (
     "previews",
     "preview",
 )
+OUTSIDE = "outside the data folder"  # begins the reason why an image that exists is not read
 AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear is not found
 
 
@@ -35,12 +38,15 @@ AMBIGUOUS = "ambiguous"  # begins the reason why a name that several images bear
 class ImageIndex:
     """The images of a survey by name.
 
-    inexact: names that matched a file only with another case, form or extension. derived: folder of drawings or small
-    copies -> number of images passed over in it for the original of that name.
+    follow_links: names may be paths out of the root. links: links out of the root that were not followed. inexact:
+    names that matched a file only with another case, form or extension. derived: folder of drawings or small copies ->
+    number of images passed over in it for the original of that name.
     """
 
     images: Sequence[File]
     root: Path
+    follow_links: bool = False
+    links: Sequence[Unread] = ()
     inexact: dict[str, str] = field(default_factory=dict)
     derived: dict[str, int] = field(default_factory=dict)
 
@@ -53,7 +59,7 @@ class ImageIndex:
 
     @classmethod
     def of(cls, survey: Survey) -> ImageIndex:
-        return cls(survey.images, survey.root)
+        return cls(survey.images, survey.root, survey.follow_links, survey.links_out)
 
     def find(self, name: str, near: tuple[str, ...] = (), split: int = UNASSIGNED) -> File | str:
         """Find the image with the given name (with any extension, or none); returns the reason if there is none.
@@ -66,6 +72,8 @@ class ImageIndex:
         parts = name_parts(name)
         if not parts:
             return "no file name"
+        if self.follow_links and (outside := self._outside(name, near)):
+            return outside
         chosen = self._longest(self._names.get(normal(parts[-1]), []), parts, near, split)
         exact = [file for file in chosen if file.name == parts[-1]]
         if len({file.folder for file in chosen}) == 1 and len(exact) == 1:
@@ -76,7 +84,7 @@ class ImageIndex:
             if not chosen and "." in stem:
                 chosen = self._longest(self._stems.get(normal(stem.rpartition(".")[0]), []), parts, near, split)
         if not chosen:
-            return "missing image"
+            return self._missing(name, near)
         if len(chosen) == 1 and self._of_another_split(chosen[0], parts, split):
             return f"missing image ({chosen[0].relative} is of another split)"
         if len(chosen) > 1:
@@ -86,6 +94,28 @@ class ImageIndex:
         if chosen[0].name != parts[-1] and chosen[0].stem != parts[-1]:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
+
+    def _missing(self, name: str, near: tuple[str, ...]) -> str:
+        if self._outside(name, near) is not None:
+            return f"{OUTSIDE}; {FOLLOW}"
+        link = next(iter(self.links), None)
+        return f"missing image ({link.where} is {link.reason})" if link else "missing image"
+
+    def _outside(self, name: str, near: tuple[str, ...]) -> File | None:
+        """The file out of the root that an absolute path, or one with "..", leads to."""
+        if not (os.path.isabs(name) or ".." in name) or "\0" in name:
+            return None
+        path = self.root.joinpath(*near, name)
+        try:
+            if not path.is_file() or self._fence.holds(path):
+                return None
+        except OSError:  # a name too long for a file
+            return None
+        return File(path, Path(os.path.relpath(path, self.root)).parts)
+
+    @cached_property
+    def _fence(self) -> Fence:
+        return Fence.around(self.root)
 
     def _originals(self, files: list[File]) -> list[File]:
         """The files without those in folders of drawings or small copies."""

@@ -11,12 +11,13 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.links import Fence, Unread, kind_of
 from danlu.data.text_files import decode_text
 from danlu.refuse import Refusal, refusal
 
@@ -66,7 +67,8 @@ class Survey:
     """All files below a folder except hidden ones, or a single file.
 
     path: as given by the user. root: the folder, or the folder of the file. files, folders: sorted by path, relative to
-    the root.
+    the root. unread: entries that are left out. follow_links: links out of the folder, and paths out of it in
+    annotations, are followed.
     """
 
     path: Path
@@ -74,11 +76,18 @@ class Survey:
     files: list[File] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # links back into the folder, not followed
+    unread: list[Unread] = field(default_factory=list)
+    follow_links: bool = False
     memo: dict[str, Any] = field(default_factory=dict)  # results of recognising a format that are reused for reading
 
     @property
     def is_file(self) -> bool:
         return self.path != self.root
+
+    @property
+    def links_out(self) -> list[Unread]:
+        """Links out of the folder that are not followed."""
+        return [one for one in self.unread if one.outside]
 
     @cached_property
     def by_suffix(self) -> dict[str, list[File]]:
@@ -189,18 +198,20 @@ class Survey:
         return dict(found)
 
 
-def survey(path: Path, partly: bool = False) -> Survey:
+def survey(path: Path, partly: bool = False, follow_links: bool = False) -> Survey:
     """List the files below `path`.
 
     partly: skip unreadable folders and stop after `MAX_FILES_AROUND` files, for a folder that the user did not name.
+    follow_links: follow links out of the folder. Links into it are never followed: they could form a loop, or give
+    images of another class a second label.
     Raises Refusal if a folder cannot be read or has more than `MAX_FILES` files.
     """
     if not path.is_dir():
-        one = Survey(path, path.parent)
+        one = Survey(path, path.parent, follow_links=follow_links)
         one.files.append(File(path, (path.name,)))
         return one
-    found = Survey(path, path)
-    home = os.path.join(os.path.realpath(path), "")
+    found = Survey(path, path, follow_links=follow_links)
+    fence = Fence.around(path, follow_links)
     visited = {os.path.realpath(path)}
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
@@ -213,15 +224,18 @@ def survey(path: Path, partly: bool = False) -> Survey:
             continue
         for entry in listed:
             below = (*parts, entry.name)
-            if not entry.is_dir():
+            kind, fault = kind_of(entry)
+            real = os.path.realpath(entry.path) if kind == "folder" else ""
+            if kind == "folder" and entry.is_symlink() and _related(real, fence.home):
+                found.links.append("/".join(below))
+                continue
+            outside = fence.reason(entry)
+            if outside or kind == "other":
+                found.unread.append(Unread("/".join(below), outside or fault, outside is not None))
+                continue
+            if kind == "file":
                 found.files.append(File(Path(entry.path), below))
                 continue
-            real = os.path.realpath(entry.path)
-            if entry.is_symlink():
-                target = os.path.join(real, "")
-                if target.startswith(home) or home.startswith(target):
-                    found.links.append("/".join(below))
-                    continue
             if real not in visited:
                 visited.add(real)
                 found.folders.append(below)
@@ -232,6 +246,7 @@ def survey(path: Path, partly: bool = False) -> Survey:
             raise refusal(str(path), "the folder of a dataset", f"more than {MAX_FILES:,} files")
     found.files.sort(key=lambda file: file.parts)
     found.folders.sort()
+    found.unread.sort(key=lambda one: one.where)
     return found
 
 
@@ -240,11 +255,17 @@ def surroundings(data: Survey) -> Survey:
     if not data.is_file:
         return data
     if "around" not in data.memo:
-        found = survey(data.root, partly=True)
+        found = survey(data.root, partly=True, follow_links=data.follow_links)
         if not found.images and normal(data.root.name) in ANNOTATION_FOLDERS:
-            found = survey(data.root.parent, partly=True)
-        data.memo["around"] = Survey(data.path, found.root, found.files, found.folders, found.links)
+            found = survey(data.root.parent, partly=True, follow_links=data.follow_links)
+        data.memo["around"] = replace(found, path=data.path)
     return data.memo["around"]
+
+
+def _related(real: str, home: str) -> bool:
+    """Whether a folder lies inside another, or the other way round."""
+    target = os.path.join(real, "")
+    return target.startswith(home) or home.startswith(target)
 
 
 def as_survey(data: Path | Survey) -> Survey:

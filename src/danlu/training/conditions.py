@@ -18,7 +18,7 @@ from danlu.refuse import Refusal
 # Settings that --resume may change.
 RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every", "keep_state", "callbacks", "log")
 # Settings without influence on the weights.
-HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "doctor")
+HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "data.follow_links", "doctor")
 
 
 def conditions(config: Config) -> dict[str, Any]:

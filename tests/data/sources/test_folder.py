@@ -110,10 +110,15 @@ def test_link_loops_end_and_nothing_is_read_twice(tmp_path):
     (tmp_path / "set" / "b" / "far").symlink_to(tmp_path / "far")
     (tmp_path / "far" / "self").symlink_to(".")
     (tmp_path / "set" / "b" / "dead.png").symlink_to("nowhere.png")
-    data = read(tmp_path / "set", on_bad="skip")
+    data = read(tmp_path / "set", on_bad="skip", follow_links=True)
     assert data.classes == ("a", "b")
     assert data.targets.bincount().tolist() == [3, 5]
     assert [p.where for p in data.problems] == ["b/dead.png"]
+    data = read(tmp_path / "set", on_bad="skip")
+    assert data.targets.bincount().tolist() == [3, 3]
+    assert [p.where for p in data.problems] == ["b/far", "b/dead.png"]
+    with pytest.raises(Refusal, match=r"b/far is a link to .*far, outside the data folder; --follow-links"):
+        read(tmp_path / "set")
 
 
 def test_one_name_in_two_unicode_forms_is_one_class(tmp_path):

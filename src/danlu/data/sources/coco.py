@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,7 @@ def _around(survey: Survey) -> Survey:
     base = survey.path.parent
     if base.name.lower() in ("annotations", "annotation", "labels"):
         base = base.parent
-    found = walk(base, partly=True)
-    return Survey(survey.path, base, found.files, found.folders, found.links)
+    return replace(walk(base, partly=True, follow_links=survey.follow_links), path=survey.path)
 
 
 def _without_unions(files: list[_File], notes: list[str]) -> list[_File]:

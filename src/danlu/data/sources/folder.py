@@ -23,7 +23,7 @@ from danlu.data.sources.mask_files import IMAGE_WORDS
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of
-from danlu.data.survey import Survey, as_survey, entries, normal
+from danlu.data.survey import File, Survey, as_survey, normal
 from danlu.message import Message, message
 from danlu.refuse import Refusal
 
@@ -120,16 +120,20 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 
 def _list(survey: Survey, layout: _Layout) -> _Listing:
     listing = _Listing(notes=list(layout.notes))
+    kids: dict[Folder, list[Folder]] = {}
+    for folder in survey.folders:
+        kids.setdefault(folder[:-1], []).append(folder)
     for folder, split in layout.classes:
         # Names that differ only in their Unicode form (é as one character or as e and an accent) are one class.
         name = unicodedata.normalize("NFC", folder[-1])
         listing.seen.add(name)
-        for file in _walk(survey.root.joinpath(*folder), survey.root, listing.notes):
-            listing.paths.append(Path(file.path))
+        for file in _below(survey, folder, kids):
+            listing.paths.append(file.path)
             listing.classes.append(name)
             listing.splits.append(split)
             with contextlib.suppress(OSError):  # broken links are reported by the check
-                listing.bytes += file.stat().st_size
+                listing.bytes += file.path.stat().st_size
+    listing.notes += [f"{link} is a link back into the dataset and is not followed" for link in survey.links]
     return listing
 
 
@@ -219,31 +223,13 @@ def _inside_wrappers(
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
-    """Iterate over the files of a class folder, at any depth.
-
-    Links to folders outside the dataset are followed. Links into the dataset are skipped with a note, because they
-    could form a loop or give images of another class a second label.
-    """
-    home = os.path.join(os.path.realpath(root), "")
-    visited = {os.path.realpath(folder)}
-    waiting = [str(folder)]
+def _below(survey: Survey, folder: Folder, kids: dict[Folder, list[Folder]]) -> Iterator[File]:
+    """Iterate over the files of a class folder, at any depth. kids: folder -> the folders in it."""
+    waiting = [folder]
     while waiting:
-        for entry in entries(waiting.pop()):
-            if not entry.is_dir():
-                yield entry
-                continue
-            if entry.is_symlink():
-                target = os.path.join(os.path.realpath(entry.path), "")
-                if target.startswith(home) or home.startswith(target):
-                    notes.append(
-                        f"{_relative(Path(entry.path), root)} is a link back into the dataset and is not followed"
-                    )
-                    continue
-            real = os.path.realpath(entry.path)
-            if real not in visited:
-                visited.add(real)
-                waiting.append(entry.path)
+        one = waiting.pop()
+        yield from survey.by_folder.get(one, ())
+        waiting += kids.get(one, ())
 
 
 def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int, config: DataConfig) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from danlu.config import DataConfig
 from danlu.data.dataset import TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_index import AMBIGUOUS, ImageIndex
+from danlu.data.image_index import AMBIGUOUS, OUTSIDE, ImageIndex
 from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.label_entries import Entry, open_entries
 from danlu.data.sources.label_sets import are_lists, separator_in, split_labels
@@ -96,6 +96,12 @@ def _look(data: Survey, kind: str, fit: Fit) -> Evidence | None:
                 "move the others elsewhere", file=sheet.file.relative, reason=reason,
             )  # fmt: skip
             return Evidence(Fit.MARKED if data.is_file else fit, seen, why)
+        if isinstance(reason, str) and reason.startswith(OUTSIDE):
+            why = message(
+                "data.refuse.csv_outside", "{file} names images outside the data folder ({name}): --follow-links reads "
+                "them", file=sheet.file.relative, name=name,
+            )  # fmt: skip
+            return Evidence(Fit.MARKED, seen, why)
         why = message(
             "data.refuse.csv_images", "{file} names images ({name}) that lie neither beside it nor below",
             file=sheet.file.relative, name=sheet.rows[0][sheet.image],

@@ -7,13 +7,14 @@ Format: Everingham & Winn, The PASCAL Visual Object Classes Challenge 2012 Devel
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
-from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.image_index import name_parts
 from danlu.data.sources.labelled import wanted_task
 from danlu.data.sources.reading import Reading, stop_if_many_bad
 from danlu.data.sources.targets import Task
@@ -79,7 +80,7 @@ def _listed(xmls: list[File], survey: Survey, reading: Reading) -> list[tuple[Fi
     if inside:
         reading.notes.append(f"{len(inside)} sets in subfolders (first: {'/'.join(inside[0])}/) are not read")
         others = [file for file in survey.images if any(file.folder[: len(base)] == base for base in inside)]
-        reading.index = ImageIndex([file for file in survey.images if file not in others], survey.root)
+        reading.index = replace(reading.index, images=[file for file in survey.images if file not in others])
     found: list[tuple[File, int]] = []
     for base, files in sorted(groups.items()):
         if base in inside:

@@ -25,15 +25,17 @@ from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Pr
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import extensions
 from danlu.data.image_index import ImageIndex, is_derived
+from danlu.data.links import Fence
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
 from danlu.data.sources.class_lists import class_list, names_of
+from danlu.data.sources.described_paths import DescribedPaths
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
-from danlu.data.survey import File, Survey, as_survey, normal, sample, visible
+from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.survey import survey as walk
 from danlu.data.text_files import decode_text, read_lines, read_text
 from danlu.message import message
@@ -91,7 +93,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     root = survey.root
     labels = _Labels(survey)
     notes: list[str] = []
-    index = ImageIndex.of(survey if not survey.is_file else walk(root, partly=True))
+    around = walk(root, partly=True, follow_links=survey.follow_links) if survey.is_file else survey
+    paths = DescribedPaths(Fence.around(root, survey.follow_links), ImageIndex.of(around))
     shape_of_points = False
     missing: list[Problem] = []  # images that are listed and not there
     description = survey.path if survey.is_file else (found.path if (found := _description(survey)) else None)
@@ -101,9 +104,9 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         notes += _unread(description, content)
         classes = _classes(description, content)
         shape_of_points = "kpt_shape" in content
-        listed = list(_described(description, content, index))
+        listed = list(_described(description, content, paths))
     elif darknet is not None:
-        classes, listed = _of_darknet(darknet, index)
+        classes, listed = _of_darknet(darknet, paths)
     else:
         listed = _listed(survey, labels)
         classes = class_list(survey)
@@ -123,6 +126,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     notes += _shared_labels([image for image, _ in listed], labels, root)
     problems = reader.problems
     stop_if_many_bad(survey.path, len(problems), reader.lines, problems, config)
+    problems += paths.usable(survey.path, len(listed), config)
     problems += missing + [
         Problem(relative(file, root), "missing image") for file in _orphans((i for i, _ in listed), labels)
     ]
@@ -146,6 +150,7 @@ class _Labels:
 
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
+        self._fence = Fence.around(survey.root, survey.follow_links)
         self._listed: dict[Path, dict[str, Path]] = {}
 
     def __call__(self, image: Path) -> Path | None:
@@ -198,7 +203,7 @@ class _Labels:
     def _texts(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listed:
             try:
-                files = [file for file in folder.iterdir() if file.suffix.lower() == ".txt"]
+                files = [f for f in folder.iterdir() if f.suffix.lower() == ".txt" and self._fence.allows(f)]
             except OSError:
                 files = []
             self._listed[folder] = {normal(file.stem): file for file in sorted(files) if not file.name.startswith(".")}
@@ -208,7 +213,9 @@ class _Labels:
         key = folder / "*"
         if key not in self._listed:
             try:
-                self._listed[key] = {one.name: one for one in sorted(folder.iterdir()) if one.is_dir()}
+                self._listed[key] = {
+                    one.name: one for one in sorted(folder.iterdir()) if one.is_dir() and self._fence.allows(one)
+                }
             except OSError:
                 self._listed[key] = {}
         return list(self._listed[key])
@@ -407,20 +414,20 @@ def _is_darknet(file: File, survey: Survey) -> bool:
     return file.suffix == ".data" and {"names"} < keys and bool(keys & {"train", "valid"})
 
 
-def _of_darknet(file: File, index: ImageIndex) -> tuple[list[str], list[tuple[Path, int]]]:
+def _of_darknet(file: File, paths: DescribedPaths) -> tuple[list[str], list[tuple[Path, int]]]:
     """Read Darknet's obj.data ("key = path" in each line); returns classes and (image, split)."""
     pairs = [line.partition("=") for line in read_lines(file.path) if "=" in line]
     content = {key.strip(): value.strip() for key, _, value in pairs}
-    names = _find([file.path.parent], content["names"])
+    names = paths.find([file.path.parent], content["names"], f"{file.path}: names")
     listed: list[tuple[Path, int]] = []
     for key, split in SPLIT_KEYS.items():
         if not content.get(key):
             continue
-        place = _find([file.path.parent], content[key])
+        place = paths.find([file.path.parent], content[key], f"{file.path}: {key}")
         if place is None and key == "train":
             raise refusal(f"{file.path}: {key}", "a list of images that exists", content[key])
         if place is not None:
-            listed += [(image, split) for image in _images(place, f"{file.path}: {key}", index, file.path.parent)]
+            listed += [(image, split) for image in paths.images(place, f"{file.path}: {key}", file.path.parent)]
     splits = {split for _, split in listed}
     if len(splits) == 1:
         listed = [(image, UNASSIGNED) for image, _ in listed]
@@ -489,7 +496,7 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
     return found
 
 
-def _described(file: Path, content: dict[str, Any], index: ImageIndex) -> Iterator[tuple[Path, int]]:
+def _described(file: Path, content: dict[str, Any], paths: DescribedPaths) -> Iterator[tuple[Path, int]]:
     """List images and their splits by train, val and test of data.yaml: folders, or text files that list images."""
     base = content.get("path")
     bases = [file.parent]
@@ -503,43 +510,9 @@ def _described(file: Path, content: dict[str, Any], index: ImageIndex) -> Iterat
         for entry in entries if isinstance(entries, list) else [entries] if entries else []:
             if not isinstance(entry, str) or "\0" in entry:
                 raise refusal(f"{file}: {key}", "a folder of images or a list of them", repr(entry)[:60])
-            place = _find(bases, entry)
+            place = paths.find(bases, entry, f"{file}: {key}")
             if place is None and key == "test":
                 continue  # exporters write a test entry even without a test set
             if place is None:
                 raise refusal(f"{file}: {key}", f"a folder or list that exists (looked under {bases[0]})", entry)
-            yield from ((image, split) for image in _images(place, f"{file}: {key}", index))
-
-
-def _find(bases: list[Path], entry: str) -> Path | None:
-    """Find the file or folder `entry`; leading parts are dropped, as of a path of another machine or a wrong ../x."""
-    parts = Path(entry.replace("\\", "/")).parts
-    for start in range(len(parts)):
-        for base in bases:
-            place = base.joinpath(*parts[start:])
-            try:
-                if (parts[start] != ".." or start == 0) and place.exists():
-                    return place
-            except OSError:  # a name too long for a file
-                return None
-    return None
-
-
-def _images(place: Path, where: str, index: ImageIndex, root: Path | None = None) -> Iterator[Path]:
-    """Images of a folder, or of a text file that lists them by paths: as written, else by their names in `index`."""
-    if place.is_dir():
-        named = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in extensions()]
-        found = [file for file in named if all(map(visible, file.relative_to(place).parts))]
-        if not found:
-            raise refusal(where, "a folder of images", f"{place} without images")
-        yield from found
-        return
-    try:
-        lines = read_lines(place)
-    except (OSError, ValueError):
-        raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
-    for line in lines:
-        if name := line.strip():
-            listed = _find([place.parent, *([root] if root else [])], name)
-            known = index.find(name) if listed is None else None
-            yield listed or (known.path if isinstance(known, File) else place.parent / name)
+            yield from ((image, split) for image in paths.images(place, f"{file}: {key}"))
