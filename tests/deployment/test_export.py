@@ -102,6 +102,7 @@ def test_a_file_that_differs_is_refused(coloured_run):
         ("--batch 0", "--batch must be any or an integer from 1 to 4096, got '0'"),
         ("--batch many", "--batch must be any or an integer"),
         ("--out model.pt", "--out must be a file that ends in .onnx"),
+        ("--format pt2 --int8", "--int8 must be omitted for formats other than onnx, got 'pt2'"),
         ("--weights worst", "--weights must be best or last"),
     ],
 )
@@ -194,3 +195,17 @@ def test_pt2_round_trip_is_exact(digits_run, tmp_path):
     torch.export.load(tmp_path / "m.pt2", extra_files=facts)
     assert json.loads(facts["danlu.json"])["task"] == "classify"
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path):
+    plain = danlu.export(digits_run, out=tmp_path / "plain.onnx")
+    small = danlu.export(digits_run, out=tmp_path / "small.onnx", int8=True)
+    assert small.bytes < 0.5 * plain.bytes
+    assert small.format == "onnx int8"
+    assert small.metric_before == plain.metric_before
+    assert abs(small.metric_after - small.metric_before) <= max(0.005, 1 / small.metric_images)
+    assert 0 < small.max_difference < 0.2  # the outputs move: the layers are in 8 bits
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.onnx", "predict.py", "small.onnx"]
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "one.png")
+    assert told(Path(small.script), tmp_path / "one.png")[0]["class"] in digits_run.classes

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 
 from danlu.deployment.facts import as_text, facts_of
-from danlu.deployment.graph import ImageGraph, graph_of
+from danlu.deployment.graph import Graph, graph_of
+from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, PACKAGES, Answer, need, read_onnx, write_onnx
 from danlu.deployment.pt2_file import read_pt2, write_pt2
-from danlu.deployment.samples import Samples, noise_images, samples_of
+from danlu.deployment.samples import Samples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
 from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import message
-from danlu.refuse import blame, one_of, refusal
+from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
 
@@ -55,19 +56,23 @@ def export(
     format: str = "onnx",
     out: str | Path | None = None,
     batch: int | str = "any",
+    int8: bool = False,
     weights: str | None = None,
     model: Any = None,
 ) -> Export:
     """Write the network of a run to one file: images in bytes in, probabilities out, verified on validation images.
 
     format: onnx or pt2 (torch.export). out: the file, by default RUN/export/model.onnx. batch: images per call, "any"
-    or a number. weights: "best" or "last". model: a network of your own, see `load`.
+    or a number. int8: convolutions and dense layers in 8 bits (onnx), with
+    ranges from training images. weights: "best" or "last". model: a network of your own, see `load`.
 
     The file takes uint8 (N, S, S, C) on the canvas of the network; normalisation is inside, class names, sizes and the
     resize rule are in its metadata. predict.py beside an ONNX file needs numpy, Pillow and onnxruntime only. Raises
     Failure if the file's answers differ from the network's on up to 32 validation images, or its metric does; nothing
     is written then.
     """
+    if int8 and format != "onnx":
+        raise refusal("--int8", "omitted for formats other than onnx", format)
     one_of("--format", format, SUFFIXES, " or ".join(SUFFIXES))
     if format == "onnx":
         need(PACKAGES, "--format onnx")
@@ -82,19 +87,28 @@ def export(
     check_script(file, loaded.signature)
     found = samples_of(loaded)
     samples = found if isinstance(found, Samples) else None
-    part = file.with_name(f".{file.name}.part")
+    if int8 and samples is None:
+        raise Refusal(f"--int8 needs the data of the run for the ranges of its layers, but {found}", "--int8")
+    part, plain = (file.with_name(f".{file.name}.{ending}") for ending in ("part", "float.part"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         answer = _write(loaded, graph, format, part, size)
-        verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2")
+        if int8 and samples is not None:
+            part.replace(plain)
+            quantise(plain, part, calibration_images(samples), size)
+            answer = read_onnx(part)
+        verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2", int8=int8)
         written = part.stat().st_size
         part.replace(file)
         script = write_script(file, loaded.signature) if format == "onnx" else None
     except OSError as error:
         raise blame(error, f"--out {file}") from None
     finally:
-        part.unlink(missing_ok=True)
-    return _result(loaded, format, file, script, size, written, verified, None if samples else str(found))
+        for path in (part, plain):
+            path.unlink(missing_ok=True)
+    return _result(
+        loaded, "onnx int8" if int8 else format, file, script, size, written, verified, None if samples else str(found)
+    )
 
 
 def _batch(batch: int | str) -> int | None:
@@ -106,7 +120,7 @@ def _batch(batch: int | str) -> int | None:
     return int(batch)
 
 
-def _write(run: LoadedRun, graph: ImageGraph, format: str, path: Path, batch: int | None) -> Answer:
+def _write(run: LoadedRun, graph: Graph, format: str, path: Path, batch: int | None) -> Answer:
     """Write the file and open it again."""
     example = torch.from_numpy(noise_images(run, batch or EXAMPLE_BATCH))
     facts = facts_of(run) | {"batch": batch or "any", "images_per_call": batch or 1}

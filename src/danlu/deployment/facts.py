@@ -35,6 +35,9 @@ def facts_of(run: LoadedRun) -> dict[str, Any]:
     }
     if signature.task_spec.several_labels:
         facts["thresholds"] = list(signature.thresholds or (DEFAULT_THRESHOLD,) * len(signature.classes))
+    if signature.task_spec.finds_objects:
+        detect = run.config.detect
+        facts |= {"score": detect.score, "nms_iou": detect.overlap, "max_detections": detect.most}
     return facts
 
 

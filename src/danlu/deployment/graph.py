@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from danlu.config import Config
 from danlu.data.augment import Normalise, views
 from danlu.deployment.samples import Samples
+from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import answers_of
 from danlu.inference.trained_network import Member
 from danlu.refuse import Refusal
+from danlu.run.signature import Signature
+from danlu.tasks.detect import MIN_SCORE
 from danlu.tasks.task import rows
+
+MAX_SCORE_SHIFT = 1e-4  # between the same candidate in two files
 
 
 class ImageGraph(nn.Module):
@@ -58,7 +63,51 @@ class ImageGraph(nn.Module):
         return torch.stack(answers).mean(0)
 
 
-def graph_of(run: LoadedRun) -> ImageGraph:
+class ObjectGraph(nn.Module):
+    """Images uint8 (N, S, S, C) on the canvas -> candidates: boxes (N, P, 4) in pixels of the canvas, scores, labels.
+
+    Decoding is inside; non-maximum suppression is left to the caller, because its result has no fixed size.
+    """
+
+    output_names = ("boxes", "scores", "labels")
+    monitor = "mAP"
+
+    def __init__(self, signature: Signature, detector: DenseDetector, config: Config) -> None:
+        super().__init__()
+        self.detector = detector
+        self.normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+        self.nms_iou, self.max_detections = config.detect.overlap or 0.5, config.detect.most
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raw = images.permute(0, 3, 1, 2)
+        candidates = self.detector.candidates(self.detector.outputs(self.normalise.scale(self.normalise.centre(raw))))
+        return candidates.boxes, candidates.scores, candidates.labels
+
+    def difference(self, one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
+        """Largest difference of scores, and of boxes as a fraction of the canvas.
+
+        Candidates above `MIN_SCORE` are compared with those of the other whose label is the same and whose score is the
+        nearest, since two with almost the same score may change places.
+        """
+        largest = float(np.abs(np.sort(one[1]) - np.sort(other[1])).max())
+        side = max(1.0, float(one[0].max()))
+        for (boxes, scores, labels), (boxes2, scores2, labels2) in zip(zip(*one), zip(*other)):
+            for i in np.flatnonzero(scores > MIN_SCORE):
+                near = (labels2 == labels[i]) & (np.abs(scores2 - scores[i]) <= MAX_SCORE_SHIFT)
+                apart = np.abs(boxes2[near] - boxes[i]).max(1) / side
+                largest = max(largest, float(apart.min()) if len(apart) else 1.0)
+        return largest
+
+    def metric(self, samples: Samples, outputs: Sequence[np.ndarray]) -> float:
+        """mAP of the candidates of all samples after suppression."""
+        candidates = Candidates(*map(torch.from_numpy, outputs))
+        return samples.object_metric(suppressed(candidates, MIN_SCORE, self.nms_iou, self.max_detections))
+
+
+Graph = ImageGraph | ObjectGraph
+
+
+def graph_of(run: LoadedRun) -> Graph:
     """The graph of a run's network on the CPU, in eval mode. Refusal for networks that cannot be exported."""
     signature = run.signature
     if signature.columns is not None or signature.channels is None:
@@ -66,6 +115,16 @@ def graph_of(run: LoadedRun) -> ImageGraph:
         raise Refusal(f"RUN must be a network of images to be exported, got {run.name}, a network of {kind}", "RUN")
     if signature.transform is not None:
         raise Refusal(f"RUN {run.name} has a transform of your own, which a file cannot hold: use danlu.load", "RUN")
-    if signature.task_spec.finds_objects:
-        raise Refusal(f"RUN {run.name} has a detector ({signature.model}), which cannot be exported", "RUN")
-    return ImageGraph(run.members, run.config).eval()
+    if not signature.task_spec.finds_objects:
+        return ImageGraph(run.members, run.config).eval()
+    if len(run.members) > 1 or run.config.tta:
+        kind = "an ensemble of detectors" if len(run.members) > 1 else "a detector with test-time augmentation"
+        raise Refusal(f"RUN {run.name} is {kind}, whose boxes are merged outside the network: export one alone", "RUN")
+    detector = run.model
+    if not isinstance(detector, DenseDetector):
+        raise Refusal(
+            f"RUN {run.name} has the detector {signature.model}, whose number of regions depends on the image, so that "
+            "it cannot be exported; yolo, ssd, retinanet and yolo-v1 can",
+            "RUN",
+        )
+    return ObjectGraph(signature, detector, run.config).eval()

@@ -10,9 +10,11 @@ import torch
 from danlu.data.columns import TargetScaler
 from danlu.inference.evaluation_data import own_data
 from danlu.inference.loaded_run import LoadedRun
+from danlu.objects import Detections
 from danlu.preparation.assemble import make_task
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Failure, Refusal
+from danlu.tasks.detect import Detect, Prediction, to_image
 from danlu.tasks.task import Evaluation
 from danlu.user_objects import using
 
@@ -49,6 +51,17 @@ class Samples:
         assert isinstance(prepared.targets, torch.Tensor)
         evaluation = Evaluation(outputs, prepared.targets[self.index.to(prepared.targets.device)].cpu(), self.index)
         return make_task(prepared).metrics(evaluation)[spec.monitor]
+
+    def object_metric(self, found: list[Detections]) -> float:
+        """mAP of detections in pixels of the canvas."""
+        prepared = self.prepared
+        assert prepared.objects is not None
+        task, index = make_task(prepared), self.index.tolist()
+        assert isinstance(task, Detect)
+        placements = [prepared.objects.placements[i] for i in index]
+        outputs = [Prediction(to_image(one, place), 0.0) for one, place in zip(found, placements)]
+        evaluation = Evaluation(outputs, [task.truth(i) for i in index], self.index)
+        return task.metrics(evaluation)[task.spec.monitor]
 
 
 def samples_of(run: LoadedRun) -> Samples | str:

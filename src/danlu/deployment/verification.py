@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from danlu.deployment.graph import ImageGraph
+from danlu.deployment.graph import Graph
 from danlu.deployment.onnx_file import Answer
 from danlu.deployment.samples import Samples, noise_images
 from danlu.inference.loaded_run import LoadedRun
@@ -48,7 +48,7 @@ class Verified:
 
 def verify(
     run: LoadedRun,
-    graph: ImageGraph,
+    graph: Graph,
     answer: Answer,
     samples: Samples | None,
     *,

@@ -17,15 +17,14 @@ from danlu.detection.anchors import anchors, shapes
 from danlu.detection.box_losses import class_focal, smooth_l1
 from danlu.detection.boxes import clip
 from danlu.detection.coding import DeltaCoder
-from danlu.detection.detector import Detector
+from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.matching import IGNORED, match_by_threshold, matched_boxes, matched_labels
 from danlu.detection.neck import stages_from
-from danlu.detection.nms import batched_nms
 from danlu.detection.norms import set_norm
 from danlu.detection.pyramid import FeaturePyramid
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
-from danlu.objects import Detections, ObjectBatch
+from danlu.objects import ObjectBatch
 from danlu.refuse import refusal
 
 FINEST = 8  # stride of the first level
@@ -57,7 +56,7 @@ class Head(nn.Module):
         return [x.permute(0, 2, 3, 1).reshape(len(x), -1, self.columns) for x in outputs]
 
 
-class RetinaNet(Detector):
+class RetinaNet(DenseDetector):
     """RetinaNet on a backbone's maps from stride 8 on.
 
     width: channels of the pyramid and the heads. depth: convolutions of a head.
@@ -133,20 +132,13 @@ class RetinaNet(Detector):
         box_loss = (moved / count[image]).sum() / len(matched)
         return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
 
-    @torch.no_grad()
-    def detect(
-        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
-    ) -> list[Detections]:
-        """Score every anchor for every class; see `Detector.detect`."""
+    def candidates(self, outputs: dict[str, Any]) -> Candidates:
+        """Score every anchor for every class."""
         parts = zip(outputs["logits"], outputs["codes"], outputs["anchors"])
         found = [self._top_scoring(logits, codes, boxes) for logits, codes, boxes in parts]
         boxes, scores, labels = (torch.cat(part, 1) for part in zip(*found))
         boxes = clip(boxes, *outputs["size"])
-        chosen, taken = batched_nms(
-            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
-        )
-        kept = [c[t] for c, t in zip(chosen, taken)]
-        return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
+        return Candidates(boxes, scores, labels)
 
     def _top_scoring(self, logits: Tensor, codes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Top-scoring pairs of anchor and class of one level: boxes (N, P, 4), scores and labels (N, P)."""

@@ -18,15 +18,14 @@ from danlu.detection.anchors import anchors, shapes, ssd_sizes
 from danlu.detection.box_losses import smooth_l1
 from danlu.detection.boxes import clip
 from danlu.detection.coding import DeltaCoder
-from danlu.detection.detector import Detector
+from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.matching import match_greedily, matched_boxes, matched_labels
 from danlu.detection.neck import stages_from
-from danlu.detection.nms import batched_nms
 from danlu.detection.norms import set_norm
 from danlu.detection.sampling import hard_negatives
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
-from danlu.objects import Detections, ObjectBatch
+from danlu.objects import ObjectBatch
 from danlu.refuse import refusal
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
@@ -45,12 +44,14 @@ MIN_STRIDE = 8  # of the first map of the small form
 BOX_STRIDES = 2.5  # side of its smallest box in strides; doubled at each level
 
 
-class SSD(Detector):
+class SSD(DenseDetector):
     """SSD on a trunk: images -> maps, fine to coarse.
 
     channels, strides: of the maps; stride None means the image's side / the map's side. level_shapes: widths and
     heights (k, 2) of each map's default boxes.
     """
+
+    default_nms_iou = 0.45
 
     def __init__(
         self,
@@ -98,21 +99,14 @@ class SSD(Detector):
         box_loss = smooth_l1(codes[image, place], targets, beta=1.0).sum() / count
         return {"loss": class_loss + box_loss, "class": class_loss, "box": box_loss}
 
-    @torch.no_grad()
-    def detect(
-        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.45, max_detections: int = 100
-    ) -> list[Detections]:
+    def candidates(self, outputs: dict[str, Any]) -> Candidates:
         boxes = clip(self.coder.decode(outputs["codes"].float(), outputs["anchors"]), *outputs["size"])
         scores = outputs["logits"].float().softmax(2)[..., : self.classes]
         scores, place = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)  # (N, 400, K)
         labels = torch.arange(self.classes, device=place.device).expand_as(place).flatten(1)
         scores, place = scores.flatten(1), place.flatten(1)
         boxes = boxes.gather(1, place[..., None].expand(-1, -1, 4))
-        chosen, taken = batched_nms(
-            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
-        )
-        kept = [c[t] for c, t in zip(chosen, taken)]
-        return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
+        return Candidates(boxes, scores, labels)
 
 
 def _heads(channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:

@@ -19,13 +19,12 @@ from danlu.detection.anchors import cells
 from danlu.detection.box_losses import quality_focal
 from danlu.detection.boxes import clip, giou
 from danlu.detection.coding import DistanceCoder
-from danlu.detection.detector import Detector
+from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.matching import IGNORED, match_simota, matched_boxes, matched_labels
-from danlu.detection.nms import batched_nms
 from danlu.models.backbone import Backbone
 from danlu.models.networks.cspnet import CSP
 from danlu.models.parts import conv
-from danlu.objects import Detections, ObjectBatch
+from danlu.objects import ObjectBatch
 
 LEVELS = 3
 RADIUS, TOP, IOU_WEIGHT = 2.5, 10, 3.0  # of SimOTA, see `match_simota`
@@ -78,8 +77,10 @@ class Head(nn.Module):
         return self.class_branch(x), self.box_branch(x)
 
 
-class YOLO(Detector):
+class YOLO(DenseDetector):
     """YOLO on the last three maps of a backbone, usually of strides 8, 16, 32. width: channels of pyramid and head."""
+
+    default_nms_iou = 0.6
 
     def __init__(self, backbone: Backbone, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
         super().__init__()
@@ -124,16 +125,9 @@ class YOLO(Detector):
         box_loss = ((1 - similarity) * quality[positive]).sum() / total
         return {"loss": class_loss + BOX_WEIGHT * box_loss, "class": class_loss, "box": box_loss}
 
-    def detect(
-        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.6, max_detections: int = 100
-    ) -> list[Detections]:
+    def candidates(self, outputs: dict[str, Any]) -> Candidates:
         scores, labels = outputs["logits"].float().sigmoid().max(2)
         boxes = clip(outputs["boxes"].float(), *outputs["size"])
         scores, order = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         boxes, labels = boxes.gather(1, order[..., None].expand(-1, -1, 4)), labels.gather(1, order)
-        chosen, taken = batched_nms(
-            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
-        )
-        return [
-            Detections(boxes[i, c[t]], scores[i, c[t]], labels[i, c[t]]) for i, (c, t) in enumerate(zip(chosen, taken))
-        ]
+        return Candidates(boxes, scores, labels)

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from danlu.detection.anchors import cells
 from danlu.detection.boxes import clip, convert, giou, iou
-from danlu.detection.detector import Detector
+from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.matching import BACKGROUND, leave_out_ignored, matched_boxes, matched_labels
 from danlu.detection.neck import remove_later_stages
-from danlu.detection.nms import batched_nms
 from danlu.detection.norms import set_norm
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
-from danlu.objects import Detections, ObjectBatch
+from danlu.objects import ObjectBatch
 
 BOXES = 2  # per cell
 MIN_CELLS = 7  # per side of the grid: the coarsest stage of the backbone with so many is used
@@ -28,7 +27,7 @@ BOX_WEIGHT, NO_OBJECT_WEIGHT = 5.0, 0.5  # of the coordinate loss, and of the co
 CANDIDATES = 1000  # top-scoring pairs of box and class that enter non-maximum suppression
 
 
-class YOLOv1(Detector):
+class YOLOv1(DenseDetector):
     """YOLO v1 on one stage of a backbone; later stages are removed.
 
     width: channels of the two 3x3 convolutions of the head. norm: see `norms.set_norm`. Convolutions on the grid
@@ -98,22 +97,15 @@ class YOLOv1(Detector):
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
-    @torch.no_grad()
-    def detect(
-        self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
-    ) -> list[Detections]:
-        """Score = confidence of the box x class probability of the cell; see `Detector.detect`."""
+    def candidates(self, outputs: dict[str, Any]) -> Candidates:
+        """Score = confidence of the box x class probability of the cell."""
         boxes = clip(outputs["boxes"].float().flatten(1, 2), *outputs["size"])
         products = outputs["confidence"].float()[..., None] * outputs["classes"].float()[:, :, None]
         scores = products.flatten(1)
         scores, pair = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         labels = pair % self.classes
         boxes = boxes.gather(1, (pair // self.classes)[..., None].expand(-1, -1, 4))
-        chosen, taken = batched_nms(
-            boxes, scores, labels, iou_threshold=nms_iou, max_detections=max_detections, min_score=min_score
-        )
-        kept = [c[t] for c, t in zip(chosen, taken)]
-        return [Detections(boxes[i, k], scores[i, k], labels[i, k]) for i, k in enumerate(kept)]
+        return Candidates(boxes, scores, labels)
 
     def _match(self, objects: ObjectBatch, grid: tuple[int, int]) -> Tensor:
         """The object of each cell, (N, A) as in `matching`; the first of several in one cell."""
