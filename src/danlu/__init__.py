@@ -18,6 +18,8 @@ _PUBLIC = {
     "diagnose": "danlu.analysis.diagnose",
     "convert": "danlu.conversion.convert",
     "export": "danlu.deployment.export",
+    "share": "danlu.deployment.share",
+    "serve": "danlu.serving.serve",
     "heal": "danlu.healing.heal",
     "runs": "danlu.history.runs",
     "compare": "danlu.history.compare",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from danlu.analysis.landscape import landscape as landscape
     from danlu.conversion.convert import convert as convert
     from danlu.deployment.export import export as export
+    from danlu.deployment.share import share as share
     from danlu.doctor.adapters.lightning import LightningDoctor as LightningDoctor
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature as curvature
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from danlu.own.callbacks import TrainingState as TrainingState
     from danlu.refuse import Failure as Failure
     from danlu.refuse import Refusal as Refusal
+    from danlu.serving.serve import serve as serve
     from danlu.training.train import train as train
     from danlu.tuning.tune import tune as tune
 else:

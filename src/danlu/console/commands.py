@@ -18,6 +18,7 @@ from danlu.console.mistakes import print_mistakes
 from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
 from danlu.deployment.export import export
+from danlu.deployment.share import share
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
 from danlu.healing.heal import check_settings, heal, own_run
@@ -31,7 +32,7 @@ from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
-from danlu.printing.export import print_export
+from danlu.printing.export import print_export, print_share
 from danlu.printing.healing import print_healing
 from danlu.printing.lines import print_line
 from danlu.printing.results import (
@@ -45,6 +46,7 @@ from danlu.printing.tables import PlainTable, plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
+from danlu.serving.serve import serve
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
 from danlu.tuning.tune import tune
@@ -152,6 +154,18 @@ def export_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     done = export(values.pop("run"), **_given(values))
     print_export(console, done)
     return done.to_json(), 0
+
+
+def share_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    done = share(values.pop("run"), **_given(values))
+    print_share(console, done)
+    return done.to_json(), 0
+
+
+def serve_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    run = values.pop("run")
+    serve(run, console=console, **_given(values))
+    return {"run": run}, 0
 
 
 def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
@@ -274,6 +288,8 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "describe": describe_command,
     "convert": convert_command,
     "export": export_command,
+    "share": share_command,
+    "serve": serve_command,
     "diagnose": diagnose_command,
     "inspect": inspect_command,
     "formats": formats_command,

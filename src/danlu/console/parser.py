@@ -102,9 +102,27 @@ def _export(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.flag("--format", metavar="|".join(EXPORT_NAMES), default=None, help="format of the file [onnx]")
     parser.flag("--out", metavar="FILE", default=None, help="file to write [RUN/export/model.onnx]")
+    parser.flag("--int8", action="store_true", help="onnx: layers in 8 bits, with ranges from training images")
     parser.flag("--batch", metavar="N|any", default=None, help="images per call of the file [any]")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
+
+
+def _share(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.flag("--out", metavar="FILE", default=None, help="zip file to write [NAME.zip in the current folder]")
+    parser.flag("--use", metavar="TEXT", default=None, help="intended use of the network, for the model card")
+    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--weights", metavar="best|last", default=None, help="weights to share [best]")
+
+
+def _serve(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8000]")
+    parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
+    parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
+    parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
+    parser.flag("--device", metavar="TEXT", default=None, help=_text("device"))
 
 
 def _diagnose(parser: Parser) -> None:
@@ -175,6 +193,8 @@ VERBS = {
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
     "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
     "export": Verb("RUN", "write a run's network as one verified file for other programs", _export),
+    "share": Verb("RUN", "write a run as one zip file with a model card, which every verb takes as a run", _share),
+    "serve": Verb("RUN", "answer HTTP requests with the predictions of a run, with a page to drop images on", _serve),
     "diagnose": Verb(
         "RUN|LOG|DATA",
         "report what is wrong with a run, the log of another tool, or data before training",

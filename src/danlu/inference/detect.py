@@ -50,7 +50,7 @@ def detect(
                 if one.content is None:
                     predictions.append(Prediction(one.name, error=one.error))
                     continue
-                objects = _detections(next(found), detector.classes)
+                objects = to_detections(next(found), detector.classes)
                 predictions.append(Prediction(one.name, objects=objects))
                 if output is not None:
                     output.add(one, objects, detector.classes)
@@ -139,7 +139,7 @@ def _placed_images(inputs: Sequence[Any], detector: ImageDetector) -> Iterator[I
             yield from read_images([one], detector.place, numbers)
 
 
-def _detections(found: Detections, classes: Sequence[str]) -> list[Detection]:
+def to_detections(found: Detections, classes: Sequence[str]) -> list[Detection]:
     masks: Any = found.masks if found.masks is not None else [None] * len(found)
     return [
         Detection(

@@ -1,4 +1,4 @@
-"""Terminal output of `danlu export`."""
+"""Terminal output of `danlu export` and `danlu share`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def print_export(console: Console, done: Mapping[str, Any]) -> None:
         print_line(console, message("printing.export_script", text, script=script))
     if done.get("note"):
         print_line(console, message("printing.note", "note: {note}", note=done["note"]))
+
+
+def print_share(console: Console, done: Mapping[str, Any]) -> None:
+    """Print the file, and how it is used."""
+    text = "{file}: {size}; `danlu predict {file} IMAGE` uses it as it is"
+    print_line(console, message("printing.share_file", text, file=done["file"], size=_size(done["bytes"])))
 
 
 def _size(count: int) -> str:

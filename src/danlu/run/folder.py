@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from danlu.config import Config, load_yaml
 from danlu.message import messages_in, printable, with_messages
 from danlu.refuse import Refusal, refusal
+from danlu.run.archive import is_archive, opened_archive
 from danlu.run.atomic import remove_unfinished, write_atomically
 from danlu.run.record import Record
 from danlu.run.result import Result
@@ -75,8 +76,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """Open an existing run. Refusal, with the nearest run, if the folder is none."""
+        """Open an existing run: a folder, or a zip of `danlu share`. Refusal, with the nearest run, for other paths."""
         name, folder = str(folder), Path(folder)  # Path("") is the current folder
+        if name and is_archive(folder):
+            folder = opened_archive(folder)
         if not name or not (folder / "config.yaml").is_file():
             wanted = "a run folder (one that holds config.yaml)"
             raise refusal("RUN", wanted, name, near=runs_beside(folder))

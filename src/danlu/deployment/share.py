@@ -1,0 +1,88 @@
+"""`danlu share`: a run as one zip file for other people, with a model card and without the data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from danlu.config import dump_yaml
+from danlu.deployment.card import model_card
+from danlu.inference.loaded_run import LoadedRun, load
+from danlu.refuse import refusal
+from danlu.run.archive import CARD, WEIGHTS, write_archive
+from danlu.run.atomic import write_atomically
+from danlu.run.folder import Run
+from danlu.run.result import Result
+
+# Fields of the summary that hold images or paths of the data.
+PRIVATE = ("evaluation", "augmented")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Share(Result):
+    """Result of `danlu.share`."""
+
+    file: str
+    run: str
+    task: str
+    model: str
+    bytes: int
+    contents: list[str]  # names in the zip
+
+
+def share(
+    run: str | Path | Run,
+    *,
+    out: str | Path | None = None,
+    use: str | None = None,
+    weights: str | None = None,
+    model: Any = None,
+) -> Share:
+    """Write a run to one zip file: weights, signature, settings, metrics, findings and a model card.
+
+    out: the file, by default NAME.zip in the current folder. use: the intended use, in the card. weights: "best" or
+    "last". model: a network of your own, see `load`. `danlu.load` and every verb that takes a run take the file as it
+    is. Images of the data and the folders of this computer are left out. Refusal for a file that exists.
+    """
+    loaded = load(run, weights, model=model)
+    file = Path(out) if out is not None else Path(f"{loaded.folder.resolve().name}.zip")
+    if file.suffix.lower() != ".zip":
+        raise refusal("--out", "a file that ends in .zip", str(file))
+    if file.exists():
+        raise refusal("--out", "a new file", str(file), do="give another name")
+    if not file.parent.is_dir():
+        raise refusal("--out", "a file in a folder that exists", str(file))
+    summary = {key: value for key, value in loaded.read_json("summary.json", default={}).items() if key not in PRIVATE}
+    summary["run"] = loaded.folder.resolve().name
+    if isinstance(data := summary.get("data"), dict):
+        summary["data"] = data | {"path": Path(data.get("path", "")).name, "problems": []}
+    contents: dict[str, str | Path] = {
+        CARD: model_card(loaded, use, file.name),
+        "config.yaml": _public_config(loaded),
+        "summary.json": json.dumps(summary, ensure_ascii=False),
+        "findings.json": json.dumps(loaded.read_json("findings.json", default=[]), ensure_ascii=False),
+        WEIGHTS: loaded.weights(loaded.weights_used),
+    }
+    if (record := loaded.folder / "metrics.jsonl").is_file():
+        contents["metrics.jsonl"] = record
+    write_atomically(file, lambda part: write_archive(part, contents))
+    return Share(
+        file=str(file),
+        run=loaded.name,
+        task=loaded.task,
+        model=loaded.signature.model,
+        bytes=file.stat().st_size,
+        contents=[*contents],
+    )
+
+
+def _public_config(run: LoadedRun) -> str:
+    """The run's settings without folders of this computer."""
+    config = run.config
+    init = config.transfer.init
+    if init is not None and Path(init).exists():
+        config = replace(config, transfer=replace(config.transfer, init=Path(init).name))
+    data = replace(config.data, path=Path(config.data.path).name, cache=None)
+    return dump_yaml(replace(config, data=data))

@@ -1,0 +1,55 @@
+"""A trained network of images, loaded once and called for images that arrive one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.engine.device import pick_device
+from danlu.inference.detect import ImageDetector, to_detections
+from danlu.inference.loaded_run import LoadedRun
+from danlu.inference.predict_images import image_outputs, read_for, to_prediction
+from danlu.inference.prediction import Prediction
+from danlu.refuse import refusal
+from danlu.user_objects import using
+
+
+class ImagePredictor:
+    """Reading and predicting apart, so that images can be read in threads and predicted in batches.
+
+    run: of a network of images; Refusal for others. device: the run's by default.
+    """
+
+    def __init__(self, run: LoadedRun, device: str | None = None) -> None:
+        signature = run.signature
+        if signature.columns is not None or signature.channels is None or signature.transform is not None:
+            raise refusal("RUN", "a network of images without a transform of your own", run.name)
+        self.run, self.signature, self.config = run, signature, run.config
+        self.device = pick_device(device or self.config.device)
+        self._detector: ImageDetector | None = None
+        if signature.task_spec.finds_objects:
+            self._detector = ImageDetector(run.network, self.device, self.config)
+        else:
+            run.network.members_on(self.device)
+
+    def read(self, path: Path) -> Any:
+        """Decode and resize an image file. Raises one of `UNREADABLE` if it cannot be read."""
+        if self._detector is not None:
+            return self._detector.place(path)
+        return read_for(path, self.signature)
+
+    def predict(self, images: Sequence[Any], names: Sequence[str], top: int = 3) -> list[Prediction]:
+        """Predictions of images from `read`, as one batch. names: `path` of each."""
+        if self._detector is not None:
+            found = self._detector(images)
+            return [
+                Prediction(name, objects=to_detections(one, self._detector.classes)) for name, one in zip(names, found)
+            ]
+        with using(self.run.objects), torch.inference_mode():
+            pixels: list[np.ndarray] = list(images)
+            outputs = image_outputs(self.run.network.members_on(self.device), self.device, pixels, self.config)
+        return [to_prediction(name, self.signature, output, top) for name, output in zip(names, outputs)]

@@ -1,0 +1,235 @@
+"""The web service as a real process: answers of `danlu predict`, batches, limits, wrong input, and a clean end."""
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.cli import main
+from danlu.inference.loaded_run import LoadedRun
+from danlu.serving import batching
+from danlu.serving.batching import Batcher
+from danlu.serving.counters import Counters
+from danlu.serving.limits import MAX_BODY_BYTES
+
+
+class Service:
+    """`danlu serve` in a process of its own."""
+
+    def __init__(self, run: LoadedRun) -> None:
+        words = [sys.executable, "-m", "danlu", "serve", str(run.folder), "--port", "0", "--device", "cpu"]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "COLUMNS": "300"}
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        self.url = ""
+        for line in self.process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                self.url = found[0]
+                break
+        assert self.url, self.process.stderr.read()
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def service(coloured_run):
+    made = Service(coloured_run)
+    yield made
+    if made.process.poll() is None:
+        made.end()
+
+
+def png(colour: tuple[int, int, int], side: int = 20) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_answers_are_those_of_danlu_predict(service, coloured_run, coloured):
+    files = sorted((coloured / "red").iterdir())[:5] + sorted((coloured / "blue").iterdir())[:5]
+    reply = service.client.post("/predict", files=[("images", (str(file), file.read_bytes())) for file in files])
+    assert reply.status_code == 200
+    ours = [row.to_json() for row in danlu.predict(coloured_run, *files)]
+    for one, other in zip(reply.json()["predictions"], ours, strict=True):
+        assert (one["path"], one["class"]) == (other["path"], other["class"])
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
+    alone = service.client.post("/predict", content=files[0].read_bytes()).json()["predictions"]
+    assert alone[0] | {"path": str(files[0])} == pytest.approx(ours[0]) or alone[0]["class"] == ours[0]["class"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no image", "cannot be read as an image: not an image"),
+        (png((1, 2, 3))[:60], "cannot be read as an image"),
+        (b"", "must hold at least one image"),
+    ],
+)
+def test_what_is_no_image_is_400_with_one_sentence(content, said, service):
+    for reply in (
+        service.client.post("/predict", content=content),
+        service.client.post("/predict", files={"a": ("odd.png", content)}),
+    ):
+        assert reply.status_code == 400
+        text = reply.json()["error"]
+        assert said in text or "empty file" in text or "not an image" in text
+        assert "\n" not in text
+        assert "/tmp" not in text
+
+
+def test_other_requests(service):
+    assert service.client.post("/predict", data={"a": "b"}).status_code == 400
+    broken = {"content-type": "multipart/form-data"}
+    assert service.client.post("/predict", content=b"xyz", headers=broken).status_code == 400
+    assert service.client.get("/predict").status_code == 405
+    assert service.client.get("/nothing").status_code == 404
+    assert service.client.get("/health").json() == {"status": "ok"}
+    assert service.client.get("/about").json()["classes"] == ["blue", "green", "red"]
+    assert "/predict" in service.client.get("/openapi.json").json()["paths"]
+    page = service.client.get("/").text
+    assert "Drop images here" in page
+    assert not re.search(r"(src|href)=.?https?:", page)  # works offline
+
+
+def test_large_bodies_are_refused_by_header_and_while_they_arrive(service):
+    declared = {"content-length": str(MAX_BODY_BYTES + 1)}
+    assert service.client.post("/predict", headers=declared, content=b"").status_code == 413
+
+    def pieces():
+        for _ in range((MAX_BODY_BYTES >> 20) + 2):
+            yield b"0" * (1 << 20)
+
+    with contextlib.suppress(httpx.TransportError):  # the service closes the connection while the client still sends
+        assert service.client.post("/predict", content=pieces()).status_code == 413
+    assert service.client.get("/health").status_code == 200
+
+
+def test_many_requests_with_broken_ones_lose_nothing(service, coloured_run):
+    images = [png((r, 60, 90)) for r in range(0, 250, 25)]
+    expected = [row.label for row in coloured_run.predict(*[Image.open(io.BytesIO(one)) for one in images])]
+
+    def ask(i: int) -> tuple[int, str]:
+        if i % 20 == 7:
+            reply = service.client.post("/predict", content=b"broken")
+            return reply.status_code, ""
+        reply = service.client.post("/predict", content=images[i % 10])
+        return reply.status_code, reply.json()["predictions"][0]["class"]
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(200)))
+    for i, (status, label) in enumerate(answers):
+        assert (status, label) == ((400, "") if i % 20 == 7 else (200, expected[i % 10]))
+    text = service.client.get("/metrics").text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert int(values['danlu_requests_total{status="400"}']) >= 10
+    assert int(values["danlu_images_total"]) > int(values["danlu_batches_total"]) > 0
+    assert values["danlu_images_waiting"] == "0"
+
+
+def test_sigterm_finishes_what_was_accepted(service):
+    """Last of this file: it ends the service."""
+    large = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)).save(large, "PNG")
+
+    def ask(_: int) -> int:
+        return service.client.post("/predict", content=large.getvalue()).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = [pool.submit(ask, i) for i in range(8)]
+        while "danlu_requests" in (text := service.client.get("/metrics").text) and not replies[0].done():
+            if 'status="200"' in text:
+                break
+            time.sleep(0.01)
+        time.sleep(0.3)
+        code = service.end()
+        done = [reply.exception() or reply.result() for reply in replies]
+    assert code == 0
+    assert done == [200] * 8
+    assert "Traceback" not in service.process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--port high", "--port must be an integer from 0 to 65535, got 'high'"),
+        ("--port 70000", "--port must be an integer from 0 to 65535"),
+        ("--host 203.0.113.9 --port 0", "--port must be free and of this computer"),
+    ],
+)
+def test_wrong_flags_are_one_sentence(flags, said, digits_run, capsys):
+    assert main(["serve", str(digits_run.folder), *flags.split()]) == 2
+    written = capsys.readouterr().err
+    assert said in written
+    assert written.count("\n") == 1
+
+
+def test_networks_of_rows_are_refused(houses_run, capsys):
+    assert main(["serve", str(houses_run.folder), "--port", "0"]) == 2
+    assert "RUN must be a network of images" in capsys.readouterr().err
+
+
+def test_batches_are_filled_and_errors_reach_their_own_items():
+    sizes = []
+
+    def work(items):
+        sizes.append(len(items))
+        if 99 in items:
+            raise ValueError("bad batch")
+        return [2 * item for item in items]
+
+    async def ask() -> list:
+        batcher = Batcher(work)
+        batcher.start()
+        found = await asyncio.gather(*(batcher.result_of(i) for i in range(70)))
+        wrong = await asyncio.gather(batcher.result_of(99), return_exceptions=True)
+        after = await batcher.result_of(5)
+        await batcher.stop()
+        return [found, wrong, after]
+
+    found, wrong, after = asyncio.run(ask())
+    assert found == [2 * i for i in range(70)]
+    assert isinstance(wrong[0], ValueError)
+    assert after == 10
+    assert sizes[:3] == [32, 32, 6]
+
+
+def test_too_many_waiting_images_are_turned_away(monkeypatch):
+    monkeypatch.setattr(batching, "MAX_WAITING", 3)
+
+    async def ask() -> list:
+        batcher = Batcher(lambda items: (time.sleep(0.05), items)[1])
+        batcher.start()
+        answers = await asyncio.gather(*(batcher.result_of(i) for i in range(5)), return_exceptions=True)
+        await batcher.stop()
+        return answers
+
+    answers = asyncio.run(ask())
+    assert [type(one) for one in answers[3:]] == [batching.Overloaded] * 2
+    assert answers[:3] == [0, 1, 2]
+
+
+def test_counters_are_cumulative():
+    counters = Counters()
+    for seconds in (0.001, 0.02, 3.0):
+        counters.count(200, seconds)
+    text = counters.text(Batcher(list))
+    assert 'danlu_request_seconds_bucket{le="0.005"} 1' in text
+    assert 'danlu_request_seconds_bucket{le="0.025"} 2' in text
+    assert 'danlu_request_seconds_bucket{le="+Inf"} 3' in text
+    assert "danlu_request_seconds_sum 3.021000" in text
