@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,8 +70,8 @@ def test_answers_are_those_of_danlu_predict(service, coloured_run, coloured):
     for one, other in zip(reply.json()["predictions"], ours, strict=True):
         assert (one["path"], one["class"]) == (other["path"], other["class"])
         assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
-    alone = service.client.post("/predict", content=files[0].read_bytes()).json()["predictions"]
-    assert alone[0] | {"path": str(files[0])} == pytest.approx(ours[0]) or alone[0]["class"] == ours[0]["class"]
+    (alone,) = service.client.post("/predict", content=files[0].read_bytes()).json()["predictions"]
+    assert (alone["path"], alone["class"]) == ("image", ours[0]["class"])
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,9 @@ def test_other_requests(service):
 
 
 def test_large_bodies_are_refused_by_header_and_while_they_arrive(service):
-    declared = {"content-length": str(MAX_BODY_BYTES + 1)}
-    assert service.client.post("/predict", headers=declared, content=b"").status_code == 413
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), 60) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1))
+        assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
 
     def pieces():
         for _ in range((MAX_BODY_BYTES >> 20) + 2):
@@ -120,6 +122,7 @@ def test_large_bodies_are_refused_by_header_and_while_they_arrive(service):
     assert service.client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_many_requests_with_broken_ones_lose_nothing(service, coloured_run):
     images = [png((r, 60, 90)) for r in range(0, 250, 25)]
     expected = [row.label for row in coloured_run.predict(*[Image.open(io.BytesIO(one)) for one in images])]
@@ -142,6 +145,7 @@ def test_many_requests_with_broken_ones_lose_nothing(service, coloured_run):
     assert values["danlu_images_waiting"] == "0"
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_what_was_accepted(service):
     """Last of this file: it ends the service."""
     large = io.BytesIO()

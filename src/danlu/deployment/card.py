@@ -71,7 +71,7 @@ def _metric_names(run: LoadedRun) -> list[str]:
 
 
 def _origin(run: LoadedRun) -> str:
-    """Where the weights began, and the licence that comes with them."""
+    """Origin of the weights, and the licence that comes with them."""
     init = run.config.transfer.init
     if init in PACKAGED:
         weights = PACKAGED[init]

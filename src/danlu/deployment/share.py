@@ -42,9 +42,9 @@ def share(
 ) -> Share:
     """Write a run to one zip file: weights, signature, settings, metrics, findings and a model card.
 
-    out: the file, by default NAME.zip in the current folder. use: the intended use, in the card. weights: "best" or
-    "last". model: a network of your own, see `load`. `danlu.load` and every verb that takes a run take the file as it
-    is. Images of the data and the folders of this computer are left out. Refusal for a file that exists.
+    out: the file, by default NAME.zip in the current folder. use: the intended use, for README.md in the zip. weights:
+    "best" or "last". model: a network of your own, see `load`. `danlu.load` and every verb that takes a run take the
+    file as it is. Images of the data and the folder of the data are left out. Refusal for a file that exists.
     """
     loaded = load(run, weights, model=model)
     file = Path(out) if out is not None else Path(f"{loaded.folder.resolve().name}.zip")

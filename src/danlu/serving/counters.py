@@ -9,7 +9,7 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds, o
 
 
 class Queue(Protocol):
-    """What the counters read of a `Batcher`."""
+    """Numbers of a `Batcher` that are reported."""
 
     batches: int
     items: int
