@@ -3,7 +3,6 @@
 import ast
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,18 +22,6 @@ from danlu.deployment.verification import verify
 from danlu.refuse import Failure, Refusal
 
 SMALL = {"numpy", "onnxruntime", "PIL"}
-# Runs predict.py as in an environment that has neither torch nor danlu.
-ALONE = (
-    "import sys, runpy\nsys.modules.update(torch=None, danlu=None, torchvision=None)\n"
-    "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
-)
-
-
-def told(script_file: Path, *paths: object) -> list[dict]:
-    words = [sys.executable, "-c", ALONE, str(script_file), "--json", *map(str, paths)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["predictions"]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +150,7 @@ def test_onnx_file_is_whole_and_tells_about_itself(exported, coloured_run):
 
 
 @pytest.mark.slow
-def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, images):
+def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, images, told):
     ours = [row.to_json() for row in danlu.predict(coloured_run, images)]
     theirs = told(Path(exported.script), images)
     assert [row["path"] for row in theirs] == [row["path"] for row in ours]
@@ -174,7 +161,7 @@ def test_predict_py_gives_the_table_of_danlu_predict(exported, coloured_run, ima
 
 
 @pytest.mark.slow
-def test_fixed_batch_and_a_run_without_its_data(digits_run, tmp_path):
+def test_fixed_batch_and_a_run_without_its_data(digits_run, tmp_path, told):
     run = tmp_path / "run"
     shutil.copytree(digits_run.folder, run)
     text = (run / "config.yaml").read_text().replace("path: digits", "path: nowhere/digits")
@@ -198,7 +185,7 @@ def test_pt2_round_trip_is_exact(digits_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path):
+def test_int8_is_smaller_and_as_accurate(digits_run, tmp_path, told):
     plain = danlu.export(digits_run, out=tmp_path / "plain.onnx")
     small = danlu.export(digits_run, out=tmp_path / "small.onnx", int8=True)
     assert small.bytes < 0.5 * plain.bytes

@@ -81,9 +81,7 @@ def test_two_stage_detectors_are_refused_in_one_sentence(drawn_run, monkeypatch,
 
 
 @pytest.mark.slow
-def test_predict_py_finds_the_objects_of_danlu_predict(drawn_run, drawn_coco, tmp_path):
-    from test_export import told
-
+def test_predict_py_finds_the_objects_of_danlu_predict(drawn_run, drawn_coco, tmp_path, told):
     done = danlu.export(drawn_run, out=tmp_path / "m.onnx")
     assert done.max_difference <= 1e-4
     assert done.metric_after == pytest.approx(done.metric_before, abs=1e-3)
