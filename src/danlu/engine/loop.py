@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from danlu.data.batches import Batch, Batches
 from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, smoothed
 from danlu.engine.evaluate import evaluate
+from danlu.engine.norm_statistics import NormStatistics
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau
 from danlu.message import message
@@ -37,6 +38,7 @@ class Plan:
     inside `training_model` to which the doctor attaches its hooks.
     train, val: batches; val is None without a validation set. schedule: step -> factor of the peak learning rate.
     plateau: cuts the learning rate when the validation loss stops improving. average: moving average of the weights.
+    norms: recomputes the statistics of batch norm before each validation.
     views: see `evaluate`. clip_norm, clip_value: see `OptimConfig`. patience: epochs without improvement before
     stopping. log_every: steps between rows of the record.
     """
@@ -54,6 +56,7 @@ class Plan:
     plateau: Plateau | None = None
     average: WeightAverage | None = None
     dropout: DropoutSchedule | None = None
+    norms: NormStatistics | None = None
     views: Callable[[Tensor], list[Tensor]] | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
@@ -74,6 +77,7 @@ class Progress:
     best_epoch: int = 0
     stopped: str | None = None
     seconds: float = 0.0  # spent on training batches
+    earlier: float = 0.0  # seconds of the training before it was resumed
     rows: int = 0  # rows of the record
     rows_checksum: int | None = 0  # of these rows
     totals: dict[str, float] = field(default_factory=dict)  # sums over the current epoch's samples
@@ -124,7 +128,7 @@ def fit(
         row = {f"train.{k}": v for k, v in means.items()} | {f"val.{k}": v for k, v in metrics.items()}
         row |= {
             "lr": _lr(plan),
-            "seconds": time.perf_counter() - began,
+            "seconds": progress.earlier + time.perf_counter() - began,
             "samples_per_second": speed or 0.0,
         }
         record.add("epoch", epoch=progress.epoch, step=progress.step, values=row)
@@ -145,6 +149,8 @@ def validate(plan: Plan, watchers: Sequence[Watcher] = ()) -> dict[str, float]:
     if plan.val is None:
         return {}
     model = plan.average.model if plan.average else plan.module
+    if plan.norms is not None:
+        plan.norms.refresh(model)
     if plan.fabric.world_size > 1:  # batch norm statistics differ between processes; use those of the first
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)

@@ -36,7 +36,9 @@ class Saver(Watcher):
     ) -> None:
         self.run, self.signature, self.fingerprint, self.conditions = run, signature, fingerprint, conditions
         self.every = minutes * 60
+        self.doctor: Callable[[], dict[str, Any]] | None = None  # returns the state of the doctor
         self._saved = time.monotonic()
+        self._began = time.perf_counter()
 
     @property
     def due(self) -> bool:
@@ -69,7 +71,7 @@ class Saver(Watcher):
         if progress.running is not None:
             progress.totals, progress.samples = progress.running.state()
         return {
-            "progress": _plain(progress),
+            "progress": _plain(progress) | {"earlier": progress.earlier + time.perf_counter() - self._began},
             "fingerprint": self.fingerprint,
             "conditions": dict(self.conditions),
             "model": plan.module.state_dict(),
@@ -77,6 +79,7 @@ class Saver(Watcher):
             "precision": plan.fabric.strategy.precision.state_dict(),
             "plateau": plan.plateau.state_dict() if plan.plateau else None,
             "average": plan.average.state_dict() if plan.average else None,
+            "doctor": self.doctor() if self.doctor else None,
         }
 
     def restore(self, plan: Plan, state: dict[str, Any]) -> Progress:
@@ -130,8 +133,9 @@ def _progress(values: dict[str, Any], plan: Plan) -> Progress:
         raise ValueError(f"batch {progress.batch} lies beyond the {plan.train.length(progress.epoch)} of an epoch")
     if not isinstance(progress.stopped, str | None) or not isinstance(progress.totals, dict):
         raise ValueError("what it holds about the current epoch is no progress of a training")
-    if not (isinstance(progress.seconds, float | int) and 0 <= progress.seconds < math.inf):
-        raise ValueError(f"{progress.seconds!r} is no time in seconds")
+    for seconds in (progress.seconds, progress.earlier):
+        if not (isinstance(seconds, float | int) and 0 <= seconds < math.inf):
+            raise ValueError(f"{seconds!r} is no time in seconds")
     scores = [*([progress.best] if progress.best is not None else []), *progress.recent]
     numbers = [*progress.totals.values(), *(number for score in scores for number in score)]
     if not all(isinstance(number, float | int) for number in numbers) or any(len(score) != 2 for score in scores):

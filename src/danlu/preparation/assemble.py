@@ -18,6 +18,7 @@ from danlu.data.columns import TargetScaler
 from danlu.detection.detector import Detector
 from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
+from danlu.engine.norm_statistics import MAX_BATCHES, NormStatistics, has_updated_norms
 from danlu.learning.optim import build_optimizer
 from danlu.learning.regularise import DropoutSchedule, WeightAverage
 from danlu.learning.schedules import Plateau, build_schedule
@@ -31,7 +32,7 @@ from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import lr_factors
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
-from danlu.user_objects import find
+from danlu.user_objects import find, is_own
 
 
 def make_task(prepared: Prepared) -> Task:
@@ -148,6 +149,7 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
+    norms = _norm_statistics(prepared, module, train) if len(prepared.split.val) else None
     assert isinstance(wrapped, torch.optim.Optimizer)  # Fabric's wrapper is a subclass of the wrapped class
     val = evaluation_batches(prepared, prepared.split.val, fabric) if len(prepared.split.val) else None
     steps = train.batches_per_epoch / config.optim.accumulate
@@ -166,6 +168,7 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         plateau=plateau,
         average=average,
         dropout=_dropout(module, config),
+        norms=norms,
         views=evaluation_views(config),
         clip_norm=config.optim.clip_norm,
         clip_value=config.optim.clip_value,
@@ -173,6 +176,20 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         seed=config.seed,
         log_every=config.log_every,
     )
+
+
+def _norm_statistics(prepared: Prepared, module: nn.Module, train: Batches) -> NormStatistics | None:
+    """Recomputation of batch norm's statistics where epochs are short; not for detectors and networks of the user."""
+    if train.batches_per_epoch >= MAX_BATCHES or is_own(prepared.config.model.name) or prepared.objects is not None:
+        return None
+    module.train()
+    if not has_updated_norms(module):
+        return None
+    _, normalise = transforms(prepared)
+    size, samples = prepared.config.batch_size, prepared.split.train
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(prepared.config.seed))
+    kept = max(size, len(samples) - len(samples) % size)  # a small last batch has unreliable statistics
+    return NormStatistics(module, make_batches(prepared, samples[order[:kept]], normalise, batch_size=size))
 
 
 def _has_batch_norm(module: nn.Module) -> bool:
