@@ -39,9 +39,11 @@ def changes(code: str, case: Case) -> list[Change]:
     return _different(REMEDIES, code, case)
 
 
-def untested(code: str, case: Case) -> list[Change]:
-    """Changes that are proposed to the user but not tested by `--heal`."""
-    return _different(UNTESTED, code, case)
+def proposed(code: str, case: Case) -> list[Change]:
+    """Changes that are proposed to the user, most of which `--heal` would test."""
+    if code in PROPOSED:
+        return _different(PROPOSED, code, case)
+    return changes(code, case) or _different(UNTESTED, code, case)
 
 
 def why_not(code: str) -> Message:
@@ -143,6 +145,22 @@ def faster_convergence(case: Case) -> list[Change]:
     usual, lr = case.usual("optim.lr"), case.config.optim.lr or 0.0
     nearer: list[Change] = [{"optim.lr": usual}] if not 0.5 < lr / usual < 2 else []
     return [*nearer, _optimizer(case, "adamw"), _optimizer(case, "nesterov")]
+
+
+def nearer_defaults_or_longer(case: Case) -> list[Change]:
+    """The default learning rate and optimiser if the run has others; then twice the epochs.
+
+    Without a test no optimiser is better than danlu's default for the network: to propose one to a run that has the
+    default, and the default to a run that has the other, leads in a circle.
+    """
+    name = case.usual("optim.name")
+    default = [_optimizer(case, name)] if name != case.config.optim.name else faster_convergence(case)[:-2]
+    return [*default, *longer(case)]
+
+
+def longer(case: Case) -> list[Change]:
+    """Twice the epochs."""
+    return [{"epochs": 2 * (case.config.epochs or 1)}]
 
 
 def escape_saddle(case: Case) -> list[Change]:
@@ -400,7 +418,10 @@ NO_SETTING = {
 
 # Changes that a comparison of metrics after equal epochs cannot decide on.
 UNTESTED: dict[str, Remedy] = {
-    "fit.stopped_early": lambda case: [{"epochs": 2 * (case.config.epochs or 1)}],
+    "fit.stopped_early": longer,
     "fit.trained_too_long": lambda case: [{"regularise.patience": max(2, (case.config.epochs or 1) // 5)}],
     "speed.device_idle": lambda case: [{"batch_size": max(case.usual("batch_size"), case.config.batch_size or 1)}],
 }
+
+# Changes that are proposed instead of those that `--heal` tests: without a test, a candidate is only a guess.
+PROPOSED: dict[str, Remedy] = {"optim.slow_convergence": nearer_defaults_or_longer}

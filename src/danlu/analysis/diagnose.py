@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.advice.fixes import fixes
+from danlu.advice.fixes import fixes_of_run
 from danlu.analysis.diagnosis import Diagnosis
 from danlu.config import Config, get, with_values
 from danlu.data.dataset import ImageFiles
@@ -62,7 +62,7 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
         run = Run.open(target)
         config = with_values(run.config, spoken)
         language = config.doctor.language
-        found = findings_of(run, language, fixes(run.config, _training_samples(run), language))
+        found = findings_of(run, language, fixes_of_run(run, run.config, _training_samples(run), language, run.summary))
         return Diagnosis(run.name, language, [Finding.from_dict(one) for one in found])
     plain, objects = collect(settings)
     path = {} if is_data(target) else {"data.path": str(target)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from danlu.advice.fixes import fixes
+from danlu.advice.fixes import fixes_of_run
 from danlu.data.augment import Normalise
 from danlu.data.dataset import SPLITS
 from danlu.engine.doctor_watcher import findings_of
@@ -50,7 +51,7 @@ def summarise(
     if prepared.objects is not None:
         details["sizes"] = object_sizes(prepared, model)
     dataset, split, language = prepared.dataset, prepared.split, prepared.config.doctor.language
-    return Summary(
+    summary = Summary(
         run=run.name,
         task=dataset.task,
         model=prepared.signature.model.removeprefix(PREFIX),
@@ -58,7 +59,6 @@ def summarise(
         metrics=SplitMetrics.from_json(metrics),
         seconds=round(sum(timings.values()), 3),
         samples_per_second=_mean_speed(epochs),
-        findings=findings_of(run, language, fixes(prepared.config, len(split.train), language)),
         best_epoch=progress.best_epoch,
         monitor=task.spec.monitor,
         better=task.spec.better,
@@ -81,6 +81,8 @@ def summarise(
         augmented=augmented_images(prepared),
         stopped=progress.stopped,
     )
+    fix = fixes_of_run(run, prepared.config, len(split.train), language, summary)
+    return replace(summary, findings=findings_of(run, language, fix))
 
 
 def _mean_speed(epochs: Sequence[Mapping[str, Any]]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from danlu.advice.earlier import remember_earlier
 from danlu.config import Config, dump_yaml, get, keys, with_values
 from danlu.engine.checkpoint import save_tensors
 from danlu.engine.device import make_fabric
@@ -90,6 +91,7 @@ def _prepare_job(run: Run, config: Config, console: Console) -> TrainingJob:
         save_tensors(run.weights("start"), start.state, start.signature)
     run.write_json("environment.json", describe_environment(prepared.device))
     run.write_text("config.yaml", dump_yaml(prepared.config))
+    remember_earlier(run, prepared.config)
     return TrainingJob(run, prepared, seconds, resume=False)
 
 
@@ -114,7 +116,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             val_metrics = fit_closed_form(run, prepared, progress) or choose_thresholds(
                 run, prepared, progress, job.thresholds
             )
-        timings = {"data": job.seconds, "training": time.perf_counter() - began}
+        timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
         finish_run(
             run,
             prepared,

@@ -1,0 +1,111 @@
+"""Earlier runs on the same data: advice does not lead back to settings that were tried and were no better.
+
+Each run keeps the runs before it in earlier.json: a run that was started from the advice of another remembers what that
+one had, and what its own predecessors had.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.config import Config, get, keys, load_yaml
+from danlu.metrics.classification import Z_95
+from danlu.refuse import Refusal
+from danlu.run.folder import Run
+from danlu.run.summary import Summary
+
+FILE = "earlier.json"
+MAX_RUNS = 20  # runs beside the new one that are read, the latest ones
+# Settings that describe a run without changing its result, or its data.
+IGNORED = ("out", "device", "devices", "log_every", "save_every", "doctor", "data", "seed", "callbacks")
+MIN_GAIN = 0.05  # of a metric without a known standard error, as a fraction of its size
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A finished run on the same data.
+
+    run: its folder. settings: those that differ from the new run's, by dotted name, with the values that it had.
+    monitor, reached, samples: the monitored metric on its validation set of so many samples.
+    """
+
+    run: str
+    settings: Mapping[str, Any]
+    monitor: str
+    reached: float
+    samples: int
+
+    def has(self, change: Mapping[str, Any]) -> bool:
+        """Whether it had the values to which a change would set the run."""
+        return all(key in self.settings and _plain(value) == self.settings[key] for key, value in change.items())
+
+    def is_better_than(self, summary: Summary) -> bool:
+        """Whether its validation metric is higher than that of a run by more than chance explains."""
+        now = summary.metrics.val.get(self.monitor)
+        if now is None or self.monitor != summary.monitor:
+            return False
+        difference = self.reached - now if summary.better == "high" else now - self.reached
+        if self.monitor != "accuracy":
+            return difference > MIN_GAIN * max(abs(now), abs(self.reached))
+        samples, both = max(1, self.samples), (self.reached + now) / 2
+        return difference > Z_95 * math.sqrt(2 * both * (1 - both) / samples)
+
+
+def remember_earlier(run: Run, config: Config) -> None:
+    """Write earlier.json of a new run: the finished runs beside it on the same data, and those that they remember."""
+    found: dict[str, dict[str, Any]] = {}
+    beside = [path.parent for path in run.folder.parent.glob("*/summary.json") if path.parent != run.folder]
+    for folder in sorted(beside, key=_finished_at, reverse=True)[:MAX_RUNS]:
+        try:
+            other, before = load_yaml(folder / "config.yaml"), Run(folder)
+            if other.data.path != config.data.path or other.task != config.task:
+                continue
+            for kept in before.read_json(FILE, default=[]):
+                settings = {key: _plain(get(other, key)) for key in _compared()} | kept["settings"]
+                found.setdefault(kept["run"], kept | {"settings": _differing(settings, config)})
+            summary = before.summary
+            reached = summary.metrics.val.get(summary.monitor)
+            if reached is not None and math.isfinite(reached):
+                found[before.name] = {
+                    "run": before.name,
+                    "settings": _differing({key: _plain(get(other, key)) for key in _compared()}, config),
+                    "monitor": summary.monitor,
+                    "reached": reached,
+                    "samples": summary.data.counts.get("val", 0),
+                }
+        except (Refusal, OSError, KeyError, TypeError, AttributeError):  # of another version, or being written
+            continue
+    if found:
+        run.write_json(FILE, list(found.values()))
+
+
+def earlier_runs(run: Run) -> list[EarlierRun]:
+    """The runs that a run remembers; none where its file is missing or of another version."""
+    try:
+        return [EarlierRun(**kept) for kept in run.read_json(FILE, default=[])]
+    except (Refusal, TypeError):
+        return []
+
+
+def _differing(settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value != _plain(get(config, key))}
+
+
+def _compared() -> list[str]:
+    return [key for key in keys() if key not in IGNORED and key.partition(".")[0] not in IGNORED]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _finished_at(folder: Path) -> float:
+    try:
+        return (folder / "summary.json").stat().st_mtime
+    except OSError:
+        return 0.0
