@@ -9,7 +9,7 @@ from time import perf_counter
 
 from danlu.doctor.finding import SEVERITIES, Finding, in_lines
 from danlu.doctor.phrase import message
-from danlu.message import printable_line, speaking
+from danlu.message import Message, printable_line, speaking
 
 MIN_INTERVAL = 2.0  # seconds between two looks at the findings
 COST_FACTOR = 50  # an interval is at least this many times the time that the last look took
@@ -55,9 +55,14 @@ class Announcer:
         now = {one.code for one in found}
         with speaking(self.language):
             for code in [code for code in self.printed if code not in now]:
-                text = "withdrawn: {code}; the rest of the training does not show it"
-                say(str(message("doctor.watch.withdrawn", text, code=code)), "dim")
+                say(str(withdrawn(code)), "dim")
             say(summary_line(found, steps), "bold" if found else "green")
+
+
+def withdrawn(code: str) -> Message:
+    """Line for a finding that was printed and no longer holds."""
+    text = "withdrawn: {code}; the rest of the training does not show it"
+    return message("doctor.watch.withdrawn", text, code=code)
 
 
 def summary_line(found: Sequence[Finding], steps: int) -> str:

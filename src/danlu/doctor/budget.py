@@ -97,6 +97,19 @@ class Budget:
             old = self._cost.get(name, seconds)
             self._cost[name] = 0.7 * old + 0.3 * seconds
 
+    def state(self) -> dict[str, Any]:
+        """Seconds elapsed and used so far, in plain values."""
+        accounts = {"spent": dict(self.spent), "free": dict(self._free), "cost": dict(self._cost)}
+        return accounts | {"total": self.total, "elapsed": self.elapsed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue the accounts of a saved `state`."""
+        self.spent.update(state["spent"])
+        self._free.update(state["free"])
+        self._cost.update(state["cost"])
+        self.total = state["total"]
+        self._started = perf_counter() - state["elapsed"] - state["total"]
+
     @property
     def remaining(self) -> float:
         """Seconds that may still be used now; negative if the budget is exceeded."""

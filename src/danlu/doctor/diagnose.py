@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from danlu.doctor.causes import explained_by, with_consequences
+from danlu.doctor.contradictions import without_contradictions
 from danlu.doctor.derived.several_models import is_one_of_several
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.table import FINDINGS
@@ -34,8 +35,11 @@ def diagnose(ledger: Ledger, language: str | None = None) -> list[Finding]:
 
 
 def ranked(found: Iterable[Finding]) -> list[Finding]:
-    """Findings by severity and confidence, with the codes of their consequences; those that another explains last."""
-    ordered = sorted(found, key=rank, reverse=True)
+    """Findings by severity and confidence, with the codes of their consequences; those that another explains last.
+
+    Of findings that contradict one another only the first is kept.
+    """
+    ordered = without_contradictions(sorted(found, key=rank, reverse=True))
     explained = explained_by(ordered)
     linked = with_consequences(ordered, explained)
     consequences = {code for codes in explained.values() for code in codes}

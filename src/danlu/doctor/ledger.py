@@ -118,6 +118,22 @@ class Ledger:
     def __len__(self) -> int:
         return sum(len(series.pairs) for places in self._records.values() for series in places.values())
 
+    def state(self) -> str:
+        """Everything in the ledger as JSON, including how its series are thinned out; see `restore`."""
+        series = [
+            [name, where, one.stride, one.written, one.pairs]
+            for name, places in self._records.items()
+            for where, one in places.items()
+        ]
+        return json.dumps(series)
+
+    def restore(self, state: str) -> None:
+        """Replace the content by that of a saved `state`."""
+        self._records.clear()
+        for name, where, stride, written, pairs in json.loads(state):
+            one = self._records[name][where] = _Series()
+            one.stride, one.written, one.pairs = stride, written, [(step, value) for step, value in pairs]
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one JSON line per record, {"name", "where", "step", "value"}, atomically."""
         path = Path(path)

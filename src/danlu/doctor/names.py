@@ -233,6 +233,7 @@ NAMES: dict[str, Name] = {
     "explained.mean": Name(
         "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
     ),
+    "class.name": Name("once", "class", "", "name of the class with this number, told by danlu's own trainings"),
     "class.predicted": Name(
         "epoch", "phase", "fractions", "fraction of predictions per class, a list (up to 1000 classes)"
     ),

@@ -21,9 +21,17 @@ MEMORY = {
 }
 
 
-def class_place(number: int) -> Message:
-    """The class with this number."""
-    return message("doctor.place.class", "class {number}", number=number)
+FUNCTIONAL = message("doctor.place.functional", "a matrix product outside any layer")
+
+
+def class_label(ledger: Ledger, number: int) -> int | str:
+    """Name of a class, where the trainer told it; else its number."""
+    return ledger.last("class.name", str(number), number)
+
+
+def class_place(label: int | str) -> Message:
+    """The class with this name or number."""
+    return message("doctor.place.class", "class {number}", number=label)
 
 
 def group_place(ledger: Ledger, label: str) -> Message | str:

@@ -37,6 +37,12 @@ EVENTS = (
     "end_training",
     "end_epoch",
 )
+KEPT = (  # attributes in a saved state
+    "backwards", "optimizer_steps", "forwards", "epochs_by", "_passes", "_stepped", "_since_step", "_trained",
+    "_validated", "_loss_without_grad", "_last_no_grad_step", "_auxiliary", "_end_training_sent", "_observed_in_block",
+    "_skipping",
+)  # fmt: skip
+KEPT_POSITION = ("step", "steps_done", "skipped_steps", "epoch")
 MIN_VALIDATION_GAP = (
     8  # steps since the last pass without gradients from which the next counts as validation, with or without a loss
 )
@@ -267,6 +273,25 @@ class TrainingEvents:
             callbacks.clear()
         self.current, self._open = None, []
 
+    # State, saved with a checkpoint of the training between two steps.
+
+    def state(self) -> dict[str, Any]:
+        """Counts, phase of the epoch, and the state of each instrument, in plain values and tensors."""
+        self.watched.deferred.drain()
+        counts = {name: getattr(self, name) for name in KEPT}
+        position = {name: getattr(self.watched, name) for name in KEPT_POSITION}
+        instruments = {one.name: one.state(self.watched) for one in self.instruments}
+        return {"counts": counts, "position": position, "instruments": instruments}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a saved `state`."""
+        for target, values in ((self, state["counts"]), (self.watched, state["position"])):
+            for name, value in values.items():
+                setattr(target, name, value)
+        for one in self.instruments:
+            if one.name in state["instruments"]:
+                one.restore(self.watched, state["instruments"][one.name])
+
     # Passes.
 
     def _backward_hook(self, call: Pass) -> Any:
@@ -337,6 +362,7 @@ class TrainingEvents:
         watched.epoch += 1
         watched.skipped_steps = 0
         self._trained = self._validated = self._end_training_sent = False
+        self._step_ended = None  # validation and checkpoints before the next step are no wait for data
 
     # Time.
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.doctor.announcer import Announcer, summary_line
+from danlu.doctor.announcer import Announcer, summary_line, withdrawn
 from danlu.doctor.budget import DEFAULT_FRACTION, Budget, check_fraction
+from danlu.doctor.contradictions import contradict
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding, findings_table, in_lines
 from danlu.doctor.hooks import Hooks
@@ -102,6 +103,7 @@ class Doctor:
         self._watching = self._observed = self._entered = False
         self._model_kind = type(model).__name__
         self._reported: set[str] = set()
+        self._found: set[str] = set()  # codes at the last call of `say_new`
         self._announcer = Announcer(lambda: self.findings, language, quiet)
         self._events.after_step = self._announcer.step
 
@@ -181,22 +183,43 @@ class Doctor:
         return diagnose(self.ledger, self.language)
 
     def say_new(
-        self, say: Callable[[str], None] = print, fix: Callable[[Finding], Finding] | None = None
+        self,
+        say: Callable[[str], None] = print,
+        fix: Callable[[Finding], Finding] | None = None,
+        confirm: bool = False,
     ) -> list[Finding]:
-        """Report each new error and warning, with the code to paste below its line. Return all findings so far.
+        """Report each new error and warning with the code to paste, and which earlier one it contradicts.
+
+        Returns all findings so far.
 
         Args:
             say: called with the text of each finding.
             fix: replaces the remedy of a finding, for trainers that are configured instead of programmed.
+            confirm: report a warning only when two successive calls find it.
         """
         findings = self.findings
+        before, self._found = self._found, {finding.code for finding in findings}
         # Of a consequence, only its cause is reported.
         consequences = {code for finding in findings for code in finding.consequences}
         for finding in findings:
+            if finding.severity == "warning" and confirm and finding.code not in before:
+                continue
             if finding.severity != "note" and finding.code not in self._reported | consequences:
+                self._withdraw(say, [code for code in self._reported if contradict(code, finding.code)])
                 self._reported.add(finding.code)
                 say(in_lines(fix(finding) if fix else finding, self.language))
         return findings
+
+    def say_withdrawn(self, say: Callable[[str], None] = print) -> None:
+        """Report which errors and warnings that were reported no longer hold."""
+        now = {finding.code for finding in self.findings if finding.severity != "note"}
+        self._withdraw(say, sorted(self._reported - now))
+
+    def _withdraw(self, say: Callable[[str], None], codes: Iterable[str]) -> None:
+        with speaking(self.language):
+            for code in codes:
+                self._reported.discard(code)
+                say(str(withdrawn(code)))
 
     def epoch(self, **metrics: float) -> None:
         """Mark the end of an epoch, with the metrics of the loop: doctor.epoch(val_accuracy=0.93)."""
@@ -254,6 +277,22 @@ class Doctor:
     def watching(self) -> bool:
         """Whether the `with` block is active."""
         return self._watching
+
+    def state(self) -> dict[str, Any]:
+        """State between two steps in plain values and tensors, to be saved with a checkpoint of the training."""
+        events = self._events.state()  # reads all values left on the device
+        ledger, budget = self.ledger.state(), self._watched.budget.state()
+        return {"ledger": ledger, "budget": budget, "events": events} | {
+            "reported": sorted(self._reported),
+            "found": sorted(self._found),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a saved `state`; called inside the `with` block, before the first step."""
+        self.ledger.restore(state["ledger"])
+        self._watched.budget.restore(state["budget"])
+        self._events.restore(state["events"])
+        self._reported, self._found = set(state["reported"]), set(state["found"])
 
     def loss(self, function: Callable) -> Callable:
         """Wrap a loss function so that it is observed: loss_fn = doctor.loss(loss_fn)."""

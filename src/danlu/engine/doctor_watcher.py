@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -29,7 +29,8 @@ LOSS_KINDS = {"cross-entropy": "cross_entropy", "squared": "half_mse", "absolute
 class DoctorWatcher(Watcher):
     """Runs the doctor on a training; use as a context manager around `fit`.
 
-    say: prints one line. fix: adds the flags that fix a finding. With several processes only the first is watched.
+    say: prints one line. fix: adds the flags that fix a finding. restored: state of the doctor in
+    the checkpoint that the training continues from. With several processes only the first is watched.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DoctorWatcher(Watcher):
         run: Run,
         say: Callable[[str], None],
         fix: Callable[[Finding], Finding] | None = None,
+        restored: Mapping[str, Any] | None = None,
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
@@ -48,12 +50,18 @@ class DoctorWatcher(Watcher):
         self.loss = _loss_kind(config)
         self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
         self.run, self.say, self.fix = run, say, fix
-        self._epochs = 0
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
+        self._restored = restored
+        self.interrupted = True  # until the last epoch has ended
 
     def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
         self.doctor.expect_observed(self.loss, hold_outputs=self.hold_outputs)
+        if self._restored:
+            try:
+                self.doctor.restore(dict(self._restored))
+            except (KeyError, TypeError, ValueError, AttributeError):  # of another version
+                self.doctor.ledger.add("run.unseen", "the measurements before the resume could not be read", "earlier")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -62,6 +70,8 @@ class DoctorWatcher(Watcher):
             self.doctor.ledger.save(self.run.ledger)
         if error[0] is not None:  # the training failed: print what is known now
             self.doctor.say_new(self.say, self.fix)
+        elif not self.interrupted:
+            self.doctor.say_withdrawn(self.say)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
         targets = batch.targets if isinstance(batch.targets, Tensor) else None
@@ -73,13 +83,15 @@ class DoctorWatcher(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self.doctor.epoch()
-        self._epochs += 1  # in this process; a resumed run had earlier epochs
         # The doctor samples training steps and does not see validation; the loop has the means over all samples.
         for part in ("train", "val"):
             for metric, name in LEDGER_NAMES.items():
                 if f"{part}.{metric}" in row:
-                    self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, self._epochs)
-        self._keep(self.doctor.say_new(self.say, self.fix))
+                    self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, progress.epoch)
+        self._keep(self.doctor.say_new(self.say, self.fix, confirm=True))
+
+    def on_end(self, plan: Plan, progress: Progress) -> None:
+        self.interrupted = False
 
     def _keep(self, found: list[Finding]) -> None:
         """Write findings.json when a finding came, went or changed its severity, for readers during the training."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -31,6 +32,8 @@ from danlu.run.record import Record
 from danlu.training.conditions import check_conditions, conditions
 from danlu.user_objects import UserObjects, current, using
 
+MAX_NAMED_CLASSES = 1000  # as many as the doctor counts predictions of
+
 
 def fit_network(
     fabric: Fabric,
@@ -53,7 +56,8 @@ def fit_network(
     plan = make_plan(prepared, fabric, restored=restored)
     saver = Saver(run, prepared.signature, prepared.fingerprint, conditions(config), config.save_every)
     display = Display(console, run.log)
-    progress = _restored_progress(run, config, plan, saver, display) if restored else Progress()
+    state = _read_state(run, config, display) if restored else {}
+    progress = saver.restore(plan, state) if restored else Progress()
     record, watchers = Record(), list[Watcher]()
     first = fabric.global_rank == 0
     if first:
@@ -69,10 +73,12 @@ def fit_network(
         watchers.append(LoggerWatcher(config.log, config, run, display.say))
     with display, showing(None), ExitStack() as stack:  # the display shows the training itself
         if first and config.doctor.budget:
-            watchers.insert(0, stack.enter_context(_doctor(plan, run, prepared, display)))
+            doctor = stack.enter_context(_doctor(plan, run, prepared, display, state.get("doctor")))
+            watchers.insert(0, doctor)
+            saver.doctor = doctor.doctor.state
         fit(plan, progress, record, watchers, agreement if several else stop)
-    if not several and (progress.stopped or "").startswith(INTERRUPTED):
-        saver.save(plan, progress)
+        if not several and (progress.stopped or "").startswith(INTERRUPTED):
+            saver.save(plan, progress)  # before the doctor closes its last epoch
     return progress
 
 
@@ -91,12 +97,12 @@ def _has_checkpoint(run: Run) -> bool:
     return run.state.exists() or bool(run.summary.epochs)
 
 
-def _restored_progress(run: Run, config: Config, plan: Plan, saver: Saver, display: Display) -> Progress:
-    """Load the checkpoint into `plan`."""
+def _read_state(run: Run, config: Config, display: Display) -> dict[str, Any]:
+    """Read the checkpoint; print in which conditions it was written, where they differ."""
     state = read_state(run.state)
     for note in check_conditions(state.get("conditions", {}), config, run.name):
         display.say(str(note))
-    return saver.restore(plan, state)
+    return state
 
 
 def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool) -> Record:
@@ -109,16 +115,23 @@ def _open_record(run: Run, prepared: Prepared, progress: Progress, resume: bool)
     return record
 
 
-def _doctor(plan: Plan, run: Run, prepared: Prepared, display: Display) -> DoctorWatcher:
-    """The doctor as a watcher, its ledger holding the facts about the data that it cannot measure itself."""
+def _doctor(
+    plan: Plan, run: Run, prepared: Prepared, display: Display, restored: Mapping[str, Any] | None
+) -> DoctorWatcher:
+    """The doctor as a watcher, its ledger holding the facts about the data that it cannot measure itself.
+
+    restored: its state in the checkpoint.
+    """
     config = prepared.config
     fix = fixes(config, len(prepared.split.train), config.doctor.language)
-    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix)
+    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix, restored)
     if prepared.objects is not None:
         record_object_facts(doctor_watcher.doctor.ledger, prepared, network(prepared.signature))
     if config.loss.class_weights is not None and prepared.class_counts is not None:
         weights = class_weights(config.loss.class_weights, prepared.class_counts)
         doctor_watcher.doctor.ledger.add("loss.class_weights", weights.tolist())
+    for number, name in enumerate(prepared.dataset.classes[:MAX_NAMED_CLASSES]):
+        doctor_watcher.doctor.ledger.add("class.name", name, str(number))
     if config.loss.smoothing:
         doctor_watcher.doctor.ledger.add("loss.option", config.loss.smoothing, "label_smoothing")
     return doctor_watcher

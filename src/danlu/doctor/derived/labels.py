@@ -7,6 +7,8 @@ import math
 from danlu.doctor.derived.progress import accuracies
 from danlu.doctor.ledger import Ledger
 
+Z_95 = 1.96  # quantile of the normal distribution for two-sided 95 % confidence
+
 
 def labels_seen(ledger: Ledger) -> float:
     """Number of training samples whose labels were counted, over all epochs."""
@@ -32,6 +34,16 @@ def late_mean(ledger: Ledger, name: str, phase: str) -> float | None:
     values = [v for v in ledger.values(name, phase) if isinstance(v, int | float) and math.isfinite(v)]
     late = values[-max(1, len(values) // 3) :]
     return sum(late) / len(late) if late else None
+
+
+def highest_accuracy(ledger: Ledger, accuracy: float) -> float:
+    """Upper bound (95 %, Wilson 1927) of an accuracy on the validation set; itself if its size is unknown."""
+    samples = ledger.last("epoch.samples", "val")
+    if not samples:
+        return accuracy
+    z = Z_95**2 / samples
+    spread = Z_95 * math.sqrt(accuracy * (1 - accuracy) / samples + z / (4 * samples))
+    return (accuracy + z / 2 + spread) / (1 + z)
 
 
 def chance_accuracy(ledger: Ledger) -> float:

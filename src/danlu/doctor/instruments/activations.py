@@ -29,6 +29,7 @@ class Activations(Instrument):
     """Write activation.* and layer.gradient."""
 
     name = "activations"
+    kept = ("_zero", "_step", "_measured_step")
 
     def start(self, watched: WatchedModel) -> None:
         self._handles: list[Any] = []

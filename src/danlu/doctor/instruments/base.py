@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ class Instrument:
     """
 
     name = ""
+    kept: ClassVar[tuple[str, ...]] = ()  # attributes that the rest of a training depends on: plain values and tensors
 
     def start(self, watched: WatchedModel) -> None:
         """Called once when watching starts, before the first forward pass."""
@@ -55,6 +56,16 @@ class Instrument:
 
     def end_epoch(self, watched: WatchedModel) -> bool | None:
         """Called at the end of an epoch, after all deferred values have been read."""
+
+    def state(self, watched: WatchedModel) -> dict[str, Any]:
+        """State to be saved with a checkpoint of the training, in plain values and tensors."""
+        return {name: getattr(self, name) for name in self.kept}
+
+    def restore(self, watched: WatchedModel, state: dict[str, Any]) -> None:
+        """Continue from a saved `state`; called after `start`."""
+        for name in self.kept:
+            if name in state:
+                setattr(self, name, state[name])
 
     def finish(self, watched: WatchedModel) -> None:
         """Called when watching ends: remove all hooks of this instrument."""

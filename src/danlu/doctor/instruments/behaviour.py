@@ -30,6 +30,7 @@ class Behaviour(Instrument):
     """Write probe.*"""
 
     name = "behaviour"
+    kept = ("_done",)
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False

@@ -28,6 +28,7 @@ class Chance(Instrument):
     """Write loss.chance."""
 
     name = "chance"
+    kept = ("_calls", "_totals", "_sum", "_count")
 
     def start(self, watched: WatchedModel) -> None:
         self._calls = 0

@@ -25,6 +25,7 @@ class Gradients(Instrument):
     """Write gradient.*, weight.*, update.*, decay.*, parameter.changed, optimizer.leftover and .micro_batches."""
 
     name = "gradients"
+    kept = ("_measuring", "_more", "_last_written", "_written")
 
     def start(self, watched: WatchedModel) -> None:
         self._memories: dict[int, _OptimizerState] = {}
@@ -83,8 +84,7 @@ class Gradients(Instrument):
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
         # An optimizer with the parameters of another (recreated each epoch) continues its state.
-        first = next((id(p) for group in optimizer.param_groups for p in group["params"]), 0)
-        memory = self._memories.setdefault(first, _OptimizerState())
+        memory = self._memories.setdefault(_first_parameter(optimizer), _OptimizerState())
         memory.steps += 1
         if not self._measuring:
             self._memory = memory
@@ -93,9 +93,7 @@ class Gradients(Instrument):
         if self._micro and self._memory.held and not self._stepped:
             self._write_leftover(watched)
         self._memory = memory
-        named = watched.parameter_names
-        is_trained = lambda p: id(p) in named and p.numel() and p.requires_grad  # noqa: E731 - without frozen parameters
-        held = [(named[id(p)], p) for g in optimizer.param_groups for p in g["params"] if is_trained(p)]
+        held = _held(watched, optimizer)
         if not held:
             return None
         if [n for n, _ in held] != [n for n, _ in memory.held] or memory.sampler is None:
@@ -103,7 +101,10 @@ class Gradients(Instrument):
         memory.held = held
         self._before = memory.sampler.take([p for _, p in held])
         self._decays = [
-            float(g.get("weight_decay") or 0.0) for g in optimizer.param_groups for p in g["params"] if is_trained(p)
+            float(group.get("weight_decay") or 0.0)
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if _is_trained(watched, p)
         ]
         self._measure_gradient(watched, optimizer)
         return None
@@ -136,6 +137,17 @@ class Gradients(Instrument):
             self._write_each(watched, ("update.ratio", sizes / norms.clamp(min=1e-30)))
             self._write_each(watched, ("parameter.changed", (sizes > 0).float()))
         return True
+
+    def state(self, watched: WatchedModel) -> dict[str, Any]:
+        memories = [self._memories.get(_first_parameter(optimizer)) for optimizer in watched.optimizers]
+        return super().state(watched) | {"optimizers": [memory.state() if memory else None for memory in memories]}
+
+    def restore(self, watched: WatchedModel, state: dict[str, Any]) -> None:
+        super().restore(watched, state)
+        for optimizer, saved in zip(watched.optimizers, state["optimizers"]):
+            if saved is not None:
+                self._memory = self._memories[_first_parameter(optimizer)] = _OptimizerState()
+                self._memory.restore(saved, _held(watched, optimizer))
 
     def finish(self, watched: WatchedModel) -> None:
         self._unwatch()
@@ -272,6 +284,22 @@ class Gradients(Instrument):
             watched.deferred.add(values, reader(title))
 
 
+def _first_parameter(optimizer: torch.optim.Optimizer) -> int:
+    """Id of the first parameter, by which a recreated optimizer is recognised."""
+    return next((id(p) for group in optimizer.param_groups for p in group["params"]), 0)
+
+
+def _is_trained(watched: WatchedModel, p: Tensor) -> bool:
+    """Whether a parameter is the model's, not empty and not frozen."""
+    return id(p) in watched.parameter_names and p.numel() > 0 and p.requires_grad
+
+
+def _held(watched: WatchedModel, optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
+    """Names and values of the model's trained parameters in an optimizer."""
+    every = (p for group in optimizer.param_groups for p in group["params"])
+    return [(watched.parameter_names[id(p)], p) for p in every if _is_trained(watched, p)]
+
+
 class _OptimizerState:
     """Measurements of one optimizer, kept from step to step."""
 
@@ -281,6 +309,19 @@ class _OptimizerState:
         self.sampler: _Sampler | None = None
         self.last: dict[str, Any] = {}  # values of its previous step
         self.at = self.before = -1  # training steps of the last two measurements
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {"steps": self.steps, "last": dict(self.last), "at": self.at, "before": self.before}
+
+    def restore(self, state: dict[str, Any], held: list[tuple[str, Tensor]]) -> None:
+        """Continue from a saved `state`. held: trained parameters of the optimizer."""
+        self.steps, self.at, self.before = state["steps"], state["at"], state["before"]
+        self.held, self.sampler = held, _Sampler([p for _, p in held]) if held else None
+        self.last = {
+            name: value.to(held[0][1].device) if isinstance(value, Tensor) and held else value
+            for name, value in state["last"].items()
+        }
 
     def previous(self, step: int) -> int:
         """Training step of the last measurement before `step`."""

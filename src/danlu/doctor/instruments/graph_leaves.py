@@ -24,6 +24,7 @@ class GraphLeaves(Instrument):
     """Write leaf.*"""
 
     name = "graph_leaves"
+    kept = ("_passes", "_created")
 
     def start(self, watched: WatchedModel) -> None:
         self._passes = 0

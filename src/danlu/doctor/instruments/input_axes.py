@@ -21,6 +21,7 @@ class InputAxes(Instrument):
     """Write input.row_order."""
 
     name = "input_axes"
+    kept = ("_done",)
 
     def start(self, watched: WatchedModel) -> None:
         self._done = False

@@ -21,6 +21,7 @@ class Inputs(Instrument):
     """Write input.*"""
 
     name = "inputs"
+    kept = ("_facts_written", "_moments", "_epoch", "_epoch_seen", "_leaked", "_conflicts")
 
     def start(self, watched: WatchedModel) -> None:
         self._facts_written = False
@@ -77,6 +78,18 @@ class Inputs(Instrument):
             watched.write("input.leaked", len(self._leaked), "", watched.epoch)
             watched.write("input.leaked_share", len(self._leaked) / len(self._seen["val"]), "", watched.epoch)
             watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
+
+    def state(self, watched: WatchedModel) -> dict[str, Any]:
+        seen = {  # as tensors, which are written faster than as many numbers
+            phase: (torch.tensor(list(labels), dtype=torch.float64), torch.tensor(list(labels.values())))
+            for phase, labels in self._seen.items()
+        }
+        return super().state(watched) | {"seen": seen}
+
+    def restore(self, watched: WatchedModel, state: dict[str, Any]) -> None:
+        super().restore(watched, state)
+        for phase, (hashes, labels) in state["seen"].items():
+            self._seen[phase] = dict(zip(hashes.tolist(), map(int, labels.tolist())))
 
     def finish(self, watched: WatchedModel) -> None:
         self._seen = {"train": {}, "val": {}}

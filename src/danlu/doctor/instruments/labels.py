@@ -24,6 +24,7 @@ class Labels(Instrument):
     """Write label.kinship, label.kinship_chance and input.val_redrawn"""
 
     name = "labels"
+    kept = ("_validation_noted", "_before")
 
     def start(self, watched: WatchedModel) -> None:
         self._validation_noted = False  # in this epoch

@@ -25,6 +25,7 @@ class LossAndAccuracy(Instrument):
     """Write loss.*, accuracy.*, class.*, label.*, output.*, target.*, batch.*, epoch.*"""
 
     name = "loss_and_accuracy"
+    kept = ("_known", "_last_size", "_label_counts", "_ignored", "_sums_losses")
 
     def start(self, watched: WatchedModel) -> None:
         self._known = 0  # facts written: 0 none, 1 from a pass without gradients, 2 all
@@ -35,6 +36,14 @@ class LossAndAccuracy(Instrument):
         self._label_counts: Tensor | None = None
         self._ignored = IGNORED
         self._sums_losses = False  # the loss is summed over the batch
+
+    def state(self, watched: WatchedModel) -> dict[str, Any]:
+        return super().state(watched) | {"sums": {phase: dict(vars(sums)) for phase, sums in self._sums.items()}}
+
+    def restore(self, watched: WatchedModel, state: dict[str, Any]) -> None:
+        super().restore(watched, state)
+        for phase, values in state["sums"].items():
+            vars(self._sums[phase]).update(values)
 
     def after_loss(self, watched: WatchedModel, call: Pass, loss: Tensor, outputs: Any, targets: Any) -> bool:
         outputs = outputs if isinstance(outputs, Tensor) else None
@@ -83,6 +92,7 @@ class LossAndAccuracy(Instrument):
         sums = EpochSums()
         sums.add_predictions(measured(outputs, targets))
         sums.write_predictions(watched, "val")
+        watched.ledger.put("epoch.samples", len(targets), "val", watched.epoch)
 
     def end_epoch(self, watched: WatchedModel) -> None:
         if self._micro:  # no optimizer step in this epoch

@@ -23,6 +23,7 @@ class Memory(Instrument):
     """Write graph.* and memory.*"""
 
     name = "memory"
+    kept = ("_passes",)
 
     def start(self, watched: WatchedModel) -> None:
         self._marks: dict[str, list[weakref.ref]] = {"train": [], "val": []}

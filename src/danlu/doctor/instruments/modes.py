@@ -28,6 +28,7 @@ class Modes(Instrument):
     """Write mode.*, norm.mean_shift, norm.var_shift, norm.running_nonfinite, loop.*"""
 
     name = "modes"
+    kept = ("_counts",)
 
     def start(self, watched: WatchedModel) -> None:
         self._counts = dict.fromkeys(("train", "train_eval", "val", "val_train", "val_grad"), 0)

@@ -42,6 +42,7 @@ class Nonfinite(Instrument):
     """Write nonfinite.*, once."""
 
     name = "nonfinite"
+    kept = ("_tripped", "_finite_before")
 
     def start(self, watched: WatchedModel) -> None:
         self._tripped = False

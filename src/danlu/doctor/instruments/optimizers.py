@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from danlu.doctor.instruments.base import Instrument
@@ -12,6 +14,7 @@ class Optimizers(Instrument):
     """Write optimizer.* and parameter.held."""
 
     name = "optimizers"
+    kept = ("_settings", "_had_state", "_scheduled_lr", "_written_held", "_steps")
 
     def start(self, watched: WatchedModel) -> None:
         self._held: dict[str, set[int]] = {}
@@ -55,6 +58,15 @@ class Optimizers(Instrument):
                 self._register(watched, optimizer, watched.label(optimizer))
         if self._held and self._written_held != len(self._held):
             self._write_held(watched)
+
+    def state(self, watched: WatchedModel) -> dict[str, Any]:
+        return super().state(watched) | {"registered": sorted(self._held)}
+
+    def restore(self, watched: WatchedModel, state: dict[str, Any]) -> None:
+        super().restore(watched, state)
+        for optimizer in watched.optimizers:
+            if (label := watched.label(optimizer)) in state["registered"]:
+                self._held[label] = {id(p) for group in optimizer.param_groups for p in group["params"]}
 
     def _register(self, watched: WatchedModel, optimizer: torch.optim.Optimizer, label: str) -> None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}

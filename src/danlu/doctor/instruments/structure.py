@@ -24,6 +24,7 @@ class Structure(Instrument):
     """Write parameter.*, layer.* and norm.*"""
 
     name = "structure"
+    kept = ("done", "_had_gradient", "_reached_written")
 
     def start(self, watched: WatchedModel) -> None:
         owners = {

@@ -14,7 +14,7 @@ from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import class_place
+from danlu.doctor.places import class_label, class_place
 from danlu.message import Message
 
 
@@ -31,6 +31,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
     if shares[k] * len(shares) < 0.3 and shares[most] > 8 * shares[k] and shares[k] > 0:
         found = (held[k], held[most]) if len(held) == len(shares) else (0.0, 0.0)
         facts: dict[str, Any] = {"class": k, "share": shares[k], "common": shares[most], "without": 1 - shares[k]}
+        facts["name"] = class_label(ledger, k)
         if len(held) == len(shares):
             facts |= {"found": found[0], "found_common": found[1]}
         facts["recall"] = recall_text(found) if len(held) == len(shares) and min(found) >= 0 else ""
@@ -41,7 +42,7 @@ def imbalance(ledger: Ledger) -> Iterable[Finding]:
         weighed = _is_weighed(ledger, k, most)
         # Most places are background.
         severity = "warning" if (badly or hidden) and not places and not weighed else "note"
-        yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(k), facts)
+        yield Finding("data.imbalance", severity, 0.8 if badly else 0.7, class_place(facts["name"]), facts)
 
 
 def recall_text(found: tuple[float, float]) -> Message:
@@ -69,16 +70,16 @@ SPEC = FindingSpec(
     ),
     rule=imbalance,
     words=Words(
-        title="Class {class} is so rare that accuracy hides its errors",
+        title="Class {name} is so rare that accuracy hides its errors",
         cause=(
-            "Class {class} has {share:%} of the training labels, the most frequent class "
-            "{common:%}.{recall} A model that never predicts class {class} would still have an accuracy of "
+            "Class {name} has {share:%} of the training labels, the most frequent class "
+            "{common:%}.{recall} A model that never predicts class {name} would still have an accuracy of "
             "{without:%}."
         ),
         fix=(
             "Judge the model by the recall of each class or by F1. Weigh the classes in the loss (danlu: "
             "--loss.class_weights balanced or --data.balance true), or collect more samples of class "
-            "{class}."
+            "{name}."
         ),
         snippet={
             "": (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from danlu.doctor.derived.labels import chance_accuracy, late_accuracy, late_mean
+from danlu.doctor.derived.labels import chance_accuracy, highest_accuracy, late_accuracy, late_mean
 from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.derived.progress import accuracies, steps_taken
 from danlu.doctor.drawings.over_epochs import epoch_accuracies, epoch_losses
@@ -17,6 +17,8 @@ from danlu.doctor.phrase import message
 
 MAX_SKILL = 0.15  # of the training loss: more is hardly memorised in so few steps
 MIN_STEPS = 300
+MIN_SAMPLES = 20  # validation samples; fewer may all be of one class, or wrong by chance
+MIN_STEPS_VALIDATED = 60  # training steps, where validation accuracies are known
 
 
 def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
@@ -37,9 +39,12 @@ def labels_shuffled(ledger: Ledger) -> Iterable[Finding]:
         learning = losses[-1] < 0.97 * losses[0]
         worse = held_losses[-1] > min(held_losses) * 1.02
         facts = _course({"train": fitted, "val": held, "best": best, "chance": chance} | _kin(kin, noise))
-        if fitted > chance + 0.08 and best < chance + 0.06 and learning and worse:
+        # On few validation samples an accuracy at chance level may be chance itself.
+        enough = ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES
+        apart = enough and fitted > max(chance + 0.08, highest_accuracy(ledger, best))
+        if apart and best < chance + 0.06 and learning and worse:
             yield Finding("data.labels_shuffled", "error", 0.85, "", facts)
-        elif unrelated and best < chance + 0.06 and len(losses) >= 5:
+        elif unrelated and best < chance + 0.06 and len(losses) >= 5 and steps_taken(ledger) >= MIN_STEPS_VALIDATED:
             yield Finding("data.labels_shuffled", "warning", 0.7, "", facts)
         return
     skill = final_skill(ledger)

@@ -12,7 +12,7 @@ from danlu.doctor.findings.data.not_shuffled import not_shuffled
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import INPUTS, LABELS
+from danlu.doctor.places import INPUTS, LABELS, class_label
 
 MIN_EXPECTED_LABELS = 10  # of a class; with fewer it may be missing by chance
 
@@ -32,7 +32,7 @@ def split_shift(ledger: Ledger) -> Iterable[Finding]:
             problem = message(
                 "finding.data.split_shift.missing_classes",
                 "training set has hardly any labels of the classes {classes}, which are frequent in validation",
-                classes=missing[:8],
+                classes=[class_label(ledger, k) for k in missing[:8]],
             )
             facts = {"problem": problem, "apart": distance, "classes": missing[:8]}
             yield Finding("data.split_shift", "error", 0.85, LABELS, facts)

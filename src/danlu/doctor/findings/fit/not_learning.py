@@ -23,6 +23,7 @@ from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance level are a finding
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
 MANY_STEPS = 300  # after which it is a warning
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
@@ -33,6 +34,8 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
     course = epoch_losses_of_splits(ledger)
     if course is None or len(course[1]) < 5:
         yield from _by_training_loss(ledger)
+        return
+    if 0 < steps_taken(ledger) < MIN_STEPS_VALIDATED:
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance

@@ -14,7 +14,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
-from danlu.doctor.places import class_place
+from danlu.doctor.places import class_label, class_place
 from danlu.message import Message
 
 MIN_STEPS = 50  # before, a network that starts to learn often predicts one class
@@ -36,14 +36,16 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         problem = message(
             "finding.fit.one_class.class_weight",
             "in the loss class {number} weighs {excess:.3g} times as much as its frequency justifies",
-            number=favoured,
+            number=class_label(ledger, favoured),
             excess=excess,
         )
         shares = message("finding.fit.one_class.others", "Errors on the other classes hardly change the loss.")
         facts = {"problem": problem, "shares": shares, "class": favoured, "excess": excess, "threshold": 10}
         facts |= WEIGHTED
         alone = bool(said) and favoured < len(said) and said[favoured] > 0.98
-        yield Finding("fit.one_class", "error" if alone else "warning", 0.85, class_place(favoured), facts)
+        yield Finding(
+            "fit.one_class", "error" if alone else "warning", 0.85, class_place(class_label(ledger, favoured)), facts
+        )
         return
     epochs, measured = len(ledger.values("loss.mean", "train")), ledger.series("class.predicted", "val")[0]
     if not said or not real or len(said) != len(real) or epochs < 2 or measured[-1] <= epochs / 2:
@@ -53,35 +55,36 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         return
     top = max(range(len(said)), key=said.__getitem__)
     facts = {"class": top, "predicted": said[top], "actual": real[top], "threshold": 0.98}
-    facts["shares"] = told_shares(facts)
+    facts["shares"] = told_shares(ledger, facts)
     if said[top] > 0.98 and real[top] < 0.9:
         facts["problem"] = message(
             "finding.fit.one_class.predictions",
             "{fraction:%} of the predictions are class {number}",
             fraction=round(said[top], 2),
-            number=top,
+            number=class_label(ledger, top),
         )
         facts["do"] = message(
             "finding.fit.one_class.collapsed",
             "Lower the learning rate, and check that the outputs differ from sample to sample; if class {number} is only more "
             "frequent, weigh the classes in the loss.",
-            number=top,
+            number=class_label(ledger, top),
         )
-        yield Finding("fit.one_class", "error", 0.75, class_place(top), facts)
+        yield Finding("fit.one_class", "error", 0.75, class_place(class_label(ledger, top)), facts)
         return
     weight = positive_weight(ledger)
     balance = (1 - real[1]) / max(real[1], 1e-3) if len(real) == 2 else 0.0
     if weight and balance and weight > 10 and weight > 5 * balance:
         problem = message(
             "finding.fit.one_class.positive_weight",
-            "class 1 has a weight of about {weight:.3g}, where the class frequencies justify {balance:.2g}",
+            "class {number} has a weight of about {weight:.3g}, where the class frequencies justify {balance:.2g}",
             weight=weight,
             balance=balance,
+            number=class_label(ledger, 1),
         )
         facts |= {"problem": problem, "class": 1, "predicted": said[1], "actual": real[1], "weight": weight}
         facts |= WEIGHTED | {"fix": "binary"}
-        facts["shares"] = told_shares(facts)
-        yield Finding("fit.one_class", "warning", 0.8, class_place(1), facts)
+        facts["shares"] = told_shares(ledger, facts)
+        yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, 1)), facts)
         return
     loss, wrong = uncounted_errors(ledger)
     if wrong:
@@ -94,15 +97,15 @@ def one_class(ledger: Ledger) -> Iterable[Finding]:
         )
         facts |= {"class": favoured, "predicted": said[favoured], "actual": real[favoured], "problem": problem}
         facts |= WEIGHTED
-        facts["shares"] = told_shares(facts)
-        yield Finding("fit.one_class", "warning", 0.8, class_place(favoured), facts)
+        facts["shares"] = told_shares(ledger, facts)
+        yield Finding("fit.one_class", "warning", 0.8, class_place(class_label(ledger, favoured)), facts)
 
 
-def told_shares(facts: dict[str, Any]) -> Message:
+def told_shares(ledger: Ledger, facts: dict[str, Any]) -> Message:
     return message(
         "finding.fit.one_class.fractions",
         "Class {number} is {predicted:%} of the predictions and {actual:%} of the labels.",
-        number=facts["class"],
+        number=class_label(ledger, facts["class"]),
         predicted=facts["predicted"],
         actual=facts["actual"],
     )

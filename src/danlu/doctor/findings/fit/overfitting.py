@@ -13,6 +13,7 @@ from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 MIN_STEPS = 20  # training steps; shorter curves are mostly noise
+MIN_SAMPLES = 20  # validation samples; the loss of fewer may rise by a single one
 
 
 def overfitting(ledger: Ledger) -> Iterable[Finding]:
@@ -22,13 +23,15 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
         return
     train, val, chance = course
     best = val.index(min(val))
-    rise, share = (val[-1] - val[best]) / chance, val[-1] / max(val[best], 1e-12)
+    end = median(val[-3:])  # one epoch with a high loss is no trend
+    rise, share = (end - val[best]) / chance, end / max(val[best], 1e-12)
     gained = (train[best] - train[-1]) / chance
-    gap = (val[-1] - train[-1]) / chance
-    facts = {"best_epoch": best + 1, "epochs": len(val), "best": val[best], "last": val[-1], "train": train[-1]}
+    gap = (end - train[-1]) / chance
+    facts = {"best_epoch": best + 1, "epochs": len(val), "best": val[best], "last": end, "train": train[-1]}
     facts |= {"rise": share - 1, "gap": gap, "threshold": 0.3}
     learnt = 1 - train[-1] / chance > 0.5
-    if share > 1.3 and rise > 0.1 and gained > 0.02 and learnt and gap > 0.1:
+    rises = share > 1.3 and rise > 0.1 and gained > 0.02 and learnt and gap > 0.1
+    if rises and ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
     elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
         yield Finding("fit.overfitting", "note", 0.75, "", facts)
@@ -76,6 +79,12 @@ SPEC = FindingSpec(
     explains=(
         "model.too_large",
         "fit.trained_too_long",
+    ),
+    contradicts=(
+        "fit.regularisation_too_strong",
+        "fit.underfitting",
+        "fit.stopped_early",
+        "optim.slow_convergence",
     ),
     needs=(
         "loss.mean[val]",

@@ -52,6 +52,10 @@ SPEC = FindingSpec(
         snippet=('if val_loss < best_loss:\n    best_loss = val_loss\n    torch.save(model.state_dict(), "best.pt")'),
     ),
     charts=(epoch_losses,),
+    contradicts=(
+        "fit.stopped_early",
+        "optim.slow_convergence",
+    ),
     needs=(
         "loss.mean[val]",
         "loss.kind",

@@ -8,13 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 from danlu.doctor.derived.gradients import EARLY, gradient_ends
-from danlu.doctor.derived.progress import skills
+from danlu.doctor.derived.progress import skills, steps_taken
 from danlu.doctor.drawings.over_layers import gradient_over_depth
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 LOW_SKILL = 0.8  # training skill below which a slow start did harm
+MIN_STEPS = 100  # training steps before which a training that still runs has only started
+SEVERE = 1e-5  # gradient at the input over that at the output
 
 
 def vanishing(ledger: Ledger) -> Iterable[Finding]:
@@ -22,8 +24,9 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
     late, early = gradient_decay(*gradient_ends(ledger)), gradient_decay(*gradient_ends(ledger, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
     facts = late or (early if skill < LOW_SKILL else None)
-    if facts:
-        severe = facts is late and facts["ratio"] < 1e-5
+    starting = not ledger.has("run.finished") and steps_taken(ledger) < MIN_STEPS
+    if facts and not (starting and facts["ratio"] >= SEVERE):
+        severe = facts is late and facts["ratio"] < SEVERE
         confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
         where = str(facts.pop("layer"))
         yield Finding("gradient.vanishing", "error" if severe else "warning", confidence, where, facts)

@@ -8,6 +8,7 @@ from danlu.doctor.drawings.over_layers import chain
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.places import FUNCTIONAL
 
 
 def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
@@ -29,7 +30,12 @@ def no_nonlinearity(ledger: Ledger) -> Iterable[Finding]:
     everywhere = len(pairs) >= links
     hidden = [p for p in pairs if not ledger.last("layer.linear_via_norm", p[1], 0)]
     confidence = 0.97 if everywhere else 0.9 if hidden else 0.75
-    evidence = {"pairs": len(pairs), "links": links, "first": pairs[0][0], "second": pairs[0][1]}
+    evidence = {
+        "pairs": len(pairs),
+        "links": links,
+        "first": FUNCTIONAL if pairs[0][0] == "(functional)" else pairs[0][0],
+        "second": pairs[0][1],
+    }
     severity = "error" if everywhere else "warning"
     yield Finding("model.no_nonlinearity", severity, confidence, pairs[0][1], evidence)
 

@@ -109,6 +109,7 @@ SPEC = FindingSpec(
         "fit.*",
         "optim.*",
     ),
+    contradicts=("model.too_large",),
     needs=(
         "loss.mean[val]",
         "layer.output_shape",

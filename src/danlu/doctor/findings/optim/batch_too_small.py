@@ -86,6 +86,7 @@ SPEC = FindingSpec(
         "gradient.vanishing",
         "optim.oscillation",
     ),
+    contradicts=("optim.batch_too_large",),
     needs=(
         "gradient.noise",
         "loss.mean[train]",

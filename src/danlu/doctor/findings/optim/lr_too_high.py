@@ -191,6 +191,7 @@ SPEC = FindingSpec(
         "optim.clipping_always",
         "norm.train_eval_gap",
     ),
+    contradicts=("optim.lr_too_low",),
     needs=(
         "loss.step",
         "optimizer.lr",
