@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
 from danlu.history.compare import RunsComparison
 from danlu.history.runs import RunsTable
@@ -12,8 +11,6 @@ from danlu.printing.lines import print_line
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.report.markup import duration, metric_value, words
 from danlu.run.names import metric_key
-
-STATES = {"finished": "", "running": "green", "stopped": "yellow"}
 
 
 def print_runs(console: Console, found: RunsTable) -> None:
@@ -29,10 +26,10 @@ def print_runs(console: Console, found: RunsTable) -> None:
     for row in found.runs:
         values = [metric_value(row.metric, value) for value in (row.val, row.test)]
         table.add_row(
-            Text(row.run + (" *" if row.run == found.best else "")),
-            Text(translated(f"history.state.{row.state}", row.state), STATES[row.state]),
-            Text(row.model),
-            Text(row.data),
+            row.run + (" *" if row.run == found.best else ""),
+            translated(f"history.state.{row.state}", row.state),
+            row.model,
+            row.data,
             metric_key(row.metric),
             str(row.epochs),
             *values,

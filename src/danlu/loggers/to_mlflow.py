@@ -15,7 +15,7 @@ class RunLogger:
     """Writes through a client, so that no global state of MLflow is changed; a resumed training continues its run."""
 
     def __init__(self, run: Run, step: int) -> None:
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.folder.resolve().parent / 'mlflow.db'}"
         self.client = MlflowClient(tracking_uri=uri)

@@ -12,7 +12,7 @@ class RunLogger:
     """Writes to a run of the project danlu, by the name of the run folder; a resumed training continues it."""
 
     def __init__(self, run: Run, step: int) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self.run = trackio.init(project="danlu", name=run.folder.resolve().name, resume="allow", embed=False)
 

@@ -13,7 +13,7 @@ class RunLogger:
     """Writes to a run of W&B; a resumed training continues the same id."""
 
     def __init__(self, run: Run, step: int) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         known = run.read_json("wandb.json", default={})
         self.run = wandb.init(

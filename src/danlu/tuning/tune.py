@@ -140,16 +140,14 @@ def _new_study(
         raise refusal("--search", "omitted with --space, which names the settings", names)
     split_seed = wanted.seed if wanted.data.seed is None else wanted.data.seed  # also when the seed changes at the end
     wanted = with_values(wanted, {"out": None, "data.seed": split_seed})
-    listed = names.split(",") if isinstance(names, str) else list(names or ())
+    listed: list[str] = names.split(",") if isinstance(names, str) else list(names or ())
     for name in listed:
         find_key(name, "--search")  # before the data are read
-    if file:
-        space = space_from_file(file, wanted)
+    given = space_from_file(file, wanted) if file else None
     prepared = prepare(wanted)
     if not len(prepared.split.val):
         raise refusal("--val", "a validation set, by which trials are compared", wanted.data.val)
-    if not file:
-        space = named_space(listed or default_names(prepared), prepared)
+    space = given if given is not None else named_space(listed or default_names(prepared), prepared)
     spec = prepared.dataset.task_spec
     settings = StudySettings(
         config=with_values(wanted, {"epochs": prepared.config.epochs}),  # networks differ in their usual number
