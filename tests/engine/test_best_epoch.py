@@ -35,7 +35,7 @@ def test_one_lucky_epoch_counts_no_more_than_the_epochs_before_it():
 def test_the_best_epoch_of_few_validation_samples_is_that_of_the_smoothed_accuracy_also_after_a_resume(tmp_path):
     out = str(tmp_path / "run")
     noisy = QUICK | {"optimizer": "sgd", "lr": 1.0, "schedule": "constant", "console": Console(quiet=True)}
-    run = danlu.train("digits", out=out, epochs=9, **noisy)
+    run = danlu.train("digits", out=out, epochs=9, keep_state=True, **noisy)
     assert run.summary.data.counts["val"] < SMALL_VALIDATION
     rows = run.record.of("epoch")
     assert run.summary.best_epoch == best_by_hand(rows)

@@ -15,7 +15,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 LOW_SKILL = 0.8  # training skill below which a slow start did harm
-MIN_STEPS = 100  # training steps before which a training that still runs has only started
+MIN_STEPS = 100  # training steps before which a training has only started
 SEVERE = 1e-5  # gradient at the input over that at the output
 
 
@@ -24,7 +24,7 @@ def vanishing(ledger: Ledger) -> Iterable[Finding]:
     late, early = gradient_decay(*gradient_ends(ledger)), gradient_decay(*gradient_ends(ledger, EARLY))
     skill = (skills(ledger, "train") or [1.0])[-1]
     facts = late or (early if skill < LOW_SKILL else None)
-    starting = not ledger.has("run.finished") and steps_taken(ledger) < MIN_STEPS
+    starting = 0 < steps_taken(ledger) < MIN_STEPS
     if facts and not (starting and facts["ratio"] >= SEVERE):
         severe = facts is late and facts["ratio"] < SEVERE
         confidence = min(0.95, 0.7 + 0.05 * -math.log10(max(facts["ratio"], 1e-12)))
