@@ -21,15 +21,14 @@ def place(path):
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
         if file.format in ("JPEG", "MPO"):  # decoded at a reduced scale
             least = math.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
-            file.draft(
-                "L" if (mode, file.mode) == ("L", "RGB") else None, tuple(math.ceil(least * n) for n in file.size)
-            )
+            reduced = math.ceil(least * file.width), math.ceil(least * file.height)
+            file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, reduced)
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     image = (image.convert("RGB") if image.mode == "P" else image).convert(mode)
-    used = [min(n / max(1, round(n / m)), m) for n, m in zip(size, image.size)]
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, *used), reducing_gap=2.0)
+    right, low = (min(n / max(1, round(n / m)), m) for n, m in zip(size, image.size))
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, right, low), reducing_gap=2.0)
     canvas = Image.new(mode, (side, side), 114 if mode == "L" else (114, 114, 114))
     canvas.paste(image, offset := ((side - width) // 2, (side - height) // 2))
     return np.asarray(canvas).reshape(1, side, side, -1), np.array([width, height]), np.array(offset), np.array(size)
