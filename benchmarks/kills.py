@@ -113,8 +113,11 @@ def _rows(file: Path) -> list[dict[str, object]]:
 
 
 def files(run: Path) -> set[str]:
-    """Names of the files of a run; of its healing, only those that should not be there."""
-    found = {str(file.relative_to(run)) for file in run.rglob("*") if file.is_file()}
+    """Names of the files of a run; of its healing, only those that should not be there.
+
+    earlier.json is left out: it lists the runs beside this one.
+    """
+    found = {str(file.relative_to(run)) for file in run.rglob("*") if file.is_file()} - {"earlier.json"}
     return {name for name in found if not name.startswith("heal/") or name.endswith((".part", ".tmp"))}
 
 

@@ -308,9 +308,9 @@ def test_invalid_model_or_optimizer_is_refused():
         danlu.watch(torch.nn.Linear(2, 2), ["adam"])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("budget", [-1, 0, 1, 5, math.nan, -math.inf, "x", "", None, True, [0.03]])
+@pytest.mark.parametrize("budget", [-1, 0, 1.5, 5, math.nan, -math.inf, "x", "", None, True, [0.03]])
 def test_budget_is_a_fraction_of_the_training(budget):
-    with pytest.raises(danlu.Refusal, match="budget must be a fraction of the training time above 0 and below 1"):
+    with pytest.raises(danlu.Refusal, match="budget must be a fraction of the training time above 0 and at most 1"):
         danlu.watch(torch.nn.Linear(2, 2), budget=budget)
 
 

@@ -113,8 +113,8 @@ def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
 
 
 def _unknown(data: Survey) -> Refusal:
-    forms = "; ".join(form.description for form in readable_formats().values())
-    do = f"known formats: {forms}"
+    names = ", ".join(name.replace(" ", "-") for name in readable_formats())
+    do = f"known formats: {names} (`danlu formats` describes them)"
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
         name = _recognise_small(above)

@@ -19,7 +19,9 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 def free_memory() -> int | None:
     """Bytes of main memory and swap that this process can still get; None where the system does not tell."""
     try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+        fields = dict(
+            line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if ":" in line
+        )
         free = sum(int(fields[name].split()[0]) for name in ("MemAvailable", "SwapFree")) * 1024
     except (OSError, KeyError, ValueError):
         try:
@@ -28,7 +30,7 @@ def free_memory() -> int | None:
             return None
     for path in CGROUP_LIMITS:
         try:
-            free = min(free, int(Path(path).read_text()))
+            free = min(free, int(Path(path).read_text(encoding="ascii")))
         except (OSError, ValueError):  # no container, or "max"
             continue
     return free

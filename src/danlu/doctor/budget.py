@@ -51,13 +51,15 @@ def is_scheduled(step: int) -> bool:
 
 
 def check_fraction(value: Any, thing: str = "budget") -> float:
-    """`value` as a fraction of the training time. Raises Refusal unless it is above 0 and below 1, or infinite."""
+    """`value` as a fraction of the training time. Raises Refusal unless it is above 0 and at most 1, or infinite."""
     try:
         fraction = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         fraction = -1.0
-    if not (0 < fraction < 1 or fraction == math.inf):
-        raise refusal(thing, f"a fraction of the training time above 0 and below 1, such as {DEFAULT_FRACTION}", value)
+    if not (0 < fraction <= 1 or fraction == math.inf):
+        raise refusal(
+            thing, f"a fraction of the training time above 0 and at most 1, such as {DEFAULT_FRACTION}", value
+        )
     return fraction
 
 

@@ -42,7 +42,7 @@ def _end_with_launcher() -> None:
     if sys.platform != "linux" or started_by is None or os.environ.get(LAUNCHER) != str(started_by.pid):
         return
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(KILL))
     if os.getppid() != started_by.pid:  # it died while this process imported torch
         os._exit(1)
 

@@ -55,18 +55,34 @@ def finish_run(
     if val_metrics:
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
-    write_results(run, summary, console, report=report)
-    if evaluate:  # the training is over: at most its last checkpoint is of use, to train for more epochs
-        previous_state(run.state).unlink(missing_ok=True)
-        if not prepared.config.keep_state:
-            run.state.unlink(missing_ok=True)
+    write_results(run, summary, console, finished=evaluate, keep_state=prepared.config.keep_state, report=report)
     return summary
 
 
-def write_results(run: Run, summary: Summary, console: Console, *, report: bool = True) -> None:
-    """Write findings.json, summary.json and, unless `report` is False, the report; print the metrics."""
+def remove_checkpoints(run: Run, keep_state: bool) -> None:
+    """Remove the checkpoints of a finished training; the last one stays on request, to train for more epochs."""
+    previous_state(run.state).unlink(missing_ok=True)
+    if not keep_state:
+        run.state.unlink(missing_ok=True)
+
+
+def write_results(
+    run: Run,
+    summary: Summary,
+    console: Console,
+    *,
+    finished: bool = True,
+    keep_state: bool = False,
+    report: bool = True,
+) -> None:
+    """Write findings.json, summary.json and, unless `report` is False, the report; print the metrics.
+
+    finished: whether the training is over, so that its checkpoints go before the report is written.
+    """
     run.write_json("findings.json", summary.findings)
     run.write_json("summary.json", summary)
+    if finished:
+        remove_checkpoints(run, keep_state)
     if report:
         with stage(translated("stage.report", "writing the report")):
             write_page(run.folder)

@@ -30,7 +30,7 @@ from danlu.run.stage import Stage
 from danlu.training.choose_thresholds import choose_thresholds
 from danlu.training.conditions import RESUMABLE
 from danlu.training.environment import describe_environment
-from danlu.training.finish import finish_run
+from danlu.training.finish import finish_run, remove_checkpoints
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
 from danlu.user_objects import current
@@ -175,6 +175,7 @@ def resume_run(
         raise refusal("--epochs", f"at least {summary.epochs}, the epochs that the run has trained", config.epochs)
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
         if run.stage is Stage.MEASURED:  # killed while it wrote its report
+            remove_checkpoints(run, config.keep_state)
             write_page(run.folder)
         line = f"{run.name} has finished already; its report is {run.report}"
         print_line(console, line)
