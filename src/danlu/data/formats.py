@@ -113,8 +113,9 @@ def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
 
 
 def _unknown(data: Survey) -> Refusal:
-    names = ", ".join(name.replace(" ", "-") for name in readable_formats())
-    do = f"known formats: {names} (`danlu formats` describes them)"
+    forms = readable_formats()
+    names = ", ".join(name.replace(" ", "-") for name in forms)
+    do = f"most simply {forms['folder'].description}; known formats: {names} (`danlu formats` describes them)"
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
         name = _recognise_small(above)
