@@ -22,6 +22,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.snippets import FIT_16_SAMPLES
 
 MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance level are a finding
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
@@ -120,15 +121,7 @@ SPEC = FindingSpec(
             "learning rate. If it works, check that inputs and labels belong together, and that the inputs "
             "determine the answer."
         ),
-        snippet=(
-            "x, y = x[:16], y[:16]\n"
-            "for step in range(200):\n"
-            "    optimizer.zero_grad()\n"
-            "    loss = loss_fn(model(x), y)\n"
-            "    loss.backward()\n"
-            "    optimizer.step()\n"
-            "print(loss.item())"
-        ),
+        snippet=FIT_16_SAMPLES,
     ),
     before_training=Words(
         title="One batch cannot be memorised",
@@ -158,15 +151,7 @@ SPEC = FindingSpec(
                 "the learning rate, that the optimiser holds the parameters, and that zero_grad(), backward() "
                 "and step() are called in this order; if it works, check that inputs and labels belong together."
             ),
-            snippet=(
-                "x, y = x[:16], y[:16]\n"
-                "for step in range(200):\n"
-                "    optimizer.zero_grad()\n"
-                "    loss = loss_fn(model(x), y)\n"
-                "    loss.backward()\n"
-                "    optimizer.step()\n"
-                "print(loss.item())"
-            ),
+            snippet=FIT_16_SAMPLES,
         ),
     ),
 )

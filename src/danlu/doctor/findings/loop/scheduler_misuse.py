@@ -12,6 +12,7 @@ from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import group_place
+from danlu.doctor.snippets import STEPPED_PER_BATCH, STEPPED_PER_EPOCH
 from danlu.message import Message
 
 
@@ -150,22 +151,8 @@ SPEC = FindingSpec(
         fix="{do}",
         snippet={
             "early": ("optimizer.step()\nscheduler.step()"),
-            "per_epoch": (
-                "for epoch in range(epochs):\n"
-                "    for x, y in loader:\n"
-                "        optimizer.zero_grad()\n"
-                "        loss_fn(model(x), y).backward()\n"
-                "        optimizer.step()\n"
-                "    scheduler.step()"
-            ),
-            "per_batch": (
-                "for epoch in range(epochs):\n"
-                "    for x, y in loader:\n"
-                "        optimizer.zero_grad()\n"
-                "        loss_fn(model(x), y).backward()\n"
-                "        optimizer.step()\n"
-                "        scheduler.step()"
-            ),
+            "per_epoch": STEPPED_PER_EPOCH,
+            "per_batch": STEPPED_PER_BATCH,
         },
     ),
     charts=(rate,),

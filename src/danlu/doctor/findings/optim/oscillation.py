@@ -12,6 +12,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.snippets import COSINE_DECAY
 
 
 def oscillation(ledger: Ledger) -> Iterable[Finding]:
@@ -55,15 +56,7 @@ SPEC = FindingSpec(
             "each other."
         ),
         fix=("Decay the learning rate towards the end of training. A constant lower learning rate is often no better."),
-        snippet=(
-            "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)\n"
-            "for epoch in range(epochs):\n"
-            "    for x, y in loader:\n"
-            "        optimizer.zero_grad()\n"
-            "        loss_fn(model(x), y).backward()\n"
-            "        optimizer.step()\n"
-            "    scheduler.step()"
-        ),
+        snippet=COSINE_DECAY,
     ),
     charts=(
         series(
@@ -90,15 +83,7 @@ SPEC = FindingSpec(
                 "by several evaluations, not by the best one, and enlarge a validation set of a few hundred "
                 "samples."
             ),
-            snippet=(
-                "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)\n"
-                "for epoch in range(epochs):\n"
-                "    for x, y in loader:\n"
-                "        optimizer.zero_grad()\n"
-                "        loss_fn(model(x), y).backward()\n"
-                "        optimizer.step()\n"
-                "    scheduler.step()"
-            ),
+            snippet=COSINE_DECAY,
         ),
     ),
 )
