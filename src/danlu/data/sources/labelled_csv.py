@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ from danlu.data.sources.sheets import (
 )
 from danlu.data.sources.targets import Task
 from danlu.data.survey import Survey, as_survey, surroundings
-from danlu.message import message
+from danlu.message import Message, message
 from danlu.refuse import refusal
 from danlu.task_spec import TASKS, label_task
 
@@ -51,25 +52,32 @@ def look_boxes(data: Survey) -> Evidence | None:
 def look_images(data: Survey) -> Evidence | None:
     """csv files with a column of images and one of labels."""
     if unread := sheets_of(data, "unread"):
-        names = {"file": unread[0].file.relative, "columns": unread[0].header}
-        seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **names)
         why = message(
             "data.refuse.csv_unread",
             "{file} names images and has columns of boxes ({columns}) in an unknown form: call them xmin, ymin, xmax, "
-            "ymax, or x, y, width, height", **names,
+            "ymax, or x, y, width, height", **_names_of(unread[0]),
         )  # fmt: skip
-        return Evidence(Fit.MARKED if data.is_file else Fit.CONVERTED, seen, why)
+        return _undecided(data, unread[0], why, Fit.CONVERTED)
     unclear = sheets_of(data, "unclear")
     if unclear and not sheets_of(data, "images"):
-        names = {"file": unclear[0].file.relative, "columns": unclear[0].header}
-        seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **names)
         why = message(
             "data.refuse.csv_unclear",
             "{file} names images, but which of its columns ({columns}) is the label is not clear: use --format "
-            "csv-images --target COLUMN", **names,
+            "csv-images --target COLUMN", **_names_of(unclear[0]),
         )  # fmt: skip
-        return Evidence(Fit.MARKED if data.is_file else Fit.LAYOUT, seen, why)
+        return _undecided(data, unclear[0], why, Fit.LAYOUT)
     return _look(data, "images", Fit.CONVERTED)
+
+
+def _names_of(sheet: Sheet) -> dict[str, Any]:
+    """File and columns of a table, for messages."""
+    return {"file": sheet.file.relative, "columns": sheet.header}
+
+
+def _undecided(data: Survey, sheet: Sheet, why: Message, fit: Fit) -> Evidence:
+    """Evidence of a table that is refused for the reason `why`. fit: where it is one file of a folder."""
+    seen = message("data.seen.csv_unread", "{file} has the columns {columns}", **_names_of(sheet))
+    return Evidence(Fit.MARKED if data.is_file else fit, seen, why)
 
 
 def look_classes(data: Survey) -> Evidence | None:
