@@ -26,7 +26,6 @@ from danlu.history.compare import compare
 from danlu.history.printed import print_runs, print_runs_comparison
 from danlu.history.runs import runs
 from danlu.inference.evaluate import evaluate
-from danlu.inference.evaluation_page import PAGE
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
@@ -46,6 +45,7 @@ from danlu.printing.tables import PlainTable, plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
+from danlu.run.names import EVALUATION_PAGE
 from danlu.serving.serve import serve
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
@@ -78,7 +78,7 @@ def tune_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run = values.pop("run")
     if values.get("out") is None and (Path(run) / "config.yaml").is_file():
-        values["out"] = str(Path(run) / PAGE)
+        values["out"] = str(Path(run) / EVALUATION_PAGE)
     result = evaluate(run, values.pop("data"), **_given(values))
     figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
     print_line(console, f"{result.part} of {result.data}, {result.samples:,} samples: {figures}")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from danlu.config import keys
 from danlu.console.flags import Parser, hint
 from danlu.refuse import Refusal, nearest
+from danlu.run.names import EVALUATION_PAGE
 
 EXPORT_NAMES = ("onnx", "pt2")  # of `deployment.export`, likewise
-EVALUATION_PAGE = "evaluation.html"  # as `inference.evaluation_page.PAGE`, whose import takes time
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
@@ -193,7 +193,11 @@ VERBS = {
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
     "convert": Verb("DATA --to NAME", "write DATA in another format: coco, yolo, voc or folder", _convert),
     "export": Verb("RUN", "write a run's network as one verified file for other programs", _export),
-    "share": Verb("RUN", "write a run as one zip file with a model card, which every verb takes as a run", _share),
+    "share": Verb(
+        "RUN",
+        "write a run and a model card to one zip file, which every verb accepts",
+        _share,
+    ),
     "serve": Verb("RUN", "answer HTTP requests with the predictions of a run, with a page to drop images on", _serve),
     "diagnose": Verb(
         "RUN|LOG|DATA",

@@ -10,8 +10,6 @@ from danlu.inference.evaluation_result import EvaluationResult
 from danlu.refuse import blame
 from danlu.report.page import render
 
-PAGE = "evaluation.html"  # in the run folder, by default
-
 
 def write_evaluation_page(result: EvaluationResult, details: Mapping[str, Any], classes: list[str], page: Path) -> Path:
     """Write the page of an evaluation.

@@ -209,6 +209,8 @@ class LoadedRun(Run):
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
             raise refusal("--part", "omitted if other DATA are given", part)
+        if out is not None and not Path(out).parent.is_dir():  # known before the work
+            raise refusal("--out", "a file in an existing folder", str(out))
         began = time.perf_counter()
         with using(self.objects):
             return self._evaluate(data, part, config, began, None if out is None else Path(out))
@@ -225,8 +227,10 @@ class LoadedRun(Run):
         measured = measure(self.network, prepared, split)
         seconds = time.perf_counter() - began
         samples = len(getattr(prepared.split, split))
-        image_of = (lambda index: image_uri(prepared, index)) if out else (lambda index: "")
-        details = measured.task.details(measured.evaluation, prepared.dataset.name_of, image_of)
+        details: dict[str, Any] = {}
+        if out is not None or self.signature.task_spec.targets == "class":  # others are costly and for the page only
+            image_of = (lambda index: image_uri(prepared, index)) if out is not None else (lambda index: "")
+            details = measured.task.details(measured.evaluation, prepared.dataset.name_of, image_of)
         mistakes = details.get("mistakes")
         result = EvaluationResult(
             run=self.name,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from danlu.message import Message, message, translated
 
+EVALUATION_PAGE = "evaluation.html"  # in the run folder, written by `danlu evaluate`
+
 SPLIT_TITLES = {
     "train": message("split.title.train", "Training"),
     "val": message("split.title.val", "Validation"),
