@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danlu.config import Config, get, keys, load_yaml
+from danlu.config import Config, get, keys, load_yaml, plain
 from danlu.metrics.classification import Z_95
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
@@ -40,11 +40,11 @@ class EarlierRun:
     samples: int
 
     def has(self, change: Mapping[str, Any]) -> bool:
-        """Whether it had the values to which a change would set the run."""
-        return all(key in self.settings and _plain(value) == self.settings[key] for key, value in change.items())
+        """Whether this run was trained with the values of a change."""
+        return all(key in self.settings and plain(value) == self.settings[key] for key, value in change.items())
 
     def is_better_than(self, summary: Summary) -> bool:
-        """Whether its validation metric is higher than that of a run by more than chance explains."""
+        """Whether its validation metric is better than that of another run by more than chance explains."""
         now = summary.metrics.val.get(self.monitor)
         if now is None or self.monitor != summary.monitor:
             return False
@@ -64,15 +64,15 @@ def remember_earlier(run: Run, config: Config) -> None:
             other, before = load_yaml(folder / "config.yaml"), Run(folder)
             if other.data.path != config.data.path or other.task != config.task:
                 continue
+            had = {key: plain(get(other, key)) for key in _compared()}
             for kept in before.read_json(FILE, default=[]):
-                settings = {key: _plain(get(other, key)) for key in _compared()} | kept["settings"]
-                found.setdefault(kept["run"], kept | {"settings": _differing(settings, config)})
+                found.setdefault(kept["run"], kept | {"settings": _differing(had | kept["settings"], config)})
             summary = before.summary
             reached = summary.metrics.val.get(summary.monitor)
             if reached is not None and math.isfinite(reached):
                 found[before.name] = {
                     "run": before.name,
-                    "settings": _differing({key: _plain(get(other, key)) for key in _compared()}, config),
+                    "settings": _differing(had, config),
                     "monitor": summary.monitor,
                     "reached": reached,
                     "samples": summary.data.counts.get("val", 0),
@@ -92,16 +92,11 @@ def earlier_runs(run: Run) -> list[EarlierRun]:
 
 
 def _differing(settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value != _plain(get(config, key))}
+    return {key: value for key, value in settings.items() if value != plain(get(config, key))}
 
 
 def _compared() -> list[str]:
     return [key for key in keys() if key not in IGNORED and key.partition(".")[0] not in IGNORED]
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _finished_at(folder: Path) -> float:

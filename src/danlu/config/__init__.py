@@ -4,7 +4,7 @@
 section given one plain value takes it as its first field, so `--model lenet` is `--model.name lenet`.
 """
 
-from danlu.config.build import dump_yaml, from_dict, load_yaml, to_dict, with_values
+from danlu.config.build import dump_yaml, from_dict, load_yaml, plain, to_dict, with_values
 from danlu.config.resolved import (
     ResolvedAugment,
     ResolvedConfig,
@@ -61,6 +61,7 @@ __all__ = [
     "is_open",
     "keys",
     "load_yaml",
+    "plain",
     "resolve",
     "to_dict",
     "unresolved",

@@ -38,13 +38,14 @@ def from_dict(values: Mapping[str, Any], where: str = "") -> Config:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """The tree as plain dictionaries, lists and numbers."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        return list(value) if isinstance(value, tuple) else value
-
     return plain(dataclasses.asdict(config))
+
+
+def plain(value: Any) -> Any:
+    """A value of a setting as YAML and JSON give it back: tuples as lists, also inside dictionaries."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def load_yaml(path: str | Path) -> Config:
