@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from danlu.config import get, keys
+from danlu.config import get, keys, plain
 from danlu.message import speaking, translated
 from danlu.refuse import refusal
 from danlu.report.charts import axis, layout
@@ -28,7 +28,7 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
-from danlu.report.page import document
+from danlu.report.page import Section, sectioned
 from danlu.run.atomic import write_atomically
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES
@@ -65,7 +65,7 @@ def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | 
     different = {
         key: values
         for key in keys()
-        if key not in NOT_COMPARED and not _same(values := [_plain(get(config, key)) for config in configs])
+        if key not in NOT_COMPARED and not _same(values := [plain(get(config, key)) for config in configs])
     }
     summaries = [run.summary for run in opened]
     names = [
@@ -88,10 +88,6 @@ def _same(values: Sequence[Any]) -> bool:
     return all(value == values[0] for value in values)
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _metric(summary: Any, name: str) -> float | None:
     split, _, metric = name.partition(".")
     value = summary.metrics[split].get(metric) if summary else None
@@ -101,17 +97,14 @@ def _metric(summary: Any, name: str) -> float | None:
 def _page(found: RunsComparison, opened: Sequence[Run]) -> str:
     figures: Figures = {}
     sections = [
-        ("metrics", translated("history.metrics", "Metrics"), _metrics(found)),
-        ("settings", translated("history.settings", "Settings"), _settings(found)),
-        ("curves", translated("history.curves", "Curves"), _curves(found, opened, figures)),
+        Section("metrics", translated("history.metrics", "Metrics"), _metrics(found)),
+        Section("settings", translated("history.settings", "Settings"), _settings(found)),
+        Section("curves", translated("history.curves", "Curves"), _curves(found, opened, figures)),
     ]
-    shown = [one for one in sections if one[2]]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in shown)
-    body = "\n".join(f'<section id="{anchor}"><h2>{title}</h2>{html}</section>' for anchor, title, html in shown)
     title = translated("history.title", "{count} runs", count=len(found.runs))
     lead = ", ".join(found.runs)
     head = f'<div class="head"><h1>{escape(title)}</h1><p class="lead">{escape(clip(lead, 400))}</p></div>'
-    return document(title, links, f"{head}\n{body}", figures)
+    return sectioned(title, head, sections, figures)
 
 
 def _metrics(found: RunsComparison) -> str:

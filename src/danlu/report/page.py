@@ -149,11 +149,8 @@ def render(
         ),
         Section("machine", translated("report.heading.machine", "Machine"), machine_section(summary, environment)),
     ]
-    shown = [section for section in sections if section.body]
-    links = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
-    body = "\n".join(map(_section, shown))
     name = str(summary.get("run") or "run")
-    return document(name, links, f"{_head(summary, name)}\n{body}", figures)
+    return sectioned(name, _head(summary, name), sections, figures)
 
 
 @dataclass(frozen=True)
@@ -164,6 +161,14 @@ class Section:
     title: str
     body: str
     lead: str = ""
+
+
+def sectioned(name: str, head: str, sections: Sequence[Section], figures: Figures) -> str:
+    """Build a page of a head (HTML) and sections, with links to them; sections without content are left out."""
+    shown = [section for section in sections if section.body]
+    links = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
+    body = "\n".join(map(_section, shown))
+    return document(name, links, f"{head}\n{body}", figures)
 
 
 def _section(section: Section) -> str:

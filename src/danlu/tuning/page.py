@@ -25,7 +25,7 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
-from danlu.report.page import document
+from danlu.report.page import Section, sectioned
 from danlu.run.atomic import write_atomically
 from danlu.run.names import SPLIT_TITLES
 from danlu.tuning.dimension import short_name
@@ -46,15 +46,11 @@ def write_page(study: StudyFolder, result: TuningResult) -> Path:
     figures: Figures = {}
     metric = result.metric
     sections = [
-        ("again", translated("tuning.page.again", "Trained again"), _again(result)),
-        ("search", translated("tuning.page.search", "Search"), _charts(study, metric, figures)),
-        ("trials", translated("tuning.page.trials", "Trials"), _trials(result)),
+        Section("again", translated("tuning.page.again", "Trained again"), _again(result)),
+        Section("search", translated("tuning.page.search", "Search"), _charts(study, metric, figures)),
+        Section("trials", translated("tuning.page.trials", "Trials"), _trials(result)),
     ]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
-    body = "\n".join(
-        f'<section id="{anchor}"><h2>{title}</h2>{content}</section>' for anchor, title, content in sections
-    )
-    page = document(result.folder, links, f"{_head(study, result)}\n{body}", figures)
+    page = sectioned(result.folder, _head(study, result), sections, figures)
     path = study.folder / NAME
     write_atomically(path, lambda one: one.write_text(page, encoding="utf-8"))
     return path
