@@ -20,6 +20,8 @@ from danlu.data.sources.shapes import CLASSES, draw
 from danlu.metrics.detection import run_lengths
 
 QUIET = Console(quiet=True)
+os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever the terminal is set to
+os.environ.pop("DANLU_LANG", None)
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 50, 40)}
 
 

@@ -54,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("verb", OWN_FLAGS)
 def test_help_lists_the_verbs_flags(verb, capsys):
     with pytest.raises(SystemExit) as done:
-        main([verb, "--help"])
+        main([verb, "--help", "all"])
     assert done.value.code == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: danlu {verb} ")
@@ -64,7 +64,7 @@ def test_help_lists_the_verbs_flags(verb, capsys):
 
 def test_help_of_train_lists_every_setting_with_its_text(capsys):
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(["train", "--help", "all"])
     out = " ".join(capsys.readouterr().out.split())
     for key, field in keys().items():
         if key not in ("data.path", "data.fold"):
@@ -74,7 +74,7 @@ def test_help_of_train_lists_every_setting_with_its_text(capsys):
 
 def test_help_tells_how_lists_and_switches_are_written(capsys):
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(["train", "--help", "all"])
     out = " ".join(capsys.readouterr().out.split())
     assert "--schedule.milestones A,B,... step: epochs of the cuts, instead of schedule.every [none]" in out
     assert "--augment.area A,B random" in out

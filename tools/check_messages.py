@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from danlu.config import keys
+from danlu.console.parser import VERBS, build_parsers
 from danlu.doctor.findings.table import FINDINGS
 from danlu.message import TRANSLATIONS, fields, table
 
@@ -38,6 +39,11 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
         for name, words in ((f"{spec.code}{ending}", words) for ending, words in wordings.items()):
             for part in ("title", "cause", "fix") if words else ():
                 found[f"finding.{name}.{part}"] = {getattr(words, part)}
+    for parser in build_parsers()[1].values():
+        for id, text in parser.texts.items():
+            found.setdefault(id, set()).add(text)
+    for name, verb in VERBS.items():
+        found[f"help.verb.{name}"] = {verb.text}
     families = {"doctor.recorded."}  # sentences of ledgers, of which old ones are known to the table alone
     for path in sorted(SOURCE.rglob("*.py")):
         for call in calls(ast.parse(path.read_text(encoding="utf-8"))):

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 from danlu.console.errors import print_error, unexpected
 from danlu.console.flags import normalised, under_typed_flag
+from danlu.console.language import language_of, split_language
 from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
-from danlu.message import UNPRINTABLE, translated
+from danlu.message import UNPRINTABLE, language, speaking, translated
 from danlu.refuse import Failure, Refusal, blame
 
 START_DELAY_SECONDS = 0.4  # until a line says that torch is being imported, which can take many seconds
@@ -24,14 +25,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Return the exit code: 0 done, 1 failed, 2 wrong input, 128 + n stopped by signal n."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
+        argv, flag = split_language(argv)
+        chosen = flag or language_of()
+    except Refusal as error:
+        return print_error(error, error)
+    with speaking(chosen or "en"):
+        return _guarded(argv, flag, chosen)
+
+
+def _guarded(argv: list[str], flag: str | None, chosen: str | None) -> int:
+    """Run one command and print its error.
+
+    flag: language that `--lang` gave. chosen: language of the output, where the user or the terminal has one.
+    """
+    try:
         with _terminable():
-            return _run(argv)
+            return _run(argv, flag, chosen)
     except (Refusal, Failure) as error:
         verb = VERBS.get(ALIASES.get(argv[0], argv[0])) if argv else None
         return print_error(under_typed_flag(error, argv, verb.setting_names if verb else None), error)
     except KeyboardInterrupt as stopped:
         number = signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT
-        print("danlu: terminated" if number == signal.SIGTERM else "danlu: interrupted", file=sys.stderr)
+        terminated = number == signal.SIGTERM
+        text = (
+            translated("console.terminated", "terminated")
+            if terminated
+            else translated("console.interrupted", "interrupted")
+        )
+        print(f"danlu: {text}", file=sys.stderr)
         return 128 + number
     except BrokenPipeError:  # the reader closed the pipe, as in `danlu describe X | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,14 +84,14 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
     parser, parsers = build_parsers()
     if argv and argv[0] not in PARSER_FLAGS:
         find_verb(argv[0])
     if argv[:1] == ["watch"]:  # the words after the script are the script's own
         from danlu.console.watch import watch_command
 
-        return watch_command(argv[1:], parsers["watch"])
+        return watch_command(argv[1:], parsers["watch"], language() if chosen else "en")
     parsed, unknown = parser.parse_known_args(normalised(argv))
     values = vars(parsed)
     typed, version = values.pop("verb"), values.pop("version")
@@ -83,10 +104,15 @@ def _run(argv: list[str]) -> int:
         print(__version__)
         return 0
     if verb is None:
-        parser.print_help()
+        parser.print_help_page(everything=True)
         return 0
 
     parsers[verb].refuse_empty(values)
+    values.pop("lang", None)
+    if argument := VERBS[verb].language:
+        # The language of a config or a finished run is the user's as well: only --lang is above it.
+        continued = values.get("config") or values.get("resume")
+        values |= {argument: code} if (code := flag if continued else chosen) or argument == "lang" else {}
 
     from danlu.printing.console import TextConsole
     from danlu.progress.lines import StageLines

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from danlu.message import Message, message
+
+MAX_CHOICES = 12  # listed in a sentence
 
 
 class Refusal(ValueError):
@@ -29,7 +33,13 @@ class Refusal(ValueError):
 
 
 class Failure(RuntimeError):
-    """Work that failed although the input was right: a full disk, a loss that is not finite, a missing device."""
+    """Work that failed although the input was right: a full disk, a loss that is not finite, a missing device.
+
+    Its sentence is a string, or a `Message`, which is shown in the current language.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
 
 
 def nearest(word: object, choices: Iterable[str]) -> list[str]:
@@ -59,16 +69,32 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
     """
     choices = list(near)
     close = nearest(got, choices)
-    sentence = f"{thing} must be {wanted}, got {got!r}"
+    text = "{thing} must be {wanted}, got {got}"
+    sentence = message("refuse.must_be", text, thing=thing, wanted=wanted, got=repr(got))
     if close:
-        sentence += f"; did you mean {' or '.join(repr(c) for c in close)}?"
+        sentence = message("refuse.hint", "{sentence}; {hint}", sentence=sentence, hint=did_you_mean(close))
     elif not all(choice in wanted for choice in choices):
         listed = sorted(choices)
-        more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
-        sentence += f"; choose from {', '.join(listed[:12])}{more}"
-    if do:
-        sentence += f" {do}" if sentence.endswith("?") else f"; {do}"
+        text = "{sentence}; choose from {listed}"
+        if len(listed) > MAX_CHOICES:
+            text = "{sentence}; choose from {listed} and {more} more"
+            values = {"listed": listed[:MAX_CHOICES], "more": len(listed) - MAX_CHOICES}
+            sentence = message("refuse.choose_more", text, sentence=sentence, **values)
+        else:
+            sentence = message("refuse.choose", text, sentence=sentence, listed=listed)
+    if do and sentence.endswith("?"):
+        sentence = message("refuse.do_after_hint", "{sentence} {do}", sentence=sentence, do=do)
+    elif do:
+        sentence = message("refuse.do", "{sentence}; {do}", sentence=sentence, do=do)
     return Refusal(sentence, thing)
+
+
+def did_you_mean(close: Sequence[str]) -> Message:
+    """The nearest valid choices as a question. `close` is not empty."""
+    *first, last = map(repr, close)
+    for one in reversed(first):
+        last = message("refuse.or", "{one} or {other}", one=one, other=last)
+    return message("refuse.did_you_mean", "did you mean {choices}?", choices=last)
 
 
 def blame(error: OSError, thing: str = "") -> Refusal | Failure:
@@ -80,8 +106,9 @@ def blame(error: OSError, thing: str = "") -> Refusal | Failure:
     name = name if len(name) <= 200 else f"{name[:200]}..."
     reason = (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM):
-        return Failure(f"{name} could not be read or written: {reason}")
-    return Refusal(f"{name} cannot be used: {reason}")
+        text = "{name} could not be read or written: {reason}"
+        return Failure(message("refuse.not_read_or_written", text, name=name, reason=reason))
+    return Refusal(message("refuse.cannot_be_used", "{name} cannot be used: {reason}", name=name, reason=reason))
 
 
 def one_of(thing: str, name: str, table: Iterable[str], what: str) -> str:

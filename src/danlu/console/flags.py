@@ -7,12 +7,15 @@ kept as text here: the config parses and checks them, so that flags, YAML and Py
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
 from danlu.config import SHORT_FLAGS, Setting, keys
-from danlu.refuse import Failure, Refusal, nearest, refusal
+from danlu.console.help_text import FIRST_SETTINGS, HelpAction, HelpFormatter
+from danlu.message import Message, message, translated
+from danlu.refuse import Failure, Refusal, did_you_mean, nearest, refusal
 
 # Flags of each setting, the shortest first: `--lr`, `--optim.lr`. Underscores are accepted instead of dashes.
 FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
@@ -25,19 +28,87 @@ TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that knows its own flags and raises a `Refusal` for wrong input."""
+    """An argparse parser that knows its own flags, speaks the current language and raises a `Refusal` for wrong input.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    verb: its name, in the ids of its messages. texts: texts of its help by message id.
+    """
+
+    def __init__(self, *args: Any, verb: str = "danlu", **kwargs: Any) -> None:
+        self.verb = verb
         self.flags: list[str] = []
-        super().__init__(*args, **kwargs)
+        self.texts: dict[str, str] = {}
+        self._later: set[argparse.Action] = set()  # listed by `--help all` alone
+        super().__init__(*args, **kwargs, add_help=False, formatter_class=HelpFormatter)
+        self._positionals.title = translated("help.arguments", "positional arguments")
+        self._optionals.title = translated("help.options", "options")
+        self.add_argument("-h", "--help", action=HelpAction, help=translated("help.help", "show this help and exit"))
 
     def error(self, message: str) -> NoReturn:
-        raise Refusal(f"{message} (see `{self.prog} --help`)")
+        before, required, names = message.partition(" are required: ")
+        if required and before:
+            message = translated(
+                "console.required_arguments", "the following arguments are required: {names}", names=names
+            )
+        raise self._refused(message)
 
-    def flag(self, *names: str, group: Any = None, **options: Any) -> None:
-        """Add a flag to the parser, or to one of its groups."""
-        (group or self).add_argument(*names, **options)
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(action, arg_strings_pattern)  # type: ignore[misc]
+        except argparse.ArgumentError as error:
+            if action.nargs is not None or not action.option_strings:
+                raise
+            flag = "/".join(action.option_strings)
+            text = "argument {flag}: expected one argument"
+            raise self._refused(translated("console.expected_one", text, flag=flag)) from error
+
+    def _refused(self, fault: str) -> Refusal:
+        return Refusal(message("console.see_help", "{fault} (see `{prog} --help`)", fault=fault, prog=self.prog))
+
+    def argument(self, name: str, *, help: str | Message = "", **options: Any) -> None:
+        """Add a positional argument; `help` is translated."""
+        self.add_argument(name, help=self._help(name, help) if help else None, **options)
+
+    def flag(
+        self,
+        *names: str,
+        help: str | Message,
+        group: Any = None,
+        default_text: str = "",
+        later: bool = False,
+        **options: Any,
+    ) -> None:
+        """Add a flag to the parser, or to one of its groups.
+
+        help: description, which is translated; default_text follows it. later: list the flag by `--help all` alone.
+        """
+        text = self._help(names[0], help) + default_text.replace("%", "%%")
+        made = (group or self).add_argument(*names, help=text, **options)
         self.flags += names
+        if later:
+            self._later.add(made)
+
+    def _help(self, name: str, text: str | Message) -> str:
+        """The help of a flag or argument in the current language, for argparse, to which % is special."""
+        if not isinstance(text, Message):
+            text = Message(f"help.{self.verb}.{name.lstrip('-').replace('-', '_').replace('.', '_')}", text)
+        self.texts[text.id] = text.text
+        return str(text).replace("%", "%%")
+
+    def print_help_page(self, everything: bool) -> None:
+        """Print the help page: all flags, or those that a beginner needs."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        for group in self._action_groups:
+            actions = [one for one in group._group_actions if everything or one not in self._later]
+            if actions:
+                formatter.start_section(group.title)
+                formatter.add_arguments(actions)
+                formatter.end_section()
+        if self._later and not everything:
+            text = "`{prog} --help all` lists {count} more flags"
+            formatter.add_text(translated("help.more", text, prog=self.prog, count=len(self._later)))
+        self._print_message(formatter.format_help(), sys.stdout)
 
     def settings(self, only: Callable[[str], bool] = lambda key: True) -> None:
         """Add a flag for every setting whose key passes `only`, grouped by section."""
@@ -46,10 +117,18 @@ class Parser(argparse.ArgumentParser):
             if not only(key) or key in NO_FLAG:
                 continue
             head = key.partition(".")[0] if "." in key else "run"
-            group = groups.setdefault(head, self.add_argument_group(head))
-            text = (setting.text + _default(setting.default)).replace("%", "%%")
+            if head not in groups:
+                self.texts[f"help.section.{head}"] = head
+                groups[head] = self.add_argument_group(str(Message(f"help.section.{head}", head)))
             self.flag(
-                *FLAGS[key], group=group, dest=key, metavar=_metavar(setting), default=argparse.SUPPRESS, help=text
+                *FLAGS[key],
+                group=groups[head],
+                dest=key,
+                metavar=_metavar(setting),
+                default=argparse.SUPPRESS,
+                help=setting_text(key),
+                default_text=_default(setting.default),
+                later=key not in FIRST_SETTINGS,
             )
 
     def refuse_empty(self, values: dict[str, Any]) -> None:
@@ -68,12 +147,21 @@ class Parser(argparse.ArgumentParser):
             if flag in LISTS:
                 values = takewhile(lambda one: not one.startswith("-"), argv[argv.index(flag) + 1 :])
                 written = ",".join(one.strip(",") for one in values)
-                return Refusal(f"{flag} must be one word, its values separated by commas: {flag} {written}", flag)
-            return Refusal(f"unexpected argument {word!r} of {self.prog}; see `{self.prog} --help`")
+                text = "{flag} must be one word, its values separated by commas: {flag} {written}"
+                return Refusal(message("console.one_word", text, flag=flag, written=written), flag)
+            text = "unexpected argument {word!r} of {prog}; see `{prog} --help`"
+            return Refusal(message("console.unexpected_argument", text, word=word, prog=self.prog))
         word = word.partition("=")[0]
         names = {flag.lstrip("-"): flag for flag in self.flags}
         close = [names[name] for name in nearest(word.lstrip("-"), names)]
-        return Refusal(f"unknown flag {word!r} of {self.prog}; {hint(close, f'see `{self.prog} --help`')}")
+        see = message("console.see", "see `{prog} --help all`", prog=self.prog)
+        text = "unknown flag {word!r} of {prog}; {hint}"
+        return Refusal(message("console.unknown_flag", text, word=word, prog=self.prog, hint=hint(close, see)))
+
+
+def setting_text(key: str) -> Message:
+    """Description of a setting."""
+    return Message(f"settings.{key}", keys()[key].text)
 
 
 def normalised(argv: Sequence[str]) -> list[str]:
@@ -106,9 +194,9 @@ def under_typed_flag(
     return Refusal(name + str(error).removeprefix(error.thing), name)
 
 
-def hint(close: Sequence[str], otherwise: str) -> str:
+def hint(close: Sequence[str], otherwise: Message) -> Message:
     """The nearest choices as a question; `otherwise` without any."""
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise
+    return did_you_mean(close) if close else otherwise
 
 
 def _default(value: Any) -> str:

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from danlu.config import keys
-from danlu.console.flags import Parser, hint
+from danlu.console.flags import Parser, hint, setting_text
+from danlu.console.language import FLAG
+from danlu.message import message, translated
 from danlu.refuse import Refusal, nearest
 from danlu.run.names import EVALUATION_PAGE
 
@@ -16,13 +17,19 @@ TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, who
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
 
+LANGUAGE_HELP = message(
+    "help.lang", "language of the output: en | zh; by default DANLU_LANG or the locale of the terminal"
+)
+JSON_HELP = message("help.json", "print one JSON object; everything else goes to standard error")
+
 
 @dataclass(frozen=True)
 class Verb:
     """A command.
 
     arguments: as shown in the usage line. text: one line for --help. add: adds the arguments and flags to a parser.
-    alias: second name. setting_names: names of settings that differ in this command, by key.
+    alias: second name. setting_names: names of settings that differ in this command, by key. language: argument that
+    takes the language; without it the language is that of the output alone.
     """
 
     arguments: str
@@ -30,21 +37,18 @@ class Verb:
     add: Callable[[Parser], None]
     alias: str | None = None
     setting_names: dict[str, str] = field(default_factory=dict)
-
-
-def _text(key: str) -> str:
-    return keys()[key].text
+    language: str = ""
 
 
 def _train(parser: Parser) -> None:
-    parser.add_argument("data.path", metavar="DATA", nargs="?", help=_text("data.path"))
+    parser.argument("data.path", metavar="DATA", nargs="?", help=setting_text("data.path"))
     parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
     parser.flag("--resume", metavar="RUN", help="continue an interrupted run")
     parser.settings()
 
 
 def _tune(parser: Parser) -> None:
-    parser.add_argument("data.path", metavar="DATA", nargs="?", help=_text("data.path"))
+    parser.argument("data.path", metavar="DATA", nargs="?", help=setting_text("data.path"))
     parser.flag("--search", metavar="A,B,...", default=None, help="settings to search [lr,weight_decay,augment]")
     parser.flag("--space", metavar="FILE", default=None, help="YAML file with ranges of your own, instead of --search")
     parser.flag("--trials", metavar="N", default=None, help="number of trials [30, without a budget]")
@@ -60,46 +64,49 @@ def _tune(parser: Parser) -> None:
 
 
 def _evaluate(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
-    parser.add_argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
-    for name in ("loss", "metrics"):
-        parser.flag(f"--{name}", metavar="FILE.py:NAME", default=None, help=f"{name} of your own, as in the training")
+    parser.argument("run", metavar="RUN", help="a run folder, or detections of any system: a COCO results .json")
+    parser.argument("data", metavar="DATA", nargs="?", help="other labelled data [the run's own test set]")
+    for name, text in (
+        ("loss", "loss of your own, as in the training"),
+        ("metrics", "metrics of your own, as in the training"),
+    ):
+        parser.flag(f"--{name}", metavar="FILE.py:NAME", default=None, help=text)
     parser.flag("--part", metavar="train|val|test", help="split of the run's own data to evaluate on [test]")
     parser.flag("--out", metavar="FILE", default=None, help=f"HTML page to write [RUN/{EVALUATION_PAGE}]")
     _trained_network(parser)
 
 
 def _predict(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN")
-    parser.add_argument("paths", metavar="PATH", nargs="+")
+    parser.argument("run", metavar="RUN")
+    parser.argument("paths", metavar="PATH", nargs="+")
     parser.flag("--out", metavar="DIR", help="folder for copies of the images with the prediction drawn on them")
     parser.flag("--csv", metavar="FILE", default=None, help="table of all predictions to write")
     parser.flag("--top", metavar="K", default=None, help="number of top-scoring classes to list per image [3]")
-    parser.flag("--score", metavar="N", default=None, help=_text("detect.score"))
+    parser.flag("--score", metavar="N", default=None, help=setting_text("detect.score"))
     _trained_network(parser)
 
 
 def _describe(parser: Parser) -> None:
-    parser.add_argument("data.path", metavar="DATA")
+    parser.argument("data.path", metavar="DATA")
     parser.flag("--out", metavar="FILE", help="image file for the contact sheet [NAME-contact-sheet.png]")
-    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
-    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
+    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=setting_text("task"))
+    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=setting_text("seed"))
     parser.settings(only=lambda key: key.startswith("data."))
 
 
 def _convert(parser: Parser) -> None:
-    parser.add_argument("data.path", metavar="DATA")
+    parser.argument("data.path", metavar="DATA")
     parser.flag("--to", metavar="NAME", required=True, help="format to write: " + ", ".join(TARGET_NAMES))
     parser.flag("--out", metavar="DIR", default=None, help="new folder [DATA-NAME in the current folder]")
     parser.flag("--link", action="store_true", help="make hard links to the images instead of copies")
-    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=_text("task"))
+    parser.flag("--task", metavar="NAME", default=argparse.SUPPRESS, help=setting_text("task"))
     parser.settings(
         only=lambda key: key in ("data.format", "data.on_bad", "data.follow_links", "data.target", "data.workers")
     )
 
 
 def _export(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.argument("run", metavar="RUN")
     parser.flag("--format", metavar="|".join(EXPORT_NAMES), default=None, help="format of the file [onnx]")
     parser.flag("--out", metavar="FILE", default=None, help="file to write [RUN/export/model.onnx]")
     parser.flag("--int8", action="store_true", help="onnx: layers in 8 bits, with ranges from training images")
@@ -109,7 +116,7 @@ def _export(parser: Parser) -> None:
 
 
 def _share(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.argument("run", metavar="RUN")
     parser.flag("--out", metavar="FILE", default=None, help="zip file to write [NAME.zip in the current folder]")
     parser.flag("--use", metavar="TEXT", default=None, help="intended use of the network, for the model card")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
@@ -117,21 +124,22 @@ def _share(parser: Parser) -> None:
 
 
 def _serve(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.argument("run", metavar="RUN")
     parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8000]")
     parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
-    parser.flag("--device", metavar="TEXT", default=None, help=_text("device"))
+    parser.flag("--device", metavar="TEXT", default=None, help=setting_text("device"))
 
 
 def _diagnose(parser: Parser) -> None:
     about = "a run folder; the log of another tool, or a folder that holds one; or data, as for train"
-    parser.add_argument("target", metavar="RUN|LOG|DATA", help=about)
-    parser.flag("--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS, help=_text("model.name"))
-    parser.flag("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS, help=_text("task"))
-    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=_text("seed"))
-    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+    parser.argument("target", metavar="RUN|LOG|DATA", help=about)
+    parser.flag(
+        "--model", metavar="NAME", dest="model.name", default=argparse.SUPPRESS, help=setting_text("model.name")
+    )
+    parser.flag("--task", metavar="NAME", dest="task", default=argparse.SUPPRESS, help=setting_text("task"))
+    parser.flag("--seed", dest="seed", metavar="N", default=argparse.SUPPRESS, help=setting_text("seed"))
     parser.flag("--out", metavar="FILE", default=None, help="log: HTML page to write [doctor_NAME.html]")
     parser.flag("--heal", action="store_true", help="test the fixes in short trainings and keep those that help")
     parser.flag("--seeds", metavar="N", default=None, help="heal: number of trainings for each change [3]")
@@ -142,7 +150,7 @@ def _diagnose(parser: Parser) -> None:
 
 
 def _inspect(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help=_text("model.name"))
+    parser.argument("model", metavar="MODEL", nargs="?", help=setting_text("model.name"))
     parser.flag("--compare", metavar="MODEL", nargs="+", help="compare networks layer by layer")
     parser.flag("--input", metavar="CxHxW", help="shape of one image, or D for rows of D numbers")
     parser.flag("--classes", metavar="K", help="number of outputs [10]")
@@ -154,26 +162,23 @@ def _inspect(parser: Parser) -> None:
 
 
 def _runs(parser: Parser) -> None:
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", default="runs", help="folder of runs [runs]")
+    parser.argument("folder", metavar="FOLDER", nargs="?", default="runs", help="folder of runs [runs]")
     parser.flag("--sort", metavar="COLUMN", default=None, help="column to sort by; -COLUMN for the largest first")
     parser.flag("--where", metavar="A=B,C<D", default=None, help="only runs with these columns or settings")
     parser.flag("--limit", metavar="N", default=None, help="max number of rows")
 
 
 def _compare(parser: Parser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+")
+    parser.argument("runs", metavar="RUN", nargs="+")
     parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
-    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
 
 
 def _report(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN")
-    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
+    parser.argument("run", metavar="RUN")
 
 
 def _watch(parser: Parser) -> None:
     parser.flag("--out", metavar="DIR", help="folder for doctor.html and findings.json [doctor_SCRIPT]")
-    parser.flag("--lang", metavar="en|zh", default=None, help=_text("doctor.language"))
     parser.flag("--budget", metavar="N", default=None, help="max fraction of the training time for the doctor [0.03]")
 
 
@@ -181,13 +186,20 @@ def _trained_network(parser: Parser) -> None:
     parser.flag("--model", metavar="FILE.py:NAME", default=None, help="network of your own, as in the training")
     parser.flag("--transform", metavar="FILE.py:NAME", default=None, help="transform of your own, as in the training")
     parser.flag("--weights", metavar="best|last", default=None, help="weights to load [best]")
-    parser.flag("--device", metavar="TEXT", default=None, help=_text("device"))
-    parser.flag("--tta", default=None, metavar="[true|false]", help=_text("tta"))
+    parser.flag("--device", metavar="TEXT", default=None, help=setting_text("device"))
+    parser.flag("--tta", default=None, metavar="[true|false]", help=setting_text("tta"))
 
 
 VERBS = {
-    "train": Verb("[DATA]", "train a network on DATA, evaluate it and write a report", _train),
-    "tune": Verb("[DATA]", "search for settings by many trainings and train the best ones again", _tune),
+    "train": Verb(
+        "[DATA]", "train a network on DATA, evaluate it and write a report", _train, language="doctor.language"
+    ),
+    "tune": Verb(
+        "[DATA]",
+        "search for settings by many trainings and train the best ones again",
+        _tune,
+        language="doctor.language",
+    ),
     "evaluate": Verb("RUN [DATA]", "evaluate a run on its test set, or on other DATA", _evaluate, alias="eval"),
     "predict": Verb("RUN PATH...", "predict images, videos or tables with a run's network", _predict),
     "describe": Verb("DATA", "describe DATA: format, classes, counts, statistics, problems", _describe, alias="data"),
@@ -204,6 +216,7 @@ VERBS = {
         "report what is wrong with a run, the log of another tool, or data before training",
         _diagnose,
         alias="doctor",
+        language="lang",
     ),
     "inspect": Verb(
         "MODEL|--compare MODEL MODEL",
@@ -217,10 +230,13 @@ VERBS = {
         "[FLAGS] SCRIPT|-m MODULE|torchrun ... [ARGS...]",
         "run any PyTorch program unchanged under the doctor",
         _watch,
+        language="lang",
     ),
-    "report": Verb("RUN", "write the report page of a run again", _report),
+    "report": Verb("RUN", "write the report page of a run again", _report, language="lang"),
     "runs": Verb("[FOLDER]", "list all runs below a folder", _runs),
-    "compare": Verb("RUN RUN...", "compare settings, metrics and curves of runs in one page", _compare),
+    "compare": Verb(
+        "RUN RUN...", "compare settings, metrics and curves of runs in one page", _compare, language="lang"
+    ),
 }
 ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}
 
@@ -229,31 +245,52 @@ def find_verb(word: str) -> str:
     """Name of the verb for a name or alias that the user typed. Raises Refusal with the nearest verb."""
     name = ALIASES.get(word, word)
     if name not in VERBS:
-        fault = "a verb must come before" if word.startswith("-") else "unknown verb"
-        otherwise = f"choose from {', '.join(VERBS)}"
-        raise Refusal(f"{fault} {word!r}; {hint(nearest(word, [*VERBS, *ALIASES]), otherwise)}")
+        otherwise = message("console.choose_verb", "choose from {verbs}", verbs=list(VERBS))
+        close = hint(nearest(word, [*VERBS, *ALIASES]), otherwise)
+        if word.startswith("-"):
+            raise Refusal(
+                message("console.verb_first", "a verb must come before {word!r}; {hint}", word=word, hint=close)
+            )
+        raise Refusal(message("console.unknown_verb", "unknown verb {word!r}; {hint}", word=word, hint=close))
     return name
 
 
 def build_parsers() -> tuple[Parser, dict[str, Parser]]:
-    """The parser of the command line, and those of the verbs by their names."""
-    parser = Parser(prog="danlu", description="Train vision models and find out what is wrong with a training.")
-    parser.add_argument("--version", action="store_true", help="print the version")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    """The parser of the command line, and those of the verbs by their names, in the current language."""
+    about = translated("help.about", "Train vision models and find out what is wrong with a training.")
+    usage = "danlu " + translated("help.usage_of_danlu", "[--lang en|zh] VERB ...")
+    parser = Parser(prog="danlu", description=about, usage=usage)
+    parser.flag("--version", action="store_true", help="print the version")
+    parser.flag(FLAG, metavar="en|zh", help=LANGUAGE_HELP)
+    subparsers = parser.add_subparsers(
+        prog="danlu",
+        dest="verb",
+        metavar=translated("help.command", "VERB"),
+        parser_class=Parser,
+        help=translated("help.verbs", "what to do"),
+    )
     parsers: dict[str, Parser] = {}
     for name, verb in VERBS.items():
+        text = str(message(f"help.verb.{name}", verb.text))
+        alias = translated("help.alias", " (alias: danlu {alias})", alias=verb.alias) if verb.alias else ""
+        flags = "" if "[FLAGS]" in verb.arguments else translated("help.flags", " [FLAGS]")
         made = subparsers.add_parser(
             name,
-            help=verb.text,
-            description=verb.text + (f" (alias: danlu {verb.alias})" if verb.alias else ""),
-            usage=f"danlu {name} {verb.arguments}" + ("" if "[FLAGS]" in verb.arguments else " [FLAGS]"),
+            verb=name,
+            help=text.replace("%", "%%"),
+            description=text + alias,
+            usage=f"danlu {name} {verb.arguments}" + flags,
             allow_abbrev=False,
             aliases=[verb.alias] if verb.alias else [],
         )
         if name != "watch":  # its standard output is that of the program
             made.flag(
-                "--json", action="store_true", help="print one JSON object; everything else goes to standard error"
+                "--json",
+                action="store_true",
+                help=JSON_HELP,
             )
+        if verb.language != "doctor.language":
+            made.flag(FLAG, metavar="en|zh", dest="lang", default=None, help=LANGUAGE_HELP)
         verb.add(made)
         parsers[name] = made
     return parser, parsers

@@ -12,7 +12,7 @@ from danlu.doctor.budget import DEFAULT_FRACTION, check_fraction
 from danlu.doctor.script.import_hook import after_import
 from danlu.doctor.script.launch import run_program
 from danlu.doctor.script.launcher import is_launcher, through_launcher
-from danlu.refuse import one_of, refusal
+from danlu.refuse import refusal
 
 if TYPE_CHECKING:
     from danlu.doctor.script.program import ProgramDoctor
@@ -32,10 +32,10 @@ def split_program(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(argv[:end]), list(argv[end:])
 
 
-def watch_command(argv: Sequence[str], parser: Parser) -> int:
+def watch_command(argv: Sequence[str], parser: Parser, language: str) -> int:
     """Run the program; return its exit code.
 
-    argv: words after `watch`. parser: parser of its own flags.
+    argv: words after `watch`. parser: parser of its own flags. language: code of the language of the findings.
     """
     flags, program = split_program(argv)
     values = vars(parser.parse_args([*flags, *program[:1]] if program[:1] == ["-h"] else flags))
@@ -46,9 +46,8 @@ def watch_command(argv: Sequence[str], parser: Parser) -> int:
         raise refusal("SCRIPT", "a Python script, or -m MODULE", "nothing")
     target, arguments = program[0], program[1:]
     budget = check_fraction(values["budget"] or DEFAULT_FRACTION, "--budget")
-    language = one_of("--lang", values["lang"] or "en", ("en", "zh"), "en or zh")
     if is_launcher(target, as_module):
-        target, arguments = through_launcher(target, arguments, flags)
+        target, arguments = through_launcher(target, arguments, [*flags, "--lang", language])
         return run_program(target, arguments, as_module=True, finish=lambda: None)
     out = values["out"] or f"doctor_{target.rpartition('.')[2] if as_module else Path(target).resolve().stem}"
     made: list[ProgramDoctor] = []

@@ -1,0 +1,111 @@
+"""The language of the command line: where it is read from, and that help and refusals are in it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from danlu.cli import main
+from danlu.console.help_text import _cells, _wrapped
+from danlu.console.language import language_of, split_language
+from danlu.console.parser import VERBS
+from danlu.message import table
+from danlu.refuse import Refusal
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize(
+    ("words", "rest", "code"),
+    [
+        ("train digits", "train digits", None),
+        ("--lang zh train digits", "train digits", "zh"),
+        ("--lang=zh train digits", "train digits", "zh"),
+        ("train digits --lang zh --lr 1", "train digits --lr 1", "zh"),
+        ("train --lang=zh digits", "train digits", "zh"),
+        ("--lang zh predict runs/1 a.png --lang en", "predict runs/1 a.png", "en"),
+        ("watch --lang zh train.py --lang fr", "watch train.py --lang fr", "zh"),
+        ("--lang zh watch train.py --lang fr", "watch train.py --lang fr", "zh"),
+        ("--lang zh", "", "zh"),
+    ],
+)
+def test_language_is_taken_before_and_after_the_verb(words: str, rest: str, code: str | None) -> None:
+    assert split_language(words.split()) == (rest.split(), code)
+
+
+@pytest.mark.parametrize("words", ["--lang fr train", "train --lang", "train --lang= x", "train --lang fr --lang zh"])
+def test_unknown_language_is_refused(words: str) -> None:
+    with pytest.raises(Refusal, match="--lang must be en or zh"):
+        split_language(words.split())
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({}, None),
+        ({"LANG": "en_GB.UTF-8"}, None),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, None),
+        ({"LANG": "C", "LC_ALL": "zh_TW"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "DANLU_LANG": "en"}, "en"),
+        ({"LANG": "en_US.UTF-8", "DANLU_LANG": "zh"}, "zh"),
+    ],
+)
+def test_language_of_the_environment(environment: dict[str, str], code: str | None) -> None:
+    assert language_of(environment) == code
+
+
+def test_unknown_language_of_the_variable_is_refused() -> None:
+    with pytest.raises(Refusal, match="DANLU_LANG must be en or zh, got 'de'"):
+        language_of({"DANLU_LANG": "de"})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_in_chinese_has_no_english_sentence(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--lang", "zh", verb, "--help", "all"])
+    text = capsys.readouterr().out
+    assert CHINESE.search(text)
+    sentences = [line for line in text.splitlines() if re.search(r"(?:\b[a-z]{2,}\b[ ,]+){3}", line)]
+    assert not sentences
+    with pytest.raises(SystemExit):
+        main([verb, "--help", "all"])
+    assert not CHINESE.search(capsys.readouterr().out)
+
+
+def test_help_lists_what_a_beginner_needs_and_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    short = capsys.readouterr().out
+    assert "--epochs" in short
+    assert "--optim.beta1" not in short
+    assert "`danlu train --help all` lists" in short
+    assert len(short.splitlines()) < 80
+
+
+def test_refusals_are_in_the_language(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["trian", "--lang", "zh"]) == 2
+    assert capsys.readouterr().err == "danlu: 没有 'trian' 这个命令；是不是 'train'？\n"
+    monkeypatch.setenv("DANLU_LANG", "zh")
+    assert main(["train", "--epochz", "3"]) == 2
+    assert capsys.readouterr().err == "danlu: danlu train 没有参数 '--epochz'；是不是 '--epochs'？\n"
+    assert main(["train", "--epochs"]) == 2
+    assert capsys.readouterr().err == "danlu: 参数 --epochs：后面需要一个值（见 `danlu train --help`）\n"
+    monkeypatch.setenv("DANLU_LANG", "de")
+    assert main(["train"]) == 2
+
+
+def test_chinese_help_is_wrapped_by_the_width_of_its_characters() -> None:
+    text = "训练时随机失活的隐藏单元比例，例如 dropout 0.5；0 为关闭（默认）。"
+    for width in (10, 17, 30):
+        lines = _wrapped(text, width)
+        assert all(_cells(line) <= width + 2 for line in lines)  # closing punctuation may stand beyond it
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert not [line for line in _wrapped(text, 17) if line[0] in "，；。）"]
+
+
+def test_every_chinese_text_has_chinese() -> None:
+    chinese = table("zh")
+    assert len([text for text in chinese.values() if CHINESE.search(text)]) > 0.9 * len(chinese)
