@@ -20,7 +20,7 @@ FLOORS = {
     "preparation": 7, "own": 7, "loggers": 7,
     "advice": 8, "printing": 8, "inference": 8,
     "analysis": 9, "conversion": 9, "deployment": 9, "history": 9, "serving": 9, "training": 9,
-    "healing": 10,
+    "following": 10, "healing": 10,
     "tuning": 11,
     "console": 12,
     "cli": 13, "__init__": 13, "__main__": 14,

@@ -23,6 +23,7 @@ _PUBLIC = {
     "heal": "danlu.healing.heal",
     "runs": "danlu.history.runs",
     "compare": "danlu.history.compare",
+    "live": "danlu.following.live",
     "tune": "danlu.tuning.tune",
     "landscape": "danlu.analysis.landscape",
     "inspect": "danlu.analysis.inspect",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from danlu.doctor.adapters.transformers import TransformersDoctor as TransformersDoctor
     from danlu.doctor.curvature.summary import curvature as curvature
     from danlu.doctor.start import watch as watch
+    from danlu.following.live import live as live
     from danlu.healing.heal import heal as heal
     from danlu.history.compare import compare as compare
     from danlu.history.runs import runs as runs

@@ -29,6 +29,7 @@ from danlu.config.values import (
     Numbers,
     OptimizerName,
     OwnName,
+    Port,
     Positive,
     Precision,
     ScheduleName,
@@ -334,6 +335,7 @@ class Config(Strict):
     log: Annotated[tuple[LoggerName, ...] | None, BeforeValidator(parse_names)] = option(
         None, "other loggers to write to: tensorboard, mlflow, wandb, trackio"
     )
+    live: Port | bool | None = option(None, "serve a page that follows the training, on this port [8765]")
     tta: bool = option(
         False, "test-time augmentation: average predictions over the mirrored image in evaluate and predict"
     )

@@ -19,6 +19,7 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Workers = Annotated[int, Field(ge=0, le=MAX_WORKERS)]
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Port = Annotated[int, Field(ge=0, lt=2**16)]
 
 Channels = Literal["grey", "rgb", "all"]
 Activation = Literal["relu", "tanh", "sigmoid", "leaky", "gelu", "silu", "scaled-sigmoid", "scaled-tanh", "none"]

@@ -21,6 +21,7 @@ from danlu.deployment.export import export
 from danlu.deployment.share import share
 from danlu.detection.build import DETECTORS
 from danlu.engine.saving import Interrupted
+from danlu.following.live import live
 from danlu.healing.heal import check_settings, heal, own_run
 from danlu.history.compare import compare
 from danlu.history.printed import print_runs, print_runs_comparison
@@ -251,6 +252,12 @@ def runs_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     return found.to_json(), 0
 
 
+def live_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    run = values.pop("run")
+    live(run, console=console, **_given(values))
+    return {"run": run}, 0
+
+
 def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     if values["lang"] is not None:
         one_of("--lang", values["lang"], ("en", "zh"), "en or zh")
@@ -297,4 +304,5 @@ COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "report": report_command,
     "runs": runs_command,
     "compare": compare_command,
+    "live": live_command,
 }

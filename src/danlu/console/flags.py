@@ -22,6 +22,7 @@ FLAGS = {key: ["--" + key.replace("_", "-")] for key in keys()}
 for _name, _key in SHORT_FLAGS.items():
     FLAGS[_key].insert(0, "--" + _name.replace("_", "-"))
 SWITCHES = {flag for key, flags in FLAGS.items() if keys()[key].is_switch for flag in flags}
+NUMBERED = {flag for flag in SWITCHES for key in keys() if flag in FLAGS[key] and int in keys()[key].members}
 LISTS = {flag for key, flags in FLAGS.items() if keys()[key].is_list for flag in flags}
 NO_FLAG = ("data.path", "data.fold")  # a positional argument, and a setting that cross-validation sets itself
 TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
@@ -170,7 +171,7 @@ def normalised(argv: Sequence[str]) -> list[str]:
     for word, after in zip(argv, [*argv[1:], ""]):
         flag, equals, value = word.partition("=")
         out.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else word)
-        if out[-1] in SWITCHES and after.lower() not in TRUTH_WORDS:
+        if out[-1] in SWITCHES and after.lower() not in TRUTH_WORDS and not (out[-1] in NUMBERED and after.isdecimal()):
             out.append("true")
     return out
 
@@ -213,7 +214,7 @@ def _metavar(setting: Setting) -> str:
     if setting.choices:
         return "|".join([*setting.choices, *([several] if several else [])])
     if setting.is_switch:
-        return "[true|false]"
+        return "[N]" if int in setting.members else "[true|false]"
     if several:
         return several
     numbers, text = {int, float} & set(setting.members), str in setting.members

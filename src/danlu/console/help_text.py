@@ -15,7 +15,7 @@ ALL = "all"  # `--help all`: every flag
 FIRST_SETTINGS = (
     "task", "epochs", "batch_size", "seed", "device", "out", "data.target", "data.format", "data.val", "data.test",
     "data.folds", "data.size", "model.name", "transfer.init", "optim.name", "optim.lr", "augment.preset",
-    "doctor.language",
+    "doctor.language", "live",
 )  # fmt: skip
 
 

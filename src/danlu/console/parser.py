@@ -168,6 +168,12 @@ def _runs(parser: Parser) -> None:
     parser.flag("--limit", metavar="N", default=None, help="max number of rows")
 
 
+def _live(parser: Parser) -> None:
+    parser.argument("run", metavar="RUN|FOLDER", nargs="?", default="runs", help="a run, or a folder of runs [runs]")
+    parser.flag("--port", metavar="N", default=None, help="port to listen on, 0 for a free one [8765]")
+    parser.flag("--host", metavar="ADDRESS", default=None, help="address to listen on [127.0.0.1]")
+
+
 def _compare(parser: Parser) -> None:
     parser.argument("runs", metavar="RUN", nargs="+")
     parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
@@ -234,6 +240,12 @@ VERBS = {
     ),
     "report": Verb("RUN", "write the report page of a run again", _report, language="lang"),
     "runs": Verb("[FOLDER]", "list all runs below a folder", _runs),
+    "live": Verb(
+        "[RUN|FOLDER]",
+        "serve a page that follows a run, or all runs of a folder, while they train",
+        _live,
+        language="lang",
+    ),
     "compare": Verb(
         "RUN RUN...", "compare settings, metrics and curves of runs in one page", _compare, language="lang"
     ),

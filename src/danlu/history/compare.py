@@ -137,12 +137,13 @@ def _curves(found: RunsComparison, opened: Sequence[Run], figures: Figures) -> s
     cards = []
     for name in names[:MAX_CURVES]:
         split = "val" if f"val.{name}" in recorded else "train"
-        figure = _overlay(f"{split}.{name}", found.runs, records, is_percentage(name))
+        figure = overlay(f"{split}.{name}", found.runs, records, is_percentage(name))
         cards.append(card(label(name, within=SPLIT_TITLES[split]), chart(figure, figures, name, 320)))
     return f'<div class="grid">{"".join(cards)}</div>' if cards else ""
 
 
-def _overlay(key: str, names: Sequence[str], records: Sequence[Sequence[Mapping[str, Any]]], percent: bool) -> Figure:
+def overlay(key: str, names: Sequence[str], records: Sequence[Sequence[Mapping[str, Any]]], percent: bool) -> Figure:
+    """Chart with a line for each run. key: as in metrics.jsonl. records: rows of each run's epochs."""
     lines = []
     for place, (name, rows) in enumerate(zip(names, records)):
         points = [(row["epoch"], row[key]) for row in rows if is_number(row.get(key))]

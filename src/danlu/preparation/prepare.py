@@ -61,7 +61,7 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     source = open_source(config, start_kept)
     start = source.signature if source else None
     device = pick_device(config.device, config.devices)
-    split = _split(config, dataset)
+    split = split_of(config, dataset)
     if split.note:
         dataset = replace(dataset, notes=[*dataset.notes, split.note])
     chosen, choices = choose_settings(config, dataset, len(split.train), device, start)
@@ -135,7 +135,7 @@ def _open(config: Config) -> Dataset:
     return dataset
 
 
-def _split(config: Config, dataset: Dataset) -> Split:
+def split_of(config: Config, dataset: Dataset) -> Split:
     """The split of the data, or of one fold. A fold has no test set: that is for the model that is kept."""
     seed = config.seed if config.data.seed is None else config.data.seed
     if config.data.fold is None:

@@ -1,43 +1,11 @@
 "use strict";
-// Draw charts in the colours of page.css, redraw them on resize, sort tables, handle switches.
+// Draw the charts of the page (see charts.js), sort tables, handle switches.
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const touch = matchMedia("(pointer: coarse)").matches;
-
-// Replace "var(--name)" by its value in the style sheet, only under keys that name a colour.
-function coloured(value, palette, inColour) {
-  if (typeof value === "string") {
-    const name = inColour && /^var\((--[a-z0-9-]+)\)$/.exec(value);
-    return name ? palette.getPropertyValue(name[1]).trim() : value;
-  }
-  if (Array.isArray(value)) {
-    const plain = !inColour && typeof value[0] !== "object";
-    return plain ? value : value.map((item) => coloured(item, palette, inColour));
-  }
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, coloured(item, palette, inColour || /color/.test(key))]),
-  );
-}
 
 function draw(box) {
-  if (!box.offsetWidth) return; // hidden; drawn when shown
-  const palette = getComputedStyle(document.documentElement);
-  const figure = coloured(figures[box.dataset.figure], palette, false);
-  figure.layout.font.family = getComputedStyle(document.body).fontFamily;
-  figure.layout.dragmode = touch ? false : "zoom"; // on touch screens, dragging over a chart scrolls the page
-  if (box.dataset.scale) figure.layout.yaxis.type = box.dataset.scale;
-  Plotly.react(box, figure.data, figure.layout, { displayModeBar: false }).then(() => resized.observe(box));
+  drawFigure(box, figures[box.dataset.figure]);
 }
-
-// A box also changes its size without a resize of the window: rotation, side panels, frames.
-const resized = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    const drawn = target._fullLayout;
-    const changed = drawn && (drawn.width !== target.clientWidth || drawn.height !== target.clientHeight);
-    if (changed && target.offsetWidth) requestAnimationFrame(() => Plotly.Plots.resize(target));
-  }
-});
 
 function drawAll() {
   document.querySelectorAll("[data-figure]").forEach(draw);

@@ -186,16 +186,16 @@ def document(name: str, links: str, body: str, figures: Figures) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(clip(name, 80))} · danlu</title>
-<style>{_asset("page.css")}{style()}</style>
+<style>{asset("page.css")}{style()}</style>
 </head>
 <body>
 <nav><div><a class="brand" href="#top">danlu</a>{links}</div></nav>
 <main id="top">
 {body}
 </main>
-<script>{_plotly() if figures else ""}</script>
+<script>{plotly_script() if figures else ""}</script>
 <script type="application/json" id="figures">{_script_json(figures)}</script>
-<script>{_asset("page.js")}</script>
+<script>{asset("charts.js")}{asset("page.js")}</script>
 </body>
 </html>
 """
@@ -377,11 +377,13 @@ def _script_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _plotly() -> str:
+def plotly_script() -> str:
+    """Source of Plotly."""
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file of this room: page.css, charts.js or page.js."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")

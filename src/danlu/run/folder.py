@@ -30,6 +30,8 @@ from danlu.run.result import Result
 from danlu.run.stage import Stage, can_be_taken, stage_of
 from danlu.run.summary import Summary
 
+LOCK_SECONDS = 0.2  # to wait for a lock: a reader that looks whether it is held takes it for a moment
+
 
 class Run:
     """One run folder: `Run.create` makes a new one, `Run.open` opens an existing one."""
@@ -92,7 +94,7 @@ class Run:
     # One process at a time writes a run folder. The kernel releases the lock when the process dies for any reason.
     def lock(self) -> None:
         """Lock the folder for this process. Raises Refusal if it is locked by another process or read-only."""
-        self._lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
+        self._lock = FileLock(self.folder / ".lock", timeout=LOCK_SECONDS, poll_interval=0.02, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
@@ -110,15 +112,10 @@ class Run:
         path = self.folder / ".lock"
         if not path.exists():
             return False
-        lock = FileLock(path, timeout=0, thread_local=False)
         try:
-            lock.acquire()
-        except (Timeout, NotImplementedError):
-            return True
-        except OSError:  # a read-only folder
+            return _is_locked(path)
+        except OSError:  # the run has just been removed, or may not be read
             return False
-        lock.release()
-        return False
 
     def unlock(self) -> None:
         """Release the lock."""
@@ -233,6 +230,28 @@ class Run:
                 file.write(printable(line.rstrip("\n")) + "\n")
         except OSError:
             pass
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of a file, which is only read."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        lock = FileLock(path, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except (Timeout, NotImplementedError):
+            return True
+        lock.release()
+        return False
+    number = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes with the file number
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(number)
+    return False
 
 
 def runs_beside(folder: Path) -> list[str]:

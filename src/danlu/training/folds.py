@@ -25,6 +25,7 @@ from danlu.run.folder import Run
 from danlu.run.names import metric_key
 from danlu.training.choose_thresholds import mean_thresholds
 from danlu.training.finish import finish_run, write_results
+from danlu.training.live_page import follow
 from danlu.training.train_run import new_job, resume_run, train_run
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
@@ -46,6 +47,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
     try:
         if fresh:
             run.write_text("config.yaml", dump_yaml(config))
+            follow(run)
         folds: list[LoadedRun] = []
         for number in range(config.data.folds or 0):
             heading = translated("printing.fold", "fold {fold} of {folds}", fold=number + 1, folds=config.data.folds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.task_spec import TaskName
 from danlu.training.folds import folds_unfinished, train_folds
+from danlu.training.live_page import follow, live_page
 from danlu.training.random_state import caller_state_kept
 from danlu.training.train_run import new_job, resume_run, resumed_config, train_run
 from danlu.user_objects import PREFIX, UserObjects, is_own, using
@@ -141,7 +143,8 @@ def train(
         wanted, objects = with_data(wanted, data, val, test, objects)
         if wanted.devices > 1:
             check_sendable(objects)
-        with using(objects):
+        with using(objects), live_page(wanted.live, console):
+            wanted = replace(wanted, live=None)
             if wanted.data.folds and wanted.data.fold is None:
                 return train_folds(wanted, console)
             return train_run(new_job(wanted, console), console)
@@ -180,7 +183,9 @@ def _resume(
             print_line(console, translated("training.no_callbacks", text, names=names))
         if is_own(config.data.path) and is_data(data[0]):
             _, objects = with_data(config, *data, objects)
-        with using(objects):
+        with using(objects), live_page(config.live, console):
+            config = replace(config, live=None)
+            follow(run)
             if folds_unfinished(run, config):
                 return train_folds(config, console, run)
             return resume_run(run, config, console)

@@ -33,6 +33,7 @@ from danlu.training.environment import describe_environment
 from danlu.training.finish import finish_run, remove_checkpoints
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
+from danlu.training.live_page import follow
 from danlu.user_objects import current
 
 
@@ -73,6 +74,7 @@ def new_job(config: Config, console: Console, out: str | None = None) -> Trainin
     try:
         config = replace(config, out=None)
         run.write_text("config.yaml", dump_yaml(config))  # a run that is killed from here on can be resumed
+        follow(run)
         return _prepare_job(run, config, console)
     except BaseException:
         run.withdraw()

@@ -1,0 +1,61 @@
+"""`danlu live`: serve the page of a run or of a folder of runs until it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from rich.console import Console
+
+from danlu.following.server import LiveServer, spare_the_training
+from danlu.message import message
+from danlu.printing.console import TextConsole
+from danlu.printing.lines import print_line
+from danlu.refuse import one_of, refusal
+from danlu.run.folder import Run, runs_beside
+from danlu.training.live_page import LIVE_PORT, listen
+
+
+def live(
+    run: str | Path | Run = "runs",
+    *,
+    port: int | str = LIVE_PORT,
+    host: str = "127.0.0.1",
+    lang: str | None = None,
+    console: Console | None = None,
+) -> None:
+    """Serve a page that follows a run while it trains, or all runs of a folder, until SIGINT or SIGTERM.
+
+    Reads the run folder only, and predicts a few validation images with the saved weights on one thread of low
+    priority: the training does nothing for it. From another computer, `ssh -L 8765:127.0.0.1:8765 HOST` brings the page
+    there.
+
+    run: a run folder, of a training that is running or has ended; or a folder of runs, in which new ones appear.
+    port: 0 takes a free one. host: address to listen on; others than the default let other computers in. lang: en or
+    zh, of the page of several runs.
+
+    Raises Refusal for a folder that does not exist or holds other files, and for a port that is taken.
+    """
+    target = Path(run)
+    is_run = (target / "config.yaml").is_file()
+    if not str(run) or not (is_run or _can_hold_runs(target)):
+        raise refusal("RUN", "a run folder, or a folder of runs", str(run), near=runs_beside(target))
+    language = one_of("--lang", lang, ("en", "zh"), "en or zh") if lang is not None else None
+    language = language or (Run(target).config.doctor.language if is_run else "en")
+    listening = listen(host, port)
+    spare_the_training()
+    server = LiveServer(listening, target, language, any_host=host not in ("127.0.0.1", "localhost", "::1"))
+    name = f"[{host}]" if ":" in host else host
+    text = "{run}: http://{host}:{port} (Ctrl-C ends it)"
+    line = str(message("live.started", text, run=str(target), host=name, port=listening.getsockname()[1]))
+    print_line(console or TextConsole(), line)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    server.end()
+
+
+def _can_hold_runs(folder: Path) -> bool:
+    """Whether a folder holds runs, or nothing at all yet."""
+    if not folder.is_dir():
+        return False
+    return any(folder.glob("*/config.yaml")) or not any(folder.iterdir())

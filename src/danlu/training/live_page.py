@@ -1,0 +1,83 @@
+"""`--live`: a process of its own that serves a page following the training."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from danlu.message import language, translated
+from danlu.printing.lines import print_line
+from danlu.refuse import Refusal, refusal
+from danlu.run.folder import Run
+
+LIVE_PORT = 8765
+
+
+@dataclass
+class _Waiting:
+    """A socket that listens for the page of the run that is about to be made."""
+
+    listening: socket.socket
+    console: Console
+
+
+_waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
+
+
+@contextlib.contextmanager
+def live_page(port: int | bool | None, console: Console) -> Iterator[None]:
+    """Take the port now, before any work; inside the block, `follow` starts the page.
+
+    port: of the page; True for the default one, None and False for no page. Raises Refusal for a port that is taken.
+    """
+    if port is None or port is False:
+        yield
+        return
+    if os.name == "nt":  # a listening socket cannot be handed to a process there by its number
+        raise Refusal("--live is not available on Windows; start `danlu live RUN` beside the training", "live")
+    with listen("127.0.0.1", LIVE_PORT if port is True else port, "--live") as listening:
+        kept = _waiting.set(_Waiting(listening, console))
+        try:
+            yield
+        finally:
+            _waiting.reset(kept)
+
+
+def follow(run: Run) -> None:
+    """Start the process of the page for this run, if one is wanted and none was started."""
+    waiting = _waiting.get()
+    if waiting is None:
+        return
+    _waiting.set(None)
+    number = waiting.listening.fileno()
+    words = [sys.executable, "-m", "danlu.following.companion", str(run.folder), str(number), language()]
+    null = subprocess.DEVNULL
+    subprocess.Popen(words, stdin=null, stdout=null, stderr=null, pass_fds=(number,), start_new_session=True)
+    url = f"http://127.0.0.1:{waiting.listening.getsockname()[1]}"
+    line = translated("training.live", "live page: {url}", url=url)
+    print_line(waiting.console, line)
+
+
+def listen(host: str, port: int | str, flag: str = "--port") -> socket.socket:
+    """A listening socket. Raises Refusal for a port that is taken, and an address that is not of this computer."""
+    if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
+        raise refusal(flag, "an integer from 0 to 65535", port)
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, int(port)))
+        made.listen(64)
+    except OSError as error:
+        thing, got = (flag, port) if not isinstance(error, socket.gaierror) else ("--host", host)
+        why = (error.strerror or str(error)).lower()
+        raise Refusal(f"{thing} must be free and of this computer, got {got} on {host}: {why}", thing) from None
+    return made
