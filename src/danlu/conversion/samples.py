@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,9 @@ def _names(sources: Sequence[Path | Tensor]) -> list[str]:
     taken: set[str] = set()
     for path in paths:
         parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
-        tries = ["_".join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        tries += [f"{path.stem}_{n}{path.suffix}" for n in range(2, len(paths) + 2)]
-        name = next(one for one in tries if Path(one).stem.casefold() not in taken)
+        with_folders = ("_".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        numbered = (f"{path.stem}_{n}{path.suffix}" for n in count(2))
+        name = next(one for one in chain(with_folders, numbered) if Path(one).stem.casefold() not in taken)
         taken.add(Path(name).stem.casefold())
         names.append(name)
     return names
