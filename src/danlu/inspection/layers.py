@@ -7,6 +7,7 @@ addition, concatenation) are counted like layers. Fused kernels that hide their 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,7 +122,8 @@ class _Tracer(TorchDispatchMode):
         self.layers: list[Layer] = []
         self.stack: list[nn.Module] = []
         self.parents: set[nn.Module] = set()  # modules that called submodules
-        self.unclaimed = {m: _own_parameters(model, name) for m, name in self.names.items()}
+        counts = _own_parameters(model)
+        self.unclaimed = {m: counts[name] for m, name in self.names.items()}
 
     def run(self, x: Tensor, call: Callable[[Tensor], Any]) -> Traced:
         self.pixels = tuple(x.shape[2:])
@@ -209,12 +211,13 @@ class _Tracer(TorchDispatchMode):
                 owner.parameters += count
 
 
-def _own_parameters(model: nn.Module, name: str) -> int:
-    """Count a module's own parameters and those of its parametrisations; shared ones count once."""
-    prefix = f"{name}." if name else ""
-    own = (n.removeprefix(prefix) for n, _ in model.named_parameters() if n.startswith(prefix))
-    wanted = {prefix + n for n in own if "." not in n or n.startswith("parametrizations.")}
-    return sum(p.numel() for n, p in model.named_parameters() if n in wanted)
+def _own_parameters(model: nn.Module) -> Counter[str]:
+    """Count the parameters of each module itself and of its parametrisations, by its name; shared ones count once."""
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        owner = name.split("parametrizations.")[0].removesuffix(".") if "parametrizations." in name else None
+        counts[name.rpartition(".")[0] if owner is None else owner] += parameter.numel()
+    return counts
 
 
 def _storage(tensor: Tensor) -> int:
