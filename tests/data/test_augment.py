@@ -15,7 +15,7 @@ from danlu.refuse import Refusal
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 FULL = AugmentConfig("none", "both", 2, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, rotate=20, scale=0.1)
-FULL = dataclasses.replace(FULL, shear=5, translate=0.1, erase=0.5, mixup=0.4, cutmix=1.0)
+FULL = dataclasses.replace(FULL, shear=5, translate=0.1, noise=0.1, erase=0.5, mixup=0.4, cutmix=1.0)
 
 
 def images(n: int, channels: int = 3, side: int = 16) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_one_setting_leaves_the_draws_of_the_others():
 
 
 def test_augmented_values_stay_in_the_range_of_images():
-    augment = build(dataclasses.replace(FULL, mixup=0.0, cutmix=0.0, erase=0.0))
+    augment = build(dataclasses.replace(FULL, noise=0.0, mixup=0.0, cutmix=0.0, erase=0.0))
     got, _ = augment(images(64), None, torch.zeros(64).long(), augment.draw(rng(), 64))
     shown = got * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     assert shown.min() >= -1e-5
@@ -241,3 +241,15 @@ def test_impossible_settings_are_refused_in_one_sentence(wrong, size, channels, 
     with pytest.raises(Refusal, match=said) as refused:
         resolve(AugmentConfig(**wrong), size=size, channels=channels, classes=classes)
     assert "\n" not in str(refused.value)
+
+
+def test_noise_has_the_set_deviation_and_changes_nothing_else():
+    source, index, labels = images(64), torch.arange(64), torch.zeros(64, dtype=torch.long)
+    plain, noisy = (build(AugmentConfig("light", noise=std)) for std in (0.0, 0.3))
+    (clean, _), (other, _) = (augment(source, index, labels, augment.draw(rng(), 64)) for augment in (plain, noisy))
+    added = other - clean
+    assert added.std().item() == pytest.approx(0.3, rel=0.02)
+    assert added.mean().abs() < 0.01
+    assert np.abs(np.corrcoef(added.flatten(1).numpy()) - np.eye(64)).max() < 0.2  # images are independent
+    still = plain.normalise(source, index, labels)[0]
+    assert torch.equal(noisy(source, index, labels, None)[0], still)  # none in evaluation

@@ -32,7 +32,7 @@ def test_every_loss_gives_one_number_per_sample_and_a_gradient(name):
     assert LOSSES[name].description
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "binary-cross-entropy", "focal", "perceptron"])
+@pytest.mark.parametrize("name", [name for name, entry in LOSSES.items() if "class" in entry.targets])
 def test_one_hot_targets_equal_the_index(name):
     torch.testing.assert_close(loss(name)(LOGITS, F.one_hot(LABELS, 4).float()), loss(name)(LOGITS, LABELS))
 
@@ -152,7 +152,7 @@ def test_given_weights_have_mean_one_over_the_samples():
 @pytest.mark.parametrize(
     ("config", "counts", "task", "says"),
     [
-        (LossConfig(name="squared"), None, "classify", "choose from cross-entropy"),
+        (LossConfig(name="huber"), None, "classify", "choose from cross-entropy"),
         (LossConfig(name="focal"), None, "regress", "huber"),
         (LossConfig(name="focal", smoothing=0.1), None, None, "loss.smoothing"),
         (LossConfig(name="focal", rubbish=1.0), None, None, "loss.rubbish"),
@@ -171,3 +171,40 @@ def test_refusals(config, counts, task, says):
 def test_shapes_that_do_not_fit_are_never_broadcast():
     with pytest.raises(RuntimeError):
         loss("squared")(torch.zeros(3, 1), torch.zeros(3, 3))
+
+
+def test_squared_error_of_classes_is_against_one_hot_targets():
+    by_hand = 0.5 * ((LOGITS - F.one_hot(LABELS, 4)) ** 2).mean(1)
+    torch.testing.assert_close(loss("squared")(LOGITS, LABELS), by_hand)
+    one = torch.tensor([[0.25], [-1.0]])
+    assert loss("squared")(one, torch.tensor([1, 0])).tolist() == [0.28125, 0.0]  # against +1 and -1
+    assert loss("squared")(one, torch.tensor([0.25, 0.0])).tolist() == [0.0, 0.5]  # numbers stay as they are
+
+
+@pytest.mark.parametrize("delta", [0.5, 1.0, 3.0])
+def test_margin_loss_is_classes_times_that_of_torch(delta):
+    expected = 4 * F.multi_margin_loss(LOGITS, LABELS, margin=delta, reduction="none")
+    torch.testing.assert_close(loss("margin", margin=delta)(LOGITS, LABELS), expected)
+
+
+def test_margin_loss_by_hand():
+    outputs = torch.tensor([[2.0, 0.5, 1.5], [2.0, 0.5, 0.9]])
+    assert loss("margin")(outputs, torch.tensor([0, 0])).tolist() == [0.5, 0.0]
+    one = torch.tensor([[0.25], [0.25], [-2.0]])
+    assert loss("margin")(one, torch.tensor([1, 0, 0])).tolist() == [0.75, 1.25, 0.0]
+
+
+def test_brier_is_flat_where_a_network_is_confidently_wrong_and_cross_entropy_is_not():
+    slopes = {}
+    for name in ("brier", "cross-entropy"):
+        outputs = torch.tensor([[10.0, -10.0]], requires_grad=True)
+        value = loss(name)(outputs, torch.tensor([1]))
+        slopes[name] = torch.autograd.grad(value.sum(), outputs)[0].abs().max().item()
+    assert slopes["brier"] < 1e-7
+    assert slopes["cross-entropy"] == pytest.approx(1.0)
+
+
+def test_brier_of_one_output_is_that_of_two():
+    one = torch.tensor([[0.3], [-2.0]])
+    two = torch.cat([torch.zeros(2, 1), one], 1)
+    torch.testing.assert_close(loss("brier")(one, torch.tensor([1, 0])), loss("brier")(two, torch.tensor([1, 0])))

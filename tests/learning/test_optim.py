@@ -143,3 +143,52 @@ def test_muon_uses_the_lr_of_its_groups():
 def test_refusals(model, settings, says):
     with pytest.raises(Refusal, match=says):
         build_optimizer(model, settings)
+
+
+def minimise(name: str, steps: int, gradient, **settings) -> list[float]:
+    """Steps that an optimiser takes at one weight with the given gradients."""
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = build_optimizer(model, OptimConfig(name=name, lr=0.1, **settings), fused=False)
+    taken = []
+    for n in range(steps):
+        before = model.weight.item()
+        model.weight.grad = torch.full((1, 1), float(gradient(n)))
+        optimizer.step()
+        taken.append(before - model.weight.item())
+    return taken
+
+
+def test_adagrad_divides_by_the_root_of_the_sum_or_of_the_mean():
+    constant = [0.1, 0.1 / 2**0.5, 0.1 / 3**0.5]
+    assert minimise("adagrad", 3, lambda n: 4) == pytest.approx(constant, rel=1e-5)
+    assert minimise("adagrad", 3, lambda n: 4, form="notes") == pytest.approx([0.1, 0.1, 0.1], rel=1e-5)
+    rising = [0.1, 0.1 * 2 / (5 / 2) ** 0.5, 0.1 * 3 / (14 / 3) ** 0.5]  # gradients 1, 2, 3
+    assert minimise("adagrad", 3, lambda n: n + 1, form="notes") == pytest.approx(rising, rel=1e-5)
+
+
+def test_the_first_step_of_rmsprop_is_lr_or_ten_times_lr():
+    assert minimise("rmsprop", 1, lambda n: 4) == pytest.approx([1.0], rel=1e-5)
+    first, second = minimise("rmsprop", 2, lambda n: [4, 1][n], form="notes")
+    assert first == pytest.approx(0.1, rel=1e-5)
+    assert second == pytest.approx(0.1 / (0.99 * 16 + 0.01) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adagrad", "rmsprop"])
+def test_the_form_of_the_notes_continues_from_a_saved_state(name):
+    settings = {"form": "notes", "weight_decay": 0.01}
+    model = network()
+    optimizer = build_optimizer(model, config(name, **settings))
+    for seed in range(3):
+        step(model, optimizer, seed)
+    twin = copy.deepcopy(model)
+    other = build_optimizer(twin, config(name, **settings))
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    step(model, optimizer, 5)
+    step(twin, other, 5)
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_form_of_another_optimiser_is_refused():
+    with pytest.raises(Refusal, match=r"optim\.form must be torch with adam.*adagrad or rmsprop"):
+        build_optimizer(network(), config("adam", form="notes"))

@@ -27,6 +27,7 @@ from danlu.config.values import (
     Milestones,
     NotNegative,
     Numbers,
+    OptimizerForm,
     OptimizerName,
     OwnName,
     Port,
@@ -205,13 +206,20 @@ class OptimConfig(Strict):
 
     name: OptimizerName | OwnName | None = option(None, "update rule, or your own: FILE.py:NAME")
     lr: Positive | None = option(None, "learning rate")
+    form: OptimizerForm = option(
+        "torch",
+        "adagrad, rmsprop: torch | notes (adagrad: root of the mean of squared gradients, not of their sum; rmsprop: "
+        "average that starts at the first gradient, not at 0)",
+    )
     momentum: Fraction = option(0.9, "momentum, nesterov, muon: momentum coefficient")
     alpha: Fraction = option(0.99, "rmsprop: decay of the average squared gradient")
     beta1: Fraction = option(0.9, "adam, adamw: decay of the average gradient")
     beta2: Fraction = option(0.999, "adam, adamw: decay of the average squared gradient")
     eps: Positive = option(1e-8, "added to the root of the average squared gradient")
     weight_decay: NotNegative | None = option(None, "lambda of lambda/2 |w|^2")
-    decay_all: bool = option(False, "apply weight decay to biases and normalisation layers too")
+    l1: NotNegative = option(0.0, "mu of mu |w|_1: lr mu is subtracted from |w| after each step, down to exactly 0")
+    max_norm: Positive | None = option(None, "max norm of the weights of each output unit, restored after each step")
+    decay_all: bool = option(False, "apply weight decay and l1 to biases and normalisation layers too")
     clip_norm: Positive | None = option(None, "max global norm of the gradient; larger gradients are scaled down")
     clip_value: Positive | None = option(None, "max absolute value of each gradient entry; larger ones are clamped")
     accumulate: Count = option(1, "number of batches whose gradients are summed for one step")
@@ -245,6 +253,7 @@ class LossConfig(Strict):
     )
     class_weights: Literal["balanced"] | Numbers | None = option(None, "balanced, or one weight per class")
     gamma: NotNegative = option(2.0, "focal: exponent that reduces the weight of easy samples")
+    margin: Positive = option(1.0, "margin: difference to the correct class below which another class costs")
     delta: Positive = option(1.0, "huber: |error| at which the loss changes from quadratic to linear")
 
 
@@ -271,6 +280,7 @@ class AugmentConfig(Strict):
     scale: Fraction | None = option(None, "s: random zoom factor from [1-s, 1+s]")
     shear: Annotated[float, Field(ge=0, le=60)] | None = option(None, "max shear in degrees")
     translate: Fraction | None = option(None, "max shift, as a fraction of the side")
+    noise: NotNegative | None = option(None, "standard deviation of noise added to the normalised values; 0: none")
     erase: Annotated[float, Field(ge=0, le=1)] | None = option(None, "probability of erasing a random rectangle")
     mixup: NotNegative | None = option(None, "alpha of mixup's Beta(alpha, alpha); 0 turns it off")
     cutmix: NotNegative | None = option(None, "alpha of cutmix's Beta(alpha, alpha); 0 turns it off")

@@ -25,7 +25,18 @@ Channels = Literal["grey", "rgb", "all"]
 Activation = Literal["relu", "tanh", "sigmoid", "leaky", "gelu", "silu", "scaled-sigmoid", "scaled-tanh", "none"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon"]
 ScheduleName = Literal["constant", "step", "exponential", "cosine", "one-cycle", "plateau"]
-LossName = Literal["cross-entropy", "binary-cross-entropy", "focal", "perceptron", "squared", "absolute", "huber"]
+OptimizerForm = Literal["torch", "notes"]
+LossName = Literal[
+    "cross-entropy",
+    "binary-cross-entropy",
+    "focal",
+    "perceptron",
+    "margin",
+    "brier",
+    "squared",
+    "absolute",
+    "huber",
+]
 AugmentPreset = Literal["none", "light", "strong"]
 Flip = Literal["none", "lr", "ud", "both"]
 OwnName = Annotated[str, Field(pattern=r"^own:")]  # stands for an object of the user, see `user_objects.py`

@@ -5,7 +5,7 @@ own columns. Each transform is a function of the images and its columns. A batch
 of processes, and switching one setting on or off does not change the random numbers of the others.
 
 Order of operations: gather, pad-crop-flip without resampling (or, if a setting needs it, one affine map with
-resampling), colour jitter, normalisation, random erasing, mixup or cutmix.
+resampling), colour jitter, normalisation, noise, random erasing, mixup or cutmix.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from danlu.data.geometry import (
     random_boxes,
     resample,
 )
-from danlu.data.mixing import cutmix_weights, erase, mix, mixup_weights
+from danlu.data.mixing import add_noise, cutmix_weights, erase, mix, mixup_weights
 from danlu.data.presets import PRESETS, WHOLE_AREA, resolve
 
 __all__ = ["PRESETS", "Augment", "Draws", "Normalise", "resolve", "views"]
@@ -51,18 +51,19 @@ class Draws:
 
     uniform: float32 (n, WIDTH) in [0, 1). mix_ratio: weight of a sample itself when mixed, float32 (n,); None: no
     mixing. cut: whether to use cutmix rather than mixup, bool (n,). first: position of the first sample in the batch
-    of all processes.
+    of all processes. noise: seeds of the noise of each sample, int64 (n,); None: no noise.
     """
 
     uniform: Tensor
     mix_ratio: Tensor | None = None
     cut: Tensor | None = None
     first: int = 0
+    noise: Tensor | None = None
 
     def rows(self, rows: slice) -> Draws:
         """Select the random numbers of some samples, for example of one process."""
-        mix_ratio, cut = (None if x is None else x[rows] for x in (self.mix_ratio, self.cut))
-        return Draws(self.uniform[rows], mix_ratio, cut, self.first + (rows.start or 0))
+        mix_ratio, cut, noise = (None if x is None else x[rows] for x in (self.mix_ratio, self.cut, self.noise))
+        return Draws(self.uniform[rows], mix_ratio, cut, self.first + (rows.start or 0), noise)
 
     def of(self, name: str) -> Tensor:
         """Select the columns of one setting."""
@@ -72,7 +73,7 @@ class Draws:
         if device == self.uniform.device:
             return self
         mix_ratio, cut = (None if x is None else x.to(device, non_blocking=True) for x in (self.mix_ratio, self.cut))
-        return Draws(self.uniform.to(device, non_blocking=True), mix_ratio, cut, self.first)
+        return Draws(self.uniform.to(device, non_blocking=True), mix_ratio, cut, self.first, self.noise)
 
     def partner(self) -> Tensor:
         """Index of the sample that each one is mixed with, int64 (n,): adjacent samples form pairs.
@@ -163,14 +164,15 @@ class Augment:
         """Draw the random numbers of a batch of n samples (over all processes)."""
         c = self._on
         uniform = torch.from_numpy(rng.random((n, WIDTH), dtype=np.float32))
+        noise = torch.from_numpy(rng.integers(0, 2**31, n)) if c.noise else None  # drawn only if used, see the module
         if not (c.mixup or c.cutmix):
-            return Draws(uniform)
+            return Draws(uniform, noise=noise)
         # If both are on, each sample uses one or the other with equal probability.
         cut = torch.full((n,), bool(c.cutmix))
         if c.mixup and c.cutmix:
             cut = bernoulli(uniform[:, COLUMNS["mix"]][:, 0], 0.5)
         up, cx = (torch.from_numpy(rng.beta(a or 1.0, a or 1.0, n).astype(np.float32)) for a in (c.mixup, c.cutmix))
-        return Draws(uniform, torch.where(cut, cx, up), cut)
+        return Draws(uniform, torch.where(cut, cx, up), cut, noise=noise)
 
     def __call__(
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None
@@ -209,6 +211,8 @@ class Augment:
         if self._colours:
             images = self._colour(images, draws)
         images = self.normalise.scale(images)
+        if draws.noise is not None:
+            images = add_noise(images, draws.noise, self._on.noise)
         return erase(images, draws.of("erase"), self._on.erase) if self._on.erase else images
 
     def _flips(self, draws: Draws) -> tuple[Tensor | None, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Random erasing, mixup and cutmix of normalised images and their targets."""
+"""Noise, random erasing, mixup and cutmix of normalised images and their targets."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def erase(images: Tensor, u: Tensor, probability: float) -> Tensor:
     top = (u[:, 3] * (height + 1 - tall)).floor_()
     left = (u[:, 4] * (width + 1 - wide)).floor_()
     return images.mul_(~rectangles(top, top + tall, left, left + wide, (height, width)))
+
+
+def add_noise(images: Tensor, seeds: Tensor, std: float) -> Tensor:
+    """Add Gaussian noise to each image. For a linear model this equals weight decay (Bishop 1995, "Training with noise
+    is equivalent to Tikhonov regularization").
+
+    images: normalised float (N, C, H, W), modified in place. seeds: int64 (N,). std: in units of the normalised values.
+    """
+    generator = torch.Generator(images.device)
+    for image, seed in zip(images, seeds.tolist()):
+        generator.manual_seed(seed)
+        image.add_(torch.randn(image.shape, generator=generator, device=image.device), alpha=std)
+    return images
 
 
 def mixup_weights(mix_ratio: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ ALTERNATIVES = {
     "rotate": "the box of a rotated object is no longer tight",
     "shear": "the box of a sheared object is no longer tight",
     "cutmix": "augment.mosaic combines images",
+    "noise": "augment.brightness and contrast vary the values",
 }
 
 
@@ -146,9 +147,9 @@ def _set_by_user(config: AugmentConfig) -> dict[str, Any]:
 
 
 def _check_objects(config: Any, size: int) -> None:
-    for name in ("pad", "rotate", "shear", "cutmix"):
+    for name, alternative in ALTERNATIVES.items():
         if getattr(config, name):
-            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=ALTERNATIVES[name])
+            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=alternative)
     if config.iou_crop and tuple(config.area) == WHOLE_AREA:
         raise refusal("augment.area", "less than the whole image for augment.iou_crop", "1,1", do="0.3,1 is usual")
     if not multi_scale_sizes(size, config.multi_scale):

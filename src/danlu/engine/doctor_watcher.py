@@ -21,9 +21,13 @@ from danlu.tasks.task import Evaluation
 from danlu.user_objects import find, is_own
 
 LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
-# The doctor's names of danlu's losses. Other losses have no name there, whatever their graphs look like.
-LABEL_LOSS_KINDS = {"binary-cross-entropy": "bce_logits"}  # of tasks with several labels per sample
-LOSS_KINDS = {"cross-entropy": "cross_entropy", "squared": "half_mse", "absolute": "l1", "huber": "huber"}
+# Targets of the task -> the doctor's names of danlu's losses. Other losses have no name there, whatever their graphs
+# look like.
+LOSS_KINDS = {
+    "class": {"cross-entropy": "cross_entropy"},
+    "labels": {"binary-cross-entropy": "bce_logits"},
+    "numbers": {"squared": "half_mse", "absolute": "l1", "huber": "huber"},
+}
 
 
 class DoctorWatcher(Watcher):
@@ -106,8 +110,8 @@ def _loss_kind(config: Config) -> str | None:
     name = config.loss.name
     if is_own(name):
         return find("loss", str(name)).kind
-    several = config.task is not None and TASKS[config.task].several_labels
-    return (LABEL_LOSS_KINDS if several else LOSS_KINDS).get(name or "", name)
+    targets = TASKS[config.task].targets if config.task is not None else "class"
+    return LOSS_KINDS.get(targets, {}).get(name or "", name)
 
 
 def findings_of(

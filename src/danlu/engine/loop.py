@@ -7,24 +7,25 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from danlu.data.batches import Batch, Batches
 from danlu.engine.best_epoch import SMALL_VALIDATION, WINDOW, Score, smoothed
 from danlu.engine.evaluate import evaluate
 from danlu.engine.norm_statistics import NormStatistics
-from danlu.learning.regularise import DropoutSchedule, WeightAverage
+from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
 from danlu.learning.schedules import Plateau
 from danlu.message import message
 from danlu.refuse import Failure
 from danlu.run.names import metric_message
 from danlu.run.record import Record
 from danlu.tasks.task import Evaluation, Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 BATCHES_PER_SUM = 16  # batches whose losses and metrics are added to the totals in one operation
 
@@ -38,8 +39,8 @@ class Plan:
     inside `training_model` to which the doctor attaches its hooks.
     train, val: batches; val is None without a validation set. schedule: step -> factor of the peak learning rate.
     plateau: cuts the learning rate when the validation loss stops improving. average: moving average of the weights.
-    norms: recomputes the statistics of batch norm before each validation.
-    views: see `evaluate`. clip_norm, clip_value: see `OptimConfig`. patience: epochs without improvement before
+    norms: recomputes the statistics of batch norm before each validation. views: see `evaluate`. clip_norm, clip_value:
+    see `OptimConfig`. constraints: applied to the weights after each step. patience: epochs without improvement before
     stopping. log_every: steps between rows of the record.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     views: Callable[[Tensor], list[Tensor]] | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
+    constraints: WeightConstraints | None = None
     patience: int | None = None
     seed: int = 0
     log_every: int = 50
@@ -202,7 +204,7 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence
     closes = plan.train.closes_step(progress.epoch, progress.batch)
     model = plan.training_model
     # Inside an accumulation group gradients need not be averaged over processes yet.
-    with nullcontext() if closes or not isinstance(model, _FabricModule) else plan.fabric.no_backward_sync(model):
+    with nullcontext() if closes or plan.fabric.world_size == 1 else plan.fabric.no_backward_sync(model):
         parts = plan.task.loss(model, batch)
         for watcher in watchers:
             watcher.on_loss(plan, parts["loss"], batch)
@@ -213,6 +215,8 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence
         if plan.clip_norm is not None:
             plan.fabric.clip_gradients(plan.module, plan.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False)
         plan.optimizer.step()
+        if plan.constraints is not None:
+            plan.constraints.apply(plan.optimizer)
         plan.optimizer.zero_grad()
         progress.step += 1
         if plan.average is not None:

@@ -22,8 +22,16 @@ from danlu.user_objects import find, is_own
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Squared error 1/2 (output - target)^2, mean over the columns. (N, T), (N, T) -> (N,)."""
-    return 0.5 * F.mse_loss(outputs, targets.view_as(outputs), reduction="none").flatten(1).mean(1)
+    """Squared error 1/2 (output - target)^2, mean over the columns. (N, T), (N, T) -> (N,).
+
+    For classes the target is one-hot, so that the outputs themselves, without softmax, are fitted to 0 and 1; a single
+    output (N, 1) is fitted to -1 and 1.
+    """
+    if outputs.shape[1] == 1 and (targets.dtype == torch.long or targets.shape[1:] == (2,)):
+        targets = 2 * _class_one(targets).to(outputs.dtype) - 1
+    elif targets.dtype == torch.long:
+        targets = F.one_hot(targets, outputs.shape[1])
+    return 0.5 * F.mse_loss(outputs, targets.view_as(outputs).to(outputs.dtype), reduction="none").flatten(1).mean(1)
 
 
 def absolute(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -88,6 +96,35 @@ def perceptron(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.amax(1) - (_probabilities(targets, outputs.shape[1]) * outputs).sum(1)
 
 
+def brier(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Half the squared error of the probabilities, 1/2 sum_k (softmax(output)_k - t_k)^2. (N, K), targets -> (N,).
+
+    Brier, "Verification of forecasts expressed in terms of probability", 1950. Its gradient with respect to the outputs
+    has the factor p_k (softmax's slope) and vanishes where the network is confidently wrong; cross-entropy's does not.
+    A single output (N, 1) is the logit of class 1.
+    """
+    if outputs.shape[1] == 1:
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], 1)
+    return 0.5 * (outputs.softmax(1) - _probabilities(targets, outputs.shape[1])).square().sum(1)
+
+
+def margin(outputs: Tensor, targets: Tensor, margin: float) -> Tensor:
+    """Multi-class margin loss sum_{i != y} max(0, margin - (o_y - o_i)). (N, K) or (N, 1), targets -> (N,).
+
+    Weston and Watkins, "Support vector machines for multi-class pattern recognition", 1999; K times
+    `torch.nn.MultiMarginLoss`. One output: the hinge loss max(0, margin - y output) with y = -1 or +1. Mixed targets
+    weight the losses of their classes.
+    """
+    if outputs.shape[1] == 1:
+        p = _class_one(targets).to(outputs.dtype)
+        return p * F.relu(margin - outputs[:, 0]) + (1 - p) * F.relu(margin + outputs[:, 0])
+    if targets.dtype == torch.long:
+        differences = outputs - outputs.gather(1, targets[:, None])
+        return F.relu(margin + differences).sum(1) - margin  # the sum counts i = y too
+    each = F.relu(margin + (outputs[:, None, :] - outputs[:, :, None])).sum(2) - margin
+    return (targets * each).sum(1)
+
+
 def _probabilities(targets: Tensor, classes: int) -> Tensor:
     """Return class probabilities (N, K) of class indices or class probabilities."""
     return F.one_hot(targets, classes) if targets.dtype == torch.long else targets
@@ -120,7 +157,9 @@ LOSSES: dict[str, Loss] = {
     "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", ("class", "labels")),
     "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", ("class",), ("gamma",)),
     "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", ("class",)),
-    "squared": Loss(squared, "half the squared error", ("numbers",)),
+    "margin": Loss(margin, "margin by which each other class comes too close", ("class",), ("margin",)),
+    "brier": Loss(brier, "half the squared error of the probabilities", ("class",)),
+    "squared": Loss(squared, "half the squared error, of classes against 0 and 1", ("numbers", "class")),
     "absolute": Loss(absolute, "absolute error: less sensitive to outliers", ("numbers",)),
     "huber": Loss(huber, "squared error up to delta, absolute error beyond", ("numbers",), ("delta",)),
 }

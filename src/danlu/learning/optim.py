@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danlu.config import OptimConfig
 from danlu.refuse import one_of, refusal
 from danlu.user_objects import find, is_own
 
 Groups = list[dict[str, Any]]
+
+WITH_FORMS = ("adagrad", "rmsprop")  # take `OptimConfig.form`
 
 # Devices with fused kernels. On a CPU they are two to four times faster than a loop, for LeNet and for ResNet-20.
 FUSED_DEVICES = ("cpu", "cuda")
@@ -37,12 +39,16 @@ def nesterov(groups: Groups, config: OptimConfig, fused: bool) -> torch.optim.Op
 
 def adagrad(groups: Groups, config: OptimConfig, fused: bool) -> torch.optim.Optimizer:
     """Adagrad: division by the root of the sum of squared gradients (Duchi et al. 2011)."""
+    if config.form == "notes":
+        return RootMeanSquare(groups, lambda seen: seen / (seen + 1), config.eps)
     on_cpu = all(p.is_cpu for group in groups for p in group["params"])  # older torch fuses it only there
     return torch.optim.Adagrad(groups, eps=config.eps, **_one_kernel(fused and on_cpu))
 
 
 def rmsprop(groups: Groups, config: OptimConfig, fused: bool) -> torch.optim.Optimizer:
     """RMSprop: division by the root of a moving average of squared gradients (Tieleman and Hinton 2012)."""
+    if config.form == "notes":
+        return RootMeanSquare(groups, lambda seen: config.alpha if seen else 0.0, config.eps)
     return torch.optim.RMSprop(groups, alpha=config.alpha, eps=config.eps, foreach=True)
 
 
@@ -63,6 +69,47 @@ def muon(groups: Groups, config: OptimConfig, fused: bool) -> torch.optim.Optimi
     head = [p for group in groups for p in group["params"] if p.ndim > 1][-1:]
     hidden, rest = _split(groups, lambda p: p.ndim > 1 and not any(p is h for h in head))
     return Muon(hidden, rest, config, fused) if hidden else adamw(rest, config, fused)
+
+
+class RootMeanSquare(torch.optim.Optimizer):
+    """Division by the root of an average of squared gradients that starts at the first one: w <- w - lr g / sigma.
+
+    sigma^2 <- a sigma^2 + (1 - a) g^2 with a = 0 at the first step, which is therefore lr in each weight. The forms in
+    which lectures often give Adagrad (mean over all steps, a = n / (n + 1)) and RMSprop (a constant from the second
+    step on). torch divides by the root of the sum, or starts the average at 0: its first step of RMSprop is
+    lr / sqrt(1 - a).
+
+    Args:
+        groups: Parameter groups with lr and weight_decay, which is added to the gradient.
+        kept: (number of earlier steps) -> a.
+        eps: Added to sigma.
+    """
+
+    def __init__(self, groups: Groups, kept: Callable[[int], float], eps: float) -> None:
+        self.kept, self.eps = kept, eps
+        super().__init__(groups, {"lr": 1e-3, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters. closure: recomputes the loss; its value is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad.add(p, alpha=group["weight_decay"]), group["lr"])
+        return loss
+
+    def _update(self, p: Tensor, gradient: Tensor, lr: float) -> None:
+        state = self.state[p]
+        if not state:
+            state["step"], state["mean_square"] = 0, torch.zeros_like(p)
+        kept = self.kept(state["step"])
+        state["step"] += 1
+        mean_square = state["mean_square"].mul_(kept).addcmul_(gradient, gradient, value=1 - kept)
+        p.addcdiv_(gradient, mean_square.sqrt().add_(self.eps), value=-lr)
 
 
 class Muon(torch.optim.Optimizer):
@@ -170,6 +217,8 @@ def build_optimizer(
     if is_own(config.name):
         return find("optimizer", str(config.name)).build(model, config, lr_factors or {})
     name = one_of("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
+    if config.form != "torch" and name not in WITH_FORMS:
+        raise refusal("optim.form", f"torch with {name}", config.form, do=f"use --optim {' or '.join(WITH_FORMS)}")
     groups = parameter_groups(model, config, lr_factors or {})
     if not groups:
         raise refusal("model", "a network with parameters to train", type(model).__name__)

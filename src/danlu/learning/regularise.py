@@ -1,4 +1,4 @@
-"""Regularisation during training: dropout schedules and an exponential moving average of the weights."""
+"""Regularisation during training: dropout schedules, constraints of the weights and their moving average."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -31,6 +32,35 @@ class DropoutSchedule:
         on = self.when == "always" or (self.when == "early") == early
         for module, p in self.dropouts:
             module.p = p if on else 0.0
+
+
+class WeightConstraints:
+    """L1 penalty and max-norm constraint, applied to the weights after each step of the optimiser.
+
+    L1: |w| <- max(0, |w| - lr mu), the proximal step of mu |w|_1 (Parikh and Boyd, "Proximal Algorithms", 2014, section
+    6.5.2). Unlike a term in the loss it sets weights to exactly 0 and works alike for all optimisers. With weight decay
+    it is the elastic net. Max norm: the weights of an output unit that are longer than `max_norm` are scaled back, the
+    projection of Srivastava et al., "Dropout", 2014, section 5.1. A weight decay has the same solution as some max norm
+    (Lagrange multiplier).
+
+    Args:
+        l1: mu.
+        max_norm: Max Euclidean norm of the weights of one output unit; None for no limit.
+        decay_all: Whether L1 applies to biases and normalisation layers too; max norm never does.
+    """
+
+    def __init__(self, l1: float, max_norm: float | None, decay_all: bool) -> None:
+        self.l1, self.max_norm, self.decay_all = l1, max_norm, decay_all
+
+    @torch.no_grad()
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        """Apply both to the parameters of an optimiser, with the learning rate of their group."""
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                if self.l1 and (weight.ndim > 1 or self.decay_all):
+                    weight.copy_(F.softshrink(weight, float(group["lr"]) * self.l1))
+                if self.max_norm is not None and weight.ndim > 1:
+                    weight.copy_(weight.renorm(2, 0, self.max_norm))
 
 
 class WeightAverage:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.config import Config
@@ -20,7 +19,7 @@ from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
 from danlu.engine.norm_statistics import MAX_BATCHES, NormStatistics, has_updated_norms
 from danlu.learning.optim import build_optimizer
-from danlu.learning.regularise import DropoutSchedule, WeightAverage
+from danlu.learning.regularise import DropoutSchedule, WeightAverage, WeightConstraints
 from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.models.folding import fold_frozen_norms
@@ -33,6 +32,9 @@ from danlu.preparation.transfer import lr_factors
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
 from danlu.user_objects import find, is_own
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def make_task(prepared: Prepared) -> Task:
@@ -172,10 +174,18 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         views=evaluation_views(config),
         clip_norm=config.optim.clip_norm,
         clip_value=config.optim.clip_value,
+        constraints=_constraints(config),
         patience=config.regularise.patience,
         seed=config.seed,
         log_every=config.log_every,
     )
+
+
+def _constraints(config: Config) -> WeightConstraints | None:
+    optim = config.optim
+    if not optim.l1 and optim.max_norm is None:
+        return None
+    return WeightConstraints(optim.l1, optim.max_norm, optim.decay_all)
 
 
 def _norm_statistics(prepared: Prepared, module: nn.Module, train: Batches) -> NormStatistics | None:
