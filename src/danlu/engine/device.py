@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.config.values import Precision
 from danlu.message import Message, message
 from danlu.refuse import Refusal, refusal
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # Fabric makes torch query NVML for GPUs, also at every step of Adam: 30 to 200 us on machines without a GPU. The CUDA
 # runtime answers in 1 us.
@@ -61,7 +63,12 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32") -> Fabric:
-    """Create a Fabric, not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on GPUs)."""
+    """Create a Fabric, not launched yet. Several devices share each batch by DDP (gloo on CPU, NCCL on GPUs).
+
+    Fabric is imported here and not above: it takes 3 s of processor time, which only training and evaluation need.
+    """
+    from lightning_fabric import Fabric
+
     check_precision(precision, device)
     if devices > 1:
         where: int | list[int] = devices

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from danlu.data.batches import Batches
 from danlu.tasks.task import Evaluation, Task, Views
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def evaluate(fabric: Fabric, task: Task, model: nn.Module, batches: Batches, views: Views | None = None) -> Evaluation:

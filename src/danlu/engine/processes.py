@@ -12,10 +12,9 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
@@ -23,6 +22,9 @@ from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.engine.saving import INTERRUPTED, Interrupted, Saver, StopSignal
 from danlu.message import message
 from danlu.refuse import Failure, Refusal
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # Ctrl-C reaches the child processes as well, so a stop is forwarded by a signal of its own. Windows has only SIGTERM
 # for this, which ends them at once, and no SIGKILL.
@@ -73,7 +75,7 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
     stop.forward = forward
     os.environ[LAUNCHER] = str(os.getpid())
     try:
-        progress = fabric.launch(cast(Callable[[Fabric], Any], _run_process), function, args, errors, ready)
+        progress = fabric.launch(cast("Callable[[Fabric], Any]", _run_process), function, args, errors, ready)
     except (ProcessRaisedException, ProcessExitedException) as error:
         if not errors.empty():
             kind, sentence = errors.get()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric import Fabric
 from rich.console import Console
 
 from danlu.advice.fixes import fixes
@@ -31,6 +30,9 @@ from danlu.run.folder import Run
 from danlu.run.record import Record
 from danlu.training.conditions import check_conditions, conditions
 from danlu.user_objects import UserObjects, current, using
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MAX_NAMED_CLASSES = 1000  # as many as the doctor counts predictions of
 
