@@ -15,7 +15,7 @@ PLAIN = shlex.split("--precision fp32 --channels-last false --device cpu --log-e
 # dropout's and augmentation's random numbers, batch norm's buffers. A checkpoint is due after every step.
 MLP = [
     *shlex.split("train digits --model mlp --model.width 128,64 --model.dropout 0.3 --regularise.dropout-when early"),
-    *shlex.split("--epochs 6 --batch-size 28 --optim.accumulate 3 --data.last carry --augment strong"),
+    *shlex.split("--epochs 4 --batch-size 28 --optim.accumulate 3 --data.last carry --augment strong"),
     *shlex.split(
         "--optimizer adamw --lr 0.1 --optim.ema 0.9 --schedule plateau --schedule.patience 1 --save-every 1e-9"
     ),

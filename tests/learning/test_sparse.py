@@ -184,7 +184,10 @@ def test_refusals():
     ("model", "refine", "more"),
     [
         ("mlp", 0.0, {"optimizer": "adamw"}),
-        ("lenet", 0.0, {"optimizer": "momentum", "lr": 0.05, "precision": "bf16", "optim.ema": 0.9}),
+        pytest.param(
+            *("lenet", 0.0, {"optimizer": "momentum", "lr": 0.05, "precision": "bf16", "optim.ema": 0.9}),
+            marks=pytest.mark.slow,
+        ),
         ("mlp", 2e-4, {"optimizer": "momentum", "lr": 0.05, "optim.ema": 0.9}),
     ],
 )

@@ -220,7 +220,7 @@ def test_a_stop_between_the_last_files_loses_no_fold(files, runs, tmp_path, monk
         danlu.train(resume=folder, epochs=9, console=QUIET)
 
 
-@pytest.mark.parametrize("refit", ["all", "best", "ensemble"])
+@pytest.mark.parametrize("refit", ["all", "ensemble"])
 def test_numbers_as_well(refit, houses, tmp_path):
     settings = {"model": "linear", "epochs": 30, "target": "price", "device": "cpu", "folds": 2, "refit": refit}
     run = danlu.train(houses, out=str(tmp_path / "run"), console=QUIET, **settings)
@@ -229,7 +229,8 @@ def test_numbers_as_well(refit, houses, tmp_path):
 
 
 def test_an_ensemble_of_detectors_finds_what_its_members_confirm(drawn_coco, tmp_path):
-    settings = {"size": 64, "epochs": 8, "batch_size": 8, "lr": 0.003, "augment": "none", "device": "cpu"}
+    settings = {"size": 64, "epochs": 4, "batch_size": 8, "lr": 0.006, "augment": "none", "device": "cpu"}
+    settings |= {"doctor.budget": 0.0}
     plain = {"precision": "fp32", "channels_last": False, "task": "detect", "out": str(tmp_path / "run")}
     run = danlu.train(drawn_coco, folds=2, refit="ensemble", console=QUIET, **settings, **plain)
     assert run.summary["test_looks"] == 1
