@@ -115,7 +115,7 @@ class Browser:
             if value := self.run(code):
                 return value
             time.sleep(0.1)
-        raise AssertionError(f"never true within {seconds} s: {code}; {self.run('document.body.innerText')[:2000]}")
+        raise AssertionError(f"never true within {seconds} s: {code}; {self.run('document.body?.innerText')[:2000]}")
 
     def choose_files(self, selector: str, *files: Path) -> None:
         """Choose files in an input of the page."""

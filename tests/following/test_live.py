@@ -239,7 +239,7 @@ def test_the_page_in_a_browser(digits_run, coloured_run, tmp_path) -> None:
         browser.open(f"{served.url}?run=b")
         browser.wait("document.querySelectorAll('#shown img').length")
         browser.wait("document.querySelectorAll('#layer-charts .main-svg').length")
-        assert browser.run("document.body.dataset.state") == "finished"
+        assert browser.run("document.body?.dataset.state") == "finished"
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
         assert browser.beyond() == []
         assert browser.messages == []
@@ -255,12 +255,12 @@ def test_a_real_training_is_followed_killed_and_resumed(tmp_path) -> None:
     threading.Thread(target=training.stdout.read, daemon=True).start()
     with Browser(tmp_path) as browser:
         browser.open(url)
-        browser.wait("document.body.dataset.state === 'running' && !!document.querySelector('#shown img')", 120)
+        browser.wait("document.body?.dataset.state === 'running' && !!document.querySelector('#shown img')", 120)
         first = int(browser.run("document.querySelector('#shown').dataset.epoch"))
         browser.wait(f"Number(document.querySelector('#shown').dataset.epoch) > {first}", 120)
         training.send_signal(signal.SIGKILL)
         training.wait()
-        browser.wait("document.body.dataset.state === 'stopped'", 60)
+        browser.wait("document.body?.dataset.state === 'stopped'", 60)
         assert "Killed" in browser.run("document.querySelector('#head').innerText")
         assert browser.messages == []
     port = int(url.rpartition(":")[2])

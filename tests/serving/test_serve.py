@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -15,15 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import danlu
 from danlu.cli import main
 from danlu.inference.loaded_run import LoadedRun
+from danlu.metrics.detection import run_lengths
 from danlu.serving import batching
 from danlu.serving.batching import Batcher
 from danlu.serving.counters import Counters
 from danlu.serving.limits import MAX_BODY_BYTES
+from tests.browser import Browser
 
 
 class Service:
@@ -237,3 +241,23 @@ def test_counters_are_cumulative():
     assert 'danlu_request_seconds_bucket{le="0.025"} 2' in text
     assert 'danlu_request_seconds_bucket{le="+Inf"} 3' in text
     assert "danlu_request_seconds_sum 3.021000" in text
+
+
+def test_the_page_draws_the_answer_in_a_browser(service, coloured, tmp_path) -> None:
+    """An image is chosen on a phone; a file that is none gets its sentence; masks are decoded as danlu wrote them."""
+    (tmp_path / "none.png").write_bytes(b"no image")
+    mask = np.random.default_rng(0).random((7, 5)) < 0.5
+    runs = run_lengths(torch.from_numpy(mask.astype(np.uint8))[None])[0]
+    found = json.dumps({"size": [7, 5], "counts": runs["counts"].decode()})
+    with Browser(tmp_path, width=420) as browser:
+        browser.open(service.url)
+        browser.wait("!!document.getElementById('title')?.textContent.includes('small-cnn')")
+        browser.choose_files("#file", coloured / "red" / "00.png", tmp_path / "none.png")
+        browser.wait("document.querySelectorAll('.answer canvas').length === 1")
+        browser.wait("document.querySelectorAll('.answer .error').length === 1")
+        assert "red" in browser.run("document.querySelector('.found').textContent")
+        assert "none.png cannot be read as an image" in browser.run("document.querySelector('.error').textContent")
+        assert browser.beyond() == []
+        assert all("400" in one for one in browser.messages)
+        drawn = browser.run(f"[...maskOf({found}, '#ff0000').getContext('2d').getImageData(0, 0, 5, 7).data]")
+    assert (np.array(drawn).reshape(7, 5, 4)[:, :, 3] > 0).tolist() == mask.tolist()

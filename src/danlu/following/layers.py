@@ -44,7 +44,7 @@ def _over_steps(ledger: Ledger, name: str, band: tuple[float, float] | None = No
                 "y": [float(f"{y:.4g}") for _, y in points],
                 "line": {"color": colour, "width": 1.5},
                 "marker": {"color": colour},
-                "name": escape(clip(where.removesuffix(".weight"), 28)),
+                "name": escape(clip(where.removesuffix(".weight"), 20)),
             }
         )
     if not lines:
@@ -67,4 +67,8 @@ def _over_steps(ledger: Ledger, name: str, band: tuple[float, float] | None = No
             }
         ]
     x_axis = axis(translated("live.step", "step"))
-    return {"data": lines, "layout": layout(x_axis, y_axis, hovermode="closest", showlegend=True, shapes=shaded)}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "var(--muted)", "size": 10}}
+    return {
+        "data": lines,
+        "layout": layout(x_axis, y_axis, hovermode="closest", showlegend=True, shapes=shaded, legend=legend),
+    }

@@ -25,9 +25,9 @@ function showChart(name, part) {
     const box = document.createElement("div");
     box.id = id;
     box.className = "chart";
-    box.style.setProperty("--height", "280px");
-    card.append(head, box);
     const layers = LAYERS.includes(name);
+    box.style.setProperty("--height", layers ? "400px" : "280px");
+    card.append(head, box);
     if (layers) at("layers").hidden = false;
     at(layers ? "layer-charts" : "charts").append(card);
   }

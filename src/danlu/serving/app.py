@@ -18,6 +18,7 @@ from danlu import __version__
 from danlu.data.image_file import UNREADABLE, reason_of
 from danlu.data.images import image_size
 from danlu.inference.image_predictor import ImagePredictor
+from danlu.report.page import asset
 from danlu.serving.batching import Batcher, Overloaded
 from danlu.serving.counters import Counters
 from danlu.serving.limits import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_PIXELS, BodyLimit
@@ -59,7 +60,7 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> str:
-        return PAGE.read_text(encoding="utf-8")
+        return PAGE.read_text(encoding="utf-8").replace("/* page.css */", asset("page.css"))
 
     @app.get("/about")
     def about() -> dict[str, Any]:
