@@ -31,8 +31,9 @@ def refusal(root):
     return str(caught.value)
 
 
-def labelme(path, *shapes):
-    text(path, {"version": "5.4.1", "shapes": list(shapes), "imagePath": f"{path.stem}.jpg", "imageData": None})
+def labelme(path, *shapes, name=None):
+    own = name or f"{path.stem}.jpg"
+    text(path, {"version": "5.4.1", "shapes": list(shapes), "imagePath": own, "imageData": None})
 
 
 def rectangle(label, x1=2, y1=3, x2=20, y2=18):
@@ -72,6 +73,34 @@ def test_labelme_in_two_folders_with_equal_names_keeps_each_beside_its_image(tmp
     assert data.format == "labelme"
     named = {data.name_of(i).replace("\\", "/"): data.classes[int(one.labels[0])] for i, one in enumerate(data.targets)}
     assert named == {f"{folder}/{i}.jpg": f"{folder}{i}" for folder in ("images", "more") for i in range(3)}
+
+
+@pytest.mark.parametrize("folders", [("train", "Test"), ("batch1", "batch2")])
+def test_labelme_files_of_a_folder_beside_the_images_keep_to_their_own_folder(tmp_path, folders):
+    for k, folder in enumerate(folders):
+        for i in range(25):
+            if (k, i) != (1, 7):
+                image(tmp_path / folder / "images" / f"{i}.jpg", 25 * k + i)
+            labelme(tmp_path / folder / "json" / f"{i}.json", rectangle(f"c{k}"), name=f"..\\images\\{i}.jpg")
+    data = read(tmp_path)
+    for i, one in enumerate(data.targets):
+        folder = data.name_of(i).replace("\\", "/").split("/")[0]
+        assert [data.classes[k] for k in one.labels.tolist()] == [f"c{folders.index(folder)}"]
+    assert (len(data), len(data.problems)) == (49, 1)
+    assert "missing image" in data.problems[0].reason
+
+
+def test_two_xml_files_of_one_image_are_named(tmp_path):
+    for folder in ("a", "b"):
+        for i in range(30):
+            body = voc_object(folder)
+            xml = f"<annotation><filename>{i}.jpg</filename>{body}</annotation>"
+            text(tmp_path / folder / "Annotations" / f"{i}.xml", xml)
+            if (folder, i) != ("b", 3):
+                image(tmp_path / folder / "JPEGImages" / f"{i}.jpg", i + 100 * (folder == "b"))
+    data = read(tmp_path)
+    assert [len(one) for one in data.targets] == [1] * 59
+    assert ["3.xml" in problem.where for problem in data.problems] == [True]
 
 
 def test_a_cut_labelme_file_is_named(tmp_path):

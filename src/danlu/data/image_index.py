@@ -95,6 +95,12 @@ class ImageIndex:
             self.inexact[name] = chosen[0].relative
         return chosen[0]
 
+    def nearness(self, file: File, name: str, near: tuple[str, ...]) -> tuple[int, int, int]:
+        """Numbers of folders that a file shares with those in a name, and with the folder `near`: larger fits better."""
+        folders, close = tuple(map(normal, file.folder)), tuple(map(normal, near))
+        wanted = tuple(map(normal, name_parts(name)[:-1]))
+        return _shared_end(folders, wanted), _shared_end(folders, close), _shared_start(folders, close)
+
     def _missing(self, name: str, near: tuple[str, ...]) -> str:
         if self._outside(name, near) is not None:
             return f"{OUTSIDE}; {FOLLOW}"
@@ -126,10 +132,12 @@ class ImageIndex:
         return kept or files
 
     def _of_another_split(self, file: File, parts: tuple[str, ...], split: int) -> bool:
-        """Whether an image was found by its bare name in the folder of another split, though the split has images."""
-        if split == UNASSIGNED or _shared_end(tuple(map(normal, file.folder)), tuple(map(normal, parts[:-1]))):
+        """Whether an image was found in the folder of another split, which its name does not give, though the split
+        of the annotation has images."""
+        own = split_of_path(file.folder)
+        if own in (UNASSIGNED, split) or split == UNASSIGNED or split_of_path(parts[:-1]) == own:
             return False
-        return split_of_path(file.folder) not in (UNASSIGNED, split) and split in self._splits_with_images
+        return split in self._splits_with_images
 
     @cached_property
     def _splits_with_images(self) -> set[int]:

@@ -79,11 +79,25 @@ def test_mismatches_are_named(tmp_path):
         read(tmp_path)
 
 
-def test_classes_named_images_and_masks_without_pairs_stay_classes(tmp_path):
+def test_folders_named_images_and_masks_without_pairs_are_classes_on_request_only(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}.png")
-    assert recognise(tmp_path) == "folder"
+        for i in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}{i}.png")
+    with pytest.raises(Refusal, match=r"called like folders of images and of their masks.*--format folder"):
+        open_dataset(DataConfig(path=str(tmp_path)))
+    assert open_dataset(DataConfig(path=str(tmp_path), format="folder")).classes == ("images", "masks")
+
+
+@pytest.mark.parametrize("wrapper", ["Images and labels", "annotations", "segmentation_data"])
+def test_a_folder_around_images_and_masks_may_be_called_like_masks(tmp_path, wrapper):
+    write(tmp_path / wrapper, names=("PNGImages", "PedMasks"))
+    (tmp_path / "thumbnails").mkdir()
+    for i in range(3):
+        Image.new("RGB", (6, 4)).save(tmp_path / "thumbnails" / f"p{i}.jpg")
+    Image.new("RGB", (9, 9)).save(tmp_path / "cover.jpg")
+    data = open_dataset(DataConfig(path=str(tmp_path)))
+    assert (data.format, [len(one) for one in data.targets]) == ("instance masks", [0, 1, 2])
 
 
 def test_no_mutation_gives_a_traceback(tmp_path):

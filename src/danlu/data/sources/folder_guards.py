@@ -67,14 +67,15 @@ def not_classes(survey: Survey, folders: list[Folder]) -> Message | None:
 
 def _masks(survey: Survey) -> Message | None:
     beside = _mask_folders(survey)
-    if len(beside) > 1 and sum(file.folder in beside for file in survey.images) > MIN_MASKS * len(survey.images):
+    count = sum(not any(map(is_derived, file.folder)) for file in survey.images)
+    if beside and sum(file.folder in beside for file in survey.images) > MIN_MASKS * count:
         masks, images = min(beside.items())
         return message(
             "data.refuse.folder_words", "{images}/ and {masks}/ are called like folders of images and of their masks; "
             "use --format folder if they are classes", images="/".join(images), masks="/".join(masks),
         )  # fmt: skip
     pairs = mask_pairs(survey)
-    if len(pairs) > 1 and 2 * len(pairs) > 0.8 * len(survey.images):
+    if len(pairs) > 1 and 2 * len(pairs) > 0.8 * count:
         return message(
             "data.refuse.folder_masks", "{masks}/ holds masks of the images in {images}/, named like them",
             masks="/".join(pairs[0].mask.folder), images="/".join(pairs[0].image.folder),

@@ -76,9 +76,10 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
         return
     name = content.get("imagePath")
     own = name if isinstance(name, str) and name else file.stem
-    if isinstance(reading.index.find(own, file.folder), str):
+    if isinstance(reading.index.find(own, file.folder, split_of_path(file.folder)), str):
         own = file.stem  # the image was renamed: use the name of the json file
-    one = reading.image(own, file.relative, near=file.folder, split=split_of_path(file.folder), size=_size(content))
+    split = split_of_path(file.folder)
+    one = reading.own_image(own, file.relative, near=file.folder, split=split, size=_size(content))
     if one is None:
         return
     groups: dict[Any, list[np.ndarray]] = {}

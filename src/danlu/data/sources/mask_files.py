@@ -73,8 +73,10 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
     masks: list[File] = []
     images: dict[tuple[tuple[str, ...], str], File] = {}
     above = len(survey.image_root)
+    wrappers = _wrappers(survey, words)
     for file in survey.images:
-        if is_mask_folder(file.folder[above:], words) and file.suffix in MASK_SUFFIXES:
+        inside = max((len(folder) for folder in wrappers if file.folder[: len(folder)] == folder), default=above)
+        if is_mask_folder(file.folder[max(above, inside) :], words) and file.suffix in MASK_SUFFIXES:
             masks.append(file)
         elif file.suffix in extensions() and not any(map(is_derived, file.folder)):
             images.setdefault((_place(file.folder, loose), normal(file.stem)), file)
@@ -86,6 +88,18 @@ def _pairs(survey: Survey, words: tuple[str, ...], loose: bool) -> list[MaskPair
         image = next((images[place, name] for name in names if (place, name) in images), None)
         if image is not None:
             found.append(MaskPair(image, mask, split_of_path((*image.folder, *mask.folder))))
+    return found
+
+
+def _wrappers(survey: Survey, words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Folders with a word for masks in their name that hold a folder of images beside one of masks."""
+    found = []
+    for folder in survey.folders:
+        if is_mask_folder(folder[-1:], words):
+            kids = [kid[-1:] for kid in survey.subfolders(folder)]
+            masks = [kid for kid in kids if is_mask_folder(kid, words)]
+            if masks and any(_words(kid[0]) & set(IMAGE_WORDS) for kid in kids if kid not in masks):
+                found.append(folder)
     return found
 
 

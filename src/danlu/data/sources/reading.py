@@ -39,6 +39,7 @@ class Reading:
         self.labels: dict[str, int] = {name: k for k, name in enumerate(classes or ())}
         self.entries = self.bad = 0
         self.missing: set[tuple[str, int]] = set()  # names of images that were not found, and their split
+        self.owners: dict[tuple[Path, int], tuple[str, tuple[int, int, int]]] = {}  # annotation file and its nearness
         self.has_shapes = False
         self.box_form: BoxForm = "corners"  # of the numbers in the files
 
@@ -69,6 +70,39 @@ class Reading:
             self.missing.add((name, split))
             return None
         return self.record(found, where, split=split, size=size, fractions=fractions)
+
+    def own_image(
+        self,
+        name: str,
+        where: str,
+        *,
+        near: tuple[str, ...],
+        split: int = UNASSIGNED,
+        size: tuple[int, int] | None = None,
+    ) -> Labelled | None:
+        """Return the record of the image of one annotation file, for formats with such a file per image.
+
+        Of two files that lead to the same image the nearer one is read, and the other one is a problem: its own image
+        is missing, and another of that name was found.
+        """
+        one = self.image(name, where, near=near, split=split, size=size)
+        file = self.index.find(name, near, split)
+        if one is None or isinstance(file, str):
+            return None
+        key, nearness = (file.path, split), self.index.nearness(file, name, near)
+        owner, before = self.owners.get(key, (where, nearness))
+        if owner == where or nearness > before:
+            self.owners[key] = (where, nearness)
+        if owner == where:
+            return one
+        read, other = (where, owner) if nearness > before else (owner, where)
+        self.problems.append(Problem(other, f"missing image: {file.relative} is that of {read}"))
+        self.missing.add((other, split))
+        if other == where:
+            return None
+        one.things.clear()
+        one.where, one.size = where, size
+        return one
 
     def record(
         self,

@@ -178,7 +178,7 @@ def _read(file: File, split: int, reading: Reading) -> None:
         height, width = (_number(sides, key, f"{xml}: size") for key in ("height", "width"))
         size = (int(height), int(width)) if math.isfinite(height) and math.isfinite(width) else (0, 0)
     name = _image_name(file, (tree.findtext("filename") or "").strip(), tree.findtext("folder") or "", reading)
-    one = reading.image(name, file.relative, near=_near(file), split=split, size=size)
+    one = reading.own_image(name, file.relative, near=_near(file), split=split, size=size)
     if one is None:
         return
     for i, entry in enumerate(tree.findall("object"), 1):
