@@ -96,7 +96,7 @@ class ImageIndex:
         return chosen[0]
 
     def nearness(self, file: File, name: str, near: tuple[str, ...]) -> tuple[int, int, int]:
-        """Numbers of folders that a file shares with those in a name, and with the folder `near`: larger fits better."""
+        """Numbers of folders that a file shares with those in a name, and with `near`: larger fits better."""
         folders, close = tuple(map(normal, file.folder)), tuple(map(normal, near))
         wanted = tuple(map(normal, name_parts(name)[:-1]))
         return _shared_end(folders, wanted), _shared_end(folders, close), _shared_start(folders, close)
