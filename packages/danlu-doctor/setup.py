@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src" / "danlu"
 PACKAGE = HERE / "src" / "danlu_doctor"
 COPIED = ("doctor", "refuse.py", "message.py", "py.typed")
+TRANSLATED = ("doctor", "refuse")  # rooms
 IMPORT = re.compile(r"^(\s*(?:from|import)\s+)danlu(?=[.\s])", re.MULTILINE)
 
 
@@ -33,9 +34,9 @@ def copy_source() -> None:
             shutil.copytree(SOURCE / name, PACKAGE / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(SOURCE / name, PACKAGE / name)
-    for table in SOURCE.glob("translations/*/doctor.toml"):
+    for table in (table for room in TRANSLATED for table in SOURCE.glob(f"translations/*/{room}.toml")):
         target = PACKAGE / "translations" / table.parent.name
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         shutil.copy(table, target)
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -91,10 +91,15 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
 
 def did_you_mean(close: Sequence[str]) -> Message:
     """The nearest valid choices as a question. `close` is not empty."""
-    *first, last = map(repr, close)
+    return message("refuse.did_you_mean", "did you mean {choices}?", choices=either([*map(repr, close)]))
+
+
+def either(choices: Sequence[str]) -> str:
+    """Choices joined by "or". `choices` is not empty."""
+    *first, last = choices
     for one in reversed(first):
         last = message("refuse.or", "{one} or {other}", one=one, other=last)
-    return message("refuse.did_you_mean", "did you mean {choices}?", choices=last)
+    return last
 
 
 def blame(error: OSError, thing: str = "") -> Refusal | Failure:

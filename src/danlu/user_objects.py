@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import Refusal
 
 PREFIX = "own:"
@@ -75,10 +76,21 @@ def find(kind: str, name: str) -> Any:
     if found is None:
         own = name.replace(PREFIX, "")
         if kind == "data":
-            raise Refusal(f"the data {own} were given in Python and a run cannot save them: give them again, data=...")
+            raise Refusal(
+                message(
+                    "user_objects.refuse.data_given_python_run",
+                    "the data {own} were given in Python and a run cannot save them: give them again, data=...",
+                    own=own,
+                )
+            )
         raise Refusal(
-            f"{kind} {own} is an object of your own, which a run cannot save: give it again, {kind}=... "
-            f"(on the command line --{kind} FILE.py:NAME)",
+            message(
+                "user_objects.refuse.object_your_own_run",
+                "{kind} {own} is an object of your own, which a run cannot save: give it again, "
+                "{kind}=... (on the command line --{kind} FILE.py:NAME)",
+                kind=kind,
+                own=own,
+            ),
             kind,
         )
     return found

@@ -36,7 +36,7 @@ def test_language_is_taken_before_and_after_the_verb(words: str, rest: str, code
 
 @pytest.mark.parametrize("words", ["--lang fr train", "train --lang", "train --lang= x", "train --lang fr --lang zh"])
 def test_unknown_language_is_refused(words: str) -> None:
-    with pytest.raises(Refusal, match="--lang must be en or zh"):
+    with pytest.raises(Refusal, match="--lang must be one of en, zh"):
         split_language(words.split())
 
 
@@ -58,7 +58,7 @@ def test_language_of_the_environment(environment: dict[str, str], code: str | No
 
 
 def test_unknown_language_of_the_variable_is_refused() -> None:
-    with pytest.raises(Refusal, match="DANLU_LANG must be en or zh, got 'de'"):
+    with pytest.raises(Refusal, match="DANLU_LANG must be one of en, zh, got 'de'"):
         language_of({"DANLU_LANG": "de"})
 
 

@@ -11,6 +11,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
+from danlu.message import message
 from danlu.refuse import blame, refusal
 from danlu.report.contact_sheet import Drawn, Tile, contact_sheet, draw_annotation
 from danlu.report.images import TINY_SIDE, resized, to_image, visible
@@ -38,7 +39,11 @@ def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
     try:
         sheet.save(out, **_made_by(out))
     except ValueError:  # PIL takes the format from the extension
-        raise refusal("--out", "the name of an image file, such as sheet.png", str(out)) from None
+        raise refusal(
+            "--out",
+            message("analysis.wanted.name_image_file_such", "the name of an image file, such as sheet.png"),
+            str(out),
+        ) from None
     except OSError as error:
         raise blame(error, f"--out {out}") from None
 

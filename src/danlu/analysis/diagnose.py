@@ -21,7 +21,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import Split, examine_images, examine_labels, examine_model
 from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
-from danlu.message import speaking, translated
+from danlu.message import message, speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.parts import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
@@ -58,7 +58,9 @@ def diagnose(target: Any, *, lang: str | None = None, **settings: Any) -> Diagno
     if is_run:
         if settings:
             name, value = next(iter(settings.items()))
-            raise refusal(f"--{name}", "omitted for a run, which has its own", value)
+            raise refusal(
+                f"--{name}", message("analysis.wanted.omitted_run_own", "omitted for a run, which has its own"), value
+            )
         run = Run.open(target)
         config = with_values(run.config, spoken)
         language = config.doctor.language
@@ -94,7 +96,7 @@ def write_log_page(diagnosis: Diagnosis, page: Path) -> Path:
         Refusal: the page cannot be written.
     """
     if diagnosis.log is None or (diagnosed := diagnose_log(Path(diagnosis.log["path"]), diagnosis.language)) is None:
-        raise refusal("LOG", "the log of another tool", diagnosis.target)
+        raise refusal("LOG", message("analysis.wanted.log_another_tool", "the log of another tool"), diagnosis.target)
     try:
         return diagnosed.report(page, diagnosis.language)
     except OSError as error:
@@ -110,7 +112,10 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         if refused.thing != "DATA" or is_data(target):
             raise
         near = [*runs_beside(Path(target)), *known_names(), *siblings(Path(target))]
-        wanted = "a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset"
+        wanted = message(
+            "analysis.wanted.run_folder_log_another",
+            "a run folder, the log of another tool, or data: a file, a folder or the name of a known dataset",
+        )
         raise refusal("RUN|LOG|DATA", wanted, str(target), near=near) from None
     findings = _data_findings(prepared, config.doctor.language)
     with stage(translated("stage.network", "examining the untrained network")):

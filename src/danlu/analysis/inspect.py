@@ -29,6 +29,7 @@ from danlu.inspection.layers import Layer, Traced, trace
 from danlu.inspection.memory import STATES, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
 from danlu.learning.optim import build_optimizer
+from danlu.message import message
 from danlu.models.build import MODELS, build_model
 from danlu.refuse import Refusal, blame, one_of, refusal
 
@@ -95,7 +96,9 @@ def compare_networks(*names: str, input: str | None = None, classes: int | str =
     input: as for `inspect`; by default each network's own input size. Refusal as for `inspect`.
     """
     if len(set(names)) < 2:
-        raise refusal("--compare", "two networks or more", " ".join(names))
+        raise refusal(
+            "--compare", message("analysis.wanted.two_networks_more", "two networks or more"), " ".join(names)
+        )
     networks = {name: _trace_network(name, input, classes, batch_size=1, optimizer="sgd", options={}) for name in names}
     layers = {name: one.traced.layers for name, one in networks.items()}
     return NetworkComparison(
@@ -117,7 +120,7 @@ def _trace_network(
 ) -> TracedNetwork:
     """Build a network, without weights where possible, and trace it."""
     classes, batch_size = _integer("--classes", classes), _integer("--batch-size", batch_size)
-    one_of("--optimizer", optimizer, STATES, "a known update rule")
+    one_of("--optimizer", optimizer, STATES, message("analysis.wanted.known_update_rule", "a known update rule"))
     name = model if isinstance(model, str) else type(model).__name__
     shape = _shape(input or _default_input(name))
     sample = torch.zeros(1, *shape, device="meta")
@@ -128,7 +131,15 @@ def _trace_network(
     except Refusal:
         raise
     except (RuntimeError, ValueError) as error:
-        raise Refusal(f"--input {'x'.join(map(str, shape))} does not fit {name}: {_first_line(error)}") from None
+        raise Refusal(
+            message(
+                "analysis.refuse.input_does_fit",
+                "--input {listed} does not fit {name}: {first_line}",
+                listed="x".join(map(str, shape)),
+                name=name,
+                first_line=_first_line(error),
+            )
+        ) from None
     return TracedNetwork(name, shape, network, traced, memory)
 
 
@@ -158,7 +169,11 @@ def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str,
     if len(shape) == 1:
         return build_model(name, classes=classes, inputs=shape[0], **options)
     if len(shape) != 3 or shape[1] != shape[2]:
-        raise refusal("--input", "CxHxW with H = W, or D for table rows", "x".join(map(str, shape)))
+        raise refusal(
+            "--input",
+            message("analysis.wanted.cxhxw_table_rows", "CxHxW with H = W, or D for table rows"),
+            "x".join(map(str, shape)),
+        )
     return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
 
 
@@ -167,7 +182,11 @@ def _default_input(name: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    wanted = f'CxHxW such as "3x224x224", or D for table rows, of at most {MAX_SIZE:,} each'
+    wanted = message(
+        "analysis.wanted.cxhxw_such_3x224x224_table",
+        'CxHxW such as "3x224x224", or D for table rows, of at most {max_size:,} each',
+        max_size=MAX_SIZE,
+    )
     if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
         raise refusal("--input", wanted, text)
     shape = tuple(int(part) for part in re.split("[x×]", str(text)))
@@ -178,13 +197,21 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _integer(flag: str, value: int | str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MAX_SIZE:
-        raise refusal(flag, f"an integer of at least 1 and at most {MAX_SIZE:,}", value)
+        raise refusal(
+            flag,
+            message(
+                "analysis.wanted.integer_least_most",
+                "an integer of at least 1 and at most {max_size:,}",
+                max_size=MAX_SIZE,
+            ),
+            value,
+        )
     return int(value)
 
 
 def _boolean(flag: str, value: bool | str) -> bool:
     if str(value).lower() not in BOOLEANS:
-        raise refusal(flag, "true or false", value)
+        raise refusal(flag, message("analysis.wanted.true_false", "true or false"), value)
     return BOOLEANS[str(value).lower()]
 
 
@@ -215,7 +242,7 @@ def _time(
 
 def _plot(path: Path, layers: list[Layer], shape: tuple[int, ...], name: str) -> None:
     if path.suffix not in (".png", ".svg"):
-        raise refusal("--plot", "a .png or .svg file", str(path))
+        raise refusal("--plot", message("analysis.wanted.png_svg_file", "a .png or .svg file"), str(path))
     drawing = draw(layers, shape, name)
     try:
         path.write_text(svg(drawing), encoding="utf-8") if path.suffix == ".svg" else write_png(drawing, path)

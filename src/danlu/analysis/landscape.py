@@ -61,11 +61,20 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
 
     Raises Refusal for detectors and ensembles.
     """
-    one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
+    one_of(
+        "--directions", directions, DIRECTIONS, message("analysis.wanted.random_eigenvectors", "random or eigenvectors")
+    )
     trained = load(run)
     language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
     if trained.signature.task_spec.finds_objects or trained.signature.members:
-        raise refusal("--landscape", "used on one network that classifies or predicts numbers", trained.name)
+        raise refusal(
+            "--landscape",
+            message(
+                "analysis.wanted.used_network_classifies_predicts",
+                "used on one network that classifies or predicts numbers",
+            ),
+            trained.name,
+        )
     with using(trained.objects):
         return _landscape(trained, directions, language)
 

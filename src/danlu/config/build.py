@@ -16,6 +16,7 @@ from danlu.config.refusals import sentence
 from danlu.config.settings import SHORT, SYNONYMS, keys, sections
 from danlu.config.tree import Config
 from danlu.config.yaml_text import YamlTooLarge, parse_yaml
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 
@@ -53,16 +54,28 @@ def load_yaml(path: str | Path) -> Config:
     try:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except YamlTooLarge as error:
-        raise Refusal(f"{path} must be YAML of settings: {error}") from None
+        raise Refusal(
+            message(
+                "config.refuse.yaml_settings", "{path} must be YAML of settings: {error}", path=path, error=str(error)
+            )
+        ) from None
     except OSError as error:
-        raise refusal("--config", "a readable file", str(path), do=f"{error.strerror}") from None
+        raise refusal(
+            "--config", message("config.wanted.readable_file", "a readable file"), str(path), do=f"{error.strerror}"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are not text, a 13th month
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be read as text and plain values"
-        raise Refusal(f"{path}{line} must be YAML: {problem}") from None
+        raise Refusal(
+            message("config.refuse.yaml", "{path}{line} must be YAML: {problem}", path=path, line=line, problem=problem)
+        ) from None
     if values is not None and not isinstance(values, Mapping):
-        raise refusal(str(path), "a YAML mapping of settings", type(values).__name__)
+        raise refusal(
+            str(path),
+            message("config.wanted.yaml_mapping_settings", "a YAML mapping of settings"),
+            type(values).__name__,
+        )
     return from_dict(values or {}, where=str(path))
 
 
@@ -92,8 +105,17 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
                 place = f" in {where}" if where else ""
                 thing = f"setting {dotted!r}{place}"
                 if (synonym := SYNONYMS.get(dotted)) is not None:
-                    raise Refusal(f"{thing} must be a known one, got {dotted!r}; did you mean {synonym!r}?", thing)
-                raise refusal(thing, "a known one", dotted, near=[*keys(), *SHORT])
+                    raise Refusal(
+                        message(
+                            "config.refuse.known_got_did_you",
+                            "{thing} must be a known one, got {dotted!r}; did you mean {synonym!r}?",
+                            thing=thing,
+                            dotted=dotted,
+                            synonym=synonym,
+                        ),
+                        thing,
+                    )
+                raise refusal(thing, message("config.wanted.known", "a known one"), dotted, near=[*keys(), *SHORT])
             plain = str(leaf) if isinstance(leaf, Path) else leaf  # paths are text in the tree
             head, _, tail = dotted.partition(".")
             if tail:

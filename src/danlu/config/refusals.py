@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from danlu.config.settings import keys
-from danlu.refuse import Refusal, refusal
+from danlu.message import Message, message
+from danlu.refuse import Refusal, either, refusal
 
 
 def sentence(error: ValidationError, where: str) -> Refusal:
@@ -21,7 +22,7 @@ def sentence(error: ValidationError, where: str) -> Refusal:
     mine = [p for p in problems if ".".join(map(str, p["loc"])).startswith(key)]
     # Names that stand for objects of the user are not typed.
     mine = [p for p in mine if p["type"] != "string_pattern_mismatch"] or mine
-    wanted = " or ".join(dict.fromkeys(_wanted(p) for p in mine))
+    wanted = either(list(dict.fromkeys(_wanted(p) for p in mine)))
     got = problems[0]["input"]
     thing = f"{key} in {where}" if where else key
     choices = [
@@ -33,38 +34,41 @@ def sentence(error: ValidationError, where: str) -> Refusal:
     return refusal(thing, wanted, got, near=choices)
 
 
-def _wanted(problem: Any) -> str:  # noqa: PLR0911 (one line per kind of problem)
+def _wanted(problem: Any) -> Message:  # noqa: PLR0911 (one line per kind of problem)
     """The value that pydantic expected, in words."""
     ctx = problem.get("ctx", {})
     match problem["type"]:
         case "greater_than":
-            return f"greater than {_number(ctx['gt'])}"
+            return message("config.wanted.above", "greater than {bound}", bound=_number(ctx["gt"]))
         case "greater_than_equal":
-            return f"at least {_number(ctx['ge'])}"
+            return message("config.wanted.at_least", "at least {bound}", bound=_number(ctx["ge"]))
         case "less_than":
-            return f"less than {_number(ctx['lt'])}"
+            return message("config.wanted.below", "less than {bound}", bound=_number(ctx["lt"]))
         case "less_than_equal":
-            return f"at most {_number(ctx['le'])}"
+            return message("config.wanted.at_most", "at most {bound}", bound=_number(ctx["le"]))
         case "int_parsing" | "int_type" | "int_from_float":
-            return "an integer"
+            return message("config.wanted.integer", "an integer")
         case "float_parsing" | "float_type":
-            return "a number"
+            return message("config.wanted.number", "a number")
         case "finite_number":
-            return "a finite number"
+            return message("config.wanted.finite", "a finite number")
         case "bool_parsing" | "bool_type":
-            return "true or false"
+            return message("config.wanted.switch", "true or false")
         case "string_type":
-            return "text"
+            return message("config.wanted.text", "text")
         case "string_too_short":
-            return "text that is not empty"
+            return message("config.wanted.not_empty", "text that is not empty")
         case "literal_error":
-            return "one of " + ctx["expected"].replace("'", "").replace(" or ", ", ")
+            listed = ctx["expected"].replace("'", "").replace(" or ", ", ")
+            return message("config.wanted.one_of", "one of {listed}", listed=listed)
         case "value_error":
-            return str(ctx["error"])
+            return message("config.wanted.own", "{error}", error=str(ctx["error"]))
         case "too_short" | "too_long":
-            return f"{ctx.get('min_length', ctx.get('max_length'))} values"
+            count = ctx.get("min_length", ctx.get("max_length"))
+            return message("config.wanted.values", "{count} values", count=count)
         case _:
-            return problem["msg"][0].lower() + problem["msg"][1:]
+            text = problem["msg"]
+            return message("config.wanted.pydantic", "{text}", text=text[0].lower() + text[1:])
 
 
 def _number(value: float) -> str:

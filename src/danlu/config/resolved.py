@@ -17,6 +17,7 @@ from danlu.config.tree import (
     ScheduleConfig,
 )
 from danlu.config.values import AugmentPreset, OptimizerName, OwnName, Precision, ScheduleName
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TaskName
 
@@ -87,7 +88,14 @@ def resolve(config: Config) -> ResolvedConfig:
     still_open = [key for key in required_keys() if _value(config, key) is None]
     if still_open:
         verb = "is" if len(still_open) == 1 else "are"
-        raise Refusal(f"settings must be complete, but {', '.join(still_open)} {verb} open")
+        raise Refusal(
+            message(
+                "config.refuse.settings_complete_open",
+                "settings must be complete, but {still_open} {verb} open",
+                still_open=", ".join(still_open),
+                verb=verb,
+            )
+        )
     sections = {name: kind(**vars(getattr(config, name))) for name, kind in SECTIONS.items()}
     return ResolvedConfig(**{**vars(config), **sections})
 

@@ -30,6 +30,7 @@ from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
+from danlu.message import message
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
 from danlu.printing.export import print_export, print_share
@@ -201,16 +202,25 @@ def diagnose_command(values: dict[str, Any], console: Console) -> tuple[Any, int
         ("--directions", directions, "--landscape", drawing),
     ):
         if given is not None and not used:
-            raise refusal(flag, f"omitted without {verb}", given)
+            raise refusal(flag, message("console.wanted.omitted_without", "omitted without {verb}", verb=verb), given)
     if healing:
         check_settings(**_given({"seeds": seeds, "budget": budget}))
     if directions is not None:
-        one_of("--directions", directions, DIRECTIONS, "random or eigenvectors")
+        one_of(
+            "--directions",
+            directions,
+            DIRECTIONS,
+            message("console.wanted.random_eigenvectors", "random or eigenvectors"),
+        )
     run = own_run(target) if healing else Run.open(target) if drawing else None
     diagnosis = diagnose(target, lang=lang, **values)
     language = diagnosis.language
     if out is not None and diagnosis.log is None:
-        raise refusal("--out", "omitted, except for the log of another tool", out)
+        raise refusal(
+            "--out",
+            message("console.wanted.omitted_except_log_another", "omitted, except for the log of another tool"),
+            out,
+        )
     if diagnosis.log is not None:
         out = out or f"doctor_{Path(target).resolve().stem}.html"
         diagnosis = replace(diagnosis, page=str(write_log_page(diagnosis, Path(out))))
@@ -235,12 +245,20 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
         names = [*([model] if model else []), *others]
         given = _given(values)
         if unused := sorted(given.keys() - {"input", "classes"}):
-            raise refusal(f"--{unused[0].replace('_', '-')}", "omitted with --compare", given[unused[0]])
+            raise refusal(
+                f"--{unused[0].replace('_', '-')}",
+                message("console.wanted.omitted_compare", "omitted with --compare"),
+                given[unused[0]],
+            )
         found = compare_networks(*names, **given)
         print_comparison(console, found)
         return found.to_json(), 0
     if not model:
-        raise refusal("MODEL", "a network, or --compare with several", "nothing")
+        raise refusal(
+            "MODEL",
+            message("console.wanted.network_compare_several", "a network, or --compare with several"),
+            "nothing",
+        )
     found = inspect(model, **{key.removeprefix("model."): value for key, value in _given(values).items()})
     print_inspection(console, found)
     return found.to_json(), 0
@@ -260,7 +278,7 @@ def live_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     if values["lang"] is not None:
-        one_of("--lang", values["lang"], ("en", "zh"), "en or zh")
+        one_of("--lang", values["lang"], ("en", "zh"), message("console.wanted.en_zh", "en or zh"))
     found = compare(*values.pop("runs"), **_given(values))
     print_runs_comparison(console, found)
     return found.to_json(), 0
@@ -269,14 +287,19 @@ def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     run, lang = Run.open(values["run"]), values["lang"]
     if lang is not None:
-        one_of("--lang", lang, ("en", "zh"), "en or zh")
+        one_of("--lang", lang, ("en", "zh"), message("console.wanted.en_zh", "en or zh"))
     # Findings in another language are diagnosed again from the ledger; without a ledger they stay as they are.
     findings = diagnose(run.folder, lang=lang).findings if lang and run.ledger.exists() else None
     try:
         page = write_page(run.folder, lang, findings)
     except (KeyError, TypeError, AttributeError, IndexError) as error:  # valid JSON with other contents
         raise Refusal(
-            f"RUN {run.name}: its files do not have the contents of a run ({error!r}); were they modified?"
+            message(
+                "console.refuse.run_files_do_contents",
+                "RUN {name}: its files do not have the contents of a run ({error!r}); were they modified?",
+                name=run.name,
+                error=str(error),
+            )
         ) from None
     print_line(console, str(page))
     return {"report": str(page)}, 0

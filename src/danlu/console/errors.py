@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from danlu.message import printable
+from danlu.message import message, printable
 from danlu.refuse import Failure, Refusal
 from danlu.run.bug_report import keep_report
 
@@ -28,10 +28,30 @@ def unexpected(error: Exception, argv: Sequence[str]) -> Failure:
     text = " ".join(str(error).split())[:200]
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or "can't allocate memory" in text:
-        return Failure("out of memory; lower --batch-size or --size, or use --data.memory false")
+        return Failure(
+            message(
+                "console.refuse.out_memory_lower_batch",
+                "out of memory; lower --batch-size or --size, or use --data.memory false",
+            )
+        )
     kind = type(error).__name__
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return Failure(f"torch.compile failed ({kind}: {text}); train without --compile, or see DANLU_DEBUG=1")
+        return Failure(
+            message(
+                "console.refuse.torch_compile_failed_train",
+                "torch.compile failed ({kind}: {text}); train without --compile, or see DANLU_DEBUG=1",
+                kind=kind,
+                text=text,
+            )
+        )
     kept = keep_report(error, argv)
     place = f"with the end of {kept}" if kept else "with its traceback (DANLU_DEBUG=1)"
-    return Failure(f"internal error: {kind}: {text}; please report it {place}")
+    return Failure(
+        message(
+            "console.refuse.internal_error_please_report",
+            "internal error: {kind}: {text}; please report it {place}",
+            kind=kind,
+            text=text,
+            place=place,
+        )
+    )

@@ -138,7 +138,11 @@ class Parser(argparse.ArgumentParser):
             given = values.get(action.dest)
             if given == "" or (isinstance(given, list) and "" in given):
                 name = action.dest if action.dest in FLAGS else (action.option_strings or [action.dest])[-1]
-                raise refusal(str(name if action.option_strings else action.metavar), "text that is not empty", "")
+                raise refusal(
+                    str(name if action.option_strings else action.metavar),
+                    message("console.wanted.text_empty", "text that is not empty"),
+                    "",
+                )
 
     def unknown(self, word: str, argv: Sequence[str]) -> Refusal:
         """Error for a word of `argv` that the parser does not know, with the nearest flag."""

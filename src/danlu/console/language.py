@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from danlu.refuse import one_of, refusal
+from danlu.message import message
+from danlu.refuse import one_of
 
 LANGUAGES = ("en", "zh")
 FLAG = "--lang"
@@ -68,6 +69,4 @@ def _taken(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _checked(thing: str, code: str) -> str:
-    if not code:
-        raise refusal(thing, "en or zh", code)
-    return one_of(thing, code, LANGUAGES, "en or zh")
+    return one_of(thing, code, LANGUAGES, message("config.wanted.one_of", "one of {listed}", listed=LANGUAGES))

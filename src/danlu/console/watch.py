@@ -12,6 +12,7 @@ from danlu.doctor.budget import DEFAULT_FRACTION, check_fraction
 from danlu.doctor.script.import_hook import after_import
 from danlu.doctor.script.launch import run_program
 from danlu.doctor.script.launcher import is_launcher, through_launcher
+from danlu.message import message
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def watch_command(argv: Sequence[str], parser: Parser, language: str) -> int:
     as_module = program[:1] == ["-m"]
     program = program[as_module:]
     if not program or not program[0]:
-        raise refusal("SCRIPT", "a Python script, or -m MODULE", "nothing")
+        raise refusal(
+            "SCRIPT", message("console.wanted.python_script_module", "a Python script, or -m MODULE"), "nothing"
+        )
     target, arguments = program[0], program[1:]
     budget = check_fraction(values["budget"] or DEFAULT_FRACTION, "--budget")
     if is_launcher(target, as_module):

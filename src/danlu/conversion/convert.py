@@ -70,10 +70,10 @@ def convert(
     values = {k if "." in k else f"data.{k}": v for k, v in settings.items()}
     config = with_values(Config(), {"data.path": str(data), "task": task} | values)
     if out is not None and not str(out):
-        raise refusal("--out", "a new or empty folder", "")
+        raise refusal("--out", message("conversion.wanted.new_empty_folder", "a new or empty folder"), "")
     folder = Path(out) if out is not None else Path(f"{Path(data).expanduser().resolve().stem}-{to}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise refusal("--out", "a new or empty folder", str(folder))
+        raise refusal("--out", message("conversion.wanted.new_empty_folder", "a new or empty folder"), str(folder))
     dataset = _opened(config.data, config.task)
     _check_target(dataset, to, target)
     samples = samples_of(dataset)
@@ -106,19 +106,39 @@ def _opened(config: DataConfig, task: TaskName | None) -> Dataset:
 def _check_target(dataset: Dataset, to: str, target: Target) -> None:
     """Refuse a format that cannot hold the data, in one sentence."""
     if dataset.kind not in ("files", "images"):
-        raise refusal("DATA", "a set of images", f"{dataset.path}, a table")
+        raise refusal("DATA", message("conversion.wanted.set_images", "a set of images"), f"{dataset.path}, a table")
     if dataset.task in target.tasks:
         return
     fitting = [name for name, other in TARGETS.items() if dataset.task in other.tasks]
     spec = dataset.task_spec
     if spec.masks and any(TASKS[task].finds_objects for task in target.tasks):
         raise Refusal(
-            f"--to {to} holds boxes but no masks, which {dataset.path} has: --task detect writes the boxes alone, "
-            f"--to {' or '.join(fitting)} keeps the masks"
+            message(
+                "conversion.refuse.holds_boxes_masks_task",
+                "--to {to} holds boxes but no masks, which {path} has: --task detect writes the boxes "
+                "alone, --to {fitting} keeps the masks",
+                to=to,
+                path=dataset.path,
+                fitting=" or ".join(fitting),
+            )
         )
     holds = " or ".join(str(TASKS[task].reason) for task in target.tasks)
-    do = f"; use --to {' or '.join(fitting)}" if fitting else "; no format that can be written holds these"
-    raise Refusal(f"--to {to} holds {holds}, but {dataset.path} has {spec.reason}{do}")
+    do = (
+        message("conversion.do.use", "; use --to {fitting}", fitting=" or ".join(fitting))
+        if fitting
+        else message("conversion.do.format_can_written_holds", "; no format that can be written holds these")
+    )
+    raise Refusal(
+        message(
+            "conversion.refuse.holds",
+            "--to {to} holds {holds}, but {path} has {reason}{do}",
+            to=to,
+            holds=holds,
+            path=dataset.path,
+            reason=spec.reason,
+            do=do,
+        )
+    )
 
 
 def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) -> list[str]:

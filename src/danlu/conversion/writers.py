@@ -14,7 +14,7 @@ import numpy as np
 from danlu.conversion.outlines import mask_of, ring_of, run_lengths
 from danlu.conversion.samples import Box, Sample
 from danlu.data.annotations import Polygons
-from danlu.message import UNPRINTABLE, printable_line
+from danlu.message import UNPRINTABLE, message, printable_line
 from danlu.refuse import refusal
 from danlu.task_spec import TaskName
 
@@ -118,7 +118,15 @@ def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str], p
     Raises Refusal for a class with control characters, which XML forbids.
     """
     if bad := [name for name in classes if printable_line(name) != name]:
-        raise refusal("--to", f"another format, as XML cannot hold the class {bad[0]!r}", "voc")
+        raise refusal(
+            "--to",
+            message(
+                "conversion.wanted.another_format_xml_cannot",
+                "another format, as XML cannot hold the class {bad!r}",
+                bad=bad[0],
+            ),
+            "voc",
+        )
     for sample in samples:
         root = ElementTree.Element("annotation")
         _add(root, folder="JPEGImages", filename=sample.name)
@@ -166,7 +174,15 @@ def write_folder(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
             or any(mark in name for mark in '/\\:*?"<>|')
             or printable_line(name) != name
         ):
-            raise refusal("--to", f"another format, as the class {name!r} can be no folder's name", "folder")
+            raise refusal(
+                "--to",
+                message(
+                    "conversion.wanted.another_format_class_can",
+                    "another format, as the class {name!r} can be no folder's name",
+                    name=name,
+                ),
+                "folder",
+            )
 
 
 def _write(file: Path, text: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.canvas import Placement
+from danlu.message import message
 from danlu.objects import Objects
 from danlu.refuse import Failure
 
@@ -196,7 +197,22 @@ def _instances(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         found = read_instances(path)
     except Exception as error:  # PIL's plugins raise anything on broken files
-        raise Failure(f"mask file {path} can no longer be read: {error}") from None
+        raise Failure(
+            message(
+                "data.refuse.mask_file_can_longer",
+                "mask file {path} can no longer be read: {error}",
+                path=path,
+                error=str(error),
+            )
+        ) from None
     if found.shape != size:
-        raise Failure(f"mask file {path} has changed: it is {found.shape[1]} x {found.shape[0]} pixels now")
+        raise Failure(
+            message(
+                "data.refuse.mask_file_changed_pixels",
+                "mask file {path} has changed: it is {shape} x {shape2} pixels now",
+                path=path,
+                shape=found.shape[1],
+                shape2=found.shape[0],
+            )
+        )
     return found

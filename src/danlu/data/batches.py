@@ -16,6 +16,7 @@ from torch import Tensor
 
 from danlu.data.dataset import ImageFiles, Problem, Samples
 from danlu.data.object_set import ObjectSet
+from danlu.message import message
 from danlu.refuse import Failure
 
 ORDER, AUGMENT = 0, 1  # independent streams of random numbers
@@ -256,7 +257,13 @@ class Batches:
         """Rows of a batch without the unreadable ones, which are replaced by readable ones in training."""
         good = [row for row in range(n) if row not in void]
         if not good:
-            raise Failure(f"no image of a batch can be read any more: {self.problems[-1].where} and others")
+            raise Failure(
+                message(
+                    "data.refuse.image_batch_can_read",
+                    "no image of a batch can be read any more: {where} and others",
+                    where=self.problems[-1].where,
+                )
+            )
         if self.seed is None:
             return good
         return [good[row % len(good)] if row in void else row for row in range(n)]

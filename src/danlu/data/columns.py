@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.refuse import Refusal, nearest, refusal
 
 if TYPE_CHECKING:
@@ -99,7 +100,13 @@ class ColumnEncoder:
             columns = tuple(Column(**(c | {"categories": tuple(c["categories"])})) for c in values["columns"])
             return cls(columns, tuple(values["dropped"]), tuple(values["notes"]))
         except (KeyError, TypeError) as error:
-            raise Refusal(f"the columns stored with the weights are damaged: {error}; train again") from None
+            raise Refusal(
+                message(
+                    "data.refuse.columns_stored_weights_damaged",
+                    "the columns stored with the weights are damaged: {error}; train again",
+                    error=str(error),
+                )
+            ) from None
 
     def _check(self, frame: pandas.DataFrame, where: str) -> None:
         given = [str(name) for name in frame.columns]
@@ -110,8 +117,20 @@ class ColumnEncoder:
             return
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(extra)}"] * bool(extra)
         near = nearest(missing[0], extra) if missing else []
-        hint = f"; is {near[0]!r} meant to be {missing[0]!r}?" if near else ""
-        raise Refusal(f"{where} must have the columns of the training data, but {' and '.join(parts)}{hint}")
+        hint = (
+            message("data.hint.meant", "; is {near!r} meant to be {missing!r}?", near=near[0], missing=missing[0])
+            if near
+            else ""
+        )
+        raise Refusal(
+            message(
+                "data.refuse.columns_training_data",
+                "{where} must have the columns of the training data, but {parts}{hint}",
+                where=where,
+                parts=" and ".join(parts),
+                hint=hint,
+            )
+        )
 
     def _encode(self, column: Column, values: Series, where: str) -> np.ndarray:
         """Encode one column: (N, 1) for numbers and dates, (N, categories) otherwise."""
@@ -124,7 +143,11 @@ class ColumnEncoder:
         numbers = _numbers(values) if column.kind == "number" else _days(values)
         if numbers is None:
             thing = f"column {column.name!r} of {where}"
-            raise refusal(thing, f"{column.kind}s as in the training data", _odd(values))
+            raise refusal(
+                thing,
+                message("data.wanted.training_data", "{kind}s as in the training data", kind=column.kind),
+                _odd(values),
+            )
         return ((np.where(np.isfinite(numbers), numbers, column.fill) - column.mean) / column.std)[:, None]
 
 

@@ -84,7 +84,15 @@ def _of_path(opener: Opener) -> Opener:
     def open(data: Any, config: DataConfig, task: Task | None) -> Dataset:
         if isinstance(data, Survey) and data.links_out:
             link = data.links_out[0]
-            raise Refusal(f"{data.path}: {link.where} is {link.reason}")
+            raise Refusal(
+                message(
+                    "data.refuse.format_table",
+                    "{path}: {where} is {reason}",
+                    path=data.path,
+                    where=link.where,
+                    reason=link.reason,
+                )
+            )
         return opener(data.path if isinstance(data, Survey) else data, config, task)
 
     return open
@@ -324,5 +332,10 @@ def format_named(name: str) -> str:
     plain = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
     if plain not in readable_formats():
         known = [one.replace(" ", "-") for one in readable_formats()]
-        raise refusal("--format", "a known format (`danlu formats` lists them)", name, near=known)
+        raise refusal(
+            "--format",
+            message("data.wanted.known_format_danlu_formats", "a known format (`danlu formats` lists them)"),
+            name,
+            near=known,
+        )
     return plain

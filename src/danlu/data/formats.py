@@ -48,14 +48,27 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
     Failure if a known dataset cannot be downloaded.
     """
     if not config.path:
-        raise Refusal("DATA must be a file, a folder or the name of a known dataset, got nothing")
+        raise Refusal(
+            message(
+                "data.refuse.data_file_folder_name",
+                "DATA must be a file, a folder or the name of a known dataset, got nothing",
+            )
+        )
     path = Path(config.path).expanduser()
     dataset = _open_path(path, config, task) if path.exists() else _open_name(config.path, config, task)
     if task and dataset.task != task:
         raise _other_task(config.path, dataset.task, task)
     if config.balance and dataset.task_spec.targets != "class":
-        reason = "the data contain objects" if dataset.task_spec.finds_objects else "there are no classes"
-        raise refusal("--data.balance", f"omitted if {reason}, as in {config.path}", config.balance)
+        reason = (
+            message("data.reason.data_contain_objects", "the data contain objects")
+            if dataset.task_spec.finds_objects
+            else message("data.reason.classes", "there are no classes")
+        )
+        raise refusal(
+            "--data.balance",
+            message("data.wanted.omitted_if", "omitted if {reason}, as in {path}", reason=reason, path=config.path),
+            config.balance,
+        )
     if dataset.task_spec.targets == "class" and not classes_known:
         column = f"column {dataset.target_names[0]!r} of " if dataset.target_names else ""
         need_two(dataset.classes, f"{column}{config.path}")
@@ -109,19 +122,41 @@ def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message],
 def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
     seen = ", and ".join(f"as {name} ({one.seen})" for name, one in found.items())
     flags = " or ".join(f"--format {name.replace(' ', '-')}" for name in found)
-    return Refusal(f"{data.path} can be read in {len(found)} ways: {seen}; choose one by {flags}")
+    return Refusal(
+        message(
+            "data.refuse.can_read_ways_choose",
+            "{path} can be read in {found} ways: {seen}; choose one by {flags}",
+            path=data.path,
+            found=len(found),
+            seen=seen,
+            flags=flags,
+        )
+    )
 
 
 def _unknown(data: Survey) -> Refusal:
     forms = readable_formats()
     names = ", ".join(name.replace(" ", "-") for name in forms)
-    do = f"most simply {forms['folder'].description}; known formats: {names} (`danlu formats` describes them)"
+    do = message(
+        "data.do.most_simply_known_formats",
+        "most simply {description}; known formats: {names} (`danlu formats` describes them)",
+        description=forms["folder"].description,
+        names=names,
+    )
     above = data.root.parent if not data.is_file else data.root
     if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
         name = _recognise_small(above)
         if name:
-            do = f"{above} is data in the format {name}: use that instead; {do}"
-    return refusal(str(data.path), "data in a known format", _what(data), do=do)
+            do = message(
+                "data.do.data_format_use_instead",
+                "{above} is data in the format {name}: use that instead; {do}",
+                above=above,
+                name=name,
+                do=do,
+            )
+    return refusal(
+        str(data.path), message("data.wanted.data_known_format", "data in a known format"), _what(data), do=do
+    )
 
 
 def _recognise_small(path: Path) -> str | None:
@@ -136,7 +171,7 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     try:
         data = survey(path, follow_links=config.follow_links)
     except OSError as error:
-        raise refusal(str(path), "readable", error.strerror) from None
+        raise refusal(str(path), message("data.wanted.readable", "readable"), error.strerror) from None
     _stop_at_links(data, config)
     name, notes, seen = choose_format(data, config.format)
     if task and FORMATS[name].objects != TASKS[task].finds_objects:
@@ -155,8 +190,21 @@ def _stop_at_links(data: Survey, config: DataConfig) -> None:
         return
     if others or too_many_bad(len(outside), len(outside) + len(data.images)):
         first = (others or outside)[0]
-        more = f" (and {len(outside) - 1} more such links)" if len(outside) > 1 else ""
-        raise Refusal(f"{data.path}: {first.where} is {first.reason}{more}")
+        more = (
+            message("data.more.more_such_links", " (and {outside} more such links)", outside=len(outside) - 1)
+            if len(outside) > 1
+            else ""
+        )
+        raise Refusal(
+            message(
+                "data.refuse.formats",
+                "{path}: {where} is {reason}{more}",
+                path=data.path,
+                where=first.where,
+                reason=first.reason,
+                more=more,
+            )
+        )
 
 
 def _with_unicode_names(dataset: Dataset) -> Dataset:
@@ -167,7 +215,12 @@ def _with_unicode_names(dataset: Dataset) -> Dataset:
         return dataset
     if len(set(classes)) < len(classes) or len(set(targets)) < len(targets):
         raise Refusal(
-            f"{dataset.path}: the name {changed[0]!r} is not UTF-8 and similar to another: rename one of them"
+            message(
+                "data.refuse.name_utf_similar_another",
+                "{path}: the name {changed!r} is not UTF-8 and similar to another: rename one of them",
+                path=dataset.path,
+                changed=changed[0],
+            )
         )
     text = "{count} names are not UTF-8: their other bytes are written as escapes (first: {first})"
     note = message("data.not_utf8", text, count=len(changed), first=changed[0])
@@ -175,7 +228,15 @@ def _with_unicode_names(dataset: Dataset) -> Dataset:
 
 
 def _other_task(path: str, own: str, asked: str) -> Refusal:
-    return Refusal(f"{path} is data for the task {own}, not {asked} as set by --task or the run")
+    return Refusal(
+        message(
+            "data.refuse.data_task_set_task",
+            "{path} is data for the task {own}, not {asked} as set by --task or the run",
+            path=path,
+            own=own,
+            asked=asked,
+        )
+    )
 
 
 def _what(data: Survey) -> str:
@@ -216,7 +277,7 @@ def _no_such_data(name: str) -> Refusal:
     path = Path(name).expanduser()
     if path.is_symlink():
         got = f"a link to {os.readlink(path)}, which does not exist"
-        return refusal(f"DATA {name}", "an existing file or folder", got)
+        return refusal(f"DATA {name}", message("data.wanted.existing_file_folder", "an existing file or folder"), got)
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
@@ -224,11 +285,16 @@ def _no_such_data(name: str) -> Refusal:
     files = nearest(path.name, {os.path.basename(entry) for entry in beside})
     near = nearest(name, known_names()) + [e for file in files for e in beside if os.path.basename(e) == file]
     do = (
-        f"did you mean {' or '.join(repr(n) for n in near[:4])}?"
+        message("data.do.did_you_mean", "did you mean {listed}?", listed=" or ".join(repr(n) for n in near[:4]))
         if near
-        else f"known datasets: {', '.join(known_names())}"
+        else message("data.do.known_datasets", "known datasets: {listed}", listed=", ".join(known_names()))
     )
-    return refusal("DATA", "a file, a folder or the name of a known dataset", name, do=do)
+    return refusal(
+        "DATA",
+        message("data.wanted.file_folder_name_known", "a file, a folder or the name of a known dataset"),
+        name,
+        do=do,
+    )
 
 
 def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dataset:
@@ -236,7 +302,12 @@ def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dat
     path = Path(given).expanduser()
     if not path.exists():
         beside = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise refusal(flag, "a fraction, a count or an existing path", given, near=nearest(given, beside))
+        raise refusal(
+            flag,
+            message("data.wanted.fraction_count_existing_path", "a fraction, a count or an existing path"),
+            given,
+            near=nearest(given, beside),
+        )
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
     return _open_path(path, replace(config, path=given, val=None, test=None, target=target), main.task)
 
@@ -244,9 +315,20 @@ def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dat
 def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
     """Append the samples of `part` to `main` as the given split."""
     if (part.format, part.kind) != (main.format, main.kind):
-        raise refusal(f"{flag} {part.path}", f"of the same format as {main.path} ({main.format})", part.format)
+        raise refusal(
+            f"{flag} {part.path}",
+            message(
+                "data.wanted.same_format", "of the same format as {path} ({format})", path=main.path, format=main.format
+            ),
+            part.format,
+        )
     if strange := sorted(set(part.classes) - set(main.classes)):
-        raise refusal(f"each class of {flag} {part.path}", f"one of {main.path}", strange[0], near=main.classes)
+        raise refusal(
+            f"each class of {flag} {part.path}",
+            message("data.wanted.formats", "one of {path}", path=main.path),
+            strange[0],
+            near=main.classes,
+        )
     places = torch.tensor([main.classes.index(name) for name in part.classes], dtype=torch.int64)
     given = main.given if main.given is not None else torch.full((len(main),), UNASSIGNED, dtype=torch.int8)
     count = len(main)
@@ -277,13 +359,19 @@ def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
         window = first.window or second.window
         if first.channels != second.channels:
             usual = [f"{one.channels or '1 or 3'} channels" for one in (first, second)]
-            raise refusal(f"images of {flag} {part.path}", f"of {usual[0]}", usual[1])
+            raise refusal(
+                f"images of {flag} {part.path}",
+                message("data.wanted.formats_3", "of {usual}", usual=usual[0]),
+                usual[1],
+            )
         paths, sizes = first.paths + second.paths, first.sizes + second.sizes
         return ImageFiles(paths, sizes, first.grey and second.grey, window, first.channels)
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         if first.shape[1:] != second.shape[1:]:
             raise refusal(
-                f"samples of {flag} {part.path}", f"of shape {tuple(first.shape[1:])}", tuple(second.shape[1:])
+                f"samples of {flag} {part.path}",
+                message("data.wanted.shape", "of shape {found}", found=str(tuple(first.shape[1:]))),
+                tuple(second.shape[1:]),
             )
         return torch.cat([first, second])
     import pandas
@@ -291,5 +379,10 @@ def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:
     assert isinstance(first, pandas.DataFrame)
     assert isinstance(second, pandas.DataFrame)
     if missing := [name for name in first.columns if name not in second.columns]:
-        raise refusal(f"the columns of {flag} {part.path}", f"those of {main.path}", f"no {missing[0]}", near=[])
+        raise refusal(
+            f"the columns of {flag} {part.path}",
+            message("data.wanted.formats_2", "those of {path}", path=main.path),
+            f"no {missing[0]}",
+            near=[],
+        )
     return pandas.concat([first, second[list(first.columns)]], ignore_index=True)

@@ -16,6 +16,7 @@ from danlu.data.canvas import Fit
 from danlu.data.image_workers import CHUNK, decoded_images
 from danlu.data.images import Colour, Window, channels_of
 from danlu.data.memory import check_disk
+from danlu.message import message
 from danlu.refuse import Failure, blame
 
 if TYPE_CHECKING:
@@ -60,7 +61,13 @@ def cached_images(
             raise blame(error, f"--data.cache {folder}") from None
         cached = _read_cache(pixels_file, problems_file, shape)
     if cached is None:
-        raise Failure(f"--data.cache {folder}: what was written cannot be read back; is the disk damaged?")
+        raise Failure(
+            message(
+                "data.refuse.data_cache_what_written",
+                "--data.cache {folder}: what was written cannot be read back; is the disk damaged?",
+                folder=folder,
+            )
+        )
     pixels, pairs = cached
     return torch.from_numpy(pixels), [Problem(*pair) for pair in pairs]
 

@@ -22,7 +22,7 @@ from danlu.data.canvas import Fit
 from danlu.data.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
 from danlu.data.images import Colour, Window, channels_of, read_image
 from danlu.data.memory import check_memory
-from danlu.message import translated
+from danlu.message import message, translated
 from danlu.progress.stages import stage
 from danlu.refuse import Failure
 
@@ -172,7 +172,12 @@ def _in_order(work: Callable[[Sequence[Path]], Any], paths: Sequence[Path], work
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            raise Failure("a process that reads images died (out of memory?); use --data.workers 0") from None
+            raise Failure(
+                message(
+                    "data.refuse.process_reads_images_died",
+                    "a process that reads images died (out of memory?); use --data.workers 0",
+                )
+            ) from None
         finally:
             for future in waiting:
                 future.cancel()

@@ -17,6 +17,7 @@ from danlu.data.image_cache import cached_images
 from danlu.data.image_workers import load_images
 from danlu.data.images import Colour, channels_of
 from danlu.data.memory import check_memory
+from danlu.message import message
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:
@@ -161,7 +162,11 @@ def _in_colour(images: Tensor, colour: Colour) -> Tensor:
     if colour == "all" or images.shape[1] == wanted:
         return images
     if images.shape[1] not in (1, 3):
-        raise refusal("--data.colour", f"all for images of {images.shape[1]} channels", colour)
+        raise refusal(
+            "--data.colour",
+            message("data.wanted.all_images_channels", "all for images of {shape} channels", shape=images.shape[1]),
+            colour,
+        )
     if wanted == 3:
         return images[:, :1].expand(-1, 3, -1, -1).contiguous()
     weights = torch.tensor(RGB_TO_GREY)[:, None, None]

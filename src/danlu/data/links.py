@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-FOLLOW = "--follow-links reads it"
+from danlu.message import message
+
+FOLLOW = message("data.wanted.follow_links_reads", "--follow-links reads it")
 Kind = Literal["folder", "file", "other"]
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from danlu.message import message
 from danlu.refuse import Refusal
 
 CHECKED_FROM = 1 << 28  # bytes; smaller requests are granted without a look at the machine
@@ -49,7 +50,16 @@ def check_memory(wanted: int, thing: str, value: object, what: str, free: int | 
     free = free_memory() if free is None else free
     if free is not None and wanted > free:
         raise Refusal(
-            f"{thing} must fit in {_size(free)} of free memory, got {value}: {what} take {_size(wanted)}", thing
+            message(
+                "data.refuse.fit_free_memory_got",
+                "{thing} must fit in {size} of free memory, got {value}: {what} take {count}",
+                thing=thing,
+                size=_size(free),
+                value=value,
+                what=what,
+                count=_size(wanted),
+            ),
+            thing,
         )
 
 
@@ -61,7 +71,16 @@ def check_disk(wanted: int, folder: Path, thing: str, value: object, what: str) 
     free = shutil.disk_usage(there).free
     if wanted > free:
         raise Refusal(
-            f"{thing} must fit in {_size(free)} of free disk, got {value}: {what} take {_size(wanted)}", thing
+            message(
+                "data.refuse.fit_free_disk_got",
+                "{thing} must fit in {size} of free disk, got {value}: {what} take {count}",
+                thing=thing,
+                size=_size(free),
+                value=value,
+                what=what,
+                count=_size(wanted),
+            ),
+            thing,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from danlu.config import AugmentConfig
 from danlu.data.geometry import PHOTO_SIDE
+from danlu.message import message
 from danlu.refuse import Refusal, one_of, refusal
 
 A = TypeVar("A", bound=AugmentConfig)  # the same type of section is returned
@@ -96,7 +97,9 @@ def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
     Raises Refusal for invalid settings: saturation of grey images, padding of at least the side, cutmix of numbers.
     """
     preset = config.preset or "light"
-    values = PRESETS[one_of("augment.preset", preset, PRESETS, "none, light or strong")](size, channels)
+    values = PRESETS[
+        one_of("augment.preset", preset, PRESETS, message("data.wanted.none_light_strong", "none, light or strong"))
+    ](size, channels)
     if not classes:
         values |= {"mixup": 0.0, "cutmix": 0.0}
     mine = _set_by_user(config)
@@ -118,7 +121,9 @@ def resolve_objects(config: A, *, size: int, channels: int) -> A:
     """
     preset = config.preset or "light"
     table = OBJECT_PRESETS
-    values = table[one_of("augment.preset", preset, table, "none, light or strong")](size, channels)
+    values = table[
+        one_of("augment.preset", preset, table, message("data.wanted.none_light_strong", "none, light or strong"))
+    ](size, channels)
     mine = _set_by_user(config)
     if mine.get("iou_crop"):
         values["area"] = OBJECT_CROP_AREA
@@ -149,36 +154,75 @@ def _set_by_user(config: AugmentConfig) -> dict[str, Any]:
 def _check_objects(config: Any, size: int) -> None:
     for name, alternative in ALTERNATIVES.items():
         if getattr(config, name):
-            raise refusal(f"augment.{name}", "0 for detection", getattr(config, name), do=alternative)
+            raise refusal(
+                f"augment.{name}",
+                message("data.wanted.detection", "0 for detection"),
+                getattr(config, name),
+                do=alternative,
+            )
     if config.iou_crop and tuple(config.area) == WHOLE_AREA:
-        raise refusal("augment.area", "less than the whole image for augment.iou_crop", "1,1", do="0.3,1 is usual")
+        raise refusal(
+            "augment.area",
+            message("data.wanted.less_whole_image_augment", "less than the whole image for augment.iou_crop"),
+            "1,1",
+            do=message("data.do.usual", "0.3,1 is usual"),
+        )
     if not multi_scale_sizes(size, config.multi_scale):
-        wanted = f"large enough for a multiple of {STRIDE} pixels around data.size {size}"
+        wanted = message(
+            "data.wanted.large_enough_multiple_pixels",
+            "large enough for a multiple of {stride} pixels around data.size {size}",
+            stride=STRIDE,
+            size=size,
+        )
         raise refusal("augment.multi_scale", wanted, config.multi_scale)
 
 
 def _check(config: Any, size: int, channels: int, classes: int) -> None:
     for name, off in OFF_WITHOUT_OBJECTS.items():
         if getattr(config, name) != off:
-            raise refusal(f"augment.{name}", f"{off:g} except for detection and segmentation", getattr(config, name))
+            raise refusal(
+                f"augment.{name}",
+                message(
+                    "data.wanted.except_detection_segmentation",
+                    "{off:g} except for detection and segmentation",
+                    off=off,
+                ),
+                getattr(config, name),
+            )
     _check_ranges(config, channels)
     if config.pad >= size:
-        raise refusal("augment.pad", f"less than the image's side of {size} pixels", config.pad)
+        raise refusal(
+            "augment.pad",
+            message("data.wanted.less_image_side_pixels", "less than the image's side of {size} pixels", size=size),
+            config.pad,
+        )
     if config.pad and tuple(config.area) != WHOLE_AREA:
         raise Refusal(
-            "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1"
+            message(
+                "data.refuse.augment_pad_augment_area",
+                "augment.pad and augment.area both crop at random; use one: --augment.pad 0 or --augment.area 1,1",
+            )
         )
     if config.cutmix and not classes:
-        raise refusal("augment.cutmix", "0 for regression", config.cutmix, do="augment.mixup also supports regression")
+        raise refusal(
+            "augment.cutmix",
+            message("data.wanted.regression", "0 for regression"),
+            config.cutmix,
+            do=message("data.do.augment_mixup_also_supports", "augment.mixup also supports regression"),
+        )
 
 
 def _check_ranges(config: Any, channels: int) -> None:
     for name in ("saturation", "hue"):
         value = getattr(config, name)
         if value and channels != 3:
-            raise refusal(f"augment.{name}", "0 for grey images", value)
+            raise refusal(f"augment.{name}", message("data.wanted.grey_images", "0 for grey images"), value)
     for name, top in (("area", 1.0), ("ratio", math.inf)):
         low, high = getattr(config, name)
         if not 0 < low <= high <= top:
             bound = "0 < low <= high <= 1" if top == 1 else "0 < low <= high"
-            raise refusal(f"augment.{name}", f"two numbers with {bound}", f"{low:g},{high:g}")
+            raise refusal(
+                f"augment.{name}",
+                message("data.wanted.two_numbers", "two numbers with {bound}", bound=bound),
+                f"{low:g},{high:g}",
+            )

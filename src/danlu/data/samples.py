@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.dataset import Problem, Samples
+from danlu.message import message
 from danlu.refuse import Refusal
 
 
@@ -43,10 +44,23 @@ class SampleReader:
             raise
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise Refusal(f"sample {number} of the dataset cannot be read: {why}") from error
+            raise Refusal(
+                message(
+                    "data.refuse.sample_dataset_cannot_read",
+                    "sample {number} of the dataset cannot be read: {why}",
+                    number=number,
+                    why=why,
+                )
+            ) from error
         if tuple(value.shape) != self.samples.shape:
             raise Refusal(
-                f"all samples of the dataset must have one shape, got {tuple(value.shape)} at sample {number} and "
-                f"{self.samples.shape} before; resize them in its transform, or return PIL images and give size=..."
+                message(
+                    "data.refuse.all_samples_dataset_shape",
+                    "all samples of the dataset must have one shape, got {found} at sample {number} and "
+                    "{shape} before; resize them in its transform, or return PIL images and give size=...",
+                    found=str(tuple(value.shape)),
+                    number=number,
+                    shape=str(self.samples.shape),
+                )
             )
         return value

@@ -59,7 +59,11 @@ def split_dataset(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     wanted_val = 0 if len(val) else _count("--val", config.val, total)
     if wanted_test + wanted_val >= total:
         got = f"{wanted_val} for validation and {wanted_test} for testing of {total}"
-        raise refusal("--val and --test", "small enough to leave training samples", got)
+        raise refusal(
+            "--val and --test",
+            message("data.wanted.small_enough_leave_training", "small enough to leave training samples"),
+            got,
+        )
     how = {"test": GIVEN if len(test) else NONE, "validation": GIVEN if len(val) else NONE}
     if wanted_test:
         pool, test = cut(pool, wanted_test, "--test", config.test is not None, leave=2 if wanted_val else 1)
@@ -123,7 +127,11 @@ def _draw_again(size: float | int | str | None) -> np.bool:
 def _count(flag: str, size: float | int | str | None, total: int) -> int:
     """Number of samples of a split of `total`, from a fraction, a number, or None for the default fraction."""
     if isinstance(size, str):
-        raise refusal(flag, "a fraction between 0 and 1 or a number of samples", size)
+        raise refusal(
+            flag,
+            message("data.wanted.fraction_between_number_samples", "a fraction between 0 and 1 or a number of samples"),
+            size,
+        )
     if isinstance(size, int):
         return size
     default = HELD_OUT_FRACTION if total >= SMALL_SET else SMALL_HELD_OUT_FRACTION
@@ -153,9 +161,18 @@ class _Cut:
     def __init__(self, dataset: Dataset, config: DataConfig, seed: int) -> None:
         kind, _, column = config.split.partition(":")
         kinds = (*KINDS, "time", "group")
-        self.kind = one_of("--split", kind, kinds, "stratified, random, time:COLUMN or group:COLUMN")
+        self.kind = one_of(
+            "--split",
+            kind,
+            kinds,
+            message("data.wanted.stratified_random_time_column", "stratified, random, time:COLUMN or group:COLUMN"),
+        )
         if bool(column) != (self.kind in ("time", "group")):
-            raise refusal("--split", "stratified, random, time:COLUMN or group:COLUMN", config.split)
+            raise refusal(
+                "--split",
+                message("data.wanted.stratified_random_time_column", "stratified, random, time:COLUMN or group:COLUMN"),
+                config.split,
+            )
         spec = dataset.task_spec
         if self.kind == "stratified" and (not spec.has_classes or spec.finds_objects):
             self.kind = "random"
@@ -184,9 +201,16 @@ class _Cut:
         else:
             drawn = _draw(pool, count, self.classes, self.rng, keep_one=True)
             if not len(drawn) or (strict and len(drawn) < count):
-                do = "use --split random"
+                do = message("data.do.use_split_random", "use --split random")
                 raise refusal(
-                    flag, f"at most {len(drawn)}, which leaves one training sample of each class", count, do=do
+                    flag,
+                    message(
+                        "data.wanted.most_leaves_training_sample",
+                        "at most {drawn}, which leaves one training sample of each class",
+                        drawn=len(drawn),
+                    ),
+                    count,
+                    do=do,
                 )
         return np.setdiff1d(pool, drawn), drawn
 
@@ -198,7 +222,9 @@ class _Cut:
         changes = np.flatnonzero(times[1:] != times[:-1]) + 1
         if len(changes) < leave:
             raise refusal(
-                f"column {self.column!r} of --split", f"of at least {leave + 1} different times", len(changes) + 1
+                f"column {self.column!r} of --split",
+                message("data.wanted.least_different_times", "of at least {leave} different times", leave=leave + 1),
+                len(changes) + 1,
             )
         changes = changes[leave - 1 :]
         return order[changes[np.abs(changes - (len(order) - count)).argmin()] :]
@@ -208,7 +234,11 @@ class _Cut:
         assert self.key is not None
         names, sizes = np.unique(self.key[pool], return_counts=True)
         if len(names) <= leave:
-            raise refusal(f"column {self.column!r} of --split", f"of at least {leave + 1} groups", len(names))
+            raise refusal(
+                f"column {self.column!r} of --split",
+                message("data.wanted.least_groups", "of at least {leave} groups", leave=leave + 1),
+                len(names),
+            )
         order = self.rng.permutation(len(names))
         reached = sizes[order].cumsum()[: len(names) - leave]
         taken = names[order[: np.abs(reached - count).argmin() + 1]]
@@ -252,7 +282,9 @@ def _rarest_label(targets: Tensor) -> Tensor:
 
 def _enough(k: int, max_folds: int, of: str) -> None:
     if k > max_folds:
-        raise refusal("--folds", f"at most {max_folds} for {of}", k)
+        raise refusal(
+            "--folds", message("data.wanted.most", "at most {max_folds} for {of}", max_folds=max_folds, of=of), k
+        )
 
 
 def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
@@ -261,17 +293,45 @@ def _key(dataset: Dataset, kind: str, column: str) -> np.ndarray:
 
     frame = dataset.inputs
     if not isinstance(frame, pandas.DataFrame):
-        raise refusal("--split", "stratified or random for data other than tables", f"{kind}:{column}")
+        raise refusal(
+            "--split",
+            message("data.wanted.stratified_random_data_other", "stratified or random for data other than tables"),
+            f"{kind}:{column}",
+        )
     names = [str(name) for name in frame.columns]
-    values = frame.iloc[:, names.index(one_of("--split", column, names, f"{kind}: and a column of {dataset.path}"))]
+    values = frame.iloc[
+        :,
+        names.index(
+            one_of(
+                "--split",
+                column,
+                names,
+                message("data.wanted.split_column", "{kind}: and a column of {path}", kind=kind, path=dataset.path),
+            )
+        ),
+    ]
     if kind == "group":
         return pandas.factorize(values, use_na_sentinel=False)[0]
     times = as_numbers(values)
     if times is None:
-        raise Refusal(f"column {column!r} of --split must hold dates or numbers, got {str(values.iloc[0])!r}")
+        raise Refusal(
+            message(
+                "data.refuse.column_split_hold_dates",
+                "column {column!r} of --split must hold dates or numbers, got {example!r}",
+                column=column,
+                example=str(values.iloc[0]),
+            )
+        )
     if np.isnan(times).any():
         row = dataset.name_of(int(np.isnan(times).argmax()))
-        raise Refusal(f"column {column!r} of --split must have a value in every row, got none in {row}")
+        raise Refusal(
+            message(
+                "data.refuse.column_split_value_every",
+                "column {column!r} of --split must have a value in every row, got none in {row}",
+                column=column,
+                row=row,
+            )
+        )
     return times
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.links import Fence, Unread, kind_of
 from danlu.data.text_files import decode_text
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 # Files and folders of file managers, disks and Python; hidden ones are ignored too.
@@ -243,7 +244,11 @@ def survey(path: Path, partly: bool = False, follow_links: bool = False) -> Surv
         if partly and len(found.files) > MAX_FILES_AROUND:
             break
         if len(found.files) > MAX_FILES:
-            raise refusal(str(path), "the folder of a dataset", f"more than {MAX_FILES:,} files")
+            raise refusal(
+                str(path),
+                message("data.wanted.folder_dataset", "the folder of a dataset"),
+                f"more than {MAX_FILES:,} files",
+            )
     found.files.sort(key=lambda file: file.parts)
     found.folders.sort()
     found.unread.sort(key=lambda one: one.where)
@@ -277,7 +282,7 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         found = list(os.scandir(folder))
     except OSError as error:
-        raise refusal(f"folder {folder}", "readable", error.strerror) from None
+        raise refusal(f"folder {folder}", message("data.wanted.readable", "readable"), error.strerror) from None
     return sorted((e for e in found if visible(e.name)), key=lambda e: e.name)
 
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import Refusal, blame
 
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -40,10 +41,30 @@ def read_json(file: Path, thing: str) -> Any:
     except OSError as error:
         raise blame(error, thing) from None
     except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise Refusal(f"{thing} is not valid json ({reason}): truncated or damaged; export it again") from None
+        reason = message(
+            "data.reason.line_column",
+            "{problem} at line {lineno}, column {colno}",
+            problem=error.msg,
+            lineno=error.lineno,
+            colno=error.colno,
+        )
+        raise Refusal(
+            message(
+                "data.refuse.valid_json_truncated_damaged",
+                "{thing} is not valid json ({reason}): truncated or damaged; export it again",
+                thing=thing,
+                reason=reason,
+            )
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"{thing} is not valid json ({error}): truncated or damaged; export it again") from None
+        raise Refusal(
+            message(
+                "data.refuse.text_files_valid_json_truncated_damaged",
+                "{thing} is not valid json ({error}): truncated or damaged; export it again",
+                thing=thing,
+                error=str(error),
+            )
+        ) from None
     finally:
         if collects:
             gc.enable()

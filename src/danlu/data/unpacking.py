@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from danlu.message import message
 from danlu.refuse import Refusal
 
 FREE_BYTES = 64 << 20  # unpacked sizes up to this are read at any ratio
@@ -30,7 +31,14 @@ def gunzip(data: bytes, thing: str) -> bytes:
         piece = member.decompress(data, bound - size + 1)
         size += len(piece)
         if size > bound:
-            raise Refusal(f"{thing} unpacks to more than {MAX_RATIO} times its size, which no data set does")
+            raise Refusal(
+                message(
+                    "data.refuse.unpacks_more_times_size",
+                    "{thing} unpacks to more than {max_ratio} times its size, which no data set does",
+                    thing=thing,
+                    max_ratio=MAX_RATIO,
+                )
+            )
         if not member.eof:
             raise EOFError("truncated gzip file")
         pieces.append(piece)
@@ -48,8 +56,14 @@ def check_npz(path: Path) -> None:
         unpacked = sum(entry.file_size for entry in file.infolist())
         if unpacked > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
             raise Refusal(
-                f"{path} unpacks to {unpacked / 2**30:,.1f} GiB, more than {MAX_RATIO} times its size, "
-                "which no data set does"
+                message(
+                    "data.refuse.unpacks_gib_more_times",
+                    "{path} unpacks to {unpacked:,.1f} GiB, more than {max_ratio} times its size, which no "
+                    "data set does",
+                    path=path,
+                    unpacked=unpacked / 2**30,
+                    max_ratio=MAX_RATIO,
+                )
             )
         for entry in file.infolist():
             name = entry.filename.removesuffix(".npy")
@@ -69,7 +83,14 @@ def _check_npy_header(head: io.BytesIO, size: int, thing: str) -> None:
     if min(shape, default=0) < 0 or (not kind.hasobject and count * kind.itemsize > size):
         sides = " x ".join(str(side)[:20] for side in shape[:8])
         raise Refusal(
-            f"{thing} is damaged: its header announces {sides} values of {kind}, but the file holds {size:,} bytes"
+            message(
+                "data.refuse.damaged_header_announces_values",
+                "{thing} is damaged: its header announces {sides} values of {kind}, but the file holds {size:,} bytes",
+                thing=thing,
+                sides=sides,
+                kind=kind,
+                size=size,
+            )
         )
 
 

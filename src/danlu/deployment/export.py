@@ -72,7 +72,11 @@ def export(
     is written then.
     """
     if int8 and format != "onnx":
-        raise refusal("--int8", "omitted for formats other than onnx", format)
+        raise refusal(
+            "--int8",
+            message("deployment.wanted.omitted_formats_other_onnx", "omitted for formats other than onnx"),
+            format,
+        )
     one_of("--format", format, SUFFIXES, " or ".join(SUFFIXES))
     if format == "onnx":
         need(PACKAGES, "--format onnx")
@@ -80,15 +84,26 @@ def export(
     loaded = load(run, weights, model=model)
     file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{SUFFIXES[format]}"
     if file.suffix != SUFFIXES[format]:
-        raise refusal("--out", f"a file that ends in {SUFFIXES[format]}", str(file))
+        raise refusal(
+            "--out",
+            message("deployment.wanted.file_ends", "a file that ends in {suffixes}", suffixes=SUFFIXES[format]),
+            str(file),
+        )
     if file.is_dir():
-        raise refusal("--out", "a file", f"{file}, a folder")
+        raise refusal("--out", message("deployment.wanted.file", "a file"), f"{file}, a folder")
     graph = graph_of(loaded)
     check_script(file, loaded.signature)
     found = samples_of(loaded)
     samples = found if isinstance(found, Samples) else None
     if int8 and samples is None:
-        raise Refusal(f"--int8 needs the data of the run for the ranges of its layers, but {found}", "--int8")
+        raise Refusal(
+            message(
+                "deployment.refuse.int8_needs_data_run",
+                "--int8 needs the data of the run for the ranges of its layers, but {found}",
+                found=found,
+            ),
+            "--int8",
+        )
     part, plain = (file.with_name(f".{file.name}.{ending}") for ending in ("part", "float.part"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +131,9 @@ def _batch(batch: int | str) -> int | None:
     if batch == "any":
         return None
     if isinstance(batch, bool) or not str(batch).isdecimal() or not 1 <= int(batch) <= 4096:
-        raise refusal("--batch", "any or an integer from 1 to 4096", batch)
+        raise refusal(
+            "--batch", message("deployment.wanted.any_integer_4096", "any or an integer from 1 to 4096"), batch
+        )
     return int(batch)
 
 

@@ -15,6 +15,7 @@ from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import answers_of
 from danlu.inference.trained_network import Member
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
 from danlu.tasks.detect import MIN_SCORE
@@ -112,19 +113,47 @@ def graph_of(run: LoadedRun) -> Graph:
     signature = run.signature
     if signature.columns is not None or signature.channels is None:
         kind = "table rows" if signature.columns is not None else "tensors of your own"
-        raise Refusal(f"RUN must be a network of images to be exported, got {run.name}, a network of {kind}", "RUN")
+        raise Refusal(
+            message(
+                "deployment.refuse.run_network_images_exported",
+                "RUN must be a network of images to be exported, got {name}, a network of {kind}",
+                name=run.name,
+                kind=kind,
+            ),
+            "RUN",
+        )
     if signature.transform is not None:
-        raise Refusal(f"RUN {run.name} has a transform of your own, which a file cannot hold: use danlu.load", "RUN")
+        raise Refusal(
+            message(
+                "deployment.refuse.run_transform_your_own",
+                "RUN {name} has a transform of your own, which a file cannot hold: use danlu.load",
+                name=run.name,
+            ),
+            "RUN",
+        )
     if not signature.task_spec.finds_objects:
         return ImageGraph(run.members, run.config).eval()
     if len(run.members) > 1 or run.config.tta:
         kind = "an ensemble of detectors" if len(run.members) > 1 else "a detector with test-time augmentation"
-        raise Refusal(f"RUN {run.name} is {kind}, whose boxes are merged outside the network: export one alone", "RUN")
+        raise Refusal(
+            message(
+                "deployment.refuse.run_whose_boxes_merged",
+                "RUN {name} is {kind}, whose boxes are merged outside the network: export one alone",
+                name=run.name,
+                kind=kind,
+            ),
+            "RUN",
+        )
     detector = run.model
     if not isinstance(detector, DenseDetector):
         raise Refusal(
-            f"RUN {run.name} has the detector {signature.model}, whose number of regions depends on the image, so that "
-            "it cannot be exported; yolo, ssd, retinanet and yolo-v1 can",
+            message(
+                "deployment.refuse.run_detector_whose_number",
+                "RUN {name} has the detector {model}, whose number of regions depends on the image, so "
+                "that it cannot be exported; yolo, ssd, retinanet and yolo-v1 can",
+                name=run.name,
+                model=signature.model,
+            ),
             "RUN",
         )
     return ObjectGraph(signature, detector, run.config).eval()

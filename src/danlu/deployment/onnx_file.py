@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from danlu.message import message
 from danlu.refuse import Failure, Refusal
 
 MAX_BYTES = 2_000_000_000  # a protocol buffer is smaller than 2 GB
@@ -39,7 +40,11 @@ def write_onnx(
     """
     if sum(p.numel() * p.element_size() for p in graph.parameters()) > MAX_BYTES:
         raise Refusal(
-            "--format must be pt2 for networks of more than 2 GB, which one ONNX file cannot hold", "--format"
+            message(
+                "deployment.refuse.format_pt2_networks_more",
+                "--format must be pt2 for networks of more than 2 GB, which one ONNX file cannot hold",
+            ),
+            "--format",
         )
     shapes = ({0: torch.export.Dim.DYNAMIC},) if any_batch else None
     try:
@@ -58,7 +63,13 @@ def write_onnx(
     except OSError:
         raise
     except Exception as error:
-        raise Failure(f"the network cannot be written as ONNX: {' '.join(str(error).split())[:200]}") from error
+        raise Failure(
+            message(
+                "deployment.refuse.network_cannot_written_onnx",
+                "the network cannot be written as ONNX: {listed}",
+                listed=" ".join(str(error).split())[:200],
+            )
+        ) from error
 
 
 def read_onnx(path: Path) -> Answer:
@@ -76,7 +87,12 @@ def need(packages: Sequence[str], flag: str) -> None:
     """Refuse in one sentence if a package of the extra `export` is missing. flag: that needs it, with its value."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            wanted = f"{flag} needs the package {package}: `pip install {package}`, or danlu[export]"
+            wanted = message(
+                "deployment.wanted.needs_package_pip_install",
+                "{flag} needs the package {package}: `pip install {package}`, or danlu[export]",
+                flag=flag,
+                package=package,
+            )
             raise Refusal(wanted, flag.partition(" ")[0])
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.deployment.onnx_file import Answer
+from danlu.message import message
 from danlu.refuse import Failure
 
 FACTS_FILE = "danlu.json"  # inside the .pt2 file
@@ -23,7 +24,13 @@ def write_pt2(graph: nn.Module, example: Tensor, path: Path, facts: Mapping[str,
         with torch.no_grad():
             program = torch.export.export(graph, (example,), dynamic_shapes=shapes)
     except Exception as error:
-        raise Failure(f"the network cannot be written as pt2: {' '.join(str(error).split())[:200]}") from error
+        raise Failure(
+            message(
+                "deployment.refuse.network_cannot_written_pt2",
+                "the network cannot be written as pt2: {listed}",
+                listed=" ".join(str(error).split())[:200],
+            )
+        ) from error
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={FACTS_FILE: json.dumps(facts, ensure_ascii=False)})
 

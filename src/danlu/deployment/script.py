@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 
@@ -22,7 +23,11 @@ def check_script(file: Path, signature: Signature) -> None:
     except (OSError, UnicodeDecodeError):
         first = ""
     if MARK not in first:
-        raise refusal("--out", f"in a folder without a {NAME} of your own", str(file))
+        raise refusal(
+            "--out",
+            message("deployment.wanted.folder_without_your_own", "in a folder without a {name} of your own", name=NAME),
+            str(file),
+        )
 
 
 def write_script(file: Path, signature: Signature) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 from danlu.config import dump_yaml
 from danlu.deployment.card import model_card
 from danlu.inference.loaded_run import LoadedRun, load
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.run.archive import CARD, WEIGHTS, write_archive
 from danlu.run.atomic import write_atomically
@@ -49,11 +50,18 @@ def share(
     loaded = load(run, weights, model=model)
     file = Path(out) if out is not None else Path(f"{loaded.folder.resolve().name}.zip")
     if file.suffix.lower() != ".zip":
-        raise refusal("--out", "a file that ends in .zip", str(file))
+        raise refusal("--out", message("deployment.wanted.file_ends_zip", "a file that ends in .zip"), str(file))
     if file.exists():
-        raise refusal("--out", "a new file", str(file), do="give another name")
+        raise refusal(
+            "--out",
+            message("deployment.wanted.new_file", "a new file"),
+            str(file),
+            do=message("deployment.do.give_another_name", "give another name"),
+        )
     if not file.parent.is_dir():
-        raise refusal("--out", "a file in a folder that exists", str(file))
+        raise refusal(
+            "--out", message("deployment.wanted.file_folder_exists", "a file in a folder that exists"), str(file)
+        )
     summary = {key: value for key, value in loaded.read_json("summary.json", default={}).items() if key not in PRIVATE}
     summary["run"] = loaded.folder.resolve().name
     if isinstance(data := summary.get("data"), dict):

@@ -15,6 +15,7 @@ from danlu.deployment.graph import Graph
 from danlu.deployment.onnx_file import Answer
 from danlu.deployment.samples import Samples, noise_images
 from danlu.inference.loaded_run import LoadedRun
+from danlu.message import message
 from danlu.refuse import Failure
 from danlu.user_objects import using
 
@@ -72,8 +73,14 @@ def verify(
     limit = 0.0 if exact else MAX_DIFFERENCE
     if not int8 and not largest <= limit:
         raise Failure(
-            f"the exported file differs from the network by {largest:.3g} on {count} images (limit {limit:g}); "
-            "no file was written"
+            message(
+                "deployment.refuse.exported_file_differs_network",
+                "the exported file differs from the network by {largest:.3g} on {count} images (limit "
+                "{limit:g}); no file was written",
+                largest=largest,
+                count=count,
+                limit=limit,
+            )
         )
     before = after = None
     if samples is not None:
@@ -82,8 +89,17 @@ def verify(
         allowed = max(MAX_INT8_METRIC_LOSS if int8 else MAX_METRIC_DIFFERENCE, 1 / len(samples))
         if not abs(before - after) <= allowed:
             raise Failure(
-                f"the exported file has {graph.monitor} {after:.4f} where the network has {before:.4f} on "
-                f"{len(samples)} {samples.split} images (limit {allowed:.3g}); no file was written"
+                message(
+                    "deployment.refuse.exported_file_where_network",
+                    "the exported file has {monitor} {after:.4f} where the network has {before:.4f} on "
+                    "{samples} {split} images (limit {allowed:.3g}); no file was written",
+                    monitor=graph.monitor,
+                    after=after,
+                    before=before,
+                    samples=len(samples),
+                    split=samples.split,
+                    allowed=allowed,
+                )
             )
     one = images[: batch or 1]
     return Verified(

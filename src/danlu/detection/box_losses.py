@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.detection.boxes import MEASURES
+from danlu.message import message
 from danlu.refuse import one_of
 
 
@@ -62,5 +63,7 @@ def smooth_l1(codes: Tensor, targets: Tensor, *, beta: float) -> Tensor:
 
 def box_loss(boxes: Tensor, targets: Tensor, *, measure: str) -> Tensor:
     """1 - similarity; measure: "iou", "giou", "diou" or "ciou". Boxes (..., 4), xyxy -> (...)."""
-    function = MEASURES[one_of("the box loss", measure, MEASURES, "a known measure")]
+    function = MEASURES[
+        one_of("the box loss", measure, MEASURES, message("detection.wanted.known_measure", "a known measure"))
+    ]
     return 1 - function(boxes.float(), targets.float())

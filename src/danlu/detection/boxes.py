@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.refuse import one_of
 
 
@@ -50,8 +51,12 @@ FORMATS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 def convert(boxes: Tensor, source: str, target: str) -> Tensor:
     """Convert boxes (..., 4) between xyxy (corners), xywh (upper left corner, size) and cxcywh (centre, size)."""
-    to_corners = FORMATS[one_of("the boxes' format", source, FORMATS, "a known format")][0]
-    from_corners = FORMATS[one_of("the boxes' format", target, FORMATS, "a known format")][1]
+    to_corners = FORMATS[
+        one_of("the boxes' format", source, FORMATS, message("detection.wanted.known_format", "a known format"))
+    ][0]
+    from_corners = FORMATS[
+        one_of("the boxes' format", target, FORMATS, message("detection.wanted.known_format", "a known format"))
+    ][1]
     return from_corners(to_corners(boxes))
 
 

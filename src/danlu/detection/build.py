@@ -18,6 +18,7 @@ from danlu.detection.retinanet import RetinaNet
 from danlu.detection.ssd import ssd, ssd300
 from danlu.detection.yolo import YOLO
 from danlu.detection.yolo_v1 import YOLOv1
+from danlu.message import message
 from danlu.refuse import refusal
 
 
@@ -167,7 +168,7 @@ DETECTOR_OPTIONS = frozenset(option for spec in DETECTORS.values() for option in
 def find_detector(name: str) -> DetectorSpec:
     """Look up a detector. Raises Refusal, with the nearest name, if it does not exist."""
     if name not in DETECTORS:
-        raise refusal("--model", "a detector", name, near=DETECTORS)
+        raise refusal("--model", message("detection.wanted.detector", "a detector"), name, near=DETECTORS)
     return DETECTORS[name]
 
 
@@ -181,7 +182,19 @@ def build_detector(name: str, backbone: Any, *, classes: int, size: int, **optio
     for option, value in options.items():
         if option not in spec.options:
             takes = ", ".join(spec.options) or "no options"
-            raise refusal(option, f"omitted for {name}, which takes {takes}", value)
+            raise refusal(
+                option,
+                message(
+                    "detection.wanted.omitted_takes", "omitted for {name}, which takes {takes}", name=name, takes=takes
+                ),
+                value,
+            )
     if size % spec.multiple:
-        raise refusal("--size", f"a multiple of {spec.multiple} for {name}", size)
+        raise refusal(
+            "--size",
+            message(
+                "detection.wanted.multiple", "a multiple of {multiple} for {name}", multiple=spec.multiple, name=name
+            ),
+            size,
+        )
     return spec.build(backbone, classes, size, **options)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.detection.detector import Detector
+from danlu.message import message
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.refuse import one_of
 
@@ -87,7 +88,7 @@ class LibraryDetector(Detector):
         super().__init__()
         import torchvision
 
-        one_of("--model", name, NAMES, "a detector of torchvision")
+        one_of("--model", name, NAMES, message("detection.wanted.detector_torchvision", "a detector of torchvision"))
         self.shift, self.masked = int(NAMES[name]), name in MASKED
         build: Callable[..., Any] = getattr(torchvision.models.detection, name)
         own_size = {} if name.startswith("ssd") else {"min_size": size, "max_size": size, "_skip_resize": True}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from danlu.detection.faster_rcnn import FasterRCNN
 from danlu.detection.regions import crop_masks, paste_masks
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.objects import Detections, ObjectBatch
 from danlu.refuse import Failure
@@ -77,7 +78,12 @@ class MaskRCNN(FasterRCNN):
         logits = self.mask_logits(outputs["maps"], own, image, objects.labels[image, index])
         if objects.masks is None:
             if len(image):
-                raise Failure("Mask R-CNN is trained on masks, but these objects have none: use --task segment")
+                raise Failure(
+                    message(
+                        "detection.refuse.mask_cnn_trained_masks",
+                        "Mask R-CNN is trained on masks, but these objects have none: use --task segment",
+                    )
+                )
             return logits.sum()
         targets = crop_masks(objects.masks, own, image, index, size=logits.shape[-1])
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / max(targets.numel(), 1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from danlu.detection.pyramid import FeaturePyramid
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.refuse import one_of
 
@@ -24,7 +25,7 @@ class Neck(nn.Module):
 
     def __init__(self, backbone: Backbone, kind: str, *, width: int, size: int, norm: str, extra: int = 0) -> None:
         super().__init__()
-        one_of("neck", kind, NECKS, "fpn or none")
+        one_of("neck", kind, NECKS, message("detection.wanted.fpn_none", "fpn or none"))
         strides = backbone.feature_strides
         self.pyramid: FeaturePyramid | None = None
         self.extra = extra if kind == "fpn" else 0

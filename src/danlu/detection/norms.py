@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from danlu.message import message
 from danlu.models.parts import norm_layer, stay_in_eval
 from danlu.refuse import one_of
 
@@ -18,7 +19,7 @@ def set_norm(backbone: nn.Module, norm: str) -> str:
     initialisation (Wu & He 2018). frozen: they keep the statistics of published weights and are not trained.
     Raises Refusal for an unknown name.
     """
-    one_of("model.norm", norm, ADDED_NORM, "batch, group or frozen")
+    one_of("model.norm", norm, ADDED_NORM, message("detection.wanted.batch_group_frozen", "batch, group or frozen"))
     for module in list(backbone.modules()) if norm == "group" else []:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):

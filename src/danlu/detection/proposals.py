@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.refuse import one_of, refusal
 
 Search = Callable[[np.ndarray], np.ndarray]  # image uint8 (H, W, 3) -> boxes (P, 4), xyxy
@@ -63,10 +64,18 @@ class Proposer:
     """
 
     def __init__(self, search: str, count: int) -> None:
-        one_of("search", search, ("auto", *SEARCHES), "auto, selective or colours")
+        one_of(
+            "search",
+            search,
+            ("auto", *SEARCHES),
+            message("detection.wanted.auto_selective_colours", "auto, selective or colours"),
+        )
         if search == "selective" and not _has_selective():
             raise refusal(
-                "search", "colours, or OpenCV with its extra modules", search, do="install opencv-contrib-python"
+                "search",
+                message("detection.wanted.colours_opencv_extra_modules", "colours, or OpenCV with its extra modules"),
+                search,
+                do=message("detection.do.install_opencv_contrib_python", "install opencv-contrib-python"),
             )
         if search == "auto":
             search = "selective" if _has_selective() else "colours"

@@ -22,6 +22,7 @@ from danlu.detection.matching import IGNORED, match_by_threshold, matched_boxes,
 from danlu.detection.neck import stages_from
 from danlu.detection.norms import set_norm
 from danlu.detection.pyramid import FeaturePyramid
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import ObjectBatch
@@ -85,7 +86,13 @@ class RetinaNet(DenseDetector):
         self.stages = stages_from(backbone.feature_strides, FINEST)
         if not self.stages:
             raise refusal(
-                "detect.backbone", f"a network with maps of stride {FINEST} or more", backbone.feature_strides
+                "detect.backbone",
+                message(
+                    "detection.wanted.network_maps_stride_more",
+                    "a network with maps of stride {finest} or more",
+                    finest=FINEST,
+                ),
+                backbone.feature_strides,
             )
         strides = [backbone.feature_strides[i] for i in self.stages]
         wanted = levels or max(1, math.ceil(math.log2(size / anchor)))

@@ -23,6 +23,7 @@ from danlu.detection.matching import match_greedily, matched_boxes, matched_labe
 from danlu.detection.neck import stages_from
 from danlu.detection.norms import set_norm
 from danlu.detection.sampling import hard_negatives
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import ObjectBatch
@@ -181,7 +182,13 @@ class SmallTrunk(nn.Module):
         self.stages = stages_from(backbone.feature_strides, MIN_STRIDE)
         if not self.stages:
             raise refusal(
-                "detect.backbone", f"a network with maps of stride {MIN_STRIDE} or more", backbone.feature_strides
+                "detect.backbone",
+                message(
+                    "detection.wanted.ssd_network_maps_stride_more",
+                    "a network with maps of stride {min_stride} or more",
+                    min_stride=MIN_STRIDE,
+                ),
+                backbone.feature_strides,
             )
         strides = [backbone.feature_strides[i] for i in self.stages]
         self.read = nn.ModuleList(conv(backbone.feature_channels[i], width, 3, norm=added) for i in self.stages)
@@ -205,9 +212,21 @@ def ssd300(backbone: Backbone, classes: int, size: int) -> SSD:
     Maps and boxes scale with other sizes. Raises Refusal below 260 pixels, or for other kinds of backbones.
     """
     if size < MIN_SIZE_300:
-        raise refusal("--size", f"at least {MIN_SIZE_300} for ssd300, best 300", size)
+        raise refusal(
+            "--size",
+            message(
+                "detection.wanted.least_ssd300_best_300",
+                "at least {min_size_300} for ssd300, best 300",
+                min_size_300=MIN_SIZE_300,
+            ),
+            size,
+        )
     if backbone.feature_channels[3:] != (512, 512) or backbone.feature_strides[3:] != (8, 16):
-        raise refusal("detect.backbone", "vgg16, or another vgg of full width, for ssd300", backbone.feature_channels)
+        raise refusal(
+            "detect.backbone",
+            message("detection.wanted.vgg16_another_vgg_full", "vgg16, or another vgg of full width, for ssd300"),
+            backbone.feature_channels,
+        )
     tables = [
         shapes(sizes, ratios, cross=False).clamp(max=size)
         for sizes, ratios in zip(ssd_sizes(SCALES_300, size), RATIOS_300)

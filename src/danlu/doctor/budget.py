@@ -14,6 +14,7 @@ from collections import defaultdict
 from time import perf_counter
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import refusal
 
 DEFAULT_FRACTION = 0.03  # of the training time
@@ -58,7 +59,13 @@ def check_fraction(value: Any, thing: str = "budget") -> float:
         fraction = -1.0
     if not (0 < fraction <= 1 or fraction == math.inf):
         raise refusal(
-            thing, f"a fraction of the training time above 0 and at most 1, such as {DEFAULT_FRACTION}", value
+            thing,
+            message(
+                "doctor.wanted.fraction_training_time_above",
+                "a fraction of the training time above 0 and at most 1, such as {default_fraction}",
+                default_fraction=DEFAULT_FRACTION,
+            ),
+            value,
         )
     return fraction
 

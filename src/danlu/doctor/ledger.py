@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from danlu.doctor.names import NAMES
+from danlu.message import message
 from danlu.refuse import Refusal
 
 Value = float | int | str | list
@@ -155,5 +156,12 @@ class Ledger:
                     if record["name"] in NAMES:
                         ledger.add(record["name"], record["value"], record["where"], record["step"])
                 except (ValueError, KeyError, TypeError, RecursionError):
-                    raise Refusal(f"{path} line {number} is damaged: it is no measurement of the doctor") from None
+                    raise Refusal(
+                        message(
+                            "doctor.refuse.line_damaged_measurement_doctor",
+                            "{path} line {number} is damaged: it is no measurement of the doctor",
+                            path=path,
+                            number=number,
+                        )
+                    ) from None
         return ledger

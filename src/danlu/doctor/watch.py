@@ -21,7 +21,7 @@ from danlu.doctor.instruments import INSTRUMENTS
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.training_events import TrainingEvents
 from danlu.doctor.watched_model import WatchedModel
-from danlu.message import speaking
+from danlu.message import message, speaking
 from danlu.refuse import one_of, refusal
 
 PUBLIC = (
@@ -95,7 +95,7 @@ class Doctor:
     ) -> None:
         """searches: see `Hooks`. Other arguments: see `watch`."""
         self.ledger = Ledger()
-        self.language = one_of("language", language, ("en", "zh"), "en or zh")
+        self.language = one_of("language", language, ("en", "zh"), message("doctor.wanted.en_zh", "en or zh"))
         self._watched = WatchedModel(model, loss_fn, self.ledger, Budget(check_fraction(budget)), prefix)
         self._events = TrainingEvents(self._watched, [make() for make in INSTRUMENTS.values()])
         self._watched.optimizers.extend(optimizers)
@@ -110,7 +110,12 @@ class Doctor:
     def __enter__(self) -> Doctor:
         watched = self._watched
         if self._entered:
-            raise refusal("doctor", "entered once", "a second `with`", do="make another with danlu.watch(...)")
+            raise refusal(
+                "doctor",
+                message("doctor.wanted.entered_once", "entered once"),
+                "a second `with`",
+                do=message("doctor.do.make_another_danlu_watch", "make another with danlu.watch(...)"),
+            )
         self._entered = True
         watched.write("run.device", watched.device.type, step=0)
         if watched.compiled:

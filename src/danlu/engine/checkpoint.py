@@ -24,6 +24,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from danlu.learning.sparse import plain_state
+from danlu.message import message
 from danlu.refuse import Refusal, blame
 from danlu.run.atomic import write_atomically
 from danlu.run.signature import Signature
@@ -61,31 +62,71 @@ def read_weights(path: Path) -> tuple[Signature, dict[str, Tensor]]:
     """Read weights and their signature. Raises Refusal if the file is missing, truncated, or not written by danlu."""
     signature, state = read_tensors(path)
     if signature is None:
-        raise Refusal(f"weights file {path} has no danlu signature; it was not written by danlu train")
+        raise Refusal(
+            message(
+                "engine.refuse.weights_file_danlu_signature",
+                "weights file {path} has no danlu signature; it was not written by danlu train",
+                path=path,
+            )
+        )
     return signature, state
 
 
 def read_tensors(path: Path) -> tuple[Signature | None, dict[str, Tensor]]:
     """Read a safetensors file, and its signature if danlu wrote it. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
-        raise Refusal(f"weights file {path} does not exist; the run has not finished its first epoch")
+        raise Refusal(
+            message(
+                "engine.refuse.weights_file_does_exist",
+                "weights file {path} does not exist; the run has not finished its first epoch",
+                path=path,
+            )
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "crc32" in metadata and _checksum(path, metadata["crc32"]) != metadata["crc32"]:
-                raise Refusal(f"weights file {path} is damaged: its checksum differs; {_way_back(path)}")
+                raise Refusal(
+                    message(
+                        "engine.refuse.weights_file_damaged_checksum",
+                        "weights file {path} is damaged: its checksum differs; {way_back}",
+                        path=path,
+                        way_back=_way_back(path),
+                    )
+                )
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a file, not a dictionary)
     except OSError as error:
         raise blame(error, f"weights file {path}") from None
     except (SafetensorError, ValueError):
-        why = "it was truncated or overwritten"
-        raise Refusal(f"weights file {path} is damaged or not a safetensors file: {why}; {_way_back(path)}") from None
+        why = message("engine.why.truncated_overwritten", "it was truncated or overwritten")
+        raise Refusal(
+            message(
+                "engine.refuse.weights_file_damaged_safetensors",
+                "weights file {path} is damaged or not a safetensors file: {why}; {way_back}",
+                path=path,
+                why=why,
+                way_back=_way_back(path),
+            )
+        ) from None
     try:
         return Signature.from_json(metadata["danlu"]) if "danlu" in metadata else None, state
     except json.JSONDecodeError:
-        raise Refusal(f"weights file {path} has a damaged signature: it is not JSON") from None
+        raise Refusal(
+            message(
+                "engine.refuse.weights_file_damaged_signature",
+                "weights file {path} has a damaged signature: it is not JSON",
+                path=path,
+            )
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise Refusal(f"weights file {path} has a damaged signature: {error}") from None
+        raise Refusal(
+            message(
+                "engine.refuse.checkpoint_weights_file_damaged_signature",
+                "weights file {path} has a damaged signature: {error}",
+                path=path,
+                error=str(error),
+            )
+        ) from None
 
 
 def _header(tensors: dict[str, Any], metadata: Mapping[str, str]) -> bytes:
@@ -125,11 +166,25 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     for name in [*own, *state]:
         if name not in state or name not in own:
             lacks = "lacks" if name not in state else "has an unknown"
-            raise Refusal(f"weights file {path} is of another network: it {lacks} tensor {name!r}")
+            raise Refusal(
+                message(
+                    "engine.refuse.weights_file_another_network",
+                    "weights file {path} is of another network: it {lacks} tensor {name!r}",
+                    path=path,
+                    lacks=lacks,
+                    name=name,
+                )
+            )
         if own[name].shape != state[name].shape:
             raise Refusal(
-                f"weights file {path} is of another network: tensor {name!r} is "
-                f"{tuple(state[name].shape)}, the network's is {tuple(own[name].shape)}"
+                message(
+                    "engine.refuse.checkpoint_weights_file_another_network",
+                    "weights file {path} is of another network: tensor {name!r} is {found}, the network's is {count}",
+                    path=path,
+                    name=name,
+                    found=str(tuple(state[name].shape)),
+                    count=str(tuple(own[name].shape)),
+                )
             )
     model.load_state_dict(state)
 
@@ -160,7 +215,13 @@ def _link(path: Path, copy: Path) -> None:
 def read_state(path: Path) -> dict[str, Any]:
     """Read a training state; only tensors and plain values are loaded. Raises Refusal if it is missing or damaged."""
     if not path.is_file():
-        raise Refusal(f"--resume must be a run with a state.pt, but {path} does not exist; train it again")
+        raise Refusal(
+            message(
+                "engine.refuse.resume_run_state_pt",
+                "--resume must be a run with a state.pt, but {path} does not exist; train it again",
+                path=path,
+            )
+        )
     previous = previous_state(path)
     back = f"`mv {previous} {path}` goes back to the checkpoint before it" if previous.exists() else "train it again"
     damaged = f"{path} is damaged and cannot be resumed from"
@@ -171,15 +232,34 @@ def read_state(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # about the pickle format
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        why = "it holds more than tensors and plain values, which could run code and is not read"
+        why = message(
+            "engine.why.holds_more_tensors_plain",
+            "it holds more than tensors and plain values, which could run code and is not read",
+        )
         raise Refusal(f"{damaged}: {why}; {back}") from None
     except Exception:  # zipfile and torch raise a dozen kinds for a damaged file
-        raise Refusal(f"{damaged}: it is truncated or not a checkpoint; {back}") from None
+        raise Refusal(
+            message(
+                "engine.refuse.truncated_checkpoint",
+                "{damaged}: it is truncated or not a checkpoint; {back}",
+                damaged=damaged,
+                back=back,
+            )
+        ) from None
     if not intact:
-        raise Refusal(f"{damaged}: its checksum differs; {back}")
+        raise Refusal(
+            message(
+                "engine.refuse.checksum_differs", "{damaged}: its checksum differs; {back}", damaged=damaged, back=back
+            )
+        )
     lacking = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
     if lacking:
         raise Refusal(
-            f"{path} is not a training state of danlu, it lacks {', '.join(map(repr, lacking))}; train it again"
+            message(
+                "engine.refuse.training_state_danlu_lacks",
+                "{path} is not a training state of danlu, it lacks {listed}; train it again",
+                path=path,
+                listed=", ".join(map(repr, lacking)),
+            )
         )
     return state

@@ -46,20 +46,37 @@ def pick_device(name: str, count: int = 1) -> torch.device:
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if kind in here)
     if name not in here:
-        raise Refusal(f"--device must be one that this machine has, got {name!r}; choose from auto, {', '.join(here)}")
+        raise Refusal(
+            message(
+                "engine.refuse.device_machine_got_choose",
+                "--device must be one that this machine has, got {name!r}; choose from auto, {here}",
+                name=name,
+                here=", ".join(here),
+            )
+        )
     if name.startswith("cuda") and count > torch.cuda.device_count():
-        raise refusal("--devices", f"at most {torch.cuda.device_count()}, the GPUs of this machine", count)
+        raise refusal(
+            "--devices",
+            message(
+                "engine.wanted.most_gpus_machine",
+                "at most {device_count}, the GPUs of this machine",
+                device_count=torch.cuda.device_count(),
+            ),
+            count,
+        )
     if name == "mps" and count > 1:
-        raise refusal("--devices", "1 on mps", count)
+        raise refusal("--devices", message("engine.wanted.mps", "1 on mps"), count)
     if name == "cpu" and count > 64:
-        raise refusal("--devices", "at most 64 processes on a cpu", count)
+        raise refusal(
+            "--devices", message("engine.wanted.most_64_processes_cpu", "at most 64 processes on a cpu"), count
+        )
     return torch.device(name)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise Refusal if a device does not support a precision."""
     if precision == "fp16" and device.type == "cpu":
-        raise refusal("--precision", "fp32 or bf16 on a cpu", "fp16")
+        raise refusal("--precision", message("engine.wanted.fp32_bf16_cpu", "fp32 or bf16 on a cpu"), "fp16")
 
 
 def make_fabric(device: torch.device, devices: int = 1, precision: str = "fp32") -> Fabric:

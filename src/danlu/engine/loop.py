@@ -331,7 +331,13 @@ def _speed(samples: int, seconds: float) -> float | None:
 def _finite(loss: float, progress: Progress) -> float:
     if not math.isfinite(loss):
         raise Failure(
-            f"the training loss is {loss} at step {progress.step} of epoch {progress.epoch + 1}; "
-            "lower --lr, clip the gradient (--optim.clip_norm 1) or use --precision fp32"
+            message(
+                "engine.refuse.training_loss_step_epoch",
+                "the training loss is {loss} at step {step} of epoch {epoch}; lower --lr, clip the "
+                "gradient (--optim.clip_norm 1) or use --precision fp32",
+                loss=loss,
+                step=progress.step,
+                epoch=progress.epoch + 1,
+            )
         )
     return loss

@@ -81,13 +81,25 @@ def launch(fabric: Fabric, stop: StopSignal, function: Callable[..., Progress], 
             kind, sentence = errors.get()
             raise (Refusal if kind == "Refusal" else Failure)(sentence) from None
         if isinstance(error, ProcessExitedException):
-            raise Failure(f"process {error.error_index} of {fabric.world_size} ended by itself: {error}") from None
+            raise Failure(
+                message(
+                    "engine.refuse.process_ended_itself",
+                    "process {error_index} of {world_size} ended by itself: {error}",
+                    error_index=error.error_index,
+                    world_size=fabric.world_size,
+                    error=str(error),
+                )
+            ) from None
         last = str(error).strip().splitlines()[-1]  # of the traceback of the child
         if "EADDRINUSE" in last:  # the port was free when the processes were started
             port = os.environ.get("MASTER_PORT")
             raise Failure(
-                f"port {port} of the processes is used by another program; start again "
-                "(and unset MASTER_PORT if you have set it)"
+                message(
+                    "engine.refuse.port_processes_used_another",
+                    "port {port} of the processes is used by another program; start again (and unset "
+                    "MASTER_PORT if you have set it)",
+                    port=port,
+                )
             ) from None
         raise RuntimeError(last) from error
     finally:

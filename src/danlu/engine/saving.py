@@ -86,8 +86,12 @@ class Saver(Watcher):
         """Load a saved state into `plan`. Raises Refusal if the network or the data differs."""
         if state["fingerprint"] != self.fingerprint:
             raise Refusal(
-                f"--resume {self.run.name}: the data has changed since, or config.yaml was edited "
-                "(other samples, labels or network); train it again"
+                message(
+                    "engine.refuse.resume_data_changed_since",
+                    "--resume {name}: the data has changed since, or config.yaml was edited (other samples, "
+                    "labels or network); train it again",
+                    name=self.run.name,
+                )
             )
         try:
             plan.module.load_state_dict(state["model"])
@@ -102,7 +106,14 @@ class Saver(Watcher):
                 progress.totals, progress.samples = state["others"][rank - 1] if state["others"] else ({}, 0)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = " ".join(str(error).split())[:200]
-            raise Refusal(f"--resume {self.run.name}: state.pt does not fit config.yaml: {why}") from None
+            raise Refusal(
+                message(
+                    "engine.refuse.resume_state_pt_does",
+                    "--resume {name}: state.pt does not fit config.yaml: {why}",
+                    name=self.run.name,
+                    why=why,
+                )
+            ) from None
         if progress.stopped and progress.stopped.startswith(INTERRUPTED):
             progress.stopped = None
         return progress

@@ -39,8 +39,17 @@ def live(
     target = Path(run)
     is_run = (target / "config.yaml").is_file()
     if not str(run) or not (is_run or _can_hold_runs(target)):
-        raise refusal("RUN", "a run folder, or a folder of runs", str(run), near=runs_beside(target))
-    language = one_of("--lang", lang, ("en", "zh"), "en or zh") if lang is not None else None
+        raise refusal(
+            "RUN",
+            message("following.wanted.run_folder_folder_runs", "a run folder, or a folder of runs"),
+            str(run),
+            near=runs_beside(target),
+        )
+    language = (
+        one_of("--lang", lang, ("en", "zh"), message("following.wanted.en_zh", "en or zh"))
+        if lang is not None
+        else None
+    )
     language = language or (Run(target).config.doctor.language if is_run else "en")
     listening = listen(host, port)
     spare_the_training()

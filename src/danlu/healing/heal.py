@@ -57,7 +57,11 @@ def heal(
     run = run if isinstance(run, Run) else own_run(run)
     if not run.ledger.exists():
         raise Refusal(
-            f"RUN {run.name} has no doctor.jsonl: it was trained without the doctor; train it with --doctor.budget 0.03"
+            message(
+                "healing.refuse.run_doctor_jsonl_trained",
+                "RUN {name} has no doctor.jsonl: it was trained without the doctor; train it with --doctor.budget 0.03",
+                name=run.name,
+            )
         )
     language = with_values(run.config, {"doctor.language": lang} if lang else {}).doctor.language
     run.lock()
@@ -81,8 +85,12 @@ def own_run(target: str | Path) -> Run:
     path = Path(target)
     if not (path / "config.yaml").is_file() and (path.suffix == ".jsonl" or (path / "doctor.jsonl").is_file()):
         raise Refusal(
-            f"--heal cannot train the loop that {target} comes from: it is not danlu's own; "
-            "apply the remedies of its findings in that loop's code"
+            message(
+                "healing.refuse.heal_cannot_train_loop",
+                "--heal cannot train the loop that {target} comes from: it is not danlu's own; apply the "
+                "remedies of its findings in that loop's code",
+                target=target,
+            )
         )
     return Run.open(target)
 
@@ -95,7 +103,14 @@ class _Healing:
         self.run, self.config = run, resolve(run.config)
         self.prepared = prepare(first_fold(self.config), run.weights("start"))
         if not len(self.prepared.split.val):
-            raise refusal("--heal", "used on a run with a validation set, to compare trainings", run.name)
+            raise refusal(
+                "--heal",
+                message(
+                    "healing.wanted.used_run_validation_set",
+                    "used on a run with a validation set, to compare trainings",
+                ),
+                run.name,
+            )
         spec = self.prepared.dataset.task_spec
         self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
@@ -297,7 +312,14 @@ def _count(seeds: Any) -> int:
     except ValueError:
         count = 0
     if not 2 <= count <= 100:
-        raise refusal("--seeds", "an integer from 2 to 100, since the noise is estimated from them", seeds)
+        raise refusal(
+            "--seeds",
+            message(
+                "healing.wanted.integer_100_since_noise",
+                "an integer from 2 to 100, since the noise is estimated from them",
+            ),
+            seeds,
+        )
     return count
 
 
@@ -308,5 +330,7 @@ def _seconds(budget: Any) -> float:
     except (TypeError, ValueError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise refusal("--budget", "a number of seconds greater than 0", budget)
+        raise refusal(
+            "--budget", message("healing.wanted.number_seconds_greater", "a number of seconds greater than 0"), budget
+        )
     return seconds

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import get, keys, plain
-from danlu.message import speaking, translated
+from danlu.message import message, speaking, translated
 from danlu.refuse import refusal
 from danlu.report.charts import axis, layout
 from danlu.report.markup import (
@@ -59,7 +59,7 @@ def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | 
     Raises Refusal for fewer than two runs, and for a folder that is no run.
     """
     if len(runs) < 2:
-        raise refusal("RUN", "at least two runs", len(runs))
+        raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))
     opened = [one if isinstance(one, Run) else Run.open(one) for one in runs]
     configs = [run.config for run in opened]
     different = {

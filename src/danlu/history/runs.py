@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import SHORT_FLAGS, Config, get, keys
+from danlu.message import message
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
@@ -60,7 +61,7 @@ def runs(
     """
     root = Path(folder)
     if not root.is_dir():
-        raise refusal("FOLDER", "a folder of runs", str(folder))
+        raise refusal("FOLDER", message("history.wanted.folder_runs", "a folder of runs"), str(folder))
     conditions = [_condition(one) for one in where.split(",")] if where else []
     found = []
     for run in _runs_below(root):
@@ -68,7 +69,12 @@ def runs(
         if all(_holds(condition, row, run) for condition in conditions):
             found.append(row)
     if sort:
-        column = one_of("--sort", sort.removeprefix("-"), COLUMNS, f"one of {', '.join(COLUMNS)}, or -COLUMN")
+        column = one_of(
+            "--sort",
+            sort.removeprefix("-"),
+            COLUMNS,
+            message("history.wanted.column", "one of {columns}, or -COLUMN", columns=", ".join(COLUMNS)),
+        )
         known = [row for row in found if row.get(column) is not None]
         known.sort(key=lambda row: row[column], reverse=sort.startswith("-"))
         found = known + [row for row in found if row.get(column) is None]
@@ -127,11 +133,20 @@ def _condition(text: str) -> tuple[str, str, str]:
     """(column or key, comparison, value)."""
     match = CONDITION.fullmatch(text.strip())
     if not match:
-        raise refusal("--where", "conditions such as model=lenet,lr<0.01", text)
+        raise refusal(
+            "--where",
+            message("history.wanted.conditions_such_model_lenet", "conditions such as model=lenet,lr<0.01"),
+            text,
+        )
     name, sign, value = match.groups()
     key = SHORT_FLAGS.get(name, name)
     if name not in COLUMNS and key not in keys():
-        raise refusal("--where", "conditions on columns or settings", name, near=[*COLUMNS, *SHORT_FLAGS, *keys()])
+        raise refusal(
+            "--where",
+            message("history.wanted.conditions_columns_settings", "conditions on columns or settings"),
+            name,
+            near=[*COLUMNS, *SHORT_FLAGS, *keys()],
+        )
     return (name if name in COLUMNS else key), sign, value
 
 
@@ -145,7 +160,14 @@ def _holds(condition: tuple[str, str, str], row: Mapping[str, Any], run: Run) ->
     except (TypeError, ValueError):
         if sign != "=":
             raise Refusal(
-                f"--where {name}{sign}{wanted}: {name} is not a number; use {name}=VALUE", "--where"
+                message(
+                    "history.refuse.where_number_use_value",
+                    "--where {name}{sign}{wanted}: {name} is not a number; use {name}=VALUE",
+                    name=name,
+                    sign=sign,
+                    wanted=wanted,
+                ),
+                "--where",
             ) from None
         return str(value) == wanted
     return {
@@ -164,5 +186,5 @@ def _setting(config: Config, key: str) -> Any:
 
 def _count(limit: int | str) -> int:
     if not str(limit).isdecimal() or int(limit) < 1:
-        raise refusal("--limit", "an integer of at least 1", limit)
+        raise refusal("--limit", message("history.wanted.integer_least", "an integer of at least 1"), limit)
     return int(limit)

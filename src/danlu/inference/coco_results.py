@@ -16,6 +16,7 @@ from danlu.data.annotations import parse_runs
 from danlu.data.sources import coco
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.inputs import siblings
+from danlu.message import message
 from danlu.metrics.detection import Kind, detection_metrics, evaluate_files, per_class
 from danlu.refuse import Refusal, refusal
 from danlu.run.summary import SplitMetrics
@@ -30,11 +31,21 @@ def evaluate_results(results: str | Path, data: str | Path | None) -> Evaluation
     precedence. Refusal with file and place for entries that cannot be used.
     """
     if data is None:
-        raise refusal("DATA", f"the COCO annotations to evaluate {results} against", "nothing")
+        raise refusal(
+            "DATA",
+            message(
+                "inference.wanted.coco_annotations_evaluate_against",
+                "the COCO annotations to evaluate {results} against",
+                results=results,
+            ),
+            "nothing",
+        )
     path, source = Path(results), Path(data)
     for thing, one in (("RESULTS", path), ("DATA", source)):
         if not one.exists():
-            raise refusal(thing, "an existing file", str(one), near=siblings(one))
+            raise refusal(
+                thing, message("inference.wanted.existing_file", "an existing file"), str(one), near=siblings(one)
+            )
     began = time.perf_counter()
     entries = _read(path)
     kinds = _kinds(entries, path)
@@ -78,7 +89,13 @@ class _Annotations:
         self.by_class = {name: k for k, name in enumerate(self.classes, 1)}
         self.categories = {key: self.by_class[name] for key, name in names.items()}
         if not any(self._usable(one) and not one.get("iscrowd") for one in content["annotations"]):
-            raise Refusal(f"{source} must contain objects, got none")
+            raise Refusal(
+                message(
+                    "inference.refuse.contain_objects_got_none",
+                    "{source} must contain objects, got none",
+                    source=source,
+                )
+            )
 
     @property
     def count(self) -> int:
@@ -90,7 +107,13 @@ class _Annotations:
     def for_evaluator(self, kind: Kind) -> dict[str, Any]:
         """Annotations as a COCO dictionary; only crowds are marked to be ignored."""
         if kind == "masks" and (0, 0) in self.sizes.values():
-            raise Refusal(f"{self.source} must give height and width of every image, as RESULTS has masks")
+            raise Refusal(
+                message(
+                    "inference.refuse.give_height_width_every",
+                    "{source} must give height and width of every image, as RESULTS has masks",
+                    source=self.source,
+                )
+            )
         objects = []
         for i, one in enumerate(self.content["annotations"]):
             if not self._usable(one):
@@ -107,7 +130,13 @@ class _Annotations:
             }
             if kind == "masks":
                 if not one.get("segmentation"):
-                    raise Refusal(f"{self.source} must have a segmentation for every object, as RESULTS has masks")
+                    raise Refusal(
+                        message(
+                            "inference.refuse.segmentation_every_object_results",
+                            "{source} must have a segmentation for every object, as RESULTS has masks",
+                            source=self.source,
+                        )
+                    )
                 size = self.sizes[entry["image_id"]]
                 entry["segmentation"] = _mask(one["segmentation"], size, f"{where}.segmentation")
             objects.append(entry)
@@ -154,7 +183,11 @@ class _Results:
         boxes = self._column("bbox")
         if not all(isinstance(box, list) and len(box) == 4 for box in boxes):
             i = next(i for i, box in enumerate(boxes) if not (isinstance(box, list) and len(box) == 4))
-            raise refusal(f"{self.path}: [{i}].bbox", "four numbers x, y, width, height", _short(boxes[i]))
+            raise refusal(
+                f"{self.path}: [{i}].bbox",
+                message("inference.wanted.four_numbers_width_height", "four numbers x, y, width, height"),
+                _short(boxes[i]),
+            )
         return _floats(list(chain.from_iterable(boxes)), lambda i: f"{self.path}: [{i // 4}].bbox").reshape(-1, 4)
 
     def _ids(self, key: str, table: Mapping[Any, int], by_name: np.ndarray, wanted: str) -> np.ndarray:
@@ -196,7 +229,7 @@ def _numbers(values: Sequence[Any], thing: str) -> list[float]:
     """Values as floats. Raises Refusal for a value that is not a number, or not within (-1e9, 1e9)."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -1e9 < value < 1e9:
-            raise refusal(thing, "a finite number", _short(value))
+            raise refusal(thing, message("inference.wanted.finite_number", "a finite number"), _short(value))
     return [float(value) for value in values]
 
 
@@ -207,23 +240,37 @@ def _mask(shape: Any, size: tuple[int, int], thing: str) -> dict[str, Any]:
     if isinstance(shape, list):
         return merge(fr_py_objects(_rings(shape, thing), *size))
     if not isinstance(shape, dict):
-        raise refusal(thing, "polygons or run lengths", _short(shape))
+        raise refusal(thing, message("inference.wanted.polygons_run_lengths", "polygons or run lengths"), _short(shape))
     if shape.get("size") != [*size]:
-        raise refusal(f"{thing}.size", f"the image's height and width, {[*size]}", _short(shape.get("size")))
+        raise refusal(
+            f"{thing}.size",
+            message("inference.wanted.image_height_width", "the image's height and width, {value}", value=str([*size])),
+            _short(shape.get("size")),
+        )
     counts = shape.get("counts")
     try:
         runs = parse_runs(counts.encode()).tolist() if isinstance(counts, str) else _integers(counts)
     except ValueError as error:
-        raise refusal(f"{thing}.counts", "run lengths", _short(str(error))) from None
+        raise refusal(
+            f"{thing}.counts", message("inference.wanted.run_lengths", "run lengths"), _short(str(error))
+        ) from None
     if min(runs, default=0) < 0 or sum(runs) != math.prod(size):
-        raise refusal(f"{thing}.counts", f"runs of {math.prod(size)} pixels in all", _short(sum(runs)))
+        raise refusal(
+            f"{thing}.counts",
+            message("inference.wanted.runs_pixels_all", "runs of {pixels} pixels in all", pixels=math.prod(size)),
+            _short(sum(runs)),
+        )
     return fr_py_objects({"size": [*size], "counts": counts}, *size)
 
 
 def _rings(rings: list[Any], thing: str) -> list[list[float]]:
     """Polygons with at least three points; smaller ones enclose no area."""
     if not all(isinstance(ring, list) and len(ring) % 2 == 0 for ring in rings) or max(map(len, rings), default=0) < 6:
-        raise refusal(thing, "polygons, each a list of x, y, x, y, x, y, ...", _short(rings))
+        raise refusal(
+            thing,
+            message("inference.wanted.polygons_each_list", "polygons, each a list of x, y, x, y, x, y, ..."),
+            _short(rings),
+        )
     return [_numbers(ring, thing) for ring in rings if len(ring) >= 6]
 
 
@@ -233,8 +280,15 @@ def _kinds(entries: Sequence[dict[str, Any]], path: Path) -> list[Kind]:
     masks = any(shaped)
     if masks and not all(shaped):
         raise Refusal(
-            f"RESULTS {path} must have a segmentation in every detection or in none, got {sum(shaped):,} of "
-            f"{len(shaped):,}, and none in [{shaped.index(False)}]"
+            message(
+                "inference.refuse.results_segmentation_every_detection",
+                "RESULTS {path} must have a segmentation in every detection or in none, got {count:,} of "
+                "{shaped:,}, and none in [{index}]",
+                path=path,
+                count=sum(shaped),
+                shaped=len(shaped),
+                index=shaped.index(False),
+            )
         )
     boxes = not masks or any("bbox" in one for one in entries)
     return [*(["boxes"] if boxes else []), *(["masks"] if masks else [])]  # type: ignore[list-item]
@@ -251,13 +305,27 @@ def _read(path: Path) -> list[dict[str, Any]]:
     content = coco.read_json(path, f"RESULTS {path}")
     if isinstance(content, dict) and "annotations" in content and "images" in content:
         raise Refusal(
-            f"RESULTS {path} contains annotations, not detections: give the results first, then the annotations"
+            message(
+                "inference.refuse.results_contains_annotations_detections",
+                "RESULTS {path} contains annotations, not detections: give the results first, then the annotations",
+                path=path,
+            )
         )
     if not isinstance(content, list):
-        raise refusal(f"RESULTS {path}", "a list of detections, COCO's results form", _short(content))
+        raise refusal(
+            f"RESULTS {path}",
+            message("inference.wanted.list_detections_coco_results", "a list of detections, COCO's results form"),
+            _short(content),
+        )
     for i, entry in enumerate(content):
         if not isinstance(entry, dict):
-            raise refusal(f"{path}: [{i}]", "an object with image_id, category_id, bbox and score", _short(entry))
+            raise refusal(
+                f"{path}: [{i}]",
+                message(
+                    "inference.wanted.object_image_id_category", "an object with image_id, category_id, bbox and score"
+                ),
+                _short(entry),
+            )
     return content
 
 

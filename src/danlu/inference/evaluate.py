@@ -8,6 +8,7 @@ from typing import Any
 from danlu.inference.coco_results import evaluate_results
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.loaded_run import load
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.run.folder import Run
 
@@ -35,7 +36,15 @@ def evaluate(
     if isinstance(run, str | Path) and Path(run).suffix.lower() == ".json":
         for name, value in {"part": part, "weights": weights, "device": device, "tta": tta, "out": out}.items():
             if value is not None:
-                raise refusal(f"--{name}", f"omitted if detections are given, as in {run}", value)
+                raise refusal(
+                    f"--{name}",
+                    message(
+                        "inference.wanted.omitted_if_detections_given",
+                        "omitted if detections are given, as in {run}",
+                        run=run,
+                    ),
+                    value,
+                )
         return evaluate_results(run, data)
     loaded = load(run, weights, model=model, loss=loss, transform=transform, metrics=metrics)
     return loaded.evaluate(data, part=part, device=device, tta=tta, out=out)

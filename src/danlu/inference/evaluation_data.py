@@ -10,6 +10,7 @@ import torch
 from danlu.config import Config
 from danlu.data.dataset import SPLITS
 from danlu.data.formats import open_dataset
+from danlu.message import message
 from danlu.own.data import open_data
 from danlu.own.parts import is_data
 from danlu.preparation.prepare import prepare, prepare_for
@@ -26,7 +27,9 @@ def own_data(run: Run, signature: Signature, config: Config, split: str) -> Prep
     _check_unchanged(run, prepared.signature, signature)
     if not len(getattr(prepared.split, split)):
         has = ", ".join(name for name in SPLITS if len(getattr(prepared.split, name)))
-        raise refusal("--part", f"a split that the run has ({has})", split)
+        raise refusal(
+            "--part", message("inference.wanted.split_run", "a split that the run has ({has})", has=has), split
+        )
     return prepared
 
 
@@ -53,7 +56,9 @@ def other_data(signature: Signature, config: Config, data: Any) -> Prepared:
     else:
         dataset = open_dataset(settings, signature.task, classes_known=True)
     if signature.columns is not None and dataset.kind in ("images", "files"):
-        raise refusal("DATA", "a table of rows", f"{dataset.path}, which has images")
+        raise refusal(
+            "DATA", message("inference.wanted.table_rows", "a table of rows"), f"{dataset.path}, which has images"
+        )
     index = torch.arange(len(dataset))
     if dataset.given is not None and (dataset.given == SPLITS.index("test")).any():
         index = index[dataset.given == SPLITS.index("test")]
@@ -67,8 +72,16 @@ def _check_unchanged(run: Run, now: Signature, then: Signature) -> None:
         is_now, was = getattr(now, what), getattr(then, what)
         if is_now != was:
             raise Refusal(
-                f"the data of {run.name}, {run.config.data.path}, have changed since the training: "
-                f"{what.replace('_', ' ')} was {_short(was)}, is {_short(is_now)}; give the right DATA, or train again"
+                message(
+                    "inference.refuse.data_changed_since_training",
+                    "the data of {name}, {path}, have changed since the training: {what} was {short}, is "
+                    "{count}; give the right DATA, or train again",
+                    name=run.name,
+                    path=run.config.data.path,
+                    what=what.replace("_", " "),
+                    short=_short(was),
+                    count=_short(is_now),
+                )
             )
 
 

@@ -14,6 +14,7 @@ from danlu.inference.detect import ImageDetector, to_detections
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import image_outputs, read_for, to_prediction
 from danlu.inference.prediction import Prediction
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.user_objects import using
 
@@ -27,7 +28,14 @@ class ImagePredictor:
     def __init__(self, run: LoadedRun, device: str | None = None) -> None:
         signature = run.signature
         if signature.columns is not None or signature.channels is None or signature.transform is not None:
-            raise refusal("RUN", "a network of images without a transform of your own", run.name)
+            raise refusal(
+                "RUN",
+                message(
+                    "inference.wanted.network_images_without_transform",
+                    "a network of images without a transform of your own",
+                ),
+                run.name,
+            )
         self.run, self.signature, self.config = run, signature, run.config
         self.device = pick_device(device or self.config.device)
         self._detector: ImageDetector | None = None

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from danlu.data.image_file import IMAGE_SUFFIXES, UNREADABLE, is_image, reason_of
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 Content = TypeVar("Content")
@@ -48,7 +49,11 @@ def read_images(
             yield from _read_arrays(one, read, numbers)
         elif not isinstance(one, str | Path):
             got = one if isinstance(one, int | float | None) else f"one of {type(one).__name__}"
-            raise refusal("PATH", "a file, a folder, an array or an image", got)
+            raise refusal(
+                "PATH",
+                message("inference.wanted.file_folder_array_image", "a file, a folder, an array or an image"),
+                got,
+            )
         elif existing_path(one).is_dir():
             yield from _read_folder(Path(one), read)
         else:
@@ -59,7 +64,12 @@ def existing_path(path: str | Path) -> Path:
     """`path` as a Path. Refusal with the nearest names when it does not exist."""
     name, path = str(path), Path(path)  # Path("") is the current folder
     if not name or not path.exists():
-        raise refusal("PATH", "an existing file or folder", name, near=siblings(path))
+        raise refusal(
+            "PATH",
+            message("inference.wanted.existing_file_folder", "an existing file or folder"),
+            name,
+            near=siblings(path),
+        )
     return path
 
 
@@ -74,7 +84,14 @@ def output_folder(out: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"--out must be a folder that can be written, got {out}: {error.strerror}") from None
+        raise Refusal(
+            message(
+                "inference.refuse.out_folder_can_written",
+                "--out must be a folder that can be written, got {out}: {strerror}",
+                out=out,
+                strerror=error.strerror,
+            )
+        ) from None
     return folder
 
 
@@ -94,7 +111,7 @@ def _read_folder(folder: Path, read: Callable[[Path], Content]) -> Iterator[Inpu
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
     files = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES or is_image(p)]
     if not files:
-        raise refusal("PATH", "a folder with images", str(folder))
+        raise refusal("PATH", message("inference.wanted.folder_images", "a folder with images"), str(folder))
     for file in files:
         try:
             yield InputImage(str(file), file, read(file))
@@ -120,4 +137,11 @@ def _read(read: Callable[[Any], Content], source: Any, thing: str) -> Content:
         return read(source)
     except UNREADABLE as error:
         reason = reason_of(error, source) if isinstance(source, Path) else str(error)
-        raise Refusal(f"{thing} cannot be read as an image: {reason}") from None
+        raise Refusal(
+            message(
+                "inference.refuse.cannot_read_image",
+                "{thing} cannot be read as an image: {reason}",
+                thing=thing,
+                reason=reason,
+            )
+        ) from None

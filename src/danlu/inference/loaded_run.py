@@ -26,6 +26,7 @@ from danlu.inference.prediction import Prediction
 from danlu.inference.run_display import curves_figure, run_html
 from danlu.inference.sample_images import image_uri
 from danlu.inference.trained_network import Member, TrainedNetwork
+from danlu.message import message
 from danlu.own.collect import collect
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.run.folder import Run
@@ -68,7 +69,15 @@ class LoadedRun(Run):
         try:
             return resolve(super().config)
         except Refusal as refused:
-            raise Refusal(f"{self.folder / 'config.yaml'} was edited: {refused}", refused.thing) from None
+            raise Refusal(
+                message(
+                    "inference.refuse.edited",
+                    "{folder} was edited: {refused}",
+                    folder=self.folder / "config.yaml",
+                    refused=str(refused),
+                ),
+                refused.thing,
+            ) from None
 
     @cached_property
     def network(self) -> TrainedNetwork:
@@ -124,7 +133,14 @@ class LoadedRun(Run):
         Raises Refusal for an ensemble, whose members each take inputs of their own.
         """
         if len(self.members) > 1:
-            raise Refusal(f"{self.name} is an ensemble of {len(self.members)} networks: use `members`, or `predict`")
+            raise Refusal(
+                message(
+                    "inference.refuse.ensemble_networks_use_members",
+                    "{name} is an ensemble of {members} networks: use `members`, or `predict`",
+                    name=self.name,
+                    members=len(self.members),
+                )
+            )
         return self.members[0][1]
 
     @property
@@ -158,17 +174,25 @@ class LoadedRun(Run):
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
         if not str(top).isdecimal() or int(top) < 1:
-            raise refusal("--top", "an integer of at least 1", top)
+            raise refusal("--top", message("inference.wanted.integer_least", "an integer of at least 1"), top)
         if not inputs:
-            raise refusal("PATH", "at least one file, folder or array", "none")
+            raise refusal(
+                "PATH",
+                message("inference.wanted.least_file_folder_array", "at least one file, folder or array"),
+                "none",
+            )
         if out is not None and not str(out):
-            raise refusal("--out", "a folder", "")
+            raise refusal("--out", message("inference.wanted.folder", "a folder"), "")
         place = pick_device(config.device)
         folder = Path(out) if out is not None else None
         if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
         if score is not None:
-            raise refusal("--score", "omitted for tasks without objects", score)
+            raise refusal(
+                "--score",
+                message("inference.wanted.omitted_tasks_without_objects", "omitted for tasks without objects"),
+                score,
+            )
         with using(self.objects):
             return self._predict(place, inputs, config, int(top), folder)
 
@@ -178,12 +202,20 @@ class LoadedRun(Run):
         """Predictions of a network that finds no objects."""
         if self.signature.columns is None and self.signature.channels is None:
             if out is not None:
-                raise refusal("--out", "omitted for a network of tensors", str(out))
+                raise refusal(
+                    "--out",
+                    message("inference.wanted.omitted_network_tensors", "omitted for a network of tensors"),
+                    str(out),
+                )
             return predict_tensors(self.network, place, inputs, top=top)
         if self.signature.columns is None:
             return predict_images(self.network, place, inputs, config, top=top, out=out)
         if out is not None:
-            raise refusal("--out", "omitted for a network of table rows", str(out))
+            raise refusal(
+                "--out",
+                message("inference.wanted.omitted_network_table_rows", "omitted for a network of table rows"),
+                str(out),
+            )
         return predict_rows(self.network, place, inputs)
 
     def evaluate(
@@ -208,9 +240,13 @@ class LoadedRun(Run):
             return other.evaluate(data, part=part, device=device, tta=tta, out=out)
         config = self._with_settings({"device": device, "tta": tta})
         if data is not None and part is not None:
-            raise refusal("--part", "omitted if other DATA are given", part)
+            raise refusal(
+                "--part", message("inference.wanted.omitted_if_other_data", "omitted if other DATA are given"), part
+            )
         if out is not None and not Path(out).parent.is_dir():  # known before the work
-            raise refusal("--out", "a file in an existing folder", str(out))
+            raise refusal(
+                "--out", message("inference.wanted.file_existing_folder", "a file in an existing folder"), str(out)
+            )
         began = time.perf_counter()
         with using(self.objects):
             return self._evaluate(data, part, config, began, None if out is None else Path(out))
@@ -220,7 +256,12 @@ class LoadedRun(Run):
     ) -> EvaluationResult:
         """`evaluate` with checked arguments. began: time of the call."""
         if data is None:
-            split = one_of("--part", "test" if part is None else part, SPLITS, "train, val or test")
+            split = one_of(
+                "--part",
+                "test" if part is None else part,
+                SPLITS,
+                message("inference.wanted.train_val_test", "train, val or test"),
+            )
             prepared = own_data(self, self.signature, config, split)
         else:
             split, prepared = "test", other_data(self.signature, config, data)
@@ -292,14 +333,27 @@ def load(
     known = run.objects if isinstance(run, LoadedRun) else current()
     given = collect(objects)[1].or_else(known)
     folder = run.folder if isinstance(run, Run) else run
-    which = one_of("--weights", "best" if weights is None else weights, ("best", "last"), "best or last")
+    which = one_of(
+        "--weights",
+        "best" if weights is None else weights,
+        ("best", "last"),
+        message("inference.wanted.best_last", "best or last"),
+    )
     loaded = LoadedRun(Run.open(folder).folder, which, given)
     signature = loaded.network.signature  # refuse damaged weights here, not at the first prediction
     for kind, name in (("model", signature.model), ("transform", signature.transform)):
         if is_own(name) and getattr(given, kind) is None:
             raise Refusal(
-                f"{folder} was trained with a {WORDS[kind]} of your own, {str(name).removeprefix('own:')}, which a run "
-                f"cannot save: danlu.load({str(folder)!r}, {kind}=...)",
+                message(
+                    "inference.refuse.trained_your_own_run",
+                    "{folder} was trained with a {words} of your own, {own_name}, which a run cannot "
+                    "save: danlu.load({count!r}, {kind}=...)",
+                    folder=folder,
+                    words=WORDS[kind],
+                    own_name=str(name).removeprefix("own:"),
+                    count=str(folder),
+                    kind=kind,
+                ),
                 kind,
             )
     return loaded

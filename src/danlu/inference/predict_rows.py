@@ -15,6 +15,7 @@ from danlu.inference.inputs import siblings
 from danlu.inference.predict_images import member_output, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
+from danlu.message import message
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:
@@ -45,11 +46,25 @@ def _frame(one: Any, columns: Sequence[str]) -> tuple[str, pandas.DataFrame]:
 
     if isinstance(one, str | Path):
         if not Path(one).is_file():
-            raise refusal("PATH", "an existing csv file", str(one), near=siblings(Path(one)))
+            raise refusal(
+                "PATH",
+                message("inference.wanted.existing_csv_file", "an existing csv file"),
+                str(one),
+                near=siblings(Path(one)),
+            )
         return str(one), read_rows(Path(one))
     if isinstance(one, pandas.DataFrame):
         return "row", one
     rows = np.atleast_2d(np.asarray(one, dtype=np.float32))
     if rows.shape[1] != len(columns):
-        raise refusal("the rows", f"{len(columns)} columns wide ({', '.join(columns[:8])} ...)", rows.shape[1])
+        raise refusal(
+            "the rows",
+            message(
+                "inference.wanted.columns_wide",
+                "{columns} columns wide ({listed} ...)",
+                columns=len(columns),
+                listed=", ".join(columns[:8]),
+            ),
+            rows.shape[1],
+        )
     return "row", pandas.DataFrame(rows, columns=list(columns))

@@ -12,6 +12,7 @@ from torch import Tensor
 from danlu.inference.predict_images import CHUNK, member_output, to_prediction
 from danlu.inference.prediction import Prediction
 from danlu.inference.trained_network import TrainedNetwork
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.user_objects import find
 
@@ -45,11 +46,25 @@ def _batch(one: Any, shape: tuple[int, ...], transformed: bool) -> Tensor:
     if not isinstance(one, Tensor):
         if isinstance(one, str) or not (hasattr(one, "__array__") or isinstance(one, list | tuple)):
             raise refusal(
-                "PATH", f"tensors or arrays of shape {shape}", one if isinstance(one, str) else type(one).__name__
+                "PATH",
+                message(
+                    "inference.wanted.predict_tensors_tensors_arrays_shape",
+                    "tensors or arrays of shape {shape}",
+                    shape=str(shape),
+                ),
+                one if isinstance(one, str) else type(one).__name__,
             )
         values = np.asarray(one)
         if values.dtype.kind not in "iufb":
-            raise refusal("PATH", f"tensors or arrays of shape {shape}", f"type {values.dtype}")
+            raise refusal(
+                "PATH",
+                message(
+                    "inference.wanted.predict_tensors_tensors_arrays_shape",
+                    "tensors or arrays of shape {shape}",
+                    shape=str(shape),
+                ),
+                f"type {values.dtype}",
+            )
         one = torch.from_numpy(np.array(values))
     if not transformed and (one.is_floating_point() or one.dtype in (torch.bool, torch.uint8)):
         one = one.float()
@@ -58,6 +73,13 @@ def _batch(one: Any, shape: tuple[int, ...], transformed: bool) -> Tensor:
     wanted_dimensions = one.ndim == len(shape) + 1
     if not wanted_dimensions or (not transformed and tuple(one.shape[1:]) != shape):
         raise refusal(
-            "PATH", f"tensors or arrays of shape {shape} or (N, {str(shape)[1:-1].rstrip(',')})", tuple(one.shape)
+            "PATH",
+            message(
+                "inference.wanted.tensors_arrays_shape",
+                "tensors or arrays of shape {shape} or (N, {rest})",
+                shape=str(shape),
+                rest=str(shape)[1:-1].rstrip(","),
+            ),
+            tuple(one.shape),
         )
     return one

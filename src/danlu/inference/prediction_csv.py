@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.inference.prediction import Prediction
+from danlu.message import message
 from danlu.refuse import blame, refusal
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell of text that begins so is run as a formula by spreadsheets
@@ -17,9 +18,11 @@ def check_csv(file: str | Path) -> None:
     """Raise Refusal unless `file` is a name for a table in an existing folder; before the work, which takes long."""
     path = Path(file)
     if path.suffix.lower() != ".csv" or path.is_dir():
-        raise refusal("--csv", "a .csv file to write", str(file))
+        raise refusal("--csv", message("inference.wanted.csv_file_write", "a .csv file to write"), str(file))
     if not path.parent.is_dir():
-        raise refusal("--csv", "a file in an existing folder", str(file))
+        raise refusal(
+            "--csv", message("inference.wanted.file_existing_folder", "a file in an existing folder"), str(file)
+        )
 
 
 def write_csv(predictions: Sequence[Prediction], file: str | Path) -> Path:

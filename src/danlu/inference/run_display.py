@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from danlu.doctor.finding import Finding, findings_table
+from danlu.message import message
 from danlu.refuse import one_of, refusal
 from danlu.run.folder import Run
 
@@ -34,11 +35,14 @@ def curves_figure(run: Run, metrics: Sequence[str] = ()) -> Figure:
 
     rows = run.record.of("epoch")
     if not rows:
-        raise refusal("RUN", "a run with at least one epoch", run.name)
+        raise refusal("RUN", message("inference.wanted.run_least_epoch", "a run with at least one epoch"), run.name)
     recorded = list(dict.fromkeys(key.partition(".")[2] for row in rows for key in row if "." in key))
     monitor = run.summary.monitor
     default = ["loss", *([monitor] if monitor in recorded and monitor != "loss" else [])]
-    wanted = [one_of("metric", name, recorded, "a metric of the run") for name in metrics or default]
+    wanted = [
+        one_of("metric", name, recorded, message("inference.wanted.metric_run", "a metric of the run"))
+        for name in metrics or default
+    ]
     figure: Any = make_subplots(rows=1, cols=len(wanted), subplot_titles=wanted)
     for column, name in enumerate(wanted, 1):
         for split, colour in COLOURS.items():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from danlu.engine.checkpoint import fill, read_weights
+from danlu.message import message
 from danlu.preparation.networks import network
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
@@ -44,7 +45,14 @@ class TrainedNetwork:
         except (Refusal, TypeError, ValueError, RuntimeError) as error:
             if is_own(self.signature.model):
                 raise
-            raise Refusal(f"weights file {self.path} describes a network that cannot be built: {error}") from None
+            raise Refusal(
+                message(
+                    "inference.refuse.weights_file_describes_network",
+                    "weights file {path} describes a network that cannot be built: {error}",
+                    path=self.path,
+                    error=str(error),
+                )
+            ) from None
         fill(networks if self.signature.members else networks[0], self._state, self.path)
         return list(zip(signatures, networks.eval()))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from danlu.message import message
 from danlu.refuse import Refusal
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ def video_frames(path: Path) -> Iterator[np.ndarray]:
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, IndexError) as error:  # no video stream
-        raise Refusal(f"PATH {path} cannot be read as a video: {error}") from None
+        raise Refusal(
+            message(
+                "inference.refuse.path_cannot_read_video",
+                "PATH {path} cannot be read as a video: {error}",
+                path=path,
+                error=str(error),
+            )
+        ) from None
 
 
 class Recording:
@@ -64,5 +72,11 @@ def _library(path: Path) -> Any:
     try:
         import av
     except ImportError:
-        raise Refusal(f"PATH {path} is a video, which requires PyAV: `pip install av`, or give images") from None
+        raise Refusal(
+            message(
+                "inference.refuse.path_video_requires_pyav",
+                "PATH {path} is a video, which requires PyAV: `pip install av`, or give images",
+                path=path,
+            )
+        ) from None
     return av

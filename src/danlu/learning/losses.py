@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import LossConfig
+from danlu.message import message
 from danlu.refuse import one_of, refusal
 from danlu.task_spec import TASKS, Targets, TaskName
 from danlu.user_objects import find, is_own
@@ -181,20 +182,41 @@ def build_loss(
     """
     if is_own(config.name):
         return _own_loss(config)
-    loss = LOSSES[one_of("loss", str(config.name), LOSSES, "a known loss")]
+    loss = LOSSES[one_of("loss", str(config.name), LOSSES, message("learning.wanted.known_loss", "a known loss"))]
     if task is not None and TASKS[task].targets not in loss.targets:
         fitting = [name for name, other in LOSSES.items() if TASKS[task].targets in other.targets]
-        raise refusal("loss", f"a loss for the task {task}", config.name, do=f"choose from {', '.join(fitting)}")
+        raise refusal(
+            "loss",
+            message("learning.wanted.loss_task", "a loss for the task {task}", task=task),
+            config.name,
+            do=message("learning.do.choose", "choose from {fitting}", fitting=", ".join(fitting)),
+        )
     if config.smoothing and "smoothing" not in loss.options:
-        raise refusal("loss.smoothing", f"0 with {config.name}", config.smoothing, do="use --loss cross-entropy")
+        raise refusal(
+            "loss.smoothing",
+            message("learning.wanted.losses", "0 with {name}", name=config.name),
+            config.smoothing,
+            do=message("learning.do.use_loss_cross_entropy", "use --loss cross-entropy"),
+        )
     if config.rubbish is not None and (config.smoothing or "rubbish" not in loss.options):
-        raise refusal("loss.rubbish", "omitted unless the loss is cross-entropy without smoothing", config.rubbish)
+        raise refusal(
+            "loss.rubbish",
+            message(
+                "learning.wanted.omitted_unless_loss_cross",
+                "omitted unless the loss is cross-entropy without smoothing",
+            ),
+            config.rubbish,
+        )
     function = partial(loss.function, **{option: getattr(config, option) for option in loss.options})
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)
 
     if "class" not in loss.targets or class_counts is None:
-        raise refusal("loss.class_weights", "omitted if there are no exclusive classes", config.class_weights)
+        raise refusal(
+            "loss.class_weights",
+            message("learning.wanted.omitted_if_exclusive_classes", "omitted if there are no exclusive classes"),
+            config.class_weights,
+        )
     weights = class_weights(config.class_weights, class_counts)
 
     def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -210,7 +232,9 @@ def _own_loss(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor]:
     fresh = LossConfig(name=config.name)
     for name, value in vars(config).items():
         if value != getattr(fresh, name):
-            raise refusal(f"loss.{name}", "left out with a loss of your own", value)
+            raise refusal(
+                f"loss.{name}", message("learning.wanted.left_out_loss_your", "left out with a loss of your own"), value
+            )
     loss = find("loss", str(config.name))
     return lambda outputs, targets: loss(outputs.float(), targets)
 
@@ -232,7 +256,17 @@ def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:
     else:
         weights = torch.tensor(wanted, dtype=torch.float64)
         if len(weights) != len(counts):
-            raise refusal("loss.class_weights", f"{len(counts)} numbers, one per class", list(wanted))
+            raise refusal(
+                "loss.class_weights",
+                message("learning.wanted.numbers_per_class", "{counts} numbers, one per class", counts=len(counts)),
+                list(wanted),
+            )
         if (weights < 0).any() or not (weights * counts).sum() > 0:
-            raise refusal("loss.class_weights", "at least 0, and above 0 for some class with samples", list(wanted))
+            raise refusal(
+                "loss.class_weights",
+                message(
+                    "learning.wanted.least_above_some_class", "at least 0, and above 0 for some class with samples"
+                ),
+                list(wanted),
+            )
     return (weights * counts.sum() / (weights * counts).sum()).float()

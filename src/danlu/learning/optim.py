@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.config import OptimConfig
+from danlu.message import message
 from danlu.refuse import one_of, refusal
 from danlu.user_objects import find, is_own
 
@@ -216,12 +217,23 @@ def build_optimizer(
     """
     if is_own(config.name):
         return find("optimizer", str(config.name)).build(model, config, lr_factors or {})
-    name = one_of("optim.name", str(config.name), OPTIMIZERS, "a known optimiser")
+    name = one_of(
+        "optim.name", str(config.name), OPTIMIZERS, message("learning.wanted.known_optimiser", "a known optimiser")
+    )
     if config.form != "torch" and name not in WITH_FORMS:
-        raise refusal("optim.form", f"torch with {name}", config.form, do=f"use --optim {' or '.join(WITH_FORMS)}")
+        raise refusal(
+            "optim.form",
+            message("learning.wanted.torch", "torch with {name}", name=name),
+            config.form,
+            do=message("learning.do.use_optim", "use --optim {with_forms}", with_forms=" or ".join(WITH_FORMS)),
+        )
     groups = parameter_groups(model, config, lr_factors or {})
     if not groups:
-        raise refusal("model", "a network with parameters to train", type(model).__name__)
+        raise refusal(
+            "model",
+            message("learning.wanted.network_parameters_train", "a network with parameters to train"),
+            type(model).__name__,
+        )
     devices = {p.device.type for group in groups for p in group["params"]}
     return OPTIMIZERS[name].build(groups, config, fused and devices <= set(FUSED_DEVICES))
 
@@ -236,7 +248,7 @@ def parameter_groups(model: nn.Module, config: OptimConfig, lr_factors: Mapping[
         Refusal: No learning rate.
     """
     if config.lr is None:
-        raise refusal("optim.lr", "a number greater than 0", None)
+        raise refusal("optim.lr", message("learning.wanted.number_greater", "a number greater than 0"), None)
     trained = [(lr_factors.get(name, 1.0), p) for name, p in model.named_parameters() if p.requires_grad]
     groups: Groups = []
     for factor in sorted({factor for factor, _ in trained}):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from danlu.config import ScheduleConfig
+from danlu.message import message
 from danlu.refuse import one_of, refusal
 from danlu.user_objects import find, is_own
 
@@ -96,11 +97,23 @@ def build_schedule(
     """
     if is_own(config.name):
         if config.warmup:
-            raise refusal("schedule.warmup", "0 with a scheduler of your own", config.warmup)
+            raise refusal(
+                "schedule.warmup",
+                message("learning.wanted.scheduler_your_own", "0 with a scheduler of your own"),
+                config.warmup,
+            )
         return find("scheduler", str(config.name))(epochs, steps_per_epoch, lr)
-    curve = SCHEDULES[one_of("schedule", str(config.name), SCHEDULES, "a known schedule")].curve
+    curve = SCHEDULES[
+        one_of("schedule", str(config.name), SCHEDULES, message("learning.wanted.known_schedule", "a known schedule"))
+    ].curve
     if config.warmup >= epochs:
-        raise refusal("schedule.warmup", f"less than the {epochs:g} epochs of the training", config.warmup)
+        raise refusal(
+            "schedule.warmup",
+            message(
+                "learning.wanted.less_epochs_training", "less than the {epochs:g} epochs of the training", epochs=epochs
+            ),
+            config.warmup,
+        )
     warmup_steps = config.warmup * steps_per_epoch
 
     def factor(step: int) -> float:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from danlu.config import ModelConfig
+from danlu.message import message
 from danlu.refuse import refusal
 
 
@@ -81,13 +82,21 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
     """
     if config.sparse is None:
         if config.sparse_refine:
-            raise refusal("--model.sparse_refine", "omitted without --sparse", config.sparse_refine)
+            raise refusal(
+                "--model.sparse_refine",
+                message("learning.wanted.omitted_without_sparse", "omitted without --sparse"),
+                config.sparse_refine,
+            )
         return []
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     dense = []
     for name, layer in layers:
         if parametrize.is_parametrized(layer):
-            raise refusal("--model.norm", "other than weight and spectral with --sparse", config.norm)
+            raise refusal(
+                "--model.norm",
+                message("learning.wanted.other_weight_spectral_sparse", "other than weight and spectral with --sparse"),
+                config.norm,
+            )
         has_magnitudes = config.sparse_refine or layer.weight.any()
         if layer.weight.shape[1] % 4 or not layer.weight.requires_grad or not has_magnitudes:
             dense.append(name)
@@ -100,7 +109,10 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
             layer.weight.masked_fill_(~mask, 0)
         parametrize.register_parametrization(layer, "weight", Fixed(mask))
     if len(dense) == len(layers):
-        wanted = "omitted if no layer has a multiple of 4 input channels and weights that train and are not all 0"
+        wanted = message(
+            "learning.wanted.omitted_if_layer_multiple",
+            "omitted if no layer has a multiple of 4 input channels and weights that train and are not all 0",
+        )
         raise refusal("--sparse", wanted, config.sparse)
     return dense
 
@@ -171,7 +183,11 @@ def semi_structured(model: nn.Module, dtype: torch.dtype = torch.float16) -> lis
     """
     device = next(model.parameters()).device
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
-        raise refusal("device of the network", "a CUDA GPU of compute capability 8.0 or newer", str(device))
+        raise refusal(
+            "device of the network",
+            message("learning.wanted.cuda_gpu_compute_capability", "a CUDA GPU of compute capability 8.0 or newer"),
+            str(device),
+        )
     converted = []
     for name, layer in list(model.named_modules()):
         if not (name and type(layer) is nn.Linear and is_sparse(layer.weight)):

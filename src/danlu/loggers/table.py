@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.run.folder import Run
 
@@ -36,7 +37,14 @@ def check_loggers(names: Sequence[str] | None) -> None:
     """Raise Refusal where the package of a logger is missing."""
     for name in names or ():
         if find_spec(name) is None:
-            raise Refusal(f"--log {name} needs the package {name}; install it with `pip install danlu[{name}]`", "log")
+            raise Refusal(
+                message(
+                    "loggers.refuse.log_needs_package_install",
+                    "--log {name} needs the package {name}; install it with `pip install danlu[{name}]`",
+                    name=name,
+                ),
+                "log",
+            )
 
 
 def open_logger(name: str, run: Run, step: int) -> Logger:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from danlu.config import ModelConfig, from_dict
+from danlu.message import message
 from danlu.models import networks
 from danlu.models.backbone import Backbone
 from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
@@ -58,7 +59,11 @@ def build_model(
         inputs, spec = _positive("inputs", inputs), find_network(name)
         if not spec.tabular:
             tables = ", ".join(n for n, e in MODELS.items() if e.tabular)
-            raise refusal("--model", f"a network for table rows ({tables})", name)
+            raise refusal(
+                "--model",
+                message("models.wanted.network_table_rows", "a network for table rows ({tables})", tables=tables),
+                name,
+            )
         return _build(name, spec, (inputs, classes), options)
     channels, size = _positive("channels", channels), _positive("size", size)
     spec = find_network(name)
@@ -81,7 +86,11 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
         Refusal: A network without stages, or as `build_model`.
     """
     if options.get("aux"):
-        raise refusal("model.aux", "omitted for a backbone, which has no classifiers", True)
+        raise refusal(
+            "model.aux",
+            message("models.wanted.omitted_backbone_classifiers", "omitted for a backbone, which has no classifiers"),
+            True,
+        )
     library, _, inner = name.partition("/")
     if library == "timm":
         stages = NetworkSpec(partial(timm_backbone, inner), f"the stages of {inner} of timm")
@@ -89,7 +98,11 @@ def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Ba
     else:
         model = build_model(name, classes=1, channels=channels, size=size, **options)
     if not isinstance(model, Backbone):
-        raise refusal("--model", "a network with stages, or timm/NAME, for a backbone", name)
+        raise refusal(
+            "--model",
+            message("models.wanted.network_stages_timm_name", "a network with stages, or timm/NAME, for a backbone"),
+            name,
+        )
     model.head = nn.Identity()
     return model
 
@@ -103,13 +116,18 @@ def find_network(name: str) -> NetworkSpec:
         residual = defining_module(library, inner) in RESIDUAL_MODULES
         return NetworkSpec(partial(LIBRARIES[library], inner), f"{inner} of {library}", residual=residual)
     if name not in MODELS:
-        raise refusal("--model", "a known network, timm/NAME or torchvision/NAME", name, near=MODELS)
+        raise refusal(
+            "--model",
+            message("models.wanted.known_network_timm_name", "a known network, timm/NAME or torchvision/NAME"),
+            name,
+            near=MODELS,
+        )
     return MODELS[name]
 
 
 def _positive(argument: str, value: object) -> int:
     if not isinstance(value, int) or value < 1:
-        raise refusal(argument, "an integer of at least 1", value)
+        raise refusal(argument, message("models.wanted.integer_least", "an integer of at least 1"), value)
     return value
 
 
@@ -118,10 +136,21 @@ def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mappin
     options = _set_options(options)
     for option, value in options.items():
         if option not in spec.options:
-            raise refusal(f"model.{option}", f"omitted for {name}, which takes {', '.join(spec.options)}", value)
+            raise refusal(
+                f"model.{option}",
+                message(
+                    "models.wanted.omitted_takes",
+                    "omitted for {name}, which takes {listed}",
+                    name=name,
+                    listed=", ".join(spec.options),
+                ),
+                value,
+            )
     init, norm = options.pop("init", "default"), options.get("norm")
     if init != "default" and options.get("pretrained"):
-        raise refusal("model.init", "omitted with published weights", init)
+        raise refusal(
+            "model.init", message("models.wanted.omitted_published_weights", "omitted with published weights"), init
+        )
     model = spec.build(*shape, **options)
     initialise(model, init)
     if norm in ("weight", "spectral"):
@@ -138,8 +167,20 @@ def _set_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_size(name: str, spec: NetworkSpec, size: int) -> None:
     if spec.sizes and size not in spec.sizes:
-        raise refusal("data.size", f"{' or '.join(map(str, spec.sizes))} for {name}", size)
+        raise refusal(
+            "data.size",
+            message("models.wanted.build", "{listed} for {name}", listed=" or ".join(map(str, spec.sizes)), name=name),
+            size,
+        )
     if size < spec.min_size:
-        raise refusal("data.size", f"at least {spec.min_size} for {name}", size)
+        raise refusal(
+            "data.size",
+            message("models.wanted.least", "at least {min_size} for {name}", min_size=spec.min_size, name=name),
+            size,
+        )
     if size % spec.multiple:
-        raise refusal("data.size", f"a multiple of {spec.multiple} for {name}", size)
+        raise refusal(
+            "data.size",
+            message("models.wanted.multiple", "a multiple of {multiple} for {name}", multiple=spec.multiple, name=name),
+            size,
+        )

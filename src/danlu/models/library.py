@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import norm_layer, shifts
 from danlu.refuse import Failure, one_of, refusal
@@ -58,7 +59,7 @@ def timm_model(
     import timm
 
     bare = name.partition(".")[0]  # resnet18.a1_in1k names one set of weights of resnet18
-    one_of("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), message("models.wanted.network_timm", "a network of timm"))
     options: dict[str, Any] = {} if dropout is None else {"drop_rate": dropout}
     published = timm.get_pretrained_cfg(bare)
     if published is not None and published.fixed_input_size:
@@ -70,7 +71,11 @@ def timm_model(
     except TypeError:  # nearly all of timm's networks have dropout, but not all
         if dropout is None:
             raise
-        raise refusal("model.dropout", f"omitted for timm/{name}, which has none", dropout) from None
+        raise refusal(
+            "model.dropout",
+            message("models.wanted.omitted_timm_none", "omitted for timm/{name}, which has none", name=name),
+            dropout,
+        ) from None
     replace_norms(model, norm, f"timm/{name}", pretrained)
     return _check_forward(model, f"timm/{name}", channels, size)
 
@@ -101,18 +106,27 @@ def timm_weights(name: str, size: int) -> Published:
     import timm
 
     bare = name.partition(".")[0]
-    one_of("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), message("models.wanted.network_timm", "a network of timm"))
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.has_weights:
-        raise refusal("--model", "a network of timm with published weights", name, near=timm.list_pretrained())
+        raise refusal(
+            "--model",
+            message("models.wanted.network_timm_published_weights", "a network of timm with published weights"),
+            name,
+            near=timm.list_pretrained(),
+        )
     options: dict[str, Any] = {"img_size": size} if published.fixed_input_size else {}
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt
     try:
         model = timm.create_model(name, pretrained=True, **options)
     except OSError:  # the library's own message is a paragraph
         raise Failure(
-            f"the published weights of timm/{name} are not available and could not be downloaded; "
-            "check the network connection, or give a file of them with --init"
+            message(
+                "models.refuse.published_weights_timm_available",
+                "the published weights of timm/{name} are not available and could not be downloaded; "
+                "check the network connection, or give a file of them with --init",
+                name=name,
+            )
         ) from None
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _weights_failure(f"timm/{name}", error) from None
@@ -169,14 +183,19 @@ def timm_backbone(
     import timm
 
     bare = name.partition(".")[0]
-    one_of("--model", bare, timm.list_models(), "a network of timm")
+    one_of("--model", bare, timm.list_models(), message("models.wanted.network_timm", "a network of timm"))
     try:
         network = timm.create_model(name, pretrained=pretrained, in_chans=channels, features_only=True)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         if pretrained:
             raise _weights_failure(f"timm/{name}", error) from None
         with_stages = timm.list_models(filter="resne*")
-        raise refusal("--model", "a timm network with stages", name, near=with_stages) from None
+        raise refusal(
+            "--model",
+            message("models.wanted.timm_network_stages", "a timm network with stages"),
+            name,
+            near=with_stages,
+        ) from None
     replace_norms(network, norm, f"timm/{name}", pretrained)
     return TimmBackbone(_check_forward(network, f"timm/{name}", channels, size))
 
@@ -198,7 +217,12 @@ def torchvision_model(
     """
     import torchvision
 
-    one_of("--model", name, torchvision.models.list_models(torchvision.models), "a network of torchvision")
+    one_of(
+        "--model",
+        name,
+        torchvision.models.list_models(torchvision.models),
+        message("models.wanted.network_torchvision", "a network of torchvision"),
+    )
     options: dict[str, Any] = {}
     if name.startswith("vit_"):
         options["image_size"] = size
@@ -278,11 +302,17 @@ def replace_norms(model: nn.Module, norm: str | None, name: str, pretrained: boo
     """
     norms = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     if norm is not None and not norms:
-        raise refusal("model.norm", f"omitted for {name}, which has no batch norm", norm)
+        raise refusal(
+            "model.norm",
+            message("models.wanted.omitted_batch_norm", "omitted for {name}, which has no batch norm", name=name),
+            norm,
+        )
     if norm in (None, "batch"):
         return
     if pretrained:
-        raise refusal("model.norm", "batch with published weights", norm)
+        raise refusal(
+            "model.norm", message("models.wanted.batch_published_weights", "batch with published weights"), norm
+        )
     before = None
     for path, layer in list(model.named_modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -336,9 +366,23 @@ def _build_error(name: str, size: int, pretrained: bool, error: Exception) -> Ex
 
 def _size_refusal(name: str, size: int, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return refusal("data.size", f"an image size that {name} takes ({reason})", size, do="try 224")
+    return refusal(
+        "data.size",
+        message(
+            "models.wanted.image_size_takes", "an image size that {name} takes ({reason})", name=name, reason=reason
+        ),
+        size,
+        do=message("models.do.try_224", "try 224"),
+    )
 
 
 def _weights_failure(name: str, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return Failure(f"the published weights of {name} could not be loaded: {reason}")
+    return Failure(
+        message(
+            "models.refuse.published_weights_could_loaded",
+            "the published weights of {name} could not be loaded: {reason}",
+            name=name,
+            reason=reason,
+        )
+    )

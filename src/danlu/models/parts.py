@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from danlu.message import message
 from danlu.models.batch_renorm import BatchRenorm
 from danlu.models.sparse_convolution import SparseConvolution
 from danlu.refuse import one_of, refusal
@@ -60,7 +61,9 @@ NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
 
 def activation_layer(name: str) -> nn.Module:
     """Build the activation of ACTIVATIONS with this name. Raises Refusal for an unknown name."""
-    return ACTIVATIONS[one_of("model.activation", name, ACTIVATIONS, "a known activation")]()
+    return ACTIVATIONS[
+        one_of("model.activation", name, ACTIVATIONS, message("models.wanted.known_activation", "a known activation"))
+    ]()
 
 
 def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
@@ -69,9 +72,14 @@ def norm_layer(name: str, channels: int, *, flat: bool = False) -> nn.Module:
     "layer" normalises over C, H, W with one scale per channel; "group" uses 32 groups, or fewer if 32 does not divide
     C. Raises Refusal for an unknown name, and for "instance" on flat inputs.
     """
-    one_of("model.norm", name, NORMS, "a known normalisation")
+    one_of("model.norm", name, NORMS, message("models.wanted.known_normalisation", "a known normalisation"))
     if flat and name == "instance":
-        raise refusal("model.norm", "a normalisation for table rows", name, do="try layer or batch")
+        raise refusal(
+            "model.norm",
+            message("models.wanted.normalisation_table_rows", "a normalisation for table rows"),
+            name,
+            do=message("models.do.try_layer_batch", "try layer or batch"),
+        )
     return NORMS[name](channels, flat)
 
 
@@ -173,7 +181,11 @@ def initialise(model: nn.Module, name: str) -> None:
     """
     kind, _, text = name.partition(":")
     if kind not in ("default", "xavier", "he", "normal", "zero") or (text != "") != (kind == "normal"):
-        raise refusal("model.init", "default, xavier, he, normal:STD or zero", name)
+        raise refusal(
+            "model.init",
+            message("models.wanted.default_xavier_he_normal", "default, xavier, he, normal:STD or zero"),
+            name,
+        )
     if kind == "default":
         return
     std = _std(text) if kind == "normal" else 0.0
@@ -204,5 +216,9 @@ def _std(text: str) -> float:
     except ValueError:
         std = math.nan
     if not (0 < std < math.inf):
-        raise refusal("model.init", "normal:STD with a number greater than 0", f"normal:{text}")
+        raise refusal(
+            "model.init",
+            message("models.wanted.normal_std_number_greater", "normal:STD with a number greater than 0"),
+            f"normal:{text}",
+        )
     return std

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from danlu.data.batches import Batch
 from danlu.engine.loop import Plan, Progress, Watcher
+from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required
 from danlu.refuse import Refusal, refusal
 from danlu.tasks.task import Evaluation
@@ -91,14 +92,32 @@ def _checked(callback: Any) -> Any:
     methods = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name))]
     if unknown := [name for name in methods if name not in MOMENTS]:
         near = difflib.get_close_matches(unknown[0], MOMENTS, 1, 0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(MOMENTS)}"
+        hint = (
+            message("own.hint.did_you_mean", "; did you mean {near!r}?", near=near[0])
+            if near
+            else message("own.hint.known", "; known are {moments}", moments=", ".join(MOMENTS))
+        )
         if not set(methods) & set(MOMENTS) or near:
             name = own_name(callback).removeprefix(PREFIX)
-            raise Refusal(f"callback {name} has the unknown moment {unknown[0]!r}{hint}", "callbacks")
+            raise Refusal(
+                message(
+                    "own.refuse.callback_unknown_moment",
+                    "callback {name} has the unknown moment {unknown!r}{hint}",
+                    name=name,
+                    unknown=unknown[0],
+                    hint=hint,
+                ),
+                "callbacks",
+            )
     if methods:
         return callback
     if not callable(callback) or len(required(parameters_of(callback))) > 1:
-        wanted = f"an object with a method {', '.join(MOMENTS[:-1])} or {MOMENTS[-1]}, or a function f(state)"
+        wanted = message(
+            "own.wanted.object_method_function_state",
+            "an object with a method {listed} or {moments}, or a function f(state)",
+            listed=", ".join(MOMENTS[:-1]),
+            moments=MOMENTS[-1],
+        )
         raise refusal("callbacks", wanted, own_name(callback).removeprefix(PREFIX))
     return callback
 
@@ -136,7 +155,13 @@ class CallbackWatcher(Watcher):
         if self.state.stop_reason is None or progress.stopped is not None or progress.epoch >= plan.epochs:
             return
         if plan.fabric.world_size > 1:
-            raise Refusal("callbacks cannot stop a training of several processes; use one device", "callbacks")
+            raise Refusal(
+                message(
+                    "own.refuse.callbacks_cannot_stop_training",
+                    "callbacks cannot stop a training of several processes; use one device",
+                ),
+                "callbacks",
+            )
         progress.stopped = self.state.stop_reason
 
     def on_end(self, plan: Plan, progress: Progress) -> None:

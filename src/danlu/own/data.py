@@ -12,6 +12,7 @@ from torch import Tensor
 from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
 from danlu.data.sources.targets import need_two
+from danlu.message import message
 from danlu.own.inputs import Part, Wishes, part_of
 from danlu.own.labels import numbered, numbers, task_of
 from danlu.own.naming import plain_name
@@ -83,14 +84,33 @@ def _is_table(part: Part) -> bool:
 def _joined_labels(parts: dict[str, Part]) -> np.ndarray:
     shapes = {part.labels.shape[1:] for part in parts.values()}
     if len(shapes) > 1:
-        raise Refusal(f"targets of all splits must have one shape, got {' and '.join(map(str, sorted(shapes)))}")
+        raise Refusal(
+            message(
+                "own.refuse.targets_all_splits_shape",
+                "targets of all splits must have one shape, got {listed}",
+                listed=" and ".join(map(str, sorted(shapes))),
+            )
+        )
     for split, part in parts.items():
         if len(part.inputs) != len(part.labels):
-            raise Refusal(f"{split} must have as many inputs as targets, got {len(part.inputs)} and {len(part.labels)}")
+            raise Refusal(
+                message(
+                    "own.refuse.many_inputs_targets_got",
+                    "{split} must have as many inputs as targets, got {inputs} and {labels}",
+                    split=split,
+                    inputs=len(part.inputs),
+                    labels=len(part.labels),
+                )
+            )
     kinds = {part.labels.dtype.kind for part in parts.values()}
     labels = [part.labels for part in parts.values()]
     if len(kinds) > 1 and not kinds <= set("iufb"):
-        raise Refusal("targets of all splits must be of one kind, got numbers in one and text in another")
+        raise Refusal(
+            message(
+                "own.refuse.targets_all_splits_kind",
+                "targets of all splits must be of one kind, got numbers in one and text in another",
+            )
+        )
     return np.concatenate(labels) if len(labels) > 1 else labels[0]
 
 
@@ -101,17 +121,36 @@ def _joined_inputs(parts: dict[str, Part]) -> Any:
     if len(inputs) == 1:
         return first
     if any(type(one) is not type(first) for one in inputs):
-        raise Refusal(f"all splits must be of one kind, got {' and '.join(type(one).__name__ for one in inputs)}")
+        raise Refusal(
+            message(
+                "own.refuse.all_splits_kind_got",
+                "all splits must be of one kind, got {listed}",
+                listed=" and ".join(type(one).__name__ for one in inputs),
+            )
+        )
     if isinstance(first, Tensor):
         shapes = {tuple(one.shape[1:]) for one in inputs}
         if len(shapes) > 1 or len({one.dtype for one in inputs}) > 1:
             listed = " and ".join(f"{tuple(one.shape[1:])} {str(one.dtype)[6:]}" for one in inputs)
-            raise Refusal(f"inputs of all splits must have one shape and type, got {listed}")
+            raise Refusal(
+                message(
+                    "own.refuse.inputs_all_splits_shape",
+                    "inputs of all splits must have one shape and type, got {listed}",
+                    listed=listed,
+                )
+            )
         return torch.cat(inputs)
     if isinstance(first, Samples):
         for one in inputs[1:]:
             if one.shape != first.shape:
-                raise Refusal(f"inputs of all splits must have one shape, got {first.shape} and {one.shape}")
+                raise Refusal(
+                    message(
+                        "own.refuse.data_inputs_all_splits_shape",
+                        "inputs of all splits must have one shape, got {shape} and {shape2}",
+                        shape=str(first.shape),
+                        shape2=str(one.shape),
+                    )
+                )
         return replace(first, parts=tuple(part for one in inputs for part in one.parts))
     if isinstance(first, ImageFiles):
         paths = tuple(path for one in inputs for path in one.paths)
@@ -121,7 +160,11 @@ def _joined_inputs(parts: dict[str, Part]) -> Any:
 
     for one in inputs[1:]:
         if missing := [name for name in first.columns if name not in one.columns]:
-            raise refusal("val and test", "tables with the columns of the training", f"none called {missing[0]!r}")
+            raise refusal(
+                "val and test",
+                message("own.wanted.tables_columns_training", "tables with the columns of the training"),
+                f"none called {missing[0]!r}",
+            )
     return pandas.concat([one[list(first.columns)] for one in inputs], ignore_index=True)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^:\\/]+)")
@@ -28,11 +29,18 @@ def load_reference(thing: str, value: str) -> Any:
     file, name = Path(match["file"]).expanduser(), match["name"]
     if not file.is_file():
         beside = [f"{one}:{name}" for one in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        raise refusal(thing, "FILE.py:NAME with an existing file", value, near=beside)
+        raise refusal(
+            thing, message("own.wanted.file_py_name_existing", "FILE.py:NAME with an existing file"), value, near=beside
+        )
     module = _module(thing, file)
     if not hasattr(module, name):
         public = [one for one in vars(module) if not one.startswith("_")]
-        raise refusal(f"{thing} {file}", "a file with the object after the colon", name, near=public)
+        raise refusal(
+            f"{thing} {file}",
+            message("own.wanted.file_object_after_colon", "a file with the object after the colon"),
+            name,
+            near=public,
+        )
     return getattr(module, name)
 
 
@@ -56,7 +64,16 @@ def _module(thing: str, file: Path) -> Any:
         del sys.modules[name]
         line = error.lineno if isinstance(error, SyntaxError) else _line(error, file)
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Refusal(f"{thing} {file} cannot be run, line {line}: {why}") from error
+        raise Refusal(
+            message(
+                "own.refuse.cannot_run_line",
+                "{thing} {file} cannot be run, line {line}: {why}",
+                thing=thing,
+                file=file,
+                line=line,
+                why=why,
+            )
+        ) from error
     return module
 
 

@@ -20,6 +20,7 @@ from danlu.data.image_workers import check_images
 from danlu.data.images import image_size, read_image
 from danlu.data.sources.csv import TARGET_COLUMNS
 from danlu.data.sources.labelled import image_files
+from danlu.message import message
 from danlu.own.labels import as_labels
 from danlu.own.parts import is_array, is_frame, is_hugging_face, is_pair
 from danlu.refuse import Refusal, refusal
@@ -66,7 +67,13 @@ def part_of(data: Any, wishes: Wishes, where: str) -> Part:
     """Inputs and labels of one split. where: its name, for messages."""
     if is_pair(data):
         if wishes.target:
-            raise refusal("target", f"left out where {where} is a pair (inputs, targets)", wishes.target)
+            raise refusal(
+                "target",
+                message(
+                    "own.wanted.left_out_where_pair", "left out where {where} is a pair (inputs, targets)", where=where
+                ),
+                wishes.target,
+            )
         first, second = data
         if is_frame(first):
             named = str(getattr(second, "name", None) or "target")
@@ -77,7 +84,13 @@ def part_of(data: Any, wishes: Wishes, where: str) -> Part:
     if is_hugging_face(data):
         return _hugging_face(data, wishes, where)
     if wishes.target:
-        raise refusal("target", f"left out where {where} is no table with named columns", wishes.target)
+        raise refusal(
+            "target",
+            message(
+                "own.wanted.left_out_where_table", "left out where {where} is no table with named columns", where=where
+            ),
+            wishes.target,
+        )
     return _dataset(data, wishes, where)
 
 
@@ -91,7 +104,11 @@ def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
         tensor = tensor.float()
         if not bool(torch.isfinite(tensor).all()):
             row = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1).nonzero()[0])
-            raise refusal(f"inputs of {where} at row {row}", "finite numbers", "NaN or infinity")
+            raise refusal(
+                f"inputs of {where} at row {row}",
+                message("own.wanted.finite_numbers", "finite numbers"),
+                "NaN or infinity",
+            )
     if tensor.ndim < 2 and not raw:
         tensor = tensor[:, None]
     if tensor.dtype == torch.uint8 and tensor.ndim in (3, 4):
@@ -99,7 +116,9 @@ def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
         if images is not None and (not raw or images.shape[2] == images.shape[3]):
             return images
         if not raw:
-            wanted = "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
+            wanted = message(
+                "own.wanted.images_channels", "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
+            )
             raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
         return tensor.float() / 255
     if raw:
@@ -110,11 +129,17 @@ def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
     if tensor.ndim == 4:
         images = _channels_first(tensor)
         if images is None:
-            wanted = "images (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or a network of your own (model=)"
+            wanted = message(
+                "own.wanted.images_channels_network_your",
+                "images (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels, or a network of your own (model=)",
+            )
             raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
         return images
     if tensor.ndim > 4:
-        wanted = "rows (N, D), images (N, C, H, W), or a network of your own for other shapes (model=)"
+        wanted = message(
+            "own.wanted.rows_images_network_your",
+            "rows (N, D), images (N, C, H, W), or a network of your own for other shapes (model=)",
+        )
         raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
     return tensor
 
@@ -126,14 +151,20 @@ def _tensor(array: Any, where: str) -> Tensor:
         try:
             values = np.asarray(array)
         except ValueError:
-            raise refusal(where, "an array of one shape", "lists of different lengths") from None
+            raise refusal(
+                where, message("own.wanted.array_shape", "an array of one shape"), "lists of different lengths"
+            ) from None
         if values.dtype.kind not in "iufb":
             got = f"type {values.dtype}" if values.dtype != object else "objects or lists of different lengths"
-            raise refusal(where, "numbers", got)
+            raise refusal(where, message("own.wanted.numbers", "numbers"), got)
         unsigned = values.dtype.kind == "u" and values.dtype != np.uint8
         tensor = torch.from_numpy(np.array(values, dtype=np.int64 if unsigned else None))
     if not tensor.numel():
-        raise refusal(where, "an array with something in it", f"shape {tuple(tensor.shape)}")
+        raise refusal(
+            where,
+            message("own.wanted.array_something", "an array with something in it"),
+            f"shape {tuple(tensor.shape)}",
+        )
     return tensor
 
 
@@ -155,17 +186,27 @@ def _frame(frame: Any, wishes: Wishes, where: str) -> Part:
         usual = [name for name in names if name.lower() in TARGET_COLUMNS]
         if len(usual) != 1:
             shown = ", ".join(map(repr, names[:8])) + ", ..." * (len(names) > 8)
-            raise Refusal(f"{where} is a DataFrame and needs target=, the column to predict, one of {shown}", "target")
+            raise Refusal(
+                message(
+                    "own.refuse.dataframe_needs_target_column",
+                    "{where} is a DataFrame and needs target=, the column to predict, one of {shown}",
+                    where=where,
+                    shown=shown,
+                ),
+                "target",
+            )
         target = usual[0]
     if target not in names:
-        raise refusal("target", f"a column of {where}", target, near=names)
+        raise refusal("target", message("own.wanted.column", "a column of {where}", where=where), target, near=names)
     if not len(frame):
-        raise refusal(where, "a DataFrame with rows", "none")
+        raise refusal(where, message("own.wanted.dataframe_rows", "a DataFrame with rows"), "none")
     column = frame.iloc[:, names.index(target)]
     keep = column.notna().to_numpy()
     problems = [Problem(f"row {i}", f"no value in target column {target!r}") for i in np.flatnonzero(~keep)[:1000]]
     if not keep.any():
-        raise refusal(f"column {target!r} of {where}", "a target", "a column without any value")
+        raise refusal(
+            f"column {target!r} of {where}", message("own.wanted.target", "a target"), "a column without any value"
+        )
     rows = frame[keep].drop(columns=frame.columns[names.index(target)]).reset_index(drop=True)
     labels = as_labels(column[keep], f"column {target!r} of {where}")
     if column.dtype == bool or str(column.dtype) == "category":
@@ -175,7 +216,15 @@ def _frame(frame: Any, wishes: Wishes, where: str) -> Part:
     if path is not None:
         return _files([Path(str(one)) for one in rows[path]], labels, wishes, where, path)
     if not len(rows.columns):
-        raise refusal(where, f"a DataFrame with columns besides the target {target!r}", "none")
+        raise refusal(
+            where,
+            message(
+                "own.wanted.dataframe_columns_besides_target",
+                "a DataFrame with columns besides the target {target!r}",
+                target=target,
+            ),
+            "none",
+        )
     notes = [f"the target is column {target!r}, by its name"] if wishes.target is None else []
     return Part(rows, labels, target=target, problems=problems, notes=notes)
 
@@ -193,16 +242,26 @@ def _files(paths: list[Path], labels: np.ndarray, wishes: Wishes, where: str, co
     """Image files and their labels; files that cannot be read are problems."""
     if not any(path.is_file() for path in paths):
         raise refusal(
-            f"column {column!r} of {where}", "paths of existing images", str(paths[0]),
-            do="relative paths start in the current folder",
+            f"column {column!r} of {where}",
+            message("own.wanted.paths_existing_images", "paths of existing images"),
+            str(paths[0]),
+            do=message("own.do.relative_paths_start_current", "relative paths start in the current folder"),
         )  # fmt: skip
     infos = check_images(paths, workers=wishes.config.workers)
     good = [i for i, info in enumerate(infos) if isinstance(info, ImageInfo)]
     problems = [Problem(str(p), info) for p, info in zip(paths, infos) if isinstance(info, str)]
     if len(problems) > 0.05 * len(paths) and wishes.config.on_bad == "stop":
         raise Refusal(
-            f"{len(problems)} of {len(paths)} images of {where} cannot be read, the first {problems[0].where}: "
-            f"{problems[0].reason}; on_bad='skip' trains without them"
+            message(
+                "own.refuse.images_cannot_read_first",
+                "{problems} of {paths} images of {where} cannot be read, the first {where2}: {reason}; "
+                "on_bad='skip' trains without them",
+                problems=len(problems),
+                paths=len(paths),
+                where=where,
+                where2=problems[0].where,
+                reason=problems[0].reason,
+            )
         )
     notes: list[str] = []
     files = image_files([paths[i] for i in good], [infos[i] for i in good], wishes.config, notes)  # type: ignore[misc]
@@ -224,7 +283,12 @@ def _hugging_face(data: Any, wishes: Wishes, where: str) -> Part:
     usual = classes or [name for name in names if name in LABEL_KEYS]
     label = wishes.target or (usual[0] if usual else None)
     if label is None or label not in names:
-        raise refusal("target", f"a column of {where}", label, near=[name for name in names if name != image])
+        raise refusal(
+            "target",
+            message("own.wanted.column", "a column of {where}", where=where),
+            label,
+            near=[name for name in names if name != image],
+        )
     known = tuple(features[label].names) if label in classes else None
     labels = as_labels(data[label], f"column {label!r} of {where}")
     return Part(_images(data, lambda item: item[image], wishes), labels, known)
@@ -237,10 +301,14 @@ def _with_target(config: DataConfig, target: str) -> DataConfig:
 def _dataset(data: Any, wishes: Wishes, where: str) -> Part:
     """A torch Dataset, or a list of samples."""
     if not len(data):
-        raise refusal(where, "a dataset with samples", "none")
+        raise refusal(where, message("own.wanted.dataset_samples", "a dataset with samples"), "none")
     if arrays := _tensors_of(data):
         if len(arrays) != 2:
-            raise refusal(where, "a TensorDataset of inputs and targets", f"{len(arrays)} tensors")
+            raise refusal(
+                where,
+                message("own.wanted.tensordataset_inputs_targets", "a TensorDataset of inputs and targets"),
+                f"{len(arrays)} tensors",
+            )
         return Part(array_inputs(arrays[0], wishes.raw, where), as_labels(arrays[1], f"targets of {where}"))
     read = Reading(wishes.collate, where)
     first, label = read(_item(data, 0, where))
@@ -273,15 +341,20 @@ class Reading:
             x = next((item[key] for key in INPUT_KEYS if key in item), None)
             y = next((item[key] for key in LABEL_KEYS if key in item), None)
             if x is None or y is None:
-                wanted = (
-                    f"items with an input ({', '.join(INPUT_KEYS[:4])}, ...) and a label ({', '.join(LABEL_KEYS[:3])})"
+                wanted = message(
+                    "own.wanted.items_input_label",
+                    "items with an input ({listed}, ...) and a label ({count})",
+                    listed=", ".join(INPUT_KEYS[:4]),
+                    count=", ".join(LABEL_KEYS[:3]),
                 )
                 raise refusal(self.where, wanted, f"the keys {', '.join(map(str, item))}")
             return x, y
         if isinstance(item, tuple | list) and len(item) == 2:
             return item[0], item[1]
         got = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
-        raise refusal(f"the items of {self.where}", "pairs (input, target)", got)
+        raise refusal(
+            f"the items of {self.where}", message("own.wanted.pairs_input_target", "pairs (input, target)"), got
+        )
 
 
 @dataclass(frozen=True)
@@ -299,7 +372,15 @@ def _item(data: Any, number: int, where: str) -> Any:
         return data[number]
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Refusal(f"sample {number} of {where} cannot be read: {why}") from error
+        raise Refusal(
+            message(
+                "own.refuse.sample_cannot_read",
+                "sample {number} of {where} cannot be read: {why}",
+                number=number,
+                where=where,
+                why=why,
+            )
+        ) from error
 
 
 def _as_input(value: Any, where: str) -> Tensor:
@@ -307,7 +388,12 @@ def _as_input(value: Any, where: str) -> Tensor:
         value = np.asarray(value)
     if not isinstance(value, Tensor | np.ndarray) or (isinstance(value, np.ndarray) and value.dtype.kind not in "iufb"):
         got = type(value).__name__
-        raise refusal(f"inputs of {where}", "tensors, arrays or PIL images", got, do="convert them in the dataset")
+        raise refusal(
+            f"inputs of {where}",
+            message("own.wanted.tensors_arrays_pil_images", "tensors, arrays or PIL images"),
+            got,
+            do=message("own.do.convert_them_dataset", "convert them in the dataset"),
+        )
     tensor = value.as_subclass(Tensor) if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     return tensor.float() if tensor.is_floating_point() or tensor.dtype in (torch.bool, torch.uint8) else tensor
 
@@ -330,8 +416,13 @@ def _images(data: Any, read: Any, wishes: Wishes) -> Tensor:
     side = wishes.config.size or (max(height, width) if len(sizes) == 1 else _side(sizes))
     if len(data) * (1 if grey else 3) * side**2 > MAX_BYTES:
         raise Refusal(
-            f"{len(data):,} images of {side} pixels do not fit in memory; give a smaller size=, or let the dataset "
-            "return tensors (transform=), which are read batch by batch"
+            message(
+                "own.refuse.images_pixels_do_fit",
+                "{data:,} images of {side} pixels do not fit in memory; give a smaller size=, or let the "
+                "dataset return tensors (transform=), which are read batch by batch",
+                data=len(data),
+                side=side,
+            )
         )
     made = torch.empty(len(data), 1 if grey else 3, side, side, dtype=torch.uint8)
     for i in range(len(data)):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.sources.targets import decide, to_classes, to_numbers
+from danlu.message import message
 from danlu.own.loss import BINARY_KINDS, CLASS_KINDS, NUMBER_KINDS
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName
@@ -25,25 +26,44 @@ def as_labels(values: Any, where: str) -> np.ndarray:
     if array.dtype == object:
         kinds = {type(one) for one in array.ravel().tolist()}
         if any(issubclass(kind, list | tuple | dict | Tensor | np.ndarray) for kind in kinds):
-            raise refusal(where, "one class, or the same number of numbers, per sample", "lists of different lengths")
+            raise refusal(
+                where,
+                message("own.wanted.class_same_number_numbers", "one class, or the same number of numbers, per sample"),
+                "lists of different lengths",
+            )
         if all(issubclass(kind, int | float | np.number) for kind in kinds):
             array = array.astype(float)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim not in (1, 2):
-        raise refusal(where, "one class (N,), or numbers (N,) or (N, T)", f"shape {array.shape}")
+        raise refusal(
+            where,
+            message("own.wanted.class_numbers", "one class (N,), or numbers (N,) or (N, T)"),
+            f"shape {array.shape}",
+        )
     if array.ndim == 2 and array.dtype.kind not in "iufb":
-        raise refusal(where, "one class per sample", f"text of shape {array.shape}")
+        raise refusal(
+            where, message("own.wanted.class_per_sample", "one class per sample"), f"text of shape {array.shape}"
+        )
     return array
 
 
 def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: str, where: str) -> TaskName:
     """classify or regress. task: the user's wish. loss: kind of the user's loss. name: of a table's target column."""
     if task in ("detect", "segment"):
-        raise refusal("task", "classify or regress for data given in Python", task, do="pass the folder's path")
+        raise refusal(
+            "task",
+            message("own.wanted.classify_regress_data_given", "classify or regress for data given in Python"),
+            task,
+            do=message("own.do.pass_folder_path", "pass the folder's path"),
+        )
     if labels.ndim == 2:
         if task == "classify":
-            raise refusal(where, "one label per sample to classify", f"shape {labels.shape}")
+            raise refusal(
+                where,
+                message("own.wanted.label_per_sample_classify", "one label per sample to classify"),
+                f"shape {labels.shape}",
+            )
         return "regress"
     if task is None and loss in CLASS_KINDS:
         task = "classify"
@@ -88,5 +108,12 @@ def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tup
 def numbers(labels: np.ndarray, where: str) -> Tensor:
     """Targets of regression, float32 (N, T)."""
     if labels.dtype.kind not in "iufb":
-        raise Refusal(f"{where} must be numbers to predict numbers, got text such as {str(labels.ravel()[0])!r}")
+        raise Refusal(
+            message(
+                "own.refuse.numbers_predict_numbers_got",
+                "{where} must be numbers to predict numbers, got text such as {example!r}",
+                where=where,
+                example=str(labels.ravel()[0]),
+            )
+        )
     return to_numbers(labels.astype(float), where)

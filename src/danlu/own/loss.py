@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.doctor.losses import kind_of
+from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
 from danlu.refuse import Refusal, refusal
 
@@ -30,16 +31,26 @@ class OwnLoss:
         if inspect.isclass(loss) and issubclass(loss, nn.Module):
             loss = loss()
         if not callable(loss):
-            wanted = "a loss's name or a function f(outputs, targets)"
+            wanted = message("own.wanted.loss_name_function_outputs", "a loss's name or a function f(outputs, targets)")
             raise refusal("loss", wanted, loss if isinstance(loss, int | float) else type(loss).__name__)
         if not isinstance(loss, nn.Module) and len(required(parameters_of(loss))) > 2:
             needs = ", ".join(required(parameters_of(loss)))
             raise Refusal(
-                f"loss {shown(self.name)} must be a function f(outputs, targets), it requires {needs}", "loss"
+                message(
+                    "own.refuse.loss_function_outputs_targets",
+                    "loss {name} must be a function f(outputs, targets), it requires {needs}",
+                    name=shown(self.name),
+                    needs=needs,
+                ),
+                "loss",
             )
         if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
             raise Refusal(
-                f"loss {shown(self.name)} has parameters, which danlu does not train; make them part of the model",
+                message(
+                    "own.refuse.loss_parameters_danlu_does",
+                    "loss {name} has parameters, which danlu does not train; make them part of the model",
+                    name=shown(self.name),
+                ),
                 "loss",
             )
         self.function, self.kind = loss, kind_of(loss)
@@ -53,10 +64,22 @@ class OwnLoss:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
             raise Refusal(
-                f"loss {shown(self.name)} fails on {shapes}, {str(targets.dtype).removeprefix('torch.')}: {why}", "loss"
+                message(
+                    "own.refuse.loss_fails",
+                    "loss {name} fails on {shapes}, {own_name}: {why}",
+                    name=shown(self.name),
+                    shapes=shapes,
+                    own_name=str(targets.dtype).removeprefix("torch."),
+                    why=why,
+                ),
+                "loss",
             ) from error
         if not isinstance(value, Tensor):
-            raise refusal(f"loss {shown(self.name)}", "a function that returns a tensor", type(value).__name__)
+            raise refusal(
+                f"loss {shown(self.name)}",
+                message("own.wanted.function_returns_tensor", "a function that returns a tensor"),
+                type(value).__name__,
+            )
         return value
 
     def _fitting(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.own.naming import parameters_of, plain_name, required
 from danlu.refuse import Refusal, refusal
 from danlu.run.quantities import METRICS
@@ -44,7 +45,16 @@ class OwnMetrics:
             except Exception as error:
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
-                raise Refusal(f"metric {name} fails on {shapes}: {why}", "metrics") from error
+                raise Refusal(
+                    message(
+                        "own.refuse.metric_fails",
+                        "metric {name} fails on {shapes}: {why}",
+                        name=name,
+                        shapes=shapes,
+                        why=why,
+                    ),
+                    "metrics",
+                ) from error
             several = isinstance(value, Mapping)
             for key, one in value.items() if several else [(name, value)]:
                 found[str(key)] = _number(str(key), one)
@@ -64,13 +74,32 @@ def _named(metrics: Any) -> dict[str, Any]:
             named[name if name not in named else f"{name}_{len(named)}"] = one
     for name, metric in named.items():
         if name in METRICS:
-            raise Refusal(f"metric {name!r} has the name of one of danlu's own; give it another name", "metrics")
+            raise Refusal(
+                message(
+                    "own.refuse.metric_name_danlu_own",
+                    "metric {name!r} has the name of one of danlu's own; give it another name",
+                    name=name,
+                ),
+                "metrics",
+            )
         if not (callable(metric) or _is_torchmetric(metric)):
-            raise refusal(f"metric {name}", "a function f(outputs, targets) or a torchmetrics metric", metric)
+            raise refusal(
+                f"metric {name}",
+                message(
+                    "own.wanted.function_outputs_targets_torchmetrics",
+                    "a function f(outputs, targets) or a torchmetrics metric",
+                ),
+                metric,
+            )
         needs = required(parameters_of(metric))
         if not _is_torchmetric(metric) and len(needs) > 2:
             raise Refusal(
-                f"metric {plain_name(metric)} must be a function f(outputs, targets), it requires {', '.join(needs)}",
+                message(
+                    "own.refuse.metric_function_outputs_targets",
+                    "metric {plain_name} must be a function f(outputs, targets), it requires {needs}",
+                    plain_name=plain_name(metric),
+                    needs=", ".join(needs),
+                ),
                 "metrics",
             )
     return named
@@ -105,4 +134,4 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         shape = tuple(torch.as_tensor(value).shape) if isinstance(value, Tensor) else type(value).__name__
-        raise refusal(f"metric {name}", "one number", shape) from None
+        raise refusal(f"metric {name}", message("own.wanted.number", "one number"), shape) from None

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from danlu.message import message
 from danlu.models.spec import NetworkFacts, NetworkSpec
 from danlu.own.naming import own_name, parameters_of, required, shown
 from danlu.refuse import Refusal, refusal
@@ -32,18 +33,30 @@ def network_spec(model: Any) -> NetworkSpec:
     name = own_name(model)
     if isinstance(model, nn.Module):
         if not list(model.parameters()):
-            raise refusal("model", "a network with parameters to train", type(model).__name__)
+            raise refusal(
+                "model",
+                message("own.wanted.network_parameters_train", "a network with parameters to train"),
+                type(model).__name__,
+            )
         return _spec(Copies(model), name)
     if not callable(model):
-        wanted = "a network's name, an nn.Module or a function that builds one"
+        wanted = message(
+            "own.wanted.network_name_nn_module", "a network's name, an nn.Module or a function that builds one"
+        )
         raise refusal("model", wanted, model if isinstance(model, int | float) else type(model).__name__)
     parameters = parameters_of(model)
     offered = {name for names in OFFERED.values() for name in names}
     if missing := [name for name in required(parameters) if name not in offered]:
         facts = ", ".join(OFFERED)
         raise Refusal(
-            f"model {shown(name)}: its parameter {missing[0]!r} has no default; danlu passes {facts}, "
-            f"give the others by functools.partial(..., {missing[0]}=...)",
+            message(
+                "own.refuse.model_parameter_default_danlu",
+                "model {name}: its parameter {missing!r} has no default; danlu passes {facts}, give the "
+                "others by functools.partial(..., {missing}=...)",
+                name=shown(name),
+                missing=missing[0],
+                facts=facts,
+            ),
             "model",
         )
     return _spec(Builder(model, name), name)
@@ -59,7 +72,11 @@ class Copies:
     def __init__(self, module: nn.Module) -> None:
         if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
             raise Refusal(
-                f"model {type(module).__name__} has lazy layers that have no shape yet; call it once on a batch before",
+                message(
+                    "own.refuse.model_lazy_layers_shape",
+                    "model {name} has lazy layers that have no shape yet; call it once on a batch before",
+                    name=type(module).__name__,
+                ),
                 "model",
             )
         try:
@@ -67,7 +84,13 @@ class Copies:
         except Exception as error:
             why = " ".join(str(error).split())[:200]
             raise Refusal(
-                f"model {type(module).__name__} cannot be copied ({why}); give a function that builds it", "model"
+                message(
+                    "own.refuse.model_cannot_copied_give",
+                    "model {name} cannot be copied ({why}); give a function that builds it",
+                    name=type(module).__name__,
+                    why=why,
+                ),
+                "model",
             ) from error
 
     def __call__(self, facts: NetworkFacts) -> nn.Module:
@@ -91,7 +114,13 @@ class Builder:
         for parameter in [p for p, value in wanted.items() if value is None]:
             if parameters[parameter].default is inspect.Parameter.empty:
                 raise Refusal(
-                    f"model {shown(self.name)}: no value for its {parameter!r} with inputs of shape {facts.shape}",
+                    message(
+                        "own.refuse.model_value_inputs_shape",
+                        "model {name}: no value for its {parameter!r} with inputs of shape {shape}",
+                        name=shown(self.name),
+                        parameter=parameter,
+                        shape=str(facts.shape),
+                    ),
                     "model",
                 )
             del wanted[parameter]
@@ -105,7 +134,20 @@ class Builder:
         except Exception as error:
             given = ", ".join(f"{k}={v}" for k, v in wanted.items())
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise Refusal(f"model {shown(self.name)}({given}) fails: {why}", "model") from error
+            raise Refusal(
+                message(
+                    "own.refuse.model_fails",
+                    "model {name}({given}) fails: {why}",
+                    name=shown(self.name),
+                    given=given,
+                    why=why,
+                ),
+                "model",
+            ) from error
         if not isinstance(model, nn.Module):
-            raise refusal(f"model {shown(self.name)}", "a function that returns an nn.Module", type(model).__name__)
+            raise refusal(
+                f"model {shown(self.name)}",
+                message("own.wanted.function_returns_nn_module", "a function that returns an nn.Module"),
+                type(model).__name__,
+            )
         return model.cpu()

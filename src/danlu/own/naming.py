@@ -8,6 +8,7 @@ import re
 from functools import partial
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.user_objects import PREFIX
 
@@ -54,6 +55,12 @@ def check_sendable(objects: Any) -> None:
         except Exception as error:  # pickle raises a dozen kinds
             why = " ".join(str(error).split())[:120]
             raise Refusal(
-                f"{kind} {shown(one.name)} cannot be sent to the processes of --devices ({why}); "
-                "define it at the top level of a module instead of as a lambda or inside a function, or use one device"
+                message(
+                    "own.refuse.cannot_sent_processes_devices",
+                    "{kind} {name} cannot be sent to the processes of --devices ({why}); define it at the "
+                    "top level of a module instead of as a lambda or inside a function, or use one device",
+                    kind=kind,
+                    name=shown(one.name),
+                    why=why,
+                )
             ) from None

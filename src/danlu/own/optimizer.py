@@ -11,6 +11,7 @@ from torch import nn
 
 from danlu.config import OptimConfig
 from danlu.learning.optim import parameter_groups
+from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
 from danlu.refuse import Refusal, refusal
 
@@ -40,7 +41,11 @@ class OwnOptimizer:
         uniform = OptimConfig(lr=config.lr, weight_decay=config.weight_decay, decay_all=True)
         groups = parameter_groups(model, uniform, lr_factors)
         if not groups:
-            raise refusal("model", "a network with parameters to train", type(model).__name__)
+            raise refusal(
+                "model",
+                message("own.wanted.network_parameters_train", "a network with parameters to train"),
+                type(model).__name__,
+            )
         given = {name: getattr(config, name) for name in SETTINGS if name in self.takes}
         parameters = groups if len(groups) > 1 else groups[0]["params"]
         made = _called(self.name, self.make, model, parameters, given)
@@ -56,14 +61,22 @@ def own_optimizer(optimizer: Any, model: Any) -> OwnOptimizer:
         made = Rebuilt(optimizer, model)
         return OwnOptimizer(name, made, (), made.lr, made.weight_decay)
     if not callable(optimizer):
-        wanted = "an optimiser's name, class, or a function of the parameters"
+        wanted = message(
+            "own.wanted.optimiser_name_class_function", "an optimiser's name, class, or a function of the parameters"
+        )
         raise refusal(
             "optimizer", wanted, optimizer if isinstance(optimizer, int | float) else type(optimizer).__name__
         )
     make = Called(optimizer)
     trial = _called(name, make, nn.Linear(1, 1), [nn.Parameter(torch.zeros(1))], {})
     if isinstance(trial, torch.optim.LBFGS):
-        raise Refusal("optimizer LBFGS needs the loss several times a step, which danlu does not compute", "optimizer")
+        raise Refusal(
+            message(
+                "own.refuse.optimizer_lbfgs_needs_loss",
+                "optimizer LBFGS needs the loss several times a step, which danlu does not compute",
+            ),
+            "optimizer",
+        )
     group = trial.param_groups[0]
     takes = tuple(one for one in SETTINGS if one in parameters_of(optimizer))
     return OwnOptimizer(name, make, takes, group.get("lr"), group.get("weight_decay", 0.0))
@@ -93,8 +106,12 @@ class Rebuilt:
             members = [names.get(id(p)) for p in group["params"]]
             if None in members:
                 raise Refusal(
-                    f"optimizer {self.kind.__name__} has parameters that are not those of model=; "
-                    f"give the class, optimizer=torch.optim.{self.kind.__name__}, or a function of the parameters",
+                    message(
+                        "own.refuse.optimizer_parameters_model_give",
+                        "optimizer {name} has parameters that are not those of model=; give the class, "
+                        "optimizer=torch.optim.{name}, or a function of the parameters",
+                        name=self.kind.__name__,
+                    ),
                     "optimizer",
                 )
             self.groups.append({k: v for k, v in group.items() if k in self.defaults} | {"params": members})
@@ -114,7 +131,19 @@ def _called(name: str, make: Any, model: nn.Module, parameters: Any, settings: d
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Refusal(f"optimizer {shown(name)} fails on a list of parameters: {why}", "optimizer") from error
+        raise Refusal(
+            message(
+                "own.refuse.optimizer_fails_list_parameters",
+                "optimizer {name} fails on a list of parameters: {why}",
+                name=shown(name),
+                why=why,
+            ),
+            "optimizer",
+        ) from error
     if not isinstance(made, torch.optim.Optimizer):
-        raise refusal(f"optimizer {shown(name)}", "a class or function that returns an optimiser", type(made).__name__)
+        raise refusal(
+            f"optimizer {shown(name)}",
+            message("own.wanted.class_function_returns_optimiser", "a class or function that returns an optimiser"),
+            type(made).__name__,
+        )
     return made

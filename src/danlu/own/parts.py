@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
 
+from danlu.message import message
 from danlu.refuse import Refusal, nearest
 
 SPLIT_KEYS = {
@@ -19,9 +20,11 @@ SPLIT_KEYS = {
     "test": "test",
 }  # fmt: skip
 PAIR_KEYS = (("x", "y"), ("X", "y"), ("inputs", "targets"), ("images", "labels"), ("data", "target"))
-WANTED = (
-    "a path, the name of a known set, a pair (inputs, targets) of arrays or tensors, a torch Dataset or DataLoader, "
-    "a pandas DataFrame with target=, a Hugging Face dataset, or (train, val) or (train, val, test) of these"
+WANTED = message(
+    "own.wanted.path_name_known_set",
+    "a path, the name of a known set, a pair (inputs, targets) of arrays or tensors, a torch "
+    "Dataset or DataLoader, a pandas DataFrame with target=, a Hugging Face dataset, or "
+    "(train, val) or (train, val, test) of these",
 )
 PLAIN_SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler)
 
@@ -45,11 +48,25 @@ def splits_of(data: Any, val: Any, test: Any) -> dict[str, Any]:
     for name, one in (("val", val), ("test", test)):
         if is_data(one):
             if name in parts:
-                raise Refusal(f"{name} is given twice, in the data and as {name}=", name)
+                raise Refusal(
+                    message(
+                        "own.refuse.given_twice_data", "{name} is given twice, in the data and as {name}=", name=name
+                    ),
+                    name,
+                )
             parts[name] = one
     for name, one in parts.items():
         if not _is_split(one):
-            raise Refusal(f"{name if name != 'train' else 'DATA'} must be {WANTED}, got {described(one)}", "DATA")
+            raise Refusal(
+                message(
+                    "own.refuse.got",
+                    "{name} must be {wanted}, got {one}",
+                    name=name if name != "train" else "DATA",
+                    wanted=WANTED,
+                    one=described(one),
+                ),
+                "DATA",
+            )
     return parts
 
 
@@ -60,8 +77,15 @@ def _splits(data: Any) -> dict[str, Any]:
         named = {SPLIT_KEYS[str(key).lower()]: one for key, one in data.items() if str(key).lower() in SPLIT_KEYS}
         if "train" not in named:
             near = nearest(next(iter(data), ""), SPLIT_KEYS)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise Refusal(f"DATA must have the key 'train' or the keys 'x' and 'y', got {sorted(map(str, data))}{hint}")
+            hint = message("own.hint.did_you_mean", "; did you mean {near!r}?", near=near[0]) if near else ""
+            raise Refusal(
+                message(
+                    "own.refuse.data_key_train_keys",
+                    "DATA must have the key 'train' or the keys 'x' and 'y', got {data}{hint}",
+                    data=str(sorted(map(str, data))),
+                    hint=hint,
+                )
+            )
         return named
     if _is_split(data) or not isinstance(data, tuple | list):
         return {"train": data}
@@ -77,12 +101,23 @@ def _refuse_arrays(data: Sequence[Any]) -> None:
     lengths = [len(one) if np.ndim(one) else 0 for one in data]
     if len(data) == 2:
         raise Refusal(
-            f"DATA (inputs, targets) must have as many inputs as targets, got {lengths[0]:,} and {lengths[1]:,}", "DATA"
+            message(
+                "own.refuse.data_inputs_targets_many",
+                "DATA (inputs, targets) must have as many inputs as targets, got {lengths:,} and {lengths2:,}",
+                lengths=lengths[0],
+                lengths2=lengths[1],
+            ),
+            "DATA",
         )
     listed = ", ".join(f"{n:,}" for n in lengths)
     raise Refusal(
-        f"DATA must be one pair (inputs, targets) or ((x, y), (x_val, y_val)), got {len(data)} arrays of lengths "
-        f"{listed}",
+        message(
+            "own.refuse.data_pair_inputs_targets",
+            "DATA must be one pair (inputs, targets) or ((x, y), (x_val, y_val)), got {data} arrays "
+            "of lengths {listed}",
+            data=len(data),
+            listed=listed,
+        ),
         "DATA",
     )
 
@@ -164,7 +199,15 @@ def unwrapped(data: Any) -> tuple[Any, Any, Loading]:
     if not isinstance(data, DataLoader):
         return data, None, Loading()
     if isinstance(data.dataset, IterableDataset):
-        raise Refusal(f"DATA must be {WANTED}, got a DataLoader of {described(data.dataset)}", "DATA")
+        raise Refusal(
+            message(
+                "own.refuse.data_got_dataloader",
+                "DATA must be {wanted}, got a DataLoader of {dataset}",
+                wanted=WANTED,
+                dataset=described(data.dataset),
+            ),
+            "DATA",
+        )
     sampler = getattr(data, "sampler", None)
     if not isinstance(sampler, PLAIN_SAMPLERS) or data.batch_size is None:
         name = type(sampler if not isinstance(sampler, PLAIN_SAMPLERS) else data.batch_sampler).__name__

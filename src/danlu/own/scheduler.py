@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, required, shown
 from danlu.refuse import Refusal, refusal
 
@@ -29,11 +30,13 @@ class OwnScheduler:
         self.name = own_name(scheduler)
         made = isinstance(scheduler, lr_scheduler.LRScheduler)
         if made or not callable(scheduler):
-            wanted = "a schedule's name, a scheduler class, or a function of the optimiser"
-            raise refusal(
-                "scheduler", wanted, type(scheduler).__name__,
-                do="it cannot be moved to danlu's optimiser: scheduler=lambda optimizer: ..." if made else "",
-            )  # fmt: skip
+            wanted = message(
+                "own.wanted.schedule_name_scheduler_class",
+                "a schedule's name, a scheduler class, or a function of the optimiser",
+            )
+            text = "it cannot be moved to danlu's optimiser: scheduler=lambda optimizer: ..."
+            do = message("own.do.cannot_moved_danlu_optimiser", text) if made else ""
+            raise refusal("scheduler", wanted, type(scheduler).__name__, do=do)
         if self.name == own_name(lr_scheduler.ReduceLROnPlateau):
             raise _plateau()
         self.function = scheduler
@@ -45,8 +48,11 @@ class OwnScheduler:
 
 def _plateau() -> Refusal:
     return Refusal(
-        "scheduler ReduceLROnPlateau depends on the validation loss; use scheduler='plateau' "
-        "(schedule.factor, schedule.patience)",
+        message(
+            "own.refuse.scheduler_reducelronplateau_depends_validation",
+            "scheduler ReduceLROnPlateau depends on the validation loss; use scheduler='plateau' "
+            "(schedule.factor, schedule.patience)",
+        ),
         "scheduler",
     )
 
@@ -75,13 +81,27 @@ class Ahead:
             self.scheduler: Any = own.function(self.optimizer, **given)
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise Refusal(f"scheduler {shown(own.name)} cannot be built: {why}", "scheduler") from error
+            raise Refusal(
+                message(
+                    "own.refuse.scheduler_cannot_built",
+                    "scheduler {name} cannot be built: {why}",
+                    name=shown(own.name),
+                    why=why,
+                ),
+                "scheduler",
+            ) from error
         if not isinstance(self.scheduler, lr_scheduler.LRScheduler):
-            wanted = "a function that returns a scheduler of torch"
+            wanted = message(
+                "own.wanted.function_returns_scheduler_torch", "a function that returns a scheduler of torch"
+            )
             raise refusal(f"scheduler {shown(own.name)}", wanted, type(self.scheduler).__name__)
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             raise Refusal(
-                "scheduler ReduceLROnPlateau depends on the validation loss; use schedule='plateau'", "scheduler"
+                message(
+                    "own.refuse.scheduler_scheduler_reducelronplateau_depends_validation",
+                    "scheduler ReduceLROnPlateau depends on the validation loss; use schedule='plateau'",
+                ),
+                "scheduler",
             )
         self.per_step = isinstance(self.scheduler, PER_STEP) or any(name in parameters for name in STEP_PARAMETERS)
         self.factors = [self._factor()]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.batches import Transform
+from danlu.message import message
 from danlu.own.naming import own_name, parameters_of, plain_name, required
 from danlu.refuse import Refusal, refusal
 
@@ -61,12 +62,21 @@ class OwnTransform:
             if one is None:
                 continue
             if not callable(one):
-                wanted = "a function of a sample or of (inputs, targets), a list of these, or a pair (train, val)"
+                wanted = message(
+                    "own.wanted.function_sample_inputs_targets",
+                    "a function of a sample or of (inputs, targets), a list of these, or a pair (train, val)",
+                )
                 raise refusal("transform", wanted, one if isinstance(one, int | float | str) else type(one).__name__)
             if _takes_batches(one):
                 self.batch = one
             elif self.train is not None:
-                raise Refusal("transform has two functions of a sample; join them by v2.Compose([...])", "transform")
+                raise Refusal(
+                    message(
+                        "own.refuse.transform_two_functions_sample",
+                        "transform has two functions of a sample; join them by v2.Compose([...])",
+                    ),
+                    "transform",
+                )
             else:
                 self.train = one
         if not self.pair:
@@ -77,7 +87,11 @@ class OwnTransform:
         """The parts of the argument; of a mapping {train, val} those of training."""
         if isinstance(transform, Mapping):
             if unknown := set(transform) - {"train", "val", "eval", "test"}:
-                raise refusal("transform", "a mapping with train and val", sorted(map(str, unknown))[0])
+                raise refusal(
+                    "transform",
+                    message("own.wanted.mapping_train_val", "a mapping with train and val"),
+                    sorted(map(str, unknown))[0],
+                )
             evaluation = [transform[key] for key in ("val", "eval", "test") if key in transform]
             self.pair, self.evaluation = True, evaluation[0] if evaluation else None
             self.name = own_name(transform.get("train") or self.evaluation)
@@ -177,7 +191,14 @@ def _fitted(function: Any, sample: Tensor) -> SampleTransform:
     why = f"{type(errors[0]).__name__}: {' '.join(str(errors[0]).split())[:200]}"
     shape = f"{tuple(sample.shape)}, {str(sample.dtype).removeprefix('torch.')}"
     raise Refusal(
-        f"transform {plain_name(function)} fails on a sample of shape {shape}: {why}", "transform"
+        message(
+            "own.refuse.transform_fails_sample_shape",
+            "transform {plain_name} fails on a sample of shape {shape}: {why}",
+            plain_name=plain_name(function),
+            shape=str(shape),
+            why=why,
+        ),
+        "transform",
     ) from errors[0]
 
 
@@ -223,6 +244,11 @@ def _stacked(samples: list[Tensor]) -> Tensor:
     shapes = {tuple(one.shape) for one in samples}
     if len(shapes) > 1:
         raise Refusal(
-            f"transform must return samples of one shape, got {' and '.join(map(str, sorted(shapes)[:2]))}", "transform"
+            message(
+                "own.refuse.transform_return_samples_shape",
+                "transform must return samples of one shape, got {listed}",
+                listed=" and ".join(map(str, sorted(shapes)[:2])),
+            ),
+            "transform",
         )
     return torch.stack(samples)

@@ -8,6 +8,7 @@ from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS, find_detector
 from danlu.engine.device import check_precision
 from danlu.learning.losses import build_loss
 from danlu.learning.schedules import build_schedule
+from danlu.message import message
 from danlu.preparation.encode import Encoded
 from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
@@ -25,7 +26,17 @@ def check_detector_task(config: Config) -> None:
     if spec.masks != masks:
         suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
         kind = "with masks" if masks else "without masks"
-        raise refusal("--model", f"a detector {kind} for --task {config.task} ({suited})", config.model.name)
+        raise refusal(
+            "--model",
+            message(
+                "preparation.wanted.detector_task",
+                "a detector {kind} for --task {task} ({suited})",
+                kind=kind,
+                task=config.task,
+                suited=suited,
+            ),
+            config.model.name,
+        )
 
 
 def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
@@ -35,22 +46,43 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
         fresh = DetectConfig()
         for name, value in vars(config.detect).items():
             if value != getattr(fresh, name):
-                raise refusal(f"--detect.{name}", "omitted for tasks without objects", value)
+                raise refusal(
+                    f"--detect.{name}",
+                    message("preparation.wanted.omitted_tasks_without_objects", "omitted for tasks without objects"),
+                    value,
+                )
         return
     for split, index in (("training", encoded.split.train), ("validation", encoded.split.val)):
         if len(index) and not any((~objects.annotations[i].ignore).any() for i in index.tolist()):
             with_objects = sum(bool((~one.ignore).any()) for one in objects.annotations)
             raise Refusal(
-                f"the {split} set of {encoded.dataset.path} has no object in its {len(index)} images "
-                f"({with_objects:,} of all {len(objects):,} images have one); change the split by --val or --data.seed"
+                message(
+                    "preparation.refuse.set_object_images_all",
+                    "the {split} set of {path} has no object in its {index} images ({with_objects:,} of all "
+                    "{objects:,} images have one); change the split by --val or --data.seed",
+                    split=split,
+                    path=encoded.dataset.path,
+                    index=len(index),
+                    with_objects=with_objects,
+                    objects=len(objects),
+                )
             )
     _check_detector(config)
     if config.model.sparse:
-        raise refusal("--sparse", "omitted for detectors", config.model.sparse)
+        raise refusal(
+            "--sparse", message("preparation.wanted.omitted_detectors", "omitted for detectors"), config.model.sparse
+        )
     for name in ("name", "class_weights"):
         value = getattr(config.loss, name)
         if value is not None:
-            raise refusal(f"--loss.{name}", "omitted for detectors, which have their own losses", value)
+            raise refusal(
+                f"--loss.{name}",
+                message(
+                    "preparation.wanted.omitted_detectors_their_own",
+                    "omitted for detectors, which have their own losses",
+                ),
+                value,
+            )
 
 
 def check_training(prepared: Prepared) -> None:
@@ -66,14 +98,24 @@ def check_training(prepared: Prepared) -> None:
             ("--regularise.patience", config.regularise.patience),
         ):
             if given:
-                raise Refusal(f"{thing} depends on the validation metric, but there is no validation set; see --val")
+                raise Refusal(
+                    message(
+                        "preparation.refuse.depends_validation_metric_validation",
+                        "{thing} depends on the validation metric, but there is no validation set; see --val",
+                        thing=thing,
+                    )
+                )
     if is_own(config.model.name) or is_own(config.loss.name):
         check_own(prepared)
     if prepared.images is None:
         for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
             value = get(config, key)
             if value not in (None, False, "none"):
-                raise refusal(f"--{key}", "omitted for tables, as it is for images", value)
+                raise refusal(
+                    f"--{key}",
+                    message("preparation.wanted.omitted_tables_images", "omitted for tables, as it is for images"),
+                    value,
+                )
 
 
 def _check_detector(config: ResolvedConfig) -> None:
@@ -83,6 +125,20 @@ def _check_detector(config: ResolvedConfig) -> None:
     for name, value in vars(config.detect).items():
         if name in DETECTOR_OPTIONS and value is not None and name not in spec.options:
             takes = ", ".join(f"detect.{one}" for one in spec.options if hasattr(config.detect, one)) or "none of them"
-            raise refusal(f"--detect.{name}", f"omitted for {config.model.name}, which takes {takes}", value)
+            raise refusal(
+                f"--detect.{name}",
+                message(
+                    "preparation.wanted.omitted_takes",
+                    "omitted for {name}, which takes {takes}",
+                    name=config.model.name,
+                    takes=takes,
+                ),
+                value,
+            )
     if config.model.width is not None:
-        raise refusal("--model.width", "omitted for detectors", config.model.width, do="see --detect.width")
+        raise refusal(
+            "--model.width",
+            message("preparation.wanted.omitted_detectors", "omitted for detectors"),
+            config.model.width,
+            do=message("preparation.do.see_detect_width", "see --detect.width"),
+        )

@@ -14,6 +14,7 @@ from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
+from danlu.message import message
 from danlu.preparation.networks import model_options
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
@@ -48,7 +49,9 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     assert size is not None  # chosen for all image data
     assert colour is not None
     if size < MIN_SIDE:
-        raise refusal("--size", f"at least {MIN_SIDE} pixels", size)
+        raise refusal(
+            "--size", message("preparation.wanted.least_pixels", "at least {min_side} pixels", min_side=MIN_SIDE), size
+        )
     objects = dataset.task_spec.finds_objects
     crops = dataset.kind == "files" and config.augment.area is not None and size >= MIN_CROP_SIDE and not objects
     canvas = round(size * CROP_MARGIN) if crops else size

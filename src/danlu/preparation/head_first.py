@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from danlu.data.augment import views
 from danlu.data.batches import Batches
 from danlu.learning.linear_probe import fit_labels, fit_logistic
+from danlu.message import message
 from danlu.models.layer_depth import head_name
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import refusal
@@ -21,7 +22,15 @@ def last_layer(model: nn.Module, name: str) -> nn.Linear:
     """The dense layer that computes the outputs. Raises Refusal if the network has none."""
     layers = [m for m in model.get_submodule(head_name(model)).modules() if isinstance(m, nn.Linear)]
     if not layers or layers[-1].bias is None:
-        raise refusal("transfer.head_first", f"false for {name}, whose last layer is not dense with a bias", True)
+        raise refusal(
+            "transfer.head_first",
+            message(
+                "preparation.wanted.false_whose_last_layer",
+                "false for {name}, whose last layer is not dense with a bias",
+                name=name,
+            ),
+            True,
+        )
     return layers[-1]
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from danlu.config import Config, ModelConfig
 from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
+from danlu.message import message
 from danlu.models.build import build_backbone, build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
@@ -82,7 +83,13 @@ def _detector(signature: Signature, pretrained: bool) -> nn.Module:
     size = signature.size or 1
     if spec.backbone is None:  # its backbone is built in
         if signature.backbone:
-            raise refusal("--backbone", f"omitted for {signature.model}, which has its own", signature.backbone)
+            raise refusal(
+                "--backbone",
+                message(
+                    "preparation.wanted.omitted_own", "omitted for {model}, which has its own", model=signature.model
+                ),
+                signature.backbone,
+            )
         options = signature.options | ({"pretrained": True} if pretrained else {})
         return build_detector(signature.model, None, classes=len(signature.classes), size=size, **options)
     name = signature.backbone or spec.backbone

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from danlu.message import message
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import initial_network
 from danlu.preparation.prepared import Prepared
@@ -37,15 +38,34 @@ def check_own(prepared: Prepared) -> None:
         name = _shown(config.model.name)
         what = f"{wanted} classes" if classify else f"{wanted} numbers to predict"
         hint = f"; {_near_miss(model, wanted)}" if isinstance(got, int) else ""
-        raise Refusal(f"model {name} gives {got} outputs per sample, but the data have {what}{hint}", "model")
+        raise Refusal(
+            message(
+                "preparation.refuse.model_gives_outputs_per",
+                "model {name} gives {got} outputs per sample, but the data have {what}{hint}",
+                name=name,
+                got=got,
+                what=what,
+                hint=hint,
+            ),
+            "model",
+        )
     if is_own(config.loss.name):
         task = make_task(prepared)
         loss = task.loss(lambda x: outputs, replace(batch, inputs=inputs, targets=targets))["loss"]
         if not bool(torch.isfinite(loss)):
-            raise refusal(f"loss {_shown(config.loss.name)}", "finite on the first samples", float(loss))
+            raise refusal(
+                f"loss {_shown(config.loss.name)}",
+                message("preparation.wanted.finite_first_samples", "finite on the first samples"),
+                float(loss),
+            )
         if any(p.requires_grad for p in model.parameters()) and not loss.requires_grad:
             raise Refusal(
-                f"loss {_shown(config.loss.name)} has no gradient: it detaches the outputs or uses numpy", "loss"
+                message(
+                    "preparation.refuse.loss_gradient_detaches_outputs",
+                    "loss {name} has no gradient: it detaches the outputs or uses numpy",
+                    name=_shown(config.loss.name),
+                ),
+                "loss",
             )
     torch.set_rng_state(state)
 
@@ -58,7 +78,17 @@ def _outputs(model: nn.Module, inputs: Tensor, name: str) -> Tensor:
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
-        raise Refusal(f"model {_shown(name)} fails on a batch of shape {shape}, {kind}: {why}", "model") from error
+        raise Refusal(
+            message(
+                "preparation.refuse.model_fails_batch_shape",
+                "model {name} fails on a batch of shape {shape}, {kind}: {why}",
+                name=_shown(name),
+                shape=str(shape),
+                kind=kind,
+                why=why,
+            ),
+            "model",
+        ) from error
 
 
 def _near_miss(model: nn.Module, wanted: int) -> str:

@@ -38,8 +38,12 @@ def choose_network_for_tensors(chooser: Chooser, dataset: Any) -> None:
         if len(shape) == 1:
             return
         raise Refusal(
-            f"model must be given for inputs of shape {shape}: danlu's own networks take rows (D,) and square images "
-            "(1, S, S) or (3, S, S)",
+            message(
+                "preparation.refuse.model_given_inputs_shape",
+                "model must be given for inputs of shape {shape}: danlu's own networks take rows (D,) "
+                "and square images (1, S, S) or (3, S, S)",
+                shape=str(shape),
+            ),
             "model",
         )
     name = "small-cnn" if shape[1] <= 16 else "lenet" if shape[1] <= 40 and shape[0] == 1 else "resnet20"

@@ -11,6 +11,7 @@ from danlu.config import Config
 from danlu.data.batches import Transform
 from danlu.data.dataset import Samples
 from danlu.data.samples import SampleReader
+from danlu.message import message
 from danlu.preparation.encode import Encoded
 from danlu.refuse import Refusal, refusal
 from danlu.run.signature import Signature
@@ -23,9 +24,21 @@ def with_own_transform(config: Config, encoded: Encoded) -> Encoded:
         return encoded
     transform = find("transform", config.data.transform)
     if encoded.signature.task_spec.finds_objects:
-        raise Refusal("transform must be left out for detectors, whose boxes it does not know", "transform")
+        raise Refusal(
+            message(
+                "preparation.refuse.transform_left_out_detectors",
+                "transform must be left out for detectors, whose boxes it does not know",
+            ),
+            "transform",
+        )
     if encoded.columns is not None:
-        raise Refusal("transform must be left out for tables, whose columns danlu encodes", "transform")
+        raise Refusal(
+            message(
+                "preparation.refuse.transform_left_out_tables",
+                "transform must be left out for tables, whose columns danlu encodes",
+            ),
+            "transform",
+        )
     transform.fit(_first(config, encoded))
     name = config.data.transform
     signature = replace(
@@ -44,14 +57,24 @@ def shape_after(transform: object, sample: Tensor, encoded: Encoded) -> tuple[in
     if images[0] != images[1]:
         raise refusal(
             "transform",
-            "one that returns the same type for training and validation",
+            message(
+                "preparation.wanted.returns_same_type_training",
+                "one that returns the same type for training and validation",
+            ),
             f"{_type(made[0])} and {_type(made[1])}",
-            do="give a pair (train, val) that ends in the same steps",
+            do=message("preparation.do.give_pair_train_val", "give a pair (train, val) that ends in the same steps"),
         )
     if all(images):
         return encoded.signature.shape
     if both[0] != both[1]:
-        raise refusal("transform", "one that returns one shape for training and validation", both)
+        raise refusal(
+            "transform",
+            message(
+                "preparation.wanted.returns_shape_training_validation",
+                "one that returns one shape for training and validation",
+            ),
+            both,
+        )
     return both[0]
 
 

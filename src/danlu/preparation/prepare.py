@@ -66,7 +66,15 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
         dataset = replace(dataset, notes=[*dataset.notes, split.note])
     chosen, choices = choose_settings(config, dataset, len(split.train), device, start)
     if chosen.batch_size > len(split.train):
-        raise refusal("--batch-size", f"at most {len(split.train)}, the training samples", chosen.batch_size)
+        raise refusal(
+            "--batch-size",
+            message(
+                "preparation.wanted.most_training_samples",
+                "at most {train}, the training samples",
+                train=len(split.train),
+            ),
+            chosen.batch_size,
+        )
     if dataset.kind in ("images", "files"):
         chosen = _with_augmentation(chosen, dataset)
         encoded = encode_images(chosen, dataset, split, start)
@@ -88,7 +96,9 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
     """Other data for a trained network, in its encoding, scale and classes (by name). index: the test samples."""
     if dataset.task != signature.task:
         raise refusal(
-            "DATA", f"data for the task {signature.task}", f"{dataset.path}, which is data for the task {dataset.task}"
+            "DATA",
+            message("preparation.wanted.data_task", "data for the task {task}", task=signature.task),
+            f"{dataset.path}, which is data for the task {dataset.task}",
         )
     if signature.classes:
         dataset = _with_classes(dataset, signature.classes)
@@ -104,15 +114,35 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         memory = config.data.memory
         images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.fit)
         if images.channels != signature.channels:
-            raise refusal("DATA", f"images of {signature.channels} channels", f"{images.channels} in {dataset.path}")
+            raise refusal(
+                "DATA",
+                message(
+                    "preparation.wanted.images_channels", "images of {channels} channels", channels=signature.channels
+                ),
+                f"{images.channels} in {dataset.path}",
+            )
         targets = object_set(dataset, canvas, signature.fit) or targets
     elif dataset.kind == "tensors" and signature.channels is None:
         tensors = dataset.inputs
         assert isinstance(tensors, Tensor | Samples)
         if tuple(tensors.shape[-len(signature.input_shape) :]) != tuple(signature.input_shape):
-            raise refusal("DATA", f"inputs of shape {tuple(signature.input_shape)}", tuple(tensors.shape))
+            raise refusal(
+                "DATA",
+                message(
+                    "preparation.wanted.inputs_shape",
+                    "inputs of shape {found}",
+                    found=str(tuple(signature.input_shape)),
+                ),
+                tuple(tensors.shape),
+            )
     else:
-        wanted = f"tensors of shape {tuple(signature.input_shape)}" if signature.channels is None else "images"
+        wanted = (
+            message(
+                "preparation.wanted.tensors_shape", "tensors of shape {found}", found=str(tuple(signature.input_shape))
+            )
+            if signature.channels is None
+            else message("preparation.wanted.images", "images")
+        )
         raise refusal("DATA", wanted, f"{dataset.path}, which has {dataset.kind}")
     assert isinstance(targets, Tensor | ObjectSet)
     encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
@@ -121,8 +151,10 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
 
 def _open(config: Config) -> Dataset:
     if not config.data.path:
-        wanted = "a file, a folder or the name of a known dataset"
-        raise refusal("DATA", wanted, "nothing", do="try `danlu train digits`")
+        wanted = message("preparation.wanted.file_folder_name_known", "a file, a folder or the name of a known dataset")
+        raise refusal(
+            "DATA", wanted, "nothing", do=message("preparation.do.try_danlu_train_digits", "try `danlu train digits`")
+        )
     if is_own(config.data.path):
         return find("data", config.data.path)
     with stage(translated("stage.reading", "reading {data}", data=config.data.path)):
@@ -130,7 +162,13 @@ def _open(config: Config) -> Dataset:
     target = config.data.target
     if target and dataset.kind != "table" and target not in dataset.target_names:
         raise refusal(
-            "--target", f"omitted if the data are not a table with named columns, as in {dataset.path}", target
+            "--target",
+            message(
+                "preparation.wanted.omitted_if_data_table",
+                "omitted if the data are not a table with named columns, as in {path}",
+                path=dataset.path,
+            ),
+            target,
         )
     return dataset
 
@@ -142,7 +180,13 @@ def split_of(config: Config, dataset: Dataset) -> Split:
         return split_dataset(dataset, config.data, seed)
     splits = folds(dataset, config.data, seed)
     if config.data.fold >= len(splits):
-        raise refusal("--data.fold", f"less than {len(splits)}, the number of folds", config.data.fold)
+        raise refusal(
+            "--data.fold",
+            message(
+                "preparation.wanted.less_number_folds", "less than {splits}, the number of folds", splits=len(splits)
+            ),
+            config.data.fold,
+        )
     return replace(splits[config.data.fold], test=torch.empty(0, dtype=torch.long))
 
 
@@ -161,7 +205,12 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     """The dataset with its labels numbered as in `classes`. Raises Refusal for a class that is not there."""
     unknown = [name for name in dataset.classes if name not in classes]
     if unknown:
-        raise refusal(f"class in {dataset.path}", "one that the run was trained on", unknown[0], near=classes)
+        raise refusal(
+            f"class in {dataset.path}",
+            message("preparation.wanted.run_trained", "one that the run was trained on"),
+            unknown[0],
+            near=classes,
+        )
     places = torch.tensor([classes.index(name) for name in dataset.classes])
     targets = dataset.targets
     if isinstance(targets, Tensor):

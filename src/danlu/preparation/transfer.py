@@ -58,7 +58,7 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     if init is None:
         return None
     if config.model.pretrained:
-        raise refusal("--model.pretrained", "omitted with --init", True)
+        raise refusal("--model.pretrained", message("preparation.wanted.omitted_init", "omitted with --init"), True)
     if kept is not None and kept.is_file():
         return _read(init, kept)
     if init == PUBLISHED or init.startswith("timm/"):
@@ -73,7 +73,10 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     beside = path.parent if path.parent.is_dir() else Path("runs")
     near = [str(one.parent) for one in sorted(beside.glob("*/config.yaml"))]
     near += [str(one) for one in sorted(beside.glob("*.safetensors"))]
-    wanted = "a run, a .safetensors, .pt or .pth file, none, timm/NAME, or a packaged network"
+    wanted = message(
+        "preparation.wanted.run_safetensors_pt_pth",
+        "a run, a .safetensors, .pt or .pth file, none, timm/NAME, or a packaged network",
+    )
     raise refusal("--init", wanted, init, near=[*near, "none", PUBLISHED, *PACKAGED])
 
 
@@ -81,7 +84,9 @@ def _published(config: Config) -> Source:
     init = config.transfer.init or ""
     library, _, name = (init if init.startswith("timm/") else config.model.name or "").partition("/")
     if library != "timm":
-        raise refusal(f"--model with --init {PUBLISHED}", "timm/NAME", config.model.name)
+        raise refusal(
+            f"--model with --init {PUBLISHED}", message("preparation.wanted.timm_name", "timm/NAME"), config.model.name
+        )
     found = timm_weights(name, config.data.size or 224)
     shape = {"channels": found.channels, "mean": found.mean, "std": found.std}
     return Source(init, found.state, Signature(task="classify", model=f"timm/{name}", **shape))
@@ -99,7 +104,12 @@ def _packaged(config: Config, weights: PackagedWeights) -> Source:
 def _read(name: str, path: Path) -> Source:
     signature, state = (None, _read_pickled(path)) if path.suffix in PICKLED else read_tensors(path)
     if signature is not None and signature.members:
-        raise refusal("--init", "weights of one network", name, do="it is an ensemble: name one of its folds")
+        raise refusal(
+            "--init",
+            message("preparation.wanted.weights_network", "weights of one network"),
+            name,
+            do=message("preparation.do.ensemble_name_folds", "it is an ensemble: name one of its folds"),
+        )
     return Source(name, state, signature)
 
 
@@ -110,16 +120,35 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # on the pickle format
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        why = "it contains objects other than tensors and plain values, which could run code"
-        raise Refusal(f"weights file {path} is not read: {why}") from None
+        why = message(
+            "preparation.why.contains_objects_other_tensors",
+            "it contains objects other than tensors and plain values, which could run code",
+        )
+        raise Refusal(
+            message(
+                "preparation.refuse.weights_file_read", "weights file {path} is not read: {why}", path=path, why=why
+            )
+        ) from None
     except Exception:  # torch raises many types for a damaged file
-        raise Refusal(f"weights file {path} is damaged: it is truncated or was not saved by torch") from None
+        raise Refusal(
+            message(
+                "preparation.refuse.weights_file_damaged_truncated",
+                "weights file {path} is damaged: it is truncated or was not saved by torch",
+                path=path,
+            )
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
-        raise Refusal(f"weights file {path} contains no named tensors")
+        raise Refusal(
+            message(
+                "preparation.refuse.weights_file_contains_named",
+                "weights file {path} contains no named tensors",
+                path=path,
+            )
+        )
     for prefix in ("module.", "_orig_mod."):  # of a network wrapped by DDP or torch.compile
         if all(str(key).startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
@@ -229,13 +258,20 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
     if not (found.outputs or found.colours or any(own[name].ndim > 1 for name in found.whole)):
         whose = f"weights of {source.signature.model}" if source.signature else "weights of another network"
         do = (
-            "leave --model out to use the network of the source"
+            message("preparation.do.leave_model_out_use", "leave --model out to use the network of the source")
             if source.signature
-            else "choose its network by --model"
+            else message("preparation.do.choose_network_model", "choose its network by --model")
         )
         raise Refusal(
-            f"--init must be weights that fit {signature.model}, got {source.name!r}, {whose}, "
-            f"in which no layer has the same name and shape; {do}"
+            message(
+                "preparation.refuse.init_weights_fit_got",
+                "--init must be weights that fit {model}, got {name!r}, {whose}, in which no layer has "
+                "the same name and shape; {do}",
+                model=signature.model,
+                name=source.name,
+                whose=whose,
+                do=do,
+            )
         )
     return found
 
@@ -332,13 +368,18 @@ def frozen_parts(model: nn.Module, patterns: Iterable[str]) -> list[str]:
             parts.append(pattern)
         else:
             near = [n for n in known if n.count(".") <= pattern.count(".")]
-            raise refusal("--freeze", "parts of the network with parameters", pattern, near=[*near, ALL_BUT_HEAD])
+            raise refusal(
+                "--freeze",
+                message("preparation.wanted.parts_network_parameters", "parts of the network with parameters"),
+                pattern,
+                near=[*near, ALL_BUT_HEAD],
+            )
     if all(any(within(name, part) for part in parts) for name in parameters):
         raise refusal(
             "--freeze",
-            "such that some parameters are still trained",
+            message("preparation.wanted.such_some_parameters_still", "such that some parameters are still trained"),
             ",".join(patterns),
-            do="all-but-head trains the head only",
+            do=message("preparation.do.all_head_trains_head", "all-but-head trains the head only"),
         )
     return parts
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 WEIGHTS = "weights/best.safetensors"
@@ -70,29 +71,59 @@ def _unpack(path: Path, folder: Path) -> None:
             names = [entry.filename for entry in entries]
             if len(names) > MAX_ENTRIES or len(set(names)) < len(names):
                 raise refusal(
-                    "RUN", "a file of danlu share", f"{path}, with {len(names)} entries, some twice or too many"
+                    "RUN",
+                    message("run.wanted.file_danlu_share", "a file of danlu share"),
+                    f"{path}, with {len(names)} entries, some twice or too many",
                 )
             if missing := [name for name in REQUIRED if name not in names]:
-                raise refusal("RUN", "a run folder or a file of danlu share", f"{path}, without {missing[0]}")
+                raise refusal(
+                    "RUN",
+                    message("run.wanted.run_folder_file_danlu", "a run folder or a file of danlu share"),
+                    f"{path}, without {missing[0]}",
+                )
             for entry in entries:
                 if entry.filename in NAMES:
                     _copy(archive, entry, folder / entry.filename, path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, Refusal):
             raise
-        raise Refusal(f"RUN {path} is damaged or not a zip file: {error}; share the run again", "RUN") from None
+        raise Refusal(
+            message(
+                "run.refuse.run_damaged_zip_file",
+                "RUN {path} is damaged or not a zip file: {error}; share the run again",
+                path=path,
+                error=str(error),
+            ),
+            "RUN",
+        ) from None
 
 
 def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, path: Path) -> None:
     """Copy one entry, counting bytes as they come, because the size in the header may be wrong."""
     limit = NAMES[entry.filename]
     if entry.filename == WEIGHTS and entry.compress_type != zipfile.ZIP_STORED:
-        raise Refusal(f"RUN {path} must hold its weights uncompressed, as danlu share writes them", "RUN")
+        raise Refusal(
+            message(
+                "run.refuse.run_hold_weights_uncompressed",
+                "RUN {path} must hold its weights uncompressed, as danlu share writes them",
+                path=path,
+            ),
+            "RUN",
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with archive.open(entry) as source, target.open("wb") as file:
         while piece := source.read(PIECE):
             written += len(piece)
             if written > limit:
-                raise Refusal(f"RUN {path} is not read: {entry.filename} is larger than {limit >> 20} MiB", "RUN")
+                raise Refusal(
+                    message(
+                        "run.refuse.run_read_larger_mib",
+                        "RUN {path} is not read: {filename} is larger than {limit} MiB",
+                        path=path,
+                        filename=entry.filename,
+                        limit=limit >> 20,
+                    ),
+                    "RUN",
+                )
             file.write(piece)

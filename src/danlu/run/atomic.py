@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from danlu.message import message
 from danlu.refuse import Failure
 
 
@@ -27,7 +28,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch.save and safetensors wrap a full disk in RuntimeError
         temporary.unlink(missing_ok=True)
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise Failure(f"{path} could not be written: {why}; what was saved before is intact") from None
+        raise Failure(
+            message(
+                "run.refuse.could_written_what_saved",
+                "{path} could not be written: {why}; what was saved before is intact",
+                path=path,
+                why=why,
+            )
+        ) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

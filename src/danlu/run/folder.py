@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from danlu.config import Config, load_yaml
-from danlu.message import messages_in, printable, with_messages
+from danlu.message import message, messages_in, printable, with_messages
 from danlu.refuse import Refusal, refusal
 from danlu.run.archive import is_archive, opened_archive
 from danlu.run.atomic import remove_unfinished, write_atomically
@@ -56,21 +56,37 @@ class Run:
             folder = _next_free(folder)
             made.append(folder)
         if folder.exists() and not folder.is_dir():
-            raise refusal("--out", "a folder", str(folder), do="a file with this name exists")
+            raise refusal(
+                "--out",
+                message("run.wanted.folder", "a folder"),
+                str(folder),
+                do=message("run.do.file_name_exists", "a file with this name exists"),
+            )
         if folder.is_dir() and not can_be_taken(folder):
             if not (folder / "config.yaml").exists():
-                raise refusal("--out", "a new or empty folder", str(folder))
+                raise refusal("--out", message("run.wanted.new_empty_folder", "a new or empty folder"), str(folder))
             with cls(folder).locked():
                 pass  # a run in use has its own sentence
             raise Refusal(
-                f"--out must be a new folder, but {folder} holds a run; "
-                f"resume it with `danlu train --resume {folder}` or choose another name"
+                message(
+                    "run.refuse.out_new_folder_holds",
+                    "--out must be a new folder, but {folder} holds a run; resume it with `danlu train "
+                    "--resume {folder}` or choose another name",
+                    folder=folder,
+                )
             )
         try:
             (folder / "weights").mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             why = getattr(error, "strerror", None) or error
-            raise Refusal(f"--out must be a folder that can be written, got {folder}: {why}") from None
+            raise Refusal(
+                message(
+                    "run.refuse.out_folder_can_written",
+                    "--out must be a folder that can be written, got {folder}: {why}",
+                    folder=folder,
+                    why=why,
+                )
+            ) from None
         run = cls(folder)
         run._made = made
         run.lock()
@@ -83,7 +99,7 @@ class Run:
         if name and is_archive(folder):
             folder = opened_archive(folder)
         if not name or not (folder / "config.yaml").is_file():
-            wanted = "a run folder (one that holds config.yaml)"
+            wanted = message("run.wanted.run_folder_holds_config", "a run folder (one that holds config.yaml)")
             raise refusal("RUN", wanted, name, near=runs_beside(folder))
         return cls(folder)
 
@@ -99,11 +115,22 @@ class Run:
             self._lock.acquire()
         except Timeout:
             raise Refusal(
-                f"run folder {self.folder} is in use by another process; wait for it or choose another"
+                message(
+                    "run.refuse.run_folder_use_another",
+                    "run folder {folder} is in use by another process; wait for it or choose another",
+                    folder=self.folder,
+                )
             ) from None
         except (OSError, NotImplementedError) as error:
             why = getattr(error, "strerror", None) or error
-            raise Refusal(f"run folder {self.folder} cannot be written: {why}") from None
+            raise Refusal(
+                message(
+                    "run.refuse.run_folder_cannot_written",
+                    "run folder {folder} cannot be written: {why}",
+                    folder=self.folder,
+                    why=why,
+                )
+            ) from None
         remove_unfinished(self.folder)
 
     @property
@@ -216,10 +243,14 @@ class Run:
         except FileNotFoundError:
             return default
         except (OSError, ValueError, RecursionError) as error:
-            raise Refusal(f"{path} must be readable JSON: {error}") from None
+            raise Refusal(
+                message(
+                    "run.refuse.readable_json", "{path} must be readable JSON: {error}", path=path, error=str(error)
+                )
+            ) from None
         if not isinstance(value, type(default)):
             kind = "an object" if isinstance(default, dict) else "a list"
-            raise refusal(str(path), f"JSON with {kind}", type(value).__name__)
+            raise refusal(str(path), message("run.wanted.json", "JSON with {kind}", kind=kind), type(value).__name__)
         messages = value.pop("messages", None) if isinstance(value, dict) else None
         return with_messages(value, messages) if isinstance(messages, dict) else value
 
@@ -273,5 +304,10 @@ def _next_free(parent: Path) -> Path:
             number += 1
         except OSError as error:
             raise Refusal(
-                f"run folder {folder} cannot be created: {error.strerror}; choose another with --out"
+                message(
+                    "run.refuse.run_folder_cannot_created",
+                    "run folder {folder} cannot be created: {strerror}; choose another with --out",
+                    folder=folder,
+                    strerror=error.strerror,
+                )
             ) from None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from danlu.message import message
 from danlu.refuse import Failure, Refusal, refusal
 from danlu.run.atomic import write_atomically
 from danlu.run.quantities import VOCABULARY
@@ -47,7 +48,14 @@ class Record:
                 with self.path.open("ab") as file:
                     file.write(_line(row))
             except OSError as error:
-                raise Failure(f"{self.path} could not be written: {error.strerror}") from None
+                raise Failure(
+                    message(
+                        "run.refuse.could_written",
+                        "{path} could not be written: {strerror}",
+                        path=self.path,
+                        strerror=error.strerror,
+                    )
+                ) from None
 
     def cut(self, count: int, checksum: int | None = None) -> None:
         """Keep the first `count` rows, in memory and on disk, when a run resumes from a checkpoint.
@@ -63,9 +71,26 @@ class Record:
         lines = [_line(row) for row in self.rows[:count]]
         found = zlib.crc32(b"".join(lines))
         if len(lines) < count:
-            raise Refusal(f"{self.path} has {len(lines)} rows, but the checkpoint was made after {count}; {PUT_BACK}")
+            raise Refusal(
+                message(
+                    "run.refuse.rows_checkpoint_made_after",
+                    "{path} has {lines} rows, but the checkpoint was made after {count}; {put_back}",
+                    path=self.path,
+                    lines=len(lines),
+                    count=count,
+                    put_back=PUT_BACK,
+                )
+            )
         if checksum is not None and found != checksum:
-            raise Refusal(f"{self.path} is damaged: its first {count} rows differ from the checkpoint's; {PUT_BACK}")
+            raise Refusal(
+                message(
+                    "run.refuse.damaged_first_rows_differ",
+                    "{path} is damaged: its first {count} rows differ from the checkpoint's; {put_back}",
+                    path=self.path,
+                    count=count,
+                    put_back=PUT_BACK,
+                )
+            )
         self.rows, self.checksum = self.rows[:count], found
         if self.path is not None:
             write_atomically(self.path, lambda path: path.write_bytes(b"".join(lines)))
@@ -87,7 +112,11 @@ class Record:
         try:
             lines = path.read_bytes().splitlines() if path.exists() else []
         except OSError as error:
-            raise Refusal(f"{path} must be readable text: {error}") from None
+            raise Refusal(
+                message(
+                    "run.refuse.readable_text", "{path} must be readable text: {error}", path=path, error=str(error)
+                )
+            ) from None
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
@@ -97,7 +126,9 @@ class Record:
                 row = None
             if not isinstance(row, dict) or not {"kind", "epoch", "step"} <= row.keys():
                 raise refusal(
-                    f"{path} line {number}", "one JSON object with kind, epoch and step", repr(line[:40])[2:-1]
+                    f"{path} line {number}",
+                    message("run.wanted.json_object_kind_epoch", "one JSON object with kind, epoch and step"),
+                    repr(line[:40])[2:-1],
                 )
             record.rows.append(row)
             record.checksum = zlib.crc32(_line(row), record.checksum)

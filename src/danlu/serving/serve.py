@@ -40,10 +40,14 @@ def serve(
     for module, distribution in PACKAGES.items():
         if importlib.util.find_spec(module) is None:
             raise Refusal(
-                f"danlu serve needs the package {distribution}: `pip install {distribution}`, or danlu[serve]"
+                message(
+                    "serving.refuse.danlu_serve_needs_package",
+                    "danlu serve needs the package {distribution}: `pip install {distribution}`, or danlu[serve]",
+                    distribution=distribution,
+                )
             )
     if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
-        raise refusal("--port", "an integer from 0 to 65535", port)
+        raise refusal("--port", message("serving.wanted.integer_65535", "an integer from 0 to 65535"), port)
     predictor = ImagePredictor(load(run, weights, model=model), device)
     listening = _socket(host, int(port))
     import uvicorn
@@ -72,5 +76,15 @@ def _socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         flag, got = ("--port", port) if not isinstance(error, socket.gaierror) else ("--host", host)
         why = (error.strerror or str(error)).lower()
-        raise Refusal(f"{flag} must be free and of this computer, got {got} on {host}: {why}", flag) from None
+        raise Refusal(
+            message(
+                "serving.refuse.free_computer_got",
+                "{flag} must be free and of this computer, got {got} on {host}: {why}",
+                flag=flag,
+                got=got,
+                host=host,
+                why=why,
+            ),
+            flag,
+        ) from None
     return made

@@ -12,6 +12,7 @@ from danlu.config import Config
 from danlu.data.batches import Batch
 from danlu.data.columns import TargetScaler
 from danlu.data.object_set import ObjectSet
+from danlu.message import message
 from danlu.refuse import refusal
 from danlu.task_spec import TaskSpec
 
@@ -131,5 +132,9 @@ def rows(outputs: Any) -> Tensor:
     """Outputs of a network as (N, K): a tensor, or an object with `logits`. Refusal for anything else."""
     outputs = getattr(outputs, "logits", outputs)
     if not isinstance(outputs, Tensor):
-        raise refusal("model", "a network that returns one tensor (N, K)", type(outputs).__name__)
+        raise refusal(
+            "model",
+            message("tasks.wanted.network_returns_tensor", "a network that returns one tensor (N, K)"),
+            type(outputs).__name__,
+        )
     return outputs[:, None] if outputs.ndim == 1 else outputs

@@ -41,8 +41,15 @@ def check_conditions(kept: Mapping[str, Any], config: Config, run: str) -> list[
     for key, value in now["settings"].items():
         if key in before and before[key] != value and not _may_change(key):
             raise Refusal(
-                f"--resume {run}: config.yaml says {key} {value}, but the run was trained with {before[key]}; "
-                f"set it back, or train again with `danlu train --config {run}/config.yaml`"
+                message(
+                    "training.refuse.resume_config_yaml_says",
+                    "--resume {run}: config.yaml says {key} {value}, but the run was trained with {before}; "
+                    "set it back, or train again with `danlu train --config {run}/config.yaml`",
+                    run=run,
+                    key=key,
+                    value=value,
+                    before=before[key],
+                )
             )
     notes = []
     for name, label in (("threads", "threads"), ("torch", "PyTorch")):

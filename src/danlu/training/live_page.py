@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from danlu.message import language, translated
+from danlu.message import language, message, translated
 from danlu.printing.lines import print_line
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
@@ -42,7 +42,13 @@ def live_page(port: int | bool | None, console: Console) -> Iterator[None]:
         yield
         return
     if os.name == "nt":  # a listening socket cannot be handed to a process there by its number
-        raise Refusal("--live is not available on Windows; start `danlu live RUN` beside the training", "live")
+        raise Refusal(
+            message(
+                "training.refuse.live_available_windows_start",
+                "--live is not available on Windows; start `danlu live RUN` beside the training",
+            ),
+            "live",
+        )
     with listen("127.0.0.1", LIVE_PORT if port is True else port, "--live") as listening:
         kept = _waiting.set(_Waiting(listening, console))
         try:
@@ -69,7 +75,7 @@ def follow(run: Run) -> None:
 def listen(host: str, port: int | str, flag: str = "--port") -> socket.socket:
     """A listening socket. Raises Refusal for a port that is taken, and an address that is not of this computer."""
     if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
-        raise refusal(flag, "an integer from 0 to 65535", port)
+        raise refusal(flag, message("training.wanted.integer_65535", "an integer from 0 to 65535"), port)
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
         made = socket.socket(family, socket.SOCK_STREAM)
@@ -79,5 +85,15 @@ def listen(host: str, port: int | str, flag: str = "--port") -> socket.socket:
     except OSError as error:
         thing, got = (flag, port) if not isinstance(error, socket.gaierror) else ("--host", host)
         why = (error.strerror or str(error)).lower()
-        raise Refusal(f"{thing} must be free and of this computer, got {got} on {host}: {why}", thing) from None
+        raise Refusal(
+            message(
+                "training.refuse.free_computer_got",
+                "{thing} must be free and of this computer, got {got} on {host}: {why}",
+                thing=thing,
+                got=got,
+                host=host,
+                why=why,
+            ),
+            thing,
+        ) from None
     return made

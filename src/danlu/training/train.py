@@ -12,7 +12,7 @@ from rich.console import Console
 from danlu.config import Config, load_yaml, with_values
 from danlu.inference.loaded_run import LoadedRun
 from danlu.loggers.table import check_loggers
-from danlu.message import speaking, translated
+from danlu.message import message, speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
 from danlu.own.parts import WANTED, is_data, is_pair
@@ -126,7 +126,13 @@ def train(
     console = console or TextConsole()
     if resume is not None:
         if config is not None or (isinstance(data, str | Path) and str(data)):
-            raise refusal("--resume", "used without DATA and --config, which the run defines", str(data or config))
+            raise refusal(
+                "--resume",
+                message(
+                    "training.wanted.used_without_data_config", "used without DATA and --config, which the run defines"
+                ),
+                str(data or config),
+            )
         folder = resume.folder if isinstance(resume, Run) else resume
         with showing(StageLines(console)):
             return _resume(folder, plain, (data, val, test), objects, console)
@@ -139,7 +145,11 @@ def train(
     check_loggers(wanted.log)
     with speaking(wanted.doctor.language), showing(StageLines(console)):
         if not in_memory and (is_data(val) or is_data(test)):
-            raise refusal("val and test", "paths or sizes where DATA is a path", type(val or test).__name__)
+            raise refusal(
+                "val and test",
+                message("training.wanted.paths_sizes_where_data", "paths or sizes where DATA is a path"),
+                type(val or test).__name__,
+            )
         wanted, objects = with_data(wanted, data, val, test, objects)
         if wanted.devices > 1:
             check_sendable(objects)
@@ -155,18 +165,36 @@ def _too_many(data: Any, more: tuple[Any, ...]) -> Refusal:
     pair = len(more) == 1 and is_pair((data, more[0]))
     spelling = "danlu.train((inputs, targets), ...)" if pair else "danlu.train(DATA, val=..., model=...)"
     got = f"{1 + len(more)} arguments without a name"
-    return Refusal(f"danlu.train takes one argument without a name, DATA, got {got}; did you mean {spelling}?")
+    return Refusal(
+        message(
+            "training.refuse.danlu_train_takes_argument",
+            "danlu.train takes one argument without a name, DATA, got {got}; did you mean {spelling}?",
+            got=got,
+            spelling=spelling,
+        )
+    )
 
 
 def _check_folds(config: Config) -> None:
     """Refuse cross-validation settings that contradict each other."""
     data = config.data
     if data.refit and not data.folds:
-        raise refusal("--refit", "omitted without --folds", data.refit)
+        raise refusal(
+            "--refit", message("training.wanted.omitted_without_folds", "omitted without --folds"), data.refit
+        )
     if data.fold is not None and not data.folds:
-        raise refusal("data.fold", "omitted without --folds", data.fold)
+        raise refusal(
+            "data.fold", message("training.wanted.omitted_without_folds", "omitted without --folds"), data.fold
+        )
     if data.folds and isinstance(data.val, int | float):
-        raise refusal("--val", "omitted with --folds, which uses every fold for validation once", data.val)
+        raise refusal(
+            "--val",
+            message(
+                "training.wanted.omitted_folds_uses_every",
+                "omitted with --folds, which uses every fold for validation once",
+            ),
+            data.val,
+        )
 
 
 def _resume(

@@ -18,6 +18,7 @@ from danlu.engine.loop import Watcher
 from danlu.engine.processes import launch
 from danlu.engine.saving import INTERRUPTED, Interrupted, StopSignal
 from danlu.inference.loaded_run import LoadedRun, load
+from danlu.message import message
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_line
@@ -153,9 +154,9 @@ def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
             allowed = ", ".join(name.removeprefix("data.") for name in RESUMABLE)
             raise refusal(
                 key,
-                "omitted with --resume, which keeps the run's",
+                message("training.wanted.omitted_resume_keeps_run", "omitted with --resume, which keeps the run's"),
                 get(config, key),
-                do=f"only {allowed} may change",
+                do=message("training.do.only_may_change", "only {allowed} may change", allowed=allowed),
             )
     return config
 
@@ -172,9 +173,21 @@ def resume_run(
         job = _prepare_job(run, config, console)
         return train_run(replace(job, thresholds=thresholds, guidance=guidance), console)
     if summary.folds and config.epochs != run.config.epochs:
-        raise refusal("--epochs", "omitted for a finished run over folds", config.epochs)
+        raise refusal(
+            "--epochs",
+            message("training.wanted.omitted_finished_run_over", "omitted for a finished run over folds"),
+            config.epochs,
+        )
     if (config.epochs or 0) < summary.epochs:
-        raise refusal("--epochs", f"at least {summary.epochs}, the epochs that the run has trained", config.epochs)
+        raise refusal(
+            "--epochs",
+            message(
+                "training.wanted.least_epochs_run_trained",
+                "at least {epochs}, the epochs that the run has trained",
+                epochs=summary.epochs,
+            ),
+            config.epochs,
+        )
     if summary and _is_finished(run) and config.epochs == run.config.epochs:
         if run.stage is Stage.MEASURED:  # killed while it wrote its report
             remove_checkpoints(run, config.keep_state)
@@ -184,8 +197,12 @@ def resume_run(
         return load(run)
     if summary and _is_finished(run) and not run.state.exists():
         raise Refusal(
-            f"--resume {run.name}: the finished run was trained without --keep-state, so that it cannot be trained for "
-            f"more epochs; start a new run from its weights with --init {run.name}"
+            message(
+                "training.refuse.resume_finished_run_trained",
+                "--resume {name}: the finished run was trained without --keep-state, so that it cannot "
+                "be trained for more epochs; start a new run from its weights with --init {name}",
+                name=run.name,
+            )
         )
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))

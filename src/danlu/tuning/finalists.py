@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from danlu.config import Config, dump_yaml, with_values
 from danlu.inference.loaded_run import load
-from danlu.message import translated
+from danlu.message import message, translated
 from danlu.refuse import Failure
 from danlu.report.markup import metric_value
 from danlu.run.atomic import write_atomically
@@ -42,7 +42,12 @@ def best_trials(study: StudyFolder, count: int) -> list[FrozenTrial]:
         if all(one.params != other.params for other in different):
             different.append(one)
     if not different:
-        raise Failure("no trial was trained to its end; give more trials or a larger budget")
+        raise Failure(
+            message(
+                "tuning.refuse.trial_trained_end_give",
+                "no trial was trained to its end; give more trials or a larger budget",
+            )
+        )
     return different[:count]
 
 
@@ -64,7 +69,11 @@ def train_again(
     sign = -1 if study.settings.better == "high" else 1
     finalists.sort(key=lambda one: (one.mean is None, sign * (one.mean or 0.0)))
     if finalists[0].mean is None:
-        raise Failure("every training of the best trials with a new seed failed")
+        raise Failure(
+            message(
+                "tuning.refuse.every_training_best_trials", "every training of the best trials with a new seed failed"
+            )
+        )
     return finalists, own
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.tuning.methods import pruner
 
@@ -37,7 +38,12 @@ class KernelLock:
 def check_installed() -> None:
     """Raise Refusal where Optuna is missing."""
     if find_spec("optuna") is None:
-        raise Refusal("danlu tune needs Optuna; install it with `pip install danlu[tune]`")
+        raise Refusal(
+            message(
+                "tuning.refuse.danlu_tune_needs_optuna",
+                "danlu tune needs Optuna; install it with `pip install danlu[tune]`",
+            )
+        )
 
 
 def open_journal(folder: Path, better: str, pruning: str, epochs: int) -> optuna.Study:

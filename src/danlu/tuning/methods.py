@@ -8,6 +8,7 @@ import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from danlu.message import message
 from danlu.refuse import Refusal, one_of
 from danlu.tuning.dimension import Dimension
 
@@ -27,9 +28,15 @@ def check_method(name: str | None, trials: int | None) -> str:
     """The method, chosen by the number of trials where it is open. Raises Refusal for an unknown one."""
     if name is None:
         return "sobol" if trials is not None and trials < FEW_TRIALS else "tpe"
-    one_of("--method", name, METHODS, f"one of {', '.join(METHODS)}")
+    one_of("--method", name, METHODS, message("tuning.wanted.methods", "one of {methods}", methods=", ".join(METHODS)))
     if name == "cmaes" and find_spec("cmaes") is None:
-        raise Refusal("--method cmaes needs the package cmaes; install it with `pip install danlu[tune]`", "--method")
+        raise Refusal(
+            message(
+                "tuning.refuse.method_cmaes_needs_package",
+                "--method cmaes needs the package cmaes; install it with `pip install danlu[tune]`",
+            ),
+            "--method",
+        )
     return name
 
 

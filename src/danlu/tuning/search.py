@@ -71,7 +71,13 @@ def _train(study: StudyFolder, claim: Claim) -> TrialRun:
         _tell(study, claim, done, "FAIL")
         return done
     if default and done.failed:
-        raise Failure(f"the training with danlu's own settings failed: {done.why}")
+        raise Failure(
+            message(
+                "tuning.refuse.training_danlu_own_settings",
+                "the training with danlu's own settings failed: {why}",
+                why=done.why,
+            )
+        )
     value = done.metrics.get(study.settings.metric)
     ended = isinstance(done.why, Message) and done.why.id.startswith("tuning.")
     whole = value is not None and math.isfinite(value) and not ended

@@ -11,6 +11,7 @@ import yaml
 
 from danlu.config import SHORT_FLAGS, Config, get, keys, with_values
 from danlu.config.yaml_text import parse_yaml
+from danlu.message import message
 from danlu.models.build import MODELS, find_network
 from danlu.preparation.defaults import DEFAULT_LR
 from danlu.preparation.prepared import Prepared
@@ -39,10 +40,17 @@ def find_key(name: str, thing: str) -> str:
         same = [one for one in keys() if one.rpartition(".")[2] == name]
         if len(same) != 1:
             near = same or [*NAMED.keys() | {short_name(k) for k in NAMED}, *keys()]
-            raise refusal(thing, "names of settings", name, near=near)
+            raise refusal(thing, message("tuning.wanted.names_settings", "names of settings"), name, near=near)
         key = same[0]
     if key.startswith(FORBIDDEN):
-        raise Refusal(f"{thing} must be settings that a search may change, got {name!r}, which all its trainings share")
+        raise Refusal(
+            message(
+                "tuning.refuse.settings_search_may_change",
+                "{thing} must be settings that a search may change, got {name!r}, which all its trainings share",
+                thing=thing,
+                name=name,
+            )
+        )
     return key
 
 
@@ -57,7 +65,7 @@ def named_space(names: list[str], prepared: Prepared) -> list[Dimension]:
     """Dimensions of `--search`. Raises Refusal for names without a usual range, or that do not fit the network."""
     found = [find_key(name, "--search") for name in names]
     if doubled := [key for key in found if found.count(key) > 1]:
-        raise refusal("--search", "different settings", doubled[0])
+        raise refusal("--search", message("tuning.wanted.different_settings", "different settings"), doubled[0])
     return [_dimension(key, prepared, found) for key in found]
 
 
@@ -70,9 +78,21 @@ def space_from_file(path: str | Path, base: Config) -> list[Dimension]:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
-        raise Refusal(f"--space must be a readable YAML file, got {path}: {why}", "--space") from None
+        raise Refusal(
+            message(
+                "tuning.refuse.space_readable_yaml_file",
+                "--space must be a readable YAML file, got {path}: {why}",
+                path=path,
+                why=why,
+            ),
+            "--space",
+        ) from None
     if not isinstance(values, Mapping) or not values:
-        raise refusal(f"--space {path}", "a YAML mapping from settings to ranges or lists", type(values).__name__)
+        raise refusal(
+            f"--space {path}",
+            message("tuning.wanted.yaml_mapping_settings_ranges", "a YAML mapping from settings to ranges or lists"),
+            type(values).__name__,
+        )
     return [_from_file(f"--space {path}: {name}", str(name), wanted, base) for name, wanted in values.items()]
 
 
@@ -90,10 +110,14 @@ def _from_file(thing: str, name: str, wanted: Any, base: Config) -> Dimension:
     try:
         low, high = (float(str(wanted[end])) for end in ("low", "high"))
     except ValueError:
-        raise refusal(thing, "a range of numbers", dict(wanted)) from None
+        raise refusal(thing, message("tuning.wanted.range_numbers", "a range of numbers"), dict(wanted)) from None
     log = wanted.get("log", False)
     if not isinstance(log, bool) or not low < high < float("inf") or (log and low <= 0):
-        raise refusal(thing, "a range with low < high, and low > 0 with log: true", dict(wanted))
+        raise refusal(
+            thing,
+            message("tuning.wanted.range_low_high_low", "a range with low < high, and low > 0 with log: true"),
+            dict(wanted),
+        )
     for end in (low, high):
         with_values(base, {key: int(end) if integer else end})
     return Dimension(key, None, low, high, log=log, integer=integer)
@@ -115,7 +139,9 @@ def _plain(value: Any) -> Any:
 def _dimension(key: str, prepared: Prepared, searched: list[str]) -> Dimension:
     chosen = prepared.config
     if key == "optim.beta1" and chosen.optim.name not in ("adam", "adamw"):
-        raise refusal("--search", f"settings that {chosen.optim.name} uses", key)
+        raise refusal(
+            "--search", message("tuning.wanted.settings_uses", "settings that {name} uses", name=chosen.optim.name), key
+        )
     if key in NAMED:
         return NAMED[key](chosen, prepared, searched)
     setting = keys()[key]
@@ -123,7 +149,12 @@ def _dimension(key: str, prepared: Prepared, searched: list[str]) -> Dimension:
     choices = (False, True) if setting.is_switch else tuple(c for c in setting.choices)
     if len(choices) < 2:
         raise Refusal(
-            f"--search has no usual range for {short_name(key)}; give one in a file: --space FILE.yaml", "--search"
+            message(
+                "tuning.refuse.search_usual_range_give",
+                "--search has no usual range for {short_name}; give one in a file: --space FILE.yaml",
+                short_name=short_name(key),
+            ),
+            "--search",
         )
     return Dimension(key, _plain(centre), choices=choices)
 
@@ -154,7 +185,9 @@ def _batch_size(chosen: Config, prepared: Prepared, searched: list[str]) -> Dime
 
 def _augment(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     if prepared.images is None:
-        raise refusal("--search", "settings that table rows have", "augment")
+        raise refusal(
+            "--search", message("tuning.wanted.settings_table_rows", "settings that table rows have"), "augment"
+        )
     return Dimension("augment.preset", chosen.augment.preset, choices=("none", "light", "strong"))
 
 
@@ -162,7 +195,10 @@ def _network(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimensi
     centre, size = str(chosen.model.name), chosen.data.size or 0
     if TASKS[prepared.dataset.task].finds_objects or chosen.transfer.start or centre not in MODELS:
         text = "--search model works for danlu's own classifiers from random initialisation"
-        raise Refusal(f"{text}; give a list with --space FILE.yaml", "--search")
+        raise Refusal(
+            message("tuning.refuse.give_list_space_file", "{text}; give a list with --space FILE.yaml", text=text),
+            "--search",
+        )
     kind = "table" if prepared.images is None else "small" if size <= SMALL_IMAGES else "large"
     fitting = [name for name in NETWORKS[kind] if name in MODELS and MODELS[name].min_size <= max(size, 1)]
     return Dimension("model.name", centre, choices=tuple(dict.fromkeys([centre, *fitting])))
@@ -176,13 +212,19 @@ def _optimizer(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimen
 def _dropout(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     network = str(chosen.model.name)
     if "dropout" not in find_network(network).options:
-        raise refusal("--search", f"settings that {network} has", "dropout")
+        raise refusal(
+            "--search", message("tuning.wanted.settings", "settings that {network} has", network=network), "dropout"
+        )
     return Dimension("model.dropout", chosen.model.dropout or 0.0, 0.0, 0.5)
 
 
 def _smoothing(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
     if chosen.loss.name != "cross-entropy":
-        raise refusal("--search", f"settings that the loss {chosen.loss.name} has", "smoothing")
+        raise refusal(
+            "--search",
+            message("tuning.wanted.settings_loss", "settings that the loss {name} has", name=chosen.loss.name),
+            "smoothing",
+        )
     return Dimension("loss.smoothing", chosen.loss.smoothing, 0.0, 0.2)
 
 

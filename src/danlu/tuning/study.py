@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from danlu.config import Config, from_dict, to_dict, with_values
 from danlu.config.yaml_text import parse_yaml
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.run.atomic import write_atomically
 from danlu.tuning.dimension import Dimension
@@ -87,12 +88,29 @@ class StudyFolder:
         """Make a new folder, `out` or the next free runs/tune-N. Raises Refusal if it is not empty."""
         folder = Path(out) if out else _next_free(Path("runs"))
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            do = f"continue the search with `danlu tune --resume {folder}`" if (folder / FILE).exists() else ""
-            raise refusal("--out", "a new or empty folder", str(folder), do=do)
+            do = (
+                message(
+                    "tuning.do.continue_search_danlu_tune",
+                    "continue the search with `danlu tune --resume {folder}`",
+                    folder=folder,
+                )
+                if (folder / FILE).exists()
+                else ""
+            )
+            raise refusal(
+                "--out", message("tuning.wanted.new_empty_folder", "a new or empty folder"), str(folder), do=do
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Refusal(f"--out must be a folder that can be written, got {folder}: {error.strerror}") from None
+            raise Refusal(
+                message(
+                    "tuning.refuse.out_folder_can_written",
+                    "--out must be a folder that can be written, got {folder}: {strerror}",
+                    folder=folder,
+                    strerror=error.strerror,
+                )
+            ) from None
         made = cls(folder, settings)
         made.save(settings)
         return made
@@ -106,10 +124,19 @@ class StudyFolder:
             return cls(folder, StudySettings.from_dict(kept))
         except OSError:
             near = [str(path.parent) for path in Path(folder.parent).glob(f"*/{FILE}")]
-            wanted = f"the folder of a search (one that holds {FILE})"
+            wanted = message(
+                "tuning.wanted.folder_search_holds", "the folder of a search (one that holds {file})", file=FILE
+            )
             raise refusal("--resume", wanted, str(folder), near=near) from None
         except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
-            raise Refusal(f"{folder / FILE} must be the settings of a search; was it edited? ({error})") from None
+            raise Refusal(
+                message(
+                    "tuning.refuse.settings_search_edited",
+                    "{folder} must be the settings of a search; was it edited? ({error})",
+                    folder=folder / FILE,
+                    error=str(error),
+                )
+            ) from None
 
     def save(self, settings: StudySettings) -> None:
         """Write the settings; other processes read them when they join."""
@@ -235,4 +262,11 @@ def _next_free(parent: Path) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise Refusal(f"{parent} cannot be written: {error.strerror}; choose another folder with --out") from None
+            raise Refusal(
+                message(
+                    "tuning.refuse.cannot_written_choose_another",
+                    "{parent} cannot be written: {strerror}; choose another folder with --out",
+                    parent=parent,
+                    strerror=error.strerror,
+                )
+            ) from None

@@ -88,7 +88,7 @@ def tune(
     limit = None if trials is None else _count("--trials", trials, 1)
     minutes = None if budget is None else _minutes(budget)
     counts = (_count("--top", top, 1), _count("--seeds", seeds, 2))
-    one_of("--prune", prune, PRUNERS, f"one of {', '.join(PRUNERS)}")
+    one_of("--prune", prune, PRUNERS, message("tuning.wanted.tune", "one of {pruners}", pruners=", ".join(PRUNERS)))
     console = console or Console()
     plain, objects = collect({name: value for name, value in settings.items() if value is not None})
     val, test = plain.pop("val", None), plain.pop("test", None)
@@ -103,7 +103,14 @@ def tune(
             "--out": out,
         }
         if given := [name for name, value in (named | plain).items() if is_data(value) or value]:
-            raise refusal("--resume", "used without the settings of the search, which its folder has", given[0])
+            raise refusal(
+                "--resume",
+                message(
+                    "tuning.wanted.used_without_settings_search",
+                    "used without the settings of the search, which its folder has",
+                ),
+                given[0],
+            )
         study = StudyFolder.open(resume)
         if limit is not None and limit != study.settings.trials:
             study.save(replace(study.settings, trials=limit))
@@ -126,9 +133,23 @@ def tune(
 
 def _check(config: Config) -> None:
     if config.data.folds:
-        raise refusal("--folds", "omitted with tune, which compares trainings on one split", config.data.folds)
+        raise refusal(
+            "--folds",
+            message(
+                "tuning.wanted.omitted_tune_compares_trainings",
+                "omitted with tune, which compares trainings on one split",
+            ),
+            config.data.folds,
+        )
     if config.devices > 1:
-        raise refusal("--devices", "1 with tune; several processes may join a search with --resume", config.devices)
+        raise refusal(
+            "--devices",
+            message(
+                "tuning.wanted.tune_several_processes_may",
+                "1 with tune; several processes may join a search with --resume",
+            ),
+            config.devices,
+        )
 
 
 def _new_study(
@@ -137,7 +158,11 @@ def _new_study(
 ) -> StudyFolder:  # fmt: skip
     """Prepare the data once for the ranges, make the folder and fill the queue."""
     if names and file:
-        raise refusal("--search", "omitted with --space, which names the settings", names)
+        raise refusal(
+            "--search",
+            message("tuning.wanted.omitted_space_names_settings", "omitted with --space, which names the settings"),
+            names,
+        )
     split_seed = wanted.seed if wanted.data.seed is None else wanted.data.seed  # also when the seed changes at the end
     wanted = with_values(wanted, {"out": None, "data.seed": split_seed})
     listed: list[str] = names.split(",") if isinstance(names, str) else list(names or ())
@@ -146,7 +171,11 @@ def _new_study(
     given = space_from_file(file, wanted) if file else None
     prepared = prepare(wanted)
     if not len(prepared.split.val):
-        raise refusal("--val", "a validation set, by which trials are compared", wanted.data.val)
+        raise refusal(
+            "--val",
+            message("tuning.wanted.validation_set_trials_compared", "a validation set, by which trials are compared"),
+            wanted.data.val,
+        )
     space = given if given is not None else named_space(listed or default_names(prepared), prepared)
     spec = prepared.dataset.task_spec
     settings = StudySettings(
@@ -286,7 +315,9 @@ def _count(flag: str, value: Any, least: int) -> int:
     except ValueError:
         count = 0
     if not least <= count <= 100_000:
-        raise refusal(flag, f"an integer of at least {least}", value)
+        raise refusal(
+            flag, message("tuning.wanted.integer_least", "an integer of at least {least}", least=least), value
+        )
     return count
 
 
@@ -296,5 +327,7 @@ def _minutes(budget: Any) -> float:
     except (TypeError, ValueError):
         minutes = 0.0
     if not 0 < minutes < float("inf"):
-        raise refusal("--budget", "a number of minutes greater than 0", budget)
+        raise refusal(
+            "--budget", message("tuning.wanted.number_minutes_greater", "a number of minutes greater than 0"), budget
+        )
     return minutes

@@ -26,6 +26,7 @@ from danlu.data.dataset import UNASSIGNED
 from danlu.data.split_names import split_of, split_of_path
 from danlu.data.survey import File, Survey
 from danlu.data.text_files import read_json, read_text
+from danlu.message import message
 from danlu.refuse import Refusal
 
 SUFFIXES = (".parquet", ".arrow")
@@ -69,7 +70,14 @@ class ImageTable:
             with self._opened() as reader:
                 return reader.schema_arrow if self.file.suffix == ".parquet" else reader.schema
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise Refusal(f"{self.file.path} is cut or damaged: {_first_line(error)}") from None
+            raise Refusal(
+                message(
+                    "data.refuse.cut_damaged",
+                    "{path} is cut or damaged: {first_line}",
+                    path=self.file.path,
+                    first_line=_first_line(error),
+                )
+            ) from None
 
     @cached_property
     def features(self) -> dict[str, Any]:
@@ -120,7 +128,14 @@ class ImageTable:
                         yield Row(number, _encoded(image), row)
                         number += 1
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise Refusal(f"{self.file.path} is cut or damaged: {_first_line(error)}") from None
+            raise Refusal(
+                message(
+                    "data.refuse.cut_damaged",
+                    "{path} is cut or damaged: {first_line}",
+                    path=self.file.path,
+                    first_line=_first_line(error),
+                )
+            ) from None
 
     def _opened(self) -> Any:
         pyarrow = import_module(PACKAGE)

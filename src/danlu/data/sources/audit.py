@@ -20,6 +20,7 @@ from danlu.data.image_file import ImageInfo
 from danlu.data.image_workers import check_images
 from danlu.data.sources.box_forms import BoxForm, refuse_other_forms
 from danlu.data.sources.labelled import Labelled, Thing, image_files, relative, too_many_bad
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask
 
@@ -49,11 +50,21 @@ def assemble(
     found = _one_part_each(found, root, problems, notes)
     found, infos = _usable_images(path, root, found, config, problems)
     if not classes:
-        raise Refusal(f"{path} must define at least one class of objects, got none")
+        raise Refusal(
+            message(
+                "data.refuse.define_least_class_objects",
+                "{path} must define at least one class of objects, got none",
+                path=path,
+            )
+        )
     found, infos = _compared(found, infos, root, problems)
     if not found:
         raise Refusal(
-            f"{path}: all annotations ignore the EXIF rotation of the images; save the images without EXIF rotation"
+            message(
+                "data.refuse.all_annotations_ignore_exif",
+                "{path}: all annotations ignore the EXIF rotation of the images; save the images without EXIF rotation",
+                path=path,
+            )
         )
     sizes = [(info.height, info.width) for info in infos]
     if config.on_bad != "skip":
@@ -130,8 +141,18 @@ def _usable_images(
     pairs = [(one, info) for one, info in zip(found, infos) if isinstance(info, ImageInfo)]
     if not pairs or (config.on_bad != "skip" and too_many_bad(len(bad), len(found))):
         first = ", ".join(f"{p.where}: {p.reason}" for p in bad[:3]) or "it lists none"
-        do = "; fix or remove them, or use --on-bad skip" if pairs else ""
-        raise Refusal(f"{path}: {len(bad)} of {len(found)} images cannot be used ({first}){do}")
+        do = message("data.do.fix_remove_them_use", "; fix or remove them, or use --on-bad skip") if pairs else ""
+        raise Refusal(
+            message(
+                "data.refuse.images_cannot_used",
+                "{path}: {bad} of {found} images cannot be used ({first}){do}",
+                path=path,
+                bad=len(bad),
+                found=len(found),
+                first=first,
+                do=do,
+            )
+        )
     return [one for one, _ in pairs], [info for _, info in pairs]
 
 
@@ -220,7 +241,16 @@ def _audit(
     if config.on_bad != "skip" and too_many_bad(int(bad.sum()), len(things)):
         first = ", ".join(f"{p.where}: {p.reason}" for p in problems if p.done == "skipped")
         first = first if len(first) < 300 else f"{first[:300]} ..."
-        raise Refusal(f"{path}: {bad.sum()} of {len(things)} objects cannot be used ({first}); or use --on-bad skip")
+        raise Refusal(
+            message(
+                "data.refuse.objects_cannot_used_use",
+                "{path}: {bad} of {things} objects cannot be used ({first}); or use --on-bad skip",
+                path=path,
+                bad=bad.sum(),
+                things=len(things),
+                first=first,
+            )
+        )
     good = np.flatnonzero(~bad)
     return [things[i] for i in good], clipped[good], owner[good]
 
@@ -278,7 +308,14 @@ def _outlined(
             shape = Polygons((np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]),))
         kept.append(thing._replace(shape=shape, ignore=thing.ignore or bool(fault)))
     if things and lost == len(things):
-        raise Refusal(f"{path}: no object has a usable outline to segment by ({problems[-1].where}); use --task detect")
+        raise Refusal(
+            message(
+                "data.refuse.object_usable_outline_segment",
+                "{path}: no object has a usable outline to segment by ({where}); use --task detect",
+                path=path,
+                where=problems[-1].where,
+            )
+        )
     return kept
 
 

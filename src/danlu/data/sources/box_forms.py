@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from danlu.data.sources.labelled import Labelled
+from danlu.message import message
 from danlu.refuse import Refusal
 
 BoxForm = Literal["corners", "sized", "centred"]  # x1, y1, x2, y2; or x, y, width, height, of a corner or the centre
@@ -37,14 +38,24 @@ def refuse_other_forms(path: Path, found: Sequence[Labelled], sizes: Sequence[tu
     ends = boxes[:, 2:]
     if not fractions.any() and ends.max() <= 1 and ends.min() > 0 and sides.min() >= MIN_SIDE and (ends % 1).any():
         raise Refusal(
-            f"{path}: all {len(boxes)} boxes lie between 0 and 1, as fractions of the image instead of "
-            "pixels: multiply them by its width and height, or use --on-bad skip"
+            message(
+                "data.refuse.all_boxes_lie_between",
+                "{path}: all {boxes} boxes lie between 0 and 1, as fractions of the image instead of "
+                "pixels: multiply them by its width and height, or use --on-bad skip",
+                path=path,
+                boxes=len(boxes),
+            )
         )
     bounds = np.where(fractions[:, None], 1.0, sides)
     if form != "corners" and _are_corners(boxes, bounds, form):
         raise Refusal(
-            f"{path}: the boxes fit their images as x1, y1, x2, y2 but not as {NAMES[form]}, the form of this format: "
-            "convert them, or use --on-bad skip"
+            message(
+                "data.refuse.boxes_fit_their_images",
+                "{path}: the boxes fit their images as x1, y1, x2, y2 but not as {names}, the form of "
+                "this format: convert them, or use --on-bad skip",
+                path=path,
+                names=NAMES[form],
+            )
         )
 
 

@@ -17,6 +17,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, sort_classes
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 PIXELS = 3 * 32 * 32  # values per image
@@ -44,7 +45,11 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
         rows, marks = _read_binary(file, count) if file.suffix == ".bin" else _read_python(file, fine)
         if len(marks) and not 0 <= min(marks) <= max(marks) < count:
             wrong = next(mark for mark in marks if not 0 <= mark < count)
-            raise refusal(f"labels of {file}", f"between 0 and {count - 1}", int(wrong))
+            raise refusal(
+                f"labels of {file}",
+                message("data.wanted.between", "between 0 and {count}", count=count - 1),
+                int(wrong),
+            )
         images.append(rows.reshape(-1, 3, 32, 32))
         labels.append(torch.as_tensor(marks, dtype=torch.int64))
         split = TEST if file.name.startswith("test") else TRAIN
@@ -92,7 +97,15 @@ def _read_binary(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     data = np.fromfile(file, np.uint8)
     head = 2 if count == 100 else 1
     if len(data) == 0 or len(data) % (PIXELS + head):
-        raise refusal(str(file), f"a multiple of {PIXELS + head} bytes (rows of label and image)", f"{len(data)} bytes")
+        raise refusal(
+            str(file),
+            message(
+                "data.wanted.multiple_bytes_rows_label",
+                "a multiple of {pixels} bytes (rows of label and image)",
+                pixels=PIXELS + head,
+            ),
+            f"{len(data)} bytes",
+        )
     rows = data.reshape(-1, PIXELS + head)
     return rows[:, head:], rows[:, head - 1]
 
@@ -102,14 +115,22 @@ def _read_python(file: Path, fine: bool) -> tuple[np.ndarray, Sequence[int]]:
     key = "fine_labels" if fine else "labels"
     if not isinstance(batch, dict) or "data" not in batch or key not in batch:
         got = sorted(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
-        raise refusal(str(file), f"a dictionary with data and {key}", got)
+        raise refusal(
+            str(file), message("data.wanted.dictionary_data", "a dictionary with data and {key}", key=key), got
+        )
     rows, labels = batch["data"], batch[key]
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != PIXELS:
         raise refusal(
-            f"data of {file}", f"a uint8 array of {PIXELS} columns", getattr(rows, "shape", type(rows).__name__)
+            f"data of {file}",
+            message("data.wanted.uint8_array_columns", "a uint8 array of {pixels} columns", pixels=PIXELS),
+            getattr(rows, "shape", type(rows).__name__),
         )
     if len(rows) != len(labels) or not all(isinstance(label, int | np.integer) for label in labels):
-        raise refusal(f"{key} of {file}", f"{len(rows)} integers, one per image", f"{len(labels)} values")
+        raise refusal(
+            f"{key} of {file}",
+            message("data.wanted.integers_per_image", "{rows} integers, one per image", rows=len(rows)),
+            f"{len(labels)} values",
+        )
     return rows, labels
 
 
@@ -125,7 +146,7 @@ def _names(home: Path, fine: bool) -> tuple[list[str], list[str]]:
     content = read_pickle(meta)
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise refusal(str(meta), f"a dictionary with a list {key}", got)
+        raise refusal(str(meta), message("data.wanted.dictionary_list", "a dictionary with a list {key}", key=key), got)
     return [str(name) for name in content[key]], []
 
 
@@ -135,11 +156,30 @@ def read_pickle(file: Path) -> Any:
         with builtins.open(file, "rb") as stream:
             return _text(_NumpyUnpickler(stream, encoding="bytes").load())
     except pickle.UnpicklingError as error:
-        raise Refusal(f"{file} must be a pickle of numpy arrays and plain values: {error}") from None
+        raise Refusal(
+            message(
+                "data.refuse.pickle_numpy_arrays_plain",
+                "{file} must be a pickle of numpy arrays and plain values: {error}",
+                file=file,
+                error=str(error),
+            )
+        ) from None
     except RecursionError:
-        raise Refusal(f"{file} must be a pickled batch, but its lists are nested too deeply") from None
+        raise Refusal(
+            message(
+                "data.refuse.pickled_batch_lists_nested",
+                "{file} must be a pickled batch, but its lists are nested too deeply",
+                file=file,
+            )
+        ) from None
     except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError):
-        raise Refusal(f"{file} must be a pickled batch, but is truncated or damaged") from None
+        raise Refusal(
+            message(
+                "data.refuse.pickled_batch_truncated_damaged",
+                "{file} must be a pickled batch, but is truncated or damaged",
+                file=file,
+            )
+        ) from None
 
 
 def _text(value: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from danlu.data.survey import Survey
 from danlu.data.text_files import read_json, read_lines
+from danlu.message import message
 from danlu.refuse import blame, refusal
 
 CLASS_LISTS = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
@@ -31,6 +32,8 @@ def names_of(file: Path) -> list[str]:
     try:
         return [line.strip() for line in read_lines(file) if line.strip()]
     except UnicodeDecodeError:
-        raise refusal(str(file), "a text file of names", "a binary file") from None
+        raise refusal(
+            str(file), message("data.wanted.text_file_names", "a text file of names"), "a binary file"
+        ) from None
     except OSError as error:
         raise blame(error, str(file)) from None

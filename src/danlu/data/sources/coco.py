@@ -102,7 +102,11 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     files = [survey.files[0]] if survey.is_file else survey.json_kinds.get("coco", [])
     if len(files) != 1:
         got = f"{path}, which holds " + (", ".join(file.name for file in files[:4]) or "none")
-        raise refusal("DATA", "a COCO annotation file, or a folder with one of them", got)
+        raise refusal(
+            "DATA",
+            message("data.wanted.coco_annotation_file_folder", "a COCO annotation file, or a folder with one of them"),
+            got,
+        )
     one = _File(files[0])
     try:
         for where, entry in one.entries("images"):
@@ -156,12 +160,19 @@ class _File:
         self.content = read_json(file.path, str(file.path))
         if not isinstance(self.content, dict):
             kind = "a list, as of results" if isinstance(self.content, list) else repr(self.content)[:40]
-            raise Refusal(f"{file.path} must be a COCO object with images, annotations and categories, got {kind}")
+            raise Refusal(
+                message(
+                    "data.refuse.coco_object_images_annotations",
+                    "{path} must be a COCO object with images, annotations and categories, got {kind}",
+                    path=file.path,
+                    kind=kind,
+                )
+            )
         for key in ("images", "annotations", "categories"):
             if key not in self.content:
-                raise refusal(f"{file.path}: key {key!r}", "there", "no such key", near=[])
+                raise refusal(f"{file.path}: key {key!r}", message("data.wanted.coco", "there"), "no such key", near=[])
             if not isinstance(self.content[key], list):
-                raise refusal(f"{file.path}: {key}", "a list", _short(self.content[key]))
+                raise refusal(f"{file.path}: {key}", message("data.wanted.list", "a list"), _short(self.content[key]))
         self.split = split_of(file.stem)
         if self.split == UNASSIGNED:
             self.split = split_of_path(file.folder)
@@ -186,7 +197,13 @@ class _File:
         except EntryError as error:
             raise Refusal(f"{self.file.path}: {error}") from None
         if not names:
-            raise Refusal(f"{self.file.path} must define at least one class of objects in categories, got none")
+            raise Refusal(
+                message(
+                    "data.refuse.coco_define_least_class_objects",
+                    "{path} must define at least one class of objects in categories, got none",
+                    path=self.file.path,
+                )
+            )
         twice = [name for name, n in Counter(names.values()).items() if n > 1]
         if twice:
             self.notes.append(f"{self.name}: categories of one name are one class ({twice[0]!r})")
@@ -266,8 +283,14 @@ class _File:
                 seen[entry["id"]] += 1
         if corners > 1 and corners > 0.5 * boxed and reading.config.on_bad != "skip":
             raise Refusal(
-                f"{self.file.path}: bbox holds x1, y1, x2, y2 by the area of {corners} of {boxed} objects, where x, y, "
-                "width, height are expected: convert it, or use --on-bad skip"
+                message(
+                    "data.refuse.bbox_holds_x1_y1",
+                    "{path}: bbox holds x1, y1, x2, y2 by the area of {corners} of {boxed} objects, where x, "
+                    "y, width, height are expected: convert it, or use --on-bad skip",
+                    path=self.file.path,
+                    corners=corners,
+                    boxed=boxed,
+                )
             )
         if retyped:
             reading.notes.append(

@@ -38,7 +38,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
 def _read(file: File, reading: Reading) -> None:
     content = read_json(file.path, str(file.path))
     if not isinstance(content, list):
-        raise Refusal(f"{file.path} must be a list of images, as CreateML writes it")
+        raise Refusal(
+            message(
+                "data.refuse.list_images_createml_writes",
+                "{path} must be a list of images, as CreateML writes it",
+                path=file.path,
+            )
+        )
     split = split_of(file.stem)
     split = split if split != UNASSIGNED else split_of_path(file.folder)
     for k, entry in enumerate(content):

@@ -56,7 +56,14 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     notes.append(f"task {decided}: {why} in {where}" if not task else f"target is {where}")
     inputs = frame.drop(columns=target)[keep].reset_index(drop=True)
     if inputs.shape[1] == 0:
-        raise Refusal(f"{file} must have input columns besides the target {target!r}, got none")
+        raise Refusal(
+            message(
+                "data.refuse.input_columns_besides_target",
+                "{file} must have input columns besides the target {target!r}, got none",
+                file=file,
+                target=target,
+            )
+        )
     inputs = _remark(inputs, notes)
     kept = np.asarray(lines)[keep]
     common = {"path": str(path), "format": "csv", "inputs": inputs, "target_names": (target,), "notes": notes}
@@ -90,9 +97,11 @@ def _text(file: Path, notes: list[str]) -> str:
         data = file.read_bytes()
         data = gunzip(data, str(file)) if file.name.lower().endswith(".gz") else data
     except (EOFError, zlib.error):
-        raise Refusal(f"{file} is a truncated or damaged gzip file") from None
+        raise Refusal(
+            message("data.refuse.truncated_damaged_gzip_file", "{file} is a truncated or damaged gzip file", file=file)
+        ) from None
     except OSError as error:
-        raise refusal(str(file), "readable", error.strerror) from None
+        raise refusal(str(file), message("data.wanted.readable", "readable"), error.strerror) from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", "replace")
     else:
@@ -102,9 +111,11 @@ def _text(file: Path, notes: list[str]) -> str:
             text = data.decode("latin-1")
             notes.append(f"{file.name} is not UTF-8; it was read as Latin-1")
     if "\0" in text[:4096]:
-        raise refusal(str(file), "a text file", "a binary file")
+        raise refusal(str(file), message("data.wanted.text_file", "a text file"), "a binary file")
     if not text.strip():
-        raise refusal(str(file), "a table with a header line", "an empty file")
+        raise refusal(
+            str(file), message("data.wanted.table_header_line", "a table with a header line"), "an empty file"
+        )
     return text
 
 
@@ -126,14 +137,32 @@ def _check_rows(file: Path, text: str, separator: str) -> tuple[list[str], list[
             if len(row) == len(header):
                 lines.append(rows.line_num)
             elif any(field.strip() for field in row):
-                raise refusal(f"{file} line {rows.line_num}", f"{len(header)} fields long, as the header is", len(row))
+                raise refusal(
+                    f"{file} line {rows.line_num}",
+                    message(
+                        "data.wanted.fields_long_header", "{header} fields long, as the header is", header=len(header)
+                    ),
+                    len(row),
+                )
     except csv.Error as error:
-        raise Refusal(f"{file} line {rows.line_num} cannot be read: {error}") from None
+        raise Refusal(
+            message(
+                "data.refuse.line_cannot_read",
+                "{file} line {line_num} cannot be read: {error}",
+                file=file,
+                line_num=rows.line_num,
+                error=str(error),
+            )
+        ) from None
     header = [name.strip() for name in header]
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise refusal(f"the columns of {file}", "unique", twice[0])
+        raise refusal(f"the columns of {file}", message("data.wanted.unique", "unique"), twice[0])
     if not lines:
-        raise refusal(str(file), "a table with rows below its header", "only a header")
+        raise refusal(
+            str(file),
+            message("data.wanted.table_rows_below_header", "a table with rows below its header"),
+            "only a header",
+        )
     return header, lines
 
 
@@ -147,9 +176,24 @@ def _frame(file: Path, text: str, separator: str, lines: list[int]) -> Any:
             io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, dtype=str, keep_default_na=False,
         )  # fmt: skip
     except (pandas.errors.ParserError, ValueError) as error:
-        raise Refusal(f"{file} cannot be read as a table: {str(error).strip().splitlines()[-1]}") from None
+        raise Refusal(
+            message(
+                "data.refuse.cannot_read_table",
+                "{file} cannot be read as a table: {problem}",
+                file=file,
+                problem=str(error).strip().splitlines()[-1],
+            )
+        ) from None
     if len(frame) != len(lines):
-        raise Refusal(f"{file} has {len(lines)} rows by its lines but {len(frame)} by its quotes; fix the quotes")
+        raise Refusal(
+            message(
+                "data.refuse.rows_lines_quotes_fix",
+                "{file} has {lines} rows by its lines but {frame} by its quotes; fix the quotes",
+                file=file,
+                lines=len(lines),
+                frame=len(frame),
+            )
+        )
     frame.columns = [str(name).strip() for name in frame.columns]
     for name in frame.columns:
         frame[name] = _typed(frame[name], decimal)
@@ -196,14 +240,28 @@ def _target(file: Path, header: list[str], wanted: str | None, notes: list[str])
     if wanted is None:
         usual = [name for name in header if name.lower() in TARGET_COLUMNS]
         if len(usual) != 1:
-            raise Refusal(f"{file} needs --target COLUMN, one of {', '.join(header[:20])}{' ...' * (len(header) > 20)}")
+            raise Refusal(
+                message(
+                    "data.refuse.needs_target_column",
+                    "{file} needs --target COLUMN, one of {listed}{value}",
+                    file=file,
+                    listed=", ".join(header[:20]),
+                    value=" ..." * (len(header) > 20),
+                )
+            )
         notes.append(f"the target is column {usual[0]!r}, because of its name")
         return usual[0]
     if wanted in header:
         return wanted
     values = [name for name in header if re.fullmatch(r"-?\d+(\.\d+)?", name)]
-    do = "its first line seems to contain values instead of names" if len(values) > len(header) / 2 else ""
-    raise refusal("--target", f"a column of {file}", wanted, near=header, do=do)
+    do = (
+        message("data.do.first_line_seems_contain", "its first line seems to contain values instead of names")
+        if len(values) > len(header) / 2
+        else ""
+    )
+    raise refusal(
+        "--target", message("data.wanted.column", "a column of {file}", file=file), wanted, near=header, do=do
+    )
 
 
 def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
@@ -220,7 +278,9 @@ def _values(file: Path, column: Any, lines: list[int]) -> tuple[np.ndarray, np.n
         values = column[keep].astype(str).to_numpy(dtype=object)
         _no_mixture(file, column[keep], np.asarray(lines)[keep])
     if not keep.any():
-        raise refusal(f"column {column.name!r} of {file}", "a target", "a column without values")
+        raise refusal(
+            f"column {column.name!r} of {file}", message("data.wanted.target", "a target"), "a column without values"
+        )
     problems = [
         Problem(f"{file.name} line {lines[i]}", f"{reason} in target column {column.name!r}")
         for i in np.flatnonzero(~keep)
@@ -238,7 +298,7 @@ def _no_mixture(file: Path, column: Any, lines: np.ndarray) -> None:
         i = int(np.flatnonzero(odd)[0])
         raise refusal(
             f"column {column.name!r} of {file} at line {lines[i]}",
-            "a number as in the other lines",
+            message("data.wanted.number_other_lines", "a number as in the other lines"),
             str(column.iloc[i]),
         )
 

@@ -67,7 +67,14 @@ def _read(file: File, reading: Reading, left_out: Counter[str]) -> None:
     except OSError as error:
         raise blame(error, str(file.path)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise Refusal(f"{file.path} is not valid xml ({error}): it is truncated or damaged; export it again") from None
+        raise Refusal(
+            message(
+                "data.refuse.valid_xml_truncated_damaged",
+                "{path} is not valid xml ({error}): it is truncated or damaged; export it again",
+                path=file.path,
+                error=str(error),
+            )
+        ) from None
     for entry in tree.iter("image"):
         name = entry.get("name", "")
         where = f"{file.relative} image {entry.get('id', '')}"

@@ -13,6 +13,7 @@ from danlu.data.links import FOLLOW, Fence
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.survey import File, visible
 from danlu.data.text_files import read_lines
+from danlu.message import message
 from danlu.refuse import refusal
 
 
@@ -33,7 +34,12 @@ class DescribedPaths:
         """
         inside, outside = self._places(bases, entry)
         if inside is None and outside is not None:
-            raise refusal(where, f"inside the data folder {self.fence.home[:-1]}", entry, do=FOLLOW)
+            raise refusal(
+                where,
+                message("data.wanted.inside_data_folder", "inside the data folder {home}", home=self.fence.home[:-1]),
+                entry,
+                do=FOLLOW,
+            )
         return inside
 
     def _places(self, bases: list[Path], entry: str) -> tuple[Path | None, Path | None]:
@@ -61,13 +67,19 @@ class DescribedPaths:
             named = [file for file in sorted(place.rglob("*")) if file.suffix.lower() in extensions()]
             named = [file for file in named if all(map(visible, file.relative_to(place).parts))]
             if not named:
-                raise refusal(where, "a folder of images", f"{place} without images")
+                raise refusal(
+                    where, message("data.wanted.folder_images", "a folder of images"), f"{place} without images"
+                )
             yield from (file for file in named if self.fence.allows(file))
             return
         try:
             lines = read_lines(place)
         except (OSError, ValueError):
-            raise refusal(where, "a folder of images or a text file that lists them", str(place)) from None
+            raise refusal(
+                where,
+                message("data.wanted.folder_images_text_file", "a folder of images or a text file that lists them"),
+                str(place),
+            ) from None
         for line in lines:
             if name := line.strip():
                 listed, outside = self._places([place.parent, *([root] if root else [])], name)

@@ -237,10 +237,19 @@ def _stop_if_many_bad(path: Path, problems: list[Problem], bad: int, total: int,
         return
     broken = [p for p in problems if Path(p.where).suffix.lower() in IMAGE_SUFFIXES]
     first = ", ".join(f"{p.where} ({p.reason})" for p in broken[:3])
-    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+    more = message("data.more.more", " and {broken} more", broken=len(broken) - 3) if len(broken) > 3 else ""
     raise Refusal(
-        f"{path}: {bad} of {total} images ({bad / total:.0%}) cannot be used: {first}{more}; "
-        "fix or remove them, or use --on-bad skip"
+        message(
+            "data.refuse.images_cannot_used_fix",
+            "{path}: {bad} of {total} images ({fraction:.0%}) cannot be used: {first}{more}; fix or "
+            "remove them, or use --on-bad skip",
+            path=path,
+            bad=bad,
+            total=total,
+            fraction=bad / total,
+            first=first,
+            more=more,
+        )
     )
 
 
@@ -257,7 +266,13 @@ def _classes(path: Path, listing: _Listing, good: list[int], config: DataConfig)
         alike = [name for name in sorted(trained) if normal(name) in set(map(normal, empty))]
         spelt = f" (the training set has {', '.join(map(repr, alike[:5]))}: spell them alike)" if alike else ""
         raise Refusal(
-            f"{path}: {which} no usable training image{spelt}; add some, remove the folder, or use --on-bad skip"
+            message(
+                "data.refuse.usable_training_image_add",
+                "{path}: {which} no usable training image{spelt}; add some, remove the folder, or use --on-bad skip",
+                path=path,
+                which=which,
+                spelt=spelt,
+            )
         )
     classes = tuple(sorted(trained))
     return classes, [f"class {name!r} is not used: it has no usable training image" for name in empty]

@@ -14,6 +14,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, to_classes
 from danlu.data.unpacking import gunzip
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 NAME = re.compile(r"^(?P<head>.*)(?P<kind>images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?$")
@@ -32,12 +33,29 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     for head, (images_file, labels_file) in sorted(pairs.items(), key=lambda pair: _split(pair[0])):
         images, marks = _read(images_file, 3), _read(labels_file, 1)
         if len(images) != len(marks):
-            raise Refusal(f"{images_file} has {len(images)} images but {labels_file.name} {len(marks)} labels")
+            raise Refusal(
+                message(
+                    "data.refuse.images_labels",
+                    "{images_file} has {images} images but {name} {marks} labels",
+                    images_file=images_file,
+                    images=len(images),
+                    name=labels_file.name,
+                    marks=len(marks),
+                )
+            )
         if all_images and images.shape[1:] != all_images[0].shape[1:]:
             wanted = "x".join(map(str, all_images[0].shape[1:]))
-            raise refusal(f"images of {images_file}", f"{wanted} as the others", "x".join(map(str, images.shape[1:])))
+            raise refusal(
+                f"images of {images_file}",
+                message("data.wanted.others", "{wanted} as the others", wanted=wanted),
+                "x".join(map(str, images.shape[1:])),
+            )
         if _split(head) == TEST and labels and (strange := set(marks.tolist()) - set(labels[0].tolist())):
-            raise refusal(f"labels of {labels_file}", "among the training labels", min(strange))
+            raise refusal(
+                f"labels of {labels_file}",
+                message("data.wanted.among_training_labels", "among the training labels"),
+                min(strange),
+            )
         all_images.append(images)
         labels.append(marks)
         given.append(torch.full((len(marks),), _split(head), dtype=torch.int8))
@@ -74,7 +92,11 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
             partner = here.name.replace("images-idx3", "labels-idx1")
             if "labels" in pair:
                 partner = here.name.replace("labels-idx1", "images-idx3")
-            raise refusal(f"the partner of {here}", f"a file like {partner} beside it", "nothing")
+            raise refusal(
+                f"the partner of {here}",
+                message("data.wanted.file_like_beside", "a file like {partner} beside it", partner=partner),
+                "nothing",
+            )
     return {head: (pair["images"], pair["labels"]) for head, pair in found.items()}
 
 
@@ -83,19 +105,43 @@ def _read(file: Path, dims: int) -> np.ndarray:
     try:
         data = gunzip(file.read_bytes(), str(file)) if file.suffix == ".gz" else file.read_bytes()
     except (EOFError, zlib.error):
-        raise Refusal(f"{file} is a truncated or damaged gzip file; download it again") from None
+        raise Refusal(
+            message(
+                "data.refuse.idx_truncated_damaged_gzip_file",
+                "{file} is a truncated or damaged gzip file; download it again",
+                file=file,
+            )
+        ) from None
     except OSError as error:
-        raise refusal(str(file), "readable", error.strerror) from None
+        raise refusal(str(file), message("data.wanted.readable", "readable"), error.strerror) from None
     head = 4 + 4 * dims
     if data[:4] != bytes([0, 0, 8, dims]):
-        wanted = f"an idx file of bytes in {dims} dimensions (beginning 00 00 08 {dims:02x})"
-        raise refusal(str(file), wanted, data[:4].hex(" ") or "nothing", do="download it again")
+        wanted = message(
+            "data.wanted.idx_file_bytes_dimensions",
+            "an idx file of bytes in {dims} dimensions (beginning 00 00 08 {dims:02x})",
+            dims=dims,
+        )
+        raise refusal(
+            str(file), wanted, data[:4].hex(" ") or "nothing", do=message("data.do.download_again", "download it again")
+        )
     if len(data) < head:
-        raise refusal(str(file), f"a header of {head} bytes", f"{len(data)} bytes", do="download it again")
+        raise refusal(
+            str(file),
+            message("data.wanted.header_bytes", "a header of {head} bytes", head=head),
+            f"{len(data)} bytes",
+            do=message("data.do.download_again", "download it again"),
+        )
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, offset=4))
     if len(data) != head + math.prod(shape):
-        wanted = f"{head + math.prod(shape)} bytes long as its header says"
-        raise refusal(str(file), wanted, len(data), do="it is truncated or damaged; download it again")
+        wanted = message(
+            "data.wanted.bytes_long_header_says", "{head} bytes long as its header says", head=head + math.prod(shape)
+        )
+        raise refusal(
+            str(file),
+            wanted,
+            len(data),
+            do=message("data.do.truncated_damaged_download_again", "it is truncated or damaged; download it again"),
+        )
     if 0 in shape:
-        raise refusal(str(file), "a non-empty file", "x".join(map(str, shape)))
+        raise refusal(str(file), message("data.wanted.non_empty_file", "a non-empty file"), "x".join(map(str, shape)))
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape).copy()

@@ -108,8 +108,14 @@ def _open(survey: Survey, config: DataConfig, task: Task | None, separate: bool)
     if not found or (config.on_bad != "skip" and too_many_bad(len(bad), len(pairs))):
         first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
         raise Refusal(
-            f"{survey.path}: {len(bad)} of {len(found) + len(bad)} masks cannot be used{first}; "
-            "fix or remove them, or use --on-bad skip"
+            message(
+                "data.refuse.masks_cannot_used_fix",
+                "{path}: {bad} of {found} masks cannot be used{first}; fix or remove them, or use --on-bad skip",
+                path=survey.path,
+                bad=len(bad),
+                found=len(found) + len(bad),
+                first=first,
+            )
         )
     names = classes.finish(found)
     form = "binary masks" if separate else "instance masks"

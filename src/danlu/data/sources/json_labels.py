@@ -180,7 +180,12 @@ def _label_key(found: list[_Lines], config: DataConfig) -> str:
     known = dict.fromkeys(key for one in found for row in one.rows for key in row.values)
     if config.target is not None:
         if config.target not in known:
-            raise refusal("--target", f"a key of {found[0].file.path}", config.target, near=list(known))
+            raise refusal(
+                "--target",
+                message("data.wanted.key", "a key of {path}", path=found[0].file.path),
+                config.target,
+                near=list(known),
+            )
         return config.target
     return next(key for key in LABEL_KEYS if key in known)
 

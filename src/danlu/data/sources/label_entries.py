@@ -74,8 +74,17 @@ def open_entries(
         before = found.get(file.path)
         if before is not None and not several and before.labels != one.labels:
             raise Refusal(
-                f"{one.where}: {one.image} is labelled {one.labels[0]!r} here and {before.labels[0]!r} in "
-                f"{before.where}; --task {label_task(True)} reads both as labels of the image"
+                message(
+                    "data.refuse.labelled_here_task_reads",
+                    "{where}: {image} is labelled {labels!r} here and {labels2!r} in {where2}; --task "
+                    "{label_task} reads both as labels of the image",
+                    where=one.where,
+                    image=one.image,
+                    labels=one.labels[0],
+                    labels2=before.labels[0],
+                    where2=before.where,
+                    label_task=label_task(True),
+                )
             )
         labels = one.labels
         if before is not None and not several:

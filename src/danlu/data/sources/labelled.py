@@ -13,6 +13,7 @@ from danlu.data.annotations import Shape
 from danlu.data.dataset import UNASSIGNED, ImageFiles
 from danlu.data.image_file import ImageInfo, extensions
 from danlu.data.images import common_window
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import TASKS, ObjectTask, TaskName, object_task
 
@@ -75,7 +76,13 @@ def wanted_task(path: Path, task: TaskName | None, masks: bool) -> ObjectTask:
     """Return the task, "detect" by default. Raises Refusal if the user wants masks and there are none."""
     wants_masks = task is not None and TASKS[task].masks
     if wants_masks and not masks:
-        raise Refusal(f"{path} has boxes but no masks for segmentation; use --task detect")
+        raise Refusal(
+            message(
+                "data.refuse.boxes_masks_segmentation_use",
+                "{path} has boxes but no masks for segmentation; use --task detect",
+                path=path,
+            )
+        )
     return object_task(wants_masks)
 
 

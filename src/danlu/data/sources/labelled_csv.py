@@ -251,10 +251,20 @@ def _label_column(sheet: Sheet, target: str | None) -> int:
     if target is None and sheet.label is not None:
         return sheet.label
     if target is None:
-        raise refusal("--target", f"a column of {sheet.file.path}", "nothing", near=sheet.header)
+        raise refusal(
+            "--target",
+            message("data.wanted.labelled_csv_column", "a column of {path}", path=sheet.file.path),
+            "nothing",
+            near=sheet.header,
+        )
     names = [name.lower() for name in sheet.header]
     if target.lower() not in names:
-        raise refusal("--target", f"a column of {sheet.file.path}", target, near=sheet.header)
+        raise refusal(
+            "--target",
+            message("data.wanted.labelled_csv_column", "a column of {path}", path=sheet.file.path),
+            target,
+            near=sheet.header,
+        )
     return names.index(target.lower())
 
 

@@ -15,6 +15,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.unpacking import check_npz
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 INPUTS = ("x", "images", "data", "inputs", "features")
@@ -38,9 +39,23 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     for x, y, split in parts:
         _check_inputs(f"{x} in {path}", arrays[x], arrays[parts[0][0]].shape[1:])
         if arrays[y].ndim not in (1, 2):
-            raise refusal(f"{y} in {path}", "of shape (N,) or (N, T)", f"shape {arrays[y].shape}")
+            raise refusal(
+                f"{y} in {path}",
+                message("data.wanted.npz_shape", "of shape (N,) or (N, T)"),
+                f"shape {arrays[y].shape}",
+            )
         if len(arrays[x]) != len(arrays[y]):
-            raise Refusal(f"{path}: {x} has {len(arrays[x])} samples but {y} {len(arrays[y])}")
+            raise Refusal(
+                message(
+                    "data.refuse.samples",
+                    "{path}: {x} has {count} samples but {y} {count2}",
+                    path=path,
+                    x=x,
+                    count=len(arrays[x]),
+                    y=y,
+                    count2=len(arrays[y]),
+                )
+            )
         given.append(torch.full((len(arrays[x]),), split, dtype=torch.int8))
     y_name = parts[0][1]
     raw = np.concatenate([_flat(arrays[y]) for _, y, _ in parts])
@@ -52,7 +67,11 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     # Floats and several target columns mean regression; text and integers mean classification by default.
     if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
         if raw.ndim == 2 and task == "classify":
-            raise refusal(where, "one label per sample for --task classify", f"shape {raw.shape}")
+            raise refusal(
+                where,
+                message("data.wanted.label_per_sample_task", "one label per sample for --task classify"),
+                f"shape {raw.shape}",
+            )
         numbers = to_numbers(raw, where) if raw.dtype.kind in "iufb" else None
         if numbers is None or (task == "classify"):
             decide(raw, task, where)  # raises Refusal with the reason
@@ -71,7 +90,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except (zipfile.BadZipFile, EOFError, ValueError, OSError, zlib.error, AttributeError, RuntimeError) as error:
         if isinstance(error, Refusal):
             raise
-        raise Refusal(f"{path} must be an npz file, but it is truncated, damaged or of another kind") from None
+        raise Refusal(
+            message(
+                "data.refuse.npz_file_truncated_damaged",
+                "{path} must be an npz file, but it is truncated, damaged or of another kind",
+                path=path,
+            )
+        ) from None
 
 
 def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -81,9 +106,9 @@ def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise refusal(
                 f"{name} in {path}",
-                "an array of numbers or text",
+                message("data.wanted.array_numbers_text", "an array of numbers or text"),
                 "python objects",
-                do="they are not read because they could run code",
+                do=message("data.do.they_read_because_they", "they are not read because they could run code"),
             ) from None
         raise
 
@@ -104,7 +129,11 @@ def _parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str,
         return parts
     if found := pair(""):
         return [(*found, TRAIN)]
-    raise refusal(f"the arrays of {path}", "named x and y, or x_train, y_train, x_test and y_test", sorted(arrays))
+    raise refusal(
+        f"the arrays of {path}",
+        message("data.wanted.named_train_train_test", "named x and y, or x_train, y_train, x_test and y_test"),
+        sorted(arrays),
+    )
 
 
 def _flat(y: np.ndarray) -> np.ndarray:
@@ -115,16 +144,26 @@ def _flat(y: np.ndarray) -> np.ndarray:
 def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise Refusal unless x has finite columns or images. where: its location. shape: of a training sample."""
     if x.ndim not in (2, 3, 4):
-        raise refusal(where, "columns (N, D) or images (N, H, W), (N, H, W, C) or (N, C, H, W)", f"shape {x.shape}")
+        raise refusal(
+            where,
+            message("data.wanted.columns_images", "columns (N, D) or images (N, H, W), (N, H, W, C) or (N, C, H, W)"),
+            f"shape {x.shape}",
+        )
     if x.size == 0:
-        raise refusal(where, "a non-empty array", f"shape {x.shape}")
+        raise refusal(where, message("data.wanted.non_empty_array", "a non-empty array"), f"shape {x.shape}")
     if x.shape[1:] != shape:
-        raise refusal(where, f"samples of shape {shape} as in training", x.shape[1:])
+        raise refusal(
+            where,
+            message("data.wanted.samples_shape_training", "samples of shape {shape} as in training", shape=str(shape)),
+            x.shape[1:],
+        )
     if x.dtype.kind not in "iufb":
-        raise refusal(where, "numbers", f"type {x.dtype}")
+        raise refusal(where, message("data.wanted.numbers", "numbers"), f"type {x.dtype}")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0][0])
-        raise refusal(f"{where} at row {row}", "finite numbers", "NaN or infinity")
+        raise refusal(
+            f"{where} at row {row}", message("data.wanted.finite_numbers", "finite numbers"), "NaN or infinity"
+        )
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
@@ -144,7 +183,11 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
     if x.dtype != np.uint8:
         low, high = float(x.min()), float(x.max())
         if low < 0 or high > 255:
-            raise refusal(f"images {name} in {path}", "in [0, 1] or [0, 255]", f"values from {low:g} to {high:g}")
+            raise refusal(
+                f"images {name} in {path}",
+                message("data.wanted.255", "in [0, 1] or [0, 255]"),
+                f"values from {low:g} to {high:g}",
+            )
         unit = high <= 1
         x = np.round(x.astype(np.float32) * (255 if unit else 1)).astype(np.uint8)
         notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
@@ -158,5 +201,9 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
     if x.shape[1] not in (1, 3):
         notes.append(f"{name} has {x.shape[1]} channels, which are all used (--data.colour all)")
     if x.shape[1] > MAX_CHANNELS:
-        raise refusal(f"images {name} in {path}", f"of at most {MAX_CHANNELS} channels", f"shape {x.shape}")
+        raise refusal(
+            f"images {name} in {path}",
+            message("data.wanted.most_channels", "of at most {max_channels} channels", max_channels=MAX_CHANNELS),
+            f"shape {x.shape}",
+        )
     return torch.from_numpy(np.ascontiguousarray(x))

@@ -64,7 +64,13 @@ def open_labels(path: Path | Survey, config: DataConfig, task: Task | None = Non
     survey = as_survey(path)
     found = tables(survey)
     if not found:
-        raise Refusal(f"{survey.path} has no Parquet or Arrow file with a column of images")
+        raise Refusal(
+            message(
+                "data.refuse.parquet_arrow_file_column",
+                "{path} has no Parquet or Arrow file with a column of images",
+                path=survey.path,
+            )
+        )
     column = _label_column(found[0], config)
     names = found[0].names(column)
     images = _Images(survey)
@@ -95,7 +101,13 @@ def open_boxes(path: Path | Survey, config: DataConfig, task: Task | None = None
     wanted = wanted_task(survey.path, task, masks=False)
     found = [table for table in tables(survey) if table.objects is not None]
     if not found or found[0].objects is None:
-        raise Refusal(f"{survey.path} has no Parquet or Arrow file with columns of images and boxes")
+        raise Refusal(
+            message(
+                "data.refuse.parquet_arrow_file_columns",
+                "{path} has no Parquet or Arrow file with columns of images and boxes",
+                path=survey.path,
+            )
+        )
     column = found[0].objects
     names = found[0].names(column)
     images = _Images(survey)
@@ -157,7 +169,12 @@ def _label_column(table: ImageTable, config: DataConfig) -> str:
     columns = [name for name in table.schema.names if name != table.image]
     if config.target is not None:
         if config.target not in columns:
-            raise refusal("--target", f"a column of {table.file.path}", config.target, near=columns)
+            raise refusal(
+                "--target",
+                message("data.wanted.parquet_column", "a column of {path}", path=table.file.path),
+                config.target,
+                near=columns,
+            )
         return config.target
     named = [name for name in columns if name.lower() in CLASS_COLUMNS]
     marked = [name for name in columns if table.names(name)]
@@ -165,7 +182,12 @@ def _label_column(table: ImageTable, config: DataConfig) -> str:
     if not found and len(columns) == 1:
         return columns[0]
     if not found:
-        raise refusal("--target", f"the column of labels of {table.file.path}", "nothing", near=marked or columns)
+        raise refusal(
+            "--target",
+            message("data.wanted.column_labels", "the column of labels of {path}", path=table.file.path),
+            "nothing",
+            near=marked or columns,
+        )
     return min(found, key=lambda name: CLASS_COLUMNS.index(name.lower()) if name.lower() in CLASS_COLUMNS else 99)
 
 

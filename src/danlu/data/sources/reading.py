@@ -18,6 +18,7 @@ from danlu.data.sources.audit import assemble
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.sources.labelled import Labelled, Thing, too_many_bad
 from danlu.data.survey import File, Survey, surroundings
+from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.task_spec import ObjectTask
 
@@ -179,7 +180,15 @@ def stop_if_many_bad(
     skipped = [problem for problem in problems if problem.done == "skipped"]
     first = "; ".join(f"{p.where}: {p.reason}" for p in skipped[:3])
     raise Refusal(
-        f"{path}: {bad} of {entries} {what} cannot be used ({first[:400]}); fix or remove them, or use --on-bad skip"
+        message(
+            "data.refuse.cannot_used_fix_remove",
+            "{path}: {bad} of {entries} {what} cannot be used ({first}); fix or remove them, or use --on-bad skip",
+            path=path,
+            bad=bad,
+            entries=entries,
+            what=what,
+            first=first[:400],
+        )
     )
 
 

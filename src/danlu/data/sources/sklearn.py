@@ -13,6 +13,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import Dataset
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
+from danlu.message import message
 from danlu.refuse import Failure
 
 
@@ -53,8 +54,14 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
                 bunch = load(data_home=str(folder), n_retries=1, delay=0.1)
         except OSError as error:
             raise Failure(
-                f"{name} was not found under {folder / name} and cannot be downloaded: {reason(error)}; "
-                "put its csv there, or set DANLU_DATA to its folder"
+                message(
+                    "data.refuse.found_under_cannot_downloaded",
+                    "{name} was not found under {folder} and cannot be downloaded: {reason}; put its csv "
+                    "there, or set DANLU_DATA to its folder",
+                    name=name,
+                    folder=folder / name,
+                    reason=reason(error),
+                )
             ) from None
     else:
         bunch = load()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName as Task
 from danlu.task_spec import TaskSpec
@@ -24,13 +25,21 @@ def decide(values: np.ndarray, task: Task | None, where: str, name: str = "") ->
     """
     if values.dtype.kind not in "iuf":
         if task == "regress":
-            raise refusal(f"the target {where}", "numbers for --task regress", str(values[0]))
+            raise refusal(
+                f"the target {where}",
+                message("data.wanted.numbers_task_regress", "numbers for --task regress"),
+                str(values[0]),
+            )
         return "classify", "its values are not numbers"
     distinct = np.unique(values)
     whole = bool(np.all(distinct == np.round(distinct)))
     if task == "classify" and not whole:
         example = distinct[distinct != np.round(distinct)][0]
-        raise refusal(f"the target {where}", "integers or text for --task classify", float(example))
+        raise refusal(
+            f"the target {where}",
+            message("data.wanted.integers_text_task_classify", "integers or text for --task classify"),
+            float(example),
+        )
     if task:
         return task, "set by the user"
     often = len(distinct) <= 2 or (len(distinct) <= MAX_INTEGER_CLASSES and len(distinct) < 0.05 * len(values))
@@ -55,7 +64,11 @@ def to_numbers(values: np.ndarray, where: str) -> Tensor:
     """Convert numbers (N,) or (N, T) to float32 (N, T). Raises Refusal if one is not finite. where: for messages."""
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise refusal(f"the target {where} at row {row}", "a finite number", float(np.ravel(values[row])[0]))
+        raise refusal(
+            f"the target {where} at row {row}",
+            message("data.wanted.finite_number", "a finite number"),
+            float(np.ravel(values[row])[0]),
+        )
     return torch.from_numpy(np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32))
 
 
@@ -80,4 +93,11 @@ def need_two(classes: Sequence[str], where: object) -> None:
     """Raise Refusal unless there are at least two classes. where: location of the labels, for messages."""
     if len(classes) < 2:
         got = f"only {classes[0]!r}" if classes else "none"
-        raise Refusal(f"{where} must have at least two classes, got {got}")
+        raise Refusal(
+            message(
+                "data.refuse.least_two_classes_got",
+                "{where} must have at least two classes, got {got}",
+                where=where,
+                got=got,
+            )
+        )

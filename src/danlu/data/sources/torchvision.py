@@ -18,6 +18,7 @@ from danlu.data.image_workers import check_images
 from danlu.data.sources import cifar, idx
 from danlu.data.sources.download import reason, socket_timeout
 from danlu.data.sources.targets import sort_classes
+from danlu.message import message
 from danlu.refuse import Failure
 
 
@@ -69,12 +70,26 @@ def open(name: str, folder: Path, config: DataConfig) -> Dataset:
                 _make(known, folder, split, download=True)
     except (OSError, RuntimeError) as error:
         raise Failure(
-            f"{name} was looked for in {folder / name} (any format) and in {folder} (torchvision's layout), "
-            f"was not there, and cannot be downloaded: {reason(error)}; "
-            "put it there, or set DANLU_DATA to its folder"
+            message(
+                "data.refuse.looked_any_format_torchvision",
+                "{name} was looked for in {folder} (any format) and in {folder2} (torchvision's layout), "
+                "was not there, and cannot be downloaded: {reason}; put it there, or set DANLU_DATA to "
+                "its folder",
+                name=name,
+                folder=folder / name,
+                folder2=folder,
+                reason=reason(error),
+            )
         ) from None
     if (found := _read(name, known, folder, config)) is None:
-        raise Failure(f"{name} was downloaded to {folder} but cannot be read; remove it and try again")
+        raise Failure(
+            message(
+                "data.refuse.downloaded_cannot_read_remove",
+                "{name} was downloaded to {folder} but cannot be read; remove it and try again",
+                name=name,
+                folder=folder,
+            )
+        )
     return found
 
 

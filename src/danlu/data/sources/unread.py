@@ -105,7 +105,7 @@ def look_text(survey: Survey) -> Evidence | None:
 
 def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
     """Raise Refusal: these formats are not supported."""
-    raise Refusal(f"{config.path} is in an unsupported format")
+    raise Refusal(message("data.refuse.unsupported_format", "{path} is in an unsupported format", path=config.path))
 
 
 FORMATS: dict[str, tuple[str, Callable[[Survey], Evidence | None]]] = {

@@ -117,8 +117,13 @@ def _class_attribute(file: File, entries: list[dict[str, Any]]) -> str | None:
     usual = [name for name in names if name.strip().lower() in CLASS_ATTRIBUTES]
     if len(usual) != 1:
         raise Refusal(
-            f"{file.path} gives its regions the attributes {', '.join(names)}, and it is not clear which is the "
-            "class: call one of them class"
+            message(
+                "data.refuse.gives_regions_attributes_clear",
+                "{path} gives its regions the attributes {names}, and it is not clear which is the "
+                "class: call one of them class",
+                path=file.path,
+                names=", ".join(names),
+            )
         )
     return usual[0]
 

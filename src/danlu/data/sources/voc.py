@@ -145,7 +145,9 @@ def _names(file: Path, known: dict[str, File]) -> list[str]:
     try:
         lines = read_lines(file)
     except UnicodeDecodeError:
-        raise refusal(str(file), "a text file of names", "a binary file") from None
+        raise refusal(
+            str(file), message("data.wanted.text_file_names", "a text file of names"), "a binary file"
+        ) from None
     except OSError as error:
         raise blame(error, str(file)) from None
     found: dict[str, None] = {}
@@ -169,9 +171,16 @@ def _read(file: File, split: int, reading: Reading) -> None:
     except OSError as error:
         raise blame(error, str(xml)) from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise Refusal(f"{xml} is not valid xml ({error}): truncated or damaged; export it again") from None
+        raise Refusal(
+            message(
+                "data.refuse.voc_valid_xml_truncated_damaged",
+                "{xml} is not valid xml ({error}): truncated or damaged; export it again",
+                xml=xml,
+                error=str(error),
+            )
+        ) from None
     if tree.tag != "annotation":
-        raise refusal(f"{xml}: the root element", "annotation", tree.tag)
+        raise refusal(f"{xml}: the root element", message("data.wanted.annotation", "annotation"), tree.tag)
     size = None
     sides = tree.find("size")
     if sides is not None and (sides.findtext("width") or "").strip():
@@ -213,11 +222,11 @@ def _object(entry: ElementTree.Element, where: str) -> tuple[str, tuple[float, f
     """Read (class, x1, y1, x2, y2 counted from 0, difficult, fault) of an object."""
     name = (entry.findtext("name") or "").strip()
     if not name:
-        raise refusal(f"{where}.name", "the name of a class", "nothing")
+        raise refusal(f"{where}.name", message("data.wanted.name_class", "the name of a class"), "nothing")
     corners = entry.find("bndbox")
     outline = _polygon(entry, where) if corners is None else None
     if corners is None and outline is None:
-        raise refusal(f"{where}.bndbox", "given", "no such key")
+        raise refusal(f"{where}.bndbox", message("data.wanted.given", "given"), "no such key")
     if outline is not None:
         return name, outline, False, ""
     assert corners is not None
@@ -247,4 +256,6 @@ def _number(entry: ElementTree.Element, key: str, where: str) -> float:
     try:
         return float(text or "")
     except ValueError:
-        raise refusal(f"{where}.{key}", "a number", text if text is not None else "no such key") from None
+        raise refusal(
+            f"{where}.{key}", message("data.wanted.number", "a number"), text if text is not None else "no such key"
+        ) from None

@@ -138,7 +138,13 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         notes.append(f"{reader.oriented} objects are given by four corners: their boxes enclose the corners")
     if listed and len(reader.unlabelled) == len({image for image, _ in listed}):
         raise Refusal(
-            f"{survey.path}: none of {len(listed)} images has a label file such as {labels.expected(listed[0][0])}"
+            message(
+                "data.refuse.none_images_label_file",
+                "{path}: none of {listed} images has a label file such as {expected}",
+                path=survey.path,
+                listed=len(listed),
+                expected=labels.expected(listed[0][0]),
+            )
         )
     task = wanted_task(survey.path, task, masks=reader.polygons > 0)
     dataset = assemble(survey.path, "yolo", found, classes, config, task, problems, notes, "centred")
@@ -277,19 +283,24 @@ class _Reader:
         try:
             label, *values = (float(word) for word in words)
         except ValueError:
-            raise refusal(where, "a class and numbers", " ".join(words)[:60]) from None
+            raise refusal(
+                where, message("data.wanted.class_numbers", "a class and numbers"), " ".join(words)[:60]
+            ) from None
         if self.points:
             values = values[:4]
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            wanted = "a class and 4 numbers, or a class and the x and y of at least 3 corners"
+            wanted = message(
+                "data.wanted.class_numbers_class_least",
+                "a class and 4 numbers, or a class and the x and y of at least 3 corners",
+            )
             raise refusal(where, wanted, f"{len(words)} numbers")
         if not (math.isfinite(label) and label == int(label)):
-            raise refusal(f"the class of {where}", "an integer", words[0])
+            raise refusal(f"the class of {where}", message("data.wanted.integer", "an integer"), words[0])
         fault = ""
         if label < 0 or (self.classes is not None and label >= self.classes):
             fault = f"unknown class: {int(label)} of {self.classes if self.classes is not None else 'any'}"
         elif label >= 100_000:  # without class names there is a class for every number up to the largest
-            raise refusal(f"the class of {where}", "a class number", words[0])
+            raise refusal(f"the class of {where}", message("data.wanted.class_number", "a class number"), words[0])
         name = f"line {number}"
         if len(values) == 4:
             cx, cy, w, h = values
@@ -307,8 +318,15 @@ def _refuse_numbers_from_1(path: Path, found: Iterable[Labelled], classes: list[
     numbers = {thing.label for one in found for thing in one.things}
     if classes and numbers and min(numbers) == 1 and max(numbers) == len(classes):
         raise Refusal(
-            f"{path}: the labels have class numbers 1 to {len(classes)}, but the {len(classes)} classes are numbered "
-            f"0 to {len(classes) - 1} ({classes[0]} is 0): subtract 1 in the label files"
+            message(
+                "data.refuse.labels_class_numbers_classes",
+                "{path}: the labels have class numbers 1 to {classes}, but the {classes} classes are "
+                "numbered 0 to {classes2} ({classes3} is 0): subtract 1 in the label files",
+                path=path,
+                classes=len(classes),
+                classes2=len(classes) - 1,
+                classes3=classes[0],
+            )
         )
 
 
@@ -425,7 +443,11 @@ def _of_darknet(file: File, paths: DescribedPaths) -> tuple[list[str], list[tupl
             continue
         place = paths.find([file.path.parent], content[key], f"{file.path}: {key}")
         if place is None and key == "train":
-            raise refusal(f"{file.path}: {key}", "a list of images that exists", content[key])
+            raise refusal(
+                f"{file.path}: {key}",
+                message("data.wanted.list_images_exists", "a list of images that exists"),
+                content[key],
+            )
         if place is not None:
             listed += [(image, split) for image in paths.images(place, f"{file.path}: {key}", file.path.parent)]
     splits = {split for _, split in listed}
@@ -461,9 +483,15 @@ def _load(file: Path) -> dict[str, Any]:
         raise blame(error, str(file)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise Refusal(f"{file} is not valid yaml: {reason}") from None
+        raise Refusal(
+            message("data.refuse.valid_yaml", "{file} is not valid yaml: {reason}", file=file, reason=reason)
+        ) from None
     if not isinstance(content, dict):
-        raise refusal(str(file), "keys and values, including names and train", repr(content)[:60])
+        raise refusal(
+            str(file),
+            message("data.wanted.keys_values_including_names", "keys and values, including names and train"),
+            repr(content)[:60],
+        )
     return content
 
 
@@ -472,7 +500,7 @@ def _unread(file: Path, content: dict[str, Any]) -> list[str]:
     unread = [str(key) for key in content if key not in KEYS]
     for key in unread:
         if get_close_matches(key.lower(), KEYS, 1, cutoff=0.8):
-            raise refusal(f"a key of {file}", "a known key", key, near=KEYS)
+            raise refusal(f"a key of {file}", message("data.wanted.known_key", "a known key"), key, near=KEYS)
     return [f"{file.name}: keys that are not read: {', '.join(unread)[:200]}"] if unread else []
 
 
@@ -481,18 +509,29 @@ def _classes(file: Path, content: dict[str, Any]) -> list[str]:
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(str(k) for k in range(len(names))):
-            raise refusal(f"{file}: names", f"numbered 0 to {len(names) - 1}", ", ".join(map(str, names))[:60])
+            raise refusal(
+                f"{file}: names",
+                message("data.wanted.numbered", "numbered 0 to {names}", names=len(names) - 1),
+                ", ".join(map(str, names))[:60],
+            )
         numbered = {int(key): name for key, name in names.items()}
         names = [numbered[k] for k in range(len(numbered))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
-        raise refusal(f"{file}: names", "a list of the classes", repr(names)[:60])
+        raise refusal(f"{file}: names", message("data.wanted.list_classes", "a list of the classes"), repr(names)[:60])
     count = content.get("nc", str(len(names)))
     if count != str(len(names)):
-        raise refusal(f"{file}: nc", f"{len(names)}, the number of names", count)
+        raise refusal(
+            f"{file}: nc", message("data.wanted.number_names", "{names}, the number of names", names=len(names)), count
+        )
     found = [str(name).strip() for name in names]
     twice = next((name for name in found if found.count(name) > 1), None)
     if twice is not None:
-        raise refusal(f"{file}: names", "unique", twice, do="it occurs twice")
+        raise refusal(
+            f"{file}: names",
+            message("data.wanted.unique", "unique"),
+            twice,
+            do=message("data.do.occurs_twice", "it occurs twice"),
+        )
     return found
 
 
@@ -504,15 +543,31 @@ def _described(file: Path, content: dict[str, Any], paths: DescribedPaths) -> It
         bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
     content = {key: None if str(value).lower() in EMPTY_VALUES else value for key, value in content.items()}
     if not any(content.get(key) for key in SPLIT_KEYS):
-        raise refusal(f"{file}: train", "a folder of images or a list of them", "nothing")
+        raise refusal(
+            f"{file}: train",
+            message("data.wanted.folder_images_list_them", "a folder of images or a list of them"),
+            "nothing",
+        )
     for key, split in SPLIT_KEYS.items():
         entries = content.get(key)
         for entry in entries if isinstance(entries, list) else [entries] if entries else []:
             if not isinstance(entry, str) or "\0" in entry:
-                raise refusal(f"{file}: {key}", "a folder of images or a list of them", repr(entry)[:60])
+                raise refusal(
+                    f"{file}: {key}",
+                    message("data.wanted.folder_images_list_them", "a folder of images or a list of them"),
+                    repr(entry)[:60],
+                )
             place = paths.find(bases, entry, f"{file}: {key}")
             if place is None and key == "test":
                 continue  # exporters write a test entry even without a test set
             if place is None:
-                raise refusal(f"{file}: {key}", f"a folder or list that exists (looked under {bases[0]})", entry)
+                raise refusal(
+                    f"{file}: {key}",
+                    message(
+                        "data.wanted.folder_list_exists_looked",
+                        "a folder or list that exists (looked under {bases})",
+                        bases=bases[0],
+                    ),
+                    entry,
+                )
             yield from ((image, split) for image in paths.images(place, f"{file}: {key}"))

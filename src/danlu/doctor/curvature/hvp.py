@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.curvature.objective import Batch, Objective
+from danlu.message import message
 from danlu.refuse import refusal
 
 PROBE_SAMPLES = 8  # memory is extrapolated from the graphs of this many samples and twice as many
@@ -49,7 +50,12 @@ class Hessian:
         for name, value in (("the loss", torch.tensor(loss)), ("the gradient", gradient)):
             if not value.isfinite().all():
                 got = "nan" if value.isnan().any() else "inf"
-                raise refusal(name, "finite to compute curvature", got, do="look for the first bad layer before")
+                raise refusal(
+                    name,
+                    message("doctor.wanted.finite_compute_curvature", "finite to compute curvature"),
+                    got,
+                    do=message("doctor.do.look_first_bad_layer", "look for the first bad layer before"),
+                )
 
     @property
     def keeps_graphs(self) -> bool:
@@ -91,7 +97,11 @@ class Hessian:
         with torch.inference_mode(False), torch.enable_grad():
             loss = self.objective.loss(piece)
             if not loss.requires_grad:
-                raise refusal("loss_fn", "a differentiable function", "a loss without a graph")
+                raise refusal(
+                    "loss_fn",
+                    message("doctor.wanted.differentiable_function", "a differentiable function"),
+                    "a loss without a graph",
+                )
             parameters = list(self.objective.parameters.values())
             gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
         return piece.count / self.objective.count, loss.detach(), list(gradients)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from danlu.doctor.curvature.lanczos import random_vector
 from danlu.doctor.curvature.objective import Objective
+from danlu.message import message
 from danlu.refuse import refusal
 
 Snapshot = Tensor | Mapping[str, Tensor]  # flat (P,), or parameter name -> tensor as in a state dict
@@ -62,7 +63,9 @@ def landscape(
         Refusal: not one or two directions, or a snapshot of another model.
     """
     if len(directions) not in (1, 2):
-        raise refusal("directions", "one or two flat vectors", len(directions))
+        raise refusal(
+            "directions", message("doctor.wanted.two_flat_vectors", "one or two flat vectors"), len(directions)
+        )
     here = objective.weights()
     moved = [flat_weights(objective, snapshot) - here for snapshot in path]
     places, kept = project(moved, directions)
@@ -103,7 +106,11 @@ def random_directions(objective: Objective, count: int = 2, *, seed: int = 0) ->
 def path_directions(objective: Objective, path: Sequence[Snapshot]) -> list[Tensor]:
     """Return the first two principal directions (P,) of the snapshots relative to the current weights."""
     if len(path) < 2:
-        raise refusal("path", "at least two snapshots of the weights", len(path))
+        raise refusal(
+            "path",
+            message("doctor.wanted.least_two_snapshots_weights", "at least two snapshots of the weights"),
+            len(path),
+        )
     here = objective.weights()
     moved = torch.stack([flat_weights(objective, snapshot) - here for snapshot in path])
     return list(torch.linalg.svd(moved, full_matrices=False).Vh[:2])
@@ -128,11 +135,19 @@ def flat_weights(objective: Objective, snapshot: Snapshot) -> Tensor:
     """Convert a snapshot to a flat vector (P,)."""
     if isinstance(snapshot, Tensor):
         if snapshot.shape != (objective.size,):
-            raise refusal("a snapshot of the path", f"a vector of {objective.size} weights", tuple(snapshot.shape))
+            raise refusal(
+                "a snapshot of the path",
+                message("doctor.wanted.vector_weights", "a vector of {size} weights", size=objective.size),
+                tuple(snapshot.shape),
+            )
         return snapshot.to(objective.device, objective.dtype)
     missing = [name for name in objective.parameters if name not in snapshot]
     if missing:
-        raise refusal("a snapshot of the path", "a state dict of this model", f"one without {missing[0]}")
+        raise refusal(
+            "a snapshot of the path",
+            message("doctor.wanted.state_dict_model", "a state dict of this model"),
+            f"one without {missing[0]}",
+        )
     return objective.flat(snapshot[name] for name in objective.parameters)
 
 

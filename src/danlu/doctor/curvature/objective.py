@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from danlu.message import message
 from danlu.refuse import refusal
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -66,7 +67,11 @@ class Objective:
         self.model, self.loss_fn, self.seed = model, loss_fn, seed
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.parameters:
-            raise refusal("model", "a module with trainable parameters", "none that requires a gradient")
+            raise refusal(
+                "model",
+                message("doctor.wanted.module_trainable_parameters", "a module with trainable parameters"),
+                "none that requires a gradient",
+            )
         first = next(iter(self.parameters.values()))
         self.device, self.dtype = first.device, first.dtype
         self.size = sum(p.numel() for p in self.parameters.values())
@@ -76,7 +81,10 @@ class Objective:
         self.count = sum(batch.count for batch in self.batches)
         if not self.count:
             raise refusal(
-                "batches", "at least one pair (inputs, targets)", "none", do="a generator is used up by a loop"
+                "batches",
+                message("doctor.wanted.least_pair_inputs_targets", "at least one pair (inputs, targets)"),
+                "none",
+                do=message("doctor.do.generator_used_up_loop", "a generator is used up by a loop"),
             )
 
     @property
@@ -95,7 +103,12 @@ class Objective:
             loss = self.loss_fn(outputs, batch.targets)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise refusal("loss_fn", "the mean over a batch, one number", got, do="use reduction='mean'")
+            raise refusal(
+                "loss_fn",
+                message("doctor.wanted.mean_over_batch_number", "the mean over a batch, one number"),
+                got,
+                do=message("doctor.do.use_reduction_mean", "use reduction='mean'"),
+            )
         return loss.reshape(())
 
     def value(self, at: Tensor | None = None) -> float:
@@ -152,14 +165,20 @@ class Objective:
 def _batch(given: Any, number: int) -> Batch:
     if not isinstance(given, Sequence) or len(given) != 2:
         got = f"{type(given).__name__}{f' of {len(given)}' if isinstance(given, Sequence) else ''}"
-        raise refusal(f"batches[{number}]", "a pair (inputs, targets)", got)
+        raise refusal(
+            f"batches[{number}]", message("doctor.wanted.pair_inputs_targets", "a pair (inputs, targets)"), got
+        )
     inputs, targets = given
     if isinstance(inputs, list | Tensor):
         inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
     tensors: list[Tensor] = []
     _map_tensors(inputs, tensors.append)
     if not tensors or not tensors[0].ndim:
-        raise refusal(f"the inputs of batches[{number}]", "tensors (samples, ...)", type(given[0]).__name__)
+        raise refusal(
+            f"the inputs of batches[{number}]",
+            message("doctor.wanted.tensors_samples", "tensors (samples, ...)"),
+            type(given[0]).__name__,
+        )
     return Batch(inputs, targets, len(tensors[0]))
 
 

@@ -33,6 +33,7 @@ from danlu.doctor.curvature.landscape import (
 from danlu.doctor.curvature.landscape import landscape as draw_landscape
 from danlu.doctor.curvature.objective import LossFunction, Objective
 from danlu.doctor.curvature.point import KIND_TEXT, Kind, NegativeCurvatureStep, best_step_along, kind_of_point
+from danlu.message import message
 from danlu.refuse import refusal
 
 MAX_EXACT_SIZE = 128  # parameters up to which the full Hessian is computed
@@ -251,13 +252,20 @@ def _reach(objective: Objective) -> float:
 def _check(top: int, bottom: int, tolerance: float, steps: int, lr: float | None, landscape: object) -> None:
     for name, count, min_value in (("top", top, 1), ("bottom", bottom, 1), ("steps", steps, 2)):
         if isinstance(count, bool) or not isinstance(count, int) or count < min_value:
-            raise refusal(name, f"an integer >= {min_value}", count)
+            raise refusal(
+                name, message("doctor.wanted.integer", "an integer >= {min_value}", min_value=min_value), count
+            )
     if not 0 < tolerance < 1:
-        raise refusal("tolerance", "between 0 and 1", tolerance)
+        raise refusal("tolerance", message("doctor.wanted.between", "between 0 and 1"), tolerance)
     if lr is not None and not (0 < lr < math.inf):
-        raise refusal("lr", "a positive number", lr)
+        raise refusal("lr", message("doctor.wanted.positive_number", "a positive number"), lr)
     if landscape is not False and landscape is not True and landscape not in DIRECTIONS:
-        raise refusal("landscape", "True, False or a kind of directions", landscape, near=DIRECTIONS)
+        raise refusal(
+            "landscape",
+            message("doctor.wanted.true_false_kind_directions", "True, False or a kind of directions"),
+            landscape,
+            near=DIRECTIONS,
+        )
 
 
 def _values(pairs: list[Eigenpair]) -> str:

@@ -21,6 +21,7 @@ from danlu.doctor.curves.columns import (
 )
 from danlu.doctor.curves.log import Curve, Log, Point
 from danlu.doctor.ledger import Ledger
+from danlu.message import message
 from danlu.refuse import refusal
 
 MAX_METRICS = 8
@@ -40,7 +41,16 @@ def recorded_curves(log: Log) -> tuple[Ledger, dict[str, str]]:
     val, val_name = _validation(losses)
     if not fine and not val:
         names = ", ".join(sorted(curves)[:8]) or "none"
-        raise refusal("LOG", f"a log with a training or validation loss (curves of {log.path}: {names})", str(log.path))
+        raise refusal(
+            "LOG",
+            message(
+                "doctor.wanted.log_training_validation_loss",
+                "a log with a training or validation loss (curves of {path}: {names})",
+                path=log.path,
+                names=names,
+            ),
+            str(log.path),
+        )
     shift = 1 if log.axis == "epoch" and min(one[0].x for one in curves.values()) == 0 else 0
     ledger = Ledger()
     ledger.add("curves.axis", log.axis)
@@ -60,10 +70,17 @@ def _refuse_unjudgeable(log: Log, curves: Mapping[str, Curve], losses: Mapping[s
     several = sorted(name for name in losses if PARTS_OF_SEVERAL_MODELS & set(part_of_loss(name)))
     whole = [name for name in losses if not part_of_loss(name)]
     if is_reinforcement(curves):
-        wanted = "a log whose loss is meant to fall; that of reinforcement learning need not"
+        wanted = message(
+            "doctor.wanted.log_whose_loss_meant",
+            "a log whose loss is meant to fall; that of reinforcement learning need not",
+        )
         raise refusal("LOG", wanted, str(log.path))
     if several and not whole:
-        wanted = f"a log with the loss of one model; the losses of several ({', '.join(several)}) need not fall"
+        wanted = message(
+            "doctor.wanted.log_loss_model_losses",
+            "a log with the loss of one model; the losses of several ({several}) need not fall",
+            several=", ".join(several),
+        )
         raise refusal("LOG", wanted, str(log.path))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from danlu.doctor.curves.log import Log, Reader
+from danlu.message import message
 from danlu.refuse import refusal
 
 MAX_ENTRIES = 20_000  # files and folders looked at in a folder
@@ -66,7 +67,17 @@ def _in_folder(folder: Path) -> tuple[Reader, Path] | None:
         if len(logs) > 1:
             names = sorted(str(path.relative_to(folder)) for _, path in logs)
             listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise refusal("LOG", f"the log of one training ({folder} holds {len(names)}: {listed})", str(folder))
+            raise refusal(
+                "LOG",
+                message(
+                    "doctor.wanted.log_training_holds",
+                    "the log of one training ({folder} holds {names}: {listed})",
+                    folder=folder,
+                    names=len(names),
+                    listed=listed,
+                ),
+                str(folder),
+            )
         if logs:
             _refuse_others(folder, logs[0], [one for ones in found.values() for one in ones])
             return logs[0]
@@ -79,7 +90,16 @@ def _refuse_others(folder: Path, chosen: tuple[Reader, Path], found: list[tuple[
     others = [path for _, path in found if own not in (path, *path.parents)]
     if others:
         names = f"{chosen[1].relative_to(folder)}, {others[0].relative_to(folder)}"
-        raise refusal("LOG", f"the log of one training ({folder} holds several: {names})", str(folder))
+        raise refusal(
+            "LOG",
+            message(
+                "doctor.wanted.log_training_holds_several",
+                "the log of one training ({folder} holds several: {names})",
+                folder=folder,
+                names=names,
+            ),
+            str(folder),
+        )
 
 
 def _of_one_training(found: list[tuple[Reader, Path]]) -> list[tuple[Reader, Path]]:

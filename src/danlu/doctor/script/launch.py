@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
+from danlu.message import message
 from danlu.refuse import blame, refusal
 
 
@@ -58,7 +59,9 @@ def _script(path: str, arguments: Sequence[str]) -> Callable[[], None]:
         return _module("__main__", arguments, name=path, folder=os.path.realpath(path))
     if not Path(path).is_file():
         near = [str(one) for one in Path(path).parent.glob("*.py")]
-        raise refusal("SCRIPT", "a Python script, or -m MODULE", path, near=near)
+        raise refusal(
+            "SCRIPT", message("doctor.wanted.python_script_module", "a Python script, or -m MODULE"), path, near=near
+        )
     try:
         source = Path(path).read_bytes()
     except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from danlu.message import message
 from danlu.refuse import refusal
 
 # Name on the command line -> module to run, and the module and function that make its argparse parser.
@@ -39,12 +40,24 @@ def through_launcher(target: str, arguments: Sequence[str], watch_flags: Sequenc
     given = list(arguments)
     if target == "accelerate":
         if given[:1] != ["launch"]:
-            raise refusal("SCRIPT", "accelerate launch ... SCRIPT", " ".join([target, *given[:1]]))
+            raise refusal(
+                "SCRIPT",
+                message("doctor.wanted.accelerate_launch_script", "accelerate launch ... SCRIPT"),
+                " ".join([target, *given[:1]]),
+            )
         given = given[1:]
     try:
         make: Callable[[], argparse.ArgumentParser] = getattr(import_module(home), maker)
     except ImportError:
-        raise refusal("SCRIPT", f"a launcher that is installed; {home} cannot be imported", target) from None
+        raise refusal(
+            "SCRIPT",
+            message(
+                "doctor.wanted.launcher_installed_cannot_imported",
+                "a launcher that is installed; {home} cannot be imported",
+                home=home,
+            ),
+            target,
+        ) from None
     parsed: Any = make().parse_args(given)
     own = len(given) - len(parsed.training_script_args) - 1
     script = [parsed.training_script, *parsed.training_script_args]
@@ -52,7 +65,14 @@ def through_launcher(target: str, arguments: Sequence[str], watch_flags: Sequenc
         script = ["-m", *script]
     elif getattr(parsed, "no_python", False):
         if shutil.which(parsed.training_script) is None:
-            raise refusal("SCRIPT", "a Python script: --no-python programs are not watched", parsed.training_script)
+            raise refusal(
+                "SCRIPT",
+                message(
+                    "doctor.wanted.python_script_python_programs",
+                    "a Python script: --no-python programs are not watched",
+                ),
+                parsed.training_script,
+            )
         return module, given
     head = given[:own]
     return module, [*head, *([] if parsed.module else ["--module"]), "danlu", "watch", *watch_flags, *script]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.library import replace_norms, timm_model, torchvision_inception_v3
 from danlu.models.spec import NetworkSpec
@@ -51,9 +52,15 @@ class InceptionV3(Backbone):
         dropout: float = 0.5,
     ) -> None:
         if aux and pretrained:
-            raise refusal("model.aux", "omitted with published weights", aux)
+            raise refusal(
+                "model.aux", message("models.wanted.omitted_published_weights", "omitted with published weights"), aux
+            )
         if aux and size < 299:  # its 5x5 convolution would get a map below 5x5
-            raise refusal("data.size", "at least 299 for inception-v3 with model.aux", size)
+            raise refusal(
+                "data.size",
+                message("models.wanted.least_299_inception_v3", "at least 299 for inception-v3 with model.aux"),
+                size,
+            )
         full: Any = torchvision_inception_v3(channels, size, classes, pretrained=pretrained, aux=aux)
         replace_norms(full, norm, "inception-v3", pretrained)
         stages = {

@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import nn
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, norm_layer, shifts
 from danlu.models.spec import NetworkSpec
@@ -66,7 +67,7 @@ def _lenet(
     bias: bool,
 ) -> Backbone:
     """Build either form. paddings: of the two convolutions, in pixels."""
-    pooling = POOLS[one_of("model.pool", pool, POOLS, "a known pooling")]
+    pooling = POOLS[one_of("model.pool", pool, POOLS, message("models.wanted.known_pooling", "a known pooling"))]
     first, second = paddings
     side = ((size + 2 * first - 4) // 2 + 2 * second - 4) // 2
     block = partial(conv, norm=norm, activation=activation, bias=bias)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import ScaledTanh, norm_layer, weighted
 from danlu.models.sparse_convolution import SparseConvolution, uniform
@@ -62,7 +63,14 @@ def lenet5(channels: int, size: int, classes: int, *, norm: str = "none") -> Bac
         Refusal: norm "weight" or "spectral".
     """
     if norm in ("weight", "spectral"):
-        raise refusal("model.norm", "one of the activations for lenet5, whose C3 is no matrix", norm, do="try batch")
+        raise refusal(
+            "model.norm",
+            message(
+                "models.wanted.activations_lenet5_whose_c3", "one of the activations for lenet5, whose C3 is no matrix"
+            ),
+            norm,
+            do=message("models.do.try_batch", "try batch"),
+        )
     flat = "layer" if norm == "instance" else norm  # a single number per channel has no variance
     padding = [nn.ReplicationPad2d(2)] if size == 28 else []
     network = Backbone(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from danlu.message import message
 from danlu.models.networks.linear import Linear
 from danlu.models.spec import NetworkSpec
 from danlu.refuse import refusal
@@ -52,7 +53,9 @@ def learn(x: Tensor, y: Tensor, *, passes: int = 1000) -> Learnt:
         Refusal: Labels other than -1 and +1.
     """
     if not bool((y.abs() == 1).all()):
-        raise refusal("labels of the perceptron", "-1 or +1", sorted(set(y.tolist()))[:3])
+        raise refusal(
+            "labels of the perceptron", message("models.wanted.perceptron", "-1 or +1"), sorted(set(y.tolist()))[:3]
+        )
     weights, bias, mistakes = x.new_zeros(x.shape[1]), x.new_zeros(()), 0
     for _ in range(passes):
         before = mistakes

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.models.spec import NetworkSpec
@@ -109,10 +110,23 @@ def resnet(
     Raises:
         Refusal: Unknown stem or stride_in, or stride_in "1x1" below depth 50.
     """
-    one_of("model.stem", stem, STEMS, "a known stem")
-    one_of("model.stride_in", stride_in, STRIDES, "a known place for the stride")
+    one_of("model.stem", stem, STEMS, message("models.wanted.known_stem", "a known stem"))
+    one_of(
+        "model.stride_in",
+        stride_in,
+        STRIDES,
+        message("models.wanted.known_place_stride", "a known place for the stride"),
+    )
     if depth < 50 and stride_in == "1x1":
-        raise refusal("model.stride_in", f"omitted for resnet{depth}, whose blocks have no 1x1", stride_in)
+        raise refusal(
+            "model.stride_in",
+            message(
+                "models.wanted.omitted_resnet_whose_blocks",
+                "omitted for resnet{depth}, whose blocks have no 1x1",
+                depth=depth,
+            ),
+            stride_in,
+        )
     block = Block if depth < 50 else partial(Bottleneck, stride_in=stride_in)
     widths = [64 * 2**i for i in range(4)]
     outputs = [width if depth < 50 else 4 * width for width in widths]

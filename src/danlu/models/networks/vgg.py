@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, conv, he_normal
 from danlu.models.spec import NetworkSpec
@@ -88,7 +89,11 @@ def _vgg(
 ) -> Backbone:
     """Build the stages. block: (inputs, outputs) -> convolution with its normalisation and activation."""
     if len(width) != len(CONVS[depth]):
-        raise refusal("model.width", "five channel counts for a VGG, one per stage", width)
+        raise refusal(
+            "model.width",
+            message("models.wanted.five_channel_counts_vgg", "five channel counts for a VGG, one per stage"),
+            width,
+        )
     stages: dict[str, nn.Module] = {}
     inputs = channels
     for i, (convs, outputs) in enumerate(zip(CONVS[depth], width)):

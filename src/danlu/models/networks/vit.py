@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.parts import activation_layer, norm_layer, weighted
 from danlu.models.spec import NetworkSpec
@@ -112,7 +113,11 @@ class ViT(Backbone):
         width, blocks, heads = SIZES[kind]
         patch = patch or (16 if size >= 112 else 4)
         if size % patch:
-            raise refusal("data.size", f"a multiple of the patch's side {patch}", size)
+            raise refusal(
+                "data.size",
+                message("models.wanted.multiple_patch_side", "a multiple of the patch's side {patch}", patch=patch),
+                size,
+            )
         drops = rates(drop_path, blocks)
         super().__init__(stages={}, head=nn.Linear(width, classes), channels=(width,), strides=(patch,))
         self.stage_names = ("blocks",)
