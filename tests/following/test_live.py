@@ -208,7 +208,7 @@ def test_all_runs_of_a_folder_and_one_that_appears(digits_run, tmp_path) -> None
         (["live", "runs/missing"], "RUN must be a run folder, or a folder of runs, got 'runs/missing'"),
         (["live", "{tmp}", "--port", "web"], "--port must be an integer from 0 to 65535"),
         (["live", "{tmp}", "--port", "{taken}"], "--port must be free and of this computer"),
-        (["live", "{tmp}", "--lang", "fr"], "--lang must be en or zh"),
+        (["live", "{tmp}", "--lang", "fr"], "--lang must be one of en, zh"),
         (["train", "digits", "--live", "{taken}", "--out", "{tmp}/run"], "--live must be free and of this computer"),
         (["train", "digits", "--live", "70000", "--out", "{tmp}/run"], "--live must be"),
     ],
