@@ -133,6 +133,17 @@ def test_noise_scale(quick) -> None:
     assert figures["steps needed"][256] <= figures["steps needed"][16]
 
 
+def test_search_methods(quick) -> None:
+    """The best loss so far never rises, and TPE starts as random search."""
+    pytest.importorskip("optuna", reason="danlu tune needs optuna: pip install danlu[tune]")
+    losses = quick("search_methods")["validation losses"]
+    assert set(losses) == {"grid", "random", "tpe"}
+    for course in losses.values():
+        assert course == [sorted(one, reverse=True) for one in course]
+    assert losses["tpe"] == losses["random"]
+    assert losses["grid"] != losses["random"]
+
+
 def test_no_placeholder_is_left_in_a_docstring() -> None:
     for script in FOLDER.glob("*.py"):
         head = script.read_text(encoding="utf-8").split('"""')[1]

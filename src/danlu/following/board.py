@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Parts = Mapping[str, Any]  # name of a part -> its content as plain values, None to remove it
 POLL_SECONDS = 0.5
+IDLE_RATIO = 4  # a worker rests at least so many times as long as it took, which leaves the CPU to the training
 
 
 class Board:
@@ -58,6 +60,7 @@ class Board:
 
     def _repeat(self, number: int, worker: Callable[[], Parts]) -> None:
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 parts = dict(worker())
                 self._troubles.pop(number, None)
@@ -67,4 +70,4 @@ class Board:
             troubles = " ".join(self._troubles.copy().values())
             self.put(parts | {"trouble": troubles or None})
             self.rounds[number] += 1
-            self._ended.wait(POLL_SECONDS)
+            self._ended.wait(max(POLL_SECONDS, IDLE_RATIO * (time.monotonic() - began)))
