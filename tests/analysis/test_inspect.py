@@ -174,3 +174,33 @@ def test_wrong_input(argv: list[str], words: list[str], capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize("name", ["yolo-nano", "retinanet", "faster-rcnn", "fast-rcnn"])
+def test_detectors_have_layers_costs_and_anchors(name: str) -> None:
+    found = danlu.inspect(name, input="3x64x64", classes=3)
+    assert found.parameters == sum(layer.parameters for layer in found.layers)
+    assert found.multiply_adds > 1e6
+    assert found.memory.activations > 0
+    if name == "retinanet":  # 3 ratios and 3 sizes at each cell of three maps
+        assert sum(one[2] for one in found.anchors) == 9 * (8 * 8 + 4 * 4 + 2 * 2)
+        assert [1, 1] in [[w, h] for w, h in {(w / h, h / w) for w, h, _ in found.anchors}]
+    elif name != "faster-rcnn":
+        assert found.anchors == []
+
+
+def test_ssd300_has_the_boxes_of_its_paper() -> None:
+    anchors = danlu.inspect("ssd300", classes=20).anchors
+    assert sum(one[2] for one in anchors) == 8732
+
+
+def test_the_backbone_of_a_detector_is_chosen() -> None:
+    """DetNet's last stages have one stride: the bottom-up path keeps it."""
+    found = danlu.inspect("yolo-nano", input="3x64x64", backbone="detnet59")
+    assert found.parameters > 10 * danlu.inspect("yolo-nano", input="3x64x64").parameters
+    assert not [layer for layer in found.layers if layer.name.startswith("pyramid.shrink") and "/2" in layer.detail]
+
+
+def test_time_is_not_measured_for_detectors() -> None:
+    with pytest.raises(danlu.Refusal, match="--time must be omitted for detectors"):
+        danlu.inspect("yolo-nano", time=True)

@@ -22,6 +22,9 @@ from danlu.analysis.inspected import (
     VCDimension,
 )
 from danlu.config import OptimConfig
+from danlu.detection.build import DETECTORS, build_with_backbone
+from danlu.detection.coverage import anchors_of, shapes_of
+from danlu.detection.detector import Detector
 from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
@@ -37,6 +40,7 @@ MAX_SIZE = 1_000_000  # classes, channels, pixels of a side, samples of a batch;
 BOOLEANS: dict[str, bool] = {"true": True, "yes": True, "1": True, "on": True}
 BOOLEANS |= {"false": False, "no": False, "0": False, "off": False}
 IMAGE_INPUT = (3, 224, 224)  # for networks of timm and torchvision
+DETECTOR_SIDE = 320  # pixels, for detectors that are designed for no size
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,19 @@ def inspect(
 ) -> InspectedNetwork:
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
-    model: a name that `danlu train --model` takes, or a module. input: "CxHxW", or "D" for rows of D numbers; by
-    default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure forward,
-    backward and step of every layer on this machine. options: of the network, as norm="group".
+    model: a name that `danlu train --model` takes, also of a detector, or a module. input: "CxHxW", or "D" for rows of
+    D numbers; by default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure
+    forward, backward and step of every layer on this machine. options: of the network, as norm="group", and backbone.
 
     Bytes and multiply-adds of the result are per sample; its `memory` is that of training at `batch_size` with the
     state of `optimizer`. Raises Refusal for an unknown network or an input that does not fit it.
     """
     timed = _boolean("--time", time)
+    if model in DETECTORS and timed:
+        omitted = message(
+            "analysis.wanted.time_detector", "omitted for detectors, whose loss needs objects; inspect their backbone"
+        )
+        raise refusal("--time", omitted, time)
     traced_network = _trace_network(model, input, classes, batch_size, optimizer, options)
     traced, memory = traced_network.traced, traced_network.memory
     if plot is not None:
@@ -87,6 +96,7 @@ def inspect(
         dominates=dominant(traced.layers),
         layers=[_layer_costs(layer) for layer in traced.layers if layer.used or layer.parameters],
         time=_time(model, traced_network, int(classes), optimizer, options) if timed else None,
+        anchors=_anchors(str(model), traced_network.shape, int(classes), options) if model in DETECTORS else None,
     )
 
 
@@ -161,7 +171,7 @@ def _traced(
         except Refusal:
             raise
         except (RuntimeError, NotImplementedError, ValueError):
-            model = _network(model, shape, classes, options)
+            model, sample = _network(model, shape, classes, options), torch.zeros(sample.shape)
     return model, trace(model, sample), training_memory(model, sample, batch_size, optimizer)
 
 
@@ -174,10 +184,16 @@ def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str,
             message("analysis.wanted.cxhxw_table_rows", "CxHxW with H = W, or D for table rows"),
             "x".join(map(str, shape)),
         )
+    if name in DETECTORS:
+        own = {"backbone": None, "classes": classes, "channels": shape[0], "size": shape[1]} | options
+        return build_with_backbone(name, **own)
     return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
 
 
 def _default_input(name: str) -> str:
+    if name in DETECTORS:
+        side = DETECTORS[name].size or DETECTOR_SIDE
+        return f"3x{side}x{side}"
     return "x".join(map(str, MODELS[name].default_input if name in MODELS else IMAGE_INPUT))
 
 
@@ -228,6 +244,13 @@ def _layer_costs(layer: Layer) -> LayerCosts:
         list(layer.receptive_field) if layer.receptive_field else None,
         list(layer.jump) if layer.jump else None,
     )
+
+
+def _anchors(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> list[list[float]]:
+    detector = _network(name, shape, classes, options)
+    assert isinstance(detector, Detector)
+    boxes = anchors_of(detector, shape[0], shape[1])
+    return [] if boxes is None else [list(one) for one in shapes_of(boxes)]
 
 
 def _time(

@@ -76,6 +76,7 @@ class InspectedNetwork(Result):
     dominates: list[str]  # sentences: the layers with the largest fraction of each cost
     layers: list[LayerCosts]  # that the forward pass runs, or that have parameters
     time: MeasuredTime | None = None  # with time=True
+    anchors: list[list[float]] | None = None  # of a detector: width, height in pixels, number; [] without anchors
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input))

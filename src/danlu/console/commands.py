@@ -259,7 +259,9 @@ def inspect_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
             message("console.wanted.network_compare_several", "a network, or --compare with several"),
             "nothing",
         )
-    found = inspect(model, **{key.removeprefix("model."): value for key, value in _given(values).items()})
+    found = inspect(
+        model, **{key.removeprefix("model.").removeprefix("detect."): value for key, value in _given(values).items()}
+    )
     print_inspection(console, found)
     return found.to_json(), 0
 

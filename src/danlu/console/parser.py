@@ -158,7 +158,9 @@ def _inspect(parser: Parser) -> None:
     parser.flag("--optimizer", metavar="NAME", help="update rule for the training memory [adamw]")
     parser.flag("--plot", metavar="FILE", help="draw the network into a .png or .svg file")
     parser.flag("--time", metavar="true|false", help="time every layer on this machine [false]")
-    parser.settings(only=lambda key: key.startswith("model.") and key not in NOT_INSPECTED)
+    parser.settings(
+        only=lambda key: key == "detect.backbone" or (key.startswith("model.") and key not in NOT_INSPECTED)
+    )
 
 
 def _runs(parser: Parser) -> None:

@@ -19,6 +19,7 @@ from danlu.detection.ssd import ssd, ssd300
 from danlu.detection.yolo import YOLO
 from danlu.detection.yolo_v1 import YOLOv1
 from danlu.message import message
+from danlu.models.build import build_backbone
 from danlu.refuse import refusal
 
 
@@ -198,3 +199,24 @@ def build_detector(name: str, backbone: Any, *, classes: int, size: int, **optio
             size,
         )
     return spec.build(backbone, classes, size, **options)
+
+
+def build_with_backbone(
+    name: str, backbone: str | None, *, classes: int, channels: int, size: int, pretrained: bool = False, **options: Any
+) -> Detector:
+    """Build a detector and its backbone by name. Options that the detector does not take are its backbone's.
+
+    backbone: None for the detector's default. Raises Refusal as `build_detector` does, and for a backbone of a detector
+    that has its own.
+    """
+    spec = find_detector(name)
+    more = {"pretrained": True} if pretrained else {}
+    if spec.backbone is None:
+        if backbone:
+            omitted = message("detection.wanted.omitted_own", "omitted for {model}, which has its own", model=name)
+            raise refusal("--backbone", omitted, backbone)
+        return build_detector(name, None, classes=classes, size=size, **options, **more)
+    own = {k: v for k, v in options.items() if k in spec.options}
+    rest = {k: v for k, v in options.items() if k not in spec.options}
+    built = build_backbone(backbone or spec.backbone, channels=channels, size=size, **rest, **more)
+    return build_detector(name, built, classes=classes, size=size, **own)

@@ -23,6 +23,13 @@ def anchors_of(detector: Detector, channels: int, size: int) -> Tensor | None:
     return (found if isinstance(found, Tensor) else torch.cat(list(found))).cpu()
 
 
+def shapes_of(anchors: Tensor) -> list[tuple[float, float, int]]:
+    """Distinct (width, height, number) of anchors (A, 4), by area; sides rounded to 0.1 pixels."""
+    sides = ((anchors[:, 2:] - anchors[:, :2]).double() * 10).round() / 10
+    found, counts = sides.unique(dim=0, return_counts=True)
+    return sorted(((w, h, n) for (w, h), n in zip(found.tolist(), counts.tolist())), key=lambda one: one[0] * one[1])
+
+
 def best_overlap(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Max IoU (M,) of each box (M, 4) with any anchor (A, 4)."""
     parts = boxes.split(max(1, MAX_PAIRS // len(anchors)))

@@ -8,7 +8,9 @@ there is no objectness; the target of the class score is the IoU of the predicte
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -36,15 +38,16 @@ CANDIDATES = 1000  # top-scoring boxes per image that enter non-maximum suppress
 class Pyramid(nn.Module):
     """A path aggregation network: a top-down path, then a bottom-up path (Liu et al. 2018, PAN).
 
-    widths: channels of the input maps, fine to coarse. Output maps have `width` channels.
+    widths: channels of the input maps, fine to coarse. strides: of these maps, in pixels; neighbours may have the same,
+    as those of DetNet. Output maps have `width` channels.
     """
 
-    def __init__(self, widths: list[int], width: int, norm: str) -> None:
+    def __init__(self, widths: list[int], strides: Sequence[int], width: int, norm: str) -> None:
         super().__init__()
         block = partial(conv, norm=norm, activation="silu")
         self.enter = nn.ModuleList(block(w, width, 1) for w in widths)
         self.down = nn.ModuleList(CSP(2 * width, width, 1, norm) for _ in widths[1:])
-        self.shrink = nn.ModuleList(block(width, width, 3, stride=2) for _ in widths[1:])
+        self.shrink = nn.ModuleList(block(width, width, 3, stride=b // a) for a, b in pairwise(strides))
         self.up = nn.ModuleList(CSP(2 * width, width, 1, norm) for _ in widths[1:])
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
@@ -86,7 +89,7 @@ class YOLO(DenseDetector):
         super().__init__()
         self.backbone = backbone
         self.strides = backbone.feature_strides[-LEVELS:]
-        self.pyramid = Pyramid(list(backbone.feature_channels[-LEVELS:]), width, norm)
+        self.pyramid = Pyramid(list(backbone.feature_channels[-LEVELS:]), self.strides, width, norm)
         self.heads = nn.ModuleList(Head(width, classes, norm) for _ in self.strides)
         self.coder = DistanceCoder(log=True)
 

@@ -62,11 +62,27 @@ def training_memory(model: nn.Module, sample: Tensor, batch_size: int, optimizer
 def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
     """Return the bytes that autograd saves in a training forward pass, each storage once, without weights.
 
-    For one sample it returns half of the bytes of two, because batch norm needs two values per channel.
+    For one sample it returns half of the bytes of two, because batch norm needs two values per channel. A network whose
+    forward pass depends on values, as the suppression of boxes does, is run on its own device on two samples.
     """
     count = max(batch_size, 2)
-    x = torch.empty(count, *sample.shape[1:], dtype=sample.dtype, device="meta")
-    weights = weightless(model)
+    try:
+        x = torch.empty(count, *sample.shape[1:], dtype=sample.dtype, device="meta")
+        held = _held(model, weightless(model), x)
+    except (RuntimeError, NotImplementedError):
+        weights = dict([*model.named_parameters(), *model.named_buffers()])
+        device = next(iter(weights.values()), sample).device
+        if device.type == "meta":
+            raise
+        count = 2
+        x = torch.zeros(count, *sample.shape[1:], dtype=sample.dtype, device=device)
+        copies = {n: t.detach().clone().requires_grad_(t.requires_grad) for n, t in weights.items()}
+        held = _held(model, copies, x)
+    return held * batch_size // count
+
+
+def _held(model: nn.Module, weights: dict[str, Tensor], x: Tensor) -> int:
+    """Bytes that autograd saves in a forward pass of `model` with these weights, without the weights."""
     saved: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -79,8 +95,7 @@ def kept_for_backward(model: nn.Module, sample: Tensor, batch_size: int) -> int:
     del out
     for weight in weights.values():
         saved.pop(weight.untyped_storage()._cdata, None)
-    held = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-    return held * batch_size // count
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
 
 
 class _Attention(torch.autograd.Function):

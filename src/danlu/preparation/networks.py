@@ -8,13 +8,11 @@ import torch
 from torch import nn
 
 from danlu.config import Config, ModelConfig
-from danlu.detection.build import DETECTOR_OPTIONS, build_detector, find_detector
-from danlu.message import message
-from danlu.models.build import build_backbone, build_model, find_network
+from danlu.detection.build import DETECTOR_OPTIONS, build_with_backbone
+from danlu.models.build import build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_parts
-from danlu.refuse import refusal
 from danlu.run.signature import Signature
 
 TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
@@ -76,24 +74,6 @@ def facts_of(signature: Signature) -> NetworkFacts:
 
 
 def _detector(signature: Signature, pretrained: bool) -> nn.Module:
-    """A detector. Options that the detector does not take are its backbone's."""
-    spec = find_detector(signature.model)
-    own = {k: v for k, v in signature.options.items() if k in spec.options}
-    rest = {k: v for k, v in signature.options.items() if k not in spec.options}
-    size = signature.size or 1
-    if spec.backbone is None:  # its backbone is built in
-        if signature.backbone:
-            raise refusal(
-                "--backbone",
-                message(
-                    "preparation.wanted.omitted_own", "omitted for {model}, which has its own", model=signature.model
-                ),
-                signature.backbone,
-            )
-        options = signature.options | ({"pretrained": True} if pretrained else {})
-        return build_detector(signature.model, None, classes=len(signature.classes), size=size, **options)
-    name = signature.backbone or spec.backbone
-    if pretrained:
-        rest["pretrained"] = True
-    backbone = build_backbone(name, channels=signature.channels or 3, size=size, **rest)
-    return build_detector(signature.model, backbone, classes=len(signature.classes), size=size, **own)
+    options = dict(signature.options) | ({"pretrained": True} if pretrained else {})
+    shape = {"classes": len(signature.classes), "channels": signature.channels or 3, "size": signature.size or 1}
+    return build_with_backbone(signature.model, signature.backbone, **shape, **options)

@@ -251,6 +251,10 @@ def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
         f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
         f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}",
     )
+    if (anchors := found.get("anchors")) is not None:
+        total = sum(int(count) for _, _, count in anchors)
+        shapes = ", ".join(f"{width:g} x {height:g}" for width, height, _ in anchors)
+        print_line(console, f"anchors: {total:,} of {len(anchors)} shapes ({shapes})" if anchors else "no anchors")
     print_line(console, f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
     for sentence in found["dominates"]:
         print_line(console, sentence)
