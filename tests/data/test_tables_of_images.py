@@ -93,6 +93,33 @@ def test_a_table_of_properties_beside_class_folders_is_not_the_labels(tmp_path):
     assert (read(tmp_path).format, len(read(tmp_path))) == ("folder", 6)
 
 
+def test_a_damaged_row_does_not_hide_a_file_of_boxes_without_header(tmp_path):
+    for split, first in (("train", "p0.jpg,nan,4,9,9,bee"), ("test", "p6.jpg,4,5,20,19,bee")):
+        images(tmp_path / split, [f"p{i}" for i in (range(6) if split == "train" else (6,))])
+        more = [f"p{i}.jpg,4,5,20,19,ant" for i in range(1, 6)] if split == "train" else []
+        rows(tmp_path / f"{split}.csv", first, *more)
+    data = read(tmp_path)
+    assert (data.format, data.classes, len(data)) == ("csv boxes", ("ant", "bee"), 7)
+    assert "no four numbers" in data.problems[0].reason
+
+
+def test_a_table_of_another_kind_that_names_images_is_named(tmp_path):
+    images(tmp_path / "train", [f"p{i}" for i in range(4)])
+    rows(tmp_path / "train.csv", "image,xmin,ymin,xmax,ymax,class", *(f"p{i}.jpg,4,5,20,19,ant" for i in range(4)))
+    rows(tmp_path / "more.csv", "image,a,b,c", *(f"p{i}.jpg,4,5,x" for i in range(4)))
+    data = read(tmp_path)
+    assert ["more.csv" in problem.where for problem in data.problems] == [True]
+
+
+def test_names_without_ending_that_fit_two_folders_are_ambiguous(tmp_path):
+    for folder in ("images", "small"):
+        images(tmp_path / folder, [f"{i}" for i in range(6)])
+    rows(tmp_path / "labels.csv", "image,category", *(f"{i},c{i % 2}" for i in range(6)))
+    assert "ambiguous" in refused(tmp_path)
+    (tmp_path / "labels.csv").unlink()
+    assert "small/ holds the names" in refused(tmp_path)
+
+
 def test_boxes_without_header_by_keras_retinanet(tmp_path):
     images(tmp_path / "photos", NAMES)
     rows(

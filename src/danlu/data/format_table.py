@@ -11,6 +11,7 @@ from danlu.config import DataConfig
 from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources import (
+    bdd100k,
     cifar,
     coco,
     createml,
@@ -26,9 +27,11 @@ from danlu.data.sources import (
     labelme,
     npz,
     parquet,
+    supervisely,
     unread,
     via,
     voc,
+    wider_face,
     yolo,
 )
 from danlu.data.sources.targets import Task
@@ -178,6 +181,38 @@ FORMATS = {
         BOXES,
         "_annotations.createml.json beside the images",
         TOOLS,
+    ),
+    "supervisely": Format(
+        "Supervisely json of rectangles, polygons and bitmaps",
+        supervisely.look,
+        supervisely.open,
+        OBJECTS,
+        "DATASET/img/NAME.jpg, DATASET/ann/NAME.jpg.json, meta.json",
+        "test_public_sets.py",
+    ),
+    "bdd100k": Format(
+        "BDD100K (Scalabel) json of boxes",
+        bdd100k.look,
+        bdd100k.open,
+        BOXES,
+        "images/SPLIT/NAME.jpg, and a json per split, or one per image",
+        "test_public_sets.py",
+    ),
+    "wider face": Format(
+        "WIDER FACE txt of images and boxes",
+        wider_face.look,
+        wider_face.open,
+        BOXES,
+        "WIDER_train/images/..., wider_face_split/wider_face_train_bbx_gt.txt",
+        "test_public_sets.py",
+    ),
+    "visdrone": Format(
+        "VisDrone txt of boxes",
+        label_lines.look_visdrone,
+        label_lines.open_visdrone,
+        BOXES,
+        "SPLIT/images/NAME.jpg, SPLIT/annotations/NAME.txt",
+        "test_public_sets.py",
     ),
     "label studio": Format(
         "Label Studio json, JSON-MIN or csv of rectangles and polygons",

@@ -1,4 +1,4 @@
-"""Text files that list the images of each split: train.txt, val.txt, test.txt."""
+"""Text files that list the images of each split: train.txt, val.txt, test.txt, or CUB's train_test_split.txt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
+from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.image_index import ImageIndex
 from danlu.data.split_names import split_of
@@ -30,6 +30,8 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     A line is the path of an image, with or without its extension ("apple_pie/1005649"). No split is returned without a
     list of the training set and another one, or for lists that do not cover the images.
     """
+    if (numbered := _numbered(survey, images)) is not None:
+        return numbered
     lists: dict[int, list[File]] = {}
     for file in survey.of(".txt"):
         if (split := split_of(file.stem)) != UNASSIGNED:
@@ -57,6 +59,43 @@ def split_lists(survey: Survey, images: Iterable[Path]) -> SplitLists:
     if left := len(wanted) - len(found):
         notes.append(f"{left} images are in none of these lists")
     return SplitLists(found, notes, problems)
+
+
+def _numbered(survey: Survey, images: Iterable[Path]) -> SplitLists | None:
+    """Splits by images.txt ("ID NAME") and train_test_split.txt ("ID 1" for training), as of CUB-200; else None."""
+    tables = {file.name: file for file in survey.of(".txt") if file.name in ("images.txt", "train_test_split.txt")}
+    if len(tables) < 2:
+        return None
+    names, flags = (_by_number(tables[name]) for name in ("images.txt", "train_test_split.txt"))
+    if not names or not flags or not set(flags.values()) <= {"0", "1"}:
+        return None
+    wanted = set(images)
+    index = ImageIndex([file for file in survey.images if file.path in wanted], survey.root)
+    found: dict[Path, int] = {}
+    problems: list[Problem] = []
+    for number, name in names.items():
+        image = index.find(name, tables["images.txt"].folder)
+        if isinstance(image, str):
+            problems.append(Problem(f"images.txt {number} {name}", image))
+        elif number in flags:
+            found[image.path] = TRAIN if flags[number] == "1" else TEST
+    if len(found) < MIN_FOUND * len(wanted):
+        return None
+    notes = ["the splits are those of train_test_split.txt"]
+    if any(file.name == "bounding_boxes.txt" for file in survey.files):
+        notes.append("bounding_boxes.txt is not read: the images are classified as a whole")
+    if left := len(wanted) - len(found):
+        notes.append(f"{left} images are in none of these lists")
+    return SplitLists(found, notes, problems)
+
+
+def _by_number(file: File) -> dict[str, str]:
+    """The lines "ID TEXT" of a file by their ID."""
+    try:
+        pairs = [line.split(maxsplit=1) for line in read_lines(file.path)]
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
 
 def _names(file: File) -> list[str]:

@@ -27,6 +27,7 @@ JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "syste
 JUNK |= {"__pycache__", "icon\r"}
 HEAD = 1 << 16  # bytes read of a text file to recognise its format
 MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
+MAX_ENTRIES = 200  # of a json list that are looked at
 SAMPLED_FILES = 24  # files of one kind that are opened
 MAX_FILES_AROUND = 300_000  # files listed in the folder of an annotation file to find its images
 IMAGE_NAME = re.compile(r"([^\"\\/]+\.(?:jpe?g|png|bmp|tiff?|webp|gif))\"", re.I)  # at the end of a text in json
@@ -329,8 +330,10 @@ def _kind_of_marks(data: bytes) -> str:  # noqa: PLR0911
     """Recognise the kind by the keys that occur, for large or truncated files."""
     marks = {mark for mark in (b"images", b"annotations", b"categories", b"image_id", b"shapes", b"regions", b"bbox",
                                b"imagePath", b"caption", b"segments_info", b"segmentation", b"file_name",
-                               b"coordinates") if b'"' + mark + b'"' in data}  # fmt: skip
+                               b"coordinates", b"box2d", b"geometryType") if b'"' + mark + b'"' in data}  # fmt: skip
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if b"box2d" in marks or b"geometryType" in marks:
+        return "bdd100k" if b"box2d" in marks else "supervisely"
     if start == b"[":
         return "createml" if b"coordinates" in marks else "coco results" if b"image_id" in marks else "list"
     if b"segments_info" in marks:
@@ -359,7 +362,7 @@ def _kind_of_content(content: Any) -> str:  # noqa: PLR0911
             return "label studio"  # JSON-MIN
         if "image_id" in first and ("bbox" in first or "segmentation" in first):
             return "coco results"
-        return "list"
+        return "bdd100k" if _is_bdd100k(content[:MAX_ENTRIES]) else "list"
     return "list" if isinstance(content, list) else "other"
 
 
@@ -373,6 +376,10 @@ def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
         return "datumaro"
     if isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list):
         return "segment anything"
+    if isinstance(content.get("size"), dict) and isinstance(content.get("objects"), list):
+        return "supervisely"
+    if isinstance(content.get("name"), str) and isinstance(content.get("frames"), list):
+        return "bdd100k"
     if "asset" in keys and "regions" in keys:
         return "vott"
     if "images" in keys and ("annotations" in keys or "categories" in keys):
@@ -380,6 +387,13 @@ def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
     if "annotations" in keys and "categories" in keys:
         return "coco"
     return "other"
+
+
+def _is_bdd100k(entries: list[dict[str, Any]]) -> bool:
+    """Whether images have a name and labels with a category and a box or an outline."""
+    labels = [one for entry in entries if isinstance(entry.get("labels"), list) for one in entry["labels"]]
+    named = all(isinstance(entry.get("name"), str) for entry in entries)
+    return named and any(isinstance(one, dict) and "category" in one and "box2d" in one for one in labels)
 
 
 def _is_via(content: dict[str, Any]) -> bool:

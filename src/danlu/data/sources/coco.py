@@ -126,6 +126,13 @@ def checked(path: Path, outlines: bool = True) -> dict[str, Any]:
     return one.content
 
 
+def _name_of(entry: dict[str, Any]) -> str:
+    """The name of an image; LVIS gives only its address, whose last folder and file are the name."""
+    if "file_name" not in entry and isinstance(entry.get("coco_url"), str):
+        return "/".join(entry["coco_url"].split("/")[-2:])
+    return str(entry.get("file_name"))
+
+
 class EntryError(ValueError):
     """Unusable entry of a file. The message has its place and the reason."""
 
@@ -183,7 +190,7 @@ class _File:
     @property
     def names(self) -> set[str]:
         """File names of the images."""
-        return {str(entry.get("file_name")) for entry in self.content["images"] if isinstance(entry, dict)}
+        return {_name_of(entry) for entry in self.content["images"] if isinstance(entry, dict)}
 
     def _categories(self) -> dict[Any, str]:
         names: dict[Any, str] = {}
@@ -218,7 +225,7 @@ class _File:
         taken: set[int] = set()
         for where, entry in self.entries("images", reading):
             try:
-                number, name = self.identity(entry, "id", where), self.text(entry, "file_name", where)
+                number, name = self.identity(entry, "id", where), self.image_name(entry, where)
                 if number in found:
                     reason = "id {!r} is given twice" if names[number] == name else "id {!r} is given to two images"
                     raise EntryError(f"{where}.{reason.format(number)}")
@@ -325,6 +332,11 @@ class _File:
         if not isinstance(value, str) or not value or "\0" in value:
             raise EntryError(f"{where}.{key} must be text, got {_short(value) if key in entry else 'no such key'!r}")
         return value
+
+    def image_name(self, entry: dict[str, Any], where: str) -> str:
+        """The name of an image. Raises EntryError without one."""
+        own = _name_of(entry)
+        return own if "file_name" not in entry and "/" in own else self.text(entry, "file_name", where)
 
     def identity(self, entry: dict[str, Any], key: str, where: str) -> int | str:
         """Normalise an id: 7, 7.0 and "7" are equal."""

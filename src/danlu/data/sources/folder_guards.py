@@ -222,28 +222,30 @@ def _copies(survey: Survey, folders: list[Folder]) -> Message | None:
         others = Counter(count) - Counter(own)
         shared = len(own & set(others))
         if shared == len(own) > 2 and shared >= SHARED_STEMS * len(others) and max(others.values()) == 1:
-            return message(
-                "data.refuse.copies",
-                "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
-                "or use --format folder if it is a class",
-                folder=folder[-1],
-            )  # fmt: skip
+            return _copies_of(folder)
     return None
 
 
 def _nested_copies(survey: Survey, stems: dict[Folder, set[str]]) -> Message | None:
-    """A folder that holds the names of all images of another one, which has them in several folders."""
+    """A folder that holds the names of all images of another one: of images/, or of one with several folders."""
+    for copies, originals in permutations(stems):
+        if normal(originals[-1]) in IMAGE_WORDS and stems[copies] == stems[originals]:
+            return _copies_of(copies)
     for flat, nested in permutations(stems):
         places = {file.folder for file in survey.images if file.folder[: len(nested)] == nested}
         same = len(stems[flat] & stems[nested]) >= SHARED_STEMS * max(len(stems[flat]), len(stems[nested]))
         if same and len(places) > 1 and nested not in places and flat in {file.folder for file in survey.images}:
-            return message(
-                "data.refuse.copies",
-                "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
-                "or use --format folder if it is a class",
-                folder=flat[-1],
-            )  # fmt: skip
+            return _copies_of(flat)
     return None
+
+
+def _copies_of(folder: Folder) -> Message:
+    return message(
+        "data.refuse.copies",
+        "{folder}/ holds the names of the images in the other folders, as copies of them: move it elsewhere, "
+        "or use --format folder if it is a class",
+        folder=folder[-1],
+    )  # fmt: skip
 
 
 def _stems(survey: Survey, folder: Folder) -> dict[str, File]:

@@ -1,4 +1,4 @@
-"""Text files with one object per line and the names of their images: KITTI's label_2 and DOTA's labelTxt."""
+"""Text files with one object per line, named like their images: KITTI's label_2, DOTA's labelTxt and VisDrone's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from danlu.message import message
 KITTI_FIELDS = (15, 16)  # type, truncated, occluded, alpha, 4 of the box, 3 sizes, 3 places, angle; score of results
 DOTA_FIELDS = (9, 10)  # 8 of the corners, class, difficult
 FOLDERS = ("label_2", "labels", "label", "labeltxt", "labels_txt", "annotations", "labeltxt-v1.0", "labeltxt-v1.5")
+VISDRONE_FIELDS = 8  # x, y, width, height, score, category, truncation, occlusion
+VISDRONE_CLASSES = ("pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus",
+                    "motor")  # fmt: skip
+VISDRONE_IGNORED = (0, 11)  # categories: ignored regions, and others
 IGNORED = "DontCare"  # KITTI's regions with unlabelled objects
 
 
@@ -59,6 +63,55 @@ def look_dota(survey: Survey) -> Evidence | None:
     files = _files(survey, is_dota)
     return Evidence(Fit.MARKED, message("data.seen.dota", "{files} .txt files of DOTA's corners", files=len(files))) \
         if files else None  # fmt: skip
+
+
+def is_visdrone(line: str) -> bool:
+    """Whether a line is eight integers, the fifth of them 0 or 1 and the sixth a category from 0 to 11."""
+    found = _visdrone(line)
+    return found is not None and found[4] in (0, 1) and 0 <= found[5] <= max(VISDRONE_IGNORED)
+
+
+def _visdrone(line: str) -> list[int] | None:
+    fields = [field.strip() for field in line.strip().rstrip(",").split(",")]
+    if len(fields) != VISDRONE_FIELDS or not all(field.removeprefix("-").isdecimal() for field in fields):
+        return None
+    return [int(field) for field in fields]
+
+
+def look_visdrone(survey: Survey) -> Evidence | None:
+    """Recognise text files with VisDrone's eight fields."""
+    files = _files(survey, is_visdrone)
+    seen = message("data.seen.visdrone", "{files} .txt files of VisDrone's fields", files=len(files))
+    return Evidence(Fit.MARKED, seen) if files else None
+
+
+def open_visdrone(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """Read `ImageFiles` and boxes; ignored regions and the category of other objects are skipped and counted."""
+    survey = as_survey(path)
+    wanted = wanted_task(survey.path, task, masks=False)
+    reading = Reading(survey, config, "visdrone", VISDRONE_CLASSES)
+    reading.box_form = "sized"
+    ignored = 0
+    for file in _files(survey, is_visdrone):
+        one = reading.image(file.stem, file.relative, near=file.folder, split=split_of_path(file.folder))
+        for number, line in enumerate(read_lines(file.path) if one is not None else (), 1):
+            if not line.strip():
+                continue
+            fields = _visdrone(line)
+            if fields is None or not 0 <= fields[5] <= max(VISDRONE_IGNORED):
+                reading.skip(f"{file.relative} line {number}", f"must be 8 integers, got {line[:60]!r}")
+                continue
+            x, y, width, height, score, category, *_ = fields
+            if category in VISDRONE_IGNORED:
+                ignored += 1
+                continue
+            reading.entries += 1
+            assert one is not None
+            label, box = VISDRONE_CLASSES[category - 1], (x, y, x + width, y + height)
+            reading.add(one, f"line {number}", label, box, ignore=score == 0)
+    if ignored:
+        reading.notes.append(f"{ignored} ignored regions and other objects (categories 0 and 11) are not used")
+    return reading.finish(wanted)
 
 
 def open_kitti(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 
 from danlu.data.dataset import TRAIN, UNASSIGNED, Problem
 from danlu.data.image_file import IMAGE_SUFFIXES
-from danlu.data.image_index import ImageIndex, name_parts
+from danlu.data.image_index import AMBIGUOUS, ImageIndex, name_parts
 from danlu.data.sources.box_forms import BoxForm
 from danlu.data.split_names import WORD, split_of, split_of_path
 from danlu.data.survey import File, Survey, normal, surroundings
@@ -73,12 +73,14 @@ SIZE_COLUMNS = (("height", "width"), ("image_height", "image_width"), ("h", "w")
 LISTED = re.compile(r"(.+?\.(?:jpe?g|png|bmp|tiff?|webp|gif|ppm))(?:[\s,;]+(\S.*))?$", re.I)  # image and its label
 LISTED_BOX = re.compile(r"-?[\d.]+(,-?[\d.]+){3},\d+$")  # Keras-YOLO's box: four numbers and the class
 LIST_WORDS = {"label", "labels", "list", "annotation", "annotations", "classes"}  # in the names of text files of labels
+NO_LABEL_WORDS = {"partition", "split", "splits", "subset", "fold", "folds"}  # of columns and lists, never labels
 AUTOML_SPLITS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "TEST", "UNASSIGNED"}
 SUBMISSION = "submission"  # in the name of Kaggle's example of an answer, whose labels are made up
 ENDINGS = (".csv", ".tsv", ".txt")
 STRONG_COLUMNS = set(IMAGE_COLUMNS) - {"id", "name", "path", "file", "fname", "images"}  # hardly in other tables
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".bmp", ".webp")
 MAX_SHEETS = 100  # csv files that are looked into
+MAX_DAMAGED = 0.2  # fraction of rows without four numbers in a file of boxes without a header
 MAX_LOOKED = 200  # rows whose images are looked for
 
 
@@ -128,19 +130,23 @@ def sheets_of(data: Survey, kind: str) -> list[Sheet]:
 
 
 def without_images(data: Survey, kind: str) -> list[Problem]:
-    """Sheets that `sheets_of` leaves out because none of their images is there."""
+    """Sheets that `sheets_of` leaves out: none of their images is there, or their columns are of another kind."""
     sheets = [sheet for sheet in sheets_in(data) if sheet.kind == kind]
     left = [sheet for sheet in sheets if not sheet.found] if any(sheet.found for sheet in sheets) else []
     names = {sheet: ", ".join(dict.fromkeys(row[sheet.image] for row in sheet.rows[:3])) for sheet in left}
+    others = [sheet for sheet in sheets_in(data) if sheet.kind in ("unread", "unclear") and sheet.found]
     return [
-        Problem(f"{sheet.file.relative} ({name} ...)", "none of its images is there") for sheet, name in names.items()
-    ]
+        *(Problem(f"{one.file.relative} ({name} ...)", "none of its images is there") for one, name in names.items()),
+        *(Problem(one.file.relative, f"names images, but its columns are no {kind}: {', '.join(one.header)[:200]}")
+          for one in others),
+    ]  # fmt: skip
 
 
 def sheets_in(data: Survey) -> list[Sheet]:
     if "sheets" not in data.memo:
         files = [file for file in data.files if file.suffix in ENDINGS and SUBMISSION not in file.name.lower()]
-        texts = [file for file in data.of(".txt") if normal(file.stem) not in data.image_stems]
+        texts = [file for file in data.of(".txt") if normal(file.stem) not in data.image_stems
+                 and not {word.lower() for word in WORD.findall(file.stem)} & NO_LABEL_WORDS]  # fmt: skip
         files = [file for file in files if file.suffix != ".txt"]
         texts = [file for file in texts if data.is_file or split_of(file.stem) != UNASSIGNED or _names_labels(file)]
         files += [file for file in texts if len(texts) <= MAX_SHEETS and _is_list(data.lines(file))]
@@ -195,7 +201,8 @@ def _sheet(file: File, index: ImageIndex) -> Sheet | None:
         return plain
     sheet = replace(plain, image=image)
     sheet = replace(sheet, found=_found(sheet, index))
-    return _with_boxes(sheet, lower) or _with_labels(sheet, lower)
+    named = sheet.found > 0 or names_images(sheet) or _found(sheet, index, ambiguous=True) > 0.5
+    return _with_boxes(sheet, lower) or _with_labels(sheet, lower, named)
 
 
 def _split_column(lower: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int | None:
@@ -240,12 +247,13 @@ def _label_of(sheet: Sheet, lower: tuple[str, ...]) -> int | None:
     return named[0] if named else None
 
 
-def _with_labels(sheet: Sheet, lower: tuple[str, ...]) -> Sheet:
-    """The sheet with its column of labels, or its column per class."""
-    others = tuple(i for i in range(len(lower)) if i not in (sheet.image, sheet.split_column))
+def _with_labels(sheet: Sheet, lower: tuple[str, ...], named_images: bool) -> Sheet:
+    """The sheet with its column of labels, or its column per class. named_images: its values are names of images."""
+    taken = {sheet.image, sheet.split_column, *(i for i, name in enumerate(lower) if _plain(name) in NO_LABEL_WORDS)}
+    others = tuple(i for i in range(len(lower)) if i not in taken)
     if len(others) >= 2 and _are_hot(sheet.rows, others):
         return replace(sheet, kind="classes", columns=others)
-    if not sheet.found and not names_images(sheet):
+    if not named_images:
         return replace(sheet, image=0)  # a column called "name" or "id" of a plain table
     if not others:
         return replace(sheet, kind="unlabelled")
@@ -300,8 +308,10 @@ def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> tup
 
 
 def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether each row is empty or four numbers."""
-    return all(numbers(row) is not None for row in rows if any(cell.strip() for cell in row))
+    """Whether the rows that are not empty are four numbers, except a few that are damaged."""
+    full = [row for row in rows if any(cell.strip() for cell in row)]
+    bad = sum(numbers(row) is None for row in full)
+    return bad <= max(1, MAX_DAMAGED * len(full)) and 2 * bad < max(1, len(full))
 
 
 def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> int | None:
@@ -311,20 +321,21 @@ def _image_column(lower: tuple[str, ...], sheet: Sheet, index: ImageIndex) -> in
         own = replace(sheet, image=i)
         if names_images(own):
             return i
-        if lower[i] in IMAGE_COLUMNS and _found(own, index) > 0.5:
+        if lower[i] in IMAGE_COLUMNS and _found(own, index, ambiguous=True) > 0.5:
             return i
     return next((i for i in order if lower[i] in IMAGE_COLUMNS), None) if _box_columns(lower) else None
 
 
-def _found(sheet: Sheet, index: ImageIndex) -> float:
-    """Fraction of the first rows whose image is there."""
+def _found(sheet: Sheet, index: ImageIndex, ambiguous: bool = False) -> float:
+    """Fraction of the first rows whose image is there. ambiguous: also count rows that fit several images."""
     looked = sheet.rows[:MAX_LOOKED]
     if not looked:
         return 0.0
     names = [row[sheet.image] for row in looked]
     splits = [sheet.split_of_row(row) for row in looked]
     found = [index.find(name, sheet.file.folder, split) for name, split in zip(names, splits)]
-    return sum(not isinstance(one, str) for one in found) / len(names)
+    count = sum(not isinstance(one, str) or (ambiguous and one.startswith(AMBIGUOUS)) for one in found)
+    return count / len(names)
 
 
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...], tuple[int, ...]]
