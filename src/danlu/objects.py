@@ -52,6 +52,8 @@ class ObjectBatch:
         masks: uint8 (N, M, H, W) or None.
         regions: float32 (N, P, 4) or None: candidate boxes for detectors that search them in the pixels
             (`Detector.search`), padded with zeros.
+        poses: float32 (N, M, 3, 4) or None: [R | t] of each object in the camera frame, t in metres; zero for padding.
+        cameras: float32 (N, 3, 3) or None: intrinsics of the images in their pixels.
     """
 
     boxes: Tensor
@@ -59,6 +61,8 @@ class ObjectBatch:
     ignore: Tensor
     masks: Tensor | None = None
     regions: Tensor | None = None
+    poses: Tensor | None = None
+    cameras: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,8 +97,9 @@ class ObjectBatch:
         return Objects(self.boxes[index][kept], self.labels[index][kept], self.ignore[index][kept], masks)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> ObjectBatch:
-        masks, regions = (None if x is None else change(x) for x in (self.masks, self.regions))
-        return ObjectBatch(change(self.boxes), change(self.labels), change(self.ignore), masks, regions)
+        optional = (self.masks, self.regions, self.poses, self.cameras)
+        others = (None if x is None else change(x) for x in optional)
+        return ObjectBatch(change(self.boxes), change(self.labels), change(self.ignore), *others)
 
 
 def collate(images: Sequence[Objects]) -> ObjectBatch:
@@ -125,17 +130,19 @@ class Detections:
         scores: float32 (D,) in [0, 1].
         labels: int64 (D,).
         masks: uint8 (D, H, W), or None.
+        poses: float32 (D, 3, 4) or None: [R | t] in the camera frame, t in metres.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     masks: Tensor | None = None
+    poses: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Detections:
         """Return the detections on `device`."""
-        masks = self.masks.to(device) if self.masks is not None else None
-        return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), masks)
+        masks, poses = (None if x is None else x.to(device) for x in (self.masks, self.poses))
+        return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), masks, poses)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from danlu.message import Message, message
 
-TaskName = Literal["classify", "multilabel", "regress", "detect", "segment"]
-ObjectTask = Literal["detect", "segment"]  # tasks whose targets are objects in images
+TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose"]
+ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
 Targets = Literal["class", "labels", "numbers", "objects"]
 Direction = Literal["high", "low"]
 
@@ -24,7 +24,8 @@ class TaskSpec:
     """Facts about one task.
 
     targets: type of one sample's target. "class": an index into the class names; "labels": 0 or 1 for each class
-        name; "numbers": one float per target column; "objects": boxes with labels, and masks where `masks` is set.
+        name; "numbers": one float per target column; "objects": boxes with labels, masks where `masks` is set, and
+        poses in space where `poses` is set.
     reason: why data of this type get this task, for the list of choices.
     goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
@@ -42,6 +43,7 @@ class TaskSpec:
     monitor: str
     better: Direction = "high"
     masks: bool = False
+    poses: bool = False
     loss: tuple[str, Message] | None = None
     network: tuple[str, Message] | None = None
 
@@ -109,6 +111,16 @@ TASKS: dict[TaskName, TaskSpec] = {
             monitor="mask_mAP",
             masks=True,
             network=("mask-rcnn", message("choice.network.masks", "predicts masks")),
+        ),
+        TaskSpec(
+            "pose",
+            targets="objects",
+            reason=message("choice.task.pose", "poses of objects in space"),
+            goal=message("task.goal.pose", "position and rotation of objects of {classes} classes"),
+            metrics=("loss", "add_s_01d", "auc_add", "auc_add_s"),
+            monitor="add_s_01d",
+            poses=True,
+            network=("pose-crop", message("choice.network.pose", "finds objects, then estimates the pose of each")),
         ),
     )
 }

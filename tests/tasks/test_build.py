@@ -8,10 +8,12 @@ import torch
 from danlu.config import Config, with_values
 from danlu.data.canvas import letterbox
 from danlu.data.object_set import ObjectSet
+from danlu.data.sources import scenes
 from danlu.data.sources.shapes import CLASSES, draw
 from danlu.detection.build import DETECTORS
 from danlu.learning.losses import LOSSES
 from danlu.objects import Detections
+from danlu.pose.solids import solids
 from danlu.run.quantities import METRICS
 from danlu.task_spec import TASKS, TaskName, object_task
 from danlu.tasks.build import BUILDERS, build_task
@@ -48,8 +50,10 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
     config = with_values(Config(), values)
     index = torch.arange(4)
     if spec.targets == "objects":
-        _, annotations = draw(4)
-        objects = ObjectSet(annotations, [letterbox(one.size, 128) for one in annotations], spec.masks)
+        annotations = scenes.draw(4)[1] if spec.poses else draw(4)[1]
+        models = solids() if spec.poses else ()
+        placements = [letterbox(one.size, 128) for one in annotations]
+        objects = ObjectSet(annotations, placements, spec.masks, models)
         task = build_task(name, TaskData(config, CLASSES, objects=objects))
         masks = [] if spec.masks else None
         nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), masks)

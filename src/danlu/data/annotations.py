@@ -17,6 +17,7 @@ from torch import Tensor
 from danlu.data.canvas import Placement
 from danlu.message import message
 from danlu.objects import Objects
+from danlu.pose.rigid import RigidPoses
 from danlu.refuse import Failure
 
 MAX_COORDINATE = 1e9  # pixels; coordinates are clipped to it, because sums of larger ones would overflow
@@ -67,7 +68,7 @@ class Annotation:
     boxes: x1, y1, x2, y2 in pixels of the original image, float32 (M, 4). labels: class indices, int64 (M,). ignore:
     objects excluded from loss and metrics, such as crowds, bool (M,). size: (height, width) of the image. shapes:
     outline of each object, or None without masks. poses: centre x, centre y and angle in radians (from x to y),
-    float32 (M, 3), or None.
+    float32 (M, 3), or None. rigid: poses in space and the camera, or None.
     """
 
     boxes: Tensor
@@ -76,6 +77,7 @@ class Annotation:
     size: tuple[int, int]
     shapes: tuple[Shape, ...] | None = None
     poses: Tensor | None = None
+    rigid: RigidPoses | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

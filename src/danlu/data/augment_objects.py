@@ -22,6 +22,7 @@ from danlu.data.augment import CPU_CHUNK, Normalise
 from danlu.data.colour import jitter
 from danlu.data.geometry import bernoulli, between
 from danlu.data.mixing import erase
+from danlu.data.pose_turns import turned
 from danlu.data.presets import WHOLE_AREA, multi_scale_sizes, resolve_objects
 from danlu.data.tiles import Tiles, flip_boxes, pack, pick
 from danlu.objects import PADDING, ObjectBatch
@@ -39,7 +40,8 @@ class Draws:
     """Random numbers of n images of a batch.
 
     uniform: float32 (n, WIDTH) in [0, 1). side: of the batch's images, in pixels. mix_ratio: weight of an image itself
-    in mixup, float32 (n,) in [0.5, 1]; None: no mixup. first: position of the first image in the batch of all
+    in mixup, float32 (n,) in [0.5, 1]; None: no mixup. turn: of the rotation of each image, float32 (n,) in [0, 1), or
+    None. first: position of the first image in the batch of all
     processes.
     """
 
@@ -47,11 +49,13 @@ class Draws:
     side: int
     mix_ratio: Tensor | None = None
     first: int = 0
+    turn: Tensor | None = None
 
     def rows(self, rows: slice) -> Draws:
         """Select the random numbers of some images, for example of one process."""
         mix_ratio = None if self.mix_ratio is None else self.mix_ratio[rows]
-        return Draws(self.uniform[rows], self.side, mix_ratio, self.first + (rows.start or 0))
+        turn = None if self.turn is None else self.turn[rows]
+        return Draws(self.uniform[rows], self.side, mix_ratio, self.first + (rows.start or 0), turn)
 
     def of(self, name: str) -> Tensor:
         """Select the columns of one setting."""
@@ -73,7 +77,8 @@ class AugmentObjects:
 
     config: settings; those that are None are filled by `resolve_objects`. size: side of the output in pixels. mean,
     std: per channel, of images in [0, 1]. search: region proposals, a function of the normalised images before
-    augmentation that returns float32 (n, P, 4); the regions are transformed like boxes.
+    augmentation that returns float32 (n, P, 4); the regions are transformed like boxes. poses: objects have poses in
+    space, which turning the image, cropping and resizing change, but which have no mirror image.
     Raises Refusal for invalid settings.
     """
 
@@ -86,8 +91,9 @@ class AugmentObjects:
         mean: Sequence[float],
         std: Sequence[float],
         search: Callable[[Tensor], Tensor] | None = None,
+        poses: bool = False,
     ) -> None:
-        self.config = resolve_objects(config, size=size, channels=channels)
+        self.config = resolve_objects(config, size=size, channels=channels, poses=poses)
         self._on: Any = self.config  # resolved: no field is None, although their types are optional
         self.size, self.search = size, search
         self.normalise = Normalise(size=size, mean=mean, std=std)
@@ -101,7 +107,8 @@ class AugmentObjects:
         choices = multi_scale_sizes(self.size, c.multi_scale)
         side = choices[int(rng.integers(len(choices)))]
         if not c.mixup:
-            return Draws(uniform, side)
+            turn = torch.from_numpy(rng.random(n, dtype=np.float32)) if c.rotate else None
+            return Draws(uniform, side, turn=turn)
         mix_ratio = torch.from_numpy(rng.beta(c.mixup, c.mixup, n).astype(np.float32))
         mix_ratio = mix_ratio.maximum(1 - mix_ratio)  # the image itself has the larger weight
         return Draws(uniform, side, mix_ratio.masked_fill(mix_ratio > 1 - MIN_MIX_WEIGHT, 1.0))
@@ -122,7 +129,12 @@ class AugmentObjects:
         # Boxes are small and stay on the CPU, where the loop over the images needs them.
         regions = self.search(self.normalise.scale(images)).cpu() if self.search is not None else None
         boxes, labels, ignore = (x.cpu() for x in (targets.boxes, targets.labels, targets.ignore))
-        targets = ObjectBatch(boxes, labels, ignore, targets.masks, regions)
+        poses, cameras = (None if x is None else x.cpu() for x in (targets.poses, targets.cameras))
+        targets = ObjectBatch(boxes, labels, ignore, targets.masks, regions, poses, cameras)
+        if draws is not None and draws.turn is not None and poses is not None:
+            angles = between(draws.turn, -self._on.rotate, self._on.rotate).deg2rad()
+            images, targets = turned(images, targets, angles)
+            index = None
         tiles = self._tiles(images.shape[-1], targets, draws)
         inputs, objects = self._in_chunks(images, tiles, draws), tiles.transform_objects(targets)
         if draws is not None and draws.mix_ratio is not None:

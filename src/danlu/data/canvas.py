@@ -47,6 +47,13 @@ class Placement:
         moved = self.inverse().boxes(boxes)
         return moved.clamp(min=0).minimum(moved.new_tensor([width, height, width, height]))
 
+    def camera(self, camera: Tensor) -> Tensor:
+        """Map the intrinsics (3, 3) of the image to those of the canvas."""
+        change = camera.new_zeros(3, 3)
+        change[0, 0], change[1, 1], change[2, 2] = *self.scale, 1.0
+        change[0, 2], change[1, 2] = self.offset
+        return change @ camera
+
     def masks(self, masks: np.ndarray) -> np.ndarray:
         """Map masks (..., h, w) of the image to the canvas, (..., H, W): the value at each pixel centre, 0 outside."""
         rows, row_inside = _under(self.size[0], self.scale[1], self.offset[1], self.original[0])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from danlu.data.annotations import Annotation
     from danlu.message import Message
+    from danlu.pose.object_model import ObjectModel
 
 TRAIN, VAL, TEST, UNASSIGNED = 0, 1, 2, -1
 SPLITS = ("train", "val", "test")
@@ -93,6 +94,7 @@ class Dataset:
     notes: remarks for the user on how the data were read.
     unlabelled: splits (VAL, TEST) with images but without labels, whose images are not among the samples.
     raw: whether tensors are passed to the network unchanged, also rows (N, D), otherwise columns of a table.
+    models: 3D model of each class, of data with poses.
     seen: files by which the format was recognised; None for a known dataset that is not read from a path.
     """
 
@@ -110,6 +112,7 @@ class Dataset:
     seen: Message | None = None
     unlabelled: tuple[int, ...] = ()
     raw: bool = False
+    models: Sequence[ObjectModel] = ()
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -21,7 +21,7 @@ from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Probl
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.image_file import IMAGE_SUFFIXES
-from danlu.data.sources import shapes, sklearn, torchvision, unread
+from danlu.data.sources import scenes, shapes, sklearn, torchvision, unread
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
@@ -34,7 +34,7 @@ def known_names() -> dict[str, str]:
     """Map the names of known datasets to their descriptions."""
     return {
         name: known.description
-        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES)
+        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES, scenes.NAMES)
         for name, known in table.items()
     }
 
@@ -264,8 +264,9 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
                 config = replace(config, target=known.target)
             dataset = _open_path(path, config, task)
             return torchvision.rename(dataset, name) if name in torchvision.NAMES else dataset
-    if name in shapes.NAMES:
-        return shapes.open(name, task)
+    for drawn in (shapes, scenes):
+        if name in drawn.NAMES:
+            return drawn.open(name, task)
     for source in (sklearn, torchvision):
         if name in source.NAMES:
             return source.open(name, root, config)

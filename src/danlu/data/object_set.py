@@ -10,6 +10,7 @@ from torch import Tensor
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
 from danlu.objects import ObjectBatch, Objects, collate
+from danlu.pose.object_model import ObjectModel
 
 MAX_KEPT_MASKS = 512 << 20  # bytes; masks of larger datasets are drawn for each batch
 
@@ -18,13 +19,21 @@ class ObjectSet:
     """Targets of detection and segmentation, with the interface of a target tensor: length, device, `index_select`.
 
     annotations, placements: of each of N samples. masks: whether to draw masks. Boxes are kept on the device; masks are
-    drawn once and kept if all of them are smaller than `MAX_KEPT_MASKS`.
+    drawn once and kept if all of them are smaller than `MAX_KEPT_MASKS`. models: of each class, of data with poses.
     """
 
-    def __init__(self, annotations: Sequence[Annotation], placements: Sequence[Placement], masks: bool) -> None:
-        self.annotations, self.placements, self.masks = annotations, placements, masks
+    def __init__(
+        self,
+        annotations: Sequence[Annotation],
+        placements: Sequence[Placement],
+        masks: bool,
+        models: Sequence[ObjectModel] = (),
+    ) -> None:
+        self.annotations, self.placements, self.masks, self.models = annotations, placements, masks, tuple(models)
         self.counts = [len(one) for one in annotations]
         self._boxes = collate([self._without_masks(i) for i in range(len(annotations))])
+        self._poses = self._padded_poses()
+        self._cameras = self._placed_cameras()
         self._drawn: dict[int, Tensor] = {}
         height, width = placements[0].size if placements else (0, 0)
         self._keep_masks = sum(self.counts) * height * width <= MAX_KEPT_MASKS
@@ -38,6 +47,8 @@ class ObjectSet:
 
     def to(self, device: torch.device | str) -> ObjectSet:
         self._boxes = self._boxes.to(device)
+        if self._poses is not None and self._cameras is not None:
+            self._poses, self._cameras = self._poses.to(device), self._cameras.to(device)
         return self
 
     def index_select(self, dim: int, index: Tensor) -> ObjectBatch:
@@ -46,6 +57,10 @@ class ObjectSet:
         slots = max([1, *(self.counts[i] for i in chosen)])
         batch = self._boxes.index_select(dim, index.to(self.device))
         batch = ObjectBatch(batch.boxes[:, :slots], batch.labels[:, :slots], batch.ignore[:, :slots])
+        if self._poses is not None and self._cameras is not None:
+            rows = index.to(self.device)
+            batch.poses = self._poses.index_select(dim, rows)[:, :slots]
+            batch.cameras = self._cameras.index_select(dim, rows)
         if self.masks:
             size = self.placements[0].size
             batch.masks = torch.zeros(len(chosen), slots, *size, dtype=torch.uint8)
@@ -57,6 +72,30 @@ class ObjectSet:
     def _without_masks(self, i: int) -> Objects:
         one = self.annotations[i]
         return Objects(self.placements[i].boxes(one.boxes), one.labels, one.ignore)
+
+    def _padded_poses(self) -> Tensor | None:
+        """[R | t] of all objects, (N, M, 3, 4), zero for padding; None for data without poses."""
+        rigid = [one.rigid for one in self.annotations]
+        if not self.models or any(one is None for one in rigid):
+            return None
+        padded = torch.zeros(*self._boxes.labels.shape, 3, 4)
+        for i, one in enumerate(rigid):
+            if one is not None and len(one):
+                padded[i, : len(one)] = torch.cat((one.rotations, one.translations[..., None]), -1)
+        return padded
+
+    def _placed_cameras(self) -> Tensor | None:
+        """Intrinsics of the canvases, (N, 3, 3); None for data without poses."""
+        if self._poses is None:
+            return None
+        return torch.stack(
+            [place.camera(one.rigid.camera) for one, place in zip(self.annotations, self.placements) if one.rigid]
+        )
+
+    def typical_camera(self) -> Tensor:
+        """Median intrinsics of the canvases, (3, 3), for images of an unknown camera."""
+        assert self._cameras is not None
+        return self._cameras.cpu().median(0).values
 
     def _mask(self, i: int) -> Tensor:
         if i not in self._drawn:

@@ -81,6 +81,32 @@ def _objects_strong(size: int, channels: int) -> dict[str, Any]:
     return _objects_none(size, channels) | more | colour | mixing
 
 
+def _poses_light(size: int, channels: int) -> dict[str, Any]:
+    # Turning the image turns the pose with it, so that few images show many rotations. A mirrored object is another.
+    geometry = {"rotate": 180.0, "scale": 0.15, "translate": 0.1, "flip": "none"}
+    colour = {"saturation": 0.1, "hue": 0.01} if channels == 3 else {}
+    return _objects_none(size, channels) | {"preset": "light", "brightness": 0.2, "contrast": 0.2} | geometry | colour
+
+
+def _poses_strong(size: int, channels: int) -> dict[str, Any]:
+    colour = {"saturation": 0.4, "hue": 0.05} if channels == 3 else {}
+    more = {"preset": "strong", "brightness": 0.5, "contrast": 0.5, "scale": 0.3, "erase": 0.25}
+    return _poses_light(size, channels) | more | colour
+
+
+# Presets for poses in space.
+POSE_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
+    "none": _objects_none,
+    "light": _poses_light,
+    "strong": _poses_strong,
+}
+# Settings that change an image in a way no pose follows -> why.
+NOT_FOR_POSES = {
+    "flip": message("data.do.mirror_pose", "a mirrored object is another object, and no rotation shows it"),
+    "mosaic": message("data.do.one_camera", "an image has one camera"),
+    "mixup": message("data.do.one_camera", "an image has one camera"),
+}
+
 # Presets for detection and segmentation.
 OBJECT_PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "none": _objects_none,
@@ -113,14 +139,15 @@ def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
     return filled
 
 
-def resolve_objects(config: A, *, size: int, channels: int) -> A:
+def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False) -> A:
     """Fill settings that are None from the preset ("light" by default), for detection and segmentation.
 
-    size: side of the network's input in pixels. channels: of the images. Returns a copy of `config` without None.
+    size: side of the network's input in pixels. channels: of the images. poses: of objects in space, which rotation of
+    the image changes too, but which have no mirror image. Returns a copy of `config` without None.
     Raises Refusal for transforms that boxes do not support (rotation, shear, cutmix) and for invalid values.
     """
     preset = config.preset or "light"
-    table = OBJECT_PRESETS
+    table = POSE_PRESETS if poses else OBJECT_PRESETS
     values = table[
         one_of("augment.preset", preset, table, message("data.wanted.none_light_strong", "none, light or strong"))
     ](size, channels)
@@ -131,7 +158,7 @@ def resolve_objects(config: A, *, size: int, channels: int) -> A:
         values["area"] = WHOLE_AREA
     filled = replace(config, **(values | mine))
     _check_ranges(filled, channels)
-    _check_objects(filled, size)
+    _check_objects(filled, size, poses)
     return filled
 
 
@@ -151,9 +178,14 @@ def _set_by_user(config: AugmentConfig) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) is not None}
 
 
-def _check_objects(config: Any, size: int) -> None:
+def _check_objects(config: Any, size: int, poses: bool) -> None:
+    for name, reason in NOT_FOR_POSES.items() if poses else ():
+        off = "none" if name == "flip" else 0
+        if getattr(config, name) != off:
+            wanted = message("data.wanted.for_poses", "{off} for poses", off=off)
+            raise refusal(f"augment.{name}", wanted, getattr(config, name), do=reason)
     for name, alternative in ALTERNATIVES.items():
-        if getattr(config, name):
+        if getattr(config, name) and not (poses and name == "rotate"):
             raise refusal(
                 f"augment.{name}",
                 message("data.wanted.detection", "0 for detection"),

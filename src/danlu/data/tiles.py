@@ -17,6 +17,7 @@ from torch import Tensor
 
 from danlu.data.canvas import PAD
 from danlu.objects import PADDING, ObjectBatch
+from danlu.pose.cameras import resized_camera
 
 MIN_VISIBLE_FRACTION = 0.2  # of the area of its box; a clipped object with less is dropped
 MIN_OBJECT_SIDE = 2.0  # pixels; an object that clipping or reduction makes narrower is dropped
@@ -82,7 +83,9 @@ class Tiles:
         kept &= _wide_enough(clipped, sides[self.source])
         kept &= (objects.labels != PADDING)[self.source]
         labels, ignore = (x[self.source].flatten(1) for x in (objects.labels, objects.ignore))
-        found, order = pack(ObjectBatch(clipped.flatten(1, 2), labels, ignore), kept.flatten(1))
+        poses = None if objects.poses is None else objects.poses[self.source].flatten(1, 2)
+        found, order = pack(ObjectBatch(clipped.flatten(1, 2), labels, ignore, poses=poses), kept.flatten(1))
+        found.cameras = None if objects.cameras is None else self._cameras(objects.cameras)
         if objects.masks is not None:
             found.masks = self._masks(objects.masks, order, found.labels != PADDING)
             found = _fit_boxes_to_masks(found, (clipped != moved).any(-1).flatten(1).gather(1, order))
@@ -95,6 +98,12 @@ class Tiles:
         window, target = (x[:, :, None].to(boxes.dtype) for x in (self.window, self.target))
         gain = (target[..., 2:] - target[..., :2]) / (window[..., 2:] - window[..., :2])
         return (boxes - _twice(window[..., :2])) * _twice(gain) + _twice(target[..., :2])
+
+    def _cameras(self, cameras: Tensor) -> Tensor:
+        """Map the intrinsics (N, 3, 3) of images to those of canvases with one tile that is not flipped, (n, 3, 3)."""
+        window, target = (x[:, 0].to(cameras.dtype) for x in (self.window, self.target))
+        gain = (target[:, 2:] - target[:, :2]) / (window[:, 2:] - window[:, :2])
+        return resized_camera(cameras[self.source[:, 0]], gain, target[:, :2] - gain * window[:, :2])
 
     def _regions(self, regions: Tensor) -> Tensor:
         """Map regions (N, P, 4) to (n, K P, 4), clipped to their tiles; zeros for those that become too small."""
@@ -144,7 +153,10 @@ def pack(objects: ObjectBatch, kept: Tensor) -> tuple[ObjectBatch, Tensor]:
     kept = kept.gather(1, order)
     boxes = objects.boxes.gather(1, order[..., None].expand(-1, -1, 4)) * kept[..., None]
     labels = objects.labels.gather(1, order).masked_fill(~kept, PADDING)
-    packed = ObjectBatch(boxes, labels, objects.ignore.gather(1, order) & kept)
+    packed = ObjectBatch(boxes, labels, objects.ignore.gather(1, order) & kept, cameras=objects.cameras)
+    if objects.poses is not None:
+        chosen = objects.poses.gather(1, order[..., None, None].expand(-1, -1, 3, 4))
+        packed.poses = chosen * kept[..., None, None]
     if objects.masks is not None:
         packed.masks = pick(objects.masks, torch.arange(len(order))[:, None], order, kept)
     return packed, order
@@ -164,7 +176,7 @@ def _fit_boxes_to_masks(objects: ObjectBatch, clipped: Tensor) -> ObjectBatch:
     boxes = torch.where(clipped[..., None], bounds, objects.boxes)
     real = objects.labels != PADDING
     kept = real & (bounds[..., 2] > 0) & (~clipped | ((bounds[..., 2:] - bounds[..., :2]) >= MIN_OBJECT_SIDE).all(-1))
-    fitted = ObjectBatch(boxes, objects.labels, objects.ignore, objects.masks)
+    fitted = replace(objects, boxes=boxes)
     return fitted if torch.equal(kept, real) else pack(fitted, kept)[0]
 
 

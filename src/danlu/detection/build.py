@@ -13,6 +13,7 @@ from danlu.detection.fast_rcnn import FastRCNN
 from danlu.detection.faster_rcnn import FasterRCNN
 from danlu.detection.library import MASKED, NAMES, TWO_STAGES, builder
 from danlu.detection.mask_rcnn import MaskRCNN
+from danlu.detection.pose_crop import PoseCrop
 from danlu.detection.rcnn import RCNN
 from danlu.detection.retinanet import RetinaNet
 from danlu.detection.ssd import ssd, ssd300
@@ -28,7 +29,8 @@ class DetectorSpec:
     """Facts about one detector.
 
     build: constructor (backbone, classes, size, **options). description: one line. backbone: default backbone; None for
-    detectors with a built-in backbone. masks: predicts masks too. multiple: the image side must be a multiple of it.
+    detectors with a built-in backbone. masks: predicts masks too. poses: estimates poses
+    in space. multiple: the image side must be a multiple of it.
     size: image side in pixels that it is designed for; None for any. two_stages: proposes regions, then classifies
     them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
@@ -41,6 +43,7 @@ class DetectorSpec:
     description: str
     backbone: str | None
     masks: bool = False
+    poses: bool = False
     multiple: int = 32
     size: int | None = None
     two_stages: bool = False
@@ -145,6 +148,13 @@ DETECTORS: dict[str, DetectorSpec] = {
     ),
     "retinanet-resnet50": DetectorSpec(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
+    ),
+    "pose-crop": DetectorSpec(
+        PoseCrop,
+        "6D poses: finds objects, then reads rotation and position from a crop of each",
+        "cspnet-nano",
+        poses=True,
+        training_images=26_000,
     ),
     "yolo-v1": DetectorSpec(YOLOv1, "YOLO v1: one grid, one object per cell", "cspnet-nano", training_images=18_000),
     **{

@@ -66,7 +66,9 @@ def _own_transforms(
     shape: dict[str, Any] = {"size": signature.size, "mean": signature.mean, "std": signature.std}
     channels = signature.channels or 1
     if prepared.objects is not None:
-        return AugmentObjects(config.augment, channels=channels, search=search, **shape), Normalise(**shape)
+        poses = signature.task_spec.poses
+        augment = AugmentObjects(config.augment, channels=channels, search=search, poses=poses, **shape)
+        return augment, Normalise(**shape)
     classes = len(signature.classes)
     return Augment(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
 

@@ -22,6 +22,11 @@ def check_detector_task(config: Config) -> None:
     spec = DETECTORS.get(config.model.name or "")
     if spec is None or config.task is None or not TASKS[config.task].finds_objects:
         return
+    poses = TASKS[config.task].poses
+    if spec.poses != poses:
+        suited = ", ".join(name for name, one in DETECTORS.items() if one.poses == poses)
+        kind = "that estimates poses" if poses else "without poses"
+        raise refusal("--model", f"a network {kind} for --task {config.task} ({suited})", config.model.name)
     masks = TASKS[config.task].masks
     if spec.masks != masks:
         suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)

@@ -170,7 +170,7 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
         _lighten(chooser, detector.light_backbone, detector.light_width)
     if is_pretrained(starting_weights(chooser)):
         choose_detector_fine_tuning(chooser, samples, device)
-    batch = 16 if samples >= 64 and not two_stages else 8
+    batch = 32 if task.poses and samples >= 256 else 16 if samples >= 64 and not two_stages else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     if two_stages:
         why = message("choice.batch_size.two_stage", "two-stage detectors learn faster from small batches")
@@ -198,6 +198,9 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
             seen=epochs * samples,
         ),
     )
+    if task.poses:
+        why = message("choice.precision.poses", "a rotation to a degree needs more digits than bf16 has")
+        chooser.pick("precision", "fp32", why)
     chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
     lr = DEFAULT_LR[rule] if rule != "adamw" else DETECTOR_LR / (3 if two_stages else 1)

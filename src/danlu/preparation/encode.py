@@ -122,7 +122,10 @@ def object_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
     """Objects of all samples on a square canvas of `canvas` pixels per side; None for data without objects."""
     if isinstance(dataset.targets, Tensor):
         return None
-    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), masks=dataset.task_spec.masks)
+    spec = dataset.task_spec
+    # Outlines of objects with poses keep their boxes tight where the image is turned, and label pixels for posecnn.
+    outlined = spec.poses and all(one.shapes is not None for one in dataset.targets)
+    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), spec.masks or outlined, dataset.models)
 
 
 def _without(split: Split, void: list[int], samples: int) -> Split:

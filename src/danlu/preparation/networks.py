@@ -9,6 +9,7 @@ from torch import nn
 
 from danlu.config import Config, ModelConfig
 from danlu.detection.build import DETECTOR_OPTIONS, build_with_backbone
+from danlu.detection.pose_detector import PoseDetector
 from danlu.models.build import build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
@@ -27,7 +28,10 @@ def model_options(config: Config) -> dict[str, Any]:
 
 def build_network(prepared: Prepared, seed: int) -> nn.Module:
     """The network of a training at its first step. seed: of the initialisation."""
-    return initial_network(prepared.signature, prepared.config, prepared.transfer, seed)
+    model = initial_network(prepared.signature, prepared.config, prepared.transfer, seed)
+    if isinstance(model, PoseDetector) and prepared.objects is not None:
+        model.set_models(prepared.objects.models, prepared.objects.typical_camera())
+    return model
 
 
 def initial_network(signature: Signature, config: Config, transfer: Transfer | None, seed: int) -> nn.Module:

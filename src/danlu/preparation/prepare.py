@@ -196,7 +196,8 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
     is_image = dataset.kind in ("images", "files")
     channels = channels_of(config.data.colour or "rgb", dataset.stored_channels) if is_image else 3
     if dataset.task_spec.finds_objects:
-        return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels))
+        poses = dataset.task_spec.poses
+        return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels, poses=poses))
     classes = len(dataset.classes)
     return replace(config, augment=resolve_augmentation(config.augment, size=size, channels=channels, classes=classes))
 

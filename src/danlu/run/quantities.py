@@ -36,6 +36,26 @@ DETECTION = {
     "AR_medium": "recall of objects from 32 x 32 to 96 x 96 pixels",
     "AR_large": "recall of objects above 96 x 96 pixels",
 }
+POSES = {
+    "add_s_01d": ("fraction", "objects with ADD(-S) below 0.1 diameters: ADD, or ADD-S of symmetric objects", "high"),
+    "auc_add": ("fraction", "area under the accuracy curve of ADD up to 10 cm (true integral)", "high"),
+    "auc_add_s": ("fraction", "area under the accuracy curve of ADD-S up to 10 cm (true integral)", "high"),
+    "auc_add_ycb": (
+        "fraction",
+        "the area of ADD as the YCB-Video toolbox computes it, too high for few samples",
+        "high",
+    ),
+    "auc_add_s_ycb": ("fraction", "the area of ADD-S as the YCB-Video toolbox computes it", "high"),
+    "rotation": ("degrees", "mean rotation error of the found objects, the smallest over their symmetries", "low"),
+    "translation": ("m", "mean translation error of the found objects", "low"),
+    "centre": ("pixels", "mean error of the projected centre of the found objects, in the original image", "low"),
+    "depth": ("fraction", "mean error of the depth of the found objects, relative to the depth", "low"),
+    "found": ("fraction", "objects for which there is an estimate", "high"),
+    "within_5cm_5deg": ("fraction", "objects with errors of at most 5 cm and 5 degrees", "high"),
+    "projection_5px": ("fraction", "objects whose points are projected within 5 pixels on average", "high"),
+    "mssd": ("fraction", "recall of MSSD, mean over thresholds of 0.05 to 0.5 diameters (BOP)", "high"),
+    "mspd": ("fraction", "recall of MSPD, mean over thresholds of 5 to 50 pixels at a width of 640 (BOP)", "high"),
+}
 LOSS_TERMS = {
     "box": "box",
     "class": "class",
@@ -43,6 +63,10 @@ LOSS_TERMS = {
     "proposal_box": "box regression of the proposals'",
     "mask": "mask",
     "l1": "absolute box error",
+    "rotation_loss": "rotation",
+    "centre_loss": "projected centre",
+    "depth_loss": "logarithmic depth",
+    "pixel": "pixel label",
 }
 
 METRICS: dict[str, Quantity] = {
@@ -65,6 +89,7 @@ METRICS: dict[str, Quantity] = {
     "mAP": Quantity(
         "fraction", "average precision, mean over classes; of boxes also over IoU 0.50 to 0.95 (COCO)", "high"
     ),
+    **{name: Quantity(*facts) for name, facts in POSES.items()},
     **{name: Quantity("", f"{text} term of the training loss", "low") for name, text in LOSS_TERMS.items()},
 }
 

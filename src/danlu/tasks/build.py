@@ -8,6 +8,7 @@ from danlu.task_spec import TaskName
 from danlu.tasks.classify import Classify
 from danlu.tasks.detect import Detect
 from danlu.tasks.multilabel import MultiLabel
+from danlu.tasks.pose import Pose
 from danlu.tasks.regress import Regress
 from danlu.tasks.task import Task, TaskData
 
@@ -17,6 +18,7 @@ BUILDERS: dict[TaskName, Callable[[TaskData], Task]] = {
     "regress": Regress.build,
     "detect": Detect.build,
     "segment": Detect.build,
+    "pose": Pose.build,
 }
 
 
