@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from scipy.stats import ttest_rel
 
 import danlu
 from danlu.cli import main
-from danlu.config import load_yaml
-from danlu.healing.trials import compare
+from danlu.config import load_yaml, resolve
+from danlu.healing.trials import OutOfTime, Trials, compare
+from danlu.run.folder import Run
 
 QUIET = Console(quiet=True)
 PLAIN = {"device": "cpu", "precision": "fp32", "channels_last": False, "augment": "none", "model": "mlp"}
@@ -86,10 +88,25 @@ def test_healing_fixes_the_planted_fault(tmp_path, bad, fixed):
     assert again.summary["metrics"]["test"]["accuracy"] > 0.9
 
 
+def test_no_change_is_tried_without_time_and_all_are_named(tmp_path):
+    run = trained(tmp_path / "run", lr=3e-6, epochs=4, **{"data.limit": 400})
+    result = danlu.heal(run, seeds=2, budget=1e-3)
+    assert result["attempts"] == []
+    assert result["stopped"] == "the budget of 0.001 s is used up"
+    assert "optim.lr_too_low" in {one["finding"] for one in result["not_tried"]}
+    opened = Run.open(run)
+    trials = Trials(opened, resolve(opened.config), run / "heal", 2, QUIET, deadline=time.perf_counter())
+    with pytest.raises(OutOfTime):  # within its first epoch
+        trials._train({}, run / "heal" / "0" / "seed-0")
+    assert not list((run / "heal").rglob("*.safetensors"))
+
+
 @pytest.mark.slow
 def test_a_short_budget_shortens_the_trials(tmp_path):
     run = trained(tmp_path / "run", lr=3e-6, epochs=40)
     result = danlu.heal(run, seeds=2, budget=8)
+    assert result["seconds"] <= 8
+    assert not list((run / "heal").rglob("earlier.json"))
     assert 5 <= result["epochs"] < 40
     assert "of 40 epochs" in result["trials"]
 

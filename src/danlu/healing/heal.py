@@ -16,7 +16,7 @@ from danlu.advice.run_defaults import RunDefaults
 from danlu.config import resolve, with_values
 from danlu.engine.doctor_watcher import findings_of
 from danlu.healing.report import Attempt, HealingReport
-from danlu.healing.trials import MAX_ROUNDS, Comparison, TrialResult, Trials, compare, first_fold
+from danlu.healing.trials import MAX_ROUNDS, Comparison, OutOfTime, TrialResult, Trials, compare, first_fold
 from danlu.inference.loaded_run import LoadedRun
 from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepare import prepare
@@ -30,6 +30,7 @@ from danlu.user_objects import current, using
 
 SEEDS, BUDGET = 3, 600.0  # trainings of a change in the first round; seconds for all trainings
 MAX_ATTEMPTS = 12  # changes
+RESERVE = 0.1  # fraction of the budget for reading the data before and writing the report after the trainings
 PLANNED_SETS = 5  # sets of trainings that the budget is divided among: the unchanged run and four changes
 # Significance level: probability of keeping a change without effect, by severity of its finding.
 ALPHA = {"error": 0.05, "warning": 0.05, "note": 0.01}
@@ -46,9 +47,9 @@ def heal(
     """Try the remedies of a run's findings, by severity and confidence, each by short trainings under RUN/heal.
 
     seeds: trainings of each change, at least 2, because the noise is estimated from them; a change that is better
-    within the noise gets twice as many, then four times as many. budget: seconds; decides how long a trial is and when
-    to stop. console: where progress is shown; silent by default. lang: en or zh, of the progress; the run's own by
-    default.
+    within the noise gets twice as many, then four times as many. budget: seconds; decides how long a trial is, and ends
+    the trial that runs when they are over. console: where progress is shown; silent by default. lang: en or zh, of the
+    progress; the run's own by default.
 
     The report is also written to RUN/heal.json and added to the run's report page.
     Raises Refusal if `run` is not a run of danlu, has no validation set, or was trained without the doctor.
@@ -115,7 +116,8 @@ class _Healing:
         self.metric, self.better = spec.monitor, spec.better
         folder = run.folder / "heal"
         shutil.rmtree(folder, ignore_errors=True)  # trials of an earlier healing
-        self.trials = Trials(run, self.config, folder, seeds, console)
+        self.deadline = self.began + (1 - RESERVE) * budget
+        self.trials = Trials(run, self.config, folder, seeds, console, self.deadline)
         self.kept: Change = {}
         self.attempts: list[Attempt] = []
         self.not_tried: list[dict[str, str]] = []
@@ -135,13 +137,43 @@ class _Healing:
             if not proposed and finding["code"] not in seen:
                 self.not_tried.append({"finding": finding["code"], "why": why_not(finding["code"])})
             seen.add(finding["code"])
-            for change in proposed:
-                if self._attempt(finding, change):
+            for number, change in enumerate(proposed):
+                if self._attempt_in_time(finding, change):
                     waiting = self._remaining_findings(finding, waiting)
                     break
                 if self.stopped:
+                    self._leave_out([(finding, change) for change in proposed[number:]], waiting)
                     break
         return self._result()
+
+    def _leave_out(self, rest: list[tuple[dict[str, Any], Change]], waiting: list[dict[str, Any]]) -> None:
+        """Note the changes and findings for which no time or attempt was left."""
+        text = "{change}: {reason}"
+        for finding, change in rest:
+            if as_flags(self.kept | change) not in self.tried:
+                why = message("healing.left_out", text, change=as_flags(change), reason=self.stopped)
+                self.not_tried.append({"finding": finding["code"], "why": why})
+        noted = {one["finding"] for one in self.not_tried} | {one.finding for one in self.attempts}
+        for finding in waiting:
+            if finding["code"] not in noted and changes(finding["code"], self._case(finding)):
+                self.not_tried.append(
+                    {"finding": finding["code"], "why": message("healing.no_time", "{reason}", reason=self.stopped)}
+                )
+
+    def _attempt_in_time(self, finding: dict[str, Any], change: Change) -> bool:
+        """`_attempt`; at the end of the budget the training is stopped and the changes kept so far remain."""
+        try:
+            return self._attempt(finding, change)
+        except OutOfTime:
+            self.stopped = self._used_up()
+            if self.best is not None:
+                self._add_attempt(
+                    finding, change, None, None, message("healing.cut", "stopped at the end of the budget")
+                )
+            return False
+
+    def _used_up(self) -> Message:
+        return message("healing.budget", "the budget of {seconds:g} s is used up", seconds=self.budget)
 
     def _attempt(self, finding: dict[str, Any], change: Change) -> bool:
         """Try one change; returns whether it is kept. Sets `stopped` when attempts or seconds are used up."""
@@ -204,13 +236,12 @@ class _Healing:
         if len(self.attempts) >= MAX_ATTEMPTS:
             self.stopped = message("healing.attempts", "{count} changes have been tried", count=MAX_ATTEMPTS)
         elif not self._affords(self.trials.first_seeds * self.best.seconds_per_training if self.best else 0.0):
-            text = "the budget of {seconds:g} s is used up"
-            self.stopped = message("healing.budget", text, seconds=self.budget)
+            self.stopped = self._used_up()
         return self.stopped is None
 
     def _affords(self, seconds: float) -> bool:
         """Whether the budget allows for so many more seconds."""
-        return time.perf_counter() - self.began + seconds <= self.budget
+        return time.perf_counter() + seconds <= self.deadline
 
     def _cost(self, result: TrialResult, round_: int) -> float:
         """Seconds for the trainings that `result` lacks for a round."""

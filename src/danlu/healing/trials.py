@@ -12,23 +12,39 @@ from statistics import fmean, stdev
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
-from danlu.config import Config, ResolvedConfig, dump_yaml, with_values
+from danlu.config import Config, ResolvedConfig, with_values
 from danlu.engine.doctor_watcher import findings_of
+from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.message import Message, message
-from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
 from danlu.refuse import Failure
 from danlu.run.folder import Run
 from danlu.run.summary import Metrics
-from danlu.training.train import train
+from danlu.training.train_run import Guidance, new_job, train_run
 
 Change = Mapping[str, Any]  # setting -> value
 
 MIN_EPOCHS = 5  # needed by a schedule; where they take too long, samples are left out instead
-REMOVED_FILES = ("state.pt", "report.html")  # of a trial, beside its weights
+QUIET = Console(quiet=True)
 MAX_ROUNDS = 3  # test a change with n seeds; if inconclusive, with 2n, then 4n
 MIN_DOCTOR_BUDGET = 0.05  # fraction of the training time for the doctor during trials
+
+
+class OutOfTime(Exception):
+    """The budget of a healing is used up within a training."""
+
+
+class DeadlineWatcher(Watcher):
+    """Ends a training at a point in time (of `time.perf_counter`), in the middle of an epoch as well."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
+        if time.perf_counter() > self.deadline:
+            raise OutOfTime
 
 
 @dataclass
@@ -68,11 +84,14 @@ class Comparison:
 class Trials:
     """Runs trainings in `folder`, each of `epochs` epochs on `limit` samples (None: all), for `seeds` seeds a round.
 
-    The split is that of the run for every seed, so that no choice depends on its test samples.
+    The split is that of the run for every seed, so that no choice depends on its test samples. A training that is not
+    finished at `deadline` (of `time.perf_counter`) raises OutOfTime.
     """
 
-    def __init__(self, run: Run, config: ResolvedConfig, folder: Path, seeds: int, console: Console) -> None:
-        self.run, self.config, self.folder, self.console = run, config, folder, console
+    def __init__(
+        self, run: Run, config: ResolvedConfig, folder: Path, seeds: int, console: Console, deadline: float = math.inf
+    ) -> None:
+        self.run, self.config, self.folder, self.console, self.deadline = run, config, folder, console, deadline
         self.first_seeds = seeds  # trainings of a change in the first round
         self.seeds = [config.seed + i for i in range(self.seeds_until(MAX_ROUNDS))]
         self.run_epochs = config.epochs
@@ -107,6 +126,8 @@ class Trials:
         """Add trainings to `result` with the seeds of a round that it does not have yet."""
         began = time.perf_counter()
         for seed in self.seeds[len(result.metrics) : self.seeds_until(round_)]:
+            if time.perf_counter() > self.deadline:
+                raise OutOfTime
             run = self._train({**change, "seed": seed}, self._folder(name, seed))
             result.metrics.append(run.summary.metrics.val if run.summary else None)
         result.seconds += time.perf_counter() - began
@@ -117,17 +138,13 @@ class Trials:
     def _train(self, change: Mapping[str, Any], folder: Path) -> Run:
         """One training; its weights are removed. A failed training is printed and leaves a run without a summary."""
         config = self._shortened(with_values(self.config, change))
-        file = folder.with_suffix(".yaml")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(dump_yaml(config), encoding="utf-8")
+        guidance = Guidance((DeadlineWatcher(self.deadline),), use_test=False, report=False, remember=False)
         try:
-            train(config=file, out=str(folder), console=TextConsole(quiet=True))
+            train_run(new_job(config, QUIET, str(folder), guidance), QUIET)
         except Failure as failure:
             print_line(self.console, f"  {folder}: {failure}")
         finally:
-            file.unlink(missing_ok=True)
-            for name in REMOVED_FILES:
-                (folder / name).unlink(missing_ok=True)
+            (folder / "state.pt").unlink(missing_ok=True)
             shutil.rmtree(folder / "weights", ignore_errors=True)
         return Run(folder)
 
@@ -145,6 +162,7 @@ class Trials:
             shorter["data.seed"] = self.config.seed
         if config.transfer.start and self.run.weights("start").exists():
             shorter["transfer.init"] = str(self.run.weights("start"))
+        shorter["devices"] = 1  # several processes cannot be ended at the deadline
         shorter["doctor.budget"] = max(config.doctor.budget, MIN_DOCTOR_BUDGET)
         return with_values(first_fold(config), shorter)
 

@@ -43,12 +43,14 @@ class Guidance:
     """Differences between a training that belongs to a search and one on its own.
 
     watchers: notified besides those of every training, in a training of one process. use_test: evaluate the best
-    weights on the test set. report: evaluate them at all and write the report.
+    weights on the test set. report: evaluate them at all and write the report. remember: write earlier.json, which
+    the advice of a run reads.
     """
 
     watchers: tuple[Watcher, ...] = ()
     use_test: bool = True
     report: bool = True
+    remember: bool = True
 
 
 ALONE = Guidance()
@@ -69,21 +71,21 @@ class TrainingJob:
     guidance: Guidance = ALONE
 
 
-def new_job(config: Config, console: Console, out: str | None = None) -> TrainingJob:
+def new_job(config: Config, console: Console, out: str | None = None, guidance: Guidance = ALONE) -> TrainingJob:
     """Create a run folder and prepare its training; the folder goes again if that fails."""
     run = Run.create(out or config.out)  # first: a folder that cannot be written must be refused at once
     try:
         config = replace(config, out=None)
         run.write_text("config.yaml", dump_yaml(config))  # a run that is killed from here on can be resumed
         follow(run)
-        return _prepare_job(run, config, console)
+        return _prepare_job(run, config, console, guidance)
     except BaseException:
         run.withdraw()
         run.unlock()
         raise
 
 
-def _prepare_job(run: Run, config: Config, console: Console) -> TrainingJob:
+def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance = ALONE) -> TrainingJob:
     """Read the data and choose the open settings; print and write what was chosen."""
     began = time.perf_counter()
     prepared = prepare(config)
@@ -94,8 +96,9 @@ def _prepare_job(run: Run, config: Config, console: Console) -> TrainingJob:
         save_tensors(run.weights("start"), start.state, start.signature)
     run.write_json("environment.json", describe_environment(prepared.device))
     run.write_text("config.yaml", dump_yaml(prepared.config))
-    remember_earlier(run, prepared.config)
-    return TrainingJob(run, prepared, seconds, resume=False)
+    if guidance.remember:
+        remember_earlier(run, prepared.config)
+    return TrainingJob(run, prepared, seconds, resume=False, guidance=guidance)
 
 
 def train_run(job: TrainingJob, console: Console) -> LoadedRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def run_training(config: Config, folder: Path, watchers: tuple[Watcher, ...] = (
     report: evaluate the best weights on the validation set and write the report. A loss that is not finite ends the
     training without metrics. Raises Interrupted when a signal stops it, Refusal for settings that do not fit.
     """
-    guidance = Guidance(watchers, use_test=False, report=report)
+    guidance = Guidance(watchers, use_test=False, report=report, remember=False)
     try:
         if (folder / "config.yaml").exists():
             run = Run.open(folder)
@@ -81,7 +81,7 @@ def run_training(config: Config, folder: Path, watchers: tuple[Watcher, ...] = (
             resume_run(run, run.config, QUIET, guidance=guidance)
             run.unlock()
         else:
-            train_run(replace(new_job(config, QUIET, str(folder)), guidance=guidance), QUIET)
+            train_run(new_job(config, QUIET, str(folder), guidance), QUIET)
     except Failure as failure:
         done = Run(folder).record.of("epoch")
         return TrialRun({}, len(done), done[-1]["seconds"] if done else 0.0, str(failure), failed=True)
