@@ -95,6 +95,48 @@ def test_gzip_that_unpacks_to_much(tmp_path: Path, name: str) -> None:
         open_dataset(DataConfig(path=str(tmp_path / name)))
 
 
+def test_idx_gzip_is_bounded_by_its_header_and_by_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    labels.write_bytes(bytes([0, 0, 8, 1]) + np.array([9], ">u4").tobytes() + bytes(9))
+    images = tmp_path / "train-images-idx3-ubyte.gz"
+    noise = np.random.default_rng(0).integers(0, 255, 9 * 4096, dtype=np.uint8).tobytes()
+    head = bytes([0, 0, 8, 3]) + np.array([9, 64, 64], ">u4").tobytes()
+    images.write_bytes(gzip.compress(head + noise + bytes(1 << 20)))
+    with refused_quickly("36,880 bytes that its header announces"):
+        open_dataset(DataConfig(path=str(images)))
+    images.write_bytes(gzip.compress(head + noise))
+    labels.write_bytes(labels.read_bytes()[:8] + bytes(range(9)))
+    assert len(open_dataset(DataConfig(path=str(images)))) == 9
+    monkeypatch.setattr("danlu.data.unpacking.free_memory", lambda: 60_000)
+    monkeypatch.setattr("danlu.data.unpacking.FREE_BYTES", 20_000)
+    with refused_quickly("too much to hold in memory"):
+        open_dataset(DataConfig(path=str(images)))
+
+
+def test_masks_of_huge_dimensions_are_problems(tmp_path: Path) -> None:
+    for i in range(30):
+        for folder in ("images", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            pixels = np.zeros((20, 30), np.uint8)
+            pixels[4:9, 3 : 8 + i % 9] = 1
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+    bomb = Image.new("1", (16_000, 10_000))
+    bomb.save(tmp_path / "masks" / "7.png")
+    began = time.process_time()
+    data = open_dataset(DataConfig(path=str(tmp_path), format="instance-masks"))
+    assert time.process_time() - began < MAX_SECONDS
+    assert (len(data), [problem.reason for problem in data.problems]) == (
+        29, ["cannot be read: too many pixels for a mask (16000 x 10000)"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["my set.zip", "my set.tar.gz"])
+def test_archives_name_a_command_that_works(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with refused_quickly("unpack it first", f"'{tmp_path / name}'", "'my set'"):
+        open_dataset(DataConfig(path=str(tmp_path / name)))
+
+
 def test_gzip_of_several_members_is_read(tmp_path: Path) -> None:
     rows = [f"{i},{i % 2}\n".encode() for i in range(40)]
     (tmp_path / "table.csv.gz").write_bytes(b"".join(map(gzip.compress, [b"size,label\n", *rows])))

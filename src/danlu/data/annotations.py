@@ -20,6 +20,7 @@ from danlu.objects import Objects
 from danlu.pose.rigid import RigidPoses
 from danlu.refuse import Failure
 
+MAX_MASK_PIXELS = 150_000_000  # of one mask file, which is read as 8 bytes per pixel
 MAX_COORDINATE = 1e9  # pixels; coordinates are clipped to it, because sums of larger ones would overflow
 
 
@@ -177,11 +178,13 @@ def read_instances(path: Path) -> np.ndarray:
     """Read an image file of instance numbers, int64 (H, W); 0 is background.
 
     Of a palette image the indices are read, and 255 is background, as in Pascal VOC.
-    Raises OSError for an unreadable image, ValueError for one with colours or non-integer pixels.
+    Raises OSError for an unreadable image, ValueError for one with colours, non-integer pixels or too many pixels.
     """
     from PIL import Image
 
     with Image.open(path, formats=("PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")) as image:
+        if image.width * image.height > MAX_MASK_PIXELS:
+            raise ValueError(f"too many pixels for a mask ({image.width} x {image.height})")
         values = np.asarray(image)
         if image.mode == "P":
             values = np.where(values == 255, 0, values)

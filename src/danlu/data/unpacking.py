@@ -10,40 +10,63 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from danlu.message import message
+from danlu.data.memory import free_memory
+from danlu.message import Message, message
 from danlu.refuse import Refusal
 
 FREE_BYTES = 64 << 20  # unpacked sizes up to this are read at any ratio
 MAX_RATIO = 200  # of larger ones: unpacked bytes per packed byte; images and tables compress to 1/2 to 1/50
 MAX_XML_LEVELS = 200  # annotation formats have about five
+MAX_UNPACKED = 4 << 30  # bytes of one gzip file at any ratio: 5 million images of 28 x 28
 NPY_HEADER_BYTES = 1 << 16  # more than the header of any plain array
 
 
-def gunzip(data: bytes, thing: str) -> bytes:
+def gunzip(data: bytes, thing: str, announced: int | None = None) -> bytes:
     """Decompress the content of a gzip file. Raises Refusal beyond the bounds; EOFError or zlib.error if damaged.
 
-    thing: the file, for the message.
+    thing: the file, for the message. announced: bytes of the content by its own header, which is a bound too.
     """
-    bound = max(FREE_BYTES, MAX_RATIO * len(data))
+    ratio_bound = max(FREE_BYTES, MAX_RATIO * len(data))
+    memory_bound = _max_unpacked()
+    bound = min(ratio_bound, memory_bound, ratio_bound if announced is None else announced)
     pieces, size = [], 0
     while data:  # a gzip file may have several members
         member = zlib.decompressobj(wbits=31)
         piece = member.decompress(data, bound - size + 1)
         size += len(piece)
         if size > bound:
-            raise Refusal(
-                message(
-                    "data.refuse.unpacks_more_times_size",
-                    "{thing} unpacks to more than {max_ratio} times its size, which no data set does",
-                    thing=thing,
-                    max_ratio=MAX_RATIO,
-                )
-            )
+            raise Refusal(_unpacks_too_much(thing, bound, announced, memory_bound))
         if not member.eof:
             raise EOFError("truncated gzip file")
         pieces.append(piece)
         data = member.unused_data.lstrip(b"\0")
     return b"".join(pieces)
+
+
+def _unpacks_too_much(thing: str, bound: int, announced: int | None, memory_bound: int) -> Message:
+    if bound == announced:
+        text = "{thing} unpacks to more than the {bytes:,} bytes that its header announces: it is damaged"
+        return message("data.refuse.unpacks_more_than_announced", text, thing=thing, bytes=announced)
+    if bound == memory_bound:
+        text = "{thing} unpacks to more than {gib:.1f} GiB, which is too much to hold in memory"
+        return message("data.refuse.unpacks_more_than_memory", text, thing=thing, gib=bound / 2**30)
+    return message(
+        "data.refuse.unpacks_more_times_size",
+        "{thing} unpacks to more than {max_ratio} times its size, which no data set does",
+        thing=thing,
+        max_ratio=MAX_RATIO,
+    )
+
+
+def gunzip_head(data: bytes, count: int) -> bytes:
+    """Decompress the first `count` bytes of a gzip file. Raises zlib.error if damaged."""
+    return zlib.decompressobj(wbits=31).decompress(data, count)
+
+
+def _max_unpacked() -> int:
+    """Bytes that one file may unpack to: half of the free memory."""
+    free = free_memory()
+    return MAX_UNPACKED if free is None else min(MAX_UNPACKED, max(FREE_BYTES, free // 2))
 
 
 def check_npz(path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from danlu.config import DataConfig
 from danlu.data.dataset import TEST, TRAIN, Dataset
 from danlu.data.sources.targets import Task, to_classes
-from danlu.data.unpacking import gunzip
+from danlu.data.unpacking import gunzip, gunzip_head
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -100,10 +100,19 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     return {head: (pair["images"], pair["labels"]) for head, pair in found.items()}
 
 
+def _announced(head: bytes, dims: int) -> int:
+    """Bytes of an idx file by its header; those of the header alone for another file."""
+    if head[:4] != bytes([0, 0, 8, dims]) or len(head) < 4 + 4 * dims:
+        return 4 + 4 * dims
+    return len(head) + math.prod(int(n) for n in np.frombuffer(head, ">u4", dims, offset=4))
+
+
 def _read(file: Path, dims: int) -> np.ndarray:
     """Read an idx file of unsigned bytes: two zero bytes, type, number of dimensions, big-endian sizes, data."""
     try:
-        data = gunzip(file.read_bytes(), str(file)) if file.suffix == ".gz" else file.read_bytes()
+        data = file.read_bytes()
+        if file.suffix == ".gz":
+            data = gunzip(data, str(file), _announced(gunzip_head(data, 4 + 4 * dims), dims))
     except (EOFError, zlib.error):
         raise Refusal(
             message(

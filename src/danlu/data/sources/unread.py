@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def look_archive(survey: Survey) -> Evidence | None:
     ending = next((ending for ending in ARCHIVES if file.name.lower().endswith(ending)), None)
     if ending is None:
         return None
-    command = ARCHIVES[ending].format(file=file.path, folder=file.path.name[: -len(ending)])
+    words = {"file": shlex.quote(str(file.path)), "folder": shlex.quote(file.path.name[: -len(ending)])}
+    command = ARCHIVES[ending].format(**words)
     return Evidence(
         Fit.MARKED,
         message("data.seen.archive", "the archive {file}", file=file.name),
