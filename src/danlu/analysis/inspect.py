@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from danlu.analysis.inspected import (
+    EffectiveCosts,
     InspectedNetwork,
     LayerCosts,
     MeasuredTime,
@@ -28,6 +29,7 @@ from danlu.detection.detector import Detector
 from danlu.inspection.comparison import branched, compare, family_fractions
 from danlu.inspection.dominance import dominant, vc_dimension
 from danlu.inspection.drawing import draw, svg, write_png
+from danlu.inspection.effective import draw_fields, effective_fields, last_of_each_stride
 from danlu.inspection.layers import Layer, Traced, trace
 from danlu.inspection.memory import STATES, TrainingMemory, training_memory
 from danlu.inspection.timing import time_layers
@@ -63,13 +65,16 @@ def inspect(
     optimizer: str = "adamw",
     plot: str | Path | None = None,
     time: bool | str = False,
+    effective: str | Path | None = None,
     **options: Any,
 ) -> InspectedNetwork:
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
     model: a name that `danlu train --model` takes, also of a detector, or a module. input: "CxHxW", or "D" for rows of
     D numbers; by default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure
-    forward, backward and step of every layer on this machine. options: of the network, as norm="group", and backbone.
+    forward, backward and step of every layer on this machine. effective: a .png file to draw the effective receptive
+    fields in (see `danlu.inspection.effective`), measured on the network at its initialisation, or on the given module.
+    options: of the network, as norm="group", and backbone.
 
     Bytes and multiply-adds of the result are per sample; its `memory` is that of training at `batch_size` with the
     state of `optimizer`. Raises Refusal for an unknown network or an input that does not fit it.
@@ -96,6 +101,7 @@ def inspect(
         dominates=dominant(traced.layers),
         layers=[_layer_costs(layer) for layer in traced.layers if layer.used or layer.parameters],
         time=_time(model, traced_network, int(classes), optimizer, options) if timed else None,
+        effective=_effective(model, traced_network, int(classes), Path(effective), options) if effective else None,
         anchors=_anchors(str(model), traced_network.shape, int(classes), options) if model in DETECTORS else None,
     )
 
@@ -244,6 +250,28 @@ def _layer_costs(layer: Layer) -> LayerCosts:
         list(layer.receptive_field) if layer.receptive_field else None,
         list(layer.jump) if layer.jump else None,
     )
+
+
+def _effective(
+    model: str | nn.Module, traced: TracedNetwork, classes: int, path: Path, options: dict[str, Any]
+) -> list[EffectiveCosts]:
+    """Measure and draw the effective receptive field of the last convolution of each stride."""
+    if path.suffix != ".png":
+        raise refusal("--effective", message("analysis.wanted.png_file", "a .png file"), str(path))
+    names = last_of_each_stride(traced.traced.layers)
+    if len(traced.shape) != 3 or not names:
+        wanted = message("analysis.wanted.convolutions", "omitted for networks without convolutions of images")
+        raise refusal("--effective", wanted, str(path))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = _network(model, traced.shape, classes, options) if isinstance(model, str) else model
+    channels, height, width = traced.shape
+    fields = effective_fields(network, (channels, height, width), traced.traced.layers, names)
+    try:
+        draw_fields(fields, path)
+    except OSError as error:
+        raise blame(error, "--effective") from None
+    return [EffectiveCosts(one.layer, list(one.theoretical), round(one.effective, 1)) for one in fields]
 
 
 def _anchors(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> list[list[float]]:

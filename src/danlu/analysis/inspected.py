@@ -28,6 +28,15 @@ class LayerCosts(Result):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class EffectiveCosts(Result):
+    """Effective receptive field of a layer, see `danlu.inspection.effective.EffectiveField`."""
+
+    layer: str
+    theoretical: list[int]  # height and width in pixels, at most those of the image
+    effective: float  # side in pixels of a square with the area of the pixels that count
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MemoryCosts(Result):
     """Bytes of one training step, see `danlu.inspection.memory.TrainingMemory`."""
 
@@ -76,6 +85,7 @@ class InspectedNetwork(Result):
     dominates: list[str]  # sentences: the layers with the largest fraction of each cost
     layers: list[LayerCosts]  # that the forward pass runs, or that have parameters
     time: MeasuredTime | None = None  # with time=True
+    effective: list[EffectiveCosts] | None = None  # with effective=FILE
     anchors: list[list[float]] | None = None  # of a detector: width, height in pixels, number; [] without anchors
 
     def __repr__(self) -> str:

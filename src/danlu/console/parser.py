@@ -157,6 +157,9 @@ def _inspect(parser: Parser) -> None:
     parser.flag("--batch-size", metavar="N", dest="batch_size", help="batch size for the training memory [32]")
     parser.flag("--optimizer", metavar="NAME", help="update rule for the training memory [adamw]")
     parser.flag("--plot", metavar="FILE", help="draw the network into a .png or .svg file")
+    parser.flag(
+        "--effective", metavar="FILE.png", help="measure effective receptive fields from gradients, and draw them"
+    )
     parser.flag("--time", metavar="true|false", help="time every layer on this machine [false]")
     parser.settings(
         only=lambda key: key == "detect.backbone" or (key.startswith("model.") and key not in NOT_INSPECTED)

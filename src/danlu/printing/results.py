@@ -258,6 +258,9 @@ def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
     print_line(console, f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
     for sentence in found["dominates"]:
         print_line(console, sentence)
+    for one in found.get("effective") or ():
+        field = " x ".join(map(str, one["theoretical"]))
+        print_line(console, f"{one['layer']}: the gradient reaches {one['effective']:.0f} pixels of {field}")
     if timed:
         times = found["time"]
         spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
