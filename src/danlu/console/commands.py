@@ -30,7 +30,7 @@ from danlu.inference.evaluate import evaluate
 from danlu.inference.predict import predict
 from danlu.inference.prediction import Prediction
 from danlu.inference.prediction_csv import check_csv, write_csv
-from danlu.message import message
+from danlu.message import message, translated
 from danlu.models.build import MODELS
 from danlu.printing.comparison import print_comparison
 from danlu.printing.export import print_export, print_share
@@ -47,7 +47,7 @@ from danlu.printing.tables import PlainTable, plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
-from danlu.run.names import EVALUATION_PAGE
+from danlu.run.names import EVALUATION_PAGE, metric_key, split_key
 from danlu.serving.serve import serve
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
@@ -82,14 +82,16 @@ def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     if values.get("out") is None and (Path(run) / "config.yaml").is_file():
         values["out"] = str(Path(run) / EVALUATION_PAGE)
     result = evaluate(run, values.pop("data"), **_given(values))
-    figures = "  ".join(f"{k} {v:.4f}" for k, v in result.metrics[result.part].items())
-    print_line(console, f"{result.part} of {result.data}, {result.samples:,} samples: {figures}")
+    figures = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in result.metrics[result.part].items())
+    text = "{part} of {data}, {samples:,} samples: {figures}"
+    facts = {"part": split_key(result.part), "data": result.data, "samples": result.samples}
+    print_line(console, translated("console.evaluated", text, **facts, figures=figures))
     if (result.test_looks or 0) > 1:
-        text = f"note: evaluation {result.test_looks} on the test set; choices made since the first may depend on it"
-        print_line(console, text)
+        text = "note: evaluation {count} on the test set; choices made since the first may depend on it"
+        print_line(console, translated("console.test_looks", text, count=result.test_looks))
     print_mistakes(console, result)
     if result.page:
-        print_line(console, f"page: {result.page}")
+        print_line(console, translated("console.page", "page: {page}", page=result.page))
     return result.to_json(), 0
 
 
@@ -101,17 +103,24 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     objects = any(row.objects is not None for row in predictions)
     console.print(_objects_table(predictions) if objects else _answers_table(predictions))
     if out:
-        print_line(console, f"images with their predictions: {out}")
+        print_line(console, translated("console.marked_images", "images with their predictions: {folder}", folder=out))
     if file is not None:
-        print_line(console, f"table: {write_csv(predictions, file)}")
+        print_line(console, translated("console.table", "table: {file}", file=write_csv(predictions, file)))
     return {"predictions": [row.to_json() for row in predictions]}, 0
 
 
 def _answers_table(predictions: list[Prediction]) -> PlainTable:
-    table = plain_table(("path", "prediction", "confidence", "also"), whole=("confidence",))
+    confidence = translated("console.column.confidence", "confidence")
+    headings = (
+        translated("console.column.path", "path"),
+        translated("console.column.prediction", "prediction"),
+        confidence,
+        translated("console.column.also", "also"),
+    )
+    table = plain_table(headings, whole=(confidence,))
     for row in predictions:
         if row.error is not None:
-            table.add_row(row.path, "unreadable", "", row.error)
+            table.add_row(row.path, translated("console.unreadable", "unreadable"), "", row.error)
         elif row.label is not None:
             others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
             table.add_row(row.path, row.label, f"{row.confidence:.3f}", others)
@@ -119,21 +128,25 @@ def _answers_table(predictions: list[Prediction]) -> PlainTable:
             found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
             named = {name for name, _ in row.labels}
             others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
-            table.add_row(row.path, found or "no label", "", others)
+            table.add_row(row.path, found or translated("console.no_label", "no label"), "", others)
         else:
             table.add_row(row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", "")
     return table
 
 
 def _objects_table(predictions: list[Prediction]) -> PlainTable:
-    table = plain_table(("path", "objects", "found"), right=("objects",), whole=("objects",))
+    objects = translated("console.column.objects", "objects")
+    headings = (translated("console.column.path", "path"), objects, translated("console.column.found", "found"))
+    table = plain_table(headings, right=(objects,), whole=(objects,))
     for row in predictions:
         if row.objects is None:
-            table.add_row(row.path, "", f"unreadable: {row.error}")
+            why = translated("console.unreadable_why", "unreadable: {reason}", reason=row.error)
+            table.add_row(row.path, "", why)
             continue
         more = len(row.objects) - MAX_OBJECTS_LISTED
         listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
-        table.add_row(row.path, str(len(row.objects)), listed + (f" and {more} more" if more > 0 else ""))
+        rest = translated("console.more_objects", " and {count} more", count=more) if more > 0 else ""
+        table.add_row(row.path, str(len(row.objects)), listed + rest)
     return table
 
 
@@ -148,7 +161,7 @@ def convert_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     done = convert(values.pop("data.path"), console=console, **values)
     print_line(console, done.sentence())
     for note in done.notes or []:
-        print_line(console, f"note: {note}")
+        print_line(console, translated("printing.note", "note: {note}", note=note))
     return done.to_json(), 0
 
 
@@ -172,21 +185,21 @@ def serve_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
 
 def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     named = {name.replace(" ", "-"): form.description for name, form in readable_formats().items()}
-    _print_names(console, "format", named)
+    _print_names(console, translated("console.column.format", "format"), named)
     return {"formats": named}, 0
 
 
 def networks_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     networks = {name: spec.description for name, spec in MODELS.items()}
     detectors = {name: spec.description for name, spec in DETECTORS.items()}
-    _print_names(console, "network", networks)
-    _print_names(console, "detector", detectors)
-    print_line(console, "also timm/NAME and torchvision/NAME")
+    _print_names(console, translated("console.column.network", "network"), networks)
+    _print_names(console, translated("console.column.detector", "detector"), detectors)
+    print_line(console, translated("console.other_networks", "also timm/NAME and torchvision/NAME"))
     return {"networks": networks, "detectors": detectors}, 0
 
 
 def _print_names(console: Console, what: str, named: dict[str, str]) -> None:
-    table = plain_table((what, "description"), whole=(what,))
+    table = plain_table((what, translated("console.column.description", "description")), whole=(what,))
     for name, description in named.items():
         table.add_row(name, description)
     console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from danlu.inference.evaluation_result import EvaluationResult
+from danlu.message import translated
 from danlu.metrics.classification import expanded
 from danlu.printing.lines import print_line
 from danlu.printing.tables import plain_table, print_in_parts
@@ -19,23 +20,31 @@ def print_mistakes(console: Console, result: EvaluationResult) -> None:
     if not result.confusion or result.classes is None:
         return
     matrix, classes = expanded(result.confusion), result.classes
+    true, predicted = translated("console.column.true", "true"), translated("console.column.predicted", "predicted")
     if len(classes) <= MAX_CLASSES:
         rows = [[name, *map(str, row)] for name, row in zip(classes, matrix)]
-        print_in_parts(console, ["true \\ predicted", *classes], rows, right=set(classes))
+        print_in_parts(console, [f"{true} \\ {predicted}", *classes], rows, right=set(classes))
     else:
         pairs = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
-        table = plain_table(("true", "predicted", "samples"), right=("samples",))
+        samples = translated("console.column.samples", "samples")
+        table = plain_table((true, predicted, samples), right=(samples,))
         for n, i, j in sorted(pairs, reverse=True)[:MAX_PAIRS]:
             table.add_row(classes[i], classes[j], str(n))
         if pairs:
             console.print(table)
     wrong = sum(map(sum, matrix)) - sum(row[i] for i, row in enumerate(matrix))
     if not wrong or not result.mistakes:
-        print_line(console, f"all {result.samples:,} samples are right")
+        print_line(
+            console, translated("console.all_right", "all {samples:,} samples are right", samples=result.samples)
+        )
         return
     listed = result.mistakes[:MAX_FILES]
-    print_line(console, f"{wrong:,} of {result.samples:,} samples are wrong; the most confident {len(listed)}:")
-    table = plain_table(("sample", "true", "predicted", "confidence"), right=("confidence",), whole=("confidence",))
+    text = "{wrong:,} of {samples:,} samples are wrong; the most confident {count}:"
+    facts = {"wrong": wrong, "samples": result.samples, "count": len(listed)}
+    print_line(console, translated("console.wrong", text, **facts))
+    confidence = translated("console.column.confidence", "confidence")
+    headings = (translated("console.column.sample", "sample"), true, predicted, confidence)
+    table = plain_table(headings, right=(confidence,), whole=(confidence,))
     for one in listed:
         table.add_row(one["name"], one["true"], one["said"], f"{one['confidence']:.3f}")
     console.print(table)

@@ -178,56 +178,72 @@ def _short(value: Any) -> str:
 def print_description(console: Console, found: Mapping[str, Any]) -> None:
     """Print the result of `danlu data`."""
 
-    counts = ", ".join(f"{n:,} {name}" for name, n in found["counts"].items() if n)
-    print_line(
-        console,
-        f"{found['data']}: {found['format']}, {found['task']}, "
-        f"{found['samples']:,} samples: {counts} ({found['split']})",
+    counts = translated("report.comma", ", ").join(
+        translated("printing.count", "{count} {split}", count=f"{n:,}", split=split_key(name))
+        for name, n in found["counts"].items()
+        if n
     )
+    text = "{data}: {format}, {task}, {samples:,} samples: {counts} ({split})"
+    facts = {key: found[key] for key in ("data", "format", "task", "samples", "split")}
+    print_line(console, translated("printing.description", text, **facts, counts=counts))
     if "sizes" in found:
-        height, width = found["sizes"]["height"], found["sizes"]["width"]
-        print_line(console, f"height {_range(height)}, width {_range(width)} px, {found['channels']} channels")
-        print_line(
-            console,
-            "mean "
-            + " ".join(f"{v:.3g}" for v in found["mean"])
-            + ", std "
-            + " ".join(f"{v:.3g}" for v in found["std"]),
-        )
+        height, width = _range(found["sizes"]["height"]), _range(found["sizes"]["width"])
+        text = "height {height}, width {width} px, {channels} channels"
+        values = {"height": height, "width": width, "channels": found["channels"]}
+        print_line(console, translated("printing.sizes", text, **values))
+        mean, std = (" ".join(f"{v:.3g}" for v in found[key]) for key in ("mean", "std"))
+        print_line(console, translated("printing.mean_std", "mean {mean}, std {std}", mean=mean, std=std))
     rows = [{"class": name} | per for name, per in found["classes"].items()] or found.get("columns", [])
     if rows:
         headings = list(dict.fromkeys(key for row in rows for key in row))
         cells = [[_short(row.get(key, "")) for key in headings] for row in rows[:MAX_CLASS_ROWS]]
-        print_in_parts(console, headings, cells)
+        print_in_parts(console, [translated(f"printing.column.{key}", key) for key in headings], cells)
     if "objects" in found:
-        objects = found["objects"]
-        sides = f", side {_range(objects['side'])} px" if objects["side"] else ""
-        print_line(
-            console,
-            f"{objects['count']:,} objects, {_range(objects['per_image'])} per image{sides}; "
-            f"{objects['ignored']:,} ignored; {objects['images_without']:,} images without",
-        )
+        _print_objects(console, found["objects"])
     for name, target in found.get("targets", {}).items():
-        print_line(console, f"target {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in target.items()))
+        statistics = ", ".join(f"{translated(f'printing.column.{k}', k)} {v:.4g}" for k, v in target.items())
+        text = "target {name}: {statistics}"
+        print_line(console, translated("printing.target", text, name=name, statistics=statistics))
     for note in found["notes"]:
-        print_line(console, f"note: {note}")
+        print_line(console, translated("printing.note", "note: {note}", note=note))
     for problem in found["problems"]:
-        print_line(console, f"{problem['done']} {problem['where']}: {problem['reason']}")
+        done = translated(f"problem.{problem['done']}", problem["done"])
+        values = {"done": done, "where": problem["where"], "reason": problem["reason"]}
+        print_line(console, translated("printing.problem", "{done} {where}: {reason}", **values))
     if found["contact_sheet"]:
-        print_line(console, f"contact sheet: {found['contact_sheet']}")
+        print_line(console, translated("printing.sheet", "contact sheet: {file}", file=found["contact_sheet"]))
     print_line(console, found["understood"])
+
+
+def _print_objects(console: Console, objects: Mapping[str, Any]) -> None:
+    """Print counts and sides of the annotated objects."""
+    text = "{count:,} objects, {per_image} per image; {ignored:,} ignored; {without:,} images without"
+    values = {
+        "count": objects["count"],
+        "per_image": _range(objects["per_image"]),
+        "ignored": objects["ignored"],
+        "without": objects["images_without"],
+    }
+    if not objects["side"]:
+        print_line(console, translated("printing.objects", text, **values))
+        return
+    text = "{count:,} objects, {per_image} per image, side {side} px; {ignored:,} ignored; {without:,} images without"
+    print_line(console, translated("printing.objects_sides", text, **values, side=_range(objects["side"])))
 
 
 def _range(values: list[int]) -> str:
     low, middle, high = values
-    return f"{low}" if low == high else f"{low} to {high} (median {middle})"
+    if low == high:
+        return f"{low}"
+    return translated("printing.range", "{low} to {high} (median {middle})", low=low, high=high, middle=middle)
 
 
 def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
     """Print the result of `danlu inspect`: one line per layer, then the totals."""
-    headings = ("layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump")
+    columns = ["layer", "kind", "detail", "output", "parameters", "multiply-adds", "activations", "sees", "jump"]
     timed = found.get("time", {}).get("layers", {})
-    headings += ("forward ms", "backward ms", "step ms") if timed else ()
+    columns += ["forward ms", "backward ms", "step ms"] if timed else []
+    headings = [translated(f"printing.layer.{name.replace(' ', '_').replace('-', '_')}", name) for name in columns]
     rows = []
     for layer in found["layers"]:
         sees, jump = layer["receptive_field"], layer["jump"]
@@ -243,19 +259,26 @@ def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
     memory, capacity = found["memory"], found["vc_dimension"]
 
     shape = " x ".join(map(str, found["input"]))
-    counts = f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds"
-    print_line(console, f"{found['model']} on {shape}: {counts}, depth {found['depth']}")
-    print_line(
-        console,
-        f"training at batch {memory['batch_size']} with {memory['optimizer']}: {_bytes(memory['total'])} = parameters "
-        f"{_bytes(memory['parameters'])} + gradients {_bytes(memory['gradients'])} + optimiser state "
-        f"{_bytes(memory['optimizer_state'])} + activations kept for backward {_bytes(memory['activations'])}",
+    text = "{model} on {shape}: {parameters:,} parameters, {multiply_adds:,} multiply-adds, depth {depth}"
+    totals = {key: found[key] for key in ("model", "parameters", "multiply_adds", "depth")}
+    print_line(console, translated("printing.inspected", text, **totals, shape=shape))
+    text = (
+        "training at batch {batch_size} with {optimizer}: {total} = parameters {parameters} + gradients {gradients} + "
+        "optimiser state {optimizer_state} + activations kept for backward {activations}"
     )
+    names = ("total", "parameters", "gradients", "optimizer_state", "activations")
+    sizes = {name: _bytes(memory[name]) for name in names}
+    batch = {"batch_size": memory["batch_size"], "optimizer": memory["optimizer"]}
+    print_line(console, translated("printing.memory", text, **batch, **sizes))
     if (anchors := found.get("anchors")) is not None:
         total = sum(int(count) for _, _, count in anchors)
         shapes = ", ".join(f"{width:g} x {height:g}" for width, height, _ in anchors)
-        print_line(console, f"anchors: {total:,} of {len(anchors)} shapes ({shapes})" if anchors else "no anchors")
-    print_line(console, f"VC dimension about {capacity['estimate']:,.0f} ({capacity['basis']})")
+        text = "anchors: {total:,} of {count} shapes ({shapes})"
+        facts = {"total": total, "count": len(anchors), "shapes": shapes}
+        none = translated("printing.no_anchors", "no anchors")
+        print_line(console, translated("printing.anchors", text, **facts) if anchors else none)
+    text, estimate = "VC dimension about {estimate} ({basis})", f"{capacity['estimate']:,.0f}"
+    print_line(console, translated("printing.capacity", text, estimate=estimate, basis=capacity["basis"]))
     for sentence in found["dominates"]:
         print_line(console, sentence)
     for one in found.get("effective") or ():
@@ -263,8 +286,9 @@ def print_inspection(console: Console, found: Mapping[str, Any]) -> None:
         print_line(console, f"{one['layer']}: the gradient reaches {one['effective']:.0f} pixels of {field}")
     if timed:
         times = found["time"]
-        spent = ", ".join(f"{phase} {1e3 * times[phase]:.1f} ms" for phase in ("forward", "backward", "step"))
-        print_line(console, f"measured at batch {times['batch_size']}: {spent}")
+        spent = {phase: f"{1e3 * times[phase]:.1f}" for phase in ("forward", "backward", "step")}
+        text = "measured at batch {batch_size}: forward {forward} ms, backward {backward} ms, step {step} ms"
+        print_line(console, translated("printing.measured", text, batch_size=times["batch_size"], **spent))
 
 
 def _bytes(number: float) -> str:
