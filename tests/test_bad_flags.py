@@ -84,6 +84,71 @@ watch --out '' script.py
 watch --lang '' script.py
 watch --budget '' script.py
 
+tune ''
+tune digits --search ''
+tune digits --space ''
+tune digits --method ''
+tune digits --prune ''
+tune digits --trials ''
+tune digits --out ''
+tune --resume ''
+runs ''
+runs . --sort ''
+runs . --where ''
+runs . --limit ''
+compare '' {{run}}
+compare {{run}} {{run}} --out ''
+share ''
+share {{run}} --out ''
+share {{run}} --weights ''
+serve ''
+serve {{run}} --host ''
+serve {{run}} --port ''
+serve {{run}} --device ''
+
+# Verbs over runs, and files that they cannot use.
+tune digits --search nothing
+tune digits --search lr,lr
+tune digits --space missing.yaml
+tune digits --method best
+tune digits --prune never
+tune digits --trials 0
+tune digits --trials -1
+tune digits --trials \u00b2
+tune digits --budget 0
+tune digits --budget nan
+tune digits --top 0
+tune digits --seeds 0
+tune digits --folds 1
+tune nowhere
+tune --resume {{run}}
+runs nowhere
+runs {{image}}
+runs . --sort nothing
+runs . --limit 0
+runs . --limit -1
+runs . --limit \u00b2
+runs . --where lr
+compare {{run}}
+compare {{run}} nowhere
+compare {{run}} {{image}}
+compare {{run}} {{run}} --out nowhere/page.html
+share nowhere
+share {{image}}
+share {{run}} --out nowhere/run.zip
+share {{run}} --weights middle
+serve nowhere
+serve {{image}}
+serve {{run}} --port -1
+serve {{run}} --port 65536
+serve {{run}} --port {HUGE}
+serve {{run}} --port \u00b2
+serve {{run}} --host nowhere.invalid
+serve {{run}} --weights middle
+export nowhere
+export {{image}}
+export {{run}} --format onnx --weights middle
+
 # Numbers that are none, or out of range.
 train digits --epochs \u00b2
 train digits --epochs {10**30}

@@ -60,6 +60,8 @@ def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | 
     """
     if len(runs) < 2:
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))
+    if out and not Path(out).parent.is_dir():
+        raise refusal("--out", message("history.wanted.file_in_folder", "a file in a folder that exists"), str(out))
     opened = [one if isinstance(one, Run) else Run.open(one) for one in runs]
     configs = [run.config for run in opened]
     different = {
