@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import danlu
 from danlu.analysis import landscape as verb
@@ -60,3 +61,20 @@ def test_wrong_input_is_refused(digits_run, tmp_path, capsys):
         capsys.readouterr()
         assert main(command) == 2
         assert says in capsys.readouterr().err
+
+
+def test_kept_weights_are_the_path(tmp_path):
+    settings = {"model": "mlp", "epochs": 6, "device": "cpu", "lr": 0.05, "optimizer": "momentum", "save_path": 3}
+    run = danlu.train("digits", out=str(tmp_path / "run"), console=Console(quiet=True), **settings)
+    assert list(run.snapshots()) == [2, 4, 6]
+    found = danlu.landscape(run)
+    names = list(found.path)
+    assert names[0] == "first"
+    assert names[-1] == "last"
+    assert {"epoch 2", "epoch 4"} & {*names}
+    assert found.path["best"] == [0.0, 0.0]
+    assert str(len(names) - 3) in str(found.path_note)
+    way = figures(Path(found.page).read_text(encoding="utf-8"))["path"]["data"][1]
+    assert way["customdata"] == names
+    distances = [sum(v * v for v in found.path[name]) for name in ("first", "epoch 2") if name in found.path]
+    assert distances == sorted(distances, reverse=True), "later weights are nearer to the best"

@@ -21,7 +21,7 @@ from danlu.run.summary import Summary
 FILE = "earlier.json"
 MAX_RUNS = 20  # runs beside the new one that are read, the latest ones
 # Settings that describe a run without changing its result, or its data.
-IGNORED = ("out", "device", "devices", "log_every", "save_every", "doctor", "data", "seed", "callbacks")
+IGNORED = ("out", "device", "devices", "log_every", "save_every", "save_path", "doctor", "data", "seed", "callbacks")
 MIN_GAIN = 0.05  # of a metric without a known standard error, as a fraction of its size
 
 

@@ -46,7 +46,7 @@ class RunLandscape(Result):
     directions: str  # of the first plane: random or eigenvectors
     samples: int  # training samples that the losses are means of
     loss: float  # at the best weights
-    path: dict[str, list[float]]  # "first", "last" -> coordinates in the second plane; the best weights are at 0, 0
+    path: dict[str, list[float]]  # "first", "epoch 5", ..., "best", "last" -> coordinates in the second plane, in order
     path_note: Message
 
 
@@ -55,8 +55,8 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
 
     The first plane is spanned by `directions`: "random", each filter scaled to the norm of its weights (Li et al.,
     "Visualizing the Loss Landscape of Neural Nets", 2018), or the two "eigenvectors" of the Hessian with the largest
-    eigenvalues. The second contains the initial, the best and the last weights; the initial ones are initialised
-    again from the seed.
+    eigenvalues. The second contains the initial, the best and the last weights, or fits them best together with those
+    that `save_path` kept along the training; the initial ones are initialised again from the seed.
     lang: en or zh, of the page; the run's own by default.
 
     Raises Refusal for detectors and ensembles.
@@ -84,18 +84,19 @@ def _landscape(trained: LoadedRun, directions: str, language: str) -> RunLandsca
     prepared = prepare(trained.config, trained.weights("start"))
     objective = _objective(prepared, trained.weights("best"))
     plane = _plane(objective, directions)
-    snapshots = {
-        "first": build_network(prepared, prepared.config.seed).state_dict(),
-        "last": read_weights(trained.weights("last"))[1],
-    }
-    path = _path_plane(objective, snapshots)
     summary = trained.summary
+    kept = {n: file for n, file in trained.snapshots().items() if n not in (summary.best_epoch, summary.epochs)}
+    snapshots = {"first": build_network(prepared, prepared.config.seed).state_dict()}
+    snapshots |= {f"epoch {n}": read_weights(file)[1] for n, file in kept.items()}
+    snapshots["last"] = read_weights(trained.weights("last"))[1]
+    path = _path_plane(objective, snapshots)
+    places = {name: place.tolist() for name, place in zip(snapshots, path.path)}
     found: dict[str, Any] = {
         "directions": directions,
         "samples": objective.count,
         "loss": objective.value(),
-        "path": {name: place.tolist() for name, place in zip(snapshots, path.path)},
-        "path_note": _path_note(summary.best_epoch, summary.epochs),
+        "path": _with_best(places, summary.best_epoch),
+        "path_note": _path_note(summary.best_epoch, summary.epochs, len(kept)),
     }
     page = write_landscape(trained, plane, path, found, language)
     return RunLandscape(page=str(page), **found)
@@ -146,18 +147,31 @@ def _path_plane(objective: Objective, snapshots: dict[str, Any]) -> Landscape:
     here = objective.weights()
     moved = [objective.flat(state.values()) - here for state in path]
     directions = path_directions(objective, path)
-    if moved[1].norm() < 1e-6 * moved[0].norm():
+    if len(path) == 2 and moved[1].norm() < 1e-6 * moved[0].norm():
         along = moved[0] / moved[0].norm().clamp_min(1e-12)
         other = random_directions(objective, 1)[0]
         other = other - (other @ along) * along
         directions = [along, other / other.norm().clamp_min(1e-12)]
-    reach = PATH_MARGIN * max(moved[0].norm().item(), 1e-3)
+    reach = PATH_MARGIN * max(*(one.norm().item() for one in moved), 0.001)
     return draw_landscape(objective, directions, span=reach, points=POINTS, path=path)
 
 
-def _path_note(best: int | None, epochs: int | None) -> Message:
+def _with_best(places: dict[str, list[float]], best_epoch: int | None) -> dict[str, list[float]]:
+    """Insert the best weights, the origin, at their epoch."""
+    later = [name for name in places if name.startswith("epoch ") and int(name[6:]) > (best_epoch or 0)]
+    after = (*later, "last")
+    return {n: p for n, p in places.items() if n not in after} | {"best": [0.0, 0.0]} | {n: places[n] for n in after}
+
+
+def _path_note(best: int | None, epochs: int | None, kept: int) -> Message:
+    if kept:
+        text = (
+            "path: the weights of {kept} epochs, of the first (regenerated from the seed), the best and the last, "
+            "projected onto the plane in which they differ most"
+        )
+        return message("landscape.path_note_kept", text, kept=kept)
     note = "path: straight lines between the first weights (regenerated from the seed), the best"
-    rest = " and the last; a run keeps none in between"
+    rest = " and the last; `--save-path N` keeps others in between"
     if best and epochs:
         text = note + " (epoch {best} of {epochs})" + rest
         return message("landscape.path_note_epoch", text, best=best, epochs=epochs)

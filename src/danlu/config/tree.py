@@ -359,4 +359,7 @@ class Config(Strict):
     out: Text | None = option(None, "run folder; the next free runs/N by default")
     keep_state: bool = option(False, "keep state.pt of the finished run, to train it for more epochs")
     save_every: Annotated[float, Field(gt=0)] = option(5.0, "minutes between checkpoints within an epoch")
+    save_path: Count | None = option(
+        None, "number of weights to keep along the training, for the path in `danlu diagnose RUN --landscape`"
+    )
     log_every: Count = option(50, "steps between lines of metrics.jsonl")

@@ -24,6 +24,24 @@ from danlu.run.signature import Signature
 Sums = tuple[dict[str, float], int]  # `Totals.state` of one process
 
 
+class PathKeeper(Watcher):
+    """Keeps the weights of some epochs at even distances, for the path of the optimiser in the loss landscape.
+
+    count: number of epochs to keep, of all that are planned. It comes before the `Saver`, so that an epoch that counts
+    as done has its weights.
+    """
+
+    def __init__(self, run: Run, signature: Signature, count: int) -> None:
+        self.run, self.signature, self.count = run, signature, count
+
+    def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
+        now, before = (epoch * self.count // plan.epochs for epoch in (progress.epoch, progress.epoch - 1))
+        if now > before:
+            path = self.run.snapshot(progress.epoch)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_weights(path, plan.average.model if plan.average else plan.module, self.signature)
+
+
 class Saver(Watcher):
     """Writes weights/best, weights/last and state.pt.
 

@@ -63,7 +63,7 @@ def _page(name: str, plane: Landscape, course: Landscape, found: Mapping[str, An
     )
     contours = chart(_contours(plane, {}, *axes), figures, "plane", 470)
     surface = chart(_surface(plane), figures, "surface", 470)
-    places = dict(zip(found["path"], course.path)) | {"best": np.zeros(2)}
+    places = {name: np.asarray(place) for name, place in found["path"].items()}
     names = (
         translated("report.landscape.away", "away from the best weights"),
         translated("report.landscape.across", "across"),
@@ -138,12 +138,13 @@ def _contours(drawn: Landscape, places: Mapping[str, np.ndarray], x_title: str, 
     )
     data = [field]
     if places:
-        order = [name for name in CHECKPOINTS if name in places]
+        order = list(places)
         x, y = ([float(places[name][i]) for name in order] for i in (0, 1))
         marks = {"color": SURFACE, "size": 11, "line": {"color": VAL, "width": 2.5}}
         way = {"type": "scatter", "mode": "lines+markers+text", "x": x, "y": y, "line": {"color": VAL, "width": 2}}
         way |= {"text": _labels(order, x, y), "textposition": "top center", "textfont": {"color": INK, "size": 12}}
-        data.append(way | {"marker": marks, "hoverinfo": "skip"})
+        marks["size"] = [11 if name in CHECKPOINTS else 6 for name in order]
+        data.append(way | {"marker": marks, "customdata": order, "hovertemplate": "%{customdata}<extra></extra>"})
     else:
         here = {"type": "scatter", "mode": "markers", "x": [0], "y": [0], "hoverinfo": "skip"}
         data.append(here | {"marker": {"color": SURFACE, "size": 9, "line": {"color": VAL, "width": 2.5}}})
@@ -154,10 +155,11 @@ def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
     """Labels of the points; points at the same place share one label, at the first of them."""
     groups: dict[tuple[float, float], list[str]] = {}
     spread = max(np.ptp(x), np.ptp(y), 1e-12)
-    keys = [(round(a / spread, 2), round(b / spread, 2)) for a, b in zip(x, y)]
-    for name, key in zip(order, keys):
+    points = [
+        (name, (round(a / spread, 2), round(b / spread, 2))) for name, a, b in zip(order, x, y) if name in CHECKPOINTS
+    ]
+    for name, key in points:
         groups.setdefault(key, []).append(name)
-    first = {key: keys.index(key) for key in groups}
     names = {
         key: translated(
             "report.landscape.weights",
@@ -166,7 +168,8 @@ def _labels(order: list[str], x: list[float], y: list[float]) -> list[str]:
         )
         for key in groups
     }
-    return [names[key] if first[key] == i else "" for i, key in enumerate(keys)]
+    shown = {groups[key][0]: text for key, text in names.items()}
+    return [shown.get(name, "") for name in order]
 
 
 def _surface(drawn: Landscape) -> Figure:

@@ -1,7 +1,8 @@
 """The run folder: its files, written atomically, and its lock.
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
-weights/last.safetensors, weights/start.safetensors (initial weights of --init), state.pt (to resume; a finished run
+weights/last.safetensors, weights/start.safetensors (initial weights of --init), weights/path/ (of some epochs, with
+`save_path`), state.pt (to resume; a finished run
 keeps it with `keep_state` only), state.previous.pt (the checkpoint before it, until the training ends), doctor.jsonl
 (measurements of the doctor), heal/ and heal.json (attempts of healing), earlier.json (runs before it on the same
 data), report.html, landscape.html, evaluation.html, log.txt. Every file is written by `write_atomically`, so that a
@@ -203,6 +204,14 @@ class Run:
     def weights(self, which: str = "best") -> Path:
         """Return the path of a weights file: "best", "last" or "start"."""
         return self.folder / "weights" / f"{which}.safetensors"
+
+    def snapshot(self, epoch: int) -> Path:
+        """Return the path of the weights after an epoch, which `save_path` keeps."""
+        return self.folder / "weights" / "path" / f"{epoch:05}.safetensors"
+
+    def snapshots(self) -> dict[int, Path]:
+        """Kept weights along the training, by epoch in order."""
+        return {int(file.stem): file for file in sorted((self.folder / "weights" / "path").glob("*.safetensors"))}
 
     @property
     def state(self) -> Path:

@@ -16,7 +16,18 @@ from danlu.message import Message, message
 from danlu.refuse import Refusal
 
 # Settings that --resume may change.
-RESUMABLE = ("epochs", "device", "data.workers", "log_every", "save_every", "keep_state", "callbacks", "log", "live")
+RESUMABLE = (
+    "epochs",
+    "device",
+    "data.workers",
+    "log_every",
+    "save_every",
+    "save_path",
+    "keep_state",
+    "callbacks",
+    "log",
+    "live",
+)
 # Settings without influence on the weights.
 HARMLESS = ("out", "data.path", "data.cache", "data.memory", "data.on_bad", "data.follow_links", "doctor")
 

@@ -15,7 +15,7 @@ from danlu.engine.display import Display
 from danlu.engine.doctor_watcher import DoctorWatcher
 from danlu.engine.loop import Plan, Progress, Watcher, fit
 from danlu.engine.processes import Agreement
-from danlu.engine.saving import INTERRUPTED, Saver, StopSignal
+from danlu.engine.saving import INTERRUPTED, PathKeeper, Saver, StopSignal
 from danlu.learning.losses import class_weights
 from danlu.loggers.watcher import LoggerWatcher
 from danlu.message import speaking
@@ -64,6 +64,8 @@ def fit_network(
     first = fabric.global_rank == 0
     if first:
         record, watchers = _open_record(run, prepared, progress, resume), [display, saver]
+        if config.save_path:
+            watchers.insert(1, PathKeeper(run, prepared.signature, config.save_path))
     several = fabric.world_size > 1
     agreement = Agreement(stop, saver)
     if several:
