@@ -15,6 +15,7 @@ from danlu.analysis.diagnose import diagnose, write_log_page
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.console.mistakes import print_mistakes
+from danlu.console.trust import trust_notes
 from danlu.conversion.convert import convert
 from danlu.data.formats import readable_formats
 from danlu.deployment.export import export
@@ -48,6 +49,7 @@ from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, metric_key, split_key
+from danlu.run.summary import Summary
 from danlu.serving.serve import serve
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
@@ -99,14 +101,22 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     file, out = values.pop("csv"), values.get("out")
     if file is not None:
         check_csv(file)
-    predictions = predict(values.pop("run"), *values.pop("paths"), **_given(values))
+    run = values.pop("run")
+    predictions = predict(run, *values.pop("paths"), **_given(values))
     objects = any(row.objects is not None for row in predictions)
     console.print(_objects_table(predictions) if objects else _answers_table(predictions))
+    for note in trust_notes(predictions, _summary(run)):
+        print_line(console, str(note))
     if out:
         print_line(console, translated("console.marked_images", "images with their predictions: {folder}", folder=out))
     if file is not None:
         print_line(console, translated("console.table", "table: {file}", file=write_csv(predictions, file)))
     return {"predictions": [row.to_json() for row in predictions]}, 0
+
+
+def _summary(run: str) -> Summary | None:
+    """Summary of a run folder; None for a file of `danlu share` and for a run without one."""
+    return Run(Path(run)).summary if (Path(run) / "summary.json").is_file() else None
 
 
 def _answers_table(predictions: list[Prediction]) -> PlainTable:

@@ -17,7 +17,8 @@ from danlu.deployment.samples import Samples, calibration_images, noise_images, 
 from danlu.deployment.script import check_script, write_script
 from danlu.deployment.verification import Verified, verify
 from danlu.inference.loaded_run import LoadedRun, load
-from danlu.message import message
+from danlu.message import message, translated
+from danlu.progress.stages import stage
 from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
@@ -107,12 +108,15 @@ def export(
     part, plain = (file.with_name(f".{file.name}.{ending}") for ending in ("part", "float.part"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        answer = _write(loaded, graph, format, part, size)
+        with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
+            answer = _write(loaded, graph, format, part, size)
         if int8 and samples is not None:
             part.replace(plain)
-            quantise(plain, part, calibration_images(samples), size)
+            with stage(translated("stage.quantising", "choosing ranges for 8 bits")):
+                quantise(plain, part, calibration_images(samples), size)
             answer = read_onnx(part)
-        verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2", int8=int8)
+        with stage(translated("stage.verifying", "comparing the file with the network")):
+            verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2", int8=int8)
         written = part.stat().st_size
         part.replace(file)
         script = write_script(file, loaded.signature) if format == "onnx" else None

@@ -21,7 +21,8 @@ from danlu.inference.loaded_run import LoadedRun, load
 from danlu.message import message
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
-from danlu.printing.lines import print_line
+from danlu.printing.lines import print_and_log, print_line
+from danlu.printing.machine_notes import machine_notes
 from danlu.printing.results import print_choices
 from danlu.refuse import Failure, Refusal, refusal
 from danlu.report.page import write_page
@@ -91,6 +92,8 @@ def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance 
     prepared = prepare(config)
     seconds = time.perf_counter() - began
     print_choices(console, prepared, run)
+    for note in machine_notes(prepared):
+        print_and_log(console, run, str(note))
     if prepared.transfer is not None:  # a copy, because the source may be gone when the run is resumed
         start = prepared.transfer.source
         save_tensors(run.weights("start"), start.state, start.signature)

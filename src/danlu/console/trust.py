@@ -1,0 +1,50 @@
+"""Note on the confidence of predictions, where the validation set or the predictions themselves speak against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from danlu.inference.prediction import Prediction
+from danlu.message import Message, message
+from danlu.run.summary import Summary
+
+MAX_ECE = 0.1  # expected calibration error on the validation set; confidence that is further off is no probability
+MIN_VALIDATION = 100  # samples; of fewer the calibration is not known either
+LOW_CONFIDENCE = 0.5
+MIN_LOW = 0.3  # fraction of the predictions with a low confidence, from which they are probably of another kind
+MIN_ACCURACY = 0.7  # on the validation set; a network below it is unsure of its own kind of data too
+
+
+def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> list[Message]:
+    """Reasons not to read the confidences as probabilities.
+
+    summary: of the run; None where its folder has none.
+    """
+    confidences = [row.confidence for row in predictions if row.confidence is not None]
+    if not confidences:
+        return []
+    notes = []
+    error = summary.metrics.val.ece if summary else None
+    samples = ((summary.data.counts if summary and summary.data else None) or {}).get("val", 0)
+    if error is not None and error > MAX_ECE:
+        text = (
+            "note: confidence is {error:.0%} off the accuracy on the {samples:,} validation samples: compare the "
+            "predictions by it, do not read it as a probability"
+        )
+        notes.append(message("console.calibration", text, error=error, samples=samples))
+    elif error is not None and 0 < samples < MIN_VALIDATION:
+        text = "note: only {samples} validation samples: how far the confidence can be trusted is not known"
+        notes.append(message("console.calibration_unknown", text, samples=samples))
+    low = sum(confidence < LOW_CONFIDENCE for confidence in confidences)
+    accuracy = summary.metrics.val.accuracy if summary else None
+    if accuracy is not None and accuracy >= MIN_ACCURACY and low >= MIN_LOW * len(confidences):
+        text = (
+            "note: confidence below {limit:.0%} for {low:,} of {count:,}, although validation accuracy is {accuracy:.0%}: "
+            "they may be unlike the training data; look at them, and add such samples to the training set"
+        )
+        notes.append(
+            message(
+                "console.low_confidence", text, limit=LOW_CONFIDENCE, low=low, count=len(confidences), accuracy=accuracy
+            )
+        )
+    return notes
