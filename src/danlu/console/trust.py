@@ -39,7 +39,7 @@ def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> l
     accuracy = summary.metrics.val.accuracy if summary else None
     if accuracy is not None and accuracy >= MIN_ACCURACY and low >= MIN_LOW * len(confidences):
         text = (
-            "note: confidence below {limit:.0%} for {low:,} of {count:,}, with a validation accuracy of {accuracy:.0%}: "
+            "note: confidence below {limit:.0%} for {low:,} of {count:,}, validation accuracy being {accuracy:.0%}: "
             "they may be unlike the training data; look at them, and add such samples to the training set"
         )
         notes.append(
