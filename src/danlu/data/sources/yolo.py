@@ -8,60 +8,64 @@ unless its whole split has no label files.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from danlu.config import DataConfig
-from danlu.config.yaml_text import parse_yaml
 from danlu.data.annotations import Polygons
-from danlu.data.dataset import SPLITS, TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.dataset import SPLITS, TEST, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import extensions
 from danlu.data.image_index import ImageIndex, is_derived
 from danlu.data.links import Fence
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
-from danlu.data.sources.class_lists import class_list, names_of
+from danlu.data.sources.class_lists import class_list
 from danlu.data.sources.described_paths import DescribedPaths
 from danlu.data.sources.labelled import Labelled, Thing, relative, wanted_task
 from danlu.data.sources.reading import stop_if_many_bad
 from danlu.data.sources.targets import Task
+from danlu.data.sources.yolo_files import (
+    classes_of,
+    find_darknet,
+    find_yaml,
+    is_darknet,
+    is_yaml,
+    listed_images,
+    load_yaml,
+    read_darknet,
+    unread_keys,
+)
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample
 from danlu.data.survey import survey as walk
-from danlu.data.text_files import decode_text, read_lines, read_text
+from danlu.data.text_files import decode_text, read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
-SPLIT_KEYS = {"train": TRAIN, "val": VAL, "valid": VAL, "test": TEST}
-KEYS = (*SPLIT_KEYS, "path", "names", "nc", "kpt_shape")  # of data.yaml
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")
 MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
-EMPTY_VALUES = ("", "null", "~", "none")  # of data.yaml
 OTHER_TEXTS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt")
 
 
 def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
     """Recognise data.yaml, obj.data, or label files with the names of images."""
     if survey.is_file:
-        if _is_description(survey.path) or _is_darknet(survey.files[0], survey):
+        if is_yaml(survey.path) or is_darknet(survey.files[0], survey):
             return Evidence(
                 Fit.MARKED, message("data.seen.yolo_file", "{file} lists classes and splits", file=survey.path.name)
             )
         return None
-    if (description := _description(survey)) is not None and not _has_corners_only(survey):
+    if (description := find_yaml(survey)) is not None and not _has_corners_only(survey):
         seen = message("data.seen.yolo_yaml", "{file} lists classes and splits", file=description.relative)
         return Evidence(Fit.MARKED, seen)
-    if (darknet := _darknet(survey)) is not None:
+    if (darknet := find_darknet(survey)) is not None:
         seen = message("data.seen.darknet", "{file} is Darknet's list of classes and splits", file=darknet.relative)
         return Evidence(Fit.MARKED, seen)
     texts = [file for file in survey.of(".txt") if file.name.lower() not in OTHER_TEXTS]
@@ -97,16 +101,16 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     paths = DescribedPaths(Fence.around(root, survey.follow_links), ImageIndex.of(around))
     shape_of_points = False
     missing: list[Problem] = []  # images that are listed and not there
-    description = survey.path if survey.is_file else (found.path if (found := _description(survey)) else None)
-    darknet = _darknet(survey)
+    description = survey.path if survey.is_file else (found.path if (found := find_yaml(survey)) else None)
+    darknet = find_darknet(survey)
     if description is not None and description.suffix.lower() in (".yaml", ".yml"):
-        content = _load(description)
-        notes += _unread(description, content)
-        classes = _classes(description, content)
+        content = load_yaml(description)
+        notes += unread_keys(description, content)
+        classes = classes_of(description, content)
         shape_of_points = "kpt_shape" in content
-        listed = list(_described(description, content, paths))
+        listed = list(listed_images(description, content, paths))
     elif darknet is not None:
-        classes, listed = _of_darknet(darknet, paths)
+        classes, listed = read_darknet(darknet, paths)
     else:
         listed = _listed(survey, labels)
         classes = class_list(survey)
@@ -421,153 +425,3 @@ def _is_label_line(line: str) -> bool:
         return False
     # Coordinates are fractions of the image, whereas lines of KITTI and MOT have pixels.
     return label.is_integer() and len(numbers) >= 4 and all(-1 <= value <= 2 for value in numbers[:4])
-
-
-def _darknet(survey: Survey) -> File | None:
-    return next((file for file in survey.of(".data") if _is_darknet(file, survey)), None)
-
-
-def _is_darknet(file: File, survey: Survey) -> bool:
-    keys = {line.partition("=")[0].strip() for line in survey.lines(file)}
-    return file.suffix == ".data" and {"names"} < keys and bool(keys & {"train", "valid"})
-
-
-def _of_darknet(file: File, paths: DescribedPaths) -> tuple[list[str], list[tuple[Path, int]]]:
-    """Read Darknet's obj.data ("key = path" in each line); returns classes and (image, split)."""
-    pairs = [line.partition("=") for line in read_lines(file.path) if "=" in line]
-    content = {key.strip(): value.strip() for key, _, value in pairs}
-    names = paths.find([file.path.parent], content["names"], f"{file.path}: names")
-    listed: list[tuple[Path, int]] = []
-    for key, split in SPLIT_KEYS.items():
-        if not content.get(key):
-            continue
-        place = paths.find([file.path.parent], content[key], f"{file.path}: {key}")
-        if place is None and key == "train":
-            raise refusal(
-                f"{file.path}: {key}",
-                message("data.wanted.list_images_exists", "a list of images that exists"),
-                content[key],
-            )
-        if place is not None:
-            listed += [(image, split) for image in paths.images(place, f"{file.path}: {key}", file.path.parent)]
-    splits = {split for _, split in listed}
-    if len(splits) == 1:
-        listed = [(image, UNASSIGNED) for image, _ in listed]
-    return names_of(names) if names is not None else [], listed
-
-
-def _description(survey: Survey) -> File | None:
-    """Find a data.yaml at the top, or the only one in a folder below."""
-    files = [file for file in survey.of(".yaml", ".yml") if _is_description(file.path)]
-    top = [file for file in files if not file.folder]
-    return next(iter(top or (files if len(files) == 1 else [])), None)
-
-
-def _is_description(file: Path) -> bool:
-    if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        data = stream.read(1 << 16)
-    try:
-        lines = decode_text(data).splitlines()
-    except UnicodeDecodeError:
-        lines = data.decode("latin-1").splitlines()
-    return any(line.startswith("names") for line in lines) and any(line.startswith(("train", "val")) for line in lines)
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        # All values are read as text, because classes may be named on, 001 or 12:30.
-        content = parse_yaml(read_text(file), yaml.BaseLoader)
-    except OSError as error:
-        raise blame(error, str(file)) from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise Refusal(
-            message("data.refuse.valid_yaml", "{file} is not valid yaml: {reason}", file=file, reason=reason)
-        ) from None
-    if not isinstance(content, dict):
-        raise refusal(
-            str(file),
-            message("data.wanted.keys_values_including_names", "keys and values, including names and train"),
-            repr(content)[:60],
-        )
-    return content
-
-
-def _unread(file: Path, content: dict[str, Any]) -> list[str]:
-    """Create a note about keys that are not read. Raises Refusal for one that looks like a misspelt known key."""
-    unread = [str(key) for key in content if key not in KEYS]
-    for key in unread:
-        if get_close_matches(key.lower(), KEYS, 1, cutoff=0.8):
-            raise refusal(f"a key of {file}", message("data.wanted.known_key", "a known key"), key, near=KEYS)
-    return [f"{file.name}: keys that are not read: {', '.join(unread)[:200]}"] if unread else []
-
-
-def _classes(file: Path, content: dict[str, Any]) -> list[str]:
-    """Read `names`, a list or a map from numbers to names."""
-    names = content.get("names")
-    if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(str(k) for k in range(len(names))):
-            raise refusal(
-                f"{file}: names",
-                message("data.wanted.numbered", "numbered 0 to {names}", names=len(names) - 1),
-                ", ".join(map(str, names))[:60],
-            )
-        numbered = {int(key): name for key, name in names.items()}
-        names = [numbered[k] for k in range(len(numbered))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
-        raise refusal(f"{file}: names", message("data.wanted.list_classes", "a list of the classes"), repr(names)[:60])
-    count = content.get("nc", str(len(names)))
-    if count != str(len(names)):
-        raise refusal(
-            f"{file}: nc", message("data.wanted.number_names", "{names}, the number of names", names=len(names)), count
-        )
-    found = [str(name).strip() for name in names]
-    twice = next((name for name in found if found.count(name) > 1), None)
-    if twice is not None:
-        raise refusal(
-            f"{file}: names",
-            message("data.wanted.unique", "unique"),
-            twice,
-            do=message("data.do.occurs_twice", "it occurs twice"),
-        )
-    return found
-
-
-def _described(file: Path, content: dict[str, Any], paths: DescribedPaths) -> Iterator[tuple[Path, int]]:
-    """List images and their splits by train, val and test of data.yaml: folders, or text files that list images."""
-    base = content.get("path")
-    bases = [file.parent]
-    if isinstance(base, str) and "\0" not in base:
-        bases = [file.parent / base, file.parent, *([file.parent / Path(base).name])]
-    content = {key: None if str(value).lower() in EMPTY_VALUES else value for key, value in content.items()}
-    if not any(content.get(key) for key in SPLIT_KEYS):
-        raise refusal(
-            f"{file}: train",
-            message("data.wanted.folder_images_list_them", "a folder of images or a list of them"),
-            "nothing",
-        )
-    for key, split in SPLIT_KEYS.items():
-        entries = content.get(key)
-        for entry in entries if isinstance(entries, list) else [entries] if entries else []:
-            if not isinstance(entry, str) or "\0" in entry:
-                raise refusal(
-                    f"{file}: {key}",
-                    message("data.wanted.folder_images_list_them", "a folder of images or a list of them"),
-                    repr(entry)[:60],
-                )
-            place = paths.find(bases, entry, f"{file}: {key}")
-            if place is None and key == "test":
-                continue  # exporters write a test entry even without a test set
-            if place is None:
-                raise refusal(
-                    f"{file}: {key}",
-                    message(
-                        "data.wanted.folder_list_exists_looked",
-                        "a folder or list that exists (looked under {bases})",
-                        bases=bases[0],
-                    ),
-                    entry,
-                )
-            yield from ((image, split) for image in paths.images(place, f"{file}: {key}"))
