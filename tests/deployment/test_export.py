@@ -1,6 +1,7 @@
 """Exported files give the answers of the network; predict.py beside them those of `danlu predict`."""
 
 import ast
+import importlib.util
 import json
 import shutil
 import sys
@@ -85,7 +86,7 @@ def test_a_file_that_differs_is_refused(coloured_run):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--format onx", "--format must be onnx or pt2, got 'onx'; did you mean 'onnx'?"),
+        ("--format onx", "--format must be onnx, pt2 or openvino, got 'onx'; did you mean 'onnx'?"),
         ("--batch 0", "--batch must be any or an integer from 1 to 4096, got '0'"),
         ("--batch many", "--batch must be any or an integer"),
         ("--out model.pt", "--out must be a file that ends in .onnx"),
@@ -182,6 +183,23 @@ def test_pt2_round_trip_is_exact(digits_run, tmp_path):
     torch.export.load(tmp_path / "m.pt2", extra_files=facts)
     assert json.loads(facts["danlu.json"])["task"] == "classify"
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+
+
+@pytest.mark.slow
+def test_openvino_gives_the_answers_of_the_network(digits_run, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="pip install danlu[openvino]")
+    done = danlu.export(digits_run, format="openvino", out=tmp_path / "m.xml")
+    assert done.max_difference <= 1e-4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.bin", "m.xml"]
+    model = openvino.Core().read_model(tmp_path / "m.xml")
+    assert model.get_rt_info(["danlu", "task"]).astype(str) == "classify"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="openvino is installed")
+def test_openvino_is_refused_without_its_package(digits_run, tmp_path):
+    with pytest.raises(Refusal, match=r"--format openvino needs the package openvino: .* or danlu\[openvino\]"):
+        danlu.export(digits_run, format="openvino", out=tmp_path / "m.xml")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sqlite3
 import struct
+import sys
 
 import pytest
 from rich.console import Console
 
 import danlu
 from danlu.doctor.curves.readers import tensorboard as events
+from danlu.doctor.curves.readers import wandb as offline
 from danlu.loggers import table, watcher
 from danlu.run.record import Record
 
@@ -95,21 +99,50 @@ def test_tensorboard_is_read_back_by_its_own_reader(tmp_path) -> None:
     assert [(point.x, point.value) for point in curves["val/accuracy"]] == expected
 
 
+def trained_twice(tmp_path, name: str):
+    """A run of two epochs that is resumed for a third, and its steps with the validation accuracy."""
+    quiet = Console(quiet=True)
+    settings = TINY | {"epochs": 2, "keep_state": True, "log": name}
+    danlu.train("digits", out=tmp_path / "run", console=quiet, **settings)
+    run = danlu.train(resume=tmp_path / "run", epochs=3, console=quiet)
+    return run, [(row["step"], row["val.accuracy"]) for row in run.record.of("epoch")]
+
+
 def test_mlflow_is_read_back_by_its_client(tmp_path, monkeypatch) -> None:
-    pytest.importorskip("mlflow")
+    pytest.importorskip("mlflow", reason="pip install danlu[mlflow]")
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    run = danlu.train("digits", out=tmp_path / "run", console=Console(quiet=True), log="mlflow", **TINY)
-    number = run.read_json("mlflow.json", default={})["run_id"]
-    history = MlflowClient(tracking_uri=uri).get_metric_history(number, "val/accuracy")
-    assert [(one.step, one.value) for one in history] == [
-        (row["step"], row["val.accuracy"]) for row in run.record.of("epoch")
-    ]
+    run, expected = trained_twice(tmp_path, "mlflow")
+    client, number = MlflowClient(tracking_uri=uri), run.read_json("mlflow.json", default={})["run_id"]
+    assert [(one.step, one.value) for one in client.get_metric_history(number, "val/accuracy")] == expected
+    assert client.get_run(number).data.params["model.name"] == "linear"
+    assert client.get_run(number).data.metrics["best/accuracy"] == run.metrics.val.accuracy
 
 
-def test_wandb_writes_an_offline_run(tmp_path) -> None:
-    pytest.importorskip("wandb")
-    run = danlu.train("digits", out=tmp_path / "run", console=Console(quiet=True), log="wandb", **TINY)
-    assert list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
+def test_wandb_writes_offline_runs_of_one_id(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("wandb", reason="pip install danlu[wandb]")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    run, expected = trained_twice(tmp_path, "wandb")
+    files = sorted((run.folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert len({file.name for file in files}) == 1
+    points = [point for file in files for point in offline.read(file)[1]["val/accuracy"]]
+    assert [(point.x, point.value) for point in points] == expected
+
+
+def test_trackio_is_read_back_from_its_database(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("trackio", reason="pip install danlu[trackio]")
+    (tmp_path / "trackio").mkdir()
+    for name, module in list(sys.modules.items()):  # each has read $TRACKIO_DIR at its import
+        if name.startswith("trackio") and hasattr(module, "TRACKIO_DIR"):
+            monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "trackio")
+    run, expected = trained_twice(tmp_path, "trackio")
+    name = run.read_json("trackio.json", default={})["name"]
+    (file,) = (tmp_path / "trackio").glob("danlu*.db")
+    with sqlite3.connect(file) as database:
+        rows = list(database.execute("select step, metrics from metrics where run_name = ? order by id", (name,)))
+        kept = list(database.execute("select config from configs where run_name = ?", (name,)))
+    found = [(step, values["val/accuracy"]) for step, text in rows if "val/accuracy" in (values := json.loads(text))]
+    assert found == expected
+    assert json.loads(kept[0][0])["model.name"] == "linear"

@@ -12,7 +12,7 @@ from danlu.message import message, translated
 from danlu.refuse import Refusal, nearest
 from danlu.run.names import EVALUATION_PAGE
 
-EXPORT_NAMES = ("onnx", "pt2")  # of `deployment.export`, likewise
+EXPORT_NAMES = ("onnx", "pt2", "openvino")  # of `deployment.export`, likewise
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer

@@ -12,6 +12,7 @@ from danlu.deployment.facts import as_text, facts_of
 from danlu.deployment.graph import Graph, graph_of
 from danlu.deployment.int8 import quantise
 from danlu.deployment.onnx_file import EXAMPLE_BATCH, PACKAGES, Answer, need, read_onnx, write_onnx
+from danlu.deployment.openvino_file import read_openvino, write_openvino
 from danlu.deployment.pt2_file import read_pt2, write_pt2
 from danlu.deployment.samples import Samples, calibration_images, noise_images, samples_of
 from danlu.deployment.script import check_script, write_script
@@ -23,7 +24,7 @@ from danlu.refuse import Refusal, blame, one_of, refusal
 from danlu.run.folder import Run
 from danlu.run.result import Result
 
-SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2"}  # format -> extension of its file
+SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml"}  # format -> extension of its file
 FOLDER = "export"  # inside the run folder, for files without --out
 
 
@@ -63,9 +64,9 @@ def export(
 ) -> Export:
     """Write the network of a run to one file: images in bytes in, probabilities out, verified on validation images.
 
-    format: onnx or pt2 (torch.export). out: the file, by default RUN/export/model.onnx. batch: images per call, "any"
-    or a number. int8: convolutions and dense layers in 8 bits (onnx), with
-    ranges from training images. weights: "best" or "last". model: a network of your own, see `load`.
+    format: onnx, pt2 (torch.export) or openvino (NAME.xml, with its weights in NAME.bin). out: the file, by default
+    RUN/export/model.onnx. batch: images per call, "any" or a number. int8: convolutions and dense layers in 8 bits
+    (onnx), with ranges from training images. weights: "best" or "last". model: a network of your own, see `load`.
 
     The file takes uint8 (N, S, S, C) on the canvas of the network; normalisation is inside, class names, sizes and the
     resize rule are in its metadata. predict.py beside an ONNX file needs numpy, Pillow and onnxruntime only. Raises
@@ -78,9 +79,11 @@ def export(
             message("deployment.wanted.omitted_formats_other_onnx", "omitted for formats other than onnx"),
             format,
         )
-    one_of("--format", format, SUFFIXES, " or ".join(SUFFIXES))
+    one_of("--format", format, SUFFIXES, "onnx, pt2 or openvino")
     if format == "onnx":
-        need(PACKAGES, "--format onnx")
+        need(PACKAGES, "--format onnx", "export")
+    elif format == "openvino":
+        need(("openvino", *PACKAGES), "--format openvino", "openvino")
     size = _batch(batch)
     loaded = load(run, weights, model=model)
     file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{SUFFIXES[format]}"
@@ -106,6 +109,9 @@ def export(
             "--int8",
         )
     part, plain = (file.with_name(f".{file.name}.{ending}") for ending in ("part", "float.part"))
+    if format == "openvino":  # which takes no other ending
+        part = file.with_name(f".part.{file.name}")
+    weights_part = part.with_suffix(".bin")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with stage(translated("stage.exporting", "writing the network as {format}", format=format)):
@@ -118,12 +124,15 @@ def export(
         with stage(translated("stage.verifying", "comparing the file with the network")):
             verified = verify(loaded, graph, answer, samples, batch=size, exact=format == "pt2", int8=int8)
         written = part.stat().st_size
+        if format == "openvino":
+            written += weights_part.stat().st_size
+            weights_part.replace(file.with_suffix(".bin"))
         part.replace(file)
         script = write_script(file, loaded.signature) if format == "onnx" else None
     except OSError as error:
         raise blame(error, f"--out {file}") from None
     finally:
-        for path in (part, plain):
+        for path in (part, plain, *([weights_part] if format == "openvino" else [])):
             path.unlink(missing_ok=True)
     return _result(
         loaded, "onnx int8" if int8 else format, file, script, size, written, verified, None if samples else str(found)
@@ -148,8 +157,23 @@ def _write(run: LoadedRun, graph: Graph, format: str, path: Path, batch: int | N
     if format == "pt2":
         write_pt2(graph, example, path, facts, any_batch=batch is None)
         return read_pt2(path)
+    if format == "openvino":
+        return _write_openvino(graph, example, path, as_text(facts), any_batch=batch is None)
     write_onnx(graph, example, path, as_text(facts), graph.output_names, any_batch=batch is None)
     return read_onnx(path)
+
+
+def _write_openvino(
+    graph: Graph, example: torch.Tensor, path: Path, facts: dict[str, str], *, any_batch: bool
+) -> Answer:
+    """Write the graph as ONNX first, which OpenVINO converts."""
+    onnx = path.with_suffix(".onnx")
+    try:
+        write_onnx(graph, example, onnx, facts, graph.output_names, any_batch=any_batch)
+        write_openvino(onnx, path, facts)
+    finally:
+        onnx.unlink(missing_ok=True)
+    return read_openvino(path)
 
 
 def _result(

@@ -83,15 +83,16 @@ def read_onnx(path: Path) -> Answer:
     return lambda images: [np.asarray(one) for one in session.run(None, {"images": images})]
 
 
-def need(packages: Sequence[str], flag: str) -> None:
-    """Refuse in one sentence if a package of the extra `export` is missing. flag: that needs it, with its value."""
+def need(packages: Sequence[str], flag: str, extra: str) -> None:
+    """Refuse in one sentence if a package of an extra of danlu is missing. flag: that needs it, with its value."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             wanted = message(
                 "deployment.wanted.needs_package_pip_install",
-                "{flag} needs the package {package}: `pip install {package}`, or danlu[export]",
+                "{flag} needs the package {package}: `pip install {package}`, or danlu[{extra}]",
                 flag=flag,
                 package=package,
+                extra=extra,
             )
             raise Refusal(wanted, flag.partition(" ")[0])
 

@@ -104,7 +104,7 @@ def _finalist(one: Finalist, metric: str) -> list[str]:
     settings = ", ".join(f"{short_name(key)} {words(value)}" for key, value in one.settings.items())
     return [
         text_cell(name),
-        text_cell(settings, "why"),
+        text_cell(settings, "words why"),
         number_cell(one.mean, metric_value(metric, one.mean)),
         number_cell(one.std, metric_value(metric, one.std)),
         number_cell(one.test_mean, metric_value(metric, one.test_mean)),
@@ -138,7 +138,7 @@ def _trial(one: TrialResult, names: list[str], metric: str) -> list[str]:
     return [
         number_cell(one.number, str(one.number)),
         *shown,
-        text_cell(state),
+        text_cell(state, "words"),
         number_cell(one.epochs, number(one.epochs)),
         number_cell(one.value, metric_value(metric, one.value)),
     ]
