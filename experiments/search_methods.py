@@ -4,13 +4,13 @@ A network with one hidden layer, SGD for 12 epochs with a cosine schedule; searc
 (1e-4 to 3, logarithmic), 1 - momentum (0.01 to 1, log), weight decay (1e-6 to 0.1, log), units (8 to 256, log) and
 dropout (0 to 0.7). Each method is `danlu tune`'s own (Optuna's samplers; the grid has three values for each setting, in
 random order). The curve is the test error of the trial with the best validation loss so far, median over the seeds of
-the search; the test set decides nothing.
+the search, with the quartiles shaded; the test set decides nothing.
 
     python experiments/search_methods.py
 
 Result: no method is better in test error, but TPE ends with the lowest validation loss. Medians over 6 seeds after 10,
 20 and 40 trials: validation loss grid 0.118, 0.099, 0.099; random 0.147, 0.111, 0.098; TPE 0.147, 0.096, 0.088. Test
-error: grid 3.8, 2.9, 2.9 %; random 4.3, 3.7, 3.3 %; TPE 4.3, 3.1, 3.0 %. One of the 450 test samples is 0.22 points, so
+error: grid 3.8, 2.9, 2.9 %; random 4.3, 3.7, 3.3 %; TPE 4.3, 3.1, 3.0 %. One of the 382 test samples is 0.26 points, so
 the methods end within two samples of each other. The first ten trials of TPE are those of random search. The grid is
 ahead at first, since its few values are well chosen; it does not improve after trial 20.
 """
