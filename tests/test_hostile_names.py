@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -76,7 +77,9 @@ def test_printable_text_of_users_stays() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_errors_of_the_command_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["data", name], ["train", "digits", "--model", name], ["predict", name, name], ["report", name]):
+    verbs = ("tune", "runs", "share", "serve", "evaluate", "export", "follow")
+    lines = (["data", name], ["train", "digits", "--model", name], ["predict", name, name], ["report", name])
+    for words in (*lines, ["compare", name, name], *([verb, name] for verb in verbs if not name.startswith("-"))):
         assert main(words) == 2
         said = capsys.readouterr()
         assert not unsafe(said.err)
@@ -125,15 +128,27 @@ def test_every_text_file_of_a_run_is_utf8(run: Path) -> None:
     assert os.path.exists(Run.open(run).config.data.path)
 
 
-@pytest.mark.parametrize("words", ["predict RUN DATA", "eval RUN", "report RUN", "doctor RUN", "data DATA --out SHEET"])
+COMMANDS = ["predict RUN DATA", "eval RUN", "report RUN", "doctor RUN", "data DATA --out SHEET", "runs RUNS"]
+COMMANDS += ["predict RUN DATA --csv TABLE", "compare RUN RUN --out PAGE", "share RUN --out ZIP"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
 def test_commands(words: str, images: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    places = {"RUN": str(run), "DATA": str(images), "SHEET": str(tmp_path / "sheet.png")}
+    places = {"RUN": str(run), "DATA": str(images), "SHEET": str(tmp_path / "sheet.png"), "RUNS": str(run.parent)}
+    places |= {"PAGE": str(tmp_path / "page.html"), "ZIP": str(tmp_path / "a.zip"), "TABLE": str(tmp_path / "a.csv")}
     given = [places.get(word, word) for word in words.split()]
     for flags in ([], ["--json"]):
         assert main([*given, *flags]) == 0
         said = capsys.readouterr()
         assert not unsafe(said.out + said.err, kept="\n\t")
+        (tmp_path / "a.zip").unlink(missing_ok=True)  # `danlu share` overwrites no file
     json.loads(said.out)
+    for file in (tmp_path / "page.html", tmp_path / "a.csv"):
+        if file.exists():
+            text = file.read_text(encoding="utf-8")
+            assert "<script>document" not in text or file.suffix == ".csv"
+            cells = [cell for row in csv.reader(text.splitlines()) for cell in row] if file.suffix == ".csv" else []
+            assert not [cell for cell in cells if cell[:1] in "=@" and cell]
 
 
 def test_report(run: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from danlu.config import dump_yaml
 from danlu.deployment.card import model_card
 from danlu.inference.loaded_run import LoadedRun, load
-from danlu.message import message
+from danlu.message import message, unicode_text
 from danlu.refuse import refusal
 from danlu.run.archive import CARD, WEIGHTS, write_archive
 from danlu.run.atomic import write_atomically
@@ -67,10 +67,10 @@ def share(
     if isinstance(data := summary.get("data"), dict):
         summary["data"] = data | {"path": Path(data.get("path", "")).name, "problems": []}
     contents: dict[str, str | Path] = {
-        CARD: model_card(loaded, use, file.name),
+        CARD: unicode_text(model_card(loaded, use, file.name)),
         "config.yaml": _public_config(loaded),
-        "summary.json": json.dumps(summary, ensure_ascii=False),
-        "findings.json": json.dumps(loaded.read_json("findings.json", default=[]), ensure_ascii=False),
+        "summary.json": _json(summary),
+        "findings.json": _json(loaded.read_json("findings.json", default=[])),
         WEIGHTS: loaded.weights(loaded.weights_used),
     }
     if (record := loaded.folder / "metrics.jsonl").is_file():
@@ -84,6 +84,11 @@ def share(
         bytes=file.stat().st_size,
         contents=[*contents],
     )
+
+
+def _json(content: Any) -> str:
+    """Json text, with escapes for bytes of names that are not UTF-8."""
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def _public_config(run: LoadedRun) -> str:
