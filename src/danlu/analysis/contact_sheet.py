@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from danlu.data.canvas import Placement
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
 from danlu.message import message
+from danlu.pose.cameras import project_model
+from danlu.pose.drawing import landmarks
+from danlu.pose.object_model import ObjectModel
+from danlu.pose.rigid import RigidPoses
 from danlu.refuse import blame, refusal
 from danlu.report.contact_sheet import Drawn, Tile, contact_sheet, draw_annotation
 from danlu.report.images import TINY_SIDE, resized, to_image, visible
@@ -127,7 +132,7 @@ def _tile(dataset: Dataset, i: int, side: int) -> Tile:
     image = _image(dataset, i, side)
     target = dataset.targets[i]
     if isinstance(target, Annotation):
-        image = draw_annotation(image, _drawn(target, image.size), dataset.classes)
+        image = draw_annotation(image, _drawn(target, image.size, dataset.models), dataset.classes)
     return Tile(image, _caption(dataset, i), dataset.name_of(i))
 
 
@@ -140,12 +145,31 @@ def _image(dataset: Dataset, i: int, side: int) -> Image.Image:
     return resized(decode(inputs.paths[i], window=inputs.window), side)
 
 
-def _drawn(target: Annotation, size: tuple[int, int]) -> list[Drawn]:
+def _drawn(target: Annotation, size: tuple[int, int], models: Sequence[ObjectModel] = ()) -> list[Drawn]:
     """Objects on a tile of width, height `size` that shows the whole image; large ones first, to stay behind."""
     width, height = size
     place = Placement(target.size, (height, width), (width / target.size[1], height / target.size[0]))
     boxes = place.boxes(target.boxes).tolist()
+    if models and target.rigid is not None:
+        return _posed(target, target.rigid, place, models)
     masks = target.masks(place).numpy() if target.shapes is not None else [None] * len(boxes)
     rows = zip(target.labels.tolist(), boxes, target.ignore.tolist(), masks)
     drawn = [Drawn(label, (box[0], box[1], box[2], box[3]), ignore, mask) for label, box, ignore, mask in rows]
     return sorted(drawn, key=lambda one: (one.box[0] - one.box[2]) * (one.box[3] - one.box[1]))
+
+
+def _posed(target: Annotation, rigid: RigidPoses, place: Placement, models: Sequence[ObjectModel]) -> list[Drawn]:
+    """Objects with the projected points, box and axes of their models; far ones first."""
+    drawn = []
+    camera = place.camera(rigid.camera).double()
+    boxes = place.boxes(target.boxes).tolist()
+    for i in rigid.translations[:, 2].argsort(descending=True).tolist():
+        label = int(target.labels[i])
+        pose = rigid.rotations[i].double(), rigid.translations[i].double()
+        lines, points = (
+            project_model(one, *pose, camera).clamp(-1e4, 1e4).tolist()
+            for one in (landmarks(models[label].box), models[label].points)
+        )
+        box = boxes[i]
+        drawn.append(Drawn(label, (box[0], box[1], box[2], box[3]), bool(target.ignore[i]), None, lines, points))
+    return drawn

@@ -83,6 +83,7 @@ def _predict(parser: Parser) -> None:
     parser.flag("--csv", metavar="FILE", default=None, help="table of all predictions to write")
     parser.flag("--top", metavar="K", default=None, help="number of top-scoring classes to list per image [3]")
     parser.flag("--score", metavar="N", default=None, help=setting_text("detect.score"))
+    parser.flag("--camera", metavar="FX,FY,CX,CY", default=None, help=setting_text("detect.camera"))
     _trained_network(parser)
 
 

@@ -12,6 +12,7 @@ from danlu.data.dataset import Dataset
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.sources import (
     bdd100k,
+    bop,
     cifar,
     coco,
     createml,
@@ -129,6 +130,15 @@ FORMATS = {
         "one file: x (N, H, W), (N, H, W, C) or (N, D), y (N,) or (N, T)",
         "sources/test_npz.py",
         reader="numpy",
+    ),
+    "bop": Format(
+        "BOP scenes with 6D poses and meshes",
+        bop.look,
+        bop.open,
+        ("pose", "detect"),
+        "models/obj_000001.ply, models/models_info.json, SPLIT/SCENE/scene_gt.json, scene_camera.json, rgb/000001.png",
+        "sources/test_bop.py",
+        sets="LM-O",
     ),
     "coco": Format(
         "COCO json of boxes or masks",

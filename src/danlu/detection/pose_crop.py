@@ -45,7 +45,8 @@ class CropNetwork(nn.Module):
             nn.AdaptiveAvgPool2d(6),
             nn.Flatten(),
             nn.Linear(144 * w, hidden),
-            nn.ReLU(),
+            nn.LayerNorm(hidden),  # without it all units of the layer died within an epoch at the usual learning rate
+            nn.SiLU(),
         )
         self.out = nn.Linear(hidden, classes * OUTPUTS)
         nn.init.normal_(self.out.weight, std=0.01)

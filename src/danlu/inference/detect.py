@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from danlu.config import Config
 from danlu.data.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
 from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.detection.detector import Detector
+from danlu.detection.pose_detector import PoseDetector
 from danlu.detection.tta import detect_flipped, merge
+from danlu.inference.bop_export import write_bop_results
 from danlu.inference.coco_export import write_coco_results
 from danlu.inference.inputs import InputImage, existing_path, output_folder, output_name, read_images
 from danlu.inference.prediction import Detection, Prediction
@@ -23,6 +27,9 @@ from danlu.inference.trained_network import TrainedNetwork
 from danlu.inference.video import Recording, is_video, video_frames
 from danlu.message import translated
 from danlu.objects import Detections
+from danlu.pose.cameras import project_model
+from danlu.pose.drawing import landmarks
+from danlu.pose.rotations import to_quaternions
 from danlu.progress.stages import stage
 from danlu.report.images import draw_objects
 from danlu.tasks.detect import run_lengths_to_json, to_image
@@ -50,13 +57,15 @@ def detect(
                 if one.content is None:
                     predictions.append(Prediction(one.name, error=one.error))
                     continue
-                objects = to_detections(next(found), detector.classes)
+                objects = detector.described(next(found), one.content[1])
                 predictions.append(Prediction(one.name, objects=objects))
                 if output is not None:
                     output.add(one, objects, detector.classes)
     if output is not None:
         output.close()
         write_coco_results(output.folder, predictions, detector.classes)
+        if trained.signature.task_spec.poses:
+            write_bop_results(output.folder, predictions)
     return predictions
 
 
@@ -90,6 +99,9 @@ class ImageDetector:
         raw = torch.from_numpy(np.stack([image for image, _ in images])).to(self.device)
         score, iou_threshold, max_objects = self.settings.score, self.settings.overlap, self.settings.most
         assert iou_threshold is not None, "chosen before the training"
+        first = self.members[0][0]
+        if isinstance(first, PoseDetector):
+            return self._poses(raw, [placement for _, placement in images])
         min_score = score / len(self.members)  # averaging over the members may raise a score
         each = [
             detect_flipped(
@@ -99,6 +111,47 @@ class ImageDetector:
         ]
         merged = each[0] if len(each) == 1 else [merge(one, iou_threshold, max_objects, score) for one in zip(*each)]
         return [to_image(one.to("cpu"), placement) for one, (_, placement) in zip(merged, images)]
+
+    def _poses(self, raw: Tensor, placements: Sequence[Placement]) -> list[Detections]:
+        """Detections with poses, of the first member of an ensemble: poses are not averaged."""
+        model, normalise = self.members[0]
+        assert isinstance(model, PoseDetector)
+        assert self.settings.overlap is not None, "chosen before the training"
+        cameras = torch.stack([self.camera(placement, model.camera.cpu()) for placement in placements]).to(raw.device)
+        outputs = model(normalise.scale(normalise.centre(raw)))
+        found = model.detect_poses(outputs, cameras, self.settings.score, self.settings.overlap, self.settings.most)
+        return [to_image(one.to("cpu"), placement) for one, placement in zip(found, placements)]
+
+    def camera(self, placement: Placement, typical: Tensor) -> Tensor:
+        """Intrinsics of the canvas: the given ones of the image, or those of the training set."""
+        if self.settings.camera is None:
+            return typical
+        fx, fy, cx, cy = self.settings.camera
+        return placement.camera(torch.tensor([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1.0]]))
+
+    def described(self, found: Detections, placement: Placement) -> list[Detection]:
+        """Detections of one image as plain values, with their poses where the network estimates some."""
+        objects = to_detections(found, self.classes)
+        model = self.members[0][0]
+        if not isinstance(model, PoseDetector) or found.poses is None:
+            return objects
+        camera = placement.inverse().camera(self.camera(placement, model.camera.cpu()))
+        boxes = model.corners.cpu()[found.labels]
+        return [replace(one, pose=_described(pose, box, camera)) for one, pose, box in zip(objects, found.poses, boxes)]
+
+
+def _described(pose: Tensor, box: Tensor, camera: Tensor) -> dict[str, Any]:
+    """[R | t] (3, 4) as plain values, and its landmarks in pixels. camera: of the image, in continuous pixels."""
+    rotation, translation = pose[:, :3], pose[:, 3]
+    pixels = project_model(landmarks((box[0], box[1])), rotation, translation, camera).clamp(-1e5, 1e5)
+    values = (camera[0, 0], camera[1, 1], camera[0, 2] - 0.5, camera[1, 2] - 0.5)
+    return {
+        "rotation": [[round(v, 6) for v in row] for row in rotation.tolist()],
+        "quaternion_wxyz": [round(v, 6) for v in to_quaternions(rotation).tolist()],
+        "translation": [round(v, 6) for v in translation.tolist()],
+        "camera": [round(float(v), 3) for v in values],
+        "landmarks": [[round(v, 1) for v in point] for point in pixels.tolist()],
+    }
 
 
 class AnnotatedOutput:

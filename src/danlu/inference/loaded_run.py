@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,7 @@ class LoadedRun(Run):
         device: str | None = None,
         tta: bool | str | None = None,
         score: float | str | None = None,
+        camera: str | Sequence[float] | None = None,
     ) -> list[Prediction]:
         """Predict images or rows without labels; one `Prediction` each, in their order.
 
@@ -166,13 +168,14 @@ class LoadedRun(Run):
         top: number of classes listed (classification). out: folder for the images with the prediction on them.
         weights: "best" or "last"; those the run was loaded with by default.
         device: "cpu", "cuda", ...; the run's by default. tta: average over flipped views (test-time augmentation).
-        score: min score of a detection.
+        score: min score of a detection. camera: intrinsics fx, fy, cx, cy in pixels of the images (poses); the training
+        set's by default.
 
         An unreadable image in a folder gives a prediction with an `error`; one that was named itself raises Refusal.
         """
         if (other := load(self, weights)) is not self:
-            return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
-        config = self._with_settings({"device": device, "tta": tta, "detect.score": score})
+            return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)
+        config = self._with_settings({"device": device, "tta": tta, "detect.score": score, "detect.camera": camera})
         if not str(top).isdecimal() or int(top) < 1:
             raise refusal("--top", message("inference.wanted.integer_least", "an integer of at least 1"), top)
         if not inputs:
@@ -185,6 +188,9 @@ class LoadedRun(Run):
             raise refusal("--out", message("inference.wanted.folder", "a folder"), "")
         place = pick_device(config.device)
         folder = Path(out) if out is not None else None
+        if camera is not None and not self.signature.task_spec.poses:
+            wanted = message("inference.wanted.omitted_without_poses", "omitted for tasks without poses")
+            raise refusal("--camera", wanted, str(camera))
         if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
         if score is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ def predict(
     device: str | None = None,
     tta: bool | str | None = None,
     score: float | str | None = None,
+    camera: str | Sequence[float] | None = None,
     model: Any = None,
     transform: Any = None,
 ) -> list[Prediction]:
     """Predict with the network of a run folder: `load(run, ...).predict(...)`; see there."""
     loaded = load(run, weights, model=model, transform=transform)
-    return loaded.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score)
+    return loaded.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)

@@ -17,6 +17,9 @@ class Detection(Result):
     score: float  # confidence, [0, 1]
     box: list[float]  # [left, top, right, bottom] in pixels of the image file
     mask: dict[str, Any] | None = None  # segmentation: COCO run lengths {"size": [height, width], "counts"}
+    # pose: {"rotation": 3 x 3, "quaternion_wxyz", "translation": metres, "camera": [fx, fy, cx, cy] in pixels of the
+    # image, "landmarks": corners of the model's box and its axes in pixels}
+    pose: dict[str, Any] | None = None
 
     KEYS: ClassVar[Mapping[str, str]] = {"label": "class"}
 

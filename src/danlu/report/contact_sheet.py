@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from danlu.report.images import COLOURS, INK, MASK_ALPHA, PAPER, draw_label, fitted, font_of
+from danlu.report.images import COLOURS, INK, MASK_ALPHA, PAPER, draw_label, draw_pose, fitted, font_of
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -22,12 +22,18 @@ MAX_LEGEND = 24  # classes
 
 @dataclass(frozen=True)
 class Drawn:
-    """One object on an image. box: x1, y1, x2, y2 in pixels of the tile. mask: uint8 (H, W) of 0 and 1, or None."""
+    """One object on an image. box: x1, y1, x2, y2 in pixels of the tile. mask: uint8 (H, W) of 0 and 1, or None.
+
+    landmarks: corners of the model's box and its axes in pixels, see `pose.drawing`; empty without a pose. points: of
+    the projected model.
+    """
 
     label: int
     box: tuple[float, float, float, float]
     ignore: bool = False
     mask: np.ndarray | None = None
+    landmarks: Sequence[Sequence[float]] = ()
+    points: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ def draw_annotation(image: Image.Image, objects: Sequence[Drawn], classes: Seque
         if one.mask is not None:
             out.paste(colour, (0, 0), Image.fromarray(one.mask * np.uint8(255 * MASK_ALPHA)))
     draw = ImageDraw.Draw(out)
+    for one, colour in zip(objects, colours):
+        draw_pose(draw, one.landmarks, colour, one.points)
     for one, colour in zip(objects, colours):
         x1, y1, x2, y2 = one.box
         draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=1 if len(objects) > 40 else 2)

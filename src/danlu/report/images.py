@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.data.annotations import RunLengths, decode_runs, parse_runs
 from danlu.data.multichannel import shown_channels
+from danlu.pose.drawing import AXES, EDGES
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -25,6 +26,7 @@ COLOURS = (  # RGB per class
     (230, 72, 46), (40, 116, 229), (30, 160, 92), (244, 176, 30), (150, 80, 210), (20, 178, 190), (226, 70, 150),
     (130, 100, 60), (120, 190, 50), (90, 100, 120),
 )  # fmt: skip
+AXIS_COLOURS = ((225, 40, 40), (30, 170, 50), (40, 70, 235))  # x, y, z
 PAPER, INK = (255, 255, 255), (40, 40, 38)
 FONTS = (  # in order of preference; all but the last have Chinese, Japanese and Korean glyphs
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
@@ -104,11 +106,35 @@ def draw_objects(image: Image.Image, objects: Sequence[Mapping[str, Any]], class
                 out.paste(colours[one["class"]], (left, top), Image.fromarray(alpha))
     draw = ImageDraw.Draw(out)
     line, size = max(1, round(max(out.size) / 240)), max(10, round(max(out.size) / 45))
+    for one in reversed(objects):
+        if "pose" in one:
+            draw_pose(draw, one["pose"]["landmarks"], colours[one["class"]], width=line)
     for one in reversed(objects):  # the top-scoring one is drawn last, on top
         (left, top, right, bottom), colour = one["box"], colours[one["class"]]
         draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=line)
         draw_label(draw, f"{one['class']} {one['score']:.2f}", (left, top), colour, font_of(size), out.size)
     return out
+
+
+def draw_pose(
+    draw: ImageDraw.ImageDraw,
+    landmarks: Sequence[Sequence[float]],
+    colour: tuple[int, int, int],
+    points: Sequence[Sequence[float]] = (),
+    width: int = 1,
+) -> None:
+    """Draw the box of a model in `colour`, its axes x, y, z in red, green, blue, and points of it.
+
+    landmarks: 12 points in pixels, as `pose.drawing.landmarks`; without them nothing is drawn.
+    """
+    if not landmarks:
+        return
+    draw.point([(x, y) for x, y in points], fill=colour)
+    corners = [(x, y) for x, y in landmarks]
+    for i, j in EDGES:
+        draw.line((corners[i], corners[j]), fill=colour, width=width)
+    for (i, j), axis in zip(AXES, AXIS_COLOURS):
+        draw.line((corners[i], corners[j]), fill=axis, width=width + 1)
 
 
 def draw_label(

@@ -32,6 +32,7 @@ from danlu.report.markup import (
 )
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.object_sections import examples_section, objects_section, sizes_section
+from danlu.report.pose_sections import pose_examples_section, poses_section
 from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
@@ -97,6 +98,8 @@ def render(
     split = SPLIT_WORDS.get(evaluation.get("split", ""))
     measured = translated("report.lead.results", "Measured on the {split} set.", split=split) if split else ""
     results, mistakes = RESULTS[TASKS[summary["task"]].targets] if summary.get("task") in TASKS else PLAIN_RESULTS
+    if summary.get("task") in TASKS and TASKS[summary["task"]].poses:
+        results = poses_section
     sections = [
         Section(
             "findings",
@@ -125,7 +128,8 @@ def render(
         Section(
             "examples",
             translated("report.heading.examples", "Examples"),
-            examples_section(evaluation.get("examples") or []),
+            examples_section(evaluation.get("examples") or [])
+            + pose_examples_section(evaluation.get("pose_examples") or []),
             translated(
                 "report.lead.examples", "Ground truth and detections side by side; images with the most mistakes first."
             ),

@@ -202,7 +202,7 @@ def to_image(found: Detections, placement: Placement) -> Detections:
     masks: Any = found.masks
     if masks is not None:
         masks = [compressed(placement.runs_back(mask), placement.original) for mask in masks.numpy()]
-    return Detections(placement.boxes_back(found.boxes), found.scores, found.labels, masks)
+    return Detections(placement.boxes_back(found.boxes), found.scores, found.labels, masks, found.poses)
 
 
 def above_score(found: Detections, score: float) -> Detections:

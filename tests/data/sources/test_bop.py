@@ -1,0 +1,166 @@
+"""BOP data: poses, boxes and cameras are read; faults are named and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from danlu.config import DataConfig
+from danlu.data.formats import open_dataset, recognise
+from danlu.data.sources import scenes
+from danlu.pose.solids import solids
+from danlu.refuse import Refusal
+
+COUNT, SIDE = 3, 96
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple:
+    return scenes.draw(COUNT, SIDE, seed=4)
+
+
+@pytest.fixture
+def bop(tmp_path: Path, drawn: tuple) -> Path:
+    """Drawn scenes written as BOP data: millimetres, pixel centres at integers, boxes of scene_gt_info.json."""
+    images, annotations, _ = drawn
+    scene, models = tmp_path / "bop" / "test" / "000001", tmp_path / "bop" / "models"
+    (scene / "rgb").mkdir(parents=True)
+    models.mkdir()
+    truth, cameras, info = {}, {}, {}
+    for i, (image, one) in enumerate(zip(images, annotations)):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(scene / "rgb" / f"{i:06d}.png")
+        camera = one.rigid.camera.double().numpy().copy()
+        camera[:2, 2] -= 0.5
+        cameras[i] = {"cam_K": camera.ravel().tolist(), "depth_scale": 1.0}
+        truth[i] = [
+            {"cam_R_m2c": r.flatten().tolist(), "cam_t_m2c": (t * 1000).tolist(), "obj_id": int(k) + 1}
+            for r, t, k in zip(one.rigid.rotations, one.rigid.translations, one.labels)
+        ]
+        info[i] = [
+            {"bbox_visib": [x1, y1, x2 - x1 - 1, y2 - y1 - 1], "visib_fract": float(v)}
+            for (x1, y1, x2, y2), v in zip(one.boxes.tolist(), one.rigid.visible)
+        ]
+    for name, content in (("gt", truth), ("camera", cameras), ("gt_info", info)):
+        (scene / f"scene_{name}.json").write_text(json.dumps(content))
+    table = {}
+    for k, model in enumerate(solids(), 1):
+        table[k] = {"diameter": model.extent * 1000}
+        points, faces = model.mesh.points * 1000, model.mesh.faces
+        head = f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\nproperty float y\nproperty float z\n"
+        head += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+        rows = [" ".join(f"{v:.6f}" for v in row) for row in points] + [f"3 {a} {b} {c}" for a, b, c in faces]
+        (models / f"obj_{k:06d}.ply").write_text(head + "\n".join(rows) + "\n")
+    table[3]["symmetries_continuous"] = [{"axis": [0, 0, 1], "offset": [0, 0, 0]}]
+    (models / "models_info.json").write_text(json.dumps(table))
+    return tmp_path / "bop"
+
+
+def read(path: Path, **settings: Any) -> Any:
+    return open_dataset(DataConfig(path=str(path), **settings))
+
+
+def change(file: Path, edit: Callable[[Any], Any]) -> None:
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def test_poses_boxes_and_cameras_are_those_of_the_scenes(bop: Path, drawn: tuple) -> None:
+    assert recognise(bop) == "bop"
+    dataset = read(bop)
+    assert dataset.task == "pose"
+    assert dataset.classes == ("obj_000001", "obj_000002", "obj_000003")
+    assert not dataset.problems
+    for one, real in zip(dataset.targets, drawn[1]):
+        assert one.boxes.tolist() == real.boxes.tolist()
+        assert one.labels.tolist() == real.labels.tolist()
+        assert one.rigid.translations.numpy() == pytest.approx(real.rigid.translations.numpy(), abs=1e-5)
+        assert one.rigid.rotations.numpy() == pytest.approx(real.rigid.rotations.numpy(), abs=1e-5)
+        assert one.rigid.camera.numpy() == pytest.approx(real.rigid.camera.numpy(), abs=1e-3)
+    assert [len(model.symmetries) for model in dataset.models] == [1, 1, 36]
+    assert dataset.models[0].extent == pytest.approx(solids()[0].extent, abs=1e-5)
+
+
+def test_the_same_data_serve_detection(bop: Path) -> None:
+    dataset = open_dataset(DataConfig(path=str(bop)), "detect")
+    assert dataset.task == "detect"
+    assert dataset.targets[0].rigid is None
+
+
+def _scale_translations(content: Any) -> None:
+    for objects in content.values():
+        for one in objects:
+            one["cam_t_m2c"] = [v / 1000 for v in one["cam_t_m2c"]]
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "text"),
+    [
+        ("test/000001/scene_gt.json", _scale_translations, "the same unit"),
+        ("models/models_info.json", lambda c: c["1"].update(symmetries_discrete=[[1, 2]]), "object 1 has"),
+    ],
+)
+def test_faults_of_the_whole_set_are_refused(bop: Path, file: str, edit: Callable, text: str) -> None:
+    change(bop / file, edit)
+    with pytest.raises(Refusal, match=text):
+        read(bop)
+
+
+def test_missing_meshes_are_refused(bop: Path) -> None:
+    (bop / "models" / "obj_000002.ply").unlink()
+    with pytest.raises(Refusal, match="has no mesh"):
+        read(bop)
+
+
+def test_a_matrix_that_is_no_rotation_and_an_object_behind_the_camera_are_skipped(bop: Path) -> None:
+    def edit(content: Any) -> None:
+        first = next(objects for objects in content.values() if len(objects) > 1)
+        first[0]["cam_R_m2c"] = [2, 0, 0, 0, 1, 0, 0, 0, 1]
+        first[1]["cam_t_m2c"][2] = -500
+
+    change(bop / "test/000001/scene_gt.json", edit)
+    reasons = " ".join(p.reason for p in read(bop, on_bad="skip").problems)
+    assert "no rotation matrix" in reasons
+    assert "behind the camera" in reasons
+
+
+def test_a_wrong_symmetry_is_reported(bop: Path) -> None:
+    half_turn = [-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    change(bop / "models/models_info.json", lambda c: c["1"].update(symmetries_discrete=[half_turn]))
+    (problem,) = read(bop).problems
+    assert "no symmetry of the mesh" in problem.reason
+
+
+def test_wrong_intrinsics_are_refused(bop: Path) -> None:
+    """Boxes of whole objects disagree with poses projected by another camera."""
+    from danlu.pose.cameras import project_model
+
+    dataset = read(bop)
+    boxes = []
+    for one in dataset.targets:
+        bounds = []
+        for label, r, t in zip(one.labels.tolist(), one.rigid.rotations, one.rigid.translations):
+            points = torch.from_numpy(dataset.models[label].mesh.points).float()
+            pixels = project_model(points, r, t, one.rigid.camera).numpy()
+            low, high = pixels.min(0), pixels.max(0)
+            bounds.append([float(v) for v in (*low, *(high - low - 1))])
+        boxes.append(bounds)
+
+    def edit(content: Any) -> None:
+        for i, bounds in enumerate(boxes):
+            for one, box in zip(content[str(i)], bounds):
+                one["bbox_obj"] = box
+
+    change(bop / "test/000001/scene_gt_info.json", edit)
+    assert not read(bop).problems
+    change(bop / "test/000001/scene_camera.json", lambda c: [one["cam_K"].__setitem__(0, 300.0) for one in c.values()])
+    with pytest.raises(Refusal, match="do not project onto their boxes"):
+        read(bop)
+    assert np.isfinite(boxes[0][0]).all()
