@@ -243,6 +243,22 @@ def test_counters_are_cumulative():
     assert "danlu_request_seconds_sum 3.021000" in text
 
 
+def test_a_client_that_goes_while_it_sends_is_counted_as_wrong_input(service) -> None:
+    """Not as a fault of the service, which would print a traceback and count nothing."""
+
+    def wrong() -> int:
+        found = re.search(r'requests_total{status="400"} (\d+)', service.client.get("/metrics").text)
+        return int(found[1]) if found else 0
+
+    before, port = wrong(), int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nbegin")
+    until = time.monotonic() + 20
+    while wrong() == before:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_the_page_draws_the_answer_in_a_browser(service, coloured, tmp_path) -> None:
     """An image is chosen on a phone; a file that is none gets its sentence; masks are decoded as danlu wrote them."""
     (tmp_path / "none.png").write_bytes(b"no image")

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
 
 from danlu import __version__
 from danlu.data.image_file import UNREADABLE, reason_of
@@ -88,6 +89,8 @@ def make_app(predictor: ImagePredictor) -> FastAPI:
             status, content = 200, {"predictions": rows}
         except BadRequest as wrong:
             status, content = 400, {"error": str(wrong)}
+        except ClientDisconnect:  # while it sent its images: the answer is for the counters
+            status, content = 400, {"error": "the client has gone"}
         except Overloaded:
             status, content = 503, {"error": "too many images are waiting; try again later"}
         counters.count(status, time.perf_counter() - began)
