@@ -14,7 +14,7 @@ FLOORS = {
     "message": 0, "progress": 1, "task_spec": 1, "refuse": 1, "objects": 1, "user_objects": 2, "pose": 2,
     "config": 2,
     "run": 3, "learning": 3, "data": 3, "models": 3, "metrics": 3, "inspection": 3, "doctor": 3,
-    "detection": 4,
+    "detection": 4, "pretraining": 4,
     "tasks": 5,
     "engine": 6, "report": 6,
     "preparation": 7, "own": 7, "loggers": 7,

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # checkers below have the same names; a test compares them.
 _PUBLIC = {
     "train": "danlu.training.train",
+    "pretrain": "danlu.training.pretrain",
     "evaluate": "danlu.inference.evaluate",
     "predict": "danlu.inference.predict",
     "load": "danlu.inference.loaded_run",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from danlu.refuse import Failure as Failure
     from danlu.refuse import Refusal as Refusal
     from danlu.serving.serve import serve as serve
+    from danlu.training.pretrain import pretrain as pretrain
     from danlu.training.train import train as train
     from danlu.tuning.tune import tune as tune
 else:

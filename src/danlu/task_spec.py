@@ -11,9 +11,9 @@ from typing import Literal
 
 from danlu.message import Message, message
 
-TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose"]
+TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "pretrain"]
 ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
-Targets = Literal["class", "labels", "numbers", "objects"]
+Targets = Literal["class", "labels", "numbers", "objects", "none"]
 Direction = Literal["high", "low"]
 
 NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
@@ -25,7 +25,8 @@ class TaskSpec:
 
     targets: type of one sample's target. "class": an index into the class names; "labels": 0 or 1 for each class
         name; "numbers": one float per target column; "objects": boxes with labels, masks where `masks` is set, and
-        poses in space where `poses` is set.
+        poses in space where `poses` is set; "none": the network learns from the inputs
+        alone (class labels, where there are any, only measure progress).
     reason: why data of this type get this task, for the list of choices.
     goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
@@ -33,6 +34,7 @@ class TaskSpec:
     better: whether a high or a low value of `monitor` is better.
     loss: name and reason of the default loss; None where the network computes its own.
     network: name and reason of the default network; None where it depends on the inputs.
+    keeps_last: the last weights are the best ones; validation metrics choose no epoch.
     """
 
     name: TaskName
@@ -46,6 +48,7 @@ class TaskSpec:
     poses: bool = False
     loss: tuple[str, Message] | None = None
     network: tuple[str, Message] | None = None
+    keeps_last: bool = False
 
     @property
     def finds_objects(self) -> bool:
@@ -60,7 +63,7 @@ class TaskSpec:
     @property
     def has_classes(self) -> bool:
         """Targets refer to a list of class names."""
-        return self.targets != "numbers"
+        return self.targets not in ("numbers", "none")
 
 
 TASKS: dict[TaskName, TaskSpec] = {
@@ -121,6 +124,16 @@ TASKS: dict[TaskName, TaskSpec] = {
             monitor="add_s_01d",
             poses=True,
             network=("pose-crop", message("choice.network.pose", "finds objects, then estimates the pose of each")),
+        ),
+        TaskSpec(
+            "pretrain",
+            targets="none",
+            reason=message("choice.task.pretrain", "images without labels"),
+            goal=message("task.goal.pretrain", "features of images without labels"),
+            metrics=("loss", "baseline", "std", "rank"),
+            monitor="loss",
+            better="low",
+            keeps_last=True,
         ),
     )
 }

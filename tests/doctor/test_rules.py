@@ -85,6 +85,25 @@ def told_and_seen(told: float, seen: float) -> list[tuple]:
 
 # code -> (records with the fault, records of the same run without it).
 CASES = {
+    "pretrain.at_baseline": (
+        [("pretrain.method", "mae")]
+        + [(f"pretrain.{name}", 0.979, "val", s) for s in range(1, 7) for name in ("loss", "baseline")],
+        [("pretrain.method", "mae")]
+        + [("pretrain.loss", 0.6, "val", s) for s in range(1, 7)]
+        + [("pretrain.baseline", 0.979, "val", s) for s in range(1, 7)],
+    ),
+    "pretrain.collapsed": (
+        [("pretrain.method", "simsiam")] + [("pretrain.std", 0.01, "val", s) for s in (1, 2, 3)],
+        [("pretrain.method", "simsiam")] + [("pretrain.std", 0.9, "val", s) for s in (1, 2, 3)],
+    ),
+    "pretrain.low_rank": (
+        [("pretrain.method", "mae")] + [("pretrain.rank", 1.3, "val", s) for s in (1, 2, 3)],
+        [("pretrain.method", "mae")] + [("pretrain.rank", 40.0, "val", s) for s in (1, 2, 3)],
+    ),
+    "pretrain.trivial_masks": (  # of MNIST's 4 x 4 patches 62.4 % are constant
+        [("pretrain.method", "mae"), ("pretrain.constant", 0.624, "train", 1)],
+        [("pretrain.method", "mae"), ("pretrain.constant", 0.02, "train", 1)],
+    ),
     "loop.missing_zero_grad": (
         [("optimizer.leftover_share", 1.0, "", s) for s in (2, 3, 4)],
         [("optimizer.leftover_share", 0.0, "", s) for s in (2, 3, 4)],

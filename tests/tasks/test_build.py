@@ -63,6 +63,9 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
     if spec.targets == "labels":
         task = build_task(name, TaskData(config, ("a", "b", "c")))
         return task, Evaluation(torch.randn(4, 3), torch.tensor([[0.0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]), index)
+    if spec.targets == "none":  # rows of loss, baseline, width of the embedding, embedding and features
+        rows = torch.cat([torch.rand(4, 2), torch.full((4, 1), 3.0), torch.randn(4, 8)], 1)
+        return build_task(name, TaskData(config)), Evaluation(rows, torch.zeros(4, dtype=torch.long), index)
     task = build_task(name, TaskData(config, ("a", "b", "c"), torch.tensor([2, 1, 1])))
     return task, Evaluation(torch.randn(4, 3), torch.tensor([0, 1, 2, 0]), index)
 

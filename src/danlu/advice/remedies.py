@@ -405,6 +405,7 @@ JUDGED_BY = {"data.imbalance": "f1", "fit.one_class": "f1"}
 # Reason why no setting is tested, by code or by family; the finding's own remedy says what to do instead.
 NO_SETTING = {
     "data": message("no_setting.data", "the data must change, not a setting"),
+    "pretrain": message("no_setting.pretrain", "short trainings do not show what a pretraining is worth"),
     "loop": message("no_setting.loop", "danlu's own loop has no setting for this; please report it"),
     "model": message("no_setting.model", "the network's code must change, not a setting"),
     "speed": message("no_setting.speed", "it only costs time, and changes are compared by their metric"),

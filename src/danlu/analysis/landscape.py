@@ -65,6 +65,7 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
         "--directions", directions, DIRECTIONS, message("analysis.wanted.random_eigenvectors", "random or eigenvectors")
     )
     trained = load(run)
+    trained.need_outputs("diagnose --landscape")
     language = with_values(trained.config, {"doctor.language": lang} if lang else {}).doctor.language
     if trained.signature.task_spec.finds_objects or trained.signature.members:
         raise refusal(

@@ -33,11 +33,13 @@ from danlu.config.values import (
     Port,
     Positive,
     Precision,
+    PretrainingMethod,
     ScheduleName,
     Seed,
     Side,
     SplitSize,
     Text,
+    TokenizerName,
     Workers,
     increasing,
     parse_names,
@@ -155,6 +157,30 @@ class TransferConfig(Strict):
     def start(self) -> str | None:
         """The weights to start from, None for random initialisation."""
         return None if self.init == "none" else self.init
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Strict):
+    """Pretraining on images without labels (`danlu pretrain`)."""
+
+    method: PretrainingMethod | None = option(
+        None, "masked images: mae, simmim, beit; two views of each image: simclr, simsiam, byol"
+    )
+    mask: Annotated[float, Field(gt=0, lt=1)] | None = option(
+        None, "fraction of each image that is hidden (mae .75, simmim .6, beit .4)"
+    )
+    unit: Count | None = option(None, "side of a hidden square in pixels (simmim)")
+    decoder_width: Count = option(96, "width of the decoder (mae)")
+    decoder_depth: Count = option(2, "transformer blocks of the decoder (mae)")
+    norm_patches: bool = option(True, "predict pixels normalised by mean and std of their patch (mae)")
+    tokenizer: TokenizerName = option(
+        "vq", "tokenizer of patches, fitted to the training images: vq (an autoencoder) or kmeans (beit)"
+    )
+    codes: Annotated[int, Field(ge=2, le=65_536)] = option(256, "number of visual tokens (beit)")
+    hidden: Count = option(512, "units of the projection and prediction heads (simclr, simsiam, byol)")
+    projection: Count = option(128, "size of the embedding (simclr, simsiam, byol)")
+    temperature: Positive = option(0.5, "divides the similarities (simclr)")
+    momentum: Fraction = option(0.99, "weight of the old copy of the network in each update (byol)")
 
 
 @dataclass(frozen=True)
@@ -331,6 +357,7 @@ class Config(Strict):
     model: ModelConfig = section(ModelConfig)
     detect: DetectConfig = section(DetectConfig)
     transfer: TransferConfig = section(TransferConfig)
+    pretrain: PretrainConfig = section(PretrainConfig)
     epochs: Count | None = option(None, "passes over the training set")
     batch_size: Count | None = option(None, "samples per batch, over all devices")
     optim: OptimConfig = section(OptimConfig)

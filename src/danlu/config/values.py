@@ -42,6 +42,8 @@ Flip = Literal["none", "lr", "ud", "both"]
 OwnName = Annotated[str, Field(pattern=r"^own:")]  # stands for an object of the user, see `user_objects.py`
 Precision = Literal["fp32", "bf16", "fp16"]
 Language = Literal["en", "zh"]
+PretrainingMethod = Literal["mae", "simmim", "beit", "simclr", "simsiam", "byol"]
+TokenizerName = Literal["vq", "kmeans"]
 LoggerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 
 

@@ -51,6 +51,7 @@ from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, metric_key, split_key
 from danlu.run.summary import Summary
 from danlu.serving.serve import serve
+from danlu.training.pretrain import pretrain
 from danlu.training.train import train
 from danlu.tuning.printed import print_tuning
 from danlu.tuning.tune import tune
@@ -65,6 +66,17 @@ def train_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     except Interrupted as stopped:
         print_line(console, f"danlu: {stopped}")
         return {"interrupted": str(stopped)}, stopped.code
+    return run.summary.public(), 0
+
+
+def pretrain_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
+    data = values.pop("data.path", None) or ""
+    try:
+        run = pretrain(data, console=console, **values)
+    except Interrupted as stopped:
+        print_line(console, f"danlu: {stopped}")
+        return {"interrupted": str(stopped)}, stopped.code
+    print_line(console, f"next: danlu train DATA --init {run.folder}")
     return run.summary.public(), 0
 
 
@@ -337,6 +349,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[dict[str, Any], Console], tuple[Any, int]]] = {
     "train": train_command,
+    "pretrain": pretrain_command,
     "tune": tune_command,
     "evaluate": evaluate_command,
     "predict": predict_command,

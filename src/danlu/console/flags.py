@@ -125,7 +125,7 @@ class Parser(argparse.ArgumentParser):
                 *FLAGS[key],
                 group=groups[head],
                 dest=key,
-                metavar=_metavar(setting),
+                metavar=metavar(setting),
                 default=argparse.SUPPRESS,
                 help=setting_text(key),
                 default_text=_default(setting.default),
@@ -213,7 +213,8 @@ def _default(value: Any) -> str:
     return f" [{str(value).lower() if isinstance(value, bool) else value}]"
 
 
-def _metavar(setting: Setting) -> str:
+def metavar(setting: Setting) -> str:
+    """Placeholder of a setting's value in --help: its choices, or N or TEXT."""
     several = "" if not setting.is_list else "A,B,..." if setting.length is None else ",".join("ABCD"[: setting.length])
     if setting.choices:
         return "|".join([*setting.choices, *([several] if several else [])])

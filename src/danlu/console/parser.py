@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from danlu.console.flags import Parser, hint, setting_text
+from danlu.config import keys
+from danlu.console.flags import Parser, hint, metavar, setting_text
 from danlu.console.language import FLAG
 from danlu.message import message, translated
 from danlu.refuse import Refusal, nearest
@@ -15,6 +16,7 @@ from danlu.run.names import EVALUATION_PAGE
 EXPORT_NAMES = ("onnx", "pt2", "openvino")  # of `deployment.export`, likewise
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
+PRETRAIN_FLAGS = {"--method": "pretrain.method", "--tokenizer": "pretrain.tokenizer"}
 NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
 
 LANGUAGE_HELP = message(
@@ -45,6 +47,15 @@ def _train(parser: Parser) -> None:
     parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
     parser.flag("--resume", metavar="RUN", help="continue an interrupted run")
     parser.settings()
+
+
+def _pretrain(parser: Parser) -> None:
+    parser.argument("data.path", metavar="DATA", nargs="?", help="images; class labels only measure progress")
+    for name, key in PRETRAIN_FLAGS.items():
+        parser.flag(name, metavar=metavar(keys()[key]), dest=key, default=argparse.SUPPRESS, help=setting_text(key))
+    parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
+    parser.flag("--resume", metavar="RUN", help="continue an interrupted pretraining")
+    parser.settings(only=lambda key: key != "task")
 
 
 def _tune(parser: Parser) -> None:
@@ -205,6 +216,13 @@ def _trained_network(parser: Parser) -> None:
 VERBS = {
     "train": Verb(
         "[DATA]", "train a network on DATA, evaluate it and write a report", _train, language="doctor.language"
+    ),
+    "pretrain": Verb(
+        "[DATA]",
+        "train the features of a network on images without labels, for `danlu train --init`",
+        _pretrain,
+        setting_names={key: name for name, key in PRETRAIN_FLAGS.items()},
+        language="doctor.language",
     ),
     "tune": Verb(
         "[DATA]",

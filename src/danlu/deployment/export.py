@@ -86,6 +86,7 @@ def export(
         need(("openvino", *PACKAGES), "--format openvino", "openvino")
     size = _batch(batch)
     loaded = load(run, weights, model=model)
+    loaded.need_outputs("export")
     file = Path(out) if out is not None else loaded.folder / FOLDER / f"model{SUFFIXES[format]}"
     if file.suffix != SUFFIXES[format]:
         raise refusal(

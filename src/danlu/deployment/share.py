@@ -48,6 +48,7 @@ def share(
     file as it is. Images of the data and the folder of the data are left out. Refusal for a file that exists.
     """
     loaded = load(run, weights, model=model)
+    loaded.need_outputs("share")
     file = Path(out) if out is not None else Path(f"{loaded.folder.resolve().name}.zip")
     if file.suffix.lower() != ".zip":
         raise refusal("--out", message("deployment.wanted.file_ends_zip", "a file that ends in .zip"), str(file))

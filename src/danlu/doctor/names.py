@@ -146,6 +146,13 @@ NAMES: dict[str, Name] = {
     "norm.momentum": Name("once", "layer", "", "momentum of the running statistics (-1: cumulative)"),
     "norm.eps": Name("once", "layer", "", "epsilon"),
     "norm.tracks": Name("once", "layer", "0/1", "keeps running statistics"),
+    # Pretraining on images without labels.
+    "pretrain.method": Name("once", "", "", "mae, simmim, beit, simclr, simsiam or byol"),
+    "pretrain.loss": Name("epoch", "phase", "", "mean loss of the method"),
+    "pretrain.baseline": Name("epoch", "phase", "", "mean loss of the best answer that ignores the image"),
+    "pretrain.std": Name("epoch", "phase", "", "spread of the normalised embeddings, 1 for random directions"),
+    "pretrain.rank": Name("epoch", "phase", "", "effective rank of the features of the backbone"),
+    "pretrain.constant": Name("epoch", "phase", "fraction", "patches whose pixels are all alike"),
     # Outputs, targets, loss.
     "loss.kind": Name(
         "once", "", "", "cross_entropy, nll, bce, bce_logits, mse, half_mse, l1, kl, hinge, ... or the callable's name"

@@ -20,6 +20,8 @@ from danlu.task_spec import TASKS
 from danlu.tasks.task import Evaluation
 from danlu.user_objects import find, is_own
 
+# Metrics of pretraining -> names in the ledger.
+PRETRAINING_NAMES = {name: f"pretrain.{name}" for name in ("loss", "baseline", "std", "rank", "constant")}
 LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
 # Targets of the task -> the doctor's names of danlu's losses. Other losses have no name there, whatever their graphs
 # look like.
@@ -52,7 +54,9 @@ class DoctorWatcher(Watcher):
             plan.hooked_module, optimizer, budget=settings.budget, language=settings.language, quiet=True
         )
         self.loss = _loss_kind(config)
-        self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects
+        self.unlabelled = config.task is not None and TASKS[config.task].targets == "none"
+        self.method = config.pretrain.method
+        self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects and not self.unlabelled
         self.run, self.say, self.fix = run, say, fix
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
         self._restored = restored
@@ -61,6 +65,8 @@ class DoctorWatcher(Watcher):
     def __enter__(self) -> DoctorWatcher:
         self.doctor.__enter__()
         self.doctor.expect_observed(self.loss, hold_outputs=self.hold_outputs)
+        if self.unlabelled:
+            self.doctor.ledger.add("pretrain.method", str(self.method))
         if self._restored:
             try:
                 self.doctor.restore(dict(self._restored))
@@ -78,18 +84,18 @@ class DoctorWatcher(Watcher):
             self.doctor.say_withdrawn(self.say)
 
     def on_loss(self, plan: Plan, loss: Tensor, batch: Batch) -> None:
-        targets = batch.targets if isinstance(batch.targets, Tensor) else None
+        targets = batch.targets if isinstance(batch.targets, Tensor) and not self.unlabelled else None
         self.doctor.observe(loss, None, targets)
 
     def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
-        if isinstance(evaluation.outputs, Tensor) and isinstance(evaluation.targets, Tensor):
+        if not self.unlabelled and isinstance(evaluation.outputs, Tensor) and isinstance(evaluation.targets, Tensor):
             self.doctor.validated(evaluation.outputs, evaluation.targets)
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self.doctor.epoch()
         # The doctor samples training steps and does not see validation; the loop has the means over all samples.
         for part in ("train", "val"):
-            for metric, name in LEDGER_NAMES.items():
+            for metric, name in (PRETRAINING_NAMES if self.unlabelled else LEDGER_NAMES).items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, progress.epoch)
         self._keep(self.doctor.say_new(self.say, self.fix, confirm=True))
@@ -108,6 +114,8 @@ class DoctorWatcher(Watcher):
 def _loss_kind(config: Config) -> str | None:
     """The doctor's name of the loss; None where it is to be derived from the graph."""
     name = config.loss.name
+    if config.pretrain.method is not None:
+        return "pretraining"
     if is_own(name):
         return find("loss", str(name)).kind
     targets = TASKS[config.task].targets if config.task is not None else "class"

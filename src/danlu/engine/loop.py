@@ -302,8 +302,10 @@ def _set_lr(plan: Plan, progress: Progress) -> None:
 def _update_best(plan: Plan, progress: Progress, metrics: dict[str, float]) -> bool:
     """Return whether this epoch is the best so far; update the plateau, and stop when patience runs out."""
     name, better = plan.task.spec.monitor, plan.task.spec.better
-    if plan.val is None:  # without validation the last weights are used
+    if plan.val is None or plan.task.spec.keeps_last:  # the last weights are used
         progress.best_epoch = progress.epoch + 1
+        if plan.plateau is not None and plan.val is not None:
+            plan.plateau.step(metrics["loss"])
         return True
     # Equal metrics are common with small validation sets; the smaller loss decides then.
     value = (metrics[name] if better == "high" else -metrics[name], -metrics["loss"])

@@ -173,6 +173,7 @@ class LoadedRun(Run):
 
         An unreadable image in a folder gives a prediction with an `error`; one that was named itself raises Refusal.
         """
+        self.need_outputs("predict")
         if (other := load(self, weights)) is not self:
             return other.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)
         config = self._with_settings({"device": device, "tta": tta, "detect.score": score, "detect.camera": camera})
@@ -201,6 +202,14 @@ class LoadedRun(Run):
             )
         with using(self.objects):
             return self._predict(place, inputs, config, int(top), folder)
+
+    def need_outputs(self, verb: str) -> None:
+        """Raise Refusal for a pretraining, whose network has no outputs to predict or evaluate."""
+        if self.signature.task_spec.targets == "none":
+            raise Refusal(
+                f"danlu {verb}: {self.name} is a pretraining, whose network has no outputs yet; "
+                f"train it on labelled data first: danlu train DATA --init {self.folder}"
+            )
 
     def _predict(
         self, place: torch.device, inputs: tuple[Any, ...], config: Config, top: int, out: Path | None
@@ -242,6 +251,7 @@ class LoadedRun(Run):
         choosing by the test metrics biases them: `result.test_looks`. out: HTML page to write, with the confusion
         matrix and the mistakes.
         """
+        self.need_outputs("evaluate")
         if (other := load(self, weights)) is not self:
             return other.evaluate(data, part=part, device=device, tta=tta, out=out)
         config = self._with_settings({"device": device, "tta": tta})

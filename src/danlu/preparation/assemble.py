@@ -29,6 +29,9 @@ from danlu.preparation.networks import build_network
 from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import lr_factors
+from danlu.pretraining.methods import METHODS
+from danlu.pretraining.pretrainer import Pretrainer
+from danlu.pretraining.views import ViewPair
 from danlu.tasks.build import build_task
 from danlu.tasks.task import Task, TaskData, Views
 from danlu.user_objects import find, is_own
@@ -70,6 +73,10 @@ def _own_transforms(
         augment = AugmentObjects(config.augment, channels=channels, search=search, poses=poses, **shape)
         return augment, Normalise(**shape)
     classes = len(signature.classes)
+    if prepared.dataset.task_spec.targets == "none" and METHODS[config.pretrain.method or ""].views:
+        augment = Augment(config.augment, channels=channels, classes=0, **shape)
+        pair = ViewPair(augment, Normalise(**shape), signature.mean, signature.std)
+        return pair, pair
     return Augment(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
 
 
@@ -124,6 +131,8 @@ def make_plan(prepared: Prepared, fabric: Fabric, *, restored: bool = False) -> 
         fold_frozen_norms(module)
     if config.transfer.head_first and not restored and len(prepared.split.train):
         fit_head(module, _probe_batches(prepared), prepared)
+    if isinstance(module, Pretrainer) and not restored:
+        module.prepare(batch.inputs for batch in evaluation_batches(prepared, prepared.split.train, fabric).epoch())
     average = WeightAverage(module, config.optim.ema) if config.optim.ema else None
     changes_gradient = (config.optim.clip_norm, config.optim.clip_value, config.model.sparse_refine or None)
     fused = config.precision != "fp16" or all(setting is None for setting in changes_gradient)

@@ -93,7 +93,7 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
 def check_training(prepared: Prepared) -> None:
     """Refuse invalid losses, schedules and number formats, and settings that would have no effect."""
     config = prepared.config
-    if prepared.objects is None:
+    if prepared.objects is None and prepared.dataset.task_spec.targets != "none":
         build_loss(config.loss, prepared.class_counts, prepared.dataset.task)
     build_schedule(config.schedule, config.epochs, 1.0)
     check_precision(config.precision, prepared.device)

@@ -54,6 +54,8 @@ def pick_data_settings(
         if is_pretrained(starting_weights(chooser)) and not objects:
             pick("data.size", *choose_size(dataset, samples, device))
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
+        if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
+            _divisible_size(chooser)
         stored = dataset.stored_channels
         if stored not in (1, 3):
             pick(
@@ -121,6 +123,17 @@ def _image_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
         return side, message("choice.size.gpu", text, **values)
     text = "the median short side is {median} px; {limit} px suit a CPU"
     return side, message("choice.size.cpu", text, **values)
+
+
+def _divisible_size(chooser: Chooser) -> None:
+    """Reduce a chosen image side to a multiple of the patches of vision transformers and of usual strides."""
+    side = chooser["data.size"]
+    step = 32 if side >= 64 else 4
+    if side % step and side > step:
+        reason = message(
+            "choice.size.divisible", "{side} px, less what patches of {step} px leave over", side=side, step=step
+        )
+        chooser.set("data.size", side // step * step, reason)
 
 
 def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:

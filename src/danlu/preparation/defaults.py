@@ -19,7 +19,14 @@ from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights
 from danlu.preparation.own_defaults import choose_for_own, choose_network_for_tensors
-from danlu.preparation.pretrained import ONE_CYCLE, choose_detector_fine_tuning, choose_fine_tuning, is_pretrained
+from danlu.preparation.pretrained import (
+    LAYER_DECAY,
+    ONE_CYCLE,
+    choose_detector_fine_tuning,
+    choose_fine_tuning,
+    is_pretrained,
+)
+from danlu.preparation.pretraining import choose_pretraining
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 from danlu.user_objects import is_own
@@ -88,6 +95,9 @@ def _training(
     if TASKS[dataset.task].finds_objects:
         _detector(chooser, TASKS[dataset.task], samples, device)
         return
+    if TASKS[dataset.task].targets == "none":
+        choose_pretraining(chooser, samples)
+        return
     if images and is_pretrained(starting_weights(chooser)):
         _fine_tuning(chooser, samples, TASKS[dataset.task])
         return
@@ -97,7 +107,10 @@ def _training(
     network = find_network(chooser["model.name"])
     if network.name or is_own(chooser["optim.name"]):
         choose_for_own(chooser)
-    _budget(chooser, images, network.residual, samples)
+    self_supervised = start is not None and start.pretrain is not None
+    _budget(chooser, images, network.residual, samples, full=self_supervised)
+    if self_supervised and chooser["transfer.layer_decay"] == 1.0:
+        chooser.keep("transfer.layer_decay", LAYER_DECAY)  # described where its factors are known
     _update_rule(chooser, images, network.residual, network.convex)
     _loss(chooser, TASKS[dataset.task])
     if network.distance_outputs and chooser["loss.name"] == "cross-entropy" and not chooser["loss.smoothing"]:
@@ -240,7 +253,8 @@ def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
         chooser.pick("detect.width", width, why)
 
 
-def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> None:
+def _budget(chooser: Chooser, images: bool, residual: bool, samples: int, full: bool = False) -> None:
+    """Batch size and epochs. full: as many as from random initialisation, also with weights to start from."""
     batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
     chooser.pick(
         "batch_size",
@@ -249,7 +263,7 @@ def _budget(chooser: Chooser, images: bool, residual: bool, samples: int) -> Non
     )
     min_epochs = 30 if residual else 10
     epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples, 1)))) if images else 60
-    if starting_weights(chooser):
+    if starting_weights(chooser) and not full:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
             "epochs",

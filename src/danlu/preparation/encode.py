@@ -16,6 +16,7 @@ from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
 from danlu.message import message
 from danlu.preparation.networks import model_options
+from danlu.preparation.pretraining import settings_of
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 
@@ -154,7 +155,8 @@ def _signature(config: ResolvedConfig, dataset: Dataset) -> Signature:
         task=dataset.task,
         model=config.model.name,
         options=model_options(config),
-        classes=dataset.classes,
+        classes=dataset.classes if dataset.task_spec.has_classes else (),
+        pretrain=settings_of(config) if dataset.task_spec.targets == "none" else None,
         target_names=dataset.target_names or (("target",) if dataset.task_spec.targets == "numbers" else ()),
         window=dataset.inputs.window if isinstance(dataset.inputs, ImageFiles) else None,
     )

@@ -49,7 +49,7 @@ def check_fits(config: ResolvedConfig, signature: Signature, device: torch.devic
     if signature.size is None:
         return
     image = BATCH_TENSORS * _image(signature)
-    if not signature.task_spec.finds_objects:
+    if not signature.task_spec.finds_objects and signature.pretrain is None:
         image = max(image, _kept_per_image(signature))
     check_memory(needed + 2 * image, "--size", signature.size, "two images in training", free)
     what = f"{config.batch_size:,} images of {signature.size} px in training"

@@ -14,7 +14,10 @@ from danlu.models.build import build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
 from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_parts
+from danlu.pretraining.methods import build_pretrainer, check_last_map
+from danlu.refuse import refusal
 from danlu.run.signature import Signature
+from danlu.user_objects import is_own
 
 TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
 
@@ -50,6 +53,8 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
     """The network that a signature describes. pretrained: with published weights instead of fresh ones."""
     if signature.task_spec.finds_objects:
         return _detector(signature, pretrained)
+    if signature.task_spec.targets == "none":
+        return _pretrainer(signature, pretrained)
     spec, facts = find_network(signature.model), facts_of(signature)
     if spec.name:
         return spec.build(facts)
@@ -62,6 +67,17 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
         pretrained=pretrained,
         **signature.options,
     )
+
+
+def _pretrainer(signature: Signature, pretrained: bool) -> nn.Module:
+    """A method of pretraining with its backbone."""
+    if is_own(signature.model):
+        raise refusal("--model", "a network of danlu or timm/NAME for `danlu pretrain`", signature.model)
+    shape = {"channels": signature.channels or 3, "size": signature.size or 1}
+    options = signature.options | ({"pretrained": True} if pretrained else {})
+    model = build_pretrainer(signature.model, options, signature.pretrain or {}, **shape)
+    check_last_map(model, **shape)
+    return model
 
 
 def facts_of(signature: Signature) -> NetworkFacts:

@@ -15,6 +15,7 @@ from danlu.message import message, translated
 from danlu.preparation.choices import Choice
 from danlu.preparation.networks import initial_network
 from danlu.preparation.transfer import Transfer
+from danlu.pretraining.pretrainer import Pretrainer
 from danlu.progress.stages import stage
 from danlu.run.signature import Signature
 from danlu.user_objects import is_own
@@ -69,7 +70,7 @@ def choose_format(
 
 
 def _timed_network(model: nn.Module) -> nn.Module:
-    """A module that returns one tensor: the network, or the backbone of a detector, where most of its time goes."""
-    backbone = model.backbone if isinstance(model, Detector) else model
+    """A module that returns one tensor: the network, or the backbone of a detector or a pretraining."""
+    backbone = model.backbone if isinstance(model, Detector | Pretrainer) else model
     assert isinstance(backbone, nn.Module)
     return backbone

@@ -20,6 +20,7 @@ from danlu.data.object_set import ObjectSet
 from danlu.data.presets import resolve_objects
 from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
+from danlu.data.unlabelled import open_unlabelled, without_labels
 from danlu.engine.device import keep_freed_memory, pick_device
 from danlu.message import message, translated
 from danlu.preparation.checks import check_detector_task, check_objects, check_training
@@ -32,6 +33,7 @@ from danlu.preparation.number_format import choose_format
 from danlu.preparation.own_transform import with_own_transform
 from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable, PreparedTensors
 from danlu.preparation.pretrained import choose_start
+from danlu.preparation.pretraining import check_pretraining
 from danlu.preparation.starting_weights import plan_transfer
 from danlu.preparation.transfer import Transfer, open_source
 from danlu.progress.stages import stage
@@ -65,6 +67,7 @@ def prepare(config: Config, start_kept: Path | None = None) -> Prepared:
     if split.note:
         dataset = replace(dataset, notes=[*dataset.notes, split.note])
     chosen, choices = choose_settings(config, dataset, len(split.train), device, start)
+    check_pretraining(chosen)
     if chosen.batch_size > len(split.train):
         raise refusal(
             "--batch-size",
@@ -156,8 +159,11 @@ def _open(config: Config) -> Dataset:
             "DATA", wanted, "nothing", do=message("preparation.do.try_danlu_train_digits", "try `danlu train digits`")
         )
     if is_own(config.data.path):
-        return find("data", config.data.path)
+        own = find("data", config.data.path)
+        return without_labels(own) if config.task == "pretrain" else own
     with stage(translated("stage.reading", "reading {data}", data=config.data.path)):
+        if config.task == "pretrain":
+            return open_unlabelled(config.data)
         dataset = open_dataset(config.data, config.task)
     target = config.data.target
     if target and dataset.kind != "table" and target not in dataset.target_names:
@@ -198,7 +204,7 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
     if dataset.task_spec.finds_objects:
         poses = dataset.task_spec.poses
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels, poses=poses))
-    classes = len(dataset.classes)
+    classes = len(dataset.classes) if dataset.task_spec.has_classes else 0
     return replace(config, augment=resolve_augmentation(config.augment, size=size, channels=channels, classes=classes))
 
 

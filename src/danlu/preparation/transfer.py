@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from danlu.models.layer_depth import head_name, levels, within
 from danlu.models.library import TimmBackbone, timm_weights
 from danlu.models.packaged import PACKAGED, PackagedWeights
 from danlu.models.parts import stay_in_eval
+from danlu.pretraining.pretrainer import Pretrainer
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
@@ -67,9 +68,9 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
         return _packaged(config, PACKAGED[init])
     path = Path(init)
     if (path / "config.yaml").is_file():
-        return _read(init, Run(path).weights("best"))
+        return _pretrained_backbone(_read(init, Run(path).weights("best")), config)
     if path.is_file() and path.suffix in (".safetensors", *PICKLED):
-        return _read(init, path)
+        return _pretrained_backbone(_read(init, path), config)
     beside = path.parent if path.parent.is_dir() else Path("runs")
     near = [str(one.parent) for one in sorted(beside.glob("*/config.yaml"))]
     near += [str(one) for one in sorted(beside.glob("*.safetensors"))]
@@ -99,6 +100,22 @@ def _packaged(config: Config, weights: PackagedWeights) -> Source:
         raise refusal(f"--model with --init {weights.name}", model, config.model.name)
     shape = {"channels": len(weights.mean), "mean": weights.mean, "std": weights.std}
     return Source(weights.name, weights.load().state, Signature(task="classify", model=model, **shape))
+
+
+def _pretrained_backbone(source: Source, config: Config) -> Source:
+    """The backbone of a pretraining as weights of a classifier without a head; other sources unchanged.
+
+    Raises Refusal if the config names another network.
+    """
+    then = source.signature
+    if then is None or then.task_spec.targets != "none":
+        return source
+    if config.model.name not in (None, then.model, *DETECTORS):
+        do = "leave --model out to use the network of the source"
+        raise refusal(f"--model with --init {source.name}", then.model, config.model.name, do=do)
+    prefix = "backbone.network." if then.model.startswith("timm/") else "backbone."
+    state = {name.removeprefix(prefix): one for name, one in source.state.items() if name.startswith(prefix)}
+    return Source(source.name, state, replace(then, task="classify"))
 
 
 def _read(name: str, path: Path) -> Source:
@@ -278,6 +295,8 @@ def match(source: Source, model: nn.Module, wider: nn.Module, signature: Signatu
 
 def _backbone_prefix(source: Source, model: nn.Module) -> str:
     """Prefix of a detector's names for its backbone's tensors, where the source is no detector; "" elsewhere."""
+    if isinstance(model, Pretrainer):
+        return "backbone.network." if isinstance(model.backbone, TimmBackbone) else "backbone."
     if source.signature is None or source.signature.task_spec.finds_objects or not isinstance(model, Detector):
         return ""
     return backbone_prefix(model)

@@ -33,6 +33,7 @@ from danlu.report.markup import (
 from danlu.report.object_charts import add_loss_parts
 from danlu.report.object_sections import examples_section, objects_section, sizes_section
 from danlu.report.pose_sections import pose_examples_section, poses_section
+from danlu.report.pretraining_sections import pretraining_section
 from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
@@ -47,6 +48,7 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
     "labels": (labels_section, lambda found: label_mistakes_section(found.get("label_mistakes") or [])),
     "numbers": PLAIN_RESULTS,
     "objects": (objects_section, PLAIN_RESULTS[1]),
+    "none": (pretraining_section, PLAIN_RESULTS[1]),
 }
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 # Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
@@ -320,7 +322,14 @@ def _headline(summary: Mapping[str, Any]) -> str:
     """Up to four key numbers, the main metric first and largest."""
     metrics = summary.get("metrics") or {}
     first = _main_metric(summary)
-    names = [first, *(n for n in ("mask_mAP50", "mAP50", "r2", "rmse", "mae", "f1", "ece", "loss") if n != first)]
+    names = [
+        first,
+        *(
+            n
+            for n in ("mask_mAP50", "mAP50", "r2", "rmse", "mae", "f1", "ece", "baseline", "rank", "loss")
+            if n != first
+        ),
+    ]
     split = next((s for s in ("test", "val", "train") if metrics.get(s)), "test")
     wanted = [("test", first), ("val", first), *((split, name) for name in names[1:])]
     found = [(s, n, (metrics.get(s) or {}).get(n)) for s, n in wanted]

@@ -86,6 +86,13 @@ METRICS: dict[str, Quantity] = {
         for prefix in ("", "mask_")
         for name, text in DETECTION.items()
     },
+    "baseline": Quantity("", "loss of the best answer that ignores the image", "low"),
+    "std": Quantity("", "spread of the normalised embeddings, 1 for random directions, 0 after a collapse", "high"),
+    "rank": Quantity("", "effective rank of the features: number of directions in use", "high"),
+    "knn": Quantity("fraction", "accuracy of nearest neighbours on frozen features, leave-one-out", "high"),
+    "linear": Quantity("fraction", "accuracy of a linear classifier on frozen features, two-fold", "high"),
+    "constant": Quantity("fraction", "patches whose pixels are all alike", ""),
+    "codes_right": Quantity("fraction", "hidden patches whose visual token is predicted", "high"),
     "mAP": Quantity(
         "fraction", "average precision, mean over classes; of boxes also over IoU 0.50 to 0.95 (COCO)", "high"
     ),

@@ -36,6 +36,7 @@ class Signature:
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
         shape: Shape of one input that the network takes as it is given (tensors of the user).
         transform: Name of the user's transform of the inputs.
+        pretrain: Method of pretraining and its options; of a classifier, those its weights come from.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -60,6 +61,7 @@ class Signature:
     shape: tuple[int, ...] | None = None
     transform: str | None = None
     thresholds: tuple[float, ...] = ()
+    pretrain: dict[str, Any] | None = None
 
     @property
     def task_spec(self) -> TaskSpec:

@@ -48,7 +48,9 @@ def serve(
             )
     if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
         raise refusal("--port", message("serving.wanted.integer_65535", "an integer from 0 to 65535"), port)
-    predictor = ImagePredictor(load(run, weights, model=model), device)
+    loaded = load(run, weights, model=model)
+    loaded.need_outputs("serve")
+    predictor = ImagePredictor(loaded, device)
     listening = _socket(host, int(port))
     import uvicorn
 

@@ -9,6 +9,7 @@ from danlu.tasks.classify import Classify
 from danlu.tasks.detect import Detect
 from danlu.tasks.multilabel import MultiLabel
 from danlu.tasks.pose import Pose
+from danlu.tasks.pretrain import Pretrain
 from danlu.tasks.regress import Regress
 from danlu.tasks.task import Task, TaskData
 
@@ -19,6 +20,7 @@ BUILDERS: dict[TaskName, Callable[[TaskData], Task]] = {
     "detect": Detect.build,
     "segment": Detect.build,
     "pose": Pose.build,
+    "pretrain": Pretrain.build,
 }
 
 

@@ -15,6 +15,7 @@ from danlu.data.dataset import SPLITS
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement
+from danlu.inference.reconstructions import reconstructions
 from danlu.inference.sample_images import IMAGE_SIDE, image_uri
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_task, transforms
@@ -50,6 +51,8 @@ def summarise(
     model = network(prepared.signature)
     if prepared.objects is not None:
         details["sizes"] = object_sizes(prepared, model)
+    if measured is not None and prepared.signature.task_spec.targets == "none":
+        details["reconstructions"] = reconstructions(run, prepared, measured.split)
     dataset, split, language = prepared.dataset, prepared.split, prepared.config.doctor.language
     summary = Summary(
         run=run.name,
@@ -108,7 +111,7 @@ def augmented_images(prepared: Prepared) -> list[str]:
     images = prepared.images.some(index)
     targets: Any = prepared.targets.index_select(0, torch.tensor(index))
     shown, targets = augment(images, None, targets, draws)
-    images = visible(normalise.undo(shown))
+    images = visible(normalise.undo(shown.flatten(0, 1)[:AUGMENTED_SHOWN] if shown.ndim == 5 else shown))
     if isinstance(targets, ObjectBatch):
         boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]
         return [to_data_uri(image, OBJECTS_SIDE) for image in boxed]

@@ -138,7 +138,8 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             val_metrics=val_metrics,
         )
         if interrupted:
-            raise Interrupted(f"{progress.stopped}; go on with `danlu train --resume {run.name}`", 128 + stop.number)
+            verb = "pretrain" if config.task == "pretrain" else "train"
+            raise Interrupted(f"{progress.stopped}; go on with `danlu {verb} --resume {run.name}`", 128 + stop.number)
         return load(run)
     except Failure:  # what was measured so far explains it
         raise

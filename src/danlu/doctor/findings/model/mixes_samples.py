@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.pretraining import is_pretraining
 from danlu.doctor.drawings.counts import counts
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -18,7 +19,7 @@ FIRST_IS_TIME = (*RECURRENT, "MultiheadAttention", "TransformerEncoderLayer", "N
 def mixes_samples(ledger: Ledger) -> Iterable[Finding]:
     """The outputs of a sample change when it is run without the others of its batch, in eval mode."""
     difference = ledger.last("probe.mixing", default=0.0)
-    if difference <= MIN_DIFFERENCE:
+    if difference <= MIN_DIFFERENCE or is_pretraining(ledger):  # masks are drawn for a batch, views compared within it
         return
     layer, kind = next(iter(ledger.facts("probe.mixing_layer").items()), ("", ""))
     if "Norm" in kind:

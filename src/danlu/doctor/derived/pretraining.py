@@ -1,0 +1,22 @@
+"""Facts of a pretraining on images without labels."""
+
+from __future__ import annotations
+
+from danlu.doctor.ledger import Ledger
+
+WITH_VIEWS = ("simclr", "simsiam", "byol")  # methods that compare two views of an image
+
+
+def is_pretraining(ledger: Ledger) -> bool:
+    """Whether the run pretrains on images without labels."""
+    return bool(ledger.has("pretrain.method"))
+
+
+def compares_views(ledger: Ledger) -> bool:
+    """Whether the method compares two views of each image, so that all embeddings may become alike."""
+    return ledger.last("pretrain.method") in WITH_VIEWS
+
+
+def by_epoch(ledger: Ledger, name: str) -> list[float]:
+    """Values of a quantity on the validation set by epoch, on the training set where there is none."""
+    return ledger.values(name, "val") or ledger.values(name, "train")

@@ -1,0 +1,128 @@
+"""The table of the methods of pretraining, and the function that builds one from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from danlu.models.backbone import Backbone
+from danlu.models.build import MODELS, build_backbone
+from danlu.models.networks.vit import ViT
+from danlu.pretraining.masked import MAE, BEiT, SimMIM
+from danlu.pretraining.pretrainer import Pretrainer
+from danlu.pretraining.tokenizer import TOKENIZERS
+from danlu.pretraining.two_views import BYOL, SimCLR, SimSiam
+from danlu.refuse import refusal
+
+UNITS_PER_SIDE = 4  # of SimMIM's mask, as far as the patches allow
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """Facts about one method.
+
+    build: (backbone, channels, size, options) -> module. options: settings of the section `pretrain` that it takes.
+    mask: default fraction of hidden patches. views: it compares two views of each image. transformer: the backbone
+    must be a vision transformer. baseline: the answer with which its loss is compared, a message id suffix.
+    """
+
+    build: Callable[[Any, int, int, Mapping[str, Any]], Pretrainer]
+    options: tuple[str, ...]
+    baseline: str
+    mask: float | None = None
+    views: bool = False
+    transformer: bool = False
+
+
+def _mae(backbone: ViT, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    names = ("mask", "decoder_width", "decoder_depth", "norm_patches")
+    return MAE(backbone, channels, size, **{name: options[name] for name in names})
+
+
+def _simmim(backbone: Backbone, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    stride = backbone.feature_strides[-1]
+    if size % stride:
+        raise refusal("data.size", f"a multiple of {stride}, the stride of the network's last map", size)
+    patch = stride if isinstance(backbone, ViT) else 1
+    unit = options["unit"]
+    if unit is None:
+        fitting = [u for u in range(patch, size // 2 + 1) if size % u == 0 and u % patch == 0]
+        if not fitting:
+            raise refusal("model.patch", f"at most half of the image's side of {size}", patch)
+        unit = min(fitting, key=lambda u: (abs(u - size / UNITS_PER_SIDE), u))
+    if size % unit or unit % patch or unit > size // 2:
+        wanted = f"a divisor of the image's side {size}, at most half of it"
+        wanted += f", and a multiple of the patch's side {patch}" if patch > 1 else ""
+        raise refusal("pretrain.unit", wanted, unit)
+    return SimMIM(backbone, channels, size, mask=options["mask"], unit=unit)
+
+
+def _beit(backbone: ViT, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    tokenizer = TOKENIZERS[options["tokenizer"]](backbone.feature_strides[-1], channels, options["codes"])
+    return BEiT(backbone, channels, size, mask=options["mask"], tokenizer=tokenizer)
+
+
+def _simclr(backbone: Backbone, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    return SimCLR(backbone, **{name: options[name] for name in ("hidden", "projection", "temperature")})
+
+
+def _simsiam(backbone: Backbone, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    return SimSiam(backbone, **{name: options[name] for name in ("hidden", "projection")})
+
+
+def _byol(backbone: Backbone, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
+    return BYOL(backbone, **{name: options[name] for name in ("hidden", "projection", "momentum")})
+
+
+METHODS: dict[str, MethodSpec] = {
+    "mae": MethodSpec(
+        _mae, ("mask", "decoder_width", "decoder_depth", "norm_patches"), "zero", mask=0.75, transformer=True
+    ),
+    "simmim": MethodSpec(_simmim, ("mask", "unit"), "mean", mask=0.6),
+    "beit": MethodSpec(_beit, ("mask", "tokenizer", "codes"), "frequency", mask=0.4, transformer=True),
+    "simclr": MethodSpec(_simclr, ("hidden", "projection", "temperature"), "chance", views=True),
+    "simsiam": MethodSpec(_simsiam, ("hidden", "projection"), "unrelated", views=True),
+    "byol": MethodSpec(_byol, ("hidden", "projection", "momentum"), "unrelated", views=True),
+}
+
+
+def build_pretrainer(
+    name: str, network: Mapping[str, Any], settings: Mapping[str, Any], *, channels: int, size: int
+) -> Pretrainer:
+    """Build a method around a randomly initialised backbone.
+
+    Args:
+        name: Network, as for `build_backbone`.
+        network: Its options.
+        settings: "method" and its options.
+        channels, size: Of the images.
+
+    Raises:
+        Refusal: A network that the method cannot take, or sizes that do not fit.
+    """
+    method = settings["method"]
+    spec = METHODS[method]
+    backbone = build_backbone(name, channels=channels, size=size, **network)
+    if spec.transformer and not isinstance(backbone, ViT):
+        fitting = ", ".join(known for known, one in MODELS.items() if one.family == "vit")
+        wanted = f"a vision transformer for --method {method} ({fitting})"
+        raise refusal("--model", wanted, name, do="--method simmim takes any network with stages")
+    if spec.mask is not None and isinstance(backbone, ViT) and backbone.side < 2:
+        patch = backbone.feature_strides[-1]
+        raise refusal("model.patch", f"at most half of the image's side of {size}", patch)
+    return spec.build(backbone, channels, size, settings)
+
+
+def check_last_map(pretrainer: Pretrainer, channels: int, size: int) -> None:
+    """Run one blank image through the backbone. Raises Refusal where its last map is not that of its stride."""
+    with torch.no_grad():
+        pretrainer.eval()
+        last = pretrainer.backbone.features(torch.zeros(1, channels, size, size))[-1]
+        pretrainer.train()
+    stride = pretrainer.backbone.feature_strides[-1]
+    if isinstance(pretrainer, SimMIM) and last.shape[-1] * stride != size:
+        wanted = "a network whose last map has one cell per stride, for --method simmim"
+        raise refusal("--model", wanted, f"{last.shape[-1]} cells of stride {stride} for {size} pixels")
