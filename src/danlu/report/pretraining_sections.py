@@ -64,9 +64,9 @@ def _in_words(facts: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 def _images(found: Mapping[str, Any]) -> str:
     """Rows of three images: original, hidden part grey, prediction in its place."""
     names = {
-        "image": translated("report.original", "original"),
-        "hidden": translated("report.hidden", "hidden"),
-        "predicted": translated("report.predicted", "predicted"),
+        "image": translated("report.original_image", "original"),
+        "hidden": translated("report.hidden_part", "hidden"),
+        "predicted": translated("report.prediction_of_hidden", "predicted"),
     }
     rows = found.get("reconstructions") or []
     shown = "".join(
