@@ -16,6 +16,8 @@ FLOORS = {
     "run": 3, "learning": 3, "data": 3, "models": 3, "metrics": 3, "inspection": 3, "doctor": 3,
     "detection": 4, "pretraining": 4,
     "tasks": 5,
+    "detection": 4,
+    "segmentation": 5, "tasks": 5,
     "engine": 6, "report": 6,
     "preparation": 7, "own": 7, "loggers": 7,
     "advice": 8, "printing": 8, "inference": 8,

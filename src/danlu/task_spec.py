@@ -14,6 +14,9 @@ from danlu.message import Message, message
 TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "pretrain"]
 ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
 Targets = Literal["class", "labels", "numbers", "objects", "none"]
+TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "semantic"]
+ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
+Targets = Literal["class", "labels", "numbers", "objects", "map"]
 Direction = Literal["high", "low"]
 
 NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
@@ -27,6 +30,7 @@ class TaskSpec:
         name; "numbers": one float per target column; "objects": boxes with labels, masks where `masks` is set, and
         poses in space where `poses` is set; "none": the network learns from the inputs
         alone (class labels, where there are any, only measure progress).
+        poses in space where `poses` is set; "map": a class for each pixel.
     reason: why data of this type get this task, for the list of choices.
     goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
@@ -54,6 +58,16 @@ class TaskSpec:
     def finds_objects(self) -> bool:
         """Predictions are objects in images: the network is a detector, the targets are annotations."""
         return self.targets == "objects"
+
+    @property
+    def labels_pixels(self) -> bool:
+        """Predictions are a class for each pixel: the targets are label maps."""
+        return self.targets == "map"
+
+    @property
+    def on_canvas(self) -> bool:
+        """The whole image is resized onto a canvas, and targets and predictions are mapped to it and back."""
+        return self.targets in ("objects", "map")
 
     @property
     def several_labels(self) -> bool:
@@ -134,6 +148,13 @@ TASKS: dict[TaskName, TaskSpec] = {
             monitor="loss",
             better="low",
             keeps_last=True,
+            "semantic",
+            targets="map",
+            reason=message("choice.task.semantic", "a class for each pixel"),
+            goal=message("task.goal.semantic", "one of {classes} classes for each pixel"),
+            metrics=("loss", "mIoU", "pixel_accuracy", "class_accuracy", "fw_IoU", "dice", "boundary_IoU"),
+            monitor="mIoU",
+            loss=("cross-entropy", message("choice.loss.pixels", "exclusive classes of pixels")),
         ),
     )
 }

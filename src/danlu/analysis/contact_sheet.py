@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
+from danlu.data.label_maps import BACKGROUND, IGNORE, LabelMap
 from danlu.message import message
 from danlu.pose.cameras import project_model
 from danlu.pose.drawing import landmarks
@@ -19,7 +21,7 @@ from danlu.pose.object_model import ObjectModel
 from danlu.pose.rigid import RigidPoses
 from danlu.refuse import blame, refusal
 from danlu.report.contact_sheet import Drawn, Tile, contact_sheet, draw_annotation
-from danlu.report.images import TINY_SIDE, resized, to_image, visible
+from danlu.report.images import COLOURS, MASK_ALPHA, TINY_SIDE, resized, to_image, visible
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,7 +41,7 @@ def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
     tiles = [_tile(dataset, i, side) for i in _examples(dataset, shuffled, count)]
     plural = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) > 1)}" if dataset.classes else "numbers"
     heading = f"{Path(dataset.path).name}: {len(dataset):,} images, {plural} ({dataset.format}, {dataset.task})"
-    legend = dataset.classes if dataset.task_spec.finds_objects and len(dataset.classes) > 1 else ()
+    legend = dataset.classes if dataset.task_spec.on_canvas and len(dataset.classes) > 1 else ()
     sheet = contact_sheet(tiles, heading, legend, columns, side)
     try:
         sheet.save(out, **_made_by(out))
@@ -107,6 +109,9 @@ def _examples(dataset: Dataset, shuffled: Tensor, count: int) -> list[int]:
 def _labels(dataset: Dataset, i: int) -> list[int]:
     """Classes of a sample, each once."""
     target = dataset.targets[i]
+    if isinstance(target, LabelMap):
+        present = np.unique(target.read())
+        return [int(k) for k in present if k != IGNORE and dataset.classes[k] != BACKGROUND]
     if isinstance(target, Annotation):
         return list(dict.fromkeys(target.labels.tolist()))
     return target.nonzero().flatten().tolist() if dataset.task_spec.several_labels else [int(target)]
@@ -133,7 +138,24 @@ def _tile(dataset: Dataset, i: int, side: int) -> Tile:
     target = dataset.targets[i]
     if isinstance(target, Annotation):
         image = draw_annotation(image, _drawn(target, image.size, dataset.models), dataset.classes)
+    if isinstance(target, LabelMap):
+        image = _with_classes(image, target, dataset.classes)
     return Tile(image, _caption(dataset, i), dataset.name_of(i))
+
+
+def _with_classes(image: Image.Image, target: LabelMap, classes: Sequence[str]) -> Image.Image:
+    """The image with the colours of its classes over it; the background and ignored pixels stay as they are."""
+    from PIL import Image
+
+    width, height = image.size
+    place = Placement(target.size, (height, width), (width / target.size[1], height / target.size[0]))
+    labels = target.on(place)
+    clear = [k for k, name in enumerate(classes) if name == BACKGROUND]
+    shown = (labels != IGNORE) & ~np.isin(labels, clear)
+    colours = np.array([COLOURS[k % len(COLOURS)] for k in range(256)], np.float32)[labels]
+    plain = np.asarray(image.convert("RGB"), np.float32)
+    mixed = np.where(shown[..., None], plain * (1 - MASK_ALPHA) + colours * MASK_ALPHA, plain)
+    return Image.fromarray(mixed.round().astype(np.uint8))
 
 
 def _image(dataset: Dataset, i: int, side: int) -> Image.Image:

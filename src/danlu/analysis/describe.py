@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
 from danlu.data.format_table import FORMATS
 from danlu.data.inputs import channel_statistics, frame_of, image_inputs
+from danlu.data.label_maps import IGNORE, LabelMap
 from danlu.data.split import Split, split_dataset
 from danlu.message import Message, message
 from danlu.preparation.prepare import read
@@ -59,7 +61,7 @@ def describe(
     size, colour = config.data.size, config.data.colour
     assert size is not None, "chosen while reading"
     assert colour is not None, "chosen while reading"
-    fit: Fit = "letterbox" if dataset.task_spec.finds_objects else "crop"
+    fit: Fit = "letterbox" if dataset.task_spec.on_canvas else "crop"
     images = image_inputs(dataset, size=size, colour=colour, memory=False, fit=fit)
     mean, std = channel_statistics(images.some(shuffled.tolist()))
     if out is not None:
@@ -111,7 +113,18 @@ def _read_with_faults(config: Config) -> tuple[Config, Dataset]:
 def _annotations(dataset: Dataset) -> Sequence[Annotation]:
     """Targets of a detection or segmentation dataset."""
     assert not isinstance(dataset.targets, Tensor)
-    return dataset.targets
+    return cast(Sequence[Annotation], dataset.targets)
+
+
+def _present(dataset: Dataset, index: Tensor) -> Tensor:
+    """Classes in each label map, each once per image, int64 (n,)."""
+    found = [torch.zeros(0, dtype=torch.int64)]
+    for i in index.tolist():
+        one = dataset.targets[i]
+        assert isinstance(one, LabelMap)
+        classes = np.unique(one.read())
+        found.append(torch.from_numpy(classes[classes != IGNORE].astype(np.int64)))
+    return torch.cat(found)
 
 
 def _labels(dataset: Dataset) -> Tensor:
@@ -121,14 +134,16 @@ def _labels(dataset: Dataset) -> Tensor:
 
 
 def _classes(dataset: Dataset, split: Split) -> dict[str, dict[str, int]]:
-    """Number of samples, or of objects, by class and split."""
+    """Number of samples, of objects, or of images that show it, by class and split."""
     count = len(dataset.classes)
     if not count:
         return {}
     counts = {}
     for name in SPLITS:
         index = getattr(split, name)
-        if dataset.task_spec.finds_objects:
+        if dataset.task_spec.labels_pixels:
+            labels = _present(dataset, index)
+        elif dataset.task_spec.finds_objects:
             annotations = _annotations(dataset)
             none = torch.zeros(0, dtype=torch.int64)
             labels = torch.cat([*(annotations[i].labels for i in index.tolist()), none])

@@ -159,6 +159,8 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
         record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
         return apply_rules(ledger, language)
     task = make_task(prepared)
+    if prepared.maps is not None:
+        return []
     assert isinstance(task, SampleLossTask), "detectors are handled above"
     _, plain = transforms(prepared)
     is_large = (prepared.signature.size or 0) > SMALL_IMAGE

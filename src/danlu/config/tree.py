@@ -92,6 +92,9 @@ class DataConfig(Strict):
     follow_links: bool = option(False, "read what links and paths of annotations name outside the data folder")
     size: Side | None = option(None, "side of the network's input images, in pixels")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
+    ignore: Annotated[int, Field(ge=-1, le=65_535)] | None = option(
+        None, "semantic: value in masks of pixels without a class, -1 for none; by default 255"
+    )
     window: Annotated[Numbers, Field(min_length=2, max_length=2), AfterValidator(increasing)] | None = option(
         None, "values that become 0 and 255 in images of more than 8 bits, as LOW,HIGH"
     )

@@ -36,6 +36,9 @@ LossName = Literal[
     "squared",
     "absolute",
     "huber",
+    "dice",
+    "dice-cross-entropy",
+    "lovasz",
 ]
 AugmentPreset = Literal["none", "light", "strong"]
 Flip = Literal["none", "lr", "ud", "both"]

@@ -50,6 +50,7 @@ from danlu.report.page import write_page
 from danlu.run.folder import Run
 from danlu.run.names import EVALUATION_PAGE, metric_key, split_key
 from danlu.run.summary import Summary
+from danlu.segmentation.build import SEGMENTERS
 from danlu.serving.serve import serve
 from danlu.training.pretrain import pretrain
 from danlu.training.train import train
@@ -214,10 +215,12 @@ def formats_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 def networks_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
     networks = {name: spec.description for name, spec in MODELS.items()}
     detectors = {name: spec.description for name, spec in DETECTORS.items()}
+    segmenters = {name: spec.description for name, spec in SEGMENTERS.items()}
     _print_names(console, translated("console.column.network", "network"), networks)
     _print_names(console, translated("console.column.detector", "detector"), detectors)
+    _print_names(console, translated("console.column.segmenter", "semantic segmentation"), segmenters)
     print_line(console, translated("console.other_networks", "also timm/NAME and torchvision/NAME"))
-    return {"networks": networks, "detectors": detectors}, 0
+    return {"networks": networks, "detectors": detectors, "segmenters": segmenters}, 0
 
 
 def _print_names(console: Console, what: str, named: dict[str, str]) -> None:

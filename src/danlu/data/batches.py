@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.dataset import ImageFiles, Problem, Samples
+from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.message import message
 from danlu.refuse import Failure
@@ -29,9 +30,9 @@ class Batch:
     """Samples that one process trains on in one step: n of the batch's `count` samples over all processes.
 
     inputs: float32 (n, C, H, W) or (n, D). targets: int64 (n,), or float32 (n, K) after mixing, or float32 (n, T),
-    or an `ObjectBatch`. index: sample numbers in the dataset, int64 (n,). weight: factor for the mean loss of this
-    process, so that gradients summed over the accumulated batches and averaged over the processes are those of the
-    mean loss of all their samples.
+    or an `ObjectBatch`, or label maps uint8 (n, S, S). index: sample numbers in the dataset, int64 (n,). weight:
+    factor for the mean loss of this process, so that gradients summed over the accumulated batches and averaged over
+    the processes are those of the mean loss of all their samples.
     """
 
     inputs: Tensor
@@ -96,7 +97,7 @@ class Batches:
     def __init__(
         self,
         source: Tensor | ImageFiles | Samples,
-        targets: Tensor | ObjectSet,
+        targets: Tensor | ObjectSet | MapSet,
         index: Tensor,
         *,
         batch_size: int,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
     from danlu.data.annotations import Annotation
+    from danlu.data.label_maps import LabelMap
     from danlu.message import Message
     from danlu.pose.object_model import ObjectModel
 
@@ -86,7 +87,7 @@ class Dataset:
     inputs: images uint8 (N, C, H, W), or `ImageFiles`, or columns float32 (N, D), or a DataFrame of N rows
         (csv: encoded after the split, with statistics of the training rows); of data given in Python also tensors
         (N, ...), used without encoding, or `Samples`.
-    targets: class indices int64 (N,), or numbers float32 (N, T), or an `Annotation` for each of N images.
+    targets: class indices int64 (N,), or numbers float32 (N, T), or an `Annotation` or `LabelMap` for each of N images.
     classes: sorted names, or for objects in the order of their file; empty for regression.
     given: split of each sample if the data define it, int8 (N,) of TRAIN, VAL, TEST, UNASSIGNED.
     name_of: function from a sample index to its name in messages ("cats/7.jpg", "housing.csv row 12").
@@ -102,7 +103,7 @@ class Dataset:
     format: str
     task: TaskName
     inputs: Tensor | ImageFiles | pandas.DataFrame | Samples
-    targets: Tensor | Sequence[Annotation]
+    targets: Tensor | Sequence[Annotation] | Sequence[LabelMap]
     classes: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     given: Tensor | None = None

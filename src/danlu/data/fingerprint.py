@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from danlu.data.dataset import Dataset, ImageFiles, Samples
+from danlu.data.label_maps import LabelMap
 
 END_BYTES = 4096  # read at the start and at the end of each image file
 
@@ -38,6 +39,9 @@ def fingerprint(dataset: Dataset) -> str:
         digest.update(dataset.targets.contiguous().numpy().data)
     else:
         for one in dataset.targets:
+            if isinstance(one, LabelMap):
+                digest.update(one.described())
+                continue
             for values in (one.boxes, one.labels, one.ignore):
                 digest.update(values.contiguous().numpy().data)
     return digest.hexdigest()

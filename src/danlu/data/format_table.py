@@ -23,6 +23,7 @@ from danlu.data.sources import (
     instance_masks,
     json_labels,
     label_lines,
+    label_masks,
     label_studio,
     labelled_csv,
     labelme,
@@ -66,6 +67,17 @@ class Format:
     reader: str = "danlu"
     sets: str = ""
     on_request: bool = False
+
+    @property
+    def outlines(self) -> bool:
+        """It holds outlines of objects, from which label maps can be drawn."""
+        return any(TASKS[task].masks for task in self.tasks)
+
+    def can_serve(self, task: TaskName) -> bool:
+        """Whether data of this format can be read for a task of its kind."""
+        if TASKS[task].labels_pixels:
+            return self.outlines or task in self.tasks
+        return self.objects == TASKS[task].finds_objects and not any(TASKS[one].labels_pixels for one in self.tasks)
 
     @property
     def objects(self) -> bool:
@@ -340,6 +352,16 @@ FORMATS = {
         "images/NAME.jpg, masks/NAME.png of 0 and another value",
         OWN_DATA,
         on_request=True,
+    ),
+    "label masks": Format(
+        "a folder of images and one of masks with a class per pixel",
+        label_masks.look,
+        label_masks.open,
+        ("semantic",),
+        "images/NAME.jpg, masks/NAME.png of class numbers, a palette, 0 and 255, or colours (class_dict.csv); VOC's "
+        "SegmentationClass; Cityscapes' leftImg8bit and gtFine",
+        "sources/test_label_masks.py",
+        sets="Penn-Fudan as VOC",
     ),
     "folder": Format(
         "a folder with one subfolder of images per class",

@@ -21,13 +21,14 @@ from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Probl
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.image_file import IMAGE_SUFFIXES
-from danlu.data.sources import scenes, shapes, sklearn, torchvision, unread
+from danlu.data.label_maps import LabelMap, semantic_from_objects
+from danlu.data.sources import label_masks, scenes, shapes, sklearn, torchvision, unread
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
 from danlu.message import Message, message, unicode_text
 from danlu.refuse import Refusal, nearest, refusal
-from danlu.task_spec import TASKS
+from danlu.task_spec import TASKS, object_task
 
 
 def known_names() -> dict[str, str]:
@@ -173,10 +174,17 @@ def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
     except OSError as error:
         raise refusal(str(path), message("data.wanted.readable", "readable"), error.strerror) from None
     _stop_at_links(data, config)
-    name, notes, seen = choose_format(data, config.format)
-    if task and FORMATS[name].objects != TASKS[task].finds_objects:
+    as_map = task is not None and TASKS[task].labels_pixels
+    wanted = config.format
+    if as_map and wanted is None and label_masks.holds_classes(data):
+        wanted = label_masks.FORM
+    name, notes, seen = choose_format(data, wanted)
+    if task and not FORMATS[name].can_serve(task):
         raise _other_task(str(path), " or ".join(FORMATS[name].tasks), task)
-    dataset = FORMATS[name].open(data, config, task)
+    drawn = as_map and FORMATS[name].outlines
+    dataset = FORMATS[name].open(data, config, object_task(True) if drawn else task)
+    if drawn:
+        dataset = semantic_from_objects(dataset)
     dataset = _with_unicode_names(dataset)
     unread = [Problem(one.where, one.reason) for one in data.unread]
     return replace(dataset, notes=[*dataset.notes, *map(str, notes)], problems=[*unread, *dataset.problems], seen=seen)
@@ -264,6 +272,8 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
                 config = replace(config, target=known.target)
             dataset = _open_path(path, config, task)
             return torchvision.rename(dataset, name) if name in torchvision.NAMES else dataset
+    if name in shapes.NAMES and task is not None and TASKS[task].labels_pixels:
+        return semantic_from_objects(shapes.open(name, object_task(True)))
     for drawn in (shapes, scenes):
         if name in drawn.NAMES:
             return drawn.open(name, task)
@@ -344,14 +354,19 @@ def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:
     )
 
 
-def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> torch.Tensor | list[Annotation]:
+def _joined_targets(main: Dataset, part: Dataset, places: torch.Tensor) -> Any:
     """Concatenate the targets. places: index of each class of `part` among those of `main`."""
     first, second = main.targets, part.targets
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         return torch.cat([first, with_classes(main.task_spec, second, places, len(main.classes))])
     assert not isinstance(first, torch.Tensor)
     assert not isinstance(second, torch.Tensor)
-    return [*first, *(replace(one, labels=places[one.labels]) for one in second)]
+    return [*first, *(renumbered(one, places) for one in second)]
+
+
+def renumbered(one: Annotation | LabelMap, places: torch.Tensor) -> Annotation | LabelMap:
+    """An annotation or label map with other class numbers. places: the new number of each class, int64 (K,)."""
+    return one.renumbered(places) if isinstance(one, LabelMap) else replace(one, labels=places[one.labels])
 
 
 def _joined_inputs(main: Dataset, part: Dataset, flag: str) -> Any:

@@ -63,6 +63,9 @@ def _strong(size: int, channels: int) -> dict[str, Any]:
 PRESETS: dict[str, Callable[[int, int], dict[str, Any]]] = {"none": _none, "light": _light, "strong": _strong}
 
 
+MAP_CROP_AREA = (0.4, 1.0)  # fractions of the image that a crop for label maps may have
+
+
 def _objects_none(size: int, channels: int) -> dict[str, Any]:
     return _none(size, channels) | {"ratio": (1 / 2, 2)}  # as SSD's crops (Liu et al. 2016, section 2.2)
 
@@ -160,6 +163,16 @@ def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False)
     _check_ranges(filled, channels)
     _check_objects(filled, size, poses)
     return filled
+
+
+def resolve_maps(config: A, *, size: int, channels: int) -> A:
+    """As `resolve_objects`, for label maps: crops and zooms that need no objects."""
+    mine = _set_by_user(config)
+    values = {"iou_crop": 0.0, "zoom_out": 1.0}
+    if (config.preset or "light") != "none":
+        values |= {"area": MAP_CROP_AREA, "scale": 0.2}
+    config = replace(config, **(values | mine))
+    return resolve_objects(config, size=size, channels=channels)
 
 
 def multi_scale_sizes(size: int, multi_scale: float) -> list[int]:

@@ -174,7 +174,7 @@ class _Cut:
                 config.split,
             )
         spec = dataset.task_spec
-        if self.kind == "stratified" and (not spec.has_classes or spec.finds_objects):
+        if self.kind == "stratified" and (not spec.has_classes or spec.on_canvas):
             self.kind = "random"
         self.config = config
         self.rng = np.random.default_rng(seed)

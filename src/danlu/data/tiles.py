@@ -68,6 +68,19 @@ class Tiles:
             canvases[i][_pixels(target)] = _resized(_flip(images[source], flipped)[_pixels(window)], target)
         return canvases
 
+    def render_labels(self, maps: Tensor, outside: int) -> Tensor:
+        """Draw label maps, uint8 (N, S, S), on the canvases, uint8 (n, canvas, canvas), to the nearest pixel.
+
+        outside: value of the pixels outside the tiles.
+        """
+        canvases = maps.new_full((len(self.source), self.canvas, self.canvas), outside)
+        for i, _, source, flipped, window, target in self._drawn():
+            shown = _flip(maps[source], flipped)[_pixels(window)]
+            x1, y1, x2, y2 = target
+            shown = F.interpolate(shown[None, None], (y2 - y1, x2 - x1), mode="nearest-exact")[0, 0]
+            canvases[i][_pixels(target)] = shown
+        return canvases
+
     def transform_objects(self, objects: ObjectBatch) -> ObjectBatch:
         """Map the objects of the N images to the n canvases, clipped at the edges of their tiles.
 

@@ -131,6 +131,15 @@ def graph_of(run: LoadedRun) -> Graph:
             ),
             "RUN",
         )
+    if signature.task_spec.labels_pixels:
+        raise Refusal(
+            message(
+                "deployment.refuse.run_label_maps",
+                "RUN {name} is a network for --task semantic, which cannot be exported yet: use danlu predict",
+                name=run.name,
+            ),
+            "RUN",
+        )
     if not signature.task_spec.finds_objects:
         return ImageGraph(run.members, run.config).eval()
     if len(run.members) > 1 or run.config.tta:

@@ -14,6 +14,8 @@ from danlu.inference.detect import ImageDetector, to_detections
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import image_outputs, read_for, to_prediction
 from danlu.inference.prediction import Prediction
+from danlu.inference.segment import ImageSegmenter
+from danlu.inference.segment import to_prediction as to_areas
 from danlu.message import message
 from danlu.refuse import refusal
 from danlu.user_objects import using
@@ -39,19 +41,27 @@ class ImagePredictor:
         self.run, self.signature, self.config = run, signature, run.config
         self.device = pick_device(device or self.config.device)
         self._detector: ImageDetector | None = None
-        if signature.task_spec.finds_objects:
+        self._segmenter: ImageSegmenter | None = None
+        if signature.task_spec.labels_pixels:
+            self._segmenter = ImageSegmenter(run.network, self.device, self.config)
+        elif signature.task_spec.finds_objects:
             self._detector = ImageDetector(run.network, self.device, self.config)
         else:
             run.network.members_on(self.device)
 
     def read(self, path: Path) -> Any:
         """Decode and resize an image file. Raises one of `UNREADABLE` if it cannot be read."""
+        if self._segmenter is not None:
+            return self._segmenter.place(path)
         if self._detector is not None:
             return self._detector.place(path)
         return read_for(path, self.signature)
 
     def predict(self, images: Sequence[Any], names: Sequence[str], top: int = 3) -> list[Prediction]:
         """Predictions of images from `read`, as one batch. names: `path` of each."""
+        if self._segmenter is not None:
+            maps = self._segmenter(images)
+            return [to_areas(name, one, self._segmenter.classes) for name, one in zip(names, maps)]
         if self._detector is not None:
             found = self._detector(images)
             return [

@@ -26,6 +26,7 @@ from danlu.inference.predict_tensors import predict_tensors
 from danlu.inference.prediction import Prediction
 from danlu.inference.run_display import curves_figure, run_html
 from danlu.inference.sample_images import image_uri
+from danlu.inference.segment import segment_images
 from danlu.inference.trained_network import Member, TrainedNetwork
 from danlu.message import message
 from danlu.own.collect import collect
@@ -92,7 +93,7 @@ class LoadedRun(Run):
 
     @property
     def task(self) -> str:
-        """classify, regress, detect or segment."""
+        """Name of the task, such as classify or segment."""
         return self.signature.task
 
     @property
@@ -194,12 +195,14 @@ class LoadedRun(Run):
             raise refusal("--camera", wanted, str(camera))
         if self.signature.task_spec.finds_objects:
             return detect(self.network, place, inputs, config, folder)
-        if score is not None:
+        if score is not None and not self.signature.task_spec.finds_objects:
             raise refusal(
                 "--score",
                 message("inference.wanted.omitted_tasks_without_objects", "omitted for tasks without objects"),
                 score,
             )
+        if self.signature.task_spec.labels_pixels:
+            return segment_images(self.network, place, inputs, config, folder)
         with using(self.objects):
             return self._predict(place, inputs, config, int(top), folder)
 

@@ -39,14 +39,18 @@ class Prediction(Result):
     value: float | None = None  # regression on one target, in its unit
     targets: Mapping[str, float] | None = None  # regression on several: target name -> value in its unit
     objects: list[Detection] | None = None  # detection and segmentation, by descending score
+    areas: Mapping[str, float] | None = None  # semantic: fraction of the pixels of each class that occurs, by size
     error: str | None = None  # why the image could not be read; all other fields are None then
 
     probabilities: Mapping[str, float] | None = None  # classification: of all classes, by name; not in the JSON form
 
+    label_map: Any = None  # semantic: class number of each pixel of the image, uint8 (H, W); not in the JSON form
+
     KEYS: ClassVar[Mapping[str, str]] = {"label": "class", "targets": "values"}
 
     def _attributes(self) -> dict[str, str]:
-        return {key: name for key, name in super()._attributes().items() if name != "probabilities"}
+        left_out = ("probabilities", "label_map")
+        return {key: name for key, name in super()._attributes().items() if name not in left_out}
 
     def _repr_html_(self) -> str:
         shown = dict(self.items())
@@ -66,5 +70,7 @@ class Prediction(Result):
             found = ", ".join(f"{one.label} {one.score:.2f}" for one in self.objects[:8])
             more = len(self.objects) - 8
             return f"{self.path}: {found or 'no objects'}{f' and {more} more' if more > 0 else ''}"
+        if self.areas is not None:
+            return f"{self.path}: {', '.join(f'{name} {fraction:.1%}' for name, fraction in self.areas.items())}"
         values = {"value": self.value} if self.value is not None else self.targets or {}
         return f"{self.path}: {', '.join(f'{name} {value:.6g}' for name, value in values.items())}"

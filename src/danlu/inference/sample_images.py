@@ -14,9 +14,10 @@ def image_uri(prepared: Prepared, index: int) -> str:
     if prepared.images is None:
         return ""
     image = visible(prepared.images.some([index])[0])
-    if prepared.objects is None:
+    placed = prepared.objects or prepared.maps
+    if placed is None:
         return to_data_uri(image, IMAGE_SIDE)
-    placement = prepared.objects.placements[index]
+    placement = placed.placements[index]
     (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
     height, width = round(placement.original[0] * y), round(placement.original[1] * x)
     cropped = image[:, top : top + height, left : left + width]

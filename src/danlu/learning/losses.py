@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from danlu.config import LossConfig
+from danlu.learning.pixel_losses import dice, dice_cross_entropy, lovasz, per_pixel, pixel_cross_entropy
 from danlu.message import message
 from danlu.refuse import one_of, refusal
 from danlu.task_spec import TASKS, Targets, TaskName
@@ -154,15 +156,18 @@ class Loss:
 
 
 LOSSES: dict[str, Loss] = {
-    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", ("class",), ("smoothing", "rubbish")),
+    "cross-entropy": Loss(cross_entropy, "-log p of the correct class", ("class", "map"), ("smoothing", "rubbish")),
     "binary-cross-entropy": Loss(binary_cross_entropy, "binary cross-entropy of each class", ("class", "labels")),
-    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", ("class",), ("gamma",)),
+    "focal": Loss(focal, "cross-entropy with a smaller weight for easy samples", ("class", "map"), ("gamma",)),
     "perceptron": Loss(perceptron, "margin by which the correct class loses against the best one", ("class",)),
     "margin": Loss(margin, "margin by which each other class comes too close", ("class",), ("margin",)),
     "brier": Loss(brier, "half the squared error of the probabilities", ("class",)),
     "squared": Loss(squared, "half the squared error, of classes against 0 and 1", ("numbers", "class")),
     "absolute": Loss(absolute, "absolute error: less sensitive to outliers", ("numbers",)),
     "huber": Loss(huber, "squared error up to delta, absolute error beyond", ("numbers",), ("delta",)),
+    "dice": Loss(dice, "1 - Dice coefficient of each class present: overlap, not pixels", ("map",)),
+    "dice-cross-entropy": Loss(dice_cross_entropy, "sum of the Dice loss and the cross-entropy", ("map",)),
+    "lovasz": Loss(lovasz, "Lovász-Softmax: the IoU itself, extended to probabilities", ("map",)),
 }
 
 
@@ -207,7 +212,10 @@ def build_loss(
             ),
             config.rubbish,
         )
-    function = partial(loss.function, **{option: getattr(config, option) for option in loss.options})
+    options = {option: getattr(config, option) for option in loss.options}
+    if task is not None and TASKS[task].targets == "map":
+        return _pixel_loss(config, loss, options, class_counts)
+    function = partial(loss.function, **options)
     if config.class_weights is None:
         return lambda outputs, targets: function(outputs.float(), targets)
 
@@ -225,6 +233,26 @@ def build_loss(
         return per_sample * function(outputs.float(), targets)
 
     return weighted
+
+
+def _pixel_loss(
+    config: LossConfig, loss: Loss, options: dict[str, Any], pixels: Tensor | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Loss of label maps. pixels: number of training pixels of each class, (K,)."""
+    if options.get("rubbish") is not None:
+        raise refusal("loss.rubbish", "omitted for --task semantic", config.rubbish)
+    weights = None
+    if config.class_weights is not None:
+        if "class" not in loss.targets or pixels is None:
+            raise refusal("loss.class_weights", f"omitted with {config.name}", config.class_weights)
+        weights = class_weights(config.class_weights, pixels)
+    if loss.function is cross_entropy:
+        function = partial(pixel_cross_entropy, smoothing=config.smoothing, weights=weights)
+    elif "class" in loss.targets:
+        function = per_pixel(partial(loss.function, **options), weights)
+    else:
+        function = loss.function
+    return lambda outputs, targets: function(outputs.float(), targets)
 
 
 def _own_loss(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor]:

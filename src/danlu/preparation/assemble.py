@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.data.augment import Augment, Normalise, views
+from danlu.data.augment_maps import AugmentMaps
 from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.columns import TargetScaler
@@ -39,6 +40,8 @@ from danlu.user_objects import find, is_own
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+MAX_EVALUATED_MAPS = 16  # images of an evaluation batch of semantic segmentation
+
 
 def make_task(prepared: Prepared) -> Task:
     """The task of prepared data, with its loss."""
@@ -48,6 +51,7 @@ def make_task(prepared: Prepared) -> Task:
         class_counts=prepared.class_counts,
         thresholds=prepared.signature.thresholds,
         objects=prepared.objects,
+        maps=prepared.maps,
         target_scaler=TargetScaler.from_dict(prepared.signature.target_scale or {}),
         metrics=find("metrics", ",".join(prepared.config.metrics)) if prepared.config.metrics else None,
     )
@@ -72,6 +76,8 @@ def _own_transforms(
         poses = signature.task_spec.poses
         augment = AugmentObjects(config.augment, channels=channels, search=search, poses=poses, **shape)
         return augment, Normalise(**shape)
+    if prepared.maps is not None:
+        return AugmentMaps(config.augment, channels=channels, **shape), Normalise(**shape)
     classes = len(signature.classes)
     if prepared.dataset.task_spec.targets == "none" and METHODS[config.pretrain.method or ""].views:
         augment = Augment(config.augment, channels=channels, classes=0, **shape)
@@ -100,6 +106,8 @@ def evaluation_batches(prepared: Prepared, index: Tensor, fabric: Fabric) -> Bat
     """Batches of the samples `index` without augmentation, in order; this process's fraction of each batch."""
     _, normalise = transforms(prepared)
     size = min(max(prepared.config.batch_size, 256), 1024)
+    if prepared.maps is not None:  # the outputs are as large as the images
+        size = max(1, min(prepared.config.batch_size, MAX_EVALUATED_MAPS))
     return make_batches(prepared, index, normalise, batch_size=size, rank=fabric.global_rank, world=fabric.world_size)
 
 

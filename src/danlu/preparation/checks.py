@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.config import Config, DetectConfig, ResolvedConfig, get, keys
+from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS, find_detector
 from danlu.engine.device import check_precision
@@ -13,8 +14,11 @@ from danlu.preparation.encode import Encoded
 from danlu.preparation.own_checks import check_own
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal
+from danlu.segmentation.build import find_segmenter
 from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
+
+CHECKED_MAPS = 256  # training label maps that are searched for a pixel with a class
 
 
 def check_detector_task(config: Config) -> None:
@@ -47,6 +51,9 @@ def check_detector_task(config: Config) -> None:
 def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
     """Refuse settings of detectors for other tasks, and settings or data that a detector cannot train with."""
     objects = encoded.targets
+    if isinstance(objects, MapSet):
+        _check_maps(config, encoded, objects)
+        return
     if not isinstance(objects, ObjectSet):
         fresh = DetectConfig()
         for name, value in vars(config.detect).items():
@@ -88,6 +95,27 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
                 ),
                 value,
             )
+
+
+def _check_maps(config: ResolvedConfig, encoded: Encoded, maps: MapSet) -> None:
+    """Refuse settings that label maps do not support, and training images without a pixel that has a class."""
+    spec, fresh = find_segmenter(config.model.name), DetectConfig()
+    for name, value in vars(config.detect).items():
+        taken = ("fit", "backbone", *spec.options)
+        if value != getattr(fresh, name) and name not in taken:
+            raise refusal(f"--detect.{name}", f"omitted for {config.model.name}", value)
+    if config.detect.backbone and not spec.any_backbone:
+        raise refusal("--backbone", f"omitted for {config.model.name}, which has its own", config.detect.backbone)
+    if (config.data.size or 0) % spec.multiple:
+        raise refusal("--size", f"a multiple of {spec.multiple} for {config.model.name}", config.data.size)
+    for flag, value in (("--sparse", config.model.sparse), ("--transfer.head-first", config.transfer.head_first)):
+        if value:
+            raise refusal(flag, "omitted for --task semantic", value)
+    if config.model.width is not None:
+        raise refusal("--model.width", "omitted for --task semantic", config.model.width, do="see --detect.width")
+    counts = maps.pixel_counts(encoded.split.train[:CHECKED_MAPS], len(encoded.dataset.classes))
+    if not counts[:-1].any():
+        raise Refusal(f"no pixel of the training images of {encoded.dataset.path} has a class: all are ignored")
 
 
 def check_training(prepared: Prepared) -> None:

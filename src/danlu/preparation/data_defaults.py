@@ -34,14 +34,14 @@ def pick_data_settings(
     chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None
 ) -> None:
     """Pick the settings of `choose_data` that are open. samples: of training, as far as they are known."""
-    pick, objects = chooser.pick, TASKS[dataset.task].finds_objects
+    pick, objects = chooser.pick, TASKS[dataset.task].on_canvas
     pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):
         name, source = (
             chooser["model.name"],
             message("choice.same_as_source", "that of {source}", source=starting_weights(chooser)),
         )
-        same = start is not None and name in (None, start.model) and start.task_spec.finds_objects == objects
+        same = start is not None and name in (None, start.model) and start.task_spec.on_canvas == objects
         if start is not None and start.size and same:
             pick("data.size", start.size, source)
         detector = DETECTORS.get(name or "")

@@ -27,6 +27,8 @@ from danlu.preparation.pretrained import (
     is_pretrained,
 )
 from danlu.preparation.pretraining import choose_pretraining
+from danlu.preparation.pretrained import ONE_CYCLE, choose_detector_fine_tuning, choose_fine_tuning, is_pretrained
+from danlu.preparation.semantic_defaults import choose_semantic
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 from danlu.user_objects import is_own
@@ -87,11 +89,14 @@ def _training(
     chooser: Chooser, dataset: DataOutline, samples: int, device: torch.device, start: Signature | None
 ) -> None:
     images = dataset.kind in ("images", "files")
-    if start is not None and TASKS[dataset.task].finds_objects and not start.task_spec.finds_objects:
+    if start is not None and TASKS[dataset.task].on_canvas and not start.task_spec.on_canvas:
         reason = message("choice.same_as_source", "that of {source}", source=starting_weights(chooser))
         chooser.pick("detect.backbone", start.model, reason)
     elif start is not None and chooser["model.name"] in (None, start.model):
         _take_over(chooser, start)
+    if TASKS[dataset.task].labels_pixels:
+        choose_semantic(chooser, TASKS[dataset.task], samples, device)
+        return
     if TASKS[dataset.task].finds_objects:
         _detector(chooser, TASKS[dataset.task], samples, device)
         return
@@ -146,7 +151,7 @@ def _take_over(chooser: Chooser, start: Signature) -> None:
         chooser.pick("detect.backbone", start.backbone, reason)
     for option, value in start.options.items():
         own = f"detect.{option}"  # a detector's width is not that of a dense layer
-        key = own if start.task_spec.finds_objects and own in keys() else f"model.{option}"
+        key = own if start.task_spec.on_canvas and own in keys() else f"model.{option}"
         if chooser[key] == keys()[key].default:
             chooser.set(key, value, reason)
 

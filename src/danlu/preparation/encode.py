@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from danlu.config import ResolvedConfig
+from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
+from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
 from danlu.message import message
@@ -38,7 +42,7 @@ class Encoded:
     dataset: Dataset
     split: Split
     signature: Signature
-    targets: Tensor | ObjectSet
+    targets: Tensor | ObjectSet | MapSet
     images: Images | None = None
     columns: Tensor | None = None
     tensors: Tensor | Samples | None = None
@@ -53,7 +57,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
         raise refusal(
             "--size", message("preparation.wanted.least_pixels", "at least {min_side} pixels", min_side=MIN_SIDE), size
         )
-    objects = dataset.task_spec.finds_objects
+    objects = dataset.task_spec.on_canvas
     crops = dataset.kind == "files" and config.augment.area is not None and size >= MIN_CROP_SIDE and not objects
     canvas = round(size * CROP_MARGIN) if crops else size
     fit: Fit = config.detect.fit if objects else "crop"
@@ -74,7 +78,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
         mean, std = start.mean, start.std  # pretrained weights need the normalisation of their training
     elif not config.data.standardise:
         mean, std = (0.0,) * channels, (1.0,) * channels
-    targets = object_set(dataset, canvas, fit)
+    targets = target_set(dataset, canvas, fit)
     scaled, scale = _scaled(config, dataset, split) if targets is None else (targets, None)
     signature = replace(
         _signature(config, dataset),
@@ -119,14 +123,18 @@ def encode_tensors(config: ResolvedConfig, dataset: Dataset, split: Split) -> En
     return Encoded(dataset, split, signature, targets, tensors=tensors)
 
 
-def object_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | None:
-    """Objects of all samples on a square canvas of `canvas` pixels per side; None for data without objects."""
-    if isinstance(dataset.targets, Tensor):
+def target_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | MapSet | None:
+    """Objects or label maps of all samples on a square canvas of `canvas` pixels per side; None for other targets."""
+    targets = dataset.targets
+    if isinstance(targets, Tensor):
         return None
-    spec = dataset.task_spec
+    spec, places = dataset.task_spec, placements(dataset, canvas, fit)
+    if spec.labels_pixels:
+        return MapSet(cast(Sequence[LabelMap], targets), places)
+    objects = cast(Sequence[Annotation], targets)
     # Outlines of objects with poses keep their boxes tight where the image is turned, and label pixels for posecnn.
-    outlined = spec.poses and all(one.shapes is not None for one in dataset.targets)
-    return ObjectSet(dataset.targets, placements(dataset, canvas, fit), spec.masks or outlined, dataset.models)
+    outlined = spec.poses and all(one.shapes is not None for one in objects)
+    return ObjectSet(objects, places, spec.masks or outlined, dataset.models)
 
 
 def _without(split: Split, void: list[int], samples: int) -> Split:

@@ -96,7 +96,7 @@ def _largest_option(signature: Signature, parameters: int) -> tuple[str, object]
 def _smaller(signature: Signature) -> Iterator[tuple[str, object, Signature]]:
     """Signatures with one setting at its default, or small images: the setting, its value, the signature."""
     for name, value in signature.options.items():
-        detects = f"detect.{name}" in keys() and signature.task_spec.finds_objects
+        detects = f"detect.{name}" in keys() and signature.task_spec.on_canvas
         if isinstance(value, int | tuple | list) and (detects or hasattr(ModelConfig(), name)):
             options = {key: other for key, other in signature.options.items() if key != name}
             shown = ",".join(map(str, value)) if isinstance(value, tuple | list) else value

@@ -18,6 +18,7 @@ from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
 from danlu.user_objects import is_own
+from danlu.segmentation.build import build_segmenter
 
 TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
 
@@ -55,6 +56,15 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
         return _detector(signature, pretrained)
     if signature.task_spec.targets == "none":
         return _pretrainer(signature, pretrained)
+    if signature.task_spec.labels_pixels:
+        return build_segmenter(
+            signature.model,
+            channels=signature.channels or 3,
+            classes=signature.outputs,
+            size=signature.size or 1,
+            backbone=signature.backbone,
+            **signature.options | ({"pretrained": True} if pretrained else {}),
+        )
     spec, facts = find_network(signature.model), facts_of(signature)
     if spec.name:
         return spec.build(facts)

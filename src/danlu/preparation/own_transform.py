@@ -23,7 +23,7 @@ def with_own_transform(config: Config, encoded: Encoded) -> Encoded:
     if config.data.transform is None:
         return encoded
     transform = find("transform", config.data.transform)
-    if encoded.signature.task_spec.finds_objects:
+    if encoded.signature.task_spec.on_canvas:
         raise Refusal(
             message(
                 "preparation.refuse.transform_left_out_detectors",

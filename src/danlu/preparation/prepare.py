@@ -13,11 +13,12 @@ from danlu.config import Config, ResolvedConfig, resolve
 from danlu.data.augment import resolve as resolve_augmentation
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, Samples
-from danlu.data.formats import open_dataset
+from danlu.data.formats import open_dataset, renumbered
 from danlu.data.images import channels_of
 from danlu.data.inputs import frame_of, image_inputs
+from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.data.presets import resolve_objects
+from danlu.data.presets import resolve_maps, resolve_objects
 from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.data.unlabelled import open_unlabelled, without_labels
@@ -27,11 +28,18 @@ from danlu.preparation.checks import check_detector_task, check_objects, check_t
 from danlu.preparation.choices import Choice
 from danlu.preparation.data_defaults import choose_data
 from danlu.preparation.defaults import choose_settings
-from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, object_set
+from danlu.preparation.encode import Encoded, encode_images, encode_table, encode_tensors, target_set
 from danlu.preparation.memory_check import check_fits
 from danlu.preparation.number_format import choose_format
 from danlu.preparation.own_transform import with_own_transform
-from danlu.preparation.prepared import Prepared, PreparedImages, PreparedObjects, PreparedTable, PreparedTensors
+from danlu.preparation.prepared import (
+    Prepared,
+    PreparedImages,
+    PreparedMaps,
+    PreparedObjects,
+    PreparedTable,
+    PreparedTensors,
+)
 from danlu.preparation.pretrained import choose_start
 from danlu.preparation.pretraining import check_pretraining
 from danlu.preparation.starting_weights import plan_transfer
@@ -124,7 +132,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
                 ),
                 f"{images.channels} in {dataset.path}",
             )
-        targets = object_set(dataset, canvas, signature.fit) or targets
+        targets = target_set(dataset, canvas, signature.fit) or targets
     elif dataset.kind == "tensors" and signature.channels is None:
         tensors = dataset.inputs
         assert isinstance(tensors, Tensor | Samples)
@@ -147,7 +155,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
             else message("preparation.wanted.images", "images")
         )
         raise refusal("DATA", wanted, f"{dataset.path}, which has {dataset.kind}")
-    assert isinstance(targets, Tensor | ObjectSet)
+    assert isinstance(targets, Tensor | ObjectSet | MapSet)
     encoded = with_own_transform(config, Encoded(dataset, split, signature, targets, images, columns, tensors))
     return _prepared(config, encoded, pick_device(config.device))
 
@@ -201,6 +209,8 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
     size = config.data.size or 1
     is_image = dataset.kind in ("images", "files")
     channels = channels_of(config.data.colour or "rgb", dataset.stored_channels) if is_image else 3
+    if dataset.task_spec.labels_pixels:
+        return replace(config, augment=resolve_maps(config.augment, size=size, channels=channels))
     if dataset.task_spec.finds_objects:
         poses = dataset.task_spec.poses
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels, poses=poses))
@@ -222,7 +232,7 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
     targets = dataset.targets
     if isinstance(targets, Tensor):
         return replace(dataset, targets=with_classes(dataset.task_spec, targets, places, len(classes)), classes=classes)
-    return replace(dataset, targets=[replace(one, labels=places[one.labels]) for one in targets], classes=classes)
+    return replace(dataset, targets=[renumbered(one, places) for one in targets], classes=classes)
 
 
 def _prepared(
@@ -245,6 +255,9 @@ def _prepared(
     if isinstance(encoded.targets, ObjectSet):
         assert encoded.images is not None
         return PreparedObjects(**shared, images=encoded.images, targets=encoded.targets)
+    if isinstance(encoded.targets, MapSet):
+        assert encoded.images is not None
+        return PreparedMaps(**shared, images=encoded.images, targets=encoded.targets)
     if encoded.images is not None:
         return PreparedImages(**shared, images=encoded.images, targets=encoded.targets)
     if encoded.tensors is not None:

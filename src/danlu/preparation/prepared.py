@@ -14,6 +14,7 @@ from danlu.data.batches import Decode
 from danlu.data.dataset import Dataset, ImageFiles, Samples
 from danlu.data.fingerprint import fingerprint
 from danlu.data.inputs import Images
+from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.samples import SampleReader
 from danlu.data.split import Split
@@ -24,7 +25,7 @@ from danlu.run.signature import Signature
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A training ready to be assembled: one of the four types below.
+    """A training ready to be assembled: one of the five types below.
 
     signature: the network's input and output. device: where the training runs. images, columns: the inputs, one of
     them None. targets: of all samples, on the scale of the training. choices: values that danlu chose for open
@@ -38,7 +39,7 @@ class Prepared:
     device: torch.device
     images: Images | None
     columns: Tensor | None
-    targets: Tensor | ObjectSet
+    targets: Tensor | ObjectSet | MapSet
     choices: tuple[Choice, ...] = ()
     transfer: Transfer | None = None
 
@@ -57,9 +58,19 @@ class Prepared:
         """Targets of detection and segmentation."""
         return None
 
+    @property
+    def maps(self) -> MapSet | None:
+        """Targets of semantic segmentation."""
+        return None
+
     @cached_property
     def class_counts(self) -> Tensor | None:
-        """Number of training samples per class (K,), int64; None for tasks other than classification."""
+        """Number of training samples per class (K,), int64; None for tasks other than classification.
+
+        Of label maps the number of pixels, counted where the loss has class weights.
+        """
+        if self.maps is not None and self.config.loss.class_weights is not None:
+            return self.maps.pixel_counts(self.split.train, len(self.dataset.classes))[:-1]
         targets = self.dataset.targets
         if self.dataset.task_spec.targets != "class" or not isinstance(targets, Tensor):
             return None
@@ -101,6 +112,23 @@ class PreparedObjects(Prepared):
 
     @property
     def objects(self) -> ObjectSet:
+        return self.targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedMaps(Prepared):
+    """Images in which each pixel has a class."""
+
+    images: Images
+    columns: None = None
+    targets: MapSet
+
+    @property
+    def inputs(self) -> Tensor | ImageFiles:
+        return self.images.source
+
+    @property
+    def maps(self) -> MapSet:
         return self.targets
 
 

@@ -13,6 +13,7 @@ from danlu.detection.build import DETECTORS, find_detector
 from danlu.message import Message, message
 from danlu.models.packaged import EFFICIENTNET_LITE0, PACKAGED
 from danlu.preparation.choices import Choice, Chooser
+from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS, TaskSpec
 
 MIN_SIDE = 64  # pixels of the median short side; smaller images keep little of what the pretrained layers look for
@@ -33,6 +34,8 @@ DETECTOR_MIN_SIDE = 128  # pixels of the median short side; smaller images have 
 DETECTOR_EPOCHS = 10, 60
 DETECTOR_LR = 2e-3  # of adamw in the pyramid and heads
 DETECTOR_LAYER_DECAY = 0.6
+
+PRETRAINED_SEGMENTER = "fpn"  # default network for semantic segmentation on pretrained weights
 
 ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")
 
@@ -59,11 +62,15 @@ def _suitable(config: Config, dataset: Dataset) -> bool:
         detector = DETECTORS.get(config.model.name or (task.network[0] if task.network else ""))
         if detector is None or not detector.packaged or config.detect.backbone:
             return False
-    if replace(config.model, name=None) != ModelConfig() or (config.model.name and not task.finds_objects):
+    if task.labels_pixels:
+        segmenter = SEGMENTERS.get(config.model.name or PRETRAINED_SEGMENTER)
+        if segmenter is None or not segmenter.packaged or config.detect.backbone:
+            return False
+    if replace(config.model, name=None) != ModelConfig() or (config.model.name and not task.on_canvas):
         return False
     if not isinstance(inputs, ImageFiles) or inputs.grey:
         return False
-    return median(min(size) for size in inputs.sizes) >= (DETECTOR_MIN_SIDE if task.finds_objects else MIN_SIDE)
+    return median(min(size) for size in inputs.sizes) >= (DETECTOR_MIN_SIDE if task.on_canvas else MIN_SIDE)
 
 
 def is_pretrained(init: str | None) -> bool:

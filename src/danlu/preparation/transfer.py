@@ -30,6 +30,7 @@ from danlu.pretraining.pretrainer import Pretrainer
 from danlu.refuse import Refusal, refusal
 from danlu.run.folder import Run
 from danlu.run.signature import Signature
+from danlu.segmentation.segmenter import Segmenter
 
 PUBLISHED = "timm:pretrained"
 ALL_BUT_HEAD = "all-but-head"
@@ -298,11 +299,12 @@ def _backbone_prefix(source: Source, model: nn.Module) -> str:
     if isinstance(model, Pretrainer):
         return "backbone.network." if isinstance(model.backbone, TimmBackbone) else "backbone."
     if source.signature is None or source.signature.task_spec.finds_objects or not isinstance(model, Detector):
+    if source.signature is None or source.signature.task_spec.on_canvas or not isinstance(model, Detector | Segmenter):
         return ""
     return backbone_prefix(model)
 
 
-def backbone_prefix(model: Detector) -> str:
+def backbone_prefix(model: Detector | Segmenter) -> str:
     """Prefix of the names of a detector's parameters that belong to the network its backbone is made from."""
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, Backbone):
@@ -421,7 +423,7 @@ def freeze_norms(model: nn.Module) -> None:
 
     Of a detector, only those of its backbone: the others have no statistics yet.
     """
-    pretrained = getattr(model, "backbone", model) if isinstance(model, Detector) else model
+    pretrained = getattr(model, "backbone", model) if isinstance(model, Detector | Segmenter) else model
     for module in pretrained.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             stay_in_eval(module)

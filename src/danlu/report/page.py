@@ -17,6 +17,7 @@ from danlu.report import charts
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
 from danlu.report.healing import healing_section
 from danlu.report.label_sections import label_mistakes_section, labels_section
+from danlu.report.map_sections import map_examples_section, maps_section
 from danlu.report.markup import (
     Figures,
     card,
@@ -49,6 +50,7 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
     "numbers": PLAIN_RESULTS,
     "objects": (objects_section, PLAIN_RESULTS[1]),
     "none": (pretraining_section, PLAIN_RESULTS[1]),
+    "map": (maps_section, PLAIN_RESULTS[1]),
 }
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
 # Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
@@ -134,6 +136,14 @@ def render(
             + pose_examples_section(evaluation.get("pose_examples") or []),
             translated(
                 "report.lead.examples", "Ground truth and detections side by side; images with the most mistakes first."
+            ),
+        ),
+        Section(
+            "maps",
+            translated("report.heading.maps", "Label maps"),
+            map_examples_section(evaluation),
+            translated(
+                "report.lead.maps", "True and predicted classes side by side; images with the lowest mean IoU first."
             ),
         ),
         Section(

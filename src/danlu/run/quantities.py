@@ -97,6 +97,12 @@ METRICS: dict[str, Quantity] = {
         "fraction", "average precision, mean over classes; of boxes also over IoU 0.50 to 0.95 (COCO)", "high"
     ),
     **{name: Quantity(*facts) for name, facts in POSES.items()},
+    "mIoU": Quantity("fraction", "intersection over union of the pixels, mean over the classes that occur", "high"),
+    "pixel_accuracy": Quantity("fraction", "pixels whose class is the true one", "high"),
+    "class_accuracy": Quantity("fraction", "recall of the pixels of a class, mean over the classes", "high"),
+    "fw_IoU": Quantity("fraction", "intersection over union, mean over the classes weighted by their pixels", "high"),
+    "dice": Quantity("fraction", "2 TP / (2 TP + FP + FN) of the pixels, mean over the classes", "high"),
+    "boundary_IoU": Quantity("fraction", "IoU of the pixels near contours, mean over the classes", "high"),
     **{name: Quantity("", f"{text} term of the training loss", "low") for name, text in LOSS_TERMS.items()},
 }
 

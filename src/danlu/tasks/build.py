@@ -11,6 +11,7 @@ from danlu.tasks.multilabel import MultiLabel
 from danlu.tasks.pose import Pose
 from danlu.tasks.pretrain import Pretrain
 from danlu.tasks.regress import Regress
+from danlu.tasks.semantic import Semantic
 from danlu.tasks.task import Task, TaskData
 
 BUILDERS: dict[TaskName, Callable[[TaskData], Task]] = {
@@ -21,6 +22,7 @@ BUILDERS: dict[TaskName, Callable[[TaskData], Task]] = {
     "segment": Detect.build,
     "pose": Pose.build,
     "pretrain": Pretrain.build,
+    "semantic": Semantic.build,
 }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from danlu.config import Config
 from danlu.data.batches import Batch
 from danlu.data.columns import TargetScaler
+from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.message import message
 from danlu.refuse import refusal
@@ -41,9 +42,9 @@ class TaskData:
 
     classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
     classification. thresholds: smallest probability at which each label is predicted, empty for the default. objects:
-    annotations and placements of all samples, where the targets are objects. target_scaler: scale of the numeric
-    targets that the network is trained on. metrics: of the user, (outputs, targets, predicted classes or values,
-    probabilities or values) -> name -> number.
+    annotations and placements of all samples, where the targets are objects. maps: the same of label maps.
+    target_scaler: scale of the numeric targets that the network is trained on. metrics: of the user, (outputs,
+    targets, predicted classes or values, probabilities or values) -> name -> number.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class TaskData:
     class_counts: Tensor | None = None
     thresholds: tuple[float, ...] = ()
     objects: ObjectSet | None = None
+    maps: MapSet | None = None
     target_scaler: TargetScaler | None = None
     metrics: UserMetrics | None = None
 

@@ -38,22 +38,22 @@ NO_CLASS = ("__ignore__",)  # the first line of labelme's class_names.txt, which
 REFUSED = {
     "classes": message(
         "data.refuse.semantic",
-        "the masks hold a class per pixel (semantic segmentation), which is not read yet; where their values number "
+        "the masks hold a class per pixel (semantic segmentation): use --task semantic; where their values number "
         "objects, use --format instance-masks",
     ),
     "several objects": message(
         "data.refuse.binary",
         "one value of the masks covers several separate regions: use --format binary-masks where each region is an "
-        "object, or --format instance-masks where each mask is one object (a class per pixel is not read yet)",
+        "object, --format instance-masks where each mask is one object, or --task semantic for a class per pixel",
     ),
     "unclear": message(
         "data.refuse.unclear_masks",
         "the values of the masks may number objects or name classes: use --format instance-masks where they number "
-        "objects (a class per pixel, semantic segmentation, is not read yet)",
+        "objects, or --task semantic where they are classes",
     ),
     "colours": message(
         "data.refuse.coloured_masks",
-        "the masks hold colours, as of a class per pixel (semantic segmentation), which is not read yet",
+        "the masks hold colours, as of a class per pixel (semantic segmentation): use --task semantic",
     ),
     "lossy": message(
         "data.refuse.lossy_masks",

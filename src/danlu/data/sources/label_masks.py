@@ -1,0 +1,309 @@
+"""A folder of images and one of masks whose pixels hold a class: numbers, a palette, 0 and 255, or colours.
+
+Also Pascal VOC's SegmentationClass and Cityscapes' gtFine. The class names come from a list beside the images.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from danlu.config import DataConfig
+from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, VAL, Dataset, Problem
+from danlu.data.evidence import Evidence, Fit
+from danlu.data.image_file import UNREADABLE, ImageInfo
+from danlu.data.image_workers import check_images
+from danlu.data.label_maps import IGNORE, LabelMap, MaskClasses, as_colours, grey_as_colours, read_values
+from danlu.data.sources.class_lists import class_list, names_of
+from danlu.data.sources.instance_masks import CLASS_FOLDER
+from danlu.data.sources.label_set_names import CITYSCAPES, CITYSCAPES_TRAIN, VOC, VOC_COLOURS
+from danlu.data.sources.labelled import image_files, relative
+from danlu.data.sources.mask_files import Kind, MaskPair, kind_of_masks, mask_pairs, masks_beside_images
+from danlu.data.sources.reading import stop_if_many_bad
+from danlu.data.sources.targets import Task
+from danlu.data.split_lists import split_lists
+from danlu.data.split_names import split_of_path
+from danlu.data.survey import Survey, as_survey, normal
+from danlu.data.text_files import read_lines
+from danlu.message import message
+from danlu.refuse import Refusal, refusal
+
+FORM = "label masks"
+MAX_CLASSES = 255  # class numbers are bytes, and 255 marks ignored pixels
+MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy file
+VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
+CITYSCAPES_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_label(Train)?Ids$", re.I)
+CITYSCAPES_IMAGE = "_leftImg8bit"
+CLASS_FILES = ("class_dict.csv", "label_colors.txt", "class_names.txt", "codes.txt")
+LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  # of ImageSets/Segmentation
+
+
+@dataclass
+class _Classes:
+    """Names and values of the classes. colours: values are colours. values: of each class, None: its number."""
+
+    names: list[str]
+    values: list[int]
+    coloured: bool = False
+
+
+def look(survey: Survey) -> Evidence | None:
+    """Recognise masks that can only hold classes: each value in several regions, colours, or a known layout."""
+    pairs = label_pairs(survey)
+    if not pairs or not (_is_known_layout(pairs) or kind_of(survey, pairs) in ("classes", "colours")):
+        return None
+    folder = "/".join(pairs[0].mask.folder) or "."
+    seen = message("data.seen.label_masks", "{count} masks of classes in {folder}/", count=len(pairs), folder=folder)
+    return Evidence(Fit.LAYOUT, seen)
+
+
+def holds_classes(survey: Survey) -> bool:
+    """Whether there are masks that can be read as a class per pixel, as --task semantic asks for."""
+    pairs = label_pairs(survey)
+    return bool(pairs) and (_is_known_layout(pairs) or kind_of(survey, pairs) not in ("instances", "unreadable"))
+
+
+def kind_of(survey: Survey, pairs: Sequence[MaskPair]) -> Kind:
+    """Kind of the masks by their pixels, determined once per survey."""
+    if "kind of label masks" not in survey.memo:
+        survey.memo["kind of label masks"] = kind_of_masks([pair.mask for pair in pairs])
+    return survey.memo["kind of label masks"]
+
+
+def label_pairs(survey: Survey) -> list[MaskPair]:
+    """Pair images and masks: of Cityscapes, of VOC, of folders such as images/ and masks/, or beside each other."""
+    if survey.is_file:
+        return []
+    if "label pairs" not in survey.memo:
+        survey.memo["label pairs"] = _cityscapes_pairs(survey) or _folder_pairs(survey)
+    return survey.memo["label pairs"]
+
+
+def _folder_pairs(survey: Survey) -> list[MaskPair]:
+    pairs = mask_pairs(survey)
+    of_classes = [pair for pair in pairs if normal(pair.mask.folder[-1]) == CLASS_FOLDER]
+    if of_classes:
+        return of_classes
+    beside = [MaskPair(a, b, split_of_path(a.folder)) for a, b in masks_beside_images(survey)] if not pairs else []
+    pairs = pairs or beside
+    images = {pair.image.path for pair in pairs}
+    several = len(pairs) > len(images)  # a mask per object
+    others = len(survey.images) - len(pairs)
+    return pairs if pairs and not several and 2 * len(pairs) >= 0.5 * (others + len(pairs)) else []
+
+
+def _cityscapes_pairs(survey: Survey) -> list[MaskPair]:
+    images = {file.stem.removesuffix(CITYSCAPES_IMAGE): file for file in survey.images
+              if file.stem.endswith(CITYSCAPES_IMAGE)}  # fmt: skip
+    found: dict[str, MaskPair] = {}
+    for file in survey.images:
+        match = CITYSCAPES_MASK.match(file.stem)
+        if match and match[1] in images and (match[2] or match[1] not in found):
+            image = images[match[1]]
+            found[match[1]] = MaskPair(image, file, split_of_path((*image.folder, *file.folder)))
+    return list(found.values())
+
+
+def _is_known_layout(pairs: Sequence[MaskPair]) -> bool:
+    mask = pairs[0].mask
+    return bool(CITYSCAPES_MASK.match(mask.stem)) or normal(mask.folder[-1] if mask.folder else "") == CLASS_FOLDER
+
+
+def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> Dataset:
+    """Read `ImageFiles` and a `LabelMap` for each. Raises Refusal without masks, or if too many cannot be used."""
+    survey = as_survey(path)
+    pairs = label_pairs(survey)
+    if not pairs:
+        raise refusal(str(survey.path), "images and masks of the same name, such as images/a.jpg and masks/a.png",
+                      "no mask with the name of an image")  # fmt: skip
+    problems: list[Problem] = []
+    notes: list[str] = []
+    pairs = _in_lists(survey, pairs, notes)
+    infos = check_images([pair.image.path for pair in pairs], workers=config.workers)
+    values, coloured, bad = _values(pairs, infos)
+    counted = len(pairs)
+    pairs = [pair for i, pair in enumerate(pairs) if i in values]
+    classes = _classes(survey, pairs, [values[i] for i in sorted(values)], coloured, config, notes)
+    known = set(classes.values)
+    ignored = _ignored(values, config, known)
+    for i, pair in zip(sorted(values), pairs):
+        strange = sorted(set(values[i].tolist()) - known - ignored)
+        if strange:
+            shown = f"#{strange[0]:06x}" if classes.coloured else f"{strange[0]}"
+            bad.append(Problem(pair.mask.relative, f"the value {shown} is none of the {len(known)} classes"))
+    problems += bad
+    stop_if_many_bad(survey.path, len(bad), counted, problems, config)
+    unusable = {problem.where for problem in bad}
+    kept = [(i, pair) for i, pair in zip(sorted(values), pairs) if pair.mask.relative not in unusable]
+    if not kept:
+        first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
+        raise Refusal(f"{survey.path}: no mask can be used{first}")
+    pairs_of = [(v, n) for v, n in zip(classes.values, classes.names) if v != config.ignore and n.lower() not in VOID]
+    names = list(dict.fromkeys(name for _, name in pairs_of))
+    if dropped := [name for name in classes.names if name.lower() in VOID]:
+        notes.append(f"pixels of the class {dropped[0]} are ignored")
+    if len(names) < 2:
+        raise Refusal(f"{survey.path}: the masks must hold at least two classes, got only {', '.join(names) or 'none'}")
+    if len(names) > MAX_CLASSES:
+        raise Refusal(f"{survey.path}: the masks must hold at most {MAX_CLASSES} classes, got {len(names)}")
+    table = sorted((v, names.index(n)) for v, n in pairs_of)
+    numbers, places = np.array([v for v, _ in table]), np.array([k for _, k in table], np.uint8)
+    usable = [(pair, info) for i, pair in kept if isinstance(info := infos[i], ImageInfo)]
+    targets = [
+        LabelMap((info.height, info.width), MaskClasses(pair.mask.path, numbers, places, classes.coloured))
+        for pair, info in usable
+    ]
+    paths = tuple(pair.image.path for pair, _ in usable)
+    root = survey.path if survey.path.is_dir() else survey.path.parent
+    return Dataset(
+        path=str(survey.path),
+        format=FORM,
+        task="semantic",
+        inputs=image_files(paths, [info for _, info in usable], config, notes),
+        targets=targets,
+        classes=tuple(names),
+        given=_given([pair.split for pair, _ in usable], survey, paths, notes),
+        name_of=lambda i: relative(paths[i], root),
+        problems=problems,
+        notes=notes,
+    )
+
+
+def _values(
+    pairs: Sequence[MaskPair], infos: Sequence[ImageInfo | str]
+) -> tuple[dict[int, np.ndarray], bool, list[Problem]]:
+    """Distinct values of the mask of each usable pair, by its number; whether any has colours; the unusable ones."""
+    values: dict[int, np.ndarray] = {}
+    colours: set[int] = set()
+    bad: list[Problem] = []
+    for i, (pair, info) in enumerate(zip(pairs, infos)):
+        if isinstance(info, str):
+            bad.append(Problem(pair.image.relative, info))
+            continue
+        try:
+            pixels, coloured = read_values(pair.mask.path)
+        except UNREADABLE as error:
+            bad.append(Problem(pair.mask.relative, f"cannot be read: {error}"))
+            continue
+        if pixels.shape != (info.height, info.width):
+            there, here = f"{pixels.shape[1]} x {pixels.shape[0]}", f"{info.width} x {info.height}"
+            bad.append(Problem(pair.mask.relative, f"the mask is {there} pixels, its image {here}"))
+            continue
+        values[i] = np.unique(pixels)
+        colours |= {i} if coloured else set()
+    if colours:
+        values = {i: v if i in colours else grey_as_colours(v) for i, v in values.items()}
+    return values, bool(colours), bad
+
+
+def _classes(  # noqa: PLR0911
+    survey: Survey,
+    pairs: Sequence[MaskPair],
+    values: Sequence[np.ndarray],
+    coloured: bool,
+    config: DataConfig,
+    notes: list[str],
+) -> _Classes:
+    """Names and values of the classes, from a list of names, a known data set, or the values that occur."""
+    occur = sorted({v for one in values for v in one.tolist()})
+    if pairs and (match := CITYSCAPES_MASK.match(pairs[0].mask.stem)):
+        rows = dict(enumerate(CITYSCAPES_TRAIN)) if match[2] else CITYSCAPES
+        return _Classes(list(rows.values()), list(rows))
+    names, colours = _listed(survey)
+    if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
+        if all(v < len(VOC) or v == IGNORE for v in occur):
+            return _Classes(list(VOC), list(range(len(VOC))))
+        if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
+            return _Classes(list(VOC), list(VOC_COLOURS), True)
+    if coloured:
+        if colours:
+            return _Classes(names, colours, True)
+        if len(occur) > MAX_COLOURS:
+            raise Refusal(
+                f"{survey.path}: the masks have {len(occur):,} colours, so they were saved with loss (JPEG): "
+                "write them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)"
+            )
+        notes.append("the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them")
+        return _Classes([f"#{v:06x}" for v in occur], occur, True)
+    two = [v for v in occur if v != config.ignore]
+    if len(two) == 2 and two[0] == 0 and (two[1] == IGNORE or not names):
+        return _Classes(names if len(names) == 2 else ["background", "object"], two)
+    if names:
+        return _Classes(names, list(range(len(names))))
+    ignored = _ignored(dict(enumerate(values)), config, set())
+    kept = [v for v in occur if v not in ignored]
+    if len(kept) > MAX_CLASSES:
+        raise Refusal(
+            f"{survey.path}: the masks have {len(kept):,} different values: they were saved with loss, or number "
+            "objects (--task segment), since class numbers are at most 254"
+        )
+    return _Classes([str(v) for v in kept], kept)
+
+
+def _ignored(values: dict[int, np.ndarray], config: DataConfig, known: set[int]) -> set[int]:
+    """Values of pixels without a class: that of --data.ignore, else 255; none that is a class."""
+    wanted = IGNORE if config.ignore is None else config.ignore
+    ignored = {wanted} | ({grey_as_colours(np.array(wanted)).item()} if 0 <= wanted < 256 else set())
+    return ignored - known if config.ignore is None else ignored
+
+
+def _listed(survey: Survey) -> tuple[list[str], list[int]]:
+    """Names, and colours where they have any, of a list of classes beside the images."""
+    for wanted in CLASS_FILES:
+        for file in survey.files:
+            if file.name.lower() == wanted:
+                names, colours = _rows(file.path)
+                return (names[1:], colours) if names[:1] == ["__ignore__"] else (names, colours)
+    names = class_list(survey)
+    return (names[1:], []) if names[:1] == ["__ignore__"] else (names, [])
+
+
+def _rows(file: Path) -> tuple[list[str], list[int]]:
+    """Names and colours of class_dict.csv (name, r, g, b) or label_colors.txt (r g b name); names of other lists."""
+    lines = names_of(file)
+    if file.suffix.lower() == ".csv":
+        rows = list(csv.reader(lines))
+        if rows and not any(cell.strip().isdigit() for cell in rows[0]):
+            rows = rows[1:]  # the header
+        parsed = [(row[0].strip(), row[1:4]) for row in rows if len(row) >= 4]
+    else:
+        split = [line.split(None, 3) for line in lines]
+        parsed = [(row[3].strip(), row[:3]) for row in split if len(row) == 4 and all(c.isdigit() for c in row[:3])]
+        if not parsed:
+            return lines, []
+    try:
+        return [name for name, _ in parsed], [as_colours(np.array([int(c) for c in rgb])).item() for _, rgb in parsed]
+    except ValueError:
+        raise refusal(str(file), "lines of a name and three numbers from 0 to 255", "other text") from None
+
+
+def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[MaskPair]:
+    """The pairs with their splits by ImageSets/Segmentation, without those in no list; unchanged without lists."""
+    splits: dict[str, int] = {}
+    lists = {file.name.lower(): file for file in survey.of(".txt") if file.folder[-2:] == ("ImageSets", "Segmentation")}
+    for name, split in LISTS:
+        if file := lists.get(f"{name}.txt"):
+            for line in read_lines(file.path):
+                if line.strip():
+                    splits.setdefault(normal(line.split()[0]), split)
+    kept = [MaskPair(p.image, p.mask, splits[normal(p.mask.stem)]) for p in pairs if normal(p.mask.stem) in splits]
+    if not kept:
+        return pairs
+    if left := len(pairs) - len(kept):
+        notes.append(f"{left} images are in no list of ImageSets/Segmentation and not read")
+    return kept
+
+
+def _given(splits: list[int], survey: Survey, paths: Sequence[Path], notes: list[str]) -> torch.Tensor | None:
+    if not any(split != UNASSIGNED for split in splits):
+        listed = split_lists(survey, paths)
+        notes += listed.notes
+        splits = [listed.splits.get(path, UNASSIGNED) for path in paths] if listed.splits else splits
+    given = torch.tensor(splits, dtype=torch.int8)
+    return given if bool((given == TRAIN).any()) and len(given.unique()) > 1 else None

@@ -1,0 +1,44 @@
+"""U-Net: an encoder and a decoder of five resolutions with skip connections (Ronneberger, Fischer and Brox 2015)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from danlu.models.parts import conv, he_normal
+from danlu.segmentation.segmenter import Segmenter
+
+LEVELS = 5  # resolutions: strides 1, 2, 4, 8 and 16
+
+
+class UNet(Segmenter):
+    """Two 3x3 convolutions per resolution; the decoder upsamples by 2x2 transposed convolutions.
+
+    Convolutions are padded, where the original crops, so that the output has the size of the image. As published
+    (width 64, norm "none", 1 channel, 2 classes): 31,030,658 parameters; width 16 has a sixteenth.
+
+    width: channels at full resolution, doubled at each next one. norm: of `models.parts`, after every convolution.
+    """
+
+    def __init__(self, channels: int, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
+        super().__init__()
+        widths = [width * 2**i for i in range(LEVELS)]
+        self.pool = nn.MaxPool2d(2)
+        self.down = nn.ModuleList(_double(a, b, norm) for a, b in zip([channels, *widths], widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(w, w // 2, 2, stride=2) for w in widths[:0:-1])
+        self.merge = nn.ModuleList(_double(w, w // 2, norm) for w in widths[:0:-1])
+        self.head = nn.Conv2d(width, classes, 1)
+        he_normal(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        skips, x = [], images
+        for number, block in enumerate(self.down):
+            x = block(self.pool(x) if number else x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1]):
+            x = merge(torch.cat((skip, up(x)), 1))
+        return self.head(x)
+
+
+def _double(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    return nn.Sequential(conv(inputs, outputs, 3, norm=norm), conv(outputs, outputs, 3, norm=norm))
