@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from danlu.config import Config, with_values
+from danlu.data.batches import Batch
 from danlu.data.canvas import letterbox
+from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.sources import scenes
 from danlu.data.sources.shapes import CLASSES, draw
@@ -58,6 +60,15 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
         masks = [] if spec.masks else None
         nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long(), masks)
         return task, Evaluation([Prediction(nothing, 1.0)] * 4, [task.truth(i) for i in range(4)], index)
+    if spec.targets == "map":
+        _, annotations = draw(4)
+        maps = MapSet(
+            [LabelMap(one.size, one) for one in annotations], [letterbox(one.size, 128) for one in annotations]
+        )
+        task = build_task(name, TaskData(config, ("ground", *CLASSES), maps=maps))
+        inputs, rows = torch.zeros(4, 3, 128, 128), torch.arange(4)
+        batch = Batch(inputs, maps.index_select(0, rows), rows, 4, 1.0)
+        return task, Evaluation(*task.predict(torch.nn.Conv2d(3, 4, 1), batch, None), index)
     if spec.targets == "numbers":
         return build_task(name, TaskData(config)), Evaluation(torch.randn(4, 1), torch.randn(4, 1), index)
     if spec.targets == "labels":

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +16,6 @@ from torch import Tensor
 from danlu.data.annotations import Annotation, rasterise
 from danlu.data.canvas import Placement
 from danlu.refuse import Failure
-
-if TYPE_CHECKING:
-    from danlu.data.dataset import Dataset
 
 IGNORE = 255
 BACKGROUND = "background"  # class of the pixels outside all objects
@@ -121,21 +117,6 @@ def classes_of(values: np.ndarray, source: MaskClasses) -> np.ndarray:
     """Classes of the values of a mask, uint8, `IGNORE` for values without one."""
     place = np.searchsorted(source.values, values).clip(max=max(len(source.values) - 1, 0))
     return np.where(source.values[place] == values, source.classes[place], IGNORE).astype(np.uint8)
-
-
-def semantic_from_objects(dataset: Dataset) -> Dataset:
-    """Convert a dataset of objects with outlines to label maps: the background, then the classes of the objects.
-
-    Where objects overlap, the smaller one is in front. Ignored objects are ignored pixels.
-    """
-    background = BACKGROUND if BACKGROUND not in dataset.classes else f"({BACKGROUND})"
-    targets: list[Any] = []
-    for one in dataset.targets:
-        assert isinstance(one, Annotation)
-        targets.append(LabelMap(one.size, one))
-    note = f"the pixels of each object have its class, the others the class {background}"
-    classes = (background, *dataset.classes)
-    return replace(dataset, task="semantic", targets=targets, classes=classes, notes=[*dataset.notes, note])
 
 
 def _drawn(objects: Annotation, placement: Placement) -> np.ndarray:

@@ -47,8 +47,8 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if task.loss is not None:
         chooser.pick("loss.name", *task.loss)
-    text = "moderate variation; label maps are transformed with the image"
-    chooser.pick("augment.preset", "light", message("choice.augment.maps", text))
+    why = message("choice.augment.maps", "moderate variation; label maps are transformed with the image")
+    chooser.pick("augment.preset", "light", why)
 
 
 def _epochs(chooser: Chooser, network: SegmenterSpec, samples: int, device: torch.device, fine_tuning: bool) -> None:

@@ -46,11 +46,12 @@ LISTS = (("train", TRAIN), ("val", VAL), ("test", TEST), ("trainval", TRAIN))  #
 
 @dataclass
 class _Classes:
-    """Names and values of the classes. colours: values are colours. values: of each class, None: its number."""
+    """Names and values of the classes. coloured: values are colours. others_ignored: pixels of other values are."""
 
     names: list[str]
     values: list[int]
     coloured: bool = False
+    others_ignored: bool = False
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -134,7 +135,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     ignored = _ignored(values, config, known)
     for i, pair in zip(sorted(values), pairs):
         strange = sorted(set(values[i].tolist()) - known - ignored)
-        if strange:
+        if strange and not classes.others_ignored:
             shown = f"#{strange[0]:06x}" if classes.coloured else f"{strange[0]}"
             bad.append(Problem(pair.mask.relative, f"the value {shown} is none of the {len(known)} classes"))
     problems += bad
@@ -214,13 +215,13 @@ def _classes(  # noqa: PLR0911
     occur = sorted({v for one in values for v in one.tolist()})
     if pairs and (match := CITYSCAPES_MASK.match(pairs[0].mask.stem)):
         rows = dict(enumerate(CITYSCAPES_TRAIN)) if match[2] else CITYSCAPES
-        return _Classes(list(rows.values()), list(rows))
+        return _Classes(list(rows.values()), list(rows), others_ignored=True)
     names, colours = _listed(survey)
     if pairs and normal(pairs[0].mask.folder[-1] if pairs[0].mask.folder else "") == CLASS_FOLDER and not names:
         if all(v < len(VOC) or v == IGNORE for v in occur):
             return _Classes(list(VOC), list(range(len(VOC))))
         if coloured and set(occur) <= set(VOC_COLOURS) | {as_colours(np.array([224, 224, 192])).item()}:
-            return _Classes(list(VOC), list(VOC_COLOURS), True)
+            return _Classes(list(VOC), list(VOC_COLOURS), True, others_ignored=True)
     if coloured:
         if colours:
             return _Classes(names, colours, True)

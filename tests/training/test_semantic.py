@@ -1,0 +1,127 @@
+"""Semantic segmentation through every verb, on tiny images."""
+
+from __future__ import annotations
+
+import filecmp
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.engine.saving import Interrupted, StopSignal
+from danlu.metrics.semantic import confusion_of, semantic_metrics
+from danlu.refuse import Refusal
+
+SETTINGS = {
+    "task": "semantic",
+    "epochs": 2,
+    "save_every": 1e-9,
+    "log_every": 1,
+    "device": "cpu",
+    "size": 32,
+    "model.name": "unet",
+    "detect.width": 4,
+    "batch_size": 8,
+    "doctor.budget": 0.9,
+    "precision": "fp32",
+    "channels_last": False,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(24):
+        labels = np.zeros((24, 36), np.uint8)
+        for k in (1, 2, 1):
+            top, left = rng.integers(0, 14), rng.integers(0, 26)
+            labels[top : top + 9, left : left + 9] = k
+        labels[0, 0] = 255
+        image = np.array([[60, 60, 60], [230, 40, 40], [40, 40, 230]], np.uint8)[labels % 255]
+        Image.fromarray(image + rng.integers(0, 20, image.shape, dtype=np.uint8)).save(folder / f"images/{i}.png")
+        Image.fromarray(labels).save(folder / f"masks/{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    return danlu.train(str(data), out=str(tmp_path_factory.mktemp("runs") / "one"), **SETTINGS)
+
+
+def test_it_trains_and_reports(run):
+    assert run.task == "semantic"
+    assert {"mIoU", "pixel_accuracy", "dice", "boundary_IoU"} <= set(run.metrics.test)
+    page = run.report.read_text(encoding="utf-8")
+    assert "Boundary IoU" in page
+    assert 'class="layer"' in page
+
+
+def test_the_metric_is_that_of_the_written_label_maps(run, data, tmp_path):
+    from danlu.config import DataConfig
+    from danlu.data.formats import open_dataset
+    from danlu.data.split import split_dataset
+
+    dataset = open_dataset(DataConfig(path=str(data)), "semantic")
+    index = split_dataset(dataset, DataConfig(path=str(data)), 0).test.tolist()
+    files = [dataset.inputs.paths[i] for i in index]
+    found = run.predict(*files, out=tmp_path)
+    total = np.zeros((3, 3), np.int64)
+    for file, one in zip(files, found):
+        written = np.asarray(Image.open(tmp_path / "labels" / file.name))
+        assert (written == one.label_map).all()
+        assert written.shape == (24, 36)
+        assert sum(one.areas.values()) == pytest.approx(1, abs=1e-5)
+        total += confusion_of(np.asarray(Image.open(data / "masks" / file.name)), written, 3)
+        assert Image.open(tmp_path / file.name).size == (36, 24)
+    assert run.metrics.test["mIoU"] == pytest.approx(semantic_metrics(total)["mIoU"])
+
+
+def test_evaluate_on_its_own_and_other_data(run, data, tmp_path):
+    assert run.evaluate().metrics.test["mIoU"] == pytest.approx(run.metrics.test["mIoU"])
+    other = run.evaluate(str(data), out=tmp_path / "page.html")
+    assert other.samples == 24
+    assert "Boundary IoU" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_resumed_run_is_the_same_bit_for_bit(run, data, tmp_path, monkeypatch):
+    calls, stop = [], StopSignal.__call__
+
+    def after_an_epoch(self):
+        calls.append(1)
+        if len(calls) == 2:
+            self.handle(15, None)
+        return stop(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignal, "__call__", after_an_epoch)
+        with pytest.raises(Interrupted):
+            danlu.train(str(data), out=str(tmp_path / "stopped"), **SETTINGS)
+    again = danlu.train(resume=str(tmp_path / "stopped"))
+    for which in ("best", "last"):
+        assert filecmp.cmp(run.weights(which), again.weights(which), shallow=False)
+    assert again.metrics.to_json() == run.metrics.to_json()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"model.name": "resnet20"}, "semantic"),
+        ({"loss.name": "huber"}, "lovasz"),
+        ({"detect.anchor": 3}, "detect.anchor"),
+        ({"augment.mixup": 0.5}, "mixup"),
+        ({"data.size": 40}, "multiple of 16"),
+    ],
+)
+def test_wrong_settings_are_refused(data, settings, expected):
+    kept = {key: value for key, value in SETTINGS.items() if not (key == "size" and "data.size" in settings)}
+    with pytest.raises(Refusal, match=expected):
+        danlu.train(str(data), **(kept | settings))
+
+
+def test_it_is_not_exported(run):
+    with pytest.raises(Refusal, match="cannot be exported yet"):
+        danlu.export(run)
