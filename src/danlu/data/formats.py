@@ -22,13 +22,8 @@ from danlu.data.drawn_maps import semantic_from_objects
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.image_file import IMAGE_SUFFIXES
-<<<<<<< HEAD
-from danlu.data.label_maps import LabelMap, semantic_from_objects
-from danlu.data.sources import label_masks, scenes, shapes, sklearn, torchvision, unread
-=======
 from danlu.data.label_maps import LabelMap
-from danlu.data.sources import label_masks, shapes, sklearn, torchvision, unread
->>>>>>> 1b1c65e (semantic: tests of every mask form and verb, translations, and the rows of ARCHITECTURE)
+from danlu.data.sources import label_masks, scenes, shapes, sklearn, torchvision, unread
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
