@@ -11,12 +11,9 @@ from typing import Literal
 
 from danlu.message import Message, message
 
-TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "pretrain"]
+TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "pretrain", "semantic"]
 ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
-Targets = Literal["class", "labels", "numbers", "objects", "none"]
-TaskName = Literal["classify", "multilabel", "regress", "detect", "segment", "pose", "semantic"]
-ObjectTask = Literal["detect", "segment", "pose"]  # tasks whose targets are objects in images
-Targets = Literal["class", "labels", "numbers", "objects", "map"]
+Targets = Literal["class", "labels", "numbers", "objects", "none", "map"]
 Direction = Literal["high", "low"]
 
 NUMERIC_TARGET = message("choice.task.regress", "a numeric target")
@@ -29,8 +26,7 @@ class TaskSpec:
     targets: type of one sample's target. "class": an index into the class names; "labels": 0 or 1 for each class
         name; "numbers": one float per target column; "objects": boxes with labels, masks where `masks` is set, and
         poses in space where `poses` is set; "none": the network learns from the inputs
-        alone (class labels, where there are any, only measure progress).
-        poses in space where `poses` is set; "map": a class for each pixel.
+        alone (class labels, where there are any, only measure progress); "map": a class for each pixel.
     reason: why data of this type get this task, for the list of choices.
     goal: what a network learns, with the number of {classes} or the names of {columns}.
     metrics: names of the metrics that every evaluation has, as in the JSON output.
@@ -148,6 +144,8 @@ TASKS: dict[TaskName, TaskSpec] = {
             monitor="loss",
             better="low",
             keeps_last=True,
+        ),
+        TaskSpec(
             "semantic",
             targets="map",
             reason=message("choice.task.semantic", "a class for each pixel"),

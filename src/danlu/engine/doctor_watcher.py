@@ -56,8 +56,7 @@ class DoctorWatcher(Watcher):
         self.loss = _loss_kind(config)
         self.unlabelled = config.task is not None and TASKS[config.task].targets == "none"
         self.method = config.pretrain.method
-        self.hold_outputs = config.task is not None and not TASKS[config.task].finds_objects and not self.unlabelled
-        self.hold_outputs = config.task is not None and not TASKS[config.task].on_canvas
+        self.hold_outputs = config.task is not None and not TASKS[config.task].on_canvas and not self.unlabelled
         self.run, self.say, self.fix = run, say, fix
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
         self._restored = restored

@@ -27,7 +27,6 @@ from danlu.preparation.pretrained import (
     is_pretrained,
 )
 from danlu.preparation.pretraining import choose_pretraining
-from danlu.preparation.pretrained import ONE_CYCLE, choose_detector_fine_tuning, choose_fine_tuning, is_pretrained
 from danlu.preparation.semantic_defaults import choose_semantic
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS, TaskName, TaskSpec

@@ -17,8 +17,8 @@ from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_pa
 from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
-from danlu.user_objects import is_own
 from danlu.segmentation.build import build_segmenter
+from danlu.user_objects import is_own
 
 TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
 

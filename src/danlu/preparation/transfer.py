@@ -298,7 +298,6 @@ def _backbone_prefix(source: Source, model: nn.Module) -> str:
     """Prefix of a detector's names for its backbone's tensors, where the source is no detector; "" elsewhere."""
     if isinstance(model, Pretrainer):
         return "backbone.network." if isinstance(model.backbone, TimmBackbone) else "backbone."
-    if source.signature is None or source.signature.task_spec.finds_objects or not isinstance(model, Detector):
     if source.signature is None or source.signature.task_spec.on_canvas or not isinstance(model, Detector | Segmenter):
         return ""
     return backbone_prefix(model)
