@@ -367,6 +367,7 @@ def _curves(
     drawn = {name for name in recorded & set(METRICS) if name.removeprefix("mask_") not in TABLE_ONLY}
     names = sorted(drawn - {"loss", *LOSS_TERMS}, key=lambda n: (n != main, list(METRICS).index(n)))
     names += sorted(recorded - set(METRICS))  # metrics of the user
+    main = main if main in names or not names else names[0]  # of a task that is monitored by its loss
     losses = charts.curves(rows, "loss", best)
     loss = chart(add_loss_parts(losses, rows, parts) if losses else None, figures, "loss", 320)
     linear, log = translated("report.linear", "linear"), translated("report.log", "log")
