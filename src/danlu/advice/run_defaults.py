@@ -68,7 +68,7 @@ class RunDefaults:
         wanted = chosen if chosen.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
         # The presets depend on whether there are three channels; images of "all" channels have another number.
         channels = 3 if self.config.data.colour in ("rgb", None) else 1
-        shape = {"size": self.config.data.size or 0, "channels": channels}
+        shape: dict[str, Any] = {"size": self.config.data.size or 0, "channels": channels}
         if TASKS[self.outline.task].finds_objects:
             return resolve_objects(wanted, **shape)
         return resolve(wanted, classes=len(self.outline.classes), **shape)

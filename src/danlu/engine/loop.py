@@ -204,7 +204,8 @@ def train_batch(plan: Plan, progress: Progress, batch: Batch, watchers: Sequence
     closes = plan.train.closes_step(progress.epoch, progress.batch)
     model = plan.training_model
     # Inside an accumulation group gradients need not be averaged over processes yet.
-    with nullcontext() if closes or plan.fabric.world_size == 1 else plan.fabric.no_backward_sync(model):
+    inside = not closes and plan.fabric.world_size > 1
+    with plan.fabric.no_backward_sync(cast(Any, model)) if inside else nullcontext():
         parts = plan.task.loss(model, batch)
         for watcher in watchers:
             watcher.on_loss(plan, parts["loss"], batch)

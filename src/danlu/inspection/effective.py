@@ -6,9 +6,10 @@ theoretical receptive field the gradient falls off like a Gaussian, so that pixe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -58,10 +59,11 @@ def effective_fields(
     images = torch.randn(IMAGES, *shape, generator=generator).to(device).requires_grad_()
     outputs: dict[str, Tensor] = {}
     modules = dict(model.named_modules())
-    hooks = [
-        modules[name].register_forward_hook(lambda _, __, out, name=name: outputs.__setitem__(name, out))
-        for name in names
-    ]
+
+    def keep(name: str) -> Callable[[Any, Any, Tensor], None]:
+        return lambda module, inputs, out: outputs.__setitem__(name, out)
+
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in names]
     traced = {layer.name: layer for layer in layers}
     try:
         with in_mode(model, training=False), torch.enable_grad():
