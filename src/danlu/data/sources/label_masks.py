@@ -35,6 +35,7 @@ from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 FORM = "label masks"
+OBJECT_FOLDER = "segmentationobject"
 MAX_CLASSES = 255  # class numbers are bytes, and 255 marks ignored pixels
 MAX_COLOURS = 64  # of masks without a list of colours; more come from a lossy file
 VOID = {"void", "ignore", "__ignore__", "unlabeled", "unlabelled", "unknown"}  # names of classes that are left out
@@ -57,6 +58,8 @@ class _Classes:
 def look(survey: Survey) -> Evidence | None:
     """Recognise masks that can only hold classes: each value in several regions, colours, or a known layout."""
     pairs = label_pairs(survey)
+    if any(file.folder and normal(file.folder[-1]) == OBJECT_FOLDER for file in survey.images):
+        return None  # VOC's instances, whose classes are those of the masks here: `instance_masks` reads both
     if not pairs or not (_is_known_layout(pairs) or kind_of(survey, pairs) in ("classes", "colours")):
         return None
     folder = "/".join(pairs[0].mask.folder) or "."
