@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from danlu.cli import main
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset, recognise
 from danlu.data.sources import scenes
@@ -164,3 +165,74 @@ def test_wrong_intrinsics_are_refused(bop: Path) -> None:
     with pytest.raises(Refusal, match="do not project onto their boxes"):
         read(bop)
     assert np.isfinite(boxes[0][0]).all()
+
+
+def _without_a_camera(bop: Path) -> None:
+    (bop / "test/000001/scene_camera.json").unlink()
+
+
+def _without_models(bop: Path) -> None:
+    (bop / "models/models_info.json").unlink()
+
+
+def _without_images(bop: Path) -> None:
+    for file in (bop / "test/000001/rgb").iterdir():
+        file.unlink()
+
+
+def _eight_numbers(bop: Path) -> None:
+    def edit(content: Any) -> None:
+        for objects in content.values():
+            for one in objects:
+                one["cam_R_m2c"].pop()
+
+    change(bop / "test/000001/scene_gt.json", edit)
+
+
+def _a_list(bop: Path) -> None:
+    (bop / "test/000001/scene_gt.json").write_text("[]")
+
+
+def _cut_off(bop: Path) -> None:
+    (bop / "test/000001/scene_gt.json").write_text('{"0": [')
+
+
+def _without_objects(bop: Path) -> None:
+    change(bop / "test/000001/scene_gt.json", lambda content: [one.clear() for one in content.values()])
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (_without_a_camera, "no scene_camera.json"),
+        (_without_models, "models_info.json"),
+        (_without_images, "image file is missing"),
+        (_eight_numbers, "no cam_R_m2c of nine numbers"),
+        (_a_list, "an object with an entry per image"),
+        (_cut_off, "cannot be read as JSON"),
+        (_without_objects, "at least one pose"),
+    ],
+)
+def test_incomplete_data_are_refused_in_one_sentence(
+    bop: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], text: str
+) -> None:
+    damage(bop)
+    assert main(["data", str(bop)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert text in lines[0]
+
+
+def test_a_folder_without_scenes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "000001").mkdir()
+    with pytest.raises(Refusal):
+        read(tmp_path)
+    with pytest.raises(Refusal, match=r"no scene_gt\.json"):
+        read(tmp_path, format="bop")
+
+
+def test_a_missing_image_is_skipped(bop: Path) -> None:
+    (bop / "test/000001/rgb/000001.png").unlink()
+    dataset = read(bop, on_bad="skip")
+    assert len(dataset) == COUNT - 1
+    assert "missing" in dataset.problems[0].reason

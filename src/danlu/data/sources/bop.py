@@ -33,7 +33,7 @@ from danlu.pose.object_model import ObjectModel
 from danlu.pose.rigid import RigidPoses
 from danlu.pose.rotations import nearest_rotations
 from danlu.pose.symmetry import from_bop, residual
-from danlu.refuse import Refusal
+from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TASKS
 
 MILLIMETRE = 0.001  # metres
@@ -49,7 +49,7 @@ Entry = dict[str, Any]
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Evidence: folders with scene_gt.json and scene_camera.json."""
+    """Evidence: folders with scene_gt.json."""
     count = len(_scenes(survey))
     if not count:
         return None
@@ -60,17 +60,17 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """Read scenes with poses. Raises Refusal for missing meshes and for poses that do not fit the images."""
     survey = as_survey(path)
     reading = _Reading(survey, config)
-    for folder in _scenes(survey):
+    scenes = _scenes(survey)
+    if not scenes:
+        text = "{path} has no scene_gt.json, which BOP data have beside the images of each scene"
+        raise Refusal(message("data.refuse.bop_no_scene", text, path=survey.path))
+    for folder in scenes:
         reading.scene(survey.root.joinpath(*folder), folder)
     return reading.finish(TASKS[task or "pose"])
 
 
 def _scenes(survey: Survey) -> list[tuple[str, ...]]:
-    return [
-        folder
-        for folder, files in survey.by_folder.items()
-        if {"scene_gt.json", "scene_camera.json"} <= {file.name for file in files}
-    ]
+    return [folder for folder, files in survey.by_folder.items() if any(file.name == "scene_gt.json" for file in files)]
 
 
 @dataclass
@@ -96,6 +96,9 @@ class _Reading:
 
     def scene(self, folder: Path, parts: tuple[str, ...]) -> None:
         """Read the images and objects of one scene folder."""
+        if not (folder / "scene_camera.json").exists():
+            text = "{folder} has scene_gt.json but no scene_camera.json with the intrinsics cam_K of its images"
+            raise Refusal(message("data.refuse.bop_no_camera", text, folder=folder))
         truth, cameras = (_json(folder / name) for name in ("scene_gt.json", "scene_camera.json"))
         info = _json(folder / "scene_gt_info.json") if (folder / "scene_gt_info.json").exists() else {}
         files = _image_files(folder)
@@ -154,11 +157,17 @@ class _Reading:
             first = "; ".join(f"{p.where}: {p.reason}" for p in self.problems[:2]) or "no image has an entry"
             if not pairs or self.config.on_bad != "skip":
                 raise Refusal(
-                    f"{path}: {len(self.problems)} entries cannot be used ({first}); --on-bad skip omits them"
+                    message(
+                        "data.refuse.bop_entries_cannot_used",
+                        "{path}: {entries} entries cannot be used ({first}); fix or remove them, or use --on-bad skip",
+                        path=path,
+                        entries=len(self.problems),
+                        first=first,
+                    )
                 )
         numbers = sorted({one["id"] for image, _ in pairs for one in image.objects})
         if not numbers:
-            raise Refusal(f"{path} must have at least one object with a pose, got none")
+            raise refusal(str(path), message("data.wanted.object_with_pose", "data with at least one pose"), 0)
         models, unit = self._models(numbers, pairs)
         targets = [self._annotation(image, info, numbers, models, unit) for image, info in pairs]
         self._compare([image for image, _ in pairs], numbers, models, unit)
@@ -186,14 +195,20 @@ class _Reading:
         folder = _model_folder(self.survey.root)
         if folder is None:
             raise Refusal(
-                f"{self.survey.path} must have a folder models or models_eval with models_info.json, got none"
+                message(
+                    "data.refuse.bop_no_models",
+                    "{path} must have a folder models or models_eval with models_info.json and a mesh of each object, "
+                    "in it or beside it, got none",
+                    path=self.survey.path,
+                )
             )
         table = _json(folder / "models_info.json")
         meshes = {}
         for number in numbers:
             file = folder / f"obj_{number:06d}.ply"
             if not file.exists():
-                raise Refusal(f"{file} is missing: object {number} of scene_gt.json has no mesh")
+                text = "{file} is missing: object {number} of scene_gt.json has no mesh"
+                raise Refusal(message("data.refuse.bop_no_mesh", text, file=file, number=number))
             meshes[number] = read_mesh(file)
         unit = self._unit(median(mesh.diameter for mesh in meshes.values()), pairs)
         models = []
@@ -204,7 +219,9 @@ class _Reading:
                 group = from_bop(entry.get("symmetries_discrete") or [], continuous, STEP, unit)
                 diameter = float(entry.get("diameter") or mesh.diameter) * unit
             except (ValueError, TypeError, KeyError, RuntimeError) as error:
-                raise Refusal(f"{folder / 'models_info.json'}: object {number} has {error}") from None
+                text = "{file}: object {number} has wrong symmetries or a wrong diameter: {error}"
+                values = {"file": folder / "models_info.json", "number": number, "error": error}
+                raise Refusal(message("data.refuse.bop_models_info", text, **values)) from None
             model = ObjectModel(f"obj_{number:06d}", mesh.scaled(unit), diameter, group, bool(continuous))
             self._check_symmetry(model, folder)
             models.append(model)
@@ -227,8 +244,14 @@ class _Reading:
         ratio = distance / max(diameter, 1e-12)
         if not 0.5 < ratio < 500:
             raise Refusal(
-                f"{self.survey.path}: meshes and translations must have the same unit, millimetres in BOP, got a "
-                f"typical diameter of {diameter:.4g} and a typical distance of {distance:.4g}"
+                message(
+                    "data.refuse.bop_units",
+                    "{path}: meshes and translations must have the same unit, millimetres in BOP, got a typical "
+                    "diameter of {diameter:.4g} and a typical distance of {distance:.4g}",
+                    path=self.survey.path,
+                    diameter=diameter,
+                    distance=distance,
+                )
             )
         if distance > 20:
             return MILLIMETRE
@@ -286,8 +309,15 @@ class _Reading:
                     wrong.append(Problem(one["where"], f"its pose projects {difference:.0f} px from its box", "kept"))
         if len(wrong) > max(1, 0.5 * len(differences)) and self.config.on_bad != "skip":
             raise Refusal(
-                f"{self.survey.path}: {len(wrong)} of {len(differences)} poses do not project onto their boxes (median "
-                f"{median(differences):.0f} px off); check cam_K, the size of the images and the units"
+                message(
+                    "data.refuse.bop_boxes",
+                    "{path}: {wrong} of {poses} poses do not project onto their boxes (median {off:.0f} px off); check "
+                    "cam_K, the size of the images and the units",
+                    path=self.survey.path,
+                    wrong=len(wrong),
+                    poses=len(differences),
+                    off=median(differences),
+                )
             )
         self.problems += wrong
 
@@ -342,7 +372,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{path} cannot be read as json: {error}") from None
+        text = "{path} cannot be read as JSON: {error}"
+        raise Refusal(message("data.refuse.bop_json", text, path=path, error=error)) from None
     if not isinstance(content, dict):
-        raise Refusal(f"{path} must be an object with an entry per image or model, got a {type(content).__name__}")
+        wanted = message("data.wanted.bop_object", "an object with an entry per image or model")
+        raise refusal(str(path), wanted, type(content).__name__)
     return content
