@@ -11,6 +11,7 @@ from danlu.config import AugmentConfig
 from danlu.data.augment_objects import AugmentObjects, Draws
 from danlu.data.label_maps import IGNORE
 from danlu.data.presets import resolve_maps
+from danlu.message import message
 from danlu.objects import PADDING, ObjectBatch
 from danlu.refuse import refusal
 
@@ -26,7 +27,9 @@ class AugmentMaps(AugmentObjects):
         config = resolve_maps(config, size=size, channels=channels)
         super().__init__(config, size=size, channels=channels, **settings)
         if self._on.mixup:
-            raise refusal("augment.mixup", "0 for --task semantic", self._on.mixup, do="augment.mosaic is supported")
+            zero = message("data.wanted.no_mixup_semantic", "0 for --task semantic")
+            instead = message("data.do.mosaic_supported", "augment.mosaic is supported")
+            raise refusal("augment.mixup", zero, self._on.mixup, do=instead)
 
     def __call__(  # type: ignore[override]
         self, source: Tensor, index: Tensor | None, targets: Tensor, draws: Draws | None

@@ -240,11 +240,14 @@ def _pixel_loss(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Loss of label maps. pixels: number of training pixels of each class, (K,)."""
     if options.get("rubbish") is not None:
-        raise refusal("loss.rubbish", "omitted for --task semantic", config.rubbish)
+        raise refusal(
+            "loss.rubbish", message("learning.wanted.omitted_semantic", "omitted for --task semantic"), config.rubbish
+        )
     weights = None
     if config.class_weights is not None:
         if "class" not in loss.targets or pixels is None:
-            raise refusal("loss.class_weights", f"omitted with {config.name}", config.class_weights)
+            omitted = message("learning.wanted.omitted_with", "omitted with {loss}", loss=config.name)
+            raise refusal("loss.class_weights", omitted, config.class_weights)
         weights = class_weights(config.class_weights, pixels)
     if loss.function is cross_entropy:
         function = partial(pixel_cross_entropy, smoothing=config.smoothing, weights=weights)

@@ -29,8 +29,14 @@ def check_detector_task(config: Config) -> None:
     poses = TASKS[config.task].poses
     if spec.poses != poses:
         suited = ", ".join(name for name, one in DETECTORS.items() if one.poses == poses)
-        kind = "that estimates poses" if poses else "without poses"
-        raise refusal("--model", f"a network {kind} for --task {config.task} ({suited})", config.model.name)
+        wanted = (
+            message("preparation.wanted.network_of_poses", "a network that estimates poses ({suited})", suited=suited)
+            if poses
+            else message(
+                "preparation.wanted.network_without_poses", "a network without poses ({suited})", suited=suited
+            )
+        )
+        raise refusal("--model", wanted, config.model.name)
     masks = TASKS[config.task].masks
     if spec.masks != masks:
         suited = ", ".join(name for name, one in DETECTORS.items() if one.masks == masks)
@@ -103,19 +109,37 @@ def _check_maps(config: ResolvedConfig, encoded: Encoded, maps: MapSet) -> None:
     for name, value in vars(config.detect).items():
         taken = ("fit", "backbone", *spec.options)
         if value != getattr(fresh, name) and name not in taken:
-            raise refusal(f"--detect.{name}", f"omitted for {config.model.name}", value)
+            omitted = message("preparation.wanted.omitted_for", "omitted for {model}", model=config.model.name)
+            raise refusal(f"--detect.{name}", omitted, value)
     if config.detect.backbone and not spec.any_backbone:
-        raise refusal("--backbone", f"omitted for {config.model.name}, which has its own", config.detect.backbone)
+        omitted = message(
+            "preparation.wanted.backbone_omitted", "omitted for {model}, which has its own", model=config.model.name
+        )
+        raise refusal("--backbone", omitted, config.detect.backbone)
     if (config.data.size or 0) % spec.multiple:
-        raise refusal("--size", f"a multiple of {spec.multiple} for {config.model.name}", config.data.size)
+        multiple = message(
+            "preparation.wanted.size_multiple",
+            "a multiple of {multiple} for {model}",
+            multiple=spec.multiple,
+            model=config.model.name,
+        )
+        raise refusal("--size", multiple, config.data.size)
+    unsupported = message("preparation.wanted.omitted_semantic", "omitted for --task semantic")
     for flag, value in (("--sparse", config.model.sparse), ("--transfer.head-first", config.transfer.head_first)):
         if value:
-            raise refusal(flag, "omitted for --task semantic", value)
+            raise refusal(flag, unsupported, value)
     if config.model.width is not None:
-        raise refusal("--model.width", "omitted for --task semantic", config.model.width, do="see --detect.width")
+        see = message("preparation.do.see_width", "see --detect.width")
+        raise refusal("--model.width", unsupported, config.model.width, do=see)
     counts = maps.pixel_counts(encoded.split.train[:CHECKED_MAPS], len(encoded.dataset.classes))
     if not counts[:-1].any():
-        raise Refusal(f"no pixel of the training images of {encoded.dataset.path} has a class: all are ignored")
+        raise Refusal(
+            message(
+                "preparation.refuse.all_pixels_ignored",
+                "no pixel of the training images of {path} has a class: all are ignored",
+                path=encoded.dataset.path,
+            )
+        )
 
 
 def check_training(prepared: Prepared) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from danlu.message import message
 from danlu.models.build import build_backbone
 from danlu.refuse import refusal
 from danlu.segmentation.fcn import FCN
@@ -73,7 +74,10 @@ SEGMENTERS: dict[str, SegmenterSpec] = {
 def find_segmenter(name: str) -> SegmenterSpec:
     """Look up a network for semantic segmentation. Raises Refusal, with the nearest name, if it does not exist."""
     if name not in SEGMENTERS:
-        raise refusal("--model", f"a network for --task semantic ({', '.join(SEGMENTERS)})", name, near=SEGMENTERS)
+        wanted = message(
+            "segmentation.wanted.network", "a network for --task semantic ({names})", names=", ".join(SEGMENTERS)
+        )
+        raise refusal("--model", wanted, name, near=SEGMENTERS)
     return SEGMENTERS[name]
 
 
@@ -88,16 +92,29 @@ def build_segmenter(
     """
     spec = find_segmenter(name)
     if size % spec.multiple:
-        raise refusal("--size", f"a multiple of {spec.multiple} for {name}", size)
+        wanted = message(
+            "segmentation.wanted.multiple", "a multiple of {multiple} for {name}", multiple=spec.multiple, name=name
+        )
+        raise refusal("--size", wanted, size)
     if backbone is not None and not spec.any_backbone:
         able = ", ".join(other for other, one in SEGMENTERS.items() if one.any_backbone)
-        raise refusal("--backbone", f"omitted for {name}, which has its own ({able} take any)", backbone)
+        wanted = message(
+            "segmentation.wanted.no_backbone",
+            "omitted for {name}, which has its own ({able} take any)",
+            name=name,
+            able=able,
+        )
+        raise refusal("--backbone", wanted, backbone)
     own = {k: v for k, v in options.items() if k in spec.options and v is not None}
     rest = {k: v for k, v in options.items() if k not in spec.options and v is not None}
     if spec.backbone is None:
         if rest:
             option, value = next(iter(rest.items()))
-            raise refusal(f"--{option}", f"omitted for {name}, which takes {', '.join(spec.options)}", value)
+            takes = ", ".join(spec.options)
+            wanted = message(
+                "segmentation.wanted.no_option", "omitted for {name}, which takes {takes}", name=name, takes=takes
+            )
+            raise refusal(f"--{option}", wanted, value)
         return spec.build(channels, classes, size, **own)
     body = build_backbone(backbone or spec.backbone, channels=channels, size=size, **rest)
     return spec.build(body, classes, size, **own)

@@ -104,7 +104,9 @@ def _from_file(thing: str, name: str, wanted: Any, base: Config) -> Dimension:
             with_values(base, {key: choice})
         return Dimension(key, centre=None, choices=choices)
     if not isinstance(wanted, Mapping) or not {"low", "high"} <= wanted.keys() <= {"low", "high", "log"}:
-        raise refusal(thing, "a list of at least two values, or {low: A, high: B, log: true|false}", wanted)
+        form = "{low: A, high: B, log: true|false}"
+        values = message("tuning.wanted.values_or_range", "a list of at least two values, or {form}", form=form)
+        raise refusal(thing, values, wanted)
     members = set(keys()[key].members)
     integer = int in members and float not in members
     try:

@@ -124,8 +124,14 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     survey = as_survey(path)
     pairs = label_pairs(survey)
     if not pairs:
-        raise refusal(str(survey.path), "images and masks of the same name, such as images/a.jpg and masks/a.png",
-                      "no mask with the name of an image")  # fmt: skip
+        raise refusal(
+            str(survey.path),
+            message(
+                "data.wanted.images_and_masks",
+                "images and masks of the same name, such as images/a.jpg and masks/a.png",
+            ),
+            message("data.got.no_mask_of_image", "no mask with the name of an image"),
+        )
     problems: list[Problem] = []
     notes: list[str] = []
     pairs = _in_lists(survey, pairs, notes)
@@ -147,15 +153,32 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     kept = [(i, pair) for i, pair in zip(sorted(values), pairs) if pair.mask.relative not in unusable]
     if not kept:
         first = f" ({bad[0].where}: {bad[0].reason})" if bad else ""
-        raise Refusal(f"{survey.path}: no mask can be used{first}")
+        raise Refusal(
+            message("data.refuse.no_mask_usable", "{path}: no mask can be used{first}", path=survey.path, first=first)
+        )
     pairs_of = [(v, n) for v, n in zip(classes.values, classes.names) if v != config.ignore and n.lower() not in VOID]
     names = list(dict.fromkeys(name for _, name in pairs_of))
     if dropped := [name for name in classes.names if name.lower() in VOID]:
         notes.append(f"pixels of the class {dropped[0]} are ignored")
     if len(names) < 2:
-        raise Refusal(f"{survey.path}: the masks must hold at least two classes, got only {', '.join(names) or 'none'}")
+        raise Refusal(
+            message(
+                "data.refuse.masks_of_two_classes",
+                "{path}: the masks must hold at least two classes, got only {names}",
+                path=survey.path,
+                names=", ".join(names) or "none",
+            )
+        )
     if len(names) > MAX_CLASSES:
-        raise Refusal(f"{survey.path}: the masks must hold at most {MAX_CLASSES} classes, got {len(names)}")
+        raise Refusal(
+            message(
+                "data.refuse.masks_of_many_classes",
+                "{path}: the masks must hold at most {most} classes, got {count}",
+                path=survey.path,
+                most=MAX_CLASSES,
+                count=len(names),
+            )
+        )
     table = sorted((v, names.index(n)) for v, n in pairs_of)
     numbers, places = np.array([v for v, _ in table]), np.array([k for _, k in table], np.uint8)
     usable = [(pair, info) for i, pair in kept if isinstance(info := infos[i], ImageInfo)]
@@ -230,8 +253,13 @@ def _classes(  # noqa: PLR0911
             return _Classes(names, colours, True)
         if len(occur) > MAX_COLOURS:
             raise Refusal(
-                f"{survey.path}: the masks have {len(occur):,} colours, so they were saved with loss (JPEG): "
-                "write them again as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)"
+                message(
+                    "data.refuse.masks_of_many_colours",
+                    "{path}: the masks have {count:,} colours, so they were saved with loss (JPEG): write them again "
+                    "as PNG, or list the colours of the classes in class_dict.csv (name,r,g,b)",
+                    path=survey.path,
+                    count=len(occur),
+                )
             )
         notes.append("the classes are named by their colours; class_dict.csv (name,r,g,b) beside the images names them")
         return _Classes([f"#{v:06x}" for v in occur], occur, True)
@@ -244,8 +272,13 @@ def _classes(  # noqa: PLR0911
     kept = [v for v in occur if v not in ignored]
     if len(kept) > MAX_CLASSES:
         raise Refusal(
-            f"{survey.path}: the masks have {len(kept):,} different values: they were saved with loss, or number "
-            "objects (--task segment), since class numbers are at most 254"
+            message(
+                "data.refuse.masks_of_many_values",
+                "{path}: the masks have {count:,} different values: they were saved with loss, or number objects "
+                "(--task segment), since class numbers are at most 254",
+                path=survey.path,
+                count=len(kept),
+            )
         )
     return _Classes([str(v) for v in kept], kept)
 
@@ -284,7 +317,8 @@ def _rows(file: Path) -> tuple[list[str], list[int]]:
     try:
         return [name for name, _ in parsed], [as_colours(np.array([int(c) for c in rgb])).item() for _, rgb in parsed]
     except ValueError:
-        raise refusal(str(file), "lines of a name and three numbers from 0 to 255", "other text") from None
+        lines_wanted = message("data.wanted.names_and_colours", "lines of a name and three numbers from 0 to 255")
+        raise refusal(str(file), lines_wanted, message("data.got.other_text", "other text")) from None
 
 
 def _in_lists(survey: Survey, pairs: list[MaskPair], notes: list[str]) -> list[MaskPair]:

@@ -81,7 +81,11 @@ def _read(file: File, reading: Reading) -> None:
     try:
         lines = read_lines(file.path)
     except UnicodeDecodeError:
-        raise Refusal(f"{file.path} must be a text file of boxes, got a binary file") from None
+        raise Refusal(
+            message(
+                "data.refuse.binary_boxes", "{path} must be a text file of boxes, got a binary file", path=file.path
+            )
+        ) from None
     except OSError as error:
         raise blame(error, str(file.path)) from None
     split = split_of(file.stem)
