@@ -52,7 +52,7 @@ def _task(name: TaskName) -> tuple[Task, Evaluation]:
     config = with_values(Config(), values)
     index = torch.arange(4)
     if spec.targets == "objects":
-        annotations = scenes.draw(4)[1] if spec.poses else draw(4)[1]
+        annotations = scenes.draw(4, 64)[1] if spec.poses else draw(4)[1]
         models = solids() if spec.poses else ()
         placements = [letterbox(one.size, 128) for one in annotations]
         objects = ObjectSet(annotations, placements, spec.masks, models)
