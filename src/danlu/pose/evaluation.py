@@ -109,7 +109,7 @@ def pose_errors(
         chosen = ((labels == label) & (estimate >= 0)).nonzero()[:, 0]
         for part in chosen.split(AT_ONCE):
             if len(part):
-                real = [truths[image[k]] for k in part.tolist()]
+                real = [truths[i] for i in image[part].tolist()]
                 true = torch.stack([one.poses[number[k]] for k, one in zip(part.tolist(), real)]).double()
                 camera = torch.stack([one.camera for one in real]).double()
                 guess = torch.stack([estimates[k] for k in part.tolist()]).double()

@@ -104,10 +104,11 @@ def from_bop(discrete: list[list[float]], continuous: list[dict], step: float, u
         motions = torch.cat((motions, motion(turn, matrix[:3, 3] * unit)[None]))
     group = motions
     for one in continuous:
-        axis, offset = (tuple(float(v) for v in one[key]) for key in ("axis", "offset"))
+        axis, offset = ([float(v) for v in one[key]] for key in ("axis", "offset"))
         if len(axis) != 3 or len(offset) != 3 or not any(axis):
             raise ValueError("a continuous symmetry without an axis and an offset of three numbers")
-        turns = cyclic(axis, math.ceil(2 * math.pi / step), tuple(v * unit for v in offset))
+        (a, b, c), (x, y, z) = axis, offset
+        turns = cyclic((a, b, c), math.ceil(2 * math.pi / step), (x * unit, y * unit, z * unit))
         group = (turns[:, None] @ group[None]).flatten(0, 1)
     return distinct(group)
 
