@@ -272,7 +272,7 @@ def _head(summary: Mapping[str, Any], name: str) -> str:
 
 
 def _summary_text(summary: Mapping[str, Any]) -> str:
-    """Two or three sentences: training set, number of parameters, best epoch, reason of an early stop."""
+    """Two or three sentences: training set, number of parameters, best or last epoch, reason of an early stop."""
     data = summary.get("data") or {}
     train = (data.get("counts") or {}).get("train")
     classes = data.get("classes") or []
@@ -287,7 +287,14 @@ def _summary_text(summary: Mapping[str, Any]) -> str:
     if is_number(summary.get("parameters")):
         sentences.append(translated("report.parameters", "{count} parameters.", count=number(summary["parameters"])))
     best, epochs, monitor = summary.get("best_epoch"), summary.get("epochs"), summary.get("monitor")
-    if is_number(best) and is_number(epochs):
+    task = summary.get("task")
+    if is_number(epochs) and task in TASKS and TASKS[task].keeps_last:
+        sentences.append(
+            translated(
+                "report.kept_last", "The weights after epoch {epochs}, the last, are kept.", epochs=number(epochs)
+            )
+        )
+    elif is_number(best) and is_number(epochs):
         measured = (
             translated("report.by_monitor", " by {monitor}", monitor=label(str(monitor), within=SPLIT_WORDS["val"]))
             if monitor
