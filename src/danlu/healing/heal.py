@@ -56,6 +56,16 @@ def heal(
     """
     seeds, budget = check_settings(seeds, budget)
     run = run if isinstance(run, Run) else own_run(run)
+    if run.config.task == "pretrain":
+        raise Refusal(
+            message(
+                "healing.refuse.pretraining",
+                "--heal {name}: it is a pretraining, and short trainings do not show what its features are worth; "
+                "apply the remedies of its findings by hand (danlu doctor {folder})",
+                name=run.name,
+                folder=run.folder,
+            )
+        )
     if not run.ledger.exists():
         raise Refusal(
             message(

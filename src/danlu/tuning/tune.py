@@ -132,6 +132,15 @@ def tune(
 
 
 def _check(config: Config) -> None:
+    if config.task == "pretrain":
+        raise refusal(
+            "--task",
+            message(
+                "tuning.wanted.task_with_labels",
+                "a task with labels with tune, because the loss of a pretraining does not rank its features",
+            ),
+            config.task,
+        )
     if config.data.folds:
         raise refusal(
             "--folds",
