@@ -108,7 +108,10 @@ def test_a_folder_of_images_pretrains_and_a_classifier_starts_from_it(images: Pa
     )  # fmt: skip
     assert run.task == "pretrain"
     assert run.metrics.val.loss > 0
-    assert "Reconstructions" in run.report.read_text(encoding="utf-8")
+    page = run.report.read_text(encoding="utf-8")
+    assert "Reconstructions" in page
+    assert "The weights after epoch 1, the last, are kept." in page
+    assert "Best at epoch" not in page
     for verb in (lambda: run.predict(images), run.evaluate, lambda: danlu.export(run)):
         with pytest.raises(Refusal, match="is a pretraining"):
             verb()
@@ -181,3 +184,23 @@ def test_a_resumed_pretraining_is_the_same_bit_for_bit(
     for which in ("best", "last"):
         assert filecmp.cmp(unbroken.weights(which), resumed.weights(which), shallow=False)
     assert resumed.metrics.to_json() == unbroken.metrics.to_json()
+
+
+def test_tune_and_heal_refuse_a_pretraining(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="--task must be a task with labels with tune"):
+        danlu.tune(images, task="pretrain", out=tmp_path / "search")
+    (tmp_path / "config.yaml").write_text("task: pretrain\n", encoding="utf-8")
+    with pytest.raises(Refusal, match="it is a pretraining"):
+        danlu.heal(tmp_path)
+
+
+def test_arrays_of_images_pretrain_and_other_arrays_are_refused(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (24, 16, 16, 3), np.uint8)
+    run = danlu.pretrain(
+        (images, np.arange(24) % 2), method="simclr", model="small-cnn", epochs=1, batch_size=8, device="cpu",
+        precision="fp32", channels_last=False, workers=0, out=tmp_path / "a", console=QUIET,
+    )  # fmt: skip
+    assert np.isfinite(run.metrics.val.loss)
+    for wrong in (images.astype(np.float32).transpose(0, 3, 1, 2), images.reshape(24, -1).astype(float)):
+        with pytest.raises(Refusal, match="uint8 arrays"):
+            danlu.pretrain((wrong, np.arange(24) % 2), out=tmp_path / "b", console=QUIET)

@@ -37,9 +37,17 @@ def open_unlabelled(config: DataConfig) -> Dataset:
 def without_labels(dataset: Dataset) -> Dataset:
     """The images of a data set for pretraining; class labels are kept to measure progress."""
     if dataset.kind not in ("images", "files"):
-        raise refusal("DATA", "images for `danlu pretrain`", f"{dataset.path}, which has {dataset.kind}")
+        wanted = message(
+            "data.wanted.images_to_pretrain", "images for `danlu pretrain`, in Python uint8 arrays (n, H, W, C)"
+        )
+        raise refusal(
+            "DATA", wanted, message("data.got.kind", "{path}, which has {kind}", path=dataset.path, kind=dataset.kind)
+        )
     if len(dataset) < MIN_IMAGES:
-        raise refusal("DATA", f"at least {MIN_IMAGES} images for `danlu pretrain`", f"{len(dataset)} in {dataset.path}")
+        wanted = message("data.wanted.enough_images", "at least {least} images for `danlu pretrain`", least=MIN_IMAGES)
+        raise refusal(
+            "DATA", wanted, message("data.got.images", "{count} in {path}", count=len(dataset), path=dataset.path)
+        )
     labelled = dataset.task_spec.targets == "class" and isinstance(dataset.targets, Tensor)
     return replace(
         dataset,
