@@ -43,6 +43,8 @@ class MAEDecoder(nn.Module):
         outputs: Values per patch.
     """
 
+    positions: Tensor
+
     def __init__(self, encoder_width: int, width: int, depth: int, heads: int, side: int, outputs: int) -> None:
         super().__init__()
         self.embed = nn.Linear(encoder_width, width)
