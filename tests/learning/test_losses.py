@@ -21,9 +21,11 @@ def loss(name, **settings):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_gives_one_number_per_sample_and_a_gradient(name):
-    outputs = LOGITS.clone().requires_grad_()
-    targets = LABELS if "class" in LOSSES[name].targets else torch.randn(6, 4)
-    losses = loss(name)(outputs, targets)
+    kinds = LOSSES[name].targets
+    outputs, targets = LOGITS.clone(), LABELS if "class" in kinds else torch.randn(6, 4)
+    if "map" in kinds and "class" not in kinds:  # one label per pixel
+        outputs, targets = LOGITS[:, :, None, None].expand(6, 4, 2, 2).clone(), LABELS[:, None, None].expand(6, 2, 2)
+    losses = loss(name)(outputs.requires_grad_(), targets)
     losses.mean().backward()
     assert losses.shape == (6,)
     assert losses.dtype == torch.float32

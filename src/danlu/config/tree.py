@@ -227,7 +227,7 @@ class DetectConfig(Strict):
         None, "IoU threshold of non-maximum suppression, per class"
     )
     camera: Annotated[Numbers, Field(min_length=4, max_length=4)] | None = option(
-        None, "predict poses: intrinsics fx,fy,cx,cy in pixels of the images; by default the training set's"
+        None, "predict poses: intrinsics FX,FY,CX,CY in pixels of the images; by default the training set's"
     )
     most: Count = option(100, "max number of detections per image")
 
