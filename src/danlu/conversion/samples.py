@@ -60,6 +60,7 @@ def samples_of(dataset: Dataset) -> list[Sample]:
             made.append(Sample(source, name, split, target.size, objects=_objects(target)))
         else:
             size = dataset.inputs.sizes[i] if isinstance(dataset.inputs, ImageFiles) else _size(source)
+            assert isinstance(target, Tensor), "label maps are refused before"
             made.append(Sample(source, name, split, size, label=int(target)))
     return made
 

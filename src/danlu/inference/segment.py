@@ -13,7 +13,7 @@ import torch
 from danlu.config import Config
 from danlu.data.augment import Normalise, view_flips
 from danlu.data.canvas import FITS, Placement
-from danlu.data.images import decode, image_size, place_image
+from danlu.data.images import Colour, decode, image_size, place_image
 from danlu.data.label_palette import palette
 from danlu.inference.inputs import output_folder, output_name, read_images
 from danlu.inference.prediction import Prediction
@@ -70,7 +70,8 @@ class ImageSegmenter:
         ]
         self.flips = view_flips(config.augment) if config.tta else [()]
         self.classes, self.fit, self.canvas = signature.classes, FITS[signature.fit], signature.canvas or 1
-        self.colour, self.window = signature.colour, signature.window
+        self.colour: Colour = signature.colour
+        self.window = signature.window
 
     def place(self, source: Any) -> PlacedImage:
         """Resize and pad an image (file, array or PIL image) to the canvas. ValueError or OSError if unreadable."""
@@ -94,8 +95,9 @@ class ImageSegmenter:
 def to_prediction(name: str, labels: np.ndarray, classes: Sequence[str]) -> Prediction:
     """Prediction of one image: the fraction of the pixels of each class that occurs, by size."""
     counts = np.bincount(labels.ravel(), minlength=len(classes)) / max(labels.size, 1)
-    found = [(classes[k], round(float(counts[k]), 6)) for k in np.argsort(-counts, kind="stable") if counts[k] > 0]
-    return Prediction(name, areas=dict(found), label_map=labels)
+    order = np.argsort(-counts, kind="stable").tolist()
+    areas = {str(classes[k]): round(float(counts[k]), 6) for k in order if counts[k] > 0}
+    return Prediction(name, areas=areas, label_map=labels)
 
 
 def overlay(image: Any, labels: np.ndarray, classes: int) -> Any:

@@ -35,7 +35,7 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     chooser.pick("batch_size", min(batch, samples), why)
     _epochs(chooser, network, samples, device, fine_tuning)
     if fine_tuning:
-        _start(chooser, init)
+        _start(chooser, str(init))
     usual = message("choice.usual_for_segmentation", "usual for segmentation")
     chooser.pick("optim.name", "adamw", usual)
     rule = chooser["optim.name"]

@@ -170,7 +170,8 @@ def _arrange(
     rng: np.random.Generator, models: Sequence[ObjectModel], camera: np.ndarray, size: tuple[int, int]
 ) -> Scene:
     """Draw objects and poses until every object is visible enough; after `TRIES` with fewer objects."""
-    for attempt in range(TRIES * len(models)):
+    attempt = 0
+    while True:
         present = np.flatnonzero(rng.random(len(models)) < PRESENT)
         present = present[: max(1, len(models) - attempt // TRIES)]
         if not len(present):
@@ -186,7 +187,9 @@ def _arrange(
         drawn = render(meshes, rotations, centres, camera, size, light)
         areas = np.bincount(drawn.item[drawn.item >= 0], minlength=len(present))
         visible = areas / np.maximum(drawn.unhidden, 1)
-        if (areas >= MIN_VISIBLE_PIXELS).all() and (visible >= MIN_VISIBLE_FRACTION).all():
+        attempt += 1
+        seen_well = (areas >= MIN_VISIBLE_PIXELS).all() and (visible >= MIN_VISIBLE_FRACTION).all()
+        if seen_well or attempt == TRIES * len(models):
             break
     masks = [drawn.item == i for i in range(len(present)) if areas[i]]
     seen = np.flatnonzero(areas)
