@@ -12,7 +12,7 @@ from danlu.preparation.networks import model_options
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal
 
-NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most"}
+NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most", "camera"}
 
 
 def test_every_option_of_a_detector_is_a_setting_and_every_setting_an_option():

@@ -115,11 +115,11 @@ def test_silhouette_agrees_with_the_projected_points() -> None:
 
 def test_declared_symmetries_leave_the_solids_unchanged() -> None:
     for model in solids():
-        points = model.mesh.surface(4000)
+        points = model.mesh.surface(2000)
         assert float(symmetry.residual(points, model.symmetries).max()) < 0.02 * model.extent
     prism = solids()[0]
     turn = symmetry.cyclic((0, 0, 1), 2)
-    assert float(symmetry.residual(prism.mesh.surface(4000), turn)[1]) > 0.05 * prism.extent
+    assert float(symmetry.residual(prism.mesh.surface(2000), turn)[1]) > 0.05 * prism.extent
 
 
 @pytest.fixture(scope="module")
