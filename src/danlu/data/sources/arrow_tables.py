@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -65,19 +66,8 @@ class ImageTable:
     @cached_property
     def schema(self) -> Any:
         """Raises Refusal for a file that is cut or damaged."""
-        pyarrow = import_module(PACKAGE)
-        try:
-            with self._opened() as reader:
-                return reader.schema_arrow if self.file.suffix == ".parquet" else reader.schema
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise Refusal(
-                message(
-                    "data.refuse.cut_damaged",
-                    "{path} is cut or damaged: {first_line}",
-                    path=self.file.path,
-                    first_line=_first_line(error),
-                )
-            ) from None
+        with self._reader() as reader:
+            return reader.schema_arrow if self.file.suffix == ".parquet" else reader.schema
 
     @cached_property
     def features(self) -> dict[str, Any]:
@@ -113,20 +103,26 @@ class ImageTable:
 
     def rows(self, *columns: str) -> Iterator[Row]:
         """Rows with their image. Raises Refusal for a damaged file."""
-        pyarrow = import_module(PACKAGE)
         assert self.image is not None
         number = 0
+        with self._reader() as reader:
+            if self.file.suffix == ".parquet":
+                batches = reader.iter_batches(ROWS, columns=[self.image, *columns])
+            else:
+                batches = (batch.select([self.image, *columns]) for batch in _batches(reader))
+            for batch in batches:
+                for row in batch.to_pylist():
+                    image = row.pop(self.image)
+                    yield Row(number, _encoded(image), row)
+                    number += 1
+
+    @contextmanager
+    def _reader(self) -> Iterator[Any]:
+        """Open the file for reading. Raises Refusal where it is cut or damaged, also while it is read."""
+        pyarrow = import_module(PACKAGE)
         try:
             with self._opened() as reader:
-                if self.file.suffix == ".parquet":
-                    batches = reader.iter_batches(ROWS, columns=[self.image, *columns])
-                else:
-                    batches = (batch.select([self.image, *columns]) for batch in _batches(reader))
-                for batch in batches:
-                    for row in batch.to_pylist():
-                        image = row.pop(self.image)
-                        yield Row(number, _encoded(image), row)
-                        number += 1
+                yield reader
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise Refusal(
                 message(
