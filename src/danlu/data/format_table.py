@@ -74,7 +74,7 @@ class Format:
         return any(TASKS[task].masks for task in self.tasks)
 
     def can_serve(self, task: TaskName) -> bool:
-        """Whether data of this format can be read for a task of its kind."""
+        """Return whether data of this format can be read for a task of its kind."""
         if TASKS[task].labels_pixels:
             return self.outlines or task in self.tasks
         return self.objects == TASKS[task].finds_objects and not any(TASKS[one].labels_pixels for one in self.tasks)

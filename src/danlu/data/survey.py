@@ -390,7 +390,7 @@ def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
 
 
 def _is_bdd100k(entries: list[dict[str, Any]]) -> bool:
-    """Whether images have a name and labels with a category and a box or an outline."""
+    """Return whether images have a name and labels with a category and a box or an outline."""
     labels = [one for entry in entries if isinstance(entry.get("labels"), list) for one in entry["labels"]]
     named = all(isinstance(entry.get("name"), str) for entry in entries)
     return named and any(isinstance(one, dict) and "category" in one and "box2d" in one for one in labels)

@@ -49,7 +49,7 @@ class Board:
 
     @property
     def ended(self) -> bool:
-        """Whether `end` was called."""
+        """Return whether `end` was called."""
         return self._ended.is_set()
 
     def end(self) -> None:

@@ -64,7 +64,7 @@ def live(
 
 
 def _can_hold_runs(folder: Path) -> bool:
-    """Whether a folder holds runs, or nothing at all yet."""
+    """Return whether a folder holds runs, or nothing at all yet."""
     if not folder.is_dir():
         return False
     return any(folder.glob("*/config.yaml")) or not any(folder.iterdir())

@@ -31,7 +31,7 @@ def runs_in(folder: Path) -> dict[str, Run]:
 
 
 def has_folds(folder: Path) -> bool:
-    """Whether a run is a cross-validation, whose folds are runs of their own inside it."""
+    """Return whether a run is a cross-validation, whose folds are runs of their own inside it."""
     return (folder / "fold-0" / "config.yaml").exists()
 
 

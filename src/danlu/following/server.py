@@ -54,7 +54,7 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def is_run(self) -> bool:
-        """Whether the target is one run, so that there is no page of several."""
+        """Return whether the target is one run, so that there is no page of several."""
         return (self.target / "config.yaml").exists() and not has_folds(self.target)
 
     def page(self, name: str) -> RunPage | RunsPage | None:

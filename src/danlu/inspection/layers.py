@@ -215,8 +215,8 @@ def _own_parameters(model: nn.Module) -> Counter[str]:
     """Count the parameters of each module itself and of its parametrisations, by its name; shared ones count once."""
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        owner = name.split("parametrizations.")[0].removesuffix(".") if "parametrizations." in name else None
-        counts[name.rpartition(".")[0] if owner is None else owner] += parameter.numel()
+        owner, parametrised, _ = name.partition("parametrizations.")
+        counts[owner.removesuffix(".") if parametrised else name.rpartition(".")[0]] += parameter.numel()
     return counts
 
 

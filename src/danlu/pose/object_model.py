@@ -30,7 +30,7 @@ class ObjectModel:
 
     @property
     def symmetric(self) -> bool:
-        """Whether a turn other than the identity leaves it unchanged."""
+        """Return whether a turn other than the identity leaves it unchanged."""
         return len(self.symmetries) > 1
 
     @cached_property

@@ -273,7 +273,7 @@ class Run:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock of a file, which is only read."""
+    """Return whether a living process holds the lock of a file, which is only read."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -66,7 +66,7 @@ def look_dota(survey: Survey) -> Evidence | None:
 
 
 def is_visdrone(line: str) -> bool:
-    """Whether a line is eight integers, the fifth of them 0 or 1 and the sixth a category from 0 to 11."""
+    """Return whether a line is eight integers, the fifth of them 0 or 1 and the sixth a category from 0 to 11."""
     found = _visdrone(line)
     return found is not None and found[4] in (0, 1) and 0 <= found[5] <= max(VISDRONE_IGNORED)
 

@@ -308,7 +308,7 @@ def _named_columns(first: Sequence[str], rows: Sequence[tuple[str, ...]]) -> tup
 
 
 def _are_boxes(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the rows that are not empty are four numbers, except a few that are damaged."""
+    """Return whether the rows that are not empty are four numbers, except a few that are damaged."""
     full = [row for row in rows if any(cell.strip() for cell in row)]
     bad = sum(numbers(row) is None for row in full)
     return bad <= max(1, MAX_DAMAGED * len(full)) and 2 * bad < max(1, len(full))

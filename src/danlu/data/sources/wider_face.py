@@ -65,7 +65,7 @@ def _files(survey: Survey) -> list[File]:
 
 
 def _is_list(lines: list[str]) -> bool:
-    """Whether the first lines are the name of an image, a count, and as many lines of numbers."""
+    """Return whether the first lines are the name of an image, a count, and as many lines of numbers."""
     if len(lines) < 3 or not _is_image(lines[0]) or not lines[1].strip().isdecimal():
         return False
     rows = lines[2 : 2 + max(1, int(lines[1]))]

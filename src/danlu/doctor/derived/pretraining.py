@@ -8,12 +8,12 @@ WITH_VIEWS = ("simclr", "simsiam", "byol")  # methods that compare two views of 
 
 
 def is_pretraining(ledger: Ledger) -> bool:
-    """Whether the run pretrains on images without labels."""
+    """Return whether the run pretrains on images without labels."""
     return bool(ledger.has("pretrain.method"))
 
 
 def compares_views(ledger: Ledger) -> bool:
-    """Whether the method compares two views of each image, so that all embeddings may become alike."""
+    """Return whether the method compares two views of each image, so that all embeddings may become alike."""
     return ledger.last("pretrain.method") in WITH_VIEWS
 
 
