@@ -50,6 +50,7 @@ LABELS: dict[str, str] = {
     "proposal_box": message("metric.name.proposal_box", "Proposal box loss"),
     "mask": message("metric.name.mask", "Mask loss"),
     "l1": message("metric.name.l1", "L1 loss"),
+    "auxiliary": message("metric.name.auxiliary", "Loss of earlier layers"),
     "r2": "R²",
 }
 SHORT: dict[str, str] = {
@@ -80,6 +81,7 @@ SHORT: dict[str, str] = {
     "proposal_box": message("metric.short.proposal_box", "proposal box"),
     "mask": message("metric.short.mask", "mask"),
     "l1": message("metric.short.l1", "l1"),
+    "auxiliary": message("metric.short.auxiliary", "earlier layers"),
     "f1": "F1",
     "f1_micro": message("metric.short.f1_micro", "F1 of all labels"),
     "ece": "ECE",

@@ -63,6 +63,7 @@ LOSS_TERMS = {
     "proposal_box": "box regression of the proposals'",
     "mask": "mask",
     "l1": "absolute box error",
+    "auxiliary": "earlier decoder layers'",
     "rotation_loss": "rotation",
     "centre_loss": "projected centre",
     "depth_loss": "logarithmic depth",
