@@ -14,6 +14,7 @@ from danlu.detection.faster_rcnn import FasterRCNN
 from danlu.detection.library import MASKED, NAMES, TWO_STAGES, builder
 from danlu.detection.mask_rcnn import MaskRCNN
 from danlu.detection.pose_crop import PoseCrop
+from danlu.detection.posecnn import PoseCNN, PoseCNNSmall
 from danlu.detection.rcnn import RCNN
 from danlu.detection.retinanet import RetinaNet
 from danlu.detection.ssd import ssd, ssd300
@@ -30,7 +31,8 @@ class DetectorSpec:
 
     build: constructor (backbone, classes, size, **options). description: one line. backbone: default backbone; None for
     detectors with a built-in backbone. masks: predicts masks too. poses: estimates poses
-    in space. multiple: the image side must be a multiple of it.
+    in space. learns_masks: needs masks of the training objects, although it predicts none. multiple: the image side
+    must be a multiple of it.
     size: image side in pixels that it is designed for; None for any. two_stages: proposes regions, then classifies
     them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
@@ -44,6 +46,7 @@ class DetectorSpec:
     backbone: str | None
     masks: bool = False
     poses: bool = False
+    learns_masks: bool = False
     multiple: int = 32
     size: int | None = None
     two_stages: bool = False
@@ -154,6 +157,23 @@ DETECTORS: dict[str, DetectorSpec] = {
         "6D poses: finds objects, then reads rotation and position from a crop of each",
         "cspnet-nano",
         poses=True,
+        training_images=26_000,
+    ),
+    "posecnn": DetectorSpec(
+        PoseCNN,
+        "6D poses: labels pixels, votes for centres, reads rotations from regions; VGG-16, as published",
+        "vgg16",
+        poses=True,
+        learns_masks=True,
+        multiple=16,
+        training_images=26_000,
+    ),
+    "posecnn-small": DetectorSpec(
+        partial(PoseCNNSmall, width=32, hidden=256),
+        "PoseCNN on a small trunk, with rotations relative to the viewing ray",
+        "cspnet-nano",
+        poses=True,
+        learns_masks=True,
         training_images=26_000,
     ),
     "yolo-v1": DetectorSpec(YOLOv1, "YOLO v1: one grid, one object per cell", "cspnet-nano", training_images=18_000),

@@ -39,6 +39,7 @@ from danlu.task_spec import TASKS
 MILLIMETRE = 0.001  # metres
 MODEL_FOLDERS = ("models_eval", "models", "models_fine", "models_reconst", "models_cad")  # in order of preference
 IMAGE_FOLDERS = ("rgb", "gray", "")
+MASKS = "mask_visib"  # of the visible pixels of each object
 MAX_ROTATION_ERROR = 0.05  # largest difference of an entry from the nearest rotation; LM-O's differ by 0.01
 MAX_SYMMETRY_ERROR = 0.05  # mean distance of the mesh from itself after a symmetry, in diameters
 MAX_BOX_DIFFERENCE = (4.0, 0.15)  # of a side of the projected mesh from the box: pixels, and fraction of the box
@@ -81,6 +82,7 @@ class _Image:
     where: str
     split: int
     camera: np.ndarray
+    outlined: bool  # its scene has masks
     objects: list[Entry] = field(default_factory=list)
 
 
@@ -115,14 +117,14 @@ class _Reading:
                 self.problems.append(Problem(where, "scene_camera.json has no cam_K of nine numbers for it"))
                 continue
             camera[:2, 2] += 0.5  # the first pixel covers [0, 1] here, and is centred at 0 in BOP
-            one = _Image(path, where, split, camera)
+            one = _Image(path, where, split, camera, (folder / MASKS).is_dir())
             for number, entry in enumerate(objects if isinstance(objects, list) else []):
                 self.entries += 1
                 found = self._object(entry, f"{where} object {number}")
                 if found is not None:
                     extra = info.get(key) or []
                     found |= extra[number] if number < len(extra) and isinstance(extra[number], dict) else {}
-                    masks = folder / "mask_visib" / f"{int(key):06d}_{number:06d}.png"
+                    masks = folder / MASKS / f"{int(key):06d}_{number:06d}.png"
                     one.objects.append(found | {"where": f"{where} object {number}", "mask": masks})
             self.images.append(one)
 
@@ -276,7 +278,7 @@ class _Reading:
                 continue
             rows.append(one)
             boxes.append((*low, *high))
-        outlined = bool(rows) and all(one["mask"].exists() for one in rows)
+        outlined = image.outlined and all(one["mask"].exists() for one in rows)
         poses = RigidPoses(
             torch.stack([one["rotation"] for one in rows]).float() if rows else torch.zeros(0, 3, 3),
             torch.stack([one["translation"] for one in rows]).float() * unit if rows else torch.zeros(0, 3),
