@@ -38,6 +38,8 @@ from danlu.printing.export import print_export, print_share
 from danlu.printing.healing import print_healing
 from danlu.printing.lines import print_line
 from danlu.printing.results import (
+    figures,
+    nothing_found,
     print_description,
     print_findings,
     print_inspection,
@@ -48,7 +50,7 @@ from danlu.printing.tables import PlainTable, plain_table
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
-from danlu.run.names import EVALUATION_PAGE, metric_key, split_key
+from danlu.run.names import EVALUATION_PAGE, split_key
 from danlu.run.summary import Summary
 from danlu.segmentation.build import SEGMENTERS
 from danlu.serving.serve import serve
@@ -97,10 +99,12 @@ def evaluate_command(values: dict[str, Any], console: Console) -> tuple[Any, int
     if values.get("out") is None and (Path(run) / "config.yaml").is_file():
         values["out"] = str(Path(run) / EVALUATION_PAGE)
     result = evaluate(run, values.pop("data"), **_given(values))
-    figures = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in result.metrics[result.part].items())
+    metrics = result.metrics[result.part]
     text = "{part} of {data}, {samples:,} samples: {figures}"
     facts = {"part": split_key(result.part), "data": result.data, "samples": result.samples}
-    print_line(console, translated("console.evaluated", text, **facts, figures=figures))
+    print_line(console, translated("console.evaluated", text, **facts, figures=figures(metrics)))
+    if (note := nothing_found(metrics)) is not None:
+        print_line(console, str(note))
     if (result.test_looks or 0) > 1:
         text = "note: evaluation {count} on the test set; choices made since the first may depend on it"
         print_line(console, translated("console.test_looks", text, count=result.test_looks))

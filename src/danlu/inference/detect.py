@@ -65,7 +65,7 @@ def detect(
         output.close()
         write_coco_results(output.folder, predictions, detector.classes)
         if trained.signature.task_spec.poses:
-            write_bop_results(output.folder, predictions)
+            write_bop_results(output.folder, predictions, detector.classes)
     return predictions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from danlu.doctor.diagnose import Checked, judged, shown
 from danlu.doctor.finding import in_one_line, indented
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.terms import severity_term, term
-from danlu.message import speaking, translated
+from danlu.message import Message, message, speaking, translated
 from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.tables import plain_table, print_in_parts
@@ -87,8 +88,7 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
     """Print metrics, serious findings, reason of a stop, time and report of a finished training; also to its log."""
     for split, metrics in summary.metrics.items():
         if metrics:
-            line = "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.to_json().items() if v is not None)
-            print_and_log(console, run, f"{split_key(split):>5}  {line}")
+            print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics)}")
     for line in uncertainty(summary, run.config.data.fold):
         print_and_log(console, run, str(line))
     findings = summary.findings
@@ -102,6 +102,19 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
     text = "{epochs} epochs in {seconds:.1f} s, {speed:,.0f} samples/s; report: {report}"
     facts = {"epochs": summary.epochs, "seconds": summary.seconds, "speed": summary.samples_per_second}
     print_and_log(console, run, translated("printing.result", text, **facts, report=run.report))
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """Names and values of the metrics that are defined, in one line."""
+    return "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.items() if math.isfinite(v))
+
+
+def nothing_found(metrics: Mapping[str, float]) -> Message | None:
+    """Note that no object was found, where a task counts the objects found."""
+    if metrics.get("found") != 0:
+        return None
+    text = "note: no object was found, so errors of rotation, position and depth are undefined"
+    return message("printing.no_object_found", text)
 
 
 def checked_line(checked: Checked, notes: int = 0) -> str:
