@@ -192,7 +192,10 @@ class DetectConfig(Strict):
 
     backbone: Text | None = option(None, "backbone of the detector: a danlu network or timm/NAME")
     neck: Literal["fpn", "none"] | None = option(None, "feature pyramid (faster-rcnn, mask-rcnn)")
-    width: Count | None = option(None, "channels of the neck and head (yolo, ssd, retinanet, fpn)")
+    width: Count | None = option(
+        None, "channels of the neck and head (yolo, ssd, retinanet, fpn) or transformer (detr)"
+    )
+    queries: Count | None = option(None, "max number of objects per image that the network can find (detr)")
     hidden: Count | None = option(None, "units of the dense layers of the region head (R-CNN family)")
     depth: Count | None = option(None, "convolutional layers in each branch of the head (retinanet)")
     levels: Count | None = option(None, "levels of the feature pyramid (retinanet)")

@@ -159,7 +159,7 @@ def graph_of(run: LoadedRun) -> Graph:
             message(
                 "deployment.refuse.run_detector_whose_number",
                 "RUN {name} has the detector {model}, whose number of regions depends on the image, so "
-                "that it cannot be exported; yolo, ssd, retinanet and yolo-v1 can",
+                "that it cannot be exported; yolo, ssd, retinanet, yolo-v1 and detr can",
                 name=run.name,
                 model=signature.model,
             ),

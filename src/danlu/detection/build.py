@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 from danlu.detection.detector import Detector
+from danlu.detection.detr import DETR
+from danlu.detection.detr_small import SmallDETR
 from danlu.detection.fast_rcnn import FastRCNN
 from danlu.detection.faster_rcnn import FasterRCNN
 from danlu.detection.library import MASKED, NAMES, TWO_STAGES, builder
@@ -37,8 +39,9 @@ class DetectorSpec:
     them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
     light_backbone, light_width: backbone and pyramid channels on a CPU without pretrained weights, where the default
-    backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression. packaged: its default backbone on
-    colour photographs is the packaged ImageNet network.
+    backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression, 1 for detectors without it.
+    packaged: its default backbone on colour photographs is the packaged ImageNet network. lr: default peak learning
+    rate of adamw; None for that of most detectors. clip_norm: default max norm of the gradient, None for no limit.
     """
 
     build: Callable[..., Detector]
@@ -56,6 +59,8 @@ class DetectorSpec:
     light_width: int | None = None
     nms_iou: float = 0.6
     packaged: bool = False
+    lr: float | None = None
+    clip_norm: float | None = None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -151,6 +156,25 @@ DETECTORS: dict[str, DetectorSpec] = {
     ),
     "retinanet-resnet50": DetectorSpec(
         partial(RetinaNet, width=256, depth=4, anchor=32.0, levels=5), "RetinaNet as published", "resnet50"
+    ),
+    "detr-small": DetectorSpec(
+        SmallDETR,
+        "a small DETR without suppression: queries from the map, refined by attention around boxes",
+        "cspnet-nano",
+        training_images=24_000,
+        nms_iou=1.0,
+        packaged=True,
+        lr=1e-3,
+        clip_norm=1.0,
+    ),
+    "detr": DetectorSpec(
+        DETR,
+        "DETR as published: 100 queries, transformer of 6 + 6 layers; needs hundreds of epochs",
+        "resnet50",
+        training_images=60_000,
+        nms_iou=1.0,
+        lr=1e-4,
+        clip_norm=0.1,
     ),
     "pose-crop": DetectorSpec(
         PoseCrop,

@@ -16,6 +16,7 @@ from danlu.detection.detector import Detector
 from danlu.detection.nms import grouped_nms
 from danlu.objects import Detections
 
+MERGE_IOU = 0.6  # IoU from which boxes of different views show one object, for detectors without suppression
 Axes = tuple[int, ...]  # flipped axes of images (N, C, H, W): -1 horizontally, -2 vertically, () none
 
 
@@ -55,8 +56,10 @@ def merge(views: Sequence[Detections], nms_iou: float, max_detections: int, min_
     Non-maximum suppression over all views keeps the top-scoring box of each cluster. Its new score is the mean over
     the views of the highest score among their boxes of its class with IoU >= nms_iou, 0 in a view without one. The
     `max_detections` top-scoring ones of at least `min_score` are returned. Masks (a tensor, or a list of run lengths)
-    are selected with their boxes.
+    are selected with their boxes. An nms_iou of 1, of detectors without suppression, is replaced by MERGE_IOU: two
+    views never agree to the pixel.
     """
+    nms_iou = nms_iou if nms_iou < 1 else MERGE_IOU
     boxes, scores, labels = (torch.cat([getattr(x, name) for x in views]) for name in ("boxes", "scores", "labels"))
     kept = grouped_nms(boxes, scores, labels, nms_iou)
     by_view = [_best_match(boxes[kept], labels[kept], view, nms_iou) for view in views]

@@ -220,7 +220,7 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
         chooser.pick("precision", "fp32", why)
     chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
-    lr = DEFAULT_LR[rule] if rule != "adamw" else DETECTOR_LR / (3 if two_stages else 1)
+    lr = DEFAULT_LR[rule] if rule != "adamw" else detector.lr or DETECTOR_LR / (3 if two_stages else 1)
     chooser.pick("optim.lr", lr, message("choice.lr.detector", "usual for {optimiser} and a detector", optimiser=rule))
     chooser.pick(
         "optim.weight_decay",
@@ -228,6 +228,9 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
         message("choice.usual_for_detectors", "usual for detectors"),
     )
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
+    if detector.clip_norm is not None:
+        why = message("choice.clip_norm.transformer", "attention has rare large gradients early in training")
+        chooser.pick("optim.clip_norm", detector.clip_norm, why)
     if detector.per_region:
         chooser.pick(
             "augment.preset", "none", message("choice.augment.regions", "separately cropped regions vary enough")
@@ -243,6 +246,8 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
     why = message("choice.usual_for_detectors", "usual for detectors")
     if detector.per_region:
         why = message("choice.nms.regions", "regions of one object differ a lot")
+    if detector.nms_iou == 1:
+        why = message("choice.nms.none", "trained to find each object once: nothing is suppressed")
     chooser.pick("detect.overlap", detector.nms_iou, why)
 
 

@@ -149,7 +149,7 @@ def choose_detector_fine_tuning(chooser: Chooser, samples: int, device: torch.de
     text = "fine-tuning: {samples:,} training samples, about {seen:,} seen in all"
     pick("epochs", epochs, message("choice.epochs.pretrained", text, samples=samples, seen=epochs * samples))
     if chooser["optim.name"] in (None, "adamw"):
-        lr = DETECTOR_LR / (3 if detector.two_stages else 1)
+        lr = detector.lr or DETECTOR_LR / (3 if detector.two_stages else 1)
         pick("optim.lr", lr, message("choice.lr.head", "of the head; earlier layers learn more slowly"))
     weights = PACKAGED.get(chooser["transfer.init"] or "")
     if weights is not None and chooser["transfer.freeze"] is None:
