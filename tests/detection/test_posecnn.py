@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from danlu.detection.build import build_with_backbone
-from danlu.detection.posecnn import BACKGROUND, IGNORED, LOSS_POINTS, PoseCNN, orbit_points, pixel_targets
+from danlu.detection.posecnn import BACKGROUND, IGNORED, LOSS_POINTS, PoseCNN, interpolated, orbit_points, pixel_targets
 from danlu.objects import ObjectBatch
 from danlu.pose.losses import sloss
 from danlu.pose.rotations import from_quaternions, random_rotations, to_egocentric
@@ -105,6 +105,15 @@ def test_exact_outputs_have_no_loss_and_give_the_exact_poses() -> None:
     (far,) = model.detect_poses(outputs, objects.cameras * torch.tensor([[2.0], [2.0], [1.0]]))
     assert far.poses is not None
     assert torch.allclose(far.poses[:, 2, 3], 2 * found.poses[:, 2, 3])
+
+
+def test_single_pixels_are_interpolated_as_the_whole_map() -> None:
+    maps = torch.randn(2, 6, 5, 4)
+    whole = torch.nn.functional.interpolate(maps, size=(20, 16), mode="bilinear", align_corners=False)
+    image, y, x = torch.ones(2, 20, 16).nonzero().unbind(1)
+    channels = torch.stack((image + 3, y % 6), 1)
+    found = interpolated(maps, image, channels, y, x, (20, 16))
+    assert torch.allclose(found, whole[image[:, None], channels, y[:, None], x[:, None]], atol=1e-6)
 
 
 @pytest.mark.parametrize(("error", "loss"), [(0.05, 0.0125), (0.1, 0.05), (1.0, 0.95)])

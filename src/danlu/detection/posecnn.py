@@ -136,7 +136,7 @@ class PoseCNN(PoseDetector):
         owner, labels = pixel_targets(objects)
         size = labels.shape[-2:]
         pixel = F.cross_entropy(upsampled(outputs["labels"].float(), size), labels, ignore_index=IGNORED)
-        centre, depth = self._vertex_losses(upsampled(outputs["centres"].float(), size), objects, owner, labels)
+        centre, depth = self._vertex_losses(outputs["centres"].float(), objects, owner, labels)
         rotation = self._rotation_loss(outputs["maps"], objects)
         terms = {"pixel": pixel, "centre_loss": centre, "depth_loss": depth, "rotation_loss": rotation}
         return {"loss": pixel + centre + depth + rotation} | terms
@@ -144,7 +144,10 @@ class PoseCNN(PoseDetector):
     def _vertex_losses(
         self, numbers: Tensor, objects: ObjectBatch, owner: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Smooth L1 of directions and of log depth, which together are divided by the sum of their weights."""
+        """Smooth L1 of directions and of log depth, which together are divided by the sum of their weights.
+
+        numbers: (N, 3K + 3, h, w) before upsampling; only the pixels and channels in the loss are interpolated.
+        """
         assert objects.poses is not None
         assert objects.cameras is not None
         image, y, x = (labels > BACKGROUND).nonzero().unbind(1)
@@ -156,7 +159,8 @@ class PoseCNN(PoseDetector):
         pixels = torch.stack((x, y), 1) + 0.5
         wanted = F.normalize(centres - pixels, dim=1)
         logs = (translation[:, 2] / self._focal_ratio(objects.cameras)[image]).log()
-        found = numbers.unflatten(1, (-1, 3))[image, labels[image, y, x], :, y, x]
+        channels = 3 * labels[image, y, x, None] + torch.arange(3, device=labels.device)
+        found = interpolated(numbers, image, channels, y, x, labels.shape[-2:])
         difference = VERTEX_WEIGHT * (found - torch.cat((wanted, logs[:, None]), 1))
         losses = F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none").sum(0)
         losses = losses / (VERTEX_WEIGHT * difference.numel())
@@ -250,7 +254,6 @@ class PoseCNN(PoseDetector):
 class PoseCNNSmall(PoseCNN):
     """PoseCNN on a small trunk, for small images and training without a GPU."""
 
-    STRIDES = (4, 16)
     DROPOUT = 0.0
     NORMALISE = ALLOCENTRIC = True
 
@@ -258,6 +261,31 @@ class PoseCNNSmall(PoseCNN):
 def upsampled(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate maps (N, C, h, w) bilinearly to a size (H, W)."""
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def interpolated(maps: Tensor, image: Tensor, channels: Tensor, y: Tensor, x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return `upsampled(maps, size)[image, channels, y, x]`, (P, c), without the other values.
+
+    channels: int64 (P, c). image, y, x: int64 (P,).
+    """
+    _, c, h, w = maps.shape
+    first = (image[:, None] * c + channels) * h
+    rows, down = _neighbours(y, size[0], h)
+    columns, across = _neighbours(x, size[1], w)
+    flat, total = maps.reshape(-1), 0
+    for i in range(2):
+        for j in range(2):
+            index = (first + rows[i][:, None]) * w + columns[j][:, None]
+            values = flat.index_select(0, index.flatten()).view_as(index)
+            total = total + values * (down[i] * across[j])[:, None]
+    return torch.as_tensor(total)
+
+
+def _neighbours(place: Tensor, size: int, cells: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The two cells between whose centres a pixel is, on one axis, and their weights."""
+    at = ((place + 0.5) * (cells / size) - 0.5).clamp(min=0)
+    low = at.floor().long()
+    return (low, (low + 1).clamp(max=cells - 1)), (1 - (at - low), at - low)
 
 
 def pixel_targets(objects: ObjectBatch) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 MIN_COSINE = 0.9  # between a pixel's direction and that of a candidate it votes for
 RADIUS = 0.6  # diameters at the pixel's depth: only candidates nearer than that get its vote
 STRIDE = 4.0  # pixels between candidates
-MAX_VOTERS = 256  # of one object for the coarse votes, evenly chosen; the released code takes every tenth pixel
+MAX_VOTERS = 128  # of one object for the coarse votes, evenly chosen; the released code takes every tenth pixel
 ROUNDS = 5  # of least squares over the inliers
 MAX_PAIRS = 1 << 22  # voters x candidates compared in one operation
 MIN_PIXELS = 500 / (640 * 480)  # pixels of an object in the label map, as a fraction of the image
