@@ -59,9 +59,10 @@ class Command:
         return self.process.exitcode
 
     def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
-        """Wait, with open eyes, until the condition holds or the process has ended."""
+        """Poll every 2 ms until the condition holds or the process has ended."""
         waited, before = 0.0, time.monotonic()
         while self.process.is_alive() and not condition():
+            time.sleep(0.002)  # without a pause the test would take a core from the processes it waits for
             now = time.monotonic()
             waited, before = waited + min(now - before, 1), now  # see `wait`
             assert waited < seconds, f"never happened:\n{self.said}"

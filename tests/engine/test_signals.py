@@ -66,12 +66,11 @@ DEFAULT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handle
 )
 def test_a_second_signal_ends_at_once(number, code, before, danlu, lines, tmp_path):
     run = tmp_path / "run"
-    very_slow = before + SLOW.replace("0.004", "8")
+    very_slow = before + SLOW.replace("time.sleep(0.004)", "print('a step begins', flush=True), time.sleep(8)")
     command = danlu(*SHORT, "--out", run, before=very_slow)
-    command.until(lambda: "epochs " in command.said or (run / "environment.json").exists())
-    time.sleep(1.5)
+    command.until(lambda: "a step begins" in command.said)
     command.signal(number)
-    time.sleep(0.1)
+    command.until(lambda: "a second signal ends at once" in command.said)  # two at one moment would count as one
     began = time.monotonic()
     command.signal(number)
     assert command.wait(10) == code

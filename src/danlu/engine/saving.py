@@ -8,14 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor
 
 from danlu.engine.checkpoint import save_state, save_weights
 from danlu.engine.loop import Plan, Progress, Watcher
-from danlu.message import Message, message
+from danlu.message import Message, message, translated
 from danlu.refuse import Refusal
 from danlu.run.atomic import sync
 from danlu.run.folder import Run
@@ -205,6 +205,8 @@ class StopSignal:
         self.reason = message("stop.signal", "interrupted by {signal}", signal=signal.Signals(number).name)
         if self.forward is not None:
             self.forward(again)
+        if not again and self._old:
+            self._announce()
         if again:
             # Nothing holds up a second SIGTERM, not even the clean-up of a command.
             old = signal.SIG_DFL if number == signal.SIGTERM else self._old.get(number, signal.SIG_DFL)
@@ -212,6 +214,13 @@ class StopSignal:
                 old = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, old)
             os.kill(os.getpid(), number)
+
+    @staticmethod
+    def _announce() -> None:
+        """Print that the first signal has arrived, past Python's buffers, which it may have interrupted in a write."""
+        text = translated("stop.first", "stopping after this step; a second signal ends at once, without saving")
+        with suppress(OSError):
+            os.write(2, f"danlu: {text}\n".encode())
 
     @contextmanager
     def installed(self) -> Iterator[StopSignal]:
