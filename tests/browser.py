@@ -51,8 +51,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "DOM"):
             self.call(f"{domain}.enable")
-        phone = width < 600
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        self.resize(width, height)
 
     def __enter__(self) -> Browser:
         return self
@@ -97,6 +96,11 @@ class Browser:
         elif got.get("method") == "Runtime.consoleAPICalled" and values["type"] in ("error", "warning"):
             self.messages.append(json.dumps(values["args"])[:500])
         return got
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Set the size of the window in pixels; below a width of 600 a phone is emulated."""
+        phone = width < 600
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 
     def open(self, url: str) -> None:
         """Go to a page."""

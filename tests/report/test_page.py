@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from danlu.refuse import Refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
+from tests.browser import Browser
 
 KINDS = (
     "digits",
@@ -36,13 +35,16 @@ CHARTS = {  # drawn at once; the metrics behind the other tabs are drawn when th
     "interrupted": {"loss", "metric-accuracy", "rate", "speed"},
 }
 # Pressing every switch and heading comes before the look, so that all charts are drawn and all code has run.
-CHECK = """<script>
-addEventListener("load", () => setTimeout(() => {
+LOOK = """(async () => {
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   const at = (selector) => [...document.querySelectorAll(selector)];
-  const drawn = () => at("[data-figure]").filter((box) => box.querySelector(".main-svg")).map((box) => box.dataset.figure);
+  const boxes = () => at("[data-figure]").filter((box) => box.querySelector(".main-svg"));
+  const drawn = () => boxes().map((box) => box.dataset.figure);
+  await pause(100);
   const first = drawn();
   at(".switch button, .sortable th").forEach((button) => button.click());
-  setTimeout(() => parent.postMessage({
+  await pause(200);
+  return {
     first, all: drawn(), title: document.title,
     images: at("img").length,
     broken: at("img").filter((img) => !img.complete || !img.naturalWidth).map((img) => img.alt),
@@ -51,37 +53,29 @@ addEventListener("load", () => setTimeout(() => {
     scale: document.querySelector("[data-figure=loss]").layout.yaxis.type,
     classes: at("table.sortable")[0] && [...at("table.sortable")[0].tBodies[0].rows].map((row) => row.cells[0].title),
     text: document.querySelector("main").innerText,
-  }, "*"), 300);
-}, 300));
-</script>"""
+  };
+})()"""
 
 
-def look_at(page: Path, width: int, tmp_path: Path) -> dict[str, Any]:
-    """Open the page in headless Chromium in a frame of `width` pixels and measure it; fail on console messages.
-
-    A frame, because a headless window cannot be as narrow as a phone.
-    """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("chromium is not installed: the report was not looked at in a browser")
-    watched, host = tmp_path / "watched.html", tmp_path / "host.html"
-    watched.write_text(page.read_text(encoding="utf-8").replace("</body>", CHECK + "</body>"), encoding="utf-8")
-    host.write_text(
-        '<script>addEventListener("message", (e) => document.body.dataset.told = JSON.stringify(e.data))</script>'
-        f'<body><iframe src="watched.html" style="width:{width}px;height:900px;border:0"></iframe></body>'
-    )
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000", "--virtual-time-budget=8000"]
-    command = [chromium, *options, "--enable-logging=stderr", "--dump-dom", host.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert not console, console
-    told = re.search(r'data-told="([^"]*)"', done.stdout)
-    assert told, f"the page never finished loading: {done.stderr[-2000:]}"
-    return json.loads(html.unescape(told[1]))
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all pages: its start takes longer than a page."""
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
-# A browser takes 5 s per page. The widest pages are looked at in both widths, the others in one unless all tests run.
+def look_at(browser: Browser, page: Path, width: int) -> dict[str, Any]:
+    """Open the page in a window of `width` pixels and measure it; fail on console messages."""
+    browser.messages.clear()
+    browser.resize(width)
+    browser.open(page.as_uri())
+    browser.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'")
+    seen = browser.run(LOOK)
+    assert not browser.messages
+    return seen
+
+
+# The widest pages are looked at in both widths, the others in one unless all tests run.
 WIDE_ONLY = ("digits", "diabetes", "interrupted", "shapes", "hostile", "troubled")
 VIEWS = [
     pytest.param(kind, width, marks=pytest.mark.slow if width == 390 and kind in WIDE_ONLY else ())
@@ -91,9 +85,9 @@ VIEWS = [
 
 
 @pytest.mark.parametrize(("kind", "width"), VIEWS)
-def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path], browser: Browser) -> None:
     run = run_of(kind)
-    seen = look_at(write_page(run), width, tmp_path)
+    seen = look_at(browser, write_page(run), width)
     assert seen["width"] == width
     assert seen["wide"] <= width, "the page scrolls sideways"
     assert seen["beyond"] == []
@@ -106,12 +100,12 @@ def test_page_in_a_browser(kind: str, width: int, run_of: Callable[[str], Path],
     assert not re.search(r"\b(None|nan|NaN|undefined)\b", seen["text"])
 
 
-def test_hostile_names_are_escaped(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_hostile_names_are_escaped(run_of: Callable[[str], Path], browser: Browser) -> None:
     page = write_page(run_of("hostile"))
     text = page.read_text(encoding="utf-8")
     assert "<script>document" not in text
     assert "<img src=x" not in text
-    seen = look_at(page, 1280, tmp_path)
+    seen = look_at(browser, page, 1280)
     assert seen["title"] == "hostile · danlu"
     for name in (
         "<script>document.title='owned'</script>",
@@ -122,10 +116,10 @@ def test_hostile_names_are_escaped(run_of: Callable[[str], Path], tmp_path: Path
         assert name in seen["text"]
 
 
-def test_tables_sort_numbers_as_numbers(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_tables_sort_numbers_as_numbers(run_of: Callable[[str], Path], browser: Browser) -> None:
     """The last heading pressed is the support, ascending."""
     run = run_of("digits")
-    seen = look_at(write_page(run), 1280, tmp_path)
+    seen = look_at(browser, write_page(run), 1280)
     rows = json.loads((run / "summary.json").read_text())["evaluation"]["per_class"]
     support = {row["name"]: row["support"] for row in rows}
     assert [support[name] for name in seen["classes"]] == sorted(support.values())
