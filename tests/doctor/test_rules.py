@@ -349,6 +349,8 @@ def test_every_finding_has_a_case() -> None:
         "optim.",
         "model.too_",
         "data.bad_boxes",
+        "data.one_pixel_class",
+        "data.pixels_ignored",
         "model.receptive_field",
         "model.anchor_coverage",
     )

@@ -1,4 +1,4 @@
-"""Rules about boxes, receptive fields and anchors on example ledgers, with and without the fault."""
+"""Rules about boxes, label maps, receptive fields and anchors on example ledgers, with and without the fault."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def anchors(covered: float, shares: list[float]) -> Ledger:
     return ledger
 
 
+def pixels(ignored: int, **classes: int) -> Ledger:
+    ledger = Ledger()
+    for name, n in classes.items():
+        ledger.add("pixel.count", n, name)
+    ledger.add("pixel.ignored", ignored)
+    return ledger
+
+
 HEALTHY = [12.0, 30.0, 60.0, 150.0, 300.0]
 CASES = [
     ("data.bad_boxes", "warning", faults(100, reversed=3, empty=2), faults(100)),
@@ -47,6 +55,10 @@ CASES = [
     ("model.receptive_field", "warning", sizes(HEALTHY, [2.0, 4, 6, 9, 20], 320, 16), sizes(HEALTHY, HEALTHY, 320, 32)),
     ("model.anchor_coverage", "warning", anchors(0.4, [0.0, 0.3, 0.9]), anchors(0.97, [0.9, 1.0, 1.0])),
     ("model.anchor_coverage", "note", anchors(0.8, [0.5, 0.9, 0.9]), anchors(0.9, [0.0, 1.0, -1.0])),
+    ("data.one_pixel_class", "error", pixels(0, road=10_000, car=0), pixels(0, road=9_800, car=200)),
+    ("data.one_pixel_class", "warning", pixels(50, road=9_950, car=50), pixels(50, road=5_000, car=5_000)),
+    ("data.pixels_ignored", "warning", pixels(700, road=200, car=100), pixels(200, road=700, car=100)),
+    ("data.pixels_ignored", "note", pixels(300, road=400, car=300), pixels(0, road=700, car=300)),
 ]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import filecmp
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import danlu
+from danlu.analysis.diagnose import diagnose
 from danlu.engine.saving import Interrupted, StopSignal
 from danlu.metrics.semantic import confusion_of, semantic_metrics
 from danlu.refuse import Refusal
@@ -120,6 +122,22 @@ def test_wrong_settings_are_refused(data, settings, expected):
     kept = {key: value for key, value in SETTINGS.items() if not (key == "size" and "data.size" in settings)}
     with pytest.raises(Refusal, match=expected):
         danlu.train(str(data), **(kept | settings))
+
+
+def test_the_doctor_examines_the_masks_before_training(data, tmp_path):
+    """Padding around the images is no fault; ignored pixels and a class that covers everything are."""
+    wanted = {"task": "semantic", "size": 32, "device": "cpu"}
+    assert not diagnose(str(data), **wanted).findings
+    bad = shutil.copytree(data, tmp_path / "bad")
+    for mask in (bad / "masks").iterdir():
+        labels = np.asarray(Image.open(mask)).copy()
+        labels[:, 8:] = 255
+        labels[:, :8] = 0
+        labels[0, 0] = 1  # one pixel of 192
+        Image.fromarray(labels).save(mask)
+    found = {one.code: one for one in diagnose(str(bad), **wanted).findings}
+    assert set(found) == {"data.one_pixel_class", "data.pixels_ignored"}
+    assert found["data.pixels_ignored"].evidence["share"] == pytest.approx(28 / 36, abs=0.05)
 
 
 def test_it_is_not_exported(run):

@@ -27,6 +27,7 @@ from danlu.own.parts import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts
+from danlu.preparation.pixel_facts import record_pixel_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.progress.stages import stage
@@ -152,15 +153,17 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
 def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
     """Findings about the untrained network on one batch, in float32, without augmentation.
 
-    Of a detector only its feature maps and anchors are examined.
+    Of a detector only its feature maps and anchors are examined, of label maps the pixels of each class.
     """
     if prepared.objects is not None:
         ledger = Ledger()
         record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
         return apply_rules(ledger, language)
-    task = make_task(prepared)
     if prepared.maps is not None:
-        return []
+        ledger = Ledger()
+        record_pixel_facts(ledger, prepared)
+        return apply_rules(ledger, language)
+    task = make_task(prepared)
     assert isinstance(task, SampleLossTask), "detectors are handled above"
     _, plain = transforms(prepared)
     is_large = (prepared.signature.size or 0) > SMALL_IMAGE

@@ -462,6 +462,9 @@ NAMES: dict[str, Name] = {
     ),
     "object.shorter": Name("once", "", "pixels", "shorter side, the same"),
     "object.canvas": Name("once", "", "pixels", "side of the network's input"),
+    # Label maps of semantic segmentation: written by the trainer before the first step.
+    "pixel.count": Name("once", "class", "pixels", "pixels of this class in the training set"),
+    "pixel.ignored": Name("once", "", "pixels", "pixels of the training set that are left out of the loss"),
     "model.receptive_field": Name(
         "once", "", "pixels", "side of the largest patch of the input that a place of the detector's maps sees"
     ),

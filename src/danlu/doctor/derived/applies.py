@@ -25,6 +25,11 @@ def detects(ledger: Ledger) -> bool:
     return ledger.has("object.count")
 
 
+def labels_pixels(ledger: Ledger) -> bool:
+    """Whether the trainer counted the pixels of each class of a set of label maps."""
+    return ledger.has("pixel.count")
+
+
 def reports_metrics(ledger: Ledger) -> bool:
     """Whether the loop reported figures of its own by doctor.epoch(name=value)."""
     return ledger.has("user.metric")

@@ -212,6 +212,20 @@ def box_faults(ledger: Ledger, finding: Fact) -> Rows | None:
     )
 
 
+def pixel_classes(ledger: Ledger, finding: Fact) -> Rows | None:
+    """Fraction of the pixels of the training set in each class, and of the ignored ones."""
+    counts, ignored = ledger.facts("pixel.count"), ledger.last("pixel.ignored", default=0)
+    total = sum(counts.values()) + ignored
+    if not total:
+        return None
+    largest = sorted(counts.items(), key=lambda item: -item[1])[: MAX_ROWS - 1]
+    rows = [Row(name, n / total, bad=n == largest[0][1]) for name, n in largest]
+    rows.append(Row(message("doctor.chart.ignored", "ignored"), ignored / total))
+    title = message("doctor.chart.pixels_of_each_class", "Pixels of each class")
+    label = message("doctor.chart.share", "fraction")
+    return Rows(title, label, rows, share=True, more=len(counts) + 1 - len(rows))
+
+
 def object_sizes(ledger: Ledger, finding: Fact) -> Rows | None:
     """Object sizes against the receptive field, or against the stride of the finest map."""
     blind = facts_of(finding).get("problem") == "small field"
