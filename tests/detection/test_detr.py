@@ -14,7 +14,7 @@ from danlu.detection.boxes import iou_matrix
 from danlu.detection.build import DETECTORS, build_with_backbone
 from danlu.detection.detr import DETR
 from danlu.detection.detr_small import GaussianBias, SmallDETR
-from danlu.detection.transformer import DecoderLayer, EncoderLayer, cell_positions
+from danlu.detection.transformer import Attention, Bias, DecoderLayer, EncoderLayer, cell_positions
 from danlu.detection.tta import merge
 from danlu.objects import Detections, ObjectBatch, Objects, collate
 
@@ -91,13 +91,28 @@ def test_worked_positions() -> None:
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
+@torch.no_grad()
 def test_worked_gaussian() -> None:
     """A head half way to the right side of a box of width 0.4 around 0.5: centre 0.6, spread 0.2."""
     bias = GaussianBias(8, 4)(torch.randn(1, 1, 8), torch.tensor([[[0.5, 0.5, 0.4, 0.4]]]), 10, 10)
-    assert bias.shape == (1, 4, 1, 100)
-    right = bias[0, 0, 0].view(10, 10)
-    assert right[4, 9].item() == pytest.approx(-0.5 * ((0.95 - 0.6) / 0.2) ** 2 - 0.5 * (0.05 / 0.2) ** 2)
+    right = (bias.queries @ bias.keys.T)[0, 0, 0].view(10, 10)
+    expected = -0.5 * ((0.95 - 0.6) / 0.2) ** 2 - 0.5 * (0.05 / 0.2) ** 2
+    nearest = -0.5 * (0.05 / 0.2) ** 2 * 2
+    assert float(right[4, 9] - right[4, 5]) == pytest.approx(expected - nearest, abs=1e-5)
     assert right.argmax().item() % 10 in (5, 6)
+
+
+@torch.no_grad()
+def test_a_bias_is_added_to_the_logits() -> None:
+    """Against softmax written out, with the matrix of the bias."""
+    torch.manual_seed(0)
+    layer, x, memory = Attention(16, 4, 0.0).eval(), torch.randn(2, 3, 16), torch.randn(2, 5, 16)
+    bias = Bias(torch.randn(2, 4, 3, 4), torch.randn(5, 4))
+    q, k, v = layer.projected(x, memory, memory)
+    weights = (q @ k.transpose(2, 3) / 2 + bias.queries @ bias.keys.T).softmax(3)
+    expected = layer.out((weights @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, memory, memory, bias), expected)
+    torch.testing.assert_close(layer.weights(x, memory, bias), weights.mean(1))
 
 
 @pytest.mark.parametrize("name", ["detr", "detr-small"])
@@ -127,7 +142,7 @@ def test_equal_boxes_are_both_detected() -> None:
         outputs = model(torch.randn(1, 3, 128, 128))
     outputs["layers"][-1].boxes.fill_(0.5)
     outputs["layers"][-1].logits.fill_(3.0)
-    assert len(model.detect(outputs, min_score=0.5, nms_iou=0.5)[0]) == 60
+    assert len(model.detect(outputs, min_score=0.5, nms_iou=0.5)[0]) == 80
     assert all(DETECTORS[name].nms_iou == 1 for name in ("detr", "detr-small"))
 
 
@@ -135,14 +150,30 @@ def test_equal_boxes_are_both_detected() -> None:
 def test_half_precision_gives_float_losses(training: bool, in_half_precision: Any) -> None:
     losses, found = in_half_precision(built("detr-small").train(training), two_images(128))
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
-    assert all(d.boxes.dtype == torch.float32 and len(d) == 60 for d in found)
+    assert all(d.boxes.dtype == torch.float32 and len(d) == 80 for d in found)
+
+
+@pytest.mark.parametrize("name", ["detr", "detr-small"])
+@torch.no_grad()
+def test_attention_of_the_top_detections(name: str) -> None:
+    """It is the attention with which the last layer reads the map: weights times values give its update."""
+    model = built(name, **({"width": 32} if name == "detr" else {})).eval()
+    outputs = model(torch.randn(2, 3, 128, 128))
+    found = model.attention(outputs, 3)
+    side = 4 if name == "detr" else 16
+    assert found.shape == (2, 3, side, side)
+    torch.testing.assert_close(found.sum((2, 3)), torch.ones(2, 3))
+    every = model.attention(outputs, 1000)
+    torch.testing.assert_close(every[:, :3], found)
+    if name == "detr-small":  # near the boxes of which it was asked
+        assert found.flatten(2).amax(2).min() > 2 / side**2
 
 
 def test_other_sizes_of_images() -> None:
     model: SmallDETR = built("detr-small").eval()
     with torch.no_grad():
         assert [one.boxes.shape[1] for one in model(torch.randn(1, 3, 32, 32))["layers"]] == [16] * 3
-        assert [one.boxes.shape[1] for one in model(torch.randn(1, 3, 192, 192))["layers"]] == [60] * 3
+        assert [one.boxes.shape[1] for one in model(torch.randn(1, 3, 192, 192))["layers"]] == [80] * 3
 
 
 def test_views_are_merged_without_suppression_in_the_detector() -> None:

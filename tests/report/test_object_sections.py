@@ -46,6 +46,16 @@ def test_boxes_are_drawn_where_they_are_and_mistakes_are_marked(evaluation: dict
             assert drawn == wanted
 
 
+def test_attention_is_drawn_below_the_pair(evaluation: dict[str, Any]) -> None:
+    query = {"map": "data:image/png;base64,AA==", "area": [0, -32, 128, 160], "box": [1, 2, 3, 4], "class": "circle"}
+    one = evaluation["examples"][0] | {"attention": [query, query | {"map": "javascript:1"}]}
+    panels = drawings(examples_section([one]))
+    assert len(panels) == 3
+    image = panels[2].find(f"{SVG}image")
+    assert image is not None
+    assert [image.get(k) for k in ("x", "y", "width", "height")] == ["0", "-32", "128", "192"]
+
+
 def test_worst_first(evaluation: dict[str, Any]) -> None:
     worst = evaluation["examples"][0]
     missed, alarms = sum(t["missed"] for t in worst["true"]), sum(f["false"] for f in worst["found"])

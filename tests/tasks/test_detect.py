@@ -1,10 +1,13 @@
 """The detection task: from canvas to image, metrics, and the details for the report."""
 
+import base64
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from danlu.data.annotations import Annotation, Raster
 from danlu.data.batches import Batch
@@ -12,6 +15,7 @@ from danlu.data.canvas import letterbox, stretch
 from danlu.data.object_set import ObjectSet
 from danlu.detection.detector import Detector
 from danlu.objects import Detections, Objects
+from danlu.tasks import attention_maps
 from danlu.tasks.detect import Detect, Prediction, above_score, drop_ignored, errors, to_image
 from danlu.tasks.task import Evaluation
 
@@ -128,6 +132,25 @@ def test_details_are_plain_values_for_the_page():
         {"box": [10, 20, 50, 40], "class": "ant", "missed": False},
         {"box": [60, 0, 120, 60], "class": "bee", "missed": False},
     ]
+
+
+def test_attention_of_top_detections_is_shown_where_the_canvas_was():
+    """A 64 x 64 canvas for an image of 60 x 120: its lower half is padding. No attention without a detection."""
+    task = make()
+    evaluation = asked(task)
+    weights = torch.tensor([[[0.5, 0.25], [0.25, 0.0]]])
+    evaluation.outputs[0].attention = attention_maps.compressed(weights)
+    details = task.details(evaluation, lambda i: f"image {i}", lambda i: "")
+    json.dumps(details, allow_nan=False)
+    examples = {one["name"]: one for one in details["examples"]}
+    (shown,) = examples["image 0"]["attention"]
+    assert "attention" not in examples["image 1"]
+    placement = task.placements[0]
+    corners = placement.boxes(torch.tensor(shown["area"]))
+    torch.testing.assert_close(corners, torch.tensor([0.0, 0, *placement.size[::-1]]), atol=0.1, rtol=0)
+    assert {k: shown[k] for k in ("box", "class")} == {k: examples["image 0"]["found"][0][k] for k in ("box", "class")}
+    picture = Image.open(io.BytesIO(base64.b64decode(shown["map"].split(",")[1])))
+    assert np.asarray(picture)[..., 3].tolist() == [[216, 108], [108, 0]]
 
 
 def test_images_with_most_mistakes_come_first():

@@ -39,6 +39,13 @@ class Detector(nn.Module):
         """
         raise NotImplementedError
 
+    def attention(self, outputs: dict[str, Any], count: int) -> Tensor | None:
+        """Attention of the queries of the `count` top-scoring detections to a map of the images, (N, count, H, W).
+
+        In the order of `detect`, rows sum to 1. None for detectors without queries.
+        """
+        return None
+
     def settle(self, batches: Callable[[], Iterable[tuple[Tensor, ObjectBatch]]]) -> None:
         """Fit closed-form parameters after gradient training. No-op for most detectors.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from danlu.detection.boxes import clip
 from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.norms import set_norm
 from danlu.detection.set_loss import ClassRule, SetLoss, SetPrediction, SoftmaxClasses, in_pixels
-from danlu.detection.transformer import DecoderLayer, EncoderLayer, cell_positions, initialise, mlp
+from danlu.detection.transformer import Attended, Bias, DecoderLayer, EncoderLayer, cell_positions, initialise, mlp
 from danlu.models.backbone import Backbone
 from danlu.objects import Detections, ObjectBatch
 
@@ -22,11 +22,12 @@ LAYERS = 6  # of the encoder, and of the decoder
 class SetDetector(DenseDetector):
     """A detector trained by one-to-one matching, so that its detections need no suppression.
 
-    `outputs` contain "layers", the predictions of each decoder layer, and "size" of the images. A query gives one
-    detection, of its top-scoring class.
+    `outputs` contain "layers", the predictions of each decoder layer, "attended", the inputs of the last one, and
+    "size" of the images. There is one detection per query, of its top-scoring class.
     """
 
     classes: ClassRule
+    decoder: nn.ModuleList
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         """See `SetLoss`."""
@@ -54,6 +55,22 @@ class SetDetector(DenseDetector):
             kept = int((scores >= min_score).sum().clamp(max=max_detections))
             found.append(Detections(boxes[:kept], scores[:kept], labels[:kept]))
         return found
+
+    @torch.no_grad()
+    def attention(self, outputs: dict[str, Any], count: int) -> Tensor:
+        """See `Detector.attention`; that of the last decoder layer, mean over its heads."""
+        inputs: Attended = outputs["attended"]
+        layer = cast(DecoderLayer, self.decoder[-1])
+        scores = self.classes.probabilities(outputs["layers"][-1].logits).amax(2)
+        top = scores.sort(1, descending=True).indices[:, :count]
+        queries = (layer.among(inputs.x, inputs.places) + inputs.places).float()
+        queries = queries.gather(1, top[..., None].expand(-1, -1, queries.shape[2]))
+        bias = inputs.bias
+        if bias is not None:
+            index = top[:, None, :, None].expand(-1, bias.queries.shape[1], -1, bias.queries.shape[3])
+            bias = Bias(bias.queries.gather(2, index), bias.keys)
+        weights = layer.cross.weights(queries, (inputs.memory + inputs.positions).float(), bias)
+        return weights.unflatten(2, inputs.size)
 
 
 class DETR(SetDetector):
@@ -100,8 +117,10 @@ class DETR(SetDetector):
             memory = layer(memory, positions)
         places = self.queries.weight.expand(len(images), -1, -1)
         x, layers = torch.zeros_like(places), []
+        attended = None
         for layer in self.decoder:
+            attended = Attended(x, places, memory, positions, None, (height, width))
             x = layer(x, places, memory, positions)
             normed = self.decoder_norm(x)
             layers.append(SetPrediction(self.class_head(normed), self.box_head(normed).float().sigmoid()))
-        return {"layers": layers, "size": tuple(images.shape[-2:])}
+        return {"layers": layers, "attended": attended, "size": tuple(images.shape[-2:])}

@@ -28,8 +28,18 @@ from danlu.detection.detr import SetDetector
 from danlu.detection.neck import stages_from
 from danlu.detection.norms import set_norm
 from danlu.detection.set_loss import SetLoss, SetPrediction, SigmoidClasses
-from danlu.detection.transformer import DecoderLayer, EncoderLayer, cell_positions, initialise, mlp
+from danlu.detection.transformer import (
+    Attended,
+    Bias,
+    DecoderLayer,
+    EncoderLayer,
+    cell_positions,
+    initialise,
+    mlp,
+    sines,
+)
 from danlu.models.backbone import Backbone
+from danlu.models.networks.cspnet import CSP
 from danlu.models.parts import conv
 from danlu.objects import ObjectBatch
 
@@ -38,6 +48,7 @@ HEADS = 4
 ENCODER_LAYERS, DECODER_LAYERS = 1, 3
 CELLS_PER_OBJECT = 4  # cells of the map trained to predict an object
 SIDE = 0.2  # initial side of the boxes of the cells, relative to the image
+MAX_GROWTH = 3.0  # log of the largest factor by which a layer scales a box
 PRIOR = 0.01  # initial probability of every class
 MIN_SPREAD = 0.02  # of a Gaussian, relative to the image: about a cell of stride 8 in an image of 400 pixels
 
@@ -58,16 +69,17 @@ class GaussianBias(nn.Module):
         with torch.no_grad():
             self.place.bias.copy_(start.flatten() / 2)
 
-    def forward(self, x: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-        """(N, Q, width), boxes (N, Q, 4) -> (N, heads, Q, height * width)."""
+    def forward(self, x: Tensor, boxes: Tensor, height: int, width: int) -> Bias:
+        """(N, Q, width), boxes (N, Q, 4) -> the bias for a map of height * width cells.
+
+        -(c - p)^2 / 2 s^2 of a cell at c is c p / s^2 - c^2 / 2 s^2 and a constant, which softmax ignores.
+        """
         shift, spread = self.place(x).float().unflatten(2, (-1, 4)).transpose(1, 2).split(2, -1)
         centre, size = boxes.float()[:, None].split(2, -1)
         point = centre + shift * size / 2
-        spread = (spread.clamp(-3, 3).exp() * size / 2).clamp(min=MIN_SPREAD)
-        columns, rows = ((torch.arange(n, device=x.device) + 0.5) / n for n in (width, height))
-        along = -0.5 * ((columns - point[..., :1]) / spread[..., :1]).square()
-        down = -0.5 * ((rows - point[..., 1:]) / spread[..., 1:]).square()
-        return (down[..., :, None] + along[..., None, :]).flatten(3)
+        precision = (spread.clamp(-3, 3).exp() * size / 2).clamp(min=MIN_SPREAD) ** -2
+        cells = _centres(height, width, x.device)
+        return Bias(torch.cat([point * precision, precision], -1), torch.cat([cells, -cells.square() / 2], -1))
 
 
 class SmallDETR(SetDetector):
@@ -83,7 +95,7 @@ class SmallDETR(SetDetector):
         size: int,
         *,
         width: int = 96,
-        queries: int = 60,
+        queries: int = 80,
         norm: str = "batch",
         dropout: float = 0.0,
     ) -> None:
@@ -94,13 +106,14 @@ class SmallDETR(SetDetector):
         self.strides = [backbone.feature_strides[self.stages[0]]]
         channels = [backbone.feature_channels[i] for i in self.stages]
         hidden = 2 * width
-        self.project = conv(channels[-1], width, 1, norm=added, activation="none")
+        self.project = conv(channels[-1], width, 1, norm=added, activation="silu")
         self.encoder = nn.ModuleList(EncoderLayer(width, HEADS, hidden, dropout) for _ in range(ENCODER_LAYERS))
-        self.lateral = nn.ModuleList(conv(c, width, 1, norm=added, activation="none") for c in channels[:-1])
-        self.smooth = conv(width, width, 3, norm=added, activation="none")
+        self.lateral = nn.ModuleList(conv(c, width, 1, norm=added, activation="silu") for c in channels[:-1])
+        self.merge = nn.ModuleList(CSP(2 * width, width, 1, added) for _ in channels[:-1])
+        self.head = conv(width, width, 3, norm=added, activation="silu")
         self.norm = nn.LayerNorm(width)
         self.decoder = nn.ModuleList(DecoderLayer(width, HEADS, hidden, dropout) for _ in range(DECODER_LAYERS))
-        self.place = mlp(4, width, width, 2)
+        self.place = mlp(width, width, width, 2)
         for part in (self.encoder, self.decoder):
             initialise(part)
         self.biases = nn.ModuleList(GaussianBias(width, HEADS) for _ in range(DECODER_LAYERS))
@@ -121,9 +134,10 @@ class SmallDETR(SetDetector):
         for layer in self.encoder:
             tokens = layer(tokens, positions)
         fine = tokens.transpose(1, 2).unflatten(2, coarse.shape[2:])
-        for lateral, x in zip(reversed(self.lateral), reversed(maps[:-1])):
-            fine = lateral(x) + F.interpolate(fine, size=x.shape[-2:], mode="nearest")
-        fine = self.smooth(fine)
+        for lateral, merge, x in zip(reversed(self.lateral), reversed(self.merge), reversed(maps[:-1])):
+            coarse = F.interpolate(fine, size=x.shape[-2:], mode="nearest")
+            fine = merge(torch.cat([coarse, lateral(x)], 1))
+        fine = self.head(fine)
         return self.norm(fine.flatten(2).transpose(1, 2)), fine.shape[2], fine.shape[3]
 
     def outputs(self, images: Tensor) -> dict[str, Any]:
@@ -135,17 +149,25 @@ class SmallDETR(SetDetector):
         x = memory.gather(1, index.expand(-1, -1, memory.shape[2]))
         boxes = proposals.boxes.detach().gather(1, index.expand(-1, -1, 4))
         positions = cell_positions(height, width, memory.shape[2], memory.device).to(memory.dtype)
-        layers = []
+        layers, attended = [], None
         for i, (layer, bias) in enumerate(zip(self.decoder, self.biases)):
-            x = layer(x, self.place(boxes.to(x.dtype)), memory, positions, bias(x, boxes, height, width))
+            places = self.place(sines(boxes, memory.shape[2] // 4).flatten(2).to(x.dtype))
+            attended = Attended(x, places, memory, positions, bias(x, boxes, height, width), (height, width))
+            x = layer(x, places, memory, positions, attended.bias)
             layers.append(self._predict(i + 1, x, boxes))
             boxes = layers[-1].boxes.detach()
-        return {"layers": layers, "proposals": proposals, "size": tuple(images.shape[-2:])}
+        size = tuple(images.shape[-2:])
+        return {"layers": layers, "proposals": proposals, "attended": attended, "size": size}
 
     def _predict(self, stage: int, x: Tensor, boxes: Tensor) -> SetPrediction:
-        """Classes of x (N, Q, width), and `boxes` with corrections on the logit scale."""
-        moved = self.box_heads[stage](x).float() + boxes.clamp(1e-3, 1 - 1e-3).logit()
-        return SetPrediction(self.class_heads[stage](x), moved.sigmoid())
+        """Classes of x (N, Q, width), and `boxes` moved and scaled in units of their own size.
+
+        Unlike corrections on a logit scale, these are the same wherever the object lies in the image.
+        """
+        shift, growth = self.box_heads[stage](x).float().split(2, -1)
+        centre, size = boxes.split(2, -1)
+        moved = torch.cat([centre + shift * size, size * growth.clamp(-MAX_GROWTH, MAX_GROWTH).exp()], -1)
+        return SetPrediction(self.class_heads[stage](x), moved)
 
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         """See `SetLoss`; the loss of the proposals is one of the "auxiliary" ones."""
@@ -162,8 +184,13 @@ def _repeated(objects: ObjectBatch) -> ObjectBatch:
     )
 
 
+def _centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres (x, y) of the cells of a map, row by row, relative to the image: (height * width, 2)."""
+    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).flatten(0, 1)
+
+
 def _cells(height: int, width: int, device: torch.device) -> Tensor:
     """Initial boxes of the cells of a map, (height * width, 4)."""
-    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
-    centres = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).flatten(0, 1)
+    centres = _centres(height, width, device)
     return torch.cat([centres, torch.full_like(centres, SIDE)], 1)

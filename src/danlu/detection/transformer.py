@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,33 @@ def cell_positions(height: int, width: int, channels: int, device: torch.device)
     return grid.flatten(0, 1)
 
 
+class Bias(NamedTuple):
+    """A term of the attention logits that is the product queries @ keys^T: (N, heads, Q, D) and (T, D), float32.
+
+    The matrix (N, heads, Q, T) is never in memory.
+    """
+
+    queries: Tensor
+    keys: Tensor
+
+    def added(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Queries and keys (N, heads, ..., d) with D more columns, and the scale of their product."""
+        scale = queries.shape[-1] ** -0.5
+        more = self.keys.expand(*keys.shape[:2], -1, -1)
+        return torch.cat([queries, self.queries / scale], -1), torch.cat([keys, more], -1), scale
+
+
+class Attended(NamedTuple):
+    """Inputs of a decoder layer, see `DecoderLayer.forward`, and height and width of the map."""
+
+    x: Tensor
+    places: Tensor
+    memory: Tensor
+    positions: Tensor
+    bias: Bias | None
+    size: tuple[int, int]
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate inputs for queries, keys and values; one matrix for the three projections."""
 
@@ -53,21 +81,26 @@ class Attention(nn.Module):
         parts = (F.linear(x, w, b) for x, w, b in zip((queries, keys, values), weights, biases))
         return [x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in parts]
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(N, Q, width), (N, T, width) twice -> (N, Q, width). bias: added to the logits (N, heads, Q, T)."""
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Bias | None = None) -> Tensor:
+        """(N, Q, width), (N, T, width) twice -> (N, Q, width). bias: see `Bias`."""
         q, k, v = self.projected(queries, keys, values)
         drop = self.dropout if self.training else 0.0
-        if bias is not None:
-            bias = bias.to(q.dtype)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)
+        if bias is None:
+            x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop)
+        else:
+            with torch.autocast(q.device.type, enabled=False):  # differences of large terms
+                q, k, scale = bias.added(q.float(), k.float())
+                v = F.pad(v.float(), (0, bias.queries.shape[-1]))  # fast kernels need one size for keys and values
+                x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop, scale=scale)
+                x = x[..., : -bias.queries.shape[-1]]
         return self.out(x.transpose(1, 2).flatten(2))
 
     @torch.no_grad()
-    def weights(self, queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+    def weights(self, queries: Tensor, keys: Tensor, bias: Bias | None = None) -> Tensor:
         """Attention of each query to each cell, mean over the heads: (N, Q, T), rows sum to 1."""
         q, k, _ = self.projected(queries, keys, keys)
-        logits = (q @ k.transpose(2, 3) / math.sqrt(q.shape[3])).float()
-        return (logits if bias is None else logits + bias).softmax(3).mean(1)
+        q, k, scale = (q, k, q.shape[3] ** -0.5) if bias is None else bias.added(q.float(), k.float())
+        return (q @ k.transpose(2, 3) * scale).float().softmax(3).mean(1)
 
 
 class FeedForward(nn.Sequential):
@@ -103,14 +136,16 @@ class DecoderLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.drop = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, places: Tensor, memory: Tensor, positions: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
-        """x: (N, Q, width), with positions `places`. memory: (N, T, width), with `positions`. bias: see `Attention`."""
-        placed = x + places
-        x = self.norm1(x + self.drop(self.attention(placed, placed, x)))
+    def forward(self, x: Tensor, places: Tensor, memory: Tensor, positions: Tensor, bias: Bias | None = None) -> Tensor:
+        """x: (N, Q, width), with positions `places`. memory: (N, T, width), with `positions`. bias: see `Bias`."""
+        x = self.among(x, places)
         x = self.norm2(x + self.drop(self.cross(x + places, memory + positions, memory, bias)))
         return self.norm3(x + self.drop(self.mlp(x)))
+
+    def among(self, x: Tensor, places: Tensor) -> Tensor:
+        """Self-attention between the queries, the first third of the layer."""
+        placed = x + places
+        return self.norm1(x + self.drop(self.attention(placed, placed, x)))
 
 
 def initialise(module: nn.Module) -> None:

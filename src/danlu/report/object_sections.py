@@ -171,10 +171,26 @@ def _example(one: Mapping[str, Any], name: str) -> str:
     found_wrong = translated("report.comma", ", ").join(wrong) or translated("report.all_found", "all found")
     file = str(one.get("name", ""))
     return (
-        f'<figure title="{escape(file)}"><div class="pair">{left}{right}</div><figcaption>'
+        f'<figure title="{escape(file)}"><div class="pair">{left}{right}</div>{_attention(one, name)}<figcaption>'
         f'<span class="{"wrong" if wrong else "right"}">{escape(found_wrong)}</span>'
         f'<span class="file"><bdi>{escape(clip(file, 60))}</bdi></span></figcaption></figure>'
     )
+
+
+def _attention(one: Mapping[str, Any], name: str) -> str:
+    """A panel for each of the top detections: the image under the attention of its query, and its box."""
+    size, panels = one.get("size") or [0, 0], []
+    title = translated("report.attention", "attention of the query")
+    for query in one.get("attention") or []:
+        uri, area = query.get("map"), query.get("area") or []
+        if isinstance(uri, str) and uri.startswith("data:image/") and len(area) == 4 and all(map(is_number, area)):
+            left, top, right, bottom = area
+            over = (
+                f'<use href="#{name}"/><image href="{escape(uri)}" x="{left}" y="{top}" width="{right - left}" '
+                f'height="{bottom - top}" preserveAspectRatio="none"/>'
+            )
+            panels.append(_panel(over, [query], "false", size, title))
+    return f'<div class="pair queries">{"".join(panels)}</div>' if panels else ""
 
 
 def _panel(image: str, boxes: Sequence[Mapping[str, Any]], mistake: str, size: Sequence[float], title: str) -> str:

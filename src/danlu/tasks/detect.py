@@ -30,18 +30,24 @@ from danlu.metrics.detection import (
 )
 from danlu.objects import Detections, ObjectBatch, Objects
 from danlu.task_spec import TASKS, object_task
+from danlu.tasks import attention_maps
 from danlu.tasks.task import Evaluation, TaskData, Views
 
 MIN_SCORE = 0.01  # of a detection that is evaluated; the precision-recall curve needs low scores too
 MAX_EXAMPLES_SHOWN = 12  # in the report
+MAX_QUERIES_SHOWN = 3  # per example, with their attention
 
 
 @dataclass
 class Prediction:
-    """Detections in one image, in its own pixels, and the loss of the batch it was in."""
+    """Detections in one image, in its own pixels, and the loss of the batch it was in.
+
+    attention: uint8 (count, H, W), of the top-scoring detections; None for detectors without queries.
+    """
 
     detections: Detections
     loss: float
+    attention: Tensor | None = None
 
 
 class Detect:
@@ -93,13 +99,18 @@ class Detect:
         assert isinstance(batch.targets, ObjectBatch)
         outputs = model(batch.inputs)
         loss = float(detector.losses(outputs, batch.targets)["loss"])
+        attention: Tensor | None = None
         if len(self.view_flips) == 1:
+            attention = detector.attention(outputs, MAX_QUERIES_SHOWN)
             found = detector.detect(outputs, MIN_SCORE, self.nms_iou, self.max_detections)
         else:
             limits = MIN_SCORE, self.nms_iou, self.max_detections
             found = detect_flipped(detector, batch.inputs, self.view_flips, *limits)
         index = batch.index.tolist()
         predictions = [Prediction(to_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
+        if attention is not None:
+            for one, weights in zip(predictions, attention):
+                one.attention = attention_maps.compressed(weights)
         return predictions, [self.truth(i) for i in index]
 
     def truth(self, index: int) -> Objects:
@@ -173,7 +184,8 @@ class Detect:
         for place, index in enumerate(evaluation.index.tolist()):
             real, found = evaluation.targets[place], above_score(evaluation.outputs[place].detections, threshold)
             missed, alarms = errors(real, found)
-            rows.append((len(missed) + len(alarms), index, real, found, missed, alarms))
+            maps = evaluation.outputs[place].attention
+            rows.append((len(missed) + len(alarms), index, real, found, missed, alarms, maps))
         rows.sort(key=lambda row: -row[0])
         if len(rows) > MAX_EXAMPLES_SHOWN:  # the worst, and a regular sample of the others
             half = MAX_EXAMPLES_SHOWN // 2
@@ -193,8 +205,16 @@ class Detect:
                     for i, score in enumerate(found.scores.tolist())
                 ],
             }
-            for _, index, real, found, missed, alarms in rows
+            | self._attention(index, maps, found)
+            for _, index, real, found, missed, alarms, maps in rows
         ]
+
+    def _attention(self, index: int, maps: Tensor | None, found: Detections) -> dict[str, Any]:
+        """Attention of the top-scoring detections shown; {} without queries."""
+        if maps is None or not len(found):
+            return {}
+        shown = attention_maps.shown(maps[: len(found)], self.placements[index])
+        return {"attention": [one | _shown(found, i, self.classes) for i, one in enumerate(shown)]}
 
 
 def to_image(found: Detections, placement: Placement) -> Detections:
