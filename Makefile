@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process per core with one thread each; a file's tests stay together, because they share fixtures.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo test test-all lint gym bench release-check clean
+.PHONY: demo test test-all lint gym bench docs release-check clean
 
 # Versions are pinned in constraints.txt; the stamp makes a second call instant.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -38,6 +38,14 @@ gym: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed.py
+
+# The documentation in both languages: open build/site/index.html through `python -m http.server -d build/site`.
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m tools.docs_site
 
 # Wheel and sdist, installed into an empty environment; the demo runs from the wheel.
 release-check: $(VENV)/installed-test

@@ -30,12 +30,18 @@ def document() -> str:
 
 def section(spec: FindingSpec) -> str:
     """Section of one finding."""
-    lines = [f"### {spec.code}\n", f"**{_text(spec.words.title)}** ({', '.join(spec.severities)})\n"]
+    lines = [f"### {spec.code}\n", f"**{template_text(spec.words.title)}** ({', '.join(spec.severities)})\n"]
     lines += _wording(spec.words)
     if spec.before_training is not None:
-        lines += [f"Before training: **{_text(spec.before_training.title)}**\n", *_wording(spec.before_training)]
+        lines += [
+            f"Before training: **{template_text(spec.before_training.title)}**\n",
+            *_wording(spec.before_training),
+        ]
     if spec.from_curves is not None and spec.from_curves.words is not None:
-        lines += [f"From curves only: **{_text(spec.from_curves.words.title)}**\n", *_wording(spec.from_curves.words)]
+        lines += [
+            f"From curves only: **{template_text(spec.from_curves.words.title)}**\n",
+            *_wording(spec.from_curves.words),
+        ]
         lines.append(f"Rule for curves: {inspect.cleandoc(spec.from_curves.rule.__doc__ or '')}\n")
     lines.append(f"Rule: {inspect.cleandoc(spec.rule.__doc__ or '')}\n")
     measured = "; ".join(f"`{need}` ({NAMES[need.partition('[')[0]].meaning})" for need in spec.needs)
@@ -47,11 +53,11 @@ def section(spec: FindingSpec) -> str:
 
 def _wording(words: Words) -> list[str]:
     snippets = [words.snippet] if isinstance(words.snippet, str) else list(dict.fromkeys(words.snippet.values()))
-    blocks = [f"```python\n{_text(snippet)}\n```\n" for snippet in snippets if snippet]
-    return [f"{_text(words.cause)}\n", f"Fix: {_text(words.fix)}\n", *blocks]
+    blocks = [f"```python\n{template_text(snippet)}\n```\n" for snippet in snippets if snippet]
+    return [f"{template_text(words.cause)}\n", f"Fix: {template_text(words.fix)}\n", *blocks]
 
 
-def _text(template: str) -> str:
+def template_text(template: str) -> str:
     """A template with its fields as {name}, and braces of code undoubled."""
     plain = re.sub(r"(?<!\{)\{(\w+)(:[^}]*)?\}(?!\})", r"{\1}", template)
     return plain.replace("{{", "{").replace("}}", "}")

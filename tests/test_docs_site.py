@@ -1,0 +1,234 @@
+"""The documentation site: links, commands, words of both languages; slow: the built site and the how-tos as they stand."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from danlu.cli import PARSER_FLAGS
+from danlu.config import from_dict
+from danlu.console.flags import FLAGS, normalised
+from danlu.console.language import split_language
+from danlu.console.parser import build_parsers, find_verb
+from danlu.console.watch import split_program
+from danlu.message import speaking
+from danlu.refuse import Refusal
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from tools.docs_site import site  # noqa: E402
+from tools.docs_site.markdown import CODE, FENCE, LINK  # noqa: E402
+
+REPOSITORY = sorted(
+    page.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md", "experiments/*.md", "benchmarks/**/*.md", "packages/*/*.md")
+    for page in ROOT.glob(pattern)
+)
+RUN = ["docs/start/install.md", "docs/start/photos.md", "docs/start/student.md", "docs/start/engineer.md"]
+RUN += [page for page in REPOSITORY if page.startswith("docs/howto/")]
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+?)(?: \{.*\})?$", re.MULTILINE)
+PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_|,.]*$|\.\.\.|…")
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """Ids of the headings and marks of a page."""
+    plain = "".join(piece for piece in FENCE.split(text) if not piece.startswith("```"))
+    slugs = {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in HEADING.findall(plain)}
+    return slugs | set(re.findall(r'id="([^"]+)"', plain))
+
+
+def links(text: str) -> Iterator[str]:
+    """Targets of the links of a page that stay within the project."""
+    for piece in FENCE.split(text):
+        if not piece.startswith("```"):
+            yield from (m[3] for m in LINK.finditer(CODE.sub("`code`", piece)) if "://" not in m[3])
+
+
+def broken(page: str, text: str, pages: Mapping[str, str], images: set[str]) -> list[str]:
+    """Links of a page of the site that lead nowhere."""
+    found = []
+    for target in links(text):
+        path, _, anchor = target.partition("#")
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
+        if place not in pages and place not in images:
+            found.append(f"{page}: {target} does not exist")
+        elif anchor and anchor not in anchors(pages.get(place, "")):
+            found.append(f"{page}: {target} has no such heading")
+    return found
+
+
+@lru_cache
+def generated() -> frozenset[str]:
+    """Paths of all pages of the site, without making them."""
+
+    def paths(tree: object) -> Iterator[str]:
+        if isinstance(tree, str):
+            yield tree
+        for one in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+            yield from paths(one)
+
+    return frozenset(paths(site.navigation(site.written("en"))))
+
+
+@pytest.mark.parametrize("page", REPOSITORY)
+def test_links_of_a_page_of_the_repository_resolve(page: str) -> None:
+    for target in links(text_of(page)):
+        path, _, anchor = target.partition("#")
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
+        in_site = page.startswith("docs/") and place.removeprefix("docs/").removeprefix("zh/") in generated()
+        assert (ROOT / place).exists() or in_site, f"{target} does not exist"
+        if anchor and place.endswith(".md"):
+            assert anchor in anchors(text_of(place)), f"{target} has no such heading"
+
+
+def commands(text: str) -> Iterator[str]:
+    """Commands of danlu in blocks of code and in the text."""
+    for piece in FENCE.split(text):
+        if piece.startswith("```"):
+            lines = piece.replace("\\\n", " ").splitlines()[1:-1]
+            yield from (line for line in lines if re.match(r"(\S*/)?danlu ", line))
+        else:
+            yield from (code.strip("`") for code in CODE.findall(piece) if re.match(r"`danlu [a-z-]", code))
+
+
+english_parsers = lru_cache(build_parsers)
+
+
+def parse(command: str) -> None:
+    """Parse a command as danlu does. Raises Refusal for an unknown verb, flag or value of a setting."""
+    words = [re.sub(r"^\[(.*)\]$", r"\1", word) for word in shlex.split(command, comments=True)[1:]]
+    words = [word for word in words[: words.index(">")] if word] if ">" in words else words
+    words = [word for word in words if word not in ("...", "…", "FLAGS", "RUN...", "PATH...", "--help", "all")]
+    argv, _ = split_language(words)
+    if not argv or PLACEHOLDER.match(argv[0]):
+        return
+    parser, parsers = english_parsers()
+    if argv[0] in PARSER_FLAGS:
+        return
+    verb = find_verb(argv[0])
+    if verb == "watch":  # the words after the script are the script's own
+        parsers["watch"].parse_args(split_program(argv[1:])[0])
+        return
+    try:
+        parsed, unknown = parser.parse_known_args(normalised(argv))
+    except Refusal as error:
+        if "required" in str(error) and len(argv) == 1:  # the name of a verb in a sentence
+            return
+        raise
+    if unknown:
+        raise parsers[verb].unknown(unknown[0], argv)
+    given = {key: value for key, value in vars(parsed).items() if key in FLAGS and value not in (None, "")}
+    from_dict({key: value for key, value in given.items() if not PLACEHOLDER.match(str(value))})
+
+
+@pytest.mark.parametrize("page", [page for page in REPOSITORY if page != "CHANGELOG.md"])
+def test_the_commands_of_a_page_are_commands_of_danlu(page: str) -> None:
+    for command in commands(text_of(page)):
+        try:
+            parse(command)
+        except Refusal as error:
+            pytest.fail(f"{command}: {error}")
+
+
+@pytest.mark.parametrize(
+    "command", ["danlu trian digits", "danlu train digits --epoch 3", "danlu train x --augment much"]
+)
+def test_a_wrong_command_is_found(command: str) -> None:
+    with pytest.raises(Refusal):
+        parse(command)
+
+
+def test_words_of_the_site_are_translated() -> None:
+    used = set()
+    for file in (ROOT / "tools" / "docs_site").glob("*.py"):
+        used |= set(re.findall(r'word\(\s*f?"([\w.]+)"', file.read_text(encoding="utf-8")))
+    table = tomllib.loads((ROOT / "tools" / "docs_site" / "zh.toml").read_text(encoding="utf-8"))
+    used |= {f"howto.{name}" for name in site.HOWTO_LINK.findall(site.written("en")["howto/index.md"])}
+    used |= {f"project.{Path(page).stem}" for page in site.PROJECT.values() if page.startswith("project/")}
+    assert used <= set(table)
+    assert len([id for id in used if id.startswith("howto.")]) == len(list((ROOT / "docs" / "howto").glob("*.md"))) - 1
+
+
+def test_the_site_has_the_start_in_both_languages() -> None:
+    english, chinese = site.written("en"), site.written("zh")
+    assert english.keys() == chinese.keys()
+    for page in ("index.md", *(f"start/{name}.md" for name in site.STARTS)):
+        assert not re.search("[一-鿿]{4}", english[page])
+        assert re.search("[一-鿿]{4}", chinese[page])
+
+
+@pytest.mark.slow
+def test_the_links_of_all_pages_resolve() -> None:
+    images = {target for target in site.sources().values() if target.startswith("assets/")}
+    for code in site.LANGUAGES:
+        pages = site.pages(code)
+        assert not [fault for page, text in pages.items() for fault in broken(page, text, pages, images)]
+        with speaking(code):
+            assert set(pages) == generated()
+
+
+@pytest.mark.slow
+def test_the_built_site_loads_nothing_from_the_network(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="pip install danlu[docs]")
+    out = ROOT / "build" / "site-test"
+    site.build(out, ROOT / "build" / "pages-test")
+    for page in out.rglob("*.html"):
+        loaded = re.findall(r"""(?:src|srcset)=["']?(https?:[^"'\s>]+)""", page.read_text(encoding="utf-8"))
+        loaded += re.findall(r"""<link[^>]+href=["']?(https?:[^"'\s>]+)""", page.read_text(encoding="utf-8"))
+        assert loaded == []
+    assert (out / "search.json").stat().st_size > 100_000
+    assert "学习率" in (out / "zh" / "search.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with the things that the pages mention: photos in two classes, new photos, a script, a log, a network."""
+    random = np.random.default_rng(0)
+    for folder, colour in (("photos/cat", (200, 90, 60)), ("photos/dog", (60, 90, 200)), ("new", (200, 90, 60))):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.clip(np.array(colour) + random.normal(0, 40, (72, 72, 3)), 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.jpg")
+    network = re.search(r"```python\n(.*?)```", text_of("docs/howto/own-network.md"), re.DOTALL)
+    assert network is not None
+    (tmp_path / "net.py").write_text(network[1], encoding="utf-8")
+    script = "import sys, torch\nassert sys.argv[1:] == ['--lr', '0.1']\nmodel = torch.nn.Linear(4, 2)\n"
+    script += (
+        "optimizer = torch.optim.SGD(model.parameters(), 0.1)\nfor step in range(30):\n    x = torch.randn(8, 4)\n"
+    )
+    script += (
+        "    loss = torch.nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long())\n    optimizer.zero_grad()\n"
+    )
+    (tmp_path / "train.py").write_text(script + "    loss.backward()\n    optimizer.step()\n", encoding="utf-8")
+    rows = [f"{n},{1 / n:.3f},{1 / n if n < 5 else 0.2 * n - 0.7:.3f}" for n in range(1, 13)]
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,loss,val_loss", *rows]), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN)
+def test_the_commands_of_a_page_run(page: str, desk: Path) -> None:
+    blocks = SHELL.findall(text_of(page))
+    danlu = f'danlu() {{ {shlex.quote(sys.executable)} -m danlu "$@"; }}\n'
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "DANLU_LANG": "en"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", danlu + "".join(blocks)], cwd=desk, env=environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
