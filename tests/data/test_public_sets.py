@@ -1,4 +1,4 @@
-"""Layouts of public sets, rebuilt small: Supervisely, BDD100K, WIDER FACE, VisDrone, CUB-200, LVIS, CelebA."""
+"""Layouts of public sets, rebuilt small: Supervisely, BDD100K, WIDER FACE, VisDrone, CUB-200, LVIS, CelebA, Tiny ImageNet."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from layout_files import boxes, image, images, read, refused, rows, splits, text
 from PIL import Image
 
 from danlu.data.canvas import Placement
-from danlu.data.dataset import TEST, TRAIN
+from danlu.data.dataset import TEST, TRAIN, VAL
 
 PLAIN = Placement((30, 40), (30, 40), (1.0, 1.0), (0.0, 0.0))
 
@@ -211,3 +211,42 @@ def test_lvis_names_its_images_by_address(tmp_path):
     assert (data.format, len(data)) == ("coco", 8)
     assert boxes(data)["val2.jpg"] == [("bee", 4, 5, 14, 17)]
     assert splits(data)["val2.jpg"] == 1
+
+
+# --- Tiny ImageNet ---------------------------------------------------------------------------------------------------
+
+
+def tiny_imagenet(root):
+    for name in ("n01", "n02"):
+        images(root / "train" / name / "images", [f"{name}_{i}" for i in range(5)], ".JPEG")
+        rows(root / "train" / name / f"{name}_boxes.txt", *(f"{name}_{i}.JPEG\t0\t10\t30\t28" for i in range(5)))
+    images(root / "val" / "images", [f"val_{i}" for i in range(4)], ".JPEG")
+    rows(root / "val" / "val_annotations.txt", *(f"val_{i}.JPEG\tn0{1 + i % 2}\t0\t1\t20\t20" for i in range(4)))
+    images(root / "test" / "images", [f"test_{i}" for i in range(3)], ".JPEG")
+    rows(root / "wnids.txt", "n01", "n02")
+    rows(root / "words.txt", "n01\tgoldfish", "n02\tbullfrog", "n03\tother")
+
+
+def test_tiny_imagenet(tmp_path):
+    tiny_imagenet(tmp_path)
+    data = read(tmp_path)
+    assert (data.format, data.classes, len(data)) == ("tiny imagenet", ("n01", "n02"), 14)
+    labels = {data.name_of(i).rpartition("/")[2]: data.classes[k] for i, k in enumerate(data.targets.tolist())}
+    assert labels == {f"n0{k}_{i}.JPEG": f"n0{k}" for k in (1, 2) for i in range(5)} | {
+        f"val_{i}.JPEG": f"n0{1 + i % 2}" for i in range(4)
+    }
+    given = splits(data)
+    assert given["n01_0.JPEG"] == TRAIN
+    assert given["val_3.JPEG"] == VAL
+    assert any("3 images of the test split have no labels" in note for note in data.notes)
+
+
+def test_tiny_imagenet_names_what_it_cannot_read(tmp_path):
+    tiny_imagenet(tmp_path)
+    listed = tmp_path / "val" / "val_annotations.txt"
+    listed.write_text(listed.read_text() + "val_9.JPEG\tn01\t0\t0\t1\t1\nval_0.JPEG n01\n")
+    assert "val_9.JPEG" in refused(tmp_path)
+    problems = read(tmp_path, on_bad="skip").problems
+    assert [problem.where for problem in problems] == [
+        "val/val_annotations.txt line 6", "val/val_annotations.txt line 5 (val_9.JPEG)",
+    ]  # fmt: skip

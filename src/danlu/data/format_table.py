@@ -30,6 +30,7 @@ from danlu.data.sources import (
     npz,
     parquet,
     supervisely,
+    tiny_imagenet,
     unread,
     via,
     voc,
@@ -218,6 +219,14 @@ FORMATS = {
         bdd100k.open,
         BOXES,
         "images/SPLIT/NAME.jpg, and a json per split, or one per image",
+        "test_public_sets.py",
+    ),
+    "tiny imagenet": Format(
+        "Tiny ImageNet: class folders, and a list of classes for the validation images",
+        tiny_imagenet.look,
+        tiny_imagenet.open,
+        CLASSES,
+        "train/CLASS/images/NAME.JPEG, val/images/..., val/val_annotations.txt",
         "test_public_sets.py",
     ),
     "wider face": Format(
