@@ -17,6 +17,7 @@ from danlu.detection.detr_small import GaussianBias, SmallDETR
 from danlu.detection.transformer import Attention, Bias, DecoderLayer, EncoderLayer, cell_positions
 from danlu.detection.tta import merge
 from danlu.objects import Detections, ObjectBatch, Objects, collate
+from danlu.refuse import Refusal
 
 
 def two_images(side: int) -> ObjectBatch:
@@ -174,6 +175,20 @@ def test_other_sizes_of_images() -> None:
     with torch.no_grad():
         assert [one.boxes.shape[1] for one in model(torch.randn(1, 3, 32, 32))["layers"]] == [16] * 3
         assert [one.boxes.shape[1] for one in model(torch.randn(1, 3, 192, 192))["layers"]] == [80] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "options", "said"),
+    [
+        ("detr", "resnet18", {"width": 100}, "detect.width must be a multiple of 8 for detr, got 100"),
+        ("detr-small", None, {"width": 20}, "detect.width must be a multiple of 8 for detr-small, got 20"),
+        ("detr-small", "resnet20", {}, "a network with maps of stride 8 or more"),
+        ("yolo-nano", None, {"queries": 5}, "queries must be"),
+    ],
+)
+def test_wrong_options_are_refused(name: str, backbone: str | None, options: dict[str, int], said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        build_with_backbone(name, backbone, classes=3, channels=3, size=64, **options)
 
 
 def test_views_are_merged_without_suppression_in_the_detector() -> None:

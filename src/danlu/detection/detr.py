@@ -11,7 +11,16 @@ from danlu.detection.boxes import clip
 from danlu.detection.dense import Candidates, DenseDetector
 from danlu.detection.norms import set_norm
 from danlu.detection.set_loss import ClassRule, SetLoss, SetPrediction, SoftmaxClasses, in_pixels
-from danlu.detection.transformer import Attended, Bias, DecoderLayer, EncoderLayer, cell_positions, initialise, mlp
+from danlu.detection.transformer import (
+    Attended,
+    Bias,
+    DecoderLayer,
+    EncoderLayer,
+    cell_positions,
+    check_width,
+    initialise,
+    mlp,
+)
 from danlu.models.backbone import Backbone
 from danlu.objects import Detections, ObjectBatch
 
@@ -93,6 +102,7 @@ class DETR(SetDetector):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        check_width(width, "detr")
         set_norm(backbone, norm)
         self.backbone, self.classes = backbone, SoftmaxClasses()
         self.strides = list(backbone.feature_strides[-1:])

@@ -34,14 +34,17 @@ from danlu.detection.transformer import (
     DecoderLayer,
     EncoderLayer,
     cell_positions,
+    check_width,
     initialise,
     mlp,
     sines,
 )
+from danlu.message import message
 from danlu.models.backbone import Backbone
 from danlu.models.networks.cspnet import CSP
 from danlu.models.parts import conv
 from danlu.objects import ObjectBatch
+from danlu.refuse import refusal
 
 FINEST = 8  # stride of the map that the queries attend to
 HEADS = 4
@@ -100,9 +103,14 @@ class SmallDETR(SetDetector):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_width(width, "detr-small")
         added = set_norm(backbone, norm)
         self.backbone, self.classes, self.queries = backbone, SigmoidClasses(), queries
         self.stages = stages_from(backbone.feature_strides, FINEST)
+        if not self.stages:
+            text = "a network with maps of stride {finest} or more"
+            wanted = message("detection.wanted.network_maps_stride_more", text, finest=FINEST)
+            raise refusal("detect.backbone", wanted, backbone.feature_strides)
         self.strides = [backbone.feature_strides[self.stages[0]]]
         channels = [backbone.feature_channels[i] for i in self.stages]
         hidden = 2 * width

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from danlu.message import message
+from danlu.refuse import refusal
+
+WIDTH_STEP = 8  # a width is a multiple of it
 TEMPERATURE = 10_000  # ratio of the longest to the shortest wavelength of the sines
 
 
@@ -35,6 +39,15 @@ def cell_positions(height: int, width: int, channels: int, device: torch.device)
         [rows[:, None].expand(height, width, -1), columns[None].expand(height, width, -1)], -1
     )  # both of (height, width, channels // 2)
     return grid.flatten(0, 1)
+
+
+def check_width(width: int, name: str) -> None:
+    """Raise Refusal unless a detector's width can be divided into heads, and into sines and cosines of positions."""
+    if width % WIDTH_STEP:
+        wanted = message(
+            "detection.wanted.multiple", "a multiple of {multiple} for {name}", multiple=WIDTH_STEP, name=name
+        )
+        raise refusal("detect.width", wanted, width)
 
 
 class Bias(NamedTuple):
