@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from danlu.data.canvas import FITS
+from danlu.data.object_set import ObjectSet
 from danlu.data.pose_turns import turned
 from danlu.data.sources import scenes
 from danlu.objects import ObjectBatch
@@ -183,3 +186,16 @@ def test_a_turned_image_shows_the_turned_pose() -> None:
     mask = found.masks[0, 0].numpy().astype(bool)
     assert (mask ^ again).sum() < 0.08 * again.sum()
     assert (mask & again).sum() > 0.93 * again.sum()
+
+
+def test_masks_from_poses_are_the_rendered_ones() -> None:
+    _, (annotation, *_), _ = scenes.draw(1, 64, seed=3)
+    assert annotation.rigid is not None
+    assert len(annotation) > 1
+    place = FITS["letterbox"]((64, 64), 64)
+    given = ObjectSet([annotation], [place], True, solids()).index_select(0, torch.tensor([0])).masks
+    bare = replace(annotation, shapes=None)
+    drawn = ObjectSet([bare], [place], True, solids()).index_select(0, torch.tensor([0])).masks
+    assert given is not None
+    assert drawn is not None
+    assert torch.equal(given, drawn)

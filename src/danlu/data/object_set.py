@@ -11,6 +11,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
 from danlu.objects import ObjectBatch, Objects, collate
 from danlu.pose.object_model import ObjectModel
+from danlu.pose.silhouettes import visible_masks
 
 MAX_KEPT_MASKS = 512 << 20  # bytes; masks of larger datasets are drawn for each batch
 
@@ -19,7 +20,8 @@ class ObjectSet:
     """Targets of detection and segmentation, with the interface of a target tensor: length, device, `index_select`.
 
     annotations, placements: of each of N samples. masks: whether to draw masks. Boxes are kept on the device; masks are
-    drawn once and kept if all of them are smaller than `MAX_KEPT_MASKS`. models: of each class, of data with poses.
+    drawn once and kept if all of them are smaller than `MAX_KEPT_MASKS`. models: of each class, of data with poses;
+    masks of samples without outlines are drawn from them.
     """
 
     def __init__(
@@ -99,8 +101,20 @@ class ObjectSet:
 
     def _mask(self, i: int) -> Tensor:
         if i not in self._drawn:
-            masks = self.annotations[i].masks(self.placements[i])
+            masks = self._outlines(i)
             if not self._keep_masks:
                 return masks
             self._drawn[i] = masks
         return self._drawn[i]
+
+    def _outlines(self, i: int) -> Tensor:
+        """Masks of one sample from its outlines; where it has none, the visible pixels of its models."""
+        one, placement = self.annotations[i], self.placements[i]
+        if one.shapes is not None or one.rigid is None or not self.models:
+            return one.masks(placement)
+        meshes = [self.models[k].mesh for k in one.labels.tolist()]
+        rotations, translations, camera = (
+            values.double().numpy()
+            for values in (one.rigid.rotations, one.rigid.translations, placement.camera(one.rigid.camera))
+        )
+        return torch.from_numpy(visible_masks(meshes, rotations, translations, camera, placement.size))

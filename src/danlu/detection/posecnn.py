@@ -170,7 +170,8 @@ class PoseCNN(PoseDetector):
         """PLoss of asymmetric and SLoss of symmetric objects, mean over the objects."""
         assert objects.poses is not None
         assert objects.cameras is not None
-        valid = objects.valid & (objects.poses[..., 2, 3] > 0)
+        seen = (objects.boxes[..., 2:] > objects.boxes[..., :2]).all(-1)
+        valid = objects.valid & seen & (objects.poses[..., 2, 3] > 0)
         image = valid.nonzero()[:, 0]
         if not len(image):
             return maps[0].sum() * 0

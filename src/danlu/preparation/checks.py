@@ -86,15 +86,6 @@ def check_objects(config: ResolvedConfig, encoded: Encoded) -> None:
                 )
             )
     _check_detector(config)
-    if find_detector(config.model.name).learns_masks and not objects.masks:
-        suited = ", ".join(n for n, one in DETECTORS.items() if one.poses and not one.learns_masks)
-        wanted = message(
-            "preparation.wanted.network_without_label_masks",
-            "a network that learns without masks ({suited}), as not every object of {path} has one",
-            suited=suited,
-            path=encoded.dataset.path,
-        )
-        raise refusal("--model", wanted, config.model.name)
     if config.model.sparse:
         raise refusal(
             "--sparse", message("preparation.wanted.omitted_detectors", "omitted for detectors"), config.model.sparse

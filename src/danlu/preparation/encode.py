@@ -18,6 +18,7 @@ from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs
 from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
+from danlu.detection.build import DETECTORS
 from danlu.message import message
 from danlu.preparation.networks import model_options
 from danlu.preparation.pretraining import settings_of
@@ -78,7 +79,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
         mean, std = start.mean, start.std  # pretrained weights need the normalisation of their training
     elif not config.data.standardise:
         mean, std = (0.0,) * channels, (1.0,) * channels
-    targets = target_set(dataset, canvas, fit)
+    targets = target_set(dataset, canvas, fit, [config.model.name])
     scaled, scale = _scaled(config, dataset, split) if targets is None else (targets, None)
     signature = replace(
         _signature(config, dataset),
@@ -123,8 +124,11 @@ def encode_tensors(config: ResolvedConfig, dataset: Dataset, split: Split) -> En
     return Encoded(dataset, split, signature, targets, tensors=tensors)
 
 
-def target_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | MapSet | None:
-    """Objects or label maps of all samples on a square canvas of `canvas` pixels per side; None for other targets."""
+def target_set(dataset: Dataset, canvas: int, fit: Fit, networks: Sequence[str]) -> ObjectSet | MapSet | None:
+    """Objects or label maps of all samples on a square canvas of `canvas` pixels per side; None for other targets.
+
+    networks: names of the network, or of the members of an ensemble.
+    """
     targets = dataset.targets
     if isinstance(targets, Tensor):
         return None
@@ -132,9 +136,11 @@ def target_set(dataset: Dataset, canvas: int, fit: Fit) -> ObjectSet | MapSet | 
     if spec.labels_pixels:
         return MapSet(cast(Sequence[LabelMap], targets), places)
     objects = cast(Sequence[Annotation], targets)
-    # Outlines of objects with poses keep their boxes tight where the image is turned, and label pixels for posecnn.
+    # Outlines of objects with poses also keep their boxes tight where the image is turned.
     outlined = spec.poses and all(one.shapes is not None for one in objects)
-    return ObjectSet(objects, places, spec.masks or outlined, dataset.models)
+    learned = any(name in DETECTORS and DETECTORS[name].learns_masks for name in networks)
+    masks = spec.masks or outlined or learned
+    return ObjectSet(objects, places, masks, dataset.models)
 
 
 def _without(split: Split, void: list[int], samples: int) -> Split:

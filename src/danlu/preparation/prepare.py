@@ -132,7 +132,8 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
                 ),
                 f"{images.channels} in {dataset.path}",
             )
-        targets = target_set(dataset, canvas, signature.fit) or targets
+        networks = [one.model for one in (signature, *signature.members)]
+        targets = target_set(dataset, canvas, signature.fit, networks) or targets
     elif dataset.kind == "tensors" and signature.channels is None:
         tensors = dataset.inputs
         assert isinstance(tensors, Tensor | Samples)
