@@ -1,15 +1,17 @@
 """Check the messages of the source against the tables of translations.
 
-Fails when an id has two texts, a translation uses other fields than its message, or a translation belongs to no
-message. Lists the messages without a translation, and does not fail for them.
+Fails when an id has two texts, a translation uses other fields than its message, a translation belongs to no message,
+or an error has a plain sentence instead of a message. Lists the messages without a translation, without failing.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from danlu.config import keys
 from danlu.console.parser import VERBS, build_parsers
@@ -25,6 +27,7 @@ def main() -> int:
     errors = [f"{id}: two texts, {sorted(texts)}" for id, texts in found.items() if len(texts) > 1]
     for folder in sorted(path for path in TRANSLATIONS.iterdir() if path.is_dir()):
         errors += compared(folder.name, found, families)
+    errors += [f"{place}: a plain sentence in an error, not a message" for place in plain_errors(SOURCE)]
     for error in errors:
         print(f"error: {error}")
     return 1 if errors else 0
@@ -64,6 +67,51 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in MAKERS:
                 yield node
+
+
+def plain_errors(source: Path) -> Iterator[str]:
+    """Places (file:line) of errors that have a sentence in English alone, also through a variable of their function."""
+    for path in sorted(source.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
+            within = list(ast.walk(scope)) if scope is not tree else list(ast.iter_child_nodes(tree))
+            assigned = [(t.id, n.value) for n in within if isinstance(n, ast.Assign) for t in n.targets if is_name(t)]
+            plain = {name for name, value in assigned if is_sentence(value, set())}
+            for call in within:
+                if isinstance(call, ast.Call) and any(is_sentence(one, plain) for one in sentences(call)):
+                    yield f"{path.relative_to(source)}:{call.lineno}"
+
+
+def is_name(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
+
+
+def sentences(call: ast.Call) -> list[ast.expr]:
+    """Arguments of a call that become sentences of an error; none for other calls."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name in ("Refusal", "Failure"):
+        return call.args[:1]
+    if name in ("refusal", "one_of"):
+        first = call.args[1:2] if name == "refusal" else call.args[3:4]
+        return [*first, *(one.value for one in call.keywords if one.arg in ("wanted", "what", "do"))]
+    return []
+
+
+def is_sentence(node: ast.AST, plain: set[str]) -> bool:
+    """Whether an expression is text of several words; plain: variables that hold such text."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and len(re.findall("[A-Za-z]{2,}", node.value)) > 1
+    if isinstance(node, ast.JoinedStr):
+        return any(is_sentence(one, plain) or is_word(one) for one in node.values)
+    if isinstance(node, ast.BinOp):
+        return is_sentence(node.left, plain) or is_sentence(node.right, plain)
+    if isinstance(node, ast.IfExp):
+        return is_sentence(node.body, plain) or is_sentence(node.orelse, plain)
+    return isinstance(node, ast.Name) and node.id in plain
+
+
+def is_word(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and bool(re.search("[a-z]{2,} | [a-z]{2,}", str(node.value)))
 
 
 def compared(code: str, found: dict[str, set[str]], families: tuple[str, ...]) -> list[str]:

@@ -70,7 +70,8 @@ def refusal(thing: str, wanted: str, got: object, *, near: Iterable[str] = (), d
     choices = list(near)
     close = nearest(got, choices)
     text = "{thing} must be {wanted}, got {got}"
-    sentence = message("refuse.must_be", text, thing=thing, wanted=wanted, got=repr(got))
+    shown = got if isinstance(got, Message) else repr(got)
+    sentence = message("refuse.must_be", text, thing=thing, wanted=wanted, got=shown)
     if close:
         sentence = message("refuse.hint", "{sentence}; {hint}", sentence=sentence, hint=did_you_mean(close))
     elif not all(choice in wanted for choice in choices):

@@ -69,7 +69,13 @@ class ColumnEncoder:
                 unused.setdefault(made, []).append(name)
         notes = tuple(f"not used, as it {reason}: {_listed(names)}" for reason, names in unused.items())
         if not columns:
-            raise Refusal("the table must have a usable column; " + "; ".join(notes))
+            raise Refusal(
+                message(
+                    "data.refuse.no_usable_column",
+                    "the table must have a usable column; {notes}",
+                    notes="; ".join(notes),
+                )
+            )
         return cls(tuple(columns), tuple(name for names in unused.values() for name in names), notes)
 
     @property

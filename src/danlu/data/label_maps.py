@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.data.annotations import Annotation, rasterise
 from danlu.data.canvas import Placement
+from danlu.message import message
 from danlu.refuse import Failure
 
 IGNORE = 255
@@ -137,9 +138,18 @@ def _from_file(source: MaskClasses, size: tuple[int, int]) -> np.ndarray:
     try:
         values, coloured = read_values(source.path)
     except Exception as error:  # PIL's plugins raise anything on broken files
-        raise Failure(f"mask file {source.path} can no longer be read: {error}") from None
+        raise Failure(
+            message(
+                "data.failure.mask_unreadable",
+                "mask file {path} can no longer be read: {error}",
+                path=source.path,
+                error=str(error),
+            )
+        ) from None
     if values.shape != size:
-        raise Failure(f"mask file {source.path} has changed: it is {values.shape[1]} x {values.shape[0]} pixels now")
+        height, width = values.shape
+        text = "mask file {path} has changed: it is {width} x {height} pixels now"
+        raise Failure(message("data.failure.mask_changed", text, path=source.path, width=width, height=height))
     return classes_of(grey_as_colours(values) if source.coloured and not coloured else values, source)
 
 

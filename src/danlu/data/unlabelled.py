@@ -71,8 +71,11 @@ def _images_below(config: DataConfig, refused: Refusal) -> Dataset:
     problems = [Problem(relative(p, root), info) for p, info in zip(paths, found) if isinstance(info, str)]
     if too_many_bad(len(problems), len(paths)) and config.on_bad == "stop":
         first = problems[0]
-        count = f"{len(problems)} of {len(paths)} images of {root} cannot be read"
-        raise Refusal(f"{count} (first: {first.where}: {first.reason}); --on-bad skip leaves them out")
+        text = (
+            "{bad} of {count} images of {root} cannot be read (first: {where}: {reason}); --on-bad skip leaves them out"
+        )
+        facts = {"bad": len(problems), "count": len(paths), "root": root, "where": first.where, "reason": first.reason}
+        raise Refusal(message("data.refuse.unlabelled_unreadable", text, **facts))
     good = [(path, info) for path, info in zip(paths, found) if isinstance(info, ImageInfo)]
     notes = [str(message("data.unlabelled", "all images below the folder, without labels"))]
     inputs = image_files([path for path, _ in good], [info for _, info in good], config, notes)

@@ -79,7 +79,7 @@ def export(
             message("deployment.wanted.omitted_formats_other_onnx", "omitted for formats other than onnx"),
             format,
         )
-    one_of("--format", format, SUFFIXES, "onnx, pt2 or openvino")
+    one_of("--format", format, SUFFIXES, message("deployment.wanted.format", "onnx, pt2 or openvino"))
     if format == "onnx":
         need(PACKAGES, "--format onnx", "export")
     elif format == "openvino":

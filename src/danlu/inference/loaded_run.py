@@ -209,10 +209,12 @@ class LoadedRun(Run):
     def need_outputs(self, verb: str) -> None:
         """Raise Refusal for a pretraining, whose network has no outputs to predict or evaluate."""
         if self.signature.task_spec.targets == "none":
-            raise Refusal(
-                f"danlu {verb}: {self.name} is a pretraining, whose network has no outputs yet; "
-                f"train it on labelled data first: danlu train DATA --init {self.folder}"
+            text = (
+                "danlu {verb}: {name} is a pretraining, whose network has no outputs yet; "
+                "train it on labelled data first: danlu train DATA --init {folder}"
             )
+            facts = {"verb": verb, "name": self.name, "folder": self.folder}
+            raise Refusal(message("inference.refuse.pretraining", text, **facts))
 
     def _predict(
         self, place: torch.device, inputs: tuple[Any, ...], config: Config, top: int, out: Path | None

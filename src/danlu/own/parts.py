@@ -211,11 +211,11 @@ def unwrapped(data: Any) -> tuple[Any, Any, Loading]:
     sampler = getattr(data, "sampler", None)
     if not isinstance(sampler, PLAIN_SAMPLERS) or data.batch_size is None:
         name = type(sampler if not isinstance(sampler, PLAIN_SAMPLERS) else data.batch_sampler).__name__
-        raise Refusal(
-            f"DATA: the DataLoader's {name} cannot be used, as danlu orders the samples itself; leave it out "
-            "(data={'balance': True} draws all classes equally often), or pass the dataset",
-            "DATA",
+        text = (
+            "DATA: the DataLoader's {name} cannot be used, as danlu orders the samples itself; leave it out "
+            "(data={{'balance': True}} draws all classes equally often), or pass the dataset"
         )
+        raise Refusal(message("own.refuse.sampler", text, name=name), "DATA")
     dataset: Any = data.dataset
     if isinstance(sampler, SubsetRandomSampler):
         dataset = Subset(dataset, list(sampler.indices))

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.refuse import Refusal
+from danlu.message import message
+from danlu.refuse import Refusal, refusal
 
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
@@ -66,17 +67,34 @@ def read_mesh(path: Path) -> Mesh:
     """Read a .ply or .obj file. Raises Refusal for other files and damaged ones."""
     readers = {".ply": read_ply, ".obj": read_obj}
     if path.suffix.lower() not in readers:
-        raise Refusal(f"{path} must be a mesh in a .ply or .obj file, got {path.suffix or 'no extension'}")
+        wanted = message("pose.wanted.mesh_file", "a mesh in a .ply or .obj file")
+        raise refusal(str(path), wanted, path.suffix or message("pose.got.no_extension", "no extension"))
     try:
         mesh = readers[path.suffix.lower()](path)
     except OSError as error:
-        raise Refusal(f"mesh {path} cannot be read: {error.strerror or error}") from None
+        raise Refusal(
+            message(
+                "pose.refuse.unreadable",
+                "mesh {path} cannot be read: {reason}",
+                path=path,
+                reason=error.strerror or str(error),
+            )
+        ) from None
     except (ValueError, IndexError, KeyError, StopIteration, UnicodeDecodeError, OverflowError, MemoryError) as error:
-        raise Refusal(f"mesh {path} is damaged: {error or type(error).__name__}") from None
+        raise Refusal(
+            message(
+                "pose.refuse.damaged",
+                "mesh {path} is damaged: {reason}",
+                path=path,
+                reason=str(error) or type(error).__name__,
+            )
+        ) from None
     if not len(mesh.points) or not np.isfinite(mesh.points).all():
-        raise Refusal(f"mesh {path} must have points with finite coordinates")
+        raise Refusal(message("pose.refuse.points", "mesh {path} must have points with finite coordinates", path=path))
     if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.points)):
-        raise Refusal(f"mesh {path} has a face with a point that does not exist")
+        raise Refusal(
+            message("pose.refuse.faces", "mesh {path} has a face with a point that does not exist", path=path)
+        )
     return mesh
 
 

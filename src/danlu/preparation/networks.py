@@ -10,6 +10,7 @@ from torch import nn
 from danlu.config import Config, ModelConfig
 from danlu.detection.build import DETECTOR_OPTIONS, build_with_backbone
 from danlu.detection.pose_detector import PoseDetector
+from danlu.message import message
 from danlu.models.build import build_model, find_network
 from danlu.models.spec import NetworkFacts
 from danlu.preparation.prepared import Prepared
@@ -82,7 +83,8 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
 def _pretrainer(signature: Signature, pretrained: bool) -> nn.Module:
     """A method of pretraining with its backbone."""
     if is_own(signature.model):
-        raise refusal("--model", "a network of danlu or timm/NAME for `danlu pretrain`", signature.model)
+        wanted = message("preparation.wanted.pretrain_network", "a network of danlu or timm/NAME for `danlu pretrain`")
+        raise refusal("--model", wanted, signature.model)
     shape = {"channels": signature.channels or 3, "size": signature.size or 1}
     options = signature.options | ({"pretrained": True} if pretrained else {})
     model = build_pretrainer(signature.model, options, signature.pretrain or {}, **shape)

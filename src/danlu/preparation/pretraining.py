@@ -35,13 +35,17 @@ def check_pretraining(config: ResolvedConfig) -> None:
     if config.task != "pretrain":
         for name, value in vars(config.pretrain).items():
             if value != getattr(fresh, name):
-                raise refusal(f"--pretrain.{name}", "omitted for tasks with labels", value, do="see `danlu pretrain`")
+                wanted = message("preparation.wanted.omitted_for_labels", "omitted for tasks with labels")
+                do = message("preparation.do.see_pretrain", "see `danlu pretrain`")
+                raise refusal(f"--pretrain.{name}", wanted, value, do=do)
         return
     spec = METHODS[method or ""]
     for name, value in vars(config.pretrain).items():
         if name != "method" and name not in spec.options and value != getattr(fresh, name):
             takes = ", ".join(f"pretrain.{one}" for one in spec.options)
-            raise refusal(f"--pretrain.{name}", f"omitted for --method {method}, which takes {takes}", value)
+            text = "omitted for --method {method}, which takes {takes}"
+            wanted = message("preparation.wanted.omitted_for_method", text, method=method, takes=takes)
+            raise refusal(f"--pretrain.{name}", wanted, value)
     unused = {
         "--loss": config.loss.name, "--folds": config.data.folds, "--regularise.patience": config.regularise.patience,
         "--tta": config.tta or None, "--data.balance": config.data.balance or None, "--sparse": config.model.sparse,
@@ -51,9 +55,11 @@ def check_pretraining(config: ResolvedConfig) -> None:
     }  # fmt: skip
     for name, value in unused.items():
         if value is not None:
-            raise refusal(name, "omitted for `danlu pretrain`", value)
+            wanted = message("preparation.wanted.omitted_for_pretrain", "omitted for `danlu pretrain`")
+            raise refusal(name, wanted, value)
     if spec.views and config.batch_size < 2:
-        raise refusal("--batch-size", f"at least 2 for --method {method}", config.batch_size)
+        wanted = message("preparation.wanted.two_per_batch", "at least 2 for --method {method}", method=method)
+        raise refusal("--batch-size", wanted, config.batch_size)
 
 
 def choose_pretraining(chooser: Chooser, samples: int) -> None:

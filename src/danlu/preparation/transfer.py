@@ -112,7 +112,7 @@ def _pretrained_backbone(source: Source, config: Config) -> Source:
     if then is None or then.task_spec.targets != "none":
         return source
     if config.model.name not in (None, then.model, *DETECTORS):
-        do = "leave --model out to use the network of the source"
+        do = message("preparation.do.leave_model_out", "leave --model out to use the network of the source")
         raise refusal(f"--model with --init {source.name}", then.model, config.model.name, do=do)
     prefix = "backbone.network." if then.model.startswith("timm/") else "backbone."
     state = {name.removeprefix(prefix): one for name, one in source.state.items() if name.startswith(prefix)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from danlu.message import Message, message
 from danlu.models.backbone import Backbone
 from danlu.models.build import MODELS, build_backbone
 from danlu.models.networks.vit import ViT
@@ -42,20 +43,31 @@ def _mae(backbone: ViT, channels: int, size: int, options: Mapping[str, Any]) ->
     return MAE(backbone, channels, size, **{name: options[name] for name in names})
 
 
+def _half_of(size: int) -> Message:
+    return message("pretraining.wanted.half", "at most half of the image's side of {size}", size=size)
+
+
 def _simmim(backbone: Backbone, channels: int, size: int, options: Mapping[str, Any]) -> Pretrainer:
     stride = backbone.feature_strides[-1]
     if size % stride:
-        raise refusal("data.size", f"a multiple of {stride}, the stride of the network's last map", size)
+        text = "a multiple of {stride}, the stride of the network's last map"
+        raise refusal("data.size", message("pretraining.wanted.size", text, stride=stride), size)
     patch = stride if isinstance(backbone, ViT) else 1
     unit = options["unit"]
     if unit is None:
         fitting = [u for u in range(patch, size // 2 + 1) if size % u == 0 and u % patch == 0]
         if not fitting:
-            raise refusal("model.patch", f"at most half of the image's side of {size}", patch)
+            raise refusal("model.patch", _half_of(size), patch)
         unit = min(fitting, key=lambda u: (abs(u - size / UNITS_PER_SIDE), u))
     if size % unit or unit % patch or unit > size // 2:
-        wanted = f"a divisor of the image's side {size}, at most half of it"
-        wanted += f", and a multiple of the patch's side {patch}" if patch > 1 else ""
+        wanted = message(
+            "pretraining.wanted.unit", "a divisor of the image's side {size}, at most half of it", size=size
+        )
+        if patch > 1:
+            text = (
+                "a divisor of the image's side {size}, at most half of it, and a multiple of the patch's side {patch}"
+            )
+            wanted = message("pretraining.wanted.unit_of_patches", text, size=size, patch=patch)
         raise refusal("pretrain.unit", wanted, unit)
     return SimMIM(backbone, channels, size, mask=options["mask"], unit=unit)
 
@@ -108,11 +120,13 @@ def build_pretrainer(
     backbone = build_backbone(name, channels=channels, size=size, **network)
     if spec.transformer and not isinstance(backbone, ViT):
         fitting = ", ".join(known for known, one in MODELS.items() if one.family == "vit")
-        wanted = f"a vision transformer for --method {method} ({fitting})"
-        raise refusal("--model", wanted, name, do="--method simmim takes any network with stages")
+        text = "a vision transformer for --method {method} ({fitting})"
+        wanted = message("pretraining.wanted.transformer", text, method=method, fitting=fitting)
+        do = message("pretraining.do.simmim", "--method simmim takes any network with stages")
+        raise refusal("--model", wanted, name, do=do)
     if spec.mask is not None and isinstance(backbone, ViT) and backbone.side < 2:
         patch = backbone.feature_strides[-1]
-        raise refusal("model.patch", f"at most half of the image's side of {size}", patch)
+        raise refusal("model.patch", _half_of(size), patch)
     return spec.build(backbone, channels, size, settings)
 
 
@@ -124,5 +138,9 @@ def check_last_map(pretrainer: Pretrainer, channels: int, size: int) -> None:
         pretrainer.train()
     stride = pretrainer.backbone.feature_strides[-1]
     if isinstance(pretrainer, SimMIM) and last.shape[-1] * stride != size:
-        wanted = "a network whose last map has one cell per stride, for --method simmim"
-        raise refusal("--model", wanted, f"{last.shape[-1]} cells of stride {stride} for {size} pixels")
+        text = "a network whose last map has one cell per stride, for --method simmim"
+        got = "{cells} cells of stride {stride} for {size} pixels"
+        facts = {"cells": last.shape[-1], "stride": stride, "size": size}
+        raise refusal(
+            "--model", message("pretraining.wanted.last_map", text), message("pretraining.got.cells", got, **facts)
+        )
