@@ -33,8 +33,8 @@ class DetectorSpec:
 
     build: constructor (backbone, classes, size, **options). description: one line. backbone: default backbone; None for
     detectors with a built-in backbone. masks: predicts masks too. poses: estimates poses
-    in space. learns_masks: needs masks of the training objects, although it predicts none. multiple: the image side
-    must be a multiple of it.
+    in space. learns_masks: needs masks of the training objects, which are drawn from the models of data without any,
+    although it predicts none. multiple: the image side must be a multiple of it.
     size: image side in pixels that it is designed for; None for any. two_stages: proposes regions, then classifies
     them; trained with smaller batches and a lower learning rate. per_region: runs the backbone on every region (R-CNN).
     training_images: default number of images of 320 px to train on, over all epochs; scaled down for larger images.
@@ -191,6 +191,8 @@ DETECTORS: dict[str, DetectorSpec] = {
         learns_masks=True,
         multiple=16,
         training_images=26_000,
+        nms_iou=1.0,
+        lr=1e-4,  # for VGG-16, which has no normalisation
     ),
     "posecnn-small": DetectorSpec(
         partial(PoseCNNSmall, width=32, hidden=256),
@@ -199,6 +201,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         poses=True,
         learns_masks=True,
         training_images=26_000,
+        nms_iou=1.0,
     ),
     "yolo-v1": DetectorSpec(YOLOv1, "YOLO v1: one grid, one object per cell", "cspnet-nano", training_images=18_000),
     **{
