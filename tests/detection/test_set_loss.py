@@ -147,6 +147,13 @@ def test_queries_in_an_ignored_region_have_no_class_loss() -> None:
     assert criterion([prediction], whole, SIZE)["loss"] == 0
 
 
+def test_worked_class_loss_of_probabilities() -> None:
+    """Query 0 has class 1 and IoU 0.5; query 1 has none: 0.75 p^2 times its entropy. Logits 0 are p = 1/2."""
+    labels, quality = torch.tensor([[1, BACKGROUND]]), torch.tensor([[0.5, 0.0]])
+    loss = SigmoidClasses().loss(torch.zeros(1, 2, 2), labels, quality, torch.tensor(1))
+    assert loss.item() == pytest.approx(2 * math.log(2) + 2 * 0.75 * 0.25 * math.log(2))
+
+
 def test_relative_boxes() -> None:
     boxes = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
     torch.testing.assert_close(relative(boxes, (100, 50)), torch.tensor([[0.4, 0.4, 0.4, 0.4]]))

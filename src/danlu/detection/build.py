@@ -161,11 +161,11 @@ DETECTORS: dict[str, DetectorSpec] = {
         SmallDETR,
         "a small DETR without suppression: queries from the map, refined by attention around boxes",
         "cspnet-nano",
-        training_images=24_000,
+        training_images=20_000,
         nms_iou=1.0,
         packaged=True,
         lr=1e-3,
-        clip_norm=1.0,
+        clip_norm=50.0,
     ),
     "detr": DetectorSpec(
         DETR,

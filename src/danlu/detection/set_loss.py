@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.detection.box_losses import varifocal
 from danlu.detection.boxes import convert, giou, iou
 from danlu.detection.matching import BACKGROUND, IGNORED, leave_out_ignored, matched_boxes, matched_labels
 from danlu.detection.set_matching import box_costs, match_one_to_one
@@ -21,7 +20,7 @@ from danlu.objects import ObjectBatch
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
 NO_OBJECT_WEIGHT = 0.1  # of "no object" in the cross-entropy: most queries have none
-ALPHA, GAMMA = 0.75, 2.0  # of the varifocal loss
+ALPHA, GAMMA = 0.75, 2.0  # of the weights of the varifocal loss
 
 
 class SetPrediction(NamedTuple):
@@ -71,9 +70,11 @@ class SoftmaxClasses:
 
 
 class SigmoidClasses:
-    """K independent probabilities, trained to be the IoU of the predicted box by the varifocal loss.
+    """K independent probabilities, trained to be the IoU of the predicted box with its object.
 
-    A score that predicts the IoU ranks the well-placed box of several before the others.
+    A score that predicts the IoU ranks the well-placed box of several before the others. Queries without an object have
+    the weights of the varifocal loss (Zhang et al. 2021), by which the many easy ones hardly count; those with one have
+    plain binary cross-entropy, so that the wrong classes of an object count in full.
     """
 
     weight = 2.0
@@ -86,8 +87,10 @@ class SigmoidClasses:
     def loss(self, logits: Tensor, labels: Tensor, quality: Tensor, count: Tensor) -> Tensor:
         targets = torch.zeros_like(logits, dtype=torch.float32)
         targets.scatter_(2, labels.clamp(min=0)[..., None], (quality * (labels >= 0))[..., None])
-        losses = varifocal(logits, targets, alpha=ALPHA, gamma=GAMMA).sum(2)
-        return (losses * (labels != IGNORED)).sum() / count
+        entropy = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+        empty = ALPHA * logits.float().sigmoid().pow(GAMMA)
+        weights = torch.where((labels >= 0)[..., None], 1.0, empty) * (labels != IGNORED)[..., None]
+        return (entropy * weights).sum() / count
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.float().sigmoid()
