@@ -186,7 +186,7 @@ def test_an_open_setting_is_not_resolved(name):
         ("model.width", (), False, True, None),
         ("schedule.milestones", (), False, True, None),
         ("transfer.freeze", (), False, True, None),
-        ("loss.class_weights", ("balanced",), False, True, None),
+        ("loss.class_weights", ("balanced", "root"), False, True, None),
     ],
 )
 def test_the_kind_of_a_setting_is_read_from_its_type(key, choices, is_switch, is_list, length):

@@ -151,6 +151,14 @@ def test_given_weights_have_mean_one_over_the_samples():
     assert class_weights("balanced", torch.tensor([5, 0]))[1] == 0
 
 
+def test_root_weights_are_square_roots_of_the_balanced_ones():
+    counts = torch.tensor([90, 10, 0])
+    balanced, root = class_weights("balanced", counts), class_weights("root", counts)
+    assert (root[1] / root[0]).item() == pytest.approx((balanced[1] / balanced[0]).sqrt().item())
+    assert root[2] == 0
+    assert (root * counts).sum() / counts.sum() == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("config", "counts", "task", "says"),
     [

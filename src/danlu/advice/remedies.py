@@ -277,7 +277,7 @@ def balanced_classes(case: Case) -> list[Change]:
     """No class weights where the user gave some; then weights, then batches, that balance the classes."""
     if not _classifies(case.config):
         return []
-    given = case.config.loss.class_weights not in (None, "balanced")
+    given = case.config.loss.class_weights not in (None, "balanced", "root")
     unweighted: list[Change] = [{"loss.class_weights": None}] if given else []
     return [*unweighted, {"loss.class_weights": "balanced"}, {"data.balance": True}]
 

@@ -286,7 +286,9 @@ class LossConfig(Strict):
     rubbish: Positive | None = option(
         None, "cross-entropy: minus this is the logit of one more class that is never the target"
     )
-    class_weights: Literal["balanced"] | Numbers | None = option(None, "balanced, or one weight per class")
+    class_weights: Literal["balanced", "root"] | Numbers | None = option(
+        None, "balanced, root (of the balanced ones), or one weight per class"
+    )
     gamma: NotNegative = option(2.0, "focal: exponent that reduces the weight of easy samples")
     margin: Positive = option(1.0, "margin: difference to the correct class below which another class costs")
     delta: Positive = option(1.0, "huber: |error| at which the loss changes from quadratic to linear")

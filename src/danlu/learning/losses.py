@@ -274,8 +274,8 @@ def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:
     """Return class weights (K,), float32, with mean 1 over the training samples.
 
     Args:
-        wanted: "balanced" gives all classes the same total weight, N / (K n_k), and 0 to a class without samples; or
-            one number per class.
+        wanted: "balanced" gives all classes the same total weight, N / (K n_k), and 0 to a class without samples;
+            "root" gives them the square root of these weights, between balanced and none; or one number per class.
         counts: Training samples of each class, (K,).
 
     Raises:
@@ -283,7 +283,7 @@ def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:
     """
     counts = counts.detach().cpu().double()
     if isinstance(wanted, str):
-        weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
+        weights = torch.where(counts > 0, counts.clamp(min=1) ** (-0.5 if wanted == "root" else -1.0), 0.0)
     else:
         weights = torch.tensor(wanted, dtype=torch.float64)
         if len(weights) != len(counts):

@@ -13,11 +13,13 @@ from danlu.data.images import channels_of
 from danlu.detection.build import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
-from danlu.preparation.pretrained import choose_size, is_pretrained
+from danlu.preparation.pretrained import SEGMENTER, choose_size, is_pretrained
 from danlu.run.signature import Signature
+from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
 
+MIN_CANVAS = 64  # pixels, side of the input of detectors and networks of label maps
 DATA_MEMORY = {"cpu": 2 << 30, "cuda": 8 << 30, "mps": 2 << 30}  # max bytes of images kept on the device
 
 
@@ -53,6 +55,10 @@ def pick_data_settings(
             )
         if is_pretrained(starting_weights(chooser)) and not objects:
             pick("data.size", *choose_size(dataset, samples, device))
+        if TASKS[dataset.task].labels_pixels and device.type == "cpu" and starting_weights(chooser) is None:
+            network = SEGMENTERS.get(name or SEGMENTER)
+            if network is not None and network.light_scale < 1:
+                pick("data.size", *_light_canvas_size(dataset, device, network.light_scale))
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
         if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
             _divisible_size(chooser)
@@ -136,6 +142,13 @@ def _divisible_size(chooser: Chooser) -> None:
         chooser.set("data.size", side // step * step, reason)
 
 
+def _light_canvas_size(dataset: Dataset, device: torch.device, scale: float) -> tuple[int, Message]:
+    """A fraction `scale` of the side for detectors, a multiple of 32 pixels; masks keep the size of their image."""
+    side = max(MIN_CANVAS, round(scale * _canvas_size(dataset, device)[0] / 32) * 32)
+    text = "without a GPU, more images help more than a finer input; masks are predicted at the size of the image"
+    return side, message("choice.size.light", text)
+
+
 def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
     """Image side for detectors: the median long side, a multiple of 32 pixels, limited by the device."""
     if isinstance(dataset.inputs, ImageFiles):
@@ -143,6 +156,6 @@ def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:
     else:
         typical = max(dataset.inputs.shape[-2:])  # type: ignore[union-attr]
     full = 640 if device.type == "cuda" else 320
-    side = max(64, min(full, round(typical / 32) * 32))
+    side = max(MIN_CANVAS, min(full, round(typical / 32) * 32))
     text = "the median long side is {median} px; at most {limit} px by default on this device, in steps of 32"
     return side, message("choice.size.detector", text, median=typical, limit=full)

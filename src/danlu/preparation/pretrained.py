@@ -35,6 +35,7 @@ DETECTOR_EPOCHS = 10, 60
 DETECTOR_LR = 2e-3  # of adamw in the pyramid and heads
 DETECTOR_LAYER_DECAY = 0.6
 
+SEGMENTER = "unet"  # default for semantic segmentation from random initialisation
 PRETRAINED_SEGMENTER = "fpn"  # default network for semantic segmentation on pretrained weights
 
 ONE_CYCLE = message("choice.schedule.one_cycle", "quick rise, long decay: strong for a fixed number of epochs")

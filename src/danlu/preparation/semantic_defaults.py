@@ -7,11 +7,12 @@ import torch
 from danlu.message import message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Chooser
-from danlu.preparation.pretrained import DETECTOR_LAYER_DECAY, ONE_CYCLE, PRETRAINED_SEGMENTER, is_pretrained
+from danlu.preparation.pretrained import DETECTOR_LAYER_DECAY, ONE_CYCLE, PRETRAINED_SEGMENTER, SEGMENTER, is_pretrained
 from danlu.segmentation.build import SegmenterSpec, find_segmenter
 from danlu.task_spec import TaskSpec
 
 SIDE = 256  # pixels, of the images in `SegmenterSpec.training_images`
+SMALL_SET = 1_000  # training images; with fewer, small batches give enough steps
 MIN_EPOCHS, MAX_EPOCHS = 8, 100
 FINE_TUNING_LR = 2e-3  # of adamw in the head
 FINE_TUNING_IMAGES = 3_600  # over all epochs, on a CPU
@@ -25,12 +26,12 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
         chooser.pick(
             "model.name", PRETRAINED_SEGMENTER, message("choice.network.pretrained_fpn", "a pretrained backbone")
         )
-    chooser.pick("model.name", "unet", message("choice.network.unet", "fine contours, trained from scratch"))
+    chooser.pick("model.name", SEGMENTER, message("choice.network.unet", "fine contours, trained from scratch"))
     network = find_segmenter(chooser["model.name"])
     if network.light_width and device.type == "cpu" and (init in (None, "none")):
         text = "without a GPU, more images help more than a larger network"
         chooser.pick("detect.width", network.light_width, message("choice.backbone.no_gpu", text))
-    batch = 16 if samples >= 128 else 8
+    batch = 16 if samples >= SMALL_SET else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     chooser.pick("batch_size", min(batch, samples), why)
     _epochs(chooser, network, samples, device, fine_tuning)
@@ -47,6 +48,9 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
     if task.loss is not None:
         chooser.pick("loss.name", *task.loss)
+    if chooser["loss.name"] == "cross-entropy" and init in (None, "none"):
+        text = "most pixels are background; rare classes count more, and less than in full balance"
+        chooser.pick("loss.class_weights", "root", message("choice.class_weights.root", text))
     why = message("choice.augment.maps", "moderate variation; label maps are transformed with the image")
     chooser.pick("augment.preset", "light", why)
 

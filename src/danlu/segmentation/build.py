@@ -23,7 +23,8 @@ class SegmenterSpec:
 
     build: constructor (backbone, classes, size, **options); (channels, classes, size, **options) if `backbone` is None.
     description: one line. backbone: default backbone; None for networks without one. any_backbone: other backbones are
-    possible. multiple: the image side must be a multiple of it. light_width: default width on a CPU. packaged: its
+    possible. multiple: the image side must be a multiple of it. light_width: default width on a CPU. light_scale: of
+    the default image side on a CPU, where it starts from random initialisation. packaged: its
     default backbone on colour photographs is the packaged ImageNet network. training_images: default number of images
     of 256 px to train on, over all epochs. lr: default learning rate of adamw.
     """
@@ -34,6 +35,7 @@ class SegmenterSpec:
     any_backbone: bool = False
     multiple: int = 32
     light_width: int | None = None
+    light_scale: float = 1.0
     packaged: bool = False
     training_images: int = 8_000
     lr: float = 3e-3
@@ -63,7 +65,12 @@ SEGMENTERS: dict[str, SegmenterSpec] = {
         packaged=True,
     ),
     "unet": SegmenterSpec(
-        UNet, "U-Net: encoder and decoder with skip connections", multiple=16, light_width=16, training_images=10_000
+        UNet,
+        "U-Net: encoder and decoder with skip connections",
+        multiple=16,
+        light_width=16,
+        light_scale=0.5,
+        training_images=10_000,
     ),
     "fcn32s": _fcn(partial(FCN, stride=32), "FCN-32s on VGG-16, as published"),
     "fcn16s": _fcn(partial(FCN, stride=16), "FCN-16s: FCN-32s with scores of pool4"),
