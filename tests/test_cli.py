@@ -78,7 +78,7 @@ def test_help_tells_how_lists_and_switches_are_written(capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "--schedule.milestones A,B,... step: epochs of the cuts, instead of schedule.every [none]" in out
     assert "--augment.area A,B random" in out
-    assert "balanced|A,B,..." in out
+    assert "balanced|root|A,B,..." in out
     assert "--tta [true|false]" in out
     assert not [odd for odd in ("[()]", "[None]", "[True]", "[False]") if odd in out]
 
