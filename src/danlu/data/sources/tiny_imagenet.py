@@ -72,6 +72,5 @@ def _is_entry(line: str) -> bool:
 
 def _class_of(file: File) -> str:
     """Class of an image at SPLIT/CLASS/images/NAME; empty for other images."""
-    folder = file.folder
-    is_of_class = len(folder) >= 3 and folder[-1].lower() == IMAGES and split_of(folder[-3]) != UNASSIGNED
-    return folder[-2] if is_of_class else ""
+    *_, split, name, inner = ("", "", "", *file.folder)
+    return name if inner.lower() == IMAGES and split_of(split) != UNASSIGNED else ""
