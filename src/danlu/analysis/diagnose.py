@@ -155,12 +155,10 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
 
     Of a detector only its feature maps and anchors are examined, of label maps the pixels of each class.
     """
-    if prepared.objects is not None:
+    if prepared.objects is not None or prepared.maps is not None:
         ledger = Ledger()
-        record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
-        return apply_rules(ledger, language)
-    if prepared.maps is not None:
-        ledger = Ledger()
+        if prepared.objects is not None:
+            record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
         record_pixel_facts(ledger, prepared)
         return apply_rules(ledger, language)
     task = make_task(prepared)

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from danlu.detection.pose_detector import PoseDetector, real_objects
+from danlu.detection.pose_detector import PoseDetector, images_of, real_objects
 from danlu.detection.regions import roi_align
 from danlu.detection.yolo import YOLO
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
-from danlu.pose.cameras import directions, project
+from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.losses import symmetric_distances
 from danlu.pose.rotations import from_six, to_egocentric
 
@@ -124,7 +124,7 @@ class PoseCrop(PoseDetector):
     ) -> list[Detections]:
         """See `PoseDetector.detect_poses`."""
         found = self.detector.detect(outputs, min_score, nms_iou, max_detections)
-        image = torch.cat([torch.full_like(one.labels, i) for i, one in enumerate(found)])
+        image = images_of(found)
         if not len(image):
             for one in found:
                 one.poses = one.boxes.new_zeros(0, 3, 4)
@@ -151,8 +151,7 @@ class PoseCrop(PoseDetector):
 
     def _zoom(self, cameras: Tensor, squares: Tensor, labels: Tensor) -> Tensor:
         """Depth in metres (R,) at which an object's diameter fills its square."""
-        focal = (cameras[:, 0, 0] * cameras[:, 1, 1]).sqrt()
-        return focal * self.diameters[labels] / (squares[:, 2] - squares[:, 0])
+        return focal_lengths(cameras) * self.diameters[labels] / (squares[:, 2] - squares[:, 0])
 
 
 def middle(boxes: Tensor) -> Tensor:

@@ -80,6 +80,11 @@ class PoseDetector(Detector):
         return len(outputs["images"])
 
 
+def images_of(found: Sequence[Detections]) -> Tensor:
+    """Return the number of the image of each detection, all images after one another, int64 (R,)."""
+    return torch.cat([torch.full_like(one.labels, i) for i, one in enumerate(found)])
+
+
 def real_objects(objects: ObjectBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return boxes (R, 4), labels (R,), poses (R, 3, 4), cameras (R, 3, 3) and images (R,) of the objects to learn."""
     assert objects.poses is not None

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.detection.neck import remove_later_stages
-from danlu.detection.pose_detector import PoseDetector
+from danlu.detection.pose_detector import PoseDetector, images_of, real_objects
 from danlu.detection.regions import roi_pool
 from danlu.models.backbone import Backbone
 from danlu.objects import PADDING, Detections, ObjectBatch
-from danlu.pose.cameras import directions, project
+from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.hough_voting import hough_voting, regions
 from danlu.pose.losses import MARGIN, ploss, released_scale, sloss
 from danlu.pose.object_model import ObjectModel
@@ -168,15 +168,12 @@ class PoseCNN(PoseDetector):
 
     def _rotation_loss(self, maps: tuple[Tensor, Tensor], objects: ObjectBatch) -> Tensor:
         """PLoss of asymmetric and SLoss of symmetric objects, mean over the objects."""
-        assert objects.poses is not None
-        assert objects.cameras is not None
-        seen = (objects.boxes[..., 2:] > objects.boxes[..., :2]).all(-1)
-        valid = objects.valid & seen & (objects.poses[..., 2, 3] > 0)
-        image = valid.nonzero()[:, 0]
+        real = real_objects(objects)
+        seen = (real[0][:, 2:] > real[0][:, :2]).all(-1)
+        boxes, labels, poses, cameras, image = (one[seen] for one in real)
         if not len(image):
             return maps[0].sum() * 0
-        labels, poses, boxes = objects.labels[valid], objects.poses[valid], objects.boxes[valid]
-        centres = project(poses[:, None, :, 3], objects.cameras[image])[:, 0]
+        centres = project(poses[:, None, :, 3], cameras)[:, 0]
         reach = torch.maximum(centres - boxes[:, :2], boxes[:, 2:] - centres).clamp(min=1)
         areas = regions(torch.cat((centres - reach, centres + reach), 1))
         found = self._rotations(maps, jittered(areas) if self.training else areas, labels, image, poses[..., 3])
@@ -205,7 +202,7 @@ class PoseCNN(PoseDetector):
 
     def _focal_ratio(self, cameras: Tensor) -> Tensor:
         """Focal lengths of cameras (N, 3, 3) relative to that of the typical camera, (N,)."""
-        return ((cameras[:, 0, 0] * cameras[:, 1, 1]) / (self.camera[0, 0] * self.camera[1, 1])).sqrt()
+        return focal_lengths(cameras) / focal_lengths(self.camera)
 
     @torch.no_grad()
     def detect_poses(
@@ -229,7 +226,7 @@ class PoseCNN(PoseDetector):
         depths = logs.exp() * self._focal_ratio(cameras)[:, None, None]
         found = []
         for i in range(len(labels)):
-            focal = float((cameras[i, 0, 0] * cameras[i, 1, 1]).sqrt())
+            focal = float(focal_lengths(cameras[i]))
             voted = hough_voting(labels[i] - 1, numbers[i, :2], depths[i], self.diameters, focal)
             sums, counts = (
                 labels[i].flatten().bincount(w, len(self.diameters) + 1) for w in (chances[i].flatten(), None)
@@ -241,7 +238,7 @@ class PoseCNN(PoseDetector):
             one = Detections(voted.boxes[order], scores[order], voted.labels[order])
             one.poses = torch.cat((torch.zeros(len(order), 3, 3).to(rays), rays[..., None]), -1)
             found.append(one)
-        image = torch.cat([torch.full_like(one.labels, i) for i, one in enumerate(found)])
+        image = images_of(found)
         if len(image):
             boxes, classes = torch.cat([d.boxes for d in found]), torch.cat([d.labels for d in found])
             rays = torch.cat([d.poses[..., 3] for d in found if d.poses is not None])

@@ -35,6 +35,11 @@ def directions(pixels: Tensor, cameras: Tensor) -> Tensor:
     return torch.linalg.solve(cameras, torch.cat((pixels, ones), -1)[..., None])[..., 0]
 
 
+def focal_lengths(cameras: Tensor) -> Tensor:
+    """Return the focal length in pixels of intrinsics (..., 3, 3), the geometric mean of both axes, (...)."""
+    return (cameras[..., 0, 0] * cameras[..., 1, 1]).sqrt()
+
+
 def resized_camera(camera: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Return the intrinsics (..., 3, 3) after pixels moved to scale * pixel + offset; scale, offset: (..., 2).
 

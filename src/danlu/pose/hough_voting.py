@@ -53,7 +53,7 @@ def votes(pixels: Tensor, directions: Tensor, radii: Tensor, candidates: Tensor)
 
 
 def _agrees(pixels: Tensor, directions: Tensor, radii: Tensor, centre: Tensor) -> Tensor:
-    """Whether pixels (P, 2) vote for centres (2,) or (C, 1, 2): bool (P,) or (C, P)."""
+    """Return whether pixels (P, 2) vote for centres (2,) or (C, 1, 2): bool (P,) or (C, P)."""
     offset = centre - pixels
     x, y = offset.unbind(-1)
     along = x * directions[:, 0] + y * directions[:, 1]

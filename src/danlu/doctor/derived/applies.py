@@ -26,7 +26,7 @@ def detects(ledger: Ledger) -> bool:
 
 
 def labels_pixels(ledger: Ledger) -> bool:
-    """Whether the trainer counted the pixels of each class of a set of label maps."""
+    """Return whether the trainer counted the pixels of each class in the label maps."""
     return ledger.has("pixel.count")
 
 
