@@ -144,6 +144,24 @@ def test_search_methods(quick) -> None:
     assert losses["grid"] != losses["random"]
 
 
+def test_pose_symmetry(quick) -> None:
+    """A few steps bring the minimum over the symmetries below chance level, and PLoss nowhere."""
+    figures = quick("pose_symmetry")
+    level, _ = figures["median and mean degrees at chance level"]
+    assert level == pytest.approx(41.5, abs=1.5)
+    reached = figures["median degrees"]
+    assert reached["minimum over 24 symmetries"] < 0.85 * level
+    assert reached["PLoss"] > 0.85 * level
+
+
+def test_hough_voting(quick) -> None:
+    figures = quick("hough_voting")
+    for errors in figures["errors in px by noise"].values():
+        assert errors["coarse, then refined"] < 0.6 * min(errors["all lines"], errors["arg-max at every pixel"])
+    times = figures["ms per object"]
+    assert times["coarse, then refined"] < times["arg-max at every pixel"]
+
+
 def test_no_placeholder_is_left_in_a_docstring() -> None:
     for script in FOLDER.glob("*.py"):
         head = script.read_text(encoding="utf-8").split('"""')[1]

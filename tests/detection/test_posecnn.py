@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from danlu.detection.build import build_with_backbone
+from danlu.detection.pose_detector import PoseDetector
 from danlu.detection.posecnn import BACKGROUND, IGNORED, LOSS_POINTS, PoseCNN, interpolated, orbit_points, pixel_targets
 from danlu.objects import ObjectBatch
-from danlu.pose.losses import sloss
-from danlu.pose.rotations import from_quaternions, random_rotations, to_egocentric
+from danlu.pose.losses import POSE_LOSSES, sloss
+from danlu.pose.rotations import from_axis_angle, from_quaternions, random_rotations, to_egocentric
 from danlu.pose.solids import solids
 from danlu.pose.symmetry import residual
 
@@ -144,3 +145,30 @@ def test_an_image_without_objects_has_a_gradient() -> None:
     losses["loss"].backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.labels.parameters())
     assert float(losses["rotation_loss"].detach()) == 0
+
+
+@pytest.mark.parametrize("name", ["posecnn-small", "pose-crop"])
+def test_pose_losses_differ_in_turns_that_look_the_same(name: str) -> None:
+    """A quarter turn of the cube costs nothing under SLoss and the minimum over its group, and a lot under PLoss.
+
+    The network predicts one rotation before training, so that the true one can be any of those that look the same.
+    """
+    costs = {}
+    for pose_loss in POSE_LOSSES:
+        torch.manual_seed(0)
+        options = {"classes": 3, "channels": 3, "size": SIDE, "pose_loss": pose_loss}
+        model = build_with_backbone(name, None, **options).eval()
+        assert isinstance(model, PoseDetector)
+        model.set_models(solids(), CAMERA)
+        images = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+        for quarter in (0, 1):
+            angle = torch.tensor([quarter * torch.pi / 2] * 2)
+            rotations = from_axis_angle(torch.tensor([[0.0, 0, 1], [0, 0, 1]]), angle)
+            rays = torch.tensor([[-0.05, 0.02, 0.5], [0.02, 0.0, 0.6]])
+            objects = scene(to_egocentric(rotations, rays))
+            objects.labels[:] = 1
+            with torch.no_grad():
+                costs[pose_loss, quarter] = float(model(images, objects)["rotation_loss"])
+    assert costs["ploss", 1] > 4 * costs["ploss", 0]
+    for pose_loss in ("sloss", "symmetries"):
+        assert costs[pose_loss, 1] == pytest.approx(costs[pose_loss, 0], abs=1e-3)

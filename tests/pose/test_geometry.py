@@ -209,3 +209,25 @@ def test_vsd() -> None:
     half = flat.clone()
     half[:, 2:] = 0
     assert float(errors.vsd(half, flat, flat, 0.01)) == 0.5
+
+
+@pytest.mark.parametrize(("degrees", "group_loss"), [(30, 0.000669873), (90, 0), (180, 0), (120, 0.000669873)])
+def test_minimum_over_the_group_forgets_turns_that_look_the_same(degrees: float, group_loss: float) -> None:
+    """Closed form: 4 r^2 sin^2(a/2) / 2 for the angle a to the nearest quarter turn, r = .05 sqrt 2."""
+    found = losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.cube()[None])
+    assert float(found) == pytest.approx(group_loss, abs=1e-9)
+    one = losses.group_loss(CUBE[None], turn(degrees)[None], EYE[None], symmetry.no_symmetry()[None])
+    assert float(one) == pytest.approx(float(losses.ploss(CUBE, turn(degrees), EYE)), abs=1e-12)
+
+
+def test_orbits_are_closed_under_the_group() -> None:
+    """SLoss over them is zero for every equivalent pose, which it is not over the points that they come from."""
+    identity = torch.eye(4, dtype=torch.float64).expand(48, 4, 4)
+    groups = torch.stack((torch.cat((symmetry.cube(), identity)), symmetry.cylinder(36)))
+    assert symmetry.group_sizes(groups).tolist() == [24, 72]
+    points = torch.randn(2, 50, 3, dtype=torch.float64)
+    closed = symmetry.orbits(points, groups)
+    assert closed.shape == (2, 144, 3)
+    turned = groups[:, 7, :3, :3]
+    assert float(losses.sloss(closed, turned, EYE).max()) < 1e-20
+    assert float(losses.sloss(points, turned, EYE).min()) > 0.01

@@ -31,6 +31,7 @@ from danlu.config.values import (
     OptimizerName,
     OwnName,
     Port,
+    PoseLossName,
     Positive,
     Precision,
     PretrainingMethod,
@@ -231,6 +232,11 @@ class DetectConfig(Strict):
     )
     camera: Annotated[Numbers, Field(min_length=4, max_length=4)] | None = option(
         None, "predict poses: intrinsics FX,FY,CX,CY in pixels of the images; by default the training set's"
+    )
+    pose_loss: PoseLossName | None = option(
+        None,
+        "rotation loss of poses: ploss (distance to the given pose) | sloss (to the nearest points, symmetric objects) "
+        "| symmetries (minimum over the symmetry group)",
     )
     most: Count = option(100, "max number of detections per image")
 

@@ -40,6 +40,7 @@ LossName = Literal[
     "dice-cross-entropy",
     "lovasz",
 ]
+PoseLossName = Literal["ploss", "sloss", "symmetries"]
 AugmentPreset = Literal["none", "light", "strong"]
 Flip = Literal["none", "lr", "ud", "both"]
 OwnName = Annotated[str, Field(pattern=r"^own:")]  # stands for an object of the user, see `user_objects.py`

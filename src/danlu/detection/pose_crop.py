@@ -20,8 +20,9 @@ from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
 from danlu.pose.cameras import directions, focal_lengths, project
-from danlu.pose.losses import symmetric_distances
+from danlu.pose.losses import EPSILON, sloss, symmetric_distances
 from danlu.pose.rotations import from_six, to_egocentric
+from danlu.pose.symmetry import group_sizes, orbits
 
 CONTEXT = 1.3  # side of a crop relative to the longer side of its box
 JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; detected boxes are not exact
@@ -61,12 +62,22 @@ class PoseCrop(PoseDetector):
     """A YOLO on the backbone, and `CropNetwork` on crops of the image.
 
     width: channels of the detector's pyramid. crop: side of the crops in pixels. hidden: units of the dense layer.
+    pose_loss: of rotations, one of `pose.losses.POSE_LOSSES`.
     """
 
     def __init__(
-        self, backbone: Backbone, classes: int, size: int, *, width: int = 48, crop: int = 48, hidden: int = 256
+        self,
+        backbone: Backbone,
+        classes: int,
+        size: int,
+        *,
+        width: int = 48,
+        crop: int = 48,
+        hidden: int = 256,
+        pose_loss: str = "symmetries",
     ) -> None:
         super().__init__(classes, size)
+        self.pose_loss = pose_loss
         self.detector = YOLO(backbone, classes, size, width=width)
         self.crop = crop
         self.crops = CropNetwork(3, classes, 32, hidden)
@@ -101,7 +112,7 @@ class PoseCrop(PoseDetector):
         six, offsets, logs = numbers[:, :6], numbers[:, 6:8], numbers[:, 8]
         origin = torch.zeros_like(translation)
         turned = to_egocentric(from_six(six), translation), origin
-        distances = symmetric_distances(self.moments[labels], turned, (rotation, origin), self.symmetries[labels])
+        distances = self._distances(labels, turned, (rotation, origin))
         rotation_loss = (distances / self.diameters[labels]).mean()
         side = squares[:, 2] - squares[:, 0]
         centre = project(translation[:, None], cameras)[:, 0]
@@ -112,6 +123,16 @@ class PoseCrop(PoseDetector):
         total = ROTATION_WEIGHT * rotation_loss + CENTRE_WEIGHT * centre_loss + DEPTH_WEIGHT * depth_loss
         terms = {"rotation_loss": rotation_loss, "centre_loss": centre_loss, "depth_loss": depth_loss}
         return found | terms | {"loss": found["loss"] + total}
+
+    def _distances(self, labels: Tensor, estimate: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor]) -> Tensor:
+        """Distances (R,) in metres between the models at two poses, by `pose_loss`."""
+        group = self.symmetries[labels]
+        one_pose = group[:, :1] if self.pose_loss != "symmetries" else group  # the identity is first
+        found = symmetric_distances(self.moments[labels], estimate, truth, one_pose)
+        if self.pose_loss != "sloss":
+            return found
+        nearest = (2 * sloss(orbits(self.points[labels], group), estimate[0], truth[0])).clamp(min=EPSILON).sqrt()
+        return torch.where(group_sizes(group) > 1, nearest, found)
 
     @torch.no_grad()
     def detect_poses(

@@ -26,7 +26,7 @@ from danlu.models.backbone import Backbone
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.hough_voting import hough_voting, regions
-from danlu.pose.losses import MARGIN, ploss, released_scale, sloss
+from danlu.pose.losses import MARGIN, group_loss, ploss, released_scale, sloss
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.rotations import from_quaternions, to_egocentric
 from danlu.pose.symmetry import thinned
@@ -89,6 +89,7 @@ class PoseCNN(PoseDetector):
     width: channels of the label branch; the branch for directions and depth has twice as many. hidden: units of the
     dense layers. STRIDES: of the two maps of the backbone that are used. ALLOCENTRIC: the head's rotations are relative
     to the viewing ray, which a pooled region shows; those of the camera frame also depend on where the region is.
+    pose_loss: of rotations, one of `pose.losses.POSE_LOSSES`; the paper's is sloss.
     """
 
     STRIDES = (8, 16)
@@ -98,8 +99,18 @@ class PoseCNN(PoseDetector):
     symmetric: Tensor
     loss_points: Tensor
 
-    def __init__(self, backbone: Backbone, classes: int, size: int, *, width: int = 64, hidden: int = 4096) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        size: int,
+        *,
+        width: int = 64,
+        hidden: int = 4096,
+        pose_loss: str = "sloss",
+    ) -> None:
         super().__init__(classes, size)
+        self.pose_loss = pose_loss
         strides = backbone.feature_strides
         self.stages = [max(i for i, s in enumerate(strides) if s <= wanted) for wanted in self.STRIDES]
         remove_later_stages(backbone, self.stages[-1])
@@ -167,7 +178,7 @@ class PoseCNN(PoseDetector):
         return losses[:2].sum(), losses[2]
 
     def _rotation_loss(self, maps: tuple[Tensor, Tensor], objects: ObjectBatch) -> Tensor:
-        """PLoss of asymmetric and SLoss of symmetric objects, mean over the objects."""
+        """Loss `pose_loss` of symmetric and PLoss of other objects, mean over the objects."""
         real = real_objects(objects)
         seen = (real[0][:, 2:] > real[0][:, :2]).all(-1)
         boxes, labels, poses, cameras, image = (one[seen] for one in real)
@@ -177,12 +188,23 @@ class PoseCNN(PoseDetector):
         reach = torch.maximum(centres - boxes[:, :2], boxes[:, 2:] - centres).clamp(min=1)
         areas = regions(torch.cat((centres - reach, centres + reach), 1))
         found = self._rotations(maps, jittered(areas) if self.training else areas, labels, image, poses[..., 3])
-        points, symmetric = self.loss_points[labels], self.symmetric[labels]
-        total = maps[0].new_zeros((), dtype=torch.float32)
-        for chosen, loss in ((~symmetric, ploss), (symmetric, sloss)):
-            if chosen.any():
-                total = total + loss(points[chosen], found[chosen], poses[chosen][..., :3], MARGIN).sum()
-        return total / len(image)
+        points, symmetric, real = self.loss_points[labels], self.symmetric[labels], poses[..., :3]
+        losses = ploss(points, found, real, MARGIN)
+        if self.pose_loss != "ploss" and symmetric.any():
+            points, one, other = (each[symmetric] for each in (points, found, real))
+            if self.pose_loss == "sloss":
+                least = sloss(points, one, other, MARGIN)
+            else:
+                least = group_loss(points, one, other, self._scaled_symmetries()[labels[symmetric]], MARGIN)
+            losses = losses.masked_scatter(symmetric, least)
+        return losses.sum() / len(image)
+
+    def _scaled_symmetries(self) -> Tensor:
+        """Symmetries (K, G, 4, 4) of symmetric models in the unit of `loss_points`."""
+        factors = [released_scale(corners, True) for corners in self.corners]
+        found = self.symmetries.clone()
+        found[..., :3, 3] *= found.new_tensor(factors)[:, None, None]
+        return found
 
     def _rotations(
         self, maps: tuple[Tensor, Tensor], areas: Tensor, labels: Tensor, image: Tensor, rays: Tensor

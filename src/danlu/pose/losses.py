@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+POSE_LOSSES = ("ploss", "sloss", "symmetries")  # of rotations; what a symmetry of the model costs differs
 MARGIN = 0.01  # of squared distances of rescaled points
 MIN_EXTENT_FACTOR = 10.0  # lower limit of the factor that rescales points
 SYMMETRIC_FACTOR = 4.0  # additional factor of symmetric objects
@@ -35,6 +36,17 @@ def sloss(points: Tensor, estimate: Tensor, truth: Tensor, margin: float = 0.0) 
     found, real = points @ estimate.transpose(-1, -2), points @ truth.transpose(-1, -2)
     squares = (found[..., :, None, :] - real[..., None, :, :]).square().sum(-1).amin(-1)
     return (squares - margin).clamp(min=0).mean(-1) / 2
+
+
+def group_loss(points: Tensor, estimate: Tensor, truth: Tensor, symmetries: Tensor, margin: float = 0.0) -> Tensor:
+    """Return the smallest PLoss (n,) to the true rotation after each of the symmetries (n, G, 4, 4).
+
+    points: (n, P, 3), in the unit of the translations of the symmetries. Unlike SLoss it pairs each point with itself.
+    """
+    moved = points[:, None] @ symmetries[..., :3, :3].transpose(-1, -2) + symmetries[..., None, :3, 3]
+    found, real = points @ estimate.transpose(-1, -2), moved @ truth[:, None].transpose(-1, -2)
+    squares = (found[:, None] - real).square().sum(-1)
+    return (squares - margin).clamp(min=0).mean(-1).amin(-1) / 2
 
 
 def moments(points: Tensor) -> Tensor:

@@ -122,6 +122,27 @@ def residual(points: Tensor, motions: Tensor) -> Tensor:
     return torch.stack([nearest_distances(one, points).mean() for one in moved])
 
 
+def group_sizes(groups: Tensor) -> Tensor:
+    """Return the number of elements of groups (n, G, 4, 4) that the identity fills up, int64 (n,)."""
+    identity = torch.eye(4, dtype=groups.dtype, device=groups.device)
+    return 1 + ((groups - identity).abs().amax((-1, -2)) > SAME).sum(-1)
+
+
+def orbits(points: Tensor, groups: Tensor, count: int = 144) -> Tensor:
+    """Return points (n, count, 3) whose set does not change under groups (n, G, 4, 4): orbits of some of the points.
+
+    points: of the models (n, P, 3). groups: see `group_sizes`, with elements other than the identity before the filling
+    ones. SLoss over other points is not zero for a pose that looks the same.
+    """
+    sizes = group_sizes(groups)[:, None]
+    whole = sizes * (count // sizes).clamp(min=1)
+    place = torch.arange(count, device=points.device) % whole
+    element, number = place % sizes, (place // sizes) % points.shape[1]
+    chosen = points.gather(1, number[..., None].expand(-1, -1, 3))
+    motions = groups[torch.arange(len(groups), device=groups.device)[:, None], element]
+    return (motions[..., :3, :3] @ chosen[..., None])[..., 0] + motions[..., :3, 3]
+
+
 def thinned(motions: Tensor, count: int) -> Tensor:
     """Keep at most `count` motions (G, 4, 4), evenly spaced, with the identity first."""
     if len(motions) <= count:
