@@ -22,7 +22,7 @@ from danlu.own.callbacks import Callback, TrainingState
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 FUNCTIONS = (
     "train", "tune", "load", "predict", "evaluate", "watch", "describe", "convert", "diagnose", "heal", "landscape",
-    "inspect", "export", "share", "serve", "live", "build_model", "curvature", "runs", "compare",
+    "features", "inspect", "export", "share", "serve", "live", "build_model", "curvature", "runs", "compare",
 )  # fmt: skip
 
 MARK = "<!-- below: written by python tools/python_page.py -->"

@@ -27,6 +27,7 @@ _PUBLIC = {
     "live": "danlu.following.live",
     "tune": "danlu.tuning.tune",
     "landscape": "danlu.analysis.landscape",
+    "features": "danlu.analysis.features",
     "inspect": "danlu.analysis.inspect",
     "curvature": "danlu.doctor.curvature.summary",
     "build_model": "danlu.models.build",
@@ -44,6 +45,7 @@ _ADAPTERS = ("LightningDoctor", "TransformersDoctor")
 if TYPE_CHECKING:
     from danlu.analysis.describe import describe as describe
     from danlu.analysis.diagnose import diagnose as diagnose
+    from danlu.analysis.features import features as features
     from danlu.analysis.inspect import inspect as inspect
     from danlu.analysis.landscape import landscape as landscape
     from danlu.conversion.convert import convert as convert

@@ -12,6 +12,7 @@ from rich.console import Console
 from danlu.analysis.contact_sheet import default_place
 from danlu.analysis.describe import describe
 from danlu.analysis.diagnose import diagnose, write_log_page
+from danlu.analysis.features import features
 from danlu.analysis.inspect import compare_networks, inspect
 from danlu.analysis.landscape import DIRECTIONS, landscape
 from danlu.console.mistakes import print_mistakes
@@ -41,6 +42,7 @@ from danlu.printing.results import (
     figures,
     nothing_found,
     print_description,
+    print_features,
     print_findings,
     print_inspection,
     print_landscape,
@@ -329,9 +331,15 @@ def compare_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
 
 
 def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
-    run, lang = Run.open(values["run"]), values["lang"]
+    run, lang = Run.open(values.pop("run")), values.pop("lang")
     if lang is not None:
         one_of("--lang", lang, ("en", "zh"), message("console.wanted.en_zh", "en or zh"))
+    wanted, given = values.pop("features"), _given(values)
+    if given and not wanted:
+        name, value = next(iter(given.items()))
+        omitted = message("console.wanted.omitted_without", "omitted without {verb}", verb="--features")
+        raise refusal(f"--{name}", omitted, value)
+    found = features(run, **given) if wanted else None
     # Findings in another language are diagnosed again from the ledger; without a ledger they stay as they are.
     findings = diagnose(run.folder, lang=lang).findings if lang and run.ledger.exists() else None
     try:
@@ -345,8 +353,10 @@ def report_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:
                 error=str(error),
             )
         ) from None
+    if found is not None:
+        print_features(console, found)
     print_line(console, str(page))
-    return {"report": str(page)}, 0
+    return {"report": str(page)} | ({"features": found.to_json()} if found is not None else {}), 0
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

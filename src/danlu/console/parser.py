@@ -198,6 +198,18 @@ def _compare(parser: Parser) -> None:
 
 def _report(parser: Parser) -> None:
     parser.argument("run", metavar="RUN")
+    parser.flag(
+        "--features", action="store_true", help="add samples by the features of a layer: PCA, t-SNE, neighbours"
+    )
+    parser.flag(
+        "--layer", metavar="NAME", default=None, help="features: layer of the network [the last before the outputs]"
+    )
+    parser.flag("--part", metavar="train|val|test", default=None, help="features: split of the run's own data [val]")
+    parser.flag("--samples", metavar="N", default=None, help="features: number of samples, 10 to 3000 [1000]")
+    parser.flag(
+        "--model", metavar="FILE.py:NAME", default=None, help="features: network of your own, as in the training"
+    )
+    parser.flag("--weights", metavar="best|last", default=None, help="features: weights to load [best]")
 
 
 def _watch(parser: Parser) -> None:

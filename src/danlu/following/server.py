@@ -20,8 +20,8 @@ from danlu.doctor.cards import style
 from danlu.following.run_page import RunPage
 from danlu.following.runs_page import RunsPage, has_folds, runs_in
 from danlu.message import speaking, translated
+from danlu.report.document import asset, plotly_script
 from danlu.report.markup import escape
-from danlu.report.page import asset, plotly_script
 from danlu.run.folder import Run
 
 HEARTBEAT_SECONDS = 5.0  # between signs of life on a silent stream

@@ -12,6 +12,7 @@ from danlu.config import get, keys, plain
 from danlu.message import message, speaking, translated
 from danlu.refuse import refusal
 from danlu.report.charts import axis, layout
+from danlu.report.document import Section, sectioned
 from danlu.report.markup import (
     Figure,
     Figures,
@@ -28,7 +29,6 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
-from danlu.report.page import Section, sectioned
 from danlu.run.atomic import write_atomically
 from danlu.run.folder import Run
 from danlu.run.names import SPLIT_TITLES

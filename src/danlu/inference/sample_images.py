@@ -9,16 +9,19 @@ IMAGE_SIDE = 96  # pixels, of images in the report
 EXAMPLE_SIDE = 384  # max pixels, of images with ground truth and detections
 
 
-def image_uri(prepared: Prepared, index: int) -> str:
-    """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped."""
+def image_uri(prepared: Prepared, index: int, side: int | None = None) -> str:
+    """Sample `index` as a data URI, "" for table rows. The letterbox padding of detection images is cropped.
+
+    side: max pixels of a side; by default IMAGE_SIDE, of images with objects or label maps EXAMPLE_SIDE.
+    """
     if prepared.images is None:
         return ""
     image = visible(prepared.images.some([index])[0])
     placed = prepared.objects or prepared.maps
     if placed is None:
-        return to_data_uri(image, IMAGE_SIDE)
+        return to_data_uri(image, side or IMAGE_SIDE)
     placement = placed.placements[index]
     (left, top), (x, y) = (round(v) for v in placement.offset), placement.scale
     height, width = round(placement.original[0] * y), round(placement.original[1] * x)
     cropped = image[:, top : top + height, left : left + width]
-    return to_data_uri(cropped, min(EXAMPLE_SIDE, max(cropped.shape[1:])))
+    return to_data_uri(cropped, min(side or EXAMPLE_SIDE, max(cropped.shape[1:])))

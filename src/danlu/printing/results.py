@@ -18,8 +18,9 @@ from danlu.preparation.prepared import Prepared
 from danlu.printing.lines import print_and_log, print_line
 from danlu.printing.tables import plain_table, print_in_parts
 from danlu.printing.uncertainty import uncertainty
+from danlu.report.markup import percent
 from danlu.run.folder import Run
-from danlu.run.names import metric_key, split_key
+from danlu.run.names import SPLIT_WORDS, metric_key, split_key
 from danlu.run.summary import Summary
 
 MAX_PROBLEMS = 20  # printed lines about single samples; the log of the run has all of them
@@ -170,6 +171,18 @@ def print_log_findings(console: Console, diagnosis: Mapping[str, Any]) -> None:
                 listed = translated("printing.more_findings", "{count} findings, see the page", count=len(codes))
             print_line(console, f"  {why}: {listed}")
         print_line(console, translated("printing.log_page", "page: {page}", page=diagnosis["page"]))
+
+
+def print_features(console: Console, found: Mapping[str, Any]) -> None:
+    """Print the layer, the variance that the two principal components keep, and how pure the neighbours are."""
+    text = "features of layer {layer}: {width} numbers of {samples} samples of the {split} set; PCA shows {share}"
+    share = percent(sum(found["explained"]), 1)
+    facts = {"layer": found["layer"], "width": found["width"], "samples": found["samples"]}
+    split = SPLIT_WORDS[found["part"]]
+    print_line(console, message("printing.features", text, split=split, share=share, **facts))
+    if found.get("same_class") is not None:
+        text = "{share} of the nearest neighbours have the class of their sample"
+        print_line(console, message("printing.features_same", text, share=percent(found["same_class"], 1)))
 
 
 def print_landscape(console: Console, found: Mapping[str, Any], language: str = "en") -> None:

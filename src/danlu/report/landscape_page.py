@@ -12,8 +12,8 @@ import numpy as np
 from danlu.doctor.curvature.landscape import Landscape
 from danlu.message import message, speaking, translated
 from danlu.report.charts import INK, MUTED, SURFACE, VAL, axis, layout
+from danlu.report.document import document
 from danlu.report.markup import Figure, Figures, card, chart, escape, number
-from danlu.report.page import document
 from danlu.run.folder import Run
 
 NAME = "landscape.html"

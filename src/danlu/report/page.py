@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from danlu.config import Config
-from danlu.doctor.cards import cards, style
+from danlu.doctor.cards import cards
 from danlu.doctor.diagnose import judged
 from danlu.doctor.ledger import Ledger
 from danlu.message import language, message, speaking, translated
 from danlu.report import charts
+from danlu.report.document import Section, sectioned
 from danlu.report.evaluation import augmented_section, evaluation_section, folds_section, mistakes_section
+from danlu.report.feature_sections import features_lead, features_section
 from danlu.report.healing import healing_section
 from danlu.report.label_sections import label_mistakes_section, labels_section
 from danlu.report.map_sections import map_examples_section, maps_section
@@ -37,7 +37,7 @@ from danlu.report.pose_sections import pose_examples_section, poses_section
 from danlu.report.pretraining_sections import pretraining_section
 from danlu.report.run_sections import configuration_section, data_section, machine_section
 from danlu.run.folder import Run
-from danlu.run.names import SPLIT_TITLES, SPLIT_WORDS
+from danlu.run.names import FEATURES_FILE, SPLIT_TITLES, SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS
 from danlu.task_spec import TASKS
 
@@ -53,15 +53,13 @@ RESULTS = {  # type of the targets -> sections of the results and of the mistake
     "map": (maps_section, PLAIN_RESULTS[1]),
 }
 TABLE_ONLY = ("AR1", "AR10", "AR_small", "AR_medium", "AR_large")  # metrics without a curve
-# Content security policy: the browser loads nothing from outside the page, whatever a class or file name contains.
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
-POLICY += "; base-uri 'none'; form-action 'none'"
 
 
 def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Mapping[str, Any]] | None = None) -> Path:
     """Write `run_folder`/report.html and return its path.
 
-    Reads summary.json, metrics.jsonl, config.yaml, environment.json, findings.json, the doctor's ledger and heal.json.
+    Reads summary.json, metrics.jsonl, config.yaml, environment.json, findings.json, the doctor's ledger, heal.json and
+    features.json.
     The section of a missing file is left out (an interrupted run has no summary).
 
     Args:
@@ -76,10 +74,12 @@ def write_page(run_folder: Path, lang: str | None = None, findings: Sequence[Map
     run = Run(Path(run_folder))
     config = run.config if (run.folder / "config.yaml").exists() else None
     summary = _completed(run.read_json("summary.json", default={}), run.record.rows, run.folder, config)
-    environment, healing = (run.read_json(name, default={}) for name in ("environment.json", "heal.json"))
+    environment, healing, features = (
+        run.read_json(name, default={}) for name in ("environment.json", "heal.json", FEATURES_FILE)
+    )
     with speaking(lang or (config.doctor.language if config else "en")):
         found = run.findings if findings is None else findings
-        page = render(summary, run.record.rows, config, environment, found, healing, _ledger(run))
+        page = render(summary, run.record.rows, config, environment, found, healing, _ledger(run), features)
     run.write_text(run.report.name, page)
     return run.report
 
@@ -92,10 +92,11 @@ def render(
     findings: Sequence[Mapping[str, Any]],
     healing: Mapping[str, Any] | None = None,
     ledger: Ledger | None = None,
+    features: Mapping[str, Any] | None = None,
 ) -> str:
     """Render the page as HTML in the current language, leaving out sections without content.
 
-    ledger: the doctor's measurements, for the charts of the findings.
+    ledger: the doctor's measurements, for the charts of the findings. features: the content of features.json.
     """
     figures: Figures = {}
     evaluation = summary.get("evaluation") or {}
@@ -152,6 +153,12 @@ def render(
             sizes_section(evaluation.get("sizes") or {}, figures),
         ),
         Section(
+            "features",
+            translated("report.heading.features", "Features"),
+            features_section(features or {}, figures),
+            features_lead(features or {}),
+        ),
+        Section(
             "augmentation",
             translated("report.heading.augmentation", "Augmentation"),
             augmented_section(summary.get("augmented") or []),
@@ -167,54 +174,6 @@ def render(
     ]
     name = str(summary.get("run") or "run")
     return sectioned(name, _head(summary, name), sections, figures)
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of the page. anchor: HTML id and link target; title, lead: plain text; body: HTML."""
-
-    anchor: str
-    title: str
-    body: str
-    lead: str = ""
-
-
-def sectioned(name: str, head: str, sections: Sequence[Section], figures: Figures) -> str:
-    """Build a page of a head (HTML) and sections, with links to them; sections without content are left out."""
-    shown = [section for section in sections if section.body]
-    links = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
-    body = "\n".join(map(_section, shown))
-    return document(name, links, f"{head}\n{body}", figures)
-
-
-def _section(section: Section) -> str:
-    lead = f"<p class=lead>{section.lead}</p>" if section.lead else ""
-    return f'<section id="{section.anchor}"><h2>{section.title}</h2>{lead}{section.body}</section>'
-
-
-def document(name: str, links: str, body: str, figures: Figures) -> str:
-    """Build a complete HTML page: `links` and `body` are HTML, `name` is plain text."""
-    return f"""<!doctype html>
-<html lang="{language()}">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(clip(name, 80))} · danlu</title>
-<style>{asset("page.css")}{style()}</style>
-</head>
-<body>
-<nav><div><a class="brand" href="#top">danlu</a>{links}</div></nav>
-<main id="top">
-{body}
-</main>
-<script>{plotly_script() if figures else ""}</script>
-<script type="application/json" id="figures">{_script_json(figures)}</script>
-<script>{asset("charts.js")}{asset("page.js")}</script>
-</body>
-</html>
-"""
 
 
 def _no_findings(ledger: Ledger | None) -> str:
@@ -401,20 +360,3 @@ def _curves(
     ]
     shown = "".join(cards)
     return f'<div class="grid">{shown}</div>' if shown else ""
-
-
-def _script_json(value: Any) -> str:
-    """JSON for a script element, with "<" escaped so that no text can close the element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def plotly_script() -> str:
-    """Source of Plotly."""
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
-
-
-def asset(name: str) -> str:
-    """Text of a file of this room: page.css, charts.js or page.js."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -2,11 +2,11 @@
 
 config.yaml (resolved), environment.json, metrics.jsonl, summary.json, findings.json, weights/best.safetensors,
 weights/last.safetensors, weights/start.safetensors (initial weights of --init), weights/path/ (of some epochs, with
-`save_path`), state.pt (to resume; a finished run
-keeps it with `keep_state` only), state.previous.pt (the checkpoint before it, until the training ends), doctor.jsonl
-(measurements of the doctor), heal/ and heal.json (attempts of healing), earlier.json (runs before it on the same
-data), report.html, landscape.html, evaluation.html, log.txt. Every file is written by `write_atomically`, so that a
-kill or a power cut at any moment leaves a complete file, old or new; `run/stage.py` tells their order.
+`save_path`), state.pt (to resume; a finished run keeps it with `keep_state` only), state.previous.pt (the checkpoint
+before it, until the training ends), doctor.jsonl (measurements of the doctor), heal/ and heal.json (attempts of
+healing), earlier.json (runs before it on the same data), report.html, features.json (section of the report),
+landscape.html, evaluation.html, log.txt. Every file is written by `write_atomically`, so that a kill or a power cut at
+any moment leaves a complete file, old or new; `run/stage.py` tells their order.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from danlu.message import Message, message, translated
 
 EVALUATION_PAGE = "evaluation.html"  # in the run folder, written by `danlu evaluate`
+FEATURES_FILE = "features.json"  # in the run folder, written by `danlu report --features`
 
 SPLIT_TITLES = {
     "train": message("split.title.train", "Training"),

@@ -20,6 +20,8 @@ class UNet(Segmenter):
     width: channels at full resolution, doubled at each next one. norm: of `models.parts`, after every convolution.
     """
 
+    feature_layer = f"down.{LEVELS - 1}"
+
     def __init__(self, channels: int, classes: int, size: int, *, width: int = 64, norm: str = "batch") -> None:
         super().__init__()
         widths = [width * 2**i for i in range(LEVELS)]

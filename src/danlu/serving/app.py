@@ -19,7 +19,7 @@ from danlu import __version__
 from danlu.data.image_file import UNREADABLE, reason_of
 from danlu.data.images import image_size
 from danlu.inference.image_predictor import ImagePredictor
-from danlu.report.page import asset
+from danlu.report.document import asset
 from danlu.serving.batching import Batcher, Overloaded
 from danlu.serving.counters import Counters
 from danlu.serving.limits import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_PIXELS, BodyLimit

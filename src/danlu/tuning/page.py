@@ -10,6 +10,7 @@ from typing import Any
 
 from danlu.message import message, translated
 from danlu.report.charts import GRID, INK, MUTED, SURFACE, TRAIN, VAL
+from danlu.report.document import Section, sectioned
 from danlu.report.markup import (
     Figure,
     Figures,
@@ -25,7 +26,6 @@ from danlu.report.markup import (
     text_cell,
     words,
 )
-from danlu.report.page import Section, sectioned
 from danlu.run.atomic import write_atomically
 from danlu.run.names import SPLIT_TITLES
 from danlu.tuning.dimension import short_name
