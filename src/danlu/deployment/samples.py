@@ -71,7 +71,9 @@ def samples_of(run: LoadedRun) -> Samples | str:
             prepared = own_data(run, run.signature, replace(run.config, device="cpu"), "train")
     except (Refusal, Failure) as error:
         return str(error)
-    prepared = replace(prepared, signature=replace(prepared.signature, thresholds=run.signature.thresholds))
+    prepared = replace(
+        prepared, signature=replace(prepared.signature, thresholds=run.signature.thresholds, temperature=1.0)
+    )
     split = "val" if len(prepared.split.val) else "train"
     return Samples(prepared, split, getattr(prepared.split, split)[:MAX_METRIC_IMAGES])
 

@@ -25,7 +25,7 @@ class Measurement:
     """Evaluation of one split.
 
     metrics: name -> number, NaN where undefined. evaluation: outputs and targets of every sample. task: it was scored
-    by, with the thresholds of the weights.
+    by, with the thresholds or the temperature of the weights.
     """
 
     split: str
@@ -42,15 +42,19 @@ def measure(trained: TrainedNetwork, prepared: Prepared, split: str) -> Measurem
     config = prepared.config
     fabric = make_fabric(prepared.device, 1, config.precision)
     fabric.launch()
-    prepared = replace(prepared, signature=replace(prepared.signature, thresholds=trained.signature.thresholds))
+    kept = trained.signature
+    outer = replace(prepared.signature, thresholds=kept.thresholds, temperature=kept.temperature)
+    prepared = replace(prepared, signature=outer)
     task = make_task(prepared)
     index, views = getattr(prepared.split, split), evaluation_views(config)
     each = []
     for signature, model in trained.members_on(fabric.device, config.channels_last):
-        batches = evaluation_batches(_encoded_for(signature, prepared), index, fabric)
+        own = _encoded_for(signature, prepared)
+        scorer = task if signature is kept else make_task(own)
+        batches = evaluation_batches(own, index, fabric)
         text = translated("stage.evaluating", "evaluating on the {split} set", split=split_key(split))
         with stage(text):
-            one = evaluate(fabric, task, fabric.setup(model), batches, views)
+            one = evaluate(fabric, scorer, fabric.setup(model), batches, views)
         each.append(replace(one, outputs=_rescaled(one.outputs, signature, prepared.signature)))
     evaluation = each[0]
     if len(each) > 1:
@@ -67,7 +71,9 @@ def _encoded_for(signature: Signature, prepared: Prepared) -> Prepared:
 
 
 def _rescaled(outputs: Tensor, own: Signature, wanted: Signature) -> Tensor:
-    """Regression outputs (N, T) from the target scale of `own` to that of `wanted`."""
+    """Outputs from the temperature of `own` to that of `wanted`; regression outputs (N, T) between target scales."""
+    if own.temperature != wanted.temperature:
+        return outputs * (wanted.temperature / own.temperature)
     if own.target_scale == wanted.target_scale:
         return outputs
     in_units = TargetScaler.from_dict(own.target_scale or {}).inverse(outputs)

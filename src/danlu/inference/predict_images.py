@@ -102,7 +102,7 @@ def answers_of(signature: Signature, outputs: Tensor) -> Tensor:
     if signature.task_spec.several_labels:
         return outputs.sigmoid()
     if signature.task_spec.has_classes:
-        return probabilities(outputs)
+        return probabilities(outputs, signature.temperature)
     return TargetScaler.from_dict(signature.target_scale or {}).inverse(outputs)
 
 

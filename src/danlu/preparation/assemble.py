@@ -50,6 +50,7 @@ def make_task(prepared: Prepared) -> Task:
         classes=prepared.dataset.classes,
         class_counts=prepared.class_counts,
         thresholds=prepared.signature.thresholds,
+        temperature=prepared.signature.temperature,
         objects=prepared.objects,
         maps=prepared.maps,
         target_scaler=TargetScaler.from_dict(prepared.signature.target_scale or {}),

@@ -90,7 +90,7 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
     for split, metrics in summary.metrics.items():
         if metrics:
             print_and_log(console, run, f"{split_key(split):>5}  {figures(metrics)}")
-    for line in uncertainty(summary, run.config.data.fold):
+    for line in [*calibration_line(summary), *uncertainty(summary, run.config.data.fold)]:
         print_and_log(console, run, str(line))
     findings = summary.findings
     serious = [one for one in shown(findings)[0] if one["severity"] != "note"]
@@ -108,6 +108,17 @@ def print_result(console: Console, run: Run, summary: Summary) -> None:
 def figures(metrics: Mapping[str, float]) -> str:
     """Names and values of the metrics that are defined, in one line."""
     return "  ".join(f"{metric_key(k)} {v:.4f}" for k, v in metrics.items() if math.isfinite(v))
+
+
+def calibration_line(summary: Summary) -> list[Message]:
+    """Temperature of the confidence, and the calibration error that it leaves on the last split measured."""
+    found = summary.calibration
+    split = next((name for name in ("test", "val") if found is not None and name in found.after), None)
+    if found is None or split is None:
+        return []
+    text = "confidence scaled by temperature {temperature:.2f}: calibration error {before:.1%} -> {after:.1%} ({split})"
+    facts = {"temperature": found.temperature, "before": found.before[split], "after": found.after[split]}
+    return [message("printing.calibration", text, **facts, split=split_key(split))]
 
 
 def nothing_found(metrics: Mapping[str, float]) -> Message | None:

@@ -208,11 +208,28 @@ def _reliability(summary: Mapping[str, Any], found: Mapping[str, Any], figures: 
     note = translated(
         "report.reliability_note", "Accuracy at each level of confidence. A calibrated model lies on the dotted line."
     )
+    if scaled := _scaling(summary.get("calibration") or {}, found.get("split") or "val"):
+        note = translated("report.word_space", " ").join([note, scaled])
     return card(
         translated("report.reliability", "Reliability"),
         chart(figure, figures, "reliability", 400),
         note=note,
         tools=tools,
+    )
+
+
+def _scaling(calibration: Mapping[str, Any], split: str) -> str:
+    """Sentence on the temperature and the calibration error without and with it; empty where there is none."""
+    before, after = ((calibration.get(key) or {}).get(split) for key in ("before", "after"))
+    if not (is_number(before) and is_number(after)):
+        return ""
+    return translated(
+        "report.temperature",
+        "Outputs are divided by a temperature of {temperature} before softmax, fitted on the validation set: "
+        "calibration error {before} without it, {after} with it.",
+        temperature=number(calibration.get("temperature")),
+        before=percent(before, 1),
+        after=percent(after, 1),
     )
 
 

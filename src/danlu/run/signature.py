@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PositiveFloat, TypeAdapter, ValidationError
 
 from danlu.config.values import Channels
 from danlu.task_spec import TASKS, TaskName, TaskSpec
@@ -33,6 +33,7 @@ class Signature:
         backbone: Name of a detector's backbone.
         fit: How a detector makes images square.
         thresholds: Smallest probability of each class at which it is predicted (several labels per sample).
+        temperature: Divides the outputs of a classifier before softmax; fitted on the validation set.
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
         shape: Shape of one input that the network takes as it is given (tensors of the user).
         transform: Name of the user's transform of the inputs.
@@ -61,6 +62,7 @@ class Signature:
     shape: tuple[int, ...] | None = None
     transform: str | None = None
     thresholds: tuple[float, ...] = ()
+    temperature: PositiveFloat = 1.0
     pretrain: dict[str, Any] | None = None
 
     @property

@@ -123,6 +123,16 @@ class SplitMetrics(Result):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Result):
+    """Temperature scaling of a classifier; see `danlu.metrics.calibration`."""
+
+    temperature: float = 1.0  # divides the outputs before softmax; above 1 it lowers the confidence
+    samples: int = 0  # of the validation set it was fitted on; 0 for the mean over the folds of a cross-validation
+    before: Mapping[str, float] = field(default_factory=dict)  # split -> expected calibration error without it
+    after: Mapping[str, float] = field(default_factory=dict)  # split -> expected calibration error with it
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class DataSummary(Result):
     """The dataset of a run."""
 
@@ -159,6 +169,7 @@ class Summary(Result):
     test_looks: int = 0  # evaluations on the test split so far
     evaluation: dict[str, Any] = field(default_factory=dict)  # tables and examples of the report
     augmented: list[str] = field(default_factory=list)  # training images after augmentation, as data URIs
+    calibration: Calibration | None = None  # of a classifier with a validation set
     stopped: str | None = None  # reason for ending before the last epoch
     folds: list[dict[str, Any]] | None = None  # cross-validation: [{"fold", "val"}]
     refit: str | None = None  # cross-validation: all, best or ensemble
@@ -175,6 +186,7 @@ class Summary(Result):
             plain,
             metrics=SplitMetrics.from_json(kept.get("metrics") or {}),
             data=DataSummary.from_json(kept.get("data") or {}),
+            calibration=Calibration.from_json(kept["calibration"]) if kept.get("calibration") else None,
         )
 
     def public(self) -> dict[str, Any]:

@@ -27,20 +27,27 @@ class Classify(SampleLossTask):
     """Classification into exclusive classes.
 
     classes: K names. sample_loss: (outputs (N, K), targets (N,) or mixed (N, K)) -> losses (N,).
+    temperature: divides outputs before softmax; the loss is of the outputs as they are.
     """
 
     spec = TASKS["classify"]
 
     def __init__(
-        self, classes: tuple[str, ...], sample_loss: SampleLoss, user_metrics: UserMetrics | None = None
+        self,
+        classes: tuple[str, ...],
+        sample_loss: SampleLoss,
+        user_metrics: UserMetrics | None = None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__(sample_loss, user_metrics)
         self.classes = classes
+        self.temperature = temperature
 
     @classmethod
     def build(cls, data: TaskData) -> Classify:
         """Create the task from a run's data and settings."""
-        return cls(data.classes, build_loss(data.config.loss, data.class_counts, cls.spec.name), data.metrics)
+        sample_loss = build_loss(data.config.loss, data.class_counts, cls.spec.name)
+        return cls(data.classes, sample_loss, data.metrics, data.temperature)
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> dict[str, Tensor]:
         """Mean loss and accuracy of a batch. Networks with auxiliary classifiers return a tuple while training."""
@@ -53,13 +60,14 @@ class Classify(SampleLossTask):
         }
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
-        """The log of the averaged probabilities, so that softmax returns the average."""
-        return torch.stack([probabilities(o) for o in outputs]).mean(0).clamp_min(1e-12).log()
+        """Outputs whose probabilities are the average: its logarithm times the temperature."""
+        mean = torch.stack([probabilities(o, self.temperature) for o in outputs]).mean(0)
+        return mean.clamp_min(1e-12).log() * self.temperature
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Loss, accuracy, top5, f1 and ece; see `metrics.classification`."""
         outputs, targets = evaluation.outputs, evaluation.targets
-        p = probabilities(outputs)
+        p = probabilities(outputs, self.temperature)
         scores = {"loss": self.mean_loss(evaluation)} | classification_metrics(p, targets)
         if self.user_metrics is not None:
             scores |= self.user_metrics(outputs, targets, predicted_class(outputs), p)
@@ -69,7 +77,7 @@ class Classify(SampleLossTask):
         self, evaluation: Evaluation, name_of: Callable[[int], str], image_of: Callable[[int], str]
     ) -> dict[str, Any]:
         """Confusion matrix, scores per class, reliability, and the mistakes with the highest confidence."""
-        p, targets = probabilities(evaluation.outputs), evaluation.targets
+        p, targets = probabilities(evaluation.outputs, self.temperature), evaluation.targets
         confidence, predicted = p.max(1)
         confusion = confusion_matrix(predicted, targets, len(self.classes))
         wrong = (predicted != targets).nonzero().flatten()
@@ -91,8 +99,9 @@ class Classify(SampleLossTask):
         }
 
 
-def probabilities(outputs: Tensor) -> Tensor:
-    """Logits (N, K) to probabilities (N, K); (N, 1) logits of the positive class to (N, 2)."""
+def probabilities(outputs: Tensor, temperature: float = 1.0) -> Tensor:
+    """Probabilities (N, K) of logits (N, K) over `temperature`; (N, 1) logits of the positive class give (N, 2)."""
+    outputs = outputs / temperature if temperature != 1 else outputs
     if outputs.shape[1] == 1:
         positive = outputs.sigmoid()
         return torch.cat([1 - positive, positive], dim=1)

@@ -41,16 +41,18 @@ class TaskData:
     """Settings and facts about the data that a task's class may need.
 
     classes: names, in the order of the outputs. class_counts: training samples of each class, (K,), of a
-    classification. thresholds: smallest probability at which each label is predicted, empty for the default. objects:
-    annotations and placements of all samples, where the targets are objects. maps: the same of label maps.
-    target_scaler: scale of the numeric targets that the network is trained on. metrics: of the user, (outputs,
-    targets, predicted classes or values, probabilities or values) -> name -> number.
+    classification. thresholds: smallest probability at which each label is predicted, empty for the default.
+    temperature: divides the outputs of a classification before softmax. objects: annotations and placements of all
+    samples, where the targets are objects. maps: the same of label maps. target_scaler: scale of the numeric targets
+    that the network is trained on. metrics: of the user, (outputs, targets, predicted classes or values, probabilities
+    or values) -> name -> number.
     """
 
     config: Config
     classes: tuple[str, ...] = ()
     class_counts: Tensor | None = None
     thresholds: tuple[float, ...] = ()
+    temperature: float = 1.0
     objects: ObjectSet | None = None
     maps: MapSet | None = None
     target_scaler: TargetScaler | None = None

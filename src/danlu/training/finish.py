@@ -19,7 +19,8 @@ from danlu.printing.results import print_result
 from danlu.progress.stages import stage
 from danlu.report.page import write_page
 from danlu.run.folder import Run
-from danlu.run.summary import Metrics, Summary
+from danlu.run.summary import Calibration, Metrics, Summary
+from danlu.training.calibrate import with_split
 from danlu.training.summarise import summarise
 
 
@@ -34,6 +35,7 @@ def finish_run(
     use_test: bool = True,
     report: bool = True,
     val_metrics: Mapping[str, float] | None = None,
+    calibration: Calibration | None = None,
     **fields: Any,
 ) -> Summary:
     """Evaluate the best weights and write everything that a finished run leaves.
@@ -41,7 +43,8 @@ def finish_run(
     The test set is used here and nowhere else in a training; without a test set, the validation set is evaluated.
     timings: seconds of the earlier stages. evaluate: False for an interrupted run. use_test: False to leave the test
     set untouched and evaluate the validation set. report: False for no evaluation and no report. val_metrics: metrics
-    of the validation set, where the best weights have changed since their epoch. fields: further fields of the summary.
+    of the validation set, where the best weights have changed since their epoch. calibration: of the best weights; its
+    error after scaling replaces that of their epoch. fields: further fields of the summary.
     """
     began = time.perf_counter()
     measured = None
@@ -54,6 +57,12 @@ def finish_run(
     metrics = summary.metrics
     if val_metrics:
         metrics = replace(metrics, val=Metrics.from_json(val_metrics))
+    if calibration is not None:
+        if "val" in calibration.after:
+            metrics = replace(metrics, val=replace(metrics.val, ece=calibration.after["val"]))
+        if measured is not None and measured.split not in calibration.after:
+            calibration = with_split(calibration, measured)
+        fields["calibration"] = calibration
     summary = replace(summary, metrics=metrics, test_looks=summary.test_looks + earlier_looks, **fields)
     write_results(run, summary, console, finished=evaluate, keep_state=prepared.config.keep_state, report=report)
     return summary

@@ -26,7 +26,7 @@ from danlu.run.names import metric_key
 from danlu.training.choose_thresholds import mean_thresholds
 from danlu.training.finish import finish_run, write_results
 from danlu.training.live_page import follow
-from danlu.training.train_run import new_job, resume_run, train_run
+from danlu.training.train_run import NO_FOLDS, FromFolds, new_job, resume_run, train_run
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
 COPIED = ("environment.json", "metrics.jsonl", *WEIGHTS)  # from the final model's run to the parent run
@@ -58,7 +58,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
         if refit == "all":
             epochs = [fold.summary.best_epoch or 0 for fold in folds]
             settings = with_values(single, {"data.val": 0, "epochs": max(1, round(statistics.mean(epochs)))})
-            kept = _train_part(run, "refit", settings, console, _thresholds(folds))
+            kept = _train_part(run, "refit", settings, console, _means(folds))
         for name in COPIED:
             if (kept.folder / name).exists():  # weights/start only with --init
                 shutil.copyfile(kept.folder / name, run.folder / name)
@@ -87,22 +87,24 @@ def folds_unfinished(run: Run, config: Config) -> bool:
     return not run.summary.folds or config.data.refit in (None, "all")
 
 
-def _thresholds(folds: Sequence[LoadedRun]) -> tuple[float, ...]:
-    return mean_thresholds([fold.signature.thresholds for fold in folds])
+def _means(folds: Sequence[LoadedRun]) -> FromFolds:
+    """Mean thresholds, and the geometric mean of the temperatures."""
+    thresholds = mean_thresholds([fold.signature.thresholds for fold in folds])
+    return FromFolds(thresholds, statistics.geometric_mean(fold.signature.temperature for fold in folds))
 
 
-def _train_part(run: Run, name: str, config: Config, console: Console, thresholds: tuple[float, ...] = ()) -> LoadedRun:
+def _train_part(run: Run, name: str, config: Config, console: Console, from_folds: FromFolds = NO_FOLDS) -> LoadedRun:
     """Train the fold (or refit) in the sub-folder `name`; continue it where it was interrupted.
 
-    thresholds: of labels, for a refit, which has no validation set.
+    from_folds: for a refit, which has no validation set.
     """
     folder = run.folder / name
     if (folder / "config.yaml").is_file():
         part = Run.open(folder)
         with part.locked():
-            return resume_run(part, part.config, console, thresholds)
+            return resume_run(part, part.config, console, from_folds)
     shutil.rmtree(folder, ignore_errors=True)  # killed before it had begun
-    return train_run(replace(new_job(config, console, str(folder)), thresholds=thresholds), console)
+    return train_run(replace(new_job(config, console, str(folder)), from_folds=from_folds), console)
 
 
 def _best_fold(folds: Sequence[LoadedRun]) -> LoadedRun:
@@ -147,7 +149,7 @@ def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: 
 def _save_ensemble(run: Run, prepared: Prepared, folds: Sequence[LoadedRun]) -> None:
     """Write the networks of all folds into one weights file, each with the signature of its fold."""
     members = tuple(fold.signature for fold in folds)
-    signature = replace(prepared.signature, members=members, thresholds=_thresholds(folds))
+    signature = replace(prepared.signature, members=members, thresholds=_means(folds).thresholds)
     networks = nn.ModuleList([fold.model for fold in folds])
     for which in ("best", "last"):
         save_weights(run.weights(which), networks, signature)

@@ -29,6 +29,7 @@ from danlu.report.page import write_page
 from danlu.run.bug_report import note_run
 from danlu.run.folder import Run
 from danlu.run.stage import Stage
+from danlu.training.calibrate import calibrate
 from danlu.training.choose_thresholds import choose_thresholds
 from danlu.training.conditions import RESUMABLE
 from danlu.training.environment import describe_environment
@@ -58,17 +59,31 @@ ALONE = Guidance()
 
 
 @dataclass(frozen=True)
+class FromFolds:
+    """Means over the folds of a cross-validation, which a training on all their samples cannot choose itself.
+
+    thresholds: smallest probability of each label, empty for other tasks. temperature: of a classifier.
+    """
+
+    thresholds: tuple[float, ...] = ()
+    temperature: float = 1.0
+
+
+NO_FOLDS = FromFolds()
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """A locked run folder with its data, ready to be trained.
 
-    seconds: spent on preparing it. thresholds: of labels, for a training without a validation set to choose them on.
+    seconds: spent on preparing it. from_folds: for a training without a validation set.
     """
 
     run: Run
     prepared: Prepared
     seconds: float
     resume: bool
-    thresholds: tuple[float, ...] = ()
+    from_folds: FromFolds = NO_FOLDS
     guidance: Guidance = ALONE
 
 
@@ -120,11 +135,13 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
                 watchers = job.guidance.watchers
                 progress = fit_network(fabric, run, prepared, console, stop, resume=job.resume, more_watchers=watchers)
         interrupted = (progress.stopped or "").startswith(INTERRUPTED)
-        val_metrics = None
+        val_metrics = calibration = None
         if not interrupted:
             val_metrics = fit_closed_form(run, prepared, progress) or choose_thresholds(
-                run, prepared, progress, job.thresholds
+                run, prepared, progress, job.from_folds.thresholds
             )
+            if job.guidance.report:  # trials of a search are compared, not used
+                calibration = calibrate(run, prepared, progress, job.from_folds.temperature)
         timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
         finish_run(
             run,
@@ -136,6 +153,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             use_test=job.guidance.use_test,
             report=job.guidance.report,
             val_metrics=val_metrics,
+            calibration=calibration,
         )
         if interrupted:
             verb = "pretrain" if config.task == "pretrain" else "train"
@@ -169,16 +187,16 @@ def resumed_config(run: Run, settings: Mapping[str, Any]) -> Config:
 
 
 def resume_run(
-    run: Run, config: Config, console: Console, thresholds: tuple[float, ...] = (), guidance: Guidance = ALONE
+    run: Run, config: Config, console: Console, from_folds: FromFolds = NO_FOLDS, guidance: Guidance = ALONE
 ) -> LoadedRun:
     """Continue a locked run from its last checkpoint; a finished run is returned as it is, unless `epochs` has grown.
 
-    config: see `resumed_config`. thresholds, guidance: see `TrainingJob`.
+    config: see `resumed_config`. from_folds, guidance: see `TrainingJob`.
     """
     summary = run.summary
     if run.stage is Stage.ASKED:  # killed while it read its data
         job = _prepare_job(run, config, console)
-        return train_run(replace(job, thresholds=thresholds, guidance=guidance), console)
+        return train_run(replace(job, from_folds=from_folds, guidance=guidance), console)
     if summary.folds and config.epochs != run.config.epochs:
         raise refusal(
             "--epochs",
@@ -214,7 +232,7 @@ def resume_run(
     began = time.perf_counter()
     prepared = prepare(config, run.weights("start"))
     seconds = time.perf_counter() - began
-    job = TrainingJob(run, prepared, seconds, resume=True, thresholds=thresholds, guidance=guidance)
+    job = TrainingJob(run, prepared, seconds, resume=True, from_folds=from_folds, guidance=guidance)
     return train_run(job, console)
 
 
