@@ -71,6 +71,31 @@ def test_detections_are_the_candidates_after_suppression(name):
         assert found.scores.tolist() == scores[i].sort(descending=True).values[:5].tolist()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ssd", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolo-nano", "retinanet", "yolo-v1", "detr-small"))],
+)
+def test_the_number_of_images_stays_open_in_a_file(name):
+    backbone = build_backbone("cspnet-nano", channels=3, size=64)
+    detector = build_detector(name, backbone, classes=3, size=64).eval()
+    assert isinstance(detector, DenseDetector)
+
+    class Decoded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.detector = detector
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(detector.candidates(detector.outputs(images)))
+
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    program = torch.export.export(Decoded(), (torch.randn(2, 3, 64, 64),), dynamic_shapes=shapes)
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        for found, wanted in zip(program.module()(images), Decoded()(images)):
+            assert torch.allclose(found, wanted, atol=1e-4)
+
+
 def test_two_stage_detectors_are_refused_in_one_sentence(drawn_run, monkeypatch, tmp_path):
     backbone = build_backbone("cspnet-nano", channels=3, size=96)
     detector = build_detector("faster-rcnn", backbone, classes=3, size=96)

@@ -35,6 +35,10 @@ def facts_of(run: LoadedRun) -> dict[str, Any]:
     }
     if signature.task_spec.several_labels:
         facts["thresholds"] = list(signature.thresholds or (DEFAULT_THRESHOLD,) * len(signature.classes))
+    if signature.task_spec.labels_pixels:
+        facts["output"] = (
+            "float32 (batch, classes, canvas, canvas), probabilities; resized to the image, then the largest"
+        )
     if signature.task_spec.finds_objects:
         detect = run.config.detect
         facts |= {"score": detect.score, "nms_iou": detect.overlap, "max_detections": detect.most}

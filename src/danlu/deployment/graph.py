@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from danlu.config import Config
-from danlu.data.augment import Normalise, views
+from danlu.data.augment import Normalise, view_flips, views
 from danlu.deployment.samples import Samples
 from danlu.detection.dense import Candidates, DenseDetector, suppressed
 from danlu.inference.loaded_run import LoadedRun
@@ -19,6 +19,7 @@ from danlu.message import message
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
 from danlu.tasks.detect import MIN_SCORE
+from danlu.tasks.semantic import probabilities
 from danlu.tasks.task import rows
 
 MAX_SCORE_SHIFT = 1e-4  # between the same candidate in two files
@@ -32,6 +33,8 @@ class ImageGraph(nn.Module):
     """
 
     output_names = ("answers",)
+    at_once = 32  # images of a comparison
+    counts_images = True  # one image more or less right changes the metric by up to 1 / N
 
     def __init__(self, members: Sequence[Member], config: Config) -> None:
         super().__init__()
@@ -50,9 +53,9 @@ class ImageGraph(nn.Module):
         scale = 1.0 if self.signatures[0].task_spec.has_classes else max(1.0, float(np.abs(one[0]).max()))
         return float(np.abs(one[0] - other[0]).max()) / scale
 
-    def metric(self, samples: Samples, outputs: Sequence[np.ndarray]) -> float:
-        """The main metric of outputs of all samples."""
-        return samples.metric(torch.from_numpy(outputs[0]))
+    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
+        """The main metric. chunks: outputs of some samples each, of all samples in their order."""
+        return samples.metric(torch.from_numpy(np.concatenate([one[0] for one in chunks])))
 
     def forward(self, images: Tensor) -> Tensor:
         raw = images.permute(0, 3, 1, 2)
@@ -72,6 +75,8 @@ class ObjectGraph(nn.Module):
 
     output_names = ("boxes", "scores", "labels")
     monitor = "mAP"
+    at_once = 32
+    counts_images = True
 
     def __init__(self, signature: Signature, detector: DenseDetector, config: Config) -> None:
         super().__init__()
@@ -99,13 +104,51 @@ class ObjectGraph(nn.Module):
                 largest = max(largest, float(apart.min()) if len(apart) else 1.0)
         return largest
 
-    def metric(self, samples: Samples, outputs: Sequence[np.ndarray]) -> float:
+    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
         """mAP of the candidates of all samples after suppression."""
-        candidates = Candidates(*map(torch.from_numpy, outputs))
-        return samples.object_metric(suppressed(candidates, MIN_SCORE, self.nms_iou, self.max_detections))
+        found = []
+        for outputs in chunks:
+            candidates = Candidates(*map(torch.from_numpy, outputs))
+            found += suppressed(candidates, MIN_SCORE, self.nms_iou, self.max_detections)
+        return samples.object_metric(found)
 
 
-Graph = ImageGraph | ObjectGraph
+class MapGraph(nn.Module):
+    """Images uint8 (N, S, S, C) on the canvas -> probabilities of the classes at each of its pixels, (N, K, S, S).
+
+    Runs every member of an ensemble on every flip of test-time augmentation, and averages, as `danlu predict` does. The
+    map at the size of the original image is left to the caller.
+    """
+
+    output_names = ("probabilities",)
+    monitor = "mIoU"
+    at_once = 4  # the outputs are as large as the images, times the classes
+    counts_images = False
+
+    def __init__(self, members: Sequence[Member], config: Config) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(model for _, model in members)
+        self.normalise = [Normalise(size=own.size or 1, mean=own.mean, std=own.std) for own, _ in members]
+        self.flips = view_flips(config.augment) if config.tta else [()]
+
+    def forward(self, images: Tensor) -> Tensor:
+        raw = images.permute(0, 3, 1, 2)
+        each = [
+            probabilities(model, normalise.scale(normalise.centre(raw)), self.flips)
+            for model, normalise in zip(self.networks, self.normalise)
+        ]
+        return torch.stack(each).mean(0)
+
+    def difference(self, one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
+        """Largest difference of the probabilities."""
+        return float(np.abs(one[0] - other[0]).max())
+
+    def metric(self, samples: Samples, chunks: Iterable[Sequence[np.ndarray]]) -> float:
+        """mIoU of one confusion matrix over all samples, at the size of the original images."""
+        return samples.map_metric(torch.from_numpy(outputs[0]) for outputs in chunks)
+
+
+Graph = ImageGraph | ObjectGraph | MapGraph
 
 
 def graph_of(run: LoadedRun) -> Graph:
@@ -131,15 +174,18 @@ def graph_of(run: LoadedRun) -> Graph:
             ),
             "RUN",
         )
-    if signature.task_spec.labels_pixels:
+    if signature.task_spec.poses:
         raise Refusal(
             message(
-                "deployment.refuse.run_label_maps",
-                "RUN {name} is a network for --task semantic, which cannot be exported yet: use danlu predict",
+                "deployment.refuse.run_poses",
+                "RUN {name} is a network of poses, which depend on the camera of each image, so that it cannot be "
+                "exported: use danlu predict or danlu serve",
                 name=run.name,
             ),
             "RUN",
         )
+    if signature.task_spec.labels_pixels:
+        return MapGraph(run.members, run.config).eval()
     if not signature.task_spec.finds_objects:
         return ImageGraph(run.members, run.config).eval()
     if len(run.members) > 1 or run.config.tta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from danlu.preparation.assemble import make_task
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Failure, Refusal
 from danlu.tasks.detect import Detect, Prediction, to_image
+from danlu.tasks.semantic import Semantic, to_labels
 from danlu.tasks.task import Evaluation
 from danlu.user_objects import using
 
@@ -62,6 +64,15 @@ class Samples:
         outputs = [Prediction(to_image(one, place), 0.0) for one, place in zip(found, placements)]
         evaluation = Evaluation(outputs, [task.truth(i) for i in index], self.index)
         return task.metrics(evaluation)[task.spec.monitor]
+
+    def map_metric(self, chunks: Iterable[torch.Tensor]) -> float:
+        """mIoU of probabilities on the canvas. chunks: (n, K, S, S) each, of all samples in their order."""
+        prepared, index = self.prepared, iter(self.index.tolist())
+        assert prepared.maps is not None
+        task, placements = make_task(prepared), prepared.maps.placements
+        assert isinstance(task, Semantic)
+        outputs = [task.counted(i, to_labels(p, placements[i])) for chunk in chunks for p, i in zip(chunk, index)]
+        return task.metrics(Evaluation(outputs, self.index.tolist(), self.index))[task.spec.monitor]
 
 
 def samples_of(run: LoadedRun) -> Samples | str:

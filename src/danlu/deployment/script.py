@@ -44,5 +44,5 @@ def _source(signature: Signature) -> Path | None:
     """The script for a task; None where it cannot read the images."""
     if signature.channels not in (1, 3):
         return None
-    name = "objects.py" if signature.task_spec.finds_objects else "images.py"
-    return SCRIPTS / name
+    spec = signature.task_spec
+    return SCRIPTS / ("objects.py" if spec.finds_objects else "maps.py" if spec.labels_pixels else "images.py")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -21,9 +21,8 @@ from danlu.user_objects import using
 
 COMPARED = 32  # images whose outputs are compared
 MAX_DIFFERENCE = 1e-4  # between the outputs of the network and of a file in float32
-MAX_METRIC_DIFFERENCE = 0.001  # of a file in float32, or one image
-MAX_INT8_METRIC_LOSS = 0.005  # of a file in int8, or one image
-CHUNK = 32  # images of one batch
+MAX_METRIC_DIFFERENCE = 0.001  # of a file in float32, or one image where images are counted
+MAX_INT8_METRIC_LOSS = 0.005  # of a file in int8, likewise
 TIMED = 15  # runs of one image, of which the median counts
 
 
@@ -69,7 +68,10 @@ def verify(
 
     count = COMPARED if samples is None else min(COMPARED, len(samples))
     images = noise_images(run, COMPARED) if samples is None else samples.images(0, count)
-    largest = graph.difference(_all(network, images, batch), _all(answer, images, batch))
+    largest = max(
+        graph.difference(_all(network, part, batch), _all(answer, part, batch))
+        for part in (images[start : start + graph.at_once] for start in range(0, len(images), graph.at_once))
+    )
     limit = 0.0 if exact else MAX_DIFFERENCE
     if not int8 and not largest <= limit:
         raise Failure(
@@ -85,8 +87,11 @@ def verify(
     before = after = None
     if samples is not None:
         with using(run.objects):
-            before, after = (graph.metric(samples, _over(samples, one, batch)) for one in (network, answer))
-        allowed = max(MAX_INT8_METRIC_LOSS if int8 else MAX_METRIC_DIFFERENCE, 1 / len(samples))
+            before, after = (
+                graph.metric(samples, _over(samples, one, batch, graph.at_once)) for one in (network, answer)
+            )
+        least = 1 / len(samples) if graph.counts_images else 0.0
+        allowed = max(MAX_INT8_METRIC_LOSS if int8 else MAX_METRIC_DIFFERENCE, least)
         if not abs(before - after) <= allowed:
             raise Failure(
                 message(
@@ -115,13 +120,10 @@ def verify(
     )
 
 
-def _over(samples: Samples, answer: Answer, batch: int | None) -> list[np.ndarray]:
-    """Outputs of all samples."""
-    parts = [
-        _all(answer, samples.images(start, min(start + CHUNK, len(samples))), batch)
-        for start in range(0, len(samples), CHUNK)
-    ]
-    return [np.concatenate(column) for column in zip(*parts)]
+def _over(samples: Samples, answer: Answer, batch: int | None, at_once: int) -> Iterator[list[np.ndarray]]:
+    """Outputs of all samples, of `at_once` samples each."""
+    for start in range(0, len(samples), at_once):
+        yield _all(answer, samples.images(start, min(start + at_once, len(samples))), batch)
 
 
 def _all(answer: Answer, images: np.ndarray, batch: int | None) -> list[np.ndarray]:

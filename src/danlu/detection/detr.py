@@ -125,7 +125,7 @@ class DETR(SetDetector):
         memory = features.flatten(2).transpose(1, 2)
         for layer in self.encoder:
             memory = layer(memory, positions)
-        places = self.queries.weight.expand(len(images), -1, -1)
+        places = self.queries.weight.expand(images.shape[0], -1, -1)
         x, layers = torch.zeros_like(places), []
         attended = None
         for layer in self.decoder:

@@ -54,7 +54,7 @@ class Head(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         outputs = [self.say(self.see(x)) for x in maps]
-        return [x.permute(0, 2, 3, 1).reshape(len(x), -1, self.columns) for x in outputs]
+        return [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.columns) for x in outputs]
 
 
 class RetinaNet(DenseDetector):

@@ -125,7 +125,7 @@ def _initialise(layer: nn.Conv2d) -> None:
 
 def _rows(x: Tensor, columns: int) -> Tensor:
     """(N, k C, H, W) -> (N, H W k, C), in the anchors' order."""
-    return x.permute(0, 2, 3, 1).reshape(len(x), -1, columns)
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns)
 
 
 class VGGTrunk(nn.Module):

@@ -95,10 +95,11 @@ class Semantic:
         losses = self.sample_loss(outputs, batch.targets).tolist()
         p = probabilities(model, batch.inputs, self.view_flips, outputs)
         index = batch.index.tolist()
-        found = [self._counted(i, to_labels(one, self.placements[i]), loss) for i, one, loss in zip(index, p, losses)]
+        found = [self.counted(i, to_labels(one, self.placements[i]), loss) for i, one, loss in zip(index, p, losses)]
         return found, index
 
-    def _counted(self, index: int, labels: np.ndarray, loss: float) -> MapPrediction:
+    def counted(self, index: int, labels: np.ndarray, loss: float = 0.0) -> MapPrediction:
+        """Count predicted classes (H, W) of sample `index` against its label map."""
         truth, classes = self.maps[index].read(), len(self.classes)
         cells = confusion_of(truth, labels, classes).ravel()
         places = np.flatnonzero(cells)
@@ -114,7 +115,7 @@ class Semantic:
             for one in maps:
                 np.put_along_axis(votes, one[None], np.take_along_axis(votes, one[None], 0) + 1, 0)
             loss = sum(one.loss for one in of_image) / len(of_image)
-            merged.append(self._counted(of_image[0].index, votes.argmax(0).astype(np.uint8), loss))
+            merged.append(self.counted(of_image[0].index, votes.argmax(0).astype(np.uint8), loss))
         return merged
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:

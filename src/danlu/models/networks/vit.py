@@ -148,7 +148,7 @@ class ViT(Backbone):
     def tokens(self, x: Tensor) -> Tensor:
         """Encode images (N, C, size, size) as (N, 1 + side^2, width): the class token, then the patches row by row."""
         patches = self.embed(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], dim=1)
         return self.norm(self.blocks(self.dropout(x + self.position)))
 
     def features(self, x: Tensor) -> list[Tensor]:

@@ -1,0 +1,63 @@
+"""Segment images with model.onnx (written by danlu export): python predict.py [--out=DIR] IMAGE|FOLDER ..."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+SESSION = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")), providers=["CPUExecutionProvider"])
+FACTS = json.loads(SESSION.get_modelmeta().custom_metadata_map["danlu"])  # task, classes, canvas, ...
+
+
+def place(path):
+    """The image on the square canvas, uint8 (1, S, S, C), its size there, its offset and its own size, each (x, y)."""
+    side, mode = FACTS["canvas"], "L" if FACTS["channels"] == 1 else "RGB"
+    with Image.open(path) as file:
+        size = file.size[::-1] if file.format != "TIFF" and file.getexif().get(0x0112, 1) >= 5 else file.size
+        width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
+        if file.format in ("JPEG", "MPO"):  # decoded at a reduced scale
+            least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
+            grey = "L" if (mode, file.mode) == ("L", "RGB") else None
+            file.draft(grey, (int(np.ceil(least * file.width)), int(np.ceil(least * file.height))))
+        image = ImageOps.exif_transpose(file)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    image = (image.convert("RGB") if image.mode == "P" else image).convert(mode)
+    right, low = (min(n / max(1, round(n / m)), m) for n, m in zip(size, image.size))
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, right, low), reducing_gap=2.0)
+    canvas = Image.new(mode, (side, side), 114 if mode == "L" else (114, 114, 114))
+    canvas.paste(image, offset := ((side - width) // 2, (side - height) // 2))
+    return np.asarray(canvas).reshape(1, side, side, -1), np.array([width, height]), np.array(offset), np.array(size)
+
+
+def grown(values, count):
+    """Resize the last axis to `count` values, linearly between the centres of its pixels."""
+    at, last = ((np.arange(count) + 0.5) * (values.shape[-1] / count) - 0.5).clip(0, None), values.shape[-1] - 1
+    low, part = at.astype(int).clip(0, last), (at % 1).astype(np.float32)
+    return values[..., low] * (1 - part) + values[..., (low + 1).clip(0, last)] * part
+
+
+def segment(path, out):
+    """The fraction of each class in the pixels of an image file; its label map, a grey PNG, goes to folder `out`."""
+    pixels, inside, (left, top), (width, height) = place(path)
+    found = np.asarray(SESSION.run(None, {"images": np.repeat(pixels, FACTS["images_per_call"], 0)})[0])
+    inner = found[0, :, top : top + inside[1], left : left + inside[0]].swapaxes(1, 2)
+    labels = grown(grown(inner, height).swapaxes(1, 2), width).argmax(0).astype(np.uint8)
+    if out is not None:
+        Image.fromarray(labels).save(out / f"{path.stem}.png")
+    fractions = [(name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"])]
+    return {
+        "path": str(path),
+        "areas": {name: part for name, part in sorted(fractions, key=lambda one: -one[1]) if part},
+    }
+
+
+if __name__ == "__main__":
+    given = [Path(word) for word in sys.argv[1:] if not word.startswith("--")]
+    out = next((Path(word[6:]) for word in sys.argv if word.startswith("--out=")), None)
+    files = [f for path in given for f in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
+    rows = [segment(f, out) for f in files if f in given or f.suffix.lower() in Image.registered_extensions()]
+    print(json.dumps({"predictions": rows}, ensure_ascii=False))
