@@ -20,8 +20,8 @@ def place(path):
         width, height = (max(1, round(n * side / max(size))) if FACTS["fit"] == "letterbox" else side for n in size)
         if file.format in ("JPEG", "MPO"):  # decoded at a reduced scale
             least = np.ceil(max(width / size[0], height / size[1]) * min(size)) / min(size)
-            grey = "L" if (mode, file.mode) == ("L", "RGB") else None
-            file.draft(grey, (int(np.ceil(least * file.width)), int(np.ceil(least * file.height))))
+            w, h = (int(np.ceil(least * n)) for n in file.size)
+            file.draft("L" if (mode, file.mode) == ("L", "RGB") else None, (w, h))
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
@@ -48,11 +48,8 @@ def segment(path, out):
     labels = grown(grown(inner, height).swapaxes(1, 2), width).argmax(0).astype(np.uint8)
     if out is not None:
         Image.fromarray(labels).save(out / f"{path.stem}.png")
-    fractions = [(name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"])]
-    return {
-        "path": str(path),
-        "areas": {name: part for name, part in sorted(fractions, key=lambda one: -one[1]) if part},
-    }
+    areas = [(name, round(float((labels == k).mean()), 6)) for k, name in enumerate(FACTS["classes"])]
+    return {"path": str(path), "areas": {name: part for name, part in sorted(areas, key=lambda one: -one[1]) if part}}
 
 
 if __name__ == "__main__":
