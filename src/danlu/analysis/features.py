@@ -22,7 +22,7 @@ from danlu.inspection.activations import captured, find_layer, pooled
 from danlu.inspection.projection import project, same_class
 from danlu.message import message, translated
 from danlu.models.backbone import Backbone
-from danlu.models.layer_depth import head_name
+from danlu.models.layer_depth import head_name, last_dense
 from danlu.preparation.assemble import make_batches, transforms
 from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
@@ -146,15 +146,13 @@ def default_layer(network: nn.Module) -> tuple[str, bool]:
     backbone = getattr(network, "backbone", None)
     if isinstance(backbone, Backbone):
         return f"backbone.{backbone.stage_names[-1]}", False
-    head = head_name(network)
-    dense = [name for name, one in network.get_submodule(head).named_modules() if isinstance(one, nn.Linear)]
-    if dense:
-        return f"{head}.{dense[-1]}".rstrip("."), True
+    if dense := last_dense(network):
+        return dense, True
     if isinstance(network, Backbone):
         return network.stage_names[-1], False
     raise refusal(
         "--layer",
-        message("analysis.wanted.named_layer", "given for this network, as {example}", example=head),
+        message("analysis.wanted.named_layer", "given for this network, as {example}", example=head_name(network)),
         "nothing",
     )
 

@@ -12,6 +12,10 @@ MAX_ECE = 0.1  # expected calibration error on the validation set; confidence th
 MIN_VALIDATION = 100  # samples; of fewer the calibration is not known either
 LOW_CONFIDENCE = 0.5
 MIN_LOW = 0.3  # fraction of the predictions with a low confidence, from which they are probably of another kind
+MAX_CHANCE = (
+    0.04  # fraction of samples like the training data that may be found unlike it (1 % where validation is large)
+)
+MAX_LISTED = 5  # names of samples unlike the training data
 MIN_ACCURACY = 0.7  # on the validation set; a network below it is unsure of its own kind of data too
 
 
@@ -35,6 +39,16 @@ def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> l
     elif error is not None and 0 < samples < MIN_VALIDATION:
         text = "note: only {samples} validation samples: how far the confidence can be trusted is not known"
         notes.append(message("console.calibration_unknown", text, samples=samples))
+    unlike = [row.path for row in predictions if row.distance is not None and row.distance > 1]
+    measured = sum(row.distance is not None for row in predictions)
+    if unlike and len(unlike) > MAX_CHANCE * measured:
+        text = (
+            "note: {far:,} of {count:,} are unlike the training data, farther from it than nearly all validation "
+            "samples are: {listed}. Their confidence means little"
+        )
+        more = ", ..." if len(unlike) > MAX_LISTED else ""
+        listed = ", ".join(unlike[:MAX_LISTED]) + more
+        notes.append(message("console.unlike", text, far=len(unlike), count=measured, listed=listed))
     low = sum(confidence < LOW_CONFIDENCE for confidence in confidences)
     accuracy = summary.metrics.val.accuracy if summary else None
     if accuracy is not None and accuracy >= MIN_ACCURACY and low >= MIN_LOW * len(confidences):

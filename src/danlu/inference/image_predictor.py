@@ -11,6 +11,7 @@ import torch
 
 from danlu.engine.device import pick_device
 from danlu.inference.detect import ImageDetector, to_detections
+from danlu.inference.familiarity import with_distances
 from danlu.inference.loaded_run import LoadedRun
 from danlu.inference.predict_images import image_outputs, read_for, to_prediction
 from danlu.inference.prediction import Prediction
@@ -67,7 +68,11 @@ class ImagePredictor:
             return [
                 Prediction(name, objects=to_detections(one, self._detector.classes)) for name, one in zip(names, found)
             ]
-        with using(self.run.objects), torch.inference_mode():
+        predictions: list[Prediction] = []
+        networks = self.run.network.networks_on(self.device)
+        with with_distances(self.run.training_features, networks, predictions), using(self.run.objects):
             pixels: list[np.ndarray] = list(images)
-            outputs = image_outputs(self.run.network.members_on(self.device), self.device, pixels, self.config)
-        return [to_prediction(name, self.signature, output, top) for name, output in zip(names, outputs)]
+            with torch.inference_mode():
+                outputs = image_outputs(self.run.network.members_on(self.device), self.device, pixels, self.config)
+            predictions += [to_prediction(name, self.signature, output, top) for name, output in zip(names, outputs)]
+        return predictions

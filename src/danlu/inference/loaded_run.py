@@ -19,6 +19,7 @@ from danlu.inference.detect import detect
 from danlu.inference.evaluation_data import other_data, own_data
 from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
+from danlu.inference.familiarity import TrainingFeatures, with_distances
 from danlu.inference.measure import measure
 from danlu.inference.predict_images import predict_images
 from danlu.inference.predict_rows import predict_rows
@@ -85,6 +86,11 @@ class LoadedRun(Run):
     def network(self) -> TrainedNetwork:
         """Weights and signature. Raises Refusal if the weights file is missing or damaged."""
         return TrainedNetwork(self.weights(self.weights_used), self.objects)
+
+    @cached_property
+    def training_features(self) -> TrainingFeatures | None:
+        """Features that inputs are compared with; None where the run has none, and for the last weights."""
+        return TrainingFeatures.read(self.features) if self.weights_used == "best" else None
 
     @property
     def signature(self) -> Signature:
@@ -203,8 +209,10 @@ class LoadedRun(Run):
             )
         if self.signature.task_spec.labels_pixels:
             return segment_images(self.network, place, inputs, config, folder)
-        with using(self.objects):
-            return self._predict(place, inputs, config, int(top), folder)
+        predictions: list[Prediction] = []
+        with using(self.objects), with_distances(self.training_features, self.network.networks_on(place), predictions):
+            predictions += self._predict(place, inputs, config, int(top), folder)
+        return predictions
 
     def need_outputs(self, verb: str) -> None:
         """Raise Refusal for a pretraining, whose network has no outputs to predict or evaluate."""

@@ -39,6 +39,7 @@ class Prediction(Result):
     value: float | None = None  # regression on one target, in its unit
     targets: Mapping[str, float] | None = None  # regression on several: target name -> value in its unit
     objects: list[Detection] | None = None  # detection and segmentation, by descending score
+    distance: float | None = None  # classification: from the training data, above 1 where it is unlike them
     areas: Mapping[str, float] | None = None  # semantic: fraction of the pixels of each class that occurs, by size
     error: str | None = None  # why the image could not be read; all other fields are None then
 

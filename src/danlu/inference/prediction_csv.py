@@ -59,6 +59,8 @@ def _rows(one: Prediction) -> list[dict[str, Any]]:
     row: dict[str, Any] = {"path": one.path}
     if one.label is not None:
         row |= {"class": one.label, "confidence": one.confidence}
+    if one.distance is not None:
+        row |= {"distance": one.distance}
     if one.labels is not None:
         row |= {"labels": ";".join(name for name, _ in one.labels)}
     if one.value is not None:

@@ -65,6 +65,10 @@ class TrainedNetwork:
             self._copies[place] = [(own, _moved(member, device, channels_last)) for own, member in self.members]
         return self._copies[place]
 
+    def networks_on(self, device: torch.device) -> list[nn.Module]:
+        """The networks of `members_on` without their signatures."""
+        return [model for _, model in self.members_on(device)]
+
 
 def _moved(model: nn.Module, device: torch.device, channels_last: bool) -> nn.Module:
     """Copy of a network on `device`, its 4-d weights in channels-last order if wanted."""

@@ -14,6 +14,15 @@ def head_name(model: nn.Module) -> str:
     return "head" if "head" in children else children[-1]
 
 
+def last_dense(model: nn.Module) -> str | None:
+    """Return the name of the dense layer in the head that computes the outputs; None for networks without one."""
+    if not any(True for child in model.children() if next(child.parameters(), None) is not None):
+        return None
+    head = head_name(model)
+    dense = [name for name, one in model.get_submodule(head).named_modules() if isinstance(one, nn.Linear)]
+    return f"{head}.{dense[-1]}".rstrip(".") if dense else None
+
+
 def levels(model: nn.Module) -> list[list[str]]:
     """Return the names of all parameters grouped by depth, from the input to the head.
 

@@ -205,6 +205,11 @@ class Run:
         """Return the path of a weights file: "best", "last" or "start"."""
         return self.folder / "weights" / f"{which}.safetensors"
 
+    @property
+    def features(self) -> Path:
+        """Path of the features of training samples that inputs are compared with (`inference/familiarity.py`)."""
+        return self.folder / "weights" / "features.safetensors"
+
     def snapshot(self, epoch: int) -> Path:
         """Return the path of the weights after an epoch, which `save_path` keeps."""
         return self.folder / "weights" / "path" / f"{epoch:05}.safetensors"

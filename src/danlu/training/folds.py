@@ -29,7 +29,13 @@ from danlu.training.live_page import follow
 from danlu.training.train_run import NO_FOLDS, FromFolds, new_job, resume_run, train_run
 
 WEIGHTS = tuple(f"weights/{which}.safetensors" for which in ("best", "last", "start"))
-COPIED = ("environment.json", "metrics.jsonl", *WEIGHTS)  # from the final model's run to the parent run
+# From the run of the final model to the parent run.
+COPIED = (
+    "environment.json",
+    "metrics.jsonl",
+    *WEIGHTS,
+    "weights/features.safetensors",
+)
 
 
 def train_folds(config: Config, console: Console, run: Run | None = None) -> LoadedRun:

@@ -36,6 +36,7 @@ from danlu.training.environment import describe_environment
 from danlu.training.finish import finish_run, remove_checkpoints
 from danlu.training.fit_closed_form import fit_closed_form
 from danlu.training.fit_network import fit_network, fit_worker
+from danlu.training.keep_features import keep_features
 from danlu.training.live_page import follow
 from danlu.user_objects import current
 
@@ -142,6 +143,7 @@ def train_run(job: TrainingJob, console: Console) -> LoadedRun:
             )
             if job.guidance.report:  # trials of a search are compared, not used
                 calibration = calibrate(run, prepared, progress, job.from_folds.temperature)
+                keep_features(run, prepared)
         timings = {"data": job.seconds, "training": progress.earlier + time.perf_counter() - began}
         finish_run(
             run,
