@@ -351,6 +351,12 @@ def test_every_finding_has_a_case() -> None:
         "data.bad_boxes",
         "data.one_pixel_class",
         "data.pixels_ignored",
+        "data.pose",
+        "data.quaternion_",
+        "data.bad_rotations",
+        "data.wrong_intrinsics",
+        "data.symmetry_",
+        "pose.",
         "model.receptive_field",
         "model.anchor_coverage",
     )

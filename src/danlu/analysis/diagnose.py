@@ -28,6 +28,7 @@ from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.pixel_facts import record_pixel_facts
+from danlu.preparation.pose_facts import record_pose_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.progress.stages import stage
@@ -108,7 +109,7 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
     """Findings about data and a network before training."""
     open_formats = {k: v for k, v in PLAIN_FORMAT.items() if get(config, k) is None}
     try:
-        prepared = prepare(with_values(config, open_formats))
+        prepared = _prepare(with_values(config, open_formats))
     except Refusal as refused:
         if refused.thing != "DATA" or is_data(target):
             raise
@@ -123,6 +124,22 @@ def _diagnose_data(config: Config, target: Any) -> Diagnosis:
         findings += _model_findings(prepared, config.doctor.language)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
     return Diagnosis(prepared.dataset.path, config.doctor.language, findings)
+
+
+def _prepare(config: Config) -> Prepared:
+    """Data and settings. Poses that a training would refuse are examined; any other refusal is raised."""
+    try:
+        return prepare(config)
+    except Refusal as refused:
+        if config.data.on_bad == "skip":
+            raise
+        try:
+            prepared = prepare(with_values(config, {"data.on_bad": "skip"}))
+        except Refusal:
+            raise refused from None
+        if prepared.dataset.audit is None or not prepared.dataset.audit.faulty:
+            raise
+        return prepared
 
 
 def _training_samples(run: Run) -> int:
@@ -158,7 +175,9 @@ def _model_findings(prepared: Prepared, language: str) -> list[Finding]:
     if prepared.objects is not None or prepared.maps is not None:
         ledger = Ledger()
         if prepared.objects is not None:
-            record_object_facts(ledger, prepared, build_network(prepared, prepared.config.seed))
+            model = build_network(prepared, prepared.config.seed)
+            record_object_facts(ledger, prepared, model)
+            record_pose_facts(ledger, prepared, model)
         record_pixel_facts(ledger, prepared)
         return apply_rules(ledger, language)
     task = make_task(prepared)

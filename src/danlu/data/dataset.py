@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from danlu.data.annotations import Annotation
     from danlu.data.label_maps import LabelMap
+    from danlu.data.pose_audit import PoseAudit
     from danlu.message import Message
     from danlu.pose.object_model import ObjectModel
 
@@ -95,7 +96,7 @@ class Dataset:
     notes: remarks for the user on how the data were read.
     unlabelled: splits (VAL, TEST) with images but without labels, whose images are not among the samples.
     raw: whether tensors are passed to the network unchanged, also rows (N, D), otherwise columns of a table.
-    models: 3D model of each class, of data with poses.
+    models: 3D model of each class, of data with poses. audit: results of the checks of poses read from files.
     seen: files by which the format was recognised; None for a known dataset that is not read from a path.
     """
 
@@ -114,6 +115,7 @@ class Dataset:
     unlabelled: tuple[int, ...] = ()
     raw: bool = False
     models: Sequence[ObjectModel] = ()
+    audit: PoseAudit | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -23,7 +23,8 @@ class PoseDetector(Detector):
 
     moments (K, 4, 4): of the points of each model, see `pose.losses.moments`. symmetries (K, G, 4, 4): their groups,
     the identity repeated where a group is smaller. diameters (K,) in metres. corners (K, 2, 3): the box along the
-    model's axes. points (K, P, 3): of the surface. camera (3, 3): for images of an unknown camera.
+    model's axes. points (K, P, 3): of the surface. camera (3, 3): for images of an unknown camera. pose_loss: of
+    rotations, one of `pose.losses.POSE_LOSSES`.
     """
 
     moments: Tensor
@@ -32,6 +33,7 @@ class PoseDetector(Detector):
     corners: Tensor
     points: Tensor
     camera: Tensor
+    pose_loss: str
 
     def __init__(self, classes: int, size: int) -> None:
         super().__init__()

@@ -465,6 +465,39 @@ NAMES: dict[str, Name] = {
     # Label maps of semantic segmentation: written by the trainer before the first step.
     "pixel.count": Name("once", "class", "pixels", "pixels of this class in the training set"),
     "pixel.ignored": Name("once", "", "pixels", "pixels of the training set that are left out of the loss"),
+    # Poses of objects in space: written by the trainer before the first step, and after each epoch.
+    "pose.count": Name("once", "", "poses", "poses in the files, unusable ones among them"),
+    "pose.matrices": Name(
+        "once", "kind", "poses", "rotations that are none: unnormalised (as of a quaternion), mirrored or other"
+    ),
+    "pose.examples": Name("once", "kind", "", "file and object of the first poses of this kind, a list"),
+    "pose.compared": Name("once", "", "poses", "poses that have a box of the whole object"),
+    "pose.apart": Name("once", "", "poses", "poses of these that do not project onto their box"),
+    "pose.explanation": Name(
+        "once",
+        "",
+        "",
+        "change after which most of these do: xyzw, wxyz (order of quaternions), inverse, unit, camera; none",
+    ),
+    "pose.deviation": Name(
+        "once", "before or after", "", "median deviation from the boxes, in their longer sides, before or after it"
+    ),
+    "pose.factor": Name("once", "", "", "factor of the translations after which they do"),
+    "pose.camera": Name("once", "", "pixels", "intrinsics with which they do: fx, fy, cx, cy, a list"),
+    "pose.unit": Name("once", "meshes or translations", "m", "metres per unit, where the two differ"),
+    "pose.symmetry_wrong": Name(
+        "once", "object", "diameters", "mean distance of the mesh from itself after a declared symmetry that it lacks"
+    ),
+    "pose.symmetry_undeclared": Name("once", "object", "", "turns that leave its shape unchanged and are not declared"),
+    "pose.loss": Name("once", "", "", "rotation loss: ploss, sloss or symmetries"),
+    "pose.symmetries": Name("once", "object", "", "number of declared symmetries, the identity among them"),
+    "pose.chance": Name(
+        "once", "object", "degrees", "mean rotation error of an answer that ignores the image, over the symmetries"
+    ),
+    "pose.rotation": Name("epoch", "object", "degrees", "mean rotation error in validation, over the symmetries"),
+    "pose.depth": Name("epoch", "object", "fraction", "mean relative error of the depth in validation"),
+    "pose.found": Name("epoch", "phase", "fraction", "objects of the validation set that have an estimate"),
+    "pose.rotation_loss": Name("epoch", "phase", "", "mean rotation loss"),
     "model.receptive_field": Name(
         "once", "", "pixels", "side of the largest patch of the input that a place of the detector's maps sees"
     ),

@@ -17,12 +17,18 @@ from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run.folder import Run
 from danlu.task_spec import TASKS
-from danlu.tasks.task import Evaluation
+from danlu.tasks.task import Evaluation, RecordedTask
 from danlu.user_objects import find, is_own
 
 # Metrics of pretraining -> names in the ledger.
 PRETRAINING_NAMES = {name: f"pretrain.{name}" for name in ("loss", "baseline", "std", "rank", "constant")}
-LEDGER_NAMES = {"loss": "loss.mean", "accuracy": "accuracy.mean", "r2": "explained.mean"}  # by danlu's metric names
+LEDGER_NAMES = {  # by danlu's metric names
+    "loss": "loss.mean",
+    "accuracy": "accuracy.mean",
+    "r2": "explained.mean",
+    "rotation_loss": "pose.rotation_loss",
+    "found": "pose.found",
+}
 # Targets of the task -> the doctor's names of danlu's losses. Other losses have no name there, whatever their graphs
 # look like.
 LOSS_KINDS = {
@@ -59,6 +65,7 @@ class DoctorWatcher(Watcher):
         self.hold_outputs = config.task is not None and not TASKS[config.task].on_canvas and not self.unlabelled
         self.run, self.say, self.fix = run, say, fix
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
+        self._records: list[tuple[str, float, str]] = []  # of the last validation
         self._restored = restored
         self.interrupted = True  # until the last epoch has ended
 
@@ -88,6 +95,7 @@ class DoctorWatcher(Watcher):
         self.doctor.observe(loss, None, targets)
 
     def on_validation(self, plan: Plan, evaluation: Evaluation) -> None:
+        self._records = plan.task.records(evaluation) if isinstance(plan.task, RecordedTask) else []
         if not self.unlabelled and isinstance(evaluation.outputs, Tensor) and isinstance(evaluation.targets, Tensor):
             self.doctor.validated(evaluation.outputs, evaluation.targets)
 
@@ -98,6 +106,9 @@ class DoctorWatcher(Watcher):
             for metric, name in (PRETRAINING_NAMES if self.unlabelled else LEDGER_NAMES).items():
                 if f"{part}.{metric}" in row:
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, progress.epoch)
+        for name, value, where in self._records:
+            self.doctor.ledger.put(name, value, where, progress.epoch)
+        self._records = []
         self._keep(self.doctor.say_new(self.say, self.fix, confirm=True))
 
     def on_end(self, plan: Plan, progress: Progress) -> None:

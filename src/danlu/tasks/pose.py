@@ -56,6 +56,7 @@ class Pose:
         self.spec = TASKS["pose"]
         self.classes, self.annotations, self.placements, self.models = classes, annotations, placements, models
         self.nms_iou, self.max_detections = nms_iou, max_detections
+        self._computed: tuple[Evaluation, PoseErrors] | None = None  # of the last evaluation
 
     @classmethod
     def build(cls, data: TaskData) -> Pose:
@@ -118,7 +119,24 @@ class Pose:
         metrics["loss"] = sum(p.loss for p in predictions) / max(len(predictions), 1)
         return metrics | pose_metrics(self._errors(evaluation))
 
+    def records(self, evaluation: Evaluation) -> list[tuple[str, float, str]]:
+        """Mean errors of rotation and depth of each object that has estimates; see `RecordedTask.records`."""
+        found, rows = self._errors(evaluation), []
+        for k, name in enumerate(self.classes):
+            seen = (found.labels == k) & (found.estimate >= 0)
+            if seen.any():
+                rows += [(f"pose.{key}", float(found.values[key][seen].mean()), name) for key in ("rotation", "depth")]
+        return rows
+
     def _errors(self, evaluation: Evaluation) -> PoseErrors:
+        """Errors of an evaluation, computed once."""
+        if self._computed is not None and self._computed[0] is evaluation:
+            return self._computed[1]
+        errors = self._compute_errors(evaluation)
+        self._computed = evaluation, errors
+        return errors
+
+    def _compute_errors(self, evaluation: Evaluation) -> PoseErrors:
         found = [(d.labels, d.scores, _poses(d)) for d in (p.detections for p in evaluation.outputs)]
         return pose_errors(found, evaluation.targets, self.models)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -90,6 +90,15 @@ class Task(Protocol):
 
         name_of: sample number -> name. image_of: sample number -> data URI, "" for samples that are not images.
         """
+        ...
+
+
+@runtime_checkable
+class RecordedTask(Protocol):
+    """A task that also measures an evaluation for the doctor."""
+
+    def records(self, evaluation: Evaluation) -> list[tuple[str, float, str]]:
+        """Return name, value and place of records of the ledger (see `doctor/names.py`), one per epoch."""
         ...
 
 

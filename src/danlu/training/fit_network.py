@@ -23,6 +23,7 @@ from danlu.preparation.assemble import make_plan
 from danlu.preparation.networks import network
 from danlu.preparation.object_facts import record_object_facts
 from danlu.preparation.pixel_facts import record_pixel_facts
+from danlu.preparation.pose_facts import record_pose_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
 from danlu.printing.console import TextConsole
@@ -131,7 +132,9 @@ def _doctor(
     fix = fixes(config, len(prepared.split.train), config.doctor.language)
     doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix, restored)
     if prepared.objects is not None:
-        record_object_facts(doctor_watcher.doctor.ledger, prepared, network(prepared.signature))
+        model = network(prepared.signature)
+        record_object_facts(doctor_watcher.doctor.ledger, prepared, model)
+        record_pose_facts(doctor_watcher.doctor.ledger, prepared, model)
     record_pixel_facts(doctor_watcher.doctor.ledger, prepared)
     if config.loss.class_weights is not None and prepared.class_counts is not None:
         weights = class_weights(config.loss.class_weights, prepared.class_counts)

@@ -12,14 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
+from danlu import diagnose
 from danlu.cli import main
 from danlu.config import DataConfig
 from danlu.data.formats import open_dataset, recognise
+from danlu.data.pose_audit import PosedBox, explain
 from danlu.data.sources import scenes
+from danlu.pose.cameras import project_model
+from danlu.pose.rotations import from_quaternions, random_rotations, to_quaternions
 from danlu.pose.solids import solids
 from danlu.refuse import Refusal
 
-COUNT, SIDE = 3, 96
+COUNT, SIDE = 4, 96
+K = np.array([[150.0, 0, 48], [0, 150, 48], [0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +100,9 @@ def test_the_same_data_serve_detection(bop: Path) -> None:
     assert dataset.targets[0].rigid is None
 
 
-def _scale_translations(content: Any) -> None:
-    for objects in content.values():
-        for one in objects:
-            one["cam_t_m2c"] = [v / 1000 for v in one["cam_t_m2c"]]
-
-
 @pytest.mark.parametrize(
     ("file", "edit", "text"),
     [
-        ("test/000001/scene_gt.json", _scale_translations, "the same unit"),
         ("models/models_info.json", lambda c: c["1"].update(symmetries_discrete=[[1, 2]]), "object 1 has"),
     ],
 )
@@ -139,32 +137,125 @@ def test_a_wrong_symmetry_is_reported(bop: Path) -> None:
     assert "no symmetry of the mesh" in problem.reason
 
 
-def test_wrong_intrinsics_are_refused(bop: Path) -> None:
-    """Boxes of whole objects disagree with poses projected by another camera."""
-    from danlu.pose.cameras import project_model
-
-    dataset = read(bop)
-    boxes = []
+@pytest.fixture
+def boxed(bop: Path) -> Path:
+    """The same with the boxes of whole objects, from the projected meshes."""
+    boxes, dataset = [], read(bop)
     for one in dataset.targets:
-        bounds = []
+        boxes.append([])
         for label, r, t in zip(one.labels.tolist(), one.rigid.rotations, one.rigid.translations):
             points = torch.from_numpy(dataset.models[label].mesh.points).float()
             pixels = project_model(points, r, t, one.rigid.camera).numpy()
             low, high = pixels.min(0), pixels.max(0)
-            bounds.append([float(v) for v in (*low, *(high - low - 1))])
-        boxes.append(bounds)
+            boxes[-1].append([float(v) for v in (*low, *(high - low - 1))])
 
     def edit(content: Any) -> None:
-        for i, bounds in enumerate(boxes):
-            for one, box in zip(content[str(i)], bounds):
+        for i, of_image in enumerate(boxes):
+            for one, box in zip(content[str(i)], of_image):
                 one["bbox_obj"] = box
 
     change(bop / "test/000001/scene_gt_info.json", edit)
-    assert not read(bop).problems
-    change(bop / "test/000001/scene_camera.json", lambda c: [one["cam_K"].__setitem__(0, 300.0) for one in c.values()])
-    with pytest.raises(Refusal, match="do not project onto their boxes"):
-        read(bop)
-    assert np.isfinite(boxes[0][0]).all()
+    return bop
+
+
+def _poses(edit: Callable[[Any], None]) -> Callable[[Path], None]:
+    """Change every pose of scene_gt.json."""
+
+    def damage(path: Path) -> None:
+        change(
+            path / "test/000001/scene_gt.json", lambda content: [edit(one) for row in content.values() for one in row]
+        )
+
+    return damage
+
+
+def _in_another_order(shift: int) -> Callable[[Any], None]:
+    """Quaternions of the poses, w, x, y, z, with their numbers moved on."""
+
+    def edit(one: Any) -> None:
+        matrix = torch.tensor(one["cam_R_m2c"], dtype=torch.float64).reshape(3, 3)
+        one["cam_R_m2c"] = from_quaternions(to_quaternions(matrix).roll(shift)).flatten().tolist()
+
+    return edit
+
+
+def _long_quaternion(one: Any) -> None:
+    """The usual formula, applied to a quaternion of length 1.2."""
+    w, x, y, z = (to_quaternions(torch.tensor(one["cam_R_m2c"], dtype=torch.float64).reshape(3, 3)) * 1.2).tolist()
+    one["cam_R_m2c"] = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+
+
+def _mirrored(one: Any) -> None:
+    one["cam_R_m2c"][:3] = [-v for v in one["cam_R_m2c"][:3]]
+
+
+def _centimetres(one: Any) -> None:
+    one["cam_t_m2c"] = [v / 10 for v in one["cam_t_m2c"]]
+
+
+def _metres(one: Any) -> None:
+    one["cam_t_m2c"] = [v / 1000 for v in one["cam_t_m2c"]]
+
+
+def _half_focal_length(path: Path) -> None:
+    def edit(content: Any) -> None:
+        for one in content.values():
+            one["cam_K"][0], one["cam_K"][4] = 0.5 * one["cam_K"][0], 0.5 * one["cam_K"][4]
+
+    change(path / "test/000001/scene_camera.json", edit)
+
+
+@pytest.mark.parametrize(
+    ("damage", "text", "code"),
+    [
+        (_poses(_in_another_order(-1)), "quaternions .* in the order x, y, z, w", "data.quaternion_order"),
+        (_poses(_in_another_order(1)), "quaternions .* in the order w, x, y, z", "data.quaternion_order"),
+        (_poses(_centimetres), "multiplied by 10: check the units", "data.pose_units"),
+        (_poses(_metres), "the same unit", "data.pose_units"),
+        (_half_focal_length, "with fx 144, fy 144, cx 48, cy 48: check cam_K", "data.wrong_intrinsics"),
+    ],
+)
+def test_a_cause_of_wrong_poses_is_refused_and_found(
+    boxed: Path, damage: Callable[[Path], None], text: str, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training refuses with the cause in one sentence; `danlu diagnose` makes it a finding."""
+    assert not read(boxed).problems
+    damage(boxed)
+    with pytest.raises(Refusal, match=text):
+        read(boxed)
+    assert code in {one.code for one in diagnose(boxed).findings}
+    capsys.readouterr()
+    assert main(["train", str(boxed), "--task", "pose"]) == 2
+    assert sum("danlu:" in line for line in capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("edit", "kind"), [(_long_quaternion, "unnormalised"), (_mirrored, "mirrored")])
+def test_kinds_of_wrong_matrices(bop: Path, edit: Callable[[Any], None], kind: str) -> None:
+    change(bop / "test/000001/scene_gt.json", lambda content: edit(content["0"][0]))
+    assert {name: len(places) for name, places in read(bop, on_bad="skip").audit.matrices.items()} == {kind: 1}
+
+
+def test_poses_of_the_camera_are_explained() -> None:
+    """Inverted poses put the objects behind the camera or to its side, where no other hypothesis finds them."""
+    shift = torch.tensor([0.02, -0.01, 0.6], dtype=torch.float64)
+    points, boxes = torch.from_numpy(solids()[0].mesh.points), []
+    for turn in random_rotations(12, torch.Generator().manual_seed(0)):
+        pixels = project_model(points, turn, shift, torch.from_numpy(K))
+        box = torch.cat((pixels.amin(0), pixels.amax(0))).numpy()
+        boxes.append(PosedBox(points, turn.T, -turn.T @ shift, K, box))
+    found = explain(boxes)
+    assert found is not None
+    assert found.kind == "inverse"
+    assert found.after < 1e-6
+
+
+def test_a_symmetric_shape_without_a_declared_symmetry_is_noted(bop: Path) -> None:
+    """The cube of the scenes has no symmetry in models_info.json; its three axes of quarter turns are found."""
+    assert read(bop).audit.undeclared == [("obj_000002", "x: 90 degrees; y: 90 degrees; z: 90 degrees")]
 
 
 def _without_a_camera(bop: Path) -> None:

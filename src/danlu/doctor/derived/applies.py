@@ -30,6 +30,16 @@ def labels_pixels(ledger: Ledger) -> bool:
     return ledger.has("pixel.count")
 
 
+def poses_checked(ledger: Ledger) -> bool:
+    """Return whether the trainer checked poses that were read from files."""
+    return ledger.has("pose.count")
+
+
+def estimates_poses(ledger: Ledger) -> bool:
+    """Return whether the trainer described the rotation loss of a network that estimates poses."""
+    return ledger.has("pose.loss")
+
+
 def reports_metrics(ledger: Ledger) -> bool:
     """Whether the loop reported figures of its own by doctor.epoch(name=value)."""
     return ledger.has("user.metric")
