@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,35 @@ def test_runs_are_sorted_and_filtered(two) -> None:
     assert [Path(row.run).name for row in danlu.runs(two, sort="test").runs] == ["1", "2"]  # None at the end
     assert [Path(row.run).name for row in danlu.runs(two, where="lr>=0.5,model=mlp").runs] == ["2"]
     assert danlu.runs(two, where="model=lenet").runs == []
+
+
+def test_compare_shows_the_same_test_images_where_the_runs_differ_first(digits_run, tmp_path) -> None:
+    quick = {"model": "linear", "epochs": 1, "augment": "none", "device": "cpu", "doctor.budget": 0.0}
+    other = danlu.train("digits", out=str(tmp_path / "quick"), **quick)
+    found = danlu.compare(digits_run, other, out=tmp_path / "page.html", images=40)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = page.split('id="images"')[1].split("</section>")[0]
+    figures = shown.split("<figure>")[1:]
+    assert len(figures) == found.images == 40
+    wrong = [one.count('class="predicted"') for one in figures]
+    places = [{1: 0, 2: 1, 0: 2}[count] for count in wrong]  # some runs wrong, all wrong, none
+    assert places == sorted(places)
+    assert places[0] == 0, "a linear model of one epoch is wrong where the other is right"
+    compared, all_right, none_right, some = map(int, re.findall(r"\d+", shown.split("<p class=lead>")[1])[:4])
+    right = [round(one.evaluate(part="test").metrics["test"]["accuracy"] * 270) for one in (digits_run, other)]
+    assert compared == all_right + none_right + some == 270
+    assert 2 * all_right + some == sum(right)
+
+
+def test_runs_without_images_or_of_other_tasks_say_why(digits_run, houses_run, drawn_run, tmp_path, capsys) -> None:
+    page = str(tmp_path / "page.html")
+    found = danlu.compare(digits_run, houses_run, out=page)
+    assert "have different tasks or classes" in str(found.images_note)
+    assert "do not read images" in str(danlu.compare(houses_run, houses_run, out=page).images_note)
+    assert danlu.compare(drawn_run, drawn_run, out=page, images=2).images == 2, "objects are drawn for each run"
+    assert danlu.compare(digits_run, digits_run, out=page, images=0).images == 0
+    assert main(["compare", str(digits_run.folder), str(digits_run.folder), "--images", "all"]) == 2
+    assert "--images must be an integer from 0 to 100, got 'all'" in capsys.readouterr().err
 
 
 def test_compare_shows_the_settings_that_differ(two, digits_run, monkeypatch) -> None:

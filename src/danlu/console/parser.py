@@ -194,6 +194,7 @@ def _live(parser: Parser) -> None:
 def _compare(parser: Parser) -> None:
     parser.argument("runs", metavar="RUN", nargs="+")
     parser.flag("--out", metavar="FILE", default=None, help="HTML page to write [compare_A_B.html]")
+    parser.flag("--images", metavar="N", default=None, help="max number of test images with all predictions [12]")
 
 
 def _report(parser: Parser) -> None:
@@ -283,7 +284,7 @@ VERBS = {
         language="lang",
     ),
     "compare": Verb(
-        "RUN RUN...", "compare settings, metrics and curves of runs in one page", _compare, language="lang"
+        "RUN RUN...", "compare settings, metrics, curves and predictions of runs in one page", _compare, language="lang"
     ),
 }
 ALIASES = {verb.alias: name for name, verb in VERBS.items() if verb.alias}

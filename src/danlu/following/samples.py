@@ -15,12 +15,12 @@ from danlu.data.dataset import Dataset, ImageFiles
 from danlu.inference.loaded_run import LoadedRun, load
 from danlu.inference.measure import Measurement, measure
 from danlu.inference.predict_images import answers_of, to_prediction
-from danlu.inference.prediction import Prediction
 from danlu.inference.sample_images import image_uri
+from danlu.inference.truth import compared, truth_of
 from danlu.message import translated
 from danlu.preparation.prepare import prepare_for, read, split_of
 from danlu.preparation.prepared import Prepared
-from danlu.report.markup import clip, escape, image, number, percent
+from danlu.report.markup import clip, escape, image, percent
 from danlu.report.object_sections import examples_section
 from danlu.run.folder import Run
 
@@ -96,7 +96,7 @@ class SampleImages:
         rows = []
         for place, answer in enumerate(answers):
             found = to_prediction(dataset.name_of(place), signature, answer, top=1)
-            rows.append({"name": found.path} | _compared(found, _truth(dataset, place)))
+            rows.append({"name": found.path} | compared(found, truth_of(dataset, place)))
         return rows
 
 
@@ -121,30 +121,6 @@ def _only(dataset: Dataset, chosen: Sequence[int]) -> Dataset | None:
     kept = targets[list(chosen)] if isinstance(targets, Tensor) else [targets[i] for i in chosen]
     names = [dataset.name_of(i) for i in chosen]
     return replace(dataset, inputs=few, targets=kept, given=None, name_of=names.__getitem__, problems=())
-
-
-def _truth(dataset: Dataset, place: int) -> list[str]:
-    """Names of the true classes of a sample, or its true values."""
-    assert isinstance(dataset.targets, Tensor)
-    target = dataset.targets[place]
-    if dataset.task_spec.several_labels:
-        return [name for name, present in zip(dataset.classes, target.tolist()) if present]
-    if dataset.task_spec.has_classes:
-        return [dataset.classes[int(target)]]
-    return [number(value) for value in target.flatten().tolist()]
-
-
-def _compared(found: Prediction, truth: list[str]) -> dict[str, Any]:
-    """{"predicted", "true", "right", "confidence"}; right is None for numbers."""
-    if found.label is not None:
-        predicted, right = [found.label], [found.label] == truth
-    elif found.labels is not None:
-        predicted = [name for name, _ in found.labels]
-        right = set(predicted) == set(truth)
-    else:
-        values = [found.value] if found.value is not None else list((found.targets or {}).values())
-        predicted, right = [number(value) for value in values], None
-    return {"predicted": predicted, "true": truth, "right": right, "confidence": found.confidence}
 
 
 def _figure(row: dict[str, Any], uri: str) -> str:

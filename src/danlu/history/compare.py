@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from danlu.config import get, keys, plain
-from danlu.message import message, speaking, translated
+from danlu.history.same_images import SameImages, same_images
+from danlu.message import Message, message, speaking, translated
 from danlu.refuse import refusal
 from danlu.report.charts import axis, layout
 from danlu.report.document import Section, sectioned
@@ -38,6 +39,7 @@ from danlu.run.result import Result
 COLOURS = 8  # of the report's palette
 NOT_COMPARED = ("out",)
 MAX_CURVES = 12
+IMAGES, MAX_IMAGES = 12, 100  # the default and the max of --images
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,13 +50,18 @@ class RunsComparison(Result):
     settings: Mapping[str, list[Any]] = field(default_factory=dict)  # setting -> value by run, where they differ
     metrics: Mapping[str, list[float | None]] = field(default_factory=dict)  # "test.accuracy" -> value by run
     page: str = ""
+    images: int = 0  # test images in the page that all runs have predicted
+    images_note: Message | None = None  # why there are none, or what to know about them
 
 
-def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | None = None) -> RunsComparison:
+def compare(
+    *runs: str | Path | Run, out: str | Path | None = None, images: int | str = IMAGES, lang: str | None = None
+) -> RunsComparison:
     """Compare at least two runs, finished or not, and write a page with their curves over each other.
 
-    out: HTML file to write; compare_A_B.html in the current folder by default. lang: en or zh, by default the language
-    of the first run.
+    out: HTML file to write; compare_A_B.html in the current folder by default. images: max number of test images that
+    are shown with the prediction of every run, those on which the runs differ first; 0 for none. lang: en or zh, by
+    default the language of the first run.
 
     Raises Refusal for fewer than two runs, and for a folder that is no run.
     """
@@ -62,6 +69,9 @@ def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | 
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))
     if out and not Path(out).parent.is_dir():
         raise refusal("--out", message("history.wanted.file_in_folder", "a file in a folder that exists"), str(out))
+    if not str(images).isdecimal() or int(images) > MAX_IMAGES:
+        wanted = message("history.wanted.images", "an integer from 0 to {most}", most=MAX_IMAGES)
+        raise refusal("--images", wanted, images)
     opened = [one if isinstance(one, Run) else Run.open(one) for one in runs]
     configs = [run.config for run in opened]
     different = {
@@ -79,9 +89,12 @@ def compare(*runs: str | Path | Run, out: str | Path | None = None, lang: str | 
     metrics = {name: [_metric(summary, name) for summary in summaries] for name in names}
     last = "_".join(clip(run.folder.resolve().name, 30) for run in opened[:3])
     path = Path(out) if out else Path(f"compare_{last}.html")
-    found = RunsComparison([run.name for run in opened], different, metrics, str(path))
     with speaking(lang or configs[0].doctor.language):
-        page = _page(found, opened)
+        same = same_images(opened, int(images)) if int(images) else SameImages()
+        found = RunsComparison(
+            [run.name for run in opened], different, metrics, str(path), images=same.shown, images_note=same.note
+        )
+        page = _page(found, opened, same)
     write_atomically(path, lambda one: one.write_text(page, encoding="utf-8"))
     return found
 
@@ -96,12 +109,18 @@ def _metric(summary: Any, name: str) -> float | None:
     return value if is_number(value) else None
 
 
-def _page(found: RunsComparison, opened: Sequence[Run]) -> str:
+def _page(found: RunsComparison, opened: Sequence[Run], same: SameImages) -> str:
     figures: Figures = {}
     sections = [
         Section("metrics", translated("history.metrics", "Metrics"), _metrics(found)),
         Section("settings", translated("history.settings", "Settings"), _settings(found)),
         Section("curves", translated("history.curves", "Curves"), _curves(found, opened, figures)),
+        Section(
+            "images",
+            translated("history.same_images", "The same images"),
+            same.html,
+            escape(translated("report.word_space", " ").join(filter(None, [same.sentence(), str(same.note or "")]))),
+        ),
     ]
     title = translated("history.title", "{count} runs", count=len(found.runs))
     lead = ", ".join(found.runs)

@@ -49,4 +49,6 @@ def print_runs_comparison(console: Console, found: RunsComparison) -> None:
         for name, values in found.metrics.items()
     ]
     print_in_parts(console, ["", *found.runs], rows)
+    if found.images_note:
+        print_line(console, str(found.images_note))
     print_line(console, translated("history.page", "page: {page}", page=found.page))
