@@ -16,13 +16,14 @@ def test_parameters_of_lenet_are_dense_and_its_work_is_convolution() -> None:
     dense = (400 * 120 + 120) + (120 * 84 + 84) + (84 * 10 + 10)
     work = 25 * 6 * 28 * 28 + 25 * 6 * 16 * 100
     parameters, operations, _ = dominant(layers)
-    assert parameters.startswith(f"dense layers hold {100 * dense / 61_706:.0f} % of the parameters, head.2 alone")
-    assert operations.startswith(f"convolutions do {100 * work / 416_520:.0f} % of the multiply-adds")
+    assert parameters.startswith(f"{100 * dense / 61_706:.0f} % of the parameters in dense layers, ")
+    assert parameters.endswith(" in head.2 alone")
+    assert operations.startswith(f"{100 * work / 416_520:.0f} % of the multiply-adds in convolutions")
 
 
 def test_figure_without_values_is_omitted() -> None:
     assert dominant([Layer("fc", "Linear", parameters=3)]) == [
-        "dense layers hold 100 % of the parameters, fc alone 100 %"
+        "100 % of the parameters in dense layers, 100 % in fc alone"
     ]
 
 

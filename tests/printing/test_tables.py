@@ -8,7 +8,7 @@ from rich.console import Console
 from danlu.analysis.inspect import inspect
 from danlu.printing.healing import print_healing
 from danlu.printing.results import print_inspection
-from danlu.printing.tables import plain_table, print_in_parts
+from danlu.printing.tables import plain_table, print_in_parts, print_with_names
 
 
 def printed(width: int, say) -> str:
@@ -62,3 +62,21 @@ def test_the_table_of_healing_at_80_columns():
     found = {"attempts": [attempt], "metric": "accuracy", "trials": "1", "not_tried": [], "stopped": "", "command": ""}
     said = printed(80, lambda console: print_healing(console, found))
     assert said.splitlines()[0].split() == ["finding", "change", "before", "after", "difference", "+-", "noise", "kept"]
+
+
+NAMES = ["folder/" + "long name " * 7 + ".png", "short.png"]
+
+
+@pytest.mark.parametrize(("names", "terminal"), [(NAMES, True), (NAMES, False), (NAMES[1:], True)])
+def test_names_are_never_broken(names: list[str], terminal: bool) -> None:
+    """In a terminal they are on a line of their own where the table has no room; elsewhere lines are long."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=terminal, color_system=None)
+    rows = [(name, "a class", "0.123", "another class 0.100, a third one 0.090") for name in names]
+    print_with_names(console, ("path", "prediction", "confidence", "also"), rows)
+    lines = out.getvalue().splitlines()
+    for name in names:
+        (line,) = [one for one in lines if name in one]
+        together = len(names) == 1 or not terminal
+        assert ("0.123" in line) == together
+    assert console.width == 80

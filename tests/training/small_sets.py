@@ -209,7 +209,7 @@ def with_first_fix(kind: SmallSet, before: Outcome) -> Outcome:
 
 
 def noise_of(before: Outcome, after: Outcome) -> float:
-    """How much worse the second test accuracy may be by chance at 95 % confidence.
+    """Largest loss of test accuracy that chance explains at 95 % confidence.
 
     Of two proportions, pooled, with one success and one failure more (Agresti and Caffo 2000), since a set on which all
     is right has no variance of its own.

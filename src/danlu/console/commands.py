@@ -48,7 +48,7 @@ from danlu.printing.results import (
     print_landscape,
     print_log_findings,
 )
-from danlu.printing.tables import PlainTable, plain_table
+from danlu.printing.tables import plain_table, print_with_names
 from danlu.refuse import Refusal, one_of, refusal
 from danlu.report.page import write_page
 from danlu.run.folder import Run
@@ -123,7 +123,7 @@ def predict_command(values: dict[str, Any], console: Console) -> tuple[Any, int]
     run = values.pop("run")
     predictions = predict(run, *values.pop("paths"), **_given(values))
     objects = any(row.objects is not None for row in predictions)
-    console.print(_objects_table(predictions) if objects else _answers_table(predictions))
+    (_print_objects if objects else _print_answers)(predictions, console)
     for note in trust_notes(predictions, _summary(run)):
         print_line(console, str(note))
     if out:
@@ -138,45 +138,45 @@ def _summary(run: str) -> Summary | None:
     return Run(Path(run)).summary if (Path(run) / "summary.json").is_file() else None
 
 
-def _answers_table(predictions: list[Prediction]) -> PlainTable:
-    confidence = translated("console.column.confidence", "confidence")
+def _print_answers(predictions: list[Prediction], console: Console) -> None:
     headings = (
         translated("console.column.path", "path"),
         translated("console.column.prediction", "prediction"),
-        confidence,
+        translated("console.column.confidence", "confidence"),
         translated("console.column.also", "also"),
     )
-    table = plain_table(headings, whole=(confidence,))
-    for row in predictions:
-        if row.error is not None:
-            table.add_row(row.path, translated("console.unreadable", "unreadable"), "", row.error)
-        elif row.label is not None:
-            others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
-            table.add_row(row.path, row.label, f"{row.confidence:.3f}", others)
-        elif row.labels is not None:
-            found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
-            named = {name for name, _ in row.labels}
-            others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
-            table.add_row(row.path, found or translated("console.no_label", "no label"), "", others)
-        else:
-            table.add_row(row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", "")
-    return table
+    print_with_names(console, headings, [_answer_cells(row) for row in predictions])
 
 
-def _objects_table(predictions: list[Prediction]) -> PlainTable:
+def _answer_cells(row: Prediction) -> tuple[str, str, str, str]:
+    """Path, answer, confidence and the next classes of a prediction."""
+    if row.error is not None:
+        return row.path, translated("console.unreadable", "unreadable"), "", row.error
+    if row.label is not None:
+        others = ", ".join(f"{name} {probability:.3f}" for name, probability in (row.top or [])[1:])
+        return row.path, row.label, f"{row.confidence:.3f}", others
+    if row.labels is not None:
+        found = ", ".join(f"{name} {probability:.3f}" for name, probability in row.labels)
+        named = {name for name, _ in row.labels}
+        others = ", ".join(f"{name} {value:.3f}" for name, value in row.top or [] if name not in named)
+        return row.path, found or translated("console.no_label", "no label"), "", others
+    return row.path, f"{row.value:.6g}" if row.value is not None else str(row.targets), "", ""
+
+
+def _print_objects(predictions: list[Prediction], console: Console) -> None:
     objects = translated("console.column.objects", "objects")
     headings = (translated("console.column.path", "path"), objects, translated("console.column.found", "found"))
-    table = plain_table(headings, right=(objects,), whole=(objects,))
-    for row in predictions:
-        if row.objects is None:
-            why = translated("console.unreadable_why", "unreadable: {reason}", reason=row.error)
-            table.add_row(row.path, "", why)
-            continue
-        more = len(row.objects) - MAX_OBJECTS_LISTED
-        listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
-        rest = translated("console.more_objects", " and {count} more", count=more) if more > 0 else ""
-        table.add_row(row.path, str(len(row.objects)), listed + rest)
-    return table
+    print_with_names(console, headings, [_object_cells(row) for row in predictions], right=(objects,))
+
+
+def _object_cells(row: Prediction) -> tuple[str, str, str]:
+    """Path, number of objects and the first of them."""
+    if row.objects is None:
+        return row.path, "", translated("console.unreadable_why", "unreadable: {reason}", reason=row.error)
+    more = len(row.objects) - MAX_OBJECTS_LISTED
+    listed = ", ".join(f"{one.label} {one.score:.2f}" for one in row.objects[:MAX_OBJECTS_LISTED])
+    rest = translated("console.more_objects", " and {count} more", count=more) if more > 0 else ""
+    return row.path, str(len(row.objects)), listed + rest
 
 
 def describe_command(values: dict[str, Any], console: Console) -> tuple[Any, int]:

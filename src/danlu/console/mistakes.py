@@ -8,7 +8,7 @@ from danlu.inference.evaluation_result import EvaluationResult
 from danlu.message import translated
 from danlu.metrics.classification import expanded
 from danlu.printing.lines import print_line
-from danlu.printing.tables import plain_table, print_in_parts
+from danlu.printing.tables import plain_table, print_in_parts, print_with_names
 
 MAX_CLASSES = 12  # of a confusion matrix that is printed whole; of more classes the most frequent pairs are printed
 MAX_PAIRS = 10  # pairs of classes
@@ -44,7 +44,5 @@ def print_mistakes(console: Console, result: EvaluationResult) -> None:
     print_line(console, translated("console.wrong", text, **facts))
     confidence = translated("console.column.confidence", "confidence")
     headings = (translated("console.column.sample", "sample"), true, predicted, confidence)
-    table = plain_table(headings, right=(confidence,), whole=(confidence,))
-    for one in listed:
-        table.add_row(one["name"], one["true"], one["said"], f"{one['confidence']:.3f}")
-    console.print(table)
+    cells = [(one["name"], one["true"], one["said"], f"{one['confidence']:.3f}") for one in listed]
+    print_with_names(console, headings, cells, right=(confidence,))

@@ -8,7 +8,7 @@ from danlu.history.compare import RunsComparison
 from danlu.history.runs import RunsTable
 from danlu.message import translated
 from danlu.printing.lines import print_line
-from danlu.printing.tables import plain_table, print_in_parts
+from danlu.printing.tables import plain_table, print_in_parts, print_whole
 from danlu.report.markup import duration, metric_value, words
 from danlu.run.names import metric_key
 
@@ -36,7 +36,7 @@ def print_runs(console: Console, found: RunsTable) -> None:
             duration(row.seconds),
             str(row.findings),
         )
-    console.print(table)
+    print_whole(console, table)
     if found.best:
         print_line(console, translated("history.best", "* best on validation: {run}", run=found.best))
 

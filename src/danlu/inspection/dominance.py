@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from danlu.inspection.layers import Layer
+from danlu.message import message, translated
 
 # Part of a class name -> family of layers; the first match counts.
 FAMILIES = {
@@ -19,7 +20,21 @@ FAMILIES = {
     "Subsampling": "pooling",
     **dict.fromkeys(("ReLU", "Tanh", "Sigmoid", "GELU", "SiLU", "Softmax"), "activations"),
 }
+FAMILY_NAMES = {
+    "convolutions": message("inspection.family.convolutions", "convolutions"),
+    "dense layers": message("inspection.family.dense", "dense layers"),
+    "attention": message("inspection.family.attention", "attention"),
+    "normalisation": message("inspection.family.normalisation", "normalisation"),
+    "pooling": message("inspection.family.pooling", "pooling"),
+    "activations": message("inspection.family.activations", "activations"),
+    "blocks' own operations": message("inspection.family.own", "blocks' own operations"),
+}
 FIGURES = {"parameters": "parameters", "multiply_adds": "multiply-adds", "activation_bytes": "activation memory"}
+FIGURE_NAMES = {
+    "parameters": message("inspection.figure.parameters", "parameters"),
+    "multiply_adds": message("inspection.figure.multiply_adds", "multiply-adds"),
+    "activation_bytes": message("inspection.figure.activation_bytes", "activation memory"),
+}
 
 
 def family(layer: Layer) -> str:
@@ -33,10 +48,10 @@ def dominant(layers: Sequence[Layer]) -> list[str]:
     """Return one sentence per figure: the family with the largest fraction, and the largest single layer.
 
     >>> dominant([Layer("fc", "Linear", parameters=90), Layer("conv", "Conv2d", parameters=10)])
-    ['dense layers hold 90 % of the parameters, fc alone 90 %']
+    ['90 % of the parameters in dense layers, 90 % in fc alone']
     """
     sentences = []
-    for figure, word in FIGURES.items():
+    for figure in FIGURES:
         total = sum(getattr(layer, figure) for layer in layers)
         if not total:
             continue
@@ -45,17 +60,22 @@ def dominant(layers: Sequence[Layer]) -> list[str]:
             per_family[family(layer)] += getattr(layer, figure)
         top = max(per_family, key=lambda name: per_family[name])
         largest = max(layers, key=lambda layer: getattr(layer, figure))
-        verb = "do" if figure == "multiply_adds" else "hold"
-        verb += "" if top.endswith("s") or top == "blocks' own operations" else "es" if verb == "do" else "s"
-        sentences.append(
-            f"{top} {verb} {_percent(per_family[top], total)} of the {word}, "
-            f"{largest.name} alone {_percent(getattr(largest, figure), total)}"
-        )
+        facts = {
+            "fraction": _percent(per_family[top], total),
+            "figure": FIGURE_NAMES[figure],
+            "family": FAMILY_NAMES[top],
+            "largest": _percent(getattr(largest, figure), total),
+            "layer": largest.name,
+        }
+        text = "{fraction} of the {figure} in {family}, {largest} in {layer} alone"
+        sentences.append(translated("inspection.dominant", text, **facts))
     return sentences
 
 
 def _percent(value: int, total: int) -> str:
-    return f"{100 * value / total:.0f} %" if value >= 0.01 * total else "less than 1 %"
+    if value >= 0.01 * total:
+        return f"{100 * value / total:.0f} %"
+    return translated("inspection.below_one_percent", "less than 1 %")
 
 
 def vc_dimension(layers: Sequence[Layer], inputs: int) -> tuple[float, str]:
@@ -74,5 +94,6 @@ def vc_dimension(layers: Sequence[Layer], inputs: int) -> tuple[float, str]:
     weights = sum(layer.parameters for layer in layers)
     weighted = [layer for layer in layers if layer.parameters]
     if len(weighted) == 1 and weighted[0].kind == "Linear":
-        return inputs + 1, "exact for each output: inputs + 1"
-    return weights * math.log2(max(weights, 2)), "order of magnitude: W log2 W for W parameters"
+        return inputs + 1, translated("inspection.vc_exact", "exact for each output: inputs + 1")
+    basis = translated("inspection.vc_order", "order of magnitude: W log2 W for W parameters")
+    return weights * math.log2(max(weights, 2)), basis

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from danlu.inspection.dominance import FIGURES
+from danlu.inspection.dominance import FAMILY_NAMES, FIGURES
 from danlu.inspection.drawing import short
 from danlu.printing.lines import print_line
 
@@ -67,7 +67,11 @@ def _fractions(fractions: dict[str, dict[str, dict[str, float]]]) -> Table:
         table.add_column(heading, justify="right")
     for name, families in fractions.items():
         for family, own in families.items():
-            table.add_row(name, family, *(f"{100 * own[figure]:.1f} %" if own[figure] else "" for figure in FIGURES))
+            table.add_row(
+                name,
+                str(FAMILY_NAMES[family]),
+                *(f"{100 * own[figure]:.1f} %" if own[figure] else "" for figure in FIGURES),
+            )
     return table
 
 

@@ -30,10 +30,9 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
             translated("healing.column.difference", "difference +- noise"),
             translated("printing.kept", "kept"),
         ]
-        table = plain_table(
-            (translated("healing.column.finding", "finding"), translated("healing.column.change", "change"), *values),
-            whole=values,
-        )
+        finding = translated("healing.column.finding", "finding")
+        headings = (finding, translated("healing.column.change", "change"), *values)
+        table = plain_table(headings, whole=(finding, *values))
         for one in found["attempts"]:
             before, after = (metric_value(one["metric"], one[key]) for key in ("before", "after"))
             change = difference(one).replace("±", "+-")

@@ -9,7 +9,7 @@ from danlu.engine.loop import Progress
 from danlu.inference.loaded_run import load
 from danlu.inference.measure import Measurement, measure
 from danlu.inference.trained_network import TrainedNetwork
-from danlu.metrics.calibration import fit_temperature
+from danlu.metrics.calibration import MIN_SAMPLES, fit_temperature
 from danlu.metrics.classification import expected_calibration_error
 from danlu.preparation.prepared import Prepared
 from danlu.run.folder import Run
@@ -22,7 +22,7 @@ def calibrate(run: Run, prepared: Prepared, progress: Progress, given: float = 1
 
     given: temperature for a training without a validation set, from the folds of a cross-validation.
 
-    Returns the calibration of the best weights; None for other tasks and where nothing can be fitted. The result
+    Returns the calibration of the best weights; None for other tasks and too few validation samples. The result
     depends on the saved weights alone, so a run that was killed meanwhile has the same bits when it is resumed.
     """
     if prepared.dataset.task_spec.targets != "class":
@@ -31,6 +31,8 @@ def calibrate(run: Run, prepared: Prepared, progress: Progress, given: float = 1
         for name in ("best", "last") if given != 1 else ():
             _store(run, load(run, name).network, given, (name,))
         return Calibration(given) if given != 1 else None
+    if len(prepared.split.val) < MIN_SAMPLES:
+        return None
     found = None
     same_weights = progress.best_epoch == progress.epoch
     for names in [("best", "last")] if same_weights else [("best",), ("last",)]:
