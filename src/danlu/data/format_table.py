@@ -27,6 +27,7 @@ from danlu.data.sources import (
     label_studio,
     labelled_csv,
     labelme,
+    linemod,
     npz,
     parquet,
     supervisely,
@@ -35,6 +36,7 @@ from danlu.data.sources import (
     via,
     voc,
     wider_face,
+    ycb_video,
     yolo,
 )
 from danlu.data.sources.targets import Task
@@ -152,6 +154,23 @@ FORMATS = {
         "models/obj_000001.ply, models/models_info.json, SPLIT/SCENE/scene_gt.json, scene_camera.json, rgb/000001.png",
         "sources/test_bop.py",
         sets="LM-O",
+    ),
+    "ycb video": Format(
+        "YCB-Video: poses in -meta.mat beside each image, and point clouds",
+        ycb_video.look,
+        ycb_video.open,
+        ("pose", "detect"),
+        "data/0000/000001-color.png, -meta.mat, -label.png, -box.txt; models/CLASS/points.xyz; image_sets/train.txt",
+        "sources/test_ycb_and_linemod.py",
+    ),
+    "linemod": Format(
+        "LINEMOD: gt.yml and info.yml of the preprocessed release, or the original rot0.rot and tra0.tra",
+        linemod.look,
+        linemod.open,
+        ("pose", "detect"),
+        "data/01/rgb/0000.png, gt.yml, info.yml, models/obj_01.ply; or OBJECT/data/color0.jpg, rot0.rot, tra0.tra, "
+        "OBJECT/mesh.ply",
+        "sources/test_ycb_and_linemod.py",
     ),
     "coco": Format(
         "COCO json of boxes or masks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ SURFACE_POINTS = 1200  # of a mesh; their spacing limits the differences that ca
 FEW_POINTS, FEW_FACTOR = 150, 1.4  # of them that reject most turns, if they are so much further away than the limit
 ORDERS = (6, 4, 3, 2)  # turns by 1/order that are tried
 ANY_ANGLE = 37.0  # degrees; a shape that this turn leaves unchanged is one of revolution
+MAX_FINITE = 60  # rotations of an icosahedron, the largest of the groups that are not about one axis
 STEPS = 36  # turns that stand for a continuous symmetry
 SAME_AXIS = 0.985  # cosine; a principal axis nearer to a coordinate axis is taken as that one
 MAX_EXCESS, MAX_MISFIT = 1.15, 0.002  # residual of the same shape: factor of that of another sample, and diameters
@@ -82,12 +84,15 @@ def _same_colours(mesh: Mesh, centre: Tensor, turn: Tensor) -> bool:
 
 def _group(found: list[tuple[tuple[float, float, float], int]], centre: Tensor) -> ShapeSymmetry:
     """The group that turns about axes through `centre` generate; of two continuous axes the first only."""
-    discrete = [cyclic(axis, order)[1:2] for axis, order in found if order]
+    turns, generators = no_symmetry(), no_symmetry()
     continuous = [axis for axis, order in found if not order][:1]
-    try:
-        turns = closure(torch.cat(discrete)) if discrete else no_symmetry()
-    except ValueError:  # axes that are nearly, but not exactly, those of one group
-        turns = closure(discrete[0])
+    for axis, order in found:
+        if order and not continuous:
+            more = torch.cat((generators, cyclic(axis, order)[1:2]))
+            with suppress(ValueError):  # an axis that is nearly, but not exactly, one of the same group
+                larger = closure(more)
+                if len(larger) <= MAX_FINITE:
+                    turns, generators = larger, more
     if continuous:
         aligned = [axis for axis, order in found if order and abs(_cosine(axis, continuous[0])) < 1e-6]
         flips = cyclic(aligned[0], 2) if aligned else no_symmetry()

@@ -27,6 +27,7 @@ from danlu.data.pose_audit import (
     PoseAudit,
     PosedBox,
     check_symmetries,
+    described,
     explain,
     kind_of_matrix,
 )
@@ -34,9 +35,11 @@ from danlu.data.sources.labelled import image_files, relative, too_many_bad
 from danlu.data.survey import Survey
 from danlu.message import message
 from danlu.pose.cameras import project_model
+from danlu.pose.meshes import Mesh
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.rigid import RigidPoses
 from danlu.pose.rotations import nearest_rotations
+from danlu.pose.shape_symmetry import shape_symmetry
 from danlu.refuse import Refusal, refusal
 
 MILLIMETRE = 0.001  # metres
@@ -44,6 +47,7 @@ MAX_ROTATION_ERROR = 0.05  # largest difference of an entry from the nearest rot
 MAX_BOX_DIFFERENCE = (4.0, 0.15)  # of a side of the projected mesh from the box: pixels, and fraction of the box
 MAX_METRES = 20.0  # larger typical distances are millimetres
 MAX_SIZE = 5.0  # larger typical diameters are millimetres
+MAX_SHAPE_MISFIT = 0.015  # diameters; of the mesh of an object that is known to be symmetric
 POINTS = 500  # of a mesh, in the comparison of hypotheses
 Models = Callable[[Sequence[int]], Sequence[ObjectModel]]  # numbers of objects -> models, in the unit of the file
 
@@ -82,9 +86,11 @@ class PoseReading:
     """Collects images and objects, and checks them against the models.
 
     entries: number of objects in the files, usable or not. own_units: the format has a unit for each kind of number.
+    unit: of lengths in files of this format, for messages.
     """
 
     own_units = False
+    unit = "millimetres"
 
     def __init__(self, survey: Survey, config: DataConfig) -> None:
         self.survey, self.config = survey, config
@@ -163,6 +169,14 @@ class PoseReading:
                 )
         return pairs
 
+    def shaped(self, name: str, mesh: Mesh, symmetric: bool) -> ObjectModel:
+        """A model of a format without declared symmetries: those of the shape, if it is known to be symmetric."""
+        if not symmetric:
+            return ObjectModel(name, mesh)
+        found = shape_symmetry(mesh, MAX_SHAPE_MISFIT)
+        self.notes.append(f"symmetries of {name} are those of its mesh: {described(found) or 'none found'}")
+        return ObjectModel(name, mesh, symmetries=found.group, continuous=found.continuous)
+
     def units(self, diameter: float, distance: float) -> tuple[float, float] | None:
         """Metres per unit of meshes and of translations, from a typical diameter and a typical distance; None: unknown.
 
@@ -181,9 +195,10 @@ class PoseReading:
             raise Refusal(
                 message(
                     "data.refuse.bop_units",
-                    "{path}: meshes and translations must have the same unit, millimetres in BOP, got a typical "
+                    "{path}: meshes and translations must have the same unit, {unit} in this format, got a typical "
                     "diameter of {diameter:.4g} and a typical distance of {distance:.4g}",
                     path=self.survey.path,
+                    unit=self.unit,
                     diameter=diameter,
                     distance=distance,
                 )
