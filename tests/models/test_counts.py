@@ -79,6 +79,8 @@ NOT_COUNTED = {
     "linear": "any number of inputs and outputs; one affine map, as softmax",
     "perceptron": "any number of inputs and outputs; one affine map, as softmax",
     "small-cnn": "danlu's own network, without a paper",
+    "r2plus1d-18": "counted with its clips in test_r2plus1d.py",
+    "r2plus1d-mini": "danlu's own size, without a published count",
     "cspnet-nano": "danlu's own size, without a published classifier",
     "cspnet-tiny": "danlu's own size, without a published classifier",
     "cspnet-small": "danlu's own size, without a published classifier",

@@ -27,6 +27,7 @@ class Outline:
     kind: str
     task: TaskName
     classes: tuple[str, ...]
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class RunDefaults:
         task = config.task or "classify"
         classes = ("",) if TASKS[task].has_classes else ()  # the defaults depend on whether there are any
         device = pick_device("auto") if config.device == "auto" else torch.device(config.device)
-        return cls(config, Outline(kind, task, classes), samples, device)
+        return cls(config, Outline(kind, task, classes, config.data.frames), samples, device)
 
     def setting(self, key: str, changed: Change | None = None) -> Any:
         """Default of one setting, given the run's other settings and those in `changed`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from danlu.data.annotations import Annotation
 from danlu.data.canvas import Placement
+from danlu.data.clips import filmstrip
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
 from danlu.data.label_maps import BACKGROUND, IGNORE, LabelMap
@@ -162,7 +163,8 @@ def _image(dataset: Dataset, i: int, side: int) -> Image.Image:
     """The whole image, resized so that its longer side is `side`."""
     inputs = dataset.inputs
     if isinstance(inputs, Tensor):
-        return resized(to_image(visible(inputs[i])), side)
+        image = visible(inputs[i]) if dataset.frames is None else filmstrip(inputs[i], dataset.frames)
+        return resized(to_image(image), side)
     assert isinstance(inputs, ImageFiles)
     return resized(decode(inputs.paths[i], window=inputs.window), side)
 

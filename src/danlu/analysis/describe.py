@@ -18,7 +18,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Problem
 from danlu.data.format_table import FORMATS
-from danlu.data.inputs import channel_statistics, frame_of, image_inputs
+from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.label_maps import IGNORE, LabelMap
 from danlu.data.split import Split, split_dataset
 from danlu.message import Message, message
@@ -63,7 +63,7 @@ def describe(
     assert colour is not None, "chosen while reading"
     fit: Fit = "letterbox" if dataset.task_spec.on_canvas else "crop"
     images = image_inputs(dataset, size=size, colour=colour, memory=False, fit=fit)
-    mean, std = channel_statistics(images.some(shuffled.tolist()))
+    mean, std = images.statistics(shuffled.tolist())
     if out is not None:
         write_contact_sheet(Path(out), dataset, shuffled)
     return replace(

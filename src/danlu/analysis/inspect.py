@@ -70,7 +70,8 @@ def inspect(
 ) -> InspectedNetwork:
     """Trace a network and compute its parameters, multiply-adds, receptive fields and memory, layer by layer.
 
-    model: a name that `danlu train --model` takes, also of a detector, or a module. input: "CxHxW", or "D" for rows of
+    model: a name that `danlu train --model` takes, also of a detector, or a module. input: "CxHxW", "TxCxHxW" for clips
+    of T frames, or "D" for rows of
     D numbers; by default the network's own input size. plot: a .png or .svg file to draw the network in. time: measure
     forward, backward and step of every layer on this machine. effective: a .png file to draw the effective receptive
     fields in (see `danlu.inspection.effective`), measured on the network at its initialisation, or on the given module.
@@ -184,16 +185,17 @@ def _traced(
 def _network(name: str, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
     if len(shape) == 1:
         return build_model(name, classes=classes, inputs=shape[0], **options)
-    if len(shape) != 3 or shape[1] != shape[2]:
+    if len(shape) not in ((3,) if name in DETECTORS else (3, 4)) or shape[-1] != shape[-2]:
         raise refusal(
             "--input",
-            message("analysis.wanted.cxhxw_table_rows", "CxHxW with H = W, or D for table rows"),
+            message("analysis.wanted.cxhxw_table_rows", "CxHxW with H = W, TxCxHxW for clips, or D for table rows"),
             "x".join(map(str, shape)),
         )
     if name in DETECTORS:
         own = {"backbone": None, "classes": classes, "channels": shape[0], "size": shape[1]} | options
         return build_with_backbone(name, **own)
-    return build_model(name, classes=classes, channels=shape[0], size=shape[1], **options)
+    frames = shape[0] if len(shape) == 4 else None
+    return build_model(name, classes=classes, channels=shape[-3], size=shape[-1], frames=frames, **options)
 
 
 def _default_input(name: str) -> str:
@@ -206,10 +208,10 @@ def _default_input(name: str) -> str:
 def _shape(text: str) -> tuple[int, ...]:
     wanted = message(
         "analysis.wanted.cxhxw_such_3x224x224_table",
-        'CxHxW such as "3x224x224", or D for table rows, of at most {max_size:,} each',
+        'CxHxW such as "3x224x224", TxCxHxW for clips, or D for table rows, of at most {max_size:,} each',
         max_size=MAX_SIZE,
     )
-    if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,2}", str(text)):
+    if not re.fullmatch(r"[1-9][0-9]*([x×][1-9][0-9]*){0,3}", str(text)):
         raise refusal("--input", wanted, text)
     shape = tuple(int(part) for part in re.split("[x×]", str(text)))
     if max(shape) > MAX_SIZE:

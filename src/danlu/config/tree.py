@@ -92,6 +92,7 @@ class DataConfig(Strict):
     )
     follow_links: bool = option(False, "read what links and paths of annotations name outside the data folder")
     size: Side | None = option(None, "side of the network's input images, in pixels")
+    frames: Count | None = option(None, "clips: number of frames taken of each, evenly spaced")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
     ignore: Annotated[int, Field(ge=-1, le=65_535)] | None = option(
         None, "semantic: value in masks of pixels without a class, -1 for none; by default 255"

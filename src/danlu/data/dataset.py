@@ -97,6 +97,8 @@ class Dataset:
     unlabelled: splits (VAL, TEST) with images but without labels, whose images are not among the samples.
     raw: whether tensors are passed to the network unchanged, also rows (N, D), otherwise columns of a table.
     models: 3D model of each class, of data with poses. audit: results of the checks of poses read from files.
+    frames: of each clip, whose images have the channels of all its frames, one frame after the other (`data/clips.py`);
+        None for images.
     seen: files by which the format was recognised; None for a known dataset that is not read from a path.
     """
 
@@ -116,6 +118,7 @@ class Dataset:
     raw: bool = False
     models: Sequence[ObjectModel] = ()
     audit: PoseAudit | None = None
+    frames: int | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -137,11 +140,11 @@ class Dataset:
 
     @property
     def stored_channels(self) -> int:
-        """Channels of the images as they are stored; 3 for files where some have colour."""
+        """Channels of the images, or of a frame, as they are stored; 3 for files where some have colour."""
         if isinstance(self.inputs, ImageFiles):
             return self.inputs.channels or (1 if self.inputs.grey else 3)
         assert isinstance(self.inputs, Tensor)
-        return self.inputs.shape[1]
+        return self.inputs.shape[1] // (self.frames or 1)
 
     @property
     def kind(self) -> Literal["images", "files", "columns", "table", "tensors"]:

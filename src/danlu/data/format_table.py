@@ -14,6 +14,7 @@ from danlu.data.sources import (
     bdd100k,
     bop,
     cifar,
+    clips,
     coco,
     createml,
     csv,
@@ -142,7 +143,7 @@ FORMATS = {
         _on_path(npz.looks_like, "an .npz file"),
         _of_path(npz.open),
         ("classify", "regress"),
-        "one file: x (N, H, W), (N, H, W, C) or (N, D), y (N,) or (N, T)",
+        "one file: x (N, H, W), (N, H, W, C), (N, D) or clips (N, T, C, H, W), y (N,) or (N, T)",
         "sources/test_npz.py",
         reader="numpy",
     ),
@@ -390,6 +391,15 @@ FORMATS = {
         "SegmentationClass; Cityscapes' leftImg8bit and gtFine",
         "sources/test_label_masks.py",
         sets="Penn-Fudan as VOC",
+    ),
+    "clips": Format(
+        "a folder per class with one subfolder of numbered frames per clip",
+        clips.look,
+        clips.open,
+        CLASSES,
+        "CLASS/CLIP/0001.jpg, or SPLIT/CLASS/CLIP/0001.jpg; on request an .npz file of clips (N, T, C, H, W) or "
+        "(N, T, H, W)",
+        "sources/test_clips.py",
     ),
     "folder": Format(
         "a folder with one subfolder of images per class",

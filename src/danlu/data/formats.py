@@ -23,7 +23,7 @@ from danlu.data.evidence import Evidence, Fit
 from danlu.data.format_table import FORMATS, format_named, readable_formats
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.label_maps import LabelMap
-from danlu.data.sources import label_masks, scenes, shapes, sklearn, torchvision, unread
+from danlu.data.sources import label_masks, moving_digits, scenes, shapes, sklearn, torchvision, unread
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
@@ -36,7 +36,7 @@ def known_names() -> dict[str, str]:
     """Map the names of known datasets to their descriptions."""
     return {
         name: known.description
-        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES, scenes.NAMES)
+        for table in (sklearn.NAMES, torchvision.NAMES, shapes.NAMES, scenes.NAMES, moving_digits.NAMES)
         for name, known in table.items()
     }
 
@@ -278,6 +278,8 @@ def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
     for drawn in (shapes, scenes):
         if name in drawn.NAMES:
             return drawn.open(name, task)
+    if name in moving_digits.NAMES:
+        return moving_digits.open(name, config)
     for source in (sklearn, torchvision):
         if name in source.NAMES:
             return source.open(name, root, config)
@@ -321,7 +323,10 @@ def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dat
             near=nearest(given, beside),
         )
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
-    return _open_path(path, replace(config, path=given, val=None, test=None, target=target), main.task)
+    config = replace(config, path=given, val=None, test=None, target=target)
+    if main.frames is not None and isinstance(main.inputs, torch.Tensor):
+        config = replace(config, frames=main.frames, size=config.size or main.inputs.shape[-1])
+    return _open_path(path, config, main.task)
 
 
 def _join(main: Dataset, part: Dataset, split: int, flag: str) -> Dataset:

@@ -61,19 +61,20 @@ class Images:
     """Images of a dataset.
 
     source: uint8 (N, C, S, S) in memory, or files with a `decoder`. problems: of unreadable files. void: numbers of the
-    samples that could not be read.
+    samples that could not be read. frames: of clips, whose channels are those of all frames.
     """
 
     source: Tensor | ImageFiles
     decoder: Decoder | None = None
     problems: list[Problem] = field(default_factory=list)
     void: list[int] = field(default_factory=list)
+    frames: int | None = None
 
     @property
     def channels(self) -> int:
-        """Number of channels of each image."""
+        """Number of channels of each image, or of a frame."""
         if isinstance(self.source, Tensor):
-            return self.source.shape[1]
+            return self.source.shape[1] // (self.frames or 1)
         assert self.decoder is not None
         return channels_of(self.decoder.colour, self.source.channels)
 
@@ -83,6 +84,13 @@ class Images:
             return self.source[torch.as_tensor(index, dtype=torch.long)].cpu()
         assert self.decoder is not None
         return self.decoder(np.asarray(index))[0]
+
+    def statistics(self, index: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel over the given samples, scaled to [0, 1]."""
+        images = self.some(index)
+        return channel_statistics(
+            images if self.frames is None else images.unflatten(1, (self.frames, -1)).flatten(0, 1)
+        )
 
 
 def image_inputs(
@@ -101,12 +109,13 @@ def image_inputs(
     decoded images on disk, used instead of memory. Without both, images are decoded when needed. workers: number of
     processes that decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
     """
-    total = len(dataset) * channels_of(colour, dataset.stored_channels) * size**2
+    total = len(dataset) * (dataset.frames or 1) * channels_of(colour, dataset.stored_channels) * size**2
     what = f"{len(dataset):,} images"
     if isinstance(dataset.inputs, Tensor):
         check_memory(total, "--size", size, what)
-        images = _in_colour(dataset.inputs, colour)
-        return Images(_letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size)))
+        images = _in_colour(dataset.inputs, colour, dataset.frames)
+        images = _letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size))
+        return Images(images, frames=dataset.frames)
     assert isinstance(dataset.inputs, ImageFiles)
     files = dataset.inputs
     if colour == "all" and files.channels is None:
@@ -157,7 +166,10 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def _in_colour(images: Tensor, colour: Colour) -> Tensor:
+def _in_colour(images: Tensor, colour: Colour, frames: int | None = None) -> Tensor:
+    if frames is not None:
+        clips = _in_colour(images.unflatten(1, (frames, -1)).flatten(0, 1), colour)
+        return clips.unflatten(0, (-1, frames)).flatten(1, 2)
     wanted = 1 if colour == "grey" else 3
     if colour == "all" or images.shape[1] == wanted:
         return images

@@ -30,6 +30,8 @@ class ImagePredictor:
 
     def __init__(self, run: LoadedRun, device: str | None = None) -> None:
         signature = run.signature
+        if signature.frames is not None:
+            raise refusal("RUN", message("inference.wanted.network_images", "a network of single images"), run.name)
         if signature.columns is not None or signature.channels is None or signature.transform is not None:
             raise refusal(
                 "RUN",

@@ -21,6 +21,7 @@ from danlu.inference.evaluation_page import write_evaluation_page
 from danlu.inference.evaluation_result import EvaluationResult
 from danlu.inference.familiarity import TrainingFeatures, with_distances
 from danlu.inference.measure import measure
+from danlu.inference.predict_clips import predict_clips
 from danlu.inference.predict_images import predict_images
 from danlu.inference.predict_rows import predict_rows
 from danlu.inference.predict_tensors import predict_tensors
@@ -171,7 +172,8 @@ class LoadedRun(Run):
 
         inputs: image files, folders of images (files are recognised by content, hidden files are skipped), arrays
         (H, W), (H, W, C) or (N, H, W, C) of uint8, PIL images; for detectors also videos; for networks of table rows
-        csv files, DataFrames or arrays (N, D). Images in memory are named "array 0", "array 1", ...
+        csv files, DataFrames or arrays (N, D); for networks of clips folders of frames, videos, npz files and arrays
+        (T, C, H, W) or (N, T, C, H, W). Images in memory are named "array 0", "array 1", ...
         top: number of classes listed (classification). out: folder for the images with the prediction on them.
         weights: "best" or "last"; those the run was loaded with by default.
         device: "cpu", "cuda", ...; the run's by default. tta: average over flipped views (test-time augmentation).
@@ -236,6 +238,8 @@ class LoadedRun(Run):
                     str(out),
                 )
             return predict_tensors(self.network, place, inputs, top=top)
+        if self.signature.frames is not None:
+            return predict_clips(self.network, place, inputs, config, top=top, out=out)
         if self.signature.columns is None:
             return predict_images(self.network, place, inputs, config, top=top, out=out)
         if out is not None:

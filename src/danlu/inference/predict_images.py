@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from danlu.config import Config
 from danlu.data.augment import Normalise, views
+from danlu.data.clips import ClipTransform
 from danlu.data.columns import TargetScaler
 from danlu.data.images import decode, read_image
 from danlu.data.multichannel import ChannelsError
@@ -116,7 +117,9 @@ def image_outputs(
             raw = torch.from_numpy(np.stack(images[start : start + CHUNK])).to(device)
             outputs = []
             for signature, model in members:
-                normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+                normalise = Normalise(**signature.normalisation)
+                if signature.frames is not None:
+                    normalise = ClipTransform(normalise, signature.frames)
                 _, prepare = around(signature, normalise, normalise)
                 batch, _ = prepare(raw, None, torch.zeros(len(raw), device=device), None)
                 seen = views(batch, config.augment) if config.tta else [batch]

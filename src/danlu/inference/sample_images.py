@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from danlu.data.clips import filmstrip
 from danlu.preparation.prepared import Prepared
 from danlu.report.images import to_data_uri, visible
 
+FILMSTRIP_WIDTH = 264  # pixels, of the frames of a clip in the report
 IMAGE_SIDE = 96  # pixels, of images in the report
 EXAMPLE_SIDE = 384  # max pixels, of images with ground truth and detections
 
@@ -16,7 +18,10 @@ def image_uri(prepared: Prepared, index: int, side: int | None = None) -> str:
     """
     if prepared.images is None:
         return ""
-    image = visible(prepared.images.some([index])[0])
+    image = prepared.images.some([index])[0]
+    if prepared.images.frames is not None:
+        return to_data_uri(filmstrip(image, prepared.images.frames), FILMSTRIP_WIDTH)
+    image = visible(image)
     placed = prepared.objects or prepared.maps
     if placed is None:
         return to_data_uri(image, side or IMAGE_SIDE)

@@ -15,6 +15,7 @@ from danlu.config import ModelConfig, from_dict
 from danlu.message import message
 from danlu.models import networks
 from danlu.models.backbone import Backbone
+from danlu.models.frame_mean import FrameMean
 from danlu.models.library import defining_module, timm_backbone, timm_model, torchvision_model
 from danlu.models.parts import initialise, normalise_weights
 from danlu.models.spec import NetworkSpec
@@ -39,9 +40,13 @@ def build_model(
     channels: int | None = None,
     size: int | None = None,
     inputs: int | None = None,
+    frames: int | None = None,
     **options: Any,
 ) -> nn.Module:
-    """Build a randomly initialised network: (N, channels, size, size), or rows (N, inputs), -> (N, classes).
+    """Build a randomly initialised network of images, rows or clips.
+
+    It takes (N, channels, size, size), rows (N, inputs), or clips (N, frames, channels, size, size), and returns
+    (N, classes). A network of images gets each frame of a clip; its outputs are averaged.
 
     Args:
         name: An entry of MODELS, or timm/NAME, or torchvision/NAME.
@@ -49,6 +54,7 @@ def build_model(
         channels: Channels of the images; with `size`, for images.
         size: Side of the images in pixels.
         inputs: Numbers per row, for rows of numbers.
+        frames: Frames per clip, for clips.
         options: Fields of `ModelConfig`; None, or the field's default, means the network's own default.
 
     Raises:
@@ -67,10 +73,17 @@ def build_model(
         return _build(name, spec, (inputs, classes), options)
     channels, size = _positive("channels", channels), _positive("size", size)
     spec = find_network(name)
-    if spec.tabular:
-        return _build(name, spec, (channels * size * size, classes), options)
-    _check_size(name, spec, size)
-    return _build(name, spec, (channels, size, classes), options)
+    if frames is not None:
+        frames = _positive("frames", frames)
+    if spec.clips and frames is None:
+        raise refusal(
+            "--model", message("models.wanted.network_images", "a network of images, as these are no clips"), name
+        )
+    shape = (channels * size * size, classes) if spec.tabular else (channels, size, classes)
+    if not spec.tabular:
+        _check_size(name, spec, size)
+    model = _build(name, spec, shape, options)
+    return model if frames is None or spec.clips else FrameMean(model)
 
 
 def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Backbone:

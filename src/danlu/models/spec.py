@@ -13,8 +13,8 @@ from torch import nn
 class NetworkFacts:
     """Facts about the data from which a network of the user is built.
 
-    classes: number of outputs. shape: of one input. channels, size: of images (C, size, size). inputs: of rows (D,).
-    None where the data have no such fact.
+    classes: number of outputs. shape: of one input. channels, size: of images (C, size, size). frames: of clips
+    (T, C, size, size). inputs: of rows (D,). None where the data have no such fact.
     """
 
     classes: int
@@ -22,6 +22,7 @@ class NetworkFacts:
     channels: int | None = None
     size: int | None = None
     inputs: int | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class NetworkSpec:
         default_input: (C, H, W) of the images, or (inputs,) of the rows it was designed for, used by `danlu inspect`.
         convex: Its loss is convex in the parameters. Decides default settings.
         residual: A residual network with batch norm. Decides default settings.
+        clips: Takes clips (N, T, C, size, size); `channels` are those of a frame, and `default_input` is (T, C, H, W).
         distance_outputs: Its outputs are minus squared distances to class prototypes, not logits. Decides the loss.
         name: Name of a network of the user, whose `build` takes `NetworkFacts`; "" for the entries of tables.
     """
@@ -57,6 +59,7 @@ class NetworkSpec:
     convex: bool = False
     residual: bool = False
     distance_outputs: bool = False
+    clips: bool = False
     name: str = ""
 
     @property

@@ -52,6 +52,8 @@ def open_data(
     wanted = task or ("classify" if first.classes else None)
     decided = task_of(labels, wanted, loss, first.target if _is_table(first) else "", where)
     inputs, common = _joined_inputs(parts), _common(parts, name)
+    if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 and inputs.ndim == 5:
+        common["frames"], inputs = inputs.shape[1], inputs.flatten(1, 2)
     if decided == "regress":
         targets = numbers(labels, where)
         names = (first.target or "target",) if targets.shape[1] == 1 else _columns(targets.shape[1])

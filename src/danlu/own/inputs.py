@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from danlu.config import DataConfig
+from danlu.data.clips import as_clips, frame_numbers, frames_to_take
 from danlu.data.dataset import Problem, Samples
 from danlu.data.image_file import IMAGE_SUFFIXES, ImageInfo
 from danlu.data.image_workers import check_images
@@ -78,7 +79,9 @@ def part_of(data: Any, wishes: Wishes, where: str) -> Part:
         if is_frame(first):
             named = str(getattr(second, "name", None) or "target")
             return Part(first.reset_index(drop=True), as_labels(second, f"targets of {where}"), target=named)
-        return Part(array_inputs(first, wishes.raw, where), as_labels(second, f"targets of {where}"))
+        return Part(
+            array_inputs(first, wishes.raw, where, wishes.config.frames), as_labels(second, f"targets of {where}")
+        )
     if is_frame(data):
         return _frame(data, wishes, where)
     if is_hugging_face(data):
@@ -94,10 +97,11 @@ def part_of(data: Any, wishes: Wishes, where: str) -> Part:
     return _dataset(data, wishes, where)
 
 
-def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
-    """An array as uint8 images (N, C, H, W), as rows float32 (N, D), or as it is. Refusal for text and NaN.
+def array_inputs(array: Any, raw: bool, where: str, frames: int | None = None) -> Tensor:
+    """An array as uint8 images (N, C, H, W), as rows float32 (N, D), as clips (N, T, C, H, W), or as it is.
 
-    raw: the user's network takes it: only 64-bit floats are shortened.
+    Refusal for text and NaN. frames: number of frames to take of each clip. raw: the user's network takes it: only
+    64-bit floats are shortened.
     """
     tensor = _tensor(array, f"inputs of {where}")
     if tensor.is_floating_point():
@@ -112,15 +116,12 @@ def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
     if tensor.ndim < 2 and not raw:
         tensor = tensor[:, None]
     if tensor.dtype == torch.uint8 and tensor.ndim in (3, 4):
-        images = _channels_first(tensor)
-        if images is not None and (not raw or images.shape[2] == images.shape[3]):
-            return images
-        if not raw:
-            wanted = message(
-                "own.wanted.images_channels", "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
-            )
-            raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
-        return tensor.float() / 255
+        return _byte_images(tensor, raw, where)
+    if tensor.ndim == 5 and not raw:
+        clips = as_clips(tensor, f"inputs of {where}")
+        count = frames_to_take([clips.shape[1]], frames, where)
+        clips = clips[:, frame_numbers(clips.shape[1], count)]
+        return clips if clips.dtype == torch.uint8 else clips.float()
     if raw:
         return tensor.float() if tensor.dtype in (torch.bool, torch.uint8) else tensor
     tensor = tensor.float()
@@ -138,10 +139,24 @@ def array_inputs(array: Any, raw: bool, where: str) -> Tensor:
     if tensor.ndim > 4:
         wanted = message(
             "own.wanted.rows_images_network_your",
-            "rows (N, D), images (N, C, H, W), or a network of your own for other shapes (model=)",
+            "rows (N, D), images (N, C, H, W), clips (N, T, C, H, W), or a network of your own for other shapes "
+            "(model=)",
         )
         raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
     return tensor
+
+
+def _byte_images(tensor: Tensor, raw: bool, where: str) -> Tensor:
+    """Images uint8 (N, C, H, W); floats in [0, 1] where they are none and the user's network takes them."""
+    images = _channels_first(tensor)
+    if images is not None and (not raw or images.shape[2] == images.shape[3]):
+        return images
+    if not raw:
+        wanted = message(
+            "own.wanted.images_channels", "images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1, 3 or 4 channels"
+        )
+        raise refusal(f"inputs of {where}", wanted, f"shape {tuple(tensor.shape)}")
+    return tensor.float() / 255
 
 
 def _tensor(array: Any, where: str) -> Tensor:
@@ -309,7 +324,10 @@ def _dataset(data: Any, wishes: Wishes, where: str) -> Part:
                 message("own.wanted.tensordataset_inputs_targets", "a TensorDataset of inputs and targets"),
                 f"{len(arrays)} tensors",
             )
-        return Part(array_inputs(arrays[0], wishes.raw, where), as_labels(arrays[1], f"targets of {where}"))
+        return Part(
+            array_inputs(arrays[0], wishes.raw, where, wishes.config.frames),
+            as_labels(arrays[1], f"targets of {where}"),
+        )
     read = Reading(wishes.collate, where)
     first, label = read(_item(data, 0, where))
     if not _is_image(first):

@@ -14,6 +14,7 @@ from danlu.data.augment import Augment, Normalise, views
 from danlu.data.augment_maps import AugmentMaps
 from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
+from danlu.data.clips import CLIP_CHANNELS, ClipTransform
 from danlu.data.columns import TargetScaler
 from danlu.detection.detector import Detector
 from danlu.engine.device import in_precision, set_determinism
@@ -71,7 +72,7 @@ def _own_transforms(
     if prepared.images is None:
         return Columns(), Columns()
     config, signature = prepared.config, prepared.signature
-    shape: dict[str, Any] = {"size": signature.size, "mean": signature.mean, "std": signature.std}
+    shape = signature.normalisation
     channels = signature.channels or 1
     if prepared.objects is not None:
         poses = signature.task_spec.poses
@@ -84,6 +85,9 @@ def _own_transforms(
         augment = Augment(config.augment, channels=channels, classes=0, **shape)
         pair = ViewPair(augment, Normalise(**shape), signature.mean, signature.std)
         return pair, pair
+    if signature.frames is not None:
+        augment = Augment(config.augment, channels=CLIP_CHANNELS, classes=classes, **shape)
+        return ClipTransform(augment, signature.frames), ClipTransform(Normalise(**shape), signature.frames)
     return Augment(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
 
 

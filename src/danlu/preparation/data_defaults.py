@@ -62,6 +62,8 @@ def pick_data_settings(
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
         if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
             _divisible_size(chooser)
+        if dataset.frames is not None:
+            pick("data.frames", dataset.frames, message("choice.frames", "frames of each clip, evenly spaced"))
         stored = dataset.stored_channels
         if stored not in (1, 3):
             pick(
@@ -77,7 +79,7 @@ def pick_data_settings(
             pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
         pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
         channels = channels_of(chooser["data.colour"], stored)
-        size_bytes = len(dataset) * channels * chooser["data.size"] ** 2
+        size_bytes = len(dataset) * (dataset.frames or 1) * channels * chooser["data.size"] ** 2
         fits = size_bytes <= DATA_MEMORY[device.type]
         mib = size_bytes / 2**20
         if fits:

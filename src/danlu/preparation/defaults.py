@@ -18,7 +18,7 @@ from danlu.models.build import find_network
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice, Chooser
 from danlu.preparation.data_defaults import pick_data_settings, starting_weights
-from danlu.preparation.own_defaults import choose_for_own, choose_network_for_tensors
+from danlu.preparation.own_defaults import CLIP_NETWORK, choose_for_own, choose_network_for_tensors
 from danlu.preparation.pretrained import (
     LAYER_DECAY,
     ONE_CYCLE,
@@ -42,6 +42,7 @@ REJECTION_DISTANCE = 20.0  # lenet5: squared distance, of 4 per wrong sign of 84
 FINE_TUNING_EPOCHS = 1 / 3  # fraction of the epochs from random initialisation
 FINE_TUNING_LR = 1 / 2  # fraction of the learning rate from random initialisation
 TRAINING_SAMPLES = 600_000  # over all epochs: enough for a small network, minutes on two cores
+CLIP_COST = 2  # of each frame of a clip, in small images
 CONVEX = message("choice.convex", "a convex problem")
 FORMAT_KEYS = ("precision", "channels_last")
 
@@ -70,6 +71,8 @@ class DataOutline(Protocol):
     def task(self) -> TaskName: ...
     @property
     def classes(self) -> Sequence[str]: ...
+    @property
+    def frames(self) -> int | None: ...
 
 
 def choose_training(
@@ -107,12 +110,16 @@ def _training(
         return
     if dataset.kind == "tensors":
         choose_network_for_tensors(chooser, dataset)
+    if dataset.frames is not None:
+        chooser.pick("model.name", CLIP_NETWORK, message("choice.network.clips", "clips: it sees motion"))
     _network(chooser, images, samples)
     network = find_network(chooser["model.name"])
     if network.name or is_own(chooser["optim.name"]):
         choose_for_own(chooser)
     self_supervised = start is not None and start.pretrain is not None
-    _budget(chooser, images, network.residual, samples, full=self_supervised)
+    _budget(
+        chooser, images, network.residual, samples, full=self_supervised, cost=CLIP_COST * (dataset.frames or 0) or 1
+    )
     if self_supervised and chooser["transfer.layer_decay"] == 1.0:
         chooser.keep("transfer.layer_decay", LAYER_DECAY)  # described where its factors are known
     _update_rule(chooser, images, network.residual, network.convex)
@@ -127,7 +134,7 @@ def _training(
         )
     if chooser["data.transform"] is not None:
         chooser.pick("augment.preset", "none", message("choice.augment.own", "your transform takes its place"))
-    _augmentation(chooser, images and not network.convex, samples)
+    _augmentation(chooser, images and not network.convex, samples, clips=dataset.frames is not None)
 
 
 def _fine_tuning(chooser: Chooser, samples: int, task: TaskSpec) -> None:
@@ -262,8 +269,11 @@ def _lighten(chooser: Chooser, backbone: str, width: int | None) -> None:
         chooser.pick("detect.width", width, why)
 
 
-def _budget(chooser: Chooser, images: bool, residual: bool, samples: int, full: bool = False) -> None:
-    """Batch size and epochs. full: as many as from random initialisation, also with weights to start from."""
+def _budget(chooser: Chooser, images: bool, residual: bool, samples: int, full: bool = False, cost: int = 1) -> None:
+    """Batch size and epochs. full: as many as from random initialisation, also with weights to start from.
+
+    cost: of a sample, in small images.
+    """
     batch = 128 if samples >= 10_000 else 64 if samples >= 2_000 else 32
     chooser.pick(
         "batch_size",
@@ -271,7 +281,7 @@ def _budget(chooser: Chooser, images: bool, residual: bool, samples: int, full: 
         message("choice.batch_size.samples", "{samples:,} training samples", samples=samples),
     )
     min_epochs = 30 if residual else 10
-    epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples, 1)))) if images else 60
+    epochs = max(min_epochs, min(60, round(TRAINING_SAMPLES / max(samples * cost, 1)))) if images else 60
     if starting_weights(chooser) and not full:
         fewer = max(5, round(epochs * FINE_TUNING_EPOCHS))
         chooser.pick(
@@ -327,12 +337,12 @@ def _update_rule(chooser: Chooser, images: bool, residual: bool, convex: bool) -
     chooser.pick("schedule.name", "one-cycle", ONE_CYCLE)
 
 
-def _augmentation(chooser: Chooser, augmented: bool, samples: int) -> None:
+def _augmentation(chooser: Chooser, augmented: bool, samples: int, clips: bool = False) -> None:
     if not augmented:
         chooser.pick("augment.preset", "none", message("choice.augment.none", "not images, or a convex problem"))
         return
     small_grey = (chooser["data.size"] or 0) <= 40 and chooser["data.colour"] == "grey"
-    if chooser["augment.preset"] is None and small_grey and samples < SMALL_SET:
+    if chooser["augment.preset"] is None and small_grey and not clips and samples < SMALL_SET:
         why = message(
             "choice.augment.few_samples",
             "only {samples:,} samples: small distortions make up for missing ones",

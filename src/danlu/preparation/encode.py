@@ -14,7 +14,7 @@ from danlu.data.annotations import Annotation
 from danlu.data.canvas import Fit
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, ImageFiles, Samples
-from danlu.data.inputs import Images, channel_statistics, frame_of, image_inputs, placements
+from danlu.data.inputs import Images, frame_of, image_inputs, placements
 from danlu.data.label_maps import LabelMap, MapSet
 from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
@@ -73,7 +73,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     )
     split = _without(split, images.void, len(dataset))
     limit = MAX_STATISTICS_IMAGES if config.data.memory else MAX_STATISTICS_FILES
-    mean, std = channel_statistics(images.some(split.train[:: -(-len(split.train) // limit)].tolist()))
+    mean, std = images.statistics(split.train[:: -(-len(split.train) // limit)].tolist())
     channels = len(mean)
     if start is not None and start.channels == channels:
         mean, std = start.mean, start.std  # pretrained weights need the normalisation of their training
@@ -84,6 +84,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     signature = replace(
         _signature(config, dataset),
         channels=channels,
+        frames=dataset.frames,
         size=size,
         canvas=canvas,
         mean=mean,

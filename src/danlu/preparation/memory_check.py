@@ -57,8 +57,8 @@ def check_fits(config: ResolvedConfig, signature: Signature, device: torch.devic
 
 
 def _image(signature: Signature) -> int:
-    """Bytes of one image as floats; 0 without images."""
-    return (signature.channels or 1) * (signature.size or 0) ** 2 * FLOAT
+    """Bytes of one image or clip as floats; 0 without images."""
+    return (signature.frames or 1) * (signature.channels or 1) * (signature.size or 0) ** 2 * FLOAT
 
 
 def _integers(value: object) -> list[int]:

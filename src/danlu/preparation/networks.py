@@ -75,6 +75,7 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
         size=facts.size,
         classes=signature.outputs,
         inputs=facts.inputs,
+        frames=facts.frames,
         pretrained=pretrained,
         **signature.options,
     )
@@ -95,12 +96,15 @@ def _pretrainer(signature: Signature, pretrained: bool) -> nn.Module:
 def facts_of(signature: Signature) -> NetworkFacts:
     """Facts about the data for a network of the user."""
     shape = tuple(signature.input_shape)
-    square = len(shape) == 3 and shape[1] == shape[2]
+    frames = shape[0] if len(shape) == 4 else None
+    image = shape if frames is None else shape[1:]
+    square = len(image) == 3 and image[1] == image[2]
     return NetworkFacts(
         classes=signature.outputs,
         shape=shape,
-        channels=shape[0] if len(shape) == 3 else None,
-        size=shape[1] if square else None,
+        channels=image[0] if len(image) == 3 else None,
+        size=image[1] if square else None,
+        frames=frames,
         inputs=shape[0] if len(shape) == 1 else None,
     )
 

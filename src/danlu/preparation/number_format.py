@@ -54,7 +54,9 @@ def choose_format(
         found = Format("fp32", asked.precision in ("bf16", "fp16"), reason)
     elif device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        found = Format(precision, True, message("choice.precision.tensor_cores", "tensor cores"))
+        found = Format(precision, signature.frames is None, message("choice.precision.tensor_cores", "tensor cores"))
+    elif signature.frames is not None:
+        found = Format("fp32", False, message("choice.precision.clips", "clips are folded into images layer by layer"))
     else:
         batch = min(config.batch_size, MAX_PROBE_BATCH)
         inputs = torch.randn(batch, signature.channels or 1, signature.size, signature.size, device=device)

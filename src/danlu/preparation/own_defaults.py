@@ -12,6 +12,7 @@ from danlu.refuse import Refusal
 from danlu.user_objects import find, is_own
 
 LR = 1e-3  # of the Adam family, for a network of which nothing is known
+CLIP_NETWORK = "r2plus1d-mini"  # default for clips
 ADAPTIVE = ("adam", "adamw", "muon", "rmsprop")
 
 
@@ -34,6 +35,9 @@ def choose_network_for_tensors(chooser: Chooser, dataset: Any) -> None:
     shape = tuple(dataset.inputs.shape)[1 if isinstance(dataset.inputs, Tensor) else 0 :]
     if chooser["model.name"] is not None:
         return
+    if len(shape) == 4 and shape[2] == shape[3] and shape[1] in (1, 3):
+        chooser.pick("model.name", CLIP_NETWORK, message("choice.network.clips", "clips: it sees motion"))
+        return
     if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
         if len(shape) == 1:
             return
@@ -41,7 +45,7 @@ def choose_network_for_tensors(chooser: Chooser, dataset: Any) -> None:
             message(
                 "preparation.refuse.model_given_inputs_shape",
                 "model must be given for inputs of shape {shape}: danlu's own networks take rows (D,) "
-                "and square images (1, S, S) or (3, S, S)",
+                "square images (1, S, S) or (3, S, S) and clips (T, 1, S, S) or (T, 3, S, S)",
                 shape=str(shape),
             ),
             "model",

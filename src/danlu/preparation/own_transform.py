@@ -39,6 +39,14 @@ def with_own_transform(config: Config, encoded: Encoded) -> Encoded:
             ),
             "transform",
         )
+    if encoded.signature.frames is not None:
+        raise Refusal(
+            message(
+                "preparation.refuse.transform_left_out_clips",
+                "transform must be left out for clips, all frames of which danlu transforms alike",
+            ),
+            "transform",
+        )
     transform.fit(_first(config, encoded))
     name = config.data.transform
     signature = replace(

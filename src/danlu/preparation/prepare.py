@@ -11,6 +11,7 @@ from torch import Tensor
 
 from danlu.config import Config, ResolvedConfig, resolve
 from danlu.data.augment import resolve as resolve_augmentation
+from danlu.data.clips import CLIP_CHANNELS
 from danlu.data.columns import ColumnEncoder, TargetScaler
 from danlu.data.dataset import Dataset, Samples
 from danlu.data.formats import open_dataset, renumbered
@@ -124,6 +125,12 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
         canvas = signature.canvas or 1
         memory = config.data.memory
         images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.fit)
+        if images.frames != signature.frames:
+            wanted = message("preparation.wanted.clips_of", "clips of {frames} frames", frames=signature.frames)
+            if signature.frames is None:
+                wanted = message("preparation.wanted.images", "images")
+            got = "images" if images.frames is None else f"clips of {images.frames} frames"
+            raise refusal("DATA", wanted, f"{got} in {dataset.path}")
         if images.channels != signature.channels:
             raise refusal(
                 "DATA",
@@ -210,6 +217,8 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
     size = config.data.size or 1
     is_image = dataset.kind in ("images", "files")
     channels = channels_of(config.data.colour or "rgb", dataset.stored_channels) if is_image else 3
+    if dataset.frames is not None:
+        channels = CLIP_CHANNELS
     if dataset.task_spec.labels_pixels:
         return replace(config, augment=resolve_maps(config.augment, size=size, channels=channels))
     if dataset.task_spec.finds_objects:

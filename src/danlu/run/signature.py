@@ -22,7 +22,8 @@ class Signature:
         options: Its options, as for `build_model` or `build_detector`.
         classes: Class names in the order of the outputs.
         target_names: Predicted columns (regression).
-        channels: Channels of the images.
+        channels: Channels of the images, or of each frame of a clip.
+        frames: Frames of a clip, which the network takes as (T, C, size, size); None for images.
         size: Side of the network's input in pixels; images are scaled to [0, 1].
         canvas: Side in pixels to which images are resized before their centre of `size` pixels is cropped.
         mean, std: Normalisation per channel.
@@ -64,6 +65,7 @@ class Signature:
     thresholds: tuple[float, ...] = ()
     temperature: PositiveFloat = 1.0
     pretrain: dict[str, Any] | None = None
+    frames: int | None = None
 
     @property
     def task_spec(self) -> TaskSpec:
@@ -82,10 +84,19 @@ class Signature:
 
     @property
     def input_shape(self) -> list[int]:
-        """Shape of one input: [inputs], [channels, size, size], or that of the user's tensors."""
+        """Shape of one input: [inputs], [channels, size, size], [frames, channels, size, size], or of tensors."""
         if self.shape is not None:
             return list(self.shape)
-        return [self.inputs] if self.inputs is not None else [self.channels or 1, self.size or 1, self.size or 1]
+        if self.inputs is not None:
+            return [self.inputs]
+        image = [self.channels or 1, self.size or 1, self.size or 1]
+        return image if self.frames is None else [self.frames, *image]
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """Arguments of `data.augment.Normalise`; a clip is an image of the channels of all its frames."""
+        repeats = self.frames or 1
+        return {"size": self.size or 1, "mean": self.mean * repeats, "std": self.std * repeats}
 
     def to_json(self) -> str:
         """Return the signature as JSON text."""

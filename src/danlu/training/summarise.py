@@ -11,12 +11,13 @@ import torch
 
 from danlu.advice.fixes import fixes_of_run
 from danlu.data.augment import Normalise
+from danlu.data.clips import filmstrip
 from danlu.data.dataset import SPLITS
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement
 from danlu.inference.reconstructions import reconstructions
-from danlu.inference.sample_images import IMAGE_SIDE, image_uri
+from danlu.inference.sample_images import FILMSTRIP_WIDTH, IMAGE_SIDE, image_uri
 from danlu.objects import ObjectBatch
 from danlu.preparation.assemble import make_task, transforms
 from danlu.preparation.networks import network
@@ -105,12 +106,15 @@ def augmented_images(prepared: Prepared) -> list[str]:
         return []
     augment, _ = transforms(prepared)
     signature = prepared.signature
-    normalise = Normalise(size=signature.size or 1, mean=signature.mean, std=signature.std)
+    normalise = Normalise(**signature.normalisation)
     index: list[int] = prepared.split.train[:AUGMENTED_SHOWN].tolist()
     draws = augment.draw(np.random.default_rng([prepared.config.seed, 0]), len(index))
     images = prepared.images.some(index)
     targets: Any = prepared.targets.index_select(0, torch.tensor(index))
     shown, targets = augment(images, None, targets, draws)
+    if signature.frames is not None:
+        clips = normalise.undo(shown.flatten(1, 2))
+        return [to_data_uri(filmstrip(clip, signature.frames), FILMSTRIP_WIDTH) for clip in clips]
     images = visible(normalise.undo(shown.flatten(0, 1)[:AUGMENTED_SHOWN] if shown.ndim == 5 else shown))
     if isinstance(targets, ObjectBatch):
         boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]

@@ -60,7 +60,7 @@ def look(survey: Survey) -> Evidence | None:
     """Recognise subfolders of images, unless another explanation than one class per folder is more likely."""
     if survey.is_file or not survey.images:
         return None
-    layout = _layout(survey)
+    layout = class_layout(survey)
     if not layout.classes and layout.refuse is None:
         return None
     names = [folder[-1] for folder, _ in layout.classes]
@@ -76,7 +76,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """
     survey = as_survey(path)
     path = survey.root
-    layout = _layout(survey)
+    layout = class_layout(survey)
     listing = _list(survey, layout)
     found = check_images(listing.paths, decode=listing.bytes < FULL_CHECK, workers=config.workers)
     problems, strays = [], 0
@@ -140,7 +140,7 @@ def _list(survey: Survey, layout: _Layout) -> _Listing:
 # --- layout of the classes ---------------------------------------------------------------------------------------
 
 
-def _layout(survey: Survey) -> _Layout:
+def class_layout(survey: Survey) -> _Layout:
     """The class folders: below a training set's folder where there is one, else at the top."""
     own, below = image_counts(survey)
     children: dict[Folder, list[Folder]] = {}

@@ -169,7 +169,7 @@ def _too_high(survey: Survey, folders: list[Folder]) -> Message | None:
     return message(
         "data.refuse.too_high",
         "{folders} contain only folders ({inner}): give the folder that is the dataset, or use --format "
-        "folder where each of them is a class",
+        "folder where each of them is a class, or --format clips where each inner folder is a clip",
         folders=[f"{folder[-1]}/" for folder in deep[:4]], inner=inner[:4],
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import DataConfig
+from danlu.data.clips import as_clips, folded, frames_to_take
 from danlu.data.dataset import TEST, TRAIN, VAL, Dataset
 from danlu.data.sources.targets import Task, decide, to_classes, to_numbers
 from danlu.data.unpacking import check_npz
@@ -28,10 +29,12 @@ def looks_like(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".npz"
 
 
-def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
+def open(path: Path, config: DataConfig, task: Task | None = None, clips: bool = False) -> Dataset:
     """Read images as uint8 (N, C, H, W) or columns as float32 (N, D), and targets for the task of `targets.decide`.
 
-    Images may be stored as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float. Raises Refusal for other arrays.
+    Images may be stored as (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float; clips as (N, T, C, H, W),
+    (N, C, T, H, W) or (N, T, H, W, C). clips: the inputs are clips (N, T, C, H, W) or (N, T, H, W). Raises Refusal for
+    other arrays.
     """
     arrays = _arrays(path)
     parts = _parts(path, arrays)
@@ -61,8 +64,12 @@ def open(path: Path, config: DataConfig, task: Task | None = None) -> Dataset:
     raw = np.concatenate([_flat(arrays[y]) for _, y, _ in parts])
     where = f"{y_name} in {path}"
     notes: list[str] = []
-    inputs = _inputs(path, np.concatenate([arrays[x] for x, _, _ in parts]), parts[0][0], notes)
-    common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes}
+    joined, frames = np.concatenate([arrays[x] for x, _, _ in parts]), None
+    if clips or joined.ndim == 5:
+        inputs, frames = _clip_inputs(path, joined, parts[0][0], notes, config, as_given=clips)
+    else:
+        inputs = _inputs(path, joined, parts[0][0], notes)
+    common = {"path": str(path), "format": "npz", "inputs": inputs, "notes": notes, "frames": frames}
     common |= {"given": torch.cat(given) if len(parts) > 1 else None, "name_of": lambda i: f"{path.name} row {i}"}
     # Floats and several target columns mean regression; text and integers mean classification by default.
     if raw.ndim == 2 or raw.dtype.kind == "f" or task == "regress":
@@ -143,10 +150,13 @@ def _flat(y: np.ndarray) -> np.ndarray:
 
 def _check_inputs(where: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise Refusal unless x has finite columns or images. where: its location. shape: of a training sample."""
-    if x.ndim not in (2, 3, 4):
+    if x.ndim not in (2, 3, 4, 5):
         raise refusal(
             where,
-            message("data.wanted.columns_images", "columns (N, D) or images (N, H, W), (N, H, W, C) or (N, C, H, W)"),
+            message(
+                "data.wanted.columns_images",
+                "columns (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or clips (N, T, C, H, W)",
+            ),
             f"shape {x.shape}",
         )
     if x.size == 0:
@@ -176,10 +186,17 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
     return last < first
 
 
-def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
-    """Convert columns to float32 and images to uint8 (N, C, H, W)."""
-    if x.ndim == 2:
-        return torch.from_numpy(x.astype(np.float32))
+def _clip_inputs(
+    path: Path, x: np.ndarray, name: str, notes: list[str], config: DataConfig, as_given: bool
+) -> tuple[Tensor, int]:
+    """Clips as uint8 (N, T * C, H, W), and T."""
+    clips = as_clips(torch.from_numpy(_as_bytes(path, x, name, notes)), f"{name} in {path}", as_given=as_given)
+    count = frames_to_take([clips.shape[1]], config.frames, str(path))
+    return folded(clips, count), count
+
+
+def _as_bytes(path: Path, x: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Pixels as uint8. Raises Refusal where they are neither in [0, 1] nor in [0, 255]."""
     if x.dtype != np.uint8:
         low, high = float(x.min()), float(x.max())
         if low < 0 or high > 255:
@@ -191,6 +208,14 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         unit = high <= 1
         x = np.round(x.astype(np.float32) * (255 if unit else 1)).astype(np.uint8)
         notes.append(f"{name} in [0, {1 if unit else 255}] was rounded to 256 levels")
+    return x
+
+
+def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
+    """Convert columns to float32 and images to uint8 (N, C, H, W)."""
+    if x.ndim == 2:
+        return torch.from_numpy(x.astype(np.float32))
+    x = _as_bytes(path, x, name, notes)
     if x.ndim == 3:
         x = x[:, None]
     elif _channels_last(x.shape):
@@ -199,7 +224,10 @@ def _inputs(path: Path, x: np.ndarray, name: str, notes: list[str]) -> Tensor:
         x = x[:, :3]
         notes.append(f"the fourth channel of {name} is opaque alpha everywhere and is not used")
     if x.shape[1] not in (1, 3):
-        notes.append(f"{name} has {x.shape[1]} channels, which are all used (--data.colour all)")
+        notes.append(
+            f"{name} has {x.shape[1]} channels, which are all used (--data.colour all); --format clips reads them as "
+            "frames"
+        )
     if x.shape[1] > MAX_CHANNELS:
         raise refusal(
             f"images {name} in {path}",
