@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.config import with_values
+from danlu.data.clips import filmstrip, unfolded
 from danlu.data.dataset import Dataset, ImageFiles
 from danlu.data.images import decode
 from danlu.inference.loaded_run import LoadedRun, load
@@ -74,7 +75,8 @@ def same_images(runs: Sequence[Run], count: int) -> SameImages:
             one.need_outputs("compare")
         if (why := _different(loaded)) is not None:
             return SameImages(note=why)
-        dataset = read(with_values(loaded[0].config, READING))[1]
+        frames = max(one.signature.frames or 0 for one in loaded) or None
+        dataset = read(with_values(loaded[0].config, READING | {"data.frames": frames}))[1]
         split, index = _common(loaded, dataset)
         sources = _sources(dataset)
         if sources is None or not len(index):
@@ -100,6 +102,9 @@ def _different(loaded: Sequence[LoadedRun]) -> Message | None:
         if (own.task, own.classes, own.target_names) != (first.task, first.classes, first.target_names):
             text = "no images: {one} and {other} have different tasks or classes"
             return message("history.different_tasks", text, one=loaded[0].name, other=one.name)
+        if (one.signature.frames is None) != (first.frames is None):
+            text = "no images: {one} and {other} differ in that one reads clips and the other images"
+            return message("history.clips_and_images", text, one=loaded[0].name, other=one.name)
     if first.channels is None or first.columns is not None:
         return message("history.not_images", "no images: the runs do not read images")
     return None
@@ -123,7 +128,9 @@ def _spread(index: Tensor, count: int) -> list[int]:
 
 def _sources(dataset: Dataset) -> Callable[[int], Any] | None:
     """Function from a sample number to its image as `predict` takes it; None where the samples are not images."""
-    inputs = dataset.inputs
+    inputs, frames = dataset.inputs, dataset.frames
+    if frames is not None and isinstance(inputs, Tensor):
+        return lambda i: unfolded(inputs[i], frames).numpy()
     if dataset.kind == "images" and isinstance(inputs, Tensor):
         return lambda i: np.ascontiguousarray(inputs[i].permute(1, 2, 0).squeeze(-1).numpy())
     if isinstance(inputs, ImageFiles):
@@ -172,7 +179,10 @@ def _figure(
     sources: Callable[[int], Any],
 ) -> str:
     """One image: with a line for each run, or drawn once for each run."""
-    name, photo = dataset.name_of(index), decode(sources(index))
+    name, source = dataset.name_of(index), sources(index)
+    if dataset.frames is not None:
+        source = filmstrip(torch.from_numpy(source).flatten(0, 1), dataset.frames).numpy()
+    photo = decode(source)
     names = [clip(Path(one.name).name, 24) for one in loaded]
     if dataset.task_spec.targets in ("objects", "map"):
         drawn = [_drawn(photo, one, dataset.classes) for one in found]
