@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from test_rules_fit import run
 
 from danlu.doctor.derived.labels import highest_accuracy
@@ -40,6 +41,15 @@ def test_a_training_of_twenty_steps_has_not_failed_to_learn():
         if name != "loss.step" or (step or 0) <= 20:
             few.add(name, value, where, step)
     assert severities("fit.not_learning", few) == []
+
+
+@pytest.mark.parametrize(("rises", "falls", "found"), [(60, 0, []), (60, 40, []), (60, 80, ["warning"])])
+def test_a_network_that_warms_up_has_not_failed_to_learn(rises: int, falls: int, found: list[str]) -> None:
+    ledger = run([1.02, 1.01, 1.01, 1.0, 1.0], [1.02, 1.01, 1.01, 1.0, 1.0])
+    rates = [*(k / rises for k in range(1, rises + 1)), *(1 - k / falls for k in range(1, falls + 1))]
+    for step, rate in enumerate(rates):
+        ledger.add("optimizer.lr", rate, "optimizer0.group0", step)
+    assert severities("fit.not_learning", ledger) == found
 
 
 def test_the_upper_bound_of_an_accuracy_is_wide_on_few_samples():

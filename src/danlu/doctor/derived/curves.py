@@ -41,6 +41,13 @@ def learning_rates(ledger: Ledger) -> list[float]:
     return [rate for rate in ledger.values("optimizer.lr", where) if math.isfinite(rate)]
 
 
+def is_warming_up(ledger: Ledger) -> bool:
+    """Whether the learning rate still rises, or reached its maximum more recently than half of the steps ago."""
+    rates = learning_rates(ledger)
+    peak = next((i for i, rate in enumerate(rates) if rate >= 0.98 * max(rates)), 0)
+    return 2 * peak > max(len(rates) - 1, 0)
+
+
 def lr_is_constant(ledger: Ledger) -> bool:
     """Whether a learning rate is known and at least 90 % of its maximum at the end."""
     rates = learning_rates(ledger)

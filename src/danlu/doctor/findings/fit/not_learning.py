@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
-from danlu.doctor.derived.curves import metric_still_improves, start_of, training_curve
+from danlu.doctor.derived.curves import is_warming_up, metric_still_improves, start_of, training_curve
 from danlu.doctor.derived.progress import (
     accuracies,
     chance_loss,
@@ -36,7 +36,7 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
     if course is None or len(course[1]) < 5:
         yield from _by_training_loss(ledger)
         return
-    if 0 < steps_taken(ledger) < MIN_STEPS_VALIDATED:
+    if 0 < steps_taken(ledger) < MIN_STEPS_VALIDATED or is_warming_up(ledger):
         return
     train, val, chance = course
     skill, best = 1 - train[-1] / chance, 1 - min(val) / chance
