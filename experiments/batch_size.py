@@ -25,6 +25,7 @@ from danlu.config import OptimConfig
 from danlu.data.batches import Batches, Columns
 from danlu.learning.losses import cross_entropy, squared
 from danlu.learning.optim import build_optimizer
+from danlu.message import message
 from danlu.models.networks.mlp import MLP
 
 LR, BASE_BATCH = 0.02, 8  # fixed learning rate; the scaled one equals it at this batch size
@@ -128,4 +129,10 @@ def quadratic(u, v, m):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.batch_size",
+            "Noise of the gradient, time of an epoch and validation accuracy against the batch size: large batches take too few steps.",
+        ),
+    )

@@ -17,6 +17,7 @@ from style import BLUE, GREEN, ORANGE, contours, note, panels, save, start
 from torch import nn
 
 import danlu
+from danlu.message import message
 
 LR, LOWER_LR, CUT_STEP, BETA = 0.2, 0.06, 60, 0.5
 START = (-8.0, 0.9)
@@ -111,4 +112,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.bouncing_valley",
+            "Loss, gradient and direction of the steps in a valley: a training that stalls with a large gradient bounces between the walls.",
+        ),
+    )

@@ -20,6 +20,8 @@ from style import BLUE, GREEN, GREY, ORANGE, PURPLE, note, panels, save, start
 from torch import nn
 from training import digits
 
+from danlu.message import message
+
 WIDTH, HALF = 256, (2**-14, 65504)  # range of normal float16 numbers
 DRAWN = {
     "N(0, 0.01²)": lambda weight: nn.init.normal_(weight, std=0.01),
@@ -115,8 +117,8 @@ def draw(powers, forward, backward, learnt, quick):
     save(figure, "depth", quick)
 
 
-def run(quick=False):
-    depth, epochs = (10, 2) if quick else (30, 25)
+def run(quick=False, depth=30, epochs=25):
+    depth, epochs = (10, 2) if quick else (depth, epochs)
     powers = {1.5: 1.5**100, 0.8: 0.8**100}
     forward, backward = {}, {}
     for init in DRAWN:
@@ -134,4 +136,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.depth",
+            "Scale of outputs and gradients by layer, and training losses: only a suitable initialisation keeps a deep network trainable.",
+        ),
+    )

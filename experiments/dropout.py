@@ -16,16 +16,18 @@ from style import BLUE, GREEN, INK, ORANGE, note, panels, save, start
 from torch import nn
 from training import train
 
+from danlu.message import message
+
 WHEN = {"none": INK, "always": BLUE, "early": GREEN, "late": ORANGE}
 
 
-def run(quick=False):
-    epochs, seeds = (3, 1) if quick else (60, 4)
+def run(quick=False, epochs=60, seeds=4, p=0.5):
+    epochs, seeds = (3, 1) if quick else (epochs, seeds)
     shares = np.linspace(0.05, 0.8, 16)
-    seen = [nn.Dropout(p)(torch.ones(200_000)) for p in shares]
+    seen = [nn.Dropout(one)(torch.ones(200_000)) for one in shares]
     curves = {}
     for when in WHEN:
-        settings = {"model.dropout": 0.0 if when == "none" else 0.5}
+        settings = {"model.dropout": 0.0 if when == "none" else p}
         if when in ("early", "late"):
             settings["regularise.dropout_when"] = when
         runs = [
@@ -56,7 +58,7 @@ def run(quick=False):
     right.set(
         xlabel="epoch",
         ylabel="validation loss",
-        title="200 digits, p = 0.5: no significant difference",
+        title="200 digits, p = 0.5: no significant difference" if p == 0.5 else f"200 digits, p = {p:g}",
         xlim=(1, epochs),
         ylim=(0.15, 1.0),
     )
@@ -71,4 +73,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.dropout",
+            "Mean and variance after dropout, and validation losses: the mean stays, the variance grows as p/(1-p).",
+        ),
+    )

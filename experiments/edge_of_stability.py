@@ -18,6 +18,7 @@ from torch import nn
 from training import digits
 
 from danlu.doctor.curvature.summary import sharpness
+from danlu.message import message
 
 
 def squared(said, true):
@@ -40,9 +41,9 @@ def descend(x, y, rate, steps, every):
     return losses, sharp
 
 
-def run(quick=False):
-    steps, every, count = (120, 20, 100) if quick else (3000, 30, 300)
-    rates = [0.2, 0.1, 0.05]
+def run(quick=False, lr=0.2, steps=3000):
+    steps, every, count = (120, 20, 100) if quick else (steps, 30, 300)
+    rates = [lr, lr / 2, lr / 4]
     x, labels, *_ = digits(limit=count)
     x, y = x.flatten(1), nn.functional.one_hot(labels, 10).float()
     seen = {rate: descend(x, y, rate, steps, every) for rate in rates}
@@ -71,4 +72,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.edge_of_stability",
+            "Loss and sharpness of full-batch descent: sharpness rises to 2/lr and stays there.",
+        ),
+    )

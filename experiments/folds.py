@@ -14,6 +14,7 @@ from training import DataConfig, open_dataset
 
 from danlu.data.dataset import Dataset
 from danlu.data.split import folds, split_dataset
+from danlu.message import message
 
 SAMPLES = 300
 
@@ -61,4 +62,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.folds",
+            "Spread of the accuracy over seeds: the mean over five folds varies much less than a single hold-out.",
+        ),
+    )

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from danlu.config import OptimConfig
 from danlu.learning.losses import squared
 from danlu.learning.optim import build_optimizer
-
-STEPS = 25
+from danlu.message import message
 
 
 def descend(inputs: Tensor, targets: Tensor, begin: list[float], lr: float, steps: int, scale: float = 1.0) -> Tensor:
@@ -38,7 +37,7 @@ def descend(inputs: Tensor, targets: Tensor, begin: list[float], lr: float, step
     return torch.stack(path)
 
 
-def run(quick: bool = False) -> dict:
+def run(quick: bool = False, steps: int = 25) -> dict:
     sample = torch.tensor([[2.0]]), torch.tensor([4.0])
     by_hand = descend(*sample, [1.0], 0.1, 3, scale=2).flatten().tolist()
     overshoot = descend(*sample, [1.0], 1.0, 1, scale=2).flatten()[-1].item()
@@ -48,7 +47,7 @@ def run(quick: bool = False) -> dict:
     best = torch.linalg.solve(inputs.T @ inputs, inputs.T @ targets)
     curvature = torch.linalg.eigvalsh(inputs.T @ inputs / len(inputs))  # a learning rate above 2 / the largest diverges
     rates = {name: (factor / curvature[-1]).item() for name, factor in LRS.items()}
-    paths = {name: descend(inputs, targets, [-0.6, 0.6], lr, STEPS) for name, lr in rates.items()}
+    paths = {name: descend(inputs, targets, [-0.6, 0.6], lr, steps) for name, lr in rates.items()}
     left = {name: (path[-1] - best).norm().item() for name, path in paths.items()}
 
     figure, axes = panels(4, width=12.5, height=3.7, width_ratios=[1.25, 1, 1, 1])
@@ -59,7 +58,7 @@ def run(quick: bool = False) -> dict:
         contours(axis, lambda x, y, m=moments: quadratic(x - best[0].item(), y - best[1].item(), m), LEVELS)
         axis.plot(*path.T, "o-", color=colour, markersize=3.5, linewidth=1.4)
         axis.plot(*best, "+", color=INK, markersize=11, markeredgewidth=2)
-        note(axis, f"{left[name]:.2g} from $w^*$ after {STEPS} steps", -0.9, -3.1, colour)
+        note(axis, f"{left[name]:.2g} from $w^*$ after {steps} steps", -0.9, -3.1, colour)
     axes[0, 1].set_ylabel("weight $w_2$")
     save(figure, "gradient_descent_by_hand", quick)
     return {"a": by_hand, "learning rate 1": overshoot, "rates": rates, "distance left": left}
@@ -92,4 +91,10 @@ def draw_by_hand(axis, steps: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.gradient_descent_by_hand",
+            "Paths of gradient descent: a learning rate too small hardly moves, one too large oscillates or diverges.",
+        ),
+    )

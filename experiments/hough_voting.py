@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from style import BLUE, GREEN, GREY, ORANGE, RED, note, panels, save, start
 
+from danlu.message import message
 from danlu.pose.hough_voting import RADIUS, intersection, refined, vote_centre, votes
 from danlu.pose.render import render
 from danlu.pose.rotations import from_axis_angle
@@ -139,4 +140,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.hough_voting",
+            "Votes of the pixels for the centre of an object, and errors by noise: least squares over the voters is the most exact.",
+        ),
+    )

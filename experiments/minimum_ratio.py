@@ -15,6 +15,7 @@ from style import BLUE, GREY, INK, RED, note, panels, save, start
 from torch import nn
 
 import danlu
+from danlu.message import message
 
 
 def run(quick=False):
@@ -59,4 +60,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.minimum_ratio",
+            "Fraction of positive eigenvalues of the Hessian during training: by their signs, training ends at a saddle.",
+        ),
+    )

@@ -21,6 +21,7 @@ from torch import nn
 from training import digits
 
 import danlu
+from danlu.message import message
 
 BATCH = 64
 
@@ -123,4 +124,10 @@ def wrapped_evidence(found):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.nan_autopsy",
+            "First operation, layer, step and sample of five kinds of NaN, as the doctor reports them.",
+        ),
+    )

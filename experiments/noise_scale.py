@@ -21,6 +21,7 @@ from torch.func import functional_call, grad, vmap
 from training import digits
 
 import danlu
+from danlu.message import message
 
 TARGET_LOSS = 0.2  # training loss to reach
 WINDOW = 50  # pairs of steps over which the doctor's estimate is averaged
@@ -134,4 +135,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.noise_scale",
+            "Steps and samples needed against the batch size: beyond the noise scale a larger batch saves no steps.",
+        ),
+    )

@@ -20,6 +20,7 @@ from training import train
 
 from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
+from danlu.message import message
 
 STEPS, STEEP = 40, 20.0
 # Name: colour, lr in the ravine, momentum there, label position in the second panel.
@@ -46,8 +47,8 @@ def descend(name, lr):
     return torch.stack(path)
 
 
-def run(quick=False):
-    epochs, seeds = (2, 1) if quick else (15, 2)
+def run(quick=False, epochs=15, seeds=2):
+    epochs, seeds = (2, 1) if quick else (epochs, seeds)
     paths = {name: descend(name, lr) for name, (_, lr) in RULES.items()}
     losses = {}
     for name in RULES:
@@ -79,4 +80,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.optimizers",
+            "Paths of five optimisers in a ravine, and their training losses on the digits.",
+        ),
+    )

@@ -17,6 +17,7 @@ import torch
 from style import BLUE, GREEN, GREY, INK, RED, note, panels, save, start
 
 from danlu.detection.pose_crop import CropNetwork
+from danlu.message import message
 from danlu.pose.errors import rotation_errors
 from danlu.pose.losses import group_loss, ploss, sloss
 from danlu.pose.render import Light, render
@@ -144,4 +145,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.pose_symmetry",
+            "Errors of rotation of a cube under three losses: one that ignores the symmetries does not learn.",
+        ),
+    )

@@ -16,8 +16,7 @@ from style import BLUE, GREEN, GREY, RED, note, panels, save, start
 from torch import nn
 
 import danlu
-
-LR = 0.2
+from danlu.message import message
 
 
 def problem():
@@ -31,9 +30,9 @@ def problem():
     return net, x, y
 
 
-def descend(net, x, y, steps):
+def descend(net, x, y, steps, lr):
     """Run full-batch gradient descent; return the loss before each step."""
-    losses, descent = [], torch.optim.SGD(net.parameters(), LR)
+    losses, descent = [], torch.optim.SGD(net.parameters(), lr)
     for _ in range(steps):
         loss = nn.functional.mse_loss(net(x), y)
         losses.append(loss.item())
@@ -49,14 +48,14 @@ def step_along(net, way):
             parameter.add_(way.step * way.direction[name])
 
 
-def run(quick=False):
-    steps, stalled = (150, 20) if quick else (300, 40)
+def run(quick=False, lr=0.2, steps=300):
+    steps, stalled = (150, 20) if quick else (steps, 40)
     net, x, y = problem()
-    before = descend(net, x, y, stalled)
+    before = descend(net, x, y, stalled, lr)
     at_stall = danlu.curvature(net, nn.functional.mse_loss, (x, y))
     helped = copy.deepcopy(net)
     step_along(helped, at_stall.negative_curvature)
-    waiting, escaped = (before + descend(n, x, y, steps - stalled) for n in (net, helped))
+    waiting, escaped = (before + descend(n, x, y, steps - stalled, lr) for n in (net, helped))
     half = 0.5 * (before[0] + min(waiting + escaped))
     reached = [next((i for i, loss in enumerate(line) if loss < half), steps) for line in (waiting, escaped)]
 
@@ -88,4 +87,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.saddle_escape",
+            "Loss with and without one step along the direction of negative curvature: the step ends the stall.",
+        ),
+    )

@@ -23,6 +23,7 @@ from style import BLUE, GREY, ORANGE, panels, save, start
 from torch import nn
 from training import digits
 
+from danlu.message import message
 from danlu.tuning.dimension import Dimension
 from danlu.tuning.methods import grid, sampler
 
@@ -121,4 +122,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.search_methods",
+            "Best validation loss and its test error against the number of trials, for grid, random search and TPE.",
+        ),
+    )

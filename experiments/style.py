@@ -1,23 +1,55 @@
-"""Shared style of the figures, and the command line of the scripts: `python experiments/NAME.py [--quick]`."""
+"""Shared style of the figures, and the command line of the scripts: `python experiments/NAME.py [--quick] [--lang zh]`."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import io
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import matplotlib
 import numpy as np
 from PIL import Image
+
+from danlu.console.language import LANGUAGES, language_of, split_language
+from danlu.message import Message, message, speaking, translated
+
+try:
+    import matplotlib
+except ImportError:
+    with speaking(split_language(sys.argv[1:])[1] or language_of() or "en"):
+        text = "the experiments draw with matplotlib: pip install matplotlib"
+        print(translated("experiments.matplotlib", text), file=sys.stderr)
+    sys.exit(2)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be selected first
 
 IMAGES = Path(__file__).parent / "images"
 INK, GREY, PALE = "#22262b", "#868c95", "#dfe3e8"
+FLAGS = {  # parameter of an experiment -> its description
+    "lr": message("experiments.flag.lr", "learning rate"),
+    "epochs": message("experiments.flag.epochs", "passes over the training samples"),
+    "steps": message("experiments.flag.steps", "steps of the optimiser"),
+    "seeds": message("experiments.flag.seeds", "number of trainings, each with its own seed"),
+    "depth": message("experiments.flag.depth", "number of layers"),
+    "p": message("experiments.flag.p", "probability that dropout sets a value to 0"),
+}
+
+
+class Images:
+    """Place of the images, and those that this run has saved.
+
+    The place is the current folder where a setting differs from that of the images in README.md.
+    """
+
+    folder = IMAGES
+    saved: ClassVar[list[Path]] = []
+
+
 BLUE, ORANGE, GREEN, RED, PURPLE = "#2463a8", "#d9651c", "#2a8a5c", "#bf3434", "#7a4fa0"
 
 plt.rcParams.update(
@@ -61,15 +93,16 @@ def note(axis: Any, text: str, x: float, y: float, colour: str = INK, **settings
 
 
 def save(figure: Any, name: str, quick: bool) -> None:
-    """Save images/NAME.png in 128 colours, which halves its size; a quick run draws it without saving."""
+    """Save NAME.png in 128 colours, which halves its size; a quick run draws it without saving."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
-    if not quick:
-        IMAGES.mkdir(exist_ok=True)
-        Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-            IMAGES / f"{name}.png", optimize=True
-        )
+    if quick:
+        return
+    Images.folder.mkdir(exist_ok=True)
+    path = Images.folder / f"{name}.png"
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Images.saved.append(path)
 
 
 def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], levels: Any) -> None:
@@ -79,17 +112,40 @@ def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], le
     axis.grid(False)
 
 
-def start(run: Callable[..., dict[str, Any]]) -> None:
-    """Run a script from the command line and print its figures."""
-    parser = argparse.ArgumentParser()
+def start(run: Callable[..., dict[str, Any]], shows: Message) -> None:
+    """Run a script from the command line; print its figures, the place of its image and what the image shows.
+
+    run: with the parameter `quick`, and others with defaults, each of which becomes a flag.
+    """
+    words, code = split_language(sys.argv[1:])
+    with speaking(code or language_of() or "en"):
+        settings = vars(_parser(run, shows).parse_args(words))
+        defaults = {name: one.default for name, one in inspect.signature(run).parameters.items()}
+        if any(settings[name] != default for name, default in defaults.items() if name != "quick"):
+            Images.folder = Path.cwd()
+        began = time.perf_counter()
+        figures = run(**settings)
+        for name, value in figures.items():
+            print(f"{translated(f'experiments.figure.{name}', name)}: {_plain(value)}")
+        for path in Images.saved:
+            print(translated("experiments.image", "image: {path}", path=path))
+        print(translated("experiments.shows", "it shows: {text}", text=shows))
+        print(translated("experiments.seconds", "({seconds:.0f} s)", seconds=time.perf_counter() - began))
+
+
+def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=str(shows))
+    text = "a small version in a second or two, without saving an image"
+    parser.add_argument("--quick", action="store_true", help=translated("experiments.flag.quick", text))
+    text = "language of the output, by default that of DANLU_LANG or of the terminal"
     parser.add_argument(
-        "--quick", action="store_true", help="a small version in a second or two, without saving a figure"
+        "--lang", choices=LANGUAGES, default=argparse.SUPPRESS, help=translated("experiments.flag.lang", text)
     )
-    began = time.perf_counter()
-    figures = run(**vars(parser.parse_args()))
-    for name, value in figures.items():
-        print(f"{name}: {_plain(value)}")
-    print(f"({time.perf_counter() - began:.0f} s)")
+    for name, one in inspect.signature(run).parameters.items():
+        if name != "quick":
+            text = f"{FLAGS[name]} [{one.default:g}]"
+            parser.add_argument(f"--{name}", type=type(one.default), default=one.default, metavar="N", help=text)
+    return parser
 
 
 def _plain(value: Any) -> str:

@@ -19,6 +19,7 @@ from training import digits
 
 from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
+from danlu.message import message
 from danlu.models.build import build_model
 
 BATCH = 128
@@ -104,4 +105,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.training_script_faults",
+            "Cost of each fault in a training script: loss, accuracy, memory and time with and without it.",
+        ),
+    )

@@ -14,16 +14,17 @@ from torch import nn
 
 from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
+from danlu.message import message
 
 STEEP = torch.tensor([8.0, 1.0])
 DECAYS = {0.0: INK, 0.5: BLUE, 2.0: ORANGE, 8.0: RED}
 
 
-def descend(decay, steps=400):
+def descend(decay, steps, lr):
     """Run danlu's SGD; return the points after each step, (steps + 1, 2)."""
     model = nn.Linear(2, 1, bias=False)
     model.weight.data = torch.tensor([[-0.6, -0.4]])
-    optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=0.05, weight_decay=decay))
+    optimizer = build_optimizer(model, OptimConfig(name="sgd", lr=lr, weight_decay=decay))
     path = [model.weight.detach().flatten().clone()]
     for _ in range(steps):
         optimizer.zero_grad()
@@ -33,8 +34,8 @@ def descend(decay, steps=400):
     return torch.stack(path)
 
 
-def run(quick=False):
-    paths = {decay: descend(decay) for decay in DECAYS}
+def run(quick=False, steps=400, lr=0.05):
+    paths = {decay: descend(decay, steps, lr) for decay in DECAYS}
     expected = {decay: 2 * STEEP / (STEEP + decay) for decay in DECAYS}
     figure, axes = panels(1, width=6.4, height=5.2)
     axis = axes[0, 0]
@@ -56,4 +57,10 @@ def run(quick=False):
 
 
 if __name__ == "__main__":
-    start(run)
+    start(
+        run,
+        message(
+            "experiments.of.weight_decay",
+            "Paths to the minimum for four decays: decay moves the minimum along the flat direction first.",
+        ),
+    )

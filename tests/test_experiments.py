@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,25 @@ def test_no_placeholder_is_left_in_a_docstring() -> None:
         head = script.read_text(encoding="utf-8").split('"""')[1]
         assert "MEASURED" not in head
         assert "@" not in head
+
+
+def script(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+def test_a_script_says_in_chinese_where_its_image_is_and_what_it_shows(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = script("weight_decay", "--steps", "30", DANLU_LANG="zh")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "weight_decay.png").is_file()  # not over the image of README.md, whose settings are others
+    for words in ("终点：", "图片：", str(tmp_path / "weight_decay.png"), "图中内容：四种权重衰减"):
+        assert words in done.stdout.replace(": ", "：")
+
+
+def test_without_matplotlib_one_sentence_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = script("weight_decay", "--lang", "zh", PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "实验用 matplotlib 画图：pip install matplotlib\n"

@@ -19,6 +19,7 @@ from danlu.doctor.findings.table import FINDINGS
 from danlu.message import TRANSLATIONS, fields, table
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "danlu"
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 MAKERS = ("message", "translated", "Message")
 
 
@@ -48,7 +49,7 @@ def collected() -> tuple[dict[str, set[str]], tuple[str, ...]]:
     for name, verb in VERBS.items():
         found[f"help.verb.{name}"] = {verb.text}
     families = {"doctor.recorded."}  # sentences of ledgers, of which old ones are known to the table alone
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in sorted([*SOURCE.rglob("*.py"), *EXPERIMENTS.glob("*.py")]):
         for call in calls(ast.parse(path.read_text(encoding="utf-8"))):
             id, text = call.args[:2]
             if isinstance(id, ast.JoinedStr) and isinstance(id.values[0], ast.Constant):
