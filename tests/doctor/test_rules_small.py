@@ -26,6 +26,9 @@ def test_a_rising_loss_of_a_handful_of_samples_is_no_warning():
     assert severities("fit.overfitting", run(FALLING, RISING)) == ["warning"]
     assert severities("fit.overfitting", run(FALLING, RISING, samples=300)) == ["warning"]
     assert "warning" not in severities("fit.overfitting", run(FALLING, RISING, samples=6))
+    slight = [0.9, 0.7, 0.5, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]  # a rise that three of 30 samples make
+    assert severities("fit.overfitting", run(FALLING, slight, samples=300)) == ["warning"]
+    assert "warning" not in severities("fit.overfitting", run(FALLING, slight, samples=30))
 
 
 def test_one_epoch_with_a_high_validation_loss_is_no_overfitting():

@@ -13,6 +13,7 @@ from danlu.doctor.findings.spec import CurveJudgement, FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 
 MIN_STEPS = 20  # training steps; shorter curves are mostly noise
+RISE_BY_CHANCE = 2.5  # of a mean loss over its chance level, for one sample; a few confident mistakes make it
 MIN_SAMPLES = 20  # validation samples; the loss of fewer may rise by a single one
 
 
@@ -30,8 +31,10 @@ def overfitting(ledger: Ledger) -> Iterable[Finding]:
     facts = {"best_epoch": best + 1, "epochs": len(val), "best": val[best], "last": end, "train": train[-1]}
     facts |= {"rise": share - 1, "gap": gap, "threshold": 0.3}
     learnt = 1 - train[-1] / chance > 0.5
-    rises = share > 1.3 and rise > 0.1 and gained > 0.02 and learnt and gap > 0.1
-    if rises and ledger.last("epoch.samples", "val", MIN_SAMPLES) >= MIN_SAMPLES:
+    samples = ledger.last("epoch.samples", "val")
+    by_chance = RISE_BY_CHANCE / samples**0.5 if samples else 0.0
+    rises = share > 1.3 and rise > max(0.1, by_chance) and gained > 0.02 and learnt and gap > 0.1
+    if rises and (samples or MIN_SAMPLES) >= MIN_SAMPLES:
         yield Finding("fit.overfitting", "warning", min(0.9, 0.6 + rise), "", facts)
     elif learnt and gap > 0.05 and (gap > 0.15 or median(val[-3:]) > 1.05 * val[best]) and not is_best_epoch_late(val):
         yield Finding("fit.overfitting", "note", 0.75, "", facts)
