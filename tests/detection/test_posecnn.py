@@ -172,3 +172,14 @@ def test_pose_losses_differ_in_turns_that_look_the_same(name: str) -> None:
     assert costs["ploss", 1] > 4 * costs["ploss", 0]
     for pose_loss in ("sloss", "symmetries"):
         assert costs[pose_loss, 1] == pytest.approx(costs[pose_loss, 0], abs=1e-3)
+
+
+def test_losses_in_bf16_are_near_those_in_fp32() -> None:
+    """Max-pooling of regions has no bf16 form on CPUs."""
+    model, objects = small(), scene(random_rotations(2, torch.Generator().manual_seed(1)).float())
+    images = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = model(images, objects)["loss"]
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(images, objects)["loss"]
+    assert float(half) == pytest.approx(float(plain), rel=0.05)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from danlu.pose.hough_voting import hough_voting, intersection, vote_centre, votes
+from danlu.pose.hough_voting import hough_voting, intersection, vote_centre, vote_map, votes
 
 CENTRE = torch.tensor([82.4, 55.7])
 
@@ -112,3 +112,21 @@ def test_pixels_do_not_vote_beyond_the_size_of_the_object_at_their_depth() -> No
     pixels, directions = torch.tensor([[10.0, 10.0]]), torch.tensor([[1.0, 0.0]])
     candidates = torch.tensor([[14.0, 10], [20, 10], [6, 10]])
     assert votes(pixels, directions, torch.tensor([5.0]), candidates).tolist() == [1, 0, 0]
+
+
+def test_the_map_of_votes_is_largest_at_the_centre() -> None:
+    """Exact directions: every pixel votes for the candidate next to the centre; cells are four pixels apart."""
+    labels = torch.full((120, 160), -1)
+    pixels, _ = ellipse(0.0, 0)
+    x, y = pixels.long().unbind(1)
+    labels[y, x] = 1
+    columns, rows = torch.meshgrid(torch.arange(160.0) + 0.5, torch.arange(120.0) + 0.5, indexing="xy")
+    directions = CENTRE[:, None, None] - torch.stack((columns, rows))
+    found = vote_map(labels, directions, torch.ones(120, 160), torch.tensor([0.1, 0.5]), 150.0)
+    assert found.shape == (30, 40)
+    place = int(found.argmax())
+    candidate = torch.tensor([2 + 4 * (place % 40), 2 + 4 * (place // 40)])
+    assert float((candidate - CENTRE).norm()) < 4
+    assert 0.9 < float(found.max()) <= 1
+    assert float(found[0, 0]) < 0.05
+    assert not vote_map(torch.full((120, 160), -1), directions, torch.ones(120, 160), torch.ones(2), 150.0).any()

@@ -70,6 +70,10 @@ class PoseDetector(Detector):
         """
         raise NotImplementedError
 
+    def vote_maps(self, outputs: dict[str, Any], cameras: Tensor) -> Tensor | None:
+        """Return votes for centres of objects over the images, (N, h, w) in [0, 1]; None for networks without votes."""
+        return None
+
     def detect(
         self, outputs: dict[str, Any], min_score: float = 0.05, nms_iou: float = 0.5, max_detections: int = 100
     ) -> list[Detections]:

@@ -25,7 +25,7 @@ from danlu.detection.regions import roi_pool
 from danlu.models.backbone import Backbone
 from danlu.objects import PADDING, Detections, ObjectBatch
 from danlu.pose.cameras import directions, focal_lengths, project
-from danlu.pose.hough_voting import hough_voting, regions
+from danlu.pose.hough_voting import hough_voting, regions, vote_map
 from danlu.pose.losses import MARGIN, group_loss, ploss, released_scale, sloss
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.rotations import from_quaternions, to_egocentric
@@ -226,6 +226,23 @@ class PoseCNN(PoseDetector):
         """Focal lengths of cameras (N, 3, 3) relative to that of the typical camera, (N,)."""
         return focal_lengths(cameras) / focal_lengths(self.camera)
 
+    def _fields(self, outputs: dict[str, Any], cameras: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Probability and label of each pixel (N, H, W), the three numbers of its class (N, 3, H, W), and its depth."""
+        size = outputs["images"].shape[-2:]
+        chances, labels = upsampled(outputs["labels"].float(), size).softmax(1).max(1)
+        numbers = upsampled(outputs["centres"].float(), size).unflatten(1, (-1, 3))
+        numbers = numbers.gather(1, labels[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
+        logs = numbers[:, 2].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
+        return chances, labels, numbers, logs.exp() * self._focal_ratio(cameras)[:, None, None]
+
+    @torch.no_grad()
+    def vote_maps(self, outputs: dict[str, Any], cameras: Tensor) -> Tensor | None:
+        """See `PoseDetector.vote_maps`."""
+        cameras = cameras.float()
+        _, labels, numbers, depths = self._fields(outputs, cameras)
+        rows = zip(labels - 1, numbers[:, :2], depths, focal_lengths(cameras).tolist())
+        return torch.stack([vote_map(one, ways, far, self.diameters, focal) for one, ways, far, focal in rows])
+
     @torch.no_grad()
     def detect_poses(
         self,
@@ -239,13 +256,8 @@ class PoseCNN(PoseDetector):
 
         The score is the mean probability of the class over its pixels times the fraction of them that vote.
         """
-        size = outputs["images"].shape[-2:]
-        chances, labels = upsampled(outputs["labels"].float(), size).softmax(1).max(1)
-        numbers = upsampled(outputs["centres"].float(), size).unflatten(1, (-1, 3))
-        numbers = numbers.gather(1, labels[:, None, None].expand(-1, 1, 3, -1, -1))[:, 0]
         cameras = cameras.float()
-        logs = numbers[:, 2].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
-        depths = logs.exp() * self._focal_ratio(cameras)[:, None, None]
+        chances, labels, numbers, depths = self._fields(outputs, cameras)
         found = []
         for i in range(len(labels)):
             focal = float(focal_lengths(cameras[i]))

@@ -19,7 +19,8 @@ def roi_pool(features: Tensor, boxes: Tensor, image: Tensor, *, size: int, strid
     """
     import torchvision
 
-    return torchvision.ops.roi_pool(features, _rois(features, boxes, image), size, 1 / stride)
+    plain = features.float() if features.dtype == torch.bfloat16 else features  # not implemented on CPUs
+    return torchvision.ops.roi_pool(plain, _rois(plain, boxes, image), size, 1 / stride).to(features.dtype)
 
 
 def roi_align(

@@ -146,14 +146,15 @@ class Format:
     reason: Message
 
 
-def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float = 0.5) -> Format:
+def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float = 0.5, *, half: bool = True) -> Format:
     """Time training steps and return the fastest of fp32, fp32 with channels_last and bf16 with channels_last.
 
-    build: creates the network. inputs: one float32 batch (n, C, H, W). seconds: time to spend. Another format must be
-    10 % faster than plain fp32 to be chosen, so that noise does not decide. Of a batch that takes long, a few samples
-    are timed.
+    build: creates the network. inputs: one float32 batch (n, C, H, W). seconds: time to spend. half: bf16 too.
+    Another format must be 10 % faster than plain fp32 to be chosen, so that noise does not decide. Of a batch that
+    takes long, a few samples are timed.
     """
-    candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True), ("bf16", True)]
+    candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True)]
+    candidates += [("bf16", True)] if half else []
     times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
     first = _step(build(), inputs, *candidates[0])

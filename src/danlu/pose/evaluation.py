@@ -21,7 +21,8 @@ BOP_STEPS = torch.arange(1, 11, dtype=torch.float64) / 20  # thresholds of MSSD 
 BOP_WIDTH = 640  # pixels; thresholds of MSPD grow with the width of the image
 AT_ONCE = 256  # objects whose errors are computed in one operation
 NAMES = (
-    "add", "add_s", "add_or_s", "rotation", "translation", "centre", "depth", "projection", "mssd", "mspd",
+    "add", "add_s", "add_or_s", "rotation", "rotation_given", "translation", "centre", "depth",
+    "projection", "mssd", "mspd",
 )  # fmt: skip
 
 
@@ -45,8 +46,9 @@ class TrueObjects:
 class PoseErrors:
     """Errors of all objects that are evaluated; infinite for those without an estimate.
 
-    image, number: of each object, int64 (n,). labels (n,). values: name of `NAMES` -> (n,); rotation in degrees, centre
-    and mspd in pixels, depth as a fraction, the others in metres. diameters (n,), widths (n,). estimate: number of the
+    image, number: of each object, int64 (n,). labels (n,). values: name of `NAMES` -> (n,); rotation (the smallest over
+    the symmetries) and rotation_given (to the pose of the data) in degrees, centre and mspd in pixels, depth as a
+    fraction, the others in metres. diameters (n,), widths (n,). estimate: number of the
     detection in its image, -1 for none.
     """
 
@@ -130,6 +132,7 @@ def _errors_of(model: ObjectModel, estimate: Tensor, truth: Tensor, cameras: Ten
         "add_s": add_s,
         "add_or_s": add_s if model.symmetric else add,
         "rotation": errors.rotation_errors(guess[0], real[0], group).rad2deg(),
+        "rotation_given": errors.rotation_errors(guess[0], real[0], group[:1]).rad2deg(),
         "translation": shift.norm(dim=-1),
         "centre": centres.norm(dim=-1),
         "depth": shift[:, 2].abs() / real[1][:, 2],

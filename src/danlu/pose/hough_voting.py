@@ -8,6 +8,7 @@ squares over the lines of the inliers then finds the centre more precisely than 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -101,11 +102,37 @@ def vote_centre(pixels: Tensor, directions: Tensor, radii: Tensor, size: tuple[i
     `votes`. size: (height, width) of the image; candidates are inside it.
     """
     directions = directions / directions.norm(dim=1, keepdim=True).clamp(min=EPSILON)
+    candidates, counts = coarse_votes(pixels, directions, radii, size)
+    return refined(pixels, directions, radii, candidates[counts.argmax()])
+
+
+def coarse_votes(pixels: Tensor, directions: Tensor, radii: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return candidates (C, 2) on a grid over the image, by rows, and the votes of some pixels for them, (C,).
+
+    directions: unit vectors (P, 2). Other arguments: see `vote_centre`.
+    """
     y, x = (torch.arange(STRIDE / 2, side, STRIDE, device=pixels.device, dtype=pixels.dtype) for side in size)
     candidates = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
     step = -(-len(pixels) // MAX_VOTERS)
-    counts = votes(pixels[::step], directions[::step], radii[::step], candidates)
-    return refined(pixels, directions, radii, candidates[counts.argmax()])
+    return candidates, votes(pixels[::step], directions[::step], radii[::step], candidates)
+
+
+def vote_map(labels: Tensor, directions: Tensor, depths: Tensor, diameters: Tensor, focal: float) -> Tensor:
+    """Return the fraction of an object's pixels that vote for each candidate, the largest over the classes, (h, w).
+
+    Arguments: see `hough_voting`. (h, w): grid of candidates, `STRIDE` pixels apart.
+    """
+    height, width = labels.shape
+    shape = tuple(len(range(int(STRIDE / 2), side, int(STRIDE))) for side in (height, width))
+    found = depths.new_zeros(shape)
+    for _, pixels, radii in _voters(labels, depths, diameters, focal):
+        x, y = pixels.long().unbind(1)
+        ways = directions[:, y, x].T
+        ways = ways / ways.norm(dim=1, keepdim=True).clamp(min=EPSILON)
+        _, counts = coarse_votes(pixels, ways, radii, (height, width))
+        voting = len(range(0, len(pixels), -(-len(pixels) // MAX_VOTERS)))
+        found = torch.maximum(found, counts.view(shape) / voting)
+    return found
 
 
 def hough_voting(labels: Tensor, directions: Tensor, depths: Tensor, diameters: Tensor, focal: float) -> VotedCentres:
@@ -115,14 +142,11 @@ def hough_voting(labels: Tensor, directions: Tensor, depths: Tensor, diameters: 
     depths: likewise, in the unit of the diameters (H, W). diameters: of each class (K,). focal: focal length in pixels.
     """
     height, width = labels.shape
-    counts = labels[labels >= 0].bincount(minlength=len(diameters))
-    found = [k for k, n in enumerate(counts.tolist()) if n > MIN_PIXELS * height * width]
-    rows = []
-    for k in found:
-        y, x = (labels == k).nonzero().unbind(1)
-        pixels = torch.stack((x, y), 1).to(directions) + 0.5
+    rows, found = [], []
+    for k, pixels, radii in _voters(labels, depths, diameters, focal):
+        found.append(k)
+        x, y = pixels.long().unbind(1)
         depth = depths[y, x]
-        radii = RADIUS * focal * diameters[k].to(depth) / depth.clamp(min=EPSILON) + 1
         centre, voters = vote_centre(pixels, directions[:, y, x].T, radii, (height, width))
         if voters.any():
             half = (pixels[voters] - centre).abs().amax(0) + 0.5
@@ -135,6 +159,17 @@ def hough_voting(labels: Tensor, directions: Tensor, depths: Tensor, diameters: 
     numbers = torch.tensor(found, dtype=torch.int64, device=labels.device)[kept]
     table = table[kept]
     return VotedCentres(numbers, table[:, :2], table[:, 2], table[:, 3:7], table[:, 7])
+
+
+def _voters(labels: Tensor, depths: Tensor, diameters: Tensor, focal: float) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield the class, pixel centres (P, 2) and radii (P,) of each class with enough pixels; see `hough_voting`."""
+    counts = labels[labels >= 0].bincount(minlength=len(diameters))
+    for k, n in enumerate(counts.tolist()):
+        if n > MIN_PIXELS * labels.numel():
+            y, x = (labels == k).nonzero().unbind(1)
+            depth = depths[y, x]
+            radii = RADIUS * focal * diameters[k].to(depth) / depth.clamp(min=EPSILON) + 1
+            yield k, torch.stack((x, y), 1).to(depth) + 0.5, radii
 
 
 def regions(boxes: Tensor) -> Tensor:

@@ -222,9 +222,6 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
             seen=epochs * samples,
         ),
     )
-    if task.poses:
-        why = message("choice.precision.poses", "a rotation to a degree needs more digits than bf16 has")
-        chooser.pick("precision", "fp32", why)
     chooser.pick("optim.name", "adamw", message("choice.optimiser.detector", "robust for detectors"))
     rule = chooser["optim.name"]
     lr = DEFAULT_LR[rule] if rule != "adamw" else detector.lr or DETECTOR_LR / (3 if two_stages else 1)

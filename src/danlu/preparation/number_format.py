@@ -23,6 +23,9 @@ from danlu.user_objects import is_own
 MAX_PROBE_BATCH = 128
 
 
+EXACT_POSES = message("choice.precision.poses", "a rotation to a degree needs more digits than bf16 has")
+
+
 def choose_format(
     asked: Config, config: ResolvedConfig, signature: Signature, transfer: Transfer | None, device: torch.device
 ) -> tuple[ResolvedConfig, list[Choice]]:
@@ -52,6 +55,8 @@ def choose_format(
     elif asked.precision is not None or asked.channels_last is not None:
         reason = message("choice.precision.given", "matches the given setting")
         found = Format("fp32", asked.precision in ("bf16", "fp16"), reason)
+    elif device.type == "cuda" and signature.task_spec.poses:
+        found = Format("fp32", True, EXACT_POSES)
     elif device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         found = Format(precision, signature.frames is None, message("choice.precision.tensor_cores", "tensor cores"))
@@ -61,10 +66,11 @@ def choose_format(
         batch = min(config.batch_size, MAX_PROBE_BATCH)
         inputs = torch.randn(batch, signature.channels or 1, signature.size, signature.size, device=device)
         with stage(translated("stage.formats", "timing the network in several number formats")):
-            found = probe_format(lambda: _timed_network(build()), inputs)
+            found = probe_format(lambda: _timed_network(build()), inputs, half=not signature.task_spec.poses)
     if asked.precision is None:
         config = replace(config, precision=found.precision)
-        choices.append(Choice("precision", found.precision, found.reason))
+        why = EXACT_POSES if signature.task_spec.poses else found.reason
+        choices.append(Choice("precision", found.precision, why))
     if asked.channels_last is None:
         config = replace(config, channels_last=found.channels_last)
         choices.append(Choice("channels_last", found.channels_last, found.reason))

@@ -51,6 +51,7 @@ def poses_section(summary: Mapping[str, Any], figures: Figures) -> str:
             side_by_side(metrics_card(summary.get("metrics") or {}), _per_object(found.get("per_object") or [])),
             side_by_side(cards[0], cards[1]),
             side_by_side(cards[2], cards[3]),
+            _symmetry_card(found.get("pose_errors") or [], figures),
         )
     )
 
@@ -65,6 +66,30 @@ def _histogram(rows: Sequence[Mapping[str, Any]], key: str, title: str) -> dict[
     if not data:
         return None
     return {"data": data, "layout": layout(axis(title), axis(), barmode="overlay", showlegend=True)}
+
+
+def _symmetry_card(rows: Sequence[Mapping[str, Any]], figures: Figures) -> str:
+    """Rotation errors of symmetric objects to the pose of the data and to the nearest pose that looks the same."""
+    title = translated("report.pose.with_symmetries", "Rotation error with and without symmetries")
+    given = translated("report.pose.to_given", "to the given pose")
+    nearest = translated("report.pose.to_nearest", "to the nearest that looks the same")
+    data = [
+        {"type": "histogram", "x": values, "name": f"{row.get('name', '')}: {words}", "opacity": 0.6, "nbinsx": BINS}
+        for row in rows
+        if row.get("symmetric")
+        for key, words in (("rotation_given", given), ("rotation", nearest))
+        if (values := [v for v in row.get(key) or [] if is_number(v)])
+    ]
+    if not data:
+        return ""
+    degrees = axis(translated("report.pose.degrees", "Degrees"), range=[0, 180])
+    drawn = {"data": data, "layout": layout(degrees, axis(), barmode="overlay", showlegend=True)}
+    note = translated(
+        "report.pose.symmetry_note",
+        "Peaks of the first away from 0 are turns that leave the object unchanged: 90 and 180 degrees for a cube. The "
+        "network cannot know which of them the data name.",
+    )
+    return card(title, chart(drawn, figures, "pose-symmetry", 300), note=note)
 
 
 def _per_object(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -128,8 +153,26 @@ def _example(one: Mapping[str, Any]) -> str:
     name, errors = str(one.get("name", "")), translated("report.comma", ", ").join(words)
     return (
         f'<figure title="{escape(name)}"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(errors)}">'
-        f"{image}{''.join(lines)}</svg><figcaption>{escape(clip(errors, 90))}<br>"
+        f"{image}{''.join(lines)}</svg>{_votes(one, image, width, height)}<figcaption>{escape(clip(errors, 90))}<br>"
         f"<bdi>{escape(clip(name, 60))}</bdi></figcaption></figure>"
+    )
+
+
+def _votes(one: Mapping[str, Any], image: str, width: float, height: float) -> str:
+    """The image under the votes for centres of objects, for networks that vote; nothing for values of another form."""
+    votes = one.get("votes") or {}
+    uri, area = votes.get("map"), votes.get("area")
+    if not (isinstance(uri, str) and uri.startswith("data:image/png;base64,") and isinstance(area, list)):
+        return ""
+    if len(area) != 4 or not all(is_number(v) for v in area):
+        return ""
+    x1, y1, x2, y2 = area
+    title = translated("report.pose.votes", "votes of the pixels for centres")
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+        f"{image}"
+        f'<image href="{escape(uri)}" x="{x1:g}" y="{y1:g}" width="{x2 - x1:g}" height="{y2 - y1:g}" '
+        f'preserveAspectRatio="none"/></svg>'
     )
 
 

@@ -21,20 +21,26 @@ from danlu.pose.drawing import landmarks
 from danlu.pose.evaluation import PoseErrors, TrueObjects, pose_errors, pose_metrics
 from danlu.pose.object_model import ObjectModel
 from danlu.task_spec import TASKS
+from danlu.tasks import attention_maps
 from danlu.tasks.task import Evaluation, TaskData, Views
 
 MIN_SCORE = 0.05  # of a detection that is evaluated: the best of each class count, whatever their score
 MAX_EXAMPLES_SHOWN = 12  # in the report
 MAX_ERRORS_SHOWN = 2000  # per object, in the histograms of the report
+ERRORS_SHOWN = ("rotation", "rotation_given", "translation", "centre", "depth")  # in the histograms
 DIGITS = 5  # of poses in the report
 
 
 @dataclass
 class PosePrediction:
-    """Detections in one image with boxes in its own pixels, and the loss of the batch it was in."""
+    """Detections in one image with boxes in its own pixels, and the loss of the batch it was in.
+
+    votes: for centres, uint8 (1, h, w) over the network's input; None for networks without votes.
+    """
 
     detections: Detections
     loss: float
+    votes: Tensor | None = None
 
 
 class Pose:
@@ -90,6 +96,10 @@ class Pose:
         found = detector.detect_poses(outputs, batch.targets.cameras, MIN_SCORE, self.nms_iou, self.max_detections)
         index = batch.index.tolist()
         predictions = [PosePrediction(in_image(d.to("cpu"), self.placements[i]), loss) for d, i in zip(found, index)]
+        votes = detector.vote_maps(outputs, batch.targets.cameras)
+        if votes is not None:
+            for one, map_ in zip(predictions, votes):
+                one.votes = attention_maps.compressed(map_[None])
         return predictions, [self.truth(i) for i in index]
 
     def truth(self, index: int) -> TrueObjects:
@@ -110,7 +120,7 @@ class Pose:
             max(of_image, key=lambda p: float(p.detections.scores.mean().nan_to_num())) for of_image in zip(*outputs)
         )
         losses = [fmean(p.loss for p in of_image) for of_image in zip(*outputs)]
-        return [PosePrediction(one.detections, loss) for one, loss in zip(best, losses)]
+        return [PosePrediction(one.detections, loss, one.votes) for one, loss in zip(best, losses)]
 
     def metrics(self, evaluation: Evaluation) -> dict[str, float]:
         """Loss and metrics of poses; see `pose.evaluation`."""
@@ -155,9 +165,9 @@ class Pose:
             seen = chosen & (found.estimate >= 0)
             kept = {
                 key: [round(v, DIGITS) for v in found.values[key][seen][:MAX_ERRORS_SHOWN].tolist()]
-                for key in ("rotation", "translation", "centre", "depth")
+                for key in ERRORS_SHOWN
             }
-            histograms.append({"name": name} | kept)
+            histograms.append({"name": name, "symmetric": model.symmetric} | kept)
         return {
             "per_object": per_object,
             "pose_errors": histograms,
@@ -178,6 +188,7 @@ class Pose:
         rows = []
         for place in order:
             index = int(evaluation.index[place])
+            votes = evaluation.outputs[place].votes
             rows.append(
                 {
                     "name": name_of(index),
@@ -189,6 +200,7 @@ class Pose:
                         for row in (found.image == place).nonzero()[:, 0].tolist()
                     ],
                 }
+                | ({} if votes is None else {"votes": attention_maps.shown(votes, self.placements[index])[0]})
             )
         return rows
 

@@ -1,0 +1,29 @@
+"""Precision of networks of poses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from danlu.config import Config, with_values
+from danlu.preparation.prepare import prepare
+
+
+@pytest.mark.slow
+def test_networks_of_poses_train_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where bf16 would be faster: it is not timed."""
+    timed: list[bool] = []
+
+    def probe(build, inputs, seconds=0.5, *, half=True):
+        from danlu.engine.device import Format
+        from danlu.message import message
+
+        timed.append(half)
+        return Format("bf16" if half else "fp32", True, message("choice.precision.not_faster", "measured here"))
+
+    monkeypatch.setattr("danlu.preparation.number_format.probe_format", probe)
+    values = {"data.path": "scenes", "task": "pose", "data.limit": 16, "device": "cpu", "data.size": 64}
+    prepared = prepare(with_values(Config(), values))
+    assert timed == [False]
+    assert prepared.config.precision == "fp32"
+    assert prepared.device == torch.device("cpu")
