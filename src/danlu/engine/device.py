@@ -154,7 +154,8 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     takes long, a few samples are timed.
     """
     candidates: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True)]
-    candidates += [("bf16", True)] if half else []
+    if half:
+        candidates.append(("bf16", True))
     times: dict[tuple[Precision, bool], list[float]] = {candidate: [] for candidate in candidates}
     state = torch.get_rng_state()
     first = _step(build(), inputs, *candidates[0])
