@@ -6,6 +6,7 @@ import torch
 
 import danlu
 from danlu.data.sources.moving_digits import DIRECTIONS, draw
+from danlu.history.same_images import same_images
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.refuse import Refusal
 
@@ -41,6 +42,7 @@ def test_npz_of_clips(runs, clips):
     assert by_file[1].probabilities == pytest.approx(found[1].probabilities, abs=1e-5)
     assert len(list((runs / "strips").iterdir())) == 48
     assert run.evaluate("c.npz").samples == 48
+    assert same_images([run, run], 2).shown == 2
     with torch.no_grad():
         normalised = (clips[0][:2] / 255 - run.signature.mean[0]) / run.signature.std[0]
         outputs = run.model(normalised).softmax(1)
