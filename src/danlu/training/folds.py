@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,11 +118,20 @@ def _best_fold(folds: Sequence[LoadedRun]) -> LoadedRun:
     return (max if better == "high" else min)(folds, key=lambda fold: fold.metrics.val[monitor])
 
 
+def over_folds(values: Sequence[Mapping[str, float | None]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation of each metric that all folds have.
+
+    Errors of poses are None in a fold where no object is found.
+    """
+    columns = {name: [number for one in values if (number := one.get(name)) is not None] for name in values[0]}
+    whole = {name: column for name, column in columns.items() if len(column) == len(values)}
+    return {k: statistics.mean(v) for k, v in whole.items()}, {k: statistics.stdev(v) for k, v in whole.items()}
+
+
 def _finish_folds(run: Run, kept: LoadedRun, folds: Sequence[LoadedRun], refit: str, console: Console) -> None:
     """Write the parent run's summary: metrics of the folds, and those of the final model."""
     values = [fold.metrics.val.to_json() for fold in folds]
-    means = {name: statistics.mean(one[name] for one in values) for name in values[0]}
-    deviations = {name: statistics.stdev(one[name] for one in values) for name in values[0]}
+    means, deviations = over_folds(values)
     figures = translated("report.comma", ", ").join(
         f"{metric_key(name)} {means[name]:.4f} +- {deviations[name]:.4f}" for name in means
     )
