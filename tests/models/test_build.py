@@ -295,3 +295,11 @@ def test_backbones_for_detection(name: str, size: int, strides: tuple[int, ...])
 def test_no_backbone(name: str):
     with pytest.raises(Refusal, match="--model"):
         build_backbone(name, channels=1, size=64)
+
+
+def test_published_weights_of_a_network_without_any_name_those_of_timm() -> None:
+    with pytest.raises(Refusal, match="published weights are those of --model timm/resnet18"):
+        build_model("resnet18", channels=3, size=64, classes=2, pretrained=True)
+    with pytest.raises(Refusal) as refused:
+        build_model("small-cnn", channels=3, size=64, classes=2, pretrained=True)
+    assert "timm" not in str(refused.value)

@@ -144,6 +144,13 @@ def _positive(argument: str, value: object) -> int:
     return value
 
 
+def _published(name: str) -> str:
+    """Sentence on the network of timm with this name, which has published weights; "" where timm has none."""
+    if "/" in name or not defining_module("timm", name):
+        return ""
+    return message("models.do.published", "published weights are those of --model timm/{name}", name=name)
+
+
 def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mapping[str, Any]) -> nn.Module:
     """Build the network of `spec`, then apply `init` and weight normalisation. Raises Refusal for options it lacks."""
     options = _set_options(options)
@@ -158,6 +165,7 @@ def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mappin
                     listed=", ".join(spec.options),
                 ),
                 value,
+                do=_published(name) if option == "pretrained" else "",
             )
     init, norm = options.pop("init", "default"), options.get("norm")
     if init != "default" and options.get("pretrained"):
