@@ -137,6 +137,7 @@ class ModelConfig(Strict):
     patch: Count | None = option(None, "patch size in pixels (vit)")
     pretrained: bool = option(False, "start timm/ and torchvision/ networks from their published weights")
     sparse: Literal["2:4"] | None = option(None, "keep the two largest of every four weights along the input channels")
+    sparse_both: bool = option(False, "sparse: along the output channels as well, so that the transpose is 2:4 too")
     sparse_refine: NotNegative = option(0.0, "sparse: weight decay of the pruned weights (SR-STE); its paper uses 2e-4")
 
 

@@ -17,7 +17,9 @@ EXPORT_NAMES = ("onnx", "pt2", "openvino")  # of `deployment.export`, likewise
 TARGET_NAMES = ("coco", "yolo", "voc", "folder")  # of `conversion.writers`, whose import takes time
 INSPECT_NAMES = {"model.name": "MODEL", "data.size": "--input"}  # names of these settings in `danlu inspect`
 PRETRAIN_FLAGS = {"--method": "pretrain.method", "--tokenizer": "pretrain.tokenizer"}
-NOT_INSPECTED = ("model.name", "model.pretrained", "model.sparse", "model.sparse_refine")  # these change no layer
+NOT_INSPECTED = (  # these change no layer
+    "model.name", "model.pretrained", "model.sparse", "model.sparse_both", "model.sparse_refine",
+)  # fmt: skip
 
 LANGUAGE_HELP = message(
     "help.lang", "language of the output: en | zh; by default DANLU_LANG or the locale of the terminal"

@@ -7,7 +7,7 @@ names of a network without sparsity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from danlu.config import ModelConfig
+from danlu.learning.transposable import best_tiles, fits
 from danlu.message import message
 from danlu.refuse import refusal
 
@@ -62,17 +63,23 @@ class Refined(nn.Module):
 
     Together with `decay_pruned` this is SR-STE (Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural
     Networks From Scratch", 2021).
+
+    mask_of: weight -> mask of the weights to keep.
     """
 
+    def __init__(self, mask_of: Callable[[Tensor], Tensor] = largest_two) -> None:
+        super().__init__()
+        self.mask_of = mask_of
+
     def forward(self, original: Tensor) -> Tensor:
-        return original - original.detach().masked_fill(largest_two(original), 0)  # exact: w - 0, or w - w
+        return original - original.detach().masked_fill(self.mask_of(original), 0)  # exact: w - 0, or w - w
 
 
 def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
     """Prune the convolutions and dense layers in place as set by `config.sparse`.
 
-    A layer stays dense if its input channels are no multiple of 4, if it is frozen or, with fixed masks, if all its
-    weights are zero, because then magnitudes carry no information.
+    A layer stays dense if its input channels are no multiple of 4 (with `sparse_both` also its output channels), if it
+    is frozen or, with fixed masks, if all its weights are zero, because then magnitudes carry no information.
 
     Returns:
         Names of the layers that stay dense.
@@ -87,7 +94,11 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
                 message("learning.wanted.omitted_without_sparse", "omitted without --sparse"),
                 config.sparse_refine,
             )
+        if config.sparse_both:
+            omitted = message("learning.wanted.omitted_without_sparse", "omitted without --sparse")
+            raise refusal("--model.sparse_both", omitted, config.sparse_both)
         return []
+    mask_of = best_tiles if config.sparse_both else largest_two
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     dense = []
     for name, layer in layers:
@@ -98,13 +109,14 @@ def sparsify(model: nn.Module, config: ModelConfig) -> list[str]:
                 config.norm,
             )
         has_magnitudes = config.sparse_refine or layer.weight.any()
-        if layer.weight.shape[1] % 4 or not layer.weight.requires_grad or not has_magnitudes:
+        divides = fits(layer.weight) if config.sparse_both else layer.weight.shape[1] % 4 == 0
+        if not divides or not layer.weight.requires_grad or not has_magnitudes:
             dense.append(name)
             continue
         if config.sparse_refine:
-            parametrize.register_parametrization(layer, "weight", Refined())
+            parametrize.register_parametrization(layer, "weight", Refined(mask_of))
             continue
-        mask = largest_two(layer.weight)
+        mask = mask_of(layer.weight)
         with torch.no_grad():  # zero weights without gradient stay zero under momentum and decay
             layer.weight.masked_fill_(~mask, 0)
         parametrize.register_parametrization(layer, "weight", Fixed(mask))
@@ -123,15 +135,15 @@ def decay_pruned(model: nn.Module, optimizer: torch.optim.Optimizer, decay: floa
     With plain gradient descent this is SR-STE's w <- w - lr (g + decay (1 - mask) w), g the gradient at the pruned
     weights. It is applied after clipping and, as other weight decay, once per step under gradient accumulation.
     """
-    weights = [held.original for _, held in _pruned(model) if isinstance(held[0], Refined)]
+    weights = [(held.original, one.mask_of) for _, held in _pruned(model) if isinstance(one := held[0], Refined)]
     if not weights:
         return
 
     @torch.no_grad()
     def add(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        for weight in weights:
+        for weight, mask_of in weights:
             if weight.grad is not None:
-                weight.grad.add_(weight.masked_fill(largest_two(weight), 0), alpha=decay)
+                weight.grad.add_(weight.masked_fill(mask_of(weight), 0), alpha=decay)
 
     optimizer.register_step_pre_hook(add)
 

@@ -21,7 +21,13 @@ from danlu.run.signature import Signature
 from danlu.segmentation.build import build_segmenter
 from danlu.user_objects import is_own
 
-TRAINING_ONLY = ("name", "pretrained", "sparse", "sparse_refine")  # the trained network is built without them
+TRAINING_ONLY = (
+    "name",
+    "pretrained",
+    "sparse",
+    "sparse_both",
+    "sparse_refine",
+)  # the trained network is built without them
 
 
 def model_options(config: Config) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def choose_format(
         if dense:
             text = "two of every four input channels; these layers stay dense: {dense}"
             reason = message("choice.sparse", text, dense=dense)
+        if config.model.sparse_both:
+            text = "two of every four along input and output channels; dense layers: {dense}"
+            reason = message("choice.sparse_both", text, dense=dense or [message("choice.sparse_none", "none")])
         choices.append(Choice("model.sparse", config.model.sparse, reason))
     if asked.precision is not None and asked.channels_last is not None:
         return config, choices
