@@ -43,6 +43,8 @@ class NormStatistics:
             self.twin(batch.inputs)
         self.twin.train()
         for name, norm in norms.items():
+            if not norm.num_batches_tracked:  # of a part that only runs with targets
+                continue
             own = cast(nn.modules.batchnorm._BatchNorm, model.get_submodule(name))
             cast(Tensor, own.running_mean).copy_(cast(Tensor, norm.running_mean))
             cast(Tensor, own.running_var).copy_(cast(Tensor, norm.running_var))
