@@ -69,6 +69,20 @@ def test_logits_have_the_size_of_the_image(name, backbone):
         assert model(torch.randn(2, 3, 64, 64)).shape == (2, 4, 64, 64)
 
 
+def test_folded_pixels_are_unfolded_in_their_places():
+    """A U-Net that folds pixels computes at half the resolution, and each pixel of the logits has its own weights."""
+    model = build_segmenter("unet", channels=3, classes=4, size=64, width=8, fold_pixels=2).eval()
+    seen = []
+    model.down[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.arange(16.0))
+        logits = model(torch.randn(1, 3, 64, 64))
+    assert seen == [(1, 12, 32, 32)]
+    assert torch.equal(logits[0, 1, :2, :2], torch.tensor([[4.0, 5.0], [6.0, 7.0]]))
+    assert torch.equal(logits[0, 1, 30:32, 30:32], logits[0, 1, :2, :2])
+
+
 def test_names_of_the_issue():
     assert {"fcn32s", "fcn16s", "fcn8s", "unet"} <= set(SEGMENTERS)
 

@@ -140,6 +140,8 @@ def test_the_doctor_examines_the_masks_before_training(data, tmp_path):
     assert found["data.pixels_ignored"].evidence["share"] == pytest.approx(28 / 36, abs=0.05)
 
 
-def test_it_is_not_exported(run):
-    with pytest.raises(Refusal, match="cannot be exported yet"):
-        danlu.export(run)
+@pytest.mark.parametrize("size", ["48", "80"])
+def test_folded_pixels_need_a_size_they_divide(size, tmp_path):
+    options = {"task": "semantic", "model": "unet", "size": int(size), "out": tmp_path / "run"}
+    with pytest.raises(Refusal, match="multiple of 32 for unet with fold_pixels 2"):
+        danlu.train("shapes", **options, **{"detect.fold_pixels": 2, "data.limit": 12})

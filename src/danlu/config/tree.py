@@ -225,6 +225,9 @@ class DetectConfig(Strict):
     mask_layers: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = option(
         None, "number of convolutional layers in the mask head (mask-rcnn)"
     )
+    fold_pixels: Count | None = option(
+        None, "side of the squares of pixels that become channels before the first layer (unet)"
+    )
     fit: Literal["letterbox", "stretch"] = option(
         "letterbox", "resizing of images that are not square: letterbox | stretch"
     )

@@ -13,9 +13,8 @@ from danlu.data.images import channels_of
 from danlu.detection.build import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
-from danlu.preparation.pretrained import SEGMENTER, choose_size, is_pretrained
+from danlu.preparation.pretrained import choose_size, is_pretrained
 from danlu.run.signature import Signature
-from danlu.segmentation.build import SEGMENTERS
 from danlu.task_spec import TASKS
 from danlu.user_objects import is_own
 
@@ -55,10 +54,6 @@ def pick_data_settings(
             )
         if is_pretrained(starting_weights(chooser)) and not objects:
             pick("data.size", *choose_size(dataset, samples, device))
-        if TASKS[dataset.task].labels_pixels and device.type == "cpu" and starting_weights(chooser) is None:
-            network = SEGMENTERS.get(name or SEGMENTER)
-            if network is not None and network.light_scale < 1:
-                pick("data.size", *_light_canvas_size(dataset, device, network.light_scale))
         pick("data.size", *(_canvas_size if objects else _image_size)(dataset, device))
         if dataset.task_spec.targets == "none" and chooser.config.data.size is None and start is None:
             _divisible_size(chooser)
@@ -142,13 +137,6 @@ def _divisible_size(chooser: Chooser) -> None:
             "choice.size.divisible", "{side} px, less what patches of {step} px leave over", side=side, step=step
         )
         chooser.set("data.size", side // step * step, reason)
-
-
-def _light_canvas_size(dataset: Dataset, device: torch.device, scale: float) -> tuple[int, Message]:
-    """A fraction `scale` of the side for detectors, a multiple of 32 pixels; masks keep the size of their image."""
-    side = max(MIN_CANVAS, round(scale * _canvas_size(dataset, device)[0] / 32) * 32)
-    text = "without a GPU, more images help more than a finer input; masks are predicted at the size of the image"
-    return side, message("choice.size.light", text)
 
 
 def _canvas_size(dataset: Dataset, device: torch.device) -> tuple[int, Message]:

@@ -18,7 +18,7 @@ from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_pa
 from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature
-from danlu.segmentation.build import build_segmenter
+from danlu.segmentation.build import SEGMENTER_OPTIONS, build_segmenter
 from danlu.user_objects import is_own
 
 TRAINING_ONLY = (
@@ -34,7 +34,9 @@ def model_options(config: Config) -> dict[str, Any]:
     """Options of the network or detector that the config sets; the others are the network's own."""
     fresh = ModelConfig()
     options = {k: v for k, v in vars(config.model).items() if k not in TRAINING_ONLY and v != getattr(fresh, k)}
-    return options | {k: v for k, v in vars(config.detect).items() if k in DETECTOR_OPTIONS and v is not None}
+    return options | {
+        k: v for k, v in vars(config.detect).items() if k in DETECTOR_OPTIONS | SEGMENTER_OPTIONS and v is not None
+    }
 
 
 def build_network(prepared: Prepared, seed: int) -> nn.Module:

@@ -31,6 +31,9 @@ def choose_semantic(chooser: Chooser, task: TaskSpec, samples: int, device: torc
     if network.light_width and device.type == "cpu" and (init in (None, "none")):
         text = "without a GPU, more images help more than a larger network"
         chooser.pick("detect.width", network.light_width, message("choice.backbone.no_gpu", text))
+        if network.light_fold_pixels and chooser["data.size"] % (network.multiple * network.light_fold_pixels) == 0:
+            text = "without a GPU: the work of half the resolution, with the pixels of the whole"
+            chooser.pick("detect.fold_pixels", network.light_fold_pixels, message("choice.fold_pixels.light", text))
     batch = 16 if samples >= SMALL_SET else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     chooser.pick("batch_size", min(batch, samples), why)

@@ -23,10 +23,10 @@ class SegmenterSpec:
 
     build: constructor (backbone, classes, size, **options); (channels, classes, size, **options) if `backbone` is None.
     description: one line. backbone: default backbone; None for networks without one. any_backbone: other backbones are
-    possible. multiple: the image side must be a multiple of it. light_width: default width on a CPU. light_scale: of
-    the default image side on a CPU, where it starts from random initialisation. packaged: its
-    default backbone on colour photographs is the packaged ImageNet network. training_images: default number of images
-    of 256 px to train on, over all epochs. lr: default learning rate of adamw.
+    possible. multiple: the image side must be a multiple of it. light_width, light_fold_pixels: default options on a
+    CPU, where it starts from random initialisation. packaged: its default backbone on colour photographs is the
+    packaged ImageNet network. training_images: default number of images of 256 px to train on, over all epochs. lr:
+    default learning rate of adamw.
     """
 
     build: Callable[..., Segmenter]
@@ -35,7 +35,7 @@ class SegmenterSpec:
     any_backbone: bool = False
     multiple: int = 32
     light_width: int | None = None
-    light_scale: float = 1.0
+    light_fold_pixels: int | None = None
     packaged: bool = False
     training_images: int = 8_000
     lr: float = 3e-3
@@ -69,13 +69,14 @@ SEGMENTERS: dict[str, SegmenterSpec] = {
         "U-Net: encoder and decoder with skip connections",
         multiple=16,
         light_width=16,
-        light_scale=0.5,
-        training_images=10_000,
+        light_fold_pixels=2,
+        training_images=16_000,
     ),
     "fcn32s": _fcn(partial(FCN, stride=32), "FCN-32s on VGG-16, as published"),
     "fcn16s": _fcn(partial(FCN, stride=16), "FCN-16s: FCN-32s with scores of pool4"),
     "fcn8s": _fcn(partial(FCN, stride=8), "FCN-8s: FCN-16s with scores of pool3"),
 }
+SEGMENTER_OPTIONS = frozenset(option for spec in SEGMENTERS.values() for option in spec.options)
 
 
 def find_segmenter(name: str) -> SegmenterSpec:
