@@ -42,6 +42,7 @@ class DetectorSpec:
     backbone is too slow. nms_iou: default IoU threshold of non-maximum suppression, 1 for detectors without it.
     packaged: its default backbone on colour photographs is the packaged ImageNet network. lr: default peak learning
     rate of adamw; None for that of most detectors. clip_norm: default max norm of the gradient, None for no limit.
+    needs_fp32: its outputs need more digits than bf16 has. batch_size: default number of images per step of large sets.
     """
 
     build: Callable[..., Detector]
@@ -61,6 +62,8 @@ class DetectorSpec:
     packaged: bool = False
     lr: float | None = None
     clip_norm: float | None = None
+    needs_fp32: bool = False
+    batch_size: int = 16
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -182,6 +185,7 @@ DETECTORS: dict[str, DetectorSpec] = {
         "cspnet-nano",
         poses=True,
         training_images=26_000,
+        lr=2e-3,
     ),
     "posecnn": DetectorSpec(
         PoseCNN,
@@ -189,6 +193,8 @@ DETECTORS: dict[str, DetectorSpec] = {
         "vgg16",
         poses=True,
         learns_masks=True,
+        needs_fp32=True,
+        batch_size=32,
         multiple=16,
         training_images=26_000,
         nms_iou=1.0,
@@ -200,6 +206,8 @@ DETECTORS: dict[str, DetectorSpec] = {
         "cspnet-nano",
         poses=True,
         learns_masks=True,
+        needs_fp32=True,
+        batch_size=32,
         training_images=26_000,
         nms_iou=1.0,
     ),

@@ -1,69 +1,95 @@
-"""pose-crop: a detector, then a small network that reads the pose of each object from a square crop around its box.
+"""pose-crop: a detector, then a small network that reads the pose of each object from a view of its box.
 
-The head predicts the rotation relative to the viewing ray (allocentric) as six numbers (Zhou et al. 2019), the
-projected centre relative to the crop, and the logarithm of the depth relative to the zoom of the crop, as CosyPose and
-GDR-Net do. These do not change when an object moves or another camera is used. The rotation loss is the smallest
-distance over the symmetries of the model, so that poses that look the same cost the same.
+Each view is what a camera turned towards the box would see (`pose.view_crops`), so that the head predicts quantities
+that do not change when an object moves or another camera is used: the rotation relative to the viewing ray
+(allocentric), the projected centre relative to the view, and the logarithm of the depth relative to its zoom, as
+CosyPose and GDR-Net do. The rotation is one of several anchors, chosen by a score, with a small correction
+(`pose.rotation_anchors`). Distances of rotations are the smallest over the symmetries of the model, so that poses that
+look the same cost the same. In training each object is seen in several views, turned about their axes at random.
+
+R views, K classes, A anchors.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from danlu.detection.pose_detector import PoseDetector, images_of, real_objects
-from danlu.detection.regions import roi_align
 from danlu.detection.yolo import YOLO
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
-from danlu.pose.cameras import directions, focal_lengths, project
 from danlu.pose.losses import EPSILON, sloss, symmetric_distances
-from danlu.pose.rotations import from_six, to_egocentric
+from danlu.pose.rotation_anchors import anchor_distances, spread_rotations
+from danlu.pose.rotations import from_quaternions
 from danlu.pose.symmetry import group_sizes, orbits
+from danlu.pose.view_crops import Views, towards
 
-CONTEXT = 1.3  # side of a crop relative to the longer side of its box
+CONTEXT = 1.3  # side of a view relative to the longer side of its box
 JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; detected boxes are not exact
-DETECTOR_IMAGES = 4  # of every so many training images the detector sees one: half of the time is the crops'
-OUTPUTS = 9  # rotation 6, centre 2, depth 1
-ROTATION_WEIGHT, CENTRE_WEIGHT, DEPTH_WEIGHT = 4.0, 4.0, 2.0
-START = (1.0, 0, 0, 0, 1, 0, 0, 0, 0)  # outputs before training: no rotation, the middle of the crop
+DETECTOR_IMAGES = 4  # of every so many training images the detector sees one: most of the time is the views'
+VIEWS_PER_OBJECT = 4  # in training
+ANCHORS = 200
+ANCHOR_WIDTH = 0.12  # in diameters: distance at which an anchor's target probability has fallen to 1/e
+PLACE, CORRECTION = 3, 3  # outputs: centre 2 and depth 1; of each anchor, the correction of its rotation
+ROTATION_WEIGHT, SCORE_WEIGHT, CENTRE_WEIGHT, DEPTH_WEIGHT = 4.0, 2.0, 4.0, 2.0
+INITIAL_SPREAD = 0.01  # standard deviation of the weights of the output layers
 
 
-class CropNetwork(nn.Module):
-    """Crops (R, C, S, S) to numbers of each class (R, K, 9)."""
+class ViewPose(NamedTuple):
+    """Rotation (R, 3, 3), centre (R, 2) in sides of the view, and log of the depth in units of its zoom (R,)."""
+
+    rotation: Tensor
+    centre: Tensor
+    log_depth: Tensor
+
+
+class ViewNetwork(nn.Module):
+    """Views (R, C, S, S) and classes (R,) to scores (R, A) and corrections (R, A, 3) of anchors, and places (R, 3)."""
 
     def __init__(self, channels: int, classes: int, width: int, hidden: int) -> None:
         super().__init__()
         w = width
         self.features = nn.Sequential(
-            conv(channels, w, 5, stride=2, norm="group"),
-            conv(w, 2 * w, 3, stride=2, norm="group"),
-            conv(2 * w, 3 * w, 3, stride=2, norm="group"),
-            conv(3 * w, 4 * w, 3, norm="group"),
+            conv(channels, w, 5, stride=2, norm="batch"),
+            conv(w, 2 * w, 3, stride=2, norm="batch"),
+            conv(2 * w, 3 * w, 3, stride=2, norm="batch"),
+            conv(3 * w, 4 * w, 3, norm="batch"),
             nn.AdaptiveAvgPool2d(6),
             nn.Flatten(),
-            nn.Linear(144 * w, hidden),
-            nn.LayerNorm(hidden),  # without it all units of the layer died within an epoch at the usual learning rate
-            nn.SiLU(),
+            nn.Linear(144 * w, hidden, bias=False),
+            nn.BatchNorm1d(hidden),  # without a norm all units of the layer died within an epoch
+            nn.ReLU(),
         )
-        self.out = nn.Linear(hidden, classes * OUTPUTS)
-        nn.init.normal_(self.out.weight, std=0.01)
-        with torch.no_grad():
-            self.out.bias.copy_(torch.tensor(START).repeat(classes))
+        self.scores = nn.Linear(hidden, classes * ANCHORS)
+        self.corrections = nn.Linear(hidden, classes * ANCHORS * CORRECTION)
+        self.place = nn.Linear(hidden, classes * PLACE)
+        for layer in (self.scores, self.corrections, self.place):
+            nn.init.normal_(layer.weight, std=INITIAL_SPREAD)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.out(self.features(crops)).unflatten(1, (-1, OUTPUTS))
+    def forward(self, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.features(views).float()
+        rows = torch.arange(len(labels), device=labels.device)
+        with exact(x):
+            scores = self.scores(x).unflatten(1, (-1, ANCHORS))[rows, labels]
+            corrections = self.corrections(x).unflatten(1, (-1, ANCHORS, CORRECTION))[rows, labels]
+            place = self.place(x).unflatten(1, (-1, PLACE))[rows, labels]
+        return scores, corrections, place
 
 
 class PoseCrop(PoseDetector):
-    """A YOLO on the backbone, and `CropNetwork` on crops of the image.
+    """A YOLO on the backbone, and `ViewNetwork` on views of its boxes.
 
-    width: channels of the detector's pyramid. crop: side of the crops in pixels. hidden: units of the dense layer.
+    width: channels of the detector's pyramid. crop: side of the views in pixels. hidden: units of the dense layer.
     pose_loss: of rotations, one of `pose.losses.POSE_LOSSES`.
     """
+
+    anchors: Tensor
 
     def __init__(
         self,
@@ -73,14 +99,15 @@ class PoseCrop(PoseDetector):
         *,
         width: int = 48,
         crop: int = 48,
-        hidden: int = 256,
+        hidden: int = 512,
         pose_loss: str = "symmetries",
     ) -> None:
         super().__init__(classes, size)
         self.pose_loss = pose_loss
         self.detector = YOLO(backbone, classes, size, width=width)
         self.crop = crop
-        self.crops = CropNetwork(3, classes, 32, hidden)
+        self.views = ViewNetwork(3, classes, 32, hidden)
+        self.register_buffer("anchors", spread_rotations(ANCHORS))
 
     @property
     def backbone(self) -> Backbone:
@@ -102,36 +129,74 @@ class PoseCrop(PoseDetector):
     def losses(self, outputs: dict[str, Any], objects: ObjectBatch) -> dict[str, Tensor]:
         seen = torch.arange(len(outputs["logits"]), device=objects.device)
         found = self.detector.losses(outputs, objects.index_select(0, seen))
-        boxes, labels, poses, cameras, image = real_objects(objects)
-        zero = found["loss"].new_zeros(())
-        if len(boxes) < 2:  # batch norm needs several crops
-            return found | {"rotation_loss": zero, "centre_loss": zero, "depth_loss": zero}
-        squares = square(jittered(boxes) if self.training else boxes)
-        numbers = self._numbers(outputs["images"], squares, labels, image)
-        rotation, translation = poses[..., :3], poses[..., 3]
-        six, offsets, logs = numbers[:, :6], numbers[:, 6:8], numbers[:, 8]
-        origin = torch.zeros_like(translation)
-        turned = to_egocentric(from_six(six), translation), origin
-        distances = self._distances(labels, turned, (rotation, origin))
-        rotation_loss = (distances / self.diameters[labels]).mean()
-        side = squares[:, 2] - squares[:, 0]
-        centre = project(translation[:, None], cameras)[:, 0]
-        wanted = (centre - middle(squares)) / side[:, None]
-        centre_loss = (offsets - wanted).abs().mean()
-        zoom = self._zoom(cameras, squares, labels)
-        depth_loss = (logs - (translation[:, 2] / zoom).log()).abs().mean()
-        total = ROTATION_WEIGHT * rotation_loss + CENTRE_WEIGHT * centre_loss + DEPTH_WEIGHT * depth_loss
-        terms = {"rotation_loss": rotation_loss, "centre_loss": centre_loss, "depth_loss": depth_loss}
-        return found | terms | {"loss": found["loss"] + total}
+        real = real_objects(objects)
+        if self.training:
+            real = tuple(one.repeat_interleave(VIEWS_PER_OBJECT, 0) for one in real)
+        boxes, labels, poses, cameras, image = real
+        if len(boxes) < 2:  # batch norm needs several views
+            zero = found["loss"].new_zeros(())
+            return found | dict.fromkeys(("rotation_loss", "score_loss", "centre_loss", "depth_loss"), zero)
+        angles = torch.rand(len(boxes), device=boxes.device) * math.tau if self.training else None
+        with exact(boxes):
+            views = towards(square(jittered(boxes) if self.training else boxes), cameras, image, angles)
+            crops = views.crops(outputs["images"], self.crop)
+        predicted = self.views(crops, labels)
+        with exact(boxes):
+            terms = self._pose_losses(predicted, labels, self._view_pose(views.poses(poses), views, labels))
+        weights = (ROTATION_WEIGHT, SCORE_WEIGHT, CENTRE_WEIGHT, DEPTH_WEIGHT)
+        total = sum((w * loss for w, loss in zip(weights, terms.values())), found["loss"])
+        return found | terms | {"loss": total}
 
-    def _distances(self, labels: Tensor, estimate: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor]) -> Tensor:
-        """Distances (R,) in metres between the models at two poses, by `pose_loss`."""
+    def _pose_losses(
+        self, predicted: tuple[Tensor, Tensor, Tensor], labels: Tensor, truth: ViewPose
+    ) -> dict[str, Tensor]:
+        """Mean losses over the views."""
+        scores, corrections, place = predicted
+        targets = self._anchor_targets(labels, truth.rotation)
+        # An anchor is drawn by its target, so that neighbours of the nearest one learn their corrections too.
+        chosen = torch.multinomial(targets, 1)[:, 0] if self.training else scores.argmax(1)
+        found = self._refined(chosen, corrections, place)
+        distances = self._distances(labels, found.rotation, truth.rotation)
+        return {
+            "rotation_loss": (distances / self.diameters[labels]).mean(),
+            "score_loss": -(targets * scores.log_softmax(1)).sum(1).mean(),
+            "centre_loss": (found.centre - truth.centre).abs().mean(),
+            "depth_loss": (found.log_depth - truth.log_depth).abs().mean(),
+        }
+
+    def _view_pose(self, poses: Tensor, views: Views, labels: Tensor) -> ViewPose:
+        """The outputs that poses (R, 3, 4) in the frames of the views ask for."""
+        rotation, translation = poses[..., :3], poses[..., 3]
+        depth = translation[:, 2].clamp(min=EPSILON)
+        centre = translation[:, :2] / depth[:, None] / (2 * views.reach[:, None])
+        return ViewPose(rotation, centre, (depth / self._zoom(views, labels)).log())
+
+    def _refined(self, chosen: Tensor, corrections: Tensor, place: Tensor) -> ViewPose:
+        """Poses with the chosen anchors (R,) after their corrections, which are quaternions with w = 1."""
+        own = corrections[torch.arange(len(chosen), device=chosen.device), chosen]
+        turn = from_quaternions(torch.cat((torch.ones_like(own[:, :1]), own), 1))
+        return ViewPose(turn @ self.anchors[chosen], place[:, :2], place[:, 2])
+
+    def _anchor_targets(self, labels: Tensor, rotations: Tensor) -> Tensor:
+        """Probability of each anchor (R, A) by its distance from the truth (R, 3, 3)."""
+        distances = rotations.new_empty(len(labels), len(self.anchors))
+        for k in labels.unique().tolist():
+            of_class = labels == k
+            group = self.symmetries[k, :, :3, :3] if self.pose_loss != "ploss" else self.symmetries[k, :1, :3, :3]
+            moments = self.moments[k, :3, :3]
+            found = anchor_distances(moments, self.anchors, rotations[of_class], group)
+            distances[of_class] = found / self.diameters[k]
+        return (-(distances / ANCHOR_WIDTH).square()).softmax(1)
+
+    def _distances(self, labels: Tensor, estimate: Tensor, truth: Tensor) -> Tensor:
+        """Distances (R,) in metres between the models at two rotations (R, 3, 3), by `pose_loss`."""
         group = self.symmetries[labels]
         one_pose = group[:, :1] if self.pose_loss != "symmetries" else group  # the identity is first
-        found = symmetric_distances(self.moments[labels], estimate, truth, one_pose)
+        origin = torch.zeros_like(truth[..., 0])
+        found = symmetric_distances(self.moments[labels], (estimate, origin), (truth, origin), one_pose)
         if self.pose_loss != "sloss":
             return found
-        nearest = (2 * sloss(orbits(self.points[labels], group), estimate[0], truth[0])).clamp(min=EPSILON).sqrt()
+        nearest = (2 * sloss(orbits(self.points[labels], group), estimate, truth)).clamp(min=EPSILON).sqrt()
         return torch.where(group_sizes(group) > 1, nearest, found)
 
     @torch.no_grad()
@@ -151,28 +216,31 @@ class PoseCrop(PoseDetector):
                 one.poses = one.boxes.new_zeros(0, 3, 4)
             return found
         squares, labels = square(torch.cat([one.boxes for one in found])), torch.cat([one.labels for one in found])
-        numbers = self._numbers(outputs["images"], squares, labels, image)
-        poses = self._poses(numbers, squares, labels, cameras[image].float())
+        with exact(squares):
+            views = towards(squares.float(), cameras[image].float(), image)
+            crops = views.crops(outputs["images"], self.crop)
+        scores, corrections, place = self.views(crops, labels)
+        with exact(squares):
+            poses = self._poses(self._refined(scores.argmax(1), corrections, place), views, labels)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part
         return found
 
-    def _numbers(self, images: Tensor, squares: Tensor, labels: Tensor, image: Tensor) -> Tensor:
-        """Outputs of the crop network for the class of each of R squares, float32 (R, 9)."""
-        crops = roi_align(images, squares.to(images.dtype), image, size=self.crop, stride=1, samples=1)
-        return self.crops(crops)[torch.arange(len(labels), device=labels.device), labels].float()
+    def _poses(self, found: ViewPose, views: Views, labels: Tensor) -> Tensor:
+        """[R | t] (R, 3, 4) in the camera's frame."""
+        depth = found.log_depth.clamp(-8, 8).exp() * self._zoom(views, labels)
+        across = found.centre * (2 * views.reach[:, None]) * depth[:, None]
+        translation = torch.cat((across, depth[:, None]), 1)
+        return views.back(torch.cat((found.rotation, translation[..., None]), -1))
 
-    def _poses(self, numbers: Tensor, squares: Tensor, labels: Tensor, cameras: Tensor) -> Tensor:
-        """[R | t] (R, 3, 4) from outputs."""
-        centres = middle(squares) + numbers[:, 6:8] * (squares[:, 2] - squares[:, 0])[:, None]
-        depth = numbers[:, 8].clamp(-8, 8).exp() * self._zoom(cameras, squares, labels)
-        translation = directions(centres, cameras) * depth[:, None]
-        rotation = to_egocentric(from_six(numbers[:, :6]), translation)
-        return torch.cat((rotation, translation[..., None]), -1)
+    def _zoom(self, views: Views, labels: Tensor) -> Tensor:
+        """Depth in metres (R,) at which an object's diameter fills its view."""
+        return self.diameters[labels] / (2 * views.reach)
 
-    def _zoom(self, cameras: Tensor, squares: Tensor, labels: Tensor) -> Tensor:
-        """Depth in metres (R,) at which an object's diameter fills its square."""
-        return focal_lengths(cameras) * self.diameters[labels] / (squares[:, 2] - squares[:, 0])
+
+def exact(like: Tensor) -> torch.autocast:
+    """Context without reduced precision on the device of a tensor: a degree needs more digits than bf16 has."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def middle(boxes: Tensor) -> Tensor:

@@ -194,7 +194,8 @@ def _detector(chooser: Chooser, task: TaskSpec, samples: int, device: torch.devi
         _lighten(chooser, detector.light_backbone, detector.light_width)
     if is_pretrained(starting_weights(chooser)):
         choose_detector_fine_tuning(chooser, samples, device)
-    batch = 32 if task.poses and samples >= 256 else 16 if samples >= 64 and not two_stages else 8
+    batch = detector.batch_size if samples >= 256 else 16
+    batch = batch if samples >= 64 and not two_stages else 8
     why = message("choice.batch_size.images", "{samples:,} training images", samples=samples)
     if two_stages:
         why = message("choice.batch_size.two_stage", "two-stage detectors learn faster from small batches")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from danlu.config import Config, ResolvedConfig
+from danlu.detection.build import DETECTORS
 from danlu.detection.detector import Detector
 from danlu.engine.device import Format, probe_format
 from danlu.learning.sparse import sparsify
@@ -58,7 +59,7 @@ def choose_format(
     elif asked.precision is not None or asked.channels_last is not None:
         reason = message("choice.precision.given", "matches the given setting")
         found = Format("fp32", asked.precision in ("bf16", "fp16"), reason)
-    elif device.type == "cuda" and signature.task_spec.poses:
+    elif device.type == "cuda" and _needs_fp32(signature):
         found = Format("fp32", True, EXACT_POSES)
     elif device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
@@ -69,15 +70,21 @@ def choose_format(
         batch = min(config.batch_size, MAX_PROBE_BATCH)
         inputs = torch.randn(batch, signature.channels or 1, signature.size, signature.size, device=device)
         with stage(translated("stage.formats", "timing the network in several number formats")):
-            found = probe_format(lambda: _timed_network(build()), inputs, half=not signature.task_spec.poses)
+            found = probe_format(lambda: _timed_network(build()), inputs, half=not _needs_fp32(signature))
     if asked.precision is None:
         config = replace(config, precision=found.precision)
-        why = EXACT_POSES if signature.task_spec.poses else found.reason
+        why = EXACT_POSES if _needs_fp32(signature) else found.reason
         choices.append(Choice("precision", found.precision, why))
     if asked.channels_last is None:
         config = replace(config, channels_last=found.channels_last)
         choices.append(Choice("channels_last", found.channels_last, found.reason))
     return config, choices
+
+
+def _needs_fp32(signature: Signature) -> bool:
+    """Whether bf16 has too few digits for the outputs of the network."""
+    spec = DETECTORS.get(signature.model)
+    return spec is not None and spec.needs_fp32
 
 
 def _timed_network(model: nn.Module) -> nn.Module:

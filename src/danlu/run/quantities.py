@@ -65,6 +65,7 @@ LOSS_TERMS = {
     "l1": "absolute box error",
     "auxiliary": "earlier decoder layers'",
     "rotation_loss": "rotation",
+    "score_loss": "rotation anchors",
     "centre_loss": "projected centre",
     "depth_loss": "logarithmic depth",
     "pixel": "pixel label",
