@@ -171,6 +171,7 @@ case("task of other data", "train digits --task detect", "digits is data for the
 case("flag misspelt", "train digits --epoch 3", "unknown flag '--epoch' of danlu train", "'--epochs'")
 case("flag nested misspelt", "train digits --optim.momentun 0.8", "'--optim.momentun'", "'--optim.momentum'")
 case("flag of another verb", "eval RUN --epochs 3", "unknown flag '--epochs' of danlu evaluate")
+case("flag of another verb is named", "train digits --heal", "unknown flag '--heal' of danlu train; it is one of danlu diagnose")
 case("flag without a value", "train digits --epochs", "--epochs", "expected one argument", "danlu train --help")
 case("flag in the value's place", "train digits --lr --seed 3", "--lr", "expected one argument")
 case("argument too many", "train digits wine", "unexpected argument 'wine' of danlu train")

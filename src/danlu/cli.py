@@ -97,7 +97,7 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
     typed, version = values.pop("verb"), values.pop("version")
     verb = find_verb(typed) if typed else None
     if unknown:
-        raise (parsers[verb] if verb else parser).unknown(unknown[0], argv)
+        raise (parsers[verb] if verb else parser).unknown(unknown[0], argv, parsers.values())
     if version:
         from danlu import __version__
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -144,8 +144,11 @@ class Parser(argparse.ArgumentParser):
                     "",
                 )
 
-    def unknown(self, word: str, argv: Sequence[str]) -> Refusal:
-        """Error for a word of `argv` that the parser does not know, with the nearest flag."""
+    def unknown(self, word: str, argv: Sequence[str], others: Iterable[Parser] = ()) -> Refusal:
+        """Error for a word of `argv` that the parser does not know, with the verb that takes it or the nearest flag.
+
+        others: parsers of all verbs.
+        """
         if not word.startswith("-"):
             place = argv.index(word)
             flag = next((one for one in reversed(argv[:place]) if one.startswith("--")), "")
@@ -157,6 +160,11 @@ class Parser(argparse.ArgumentParser):
             text = "unexpected argument {word!r} of {prog}; see `{prog} --help`"
             return Refusal(message("console.unexpected_argument", text, word=word, prog=self.prog))
         word = word.partition("=")[0]
+        takers = [other.prog for other in others if word in other.flags]
+        if takers:
+            text = "unknown flag {word!r} of {prog}; it is one of {verbs}"
+            facts = {"word": word, "prog": self.prog, "verbs": ", ".join(takers)}
+            return Refusal(message("console.flag_of_another_verb", text, **facts))
         names = {flag.lstrip("-"): flag for flag in self.flags}
         close = [names[name] for name in nearest(word.lstrip("-"), names)]
         see = message("console.see", "see `{prog} --help all`", prog=self.prog)
