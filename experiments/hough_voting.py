@@ -24,10 +24,10 @@ from danlu.pose.render import render
 from danlu.pose.rotations import from_axis_angle
 from danlu.pose.solids import cylinder, l_prism
 
-WIDTH, HEIGHT = 160, 120
-FOCAL = 190.0
-RANDOM = 0.15  # of the directions
-TRANSLATIONS = np.array([[0.01, -0.005, 0.32], [0.055, 0.03, 0.24]])
+WIDTH, HEIGHT = 160, 120  # pixels
+FOCAL = 190.0  # pixels
+RANDOM = 0.15  # fraction of the directions that are random
+TRANSLATIONS = np.array([[0.01, -0.005, 0.32], [0.055, 0.03, 0.24]])  # metres, of prism and cylinder
 SHOWN = (45, 135, 105, 25)  # part of the image in the figure
 METHODS = {
     "arg-max at every pixel": RED,

@@ -24,7 +24,7 @@ class Logger(Protocol):
         ...
 
 
-# Name -> module of this room with a class `RunLogger(run, step)`; step: optimiser steps of a resumed training so far.
+# Name -> module here with a class `RunLogger(run, step)`; step: optimiser steps of a resumed training so far.
 LOGGERS = {
     "tensorboard": "danlu.loggers.to_tensorboard",
     "mlflow": "danlu.loggers.to_mlflow",

@@ -79,5 +79,5 @@ def plotly_script() -> str:
 
 
 def asset(name: str) -> str:
-    """Text of a file of this room, as page.css or charts.js."""
+    """Text of a file in this package, such as page.css or charts.js."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ CLIPS, TEST_CLIPS = 4_000, 600
 FRAMES = 8
 SIDE = 32  # pixels of a frame
 ENLARGED = 2  # factor by which a digit of 8 pixels is enlarged
-SPEEDS = (1, 3)  # least and greatest number of pixels per frame, along each axis that moves
+SPEEDS = (1, 3)  # min and max number of pixels per frame, along each axis that moves
 NOISE = 12.0  # standard deviation of the noise of every pixel, of 255
 TEST_DIGITS = 300  # the last ones, which only the test clips show
 

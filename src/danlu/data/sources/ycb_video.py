@@ -75,7 +75,7 @@ class _Reading(PoseReading):
         self.unlisted = 0
 
     def units(self, diameter: float, distance: float) -> tuple[float, float] | None:
-        """Metres; None for distances that cannot be."""
+        """Metres; None for implausible distances."""
         return (1.0, 1.0) if 0.5 < distance / max(diameter, 1e-12) < 500 and distance < 20 else None
 
     def image(self, meta: File) -> None:

@@ -50,7 +50,7 @@ SPEC = FindingSpec(
         ),
         fix=(
             "Train the pose from the true boxes until objects are found, as danlu does, and look at the losses of boxes, "
-            "labels and centres first. In one of few images train longer: a batch without objects has no pose loss."
+            "labels and centres first. With few images train longer: a batch without objects has no pose loss."
         ),
     ),
     charts=(estimates,),
