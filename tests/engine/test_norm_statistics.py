@@ -36,15 +36,21 @@ def test_the_statistics_are_those_of_the_training_set_with_the_present_weights()
 
 def test_a_norm_that_the_passes_do_not_reach_keeps_its_statistics():
     """As in the head of pose-crop, which runs in training only with the objects of the images."""
-    model = nn.Sequential(nn.BatchNorm1d(5))
-    model.head = nn.BatchNorm1d(2)
-    model.forward = lambda inputs: model[0](inputs)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.BatchNorm1d(5), nn.BatchNorm1d(2)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.first(inputs)
+
+    model = Model()
     model.head.running_mean.fill_(3.0)
     norms = NormStatistics(model, batches(torch.randn(40, 5) + 2, 20))
-    norms.twin.forward = lambda inputs: norms.twin[0](inputs)
     norms.refresh(model)
     assert model.head.running_mean.tolist() == [3.0, 3.0]
-    assert (model[0].running_mean - 2).abs().max() < 0.6
+    assert (model.first.running_mean - 2).abs().max() < 0.6
 
 
 def test_frozen_norms_and_networks_without_any_need_none():
