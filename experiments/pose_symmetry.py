@@ -1,6 +1,6 @@
 """Rotation losses of an object that looks the same from many sides: a cube under PLoss, SLoss and the minimum over its symmetries.
 
-The same grey cube, the same crops, the same network (the crop network of pose-crop), the same steps; only the rotation loss
+The same grey cube, the same crops, the same network, which regresses a rotation, the same steps; only the rotation loss
 differs. Under PLoss one image has 24 right answers of which the data name one at random, so that the best answer is their mean,
 which is no rotation at all. SLoss (the nearest points) and the minimum over the 24 rotations leave the choice to the network.
 
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from style import BLUE, GREEN, GREY, INK, RED, note, panels, save, start
 
-from danlu.detection.pose_crop import CropNetwork
 from danlu.message import message
+from danlu.models.parts import conv
 from danlu.pose.errors import rotation_errors
 from danlu.pose.losses import group_loss, ploss, sloss
 from danlu.pose.render import Light, render
@@ -63,10 +63,30 @@ def losses(symmetries):
     }
 
 
+def network(width, hidden):
+    """Crops (n, 3, 48, 48) to the six numbers of a rotation, at first no rotation."""
+    out = torch.nn.Linear(hidden, 6)
+    torch.nn.init.normal_(out.weight, std=0.01)
+    with torch.no_grad():
+        out.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+    return torch.nn.Sequential(
+        conv(3, width, 5, stride=2, norm="group"),
+        conv(width, 2 * width, 3, stride=2, norm="group"),
+        conv(2 * width, 3 * width, 3, stride=2, norm="group"),
+        conv(3 * width, 4 * width, 3, norm="group"),
+        torch.nn.AdaptiveAvgPool2d(6),
+        torch.nn.Flatten(),
+        torch.nn.Linear(144 * width, hidden),
+        torch.nn.LayerNorm(hidden),
+        torch.nn.SiLU(),
+        out,
+    )
+
+
 def fit(loss, images, rotations, held, steps, batch):
     """Train a fresh network; return steps and median angles on held-out crops in degrees, and the last angles."""
     torch.manual_seed(0)
-    net = CropNetwork(3, 1, 16, 256)
+    net = network(16, 256)
     optimizer = torch.optim.AdamW(net.parameters(), LR, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
     draw = torch.Generator().manual_seed(1)
@@ -76,7 +96,7 @@ def fit(loss, images, rotations, held, steps, batch):
             curve.append((step, angles(net, *held).median().item()))
         chosen = torch.randint(len(images), (batch,), generator=draw)
         noisy = images[chosen] + torch.randn(images[chosen].shape, generator=draw) * (NOISE / 0.25)
-        value = loss(from_six(net(noisy)[:, 0, :6]), rotations[chosen])
+        value = loss(from_six(net(noisy)), rotations[chosen])
         optimizer.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -89,7 +109,7 @@ def fit(loss, images, rotations, held, steps, batch):
 @torch.no_grad()
 def angles(net, images, rotations):
     """Smallest angle over the 24 symmetries between estimate and truth, in degrees (n,)."""
-    found = torch.cat([from_six(net.eval()(part)[:, 0, :6]) for part in images.split(256)])
+    found = torch.cat([from_six(net.eval()(part)) for part in images.split(256)])
     net.train()
     return rotation_errors(found, rotations, MODEL.symmetries.float()).rad2deg()
 

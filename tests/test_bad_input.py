@@ -316,7 +316,7 @@ case("npz NaN", "train set.npz", "x in set.npz at row 3 must be finite numbers",
     make=lambda: arrays(x=np.where(np.arange(12)[:, None] == 3, np.nan, np.ones((12, 4)))))
 case("npz target NaN", "train set.npz", "set.npz at row 1 must be a finite number, got nan",
     make=lambda: arrays(y=np.array([0.5, np.nan] * 6)))
-case("npz of five dimensions", "train set.npz", "x in set.npz must be columns (N, D) or images", "(12, 2, 2, 2, 2)",
+case("npz of five dimensions", "train set.npz", "x in set.npz must be clips (N, T, C, H, W) of 1 or 3 channels", "(12, 2, 2, 2, 2)",
     make=lambda: arrays(x=np.zeros((12, 2, 2, 2, 2), np.uint8)))
 case("npz of 1,100 channels", "train set.npz", "images x in set.npz must be of at most 1024 channels",
     make=lambda: arrays(x=np.zeros((12, 1100, 9, 9), np.uint8)))

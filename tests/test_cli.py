@@ -153,7 +153,7 @@ def test_json_of_train_eval_predict_data_and_report(home, capsys):
 
     Image.new("L", (8, 8), 200).save("grey.png")
     (said,) = as_json("predict run grey.png --top 2", capsys)["predictions"]
-    assert list(said) == ["path", "class", "confidence", "top"]
+    assert list(said) == ["path", "class", "confidence", "top", "distance"]
     assert said["top"][0] == [said["class"], said["confidence"]]
     assert len(said["top"]) == 2
 

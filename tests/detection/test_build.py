@@ -11,6 +11,7 @@ from danlu.detection.build import DETECTOR_OPTIONS, DETECTORS
 from danlu.preparation.networks import model_options
 from danlu.preparation.prepare import prepare
 from danlu.refuse import Refusal
+from danlu.segmentation.build import SEGMENTER_OPTIONS
 
 NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most", "camera"}
 
@@ -18,7 +19,7 @@ NOT_THE_DETECTORS = {"backbone", "fit", "score", "overlap", "most", "camera"}
 def test_every_option_of_a_detector_is_a_setting_and_every_setting_an_option():
     settings = {f.name for f in fields(DetectConfig)} - NOT_THE_DETECTORS
     shared = {f.name for f in fields(ModelConfig)}
-    assert settings <= DETECTOR_OPTIONS
+    assert settings <= DETECTOR_OPTIONS | SEGMENTER_OPTIONS
     assert settings >= DETECTOR_OPTIONS - shared
 
 

@@ -159,7 +159,8 @@ def test_patience_ends_a_training_and_the_best_weights_stay(tmp_path):
     # The file holds the weights of that epoch: they give that epoch's figures again.
     again = danlu.evaluate(run, part="val")
     for name, value in again["metrics"]["val"].items():
-        assert value == pytest.approx(rows[best - 1][f"val.{name}"], abs=1e-6)
+        if name != "ece":  # of confidences scaled by a temperature, which is fitted when the training has ended
+            assert value == pytest.approx(rows[best - 1][f"val.{name}"], abs=1e-6)
     last = danlu.evaluate(run, part="val", weights="last")
     assert last["metrics"]["val"]["loss"] == pytest.approx(rows[-1]["val.loss"], abs=1e-6)
 

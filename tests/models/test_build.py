@@ -189,7 +189,7 @@ OPTIONS = {
 
 
 def test_options_are_all_of_the_configs():
-    others = {"name", "init", "sparse", "sparse_refine"}  # of every network
+    others = {"name", "init", "sparse", "sparse_both", "sparse_refine"}  # of every network
     assert set(OPTIONS) == {f.name for f in fields(ModelConfig)} - others
 
 

@@ -123,8 +123,9 @@ def test_evaluate_and_predict(train: Any) -> None:
         assert result.metrics.test.accuracy == pytest.approx((outputs.argmax(1) == Y[60:]).float().mean().item())
         assert result.metrics.test.loss == pytest.approx(F.cross_entropy(outputs, Y[60:]).item(), rel=1e-5)
     assert run.metrics.val.loss == pytest.approx(F.cross_entropy(outputs, Y[60:]).item(), rel=1e-5)
+    scaled = outputs[0] / run.summary["calibration"]["temperature"]
     predicted = run.predict(X[60])[0]
-    assert predicted.probabilities == pytest.approx(dict(zip("01", outputs[0].softmax(0).tolist())), abs=1e-5)
+    assert predicted.probabilities == pytest.approx(dict(zip("01", scaled.softmax(0).tolist())), abs=1e-5)
     with pytest.raises(Refusal, match=r"of shape \(1, 8, 8\)"):
         run.predict(X[:2, :, :4])
 

@@ -31,7 +31,7 @@ NUMBERS = re.compile(
 )  # of findings, under the names that rules give them
 # Names that Chinese texts write in Latin letters too, and the values of the environment.
 NAMES = {"danlu", "F1", "ECE", "MAE", "RMSE", "mAP", "AP", "IoU", "Top-", "TIDE", "Bolya", "MiB", "predict"}
-NAMES |= {"Python", "torch", "platform", "git", "Linux", "none", "cores", "scikit-learn", "adamw"}
+NAMES |= {"Python", "torch", "platform", "git", "Linux", "none", "cores", "scikit-learn", "adamw", "softmax"}
 UNSEEN = ("script", "style", "code", "bdi", "text", "title")  # names of classes and files, and elements without text
 NAMED = ("key", "value", "name", "file", "eyebrow", "chip", "predicted", "true")
 
