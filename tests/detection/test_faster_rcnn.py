@@ -213,7 +213,8 @@ def test_half_precision():
         losses = model.losses(half, SOME)
         model.detect(half, 0.0)
     assert half["proposals"].dtype == half["codes"].dtype == half["maps"][0].dtype == torch.float32
-    torch.testing.assert_close(half["objectness"], whole["objectness"], rtol=0.1, atol=0.02)
+    # bf16 rounds to 0.4 %; which single value is worst differs between processors, their norm does not.
+    assert (half["objectness"] - whole["objectness"]).norm() < 0.02 * whole["objectness"].norm()
     assert losses["loss"].isfinite()
     model.train()
     with torch.autocast("cpu", torch.bfloat16):
