@@ -43,11 +43,12 @@ def test_the_figures_of_the_summary_come_back_and_agree_with_scikit_learn(copy):
 
 
 def test_evaluations_on_the_test_set_are_counted_and_reported(copy, capfd):
-    assert danlu.evaluate(copy)["test_looks"] == 2
+    looks = copy.summary["test_looks"]  # of the run that tests share; another one may have evaluated it
+    assert danlu.evaluate(copy)["test_looks"] == looks + 1
     assert danlu.evaluate(copy, part="val")["test_looks"] is None
     assert cli.main(["eval", copy.name]) == 0
-    assert "evaluation 3 on the test set" in capfd.readouterr().out
-    assert copy.summary["test_looks"] == 3
+    assert f"evaluation {looks + 2} on the test set" in capfd.readouterr().out
+    assert copy.summary["test_looks"] == looks + 2
 
 
 def test_every_split_can_be_evaluated(copy):
