@@ -12,9 +12,8 @@ MAX_ECE = 0.1  # expected calibration error on the validation set; confidence th
 MIN_VALIDATION = 100  # samples; of fewer the calibration is not known either
 LOW_CONFIDENCE = 0.5
 MIN_LOW = 0.3  # fraction of the predictions with a low confidence, from which they are probably of another kind
-MAX_CHANCE = (
-    0.04  # fraction of samples like the training data that may be found unlike it (1 % where validation is large)
-)
+# Samples like the training data are found unlike it too: 1 % of them, and more where the validation set is small.
+MAX_UNLIKE_FRACTION = 0.04
 MAX_LISTED = 5  # names of samples unlike the training data
 MIN_ACCURACY = 0.7  # on the validation set; a network below it is unsure of its own kind of data too
 
@@ -41,7 +40,7 @@ def trust_notes(predictions: Sequence[Prediction], summary: Summary | None) -> l
         notes.append(message("console.calibration_unknown", text, samples=samples))
     unlike = [row.path for row in predictions if row.distance is not None and row.distance > 1]
     measured = sum(row.distance is not None for row in predictions)
-    if unlike and len(unlike) > MAX_CHANCE * measured:
+    if unlike and len(unlike) > MAX_UNLIKE_FRACTION * measured:
         text = (
             "note: {far:,} of {count:,} are unlike the training data, farther from it than nearly all validation "
             "samples are: {listed}. Their confidence means little"

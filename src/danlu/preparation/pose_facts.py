@@ -11,13 +11,13 @@ from danlu.data.pose_audit import MAX_EXAMPLES, PoseAudit
 from danlu.detection.pose_detector import PoseDetector
 from danlu.doctor.ledger import Ledger
 from danlu.pose.errors import rotation_errors
+from danlu.pose.evaluation import MAX_SYMMETRIES
 from danlu.pose.object_model import ObjectModel
 from danlu.pose.rotations import random_rotations
 from danlu.pose.symmetry import thinned
 from danlu.preparation.prepared import Prepared
 
 CHANCE_SAMPLES = 1000  # random rotations whose mean error is chance level
-MAX_SYMMETRIES = 72  # of a model in these errors
 
 
 def record_pose_facts(ledger: Ledger, prepared: Prepared, model: nn.Module) -> None:
