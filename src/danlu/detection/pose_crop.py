@@ -5,7 +5,8 @@ that do not change when an object moves or another camera is used: the rotation 
 (allocentric), the projected centre relative to the view, and the logarithm of the depth relative to its zoom, as
 CosyPose and GDR-Net do. The rotation is one of several anchors, chosen by a score, with a small correction
 (`pose.rotation_anchors`). Distances of rotations are the smallest over the symmetries of the model, so that poses that
-look the same cost the same. In training each object is seen in several views, turned about their axes at random.
+look the same cost the same. Each object is seen in several views, turned about their axes: at random in training, by
+equal steps in detection, where the estimates are merged (`pose.consensus`).
 
 R views, K classes, A anchors.
 """
@@ -23,6 +24,7 @@ from danlu.detection.yolo import YOLO
 from danlu.models.backbone import Backbone
 from danlu.models.parts import conv
 from danlu.objects import Detections, ObjectBatch
+from danlu.pose.consensus import pose_consensus
 from danlu.pose.losses import EPSILON, sloss, symmetric_distances
 from danlu.pose.rotation_anchors import anchor_distances, spread_rotations
 from danlu.pose.rotations import from_quaternions
@@ -31,8 +33,10 @@ from danlu.pose.view_crops import Views, towards
 
 CONTEXT = 1.3  # side of a view relative to the longer side of its box
 JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; detected boxes are not exact
-DETECTOR_IMAGES = 4  # of every so many training images the detector sees one: most of the time is the views'
+DETECTOR_IMAGES = 2  # of every so many training images the detector sees one: most of the time is the views'
 VIEWS_PER_OBJECT = 4  # in training
+MERGED_VIEWS = 8  # of a detection; eight halve the errors of one
+MERGED_DETECTIONS = 10  # of each image, those with the highest scores; the others are estimated from one view
 ANCHORS = 200
 ANCHOR_WIDTH = 0.12  # in diameters: distance at which an anchor's target probability has fallen to 1/e
 PLACE, CORRECTION = 3, 3  # outputs: centre 2 and depth 1; of each anchor, the correction of its rotation
@@ -98,7 +102,7 @@ class PoseCrop(PoseDetector):
         size: int,
         *,
         width: int = 48,
-        crop: int = 48,
+        crop: int = 64,
         hidden: int = 512,
         pose_loss: str = "symmetries",
     ) -> None:
@@ -215,16 +219,35 @@ class PoseCrop(PoseDetector):
             for one in found:
                 one.poses = one.boxes.new_zeros(0, 3, 4)
             return found
-        squares, labels = square(torch.cat([one.boxes for one in found])), torch.cat([one.labels for one in found])
-        with exact(squares):
-            views = towards(squares.float(), cameras[image].float(), image)
-            crops = views.crops(outputs["images"], self.crop)
-        scores, corrections, place = self.views(crops, labels)
-        with exact(squares):
-            poses = self._poses(self._refined(scores.argmax(1), corrections, place), views, labels)
+        boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
+        rank = torch.cat([one.scores.argsort(descending=True).argsort() for one in found])
+        poses = torch.empty(len(boxes), 3, 4, device=boxes.device)
+        for part, count in ((rank < MERGED_DETECTIONS, MERGED_VIEWS), (rank >= MERGED_DETECTIONS, 1)):
+            at = image[part]
+            poses[part] = self._estimates(outputs["images"], boxes[part], labels[part], cameras[at], at, count)
         for one, part in zip(found, poses.split([len(one) for one in found])):
             one.poses = part
         return found
+
+    def _estimates(
+        self, images: Tensor, boxes: Tensor, labels: Tensor, cameras: Tensor, image: Tensor, count: int
+    ) -> Tensor:
+        """Poses (R, 3, 4) of the objects in boxes (R, 4), each merged from `count` views."""
+        if not len(boxes):
+            return boxes.new_zeros(0, 3, 4)
+        several = [one.repeat_interleave(count, 0) for one in (square(boxes.float()), cameras.float(), image)]
+        angles = torch.arange(count, device=boxes.device).repeat(len(boxes)) * (math.tau / count)
+        view_labels = labels.repeat_interleave(count)
+        with exact(boxes):
+            views = towards(*several, angles)
+            crops = views.crops(images, self.crop)
+        scores, corrections, place = self.views(crops, view_labels)
+        with exact(boxes):
+            poses = self._poses(self._refined(scores.argmax(1), corrections, place), views, view_labels)
+            certainty = scores.softmax(1).amax(1)
+            return pose_consensus(
+                poses.unflatten(0, (-1, count)), certainty.unflatten(0, (-1, count)), self.symmetries[labels]
+            )
 
     def _poses(self, found: ViewPose, views: Views, labels: Tensor) -> Tensor:
         """[R | t] (R, 3, 4) in the camera's frame."""

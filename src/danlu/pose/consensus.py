@@ -1,0 +1,55 @@
+"""One pose from several estimates of it, some of which may be wrong.
+
+Estimates of a symmetric object may differ by a symmetry and mean the same. R objects, V estimates, G symmetries.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from danlu.pose.rotations import angles_between, nearest_rotations
+
+MAX_ANGLE = math.radians(30)  # of estimates that are averaged; all larger disagreements count the same
+MAX_VALUES = 1 << 25  # of the rotations compared at once
+
+
+def pose_consensus(poses: Tensor, weights: Tensor, symmetries: Tensor) -> Tensor:
+    """Merge estimates [R | t] (R, V, 3, 4) with positive weights (R, V) into one pose each, (R, 3, 4).
+
+    symmetries: of each object, (R, G, 4, 4).
+    """
+    rotation = rotation_consensus(poses[..., :3], weights, symmetries[:, :, :3, :3])
+    return torch.cat((rotation, mean_translation(poses[..., 3])[..., None]), -1)
+
+
+def mean_translation(translations: Tensor) -> Tensor:
+    """Mean of positions in front of a camera (R, V, 3): of their viewing rays and, geometrically, of their depths."""
+    depth = translations[..., 2:]
+    mean_depth = depth.clamp(min=torch.finfo(depth.dtype).tiny).log().mean(1).exp()
+    return (translations / depth).mean(1) * mean_depth
+
+
+def rotation_consensus(rotations: Tensor, weights: Tensor, symmetries: Tensor) -> Tensor:
+    """Weighted mean (R, 3, 3) of the rotations (R, V, 3, 3) near the one that most others agree with.
+
+    The latter has the smallest weighted sum of angles to the others, each at most `MAX_ANGLE`. Before they are
+    averaged, the others are replaced by the equivalent under the symmetries (R, G, 3, 3) that is nearest to it.
+    """
+    per_object = rotations.shape[1] ** 2 * symmetries.shape[1] * 9
+    parts = torch.arange(len(rotations), device=rotations.device).split(max(1, MAX_VALUES // per_object))
+    merged = [_merged(rotations[p], weights[p], symmetries[p]) for p in parts]
+    return torch.cat(merged) if merged else rotations[:, 0]
+
+
+def _merged(rotations: Tensor, weights: Tensor, symmetries: Tensor) -> Tensor:
+    row = torch.arange(len(rotations), device=rotations.device)
+    equivalents = rotations[:, :, None] @ symmetries[:, None]  # (R, V, G, 3, 3)
+    angles, nearest = angles_between(rotations[:, :, None, None], equivalents[:, None]).min(-1)  # (R, V, V)
+    centre = (angles.clamp(max=MAX_ANGLE) * weights[:, None]).sum(-1).argmin(1)
+    estimates = torch.arange(rotations.shape[1], device=rotations.device)
+    alike = equivalents[row[:, None], estimates, nearest[row, centre]]  # (R, V, 3, 3)
+    weights = weights * (angles[row, centre] < MAX_ANGLE)
+    return nearest_rotations((alike * weights[..., None, None]).sum(1))
