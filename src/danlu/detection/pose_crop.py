@@ -235,11 +235,13 @@ class PoseCrop(PoseDetector):
         """Poses (R, 3, 4) of the objects in boxes (R, 4), each merged from `count` views."""
         if not len(boxes):
             return boxes.new_zeros(0, 3, 4)
-        several = [one.repeat_interleave(count, 0) for one in (square(boxes.float()), cameras.float(), image)]
+        squares, cameras, image = (
+            one.repeat_interleave(count, 0) for one in (square(boxes.float()), cameras.float(), image)
+        )
         angles = torch.arange(count, device=boxes.device).repeat(len(boxes)) * (math.tau / count)
         view_labels = labels.repeat_interleave(count)
         with exact(boxes):
-            views = towards(*several, angles)
+            views = towards(squares, cameras, image, angles)
             crops = views.crops(images, self.crop)
         scores, corrections, place = self.views(crops, view_labels)
         with exact(boxes):
