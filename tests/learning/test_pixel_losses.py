@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from danlu.config import LossConfig
 from danlu.learning.losses import build_loss
-from danlu.learning.pixel_losses import dice, lovasz, lovasz_hinge, soft_dice
+from danlu.learning.pixel_losses import dice, lovasz, lovasz_hinge, pixel_cross_entropy, soft_dice
 from danlu.refuse import Refusal
 
 P, Y = torch.tensor([0.9, 0.2, 0.7, 0.4]), torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -60,3 +60,24 @@ def test_losses_of_other_tasks_are_refused():
         build_loss(LossConfig(name="huber"), task="semantic")
     with pytest.raises(Refusal, match="classify"):
         build_loss(LossConfig(name="dice"), task="classify")
+
+
+def test_unbiased_weights_leave_the_frequencies_as_the_best_outputs() -> None:
+    """At the logarithms of the frequencies the gradient is 0; without the correction it is so at weight x frequency."""
+    targets = torch.tensor([0] * 9 + [1]).view(1, 2, 5)
+    frequencies, weights = torch.tensor([0.9, 0.1]), torch.tensor([0.5, 1.5])
+    for unbiased, best in ((True, frequencies), (False, frequencies * weights)):
+        logits = best.log().clone().requires_grad_()
+        outputs = logits[None, :, None, None].expand(1, 2, 2, 5)
+        pixel_cross_entropy(outputs, targets, 0.0, weights, unbiased).sum().backward()
+        assert logits.grad is not None
+        torch.testing.assert_close(logits.grad, torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_unbiased_weights_allow_a_class_without_pixels() -> None:
+    outputs = torch.randn(2, 3, 4, 4, requires_grad=True)
+    losses = pixel_cross_entropy(outputs, torch.zeros(2, 4, 4), 0.0, torch.tensor([1.0, 0.0, 2.0]), unbiased=True)
+    losses.sum().backward()
+    assert losses.isfinite().all()
+    assert outputs.grad is not None
+    assert outputs.grad.isfinite().all()

@@ -250,7 +250,8 @@ def _pixel_loss(
             raise refusal("loss.class_weights", omitted, config.class_weights)
         weights = class_weights(config.class_weights, pixels)
     if loss.function is cross_entropy:
-        function = partial(pixel_cross_entropy, smoothing=config.smoothing, weights=weights)
+        unbiased = config.class_weights == "root"
+        function = partial(pixel_cross_entropy, smoothing=config.smoothing, weights=weights, unbiased=unbiased)
     elif "class" in loss.targets:
         function = per_pixel(partial(loss.function, **options), weights)
     else:
@@ -275,7 +276,8 @@ def class_weights(wanted: str | tuple[float, ...], counts: Tensor) -> Tensor:
 
     Args:
         wanted: "balanced" gives all classes the same total weight, N / (K n_k), and 0 to a class without samples;
-            "root" gives them the square root of these weights, between balanced and none; or one number per class.
+            "root" gives them the square root of these weights, between balanced and none (of label maps see
+            `pixel_cross_entropy`); or one number per class.
         counts: Training samples of each class, (K,).
 
     Raises:

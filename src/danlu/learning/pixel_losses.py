@@ -13,6 +13,7 @@ from torch import Tensor
 
 IGNORE = 255
 SMOOTH = 1.0  # added to both sums of the Dice loss, so that an absent class has a gradient
+MIN_WEIGHT = 1e-6  # of a class without pixels, whose logarithm must be finite
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,14 +37,26 @@ def per_pixel(loss: PixelLoss, weights: Tensor | None = None) -> PixelLoss:
     return mean_of_pixels
 
 
-def pixel_cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy, mean over the pixels of each image, without the copy that `per_pixel` makes of the outputs."""
+def pixel_cross_entropy(
+    outputs: Tensor, targets: Tensor, smoothing: float, weights: Tensor | None = None, unbiased: bool = False
+) -> Tensor:
+    """Cross-entropy, mean over the pixels of each image, without the copy that `per_pixel` makes of the outputs.
+
+    weights: of each class, (K,). Trained with them, a network predicts probabilities proportional to weight times
+    frequency, and contours of rare classes too wide. unbiased: the loss multiplies the probabilities by the weights
+    itself (logit adjustment, Menon et al. 2021), so that rare classes are learnt as early and the outputs stay those of
+    the frequencies.
+    """
     kept = targets != IGNORE
     real = targets.long().masked_fill(~kept, 0)
+    if weights is not None:
+        weights = weights.to(outputs.device)
+        if unbiased:
+            outputs = outputs + weights.clamp(min=MIN_WEIGHT).log()[:, None, None]
     losses = F.cross_entropy(outputs, real, reduction="none", label_smoothing=smoothing)
     weight = kept.to(losses.dtype)
     if weights is not None:
-        weight = weight * weights.to(losses.device)[real]
+        weight = weight * weights[real]
     return (losses * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1e-9)
 
 
