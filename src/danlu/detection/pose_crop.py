@@ -17,6 +17,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.detection.pose_detector import PoseDetector, images_of, real_objects
@@ -34,8 +35,9 @@ from danlu.pose.view_crops import Views, towards
 CONTEXT = 1.3  # side of a view relative to the longer side of its box
 JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; detected boxes are not exact
 DETECTOR_IMAGES = 2  # of every so many training images the detector sees one: most of the time is the views'
-VIEWS_PER_OBJECT = 4  # in training
+VIEWS_PER_IMAGE = 8  # in training, of its batch's objects in turn: always as many, so that kernels are compiled once
 MERGED_VIEWS = 8  # of a detection; eight halve the errors of one
+VIEWS_AT_ONCE, MULTIPLE_OF_VIEWS = 512, 64  # in detection: few different numbers, for the same reason
 MERGED_DETECTIONS = 10  # of each image, those with the highest scores; the others are estimated from one view
 ANCHORS = 200
 ANCHOR_WIDTH = 0.12  # in diameters: distance at which an anchor's target probability has fallen to 1/e
@@ -135,7 +137,8 @@ class PoseCrop(PoseDetector):
         found = self.detector.losses(outputs, objects.index_select(0, seen))
         real = real_objects(objects)
         if self.training:
-            real = tuple(one.repeat_interleave(VIEWS_PER_OBJECT, 0) for one in real)
+            rows = in_turn(len(real[0]), VIEWS_PER_IMAGE * len(outputs["images"]), real[0].device)
+            real = tuple(one[rows] for one in real)
         boxes, labels, poses, cameras, image = real
         if len(boxes) < 2:  # batch norm needs several views
             zero = found["loss"].new_zeros(())
@@ -243,13 +246,21 @@ class PoseCrop(PoseDetector):
         with exact(boxes):
             views = towards(squares, cameras, image, angles)
             crops = views.crops(images, self.crop)
-        scores, corrections, place = self.views(crops, view_labels)
+        scores, corrections, place = self._in_parts(crops, view_labels)
         with exact(boxes):
             poses = self._poses(self._refined(scores.argmax(1), corrections, place), views, view_labels)
             certainty = scores.softmax(1).amax(1)
             return pose_consensus(
                 poses.unflatten(0, (-1, count)), certainty.unflatten(0, (-1, count)), self.symmetries[labels]
             )
+
+    def _in_parts(self, crops: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of the network for any number of views (R, C, S, S), which it sees in a few fixed numbers."""
+        padding = -len(crops) % MULTIPLE_OF_VIEWS
+        crops, padded = F.pad(crops, (0, 0) * 3 + (0, padding)), F.pad(labels, (0, padding))
+        parts = [self.views(*part) for part in zip(crops.split(VIEWS_AT_ONCE), padded.split(VIEWS_AT_ONCE))]
+        scores, corrections, place = (torch.cat(one)[: len(labels)] for one in zip(*parts))
+        return scores, corrections, place
 
     def _poses(self, found: ViewPose, views: Views, labels: Tensor) -> Tensor:
         """[R | t] (R, 3, 4) in the camera's frame."""
@@ -266,6 +277,11 @@ class PoseCrop(PoseDetector):
 def exact(like: Tensor) -> torch.autocast:
     """Context without reduced precision on the device of a tensor: a degree needs more digits than bf16 has."""
     return torch.autocast(like.device.type, enabled=False)
+
+
+def in_turn(count: int, wanted: int, device: torch.device) -> Tensor:
+    """Draw `wanted` of `count` rows, int64: each as often as the others or once more; none of none."""
+    return torch.randperm(count, device=device).repeat(-(-wanted // max(1, count)))[:wanted]
 
 
 def middle(boxes: Tensor) -> Tensor:
