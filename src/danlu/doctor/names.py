@@ -240,7 +240,14 @@ NAMES: dict[str, Name] = {
     "explained.mean": Name(
         "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
     ),
-    "class.name": Name("once", "class", "", "name of the class with this number, told by danlu's own trainings"),
+    "class.name": Name("once", "class", "", "name of the class with this number, where the trainer told it"),
+    "input.columns": Name("once", "", "", "names of the columns of the inputs, a list, where the trainer told them"),
+    "input.copies": Name(
+        "once",
+        "",
+        "",
+        "training samples with equal inputs, a list of 'name = name' (up to 8), of danlu's trainings",
+    ),
     "class.predicted": Name(
         "epoch", "phase", "fractions", "fraction of predictions per class, a list (up to 1000 classes)"
     ),
@@ -251,6 +258,12 @@ NAMES: dict[str, Name] = {
     "class.entropy": Name("epoch", "phase", "nats", "mean entropy of the predicted distributions"),
     "label.contradicted": Name(
         "epoch", "phase", "", "fraction of samples whose label has probability < 0.1 while another class has > 0.8"
+    ),
+    "label.suspects": Name(
+        "epoch",
+        "phase",
+        "",
+        "names of such samples, a list of 'name (label: prediction?)' (up to 8), of danlu",
     ),
     "label.confident": Name(
         "epoch", "phase", "", "fraction of samples where the predicted class has probability > 0.8"

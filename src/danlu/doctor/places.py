@@ -29,6 +29,12 @@ def class_label(ledger: Ledger, number: int) -> int | str:
     return ledger.last("class.name", str(number), number)
 
 
+def column_name(ledger: Ledger, number: int) -> int | str:
+    """Name of a column of the inputs, where the trainer told it; else its number."""
+    names = ledger.last("input.columns", default=[])
+    return names[number] if len(names) == len(ledger.last("input.feature_stds", "train", [])) else number
+
+
 def class_place(label: int | str) -> Message:
     """The class with this name or number."""
     return message("doctor.place.class", "class {number}", number=label)

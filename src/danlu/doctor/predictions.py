@@ -82,6 +82,19 @@ def _classes(outputs: Tensor, targets: Tensor, ignored: int) -> dict[str, Any]:
     return result
 
 
+def contradicted(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the labels that confident predictions contradict.
+
+    outputs: scores, (N, K). targets: classes, int64 (N,). Returns the highest probability of each sample, its class,
+    and whether it contradicts the label, (N,) each.
+    """
+    chances = outputs.float().softmax(1)
+    top, guess = chances.max(1)
+    own = chances.gather(1, targets.clamp(0, outputs.shape[1] - 1)[:, None])[:, 0]
+    inside = (targets >= 0) & (targets < outputs.shape[1])
+    return top, guess, inside & (top > MIN_CONFIDENCE) & (own < MAX_LABEL_PROBABILITY)
+
+
 def summable(outputs: Tensor) -> torch.dtype:
     """Type for sums: double precision, which mps does not have."""
     return torch.float32 if outputs.device.type == "mps" else torch.float64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ def watch(
     language: str = "en",
     quiet: bool = False,
     prefix: str = "",
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Doctor:
     """Watch the training of `model` inside a `with` block, and print each new error and warning.
 
@@ -51,6 +53,8 @@ def watch(
         language: "en" or "zh", for findings and report.
         quiet: print nothing; `findings` has everything.
         prefix: name of `model` inside a larger module; the names of layers begin with it.
+        classes: names of the classes, in the order of the outputs, for findings; without them they have numbers.
+        columns: names of the columns of the inputs (N, D), for findings.
 
     Raises:
         TypeError: `model` is not a module, an optimizer not a torch optimizer, or `loss_fn` not a function.
@@ -75,7 +79,12 @@ def watch(
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, several or None, got {type(one).__name__}")
     if loss_fn is not None and not callable(loss_fn):
         raise TypeError(f"loss_fn must be a loss module, a function or None, got {type(loss_fn).__name__}")
-    return Doctor(model, optimizers, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)
+    doctor = Doctor(model, optimizers, loss_fn, budget=budget, language=language, quiet=quiet, prefix=prefix)
+    for number, name in enumerate(classes):
+        doctor.ledger.add("class.name", str(name), str(number))
+    if len(columns):
+        doctor.ledger.add("input.columns", [str(name) for name in columns])
+    return doctor
 
 
 class Doctor:

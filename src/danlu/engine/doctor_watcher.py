@@ -10,9 +10,12 @@ from torch import Tensor
 
 from danlu.config import Config
 from danlu.data.batches import Batch
+from danlu.data.dataset import Dataset
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.predictions import contradicted
+from danlu.doctor.static_checks import MAX_NAMED
 from danlu.doctor.watch import Doctor, watch
 from danlu.engine.loop import Plan, Progress, Watcher
 from danlu.run.folder import Run
@@ -42,7 +45,8 @@ class DoctorWatcher(Watcher):
     """Runs the doctor on a training; use as a context manager around `fit`.
 
     say: prints one line. fix: adds the flags that fix a finding. restored: state of the doctor in
-    the checkpoint that the training continues from. With several processes only the first is watched.
+    the checkpoint that the training continues from. dataset: names the samples in findings. With several
+    processes only the first is watched.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class DoctorWatcher(Watcher):
         say: Callable[[str], None],
         fix: Callable[[Finding], Finding] | None = None,
         restored: Mapping[str, Any] | None = None,
+        dataset: Dataset | None = None,
     ) -> None:
         optimizer = getattr(plan.optimizer, "optimizer", plan.optimizer)  # Fabric wraps it
         settings = config.doctor
@@ -66,7 +71,8 @@ class DoctorWatcher(Watcher):
         self.run, self.say, self.fix = run, say, fix
         self._kept: set[tuple[str, str]] = set()  # (code, severity) of the findings in findings.json
         self._records: list[tuple[str, float, str]] = []  # of the last validation
-        self._restored = restored
+        self._suspects: list[str] = []  # of the last validation
+        self._restored, self._dataset = restored, dataset
         self.interrupted = True  # until the last epoch has ended
 
     def __enter__(self) -> DoctorWatcher:
@@ -98,6 +104,7 @@ class DoctorWatcher(Watcher):
         self._records = plan.task.records(evaluation) if isinstance(plan.task, RecordedTask) else []
         if not self.unlabelled and isinstance(evaluation.outputs, Tensor) and isinstance(evaluation.targets, Tensor):
             self.doctor.validated(evaluation.outputs, evaluation.targets)
+            self._suspects = suspects(evaluation, self._dataset) if self._dataset is not None else []
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self.doctor.epoch()
@@ -108,7 +115,9 @@ class DoctorWatcher(Watcher):
                     self.doctor.ledger.put(name, row[f"{part}.{metric}"], part, progress.epoch)
         for name, value, where in self._records:
             self.doctor.ledger.put(name, value, where, progress.epoch)
-        self._records = []
+        if self._suspects:
+            self.doctor.ledger.put("label.suspects", self._suspects, "val", progress.epoch)
+        self._records, self._suspects = [], []
         self._keep(self.doctor.say_new(self.say, self.fix, confirm=True))
 
     def on_end(self, plan: Plan, progress: Progress) -> None:
@@ -120,6 +129,26 @@ class DoctorWatcher(Watcher):
         if now != self._kept:
             self._kept = now
             self.run.write_json("findings.json", [(self.fix(one) if self.fix else one).to_dict() for one in found])
+
+
+def suspects(evaluation: Evaluation, dataset: Dataset) -> list[str]:
+    """Name the samples whose label contradicts a confident prediction, most confident first: "a.jpg (cat: dog?)".
+
+    [] where the outputs (N, K) are no scores of classes.
+    """
+    outputs, targets = evaluation.outputs, evaluation.targets
+    if (
+        targets.ndim != 1
+        or targets.is_floating_point()
+        or outputs.ndim != 2
+        or outputs.shape[1] != len(dataset.classes)
+    ):
+        return []
+    top, guess, found = contradicted(outputs, targets)
+    rows = found.nonzero()[:, 0]
+    rows = rows[top[rows].argsort(descending=True)][:MAX_NAMED].tolist()
+    names = [(dataset.name_of(int(evaluation.index[i])), int(targets[i]), int(guess[i])) for i in rows]
+    return [f"{name} ({dataset.classes[label]}: {dataset.classes[other]}?)" for name, label, other in names]
 
 
 def _loss_kind(config: Config) -> str | None:

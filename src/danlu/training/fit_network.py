@@ -26,6 +26,7 @@ from danlu.preparation.pixel_facts import record_pixel_facts
 from danlu.preparation.pose_facts import record_pose_facts
 from danlu.preparation.prepare import prepare
 from danlu.preparation.prepared import Prepared
+from danlu.preparation.sample_facts import record_sample_facts
 from danlu.printing.console import TextConsole
 from danlu.progress.stages import showing
 from danlu.run.folder import Run
@@ -35,8 +36,6 @@ from danlu.user_objects import UserObjects, current, using
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-MAX_NAMED_CLASSES = 1000  # as many as the doctor counts predictions of
 
 
 def fit_network(
@@ -130,7 +129,7 @@ def _doctor(
     """
     config = prepared.config
     fix = fixes(config, len(prepared.split.train), config.doctor.language)
-    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix, restored)
+    doctor_watcher = DoctorWatcher(plan, config, run, display.say, fix, restored, prepared.dataset)
     if prepared.objects is not None:
         model = network(prepared.signature)
         record_object_facts(doctor_watcher.doctor.ledger, prepared, model)
@@ -139,8 +138,7 @@ def _doctor(
     if config.loss.class_weights is not None and prepared.class_counts is not None:
         weights = class_weights(config.loss.class_weights, prepared.class_counts)
         doctor_watcher.doctor.ledger.add("loss.class_weights", weights.tolist())
-    for number, name in enumerate(prepared.dataset.classes[:MAX_NAMED_CLASSES]):
-        doctor_watcher.doctor.ledger.add("class.name", name, str(number))
+    record_sample_facts(doctor_watcher.doctor.ledger, prepared)
     if config.loss.smoothing:
         doctor_watcher.doctor.ledger.add("loss.option", config.loss.smoothing, "label_smoothing")
     return doctor_watcher

@@ -9,6 +9,7 @@ from typing import Any
 from danlu.doctor.drawings.over_time import Fact
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.places import class_label, column_name
 from danlu.doctor.plot import MAX_ROWS, Row, Rows
 from danlu.message import Message
 
@@ -68,7 +69,7 @@ def classes(
         order = sorted(range(size), key=lambda k: (k not in marked, -abs(columns[0][k] - other[k])))[: MAX_ROWS - 2]
         rows = [
             Row(
-                message("doctor.chart.class", "class {number}", number=k),
+                message("doctor.chart.class", "class {number}", number=class_label(ledger, k)),
                 columns[0][k],
                 max(other[k], 0.0) if math.isfinite(other[k]) else None,
                 bad=k in marked,
@@ -111,6 +112,11 @@ def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
     )
 
 
+def column_label(ledger: Ledger, number: int) -> Message:
+    """The column with its name, where the trainer told it; else with its number."""
+    return message("doctor.chart.column", "column {number}", number=column_name(ledger, number))
+
+
 def columns(ledger: Ledger, finding: Fact) -> Rows | None:
     """Mean ± standard deviation of each channel or column."""
     means, stds = ledger.last("input.feature_means", "train", []), ledger.last("input.feature_stds", "train", [])
@@ -122,11 +128,7 @@ def columns(ledger: Ledger, finding: Fact) -> Rows | None:
     chosen = sorted(widest[:8] + widest[-4:] if len(widest) > 12 else widest)
     stds = [s for _, _, s in chosen if s > 0]
     if len(stds) > 1 and max(stds) > 50 * min(stds):
-        rows = [
-            Row(message("doctor.chart.column", "column {number}", number=k), s, bad=not 0.1 < s < 10)
-            for k, _, s in chosen
-            if s > 0
-        ]
+        rows = [Row(column_label(ledger, k), s, bad=not 0.1 < s < 10) for k, _, s in chosen if s > 0]
         title, axis = (
             message("doctor.chart.scale_of_each_input_column", "Scale of each input column"),
             message("doctor.chart.standard_deviation", "standard deviation"),
@@ -139,10 +141,7 @@ def columns(ledger: Ledger, finding: Fact) -> Rows | None:
             band=(0.3, 3, message("doctor.chart.good", "good")),
             more=len(spans) - len(rows),
         )
-    rows = [
-        Row(message("doctor.chart.column", "column {number}", number=k), m + s, low=m - s, bad=abs(m) > 3 or s > 10)
-        for k, m, s in chosen
-    ]
+    rows = [Row(column_label(ledger, k), m + s, low=m - s, bad=abs(m) > 3 or s > 10) for k, m, s in chosen]
     title, axis = (
         message("doctor.chart.inputs_mean_standard_deviation", "Inputs: mean ± standard deviation"),
         message("doctor.chart.value", "value"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import fmean
+from typing import Any
 
 from danlu.doctor.derived.inputs import reevaluates_batches
 from danlu.doctor.derived.progress import has_even_epochs
@@ -13,6 +14,7 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import TRAINING
+from danlu.message import Message
 
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
@@ -26,11 +28,18 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     repeated = ledger.values("input.repeated", "train") if known_epochs else []
     # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
     share = fmean(repeated) if repeated else 0.0
-    facts = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
+    facts: dict[str, Any] = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
+    facts["names"] = names_text(ledger.last("input.copies"))
     if conflicts >= 2 and conflicts > 0.005 * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
     elif share > 0.05:
         yield Finding("data.duplicates", "warning", 0.75, TRAINING, facts)
+
+
+def names_text(names: list[str] | None) -> Message | str:
+    """Sentence with pairs of equal samples, "" where the trainer named none."""
+    text = " For example: {names}."
+    return message("finding.data.duplicates.names", text, names="; ".join(names)) if names else ""
 
 
 SPEC = FindingSpec(
@@ -43,7 +52,7 @@ SPEC = FindingSpec(
         cause=(
             "{repeated:%} of the training samples checked in an epoch had already occurred in the same "
             "epoch, and {conflicts} identical samples came with different labels. Repeated samples weigh "
-            "too much, and contradictory labels cannot be learnt."
+            "too much, and contradictory labels cannot be learnt.{names}"
         ),
         fix=(
             "Drop the copies, and inspect those with different labels. A sampler that draws with "

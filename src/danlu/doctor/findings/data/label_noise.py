@@ -50,6 +50,7 @@ def label_noise(ledger: Ledger) -> Iterable[Finding]:
     }
     facts: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
     facts["seen"] = seen_text(1 - top_third if errors else None, val)
+    facts["names"] = names_text(ledger.last("label.suspects", "val"))
     contradicted = 0.0 if val is None or sure is None or right is None or sure < 0.3 or right >= 0.93 else val
     # Above an error rate of 0.5 the model has not learnt the task.
     enough = samples is None or contradicted * samples >= MIN_CONTRADICTED
@@ -81,6 +82,12 @@ def seen_text(top_third_correct: float | None, contradicted: float | None) -> Me
     )
 
 
+def names_text(names: list[str] | None) -> Message | str:
+    """Sentence with the samples that the model contradicts, "" where the trainer named none."""
+    text = " Of the validation samples, look first at {names}."
+    return message("finding.data.label_noise.names", text, names="; ".join(names)) if names else ""
+
+
 def top_third_and_all_errors(ledger: Ledger, phase: str) -> tuple[float, float]:
     """Error rates of the top-scoring third of the predictions and of all, in the second half of the run.
 
@@ -105,7 +112,7 @@ SPEC = FindingSpec(
     rule=label_noise,
     words=Words(
         title="Many labels look wrong",
-        cause="Labels contradict the model even where it is most confident. {seen}.",
+        cause="Labels contradict the model even where it is most confident. {seen}.{names}",
         fix=(
             "Inspect the samples that the model contradicts: many of them are mislabelled. Then train with "
             "label smoothing, and stop before the noise is memorised."

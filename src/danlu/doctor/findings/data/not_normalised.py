@@ -11,6 +11,7 @@ from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
+from danlu.doctor.places import column_name
 from danlu.message import Message
 
 
@@ -37,15 +38,18 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _columns_text(ledger: Ledger) -> Message:
-    """Sentence on the columns (or channels) with the largest and the smallest standard deviation, numbered from 0."""
+    """Sentence on the columns (or channels) with the largest and the smallest standard deviation.
+
+    They have the names that the trainer told, else numbers from 0.
+    """
     stds = {k: std for k, std in enumerate(ledger.last("input.feature_stds", "train", [])) if std > 0}
     wide, narrow = max(stds, key=stds.__getitem__), min(stds, key=stds.__getitem__)
     return message(
         "finding.data.not_normalised.columns",
         " Column {wide} has a standard deviation of {most}, column {narrow} one of {least}.",
-        wide=wide,
+        wide=column_name(ledger, wide),
         most=stds[wide],
-        narrow=narrow,
+        narrow=column_name(ledger, narrow),
         least=stds[narrow],
     )
 
