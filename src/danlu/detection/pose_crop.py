@@ -245,8 +245,7 @@ class PoseCrop(PoseDetector):
         view_labels = labels.repeat_interleave(count)
         with exact(boxes):
             views = towards(squares, cameras, image, angles)
-            crops = views.crops(images, self.crop)
-        scores, corrections, place = self._in_parts(crops, view_labels)
+        scores, corrections, place = self._in_parts(images, views, view_labels)
         with exact(boxes):
             poses = self._poses(self._refined(scores.argmax(1), corrections, place), views, view_labels)
             certainty = scores.softmax(1).amax(1)
@@ -254,11 +253,14 @@ class PoseCrop(PoseDetector):
                 poses.unflatten(0, (-1, count)), certainty.unflatten(0, (-1, count)), self.symmetries[labels]
             )
 
-    def _in_parts(self, crops: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of the network for any number of views (R, C, S, S), which it sees in a few fixed numbers."""
-        padding = -len(crops) % MULTIPLE_OF_VIEWS
-        crops, padded = F.pad(crops, (0, 0) * 3 + (0, padding)), F.pad(labels, (0, padding))
-        parts = [self.views(*part) for part in zip(crops.split(VIEWS_AT_ONCE), padded.split(VIEWS_AT_ONCE))]
+    def _in_parts(self, images: Tensor, views: Views, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of the network for any number of views (R,), of which it sees few different numbers at once."""
+        rows = F.pad(torch.arange(len(labels), device=labels.device), (0, -len(labels) % MULTIPLE_OF_VIEWS))
+        parts = []
+        for part in rows.split(VIEWS_AT_ONCE):
+            with exact(images):
+                crops = views.rows(part).crops(images, self.crop)
+            parts.append(self.views(crops, labels[part]))
         scores, corrections, place = (torch.cat(one)[: len(labels)] for one in zip(*parts))
         return scores, corrections, place
 

@@ -31,6 +31,10 @@ class Views:
     cameras: Tensor
     image: Tensor
 
+    def rows(self, index: Tensor) -> Views:
+        """Some of the views, int64 (r,)."""
+        return Views(self.turns[index], self.reach[index], self.cameras[index], self.image[index])
+
     def poses(self, poses: Tensor) -> Tensor:
         """Poses [R | t] (R, 3, 4) of the camera's frame in the frames of the views."""
         return self.turns @ poses
