@@ -17,11 +17,11 @@ from danlu.models.build import build_model
 from danlu.models.packaged import EFFICIENTNET_LITE0
 from danlu.preparation import assemble, pretrained
 from danlu.preparation.assemble import make_plan
+from danlu.preparation.freezing import lr_factors
 from danlu.preparation.head_first import last_layer
 from danlu.preparation.networks import build_network
 from danlu.preparation.prepare import prepare
 from danlu.preparation.pretrained import choose_start
-from danlu.preparation.transfer import lr_factors
 from danlu.refuse import Refusal
 
 COUNT, SIDE = 12, 72

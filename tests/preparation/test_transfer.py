@@ -22,7 +22,9 @@ from danlu.config import OptimConfig
 from danlu.learning.optim import build_optimizer
 from danlu.models.build import build_model
 from danlu.models.layer_depth import head_name, levels
-from danlu.preparation.transfer import Source, freeze, frozen_parts, lr_factors, match
+from danlu.preparation.freezing import freeze, frozen_parts, lr_factors
+from danlu.preparation.transfer import match
+from danlu.preparation.weights_source import Source
 from danlu.refuse import Refusal
 from danlu.run.signature import Signature
 

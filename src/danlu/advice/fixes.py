@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from danlu.advice.candidates import AUGMENTATIONS
 from danlu.advice.case import Change, as_flags
 from danlu.advice.earlier import EarlierRun, earlier_runs
-from danlu.advice.remedies import AUGMENTATIONS, proposed
+from danlu.advice.remedies import proposed
 from danlu.advice.run_defaults import RunDefaults
 from danlu.config import SHORT_FLAGS, Config, get
 from danlu.doctor.finding import Finding

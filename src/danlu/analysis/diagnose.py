@@ -23,7 +23,7 @@ from danlu.engine.doctor_watcher import findings_of
 from danlu.inference.inputs import siblings
 from danlu.message import message, speaking, translated
 from danlu.own.collect import collect, with_data
-from danlu.own.parts import is_data
+from danlu.own.recognition import is_data
 from danlu.preparation.assemble import make_batches, make_task, transforms
 from danlu.preparation.networks import build_network
 from danlu.preparation.object_facts import record_object_facts

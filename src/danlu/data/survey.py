@@ -5,7 +5,6 @@ Formats are recognised from a `Survey` rather than from the disk, so that each o
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.data.image_file import IMAGE_SUFFIXES
+from danlu.data.json_kinds import json_kind
 from danlu.data.links import Fence, Unread, kind_of
 from danlu.data.text_files import decode_text
 from danlu.message import message
@@ -26,8 +26,6 @@ from danlu.refuse import Refusal, refusal
 JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 JUNK |= {"__pycache__", "icon\r"}
 HEAD = 1 << 16  # bytes read of a text file to recognise its format
-MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
-MAX_ENTRIES = 200  # of a json list that are looked at
 SAMPLED_FILES = 24  # files of one kind that are opened
 MAX_FILES_AROUND = 300_000  # files listed in the folder of an annotation file to find its images
 IMAGE_NAME = re.compile(r"([^\"\\/]+\.(?:jpe?g|png|bmp|tiff?|webp|gif))\"", re.I)  # at the end of a text in json
@@ -302,116 +300,3 @@ def sample(files: Sequence[File], count: int = SAMPLED_FILES) -> list[File]:
         return list(files)
     step = (len(files) - 1) / (count - 1)
     return [files[round(i * step)] for i in range(count)]
-
-
-# --- json ----------------------------------------------------------------------------------------------------------
-
-
-def json_kind(path: Path) -> str:
-    """Recognise the kind of annotations in a json file: "coco", "labelme", ..., "other", or "broken"."""
-    size = 0
-    try:
-        size = path.stat().st_size
-        if size > MAX_PARSED_JSON:
-            with path.open("rb") as stream:
-                ends = stream.read(1 << 20)
-                stream.seek(-(1 << 20), os.SEEK_END)
-                return _kind_of_marks(ends + stream.read())
-        content = json.loads(decode_text(path.read_bytes()))
-    except OSError:
-        return "broken"
-    except (ValueError, RecursionError):
-        kind = _kind_of_marks(path.read_bytes()) if size else "broken"
-        return "broken" if kind in ("other", "list") else kind
-    return _kind_of_content(content)
-
-
-def _kind_of_marks(data: bytes) -> str:  # noqa: PLR0911
-    """Recognise the kind by the keys that occur, for large or truncated files."""
-    marks = {mark for mark in (b"images", b"annotations", b"categories", b"image_id", b"shapes", b"regions", b"bbox",
-                               b"imagePath", b"caption", b"segments_info", b"segmentation", b"file_name",
-                               b"coordinates", b"box2d", b"geometryType") if b'"' + mark + b'"' in data}  # fmt: skip
-    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if b"box2d" in marks or b"geometryType" in marks:
-        return "bdd100k" if b"box2d" in marks else "supervisely"
-    if start == b"[":
-        return "createml" if b"coordinates" in marks else "coco results" if b"image_id" in marks else "list"
-    if b"segments_info" in marks:
-        return "coco panoptic"
-    if b"caption" in marks and b"bbox" not in marks:
-        return "coco captions"
-    if {b"shapes", b"imagePath"} <= marks:
-        return "labelme"
-    if b"regions" in marks and b"categories" not in marks:
-        return "via"
-    if {b"images", b"annotations"} <= marks or {b"images", b"categories"} <= marks or b"image_id" in marks:
-        return "coco"
-    return "other"
-
-
-def _kind_of_content(content: Any) -> str:  # noqa: PLR0911
-    if isinstance(content, dict):
-        return _kind_of_object(content)
-    if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
-        first = content[0]
-        if "annotations" in first and ("image" in first or "imagefilename" in first):
-            return "createml"
-        if "data" in first and ("annotations" in first or "completions" in first or "predictions" in first):
-            return "label studio"
-        if "annotation_id" in first and ("annotator" in first or "lead_time" in first):
-            return "label studio"  # JSON-MIN
-        if "image_id" in first and ("bbox" in first or "segmentation" in first):
-            return "coco results"
-        return "bdd100k" if _is_bdd100k(content[:MAX_ENTRIES]) else "list"
-    return "list" if isinstance(content, list) else "other"
-
-
-def _kind_of_object(content: dict[str, Any]) -> str:  # noqa: PLR0911
-    keys = set(content)
-    if "shapes" in keys and isinstance(content["shapes"], list):
-        return "labelme"
-    if "_via_img_metadata" in keys or _is_via(content):
-        return "via"
-    if isinstance(content.get("items"), list) and "categories" in keys:
-        return "datumaro"
-    if isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list):
-        return "segment anything"
-    if isinstance(content.get("size"), dict) and isinstance(content.get("objects"), list):
-        return "supervisely"
-    if isinstance(content.get("name"), str) and isinstance(content.get("frames"), list):
-        return "bdd100k"
-    if "asset" in keys and "regions" in keys:
-        return "vott"
-    if "images" in keys and ("annotations" in keys or "categories" in keys):
-        return _kind_of_coco(content)
-    if "annotations" in keys and "categories" in keys:
-        return "coco"
-    return "other"
-
-
-def _is_bdd100k(entries: list[dict[str, Any]]) -> bool:
-    """Return whether images have a name and labels with a category and a box or an outline."""
-    labels = [one for entry in entries if isinstance(entry.get("labels"), list) for one in entry["labels"]]
-    named = all(isinstance(entry.get("name"), str) for entry in entries)
-    return named and any(isinstance(one, dict) and "category" in one and "box2d" in one for one in labels)
-
-
-def _is_via(content: dict[str, Any]) -> bool:
-    values = [value for value in content.values() if isinstance(value, dict)]
-    return bool(values) and len(values) == len(content) and all("filename" in v and "regions" in v for v in values)
-
-
-def _kind_of_coco(content: dict[str, Any]) -> str:
-    if "annotations" not in content:
-        return "coco images" if isinstance(content["images"], list) and "categories" not in content else "coco"
-    if not content["annotations"] and "categories" not in content:
-        return "coco images"
-    rows = content["annotations"]
-    first = next((row for row in rows if isinstance(row, dict)), {}) if isinstance(rows, list) else {}
-    if "segments_info" in first:
-        return "coco panoptic"
-    if "caption" in first and "bbox" not in first:
-        return "coco captions"
-    if first and all("bbox" not in row and "segmentation" not in row for row in rows if isinstance(row, dict)):
-        return "coco labels" if any("category_id" in row for row in rows if isinstance(row, dict)) else "coco"
-    return "coco"

@@ -1,4 +1,4 @@
-"""Assign each forward pass to a step, a phase and an epoch, and call the instruments at the resulting events.
+"""Assign each forward pass to a step, a phase and an epoch, and derive the events that instruments are called at.
 
 A pass is a training pass if a backward pass goes through it, whatever the mode of the model; this is how training in
 eval mode and validation in train mode are found. A pass without gradients counts as validation immediately; one with
@@ -21,53 +21,34 @@ import torch
 from torch import Tensor
 
 from danlu.doctor.budget import FREE_STEPS, is_scheduled
+from danlu.doctor.instrument_calls import InstrumentCalls
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
-EVENTS = (
-    "before_forward",
-    "forward_failed",
-    "after_forward",
-    "after_loss",
-    "before_backward",
-    "before_step",
-    "after_step",
-    "settled",
-    "validated",
-    "end_training",
-    "end_epoch",
-)
 KEPT = (  # attributes in a saved state
     "backwards", "optimizer_steps", "forwards", "epochs_by", "_passes", "_stepped", "_since_step", "_trained",
     "_validated", "_loss_without_grad", "_last_no_grad_step", "_auxiliary", "_end_training_sent", "_observed_in_block",
     "_skipping",
 )  # fmt: skip
 KEPT_POSITION = ("step", "steps_done", "skipped_steps", "epoch")
-MIN_VALIDATION_GAP = (
-    8  # steps since the last pass without gradients from which the next counts as validation, with or without a loss
-)
-MAX_PASSES_WITHOUT_STEP = (
-    32  # training passes without an optimiser step after which each pass counts as a step of its own
-)
+# Steps since the last pass without gradients from which on the next counts as validation, even without a loss.
+MIN_VALIDATION_GAP = 8
+# Training passes without an optimiser step after which each pass counts as a step of its own.
+MAX_PASSES_WITHOUT_STEP = 32
 INITIAL_STEPS = 64  # steps at the start of the training, all observed
 MIN_OBSERVED_BLOCK = 16  # min consecutive steps observed before steps are skipped again
 READ_BACK_EVERY = 16  # steps between reads of deferred values from the device
 
 
 class TrainingEvents:
-    """Receive calls from hooks.py and call the instruments."""
+    """Turn the calls of hooks.py into events.
+
+    watched: the model, its position in the training, and the ledger. instruments: called at the events.
+    """
 
     def __init__(self, watched: WatchedModel, instruments: Sequence[Instrument]) -> None:
         self.watched = watched
-        self.instruments = list(instruments)
-        self._callbacks = {
-            event: [
-                (i, getattr(i, event), i.name, f"{i.name}/val")
-                for i in self.instruments
-                if getattr(type(i), event) is not getattr(Instrument, event)
-            ]
-            for event in EVENTS
-        }
+        self.calls = InstrumentCalls(watched, instruments)
         self.current: Pass | None = None
         self.backwards = self.optimizer_steps = 0
         self.forwards = {"train": 0, "val": 0}
@@ -84,7 +65,6 @@ class TrainingEvents:
         self._auxiliary = False  # that pass was auxiliary
         self._end_training_sent = False
         self._step_ended: tuple[float, float] | None = None  # time, and time used by the doctor until then
-        self._in_instruments = 0.0
         self._observed_in_block = 0  # consecutive steps
         self._skipping = False
 
@@ -95,7 +75,7 @@ class TrainingEvents:
         grad = torch.is_grad_enabled()
         if grad and self._skip_pass():
             return
-        started = self._start_timer()
+        started = self.calls.start_timer()
         auxiliary = not grad and self._is_auxiliary()
         if not grad and not auxiliary:
             self._end_training()
@@ -112,7 +92,7 @@ class TrainingEvents:
         self._open.append(call)
         if not auxiliary:
             self._notify("before_forward", call)
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def _is_auxiliary(self) -> bool:
         """Whether the pass without gradients that starts now is auxiliary (see the module docstring)."""
@@ -155,7 +135,7 @@ class TrainingEvents:
         call = self.current
         if call is None:
             return
-        started = self._start_timer()
+        started = self.calls.start_timer()
         self._since_step += call.grad
         for index, tensor in enumerate(tensors_in(outputs)):
             if index == 0:
@@ -167,7 +147,7 @@ class TrainingEvents:
                 self.watched.tensor_hooks.add(tensor, self._backward_hook(call))
         if not call.auxiliary:
             self._notify("after_forward", call, outputs)
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def forward_failed(self) -> None:
         """Called when a forward pass raised an exception."""
@@ -183,7 +163,7 @@ class TrainingEvents:
         call = call or self._pass_of_loss(loss)
         if call is None or call.loss is not None or self.watched.paused:
             return
-        started = self._start_timer()
+        started = self.calls.start_timer()
         if not call.grad:
             self._loss_without_grad, call.auxiliary = True, False
         call.loss = loss.detach()
@@ -192,7 +172,7 @@ class TrainingEvents:
         if outputs is None:
             outputs = held if held is not None else call.outputs() if call.outputs is not None else None
         self._notify("after_loss", call, loss, outputs, targets)
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def _pass_of_loss(self, loss: Any) -> Pass | None:
         """The pass a loss was computed from: the last one, or for a loss with gradients the last one with gradients."""
@@ -206,9 +186,9 @@ class TrainingEvents:
         """Called before each optimizer step."""
         if self._skipping:
             return
-        started = self._start_timer()
+        started = self.calls.start_timer()
         self._notify("before_step", optimizer)
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def step_ended(self, optimizer: torch.optim.Optimizer) -> None:
         """Called after each optimizer step."""
@@ -219,7 +199,7 @@ class TrainingEvents:
             self.backwards += self.backwards > 0 and not self._stepped  # not observed, but there was one
             self._stepped, self._since_step = True, 0
             return
-        started = self._start_timer()
+        started = self.calls.start_timer()
         if not self.backwards:  # gradients without a backward pass: count as training
             for call in self._open:
                 call.backward = call.grad
@@ -232,45 +212,39 @@ class TrainingEvents:
             self._record_step_time()
             if watched.step <= 3 or watched.step % READ_BACK_EVERY == 0:
                 watched.deferred.send()
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
         self.after_step()
         self._step_ended = (perf_counter(), watched.budget.total)
 
     def validated(self, outputs: Tensor, targets: Tensor) -> None:
         """Pass on outputs and targets of a whole validation set."""
-        started = self._start_timer()
+        started = self.calls.start_timer()
         self._notify("validated", outputs, targets)
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def epoch_ended(self) -> None:
         """End the epoch, at the request of the loop."""
         self.epochs_by = "epoch()"
-        started = self._start_timer()
+        started = self.calls.start_timer()
         self._end_training()
         self._settle_open(final=True)
         self._close_epoch()
-        self._stop_timer(started)
+        self.calls.stop_timer(started)
 
     def finish(self) -> None:
         """End the last epoch, read all deferred values and finish the instruments."""
-        started = self._start_timer()
+        started = self.calls.start_timer()
         self._end_training()
         self._settle_open(final=True)
         if self._trained or self._validated:
             self._close_epoch()
         self.watched.deferred.drain()
-        for instrument in self.instruments:
-            try:
-                instrument.finish(self.watched)
-            except Exception as error:
-                self._mark_failed(instrument, error)
-        self._stop_timer(started)
+        self.calls.finish()
+        self.calls.stop_timer(started)
 
     def release(self) -> None:
         """Drop the instruments and the passes with their tensors."""
-        self.instruments = []
-        for callbacks in self._callbacks.values():
-            callbacks.clear()
+        self.calls.release()
         self.current, self._open = None, []
 
     # State, saved with a checkpoint of the training between two steps.
@@ -280,7 +254,7 @@ class TrainingEvents:
         self.watched.deferred.drain()
         counts = {name: getattr(self, name) for name in KEPT}
         position = {name: getattr(self.watched, name) for name in KEPT_POSITION}
-        instruments = {one.name: one.state(self.watched) for one in self.instruments}
+        instruments = {one.name: one.state(self.watched) for one in self.calls.instruments}
         return {"counts": counts, "position": position, "instruments": instruments}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -288,7 +262,7 @@ class TrainingEvents:
         for target, values in ((self, state["counts"]), (self.watched, state["position"])):
             for name, value in values.items():
                 setattr(target, name, value)
-        for one in self.instruments:
+        for one in self.calls.instruments:
             if one.name in state["instruments"]:
                 one.restore(self.watched, state["instruments"][one.name])
 
@@ -298,12 +272,12 @@ class TrainingEvents:
         def hook(gradient: Tensor) -> None:
             if self.watched.paused or call.auxiliary or call.notes.get("backward_at") == self._passes:
                 return
-            started = self._start_timer()
+            started = self.calls.start_timer()
             self.backwards += "backward_at" not in call.notes
             call.notes["backward_at"] = self._passes  # only the first output of a pass counts
             call.backward = True
             self._notify("before_backward", call, gradient)
-            self._stop_timer(started)
+            self.calls.stop_timer(started)
 
         return hook
 
@@ -382,41 +356,5 @@ class TrainingEvents:
         step = self.watched.step
         return step <= 64 or step % 16 < 2
 
-    # Calls of the instruments.
-
-    def _start_timer(self) -> float:
-        self._in_instruments = 0.0
-        return perf_counter()
-
-    def _stop_timer(self, started: float) -> None:
-        own = perf_counter() - started - self._in_instruments
-        self.watched.budget.charge("hooks", own, self.watched.step)
-
     def _notify(self, event: str, *arguments: Any) -> None:
-        watched = self.watched
-        training = self.current is None or self.current.grad
-        with torch.no_grad():
-            for instrument, callback, account, val_account in tuple(self._callbacks[event]):
-                started = perf_counter()
-                try:
-                    measured = callback(watched, *arguments)
-                except Exception as error:  # an error of the doctor must never end a training
-                    self._disable(instrument, error)
-                    measured = None
-                seconds = perf_counter() - started
-                self._in_instruments += seconds
-                used = account if training else val_account
-                watched.budget.charge(used, seconds, watched.step, measured=bool(measured))
-
-    def _disable(self, instrument: Instrument, error: Exception) -> None:
-        for listeners in self._callbacks.values():
-            listeners[:] = [listener for listener in listeners if listener[0] is not instrument]
-        self._mark_failed(instrument, error)
-        try:
-            instrument.finish(self.watched)
-        except Exception as another:
-            self._mark_failed(instrument, another)
-
-    def _mark_failed(self, instrument: Instrument, error: Exception) -> None:
-        text = f"the instrument failed and was disabled: {type(error).__name__}: {error}"
-        self.watched.mark_unobservable(instrument.name, text)
+        self.calls.notify(event, self.current is None or self.current.grad, *arguments)

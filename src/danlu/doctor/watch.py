@@ -139,7 +139,7 @@ class Doctor:
                 "no batch can be run again: the model is compiled in place, spread over processes, or called in parts",
             )
         with torch.no_grad():
-            for instrument in self._events.instruments:
+            for instrument in self._events.calls.instruments:
                 instrument.start(watched)
         self._hooks.attach()
         self._watching = True

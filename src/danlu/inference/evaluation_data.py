@@ -12,7 +12,7 @@ from danlu.data.dataset import SPLITS
 from danlu.data.formats import open_dataset
 from danlu.message import message
 from danlu.own.data import open_data
-from danlu.own.parts import is_data
+from danlu.own.recognition import is_data
 from danlu.preparation.prepare import prepare, prepare_for
 from danlu.preparation.prepared import Prepared
 from danlu.refuse import Refusal, refusal

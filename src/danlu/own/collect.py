@@ -14,7 +14,7 @@ from danlu.own.loss import OwnLoss
 from danlu.own.metrics import OwnMetrics
 from danlu.own.model import network_spec
 from danlu.own.optimizer import own_optimizer
-from danlu.own.parts import is_data
+from danlu.own.recognition import is_data
 from danlu.own.scheduler import OwnScheduler
 from danlu.own.transform import OwnTransform
 from danlu.user_objects import PREFIX, UserObjects

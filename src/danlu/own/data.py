@@ -13,10 +13,10 @@ from danlu.config import DataConfig
 from danlu.data.dataset import SPLITS, Dataset, ImageFiles, Samples
 from danlu.data.sources.targets import need_two
 from danlu.message import message
-from danlu.own.inputs import Part, Wishes, part_of
+from danlu.own.inputs import ReadOptions, SplitData, read_split
 from danlu.own.labels import numbered, numbers, task_of
 from danlu.own.naming import plain_name
-from danlu.own.parts import Loading, is_pair, splits_of, unwrapped
+from danlu.own.recognition import Loading, is_pair, splits_of, unwrapped
 from danlu.refuse import Refusal, refusal
 from danlu.task_spec import TaskName
 
@@ -38,12 +38,12 @@ def open_data(
     of the user's loss. classes: of a trained network, whose classes the labels must be.
     """
     given = splits_of(data, val, test)
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitData] = {}
     loading = Loading()
     for split, one in given.items():
         dataset, collate, how = unwrapped(one)
         loading = how if split == "train" else loading
-        parts[split] = part_of(dataset, Wishes(config, raw, collate), "DATA" if split == "train" else split)
+        parts[split] = read_split(dataset, ReadOptions(config, raw, collate), "DATA" if split == "train" else split)
     first_given = unwrapped(given["train"])[0]
     name = "arrays" if is_pair(first_given) else plain_name(first_given)
     first = parts["train"]
@@ -79,11 +79,11 @@ def _columns(count: int) -> tuple[str, ...]:
     return tuple(f"target{k}" for k in range(count))
 
 
-def _is_table(part: Part) -> bool:
+def _is_table(part: SplitData) -> bool:
     return hasattr(part.inputs, "columns")
 
 
-def _joined_labels(parts: dict[str, Part]) -> np.ndarray:
+def _joined_labels(parts: dict[str, SplitData]) -> np.ndarray:
     shapes = {part.labels.shape[1:] for part in parts.values()}
     if len(shapes) > 1:
         raise Refusal(
@@ -116,7 +116,7 @@ def _joined_labels(parts: dict[str, Part]) -> np.ndarray:
     return np.concatenate(labels) if len(labels) > 1 else labels[0]
 
 
-def _joined_inputs(parts: dict[str, Part]) -> Any:
+def _joined_inputs(parts: dict[str, SplitData]) -> Any:
     """Inputs of all splits, one after the other."""
     inputs = [part.inputs for part in parts.values()]
     first = inputs[0]
@@ -170,7 +170,7 @@ def _joined_inputs(parts: dict[str, Part]) -> Any:
     return pandas.concat([one[list(first.columns)] for one in inputs], ignore_index=True)
 
 
-def _common(parts: dict[str, Part], name: str) -> dict[str, Any]:
+def _common(parts: dict[str, SplitData], name: str) -> dict[str, Any]:
     """Fields of the `Dataset` besides inputs and targets."""
     lengths = {split: len(part.labels) for split, part in parts.items()}
     given = [torch.full((n,), SPLITS.index(split), dtype=torch.int8) for split, n in lengths.items()]
@@ -184,7 +184,7 @@ def _common(parts: dict[str, Part], name: str) -> dict[str, Any]:
     }
 
 
-def _file_names(parts: dict[str, Part]) -> tuple[str, ...] | None:
+def _file_names(parts: dict[str, SplitData]) -> tuple[str, ...] | None:
     if not all(isinstance(part.inputs, ImageFiles) for part in parts.values()):
         return None
     return tuple(str(path) for part in parts.values() for path in part.inputs.paths)

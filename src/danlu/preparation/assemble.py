@@ -26,11 +26,11 @@ from danlu.learning.schedules import Plateau, build_schedule
 from danlu.learning.sparse import decay_pruned, sparsify
 from danlu.models.folding import fold_frozen_norms
 from danlu.models.packaged import PACKAGED
+from danlu.preparation.freezing import lr_factors
 from danlu.preparation.head_first import fit_head, probe_samples
 from danlu.preparation.networks import build_network
 from danlu.preparation.own_transform import around
 from danlu.preparation.prepared import Prepared
-from danlu.preparation.transfer import lr_factors
 from danlu.pretraining.methods import METHODS
 from danlu.pretraining.pretrainer import Pretrainer
 from danlu.pretraining.views import ViewPair

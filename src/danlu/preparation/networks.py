@@ -13,8 +13,9 @@ from danlu.detection.pose_detector import PoseDetector
 from danlu.message import message
 from danlu.models.build import build_model, find_network
 from danlu.models.spec import NetworkFacts
+from danlu.preparation.freezing import freeze, freeze_norms, frozen_parts
 from danlu.preparation.prepared import Prepared
-from danlu.preparation.transfer import Transfer, freeze, freeze_norms, frozen_parts
+from danlu.preparation.transfer import Transfer
 from danlu.pretraining.methods import build_pretrainer, check_last_map
 from danlu.refuse import refusal
 from danlu.run.signature import Signature

@@ -44,7 +44,8 @@ from danlu.preparation.prepared import (
 from danlu.preparation.pretrained import choose_start
 from danlu.preparation.pretraining import check_pretraining
 from danlu.preparation.starting_weights import plan_transfer
-from danlu.preparation.transfer import Transfer, open_source
+from danlu.preparation.transfer import Transfer
+from danlu.preparation.weights_source import open_source
 from danlu.progress.stages import stage
 from danlu.refuse import refusal
 from danlu.run.signature import Signature

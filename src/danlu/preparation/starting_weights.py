@@ -9,8 +9,10 @@ from danlu.data.columns import ColumnEncoder
 from danlu.message import Message, clauses, message
 from danlu.models.packaged import PACKAGED
 from danlu.preparation.choices import Choice
+from danlu.preparation.freezing import freeze, frozen_parts, lr_factors
 from danlu.preparation.networks import network
-from danlu.preparation.transfer import Source, Transfer, freeze, frozen_parts, lr_factors, match
+from danlu.preparation.transfer import Transfer, match
+from danlu.preparation.weights_source import Source
 from danlu.run.signature import Signature
 
 

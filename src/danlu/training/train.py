@@ -15,7 +15,7 @@ from danlu.loggers.table import check_loggers
 from danlu.message import message, speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.naming import check_sendable
-from danlu.own.parts import WANTED, is_data, is_pair
+from danlu.own.recognition import WANTED, is_data, is_pair
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
 from danlu.progress.lines import StageLines

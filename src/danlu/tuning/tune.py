@@ -15,7 +15,7 @@ from danlu.config import Config, load_yaml, with_values
 from danlu.healing.trials import compare
 from danlu.message import Message, message, speaking, translated
 from danlu.own.collect import collect, with_data
-from danlu.own.parts import WANTED, is_data
+from danlu.own.recognition import WANTED, is_data
 from danlu.preparation.prepare import prepare
 from danlu.printing.lines import print_line
 from danlu.refuse import one_of, refusal

@@ -1,8 +1,7 @@
 """YOLO: a label file per image, and data.yaml or obj.data with the classes and the splits.
 
-A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in fractions of the image's width and height. The
-label file of .../images/x.jpg is .../labels/x.txt, or x.txt beside it. An image without label file has no objects,
-unless its whole split has no label files.
+A line is "class cx cy w h" or "class x1 y1 x2 y2 ..." (a polygon), in fractions of the image's width and height. An
+image without label file (`yolo_labels.py`) has no objects, unless its whole split has no label files.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from danlu.data.annotations import Polygons
 from danlu.data.dataset import SPLITS, TEST, UNASSIGNED, VAL, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
 from danlu.data.image_file import extensions
-from danlu.data.image_index import ImageIndex, is_derived
+from danlu.data.image_index import ImageIndex
 from danlu.data.links import Fence
 from danlu.data.sources import label_lines
 from danlu.data.sources.audit import assemble
@@ -40,6 +38,7 @@ from danlu.data.sources.yolo_files import (
     read_darknet,
     unread_keys,
 )
+from danlu.data.sources.yolo_labels import OTHER_TEXTS, LabelFiles
 from danlu.data.split_lists import split_lists
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, normal, sample
@@ -48,10 +47,7 @@ from danlu.data.text_files import decode_text, read_lines
 from danlu.message import message
 from danlu.refuse import Refusal, blame, refusal
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
-LABEL_FOLDERS = ("labels", "label", "labels_txt", "txt")
 MIN_KEYPOINT_LINES = 5  # fewer lines are no evidence of keypoints
-OTHER_TEXTS = ("classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt")
 
 
 def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
@@ -74,7 +70,7 @@ def look(survey: Survey) -> Evidence | None:  # noqa: PLR0911
     labels = [file for file in filled[:50] if _is_labels(survey, file)]
     if not labels or len(labels) < 0.5 * len(filled[:50]):
         return None
-    finder = _Labels(survey)
+    finder = LabelFiles(survey)
     if not any(finder(image.path) for image in sample(survey.images, 500)):
         return None
     seen = message("data.seen.yolo", "{files} .txt label files with the names of images", files=len(paired))
@@ -95,7 +91,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     """
     survey = as_survey(path)
     root = survey.root
-    labels = _Labels(survey)
+    labels = LabelFiles(survey)
     notes: list[str] = []
     around = walk(root, partly=True, follow_links=survey.follow_links) if survey.is_file else survey
     paths = DescribedPaths(Fence.around(root, survey.follow_links), ImageIndex.of(around))
@@ -155,84 +151,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     return replace(dataset, unlabelled=unlabelled)
 
 
-class _Labels:
-    """Find the label file of an image, ignoring the case and Unicode form of their names."""
-
-    def __init__(self, survey: Survey) -> None:
-        self._survey = survey
-        self._fence = Fence.around(survey.root, survey.follow_links)
-        self._listed: dict[Path, dict[str, Path]] = {}
-
-    def __call__(self, image: Path) -> Path | None:
-        for folder in self.folders(image):
-            if found := self._texts(folder).get(normal(image.stem)):
-                return found
-        other = self._elsewhere.get(image.parent)
-        return None if other is None else self._texts(other).get(normal(image.stem))
-
-    @cached_property
-    def _elsewhere(self) -> dict[Path, Path]:
-        """Folders of images -> the only folder that holds text files of their names, such as annotations/."""
-        texts: dict[tuple[str, ...], set[str]] = {}
-        for file in self._survey.of(".txt"):
-            if file.name.lower() not in OTHER_TEXTS:
-                texts.setdefault(file.folder, set()).add(normal(file.stem))
-        found = {}
-        usual = {self._survey.root.joinpath(*file.folder, "x") for file in self._survey.images}
-        taken = {folder.relative_to(self._survey.root).parts for image in usual for folder in self.folders(image)
-                 if folder.is_relative_to(self._survey.root)}  # fmt: skip
-        for folder, files in self._survey.by_folder.items():
-            if any(map(is_derived, folder)):
-                continue
-            stems = {normal(file.stem) for file in files if file.suffix in extensions()}
-            split = split_of_path(folder)
-            own = [text for text, names in texts.items()
-                   if stems and text not in taken | {folder} and len(stems & names) > 0.5 * len(stems)
-                   and split in (UNASSIGNED, split_of_path(text))]  # fmt: skip
-            if len(own) == 1:
-                found[self._survey.root.joinpath(*folder)] = self._survey.root.joinpath(*own[0])
-        return found
-
-    def expected(self, image: Path) -> Path:
-        """Return the label file of an image, or the path where it would be expected."""
-        return self(image) or self.folders(image)[0] / f"{image.stem}.txt"
-
-    def folders(self, image: Path) -> list[Path]:
-        """List the folders that may contain the label file: .../labels/ for .../images/, then that of the image."""
-        parts = image.parts
-        places = [i for i, part in enumerate(parts[:-1]) if normal(part) in IMAGE_FOLDERS]
-        found = []
-        for i in reversed(places):
-            above = Path(*parts[:i])
-            own = [name for name in self._folders(above) if normal(name) in LABEL_FOLDERS]
-            found += [above.joinpath(name, *parts[i + 1 : -1]) for name in own or ["labels"]]
-            if own:
-                break
-        return [*found, image.parent]
-
-    def _texts(self, folder: Path) -> dict[str, Path]:
-        if folder not in self._listed:
-            try:
-                files = [f for f in folder.iterdir() if f.suffix.lower() == ".txt" and self._fence.allows(f)]
-            except OSError:
-                files = []
-            self._listed[folder] = {normal(file.stem): file for file in sorted(files) if not file.name.startswith(".")}
-        return self._listed[folder]
-
-    def _folders(self, folder: Path) -> list[str]:
-        key = folder / "*"
-        if key not in self._listed:
-            try:
-                self._listed[key] = {
-                    one.name: one for one in sorted(folder.iterdir()) if one.is_dir() and self._fence.allows(one)
-                }
-            except OSError:
-                self._listed[key] = {}
-        return list(self._listed[key])
-
-
 def _labelled_splits(
-    listed: list[tuple[Path, int]], labels: _Labels, notes: list[str]
+    listed: list[tuple[Path, int]], labels: LabelFiles, notes: list[str]
 ) -> tuple[list[tuple[Path, int]], tuple[int, ...]]:
     """Remove the images of validation and test splits without any label file; returns the others and these splits."""
     has = {split: False for _, split in listed}
@@ -252,7 +172,7 @@ def _labelled_splits(
 class _Reader:
     """Reader of label files. classes: their number, None if no file names them. points: lines have keypoints."""
 
-    def __init__(self, root: Path, labels: _Labels, classes: int | None, points: bool) -> None:
+    def __init__(self, root: Path, labels: LabelFiles, classes: int | None, points: bool) -> None:
         self.root, self.labels, self.classes, self.points = root, labels, classes, points
         self.polygons = self.oriented = self.lines = 0
         self.outlines: list[list[float]] = []  # numbers of the polygons
@@ -334,7 +254,7 @@ def _refuse_numbers_from_1(path: Path, found: Iterable[Labelled], classes: list[
         )
 
 
-def _shared_labels(images: list[Path], labels: _Labels, root: Path) -> list[str]:
+def _shared_labels(images: list[Path], labels: LabelFiles, root: Path) -> list[str]:
     """A note about different images (a.jpg and a.png) that have the same label file."""
     owners: dict[Path, set[Path]] = {}
     for image in images:
@@ -368,7 +288,7 @@ def _are_keypoints(outlines: list[list[float]]) -> bool:
     return False
 
 
-def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
+def _orphans(images: Iterable[Path], labels: LabelFiles) -> list[Path]:
     """List label files without image, in the folders of the other label files."""
     folders: dict[Path, set[Path]] = {}
     for image in images:
@@ -386,7 +306,7 @@ def _orphans(images: Iterable[Path], labels: _Labels) -> list[Path]:
 # --- listing of the images ----------------------------------------------------------------------------------------
 
 
-def _listed(survey: Survey, labels: _Labels) -> list[tuple[Path, int]]:
+def _listed(survey: Survey, labels: LabelFiles) -> list[tuple[Path, int]]:
     """List images and their split: of folders with labelled images, and of other splits beside these folders."""
     folders = {}
     for folder, files in survey.by_folder.items():
