@@ -17,7 +17,7 @@ from danlu.console.parser import ALIASES, VERBS, build_parsers, find_verb
 from danlu.message import UNPRINTABLE, language, speaking, translated
 from danlu.refuse import Failure, Refusal, blame
 
-START_DELAY_SECONDS = 0.4  # until a line says that torch is being imported, which can take many seconds
+START_DELAY_SECONDS = 0.4  # before a line announces the import of torch, which can take many seconds
 PARSER_FLAGS = ("-h", "--help", "--version")
 
 
@@ -69,7 +69,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Raise `_Terminated` at SIGTERM, so that what a command has begun is cleaned up."""
+    """Raise `_Terminated` at SIGTERM, so that a command can clean up."""
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield
         return
@@ -130,7 +130,7 @@ def _run(argv: list[str], flag: str | None, chosen: str | None) -> int:
 
 
 def _json_line(result: object, encoding: str | None) -> str:
-    """JSON in ASCII where the stream is not UTF-8; what a terminal could take for a command is escaped in any case."""
+    """JSON in ASCII where the stream is not UTF-8; control sequences of terminals are always escaped."""
     unicode = (encoding or "").lower().replace("-", "").startswith("utf")
     return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(result, ensure_ascii=not unicode))
 

@@ -1,6 +1,6 @@
 """Messages: sentences with an id that are shown in the reader's language, and text from data made printable.
 
-The English text stands where it is used; other languages are tables from id to a format string, one folder per
+The English text is at the place of its use; other languages are tables from id to a format string, one folder per
 language in `translations/`. A missing translation falls back to English.
 """
 
@@ -42,7 +42,7 @@ def speaking(code: str) -> Iterator[None]:
 
 
 class Message(str):
-    """A sentence to show or to keep: a string (its English text) that knows how it was made, and so its translations.
+    """A sentence to show or to keep: a string (its English text) with the id and values it was formatted from, so that it can be translated.
 
     id: dotted name, unique per text ("choice.batch_size"). text: English format string with named fields.
     values: one per field; numbers, text, messages, or lists of these (joined by the language's comma). Without values
@@ -84,7 +84,7 @@ class Message(str):
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Message:
-        """Read back what `to_dict` gave. Raises KeyError, TypeError or ValueError when it does not fit together."""
+        """Read the result of `to_dict`. Raises KeyError, TypeError or ValueError when it does not fit together."""
         return cls(kept["id"], kept["text"], {k: _read(v) for k, v in kept.get("values", {}).items()})
 
 

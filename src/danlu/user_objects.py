@@ -1,4 +1,4 @@
-"""Objects of the user in a training (data, network, loss, ...), found by the names that stand for them in the config.
+"""Objects of the user in a training (data, network, loss, ...), found by their names in the config.
 
 A config, a run folder and a weights file hold plain values only. Where the user passes an object to `danlu.train`, the
 config holds its name, "own:Net", and the object itself is found here while the training runs. A name whose object is

@@ -1,4 +1,4 @@
-"""A finding at one of danlu's own runs, as remedies see it, and the changes of settings that they propose."""
+"""A finding of one of danlu's own runs with the facts that remedies use, and the changes of settings they propose."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Earlier runs on the same data: advice does not lead back to settings that were tried and were no better.
+"""Earlier runs on the same data, so that advice does not repeat settings that were tried without success.
 
-Each run keeps the runs before it in earlier.json: a run that was started from the advice of another remembers what that
-one had, and what its own predecessors had.
+Each run keeps the list of runs before it in earlier.json. A run that was started from the advice of another run also
+lists that run and its predecessors.
 """
 
 from __future__ import annotations

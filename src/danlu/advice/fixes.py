@@ -84,7 +84,7 @@ def _contradicts(change: Change, config: Config, code: str, moved: Mapping[str, 
 
 
 def _direction(now: Any, then: Any) -> Any:
-    """True for up, False for down; a value without an order stands for itself."""
+    """True for up, False for down; a value without an order is returned as it is."""
     if now in AUGMENTATIONS and then in AUGMENTATIONS:
         return AUGMENTATIONS.index(then) > AUGMENTATIONS.index(now)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (now, then))

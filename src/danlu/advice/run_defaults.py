@@ -22,7 +22,7 @@ IMAGE_KINDS = ("images", "files")  # values of `Dataset.kind`
 
 @dataclass(frozen=True)
 class Outline:
-    """The properties of a run's data that its config tells, for runs whose data are not read again."""
+    """The properties of a run's data that its config contains, for runs whose data are not read again."""
 
     kind: str
     task: TaskName

@@ -33,7 +33,7 @@ MADE_BY = ("Software", "danlu")  # text in the file, by which an earlier sheet i
 
 
 def write_contact_sheet(out: Path, dataset: Dataset, shuffled: Tensor) -> None:
-    """Write example images with what is labelled in them. shuffled: sample numbers in the order to choose from.
+    """Write example images with their labels drawn in. shuffled: sample numbers in the order to choose from.
 
     Raises Refusal where the file name has no image extension, or the file cannot be written.
     """

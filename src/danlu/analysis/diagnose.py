@@ -38,7 +38,7 @@ from danlu.tasks.task import SampleLossTask
 from danlu.user_objects import using
 
 PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is trained, so that no format is timed
-FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16  # in the batch that the network is fitted to, to see whether it can learn
+FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16  # samples of the batch that the network is fitted to, to test whether it can learn
 SMALL_IMAGE = 64  # pixels of a side; larger images count as large
 MAX_IMAGES = 200_000  # images compared with one another
 
@@ -92,7 +92,7 @@ def _of_log(diagnosed: LogDiagnosis, language: str) -> Diagnosis:
 
 
 def write_log_page(diagnosis: Diagnosis, page: Path) -> Path:
-    """Write the HTML page of a diagnosed log: findings, curves, and what was not judged.
+    """Write the HTML page of a diagnosed log: findings, curves, and findings that could not be judged.
 
     Raises:
         Refusal: the page cannot be written.

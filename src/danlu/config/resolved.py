@@ -1,6 +1,6 @@
 """`ResolvedConfig`: the same tree with no open setting, as everything that trains takes it.
 
-Its sections narrow the types of those settings that are never open. Defaults stand in `config/tree.py` alone.
+Its sections narrow the types of those settings that are never open. Defaults are in `config/tree.py` only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ResolvedAugment(AugmentConfig):
 
 @dataclass(frozen=True)
 class ResolvedConfig(Config):
-    """Settings of one training run, none of them open. What may still be None is switched off or does not apply."""
+    """Settings of one training run, none of them open. A setting that is None is switched off or does not apply."""
 
     data: ResolvedData = required()
     task: TaskName = required()

@@ -1,6 +1,6 @@
-"""The tree of all settings of a run; every default stands here, once.
+"""The tree of all settings of a run, with every fixed default.
 
-`None` means "open": `preparation/defaults.py` and `data_defaults.py` choose a value from the data and state the reason.
+`None` means "open": `preparation/defaults.py` and `data_defaults.py` choose a value from the data and give the reason.
 A `Config` may hold open settings; a `ResolvedConfig` (`config/resolved.py`) holds none.
 """
 
@@ -70,7 +70,7 @@ class DataConfig(Strict):
 
     path: str = option("", "a file, a folder, or the name of a known dataset")
     target: Text | None = option(None, "column to predict (csv)")
-    format: Text | None = option(None, "data format, where several fit or none (`danlu formats` lists them)")
+    format: Text | None = option(None, "data format, if none or several are recognised (`danlu formats` lists them)")
     val: SplitSize | None = option(
         None, "validation set: a fraction, a number of samples or a path; by default the split that the data come with"
     )
@@ -90,15 +90,15 @@ class DataConfig(Strict):
     on_bad: Literal["stop", "skip"] = option(
         "stop", "when more than 5 % of the files are bad or a class is empty: stop | skip"
     )
-    follow_links: bool = option(False, "read what links and paths of annotations name outside the data folder")
+    follow_links: bool = option(False, "follow links, and paths in annotations, that lead out of the data folder")
     size: Side | None = option(None, "side of the network's input images, in pixels")
-    frames: Count | None = option(None, "clips: number of frames taken of each, evenly spaced")
+    frames: Count | None = option(None, "clips: number of frames per clip, evenly spaced")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
     ignore: Annotated[int, Field(ge=-1, le=65_535)] | None = option(
-        None, "semantic: value in masks of pixels without a class, -1 for none; by default 255"
+        None, "semantic: mask value of pixels without a class, -1 if there is none; by default 255"
     )
     window: Annotated[Numbers, Field(min_length=2, max_length=2), AfterValidator(increasing)] | None = option(
-        None, "values that become 0 and 255 in images of more than 8 bits, as LOW,HIGH"
+        None, "images of more than 8 bits: values LOW,HIGH that become 0 and 255"
     )
     standardise: bool = option(
         True, "images: use (x - mean) / std of the training set; false leaves pixel values in [0, 1]"
@@ -119,7 +119,7 @@ class ModelConfig(Strict):
     """The network and its architecture options."""
 
     name: Text | None = option(None, "a danlu network, timm/NAME, torchvision/NAME, or your own: FILE.py:NAME")
-    width: Counts | None = option(None, "hidden units per layer, as 256,128 (mlp)")
+    width: Counts | None = option(None, "hidden units per layer, such as 256,128 (mlp)")
     activation: Activation | None = option(None, "activation function")
     norm: Text | None = option(None, "normalisation layer")
     init: Text | None = option(None, "weight initialisation")
@@ -129,7 +129,7 @@ class ModelConfig(Strict):
     final_relu: bool = option(False, "ReLU on the logits, as first published (nin)")
     stem: Literal["imagenet", "3x3"] | None = option(None, "first layers (resnet18 ... resnet152)")
     stride_in: Literal["3x3", "1x1"] | None = option(
-        None, "convolution of a bottleneck block that has the stride (resnet50 ...)"
+        None, "convolution of a bottleneck block in which the stride is (resnet50 ...)"
     )
     drop_path: Fraction | None = option(
         None, "stochastic depth: probability of skipping the last residual block (resnet, vit)"
@@ -149,14 +149,14 @@ class TransferConfig(Strict):
         None, "weights to start from: none, efficientnet-lite0, timm/NAME (published), a run or a .safetensors file"
     )
     freeze: Annotated[tuple[str, ...] | None, BeforeValidator(parse_names)] = option(
-        None, "layers to freeze, as stem,stage1; or all-but-head; or none"
+        None, "layers to freeze, such as stem,stage1; all-but-head; or none"
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] = option(
         1.0, "learning rate of each stage as a fraction of that of the next stage"
     )
-    freeze_norm: bool | None = option(None, "keep the running statistics of batch norm as they are in the weights")
+    freeze_norm: bool | None = option(None, "keep the running statistics of batch norm from the trained weights")
     head_first: bool | None = option(
-        None, "fit the last layer to the features of the other layers before training (classification)"
+        None, "classification: fit the last layer to the features of the other layers before training starts"
     )
 
     @property
@@ -173,9 +173,9 @@ class PretrainConfig(Strict):
         None, "masked images: mae, simmim, beit; two views of each image: simclr, simsiam, byol"
     )
     mask: Annotated[float, Field(gt=0, lt=1)] | None = option(
-        None, "fraction of each image that is hidden (mae .75, simmim .6, beit .4)"
+        None, "fraction of each image that is masked (mae 0.75, simmim 0.6, beit 0.4)"
     )
-    unit: Count | None = option(None, "side of a hidden square in pixels (simmim)")
+    unit: Count | None = option(None, "side of a masked square in pixels (simmim)")
     decoder_width: Count = option(96, "width of the decoder (mae)")
     decoder_depth: Count = option(2, "transformer blocks of the decoder (mae)")
     norm_patches: bool = option(True, "predict pixels normalised by mean and std of their patch (mae)")
@@ -185,8 +185,8 @@ class PretrainConfig(Strict):
     codes: Annotated[int, Field(ge=2, le=65_536)] = option(256, "number of visual tokens (beit)")
     hidden: Count = option(512, "units of the projection and prediction heads (simclr, simsiam, byol)")
     projection: Count = option(128, "size of the embedding (simclr, simsiam, byol)")
-    temperature: Positive = option(0.5, "divides the similarities (simclr)")
-    momentum: Fraction = option(0.99, "weight of the old copy of the network in each update (byol)")
+    temperature: Positive = option(0.5, "temperature that divides the similarities (simclr)")
+    momentum: Fraction = option(0.99, "decay of the moving average of weights that is the target network (byol)")
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class DetectConfig(Strict):
     levels: Count | None = option(None, "levels of the feature pyramid (retinanet)")
     anchor: Positive | None = option(None, "side of the smallest anchors in pixels (faster-rcnn, mask-rcnn, retinanet)")
     search: Literal["auto", "selective", "colours"] | None = option(
-        None, "region proposals from pixels: selective search, areas of one colour, or auto (rcnn, fast-rcnn)"
+        None, "region proposals from pixels: selective (search), colours (areas of one colour) or auto (rcnn, fast-rcnn)"
     )
     proposals: Count | None = option(None, "max number of proposals per image (R-CNN family)")
     candidates: Count | None = option(
@@ -226,7 +226,7 @@ class DetectConfig(Strict):
         None, "number of convolutional layers in the mask head (mask-rcnn)"
     )
     fold_pixels: Count | None = option(
-        None, "side of the squares of pixels that become channels before the first layer (unet)"
+        None, "block size in pixels of the space-to-depth step before the first layer (unet)"
     )
     fit: Literal["letterbox", "stretch"] = option(
         "letterbox", "resizing of images that are not square: letterbox | stretch"
@@ -254,16 +254,16 @@ class OptimConfig(Strict):
     lr: Positive | None = option(None, "learning rate")
     form: OptimizerForm = option(
         "torch",
-        "adagrad, rmsprop: torch | notes (adagrad: root of the mean of squared gradients, not of their sum; rmsprop: "
-        "average that starts at the first gradient, not at 0)",
+        "formula of adagrad and rmsprop: torch (as in PyTorch) | notes (adagrad: root of the mean of the squared gradients "
+        "instead of their sum; rmsprop: average initialised with the first squared gradient instead of 0)",
     )
     momentum: Fraction = option(0.9, "momentum, nesterov, muon: momentum coefficient")
     alpha: Fraction = option(0.99, "rmsprop: decay of the average squared gradient")
     beta1: Fraction = option(0.9, "adam, adamw: decay of the average gradient")
     beta2: Fraction = option(0.999, "adam, adamw: decay of the average squared gradient")
     eps: Positive = option(1e-8, "added to the root of the average squared gradient")
-    weight_decay: NotNegative | None = option(None, "lambda of lambda/2 |w|^2")
-    l1: NotNegative = option(0.0, "mu of mu |w|_1: lr mu is subtracted from |w| after each step, down to exactly 0")
+    weight_decay: NotNegative | None = option(None, "weight decay: lambda of lambda/2 |w|^2")
+    l1: NotNegative = option(0.0, "L1 penalty: mu of mu |w|_1; each step reduces |w| by lr mu, to no less than 0")
     max_norm: Positive | None = option(None, "max norm of the weights of each output unit, restored after each step")
     decay_all: bool = option(False, "apply weight decay and l1 to biases and normalisation layers too")
     clip_norm: Positive | None = option(None, "max global norm of the gradient; larger gradients are scaled down")
@@ -292,22 +292,22 @@ class ScheduleConfig(Strict):
 class LossConfig(Strict):
     """The loss function."""
 
-    name: LossName | OwnName | None = option(None, "loss, or your own: FILE.py:NAME; detectors have theirs")
+    name: LossName | OwnName | None = option(None, "loss, or your own: FILE.py:NAME; detectors have fixed losses")
     smoothing: Fraction = option(0.0, "cross-entropy: label smoothing")
     rubbish: Positive | None = option(
-        None, "cross-entropy: minus this is the logit of one more class that is never the target"
+        None, "cross-entropy: j > 0 adds a class of constant logit -j that is never the target (LeNet-5)"
     )
     class_weights: Literal["balanced", "root"] | Numbers | None = option(
-        None, "balanced, root (of the balanced ones), or one weight per class"
+        None, "balanced | root (square root of the balanced weights) | one weight per class"
     )
     gamma: NotNegative = option(2.0, "focal: exponent that reduces the weight of easy samples")
-    margin: Positive = option(1.0, "margin: difference to the correct class below which another class costs")
+    margin: Positive = option(1.0, "margin: margin by which the logit of the correct class must exceed the others")
     delta: Positive = option(1.0, "huber: |error| at which the loss changes from quadratic to linear")
 
 
 @dataclass(frozen=True)
 class AugmentConfig(Strict):
-    """Augmentation of training images. The preset sets what is left None."""
+    """Augmentation of training images. The preset fills the settings that are None."""
 
     preset: AugmentPreset | None = option(None, "none | light | strong")
     flip: Flip | None = option(None, "mirror at random: none | lr | ud | both")
@@ -315,7 +315,7 @@ class AugmentConfig(Strict):
         None, "padding in pixels before a random crop of the old size"
     )
     area: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
-        None, "random resized crop: range of the fraction of the area, as 0.08,1"
+        None, "random resized crop: range of the area as a fraction, such as 0.08,1"
     )
     ratio: Annotated[Numbers, Field(min_length=2, max_length=2)] | None = option(
         None, "random resized crop: range of width/height"
@@ -336,7 +336,7 @@ class AugmentConfig(Strict):
         None, "detection: shrink half of the images by up to this factor, on a grey canvas; 1 turns it off"
     )
     iou_crop: Annotated[float, Field(ge=0, le=1)] | None = option(
-        None, "detection: probability of a random crop (see area, ratio) with a min IoU with some object"
+        None, "detection: probability of a random crop (see area, ratio) with a minimum IoU with an object"
     )
     mosaic: Annotated[float, Field(ge=0, le=1)] | None = option(
         None, "detection: probability of combining four images into one"
@@ -409,6 +409,6 @@ class Config(Strict):
     keep_state: bool = option(False, "keep state.pt of the finished run, to train it for more epochs")
     save_every: Annotated[float, Field(gt=0)] = option(5.0, "minutes between checkpoints within an epoch")
     save_path: Count | None = option(
-        None, "number of weights to keep along the training, for the path in `danlu diagnose RUN --landscape`"
+        None, "number of epochs whose weights are kept, for the optimiser's path in `danlu diagnose RUN --landscape`"
     )
     log_every: Count = option(50, "steps between lines of metrics.jsonl")

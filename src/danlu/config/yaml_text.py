@@ -8,7 +8,7 @@ import yaml
 
 MAX_BYTES = 1 << 20  # a description of data or settings has a few kilobytes; PyYAML reads about 200 kB per second
 MAX_LEVELS = 64  # of lists and mappings inside one another
-MAX_VALUES = 200_000  # with each alias counted as a copy of what it repeats
+MAX_VALUES = 200_000  # in a file; each alias counts as a copy of the values it repeats
 
 
 class YamlTooLarge(ValueError):

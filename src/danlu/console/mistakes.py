@@ -16,7 +16,7 @@ MAX_FILES = 12  # samples listed; --json and the page have more
 
 
 def print_mistakes(console: Console, result: EvaluationResult) -> None:
-    """Print what a classifier confuses, and the wrong samples of which it is most confident."""
+    """Print the confusion matrix of a classifier, and its most confident mistakes."""
     if not result.confusion or result.classes is None:
         return
     matrix, classes = expanded(result.confusion), result.classes

@@ -52,7 +52,7 @@ def _train(parser: Parser) -> None:
 
 
 def _pretrain(parser: Parser) -> None:
-    parser.argument("data.path", metavar="DATA", nargs="?", help="images; class labels only measure progress")
+    parser.argument("data.path", metavar="DATA", nargs="?", help="images; class labels, if any, are used only to measure progress")
     for name, key in PRETRAIN_FLAGS.items():
         parser.flag(name, metavar=metavar(keys()[key]), dest=key, default=argparse.SUPPRESS, help=setting_text(key))
     parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")
@@ -68,8 +68,8 @@ def _tune(parser: Parser) -> None:
     parser.flag("--budget", metavar="MINUTES", default=None, help="max minutes for the whole search [none]")
     methods = "tpe | random | grid | sobol | cmaes | gp [sobol below 15 trials, else tpe]"
     parser.flag("--method", metavar="NAME", default=None, help=methods)
-    parser.flag("--prune", metavar="NAME", default=None, help="end bad trials early: median | halving | none [median]")
-    parser.flag("--top", metavar="N", default=None, help="number of best trials that are trained again [3]")
+    parser.flag("--prune", metavar="NAME", default=None, help="stop bad trials early: median | halving | none [median]")
+    parser.flag("--top", metavar="N", default=None, help="number of best trials to train again [3]")
     parser.flag("--seeds", metavar="N", default=None, help="number of seeds for each of them [3]")
     parser.flag("--config", metavar="FILE", default=None, help="start from a YAML file of settings")
     parser.flag("--resume", metavar="FOLDER", default=None, help="continue a search, or join it from another process")
@@ -330,7 +330,7 @@ def build_parsers() -> tuple[Parser, dict[str, Parser]]:
             verb=name,
             help=text.replace("%", "%%"),
             description=text + alias,
-            usage=f"danlu {name} {verb.arguments}" + flags,
+            usage=" ".join(filter(None, ("danlu", name, verb.arguments))) + flags,
             allow_abbrev=False,
             aliases=[verb.alias] if verb.alias else [],
         )

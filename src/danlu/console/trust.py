@@ -1,4 +1,4 @@
-"""Note on the confidence of predictions, where the validation set or the predictions themselves speak against it."""
+"""Note on the confidence of predictions, where the validation set or the predictions show that it cannot be trusted."""
 
 from __future__ import annotations
 

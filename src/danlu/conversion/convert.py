@@ -34,7 +34,7 @@ class Conversion(Result):
     classes: list[str]
     counts: dict[str, int]  # split -> images; "all" where the set has no splits
     objects: int | None = None  # for sets of objects
-    notes: list[str] | None = None  # what is changed or left out
+    notes: list[str] | None = None  # changes and omissions in the new set
 
     def __repr__(self) -> str:
         return f"Conversion({self.sentence()})"
@@ -142,7 +142,7 @@ def _check_target(dataset: Dataset, to: str, target: Target) -> None:
 
 
 def _lost(dataset: Dataset, samples: Sequence[Sample], to: str, target: Target) -> list[str]:
-    """Sentences about what the new set does not hold as the old one does."""
+    """Sentences about contents of the old set that the new one lacks or stores differently."""
     notes = []
     ignored = sum(box.ignore for sample in samples for box in sample.objects)
     if ignored and not target.ignores:

@@ -1,4 +1,4 @@
-"""Fingerprint of a dataset's contents: tells whether a resumed run sees the same samples as before."""
+"""Fingerprint of a dataset's contents: shows whether a resumed run has the same samples as before."""
 
 from __future__ import annotations
 

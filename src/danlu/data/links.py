@@ -38,7 +38,7 @@ class Fence:
         return cls(os.path.join(os.path.realpath(folder), ""), follow_links)
 
     def holds(self, path: str | Path) -> bool:
-        """Whether the real path of a file or folder lies inside, whatever links lead to it."""
+        """Whether the real path of a file or folder, with links resolved, is inside."""
         return os.path.join(os.path.realpath(path), "").startswith(self.home)
 
     def allows(self, path: Path) -> bool:

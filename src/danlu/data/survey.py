@@ -176,7 +176,7 @@ class Survey:
         return [normal(name) for name in IMAGE_NAME.findall(self.head(file).decode("utf-8", "replace"))]
 
     def json_of(self, kind: str) -> list[File]:
-        """Json files of a kind, and those that are too damaged to tell: their reader names the fault."""
+        """Json files of a kind, and those too damaged to be recognised, whose reader names the fault."""
         return sorted({*self.json_kinds.get(kind, ()), *self.cut_json}, key=lambda file: file.parts)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The model card of a shared run: what it is, what it was trained on, how good it is, and what is known to be wrong."""
+"""The model card of a shared run: network, training data, metrics, findings and intended use."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def model_card(run: LoadedRun, use: str | None, file: str) -> str:
 
 
 def _default_use(run: LoadedRun) -> str:
-    """The author gave no use: only what the data supports."""
+    """Intended use where the author gave none: predictions on data like the training set."""
     return (
         f"Inputs like those it was trained on (`{Path(run.summary.data.path).name}`). Other inputs were not evaluated; "
         "the author stated no further use."

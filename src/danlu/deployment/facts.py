@@ -17,7 +17,7 @@ RESIZE = {
 
 
 def facts_of(run: LoadedRun) -> dict[str, Any]:
-    """Name -> plain value: task, classes, size, resize rule, version and what else turns outputs into predictions."""
+    """Name -> plain value: task, classes, size, resize rule, version and everything needed to turn outputs into predictions."""
     signature = run.signature
     facts: dict[str, Any] = {
         "danlu_version": __version__,

@@ -1,4 +1,4 @@
-"""pose-crop: a detector, then a small network that reads the pose of each object from a view of its box.
+"""pose-crop: a detector, then a small network that estimates the pose of each object from a view of its box.
 
 Each view is what a camera turned towards the box would see (`pose.view_crops`), so that the head predicts quantities
 that do not change when an object moves or another camera is used: the rotation relative to the viewing ray

@@ -1,1 +1,1 @@
-"""The doctor: watches any PyTorch training and says what is wrong, why, and how to fix it."""
+"""The doctor: watches any PyTorch training and reports what is wrong, why, and how to fix it."""

@@ -48,7 +48,7 @@ class Announcer:
         return found
 
     def finish(self, steps: int) -> None:
-        """Print what is new at the end of the block, what no longer holds, and the summary."""
+        """Print new findings at the end of the block, findings that no longer hold, and the summary."""
         if self.quiet:
             return
         found = self.look()

@@ -111,7 +111,7 @@ def findings_table(findings: Sequence[Finding]) -> str:
 
 
 def indented(snippet: str) -> list[str]:
-    """Lines of code to paste, as they stand below a sentence."""
+    """Lines of code to paste, indented as below a sentence."""
     return [f"    {line}" for line in snippet.splitlines()]
 
 
@@ -126,7 +126,7 @@ def in_english(value: Any) -> Any:
 
 
 def in_one_line(finding: Finding | Mapping[str, Any], code: str | None = None) -> str:
-    """`warning: TITLE [optim.lr_too_high (head)]. Why. What to do.`
+    """`warning: TITLE [optim.lr_too_high (head)]. Cause. Fix.`
 
     code: language code, the current language by default.
     """

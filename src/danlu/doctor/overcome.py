@@ -1,4 +1,4 @@
-"""Findings that the run overcame: what disturbed the start of a training that ended well is only noted, as past."""
+"""Findings that the run recovered from: a fault at the start of a training that ended well becomes a past note."""
 
 from __future__ import annotations
 

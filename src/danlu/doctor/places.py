@@ -25,12 +25,12 @@ FUNCTIONAL = message("doctor.place.functional", "a matrix product outside any la
 
 
 def class_label(ledger: Ledger, number: int) -> int | str:
-    """Name of a class, where the trainer told it; else its number."""
+    """Name of a class if the trainer passed names, otherwise its number."""
     return ledger.last("class.name", str(number), number)
 
 
 def column_name(ledger: Ledger, number: int) -> int | str:
-    """Name of a column of the inputs, where the trainer told it; else its number."""
+    """Name of a column of the inputs if the trainer passed names, otherwise its number."""
     names = ledger.last("input.columns", default=[])
     return names[number] if len(names) == len(ledger.last("input.feature_stds", "train", [])) else number
 

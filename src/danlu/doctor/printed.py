@@ -1,4 +1,4 @@
-"""Findings as text: one line, and all findings of a training with what could not be judged."""
+"""Findings as text: one line, and all findings of a training with those that could not be judged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def finding_line(finding: Finding, code: str | None = None) -> str:
 def finding_lines(findings: Sequence[Finding], checked: Checked) -> list[str]:
     """Lines for a terminal, in the current language: each finding with cause and fix, consequences on one line each.
 
-    Without an error or a warning the last line tells what was not judged.
+    Without an error or a warning the last line lists the findings that were not judged.
     """
     facts = [{"code": one.code, "consequences": one.consequences, "finding": one} for one in findings]
     first, folded = shown(facts)

@@ -27,7 +27,7 @@ MIN_CONTRAST = 3.0  # standard deviation, of 255; images below it look like any 
 MAX_BLANK_RANGE = 32  # of 255; pixel values of a blank image span at most this
 MAX_NAMED = 8  # samples or pairs in a text
 FIT_STEPS, FIT_LR = 60, 1e-3  # of Adam, when fitting one batch
-FITTED, FITTED_STEPS = 0.7, 3  # the batch is fitted when so many losses in a row are below this fraction of the first
+FITTED, FITTED_STEPS = 0.7, 3  # fraction of the first loss; steps in a row below it at which the batch counts as fitted
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def pairs(small: np.ndarray, codes: np.ndarray) -> np.ndarray:
         order = np.lexsort((bright, quarter))
         for step in range(1, NEIGHBOURS + 1):
             a, b = order[:-step], order[step:]
-            # A faint image is like every other: it says nothing of a leak.
+            # An image of low contrast is similar to every other: no evidence of a leak.
             worth = (quarter[a] == quarter[b]) & (contrast[a] > MIN_CONTRAST)
             worth &= np.abs(bright[a] - bright[b]) <= MAX_DIFFERENCE * contrast[a]
             worth &= np.abs(contrast[a] - contrast[b]) <= MAX_DIFFERENCE * contrast[a]

@@ -202,7 +202,7 @@ class Doctor:
         fix: Callable[[Finding], Finding] | None = None,
         confirm: bool = False,
     ) -> list[Finding]:
-        """Report each new error and warning with the code to paste, and which earlier one it contradicts.
+        """Report each new error and warning with the code to paste, and the earlier one it contradicts.
 
         Returns all findings so far.
 

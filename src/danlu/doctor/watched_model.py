@@ -188,7 +188,7 @@ class WatchedModel:
         self.mark_unobservable("layers", "the model is compiled: torch.compile hides what happens inside it")
 
     def mark_unobservable(self, what: str, why: str) -> None:
-        """Record once what cannot be observed, and why."""
+        """Record once a quantity that cannot be observed, and why."""
         if not self.ledger.has("run.unseen", what):
             self.ledger.add("run.unseen", why, what)
 

@@ -29,7 +29,7 @@ from danlu.refuse import Refusal, blame
 from danlu.run.atomic import write_atomically
 from danlu.run.signature import Signature
 
-NO_CHECKSUM = "0" * 8  # stands in the header while the checksum is computed
+NO_CHECKSUM = "0" * 8  # placeholder in the header while the checksum is computed
 READ_SIZE = 1 << 20  # bytes read at a time
 STATE_KEYS = ("progress", "others", "fingerprint", "model", "optimizer", "precision", "plateau", "average")
 
@@ -137,7 +137,7 @@ def _header(tensors: dict[str, Any], metadata: Mapping[str, str]) -> bytes:
 
 
 def _checksum_entry(checksum: str) -> bytes:
-    """The checksum as it stands in the header; quotes inside other metadata are escaped, so that it is found once."""
+    """The checksum entry of the header; quotes inside other metadata are escaped, so that it is found once."""
     return f'"crc32":"{checksum}"'.encode()
 
 

@@ -164,7 +164,7 @@ def probe_format(build: Callable[[], nn.Module], inputs: Tensor, seconds: float 
     inputs = inputs[: max(MIN_PROBE_BATCH, int(len(inputs) * fraction))]
     steps = [_step(build(), inputs, *candidate) for candidate in candidates]
     warm = [_timed(step) + _timed(step) for step in steps]
-    # Candidates take turns, so that drift of the machine's speed affects all alike. Short steps run in groups, since
+    # Candidates take turns, so that drift of the machine's speed affects all equally. Short steps run in groups, since
     # the first of a group starts with a cold cache. Medians, since formats with equal minima differ in how often they
     # reach it.
     steps_per_turn = 4 if max(warm) < 0.1 else 1

@@ -91,7 +91,7 @@ class DoctorWatcher(Watcher):
         self.doctor.close()
         with suppress(OSError):  # a full disk must not hide the error of the run itself
             self.doctor.ledger.save(self.run.ledger)
-        if error[0] is not None:  # the training failed: print what is known now
+        if error[0] is not None:  # the training failed: print the findings so far
             self.doctor.say_new(self.say, self.fix)
         elif not self.interrupted:
             self.doctor.say_withdrawn(self.say)
@@ -108,7 +108,7 @@ class DoctorWatcher(Watcher):
 
     def on_epoch(self, plan: Plan, progress: Progress, row: dict[str, Any], improved: bool) -> None:
         self.doctor.epoch()
-        # The doctor samples training steps and does not see validation; the loop has the means over all samples.
+        # The doctor samples training steps and does not observe validation; the loop has the means over all samples.
         for part in ("train", "val"):
             for metric, name in (PRETRAINING_NAMES if self.unlabelled else LEDGER_NAMES).items():
                 if f"{part}.{metric}" in row:

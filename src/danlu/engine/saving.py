@@ -64,7 +64,7 @@ class Saver(Watcher):
         return time.monotonic() - self._saved > self.every
 
     def on_batch(self, plan: Plan, progress: Progress, parts: dict[str, Tensor]) -> None:
-        # Several processes agree first, see `processes.Agreement`. Accumulated gradients are not saved, so not inside a
+        # Several processes agree first (`processes.Agreement`). Accumulated gradients are not saved, so not inside a
         # group.
         alone = plan.fabric.world_size == 1
         if alone and self.due and plan.train.closes_step(progress.epoch, progress.batch - 1):

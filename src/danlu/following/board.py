@@ -10,7 +10,7 @@ from typing import Any
 
 Parts = Mapping[str, Any]  # name of a part -> its content as plain values, None to remove it
 POLL_SECONDS = 0.5
-IDLE_RATIO = 4  # a worker rests at least so many times as long as it took, which leaves the CPU to the training
+IDLE_RATIO = 4  # idle time of a worker as a multiple of its working time, which leaves the CPU to the training
 
 
 class Board:

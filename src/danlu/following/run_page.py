@@ -1,4 +1,4 @@
-"""The page of one run: what its folder holds now, as parts."""
+"""The page of one run: the present contents of its folder, as parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from danlu.run.names import SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS
 
 MAX_METRICS = 5  # charts besides the loss
-LEFT_STEPS = ((60, 5), (600, 15), (float("inf"), 60))  # below so many seconds the time left changes in such steps
+LEFT_STEPS = ((60, 5), (600, 15), (float("inf"), 60))  # (limit, step) in seconds: below the limit the time left is rounded to the step
 
 
 class RunPage:

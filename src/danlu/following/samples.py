@@ -29,7 +29,7 @@ MAX_OBJECT_IMAGES = 6  # each is drawn twice and large
 
 
 class SampleImages:
-    """A few images of the validation set, and what the network predicted for them after each epoch."""
+    """A few images of the validation set, and the network's predictions for them after each epoch."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

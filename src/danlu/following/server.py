@@ -80,11 +80,11 @@ class LiveServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone is no error."""
+        """Ignore connections closed by the browser."""
 
 
 def spare_the_training() -> None:
-    """Let this process use one thread, and only what the training leaves of the CPU."""
+    """Limit this process to one thread and the lowest CPU priority."""
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
         os.nice(NICENESS)

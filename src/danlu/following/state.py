@@ -1,4 +1,4 @@
-"""State of a run from the files of its folder: what it does, how far it is, and the time left."""
+"""State of a run from the files of its folder: stage, progress and time left."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Tail:
         self._inode, self._offset = -1, 0
 
     def poll(self) -> bool:
-        """Read what is new; return whether the rows have changed."""
+        """Read new lines; return whether the rows have changed."""
         try:
             file = self.path.open("rb")
         except OSError:

@@ -250,7 +250,7 @@ class _Healing:
         return self.stopped is None
 
     def _affords(self, seconds: float) -> bool:
-        """Whether the budget allows for so many more seconds."""
+        """Whether the budget allows this number of further seconds."""
         return time.perf_counter() + seconds <= self.deadline
 
     def _cost(self, result: TrialResult, round_: int) -> float:

@@ -51,7 +51,7 @@ class RunsComparison(Result):
     metrics: Mapping[str, list[float | None]] = field(default_factory=dict)  # "test.accuracy" -> value by run
     page: str = ""
     images: int = 0  # test images in the page that all runs have predicted
-    images_note: Message | None = None  # why there are none, or what to know about them
+    images_note: Message | None = None  # why there are none, or a remark about them
 
 
 def compare(

@@ -22,7 +22,7 @@ from danlu.inspection.activations import pooled
 from danlu.refuse import Refusal
 
 MAX_SAMPLES = 500  # of the training set that are kept, and of the validation set that the limit is chosen on
-MIN_SAMPLES = 20  # of either, below which nothing is said
+MIN_SAMPLES = 20  # of the training and validation set each; with fewer there is no limit
 SHRINKAGE = 0.1  # of the mean variance, added to each: fewer samples than features have no covariance of full rank
 QUANTILE = 0.99  # of the validation samples are nearer than the limit
 MAX_HALF = 65504.0  # largest finite number in half precision
@@ -45,7 +45,7 @@ class TrainingFeatures:
     def fit(cls, train: Tensor, labels: Tensor, val: Tensor, layer: str) -> TrainingFeatures | None:
         """Choose the limit.
 
-        train: (N, D). labels: (N,). val: (M, D). Returns None for too few samples or features that are all alike.
+        train: (N, D). labels: (N,). val: (M, D). Returns None for too few samples or features that are all equal.
         """
         if min(len(train), len(val)) < MIN_SAMPLES:
             return None

@@ -28,7 +28,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def captured(layer: nn.Module, *, inputs: bool = False) -> Iterator[list[Any]]:
-    """Collect what a layer returns, or its first input, at every call inside the block.
+    """Collect the output of a layer, or its first input, at every call inside the block.
 
     Args:
         layer: Module that is called in the block.
@@ -48,7 +48,7 @@ def captured(layer: nn.Module, *, inputs: bool = False) -> Iterator[list[Any]]:
 
 
 def pooled(value: Any, count: int, layer: str) -> Tensor:
-    """Features of `count` samples, float32 (count, D) on the CPU, of what a layer returned.
+    """Features of `count` samples, float32 (count, D) on the CPU, from the output of a layer.
 
     Maps (N, C, H, W) are averaged over their pixels, tokens (N, L, D) over the tokens. Raises Refusal for a layer that
     does not return one tensor with a row for each sample.

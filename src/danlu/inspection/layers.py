@@ -112,7 +112,7 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 class _Tracer(TorchDispatchMode):
-    """Intercepts every operation; hooks tell to which module it belongs."""
+    """Intercepts every operation; hooks record the module it belongs to."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

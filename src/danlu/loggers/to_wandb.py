@@ -1,4 +1,4 @@
-"""Weights & Biases: offline in RUN/wandb unless $WANDB_MODE says otherwise; `wandb sync` uploads it."""
+"""Weights & Biases: offline in RUN/wandb unless $WANDB_MODE is set; `wandb sync` uploads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`NetworkSpec`: everything danlu knows about a network besides its layers."""
+"""`NetworkSpec`: all facts about a network besides its layers."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def collect(settings: Mapping[str, Any]) -> tuple[dict[str, Any], UserObjects]:
 
 
 def _referenced(kind: str, value: Any) -> Any:
-    """The objects that FILE.py:NAME stands for; other values as they are."""
+    """Replace each FILE.py:NAME by the object; other values are returned as they are."""
     if kind in ("metrics", "callbacks") and isinstance(value, str):
         return [_referenced("", one) if is_reference(one) else one for one in value.split(",")]
     return load_reference(kind, value) if is_reference(value) else value

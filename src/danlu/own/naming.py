@@ -24,7 +24,7 @@ def plain_name(thing: Any) -> str:
 
 
 def own_name(thing: Any) -> str:
-    """Value of the config that stands for the object: "own:Net"."""
+    """Value of the config that names the object: "own:Net"."""
     return PREFIX + plain_name(thing)
 
 
@@ -34,7 +34,7 @@ def shown(name: str) -> str:
 
 
 def parameters_of(function: Any) -> dict[str, inspect.Parameter]:
-    """Parameters of a callable by name; {} where Python does not know them (builtins)."""
+    """Parameters of a callable by name; {} where they cannot be inspected (builtins)."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):

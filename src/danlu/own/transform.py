@@ -216,7 +216,7 @@ def _in_form(sample: Tensor, form: str) -> Any:
 
 
 def _as_image(sample: Tensor) -> Tensor:
-    """An image as torchvision v2 marks it, so that its transforms know it as one."""
+    """An image in torchvision v2's type, which its transforms recognise."""
     if sample.ndim != 3 or sample.dtype != torch.uint8:
         return sample
     from torchvision.tv_tensors import Image

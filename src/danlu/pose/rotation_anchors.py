@@ -1,6 +1,6 @@
 """Rotation anchors: rotations spread over all orientations, which a network scores before it refines one of them.
 
-Regression of a rotation has to average over orientations that look alike; scores do not, and each anchor only has to
+Regression of a rotation has to average over orientations that look the same; scores do not, and each anchor only has to
 learn corrections of a few degrees. It is to rotations what anchor boxes are to detection.
 
 A anchors, n objects, G symmetries.

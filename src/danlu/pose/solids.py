@@ -10,7 +10,7 @@ from danlu.pose.symmetry import cube as cube_group
 from danlu.pose.symmetry import cylinder as cylinder_group
 
 CYLINDER_SIDES = 32
-CYLINDER_STEPS = 36  # turns that stand for its continuous symmetry, in the loss and the errors
+CYLINDER_STEPS = 36  # rotations that sample its continuous symmetry, in the loss and the errors
 GREY, BLUE = (0.72, 0.7, 0.66), (0.25, 0.5, 0.85)
 
 

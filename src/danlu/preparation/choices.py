@@ -41,7 +41,7 @@ class Chooser:
         self.choices.append(Choice(key, value, reason))
 
     def keep(self, key: str, value: Any) -> None:
-        """Choose a value in any case, and leave its description to whoever knows more about it."""
+        """Set a value unconditionally; the caller describes it."""
         self._values[key] = value
 
     def chosen(self) -> Config:

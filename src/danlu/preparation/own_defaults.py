@@ -17,7 +17,7 @@ ADAPTIVE = ("adam", "adamw", "muon", "rmsprop")
 
 
 def choose_for_own(chooser: Chooser) -> None:
-    """Optimiser settings: those of the user's optimiser, or usual ones for a network that danlu does not know."""
+    """Optimiser settings: those of the user's optimiser, or general defaults for a network of the user."""
     if is_own(chooser["optim.name"]):
         own = find("optimizer", chooser["optim.name"])
         reason = message("choice.own_optimiser", "that of your {optimiser}", optimiser=own.name.partition(":")[2])

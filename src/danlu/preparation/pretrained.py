@@ -55,7 +55,7 @@ def choose_start(config: Config, dataset: Dataset) -> tuple[Config, list[Choice]
 
 
 def _suitable(config: Config, dataset: Dataset) -> bool:
-    """Whether the images are colour photographs large enough, and nothing is said about the network."""
+    """Whether the images are colour photographs large enough, and the user set nothing about the network."""
     inputs, task = dataset.inputs, TASKS[dataset.task]
     if config.data.colour == "grey" or task.targets == "none":
         return False

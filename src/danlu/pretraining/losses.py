@@ -29,7 +29,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def contrastive_chance(n: int) -> float:
-    """Return the loss of `nt_xent` for n images whose embeddings are all alike: log(2n - 1)."""
+    """Return the loss of `nt_xent` for n images whose embeddings are all equal: log(2n - 1)."""
     return math.log(max(2 * n - 1, 1))
 
 

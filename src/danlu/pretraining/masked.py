@@ -250,7 +250,7 @@ class BEiT(Masked):
         logits = self._logits(x, hidden).float()
         losses = F.cross_entropy(logits.transpose(1, 2), codes, reduction="none")
         frequency = torch.bincount(codes.flatten(), minlength=self.tokenizer.codes).float() / codes.numel()
-        surprise = -frequency.clamp_min(1e-12).log()[codes]  # of a predictor that knows the frequencies of the codes
+        surprise = -frequency.clamp_min(1e-12).log()[codes]  # of a predictor that returns the frequencies of the codes
         accuracy = ((logits.argmax(2) == codes) * counted).sum() / counted.sum()
         features = losses.new_zeros(len(x), 0) if self.training else self.pooled(x)
         mean, baseline = (losses * counted).sum(1) / number, (surprise * counted).sum(1) / number

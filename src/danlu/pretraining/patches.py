@@ -35,7 +35,7 @@ def normalise_patches(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def is_constant(patches: Tensor) -> Tensor:
-    """Return whether the values of each patch (..., D) are all alike, bool (...)."""
+    """Return whether the values of each patch (..., D) are all equal, bool (...)."""
     return patches.std(-1) < MIN_DEVIATION
 
 

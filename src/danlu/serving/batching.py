@@ -80,7 +80,7 @@ class Batcher:
         try:
             results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():  # its client may have gone
+                if not future.done():  # its client may have disconnected
                     future.set_result(result)
         except Exception as error:
             for _, future in batch:

@@ -1,4 +1,4 @@
-"""Keep the features of some training samples with the weights, so that predictions can tell unlike inputs."""
+"""Keep the features of some training samples with the weights, so that predictions can flag inputs unlike the training data."""
 
 from __future__ import annotations
 

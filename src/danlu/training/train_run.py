@@ -110,7 +110,7 @@ def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance 
     print_choices(console, prepared, run)
     for note in machine_notes(prepared):
         print_and_log(console, run, str(note))
-    if prepared.transfer is not None:  # a copy, because the source may be gone when the run is resumed
+    if prepared.transfer is not None:  # a copy, because the source may be deleted before the run is resumed
         start = prepared.transfer.source
         save_tensors(run.weights("start"), start.state, start.signature)
     run.write_json("environment.json", describe_environment(prepared.device))

@@ -56,7 +56,7 @@ class StudySettings:
 
     @property
     def defaults(self) -> dict[str, Any] | None:
-        """danlu's own values of the searched settings; None where one of them lies outside the space."""
+        """danlu's own values of the searched settings; None if one of them is outside the space."""
         centres = {one.key: one.centre for one in self.space}
         return None if None in centres.values() else centres
 

@@ -37,7 +37,7 @@ class TrialRun:
 
 
 class TrialWatcher(Watcher):
-    """Reports the validation metric of each epoch, and ends the training when the pruner or the doctor says so.
+    """Reports the validation metric of each epoch, and ends the training at the request of the pruner or the doctor.
 
     known: codes of findings that do not end it: those of the default settings.
     """

@@ -280,7 +280,7 @@ def _verdict(metric: str, compared: Any, own: bool) -> Message:
 
 
 def edges(study: StudyFolder, settings: Mapping[str, Any]) -> list[Message]:
-    """Warnings of settings whose best value lies near an end of its range."""
+    """Warnings about settings whose best value is near an end of its range."""
     found = []
     for one in study.settings.space:
         if one.key in settings and (end := one.edge(settings[one.key])) is not None:

@@ -28,7 +28,7 @@ from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
-MIN_FRAMES = 3  # of a clip, to recognise it; fewer images look alike by chance
+MIN_FRAMES = 3  # of a clip, to recognise it; fewer images can be similar by chance
 MAX_SIDE = 112  # pixels, of clips by default
 SAMPLED_CLIPS = 12  # whose frames are compared with each other
 COMPARED_SIDE = 16  # pixels, to which frames are reduced for the comparison
@@ -50,7 +50,7 @@ class _Clip:
 
 
 def look(survey: Survey) -> Evidence | None:
-    """Recognise class folders that hold only folders of numbered images, where successive images look alike."""
+    """Recognise class folders that hold only folders of numbered images, where successive images are similar."""
     if survey.is_file or not survey.images:
         return None
     found = _clips(survey)

@@ -100,7 +100,7 @@ def _mask_folders(survey: Survey) -> dict[Folder, Folder]:
 
 
 def annotated(survey: Survey) -> Message | None:
-    """Files named like the images, or as many of them: an annotation format that no reader knows."""
+    """Files named like the images, or equal to them in number: annotations in an unknown format."""
     images = len(survey.images)
     for suffix in SIDECARS:
         files = survey.of(suffix)

@@ -68,7 +68,7 @@ def look(survey: Survey) -> Evidence | None:
 
 
 def holds_classes(survey: Survey) -> bool:
-    """Return whether there are masks that can be read as a class per pixel, as --task semantic asks for."""
+    """Return whether there are masks that can be read as a class per pixel, as --task semantic needs."""
     pairs = label_pairs(survey)
     return bool(pairs) and (_is_known_layout(pairs) or kind_of(survey, pairs) not in ("instances", "unreadable"))
 

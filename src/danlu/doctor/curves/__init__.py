@@ -1,1 +1,1 @@
-"""Curves of trainings that other tools logged: read them, and judge what curves alone show."""
+"""Curves of trainings that other tools logged: read them, and judge the findings that curves alone can show."""

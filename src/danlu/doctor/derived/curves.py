@@ -10,9 +10,9 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.message import Message
 
-MIN_POINTS = 4  # of a curve of which anything is said
+MIN_POINTS = 4  # of a curve; a shorter one is not judged
 MIN_GAIN = 0.05  # of the best value of a metric, between its first and its last third
-BLOCKS = 40  # a longer training curve is judged by the means of so many equal parts
+BLOCKS = 40  # a longer training curve is replaced by the means of this number of equal parts
 
 
 def training_curve(ledger: Ledger) -> list[float]:

@@ -113,7 +113,7 @@ def label_span(ledger: Ledger, finding: Fact) -> Rows | None:
 
 
 def column_label(ledger: Ledger, number: int) -> Message:
-    """The column with its name, where the trainer told it; else with its number."""
+    """The column by its name if the trainer passed names, otherwise by its number."""
     return message("doctor.chart.column", "column {number}", number=column_name(ledger, number))
 
 

@@ -37,7 +37,7 @@ def rank_of_features(ledger: Ledger, finding: Fact) -> Curves | None:
 
 
 def constant_patches(ledger: Ledger, finding: Fact) -> Curves | None:
-    """Fraction of the patches of each epoch whose pixels are all alike."""
+    """Fraction of the patches of each epoch whose pixels are all equal."""
     title = message("doctor.chart.constant_patches", "Patches without content")
     y = message("doctor.chart.constant_fraction", "fraction of patches")
     return _curve(ledger, "pretrain.constant", title, y, phase="train")

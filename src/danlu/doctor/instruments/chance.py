@@ -19,7 +19,7 @@ from danlu.doctor.predictions import IGNORED
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 FIRST_CALLS = 4  # measured at each of these, then at the powers of two
-CHANGING_OPTIONS = {"weight", "label_smoothing", "pos_weight"}  # of them the formula of progress.py knows nothing
+CHANGING_OPTIONS = {"weight", "label_smoothing", "pos_weight"}  # options of a loss that the formula of progress.py does not cover
 CONSTANT_KINDS = {"kl", "smooth_l1", "huber", "poisson", "gaussian", "hinge"}  # without a formula
 LEAST = 1e-4  # probability of a class without a label so far
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
-MEASURED_PASSES = (2, 4)  # training passes; two, to tell new tensors in each pass from lasting ones
+MEASURED_PASSES = (2, 4)  # training passes; two, to distinguish tensors created in each pass from lasting ones
 MAX_NODES = 50_000
 MAX_WRITTEN = 16  # leaves
 

@@ -1,4 +1,4 @@
-"""The doctor of a whole program: every training in it, what was not found, and the files with the result."""
+"""The doctor of a whole program: every training in it, missing parts, and the result files."""
 
 from __future__ import annotations
 

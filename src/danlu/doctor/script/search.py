@@ -141,7 +141,7 @@ class Search:
             self.unowned.add(type(optimizer).__name__)
 
     def _close_ended(self) -> None:
-        """End the trainings whose optimizers are gone, so that their models can be freed."""
+        """End the trainings whose optimizers were deleted, so that their models can be freed."""
         for training in self.trainings:
             doctor = training.doctor
             if doctor is not None and training.optimizer_kinds and not list(doctor._watched.optimizers):
@@ -250,7 +250,7 @@ class Search:
         if self._replaying():
             return
         if not self.trainings:
-            # Optimizers of other trainings may still be alive; some backward passes without a training tell them apart.
+            # Optimizers of other trainings may still be alive; some backward passes without a training distinguish them.
             if not self._handmade and (not self._optimizers or self.backwards > BACKWARDS_BEFORE_HANDMADE):
                 self._handmade = True
                 self._live.clear()
@@ -324,7 +324,7 @@ _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 
 def _name_in_frames(module: nn.Module) -> str:
-    """Name of the variable or attribute by which the caller knows the module; its class where there is none."""
+    """Name of the variable or attribute that holds the module in the caller; its class if there is none."""
     frame = sys._getframe(1)
     for _ in range(12):
         if frame is None:

@@ -23,7 +23,7 @@ MIN_EPOCH = 0.9  # fraction of a data loader that an epoch has used
 
 
 class Training:
-    """A doctor, and the hooks that tell it about passes and epochs it cannot see itself.
+    """A doctor, and the hooks that report passes and epochs it cannot observe itself.
 
     name: the variable that holds the model. adversarial: other models are trained against this one by its losses.
     """

@@ -32,7 +32,7 @@ def collapsed(ledger: Ledger) -> Iterable[Finding]:
                 "variation": math.sqrt(max(0.0, spreads[-1])),
                 "kind": ledger.last("layer.kind", layer),
             }
-            # Where the layer before still varies, this one is the cause of what is wrong before and after it.
+            # If the outputs of the layer before still vary, this layer is the cause of the faults before and after it.
             confidence = 0.97 if before > 1e-2 else 0.85
             yield Finding("activation.collapsed", "error", confidence, layer, facts)
             return

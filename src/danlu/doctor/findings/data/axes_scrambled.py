@@ -10,11 +10,11 @@ from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
-MAX_RATIO = 0.75  # far rows are more alike than adjacent ones; about 1.5 in images
+MAX_RATIO = 0.75  # distant rows are more similar than adjacent ones; about 1.5 in intact images
 
 
 def axes_scrambled(ledger: Ledger) -> Iterable[Finding]:
-    """Colour images whose rows are more alike as many apart as there are channels than side by side."""
+    """Colour images whose rows are more similar at a distance of C rows, C channels, than adjacent ones."""
     ratio, shape = ledger.last("input.row_order"), ledger.last("input.shape", default=[])
     if ratio is not None and ratio < MAX_RATIO:
         facts = {"ratio": ratio, "usual": 1.5, "shape": shape, "channels": shape[1] if len(shape) > 1 else 3}

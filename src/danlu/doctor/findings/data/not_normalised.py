@@ -40,7 +40,7 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
 def _columns_text(ledger: Ledger) -> Message:
     """Sentence on the columns (or channels) with the largest and the smallest standard deviation.
 
-    They have the names that the trainer told, else numbers from 0.
+    They are named if the trainer passed names, otherwise numbered from 0.
     """
     stds = {k: std for k, std in enumerate(ledger.last("input.feature_stds", "train", [])) if std > 0}
     wide, narrow = max(stds, key=stds.__getitem__), min(stds, key=stds.__getitem__)

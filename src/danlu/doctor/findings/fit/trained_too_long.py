@@ -32,7 +32,7 @@ def trained_too_long_of_curves(ledger: Ledger) -> Iterable[Finding]:
     """The same, where the validation loss also ended above its best, with the step or epoch of that evaluation."""
     for finding in trained_too_long(ledger):
         if median(ledger.values("loss.mean", "val")[-3:]) < 1.03 * finding.evidence["best"]:
-            continue  # it stands still: the best one is best by chance
+            continue  # the loss is flat: its best epoch is the best by chance
         at = evaluation(ledger, finding.evidence["best_epoch"])
         yield replace(finding, evidence=finding.evidence | {"at": at})
 

@@ -16,7 +16,7 @@ MIN_EPOCHS = 3
 
 
 def metric_wrong(ledger: Ledger) -> Iterable[Finding]:
-    """An accuracy reported by the loop lies far from the accuracy of the outputs and targets that the loss saw.
+    """An accuracy reported by the loop differs from that of the outputs and targets passed to the loss.
 
     Only where a sample has one label: accuracies of pixels or words may leave out some of them on purpose.
     """

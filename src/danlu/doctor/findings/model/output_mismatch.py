@@ -52,7 +52,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     problem = _activation_problem(ledger, kind, last)
     if problem:
         severity, confidence, wanted = problem
-        if last == "log_softmax":  # it fits; what precedes it does not
+        if last == "log_softmax":  # it fits the loss; the layer before it does not
             kind, last = "log_softmax", ledger.last("output.activation_before")
         layer = _applied_last(ledger, str(last))
         facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
@@ -67,7 +67,7 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     if kind not in ("cross_entropy", "nll") or ledger.last("target.kind") != "classes" or top is None or not outputs:
         return
     unused, samples = outputs - (top + 1), epoch_samples(ledger)
-    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # no sample of that class among so many
+    if unused > top + 1 or (unused >= 1 and samples >= 50 * outputs):  # enough samples, and none of that class
         facts = {"loss": kind, "activation": last, "outputs": outputs, "classes": int(top) + 1}
         facts |= {
             "problem": message(

@@ -107,7 +107,7 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
 
 
 def fix_of(reason: str) -> tuple[str, Message]:
-    """Key of the code in the wording, and what to do, for the entry nonfinite.reason."""
+    """Key of the code to paste, and the fix, for the entry nonfinite.reason."""
     key = next((key for key, reasons in REASONS.items() if reason in reasons), "other")
     return key, FIXES[key]
 

@@ -16,7 +16,7 @@ from danlu.doctor.phrase import message
 
 
 def plateau_minimum(ledger: Ledger) -> Iterable[Finding]:
-    """The gradient has vanished and the loss stands still: a minimum, or a flat region."""
+    """The gradient is near zero and the loss constant: a minimum, or a flat region."""
     norms = [n for n in ledger.values("gradient.norm") if math.isfinite(n)]
     blocks = loss_blocks(ledger)
     if len(norms) < 10 or len(blocks) < 10 or not all(map(math.isfinite, blocks)):
@@ -34,7 +34,7 @@ MIN_CURVE = 16  # points of a training curve
 
 
 def plateau_of_curves(ledger: Ledger) -> Iterable[Finding]:
-    """The training loss stands still in the last half of the curve, above zero, at a learning rate that never fell."""
+    """The training loss is constant above zero in the last half of the curve, at a learning rate that never decreased."""
     start, losses = start_of(ledger), training_curve(ledger)
     whole = len(finite_start(ledger.values("loss.step"))) == len(ledger.values("loss.step"))
     if start is None or len(losses) < MIN_CURVE or not whole or not lr_is_constant(ledger):

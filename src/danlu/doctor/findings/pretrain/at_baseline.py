@@ -12,7 +12,7 @@ from danlu.doctor.ledger import Ledger
 
 MIN_EPOCHS = 5  # before a loss at the baseline is a finding
 MIN_GAIN = 0.02  # fraction of the baseline below it
-WITHOUT_BASELINE = ("simsiam", "byol")  # their loss also falls when all embeddings become alike
+WITHOUT_BASELINE = ("simsiam", "byol")  # their loss also falls when all embeddings become equal
 
 
 def at_baseline(ledger: Ledger) -> Iterable[Finding]:

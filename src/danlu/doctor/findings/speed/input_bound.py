@@ -13,7 +13,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
 MIN_WAIT = 4e-3  # s per step; callbacks and logging of a trainer alone take up to a few milliseconds
-MIN_SECONDS = 10.0  # of waiting in the whole run; less is not worth a change, and on a busy machine says little
+MIN_SECONDS = 10.0  # of waiting in the whole run; less is not worth a change and may be noise of a busy machine
 
 
 def input_bound(ledger: Ledger) -> Iterable[Finding]:
