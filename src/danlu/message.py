@@ -42,7 +42,7 @@ def speaking(code: str) -> Iterator[None]:
 
 
 class Message(str):
-    """A sentence to show or to keep: a string (its English text) with the id and values it was formatted from, so that it can be translated.
+    """A sentence to show or to keep: a string (its English text) with the id and values that it is translated from.
 
     id: dotted name, unique per text ("choice.batch_size"). text: English format string with named fields.
     values: one per field; numbers, text, messages, or lists of these (joined by the language's comma). Without values

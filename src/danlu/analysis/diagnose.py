@@ -38,7 +38,8 @@ from danlu.tasks.task import SampleLossTask
 from danlu.user_objects import using
 
 PLAIN_FORMAT = {"precision": "fp32", "channels_last": False}  # nothing is trained, so that no format is timed
-FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16  # samples of the batch that the network is fitted to, to test whether it can learn
+# Samples of the batch on which it is tested whether the network can learn; the second number is for large images.
+FIT_SAMPLES, FIT_LARGE_IMAGES = 64, 16
 SMALL_IMAGE = 64  # pixels of a side; larger images count as large
 MAX_IMAGES = 200_000  # images compared with one another
 

@@ -204,7 +204,7 @@ class DetectConfig(Strict):
     levels: Count | None = option(None, "levels of the feature pyramid (retinanet)")
     anchor: Positive | None = option(None, "side of the smallest anchors in pixels (faster-rcnn, mask-rcnn, retinanet)")
     search: Literal["auto", "selective", "colours"] | None = option(
-        None, "region proposals from pixels: selective (search), colours (areas of one colour) or auto (rcnn, fast-rcnn)"
+        None, "region proposals: selective (search), colours (areas of one colour) or auto (rcnn, fast-rcnn)"
     )
     proposals: Count | None = option(None, "max number of proposals per image (R-CNN family)")
     candidates: Count | None = option(
@@ -254,8 +254,8 @@ class OptimConfig(Strict):
     lr: Positive | None = option(None, "learning rate")
     form: OptimizerForm = option(
         "torch",
-        "formula of adagrad and rmsprop: torch (as in PyTorch) | notes (adagrad: root of the mean of the squared gradients "
-        "instead of their sum; rmsprop: average initialised with the first squared gradient instead of 0)",
+        "formula of adagrad and rmsprop: torch (as in PyTorch) | notes (adagrad: root of the mean of the squared "
+        "gradients instead of their sum; rmsprop: average initialised with the first squared gradient instead of 0)",
     )
     momentum: Fraction = option(0.9, "momentum, nesterov, muon: momentum coefficient")
     alpha: Fraction = option(0.99, "rmsprop: decay of the average squared gradient")

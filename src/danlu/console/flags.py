@@ -29,7 +29,7 @@ TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that lists its flags, prints help in the current language and raises a `Refusal` for wrong input.
+    """An argparse parser with help in the current language, which raises a `Refusal` for wrong input.
 
     verb: its name, in the ids of its messages. texts: texts of its help by message id.
     """

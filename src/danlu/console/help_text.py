@@ -60,7 +60,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Words with the space after them, and single wide characters; closing punctuation stays with the character before it."""
+    """Words with the space after them, and single wide characters, each with the closing punctuation after it."""
     pieces: list[str] = []
     for character in text:
         wide = _is_wide(character)

@@ -52,7 +52,9 @@ def _train(parser: Parser) -> None:
 
 
 def _pretrain(parser: Parser) -> None:
-    parser.argument("data.path", metavar="DATA", nargs="?", help="images; class labels, if any, are used only to measure progress")
+    parser.argument(
+        "data.path", metavar="DATA", nargs="?", help="images; class labels are used only to measure progress"
+    )
     for name, key in PRETRAIN_FLAGS.items():
         parser.flag(name, metavar=metavar(keys()[key]), dest=key, default=argparse.SUPPRESS, help=setting_text(key))
     parser.flag("--config", metavar="FILE", help="start from a YAML file, such as a run's config.yaml")

@@ -17,7 +17,7 @@ RESIZE = {
 
 
 def facts_of(run: LoadedRun) -> dict[str, Any]:
-    """Name -> plain value: task, classes, size, resize rule, version and everything needed to turn outputs into predictions."""
+    """Plain values by name: task, classes, size, resize rule, version, and the constants that decode the outputs."""
     signature = run.signature
     facts: dict[str, Any] = {
         "danlu_version": __version__,

@@ -86,7 +86,7 @@ class GaussianBias(nn.Module):
 
 
 class SmallDETR(SetDetector):
-    """A DETR for small data and machines; see the module for what differs from the published one and why.
+    """A DETR for small data and machines; the module docstring lists the differences from the published form.
 
     width: of the pyramid and the transformer. queries: max number of objects per image. norm: see `norms.set_norm`.
     """

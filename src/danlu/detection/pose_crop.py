@@ -34,11 +34,14 @@ from danlu.pose.view_crops import Views, towards
 
 CONTEXT = 1.3  # side of a view relative to the longer side of its box
 JITTER = 0.12  # of boxes in training: shift and change of side, as fractions; detected boxes are not exact
-DETECTOR_IMAGES = 2  # of every so many training images the detector sees one: most of the time is the views'
-VIEWS_PER_IMAGE = 8  # in training, of its batch's objects in turn: always as many, so that kernels are compiled once
-MERGED_VIEWS = 8  # of a detection; eight halve the errors of one
-VIEWS_AT_ONCE, MULTIPLE_OF_VIEWS = 512, 64  # in detection: few different numbers, for the same reason
-MERGED_DETECTIONS = 10  # of each image, those with the highest scores; the others are estimated from one view
+DETECTOR_IMAGES = 2  # the detector is trained on every second image, since most of the time is spent on the views
+VIEWS_PER_IMAGE = 8  # views per training image of a batch; a constant number, so that kernels are compiled once
+MERGED_VIEWS = 8  # views of a detection whose estimates are merged; eight halve the error of one
+VIEWS_AT_ONCE, MULTIPLE_OF_VIEWS = (
+    512,
+    64,
+)  # max number of views in one pass, and its divisor, in detection; for the same reason
+MERGED_DETECTIONS = 10  # top-scoring detections of an image that get MERGED_VIEWS; the others get one view
 ANCHORS = 200
 ANCHOR_WIDTH = 0.12  # in diameters: distance at which an anchor's target probability has fallen to 1/e
 PLACE, CORRECTION = 3, 3  # outputs: centre 2 and depth 1; of each anchor, the correction of its rotation
@@ -125,7 +128,7 @@ class PoseCrop(PoseDetector):
         return self.detector.outputs(images) | {"images": images}
 
     def forward(self, images: Tensor, objects: ObjectBatch | None = None) -> dict[str, Any]:
-        """As `Detector.forward`; in training the detector, which learns sooner, sees a part of the images only."""
+        """As `Detector.forward`; in training the detector, which converges sooner, gets a fraction of the images."""
         if objects is None or not self.training:
             return super().forward(images, objects)
         seen = -(-len(images) // DETECTOR_IMAGES)
@@ -172,7 +175,7 @@ class PoseCrop(PoseDetector):
         }
 
     def _view_pose(self, poses: Tensor, views: Views, labels: Tensor) -> ViewPose:
-        """The outputs that poses (R, 3, 4) in the frames of the views ask for."""
+        """Encode poses (R, 3, 4) in the frames of the views as outputs."""
         rotation, translation = poses[..., :3], poses[..., 3]
         depth = translation[:, 2].clamp(min=EPSILON)
         centre = translation[:, :2] / depth[:, None] / (2 * views.reach[:, None])
@@ -254,7 +257,7 @@ class PoseCrop(PoseDetector):
             )
 
     def _in_parts(self, images: Tensor, views: Views, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of the network for any number of views (R,), of which it sees few different numbers at once."""
+        """Run the network on R views in passes of a few fixed sizes."""
         rows = F.pad(torch.arange(len(labels), device=labels.device), (0, -len(labels) % MULTIPLE_OF_VIEWS))
         parts = []
         for part in rows.split(VIEWS_AT_ONCE):
@@ -282,7 +285,7 @@ def exact(like: Tensor) -> torch.autocast:
 
 
 def in_turn(count: int, wanted: int, device: torch.device) -> Tensor:
-    """Draw `wanted` of `count` rows, int64: each as often as the others or once more; none of none."""
+    """Draw `wanted` of `count` rows, int64, each equally often up to one; empty if count is 0."""
     return torch.randperm(count, device=device).repeat(-(-wanted // max(1, count)))[:wanted]
 
 

@@ -1,7 +1,7 @@
 """Observe the calls of a module without hooks of torch.
 
-The observers are stored in the attribute `_compiled_call_impl` of the module, through which torch runs the call of a module
-that is compiled in place. torch leaves this attribute out of copies and pickles, and torch.jit does not look at it, so
+The observers are stored in the attribute `_compiled_call_impl` of the module, through which torch calls a module that
+is compiled in place. torch leaves this attribute out of copies and pickles, and torch.jit does not look at it, so
 that a model may be copied, saved, scripted and exported while it is observed, and its copies are not.
 """
 

@@ -172,7 +172,7 @@ def _nothing(ledger: Ledger, curves_only: bool) -> str:
 
 
 def _unobserved(ledger: Ledger, checked: Checked | None) -> str:
-    """Number of findings that were checked, those that could not be judged with the reason, and parts of the training that were not observed."""
+    """Number of findings that were checked, findings not judged with the reason, and parts not observed."""
     checked = checked or judged(ledger)
     lines = [
         text(term("because", "{what}: {why}", what=recorded(what), why=recorded(why)))

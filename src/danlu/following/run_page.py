@@ -24,7 +24,8 @@ from danlu.run.names import SPLIT_WORDS
 from danlu.run.quantities import LOSS_TERMS, METRICS
 
 MAX_METRICS = 5  # charts besides the loss
-LEFT_STEPS = ((60, 5), (600, 15), (float("inf"), 60))  # (limit, step) in seconds: below the limit the time left is rounded to the step
+# (limit, step) in seconds: below the limit the time left is rounded to the step.
+LEFT_STEPS = ((60, 5), (600, 15), (float("inf"), 60))
 
 
 class RunPage:

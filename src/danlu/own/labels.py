@@ -84,7 +84,7 @@ def task_of(labels: np.ndarray, task: TaskName | None, loss: str | None, name: s
 def numbered(labels: np.ndarray, names: Sequence[str] | None, keep: bool) -> tuple[Tensor, tuple[str, ...], list[str]]:
     """Class indices (N,), class names and notes.
 
-    names: of the classes 0, 1, ..., where the data have them. keep: the user's network expects the integers as they are,
+    names: of the classes 0, 1, ..., where the data have them. keep: the user's network expects the integers unchanged,
     so that integers from 0 keep their value even where some do not occur.
     """
     if labels.dtype.kind == "f":

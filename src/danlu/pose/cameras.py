@@ -1,4 +1,4 @@
-"""Pinhole cameras: projection of points, and what cropping, resizing and turning an image does to a pose."""
+"""Pinhole cameras: projection of points, and poses after cropping, resizing and rotating an image."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from danlu.pose.rotations import angles_between, nearest_rotations
 
-MAX_ANGLE = math.radians(30)  # of estimates that are averaged; all larger disagreements count the same
+MAX_ANGLE = math.radians(30)  # max angle between estimates that are averaged; larger ones count the same
 MAX_VALUES = 1 << 25  # of the rotations compared at once
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-POSE_LOSSES = ("ploss", "sloss", "symmetries")  # of rotations; what a symmetry of the model costs differs
+POSE_LOSSES = ("ploss", "sloss", "symmetries")  # of rotations; they differ in the loss of symmetric poses
 MARGIN = 0.01  # of squared distances of rescaled points
 MIN_EXTENT_FACTOR = 10.0  # lower limit of the factor that rescales points
 SYMMETRIC_FACTOR = 4.0  # additional factor of symmetric objects

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu.pose.meshes import Mesh
 from danlu.pose.symmetry import no_symmetry
 
-MAX_POINTS = 1000  # of a model for errors; farthest-point samples would cost more than they bring
+MAX_POINTS = 1000  # of a model for errors; farthest-point sampling was not worth its cost
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from danlu.user_objects import is_own
 FLOAT = 4  # bytes
 BATCH_TENSORS = 3  # at least: the batch as bytes and as floats, and its augmented copy
 LIKELY_MAPS = 64  # feature maps of the size of the image that a network keeps
-# Below these a network is not examined, because it fits on any machine and its examination takes a second.
+# Smaller networks are not examined, because they fit on any machine and an examination takes a second.
 LARGE_BATCH = 1 << 31  # bytes of a batch with LIKELY_MAPS feature maps
 LARGE_OPTION = 4_096  # units, channels
 LARGE_SIDE = 1_024  # pixels
-SMALL_SIDE = 64  # pixels, to see whether the size of the images makes the network large
+SMALL_SIDE = 64  # pixels; compared with the images' size to find whether it makes the network large
 
 
 def check_fits(config: ResolvedConfig, signature: Signature, device: torch.device) -> None:

@@ -197,7 +197,7 @@ def _open(config: Config) -> Dataset:
 
 
 def split_of(config: Config, dataset: Dataset) -> Split:
-    """The split of the data, or of one fold. A fold has no test set: that is for the model that is kept."""
+    """The split of the data, or of one fold. A fold has no test set, which is kept for the final model."""
     seed = config.seed if config.data.seed is None else config.data.seed
     if config.data.fold is None:
         return split_dataset(dataset, config.data, seed)

@@ -16,7 +16,7 @@ MIN_VALIDATION = 100  # samples; with fewer, cross-validation is suggested
 def uncertainty(summary: Summary, fold: int | None) -> list[Message]:
     """Interval of the accuracy on the test set, its gap to validation, and what to do about few validation samples.
 
-    fold: number of the fold in a cross-validation, whose folds together cover the whole set: no interval for a single fold.
+    fold: number of the fold in a cross-validation, where a single fold gets no interval.
     """
     counts = (summary.data or {}).get("counts") or {}
     accuracies = {

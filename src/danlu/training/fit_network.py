@@ -72,7 +72,7 @@ def fit_network(
     if several:
         watchers.append(agreement)
     if first and (callbacks := current().callbacks) is not None:
-        watchers.insert(0, callbacks.watcher())  # before the checkpoint, which keeps their wish to stop
+        watchers.insert(0, callbacks.watcher())  # before the checkpoint, which saves their request to stop
     watchers[:0] = more_watchers if first else ()
     if first and config.log:
         watchers.append(LoggerWatcher(config.log, config, run, display.say))
@@ -103,7 +103,7 @@ def _has_checkpoint(run: Run) -> bool:
 
 
 def _read_state(run: Run, config: Config, display: Display) -> dict[str, Any]:
-    """Read the checkpoint; print in which conditions it was written, where they differ."""
+    """Read the checkpoint; print its conditions where they differ from the present ones."""
     state = read_state(run.state)
     for note in check_conditions(state.get("conditions", {}), config, run.name):
         display.say(str(note))

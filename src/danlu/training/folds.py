@@ -72,7 +72,7 @@ def train_folds(config: Config, console: Console, run: Run | None = None) -> Loa
     except Interrupted as stopped:
         reason = str(stopped).partition(";")[0]
         raise Interrupted(f"{reason}; go on with `danlu train --resume {run.name}`", stopped.code) from None
-    except Failure:  # what was measured so far explains it
+    except Failure:  # the metrics so far explain it
         raise
     except Exception:
         if fresh:

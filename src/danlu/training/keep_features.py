@@ -1,4 +1,4 @@
-"""Keep the features of some training samples with the weights, so that predictions can flag inputs unlike the training data."""
+"""Keep the features of some training samples with the weights, to flag inputs that are unlike them."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def new_job(config: Config, console: Console, out: str | None = None, guidance: 
 
 
 def _prepare_job(run: Run, config: Config, console: Console, guidance: Guidance = ALONE) -> TrainingJob:
-    """Read the data and choose the open settings; print and write what was chosen."""
+    """Read the data and choose the open settings; print and write the choices."""
     began = time.perf_counter()
     prepared = prepare(config)
     seconds = time.perf_counter() - began

@@ -29,7 +29,7 @@ def short_name(key: str) -> str:
 class Dimension:
     """A setting with a range of numbers [low, high], or with choices.
 
-    key: dotted setting. centre: danlu's default; None if it is outside the range. log: search its logarithm. integer: only
+    key: dotted setting. centre: danlu's default; None if outside. log: search its logarithm. integer: only
     integers. choices: plain values; lists of numbers are written "256,128".
     """
 

@@ -13,7 +13,7 @@ def is_pretraining(ledger: Ledger) -> bool:
 
 
 def compares_views(ledger: Ledger) -> bool:
-    """Return whether the method compares two views of each image, so that all embeddings may become equal (collapse)."""
+    """Return whether the method compares two views of each image, so that all embeddings may become equal."""
     return ledger.last("pretrain.method") in WITH_VIEWS
 
 

@@ -19,9 +19,10 @@ from danlu.doctor.predictions import IGNORED
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 FIRST_CALLS = 4  # measured at each of these, then at the powers of two
-CHANGING_OPTIONS = {"weight", "label_smoothing", "pos_weight"}  # options of a loss that the formula of progress.py does not cover
+# Options of a loss that the formula of progress.py does not cover.
+CHANGING_OPTIONS = {"weight", "label_smoothing", "pos_weight"}
 CONSTANT_KINDS = {"kl", "smooth_l1", "huber", "poisson", "gaussian", "hinge"}  # without a formula
-LEAST = 1e-4  # probability of a class without a label so far
+MIN_PROBABILITY = 1e-4  # of a class without a label so far
 
 
 class Chance(Instrument):
@@ -71,7 +72,7 @@ class Chance(Instrument):
                 return None
             share = self._class_shares(outputs, values, options)
             shape = [1, -1] + [1] * (outputs.dim() - 2)
-            scores = share.clamp(min=LEAST).log().to(outputs.dtype)
+            scores = share.clamp(min=MIN_PROBABILITY).log().to(outputs.dtype)
             return scores.reshape(shape).expand_as(outputs)
         if kind == "hinge":
             return torch.zeros_like(outputs)
@@ -80,7 +81,7 @@ class Chance(Instrument):
         if kind == "bce_logits":
             return torch.full_like(outputs, balanced_logit(mean, options))
         if kind == "poisson":
-            return torch.full_like(outputs, max(mean, LEAST)).log()
+            return torch.full_like(outputs, max(mean, MIN_PROBABILITY)).log()
         return torch.full_like(outputs, mean)
 
     def _class_shares(self, outputs: Tensor, targets: Tensor, options: dict[str, Any]) -> Tensor:
@@ -102,7 +103,7 @@ def balanced_logit(mean: float, options: dict[str, Any]) -> float:
     """Logit of the best constant probability for targets of this mean, with the weight of the positive class."""
     weight = options.get("pos_weight")
     times = float(weight.float().mean()) if isinstance(weight, Tensor) else 1.0
-    yes, no = max(mean * times, LEAST), max(1 - mean, LEAST)
+    yes, no = max(mean * times, MIN_PROBABILITY), max(1 - mean, MIN_PROBABILITY)
     return float(torch.tensor(yes / no).log())
 
 

@@ -250,7 +250,7 @@ class Search:
         if self._replaying():
             return
         if not self.trainings:
-            # Optimizers of other trainings may still be alive; some backward passes without a training distinguish them.
+            # Optimizers of other trainings may still be alive; some backward passes without one distinguish them.
             if not self._handmade and (not self._optimizers or self.backwards > BACKWARDS_BEFORE_HANDMADE):
                 self._handmade = True
                 self._live.clear()
