@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One process per core with one thread each; a file's tests stay together, because they share fixtures.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# One process per core with one thread each; a file's tests stay together, because they share fixtures, and long files
+# start first (tests/conftest.py).
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all lint gym bench docs release-check clean
 

@@ -22,7 +22,18 @@ from danlu.metrics.detection import run_lengths
 QUIET = Console(quiet=True)
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever the terminal is set to
 os.environ.pop("DANLU_LANG", None)
+TESTS = Path(__file__).parent
+LONG_FILES = {  # files that take the longest
+    "engine/test_resume.py", "engine/test_disk.py", "engine/test_processes.py", "engine/test_kills.py",
+    "training/test_folds.py", "training/test_caller_state.py", "inference/test_detect.py", "learning/test_sparse.py",
+    "preparation/test_transfer.py", "conversion/test_convert.py", "test_experiments.py",
+}  # fmt: skip
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 70), "red": (200, 50, 40)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start long files first: with `pytest -n`, no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.relative_to(TESTS).as_posix() not in LONG_FILES)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,32 @@ class Command:
         return self.log.read_text() if self.log.exists() else ""
 
 
-@pytest.fixture
-def danlu(tmp_path):
-    """danlu("train", "digits", ...) -> Command; all of them are ended with the test."""
+@contextmanager
+def commands(folder: Path) -> Iterator[Callable[..., Command]]:
+    """Yield a function that starts a `Command` with its log in `folder`; all of them are ended at the end."""
     started: list[Command] = []
 
     def start(*argv: object, before: str = "") -> Command:
-        started.append(Command(tmp_path / f"log-{len(started)}.txt", [str(word) for word in argv], before))
+        started.append(Command(folder / f"log-{len(started)}.txt", [str(word) for word in argv], before))
         return started[-1]
 
     yield start
     for command in started:
         command.kill()
+
+
+@pytest.fixture
+def danlu(tmp_path):
+    """danlu("train", "digits", ...) -> Command; all of them are ended with the test."""
+    with commands(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def danlu_of_module(tmp_path_factory):
+    """As `danlu`, for runs that several tests of a file read."""
+    with commands(tmp_path_factory.mktemp("commands")) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

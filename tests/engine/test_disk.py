@@ -1,6 +1,7 @@
 """Full disks, unwritable paths, locked runs and missing GPUs: one sentence, and no data lost."""
 
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -32,13 +33,28 @@ def one_sentence(said: str) -> str:
     return last
 
 
-@pytest.mark.parametrize("room", [90_000, 2_000, 200])
-def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, lines, tmp_path):
-    """Weights (77 kB) fit in the first limit and the state (236 kB) does not; then no weights; then no record."""
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    assert danlu(*PLAIN, "--out", whole).wait() == 0
-    first = danlu(*PLAIN, "--out", run, before=KILLED_IN_THE_THIRD_EPOCH)
+@pytest.fixture(scope="module")
+def whole(danlu_of_module, tmp_path_factory):
+    """Folder of an undisturbed run."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert danlu_of_module(*PLAIN, "--out", run).wait() == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def killed(danlu_of_module, tmp_path_factory):
+    """Folder of the same run, killed in its third epoch; to be copied."""
+    run = tmp_path_factory.mktemp("killed") / "run"
+    first = danlu_of_module(*PLAIN, "--out", run, before=KILLED_IN_THE_THIRD_EPOCH)
     assert first.wait() == -signal.SIGKILL
+    return run
+
+
+@pytest.mark.parametrize("room", [90_000, 2_000, 200])
+def test_a_disk_that_fills_up_loses_nothing_that_was_saved(room, danlu, result, whole, killed, tmp_path):
+    """Weights (77 kB) fit in the first limit and the state (236 kB) does not; then no weights; then no record."""
+    run = tmp_path / "run"
+    shutil.copytree(killed, run)
     state = (run / "state.pt").read_bytes()
     weights = (run / "weights" / "last.safetensors").read_bytes()
     failed = danlu("train", "--resume", run, before=LIMIT.format(room))
@@ -61,9 +77,9 @@ def test_unwritable_path(danlu):
     assert "--out must be a folder that can be written, got /proc/danlu" in one_sentence(command.said)
 
 
-def test_a_run_in_use_is_left_alone(danlu, tmp_path):
+def test_a_run_in_use_is_left_alone(danlu, whole, tmp_path):
     run = tmp_path / "run"
-    assert danlu(*PLAIN, "--out", run).wait() == 0
+    shutil.copytree(whole, run)
     holder = Run.open(run)
     holder.lock()
     try:

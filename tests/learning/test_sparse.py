@@ -209,7 +209,7 @@ def test_a_resumed_run_goes_on_exactly(tmp_path):
     """The checkpoint contains the weights behind the masks (SR-STE), and fixed masks."""
     settings = {"precision": "fp32", "channels_last": False, "device": "cpu", "augment": "none", "schedule": "constant"}
     settings |= {"optimizer": "momentum", "lr": 0.05, "optim.ema": 0.9, "console": Console(quiet=True), "sparse": "2:4"}
-    settings["keep_state"] = True
+    settings |= {"keep_state": True, "data.limit": 400}
     for refine in (0.0, 2e-4):
         begun = {"model": "mlp", "model.sparse_refine": refine, "transfer.layer_decay": 0.5} | settings
         whole, halves = (tmp_path / f"{name}-{refine}" for name in ("whole", "halves"))
