@@ -14,8 +14,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NEEDED_IN_WHEEL = ("danlu/py.typed", "danlu/report/page.css", "danlu/translations/zh/doctor.toml")
-NEEDED_IN_SDIST = ("pyproject.toml", "README.md", "LICENSE", "src/danlu/cli.py")
+PACKAGE = ROOT / "src" / "danlu"
+NEEDED_IN_SDIST = ("pyproject.toml", "README.md", "LICENSE")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
@@ -27,9 +27,30 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def missing(names: set[str], needed: tuple[str, ...]) -> list[str]:
-    """Files of `needed` that no name ends with."""
-    return [file for file in needed if not any(name.endswith(file) for name in names)]
+def package_files() -> set[str]:
+    """Files of the package, relative to src/: modules, translations, styles, pages and py.typed."""
+    files = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(PACKAGE.parent).as_posix() for path in files}
+
+
+def faults_of_wheel(wheel: Path) -> list[str]:
+    """Files of the package that a wheel lacks, and files that do not belong into it."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    foreign = {name for name in names - package_files() if ".dist-info/" not in name}
+    return [f"{wheel.name} lacks {name}" for name in sorted(package_files() - names)] + [
+        f"{wheel.name} holds {name}" for name in sorted(foreign)
+    ]
+
+
+def faults_of_sdist(sdist: Path) -> list[str]:
+    """Files that an sdist lacks to build the wheel, and test files, which do not run without the repository."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {*NEEDED_IN_SDIST, *(f"src/{name}" for name in package_files())}
+    return [f"{sdist.name} lacks {name}" for name in sorted(needed - names)] + [
+        f"{sdist.name} holds {name}" for name in sorted(names) if name.startswith("tests/")
+    ]
 
 
 def main() -> None:
@@ -37,12 +58,8 @@ def main() -> None:
         place = Path(folder)
         run(sys.executable, "-m", "build", "--outdir", place / "dist", ROOT)
         (wheel,), (sdist,) = place.glob("dist/*.whl"), place.glob("dist/*.tar.gz")
-        with zipfile.ZipFile(wheel) as archive:
-            lacking = missing(set(archive.namelist()), NEEDED_IN_WHEEL)
-        with tarfile.open(sdist) as archive:
-            lacking += missing(set(archive.getnames()), NEEDED_IN_SDIST)
-        if lacking:
-            sys.exit(f"failed: not packaged: {', '.join(lacking)}")
+        if faults := faults_of_wheel(wheel) + faults_of_sdist(sdist):
+            sys.exit("failed: " + "; ".join(faults))
         print(f"built {wheel.name} and {sdist.name}")
         venv.create(place / "venv", with_pip=True)
         python = place / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"

@@ -14,7 +14,7 @@ MAX_RATIO = 0.75  # distant rows are more similar than adjacent ones; about 1.5 
 
 
 def axes_scrambled(ledger: Ledger) -> Iterable[Finding]:
-    """Colour images whose rows are more similar at a distance of C rows, C channels, than adjacent ones."""
+    """Colour images of C channels in which rows C apart are more similar than adjacent rows."""
     ratio, shape = ledger.last("input.row_order"), ledger.last("input.shape", default=[])
     if ratio is not None and ratio < MAX_RATIO:
         facts = {"ratio": ratio, "usual": 1.5, "shape": shape, "channels": shape[1] if len(shape) > 1 else 3}
