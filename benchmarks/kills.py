@@ -68,7 +68,7 @@ def _main(words: list[str], log: str) -> None:
 
 
 def orphans(group: int, seconds: float) -> list[int]:
-    """Processes of a group that still live after so many seconds."""
+    """Processes of a group that are still alive after this number of seconds."""
     end = time.monotonic() + seconds
     while True:
         alive = [pid for pid in _processes() if _group_of(pid) == group]

@@ -87,6 +87,10 @@ def test_detections_are_sorted_by_score_and_inside_the_image() -> None:
 
 @pytest.mark.slow
 def test_two_images_are_learnt(learnt: Any) -> None:
-    for one, real in learnt(small(), two_images(128), 200, 0.5):
+    """After 200 steps the box of one assigned cell still has an IoU of 0.57 with its object's.
+
+    Its score, which learns this IoU, is above 0.5, and suppression at an IoU of 0.6 keeps it as a second detection.
+    """
+    for one, real in learnt(small(), two_images(128), 300, 0.5):
         assert sorted(one.labels.tolist()) == sorted(real.labels.tolist())
         assert (iou(one.boxes[one.labels.argsort()], real.boxes[real.labels.argsort()]) > 0.5).all()

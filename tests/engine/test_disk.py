@@ -11,7 +11,7 @@ from danlu.engine.checkpoint import read_state, read_weights
 from danlu.run.folder import Run
 
 PLAIN = shlex.split("train digits --precision fp32 --channels-last false --device cpu --model mlp --epochs 4")
-# No file may grow beyond so many bytes: what the kernel answers is what a full disk answers, by another name.
+# No file may grow beyond this number of bytes: the kernel's error is that of a full disk with another name.
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 KILLED_IN_THE_THIRD_EPOCH = """
 import os

@@ -24,7 +24,7 @@ MEASURED_BY_THE_CLOCK = ("time.", "memory.", "run.seconds")
 
 
 class Interrupt:
-    """Interrupts the training after so many batches."""
+    """Interrupts the training after a number of batches."""
 
     def __init__(self, batches: int) -> None:
         self.left = batches

@@ -38,7 +38,7 @@ def line(**values: object) -> str:
 
 
 def copied(run: Run, folder: Path, rows: int | None = None) -> Run:
-    """A copy of a finished run; with `rows`, as if its process had been killed after so many rows."""
+    """A copy of a finished run; with `rows`, as if its process had been killed after this number of rows."""
     shutil.copytree(run.folder, folder)
     copy = Run(folder)
     if rows is not None:

@@ -30,7 +30,7 @@ class EarlierRun:
     """A finished run on the same data.
 
     run: its folder. settings: those that differ from the new run's, by dotted name, with the values that it had.
-    monitor, reached, samples: the monitored metric on its validation set of so many samples.
+    monitor, reached, samples: name and value of the monitored metric, and number of its validation samples.
     """
 
     run: str

@@ -94,7 +94,7 @@ def _sizes(dataset: Dataset) -> list[tuple[int, int]]:
 
 
 def _examples(dataset: Dataset, shuffled: Tensor, count: int) -> list[int]:
-    """Samples of the contact sheet: every class in turn; images with objects or labels before those without."""
+    """Samples of the contact sheet: classes take turns; images with objects or labels come before those without."""
     if dataset.task_spec.targets == "class":
         assert isinstance(dataset.targets, Tensor)
         labels = dataset.targets[shuffled]

@@ -140,7 +140,7 @@ def _features(trained: LoadedRun, layer: str | None, part: str | None, count: in
 
 
 def default_layer(network: nn.Module) -> tuple[str, bool]:
-    """Name of the layer whose features are the network's last before its outputs, and whether its input is meant."""
+    """Name of the layer with the last features before the outputs, and whether they are its input."""
     if isinstance(network, Segmenter) and network.feature_layer:
         return network.feature_layer, False
     backbone = getattr(network, "backbone", None)

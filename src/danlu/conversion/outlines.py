@@ -70,7 +70,7 @@ def _corners(path: np.ndarray) -> np.ndarray:
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """COCO's uncompressed run lengths of a mask (H, W): zeros and ones in turn, column after column."""
+    """COCO's uncompressed run lengths of a mask (H, W): alternately of zeros and ones, column by column."""
     pixels = mask.T.reshape(-1)
     changes = np.flatnonzero(np.diff(pixels)) + 1
     bounds = np.concatenate([[0], changes, [pixels.size]])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from danlu.data.geometry import bernoulli, between, integers, random_boxes
 
-CROP_CANDIDATES = 10  # random crops per image, of which the first with a sufficient IoU is taken
+CROP_CANDIDATES = 10  # random crops per image; the first one with a sufficient IoU is used
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # IoU thresholds of a crop and an object (Liu et al. 2016, section 2.2)
 MOSAIC_CENTRE_RANGE = (0.25, 0.75)  # range of the point where the four images of a mosaic meet, in canvas sides
 FULL_CANVAS = (0.0, 0.0, 1.0, 1.0)

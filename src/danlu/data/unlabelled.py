@@ -18,7 +18,7 @@ from danlu.data.survey import survey
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
-MIN_IMAGES = 8  # of which anything can be learnt about images
+MIN_IMAGES = 8  # fewer are not enough to learn features from
 
 
 def open_unlabelled(config: DataConfig) -> Dataset:

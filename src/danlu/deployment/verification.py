@@ -23,7 +23,7 @@ COMPARED = 32  # images whose outputs are compared
 MAX_DIFFERENCE = 1e-4  # between the outputs of the network and of a file in float32
 MAX_METRIC_DIFFERENCE = 0.001  # of a file in float32, or one image where images are counted
 MAX_INT8_METRIC_LOSS = 0.005  # of a file in int8, likewise
-TIMED = 15  # runs of one image, of which the median counts
+TIMED = 15  # timed runs of one image; their median is reported
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from danlu.models.parts import conv
 from danlu.objects import ObjectBatch
 
 BOXES = 2  # per cell
-MIN_CELLS = 7  # per side of the grid: the coarsest stage of the backbone with so many is used
+MIN_CELLS = 7  # per side of the grid: the coarsest stage of the backbone with at least this number is used
 BOX_WEIGHT, NO_OBJECT_WEIGHT = 5.0, 0.5  # of the coordinate loss, and of the confidence loss without an object
 CANDIDATES = 1000  # top-scoring pairs of box and class that enter non-maximum suppression
 

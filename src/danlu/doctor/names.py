@@ -240,8 +240,8 @@ NAMES: dict[str, Name] = {
     "explained.mean": Name(
         "epoch", "phase", "", "R2 of a regression with squared targets seen: 1 - mse / variance of the targets"
     ),
-    "class.name": Name("once", "class", "", "name of the class with this number, where the trainer told it"),
-    "input.columns": Name("once", "", "", "names of the columns of the inputs, a list, where the trainer told them"),
+    "class.name": Name("once", "class", "", "name of the class with this number, if the trainer passed names"),
+    "input.columns": Name("once", "", "", "names of the columns of the inputs, a list, if the trainer passed them"),
     "input.copies": Name(
         "once",
         "",

@@ -1,4 +1,4 @@
-"""Hooks on tensors of a training, of which none is left after it."""
+"""Hooks on tensors of a training, all of which are removed at its end."""
 
 from __future__ import annotations
 

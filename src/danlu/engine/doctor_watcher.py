@@ -32,8 +32,8 @@ LEDGER_NAMES = {  # by danlu's metric names
     "rotation_loss": "pose.rotation_loss",
     "found": "pose.found",
 }
-# Targets of the task -> the doctor's names of danlu's losses. Other losses have no name there, whatever their graphs
-# look like.
+# Targets of the task -> the doctor's names of danlu's losses. Other losses have no name there, even if their
+# graphs are similar.
 LOSS_KINDS = {
     "class": {"cross-entropy": "cross_entropy"},
     "labels": {"binary-cross-entropy": "bce_logits"},

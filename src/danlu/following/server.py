@@ -39,7 +39,7 @@ class LiveServer(ThreadingHTTPServer):
     """Serves the page of a run, or of a folder of runs.
 
     listening: bound and listening. target: a run folder or a folder of runs. language: of the page. any_host: answer
-    whatever name a browser asks by, for servers that others may reach.
+    requests under any host name, for servers that others may reach.
     """
 
     daemon_threads = True

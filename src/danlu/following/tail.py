@@ -40,7 +40,7 @@ class Tail:
             try:
                 row = json.loads(line)
             except ValueError:
-                continue  # edited by hand; the report names it
+                continue  # edited by hand; the report lists it
             if isinstance(row, dict) and "kind" in row:
                 self.rows.append(row)
         return replaced or bool(whole)

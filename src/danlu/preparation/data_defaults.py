@@ -34,7 +34,7 @@ def choose_data(
 def pick_data_settings(
     chooser: Chooser, dataset: Dataset, samples: int, device: torch.device, start: Signature | None
 ) -> None:
-    """Pick the settings of `choose_data` that are open. samples: of training, as far as they are known."""
+    """Pick the settings of `choose_data` that are open. samples: number of training samples known so far."""
     pick, objects = chooser.pick, TASKS[dataset.task].on_canvas
     pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):

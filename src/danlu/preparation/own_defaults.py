@@ -11,7 +11,7 @@ from danlu.preparation.choices import Chooser
 from danlu.refuse import Refusal
 from danlu.user_objects import find, is_own
 
-LR = 1e-3  # of the Adam family, for a network of which nothing is known
+LR = 1e-3  # of the Adam family, for a network of the user
 CLIP_NETWORK = "r2plus1d-mini"  # default for clips
 ADAPTIVE = ("adam", "adamw", "muon", "rmsprop")
 

@@ -11,7 +11,7 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.static_checks import MAX_NAMED
 from danlu.preparation.prepared import Prepared
 
-MAX_NAMED_CLASSES = 1000  # as many as the doctor counts predictions of
+MAX_NAMED_CLASSES = 1000  # classes; the doctor counts predictions of no more
 MAX_VALUES = 1 << 26  # values of the training samples up to which copies are looked for
 
 

@@ -27,7 +27,7 @@ def print_comparison(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def _side_by_side(console: Console, rows: list[dict[str, Any]], names: list[str]) -> list[Table]:
-    """Tables of the layers, each with as many networks as fit the width of the console."""
+    """Tables of the layers, each with the number of networks that fits the width of the console."""
     tables, group = [], names[:1]
     unlimited = console.options.update(width=10_000)  # otherwise the measured width is clipped to the console
     for name in names[1:]:

@@ -1,4 +1,4 @@
-"""The console of danlu: prints names from the data as they are, whatever they contain."""
+"""The console of danlu: prints names from the data as plain text, without interpreting markup."""
 
 from __future__ import annotations
 

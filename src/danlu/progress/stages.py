@@ -53,7 +53,7 @@ class Stage:
 
 
 class StageDisplay(Protocol):
-    """Whatever shows stages; they are nested, and the innermost is the current one."""
+    """Interface of displays of stages. Stages are nested; the innermost is the current one."""
 
     def begin(self, stage: Stage) -> None: ...
 

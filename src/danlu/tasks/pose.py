@@ -24,7 +24,7 @@ from danlu.task_spec import TASKS
 from danlu.tasks import attention_maps
 from danlu.tasks.task import Evaluation, TaskData, Views
 
-MIN_SCORE = 0.05  # of a detection that is evaluated: the best of each class count, whatever their score
+MIN_SCORE = 0.05  # of an evaluated detection; the best ones of each class count regardless of their score
 MAX_EXAMPLES_SHOWN = 12  # in the report
 MAX_ERRORS_SHOWN = 2000  # per object, in the histograms of the report
 ERRORS_SHOWN = ("rotation", "rotation_given", "translation", "centre", "depth")  # in the histograms

@@ -1,4 +1,4 @@
-"""The folder of a search: its settings, its journal, and the hand-out of trials to the processes that joined it.
+"""The folder of a search: its settings, its journal, and the distribution of trials to the processes that joined it.
 
 study.yaml (settings of the search), journal.log (Optuna's), trials/N (run folders), final/trial-N/seed-S (the best
 ones trained again), claims/ (a lock for each trial, held by the process that trains it), best.yaml, tuning.json,

@@ -204,7 +204,7 @@ def _stop_if_many_bad(root: Path, problems: list[Problem], total: int, config: D
 
 
 def _notes(found: list[_Clip], count: int) -> list[str]:
-    """Remarks on clips of which frames are left out or repeated."""
+    """Notes on clips whose frames are skipped or repeated."""
     longer, shorter = (sum(test(len(one.frames)) for one in found) for test in (count.__lt__, count.__gt__))
     notes = []
     if longer:

@@ -61,7 +61,7 @@ class Collector:
     curves: dict[str, Curve] = field(default_factory=dict)
 
     def add(self, name: str, x: float, value: object) -> None:
-        """Add a value; whatever is no number is ignored."""
+        """Add a value; values that are not numbers are ignored."""
         number = as_number(value)
         if number is not None:
             self.curves.setdefault(name, []).append(Point(x, number))

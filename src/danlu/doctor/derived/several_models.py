@@ -1,4 +1,4 @@
-"""Trainings of several models at once (GAN, actor and critic), of which only one is watched.
+"""Trainings of several models at once (GAN, actor and critic) when only one of them is watched.
 
 There the losses of the watched model move with the other models, its passes have several purposes (real and generated
 samples, passes without a backward pass through it), and a loss at chance level may be the equilibrium. Findings that

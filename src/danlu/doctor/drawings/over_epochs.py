@@ -158,7 +158,7 @@ def reported_metrics(ledger: Ledger) -> list[Curves]:
         if "acc" not in metric.lower() and sum(math.isfinite(v) for _, v in points) > 1:
             drawn.append(
                 Curves(
-                    message("doctor.chart.metric_as_told", "{metric}, as the loop told it", metric=metric),
+                    message("doctor.chart.metric_as_told", "{metric}, reported by the loop", metric=metric),
                     message("doctor.chart.epoch", "epoch"),
                     metric,
                     [Line(metric, points)],
@@ -176,7 +176,7 @@ def reported_and_correct(ledger: Ledger, finding: Fact) -> Curves | None:
     if right and told and max(v for _, v in told) > 1 >= max(v for _, v in right) and name == "accuracy.mean":
         told = [(e, v / 100) for e, v in told]
     lines = [
-        Line(message("doctor.chart.as_the_loop_told_it", "as the loop told it"), told),
+        Line(message("doctor.chart.as_the_loop_told_it", "reported by the loop"), told),
         Line(message("doctor.chart.over_all_samples", "over all samples"), right),
     ]
     y = (

@@ -80,7 +80,7 @@ class Inputs(Instrument):
             watched.write("input.label_conflicts", len(self._conflicts), "", watched.epoch)
 
     def state(self, watched: WatchedModel) -> dict[str, Any]:
-        seen = {  # as tensors, which are written faster than as many numbers
+        seen = {  # as tensors, which are written faster than single numbers
             phase: (torch.tensor(list(labels), dtype=torch.float64), torch.tensor(list(labels.values())))
             for phase, labels in self._seen.items()
         }

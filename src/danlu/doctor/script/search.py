@@ -46,7 +46,7 @@ class Search:
         """look: called when there may be new findings."""
         self.budget, self.language, self.look = budget, language, look
         self.trainings: list[Training] = []
-        self.unowned: set[str] = set()  # kinds of optimizers of which no parameter was in a module that was called
+        self.unowned: set[str] = set()  # kinds of optimizers none of whose parameters are in a module that was called
         self.schedulers: set[str] = set()
         self.backwards = self.optimizers_seen = 0
         self._losses = LossSearch(self._loss_computed, self._backward_called)

@@ -17,7 +17,7 @@ from danlu.message import Message
 
 
 def scheduler_misuse(ledger: Ledger) -> Iterable[Finding]:
-    """A scheduler stepped per batch with numbers meant per epoch, the reverse, or before the optimiser."""
+    """A scheduler for epochs that is stepped per batch, the reverse, or one stepped before the optimiser."""
     ends = ledger.values("run.steps")
     for group in ledger.wheres("optimizer.lr"):
         steps, rates = ledger.series("optimizer.lr", group)

@@ -14,7 +14,7 @@ MIN_DIFFERENCE = 1e-3  # relative to the deviation of the outputs
 
 
 def random_in_eval(ledger: Ledger) -> Iterable[Finding]:
-    """Functional dropout that is active in eval mode. Other noise may be meant, as the sampling of a VAE."""
+    """Functional dropout that is active in eval mode. Other noise may be intended, such as the sampling of a VAE."""
     difference, dropout = ledger.last("probe.random", default=0.0), ledger.last("probe.dropout", default=0.0)
     if difference > MIN_DIFFERENCE and dropout:
         facts = {"difference": difference, "dropout": dropout, "threshold": MIN_DIFFERENCE}

@@ -129,7 +129,7 @@ def place_of(source: str, layer: str) -> Message:
 
 
 def extent_of(samples: list[int] | None, largest: float | None) -> Message | str:
-    """Samples concerned and the largest input, as far as they are known."""
+    """Affected samples and the largest input, if known."""
     known = largest is not None and not math.isnan(largest)
     if samples and known:
         return message(
