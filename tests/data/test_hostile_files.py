@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 import time
 import zipfile
@@ -14,12 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from danlu.config import DataConfig, load_yaml
+from danlu.config.yaml_text import YamlTooLarge, parse_yaml
 from danlu.data.dataset import ImageFiles
 from danlu.data.formats import open_dataset
 from danlu.data.image_cache import cached_images
+from danlu.data.sources.pose_reading import read_json as pose_json
+from danlu.data.text_files import BYTES_PER_MARK, MAX_JSON_RATIO, read_json
 from danlu.refuse import Refusal
 
 MAX_SECONDS = 5.0  # 2 s on an idle core
@@ -61,6 +66,48 @@ def test_yaml_is_bounded(tmp_path: Path, name: str) -> None:
 def test_yaml_with_ordinary_aliases_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("epochs: &n 3\nregularise: {patience: *n}\n")
     assert load_yaml(tmp_path / "config.yaml").regularise.patience == 3
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.BaseLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_is_bounded_with_every_loader(name: str, loader: type) -> None:
+    start = time.process_time()
+    with pytest.raises(YamlTooLarge):
+        parse_yaml(YAML[name][0], loader)
+    assert time.process_time() - start < MAX_SECONDS
+
+
+def test_no_more_of_a_yaml_file_is_read_than_its_bound() -> None:
+    with refused_quickly("/dev/zero"):
+        load_yaml("/dev/zero")
+
+
+JSON = {
+    "lists": (b"[" + b"[]," * (60 << 20) + b"[]]", "times its size"),
+    "objects": (b"[" + b"{}," * (60 << 20) + b"{}]", "times its size"),
+    "more than the memory": (b"[" + b"1," * (20 << 20) + b"1]", "memory are free"),
+    "deep": (b"[" * 1_000_000, "recursion"),
+    "deep objects": (b'{"a":' * 1_000_000, "recursion"),
+    "digits": (b"[" + b"9" * 100_000 + b"]", "digits"),
+}
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_is_bounded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, word = JSON[name]
+    if name == "more than the memory":
+        monkeypatch.setattr("danlu.data.text_files.MAX_VALUE_BYTES", 1 << 20)
+        monkeypatch.setattr("danlu.data.text_files.free_memory", lambda: 100 << 20)
+    (tmp_path / "a.json").write_bytes(content)
+    for read in (read_json, lambda path, thing: pose_json(path)):
+        with refused_quickly("a.json", word):
+            read(tmp_path / "a.json", "a.json")
+
+
+def test_json_of_annotations_is_within_its_bound() -> None:
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0, "segmentation": [[1, 2] * 9]}
+    text = json.dumps([box], separators=(",", ":")).encode()
+    assert sum(text.count(mark) * size for mark, size in BYTES_PER_MARK.items()) < MAX_JSON_RATIO * len(text)
 
 
 def header(shape: tuple[int, ...], kind: str) -> bytes:

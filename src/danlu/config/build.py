@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from danlu.config.refusals import sentence
 from danlu.config.settings import SHORT, SYNONYMS, keys, sections
 from danlu.config.tree import Config
-from danlu.config.yaml_text import YamlTooLarge, parse_yaml
+from danlu.config.yaml_text import YamlTooLarge, read_yaml
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 
@@ -52,7 +52,7 @@ def plain(value: Any) -> Any:
 def load_yaml(path: str | Path) -> Config:
     """Read a config file. Raises Refusal if it is missing, not YAML, or holds an unknown key or a wrong value."""
     try:
-        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except YamlTooLarge as error:
         raise Refusal(
             message(

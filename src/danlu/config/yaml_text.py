@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.parser import Parser
 
 MAX_BYTES = 1 << 20  # a description of data or settings has a few kilobytes; PyYAML reads about 200 kB per second
 MAX_LEVELS = 64  # of lists and mappings inside one another
@@ -15,17 +17,32 @@ class YamlTooLarge(ValueError):
     """YAML text beyond the bounds of this module."""
 
 
-def parse_yaml(text: str, loader: type[yaml.SafeLoader] | type[yaml.BaseLoader] = yaml.SafeLoader) -> Any:
-    """Parse the text of a YAML file. Raises YamlTooLarge beyond the bounds, and yaml.YAMLError for wrong syntax."""
-    if len(text) > MAX_BYTES:
-        raise YamlTooLarge(f"it has more than {MAX_BYTES >> 20} MiB, too much for settings or a description of data")
+def read_yaml(path: str | Path) -> Any:
+    """Parse a YAML file in UTF-8, of which no more than the bound is read.
+
+    Raises OSError, UnicodeDecodeError, and the errors of `parse_yaml`.
+    """
+    with Path(path).open("rb") as file:
+        return parse_yaml(file.read(MAX_BYTES + 1).decode("utf-8"))
+
+
+def parse_yaml(text: str, loader: Any = yaml.SafeLoader, max_bytes: int = MAX_BYTES, values: int = MAX_VALUES) -> Any:
+    """Parse the text of a YAML file.
+
+    loader: a safe loader of PyYAML. max_bytes, values: bounds on the text and on its values with aliases expanded.
+    Raises YamlTooLarge beyond the bounds, and yaml.YAMLError for wrong syntax.
+    """
+    if len(text) > max_bytes:
+        raise YamlTooLarge(f"it has more than {max_bytes >> 20} MiB, too much for settings or a description of data")
     _check_brackets(text)
+    if not issubclass(loader, Parser):  # that of libyaml
+        _check_levels(text, loader)
     parser = loader(text)
     try:
         root = parser.get_single_node()
         if root is None:
             return None
-        _count_values(root, {}, 0)
+        _count_values(root, {}, 0, values)
         return parser.construct_document(root)
     except RecursionError:
         raise YamlTooLarge(_too_deep()) from None
@@ -45,8 +62,17 @@ def _check_brackets(text: str) -> None:
             depth = max(0, depth - 1)
 
 
-def _count_values(node: yaml.Node, sizes: dict[int, int | None], level: int) -> int:
-    """Number of values below a node with its aliases expanded."""
+def _check_levels(text: str, loader: Any) -> None:
+    """Count levels before libyaml, whose recursion in C ends the process, makes nodes of them."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_LEVELS:
+            raise YamlTooLarge(_too_deep())
+
+
+def _count_values(node: yaml.Node, sizes: dict[int, int | None], level: int, most: int) -> int:
+    """Number of values below a node with its aliases expanded, which may be at most `most`."""
     if level > MAX_LEVELS:
         raise YamlTooLarge(_too_deep())
     if isinstance(node, yaml.ScalarNode):
@@ -60,9 +86,9 @@ def _count_values(node: yaml.Node, sizes: dict[int, int | None], level: int) -> 
     children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))]
     size = 1
     for child in children:
-        size += _count_values(child, sizes, level + 1)
-        if size > MAX_VALUES:
-            raise YamlTooLarge(f"its aliases (&name, *name) expand to more than {MAX_VALUES:,} values")
+        size += _count_values(child, sizes, level + 1, most)
+        if size > most:
+            raise YamlTooLarge(f"its aliases (&name, *name) expand to more than {most:,} values")
     sizes[id(node)] = size
     return size
 

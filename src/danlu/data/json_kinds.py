@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from danlu.data.text_files import decode_text
+from danlu.data.text_files import parse_json
 
 MAX_PARSED_JSON = 4 << 20  # bytes; of larger json files only the keys are searched
 MAX_ENTRIES = 200  # of a json list that are looked at
@@ -23,7 +22,7 @@ def json_kind(path: Path) -> str:
                 ends = stream.read(1 << 20)
                 stream.seek(-(1 << 20), os.SEEK_END)
                 return _kind_of_marks(ends + stream.read())
-        content = json.loads(decode_text(path.read_bytes()))
+        content = parse_json(path.read_bytes())
     except OSError:
         return "broken"
     except (ValueError, RecursionError):

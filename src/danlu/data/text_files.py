@@ -8,10 +8,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from danlu.data.memory import free_memory
 from danlu.message import message
 from danlu.refuse import Refusal, blame
 
+# Bytes of memory, at least, of the list, object, entry of a list or entry of an object that a character of json starts.
+BYTES_PER_MARK = {b"[": 64, b"{": 64, b",": 8, b":": 64}
+MAX_VALUE_BYTES = 1 << 30  # smaller ones are read
+MAX_JSON_RATIO = 16  # memory per byte of json; annotations of COCO, LVIS and Objects365 have 3 to 8
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class JsonTooLarge(ValueError):
+    """Text of json whose values would fill the memory."""
 
 
 def decode_text(data: bytes) -> str:
@@ -30,14 +39,42 @@ def read_lines(file: Path) -> list[str]:
     return read_text(file).splitlines()
 
 
+def parse_json(data: bytes) -> Any:
+    """Parse json after an estimate of the memory that its values take.
+
+    Raises JsonTooLarge, UnicodeDecodeError, json.JSONDecodeError for wrong syntax, other ValueErrors for numbers of
+    thousands of digits, and RecursionError for thousands of levels.
+    """
+    wanted = sum(count * data.count(mark) for mark, count in BYTES_PER_MARK.items())
+    if wanted > MAX_VALUE_BYTES and wanted > MAX_JSON_RATIO * len(data):
+        raise JsonTooLarge(
+            message(
+                "data.why.json_ratio",
+                "its values would take {size:.1f} GiB, {ratio:.0f} times its size, which no annotations do",
+                size=wanted / 2**30,
+                ratio=wanted / len(data),
+            )
+        )
+    free = free_memory()
+    if wanted > MAX_VALUE_BYTES and free is not None and wanted > free:
+        raise JsonTooLarge(
+            message(
+                "data.why.json_memory",
+                "its values would take {size:.1f} GiB, and {free:.1f} GiB of memory are free",
+                size=wanted / 2**30,
+                free=free / 2**30,
+            )
+        )
+    # json detects the encoding of bytes, except for UTF-16 with a byte-order mark, which Windows tools write.
+    return json.loads(decode_text(data) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else data)
+
+
 def read_json(file: Path, thing: str) -> Any:
     """Parse a json file. Raises Refusal if it cannot be read or parsed; `thing` names the file in the message."""
     collects = gc.isenabled()
     gc.disable()  # there is no garbage among the parsed objects, and searching millions of them doubles the time
     try:
-        data = file.read_bytes()
-        # json detects the encoding of bytes, except for UTF-16 with a byte-order mark, which Windows tools write.
-        return json.loads(decode_text(data) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else data)
+        return parse_json(file.read_bytes())
     except OSError as error:
         raise blame(error, thing) from None
     except json.JSONDecodeError as error:
@@ -55,6 +92,10 @@ def read_json(file: Path, thing: str) -> Any:
                 thing=thing,
                 reason=reason,
             )
+        ) from None
+    except JsonTooLarge as error:
+        raise Refusal(
+            message("data.refuse.json_too_large", "{thing} is not read: {why}", thing=thing, why=str(error))
         ) from None
     except (ValueError, RecursionError) as error:
         raise Refusal(

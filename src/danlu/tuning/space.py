@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from danlu.config import SHORT_FLAGS, Config, get, keys, with_values
-from danlu.config.yaml_text import parse_yaml
+from danlu.config.yaml_text import read_yaml
 from danlu.message import message
 from danlu.models.build import MODELS, find_network
 from danlu.preparation.defaults import DEFAULT_LR
@@ -75,7 +75,7 @@ def space_from_file(path: str | Path, base: Config) -> list[Dimension]:
     base: config that the values must fit. Raises Refusal with the file, the setting and what is wrong.
     """
     try:
-        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except (OSError, yaml.YAMLError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
         raise Refusal(

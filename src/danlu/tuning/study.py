@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from danlu.config import Config, from_dict, to_dict, with_values
-from danlu.config.yaml_text import parse_yaml
+from danlu.config.yaml_text import read_yaml
 from danlu.message import message
 from danlu.refuse import Refusal, refusal
 from danlu.run.atomic import write_atomically
@@ -120,7 +120,7 @@ class StudyFolder:
         """Join the search of a folder. Raises Refusal if it is none."""
         folder = Path(folder)
         try:
-            kept = parse_yaml((folder / FILE).read_text(encoding="utf-8"))
+            kept = read_yaml(folder / FILE)
             return cls(folder, StudySettings.from_dict(kept))
         except OSError:
             near = [str(path.parent) for path in Path(folder.parent).glob(f"*/{FILE}")]

@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from danlu.config import DataConfig
+from danlu.config.yaml_text import parse_yaml
 from danlu.data.annotations import MaskFile
 from danlu.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset, Problem
 from danlu.data.evidence import Evidence, Fit
@@ -41,6 +42,8 @@ SYMMETRIC_NUMBERS = (10, 11)
 SYMMETRIC = ("eggbox", "glue")
 ROTATION = re.compile(r"rot(\d+)\.rot")
 IMAGES = ("png", "jpg")
+MAX_YAML_BYTES = 64 << 20  # 1,200 images of 15 objects take 2 MB
+MAX_YAML_VALUES = 20_000_000
 
 
 def look(survey: Survey) -> Evidence | None:
@@ -235,7 +238,7 @@ def _yaml(path: Path) -> dict[Any, Any]:
     """The table in a YAML file. Raises Refusal for anything else."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        content = parse_yaml(path.read_text(encoding="utf-8"), loader, MAX_YAML_BYTES, MAX_YAML_VALUES)
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         text = "{path} cannot be read as YAML: {reason}"

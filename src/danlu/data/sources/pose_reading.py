@@ -5,7 +5,6 @@ A reader parses its files into `PosedImage`s, whose camera counts continuous pix
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from danlu.data.pose_audit import (
 )
 from danlu.data.sources.labelled import image_files, relative, too_many_bad
 from danlu.data.survey import Survey
+from danlu.data.text_files import parse_json
 from danlu.message import message
 from danlu.pose.cameras import project_model
 from danlu.pose.meshes import Mesh
@@ -324,8 +324,8 @@ def camera_from(numbers: Any) -> np.ndarray:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises Refusal for anything else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         text = "{path} cannot be read as JSON: {error}"
         raise Refusal(message("data.refuse.bop_json", text, path=path, error=error)) from None
     if not isinstance(content, dict):
