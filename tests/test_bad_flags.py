@@ -149,6 +149,34 @@ export nowhere
 export {{image}}
 export {{run}} --format onnx --weights middle
 
+# Objects of the user that are none.
+evaluate {{run}} --model nothing
+evaluate {{run}} --loss focal
+evaluate {{run}} --metrics accuracy
+evaluate {{run}} --transform nothing.py
+predict {{run}} {{image}} --model '"'
+predict {{run}} {{image}} --transform ''
+export {{run}} --model lenet
+share {{run}} --model ²
+serve {{run}} --model own:lenet
+report {{run}} --features --model linear
+
+# Values of thousands of characters, of which the sentence shows a part.
+train digits --precision {"x" * 5000}
+train digits --epochs {"9" * 5000}
+train digits --lr {"9" * 5000}
+train {"x" * 5000}
+train {"x/" * 2500}
+train digits --out {"x" * 5000}
+train digits --config {"x" * 5000}
+train --{"x" * 5000} 3
+evaluate {"x" * 5000}
+evaluate {{run}} --part {"x" * 5000}
+predict {{run}} {"x" * 5000}
+diagnose {"x" * 5000}
+inspect {"x" * 5000}
+{"x" * 5000} digits
+
 # Numbers that are none, or out of range.
 train digits --epochs \u00b2
 train digits --epochs {10**30}

@@ -180,6 +180,7 @@ case("data missing", "train", "DATA must be a file, a folder or the name of a kn
 case("data empty", "train ''", "DATA must be text that is not empty, got ''")
 case("integer wanted", "train digits --epochs ten", "--epochs must be an integer, got 'ten'")
 case("integer wanted, fraction given", "train digits --epochs 2.5", "--epochs must be an integer, got '2.5'")
+case("integer of thousands of digits", f"train digits --epochs {'9' * 5000}", "--epochs must be an integer, got")
 case("number wanted", "train digits --lr fast", "--lr must be a number, got 'fast'")
 case("not a number", "train digits --lr nan", "--lr must be", "'nan'")
 case("infinite", "train digits --optim.weight-decay inf", "--optim.weight-decay must be", "'inf'")

@@ -46,7 +46,7 @@ def _wanted(problem: Any) -> Message:  # noqa: PLR0911 (one line per kind of pro
             return message("config.wanted.below", "less than {bound}", bound=_number(ctx["lt"]))
         case "less_than_equal":
             return message("config.wanted.at_most", "at most {bound}", bound=_number(ctx["le"]))
-        case "int_parsing" | "int_type" | "int_from_float":
+        case "int_parsing" | "int_parsing_size" | "int_type" | "int_from_float":
             return message("config.wanted.integer", "an integer")
         case "float_parsing" | "float_type":
             return message("config.wanted.number", "a number")

@@ -364,7 +364,13 @@ def load(
     if isinstance(run, LoadedRun) and weights in (None, run.weights_used) and not objects:
         return run
     known = run.objects if isinstance(run, LoadedRun) else current()
-    given = collect(objects)[1].or_else(known)
+    plain, own = collect(objects)
+    for kind in objects.keys() & plain.keys():  # text that names no object
+        wanted = message(
+            "inference.wanted.own_object", "FILE.py:NAME, and omitted without a {kind} of your own", kind=kind
+        )
+        raise refusal(f"--{kind}", wanted, objects[kind])
+    given = own.or_else(known)
     folder = run.folder if isinstance(run, Run) else run
     which = one_of(
         "--weights",
