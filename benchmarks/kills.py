@@ -250,8 +250,8 @@ def main() -> None:
         print(f"{kind}: {whole.seconds:.1f} s undisturbed", flush=True)
         for seed in range(given.seed, given.seed + given.trials):
             trials.append(trial(kind, seed, whole, folder))
-            if trials[-1].faults:
-                print(f"{kind} seed {seed}: {', '.join(trials[-1].faults)}", flush=True)
+            found = ", ".join(trials[-1].faults) or "survived"
+            print(f"{kind} seed {seed}: {trials[-1].kills} kills, {found}", flush=True)
     print(table(trials))
 
 
