@@ -83,6 +83,18 @@ def log_softmax(dim: int, before: type[nn.Module] = nn.Identity) -> Callable[[Se
     return plant
 
 
+class HandWritten(nn.Module):
+    """Cross entropy written by hand, with the softmax over `dim`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
+        chances = torch.softmax(outputs, self.dim)
+        return -(torch.log(chances + 1e-9) * F.one_hot(y, outputs.shape[1])).sum(1).mean()
+
+
 def softmax_of_one(setup: Setup, _: None) -> Setup:
     return on_model(setup, lambda model: nn.Sequential(model, nn.Softmax(1))).but(loss=nn.BCELoss)
 
@@ -118,6 +130,7 @@ BEHAVIOUR_FAULTS = [
     Fault("layers in a list", "model.unregistered", lambda setup, _: on_model(setup, LayersInList), needs="mlp|conv", avoid="residual", proof="code"),
     Fault("layer created in forward", "model.unregistered", lambda setup, _: on_model(setup, CreatedInForward), needs="mlp", avoid="deep", proof="code"),
     Fault("log-softmax over the batch", "model.output_mismatch", log_softmax(0), needs="classes", also=("model.mixes_samples",), proof="code"),
+    Fault("softmax over the batch in a loss by hand", "model.output_mismatch", lambda setup, _: setup.but(loss=lambda: HandWritten(0)), needs="classes", proof="code"),
     Fault("ReLU before log-softmax", "model.output_mismatch", log_softmax(1, nn.ReLU), needs="classes", proof="code"),
     Fault("softmax of one output", "model.output_mismatch", softmax_of_one, needs="binary", also=("loop.no_update",), proof="code"),
     Fault("recurrence over the samples", "model.mixes_samples", with_model(rows_of_images(batch_first=False)), needs="images classes", proof="code"),

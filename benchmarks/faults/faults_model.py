@@ -104,6 +104,16 @@ class NoGradFeatures(Detached):
         return self.head(self.features[half:](x))
 
 
+def frozen(setup: Setup, _: None) -> Setup:
+    """Set requires_grad=False for all layers but the last, as for a pretrained model, without loading one."""
+
+    def edit(model: nn.Module) -> None:
+        for layer in weighted(model)[:-1]:
+            layer.requires_grad_(False)
+
+    return on_model(setup, edit)
+
+
 class WithUnused(nn.Module):
     """Declare a second branch whose output is never used."""
 
@@ -228,6 +238,7 @@ MODEL_FAULTS = [
     Fault("large last layer", "model.bad_init", large_last_layer, {"times 300": 300.0, "times 60": 60.0}, "classes mlp|conv", proof="code"),
     Fault("detached features", "model.unreached", recast(Detached), needs="mlp|conv", proof="code"),
     Fault("no_grad around the features", "model.unreached", recast(NoGradFeatures), needs="conv|deep", avoid="residual", proof="code"),
+    Fault("frozen without pretraining", "model.unreached", frozen, needs="conv|deep", avoid="residual", proof="code"),
     Fault("unused branch", "model.unreached", recast(WithUnused), proof="code"),
     Fault("bias before norm", "model.bias_before_norm", bias_before_norm, needs="bn", proof="code"),
     Fault("too small", "model.too_small", too_small, {"linear": 0}, "binary plane", also=("fit.underfitting", "optim.plateau_minimum")),

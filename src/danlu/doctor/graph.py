@@ -126,6 +126,25 @@ def shape_of(node: Any) -> list[int]:
     return list(known[0].shape) if known else []
 
 
+def softmax_in_loss(loss: Any, outputs: Any, limit: int = 64) -> Any | None:
+    """Node of a softmax or log_softmax that a loss written by hand takes of the outputs; None if there is none.
+
+    Args:
+        loss, outputs: grad_fn of both.
+        limit: max number of nodes.
+    """
+    pending, seen = [loss], set()
+    while pending and len(seen) < limit:
+        node = pending.pop(0)
+        if node is None or node in seen or node is outputs:
+            continue
+        seen.add(node)
+        if ACTIVATIONS.get(node.name()) in ("softmax", "log_softmax"):
+            return node if any(one is outputs for one in behind(node.next_functions[0][0])) else None
+        pending += [source for source, _ in node.next_functions]
+    return None
+
+
 def broadcast_pairs(loss: Any, outputs: Any, limit: int = 64) -> list[int]:
     """Shape that outputs of shape (N,) or (N, 1) take on in a loss written by hand, if it is every pair: (N, N).
 

@@ -53,6 +53,9 @@ NAMES: dict[str, Name] = {
     "parameter.role": Name("once", "parameter", "", "weight, bias, norm_weight, norm_bias, embedding or other"),
     "parameter.layer": Name("once", "parameter", "", "name of the module that owns it"),
     "parameter.trainable": Name("once", "parameter", "0/1", "requires_grad at the first step"),
+    "parameter.initial": Name(
+        "once", "parameter", "0/1", "1 if a frozen weight is as a random initialisation left it, and never moved"
+    ),
     "parameter.reached": Name("once", "parameter", "0/1", "1 if any of the first steps gave it a gradient (not None)"),
     "parameter.gradient_zero": Name(
         "once", "parameter", "0/1", "1 if its gradient was exactly zero in all of the first steps"
@@ -333,6 +336,7 @@ NAMES: dict[str, Name] = {
         "fraction of validation's first samples whose inputs changed since the epoch before, under "
         "the same labels in the same order",
     ),
+    "loader.samples": Name("once", "", "samples", "size of the data set of the training DataLoader"),
     "input.hashed": Name("epoch", "phase", "samples", "distinct samples seen so far, by a hash of their values"),
     "input.repeated": Name(
         "epoch", "phase", "", "fraction of the epoch's samples that occurred before in the same epoch and phase"

@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.doctor.graph import broadcast_pairs, is_scaled, last_activation, shape_of, softmax_axis
+from danlu.doctor.graph import (
+    ACTIVATIONS,
+    broadcast_pairs,
+    is_scaled,
+    last_activation,
+    shape_of,
+    softmax_axis,
+    softmax_in_loss,
+)
 from danlu.doctor.instruments.base import Instrument
 from danlu.doctor.loss_options import loss_options, summands
 from danlu.doctor.losses import kind_by_graph, kind_of
@@ -159,6 +167,8 @@ class LossAndAccuracy(Instrument):
                 self._write_activation(watched, outputs)
             watched.write("output.rows", outputs.shape[0] / max(1, call.size) if outputs.dim() else 1.0)
         node = call.notes.pop("output_node", None) or getattr(outputs, "grad_fn", None)
+        if by == "backward" and node is not None and loss.grad_fn is not None:
+            self._write_softmax_in_loss(watched, loss, node)
         pairs = broadcast_pairs(loss.grad_fn, node) if node is not None and loss.grad_fn is not None else []
         if pairs and not watched.ledger.has("target.broadcast"):
             watched.write("target.broadcast", f"{shape_of(node)} against {[1, pairs[0]]}")
@@ -185,6 +195,15 @@ class LossAndAccuracy(Instrument):
         watched.write("output.activation_before", earlier[0] if earlier else "none")
         axis = softmax_axis(found[1])
         if axis is not None:
+            watched.write("output.softmax_axis", axis[0])
+            watched.write("output.softmax_shape", axis[1])
+
+    def _write_softmax_in_loss(self, watched: WatchedModel, loss: Tensor, outputs: Any) -> None:
+        """Record the axis of a softmax that a loss written by hand takes of the scores of classes."""
+        found, shape = softmax_in_loss(loss.grad_fn, outputs), shape_of(outputs)
+        axis = softmax_axis(found) if found is not None else None
+        if axis is not None and axis[1] == shape and len(shape) == 2 and shape[1] > 1:
+            watched.write("output.activation", ACTIVATIONS[found.name()])
             watched.write("output.softmax_axis", axis[0])
             watched.write("output.softmax_shape", axis[1])
 

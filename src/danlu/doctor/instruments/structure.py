@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from danlu.doctor.budget import FREE_STEPS
 from danlu.doctor.graph import BATCH_NORM, LINEAR, REARRANGING, behind, consumers, last_activation
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.instruments.initial_weights import is_initial
 from danlu.doctor.watched_model import Pass, WatchedModel
 
 LINEAR_LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
@@ -106,6 +107,7 @@ class Structure(Instrument):
             self.done = True
             for name, p in watched.parameters.items():
                 watched.write("parameter.trainable", int(p.requires_grad), name)
+                self._write_initial(watched, name, p)
             if call.training:
                 in_eval = [name for name, m in watched.leaves.items() if depends_on_mode(m) and not m.training]
                 watched.write("loop.part_in_eval", in_eval[:16])
@@ -119,9 +121,19 @@ class Structure(Instrument):
         self._remove()
         self._calls = []
         changed = [name for name, p in watched.parameters.items() if p.numel() and self._has_moved(watched, name, p)]
+        for name in changed:
+            if watched.ledger.has("parameter.initial", name):  # as the copy of a model that an average updates
+                watched.write("parameter.initial", 0, name)
         watched.write("run.weights_moved", int(bool(changed)), step=watched.steps_done)
         if self.done and not self._reached_written:
             self._write_reached(watched)
+
+    def _write_initial(self, watched: WatchedModel, name: str, p: nn.Parameter) -> None:
+        """Record whether a frozen weight of a layer is still as a random initialisation left it."""
+        layer = watched.ledger.last("parameter.layer", name, "")
+        module = watched.leaves.get(layer)
+        if not p.requires_grad and isinstance(module, (*LINEAR_LAYERS, nn.RNNBase, nn.Embedding)):
+            watched.write("parameter.initial", int(is_initial(module, p)), name)
 
     def _has_moved(self, watched: WatchedModel, name: str, p: nn.Parameter) -> bool:
         """Whether the mean or the deviation of a parameter is another than at the start."""

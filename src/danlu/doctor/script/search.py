@@ -24,6 +24,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from danlu.doctor.calls import kwargs_of_call
 from danlu.doctor.losses import kind_of
+from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.script.loss_search import LossSearch
 from danlu.doctor.script.patches import Patches
 from danlu.doctor.script.training import TAG, Parts, Training
@@ -58,7 +59,7 @@ class Search:
         self._calls_handle: Any = None
         self._step_handle: Any = None
         self._quiet = 0  # optimizer steps since the last discovery
-        self._loader: Any = None
+        self._loader: LoaderKey | None = None
         self._votes: dict[frozenset[int], set[int]] = defaultdict(set)  # trainings reached -> trainings that stepped
         self._since_step: set[frozenset[int]] = set()
         self._stepped = False
@@ -104,8 +105,8 @@ class Search:
         original(scheduler, *args, **kwargs)
 
     def _loader_started(self, original: Callable, loader: Any) -> Iterator[Any]:
-        latest, self._loader = self._loader, weakref.ref(loader)
-        ended = [one.loader_started(loader, latest() if latest else None) for one in self.trainings]
+        latest, self._loader = self._loader, LoaderKey(loader)
+        ended = [one.loader_started(self._loader, latest) for one in self.trainings]
         if any(ended):
             self._look()
         return original(loader)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable
 from time import perf_counter
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from danlu.doctor.calls import is_compiled_in_place, observe
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.finding import Finding
+from danlu.doctor.script.loader_key import LoaderKey
 from danlu.doctor.watch import Doctor
 from danlu.doctor.watched_model import Pass, tensors_in
 
@@ -50,7 +50,7 @@ class Training:
         self._parts = parts
         self._called: set[int] = set()  # parts called in the open pass
         self._is_open = False
-        self._loader: weakref.ref | None = None
+        self._loader: LoaderKey | None = None
         self.called_at = 0.0  # time of the last call of the model
         self._passes = self._passes_at_start = 0  # training passes in this epoch, now and when a loader started last
         doctor.__enter__()
@@ -125,7 +125,7 @@ class Training:
 
     # Epochs.
 
-    def loader_started(self, loader: Any, latest: Any) -> bool:
+    def loader_started(self, loader: LoaderKey, latest: LoaderKey | None) -> bool:
         """End the epoch if `loader`, which gave the last training batches, starts again. Return whether it ended.
 
         latest: the loader that was started before this one.
@@ -133,14 +133,17 @@ class Training:
         if self.doctor is None:
             return False
         if latest is not None and self._passes > self._passes_at_start:
-            self._loader = weakref.ref(latest)
-            self.loader_kind = type(latest).__name__
+            self._loader = latest
+            self.loader_kind = latest.kind
             self.doctor._events.epochs_by = "epoch()"
+            if latest.samples:
+                self.ledger.put("loader.samples", latest.samples, "", 0)
         self._passes_at_start = self._passes
-        if self._loader is None or self._loader() is not loader:
+        if self._loader is None or not self._loader.is_same(loader):
             return False
         passes, self._passes, self._passes_at_start = self._passes, 0, 0
-        if passes < max(2, MIN_EPOCH * _length(loader)):
+        if passes < max(2, MIN_EPOCH * loader.batches):
+            self.doctor._events.epochs_by = "none"  # as by next(iter(loader)) in each step
             return False
         self.doctor.epoch()
         return True
@@ -161,12 +164,6 @@ class Training:
             self._handles = []
             self.doctor.close()
             self.doctor, self._parts = None, None
-
-
-def _length(loader: Any) -> int:
-    with contextlib.suppress(TypeError):
-        return len(loader)
-    return 0  # an iterable data set
 
 
 class Parts(nn.Module):

@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from danlu.doctor.derived.inputs import reevaluates_batches
-from danlu.doctor.derived.progress import has_even_epochs
+from danlu.doctor.derived.noise import batch_size
+from danlu.doctor.derived.progress import has_even_epochs, steps_taken
 from danlu.doctor.drawings.over_time import series
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -16,10 +17,23 @@ from danlu.doctor.phrase import message
 from danlu.doctor.places import TRAINING
 from danlu.message import Message
 
+MIN_STEPS = 50  # training steps on one batch; fewer may be a test that the model can memorise it
+MIN_BATCH, MAX_BATCH = 8, 64  # usual batch sizes; any other one batch may be the whole training set
+REPEATED = message("finding.data.duplicates.repeated", "Samples occur more than once")
+DROP = message(
+    "finding.data.duplicates.drop",
+    "Drop the copies, and inspect those with different labels. A sampler that draws with replacement on purpose is not a "
+    "fault.",
+)
+
 
 def duplicates(ledger: Ledger) -> Iterable[Finding]:
     """Samples that occur more than once in an epoch, or with different labels."""
-    if reevaluates_batches(ledger) or not has_even_epochs(ledger):
+    if reevaluates_batches(ledger):
+        return
+    same = list(_same_batch(ledger))
+    if same or not has_even_epochs(ledger):
+        yield from same
         return
     conflicts, hashed = ledger.last("input.label_conflicts", default=0), ledger.last("input.hashed", "train", 0)
     known_epochs = (
@@ -28,7 +42,22 @@ def duplicates(ledger: Ledger) -> Iterable[Finding]:
     repeated = ledger.values("input.repeated", "train") if known_epochs else []
     # Copies repeat in each epoch; samples carried over from the last batch of an epoch need not.
     share = fmean(repeated) if repeated else 0.0
-    facts: dict[str, Any] = {"repeated": share, "conflicts": int(conflicts), "seen": hashed}
+    facts: dict[str, Any] = {
+        "repeated": share,
+        "conflicts": int(conflicts),
+        "seen": hashed,
+        "what": REPEATED,
+        "fix": "copies",
+    }
+    facts["problem"] = message(
+        "finding.data.duplicates.in_epoch",
+        "{repeated:%} of the training samples checked in an epoch had already occurred in the same epoch, and {conflicts} "
+        "identical samples came with different labels. Repeated samples weigh too much, and contradictory labels cannot be "
+        "learnt.",
+        repeated=share,
+        conflicts=int(conflicts),
+    )
+    facts["do"] = DROP
     facts["names"] = names_text(ledger.last("input.copies"))
     if conflicts >= 2 and conflicts > 0.005 * hashed:
         yield Finding("data.duplicates", "warning", 0.85, TRAINING, facts)
@@ -42,26 +71,58 @@ def names_text(names: list[str] | None) -> Message | str:
     return message("finding.data.duplicates.names", text, names="; ".join(names)) if names else ""
 
 
+def _same_batch(ledger: Ledger) -> Iterable[Finding]:
+    """Every step trains on one and the same batch, which is not the whole training set."""
+    seen, steps, size = ledger.last("input.hashed", "train", 0), steps_taken(ledger), batch_size(ledger)
+    loaded = ledger.last("loader.samples", default=0)
+    if not seen or not size or seen > size or steps < MIN_STEPS:
+        return
+    whole = loaded <= size if loaded else not MIN_BATCH <= size <= MAX_BATCH
+    if whole:
+        return
+    facts: dict[str, Any] = {
+        "repeated": 1.0,
+        "seen": seen,
+        "steps": steps,
+        "loaded": loaded,
+        "fix": "same",
+        "names": "",
+    }
+    facts["what"] = message("finding.data.duplicates.same", "Every step uses the same batch")
+    facts["problem"] = message(
+        "finding.data.duplicates.one_batch",
+        "All {steps} training steps used the same {seen} samples, so that the model can only memorise these.",
+        steps=steps,
+        seen=int(seen),
+    )
+    facts["do"] = message(
+        "finding.data.duplicates.draw",
+        "Draw a new batch in each step: next(iter(loader)) without shuffle=True, a seed set inside the loop, or a variable "
+        "from outside the loop give the same one again.",
+    )
+    yield Finding("data.duplicates", "error" if loaded else "note", 0.95, TRAINING, facts)
+
+
 SPEC = FindingSpec(
     code="data.duplicates",
     order=20,
-    severities=("warning",),
+    severities=(
+        "error",
+        "warning",
+        "note",
+    ),
     rule=duplicates,
     words=Words(
-        title="Samples occur more than once",
-        cause=(
-            "{repeated:%} of the training samples checked in an epoch had already occurred in the same "
-            "epoch, and {conflicts} identical samples came with different labels. Repeated samples weigh "
-            "too much, and contradictory labels cannot be learnt.{names}"
-        ),
-        fix=(
-            "Drop the copies, and inspect those with different labels. A sampler that draws with "
-            "replacement on purpose is not a fault."
-        ),
-        snippet=(
-            "_, first = np.unique(x_train.flatten(1).numpy(), axis=0, return_index=True)\n"
-            "x_train, y_train = x_train[np.sort(first)], y_train[np.sort(first)]"
-        ),
+        title="{what}",
+        cause="{problem}{names}",
+        fix="{do}",
+        snippet={
+            "copies": (
+                "_, first = np.unique(x_train.flatten(1).numpy(), axis=0, return_index=True)\n"
+                "x_train, y_train = x_train[np.sort(first)], y_train[np.sort(first)]"
+            ),
+            "same": "for x, y in loader:\n    loss = loss_fn(model(x), y)",
+        },
     ),
     before_training=Words(
         title="Images occur more than once",

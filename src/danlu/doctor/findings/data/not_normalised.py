@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.counts import columns
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
@@ -13,6 +14,19 @@ from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 from danlu.doctor.places import column_name
 from danlu.message import Message
+
+UNEVEN = message(
+    "finding.data.not_normalised.uneven",
+    "The gradient of each weight of the first layer grows with its input, so that no learning rate fits all weights.",
+)
+BYTES = message("finding.data.not_normalised.bytes", "divide images of 0 to 255 by 255 first")
+TOO_SMALL = message(
+    "finding.data.not_normalised.too_small",
+    "Inputs this small hardly change the outputs of the first layer, so that all samples look alike to the network.",
+)
+SCALED_TWICE = message("finding.data.not_normalised.scaled_twice", "check that they are not divided by 255 twice")
+TINY = 0.01  # standard deviation of inputs that hardly change the outputs of a fresh layer
+MIN_SKILL = 0.5  # fraction of the loss at chance level explained; above it small inputs did no harm
 
 
 def not_normalised(ledger: Ledger) -> Iterable[Finding]:
@@ -30,9 +44,13 @@ def not_normalised(ledger: Ledger) -> Iterable[Finding]:
     offset = abs(mean) / max(std, 1e-12)
     facts: dict[str, Any] = {"mean": mean, "std": std, "spread": spread, "offset": offset}
     facts["columns"] = _columns_text(ledger) if spread > 10 else ""
+    tiny, skill = std < TINY and abs(mean) < 10 * TINY, final_skill(ledger)
+    facts |= {"effect": TOO_SMALL, "first": SCALED_TWICE} if tiny else {"effect": UNEVEN, "first": BYTES}
     images = len(ledger.last("input.shape", default=[])) > 2
     if std > 15 or abs(mean) > 15 or std < 1e-3:
         yield Finding("data.not_normalised", "error" if std > 15 or abs(mean) > 15 else "warning", 0.92, "", facts)
+    elif tiny and skill is not None and skill < MIN_SKILL:
+        yield Finding("data.not_normalised", "warning", 0.9, "", facts)
     elif (offset > 6 and abs(mean) > 3) or (not images and spread > 50 and max(stds) > 5):
         yield Finding("data.not_normalised", "warning", 0.85, "", facts)
 
@@ -64,15 +82,8 @@ SPEC = FindingSpec(
     rule=not_normalised,
     words=Words(
         title="Inputs are not normalised",
-        cause=(
-            "The inputs have mean {mean} and standard deviation {std}; usual are 0 and 1.{columns} The "
-            "gradient of each weight of the first layer grows with its input, so that no learning rate fits "
-            "all weights."
-        ),
-        fix=(
-            "Standardise the inputs with the mean and the standard deviation of the training set; divide "
-            "images of 0 to 255 by 255 first."
-        ),
+        cause=("The inputs have mean {mean} and standard deviation {std}; usual are 0 and 1.{columns} {effect}"),
+        fix="Standardise the inputs with the mean and the standard deviation of the training set; {first}.",
         snippet=(
             "mean, std = x_train.mean(0), x_train.std(0).clamp(min=1e-6)\n"
             "x_train, x_val = (x_train - mean) / std, (x_val - mean) / std"

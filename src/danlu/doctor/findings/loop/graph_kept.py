@@ -49,13 +49,18 @@ def graph_kept(ledger: Ledger) -> Iterable[Finding]:
             "share": max(shares),
             "phase": "val",
         }
-        yield Finding("loop.graph_kept", "warning", 0.9, PHASES["val"], facts)
+        forwards = ledger.values("run.forwards", "val")
+        single = bool(forwards) and forwards[-1] <= len(forwards)  # one pass per epoch, whose graph is freed at once
+        yield Finding("loop.graph_kept", "note" if single else "warning", 0.9, PHASES["val"], facts)
 
 
 SPEC = FindingSpec(
     code="loop.graph_kept",
     order=280,
-    severities=("warning",),
+    severities=(
+        "warning",
+        "note",
+    ),
     rule=graph_kept,
     words=Words(
         title="Autograd does unneeded work: {problem}",

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from danlu.doctor.derived.learning import final_skill
 from danlu.doctor.drawings.over_layers import parameters_marked
 from danlu.doctor.finding import Finding
 from danlu.doctor.findings.spec import FindingSpec, Words
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.phrase import message
 
+MIN_FROZEN = 0.2  # fraction of all weights; a single smaller layer may be meant, as a fixed projection
+GOOD_SKILL = 0.9  # fraction of the loss at chance level explained; above it random layers do no harm
+
 
 def unreached(ledger: Ledger) -> Iterable[Finding]:
-    """Trainable parameters without a gradient: unused, or cut off by detach(), no_grad() or .data."""
+    """Trainable parameters without a gradient (unused, or cut off), or layers that are frozen as initialised."""
     if not ledger.has("parameter.reached"):
         return
+    cut = list(_cut_off(ledger))
+    yield from cut or _frozen_as_initialised(ledger)
+
+
+def _cut_off(ledger: Ledger) -> Iterable[Finding]:
+    """Trainable parameters that the first steps gave no gradient."""
     trainable = [n for n, value in ledger.facts("parameter.trainable").items() if value]
     missing = [n for n in trainable if not ledger.last("parameter.reached", n, 1)]
     if not trainable or not missing or len(missing) == len(trainable):
@@ -22,7 +32,52 @@ def unreached(ledger: Ledger) -> Iterable[Finding]:
     sizes = ledger.facts("parameter.size")
     share = sum(sizes.get(n, 0) for n in missing) / max(1, sum(sizes.get(n, 0) for n in trainable))
     facts = {"parameters": missing[:8], "count": len(missing), "share": share}
+    facts["problem"] = message(
+        "finding.model.unreached.no_gradient",
+        "No gradient reaches {count} trainable parameter tensors",
+        count=len(missing),
+    )
+    facts["seen"] = message(
+        "finding.model.unreached.cut",
+        "{parameters} got no gradient in the first steps: they are not used in forward(), or cut off by detach(), .data, "
+        ".item() or torch.no_grad(). They hold {share:%} of the trainable weights.",
+        parameters=missing[:8],
+        share=share,
+    )
+    facts["do"] = message(
+        "finding.model.unreached.use",
+        "Use these layers in forward(), remove the operation that cuts them off, or freeze them on purpose: "
+        "p.requires_grad_(False).",
+    )
     yield Finding("model.unreached", "error" if share > 0.05 else "warning", 0.93, missing[0], facts)
+
+
+def _frozen_as_initialised(ledger: Ledger) -> Iterable[Finding]:
+    """Layers that are frozen (requires_grad=False) and still hold the random weights of their initialisation."""
+    frozen = [name for name, value in ledger.facts("parameter.initial").items() if value]
+    sizes = ledger.facts("parameter.size")
+    share = sum(sizes.get(name, 0) for name in frozen) / max(1, sum(sizes.values()))
+    if not frozen or (len(frozen) < 2 and share < MIN_FROZEN):
+        return
+    facts = {"parameters": frozen[:8], "count": len(frozen), "share": share, "fix": "frozen"}
+    facts["problem"] = message(
+        "finding.model.unreached.frozen",
+        "{count} layers are frozen with random weights",
+        count=len(frozen),
+    )
+    facts["seen"] = message(
+        "finding.model.unreached.random",
+        "{parameters} have requires_grad=False, and their values are those of a random initialisation: no training and no "
+        "file of weights has changed them. They hold {share:%} of all weights.",
+        parameters=frozen[:8],
+        share=share,
+    )
+    facts["do"] = message(
+        "finding.model.unreached.unfreeze",
+        "Load pretrained weights before freezing, or train these layers: unfreeze them before the optimiser is made.",
+    )
+    good = (final_skill(ledger) or 0.0) >= GOOD_SKILL
+    yield Finding("model.unreached", "note" if good else "warning", 0.85, frozen[0], facts)
 
 
 SPEC = FindingSpec(
@@ -31,18 +86,14 @@ SPEC = FindingSpec(
     severities=(
         "error",
         "warning",
+        "note",
     ),
     rule=unreached,
     words=Words(
-        title="No gradient reaches {count} trainable parameter tensors",
-        cause=(
-            "{parameters} got no gradient in the first steps: they are not used in forward(), or cut off by "
-            "detach(), .data, .item() or torch.no_grad(). They hold {share:%} of the trainable weights."
-        ),
-        fix=(
-            "Use these layers in forward(), remove the operation that cuts them off, or freeze them on "
-            "purpose: p.requires_grad_(False)."
-        ),
+        title="{problem}",
+        cause="{seen}",
+        fix="{do}",
+        snippet={"frozen": "for p in model.parameters():\n    p.requires_grad_(True)"},
     ),
     before_training=Words(
         title="No gradient reaches some parameters",
