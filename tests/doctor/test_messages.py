@@ -146,12 +146,12 @@ AT_CONV = [("nonfinite.source", "activation"), ("nonfinite.layer", "conv.1")]
         (
             [("nonfinite.source", "input"), ("nonfinite.samples", [3, 5]), REASON],
             "The loss became NaN at step 7: log of zero",
-            "NaN or infinity arose first in the input; samples of the batch: 3, 5.",
+            "NaN or infinity arose first in the input (samples 3, 5 of the batch, counted from 0).",
         ),
         (
             [*AT_CONV, ("nonfinite.samples", [0]), ("nonfinite.input_max", 81.25), REASON],
             "The loss became NaN at step 7: log of zero",
-            "NaN or infinity arose first in the output of conv.1; samples of the batch: 0; largest input there: 81.2.",
+            "NaN or infinity arose first in the output of conv.1 (samples 0 of the batch, counted from 0); the largest input there is 81.2.",
         ),
         (
             [*AT_CONV, ("nonfinite.layer", ">4"), ("nonfinite.samples", [])],
@@ -161,7 +161,7 @@ AT_CONV = [("nonfinite.source", "activation"), ("nonfinite.layer", "conv.1")]
         (
             [("nonfinite.source", "loss"), ("nonfinite.input_max", 90.0), ("nonfinite.reason", "overflow of exp")],
             "The loss became NaN at step 7: overflow of exp",
-            "NaN or infinity arose first in the loss itself; largest input there: 90.",
+            "NaN or infinity arose first in the loss itself; the largest input there is 90.",
         ),
         (
             [("nonfinite.source", "gradient"), ("nonfinite.layer", "fc.weight"), ("nonfinite.input_max", math.nan)],

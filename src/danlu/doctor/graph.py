@@ -22,6 +22,7 @@ POOLING = {
 MAX_POOLING = {"MaxPool2DWithIndicesBackward0", "AdaptiveMaxPool2DBackward0", "MaxPool1DWithIndicesBackward0"}
 SCALING = {"MulBackward0", "DivBackward0", "AddBackward0", "SubBackward0"}  # with an operand that has no gradient
 PAIRWISE = {*SCALING, "RsubBackward1", "PowBackward1"}  # elementwise operations of two tensors
+PRODUCTS = {"MmBackward0", "BmmBackward0"}  # of two tensors; nn.Linear without a bias is one too
 BATCH_NORM = {"NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBatchNormBackward0"}
 ACTIVATIONS = {
     "ReluBackward0": "relu", "SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "SoftmaxBackward0": "softmax",
@@ -98,6 +99,36 @@ def _unclamped(node: Any) -> Any:
     while node is not None and node.name().startswith("Clamp"):
         node = _previous(node)
     return node
+
+
+def is_cosine(node: Any) -> bool:
+    """Whether a tensor holds cosine similarities: products of vectors that were divided by their norms, and not scaled.
+
+    Args:
+        node: grad_fn of the tensor.
+    """
+    for _ in range(8):
+        if node is None:
+            return False
+        sources = [source for source, _ in node.next_functions if source is not None]
+        if node.name() in PRODUCTS:
+            return len(sources) == 2 and all(map(_is_normalised, sources))
+        if node.name() not in REARRANGING and node.name() not in ("AddBackward0", "SubBackward0"):
+            return False
+        node = _previous(node)
+    return False
+
+
+def _is_normalised(node: Any) -> bool:
+    """Whether a tensor was divided by a norm, past rearrangements."""
+    while node is not None and node.name() in REARRANGING:
+        node = _previous(node)
+    if node is None or node.name() != "DivBackward0":
+        return False
+    divisor = node.next_functions[1][0]
+    while divisor is not None and (divisor.name() in REARRANGING or divisor.name().startswith("Clamp")):
+        divisor = _previous(divisor)
+    return divisor is not None and "Norm" in divisor.name()
 
 
 def is_scaled(node: Any) -> bool:

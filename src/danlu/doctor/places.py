@@ -51,5 +51,10 @@ def group_place(ledger: Ledger, label: str) -> Message | str:
 
 
 def layer_place(name: str) -> str:
-    """A layer's name within a sentence; a bare number, as in nn.Sequential, is introduced as a layer."""
+    """A layer's name within a sentence; a bare number, as in nn.Sequential, is introduced as a layer.
+
+    ">NAME" is the function that forward() applies to the input of a layer (layer.activation in names.py).
+    """
+    if name.startswith(">"):
+        return message("doctor.place.before", "the function before {layer}", layer=layer_place(name[1:]))
     return message("doctor.place.layer", "layer {name}", name=name) if name.isdigit() else name

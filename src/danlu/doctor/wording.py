@@ -15,7 +15,7 @@ from danlu.doctor.places import layer_place
 from danlu.message import Message, fields, language, speaking
 
 CURVES_ONLY = message("doctor.curves.only", "(Judged from curves only.)")
-SENTENCE_STARTS = ("layer", "class")  # of places: "layer 2", "class 3"
+SENTENCE_STARTS = ("layer", "class", "the")  # of places: "layer 2", "class 3", "the function before layer 4"
 LAYER_EVIDENCE = ("first", "second", "norm", "layer")  # evidence that names a layer
 
 

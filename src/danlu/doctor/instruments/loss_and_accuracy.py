@@ -10,6 +10,7 @@ from torch import Tensor
 from danlu.doctor.graph import (
     ACTIVATIONS,
     broadcast_pairs,
+    is_cosine,
     is_scaled,
     last_activation,
     shape_of,
@@ -187,7 +188,8 @@ class LossAndAccuracy(Instrument):
     def _write_activation(self, watched: WatchedModel, outputs: Tensor) -> None:
         """Record the last activation of the outputs, the axis of a softmax, and an activation right before it."""
         found = last_activation(outputs.grad_fn)
-        watched.write("output.activation", found[0] if found else "none")
+        cosine = found is None and is_cosine(outputs.grad_fn)
+        watched.write("output.activation", found[0] if found else "cosine" if cosine else "none")
         watched.write("output.scaled", int(is_scaled(outputs.grad_fn)))
         if found is None or found[0] not in ("softmax", "log_softmax"):
             return

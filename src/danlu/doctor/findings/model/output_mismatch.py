@@ -19,6 +19,17 @@ from danlu.message import Message
 
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softmax": (0.0, 1.0)}
 
+MIN_COSINE_CLASSES = 6  # from here cosines as scores leave the right class a probability below 0.6
+SCORED = ("cross_entropy", "bce_logits")  # losses on scores of any size
+COSINE_WANTED = message(
+    "finding.model.output_mismatch.cosine_wanted",
+    "scores of any size: between -1 and 1 the right class never gets a high probability, and the loss stays high",
+)
+COSINE_FIX = message(
+    "finding.model.output_mismatch.temperature",
+    "Divide the similarities by a temperature of 0.03 to 0.2, or multiply them by a learnable scale.",
+)
+
 
 def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
     """The last activation does not fit the loss."""
@@ -57,7 +68,8 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
         layer = _applied_last(ledger, str(last))
         facts = {"loss": kind, "activation": last, "wanted": wanted, "layer": layer}
         facts["problem"] = _before(str(last), loss_name(kind) if kind != "log_softmax" else kind)
-        facts["do"], facts["last"] = _line_to_change(ledger, str(kind), str(last), layer), _called(str(last), layer)
+        facts["do"] = COSINE_FIX if last == "cosine" else _line_to_change(ledger, str(kind), str(last), layer)
+        facts["last"] = _called(str(last), layer)
         facts["why"] = expects(loss_name(kind) if kind != "log_softmax" else "log_softmax", wanted, facts["last"])
         facts["fix"] = _snippet(str(kind), str(last), layer)
         yield Finding("model.output_mismatch", severity, confidence, layer or OUTPUT, facts)
@@ -95,12 +107,12 @@ def output_mismatch(ledger: Ledger) -> Iterable[Finding]:
 
 
 def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> tuple[str, float, Message | str] | None:
-    if kind is None or last is None:
+    if kind is None or last is None or _is_of_chosen_range(ledger, last):
         return None
     table = {
-        "cross_entropy": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.93, "tanh": 0.85},
-        "nll": {"none": 0.97, "softmax": 0.97, "sigmoid": 0.95, "relu": 0.95, "tanh": 0.95},
-        "bce": {"none": 0.95, "relu": 0.95, "tanh": 0.95},
+        "cross_entropy": {"softmax": 0.97, "sigmoid": 0.95, "relu": 0.93, "tanh": 0.85, "cosine": 0.9},
+        "nll": {"none": 0.97, "cosine": 0.97, "softmax": 0.97, "sigmoid": 0.95, "relu": 0.95, "tanh": 0.95},
+        "bce": {"none": 0.95, "cosine": 0.95, "relu": 0.95, "tanh": 0.95},
         "bce_logits": {"sigmoid": 0.97, "softmax": 0.95, "relu": 0.93, "tanh": 0.85},
     }
     wanted = {
@@ -110,7 +122,7 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
         "bce_logits": message("finding.model.output_mismatch.scores", "plain scores (logits)"),
     }
     if kind in table and last in table[kind]:
-        return "error", table[kind][last], wanted[kind]
+        return "error", table[kind][last], COSINE_WANTED if last == "cosine" else wanted[kind]
     before = ledger.last("output.activation_before")
     if kind == "nll" and last == "log_softmax" and before in table["cross_entropy"]:
         return "error", table["cross_entropy"][before], wanted["cross_entropy"]
@@ -134,6 +146,13 @@ def _activation_problem(ledger: Ledger, kind: str | None, last: str | None) -> t
     return None
 
 
+def _is_of_chosen_range(ledger: Ledger, last: str) -> bool:
+    """Whether scores are bounded on purpose, as 10 * tanh(x), or cosines of so few classes that their bounds suffice."""
+    if last == "cosine":
+        return (ledger.last("output.count") or 0) < MIN_COSINE_CLASSES
+    return bool(ledger.last("output.scaled")) and last in ("sigmoid", "tanh") and ledger.last("loss.kind") in SCORED
+
+
 def expects(loss: str, wanted: Message | str, last: Message | str) -> Message:
     """Sentence on the outputs that a loss expects and those that it gets."""
     return message(
@@ -149,10 +168,14 @@ def _snippet(kind: str, last: str, layer: str) -> str:
     """Key of the code in the wording; "" where the line to change is inside forward()."""
     if last == "none":
         return {"bce": "bce_scores", "nll": "nll_scores"}.get(kind, "")
+    if last == "cosine":
+        return "cosine"
     return "last_layer" if layer.isdigit() and kind not in ("bce", "nll") else ""
 
 
 def _before(last: str, kind: str) -> Message:
+    if last == "cosine":
+        return message("finding.model.output_mismatch.cosine_before", "cosine similarities before {loss}", loss=kind)
     if last == "none":
         return message("finding.model.output_mismatch.scores_before", "plain scores before {loss}", loss=kind)
     return message("finding.model.output_mismatch.before", "{activation} before {loss}", activation=last, loss=kind)
@@ -176,6 +199,8 @@ def _called(activation: str, layer: str) -> Message:
     """Last activation, with its place in the code."""
     if activation in ("none", "None"):
         return message("finding.model.output_mismatch.linear", "a linear layer, whose outputs are plain scores")
+    if activation == "cosine":
+        return message("finding.model.output_mismatch.similarity", "a cosine similarity, which lies between -1 and 1")
     return (
         message(
             "finding.model.output_mismatch.called",
@@ -245,6 +270,7 @@ SPEC = FindingSpec(
             "bce_scores": "loss_fn = nn.BCEWithLogitsLoss()",
             "nll_scores": "loss_fn = nn.CrossEntropyLoss()",
             "last_layer": "model = model[:-1]",
+            "cosine": "loss = F.cross_entropy(outputs / 0.1, y)",
         },
     ),
     charts=(

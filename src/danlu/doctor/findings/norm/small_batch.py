@@ -34,9 +34,9 @@ SPEC = FindingSpec(
     ),
     rule=small_batch,
     words=Words(
-        title="Batch normalisation with only {batch} samples per batch",
+        title="Batch normalisation with a batch size of {batch}",
         cause=(
-            "Each of its statistics is taken over {values} values of {batch} samples (layers: {layers}). "
+            "Each of its statistics is taken over {values} values from a batch of {batch} (layers: {layers}). "
             "They are mostly noise, and the output for a sample depends on the other samples of its batch."
         ),
         fix=(

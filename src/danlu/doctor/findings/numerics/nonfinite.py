@@ -91,7 +91,7 @@ def nonfinite(ledger: Ledger) -> Iterable[Finding]:
     reason = facts.get("reason", "not told")
     facts["fix"], facts["do"] = fix_of(str(reason))
     value, step = NAMES.get(str(facts["value"]), facts["value"]), facts["step"]
-    if reason == "not told":
+    if reason in ("not told", "between layers"):
         facts["what"] = message(
             "finding.numerics.nonfinite.loss", "The loss became {value} at step {step}", value=value, step=step
         )
@@ -134,14 +134,16 @@ def extent_of(samples: list[int] | None, largest: float | None) -> Message | str
     if samples and known:
         return message(
             "finding.numerics.nonfinite.samples_and_largest",
-            "; samples of the batch: {samples}; largest input there: {largest}",
+            " (samples {samples} of the batch, counted from 0); the largest input there is {largest}",
             samples=samples,
             largest=largest,
         )
     if samples:
-        return message("finding.numerics.nonfinite.samples", "; samples of the batch: {samples}", samples=samples)
+        return message(
+            "finding.numerics.nonfinite.samples", " (samples {samples} of the batch, counted from 0)", samples=samples
+        )
     return (
-        message("finding.numerics.nonfinite.largest", "; largest input there: {largest}", largest=largest)
+        message("finding.numerics.nonfinite.largest", "; the largest input there is {largest}", largest=largest)
         if known
         else ""
     )

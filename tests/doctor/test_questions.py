@@ -1,0 +1,150 @@
+"""Mistakes that people ask about: softmax over the batch by hand, cosines as scores, one batch, likelihoods, tiny inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from danlu.doctor.diagnose import diagnose
+from danlu.doctor.findings.data.duplicates import duplicates
+from danlu.doctor.findings.data.not_normalised import not_normalised
+from danlu.doctor.findings.loop.graph_kept import graph_kept
+from danlu.doctor.graph import is_cosine, softmax_in_loss
+from danlu.doctor.ledger import Ledger
+from danlu.doctor.script.loader_key import LoaderKey
+
+CLASSES = 10
+
+
+def scores() -> Tensor:
+    return nn.Linear(8, CLASSES)(torch.randn(16, 8))
+
+
+def by_hand(outputs: Tensor, dim: int) -> Tensor:
+    labels = F.one_hot(torch.arange(16) % CLASSES, CLASSES)
+    return -(torch.log(torch.softmax(outputs, dim) + 1e-9) * labels).sum(1).mean()
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_the_softmax_of_a_loss_by_hand_is_found(dim: int) -> None:
+    outputs = scores()
+    node = softmax_in_loss(by_hand(outputs, dim).grad_fn, outputs.grad_fn)
+    assert node is not None
+    assert node._saved_dim == dim
+
+
+def test_a_softmax_of_something_else_is_not() -> None:
+    outputs, weights = scores(), torch.randn(16, 16, requires_grad=True)
+    assert softmax_in_loss((weights.softmax(1) @ outputs).square().mean().grad_fn, outputs.grad_fn) is None
+
+
+ANCHORS = torch.randn(CLASSES, 8, requires_grad=True)
+SIMILARITIES: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "cosine": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T, True),
+    "cosine with a margin": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T - 0.1, True),
+    "scaled": (lambda z: 16 * (F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T), False),
+    "temperature": (lambda z: F.normalize(z, dim=1) @ F.normalize(ANCHORS, dim=1).T / 0.1, False),
+    "dot product": (lambda z: z @ ANCHORS.T, False),
+    "one side": (lambda z: F.normalize(z, dim=1) @ ANCHORS.T, False),
+}
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_cosines_are_told_from_other_scores(name: str) -> None:
+    similarity, expected = SIMILARITIES[name]
+    assert is_cosine(similarity(nn.Linear(8, 8)(torch.randn(16, 8))).grad_fn) is expected
+
+
+def ledger(**facts: object) -> Ledger:
+    """Facts by name, with "__" for the dot."""
+    made = Ledger()
+    for name, value in facts.items():
+        made.add(name.replace("__", "."), value, "", 1)  # type: ignore[arg-type]
+    return made
+
+
+def first(made: Ledger) -> str:
+    return next(iter(diagnose(made)), None).code if diagnose(made) else ""  # type: ignore[union-attr]
+
+
+def test_cosines_as_scores_of_many_classes_do_not_fit_cross_entropy() -> None:
+    facts = {"loss__kind": "cross_entropy", "output__activation": "cosine", "output__scaled": 0}
+    assert first(ledger(**facts, output__count=128)) == "model.output_mismatch"
+    assert first(ledger(**facts, output__count=3)) == ""
+
+
+def test_a_bounded_activation_that_is_scaled_is_meant() -> None:
+    facts = {"loss__kind": "cross_entropy", "output__activation": "tanh", "output__count": 10}
+    assert first(ledger(**facts, output__scaled=0)) == "model.output_mismatch"
+    assert first(ledger(**facts, output__scaled=1)) == ""
+
+
+@pytest.mark.parametrize(("end", "found"), [(-60.0, True), (-2.5, False)])
+def test_a_likelihood_that_is_minimised_is_found(end: float, found: bool) -> None:
+    made = ledger(loss__seen_by="backward", output__activation="log_softmax", output__count=CLASSES)
+    start = -math.log(CLASSES)
+    for step in range(40):
+        made.add("loss.step", start + (end - start) * (step / 39) ** 2, "", step)
+    assert (first(made) == "loop.wrong_sign") is found
+
+
+def one_batch(size: int, seen: int, loaded: int = 0) -> Ledger:
+    made = ledger(batch__size=size, run__finished=200)
+    made.add("input.hashed", seen, "train", 1)
+    if loaded:
+        made.add("loader.samples", loaded, "", 0)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "severity"),
+    [
+        (one_batch(32, 32, loaded=1400), "error"),
+        (one_batch(32, 32), "note"),
+        (one_batch(32, 32, loaded=32), None),
+        (one_batch(1024, 1024), None),
+        (one_batch(4, 4), None),
+        (one_batch(32, 1400, loaded=1400), None),
+    ],
+    ids=["of many", "unknown", "whole set", "full batch", "four samples", "all drawn"],
+)
+def test_one_batch_in_every_step_is_found(made: Ledger, severity: str | None) -> None:
+    assert [one.severity for one in duplicates(made)] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(("loss", "found"), [(2.3, True), (0.2, False)])
+def test_tiny_inputs_are_a_fault_where_the_model_does_not_learn(loss: float, found: bool) -> None:
+    made = ledger(loss__chance=2.3)
+    for name, value in {"mean": 5e-4, "std": 1.2e-3}.items():
+        made.add(f"input.{name}", value, "train", 1)
+    for step in range(20):
+        made.add("loss.step", loss, "", step)
+    assert bool(list(not_normalised(made))) is found
+
+
+@pytest.mark.parametrize(("passes", "severity"), [([1, 2, 3], "note"), ([8, 16, 24], "warning")])
+def test_one_validation_pass_with_gradients_is_a_note(passes: list[int], severity: str) -> None:
+    made = ledger(loop__val_with_grad=1.0, run__backwards=60)
+    for epoch, count in enumerate(passes):
+        made.add("run.forwards", count, "val", epoch)
+    assert [one.severity for one in graph_kept(made)] == [severity]
+
+
+def loader(samples: int, batch: int = 8) -> DataLoader:
+    return DataLoader(TensorDataset(torch.zeros(samples, 2)), batch)
+
+
+def test_a_loader_made_anew_for_the_same_data_is_the_same() -> None:
+    kept = loader(64)
+    key = LoaderKey(kept)
+    assert key.is_same(LoaderKey(kept))
+    assert not key.is_same(LoaderKey(loader(64)))  # both are alive: training and validation
+    gone = LoaderKey(loader(64))
+    assert gone.is_same(LoaderKey(loader(64)))
+    assert not gone.is_same(LoaderKey(loader(40)))
