@@ -17,6 +17,7 @@ from danlu.doctor.findings.data.not_normalised import not_normalised
 from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.graph import is_cosine, softmax_in_loss
 from danlu.doctor.ledger import Ledger
+from danlu.doctor.losses import terms_of
 from danlu.doctor.script.loader_key import LoaderKey
 
 CLASSES = 10
@@ -148,3 +149,23 @@ def test_a_loader_made_anew_for_the_same_data_is_the_same() -> None:
     gone = LoaderKey(loader(64))
     assert gone.is_same(LoaderKey(loader(64)))
     assert not gone.is_same(LoaderKey(loader(40)))
+
+
+SUMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
+    "one": (F.mse_loss, 1),
+    "halved": (lambda a, b: 0.5 * F.mse_loss(a, b) / 4 + 1, 1),
+    "two": (lambda a, b: 0.5 * F.mse_loss(a, b) - (a * b).mean(), 2),
+    "three": (lambda a, b: F.mse_loss(a, b) + (a * b).mean() + 0.1 * (-a.abs().mean()), 3),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_terms_of_a_loss_are_counted(name: str) -> None:
+    loss, count = SUMS[name]
+    assert terms_of(loss(scores(), torch.zeros(16, CLASSES)).grad_fn) == count
+
+
+def test_a_squared_error_beside_another_loss_is_not_judged_by_the_targets() -> None:
+    facts = {"loss__kind": "mse", "target__kind": "binary", "output__count": 1, "target__distinct": 2}
+    assert first(ledger(**facts)) == "model.loss_mismatch"
+    assert first(ledger(**facts, loss__terms=2)) == ""

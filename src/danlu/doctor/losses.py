@@ -59,6 +59,7 @@ NODES: dict[str, str] = {
 }
 
 SUMS = ("AddBackward0", "SubBackward0")
+FACTORS = ("MulBackward0", "DivBackward0", "NegBackward0")  # with a number
 
 
 NAMES: dict[str, str] = {kind: name for name, kind in reversed(MODULES.items())}
@@ -95,3 +96,23 @@ def kind_by_graph(loss: Tensor, depth: int = 8) -> str | None:
                 return None
         level = [n for node in level for n, _ in node.next_functions if n is not None][:16]
     return None
+
+
+def terms_of(node: Any, limit: int = 64) -> int:
+    """Number of terms with a gradient that a loss is the sum of, past factors and signs.
+
+    Args:
+        node: grad_fn of the loss.
+        limit: max number of nodes.
+    """
+    terms, pending = 0, [node] if node is not None else []
+    for _ in range(limit):
+        if not pending:
+            break
+        current = pending.pop()
+        sources = [source for source, _ in current.next_functions if source is not None]
+        if current.name() in SUMS or (current.name() in FACTORS and len(sources) == 1):
+            pending += sources
+        else:
+            terms += 1
+    return terms

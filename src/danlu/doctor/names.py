@@ -162,6 +162,12 @@ NAMES: dict[str, Name] = {
     ),
     "loss.seen_by": Name("once", "", "", "module, function, observe, output (the model returns its loss) or backward"),
     "loss.graph": Name("once", "", "", "grad_fn of the loss: NllLossBackward0, MseLossBackward0, ..."),
+    "loss.terms": Name(
+        "once",
+        "",
+        "",
+        "terms with a gradient in the sum that backward() starts from, a loss of torch among them",
+    ),
     "loss.attached": Name("once", "", "0/1", "1 if the loss carries a gradient (0: detached)"),
     "loss.class_weights": Name("once", "", "", "weight of each class in the loss, a list; only their ratios matter"),
     "loss.option": Name(

@@ -23,6 +23,7 @@ from torch import Tensor
 from danlu.doctor.budget import FREE_STEPS, is_scheduled
 from danlu.doctor.instrument_calls import InstrumentCalls
 from danlu.doctor.instruments.base import Instrument
+from danlu.doctor.losses import terms_of
 from danlu.doctor.watched_model import Pass, WatchedModel, tensors_in
 
 KEPT = (  # attributes in a saved state
@@ -161,7 +162,11 @@ class TrainingEvents:
             call: the pass that the loss was computed from; None: derived from the order of events.
         """
         call = call or self._pass_of_loss(loss)
-        if call is None or call.loss is not None or self.watched.paused:
+        if call is None or self.watched.paused:
+            return
+        if call.loss is not None:
+            if by == "backward" and self.watched.step <= FREE_STEPS and not self.watched.ledger.has("loss.terms"):
+                self.watched.write("loss.terms", terms_of(loss.grad_fn))
             return
         started = self.calls.start_timer()
         if not call.grad:

@@ -32,6 +32,8 @@ def loss_mismatch(ledger: Ledger) -> Iterable[Finding]:
         yield Finding("model.loss_mismatch", "error", 0.99, LOSS, facts | {"better": "BCEWithLogitsLoss"})
     elif kind in ("bce", "bce_logits") and is_regression(ledger):
         yield Finding("model.loss_mismatch", "error", 0.96, LOSS, facts | {"better": "MSELoss"})
+    elif kind in SQUARED and ledger.last("loss.terms", default=1) > 1:
+        return  # as the loss of a critic beside that of a policy: outputs of the same model are for different targets
     elif kind in SQUARED and targets == "one_hot":
         yield Finding("model.loss_mismatch", "warning", 0.85, LOSS, facts | {"better": "CrossEntropyLoss"})
     elif kind in SQUARED and targets in ("binary", "classes"):
