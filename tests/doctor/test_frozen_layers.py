@@ -1,4 +1,4 @@
-"""Frozen layers: random initial weights are told from trained ones, and from copies that an average updates."""
+"""Frozen layers: random initial weights against trained ones, and copies that an average updates."""
 
 import pytest
 import torch

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from danlu.doctor.diagnose import diagnose
 from danlu.doctor.findings.data.duplicates import duplicates
 from danlu.doctor.findings.data.not_normalised import not_normalised
+from danlu.doctor.findings.fit.not_learning import not_learning
 from danlu.doctor.findings.loop.graph_kept import graph_kept
 from danlu.doctor.graph import is_cosine, softmax_in_loss
 from danlu.doctor.ledger import Ledger
@@ -169,3 +170,13 @@ def test_a_squared_error_beside_another_loss_is_not_judged_by_the_targets() -> N
     facts = {"loss__kind": "mse", "target__kind": "binary", "output__count": 1, "target__distinct": 2}
     assert first(ledger(**facts)) == "model.loss_mismatch"
     assert first(ledger(**facts, loss__terms=2)) == ""
+
+
+@pytest.mark.parametrize(("grown", "codes"), [(8.0, []), (1.2, ["fit.not_learning"])])
+def test_targets_that_grow_with_the_model_have_no_chance_level(grown: float, codes: list[str]) -> None:
+    made = ledger(loss__kind="smooth_l1", run__finished=400)
+    for step in range(12):
+        made.add("loss.chance", 0.05 * grown ** (step / 11), "", 2**step)
+    for step in range(400):
+        made.add("loss.step", 0.05 * grown, "", step)
+    assert [one.code for one in not_learning(made)] == codes

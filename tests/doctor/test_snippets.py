@@ -143,7 +143,7 @@ def test_snippets_do_what_their_findings_say() -> None:
     assert (len(names["x_train"]), len(names["y_train"])) == (31, 31)
     names = run("x_val[:3] = x_train[:3]\n" + filled("data.leak:words:"))
     assert len(names["x_val"]) == 5
-    names = run("x_train[1] = x_train[0]\n" + filled("data.duplicates:words:"))
+    names = run("x_train[1] = x_train[0]\n" + filled("data.duplicates:words:copies"))
     assert len(names["x_train"]) == 31
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from danlu.doctor.derived.curves import is_warming_up, metric_still_improves, start_of, training_curve
 from danlu.doctor.derived.progress import (
+    SQUARED,
     accuracies,
     chance_loss,
     descent,
@@ -28,6 +29,7 @@ MIN_STEPS_VALIDATED = 40  # training steps before validation losses at chance le
 MIN_STEPS = 60  # training steps before a training loss at chance level is a finding
 MANY_STEPS = 300  # after which it is a warning
 MIN_SKILL = 0.02  # fraction of the loss at chance level explained
+MOVED = 3.0  # times the loss at chance level at the start; batches of the same targets differ less
 
 
 def not_learning(ledger: Ledger) -> Iterable[Finding]:
@@ -57,6 +59,8 @@ def not_learning(ledger: Ledger) -> Iterable[Finding]:
 def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
     """The training loss of the last quarter of the steps, where validation losses are missing or too few."""
     chance, steps, blocks = chance_loss(ledger), steps_taken(ledger), loss_blocks(ledger, 8)
+    if targets_move(ledger):
+        return
     if not chance or steps < MIN_STEPS or len(blocks) < 8 or not all(map(math.isfinite, blocks)):
         return
     late = fmean(blocks[-2:])
@@ -71,6 +75,13 @@ def _by_training_loss(ledger: Ledger) -> Iterable[Finding]:
             loss=late,
         )
         yield Finding("fit.not_learning", "warning" if steps >= MANY_STEPS else "note", 0.5, "", facts)
+
+
+def targets_move(ledger: Ledger) -> bool:
+    """Whether the targets of a regression grow in training, as those that a copy of the model gives (Q-learning)."""
+    levels = [one for one in ledger.values("loss.chance") if math.isfinite(one)]
+    third = len(levels) // 3
+    return ledger.last("loss.kind") in SQUARED and third >= 2 and fmean(levels[-third:]) > MOVED * fmean(levels[:third])
 
 
 def beats_chance(ledger: Ledger, phase: str = "val") -> bool:

@@ -270,7 +270,7 @@ SPEC = FindingSpec(
             "bce_scores": "loss_fn = nn.BCEWithLogitsLoss()",
             "nll_scores": "loss_fn = nn.CrossEntropyLoss()",
             "last_layer": "model = model[:-1]",
-            "cosine": "loss = F.cross_entropy(outputs / 0.1, y)",
+            "cosine": "loss = loss_fn(model(x) / 0.1, y)",
         },
     ),
     charts=(
