@@ -172,12 +172,23 @@ def test_words_of_the_site_are_translated() -> None:
     assert len([id for id in used if id.startswith("howto.")]) == len(list((ROOT / "docs" / "howto").glob("*.md"))) - 1
 
 
-def test_the_site_has_the_start_in_both_languages() -> None:
+def test_the_site_has_the_start_and_the_howtos_in_both_languages() -> None:
     english, chinese = site.written("en"), site.written("zh")
     assert english.keys() == chinese.keys()
-    for page in ("index.md", *(f"start/{name}.md" for name in site.STARTS)):
-        assert not re.search("[一-鿿]{4}", english[page])
-        assert re.search("[一-鿿]{4}", chinese[page])
+    for page in english:
+        if page == "index.md" or page.startswith(("start/", "howto/")):
+            assert not re.search("[一-鿿]{4}", english[page])
+            assert re.search("[一-鿿]{4}", chinese[page]), page
+
+
+@pytest.mark.parametrize("page", [page for page in REPOSITORY if page.startswith("docs/zh/howto/")])
+def test_a_chinese_howto_has_the_commands_and_links_of_the_english_one(page: str) -> None:
+    """So that the commands, which are run for the English page alone, and the figures are those of both."""
+    chinese, english = text_of(page), text_of(page.replace("/zh/", "/"))
+    assert SHELL.findall(chinese) == SHELL.findall(english)
+    assert [posixpath.basename(one) for one in links(chinese)] == [posixpath.basename(one) for one in links(english)]
+    figures = [sorted(re.findall(r"\d+\.\d+", text)) for text in (chinese, english)]
+    assert figures[0] == figures[1]
 
 
 @pytest.mark.slow
