@@ -29,12 +29,13 @@ from danlu.console.language import split_language
 from danlu.console.parser import build_parsers, find_verb
 from danlu.console.watch import split_program
 from danlu.message import speaking
+from danlu.models.build import MODELS
 from danlu.refuse import Refusal
 from tests.browser import Browser
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.docs_site import site  # noqa: E402
+from tools.docs_site import entries, site  # noqa: E402
 from tools.docs_site.markdown import CODE, FENCE, LINK  # noqa: E402
 
 REPOSITORY = sorted(
@@ -189,6 +190,13 @@ def test_a_chinese_howto_has_the_commands_and_links_of_the_english_one(page: str
     assert [posixpath.basename(one) for one in links(chinese)] == [posixpath.basename(one) for one in links(english)]
     figures = [sorted(re.findall(r"\d+\.\d+", text)) for text in (chinese, english)]
     assert figures[0] == figures[1]
+
+
+def test_parameters_are_counted_for_images_rows_and_clips() -> None:
+    """Ten classes: LeCun et al. 1998 count 61,706 of LeNet, torchvision 31,505,325 of R(2+1)D-18 with 400."""
+    assert entries.parameters("lenet") == 61_706
+    assert entries.parameters("linear") == MODELS["linear"].default_input[0] * 10 + 10
+    assert entries.parameters("r2plus1d-18") == 31_505_325 - 390 * 513
 
 
 @pytest.mark.slow

@@ -93,7 +93,10 @@ def _network(name: str, spec: NetworkSpec) -> str:
 def parameters(name: str) -> int:
     """Number of parameters for ten classes (or values) at the default input of a network, built without memory."""
     shape = MODELS[name].default_input
-    inputs = {"inputs": shape[0]} if len(shape) == 1 else {"channels": shape[0], "size": shape[1]}
+    if len(shape) == 1:
+        inputs = {"inputs": shape[0]}
+    else:  # (C, H, W) of images, (T, C, H, W) of clips
+        inputs = {"channels": shape[-3], "size": shape[-1], "frames": shape[0] if len(shape) == 4 else None}
     with torch.device("meta"):
         return sum(p.numel() for p in build_model(name, classes=10, **inputs).parameters())
 
