@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 import danlu
@@ -19,6 +21,7 @@ from danlu.config import load_yaml
 from danlu.run.folder import Run
 from danlu.tuning.journal import open_journal
 from danlu.tuning.search import Clock, run_trials
+from danlu.tuning.space import find_key
 from danlu.tuning.study import StudyFolder
 
 QUIET = Console(quiet=True)
@@ -141,6 +144,102 @@ def test_a_search_resumes_after_sigkill_with_nothing_lost(tmp_path) -> None:
     assert (found["value"], found["test"]) == (expected["value"], expected["test"])
 
 
+def test_a_process_that_leaves_does_not_hold_the_end_of_the_search(searched, tmp_path, monkeypatch) -> None:
+    """Another process may end the last trial while this one looks: then it, and not nobody, must train the best again."""
+    study = StudyFolder.create(str(tmp_path / "study"), StudyFolder.open(searched.folder).settings)
+    study.enqueue([study.settings.defaults or {}], source="defaults")
+    free = []
+
+    def one_is_at_work(self: StudyFolder) -> int:
+        lock = self.claim("final")
+        free.append(lock is not None)
+        if lock is not None:
+            lock.release()
+        return 1
+
+    monkeypatch.setattr(StudyFolder, "trained_elsewhere", one_is_at_work)
+    left = danlu.tune(resume=study.folder, trials=1, console=QUIET)
+    assert free == [True]
+    assert (left.page, [one.number for one in left.trials]) == (None, [0])
+
+
+@pytest.mark.slow
+def test_a_second_process_joins_and_finishes_what_a_killed_one_left(tmp_path) -> None:
+    """Real processes: every trial is trained once, whole, and the one that lives ends the search."""
+    folder, trials = tmp_path / "study", 6
+    flags = "digits --model linear --data.limit 200 --epochs 3 --batch-size 50 --device cpu --search lr --prune none"
+    first = [sys.executable, "-m", "danlu", "tune", *flags.split(), "--trials", str(trials), "--out", str(folder)]
+    second = [sys.executable, "-m", "danlu", "tune", "--resume", str(folder), "--top", "1", "--seeds", "2", "--json"]
+    killed = subprocess.Popen(first, stdout=subprocess.DEVNULL)
+    _wait_for(folder / "trials" / "0" / "metrics.jsonl", killed)
+    _stop_in_a_trial(killed, folder)
+    joined = subprocess.Popen(second, stdout=subprocess.PIPE, text=True)
+    _wait_for(folder / "trials" / str(trials - 2) / "metrics.jsonl", joined)  # it trains what the other does not hold
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    said, _ = joined.communicate(timeout=280)
+    found = json.loads(said)
+    assert joined.returncode == 0
+    assert [(one["number"], one["state"], one["epochs"]) for one in found["trials"]] == [
+        (number, "complete", 3) for number in range(trials)
+    ]
+    for number in range(trials):
+        rows = Run(folder / "trials" / str(number)).record.of("epoch")
+        assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert (folder / "tuning.html").exists()
+    assert found["test"] is not None
+
+
+def _wait_for(path: Path, process: subprocess.Popen) -> None:
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def _stop_in_a_trial(process: subprocess.Popen, folder: Path) -> None:
+    """Stop a process while it trains, outside the locks that the others need."""
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        locks = [FileLock(folder / name, timeout=0) for name in (".journal.lock", "claims/hand-out")]
+        with contextlib.suppress(Timeout):
+            for lock in locks:
+                with lock:
+                    pass
+            if StudyFolder.open(folder).trained_elsewhere() == 1:
+                return
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", " must be a YAML mapping from settings to ranges or lists, got an empty file"),
+        ("lrr: [1, 2]", " must be names of settings, got 'lrr'; did you mean 'lr'?"),
+        ("lr: [fast, slow]", ": lr has a value that does not fit: --lr must be a number, got 'fast'"),
+        ("lr: {low: 1, high: 0.1}", ": lr must be a range with low < high"),
+        ("lr: [0.1", ""),
+    ],
+)
+def test_a_wrong_space_names_the_file_and_the_place(text, said, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("space.yaml").write_text(text)
+    assert main(["tune", "digits", "--space", "space.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert f"space.yaml{said}" in error
+    assert error.count("\n") == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["space.yaml"]
+
+
+def test_a_folder_that_is_taken_is_refused_before_the_data_are_read(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("danlu.tuning.tune.prepare", lambda config: pytest.fail("the data are read"))
+    (tmp_path / "taken").write_text("")
+    assert main(["tune", "digits", "--out", str(tmp_path)]) == 2
+    assert "--out must be a new or empty folder" in capsys.readouterr().err
+    assert find_key("learning_rate", "--search") == "optim.lr"  # its name elsewhere
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -155,8 +254,11 @@ def test_a_search_resumes_after_sigkill_with_nothing_lost(tmp_path) -> None:
         ("digits --budget soon", "--budget must be a number of minutes greater than 0, got 'soon'"),
         ("digits --prune hard", "--prune must be one of median, halving, none, got 'hard'"),
         ("digits --folds 3", "--folds must be omitted with tune"),
+        ("digits --live", "--live must be omitted with tune, got True; `danlu live FOLDER/trials` follows"),
         ("--resume nowhere", "--resume must be the folder of a search"),
         ("digits --space missing.yaml", "--space must be a readable YAML file, got missing.yaml"),
+        ("digits --search lr,dropuot", "--search must be names of settings, got 'dropuot'; did you mean 'dropout'"),
+        ("digits --search ,", "--search must be names of settings, got ''; choose from augment, batch_size, "),
         ("digits --search clip_norm", "--search has no usual range for clip_norm; give one in a file"),
     ],
 )

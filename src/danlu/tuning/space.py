@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 
 from danlu.config import SHORT_FLAGS, Config, get, keys, with_values
+from danlu.config.settings import SYNONYMS
 from danlu.config.yaml_text import read_yaml
 from danlu.message import message
 from danlu.models.build import MODELS, find_network
 from danlu.preparation.defaults import DEFAULT_LR
 from danlu.preparation.prepared import Prepared
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS
 from danlu.tuning.dimension import Dimension, short_name
 
@@ -35,11 +36,13 @@ FORBIDDEN = ("data.", "out", "device", "devices", "seed", "epochs", "doctor.", "
 def find_key(name: str, thing: str) -> str:
     """Dotted key of a setting by its short name, its key, or its last word: "lr", "weight_decay", "model.dropout"."""
     name = name.strip().replace("-", "_")
+    name = SYNONYMS.get(name, name)
     key = SHORT_FLAGS.get(name, name)
     if key not in keys():
         same = [one for one in keys() if one.rpartition(".")[2] == name]
         if len(same) != 1:
-            near = same or [*NAMED.keys() | {short_name(k) for k in NAMED}, *keys()]
+            usual = [short_name(one) for one in NAMED]
+            near = same or (usual if not nearest(name, keys()) else [*usual, *keys()])
             raise refusal(thing, message("tuning.wanted.names_settings", "names of settings"), name, near=near)
         key = same[0]
     if key.startswith(FORBIDDEN):
@@ -91,17 +94,17 @@ def space_from_file(path: str | Path, base: Config) -> list[Dimension]:
         raise refusal(
             f"--space {path}",
             message("tuning.wanted.yaml_mapping_settings_ranges", "a YAML mapping from settings to ranges or lists"),
-            type(values).__name__,
+            message("tuning.nothing", "an empty file") if values is None else type(values).__name__,
         )
     return [_from_file(f"--space {path}: {name}", str(name), wanted, base) for name, wanted in values.items()]
 
 
 def _from_file(thing: str, name: str, wanted: Any, base: Config) -> Dimension:
-    key = find_key(name, thing)
+    key = find_key(name, thing.rpartition(": ")[0])
     if isinstance(wanted, list) and len(wanted) > 1:
         choices = tuple(",".join(map(str, one)) if isinstance(one, list) else one for one in wanted)
         for choice in choices:
-            with_values(base, {key: choice})
+            _check_value(thing, base, key, choice)
         return Dimension(key, centre=None, choices=choices)
     if not isinstance(wanted, Mapping) or not {"low", "high"} <= wanted.keys() <= {"low", "high", "log"}:
         form = "{low: A, high: B, log: true|false}"
@@ -121,8 +124,17 @@ def _from_file(thing: str, name: str, wanted: Any, base: Config) -> Dimension:
             dict(wanted),
         )
     for end in (low, high):
-        with_values(base, {key: int(end) if integer else end})
+        _check_value(thing, base, key, int(end) if integer else end)
     return Dimension(key, None, low, high, log=log, integer=integer)
+
+
+def _check_value(thing: str, base: Config, key: str, value: Any) -> None:
+    """Raise Refusal, with the file, for a value that the setting cannot have."""
+    try:
+        with_values(base, {key: value})
+    except Refusal as refused:
+        text = "{thing} has a value that does not fit: {why}"
+        raise Refusal(message("tuning.refuse.value_in_space", text, thing=thing, why=str(refused)), thing) from None
 
 
 def centred(space: list[Dimension], chosen: Config) -> list[Dimension]:

@@ -85,21 +85,9 @@ class StudyFolder:
 
     @classmethod
     def create(cls, out: str | None, settings: StudySettings) -> StudyFolder:
-        """Make a new folder, `out` or the next free runs/tune-N. Raises Refusal if it is not empty."""
+        """Make a new folder, `out` or the next free runs/tune-N. Raises Refusal as `check_new`."""
+        check_new(out)
         folder = Path(out) if out else _next_free(Path("runs"))
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            do = (
-                message(
-                    "tuning.do.continue_search_danlu_tune",
-                    "continue the search with `danlu tune --resume {folder}`",
-                    folder=folder,
-                )
-                if (folder / FILE).exists()
-                else ""
-            )
-            raise refusal(
-                "--out", message("tuning.wanted.new_empty_folder", "a new or empty folder"), str(folder), do=do
-            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -249,6 +237,18 @@ class Claim:
     def release(self) -> None:
         """Let other processes see that nothing is trained any more."""
         self.lock.release()
+
+
+def check_new(out: str | None) -> None:
+    """Raise Refusal if the folder of a new search holds something."""
+    folder = Path(out or "")
+    if not out or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    go_on = message(
+        "tuning.do.continue_search_danlu_tune", "continue the search with `danlu tune --resume {folder}`", folder=folder
+    )
+    wanted = message("tuning.wanted.new_empty_folder", "a new or empty folder")
+    raise refusal("--out", wanted, str(folder), do=go_on if (folder / FILE).exists() else "")
 
 
 def _next_free(parent: Path) -> Path:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from danlu.config import Config, load_yaml, with_values
 from danlu.healing.trials import compare
+from danlu.loggers.table import check_loggers
 from danlu.message import Message, message, speaking, translated
 from danlu.own.collect import collect, with_data
 from danlu.own.recognition import WANTED, is_data
@@ -29,7 +30,7 @@ from danlu.tuning.page import write_page
 from danlu.tuning.result import Finalist, TrialResult, TuningResult
 from danlu.tuning.search import Clock, run_trials
 from danlu.tuning.space import centred, default_names, find_key, named_space, space_from_file
-from danlu.tuning.study import StudyFolder, StudySettings
+from danlu.tuning.study import StudyFolder, StudySettings, check_new
 from danlu.user_objects import using
 
 TRIALS, TOP, SEEDS = 30, 3, 3  # trials without a budget; best trials trained again; seeds of each
@@ -150,6 +151,10 @@ def _check(config: Config) -> None:
             ),
             config.data.folds,
         )
+    if config.live is not None and config.live is not False:
+        follow = message("tuning.do.follow", "`danlu live FOLDER/trials` follows a search")
+        raise refusal("--live", message("tuning.wanted.no_live", "omitted with tune"), config.live, do=follow)
+    check_loggers(config.log)
     if config.devices > 1:
         raise refusal(
             "--devices",
@@ -178,6 +183,7 @@ def _new_study(
     for name in listed:
         find_key(name, "--search")  # before the data are read
     given = space_from_file(file, wanted) if file else None
+    check_new(out)
     prepared = prepare(wanted)
     if not len(prepared.split.val):
         raise refusal(
@@ -217,8 +223,9 @@ def _run(study: StudyFolder, minutes: float | None, counts: tuple[int, int], con
     one = study.settings
     space = {dimension.key: dimension.describe() for dimension in one.space}
     result = TuningResult(str(study.folder), one.metric, one.better, one.method, space, trial_results(study))
-    lock = study.claim("final")
-    if study.trained_elsewhere() or lock is None:
+    # Look for the others before taking the lock: one that ends its last trial meanwhile must find it free.
+    lock = None if study.trained_elsewhere() else study.claim("final")
+    if lock is None:
         text = "other processes are still at work in {folder}; the last of them trains the best trials again"
         say(translated("tuning.elsewhere", text, folder=study.folder))
         return replace(result, seconds=round(clock.seconds, 3))
