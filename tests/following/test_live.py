@@ -26,8 +26,8 @@ from danlu.following.samples import SampleImages
 from danlu.following.server import LiveServer
 from danlu.following.state import state_of
 from danlu.following.tail import Tail
+from danlu.listening import listen
 from danlu.run.folder import Run
-from danlu.training.live_page import listen
 from tests.browser import Browser
 
 ROW = {"kind": "epoch", "epoch": 1, "step": 10}
@@ -207,9 +207,13 @@ def test_all_runs_of_a_folder_and_one_that_appears(digits_run, tmp_path) -> None
     [
         (["live", "runs/missing"], "RUN must be a run folder, or a folder of runs, got 'runs/missing'"),
         (["live", "{tmp}", "--port", "web"], "--port must be an integer from 0 to 65535"),
-        (["live", "{tmp}", "--port", "{taken}"], "--port must be free and of this computer"),
+        (
+            ["live", "{tmp}", "--port", "{taken}"],
+            "--port must be a free port, got {taken} on 127.0.0.1: address already in use; 0 takes a free one",
+        ),
+        (["live", "{tmp}", "--host", "192.0.2.1"], "--host must be an address of this computer, got 192.0.2.1"),
         (["live", "{tmp}", "--lang", "fr"], "--lang must be one of en, zh"),
-        (["train", "digits", "--live", "{taken}", "--out", "{tmp}/run"], "--live must be free and of this computer"),
+        (["train", "digits", "--live", "{taken}", "--out", "{tmp}/run"], "--live must be a free port"),
         (["train", "digits", "--live", "70000", "--out", "{tmp}/run"], "--live must be"),
     ],
 )
@@ -218,7 +222,7 @@ def test_wrong_input_is_refused_in_one_sentence(words, said, tmp_path, capsys) -
         port = str(taken.getsockname()[1])
         assert main([word.format(tmp=tmp_path, taken=port) for word in words]) == 2
     error = capsys.readouterr().err
-    assert said in error.replace("\n", " ")
+    assert said.format(taken=port) in error.replace("\n", " ")
     assert not (tmp_path / "run").exists()
 
 

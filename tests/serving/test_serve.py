@@ -177,7 +177,7 @@ def test_sigterm_finishes_what_was_accepted(service):
     [
         ("--port high", "--port must be an integer from 0 to 65535, got 'high'"),
         ("--port 70000", "--port must be an integer from 0 to 65535"),
-        ("--host 203.0.113.9 --port 0", "--port must be free and of this computer"),
+        ("--host 203.0.113.9 --port 0", "--host must be an address of this computer, got 203.0.113.9"),
     ],
 )
 def test_wrong_flags_are_one_sentence(flags, said, digits_run, capsys):

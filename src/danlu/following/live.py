@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from danlu.following.server import LiveServer, spare_the_training
+from danlu.listening import listen
 from danlu.message import message
 from danlu.printing.console import TextConsole
 from danlu.printing.lines import print_line
 from danlu.refuse import one_of, refusal
 from danlu.run.folder import Run, runs_beside
-from danlu.training.live_page import LIVE_PORT, listen
+from danlu.training.live_page import LIVE_PORT
 
 
 def live(

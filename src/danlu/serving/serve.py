@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ from rich.console import Console
 
 from danlu.inference.image_predictor import ImagePredictor
 from danlu.inference.loaded_run import load
+from danlu.listening import listen
 from danlu.message import message
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal
 from danlu.run.folder import Run
 
 PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart"}  # module -> its distribution
+WAITING_CONNECTIONS = 2048  # accepted by the kernel while the service is busy
 
 
 def serve(
@@ -46,12 +47,10 @@ def serve(
                     distribution=distribution,
                 )
             )
-    if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
-        raise refusal("--port", message("serving.wanted.integer_65535", "an integer from 0 to 65535"), port)
     loaded = load(run, weights, model=model)
     loaded.need_outputs("serve")
     predictor = ImagePredictor(loaded, device)
-    listening = _socket(host, int(port))
+    listening = listen(host, port, backlog=WAITING_CONNECTIONS)
     import uvicorn
 
     from danlu.serving.app import make_app
@@ -65,28 +64,3 @@ def serve(
     config = uvicorn.Config(make_app(predictor), log_level="warning", access_log=False, server_header=False)
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again after a clean end
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def _socket(host: str, port: int) -> socket.socket:
-    """Listen. Raises Refusal for an address that is in use or not of this computer."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(2048)
-    except OSError as error:
-        flag, got = ("--port", port) if not isinstance(error, socket.gaierror) else ("--host", host)
-        why = (error.strerror or str(error)).lower()
-        raise Refusal(
-            message(
-                "serving.refuse.free_computer_got",
-                "{flag} must be free and of this computer, got {got} on {host}: {why}",
-                flag=flag,
-                got=got,
-                host=host,
-                why=why,
-            ),
-            flag,
-        ) from None
-    return made

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from danlu.listening import listen
 from danlu.message import language, message, translated
 from danlu.printing.lines import print_line
-from danlu.refuse import Refusal, refusal
+from danlu.refuse import Refusal
 from danlu.run.folder import Run
 
 LIVE_PORT = 8765
@@ -70,30 +71,3 @@ def follow(run: Run) -> None:
     url = f"http://127.0.0.1:{waiting.listening.getsockname()[1]}"
     line = translated("training.live", "live page: {url}", url=url)
     print_line(waiting.console, line)
-
-
-def listen(host: str, port: int | str, flag: str = "--port") -> socket.socket:
-    """A listening socket. Raises Refusal for a port that is taken, and an address that is not of this computer."""
-    if isinstance(port, bool) or not str(port).isdecimal() or int(port) > 65535:
-        raise refusal(flag, message("training.wanted.integer_65535", "an integer from 0 to 65535"), port)
-    try:
-        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, int(port)))
-        made.listen(64)
-    except OSError as error:
-        thing, got = (flag, port) if not isinstance(error, socket.gaierror) else ("--host", host)
-        why = (error.strerror or str(error)).lower()
-        raise Refusal(
-            message(
-                "training.refuse.free_computer_got",
-                "{thing} must be free and of this computer, got {got} on {host}: {why}",
-                thing=thing,
-                got=got,
-                host=host,
-                why=why,
-            ),
-            thing,
-        ) from None
-    return made
