@@ -133,6 +133,8 @@ compare {{run}}
 compare {{run}} nowhere
 compare {{run}} {{image}}
 compare {{run}} {{run}} --out nowhere/page.html
+compare {{run}} {{run}} --out page.pdf
+compare {{run}} {{run}} --out page
 share nowhere
 share {{image}}
 share {{run}} --out nowhere/run.zip

@@ -98,6 +98,11 @@ def test_open_names_the_nearest_run(run):
         Run.open(run.folder.with_name("rum"))
 
 
+def test_open_names_the_runs_of_a_folder_that_holds_some(run):
+    with pytest.raises(Refusal, match=r"did you mean '.*/run'"):
+        Run.open(run.folder.parent)
+
+
 def test_withdraw_removes_a_fresh_folder_and_keeps_a_trained_one(run):
     weights = run.weights("best")
     weights.write_bytes(b"learnt")

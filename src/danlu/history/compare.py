@@ -67,6 +67,8 @@ def compare(
     """
     if len(runs) < 2:
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))
+    if out and Path(out).suffix.lower() not in (".html", ".htm"):
+        raise refusal("--out", message("history.wanted.page", "a file that ends in .html"), str(out))
     if out and not Path(out).parent.is_dir():
         raise refusal("--out", message("history.wanted.file_in_folder", "a file in a folder that exists"), str(out))
     if not str(images).isdecimal() or int(images) > MAX_IMAGES:

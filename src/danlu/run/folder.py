@@ -300,9 +300,10 @@ def _is_locked(path: Path) -> bool:
 
 
 def runs_beside(folder: Path) -> list[str]:
-    """List the runs beside `folder`, or in runs/ if its parent is missing, to suggest one."""
+    """List runs to suggest instead of `folder`: inside it, else beside it, or in runs/ if its parent is missing."""
+    inside = sorted(folder.glob("*/config.yaml")) if folder.is_dir() else []
     parent = folder.parent if folder.parent.is_dir() else Path("runs")
-    return [str(config.parent) for config in sorted(parent.glob("*/config.yaml"))]
+    return [str(config.parent) for config in inside or sorted(parent.glob("*/config.yaml"))]
 
 
 def _next_free(parent: Path) -> Path:
