@@ -53,7 +53,7 @@ if __name__ == "__main__":
     files = [file for path in given for file in (sorted(path.rglob("*.*")) if path.is_dir() else [path])]
     found = [predict(file) for file in files if file in given or file.suffix.lower() in Image.registered_extensions()]
     for row in [] if as_json else found:
-        ranked = [f"{name} {p:.3f}" for name, p in row.get("labels", row.get("top", []))]
-        print(row["path"], *[", ".join(ranked)] if ranked else [value for key, value in row.items() if key != "path"])
+        ranked = ", ".join(f"{name} {p:.3f}" for name, p in row.get("labels", row.get("top", [])))
+        print(row["path"], ranked or row.get("value", row.get("values", "no label")))
     if as_json:
         print(json.dumps({"predictions": found}, ensure_ascii=False))
