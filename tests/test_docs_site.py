@@ -28,6 +28,7 @@ from danlu.console.flags import FLAGS, normalised
 from danlu.console.language import split_language
 from danlu.console.parser import build_parsers, find_verb
 from danlu.console.watch import split_program
+from danlu.doctor.findings.table import FINDINGS
 from danlu.message import speaking
 from danlu.models.build import MODELS
 from danlu.refuse import Refusal
@@ -35,7 +36,7 @@ from tests.browser import Browser
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.docs_site import entries, site  # noqa: E402
+from tools.docs_site import entries, findings, site  # noqa: E402
 from tools.docs_site.markdown import CODE, FENCE, LINK  # noqa: E402
 
 REPOSITORY = sorted(
@@ -190,6 +191,20 @@ def test_a_chinese_howto_has_the_commands_and_links_of_the_english_one(page: str
     assert [posixpath.basename(one) for one in links(chinese)] == [posixpath.basename(one) for one in links(english)]
     figures = [sorted(re.findall(r"\d+\.\d+", text)) for text in (chinese, english)]
     assert figures[0] == figures[1]
+
+
+def test_chinese_paragraphs_have_no_space_where_a_line_was_broken() -> None:
+    assert (
+        site.joined("一，\n二\n三。\n\n- 四：\n- 五\n\n六 `a`\n`b`\n") == "一，二三。\n\n- 四：\n- 五\n\n六 `a`\n`b`\n"
+    )
+    assert site.joined("```sh\n# 一。\n二\n```\n") == "```sh\n# 一。\n二\n```\n"
+
+
+def test_a_page_of_a_finding_shows_no_name_of_a_field() -> None:
+    text = findings._page(FINDINGS["optim.lr_too_high"])
+    curves = text.partition("## From curves only")[2].partition("##")[0]
+    assert "…: the steps overshoot the minimum" in curves
+    assert "stands for what was measured" in curves
 
 
 def test_parameters_are_counted_for_images_rows_and_clips() -> None:

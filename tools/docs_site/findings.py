@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from danlu.message import translated
 from .markdown import fenced, link, prose, table
 from .words import word
 
+FIELD = re.compile(r"\{\w+\}")
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT / "benchmarks" / "faults"
 LEDGERS = ("test_rules", "test_rules_fit", "test_rules_optim", "test_rules_detection")
@@ -82,7 +84,10 @@ def _page(spec: FindingSpec) -> str:
         prose(shown.remedy if shown else _part(spec.code, spec.words, "fix")) + "\n",
     ]
     parts += [fenced(snippet, "python") for snippet in _snippets(spec.words)]
-    parts += _other_words(spec) + _rule(spec) + _related(spec, here) + _planted(spec.code, here)
+    parts += _other_words(spec)
+    if any("…" in part for part in parts):
+        parts.append(f"*{word('findings.field', '… stands for what was measured.')}*\n")
+    parts += _rule(spec) + _related(spec, here) + _planted(spec.code, here)
     return "\n".join(parts)
 
 
@@ -91,8 +96,8 @@ def _title(spec: FindingSpec) -> str:
 
 
 def _part(id: str, words: Words, part: str) -> str:
-    """Title, cause or fix with its fields as {name}."""
-    return template_text(translated(f"finding.{id}.{part}", getattr(words, part)))
+    """Title, cause or fix; measured values, which a page without an example does not have, as an ellipsis."""
+    return FIELD.sub("…", template_text(translated(f"finding.{id}.{part}", getattr(words, part))))
 
 
 def _severities(spec: FindingSpec) -> str:

@@ -22,7 +22,7 @@ from danlu.pretraining.methods import METHODS
 from danlu.segmentation.build import SEGMENTERS
 
 from . import commands, entries, findings, python_reference
-from .markdown import relinked, slug, write
+from .markdown import FENCE, relinked, slug, write
 from .words import word
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,8 @@ REPLACED = {
     "experiments/README.md": "experiments/index.md",
 }
 HOWTO_LINK = re.compile(r"\]\((?:\.\./)*(?:howto/)?([\w-]+)\.md\)")
+# A line break after a Chinese character or full-width mark, which browsers would show as a space.
+BREAK = re.compile(r"(?<=[，。；：、！？）])\n(?![\n\s#|>*-]|\d+\. )|(?<=[一-鿿])\n(?=[一-鿿])")
 FEATURES = [
     *("navigation.tabs", "navigation.indexes", "navigation.prune", "navigation.top", "navigation.footer"),
     *("search.highlight", "content.code.copy"),
@@ -79,8 +81,14 @@ def written(code: str) -> dict[str, str]:
             continue
         if code == "zh" and not chinese and (ROOT / "docs" / "zh" / target).is_file():
             continue
-        found[target] = relinked((ROOT / source).read_text(encoding="utf-8"), source, target, site, ROOT)
+        text = (ROOT / source).read_text(encoding="utf-8")
+        found[target] = relinked(joined(text) if chinese else text, source, target, site, ROOT)
     return found
+
+
+def joined(text: str) -> str:
+    """Chinese Markdown without line breaks inside of its paragraphs, outside of code."""
+    return "".join(piece if piece.startswith("```") else BREAK.sub("", piece) for piece in FENCE.split(text))
 
 
 def pages(code: str) -> dict[str, str]:
