@@ -145,7 +145,7 @@ def test_a_search_resumes_after_sigkill_with_nothing_lost(tmp_path) -> None:
 
 
 def test_a_process_that_leaves_does_not_hold_the_end_of_the_search(searched, tmp_path, monkeypatch) -> None:
-    """Another process may end the last trial while this one looks: then it, and not nobody, must train the best again."""
+    """Another process may end the last trial while this one looks: then that one must train the best again."""
     study = StudyFolder.create(str(tmp_path / "study"), StudyFolder.open(searched.folder).settings)
     study.enqueue([study.settings.defaults or {}], source="defaults")
     free = []
@@ -217,7 +217,7 @@ def _stop_in_a_trial(process: subprocess.Popen, folder: Path) -> None:
     [
         ("", " must be a YAML mapping from settings to ranges or lists, got an empty file"),
         ("lrr: [1, 2]", " must be names of settings, got 'lrr'; did you mean 'lr'?"),
-        ("lr: [fast, slow]", ": lr has a value that does not fit: --lr must be a number, got 'fast'"),
+        ("lr: [fast, slow]", ": lr has a value that does not fit: optim.lr must be a number, got 'fast'"),
         ("lr: {low: 1, high: 0.1}", ": lr must be a range with low < high"),
         ("lr: [0.1", ""),
     ],
