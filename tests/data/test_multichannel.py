@@ -101,6 +101,23 @@ def test_folder_of_bands_is_trained_evaluated_and_predicted(bands, tmp_path):
     assert Image.open(tmp_path / "sheet.png").width > 100
 
 
+def test_rgb_with_depth_trains_on_four_channels(tmp_path):
+    """The classes differ in depth only; a fourth channel marked as alpha is not trained on."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        pixels = rng.integers(0, 256, (20, 24, 4)).astype(np.uint8)
+        pixels[..., 3] = 40 + 150 * (i % 2) + rng.integers(0, 40, (20, 24))
+        for kind, extra in (("depth", "unspecified"), ("alpha", "unassalpha")):
+            path = tmp_path / kind / "ab"[i % 2] / f"{i}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=[extra])
+    run = danlu.train(tmp_path / "depth", out=str(tmp_path / "run"), epochs=12, **PLAIN)
+    assert run.signature.channels == len(run.signature.mean) == 4
+    assert run.metrics.test["accuracy"] == 1
+    assert [one.label for one in run.predict(tmp_path / "depth" / "b")] == ["b"] * 20
+    assert open_dataset(DataConfig(path=str(tmp_path / "alpha")), None).stored_channels == 3
+
+
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("channels", [2, 4, 5])
 def test_arrays_of_any_number_of_channels(channels, last, tmp_path):

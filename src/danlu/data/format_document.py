@@ -15,6 +15,23 @@ danlu recognises the format by the files; `--format NAME` sets it, and `danlu da
 task is the default, `--task NAME` sets another. SPLIT is any usual name of a split (train, training, val, valid, test,
 ...); folders may be nested. `danlu convert DATA --to coco|yolo|voc|folder` writes a set in another format.
 """
+CHANNELS = """
+## Images of more than three channels
+
+RGB with depth, multispectral and other images of any number of channels train on all of them: the first layer and the
+normalisation of a network have as many, and it refuses images of another number.
+
+| data | channels that are trained on |
+|---|---|
+| an npz file, or arrays in Python: x (N, H, W, 4) or (N, 4, H, W) | 4; 3 where the fourth is 255 everywhere |
+| class folders of TIFF files (read by tifffile) | all, without a fourth channel that the file marks as alpha |
+| PNG or TIFF files with alpha (RGBA) | 3: transparent pixels become white |
+
+`tifffile.imwrite(path, rgbd, photometric="rgb", extrasamples=["unspecified"])` writes RGB with depth; without
+`extrasamples` tifffile marks the fourth channel as alpha. All channels of a file have one type and one scale, so that
+depth in millimetres is to be scaled to the range of the colours first. Colour and depth in separate files are to be
+joined: danlu reads each file as an image of its own.
+"""
 PEERS = """
 ## Compared with other readers
 
@@ -35,7 +52,7 @@ layouts are those that danlu is tested on, so its own figure is no estimate for 
 
 def document() -> str:
     """The page as Markdown."""
-    return f"{HEAD}\n{table()}{PEERS}"
+    return f"{HEAD}\n{table()}{CHANNELS}{PEERS}"
 
 
 def table() -> str:

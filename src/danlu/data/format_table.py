@@ -14,6 +14,7 @@ from danlu.data.sources import (
     bdd100k,
     bop,
     cifar,
+    clip_arrays,
     clips,
     coco,
     createml,
@@ -400,6 +401,15 @@ FORMATS = {
         "CLASS/CLIP/0001.jpg, or SPLIT/CLASS/CLIP/0001.jpg; on request an .npz file of clips (N, T, C, H, W) or "
         "(N, T, H, W)",
         "sources/test_clips.py",
+    ),
+    "clip-arrays": Format(
+        "a folder of .npy arrays per class, each one clip",
+        clip_arrays.look,
+        clip_arrays.open,
+        CLASSES,
+        "CLASS/NAME.npy or SPLIT/CLASS/NAME.npy of shape (T, H, W), (T, H, W, C) or (T, C, H, W)",
+        "sources/test_clip_arrays.py",
+        reader="numpy",
     ),
     "folder": Format(
         "a folder with one subfolder of images per class",

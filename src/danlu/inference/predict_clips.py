@@ -77,6 +77,10 @@ def _of_folder(path: Path) -> Iterator[Clip]:
     """The clips in a folder: itself where it holds frames, or those below it."""
     listed = survey(path)
     by_folder = {folder: files for folder in listed.by_folder for files in [_images(listed, folder)] if files}
+    if not by_folder and (arrays := listed.by_suffix.get(".npy")):
+        for file in arrays:
+            yield from ((str(file.path), clip) for clip in _of_array(_stored(file.path), f"the array of {file.path}"))
+        return
     if not by_folder:
         raise refusal("PATH", message("inference.wanted.folder_frames", "a folder with the frames of clips"), str(path))
     for folder in sorted(by_folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -93,12 +94,12 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
     infos = check_images([frames[0] for frames in taken], decode=False, workers=config.workers)
     first = [info for info in infos if isinstance(info, ImageInfo)]
     grey = all(info.grey for info in first) if config.colour in (None, "all") else config.colour == "grey"
-    side = config.size or min(MAX_SIDE, int(median(min(info.height, info.width) for info in first or _NO_INFO)))
+    side = config.side or min(MAX_SIDE, int(median(min(info.height, info.width) for info in first or _NO_INFO)))
     flat = [frame for frames in taken for frame in frames]
     pixels, bad = load_images(flat, side, "grey" if grey else "rgb", config.workers)
     images = pixels.view(len(found), -1, side, side)
     problems = _problems(survey.root, found, taken, bad)
-    _stop_if_many_bad(survey.root, problems, len(found), config)
+    stop_if_many_bad(survey.root, problems, len(found), config)
     named = {problem.where for problem in problems}
     good = [i for i, one in enumerate(found) if one.name not in named]
     classes = tuple(sorted({found[i].label for i in good}))
@@ -114,7 +115,7 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         given=splits if len(splits.unique()) > 1 else None,
         name_of=lambda i: found[good[i]].name,
         problems=problems,
-        notes=_notes(found, count),
+        notes=notes_on_frames([len(one.frames) for one in found], count),
     )
 
 
@@ -186,7 +187,8 @@ def _problems(root: Path, found: list[_Clip], taken: list[list[Path]], bad: list
     return problems
 
 
-def _stop_if_many_bad(root: Path, problems: list[Problem], total: int, config: DataConfig) -> None:
+def stop_if_many_bad(root: Path, problems: Sequence[Problem], total: int, config: DataConfig) -> None:
+    """Refuse more than 5 % of bad clips, unless config.on_bad is "skip" and some are good."""
     if (config.on_bad == "skip" and len(problems) < total) or not too_many_bad(len(problems), total):
         return
     raise Refusal(
@@ -203,9 +205,9 @@ def _stop_if_many_bad(root: Path, problems: list[Problem], total: int, config: D
     )
 
 
-def _notes(found: list[_Clip], count: int) -> list[str]:
-    """Notes on clips whose frames are skipped or repeated."""
-    longer, shorter = (sum(test(len(one.frames)) for one in found) for test in (count.__lt__, count.__gt__))
+def notes_on_frames(lengths: Sequence[int], count: int) -> list[str]:
+    """Notes on clips whose frames are skipped or repeated. lengths: number of frames of each."""
+    longer, shorter = (sum(map(test, lengths)) for test in (count.__lt__, count.__gt__))
     notes = []
     if longer:
         notes.append(f"{count} evenly spaced frames are taken of {longer} longer clips (--data.frames)")
