@@ -10,7 +10,7 @@ import torch
 
 from danlu.advice.case import Case, Change
 from danlu.config import AugmentConfig, Config, get, with_values
-from danlu.data.presets import resolve, resolve_objects
+from danlu.data.presets import resolve, resolve_grids, resolve_objects
 from danlu.engine.device import pick_device
 from danlu.preparation.defaults import DataOutline, choose_training
 from danlu.preparation.prepared import Prepared
@@ -69,10 +69,11 @@ class RunDefaults:
         wanted = chosen if chosen.preset == name else AugmentConfig(preset=name)  # type: ignore[arg-type]
         # The presets depend on whether there are three channels; images of "all" channels have another number.
         channels = 3 if self.config.data.colour in ("rgb", None) else 1
-        shape: dict[str, Any] = {"size": self.config.data.size or 0, "channels": channels}
+        shape: dict[str, Any] = {"size": self.config.data.side or 0, "channels": channels}
         if TASKS[self.outline.task].finds_objects:
             return resolve_objects(wanted, **shape)
-        return resolve(wanted, classes=len(self.outline.classes), **shape)
+        fill = resolve if self.config.data.tokens is None else resolve_grids
+        return fill(wanted, classes=len(self.outline.classes), **shape)
 
     def case(self, evidence: Mapping[str, Any]) -> Case:
         """The input of a remedy, for a finding with this evidence."""

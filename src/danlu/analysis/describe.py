@@ -58,7 +58,7 @@ def describe(
     if dataset.kind in ("columns", "table"):
         return replace(report, columns=_columns(dataset, split.train))
     shuffled = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(config.seed))[:STATISTICS_IMAGES]
-    size, colour = config.data.size, config.data.colour
+    size, colour = config.data.side, config.data.colour
     assert size is not None, "chosen while reading"
     assert colour is not None, "chosen while reading"
     fit: Fit = "letterbox" if dataset.task_spec.on_canvas else "crop"

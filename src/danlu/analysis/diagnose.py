@@ -161,6 +161,8 @@ def _data_findings(prepared: Prepared, language: str) -> list[Finding]:
         if isinstance(stored, ImageFiles):
             chunks = torch.arange(len(dataset)).split(256)
             stored = torch.cat([prepared.images.some(chunk.tolist()) for chunk in chunks])
+        if prepared.images.marked:
+            stored = stored[:, :-1]
         with stage(translated("stage.comparing", "comparing the images with one another")):
             findings += examine_images(stored, targets, split, dataset.name_of, language)
     if targets is not None:

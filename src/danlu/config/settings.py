@@ -24,6 +24,7 @@ SHORT = {
     "on_bad": "data.on_bad",
     "follow_links": "data.follow_links",
     "size": "data.size",
+    "tokens": "data.tokens",
     "frames": "data.frames",
     "workers": "data.workers",
     "transform": "data.transform",

@@ -91,7 +91,13 @@ class DataConfig(Strict):
         "stop", "when more than 5 % of the files are bad or a class is empty: stop | skip"
     )
     follow_links: bool = option(False, "follow links, and paths in annotations, that lead out of the data folder")
-    size: Side | None = option(None, "side of the network's input images, in pixels")
+    size: Side | Literal["keep"] | None = option(
+        None, "side of the network's input images, in pixels; keep (vit): each image at its own size, see data.tokens"
+    )
+    tokens: Count | None = option(
+        None, "vit: images keep their aspect; each is resized to at most this many patches, see data.keep_size"
+    )
+    keep_size: bool = option(False, "with data.tokens: images of fewer patches keep their size (as of --size keep)")
     frames: Count | None = option(None, "clips: number of frames per clip, evenly spaced")
     colour: Channels | None = option(None, "channels of the images: grey, rgb, or all as stored")
     ignore: Annotated[int, Field(ge=-1, le=65_535)] | None = option(
@@ -112,6 +118,11 @@ class DataConfig(Strict):
     )
     balance: bool = option(False, "sample all classes equally often")
     transform: OwnName | None = option(None, "transform of your own for samples or batches: FILE.py:NAME")
+
+    @property
+    def side(self) -> int | None:
+        """`size` as a number of pixels; None while it is open."""
+        return None if self.size == "keep" else self.size
 
 
 @dataclass(frozen=True)

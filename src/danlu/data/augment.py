@@ -212,7 +212,7 @@ class Augment:
             images = self._colour(images, draws)
         images = self.normalise.scale(images)
         if draws.noise is not None:
-            images = add_noise(images, draws.noise, self._on.noise)
+            images = self._noise(images, draws.noise)
         return erase(images, draws.of("erase"), self._on.erase) if self._on.erase else images
 
     def _flips(self, draws: Draws) -> tuple[Tensor | None, Tensor | None]:
@@ -288,6 +288,9 @@ class Augment:
         c, u = self._on, draws.of("colour")
         factors = (between(u[:, i], 1 - x, 1 + x) for i, x in enumerate((c.brightness, c.contrast, c.saturation)))
         return jitter(images.float(), *factors, hue=between(u[:, 3], -c.hue, c.hue))
+
+    def _noise(self, images: Tensor, seeds: Tensor) -> Tensor:
+        return add_noise(images, seeds, self._on.noise)
 
     def _mix_weights(self, images: Tensor, draws: Draws, mix_ratio: Tensor, cut: Tensor) -> Tensor:
         """Weights of each image's own pixels, (n, 1, 1, 1) or (n, 1, H, W)."""

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from danlu.patch_grid import PatchGrid
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 PAD = 114  # grey level around a letterboxed image, as in YOLOX
 Fit = Literal["crop", "letterbox", "stretch"]
+AnyFit = Fit | PatchGrid
 
 
 @dataclass(frozen=True)

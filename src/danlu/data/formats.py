@@ -325,7 +325,7 @@ def _open_split(flag: str, given: str, main: Dataset, config: DataConfig) -> Dat
     target = config.target or (main.target_names[0] if main.kind == "table" else None)
     config = replace(config, path=given, val=None, test=None, target=target)
     if main.frames is not None and isinstance(main.inputs, torch.Tensor):
-        config = replace(config, frames=main.frames, size=config.size or main.inputs.shape[-1])
+        config = replace(config, frames=main.frames, size=config.side or main.inputs.shape[-1])
     return _open_path(path, config, main.task)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from danlu.data.canvas import Fit
+from danlu.data.canvas import AnyFit
 from danlu.data.image_workers import CHUNK, decoded_images
 from danlu.data.images import Colour, Window, channels_of
 from danlu.data.memory import check_disk
@@ -33,7 +33,7 @@ def cached_images(
     colour: Colour,
     folder: str | Path,
     workers: int | None = None,
-    fit: Fit = "crop",
+    fit: AnyFit = "crop",
 ) -> tuple[Tensor, list[Problem]]:
     """Load images as `load_images` does, from a memory-mapped cache in `folder`, which is created if needed.
 
@@ -48,7 +48,7 @@ def cached_images(
     folder = Path(folder)
     pixels_file = folder / f"{_key(files.paths, size, colour, fit, files.window)}.npy"
     problems_file = pixels_file.with_suffix(".json")
-    channels = channels_of(colour, files.channels)
+    channels = channels_of(colour, files.channels, fit)
     shape = (len(files), channels, size, size)
     cached = _read_cache(pixels_file, problems_file, shape)
     if cached is None:
@@ -119,7 +119,7 @@ def _write_cache(
             file.unlink(missing_ok=True)
 
 
-def _key(paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None) -> str:
+def _key(paths: Sequence[Path], size: int, colour: Colour, fit: AnyFit, window: Window | None) -> str:
     digest = hashlib.sha256(f"{CACHE_VERSION} {size} {colour} {fit} {window or ''}".rstrip().encode())
     for path in paths:
         try:

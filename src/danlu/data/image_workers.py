@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from danlu.data.canvas import Fit
+from danlu.data.canvas import AnyFit
 from danlu.data.image_file import UNREADABLE, ImageInfo, check_image, formats, reason_of
 from danlu.data.images import Colour, Window, channels_of, read_image
 from danlu.data.memory import check_memory
@@ -64,7 +64,7 @@ def load_images(
     size: int,
     colour: Colour,
     workers: int | None = None,
-    fit: Fit = "crop",
+    fit: AnyFit = "crop",
     window: Window | None = None,
     channels: int | None = None,
 ) -> tuple[Tensor, list[Problem]]:
@@ -75,7 +75,7 @@ def load_images(
     """
     import torch
 
-    channels = channels_of(colour, channels)
+    channels = channels_of(colour, channels, fit)
     check_memory(len(paths) * channels * size**2, "--size", size, f"{len(paths):,} images")
     pixels = torch.zeros(len(paths), channels, size, size, dtype=torch.uint8)
     problems, start = [], 0
@@ -91,7 +91,7 @@ def decoded_images(
     size: int,
     colour: Colour,
     workers: int | None,
-    fit: Fit,
+    fit: AnyFit,
     window: Window | None,
     channels: int,
 ) -> Iterator[tuple[np.ndarray, list[Problem]]]:
@@ -114,7 +114,7 @@ def _check_chunk(paths: Sequence[Path], decode: bool) -> list[ImageInfo | str]:
 
 
 def _decode_chunk(
-    paths: Sequence[Path], size: int, colour: Colour, fit: Fit, window: Window | None, channels: int
+    paths: Sequence[Path], size: int, colour: Colour, fit: AnyFit, window: Window | None, channels: int
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     pixels = np.zeros((len(paths), channels, size, size), np.uint8)
     bad = []

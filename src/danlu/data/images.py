@@ -16,8 +16,9 @@ from PIL import Image
 
 from danlu.config.values import Channels as Colour
 from danlu.data import multichannel
-from danlu.data.canvas import FITS, PAD, Fit, Placement
+from danlu.data.canvas import FITS, PAD, AnyFit, Placement
 from danlu.data.image_file import DEEP_MODES, open_image, orientation, upright_size
+from danlu.patch_grid import PatchGrid
 
 # EXIF orientation (tag 0x0112) -> transposition of the stored image that applies it.
 UPRIGHT = {
@@ -84,7 +85,7 @@ def read_image(
     source: str | Path | np.ndarray | Image.Image,
     size: int,
     colour: Colour = "rgb",
-    fit: Fit = "crop",
+    fit: AnyFit = "crop",
     window: Window | None = None,
 ) -> np.ndarray:
     """Read an image as uint8 (C, size, size), with antialiased bilinear resizing.
@@ -92,8 +93,12 @@ def read_image(
     C is 3 for "rgb", 1 for "grey", and the number of channels of the file for "all".
 
     fit: "crop" resizes the shorter side to `size` and crops the centre square; "letterbox" and "stretch" keep the whole
-    image (`data/canvas.py`). window: as of `decode`. Raises ValueError or OSError if the image is missing or invalid.
+    image (`data/canvas.py`). With a `PatchGrid` the image keeps its aspect in the top left corner, and one more channel
+    is 255 on the image and 0 beside it. window: as of `decode`. Raises ValueError or OSError if the image is missing or
+    invalid.
     """
+    if isinstance(fit, PatchGrid):
+        return _on_grid(source, fit, size, colour, window)
     if fit != "crop":
         return place_image(source, FITS[fit](image_size(source), size), colour, window)
     if colour == "all":
@@ -144,9 +149,19 @@ def place_image(
     return _channels_first(canvas)
 
 
-def channels_of(colour: Colour, stored: int | None) -> int:
-    """Channels of images that are read in this colour. stored: of the files, for "all"."""
-    return {"grey": 1, "rgb": 3}.get(colour) or stored or 3
+def _on_grid(source: Any, grid: PatchGrid, canvas: int, colour: Colour, window: Window | None) -> np.ndarray:
+    """The image at its own size and a channel that marks it, uint8 (C + 1, canvas, canvas)."""
+    height, width = image_size(source)
+    rows, columns = grid.size(height, width, canvas)
+    placement = Placement((height, width), (canvas, canvas), (columns / width, rows / height))
+    mark = np.zeros((1, canvas, canvas), np.uint8)
+    mark[:, :rows, :columns] = 255
+    return np.concatenate([place_image(source, placement, colour, window), mark])
+
+
+def channels_of(colour: Colour, stored: int | None, fit: AnyFit = "crop") -> int:
+    """Channels of images that are read in this colour. stored: of the files, for "all". fit: as of `read_image`."""
+    return ({"grey": 1, "rgb": 3}.get(colour) or stored or 3) + isinstance(fit, PatchGrid)
 
 
 def _read_channels(source: Any, window: Window | None) -> np.ndarray:

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.data.canvas import FITS, PAD, Fit, Placement
+from danlu.data.canvas import FITS, PAD, AnyFit, Fit, Placement
 from danlu.data.dataset import Dataset, ImageFiles, Problem
 from danlu.data.image_cache import cached_images
 from danlu.data.image_workers import load_images
 from danlu.data.images import Colour, channels_of
 from danlu.data.memory import check_memory
 from danlu.message import message
+from danlu.patch_grid import PatchGrid
 from danlu.refuse import refusal
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL
 class Decoder:
     """Decoder for the images of a batch; it is pickled and sent to worker processes.
 
-    size: side of the decoded images in pixels. colour: "grey" or "rgb". fit: "crop", "letterbox" or "stretch".
+    size: side of the decoded images in pixels. colour: "grey" or "rgb". fit: as of `read_image`.
     """
 
     files: ImageFiles
     size: int
     colour: Colour
-    fit: Fit = "crop"
+    fit: AnyFit = "crop"
 
     def __call__(self, wanted: np.ndarray, epoch: int = 0) -> tuple[Tensor, list[int], list[Problem]]:
         """Sample numbers -> uint8 (n, C, S, S), the places in it that are void, and why."""
@@ -61,7 +62,8 @@ class Images:
     """Images of a dataset.
 
     source: uint8 (N, C, S, S) in memory, or files with a `decoder`. problems: of unreadable files. void: numbers of the
-    samples that could not be read. frames: of clips, whose channels are those of all frames.
+    samples that could not be read. frames: of clips, whose channels are those of all frames. marked: whether a last
+    channel marks the pixels of each image on the canvas, which keeps its aspect there.
     """
 
     source: Tensor | ImageFiles
@@ -69,12 +71,13 @@ class Images:
     problems: list[Problem] = field(default_factory=list)
     void: list[int] = field(default_factory=list)
     frames: int | None = None
+    marked: bool = False
 
     @property
     def channels(self) -> int:
         """Number of channels of each image, or of a frame."""
         if isinstance(self.source, Tensor):
-            return self.source.shape[1] // (self.frames or 1)
+            return (self.source.shape[1] - self.marked) // (self.frames or 1)
         assert self.decoder is not None
         return channels_of(self.decoder.colour, self.source.channels)
 
@@ -88,6 +91,9 @@ class Images:
     def statistics(self, index: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel over the given samples, scaled to [0, 1]."""
         images = self.some(index)
+        if self.marked:
+            pixels = images[:, :-1].movedim(1, 0)[:, images[:, -1] > 0]
+            return channel_statistics(pixels[None, ..., None])
         return channel_statistics(
             images if self.frames is None else images.unflatten(1, (self.frames, -1)).flatten(0, 1)
         )
@@ -101,17 +107,22 @@ def image_inputs(
     memory: bool = True,
     cache: str | None = None,
     workers: int | None = None,
-    fit: Fit = "crop",
+    fit: AnyFit = "crop",
 ) -> Images:
     """Load the images of a dataset as squares of `size` pixels.
 
     colour: "grey", "rgb" or "all" (as stored). memory: decode all images now and keep them in memory. cache: folder of
     decoded images on disk, used instead of memory. Without both, images are decoded when needed. workers: number of
-    processes that decode; None: one per CPU core. fit: how to make an image square (`data/canvas.py`).
+    processes that decode; None: one per CPU core. fit: how to make an image square (`read_image`).
     """
-    total = len(dataset) * (dataset.frames or 1) * channels_of(colour, dataset.stored_channels) * size**2
+    total = len(dataset) * (dataset.frames or 1) * channels_of(colour, dataset.stored_channels, fit) * size**2
     what = f"{len(dataset):,} images"
     if isinstance(dataset.inputs, Tensor):
+        if isinstance(fit, PatchGrid):
+            wanted = message(
+                "data.wanted.files_of_sizes", "image files, whose sizes differ, with --tokens and --size keep"
+            )
+            raise refusal("DATA", wanted, f"arrays of one size in {dataset.path}")
         check_memory(total, "--size", size, what)
         images = _in_colour(dataset.inputs, colour, dataset.frames)
         images = _letterboxed(images, size) if fit == "letterbox" else _resized(images, (size, size))
@@ -127,10 +138,10 @@ def image_inputs(
         check_memory(total, *(("--size", size) if reducible else ("--data.memory", "true")), what)
         images, problems = load_images(files.paths, size, colour, workers, fit, files.window, files.channels)
     else:
-        return Images(files, Decoder(files, size, colour, fit))
+        return Images(files, Decoder(files, size, colour, fit), marked=isinstance(fit, PatchGrid))
     bad = {problem.where for problem in problems}
     void = [row for row, path in enumerate(files.paths) if str(path) in bad] if bad else []
-    return Images(images, problems=list(problems), void=void)
+    return Images(images, problems=list(problems), void=void, marked=isinstance(fit, PatchGrid))
 
 
 def placements(dataset: Dataset, size: int, fit: Fit) -> list[Placement]:

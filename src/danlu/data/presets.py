@@ -18,6 +18,8 @@ OBJECT_CROP_AREA = (0.3, 1.0)  # augment.area when only augment.iou_crop is give
 STRIDE = 32  # pixels; sizes of multi-scale training are multiples of the largest stride of the detectors
 PAD_DIVISOR = 8  # small images are padded by 1/8 of their side: 4 pixels for CIFAR's 32 (He et al. 2015)
 OFF_WITHOUT_OBJECTS = {"zoom_out": 1, "iou_crop": 0, "mosaic": 0, "multi_scale": 0}  # setting -> value that is off
+# Settings that images of different sizes do not support: they move pixels between patches, or mix images.
+MOVES_GRID = ("pad", "area", "rotate", "scale", "shear", "translate", "erase", "mixup", "cutmix")
 # Setting that detection does not support -> the reason or the alternative.
 ALTERNATIVES = {
     "pad": "augment.translate shifts images",
@@ -140,6 +142,25 @@ def resolve(config: A, *, size: int, channels: int, classes: int) -> A:
     filled = replace(config, **(values | mine))
     _check(filled, size, channels, classes)
     return filled
+
+
+def resolve_grids(config: A, *, size: int, channels: int, classes: int) -> A:
+    """As `resolve`, for images that keep their aspect: only transforms that keep the grid of patches.
+
+    Raises Refusal for the others where the user set them.
+    """
+    off = _none(size, channels)
+    for name in MOVES_GRID:
+        value = getattr(config, name)
+        if value not in (None, off[name]):
+            wanted = message("data.wanted.keeps_grid", "omitted with --tokens and --size keep")
+            keeps = message(
+                "data.do.keeps_grid", "flip, brightness, contrast, saturation, hue and noise keep the grid of patches"
+            )
+            raise refusal(f"augment.{name}", wanted, value, do=keeps)
+    return resolve(
+        replace(config, **{name: off[name] for name in MOVES_GRID}), size=size, channels=channels, classes=classes
+    )
 
 
 def resolve_objects(config: A, *, size: int, channels: int, poses: bool = False) -> A:

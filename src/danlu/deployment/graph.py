@@ -154,9 +154,11 @@ Graph = ImageGraph | ObjectGraph | MapGraph
 def graph_of(run: LoadedRun) -> Graph:
     """The graph of a run's network on the CPU, in eval mode. Refusal for networks that cannot be exported."""
     signature = run.signature
-    if signature.columns is not None or signature.channels is None or signature.frames is not None:
+    of_one_size = signature.frames is None and signature.tokens is None
+    if signature.columns is not None or signature.channels is None or not of_one_size:
         kind = "table rows" if signature.columns is not None else "tensors of your own"
         kind = "clips" if signature.frames is not None else kind
+        kind = "images of different sizes" if signature.tokens is not None else kind
         raise Refusal(
             message(
                 "deployment.refuse.run_network_images_exported",

@@ -15,6 +15,7 @@ from danlu.config import Config
 from danlu.data.augment import Normalise, views
 from danlu.data.clips import ClipTransform
 from danlu.data.columns import TargetScaler
+from danlu.data.grids import without_border
 from danlu.data.images import decode, read_image
 from danlu.data.multichannel import ChannelsError
 from danlu.inference.inputs import InputImage, output_folder, output_name, read_images
@@ -60,15 +61,16 @@ def predict_images(
         for one in images
     ]
     if out is not None:
-        _write_annotated(out, images, predictions)
+        _write_annotated(out, images, predictions, signature.tokens is not None)
     return predictions
 
 
 def read_for(source: Any, signature: Signature) -> np.ndarray:
     """Read an image as the network takes it. Raises ChannelsError for another number of channels."""
-    pixels = read_image(source, signature.canvas or 1, signature.colour, window=signature.window)
-    if len(pixels) != signature.channels:
-        raise ChannelsError(f"{len(pixels)} channels, but the network takes {signature.channels}")
+    pixels = read_image(source, signature.canvas or 1, signature.colour, signature.placing, signature.window)
+    channels = len(pixels) - (signature.tokens is not None)
+    if channels != signature.channels:
+        raise ChannelsError(f"{channels} channels, but the network takes {signature.channels}")
     return pixels
 
 
@@ -129,15 +131,24 @@ def image_outputs(
     return torch.cat(chunks)
 
 
-def _write_annotated(out: Path, images: Sequence[InputImage[np.ndarray]], predictions: Sequence[Prediction]) -> None:
-    """Write each image at its original size, with its prediction below, under the name of its file."""
+def _write_annotated(
+    out: Path, images: Sequence[InputImage[np.ndarray]], predictions: Sequence[Prediction], marked: bool
+) -> None:
+    """Write each image at its original size, with its prediction below, under the name of its file.
+
+    marked: whether images in memory are on a canvas whose last channel marks them.
+    """
     folder = output_folder(out)
     taken: set[str] = set()
     for one, prediction in zip(images, predictions):
         if one.content is None:
             continue
-        pixels = np.asarray(decode(one.source)).transpose(2, 0, 1) if isinstance(one.source, Path) else one.content
-        image = annotate(torch.from_numpy(np.ascontiguousarray(pixels)), _caption(prediction))
+        pixels = torch.from_numpy(one.content)
+        if isinstance(one.source, Path):
+            pixels = torch.from_numpy(np.ascontiguousarray(np.asarray(decode(one.source)).transpose(2, 0, 1)))
+        elif marked:
+            pixels = without_border(pixels)
+        image = annotate(pixels, _caption(prediction))
         image.save(folder / output_name(one.name, taken))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.data.clips import filmstrip
+from danlu.data.grids import without_border
 from danlu.preparation.prepared import Prepared
 from danlu.report.images import to_data_uri, visible
 
@@ -21,7 +22,7 @@ def image_uri(prepared: Prepared, index: int, side: int | None = None) -> str:
     image = prepared.images.some([index])[0]
     if prepared.images.frames is not None:
         return to_data_uri(filmstrip(image, prepared.images.frames), FILMSTRIP_WIDTH)
-    image = visible(image)
+    image = visible(without_border(image) if prepared.images.marked else image)
     placed = prepared.objects or prepared.maps
     if placed is None:
         return to_data_uri(image, side or IMAGE_SIDE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -41,6 +41,7 @@ def build_model(
     size: int | None = None,
     inputs: int | None = None,
     frames: int | None = None,
+    mixed: bool = False,
     **options: Any,
 ) -> nn.Module:
     """Build a randomly initialised network of images, rows or clips.
@@ -55,6 +56,7 @@ def build_model(
         size: Side of the images in pixels.
         inputs: Numbers per row, for rows of numbers.
         frames: Frames per clip, for clips.
+        mixed: For images of different sizes on canvases of one size; `size` is then the side of a typical image.
         options: Fields of `ModelConfig`; None, or the field's default, means the network's own default.
 
     Raises:
@@ -82,8 +84,21 @@ def build_model(
     shape = (channels * size * size, classes) if spec.tabular else (channels, size, classes)
     if not spec.tabular:
         _check_size(name, spec, size)
+    if mixed:
+        spec = _for_mixed_sizes(name, spec)
     model = _build(name, spec, shape, options)
     return model if frames is None or spec.clips else FrameMean(model)
+
+
+def _for_mixed_sizes(name: str, spec: NetworkSpec) -> NetworkSpec:
+    """The spec of the same network for images of different sizes. Raises Refusal where it needs one size."""
+    if spec.mixed is None:
+        suited = ", ".join(other for other, one in MODELS.items() if one.mixed is not None)
+        wanted = message(
+            "models.wanted.mixed_sizes", "a network for images of different sizes ({suited})", suited=suited
+        )
+        raise refusal("--model", wanted, name)
+    return replace(spec, build=spec.mixed)
 
 
 def build_backbone(name: str, *, channels: int, size: int, **options: Any) -> Backbone:

@@ -7,7 +7,6 @@ of each image, as for fine-tuning at another size (Dosovitskiy et al. 2021, sect
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,19 +17,10 @@ from torch.nn import functional as F
 
 from danlu.message import message
 from danlu.models.networks.vit import Attention, Block, ViT
+from danlu.patch_grid import size_within
 from danlu.refuse import one_of, refusal
 
-
-def size_within(height: int, width: int, patch: int, tokens: int) -> tuple[int, int]:
-    """Height and width in pixels of an image that keeps its aspect and has at most `tokens` patches.
-
-    Multiples of the patch's side, at least one patch each; as NaFlex (Tschannen et al. 2025): 480 x 640 with patches of
-    16 and 256 tokens becomes 208 x 288, 13 x 18 patches.
-    """
-    scale = math.sqrt(tokens * patch**2 / (height * width))
-    rows, columns = (max(1, math.floor(side * scale / patch)) for side in (height, width))
-    rows, columns = min(rows, tokens), min(columns, tokens)  # where the other side is a single patch
-    return rows * patch, columns * patch
+__all__ = ["WAYS", "outputs_of_sizes", "size_within"]
 
 
 def outputs_of_sizes(model: ViT, images: Sequence[Tensor], way: str = "bucket") -> Tensor:
@@ -61,19 +51,9 @@ def _sequence(model: ViT, image: Tensor) -> Tensor:
         multiple = message("models.wanted.multiple_patch_side", "a multiple of the patch's side {patch}", patch=patch)
         raise refusal("the size of an image", multiple, " x ".join(map(str, image.shape[1:])))
     patches = model.embed(image[None])
-    positions = positions_of(model, int(patches.shape[2]), int(patches.shape[3]))
+    positions = model.positions(int(patches.shape[2]), int(patches.shape[3]))
     sequence = torch.cat([model.class_token[0], patches[0].flatten(1).T])
     return model.dropout(sequence + positions)
-
-
-def positions_of(model: ViT, rows: int, columns: int) -> Tensor:
-    """The positions (1 + rows * columns, width) of the class token and of a grid, by bicubic resizing of the table."""
-    table = model.position[0]
-    if (rows, columns) == (model.side, model.side):
-        return table
-    grid = table[1:].T.unflatten(1, (model.side, model.side))[None]
-    grid = F.interpolate(grid, (rows, columns), mode="bicubic", antialias=True, align_corners=False)
-    return torch.cat([table[:1], grid[0].flatten(1).T])
 
 
 def _in_buckets(model: ViT, sequences: Sequence[Tensor]) -> Tensor:

@@ -44,6 +44,8 @@ class NetworkSpec:
         residual: A residual network with batch norm. Decides default settings.
         clips: Takes clips (N, T, C, size, size); `channels` are those of a frame, and `default_input` is (T, C, H, W).
         distance_outputs: Its outputs are minus squared distances to class prototypes, not logits. Decides the loss.
+        mixed: Builds the same network for images of different sizes on a canvas, whose last channel marks their pixels;
+            None for networks that need one size.
         name: Name of a network of the user, whose `build` takes `NetworkFacts`; "" for the entries of tables.
     """
 
@@ -60,6 +62,7 @@ class NetworkSpec:
     residual: bool = False
     distance_outputs: bool = False
     clips: bool = False
+    mixed: Callable[..., nn.Module] | None = None
     name: str = ""
 
     @property

@@ -213,7 +213,7 @@ def _hugging_face(data: Any, options: ReadOptions, where: str) -> SplitData:
         )
     known = tuple(features[label].names) if label in classes else None
     labels = as_labels(data[label], f"column {label!r} of {where}")
-    return SplitData(image_tensor(data, lambda item: item[image], options.config.size), labels, known)
+    return SplitData(image_tensor(data, lambda item: item[image], options.config.side), labels, known)
 
 
 def _with_target(config: DataConfig, target: str) -> DataConfig:
@@ -246,6 +246,6 @@ def _dataset(data: Any, options: ReadOptions, where: str) -> SplitData:
             labels = np.stack([np.asarray(one) for one in labels])
     values = as_labels(labels, f"targets of {where}")
     if is_image(first):
-        return SplitData(image_tensor(data, lambda item: read(item)[0], options.config.size), values, class_names(data))
+        return SplitData(image_tensor(data, lambda item: read(item)[0], options.config.side), values, class_names(data))
     shape = tuple(as_input(first, where).shape)
     return SplitData(Samples((data,), ReadInput(read), shape), values, class_names(data))

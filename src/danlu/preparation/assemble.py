@@ -16,6 +16,7 @@ from danlu.data.augment_objects import AugmentObjects
 from danlu.data.batches import Batches, Columns, Transform
 from danlu.data.clips import CLIP_CHANNELS, ClipTransform
 from danlu.data.columns import TargetScaler
+from danlu.data.grids import GridAugment
 from danlu.detection.detector import Detector
 from danlu.engine.device import in_precision, set_determinism
 from danlu.engine.loop import Plan
@@ -88,7 +89,8 @@ def _own_transforms(
     if signature.frames is not None:
         augment = Augment(config.augment, channels=CLIP_CHANNELS, classes=classes, **shape)
         return ClipTransform(augment, signature.frames), ClipTransform(Normalise(**shape), signature.frames)
-    return Augment(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
+    kind = Augment if signature.tokens is None else GridAugment
+    return kind(config.augment, channels=channels, classes=classes, **shape), Normalise(**shape)
 
 
 def make_batches(prepared: Prepared, index: Tensor, transform: Transform, **settings: Any) -> Batches:

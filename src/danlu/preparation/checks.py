@@ -116,7 +116,7 @@ def _check_maps(config: ResolvedConfig, encoded: Encoded, maps: MapSet) -> None:
             "preparation.wanted.backbone_omitted", "omitted for {model}, which has its own", model=config.model.name
         )
         raise refusal("--backbone", omitted, config.detect.backbone)
-    if (config.data.size or 0) % spec.multiple:
+    if (config.data.side or 0) % spec.multiple:
         multiple = message(
             "preparation.wanted.size_multiple",
             "a multiple of {multiple} for {model}",
@@ -165,7 +165,14 @@ def check_training(prepared: Prepared) -> None:
     if is_own(config.model.name) or is_own(config.loss.name):
         check_own(prepared)
     if prepared.images is None:
-        for key in (*(k for k in keys() if k.startswith("augment.")), "data.size", "data.colour", "data.cache", "tta"):
+        for key in (
+            *(k for k in keys() if k.startswith("augment.")),
+            "data.size",
+            "data.tokens",
+            "data.colour",
+            "data.cache",
+            "tta",
+        ):
             value = get(config, key)
             if value not in (None, False, "none"):
                 raise refusal(

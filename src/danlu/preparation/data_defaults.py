@@ -13,6 +13,7 @@ from danlu.data.images import channels_of
 from danlu.detection.build import DETECTORS
 from danlu.message import Message, message
 from danlu.preparation.choices import Choice, Chooser
+from danlu.preparation.mixed_sizes import choose_mixed_sizes, grid_of, sizes_of
 from danlu.preparation.pretrained import choose_size, is_pretrained
 from danlu.run.signature import Signature
 from danlu.task_spec import TASKS
@@ -38,6 +39,7 @@ def pick_data_settings(
     pick, objects = chooser.pick, TASKS[dataset.task].on_canvas
     pick("task", dataset.task, TASKS[dataset.task].reason)
     if dataset.kind in ("images", "files"):
+        choose_mixed_sizes(chooser, dataset, start)
         name, source = (
             chooser["model.name"],
             message("choice.same_as_source", "that of {source}", source=starting_weights(chooser)),
@@ -73,8 +75,10 @@ def pick_data_settings(
         if stored == 1:
             pick("data.colour", "grey", message("choice.colour.grey", "every image is grey"))
         pick("data.colour", "rgb", message("choice.colour.rgb", "some images have colour"))
-        channels = channels_of(chooser["data.colour"], stored)
-        size_bytes = len(dataset) * (dataset.frames or 1) * channels * chooser["data.size"] ** 2
+        grid = grid_of(chooser.chosen())
+        channels = channels_of(chooser["data.colour"], stored, grid or "crop")
+        side = chooser["data.size"] if grid is None else grid.canvas(sizes_of(dataset))
+        size_bytes = len(dataset) * (dataset.frames or 1) * channels * side**2
         fits = size_bytes <= DATA_MEMORY[device.type]
         mib = size_bytes / 2**20
         if fits:

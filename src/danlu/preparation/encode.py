@@ -20,6 +20,7 @@ from danlu.data.object_set import ObjectSet
 from danlu.data.split import Split
 from danlu.detection.build import DETECTORS
 from danlu.message import message
+from danlu.preparation.mixed_sizes import grid_of, sizes_of
 from danlu.preparation.networks import model_options
 from danlu.preparation.pretraining import settings_of
 from danlu.refuse import refusal
@@ -51,7 +52,7 @@ class Encoded:
 
 def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start: Signature | None) -> Encoded:
     """Decode images to one size, with mean and std of the training set or of the weights to start from."""
-    size, colour = config.data.size, config.data.colour
+    size, colour = config.data.side, config.data.colour
     assert size is not None  # chosen for all image data
     assert colour is not None
     if size < MIN_SIDE:
@@ -61,7 +62,9 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
     objects = dataset.task_spec.on_canvas
     crops = dataset.kind == "files" and config.augment.area is not None and size >= MIN_CROP_SIDE and not objects
     canvas = round(size * CROP_MARGIN) if crops else size
-    fit: Fit = config.detect.fit if objects else "crop"
+    grid, fit = grid_of(config), config.detect.fit if objects else "crop"
+    if grid is not None:
+        canvas = grid.canvas(sizes_of(dataset))
     images = image_inputs(
         dataset,
         size=canvas,
@@ -69,7 +72,7 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
         memory=config.data.memory,
         cache=config.data.cache,
         workers=config.data.workers or None,
-        fit=fit,
+        fit=grid or fit,
     )
     split = _without(split, images.void, len(dataset))
     limit = MAX_STATISTICS_IMAGES if config.data.memory else MAX_STATISTICS_FILES
@@ -92,6 +95,8 @@ def encode_images(config: ResolvedConfig, dataset: Dataset, split: Split, start:
         target_scale=scale,
         backbone=config.detect.backbone,
         fit=fit,
+        tokens=config.data.tokens,
+        keep_size=config.data.keep_size,
     )
     return Encoded(dataset, split, signature, scaled, images=images)
 

@@ -85,6 +85,7 @@ def network(signature: Signature, pretrained: bool = False) -> nn.Module:
         classes=signature.outputs,
         inputs=facts.inputs,
         frames=facts.frames,
+        mixed=signature.tokens is not None,
         pretrained=pretrained,
         **signature.options,
     )

@@ -19,7 +19,7 @@ from danlu.data.images import channels_of
 from danlu.data.inputs import frame_of, image_inputs
 from danlu.data.label_maps import MapSet
 from danlu.data.object_set import ObjectSet
-from danlu.data.presets import resolve_maps, resolve_objects
+from danlu.data.presets import resolve_grids, resolve_maps, resolve_objects
 from danlu.data.sources.targets import with_classes
 from danlu.data.split import Split, folds, split_dataset
 from danlu.data.unlabelled import open_unlabelled, without_labels
@@ -125,7 +125,7 @@ def prepare_for(signature: Signature, config: Config, dataset: Dataset, index: T
     elif dataset.kind in ("images", "files"):
         canvas = signature.canvas or 1
         memory = config.data.memory
-        images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.fit)
+        images = image_inputs(dataset, size=canvas, colour=signature.colour, memory=memory, fit=signature.placing)
         if images.frames != signature.frames:
             wanted = message("preparation.wanted.clips_of", "clips of {frames} frames", frames=signature.frames)
             if signature.frames is None:
@@ -215,7 +215,7 @@ def split_of(config: Config, dataset: Dataset) -> Split:
 
 def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConfig:
     """The config with every setting of the augmentation filled in."""
-    size = config.data.size or 1
+    size = config.data.side or 1
     is_image = dataset.kind in ("images", "files")
     channels = channels_of(config.data.colour or "rgb", dataset.stored_channels) if is_image else 3
     if dataset.frames is not None:
@@ -226,7 +226,8 @@ def _with_augmentation(config: ResolvedConfig, dataset: Dataset) -> ResolvedConf
         poses = dataset.task_spec.poses
         return replace(config, augment=resolve_objects(config.augment, size=size, channels=channels, poses=poses))
     classes = len(dataset.classes) if dataset.task_spec.has_classes else 0
-    return replace(config, augment=resolve_augmentation(config.augment, size=size, channels=channels, classes=classes))
+    fill = resolve_augmentation if config.data.tokens is None else resolve_grids
+    return replace(config, augment=fill(config.augment, size=size, channels=channels, classes=classes))
 
 
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:

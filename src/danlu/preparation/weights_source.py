@@ -77,7 +77,7 @@ def _published(config: Config) -> Source:
         raise refusal(
             f"--model with --init {PUBLISHED}", message("preparation.wanted.timm_name", "timm/NAME"), config.model.name
         )
-    found = timm_weights(name, config.data.size or 224)
+    found = timm_weights(name, config.data.side or 224)
     shape = {"channels": found.channels, "mean": found.mean, "std": found.std}
     return Source(init, found.state, Signature(task="classify", model=f"timm/{name}", **shape))
 

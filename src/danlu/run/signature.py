@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, PositiveFloat, TypeAdapter, ValidationError
 
 from danlu.config.values import Channels
+from danlu.patch_grid import PatchGrid
 from danlu.task_spec import TASKS, TaskName, TaskSpec
 
 
@@ -38,6 +39,9 @@ class Signature:
         window: Pixel values that become 0 and 255 in images of more than 8 bits per channel.
         shape: Shape of one input that the network takes as it is given (tensors of the user).
         transform: Name of the user's transform of the inputs.
+        tokens: Max number of patches of an image, which keeps its aspect on the canvas; `size` is then the side
+            of the grid that the table of positions is made for.
+        keep_size: Whether images of fewer patches keep their size.
         pretrain: Method of pretraining and its options; of a classifier, those its weights come from.
     """
 
@@ -66,6 +70,8 @@ class Signature:
     temperature: PositiveFloat = 1.0
     pretrain: dict[str, Any] | None = None
     frames: int | None = None
+    tokens: int | None = None
+    keep_size: bool = False
 
     @property
     def task_spec(self) -> TaskSpec:
@@ -76,6 +82,13 @@ class Signature:
     def colour(self) -> Channels:
         """Channels in which images are read for this network, as of the setting `data.colour`."""
         return "grey" if self.channels == 1 else "rgb" if self.channels in (3, None) else "all"
+
+    @property
+    def placing(self) -> Literal["crop", "letterbox", "stretch"] | PatchGrid:
+        """Rule by which images are brought onto the canvas, as `read_image` takes it."""
+        if self.tokens is None:
+            return self.fit
+        return PatchGrid(self.options["patch"], self.tokens, self.keep_size)
 
     @property
     def outputs(self) -> int:
@@ -95,6 +108,8 @@ class Signature:
     @property
     def normalisation(self) -> dict[str, Any]:
         """Arguments of `data.augment.Normalise`; a clip is an image of the channels of all its frames."""
+        if self.tokens is not None:  # the last channel marks the image: it becomes 0 and 1
+            return {"size": self.canvas or 1, "mean": (*self.mean, 0.0), "std": (*self.std, 1.0)}
         repeats = self.frames or 1
         return {"size": self.size or 1, "mean": self.mean * repeats, "std": self.std * repeats}
 

@@ -13,6 +13,7 @@ from danlu.advice.fixes import fixes_of_run
 from danlu.data.augment import Normalise
 from danlu.data.clips import filmstrip
 from danlu.data.dataset import SPLITS
+from danlu.data.grids import without_border
 from danlu.engine.doctor_watcher import findings_of
 from danlu.engine.loop import Progress
 from danlu.inference.measure import Measurement
@@ -115,6 +116,8 @@ def augmented_images(prepared: Prepared) -> list[str]:
     if signature.frames is not None:
         clips = normalise.undo(shown.flatten(1, 2))
         return [to_data_uri(filmstrip(clip, signature.frames), FILMSTRIP_WIDTH) for clip in clips]
+    if signature.tokens is not None:
+        return [to_data_uri(visible(without_border(one)), IMAGE_SIDE) for one in normalise.undo(shown)]
     images = visible(normalise.undo(shown.flatten(0, 1)[:AUGMENTED_SHOWN] if shown.ndim == 5 else shown))
     if isinstance(targets, ObjectBatch):
         boxed = [draw_boxes(image, targets.image(i).boxes) for i, image in enumerate(images)]

@@ -206,7 +206,7 @@ def _augment(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimensi
 
 
 def _network(chosen: Config, prepared: Prepared, searched: list[str]) -> Dimension:
-    centre, size = str(chosen.model.name), chosen.data.size or 0
+    centre, size = str(chosen.model.name), chosen.data.side or 0
     if TASKS[prepared.dataset.task].finds_objects or chosen.transfer.start or centre not in MODELS:
         text = "--search model works for danlu's own classifiers from random initialisation"
         raise Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
 
 import torch
@@ -23,6 +24,9 @@ SIZES = {
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
 }
+
+
+MARKED = 0.5  # values above it in the last channel of a canvas mark the image
 
 
 class AlongTokens(nn.Module):
@@ -121,7 +125,7 @@ class ViT(Backbone):
         drops = rates(drop_path, blocks)
         super().__init__(stages={}, head=nn.Linear(width, classes), channels=(width,), strides=(patch,))
         self.stage_names = ("blocks",)
-        self.side = size // patch
+        self.patch, self.side = patch, size // patch
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(torch.empty(1, 1 + self.side**2, width))
         self.embed = nn.Conv2d(channels, width, patch, patch)
@@ -145,6 +149,18 @@ class ViT(Backbone):
         blocks = [(f"blocks.{i}",) for i in range(len(self.blocks))]
         return [("embed", "class_token", "position"), *blocks, ("norm", "head")]
 
+    def positions(self, rows: int, columns: int) -> Tensor:
+        """The positions (1 + rows * columns, width) of the class token and of a grid, by bicubic resizing of the table.
+
+        As for fine-tuning at another size (Dosovitskiy et al. 2021, section 3.2).
+        """
+        table = self.position[0]
+        if (rows, columns) == (self.side, self.side):
+            return table
+        grid = table[1:].T.unflatten(1, (self.side, self.side))[None]
+        grid = F.interpolate(grid, (rows, columns), mode="bicubic", antialias=True, align_corners=False)
+        return torch.cat([table[:1], grid[0].flatten(1).T])
+
     def tokens(self, x: Tensor) -> Tensor:
         """Encode images (N, C, size, size) as (N, 1 + side^2, width): the class token, then the patches row by row."""
         patches = self.embed(x).flatten(2).transpose(1, 2)
@@ -161,6 +177,54 @@ class ViT(Backbone):
         return self.head(self.tokens(x)[:, 0])
 
 
+class MixedViT(ViT):
+    """A vision transformer on images of different sizes, each in a grid of patches somewhere on one canvas.
+
+    It returns for each image what `ViT` returns for it alone: images of equally many patches form a batch of the
+    blocks. The parameters, and their names, are those of `ViT`.
+
+    Args:
+        size: Side in pixels of the square grid that the table of positions is made for; other grids resize it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Canvases (N, C + 1, H, W), whose last channel is 1 on the image and 0 beside it -> outputs (N, K).
+
+        Sides are multiples of the patch's. Images (N, C, H, W) fill the canvas.
+        """
+        return self.head(self.class_tokens(x))
+
+    def class_tokens(self, x: Tensor) -> Tensor:
+        """The class token of each image after the blocks, (N, width)."""
+        channels, patch = self.embed.in_channels, self.patch
+        patches = self.embed(x[:, :channels]).movedim(1, 3)
+        inside = self._grids(x[:, channels, ::patch, ::patch] if x.shape[1] > channels else patches.new_ones(1))
+        inside = inside.expand(patches.shape[:3])
+        rows, columns = inside.any(2).sum(1).tolist(), inside.any(1).sum(1).tolist()
+        tables = {grid: self.positions(*grid) for grid in set(zip(rows, columns))}
+        buckets: dict[int, list[int]] = defaultdict(list)
+        for place, (height, width) in enumerate(zip(rows, columns)):
+            buckets[height * width].append(place)
+        found = []
+        for tokens, places in buckets.items():
+            here = torch.tensor(places, device=x.device)
+            own = patches.index_select(0, here)[inside[here]].view(len(places), tokens, -1)
+            own = torch.cat([self.class_token.expand(len(places), -1, -1), own], 1)
+            own = own + torch.stack([tables[rows[place], columns[place]] for place in places])
+            found.append(self.norm(self.blocks(self.dropout(own)))[:, 0])
+        order = torch.tensor([place for places in buckets.values() for place in places], device=x.device)
+        return torch.cat(found).index_select(0, order.argsort())
+
+    @staticmethod
+    def _grids(marks: Tensor) -> Tensor:
+        """Patches of each image, bool (N, R, C): the rows and columns that have a mark, all where there is none."""
+        marked = marks > MARKED
+        if marks.ndim == 1:
+            return marked[:, None, None]
+        inside = marked.any(2)[:, :, None] & marked.any(1)[:, None]
+        return inside | ~marked.any(2).any(1)[:, None, None]
+
+
 NETWORKS = {
     f"vit-{kind}": NetworkSpec(
         partial(ViT, kind),
@@ -168,6 +232,7 @@ NETWORKS = {
         paper="Dosovitskiy et al. 2021",
         family="vit",
         min_size=4,
+        mixed=partial(MixedViT, kind),
     )
     for kind in SIZES
 }
