@@ -225,7 +225,8 @@ def metavar(setting: Setting) -> str:
     """Placeholder of a setting's value in --help: its choices, or N or TEXT."""
     several = "" if not setting.is_list else "A,B,..." if setting.length is None else ",".join("ABCD"[: setting.length])
     if setting.choices:
-        return "|".join([*setting.choices, *([several] if several else [])])
+        other = several or ("N" if int in setting.members else "")
+        return "|".join([*setting.choices, *([other] if other else [])])
     if setting.is_switch:
         return "[N]" if int in setting.members else "[true|false]"
     if several:

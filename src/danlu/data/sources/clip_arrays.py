@@ -22,7 +22,7 @@ from danlu.data.sources.targets import Task
 from danlu.data.split_names import split_of_path
 from danlu.data.survey import File, Survey, as_survey, sample
 from danlu.message import message
-from danlu.refuse import refusal
+from danlu.refuse import Refusal, refusal
 
 MIN_FRAMES = 2  # of a clip
 IMAGE_CHANNELS = (1, 3, 4)  # as last side: an array of three dimensions is then one image
@@ -69,6 +69,8 @@ def open(path: Path | Survey, config: DataConfig, task: Task | None = None) -> D
         try:
             facts[file] = _facts(file)
         except UNREADABLE as error:
+            if isinstance(error, Refusal):
+                raise
             problems.append(Problem(file.relative, reason_of(error)))
     stop_if_many_bad(survey.root, problems, len(files), config)
     lengths = [one.frames for one in facts.values()]
