@@ -55,9 +55,9 @@ def landscape(run: str | Path | Run, *, directions: str = "random", lang: str | 
 
     The first plane is spanned by `directions`: "random", each filter scaled to the norm of its weights (Li et al.,
     "Visualizing the Loss Landscape of Neural Nets", 2018), or the two "eigenvectors" of the Hessian with the largest
-    eigenvalues. The second contains the initial, the best and the last weights, or fits them best together with those
-    that `save_path` kept along the training; the initial ones are initialised again from the seed.
-    lang: en or zh, of the page; the run's own by default.
+    eigenvalues. The second contains the initial, best and last weights; with the snapshots of `save_path` it is the
+    plane of best fit to all of them. The initial weights are recomputed from the seed.
+    lang: language of the page, en or zh; the run's by default.
 
     Raises Refusal for detectors and ensembles.
     """

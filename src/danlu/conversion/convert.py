@@ -60,7 +60,7 @@ def convert(
     console: Console | None = None,
     **settings: object,
 ) -> Conversion:
-    """Write `data` in another format: classes by name, given splits kept, images copied.
+    """Write `data` in another format; class names and given splits are kept, images are copied.
 
     to: coco, yolo, voc or folder. out: the new folder, by default DATA-FORMAT in the current one; Refusal where it
     exists with content. link: make hard links to the images instead of copies. task: "detect" converts boxes only of

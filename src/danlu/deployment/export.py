@@ -62,7 +62,7 @@ def export(
     weights: str | None = None,
     model: Any = None,
 ) -> Export:
-    """Write the network of a run to one file: images in bytes in, probabilities out, verified on validation images.
+    """Write the network of a run to one file: uint8 images in, probabilities out, verified on validation images.
 
     format: onnx, pt2 (torch.export) or openvino (NAME.xml, with its weights in NAME.bin). out: the file, by default
     RUN/export/model.onnx. batch: images per call, "any" or a number. int8: convolutions and dense layers in 8 bits

@@ -27,13 +27,13 @@ def live(
 ) -> None:
     """Serve a page that follows a run while it trains, or all runs of a folder, until SIGINT or SIGTERM.
 
-    Reads the run folder only, and predicts a few validation images with the saved weights on one thread of low
-    priority: the training does nothing for it. From another computer, `ssh -L 8765:127.0.0.1:8765 HOST` brings the page
-    there.
+    The page is made from the run folder alone, by a process of low priority with one thread that also predicts a few
+    validation images with the saved weights; the training process does no work for it. To open it on another computer,
+    forward the port: `ssh -L 8765:127.0.0.1:8765 HOST`.
 
-    run: a run folder, of a training that is running or has ended; or a folder of runs, in which new ones appear.
-    port: 0 takes a free one. host: address to listen on; others than the default let other computers in. lang: en or
-    zh, of the page of several runs.
+    run: the folder of a running or finished training; or a folder of runs, including those that start later. port: 0
+    for any free port. host: address to listen on; by default only this computer can connect. lang: language of the page
+    of several runs, en or zh.
 
     Raises Refusal for a folder that does not exist or holds other files, and for a port that is taken.
     """

@@ -44,12 +44,12 @@ def heal(
     console: Console | None = None,
     lang: str | None = None,
 ) -> HealingReport:
-    """Try the remedies of a run's findings, by severity and confidence, each by short trainings under RUN/heal.
+    """Test the remedies of a run's findings, most severe first, each with short trainings under RUN/heal.
 
-    seeds: trainings of each change, at least 2, because the noise is estimated from them; a change that is better
-    within the noise gets twice as many, then four times as many. budget: seconds; decides how long a trial is, and ends
-    the trial that runs when they are over. console: where progress is shown; silent by default. lang: en or zh, of the
-    progress; the run's own by default.
+    seeds: number of trainings of each change, at least 2, because the noise is estimated from them; a change that is
+    better but within the noise gets twice this number, then four times. budget: max seconds for all trainings, which
+    limits the length of a trial and stops the one that runs at the end. console: destination of the progress; silent
+    by default. lang: language of the progress, en or zh; the run's by default.
 
     The report is also written to RUN/heal.json and added to the run's report page.
     Raises Refusal if `run` is not a run of danlu, has no validation set, or was trained without the doctor.

@@ -57,13 +57,13 @@ class RunsComparison(Result):
 def compare(
     *runs: str | Path | Run, out: str | Path | None = None, images: int | str = IMAGES, lang: str | None = None
 ) -> RunsComparison:
-    """Compare at least two runs, finished or not, and write a page with their curves over each other.
+    """Compare two or more runs, finished or not, and write a page with their curves in common charts.
 
     out: HTML file to write; compare_A_B.html in the current folder by default. images: max number of test images that
-    are shown with the prediction of every run, those on which the runs differ first; 0 for none. lang: en or zh, by
-    default the language of the first run.
+    are shown with the prediction of every run, disagreements first; 0 for none. lang: language of the page, en or
+    zh; by default that of the first run.
 
-    Raises Refusal for fewer than two runs, and for a folder that is no run.
+    Raises Refusal for fewer than two runs, and for a folder that is not a run.
     """
     if len(runs) < 2:
         raise refusal("RUN", message("history.wanted.least_two_runs", "at least two runs"), len(runs))

@@ -53,8 +53,8 @@ def runs(
 ) -> RunsTable:
     """List the runs below a folder.
 
-    folder: searched at all depths; runs inside of runs are left out. sort: a column, or -column for the largest first;
-    by default the order of the names. where: conditions on columns and settings, as "model=lenet,lr<0.01". limit: max
+    folder: searched recursively; runs inside other runs are skipped. sort: a column, or -column for the largest first;
+    by default sorted by name. where: conditions on columns and settings, such as "model=lenet,lr<0.01". limit: max
     number of rows.
 
     Raises Refusal for a folder that does not exist, and for unknown columns and settings.

@@ -24,6 +24,6 @@ def predict(
     model: Any = None,
     transform: Any = None,
 ) -> list[Prediction]:
-    """Predict with the network of a run folder: `load(run, ...).predict(...)`; see there."""
+    """Predict with the network of a run folder; short for `load(run, ...).predict(...)`, see there."""
     loaded = load(run, weights, model=model, transform=transform)
     return loaded.predict(*inputs, top=top, out=out, device=device, tta=tta, score=score, camera=camera)

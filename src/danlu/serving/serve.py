@@ -30,13 +30,13 @@ def serve(
     model: Any = None,
     console: Console | None = None,
 ) -> None:
-    """Answer HTTP requests with the predictions of a run until SIGINT or SIGTERM, then finish those accepted.
+    """Answer HTTP requests with the predictions of a run until SIGINT or SIGTERM; accepted requests are still answered.
 
-    port: 0 takes a free one. host: address to listen on; others than the default let other computers in. weights:
-    "best" or "last". device: the run's by default. model: a network of your own, see `load`.
+    port: 0 for any free port. host: address to listen on; by default only this computer can connect. weights: "best"
+    or "last". device: the run's by default. model: a network of your own, see `load`.
 
     POST /predict takes files of a form, or one image as the body, and returns the JSON of `danlu predict`; / is a page
-    to drop images on; /metrics has counters, /openapi.json the description.
+    to drop images on; /metrics returns counters, /openapi.json the description of the interface.
     """
     for module, distribution in PACKAGES.items():
         if importlib.util.find_spec(module) is None:

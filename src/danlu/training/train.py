@@ -74,7 +74,7 @@ def train(
         data: A file, a folder or the name of a known data set; or a pair (inputs, targets) of tensors or arrays, a
             torch Dataset or DataLoader, a pandas DataFrame with `target`, a Hugging Face dataset; or (train, val) or
             (train, val, test) of these.
-        more: Refused, with the spelling that is meant: data are one argument, (inputs, targets), the others have names.
+        more: Refused with the correct spelling: data are one argument, (inputs, targets), all others have names.
         model: Name of a network; or an nn.Module, which is copied, or a function that builds one, to which `classes`,
             `channels`, `size`, `inputs` and `shape` are passed where it has parameters of these names.
         loss: Name of a loss; or a function f(outputs, targets) that returns the mean, or one value per sample.
@@ -84,10 +84,10 @@ def train(
             scikit-learn; one, a list, or a mapping with names.
         transform: Of one sample (torchvision v2, albumentations, a function), or of a batch, f(inputs, targets); a list
             of both, or a pair (train, val). One that returns uint8 images is applied to training samples only.
-        callbacks: Objects with moments of `danlu.Callback`, or functions called after every epoch; one or a list.
+        callbacks: Objects with methods of `danlu.Callback`, or functions called after every epoch; one or a list.
         val, test: Validation and test set: a fraction, a number of samples, a path, or data as `data`.
         target: Column to predict (tables).
-        task: classify, regress, detect or segment.
+        task: classify, multilabel, regress, detect, segment, semantic or pose.
         epochs: Passes over the training set.
         batch_size: Samples per batch, over all devices.
         lr: Peak learning rate.
@@ -95,14 +95,14 @@ def train(
         augment: none, light or strong; or a mapping of the augmentation's settings.
         pretrained: Weights to start from: none, efficientnet-lite0, timm/NAME, a run or a .safetensors file.
         folds: Number of folds of a cross-validation.
-        seed: Of shuffling, augmentation, initialisation and dropout.
+        seed: Seed of shuffling, augmentation, initialisation and dropout.
         device: auto, cpu, cuda, cuda:0 or mps.
         devices: Number of processes (cpu) or GPUs that share each batch.
         precision: fp32, bf16 or fp16.
         out: Run folder; the next free runs/N by default.
         config: A YAML file to start from.
         resume: Folder of a run to continue. Objects of the user must be given again.
-        console: Where progress is shown; standard output by default, `Console(quiet=True)` for silence.
+        console: Destination of the progress; standard output by default, `Console(quiet=True)` for silence.
         settings: Any other setting (docs/python.md lists them), by dotted or nested name: `optim={"momentum": 0.8}`.
 
     Returns:

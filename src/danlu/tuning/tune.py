@@ -55,18 +55,18 @@ def tune(
     console: Console | None = None,
     **settings: Any,
 ) -> TuningResult:
-    """Search for settings of a training by many trainings, then train the best ones again and choose by their mean.
+    """Search for settings with many trainings, then train the best ones again with new seeds and choose by their mean.
 
-    Trial 0 has danlu's own settings; then come the fixes of its findings, then the trials of the method. Every trial
-    has the same split, seed and schedule; a trial that is worse than the others is ended early, and so is one in which
-    the doctor finds an error. The test set is used only at the end, for the winner and danlu's own settings.
+    Trial 0 has danlu's default settings; the next trials are the fixes of its findings, then those of the method. All
+    trials have the same split, seed and schedule. A trial that is worse than the others, or in which the doctor finds
+    an error, is stopped early. The test set is used only at the end, for the winner and the default settings.
 
     Args:
         data: As for `danlu.train`.
-        search: Names of settings, as "lr,weight_decay,augment"; danlu chooses the ranges, around its own values.
+        search: Names of settings, such as "lr,weight_decay,augment"; danlu chooses ranges around its default values.
         space: YAML file with the user's own ranges: `lr: {low: 1e-4, high: 0.1, log: true}`, `batch_size: [32, 64]`.
         trials: Number of trials; 30 without a budget.
-        budget: Minutes for everything; some are kept for the trainings after the search.
+        budget: Minutes for the whole search, a part of which is reserved for the trainings after it.
         method: tpe, random, grid, sobol, cmaes or gp; by default sobol below 15 trials, else tpe.
         prune: median, halving or none.
         top: Number of best trials that are trained again.
@@ -74,7 +74,7 @@ def tune(
         out: Folder of the search; the next free runs/tune-N by default.
         config: A YAML file of settings to start from.
         resume: Folder of a search to continue, or to join from another process.
-        console: Where progress is shown; standard output by default.
+        console: Destination of the progress; standard output by default.
         settings: Other settings of all trials, as for `danlu.train`.
 
     Returns:
@@ -82,7 +82,7 @@ def tune(
 
     Raises:
         Refusal: Wrong input, or Optuna is not installed.
-        Failure: The training with danlu's own settings fails, or no trial ends.
+        Failure: The training with danlu's default settings fails, or no trial ends.
         Interrupted: A signal stopped it; it can be resumed.
     """
     check_installed()
