@@ -45,7 +45,7 @@ def section(spec: FindingSpec) -> str:
         lines.append(f"Rule for curves: {inspect.cleandoc(spec.from_curves.rule.__doc__ or '')}\n")
     lines.append(f"Rule: {inspect.cleandoc(spec.rule.__doc__ or '')}\n")
     measured = "; ".join(f"`{need}` ({NAMES[need.partition('[')[0]].meaning})" for need in spec.needs)
-    lines.append(f"Rests on: {measured}\n")
+    lines.append(f"Based on: {measured}\n")
     if spec.explains:
         lines.append(f"Explains: {', '.join(f'`{code}`' for code in spec.explains)}\n")
     return "\n".join(lines)
