@@ -1,4 +1,4 @@
-"""Hooks on tensors of a training, all of which are removed at its end."""
+"""Hooks on tensors of a training; `remove` removes those that are left."""
 
 from __future__ import annotations
 
