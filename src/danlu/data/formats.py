@@ -1,13 +1,8 @@
-"""Open a path or the name of a known dataset as a Dataset.
-
-Each format gives its evidence for a listing of the files (`Survey`). The format with the strongest evidence is read; no
-evidence, or a tie, is refused with a message that lists it.
-"""
+"""Open a path, in the format recognised (`recognition.py`), or the name of a known dataset as a Dataset."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +14,15 @@ from danlu.data.annotations import Annotation
 from danlu.data.data_root import data_root
 from danlu.data.dataset import TEST, UNASSIGNED, VAL, Dataset, ImageFiles, Problem
 from danlu.data.drawn_maps import semantic_from_objects
-from danlu.data.evidence import Evidence, Fit
-from danlu.data.format_table import FORMATS, format_named, readable_formats
+from danlu.data.format_table import FORMATS
 from danlu.data.image_file import IMAGE_SUFFIXES
 from danlu.data.label_maps import LabelMap
-from danlu.data.sources import label_masks, moving_digits, scenes, shapes, sklearn, torchvision, unread
+from danlu.data.recognition import choose_format, recognise
+from danlu.data.sources import label_masks, moving_digits, scenes, shapes, sklearn, torchvision
 from danlu.data.sources.labelled import too_many_bad
 from danlu.data.sources.targets import Task, need_two, with_classes
 from danlu.data.survey import Survey, survey
-from danlu.message import Message, message, unicode_text
+from danlu.message import message, unicode_text
 from danlu.refuse import Refusal, nearest, refusal
 from danlu.task_spec import TASKS, object_task
 
@@ -78,95 +73,6 @@ def open_dataset(config: DataConfig, task: Task | None = None, classes_known: bo
         if isinstance(given, str):
             dataset = _join(dataset, _open_split(flag, given, dataset, config), split, flag)
     return dataset
-
-
-def recognise(path: Path) -> str | None:
-    """Return the name of the format of `path`; None if it is unknown or ambiguous."""
-    try:
-        return choose_format(survey(path), None)[0]
-    except Refusal:
-        return None
-
-
-def evidence_for(data: Survey) -> dict[str, Evidence]:
-    """Collect the evidence for each format, strongest first."""
-    found = {name: form.look(data) for name, form in FORMATS.items() if not form.on_request or name in unread.FORMATS}
-    kept = {name: evidence for name, evidence in found.items() if evidence is not None}
-    return dict(sorted(kept.items(), key=lambda pair: -pair[1].fit))
-
-
-def choose_format(data: Survey, wanted: str | None) -> tuple[str, list[Message], Message]:
-    """Choose the format of `data`; returns its name, notes and the evidence. wanted: the user's --format.
-
-    Raises Refusal if the format is unknown, ambiguous or not supported.
-    """
-    if wanted:
-        return format_named(wanted), [], message("data.seen.named", "--format {format}", format=wanted)
-    found = evidence_for(data)
-    good = {name: one for name, one in found.items() if one.refuse is None}
-    best = max((one.fit for one in found.values()), default=Fit.POSSIBLE)
-    first = [name for name, one in good.items() if one.fit == best]
-    if len(first) > 1:
-        raise _ambiguous(data, {name: found[name] for name in first})
-    if len(first) == 1:
-        others = [name for name, one in good.items() if one.fit >= Fit.CONVERTED and name != first[0]]
-        notes = [
-            message("data.also_seen", "not read: {seen} ({name}); --format {flag} reads that instead",
-                    seen=found[name].seen, name=name, flag=name.replace(" ", "-"))
-            for name in others
-        ]  # fmt: skip
-        return first[0], notes, found[first[0]].seen
-    if refused := {name: one for name, one in found.items() if one.refuse is not None and one.fit == best}:
-        raise Refusal(f"{data.path}: " + "; ".join(dict.fromkeys(str(one.refuse) for one in refused.values())))
-    raise _unknown(data)
-
-
-def _ambiguous(data: Survey, found: dict[str, Evidence]) -> Refusal:
-    seen = ", and ".join(f"as {name} ({one.seen})" for name, one in found.items())
-    flags = " or ".join(f"--format {name.replace(' ', '-')}" for name in found)
-    return Refusal(
-        message(
-            "data.refuse.can_read_ways_choose",
-            "{path} can be read in {found} ways: {seen}; choose one by {flags}",
-            path=data.path,
-            found=len(found),
-            seen=seen,
-            flags=flags,
-        )
-    )
-
-
-def _unknown(data: Survey) -> Refusal:
-    forms = readable_formats()
-    names = ", ".join(name.replace(" ", "-") for name in forms)
-    do = message(
-        "data.do.most_simply_known_formats",
-        "most simply {description}; known formats: {names} (`danlu formats` describes them)",
-        description=forms["folder"].description,
-        names=names,
-    )
-    above = data.root.parent if not data.is_file else data.root
-    if not data.is_file and data.images and above != data.root and len(os.listdir(above)) < 50:
-        name = _recognise_small(above)
-        if name:
-            do = message(
-                "data.do.data_format_use_instead",
-                "{above} is data in the format {name}: use that instead; {do}",
-                above=above,
-                name=name,
-                do=do,
-            )
-    return refusal(
-        str(data.path), message("data.wanted.data_known_format", "data in a known format"), _what(data), do=do
-    )
-
-
-def _recognise_small(path: Path) -> str | None:
-    """Recognise the format of the parent folder; None if it has too many entries or is unreadable."""
-    try:
-        return recognise(path) if sum(1 for _ in path.iterdir()) < 50 and path.parent != path else None
-    except OSError:
-        return None
 
 
 def _open_path(path: Path, config: DataConfig, task: Task | None) -> Dataset:
@@ -246,18 +152,6 @@ def _other_task(path: str, own: str, asked: str) -> Refusal:
             asked=asked,
         )
     )
-
-
-def _what(data: Survey) -> str:
-    """Describe the files of a folder whose format is unknown."""
-    if data.is_file:
-        return f"a file of {data.path.stat().st_size} bytes ending in {data.path.suffix or 'nothing'}"
-    if not data.files and not data.folders:
-        return "an empty folder"
-    kinds = Counter(f"{file.suffix or 'unnamed'} files" for file in data.files)
-    if len(data.folders):
-        kinds["folders"] = len(data.folders)
-    return "a folder of " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(4))
 
 
 def _open_name(name: str, config: DataConfig, task: Task | None) -> Dataset:
