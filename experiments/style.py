@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import io
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from danlu.console.language import LANGUAGES, language_of, split_language
-from danlu.message import Message, message, speaking, translated
+from danlu.message import Message, language, message, speaking, translated
 
 try:
     import matplotlib
@@ -27,8 +28,17 @@ except ImportError:
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be selected first
+from matplotlib import font_manager
+from matplotlib.text import Text
 
 IMAGES = Path(__file__).parent / "images"
+CHINESE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans CN", "PingFang SC", "Hiragino Sans GB",
+    "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Noto Serif CJK SC", "Noto Serif CJK JP",
+    "Arial Unicode MS",
+)  # fmt: skip
+CHINESE_FILES = ("CJK", "SourceHan", "PingFang", "Hiragino", "msyh", "simhei", "wqy", "Arial Unicode")  # in their names
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 INK, GREY, PALE = "#22262b", "#868c95", "#dfe3e8"
 FLAGS = {  # parameter of an experiment -> its description
     "lr": message("experiments.flag.lr", "learning rate"),
@@ -43,11 +53,12 @@ FLAGS = {  # parameter of an experiment -> its description
 class Images:
     """Place of the images, and those that this run has saved.
 
-    The place is the current folder where a setting differs from that of the images in README.md.
+    The place is the current folder where a setting or the language differs from that of the images in README.md.
     """
 
     folder = IMAGES
     saved: ClassVar[list[Path]] = []
+    translated = False  # whether the text in them is in the current language instead of English
 
 
 BLUE, ORANGE, GREEN, RED, PURPLE = "#2463a8", "#d9651c", "#2a8a5c", "#bf3434", "#7a4fa0"
@@ -94,6 +105,8 @@ def note(axis: Any, text: str, x: float, y: float, colour: str = INK, **settings
 
 def save(figure: Any, name: str, quick: bool) -> None:
     """Save NAME.png in 128 colours, which halves its size; a quick run draws it without saving."""
+    if Images.translated:
+        translate(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
@@ -103,6 +116,52 @@ def save(figure: Any, name: str, quick: bool) -> None:
     path = Images.folder / f"{name}.png"
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     Images.saved.append(path)
+
+
+def translate(figure: Any) -> None:
+    """Replace the texts of a figure by those of the current language; texts without a translation stay as they are."""
+    for axis in figure.axes:
+        for ticks in (axis.xaxis, axis.yaxis):
+            form = ticks.get_major_formatter()
+            if getattr(form, "seq", None):  # names instead of numbers
+                ticks.set_ticklabels([wording(str(name)) for name in form.seq])
+    for text in figure.findobj(Text):
+        text.set_text(wording(text.get_text()))
+
+
+def wording(text: str) -> str:
+    """The text in the current language.
+
+    Its numbers are the fields n0, n1, ... of the message: "batch 8: 12 updates" is "batch {n0}: {n1} updates".
+    """
+    core = text.strip()
+    if not any(letter.isalpha() for letter in core):
+        return text
+    fields = {f"n{k}": number for k, number in enumerate(NUMBER.findall(core))}
+    names = iter(fields)
+    template = NUMBER.sub(lambda _: f"{{{next(names)}}}", core.replace("{", "{{").replace("}", "}}"))
+    return text.replace(core, translated(f"experiments.label.{template}", template, **fields))
+
+
+def choose_font() -> None:
+    """Translate the texts of the figures where a font has the characters; else print that they stay English."""
+    font = _known_font()
+    if font is None:  # matplotlib keeps its list of fonts, also when one is installed later
+        for path in font_manager.findSystemFonts():
+            if any(part in Path(path).name for part in CHINESE_FILES):
+                font_manager.fontManager.addfont(path)
+        font = _known_font()
+    Images.translated = font is not None
+    if font is None:
+        text = "no font with Chinese characters was found (such as Noto Sans CJK): text in the image stays English"
+        print(translated("experiments.no_font", text))
+    else:
+        plt.rcParams["font.family"] = [font, "DejaVu Sans"]  # the first one also beside formulas
+
+
+def _known_font() -> str | None:
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in known), None)
 
 
 def contours(axis: Any, loss: Callable[[np.ndarray, np.ndarray], np.ndarray], levels: Any) -> None:
@@ -123,6 +182,9 @@ def start(run: Callable[..., dict[str, Any]], shows: Message) -> None:
         defaults = {name: one.default for name, one in inspect.signature(run).parameters.items()}
         if any(settings[name] != default for name, default in defaults.items() if name != "quick"):
             Images.folder = Path.cwd()
+        if language() != "en":
+            Images.folder = Path.cwd()
+            choose_font()
         began = time.perf_counter()
         figures = run(**settings)
         for name, value in figures.items():
@@ -150,7 +212,7 @@ def _parser(run: Callable[..., dict[str, Any]], shows: Message) -> argparse.Argu
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+        return ", ".join(f"{wording(str(k))} {_plain(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

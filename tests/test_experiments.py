@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from danlu.message import speaking
+
 pytest.importorskip("matplotlib", reason="the experiments draw with matplotlib: pip install danlu[experiments]")
 FOLDER = Path(__file__).parents[1] / "experiments"
 
@@ -191,3 +193,27 @@ def test_without_matplotlib_one_sentence_says_what_to_install(tmp_path: Path) ->
     done = script("weight_decay", "--lang", "zh", PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "实验用 matplotlib 画图：pip install matplotlib\n"
+
+
+@pytest.fixture
+def style(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module("style")
+    sys.modules.pop("style", None)
+
+
+def test_text_in_an_image_is_translated_with_its_numbers(style) -> None:
+    with speaking("zh"):
+        assert style.wording(" batch 8: 12 updates") == " 批量 8：12 次更新"
+        assert style.wording(r"The noise falls as $1/\sqrt{batch}$") == r"噪声按 $1/\sqrt{批量}$ 下降"
+        assert style.wording("a {text} without a translation, 1e-3") == "a {text} without a translation, 1e-3"
+        assert style.wording("0.25") == "0.25"
+    assert style.wording("batch 8: 12 updates") == "batch 8: 12 updates"
+
+
+def test_without_a_font_the_text_stays_english_and_that_is_said(style, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(style, "CHINESE_FONTS", ())
+    with speaking("zh"):
+        style.choose_font()
+    assert "没有找到含汉字的字体" in capsys.readouterr().out
+    assert not style.Images.translated

@@ -50,7 +50,7 @@ def test_a_training_of_twenty_steps_has_not_failed_to_learn():
 def test_a_network_that_warms_up_has_not_failed_to_learn(rises: int, falls: int, found: list[str]) -> None:
     ledger = run([1.02, 1.01, 1.01, 1.0, 1.0], [1.02, 1.01, 1.01, 1.0, 1.0])
     rates = [*(k / rises for k in range(1, rises + 1)), *(1 - k / falls for k in range(1, falls + 1))]
-    for step, rate in enumerate(rates):
+    for step, rate in enumerate([1.0, *rates]):  # step 0: the rate of the optimiser before the schedule sets its own
         ledger.add("optimizer.lr", rate, "optimizer0.group0", step)
     assert severities("fit.not_learning", ledger) == found
 

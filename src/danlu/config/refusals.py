@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from danlu.config.settings import keys
 from danlu.message import Message, message
 from danlu.refuse import Refusal, either, refusal
+
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def sentence(error: ValidationError, where: str) -> Refusal:
@@ -31,6 +34,7 @@ def sentence(error: ValidationError, where: str) -> Refusal:
         if p["type"] == "literal_error"
         for c in p.get("ctx", {})["expected"].replace(" or ", ",").split(",")
     ]
+    choices += [got.replace(",", ".")] if isinstance(got, str) and DECIMAL_COMMA.fullmatch(got) else []
     return refusal(thing, wanted, got, near=choices)
 
 

@@ -58,9 +58,9 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             if action.nargs is not None or not action.option_strings:
                 raise
-            flag = "/".join(action.option_strings)
-            text = "argument {flag}: expected one argument"
-            raise self._refused(translated("console.expected_one", text, flag=flag)) from error
+            flag, what = action.option_strings[0], (action.help or "").replace("%%", "%")
+            text = "{flag} must be followed by a value: {what}"
+            raise self._refused(translated("console.value_missing", text, flag=flag, what=what)) from error
 
     def _refused(self, fault: str) -> Refusal:
         return Refusal(message("console.see_help", "{fault} (see `{prog} --help`)", fault=fault, prog=self.prog))

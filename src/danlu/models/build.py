@@ -163,7 +163,7 @@ def _published(name: str) -> str:
     """Sentence on the network of timm with this name, which has published weights; "" where timm has none."""
     if "/" in name or not defining_module("timm", name):
         return ""
-    return message("models.do.published", "published weights are those of --model timm/{name}", name=name)
+    return message("models.do.published", "for published weights use --model timm/{name}", name=name)
 
 
 def _build(name: str, spec: NetworkSpec, shape: tuple[int, ...], options: Mapping[str, Any]) -> nn.Module:

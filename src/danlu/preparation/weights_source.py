@@ -65,18 +65,19 @@ def open_source(config: Config, kept: Path | None = None) -> Source | None:
     near += [str(one) for one in sorted(beside.glob("*.safetensors"))]
     wanted = message(
         "preparation.wanted.run_safetensors_pt_pth",
-        "a run, a .safetensors, .pt or .pth file, none, timm/NAME, or a packaged network",
+        "a run, a .safetensors, .pt or .pth file, none, timm/NAME (published weights) or {packaged} (installed)",
+        packaged=", ".join(PACKAGED),
     )
-    raise refusal("--init", wanted, init, near=[*near, "none", PUBLISHED, *PACKAGED])
+    raise refusal("--init", wanted, init, near=[*near, "none", *PACKAGED])
 
 
 def _published(config: Config) -> Source:
     init = config.transfer.init or ""
     library, _, name = (init if init.startswith("timm/") else config.model.name or "").partition("/")
     if library != "timm":
-        raise refusal(
-            f"--model with --init {PUBLISHED}", message("preparation.wanted.timm_name", "timm/NAME"), config.model.name
-        )
+        do = message("preparation.do.name_published", "--init timm/NAME names the network and its weights at once")
+        wanted = message("preparation.wanted.timm_name", "timm/NAME")
+        raise refusal(f"--model with --init {PUBLISHED}", wanted, config.model.name, do=do)
     found = timm_weights(name, config.data.side or 224)
     shape = {"channels": found.channels, "mean": found.mean, "std": found.std}
     return Source(init, found.state, Signature(task="classify", model=f"timm/{name}", **shape))

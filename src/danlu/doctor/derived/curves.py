@@ -43,7 +43,10 @@ def learning_rates(ledger: Ledger) -> list[float]:
 
 def is_warming_up(ledger: Ledger) -> bool:
     """Whether the learning rate still rises, or reached its maximum more recently than half of the steps ago."""
-    rates = learning_rates(ledger)
+    where = next(iter(ledger.wheres("optimizer.lr")), "")
+    steps, values = ledger.series("optimizer.lr", where)
+    # The rate at step 0 was set before the schedule changed it: no step was made with it.
+    rates = [rate for step, rate in zip(steps, values) if (step or len(values) == 1) and math.isfinite(rate)]
     peak = next((i for i, rate in enumerate(rates) if rate >= 0.98 * max(rates)), 0)
     return 2 * peak > max(len(rates) - 1, 0)
 
