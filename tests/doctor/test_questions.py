@@ -20,6 +20,7 @@ from danlu.doctor.graph import is_cosine, softmax_in_loss
 from danlu.doctor.ledger import Ledger
 from danlu.doctor.losses import terms_of
 from danlu.doctor.script.loader_key import LoaderKey
+from danlu.doctor.watch import watch
 
 CLASSES = 10
 
@@ -180,3 +181,35 @@ def test_targets_that_grow_with_the_model_have_no_chance_level(grown: float, cod
     for step in range(400):
         made.add("loss.step", 0.05 * grown, "", step)
     assert [one.code for one in not_learning(made)] == codes
+
+
+class WeightedTerms(nn.Module):
+    """Two heads, whose losses are weighed by parameters that the loss uses outside forward (Kendall et al. 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.value, self.scales = nn.Linear(8, 3), nn.Linear(8, 1), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(x), self.value(x)
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("clears", [True, False])
+def test_weights_of_the_terms_of_a_loss_are_not_left_over(clears: bool, to_none: bool) -> None:
+    torch.manual_seed(0)
+    model = WeightedTerms()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    x = torch.randn(160, 8)
+    y, z = x[:, :3].argmax(1), x[:, 3]
+    with watch(model, optimizer) as doctor:
+        for start in [*range(0, 160, 16)] * 3:
+            if clears:
+                optimizer.zero_grad(set_to_none=to_none)
+            classes, value = model(x[start : start + 16])
+            first_term = F.cross_entropy(classes, y[start : start + 16])
+            second_term = F.mse_loss(value[:, 0], z[start : start + 16])
+            terms = torch.stack([first_term, second_term])
+            ((-model.scales).exp() * terms + model.scales).sum().backward()
+            optimizer.step()
+    assert ("loop.missing_zero_grad" in [one.code for one in doctor.findings]) is not clears

@@ -75,12 +75,12 @@ class Gradients(Instrument):
         if not self._measuring or not self._memory.held or (self._left is None and self._micro > 1):
             return
         left = [p.grad for _, p in self._memory.held if p.grad is not None]
-        if not left:
+        if 2 * len(left) < len(self._memory.held):
             self._left = None
         elif self._micro == 1 or self._left is None:
-            self._left = total_norm(left)
+            self._left = leftover(left, len(self._memory.held))
         else:  # zeroed since? The first pass may be another model's: a generator through its critic
-            self._left = torch.minimum(self._left, total_norm(left))
+            self._left = torch.minimum(self._left, leftover(left, len(self._memory.held)))
 
     def before_step(self, watched: WatchedModel, optimizer: torch.optim.Optimizer) -> bool | None:
         # An optimizer with the parameters of another (recreated each epoch) continues its state.
@@ -377,3 +377,15 @@ def total_norm(tensors: list[Tensor]) -> Tensor:
     if not dense:
         return torch.zeros(())
     return torch.stack([n.float() for n in torch._foreach_norm(dense)]).square().sum().sqrt()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def leftover(gradients: list[Tensor], held: int) -> Tensor:
+    """Norm of the gradients that were there before a backward pass reached the model; 0 where most were cleared.
+
+    A few are not left over: weights that the loss uses outside forward(), as those of its terms, get theirs first.
+
+    Args:
+        gradients: those that are not None. held: number of parameters that the optimiser holds.
+    """
+    filled = torch.stack([gradient.detach().any() for gradient in gradients]).sum()
+    return total_norm(gradients) * (2 * filled >= held)
